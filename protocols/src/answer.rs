@@ -1,0 +1,286 @@
+//! What a swarm member answers, and the members' signatures that make an answer count.
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::{
+    AccountId, KeyPair, MessageHash, Namespace, NetworkName, NodeId, Signature, Statement, SwarmId, identity,
+    request::Cursor,
+};
+
+/// The longest encoded answer, in bytes.
+pub const MAX_ANSWER: usize = 1_500_000;
+/// The most bytes of messages in one page.
+pub const MAX_PAGE: usize = 1024 * 1024;
+/// The most messages in one page.
+pub const MAX_PAGE_COUNT: usize = 2_000;
+
+/// Why a request is refused. A peer gets the code, never detail.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, thiserror::Error,
+)]
+#[serde(try_from = "u16", into = "u16")]
+pub enum Code {
+    /// 400: not a request of this protocol.
+    #[error("the node does not understand the request")]
+    BadRequest,
+    /// 401: the signature is missing or wrong.
+    #[error("the signature is missing or wrong")]
+    Unauthorized,
+    /// 403: the message would end too early or too late.
+    #[error("the message would live too short or too long")]
+    BadTtl,
+    /// 406: a time is too far from the node's clock.
+    #[error("a time in the request is too far from the node's clock")]
+    Clock,
+    /// 413: too many bytes or hashes.
+    #[error("the request is too large")]
+    TooLarge,
+    /// 421: another swarm keeps this account; the refusal names it.
+    #[error("another swarm keeps this account")]
+    WrongSwarm,
+    /// 429: asked too often.
+    #[error("too many requests")]
+    TooMany,
+    /// 500: the node failed.
+    #[error("the node failed")]
+    Failed,
+    /// 503: the node is not ready, or too few members could make it durable.
+    #[error("too few nodes are ready")]
+    NotReady,
+    /// 507: the node or the account is full.
+    #[error("no room is left")]
+    Full,
+}
+
+impl Code {
+    /// The number on the wire.
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::BadRequest => 400,
+            Self::Unauthorized => 401,
+            Self::BadTtl => 403,
+            Self::Clock => 406,
+            Self::TooLarge => 413,
+            Self::WrongSwarm => 421,
+            Self::TooMany => 429,
+            Self::Failed => 500,
+            Self::NotReady => 503,
+            Self::Full => 507,
+        }
+    }
+}
+
+impl From<Code> for u16 {
+    fn from(code: Code) -> Self {
+        code.number()
+    }
+}
+
+impl TryFrom<u16> for Code {
+    type Error = &'static str;
+
+    fn try_from(number: u16) -> Result<Self, Self::Error> {
+        [
+            Self::BadRequest,
+            Self::Unauthorized,
+            Self::BadTtl,
+            Self::Clock,
+            Self::TooLarge,
+            Self::WrongSwarm,
+            Self::TooMany,
+            Self::Failed,
+            Self::NotReady,
+            Self::Full,
+        ]
+        .into_iter()
+        .find(|code| code.number() == number)
+        .ok_or("unknown code")
+    }
+}
+
+/// A node's answer to a storage request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The node's clock, in milliseconds since 1970.
+    pub time: u64,
+    /// What came of the request.
+    pub body: Body,
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Body {
+    /// A message is durable at a majority of its swarm.
+    Stored {
+        /// Its hash.
+        hash: MessageHash,
+        /// Whether the asked node knew it before.
+        already: bool,
+        /// Who has it.
+        receipts: Receipts,
+    },
+    /// A deletion or change of expiry is durable at a majority of the swarm.
+    Changed {
+        /// Who did it, and to what.
+        receipts: Receipts,
+    },
+    /// A page of messages, oldest arrival first.
+    Messages {
+        /// The messages.
+        messages: Vec<Message>,
+        /// Whether more are waiting after them.
+        more: bool,
+        /// Where this page ends.
+        cursor: Cursor,
+    },
+    /// The swarm that keeps the account asked about.
+    Swarm(SwarmInfo),
+    /// About the node.
+    Info {
+        /// The version of its software.
+        version: String,
+    },
+    /// Not done.
+    Refused(Refusal),
+}
+
+/// Why not, and what may help.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Why.
+    pub code: Code,
+    /// With 421: the swarm that keeps the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swarm: Option<SwarmInfo>,
+    /// With 503 to a write: who has it all the same. Repeating is safe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipts: Option<Receipts>,
+}
+
+/// One swarm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwarmInfo {
+    /// The version of the map that says so.
+    pub map_version: u64,
+    /// Its place on the ring.
+    pub id: SwarmId,
+    /// Its members, in order.
+    pub members: Vec<NodeId>,
+}
+
+/// A message as it is handed out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its hash.
+    pub hash: MessageHash,
+    /// When it was sent, in milliseconds since 1970, as its sender said.
+    pub timestamp: u64,
+    /// When it ends, in milliseconds since 1970.
+    pub expiry: u64,
+    /// The message.
+    pub data: ByteBuf,
+}
+
+/// Members' signatures for one request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipts {
+    /// The version of the map that the members used.
+    pub map_version: u64,
+    /// One of each member that is durable.
+    pub signed: Vec<Receipt>,
+}
+
+/// One member's word that it has done, durably, what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The member.
+    pub node: NodeId,
+    /// What it did.
+    pub done: Done,
+    /// Over what was done and the [`Subject`] it was about, signed by `node`.
+    pub signature: Signature,
+}
+
+/// What a member did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Done {
+    /// Keeps the message until then, in milliseconds since 1970.
+    Keeps {
+        /// When the message ends at this member.
+        expiry: u64,
+    },
+    /// Changed these messages and no others.
+    Changed {
+        /// In the request's order.
+        hashes: Vec<MessageHash>,
+    },
+}
+
+/// What a receipt is about: the part that the asker knows anyway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A message to keep.
+    Message {
+        /// Whose.
+        account: AccountId,
+        /// In which drawer.
+        namespace: Namespace,
+        /// Which.
+        hash: MessageHash,
+    },
+    /// A deletion or change of expiry, by the digest of its signed statement.
+    Request {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        digest: [u8; 32],
+    },
+}
+
+impl Receipt {
+    /// Signs as a member of the map of this version.
+    pub fn sign(
+        pair: &KeyPair,
+        network: &NetworkName,
+        map_version: u64,
+        subject: &Subject,
+        done: Done,
+    ) -> Self {
+        let signature = pair.sign(Self::statement(network, map_version, subject, &done).as_bytes());
+        Self { node: pair.node_id(), done, signature }
+    }
+
+    /// Whether the named node signed this about `subject`.
+    pub fn verify(&self, network: &NetworkName, map_version: u64, subject: &Subject) -> bool {
+        let statement = Self::statement(network, map_version, subject, &self.done);
+        identity::verify(self.node.as_bytes(), statement.as_bytes(), &self.signature)
+    }
+
+    /// What a receipt's signature covers.
+    fn statement(network: &NetworkName, map_version: u64, subject: &Subject, done: &Done) -> Statement {
+        let statement = Statement::new("receipt", network).number(map_version);
+        let statement = match subject {
+            Subject::Message { account, namespace, hash } => {
+                statement.bytes(account.as_bytes()).bytes(&namespace.0.to_be_bytes()).bytes(&hash.0)
+            }
+            Subject::Request { account, digest } => statement.bytes(account.as_bytes()).bytes(digest),
+        };
+        match done {
+            Done::Keeps { expiry } => statement.number(*expiry),
+            Done::Changed { hashes } => statement.list(hashes.iter().map(|hash| hash.0.as_slice())),
+        }
+    }
+}
+
+impl Answer {
+    /// A plain refusal.
+    pub const fn refused(time: u64, code: Code) -> Self {
+        Self { time, body: Body::Refused(Refusal { code, swarm: None, receipts: None }) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,267 @@
+//! What the fuzzers run: any bytes through each decoder and each machine.
+//!
+//! Plain functions that panic when a promise is broken: `scripts/fuzz` calls them with what
+//! libFuzzer invents, and an ordinary test with everything that was found before.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "to panic is how a fuzzer speaks"
+)]
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    NetworkName, Time,
+    answer::{Answer, MAX_ANSWER},
+    codec,
+    directory::{self, SignedRecord},
+    frame, member,
+    notify::{self, Event, Subscribe, Subscribed},
+    record::{Change, Life, Record, Stamp},
+    request::{self, Request},
+    store::{Bucket, Fingerprint, Store, Usage, memory::MemoryStore},
+    swarm::{MAX_MESSAGE, SwarmAnswer, SwarmRequest},
+};
+
+mod host;
+#[cfg(test)]
+mod tests;
+
+/// A target: its name, and what it does with any bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets there are.
+pub const TARGETS: &[Target] = &[
+    ("request", request),
+    ("answer", answer),
+    ("swarm_request", swarm_request),
+    ("swarm_answer", swarm_answer),
+    ("notify", notify),
+    ("directory", directory),
+    ("frame", frame),
+    ("codec", codec),
+    ("record", record),
+    ("member", member),
+];
+
+/// Bytes as a source of choices; zeros when it has run dry.
+#[derive(Debug)]
+struct Feed<'a>(&'a [u8]);
+
+impl<'a> Feed<'a> {
+    fn byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        *first
+    }
+
+    /// A number below `end`.
+    fn below(&mut self, end: u8) -> u8 {
+        self.byte() % end
+    }
+
+    /// At most so many bytes.
+    fn some(&mut self, most: u8) -> &'a [u8] {
+        let len = usize::from(self.below(most)).min(self.0.len());
+        let (some, rest) = self.0.split_at(len);
+        self.0 = rest;
+        some
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+fn network() -> NetworkName {
+    "test".parse().expect("a name")
+}
+
+const NOW: Time = Time::from_millis(1_700_000_000_000);
+
+/// What decodes is said again in the same bytes, and those decode to the same.
+fn round_trip<T>(bytes: &[u8], max: usize) -> Option<T>
+where
+    T: Serialize + DeserializeOwned + PartialEq + core::fmt::Debug,
+{
+    let value: T = codec::decode(bytes, max).ok()?;
+    let encoded = codec::encode(&value);
+    // Longer than what came it may be: somebody may have used shorter forms than we do.
+    let again: T = codec::decode(&encoded, usize::MAX).expect("what we say can be read");
+    assert_eq!(value, again);
+    assert_eq!(codec::encode(&again), encoded);
+    Some(value)
+}
+
+/// A storage request: read, said again, checked.
+pub fn request(bytes: &[u8]) {
+    if let Some(request) = round_trip::<Request>(bytes, request::MAX_REQUEST) {
+        for now in [Time::ZERO, NOW, Time(u64::MAX)] {
+            let _ = member::check_request(&network(), now, &request);
+        }
+    }
+}
+
+/// A storage answer.
+pub fn answer(bytes: &[u8]) {
+    round_trip::<Answer>(bytes, MAX_ANSWER);
+}
+
+/// A question between members: read, said again, checked.
+pub fn swarm_request(bytes: &[u8]) {
+    if let Some(request) = round_trip::<SwarmRequest>(bytes, MAX_MESSAGE) {
+        let _ = member::check_ask(&network(), NOW, request);
+    }
+}
+
+/// An answer between members: read, said again, checked.
+pub fn swarm_answer(bytes: &[u8]) {
+    if let Some(answer) = round_trip::<SwarmAnswer>(bytes, MAX_MESSAGE) {
+        let _ = member::check_answer(&network(), NOW, 3, crate::NodeId::from_bytes([7; 32]), &[], answer);
+    }
+}
+
+/// A subscription, its answer, an event.
+pub fn notify(bytes: &[u8]) {
+    round_trip::<Subscribe>(bytes, notify::MAX_REQUEST);
+    round_trip::<Subscribed>(bytes, notify::MAX_EVENT);
+    round_trip::<Event>(bytes, notify::MAX_EVENT);
+}
+
+/// A directory's question, its answer, a record.
+pub fn directory(bytes: &[u8]) {
+    round_trip::<directory::Request>(bytes, directory::MAX_REQUEST);
+    round_trip::<directory::Answer>(bytes, directory::MAX_ANSWER);
+    round_trip::<directory::NodeRecord>(bytes, directory::MAX_RECORD);
+    if let Some(signed) = round_trip::<SignedRecord>(bytes, directory::MAX_RECORD) {
+        let _ = signed.open(&network());
+    }
+}
+
+/// The head of a frame.
+pub fn frame(bytes: &[u8]) {
+    let Some(head) = bytes.first_chunk() else { return };
+    if let Some(decoded) = frame::Head::decode(*head, u32::MAX) {
+        assert_eq!(decoded.encode(), *head);
+        assert_eq!(frame::Head::decode(*head, decoded.len), Some(decoded));
+        assert!(decoded.len == 0 || frame::Head::decode(*head, decoded.len - 1).is_none());
+    }
+}
+
+/// Anything that passes the walk is taken, and what is taken can be said again.
+pub fn codec(bytes: &[u8]) {
+    let checked = codec::check(bytes, usize::MAX);
+    let decoded = codec::decode::<serde_cbor::Value>(bytes, usize::MAX);
+    assert!(checked.is_ok() || decoded.is_err(), "nothing gets past the walk");
+    if let Ok(value) = decoded {
+        let encoded = codec::encode(&value);
+        assert_eq!(codec::check(&encoded, usize::MAX), Ok(()));
+        assert_eq!(codec::decode::<serde_cbor::Value>(&encoded, usize::MAX), Ok(value));
+    }
+    let short = codec::check(bytes, bytes.len() / 2);
+    assert!(bytes.is_empty() || matches!(short, Err(codec::DecodeError::TooLong { .. })));
+}
+
+/// One request about a message, as a record takes it in.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Life(Life),
+    Change(Change),
+}
+
+fn step(feed: &mut Feed<'_>) -> Step {
+    let (kind, time, other) = (feed.below(4), u64::from(feed.below(8)), feed.below(4));
+    let stamp = |kind: u8| Stamp { time, digest: [kind.wrapping_mul(4).wrapping_add(other); 32] };
+    // A stamp names one request, so all else in it follows from the stamp.
+    let (timestamp, expiry) = (time + u64::from(other), time * 3 + u64::from(other) + 1);
+    match kind {
+        0 => Step::Life(Life::Unsigned { timestamp, expiry }),
+        1 => Step::Life(Life::Stored { stamp: stamp(1), timestamp, expiry, row: 0 }),
+        2 => Step::Life(Life::Deleted { stamp: stamp(2), row: 0 }),
+        _ => Step::Change(Change { stamp: stamp(3), expiry, row: 0 }),
+    }
+}
+
+fn joined<'a>(steps: impl Iterator<Item = &'a Step>) -> Record {
+    let mut record = Record::default();
+    for step in steps {
+        match step {
+            Step::Life(life) => record.join_life(*life),
+            Step::Change(change) => record.join_change(*change),
+        };
+    }
+    record
+}
+
+/// The same requests in any order, any of them twice, give one record.
+pub fn record(bytes: &[u8]) {
+    let mut feed = Feed(bytes);
+    let mut steps = Vec::new();
+    for _ in 0..feed.below(16) {
+        steps.push(step(&mut feed));
+    }
+    let first = joined(steps.iter());
+    assert_eq!(first, joined(steps.iter().chain(&steps)));
+    assert_eq!(first, joined(steps.iter().rev()));
+    let mut shuffled = steps.clone();
+    for place in 1..shuffled.len() {
+        let other = usize::from(feed.byte()) % (place + 1);
+        shuffled.swap(place, other);
+    }
+    assert_eq!(first, joined(shuffled.iter()));
+    // And parts that were joined apart can be joined.
+    let (left, right) = shuffled.split_at(usize::from(feed.byte()) % (shuffled.len() + 1));
+    let (mut left, right) = (joined(left.iter()), joined(right.iter()));
+    right.life.map(|life| left.join_life(life));
+    right.change.map(|change| left.join_change(change));
+    assert_eq!(first, left);
+    let deleted = steps.iter().any(|step| matches!(step, Step::Life(Life::Deleted { .. })));
+    let signed = steps.iter().any(|step| matches!(step, Step::Life(Life::Stored { .. })));
+    assert!(!deleted || signed || first.deleted(), "nothing deleted comes back by itself");
+}
+
+/// A member among members, any of which may lie.
+pub fn member(bytes: &[u8]) {
+    host::run(&mut Feed(bytes));
+}
+
+/// Counts everything in a store again from the records alone.
+///
+/// # Panics
+///
+/// When the books say otherwise, or when what a record names is not there.
+pub fn recount(store: &MemoryStore) {
+    use std::collections::BTreeMap;
+    let mut usage: BTreeMap<_, Usage> = BTreeMap::new();
+    let mut prints: BTreeMap<Bucket, Fingerprint> = BTreeMap::new();
+    for (account, hash, record) in store.records() {
+        let usage = usage.entry(*account).or_default();
+        usage.bytes += record.cost();
+        usage.records += 1;
+        prints.entry(Bucket::of(record.until())).or_default().add(&record.id(account, hash));
+        let row = |row: u64| store.mutation(row).expect("memory does not fail");
+        if let Some(place) = record.place {
+            let Some(crate::record::Mutation::Store(request)) = row(place.row) else {
+                panic!("the bytes of {hash} are gone");
+            };
+            assert_eq!((request.hash(), request.data.len()), (*hash, place.size as usize));
+            let found = store.page(account, place.namespace, place.sequence - 1, 1);
+            assert_eq!(found.expect("memory does not fail"), [(place.sequence, *hash)]);
+        }
+        let signed = match record.life {
+            Some(Life::Stored { row, .. } | Life::Deleted { row, .. }) => Some(row),
+            Some(Life::Unsigned { .. }) | None => None,
+        };
+        for named in signed.into_iter().chain(record.counting_change().map(|change| change.row)) {
+            assert!(row(named).is_some(), "the evidence for {hash} is gone");
+        }
+    }
+    for (account, usage) in &usage {
+        assert_eq!(store.usage(account).expect("memory does not fail"), *usage);
+    }
+    assert_eq!(store.occupied(), usage.values().map(|usage| usage.bytes).sum::<u64>());
+    assert_eq!(store.fingerprints(), prints.into_iter().collect::<Vec<_>>());
+}

@@ -1,0 +1,441 @@
+//! A member under test, whose clients, fellows and clock do as the bytes say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_bytes::{ByteArray, ByteBuf};
+
+use super::{Feed, NOW, network, recount};
+use crate::{
+    AccountId, KeyPair, MessageHash, Namespace, NodeId, Signature, Span, SwarmId, SwarmMap, Time,
+    answer::{Answer, Body, Done, MAX_ANSWER, Receipt, Subject},
+    codec,
+    mailbox::{self, Limits, Mailbox, page},
+    member::{self, Input, Member, Output, Setup, durable, is_majority},
+    notify::{EVENT_BYTES, EVENT_COUNT, Subscribed},
+    record::Mutation,
+    replication::{respond::respond, writes},
+    request::{Auth, Cursor, Delete, Direction, Expire, Request, Retrieve, Store},
+    store::memory::MemoryStore,
+    swarm::{Ask, BucketPrint, MAX_MESSAGE, Replicated, Slice, SwarmAnswer, SwarmRequest},
+};
+
+/// Members of the swarm; the first is under test, one more node is a stranger.
+const MEMBERS: u8 = 4;
+const MAP_VERSION: u64 = 3;
+const STEPS: usize = 200;
+
+fn node(number: u8) -> KeyPair {
+    KeyPair::from_seed(&[number.wrapping_add(100); 32])
+}
+
+/// A page that was asked for and is on its way to a subscriber.
+struct Page {
+    cursor: Cursor,
+    more: bool,
+}
+
+/// One subscriber, and what has reached it.
+struct Subscriber {
+    account: AccountId,
+    seen: BTreeSet<MessageHash>,
+    page: Option<Page>,
+}
+
+struct Host {
+    member: Member,
+    store: MemoryStore,
+    now: Time,
+    tickets: u64,
+    /// Clients that wait: what receipts for them are about, if they want receipts.
+    open: BTreeMap<u64, Option<Subject>>,
+    /// Questions under way.
+    exchanges: BTreeMap<u64, (u8, SwarmRequest, Vec<Subject>)>,
+    subscribers: BTreeMap<u64, Subscriber>,
+    /// An honest fellow.
+    other: (Mailbox, MemoryStore),
+    replied: Option<SwarmAnswer>,
+}
+
+pub(super) fn run(feed: &mut Feed<'_>) {
+    let mut host = Host::new();
+    for _ in 0..STEPS {
+        if feed.is_empty() {
+            break;
+        }
+        host.step(feed);
+    }
+    recount(&host.store);
+    host.end();
+}
+
+impl Host {
+    fn new() -> Self {
+        let members: Vec<NodeId> = (0..MEMBERS).map(|number| node(number).node_id()).collect();
+        let map = SwarmMap { version: MAP_VERSION, swarms: [(SwarmId(0), members)].into() };
+        // Little room, so that it runs out.
+        let limits = Limits { bytes: 9_000, account_bytes: 3_000 };
+        let setup = Setup { network: network(), pair: node(0), map, limits, version: "fuzz".into() };
+        Self {
+            member: Member::new(setup),
+            store: MemoryStore::new(1),
+            now: NOW,
+            tickets: 0,
+            open: BTreeMap::new(),
+            exchanges: BTreeMap::new(),
+            subscribers: BTreeMap::new(),
+            other: (Mailbox::new(network(), Limits::default()), MemoryStore::new(2)),
+            replied: None,
+        }
+    }
+
+    fn step(&mut self, feed: &mut Feed<'_>) {
+        match feed.below(12) {
+            0..=2 => self.client(feed),
+            3..=5 => self.answer(feed),
+            6 => self.asked(feed),
+            7 => {
+                let with = node(feed.below(MEMBERS + 1)).node_id();
+                let gone = feed.below(4) == 0;
+                self.feed(if gone { Input::Disconnected(with) } else { Input::Connected(with) });
+            }
+            8 => self.subscriber(feed),
+            9 => {
+                // The honest fellow learns something of its own.
+                let mutations = vec![self.mutation(feed)];
+                self.teach(mutations);
+            }
+            _ => {
+                let micros = u64::from(feed.byte()).pow(2) * 1_000;
+                self.now = self.now.after(Span::micros(micros));
+                self.feed(Input::Tick);
+            }
+        }
+    }
+
+    fn feed(&mut self, input: Input) {
+        self.member.handle(self.now, input, &mut self.store).expect("memory does not fail");
+        while let Some(output) = self.member.poll() {
+            self.carry(output);
+        }
+        assert!(self.member.deadline().is_some(), "it always wants to forget");
+        assert!(self.member.waiting() <= self.open.len());
+        assert!(self.member.under_way() <= writes::WINDOW * usize::from(MEMBERS - 1) + 1);
+    }
+
+    fn carry(&mut self, output: Output) {
+        match output {
+            Output::Answer { ticket, answer } => {
+                assert!(codec::encode(&answer).len() <= MAX_ANSWER);
+                let subject = self.open.remove(&ticket).expect("answered once, and only who asked");
+                self.judge(subject, &answer);
+            }
+            Output::Reply { answer, .. } => {
+                assert!(codec::encode(&answer).len() <= MAX_MESSAGE);
+                assert!(self.replied.replace(answer).is_none(), "one reply to one question");
+            }
+            Output::Send { exchange, to, request, subjects } => {
+                assert!(codec::encode(&request).len() <= MAX_MESSAGE);
+                let to = (1..MEMBERS).find(|number| node(*number).node_id() == to);
+                let to = to.expect("only fellow members are asked");
+                let known = self.exchanges.insert(exchange, (to, request, subjects));
+                assert!(known.is_none(), "each exchange has its own number");
+            }
+            Output::Tell { to, request } => {
+                assert!((1..MEMBERS).any(|number| node(number).node_id() == to));
+                assert_eq!(request.ask, Ask::Behind);
+            }
+            Output::Subscribed { subscriber, answer } => {
+                if matches!(answer, Subscribed::Refused { .. }) {
+                    self.subscribers.remove(&subscriber);
+                }
+            }
+            Output::Push { subscriber, account, namespace, after } => {
+                let body = page(&self.store, self.now, &account, namespace, after, EVENT_COUNT, EVENT_BYTES);
+                let Ok(Body::Messages { messages, more, cursor }) = body else { panic!("no page") };
+                let subscriber = self.subscribers.get_mut(&subscriber).expect("only who subscribed");
+                subscriber.seen.extend(messages.iter().map(|message| message.hash));
+                assert!(subscriber.page.replace(Page { cursor, more }).is_none(), "one page at a time");
+            }
+            Output::Reconciled { .. } => {}
+        }
+    }
+
+    /// Holds what a client is told against what it may be told.
+    fn judge(&self, subject: Option<Subject>, answer: &Answer) {
+        let swarm = self.member.members();
+        let count = |receipts| match &subject {
+            Some(subject) => durable(&network(), swarm, subject, receipts),
+            None => panic!("receipts for a request that writes nothing"),
+        };
+        match &answer.body {
+            Body::Stored { receipts, .. } | Body::Changed { receipts } => {
+                assert!(is_majority(count(receipts), swarm), "done, without a majority");
+                assert_eq!(count(receipts), receipts.signed.len(), "all its receipts hold");
+            }
+            Body::Refused(refusal) => {
+                if let Some(receipts) = &refusal.receipts {
+                    assert!(!is_majority(count(receipts), swarm), "short, with a majority");
+                }
+            }
+            Body::Messages { .. } | Body::Swarm(_) | Body::Info { .. } => assert!(subject.is_none()),
+        }
+    }
+
+    fn client(&mut self, feed: &mut Feed<'_>) {
+        let request = match feed.below(8) {
+            0 => Request::Retrieve(self.retrieve(feed)),
+            1 => Request::GetSwarm { account: person(feed).1 },
+            2 => Request::Info,
+            _ => match self.mutation(feed) {
+                Mutation::Store(request) => Request::Store(request),
+                Mutation::Delete { request, .. } => Request::Delete(request),
+                Mutation::Expire { request, .. } => Request::Expire(request),
+            },
+        };
+        if member::check_request(&network(), self.now, &request).is_err() {
+            return;
+        }
+        let digest = |statement: crate::Statement| statement.digest();
+        let subject = match &request {
+            Request::Store(request) => Some(Subject::Message {
+                account: request.account,
+                namespace: request.namespace,
+                hash: request.hash(),
+            }),
+            Request::Delete(request) => Some(Subject::Request {
+                account: request.account,
+                digest: digest(request.statement(&network(), request.auth.time)),
+            }),
+            Request::Expire(request) => Some(Subject::Request {
+                account: request.account,
+                digest: digest(request.statement(&network(), request.auth.time)),
+            }),
+            Request::Retrieve(_) | Request::GetSwarm { .. } | Request::Info => None,
+        };
+        self.tickets += 1;
+        self.open.insert(self.tickets, subject);
+        self.feed(Input::Request { ticket: self.tickets, request });
+        let waits = self.open.get(&self.tickets);
+        assert!(waits.is_none_or(|subject| subject.is_some()), "only writes wait for others");
+    }
+
+    /// A question under way is answered, by whoever pleases.
+    fn answer(&mut self, feed: &mut Feed<'_>) {
+        let Some(count) = u8::try_from(self.exchanges.len()).ok().filter(|count| *count > 0) else { return };
+        let which = usize::from(feed.below(count));
+        let Some(exchange) = self.exchanges.keys().nth(which).copied() else { return };
+        let Some((from, request, subjects)) = self.exchanges.remove(&exchange) else { return };
+        let (honest, lies) = (feed.below(4) > 0, feed.below(8));
+        let answer = match (honest, lies) {
+            (true, _) => Some(self.honestly(from, &request, &subjects)),
+            (false, 0) => None,
+            (false, _) => Some(self.falsely(feed, lies, &subjects)),
+        };
+        let from = node(from).node_id();
+        let answer = answer
+            .map(|answer| member::check_answer(&network(), self.now, MAP_VERSION, from, &subjects, answer));
+        self.feed(Input::Answered { exchange, answer });
+    }
+
+    fn honestly(&mut self, from: u8, request: &SwarmRequest, subjects: &[Subject]) -> SwarmAnswer {
+        let Ask::Replicate { mutations } = &request.ask else {
+            return respond(&self.other.1, &request.ask).expect("memory does not fail");
+        };
+        let done = self.teach(mutations.clone());
+        assert_eq!((done.len(), mutations.len()), (subjects.len(), subjects.len()));
+        let results = done.into_iter().zip(subjects).map(|(done, subject)| match done {
+            Some(done) => {
+                let receipt = Receipt::sign(&node(from), &network(), MAP_VERSION, subject, done);
+                Replicated::Done { done: receipt.done, signature: receipt.signature }
+            }
+            None => Replicated::Refused { code: crate::answer::Code::Full },
+        });
+        SwarmAnswer::Replicated { results: results.collect() }
+    }
+
+    fn falsely(&self, feed: &mut Feed<'_>, lie: u8, subjects: &[Subject]) -> SwarmAnswer {
+        match lie {
+            1 => {
+                let signature = Signature([feed.byte(); 64]);
+                let result = Replicated::Done { done: Done::Keeps { expiry: u64::MAX }, signature };
+                SwarmAnswer::Replicated { results: vec![result; subjects.len()] }
+            }
+            2 => {
+                let hour = u32::try_from(self.now.as_millis() / 3_600_000).unwrap_or(u32::MAX);
+                let bucket = |_| BucketPrint {
+                    bucket: hour.saturating_add(u32::from(feed.byte())),
+                    count: u64::from(feed.byte()) << feed.below(57),
+                    sum: ByteArray::new([feed.byte(); 32]),
+                };
+                SwarmAnswer::Fingerprints { buckets: (0..5).map(bucket).collect() }
+            }
+            3 | 4 => {
+                let word = [&[0x61][..], feed.some(200)].concat();
+                SwarmAnswer::Reconcile { message: ByteBuf::from(word) }
+            }
+            5 => {
+                let mutations = (0..feed.below(4)).map(|_| self.mutation(feed)).collect();
+                SwarmAnswer::Fetched { mutations, ids: u32::from(feed.byte()) }
+            }
+            6 => codec::decode(feed.some(255), MAX_MESSAGE).unwrap_or(SwarmAnswer::Noted),
+            _ => SwarmAnswer::Noted,
+        }
+    }
+
+    /// What the honest fellow does with mutations.
+    fn teach(&mut self, mutations: Vec<Mutation>) -> Vec<Option<Done>> {
+        let (machine, store) = &mut self.other;
+        let input = mailbox::Input::Replicated { ticket: 0, mutations };
+        machine.handle(self.now, input, store).expect("memory does not fail");
+        let outputs = core::iter::from_fn(|| machine.poll());
+        let applied = outputs.filter_map(|output| match output {
+            mailbox::Output::Applied { results, .. } => Some(results),
+            _ => None,
+        });
+        applied.flatten().map(|(_, result)| result.ok()).collect()
+    }
+
+    /// Another node asks.
+    fn asked(&mut self, feed: &mut Feed<'_>) {
+        let from = node(feed.below(MEMBERS + 1)).node_id();
+        let map_version = if feed.below(8) == 0 { MAP_VERSION + 1 } else { MAP_VERSION };
+        let slice = Slice { bits: feed.below(18), value: u16::from(feed.below(4)) };
+        let bucket = u32::try_from(self.now.as_millis() / 3_600_000).unwrap_or(0) + u32::from(feed.below(3));
+        let ask = match feed.below(6) {
+            0 => Ask::Behind,
+            1 => Ask::Fingerprints,
+            2 => {
+                let word = [&[0x61][..], feed.some(200)].concat();
+                Ask::Reconcile { bucket, slice, message: ByteBuf::from(word) }
+            }
+            3 => {
+                let ids = self.store.records().map(|(account, hash, record)| record.id(account, hash));
+                let mut ids: Vec<_> = ids.map(ByteArray::new).collect();
+                ids.push(ByteArray::new([feed.byte(); 32]));
+                Ask::Fetch { bucket, slice, ids }
+            }
+            _ => Ask::Replicate { mutations: (0..feed.below(4)).map(|_| self.mutation(feed)).collect() },
+        };
+        let count = match &ask {
+            Ask::Replicate { mutations } => Some(mutations.len()),
+            _ => None,
+        };
+        let heard = self.member.members().iter().skip(1).any(|member| *member == from);
+        let ask = member::check_ask(&network(), self.now, SwarmRequest { map_version, ask });
+        self.replied = None;
+        self.feed(Input::Asked { ticket: u64::MAX / 2, from, ask });
+        let reply = self.replied.take().expect("every question has a reply");
+        let refused = matches!(reply, SwarmAnswer::Refused { code: crate::answer::Code::WrongSwarm });
+        assert_eq!(refused, !heard || map_version != MAP_VERSION, "only fellows are listened to");
+        if let (SwarmAnswer::Replicated { results }, Some(count)) = (reply, count) {
+            assert_eq!(results.len(), count, "a result for each");
+        }
+    }
+
+    fn subscriber(&mut self, feed: &mut Feed<'_>) {
+        let number = u64::from(feed.below(3));
+        match (self.subscribers.get_mut(&number), feed.below(4)) {
+            (None, _) => {
+                let retrieve = Retrieve { after: None, ..self.retrieve(feed) };
+                let (account, seen) = (retrieve.account, BTreeSet::new());
+                self.subscribers.insert(number, Subscriber { account, seen, page: None });
+                self.feed(Input::Subscribe { subscriber: number, retrieve });
+            }
+            (Some(_), 0) => {
+                self.subscribers.remove(&number);
+                self.feed(Input::Unsubscribe { subscriber: number });
+            }
+            (Some(subscriber), _) => {
+                if let Some(Page { cursor, more }) = subscriber.page.take() {
+                    self.feed(Input::Pushed { subscriber: number, cursor, more });
+                }
+            }
+        }
+    }
+
+    /// A request of an owner or a stranger, sound in most cases.
+    fn mutation(&self, feed: &mut Feed<'_>) -> Mutation {
+        let (pair, account) = person(feed);
+        let text = [feed.below(4)];
+        let hashes = vec![MessageHash::of(&account, Namespace::INBOX, &text), hash_of(feed, &account)];
+        let now = self.now.as_millis();
+        let time = now.saturating_sub(u64::from(feed.byte()) * 100);
+        let expiry = now + u64::from(feed.byte()).pow(2) * 100;
+        let none = Auth { key: None, time, signature: Signature([0; 64]) };
+        let held = if feed.below(2) == 0 { hashes.clone() } else { Vec::new() };
+        match feed.below(6) {
+            kind @ 0..=3 => {
+                // Now and then one that fills the mailbox.
+                let data = if kind == 3 { text.repeat(900) } else { text.to_vec() };
+                let (namespace, data) = (Namespace::INBOX, ByteBuf::from(data));
+                let mut request = Store { account, namespace, timestamp: time, expiry, data, auth: None };
+                if kind == 2 {
+                    let statement = request.statement(&network(), time);
+                    request.auth = Some(Auth::sign(&account, &pair, time, &statement));
+                }
+                Mutation::Store(request)
+            }
+            4 => {
+                let mut request = Delete { account, hashes, auth: none };
+                request.auth = Auth::sign(&account, &pair, time, &request.statement(&network(), time));
+                Mutation::Delete { request, held }
+            }
+            _ => {
+                let only = [None, Some(Direction::Shorten), Some(Direction::Extend)];
+                let only = only[usize::from(feed.below(3))];
+                let mut request = Expire { account, hashes, expiry, only, auth: none };
+                request.auth = Auth::sign(&account, &pair, time, &request.statement(&network(), time));
+                Mutation::Expire { request, held }
+            }
+        }
+    }
+
+    fn retrieve(&self, feed: &mut Feed<'_>) -> Retrieve {
+        let (pair, account) = person(feed);
+        let time = self.now.as_millis();
+        let after = (feed.below(2) == 1)
+            .then(|| Cursor { incarnation: u64::from(feed.below(3)), sequence: u64::from(feed.byte()) });
+        let max_count = (feed.below(2) == 1).then(|| u32::from(feed.byte()));
+        let auth = Auth { key: None, time, signature: Signature([0; 64]) };
+        let (namespace, max_size) = (Namespace::INBOX, max_count);
+        let mut request = Retrieve { account, namespace, after, max_count, max_size, auth };
+        request.auth = Auth::sign(&account, &pair, time, &request.statement(&network(), time));
+        request
+    }
+
+    /// Everything comes to rest, and then nobody waits and no subscriber lacks anything.
+    fn end(&mut self) {
+        for exchange in core::mem::take(&mut self.exchanges).into_keys() {
+            self.feed(Input::Answered { exchange, answer: None });
+        }
+        self.now = self.now.after(writes::WAIT);
+        self.feed(Input::Tick);
+        assert_eq!((self.open.len(), self.member.waiting()), (0, 0), "everybody is answered in time");
+        let numbers: Vec<_> = self.subscribers.keys().copied().collect();
+        for number in numbers {
+            while let Some(Page { cursor, more }) =
+                self.subscribers.get_mut(&number).and_then(|subscriber| subscriber.page.take())
+            {
+                self.feed(Input::Pushed { subscriber: number, cursor, more });
+            }
+        }
+        for subscriber in self.subscribers.values() {
+            for (account, hash, record) in self.store.records() {
+                let theirs = *account == subscriber.account && record.readable(self.now);
+                assert!(!theirs || subscriber.seen.contains(hash), "a gap in a subscription");
+            }
+        }
+        recount(&self.store);
+    }
+}
+
+/// One of two people.
+fn person(feed: &mut Feed<'_>) -> (KeyPair, AccountId) {
+    let pair = KeyPair::from_seed(&[feed.below(2) + 1; 32]);
+    let account = AccountId::of_person(&pair.public()).expect("a point of the curve");
+    (pair, account)
+}
+
+fn hash_of(feed: &mut Feed<'_>, account: &AccountId) -> MessageHash {
+    MessageHash::of(account, Namespace::INBOX, &[feed.below(4)])
+}

@@ -1,0 +1,473 @@
+//! What a request does to the store: the machine of one member's mailboxes.
+//!
+//! The host hands each input a transaction, commits, and releases the outputs only then. Whoever
+//! sent a request, its signature has been checked before it comes here.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::{
+    AccountId, MessageHash, NetworkName, Time,
+    answer::{Body, Code, Done, MAX_PAGE, MAX_PAGE_COUNT, Message, Subject},
+    namespace::Namespace,
+    record::{Change, Life, Mutation, Place, Record, Stamp, remembered},
+    request::{Cursor, Delete, Direction, Expire, Retrieve, Source, Store as StoreRequest},
+    store::{Effect, Entry, Store, StoreError, Transaction},
+};
+
+/// How many records one tick may forget.
+pub const FORGET_STEP: usize = 256;
+
+/// How much may be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// For all accounts together, in bytes. Beyond it stores are refused; nothing is evicted.
+    pub bytes: u64,
+    /// For one account, in bytes. Members that pass a request on may fill it twice over, so that
+    /// those who accepted and those who follow never disagree about a full mailbox.
+    pub account_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { bytes: 20 << 30, account_bytes: 256 << 20 }
+    }
+}
+
+/// What the mailbox machine is fed.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A client's request, checked.
+    Write {
+        /// The host's number for it.
+        ticket: u64,
+        /// The request; `held` is empty.
+        mutation: Mutation,
+    },
+    /// What another member passed on, each mutation checked.
+    Replicated {
+        /// The host's number for the message.
+        ticket: u64,
+        /// In order.
+        mutations: Vec<Mutation>,
+    },
+    /// Time has passed: forget a bounded number of what has ended.
+    Tick,
+}
+
+/// What the host must do once the transaction is durable.
+#[expect(clippy::large_enum_variant, reason = "short-lived, and the large one is the common one")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A client's request was applied here; it wants a majority.
+    Written {
+        /// The ticket of [`Input::Write`].
+        ticket: u64,
+        /// What the receipts will be about.
+        subject: Subject,
+        /// What to pass on to the other members.
+        mutation: Mutation,
+        /// What was done here.
+        done: Done,
+        /// Whether this member knew the message before.
+        already: bool,
+    },
+    /// A client's request was refused.
+    Refused {
+        /// The ticket of [`Input::Write`].
+        ticket: u64,
+        /// Why.
+        code: Code,
+    },
+    /// A member's message was applied.
+    Applied {
+        /// The ticket of [`Input::Replicated`].
+        ticket: u64,
+        /// One for each mutation, in order.
+        results: Vec<(Subject, Result<Done, Code>)>,
+    },
+    /// A message can be read that could not before.
+    Arrived {
+        /// Whose.
+        account: AccountId,
+        /// In which drawer.
+        namespace: Namespace,
+    },
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Mailbox {
+    network: NetworkName,
+    limits: Limits,
+    outbox: VecDeque<Output>,
+    more_to_forget: bool,
+}
+
+impl Mailbox {
+    /// A machine for the mailboxes that one node keeps.
+    pub const fn new(network: NetworkName, limits: Limits) -> Self {
+        Self { network, limits, outbox: VecDeque::new(), more_to_forget: false }
+    }
+
+    /// Applies one input; results are read with [`Self::poll`] once `store` is durable.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails. The transaction must then be dropped, and so must all outputs since
+    /// the last commit: see [`Self::forget_outputs`].
+    pub fn handle<T: Transaction>(
+        &mut self,
+        now: Time,
+        input: Input,
+        store: &mut T,
+    ) -> Result<(), StoreError> {
+        match input {
+            Input::Write { ticket, mutation } => {
+                let (subject, mutation, result) = self.apply(now, mutation, Source::Client, store)?;
+                self.outbox.push_back(match result {
+                    Ok((done, already)) => Output::Written { ticket, subject, mutation, done, already },
+                    Err(code) => Output::Refused { ticket, code },
+                });
+            }
+            Input::Replicated { ticket, mutations } => {
+                let mut results = Vec::with_capacity(mutations.len());
+                for mutation in mutations {
+                    let (subject, _, result) = self.apply(now, mutation, Source::Member, store)?;
+                    results.push((subject, result.map(|(done, _)| done)));
+                }
+                self.outbox.push_back(Output::Applied { ticket, results });
+            }
+            Input::Tick => self.forget(now, store)?,
+        }
+        Ok(())
+    }
+
+    /// Takes the next thing to do; call only after the commit.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outbox.pop_front()
+    }
+
+    /// Drops what was to be done: the transaction behind it failed.
+    pub fn forget_outputs(&mut self) {
+        self.outbox.clear();
+    }
+
+    /// Whether the last tick left something to forget, so that the next may come at once.
+    pub const fn more_to_forget(&self) -> bool {
+        self.more_to_forget
+    }
+
+    #[expect(clippy::type_complexity, reason = "a private triple, named where it is taken apart")]
+    fn apply<T: Transaction>(
+        &mut self,
+        now: Time,
+        mutation: Mutation,
+        source: Source,
+        store: &mut T,
+    ) -> Result<(Subject, Mutation, Result<(Done, bool), Code>), StoreError> {
+        let now = now.as_millis();
+        match mutation {
+            Mutation::Store(request) => {
+                let (account, namespace, hash) = (request.account, request.namespace, request.hash());
+                let subject = Subject::Message { account, namespace, hash };
+                let result = self.store(now, &request, hash, source, store)?;
+                Ok((subject, Mutation::Store(request), result))
+            }
+            Mutation::Delete { request, held } => {
+                let digest = request.statement(&self.network, request.auth.time).digest();
+                let subject = Subject::Request { account: request.account, digest };
+                let stamp = Stamp { time: request.auth.time, digest };
+                let (request, held) = delete(now, request, &held, stamp, store)?;
+                let done = Done::Changed { hashes: held.clone() };
+                Ok((subject, Mutation::Delete { request, held }, Ok((done, false))))
+            }
+            Mutation::Expire { request, held } => {
+                let digest = request.statement(&self.network, request.auth.time).digest();
+                let subject = Subject::Request { account: request.account, digest };
+                let stamp = Stamp { time: request.auth.time, digest };
+                let (request, held) = expire(now, request, &held, stamp, source, store)?;
+                let done = Done::Changed { hashes: held.clone() };
+                Ok((subject, Mutation::Expire { request, held }, Ok((done, false))))
+            }
+        }
+    }
+
+    fn store<T: Transaction>(
+        &mut self,
+        now: u64,
+        request: &StoreRequest,
+        hash: MessageHash,
+        source: Source,
+        store: &mut T,
+    ) -> Result<Result<(Done, bool), Code>, StoreError> {
+        let account = request.account;
+        let before = store.record(&account, &hash)?;
+        // What has ended but was not forgotten yet counts as unknown.
+        let mut after = before.filter(|record| record.until() > now).unwrap_or_default();
+        let row = store.head().saturating_add(1);
+        let life = match &request.auth {
+            None => Life::Unsigned { timestamp: request.timestamp, expiry: request.expiry },
+            Some(auth) => {
+                let digest = request.statement(&self.network, auth.time).digest();
+                let stamp = Stamp { time: auth.time, digest };
+                Life::Stored { stamp, timestamp: request.timestamp, expiry: request.expiry, row }
+            }
+        };
+        let known = after.life.is_some();
+        let joined = joins(&after, &life);
+        if !joined {
+            let expiry = after.expiry().unwrap_or(request.expiry);
+            return Ok(Ok((Done::Keeps { expiry }, true)));
+        }
+        // What its owner had ended arrives anew: readers have gone past its old place.
+        let held_before = after.place.filter(|_| after.readable(Time::from_millis(now)));
+        after.join_life(life);
+        // What counts is the end that its owner set last, which may be known here already.
+        if after.until() <= now {
+            // Passed on late: it has ended, which is as good as kept.
+            return Ok(Ok((Done::Keeps { expiry: request.expiry }, true)));
+        }
+        let size = u32::try_from(request.data.len()).unwrap_or(u32::MAX);
+        let namespace = request.namespace;
+        let signed = request.auth.is_some();
+        after.place = Some(match held_before {
+            // The signed request is evidence and holds the bytes too.
+            Some(place) if signed => Place { row, ..place },
+            Some(place) => place,
+            None => Place { sequence: row, row, namespace, size },
+        });
+        if held_before.is_none() {
+            let usage = store.usage(&account)?;
+            let cost = after.cost();
+            let allowed = match source {
+                Source::Client => self.limits.account_bytes,
+                Source::Member => self.limits.account_bytes.saturating_mul(2),
+            };
+            let full = store.occupied().saturating_add(cost) > self.limits.bytes;
+            if full || usage.bytes.saturating_add(cost) > allowed {
+                return Ok(Err(Code::Full));
+            }
+        }
+        let keeps_bytes = signed || held_before.is_none();
+        store.append(Entry {
+            mutation: keeps_bytes.then(|| Mutation::Store(request.clone())),
+            evidence_until: None,
+            effects: vec![Effect { account, hash, before, after: Some(after) }],
+        })?;
+        if held_before.is_none() {
+            self.outbox.push_back(Output::Arrived { account, namespace });
+        }
+        let expiry = after.expiry().unwrap_or(request.expiry);
+        Ok(Ok((Done::Keeps { expiry }, known)))
+    }
+
+    fn forget<T: Transaction>(&mut self, now: Time, store: &mut T) -> Result<(), StoreError> {
+        let now = now.as_millis();
+        let due = store.due(now, FORGET_STEP)?;
+        let retired = store.retire(now, FORGET_STEP)?;
+        self.more_to_forget = due.len() == FORGET_STEP || retired == FORGET_STEP;
+        let mut effects = Vec::with_capacity(due.len());
+        for (account, hash) in due {
+            let before = store.record(&account, &hash)?;
+            if before.is_some() {
+                effects.push(Effect { account, hash, before, after: None });
+            }
+        }
+        if !effects.is_empty() {
+            store.append(Entry { mutation: None, evidence_until: None, effects })?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether joining `life` would change the record.
+fn joins(record: &Record, life: &Life) -> bool {
+    let mut copy = *record;
+    copy.join_life(*life)
+}
+
+/// Deletes what is known here or was held by the sender; returns which hashes are deleted now.
+fn delete<T: Transaction>(
+    now: u64,
+    request: Delete,
+    held: &[MessageHash],
+    stamp: Stamp,
+    store: &mut T,
+) -> Result<(Delete, Vec<MessageHash>), StoreError> {
+    let held: BTreeSet<_> = held.iter().collect();
+    let account = request.account;
+    let row = store.head().saturating_add(1);
+    let mut effects = Vec::new();
+    let mut deleted = Vec::new();
+    for hash in unique(&request.hashes) {
+        let before = store.record(&account, hash)?;
+        // What has ended but was not forgotten yet counts as unknown.
+        let known = before.filter(|record| record.until() > now);
+        if known.is_none() && !held.contains(hash) {
+            continue;
+        }
+        let mut after = known.unwrap_or_default();
+        let changed = after.join_life(Life::Deleted { stamp, row });
+        if changed && after.until() <= now {
+            // Passed on so late that its tombstone would be over.
+            continue;
+        }
+        if changed && after.deleted() {
+            after.place = None;
+        }
+        // An exact repeat is answered again, under the row that it already has.
+        let repeat = matches!(after.life, Some(Life::Deleted { stamp: known, .. }) if known == stamp);
+        if repeat || after.deleted() {
+            deleted.push(*hash);
+        }
+        if changed {
+            let after = if crate::mutants::on("forget-tombstone") { None } else { Some(after) };
+            effects.push(Effect { account, hash: *hash, before, after });
+        }
+    }
+    if !effects.is_empty() {
+        let mutation = Mutation::Delete { request: request.clone(), held: deleted.clone() };
+        store.append(Entry { mutation: Some(mutation), evidence_until: Some(remembered(stamp)), effects })?;
+    }
+    Ok((request, deleted))
+}
+
+/// Changes the expiry of what is known here or was changed by the sender; returns which.
+fn expire<T: Transaction>(
+    now: u64,
+    request: Expire,
+    held: &[MessageHash],
+    stamp: Stamp,
+    source: Source,
+    store: &mut T,
+) -> Result<(Expire, Vec<MessageHash>), StoreError> {
+    let held: BTreeSet<_> = held.iter().collect();
+    let account = request.account;
+    let row = store.head().saturating_add(1);
+    let new = Change { stamp, expiry: request.expiry, row };
+    let mut effects = Vec::new();
+    let mut updated = Vec::new();
+    for hash in unique(&request.hashes) {
+        let before = store.record(&account, hash)?;
+        let known = before.filter(|record| record.until() > now);
+        let told = source == Source::Member && held.contains(hash);
+        // What has ended does not come back by a change; nor by one to what is deleted.
+        let live = known.filter(|record| record.expiry().is_none_or(|expiry| expiry > now));
+        let current = live.and_then(|record| record.expiry());
+        // A direction was judged by the first receiver; the others do as it did.
+        let wanted = match (request.only, current) {
+            _ if told => true,
+            (None, _) => live.is_some(),
+            (Some(_), _) if source == Source::Member => false,
+            (Some(Direction::Shorten), Some(current)) => request.expiry < current,
+            (Some(Direction::Extend), Some(current)) => request.expiry > current,
+            (Some(_), None) => false,
+        };
+        let repeat = known.and_then(|record| record.change).is_some_and(|change| change.stamp == stamp);
+        if !wanted && !repeat {
+            continue;
+        }
+        let mut after = known.unwrap_or_default();
+        let changed = after.join_change(new);
+        let counts = after.counting_change().is_some_and(|change| change.stamp == stamp);
+        if counts && !after.deleted() {
+            updated.push(*hash);
+        }
+        if changed && after.until() > now {
+            effects.push(Effect { account, hash: *hash, before, after: Some(after) });
+        } else if changed && before.is_some() {
+            // It ends with this change.
+            effects.push(Effect { account, hash: *hash, before, after: None });
+        }
+    }
+    if !effects.is_empty() {
+        let mutation = Mutation::Expire { request: request.clone(), held: updated.clone() };
+        let until = request.expiry.max(remembered(stamp));
+        store.append(Entry { mutation: Some(mutation), evidence_until: Some(until), effects })?;
+    }
+    Ok((request, updated))
+}
+
+fn unique(hashes: &[MessageHash]) -> impl Iterator<Item = &MessageHash> {
+    let mut seen = BTreeSet::new();
+    hashes.iter().filter(move |hash| seen.insert(**hash))
+}
+
+/// Reads a page of one namespace: [`Body::Messages`].
+///
+/// A cursor of another incarnation starts from the beginning: it may resend, it never skips.
+///
+/// # Errors
+///
+/// When the store fails.
+pub fn retrieve<S: Store>(store: &S, now: Time, request: &Retrieve) -> Result<Body, StoreError> {
+    let count = request.max_count.map_or(MAX_PAGE_COUNT, |count| (count as usize).clamp(1, MAX_PAGE_COUNT));
+    let size = request.max_size.map_or(MAX_PAGE, |size| (size as usize).min(MAX_PAGE));
+    page(store, now, &request.account, request.namespace, request.after, count, size)
+}
+
+/// Reads a page after a cursor, at most `count` messages and `size` bytes, but one at least.
+///
+/// # Errors
+///
+/// When the store fails.
+pub fn page<S: Store>(
+    store: &S,
+    now: Time,
+    account: &AccountId,
+    namespace: Namespace,
+    after: Option<Cursor>,
+    count: usize,
+    size: usize,
+) -> Result<Body, StoreError> {
+    const STEP: usize = 128;
+    let incarnation = store.incarnation();
+    let mut sequence =
+        after.filter(|cursor| cursor.incarnation == incarnation).map_or(0, |cursor| cursor.sequence);
+    if crate::mutants::on("skip-cursor") && after.is_some() {
+        sequence = sequence.saturating_add(1);
+    }
+    let mut messages: Vec<Message> = Vec::new();
+    let mut bytes = 0_usize;
+    loop {
+        let arrivals = store.page(account, namespace, sequence, STEP)?;
+        let last = arrivals.len() < STEP;
+        for (arrival, hash) in arrivals {
+            let record = store.record(account, &hash)?.filter(|record| record.readable(now));
+            if let Some(message) = record.map(|record| read(store, &record, hash)).transpose()?.flatten() {
+                let longer = bytes.saturating_add(message.data.len());
+                if messages.len() >= count || (longer > size && !messages.is_empty()) {
+                    let cursor = Cursor { incarnation, sequence };
+                    return Ok(Body::Messages { messages, more: true, cursor });
+                }
+                bytes = longer;
+                messages.push(message);
+            }
+            sequence = arrival;
+        }
+        if last {
+            // Everything up to the head was looked at, whatever it was.
+            let cursor = Cursor { incarnation, sequence: store.head() };
+            return Ok(Body::Messages { messages, more: false, cursor });
+        }
+    }
+}
+
+fn read<S: Store>(store: &S, record: &Record, hash: MessageHash) -> Result<Option<Message>, StoreError> {
+    let (Some(place), Some(timestamp), Some(expiry)) = (record.place, record.timestamp(), record.expiry())
+    else {
+        return Ok(None);
+    };
+    match store.mutation(place.row)? {
+        Some(Mutation::Store(request)) => Ok(Some(Message { hash, timestamp, expiry, data: request.data })),
+        Some(Mutation::Delete { .. } | Mutation::Expire { .. }) => {
+            Err(StoreError::Damaged("not a message's row"))
+        }
+        None => Err(StoreError::Damaged("a message's row is missing")),
+    }
+}
+
+#[cfg(test)]
+mod regressions;
+#[cfg(test)]
+mod tests;

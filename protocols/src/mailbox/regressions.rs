@@ -1,0 +1,104 @@
+//! What the simulator found, made small.
+
+use super::*;
+use crate::{
+    fixture::{NOW, Person, at, network},
+    replication::respond::respond,
+    request::{MAX_TTL, TOLERANCE},
+    store::{Bucket, memory::MemoryStore},
+    swarm::{Ask, Slice, SwarmAnswer},
+};
+
+/// Applies mutations as another member passes them on.
+fn pass_on(now: Time, mutations: Vec<Mutation>, store: &mut MemoryStore) -> bool {
+    let mut machine = Mailbox::new(network(), Limits::default());
+    machine.handle(now, Input::Replicated { ticket: 1, mutations }, store).unwrap();
+    std::iter::from_fn(|| machine.poll()).any(|output| matches!(output, Output::Arrived { .. }))
+}
+
+/// Fetches all that another member holds.
+fn pull(now: Time, from: &MemoryStore, to: &mut MemoryStore) {
+    for (bucket, _) in from.fingerprints() {
+        let Bucket(hours) = bucket;
+        let mut ids = Vec::new();
+        from.bucket(bucket, &mut |item| ids.push(serde_bytes::ByteArray::new(item.id))).unwrap();
+        let answer = respond(from, &Ask::Fetch { bucket: hours, slice: Slice::default(), ids }).unwrap();
+        let SwarmAnswer::Fetched { mutations, .. } = answer else { panic!("{answer:?}") };
+        pass_on(now, mutations, to);
+    }
+}
+
+fn read(store: &MemoryStore, now: Time, person: &Person, after: Option<Cursor>) -> (usize, Cursor) {
+    match page(store, now, &person.account, Namespace::INBOX, after, 10, 1_000).unwrap() {
+        Body::Messages { messages, cursor, .. } => (messages.len(), cursor),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn shortened(person: &Person, signed: bool) -> MemoryStore {
+    let mut store = MemoryStore::new(1);
+    let message = if signed { person.keep("m", 0, 900) } else { person.post("m", 0, 900) };
+    let request = person.expire(&[person.hash("m")], 30, None, 5);
+    let change = Mutation::Expire { request, held: vec![person.hash("m")] };
+    pass_on(NOW, vec![Mutation::Store(message), change], &mut store);
+    store
+}
+
+#[test]
+fn a_member_that_missed_the_early_end_does_not_bring_the_message_back() {
+    let person = Person::new(0);
+    for signed in [false, true] {
+        let mut knows = shortened(&person, signed);
+        let mut missed = MemoryStore::new(2);
+        let message = if signed { person.keep("m", 0, 900) } else { person.post("m", 0, 900) };
+        pass_on(NOW, vec![Mutation::Store(message)], &mut missed);
+        let mut machine = Mailbox::new(network(), Limits::default());
+        machine.handle(at(60), Input::Tick, &mut knows).unwrap();
+        pull(at(61), &missed, &mut knows);
+        assert_eq!(read(&knows, at(61), &person, None).0, 0, "signed: {signed}");
+        pull(at(61), &knows, &mut missed);
+        assert_eq!(read(&missed, at(61), &person, None).0, 0, "signed: {signed}");
+        assert_eq!(knows.fingerprints(), missed.fingerprints());
+        // Nor does one that had nothing.
+        let mut newcomer = MemoryStore::new(3);
+        pull(at(62), &knows, &mut newcomer);
+        assert_eq!(read(&newcomer, at(62), &person, None).0, 0, "signed: {signed}");
+        assert_eq!(knows.fingerprints(), newcomer.fingerprints());
+        // And at its own end it is forgotten.
+        machine.handle(at(901), Input::Tick, &mut knows).unwrap();
+        assert_eq!(knows.records().count(), 0);
+    }
+}
+
+#[test]
+fn what_its_owner_ended_and_stores_again_is_an_arrival() {
+    let person = Person::new(0);
+    let mut store = shortened(&person, true);
+    let (none, cursor) = read(&store, at(60), &person, None);
+    assert_eq!(none, 0);
+    assert!(pass_on(at(60), vec![Mutation::Store(person.keep("m", 60, 900))], &mut store));
+    assert_eq!(read(&store, at(61), &person, Some(cursor)).0, 1);
+}
+
+#[test]
+fn a_change_does_not_bring_back_what_has_ended() {
+    let person = Person::new(0);
+    let mut store = shortened(&person, true);
+    let mut machine = Mailbox::new(network(), Limits::default());
+    let request = person.expire(&[person.hash("m")], 800, None, 60);
+    let mutation = Mutation::Expire { request, held: Vec::new() };
+    machine.handle(at(60), Input::Write { ticket: 1, mutation }, &mut store).unwrap();
+    assert_eq!(read(&store, at(61), &person, None).0, 0);
+}
+
+#[test]
+fn a_change_that_one_clock_allows_is_passed_on_to_a_slower_one() {
+    let person = Person::new(0);
+    let latest = (MAX_TTL.as_millis() + TOLERANCE.as_millis()) / 1_000;
+    let verify = |expiry, now, source| {
+        person.expire(&[person.hash("m")], expiry, None, 5).verify(&network(), now, source)
+    };
+    assert_eq!(verify(latest + 5, at(5), Source::Client), Ok(()));
+    assert_eq!(verify(latest + 5, at(0), Source::Member), Ok(()));
+    assert_eq!(verify(latest + 6, at(5), Source::Client), Err(Code::BadTtl));
+}

@@ -1,0 +1,379 @@
+//! What each request does to one mailbox.
+
+mod accounting;
+mod convergence;
+
+use super::*;
+use crate::{
+    Span,
+    fixture::{NOW, Person, at, change, deletion, ms, network},
+    record::RECORD_COST,
+    store::memory::MemoryStore,
+};
+
+/// A mailbox over a store in memory.
+#[derive(Debug)]
+struct Keeper {
+    machine: Mailbox,
+    store: MemoryStore,
+}
+
+impl Keeper {
+    fn new(incarnation: u64) -> Self {
+        Self::limited(incarnation, Limits::default())
+    }
+
+    fn limited(incarnation: u64, limits: Limits) -> Self {
+        Self { machine: Mailbox::new(network(), limits), store: MemoryStore::new(incarnation) }
+    }
+
+    fn feed(&mut self, now: Time, input: Input) -> Vec<Output> {
+        self.machine.handle(now, input, &mut self.store).unwrap();
+        std::iter::from_fn(|| self.machine.poll()).collect()
+    }
+
+    /// A client's request: what was done, whether it was known before, what is passed on.
+    fn write(&mut self, now: Time, mutation: Mutation) -> Result<(Done, bool, Mutation), Code> {
+        let outputs = self.feed(now, Input::Write { ticket: 7, mutation });
+        let mut answers = outputs.into_iter().filter_map(|output| match output {
+            Output::Written { ticket: 7, mutation, done, already, .. } => Some(Ok((done, already, mutation))),
+            Output::Refused { ticket: 7, code } => Some(Err(code)),
+            Output::Arrived { .. } => None,
+            other => panic!("unexpected {other:?}"),
+        });
+        let answer = answers.next().expect("every write is answered");
+        assert!(answers.next().is_none(), "answered once");
+        answer
+    }
+
+    fn store(&mut self, now: Time, request: StoreRequest) -> Result<(u64, bool), Code> {
+        self.write(now, Mutation::Store(request)).map(|(done, already, _)| match done {
+            Done::Keeps { expiry } => (expiry, already),
+            Done::Changed { .. } => panic!("not a store's result"),
+        })
+    }
+
+    fn changed(&mut self, now: Time, mutation: Mutation) -> Vec<MessageHash> {
+        match self.write(now, mutation) {
+            Ok((Done::Changed { hashes }, false, _)) => hashes,
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+
+    fn replicate(&mut self, now: Time, mutations: Vec<Mutation>) -> Vec<Result<Done, Code>> {
+        let outputs = self.feed(now, Input::Replicated { ticket: 8, mutations });
+        let results = outputs.into_iter().find_map(|output| match output {
+            Output::Applied { ticket: 8, results } => Some(results),
+            _ => None,
+        });
+        results.unwrap().into_iter().map(|(_, result)| result).collect()
+    }
+
+    fn page(&self, now: Time, request: &Retrieve) -> (Vec<String>, bool, Cursor) {
+        match retrieve(&self.store, now, request).unwrap() {
+            Body::Messages { messages, more, cursor } => {
+                let text = |message: Message| String::from_utf8(message.data.into_vec()).unwrap();
+                (messages.into_iter().map(text).collect(), more, cursor)
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+
+    fn texts(&self, now: Time, person: &Person) -> Vec<String> {
+        self.page(now, &person.retrieve(None)).0
+    }
+}
+
+#[test]
+fn a_message_is_kept_once_and_a_repeat_only_extends_it() {
+    let (mut keeper, person) = (Keeper::new(1), Person::new(0));
+    let arrived =
+        |outputs: &[Output]| outputs.iter().filter(|output| matches!(output, Output::Arrived { .. })).count();
+    let write = |request| Input::Write { ticket: 1, mutation: Mutation::Store(request) };
+    let first = keeper.feed(NOW, write(person.post("hi", 0, 100)));
+    assert_eq!(arrived(&first), 1);
+    let repeat = keeper.feed(NOW, write(person.post("hi", 0, 100)));
+    assert_eq!(arrived(&repeat), 0, "no news to a subscriber");
+    let longer = keeper.feed(NOW, write(person.post("hi", 0, 101)));
+    assert_eq!(arrived(&longer), 0, "nor is a later end");
+    assert_eq!(keeper.store(NOW, person.post("hi", 1, 50)), Ok((ms(101), true)), "never shortened");
+    assert_eq!(keeper.store(NOW, person.post("hi", 1, 200)), Ok((ms(200), true)), "extended");
+    assert_eq!(keeper.texts(at(199), &person), ["hi"]);
+    assert_eq!(keeper.texts(at(200), &person), [""; 0], "it ends on time");
+    assert_eq!(keeper.store.usage(&person.account).unwrap().records, 1);
+}
+
+#[test]
+fn what_an_owner_stored_stands_above_what_a_stranger_repeats() {
+    let (mut keeper, person) = (Keeper::new(1), Person::new(0));
+    assert_eq!(keeper.store(NOW, person.post("note", 0, 100)), Ok((ms(100), false)));
+    let cursor = keeper.page(NOW, &person.retrieve(None)).2;
+    assert_eq!(keeper.store(NOW, person.keep("note", 1, 50)), Ok((ms(50), true)), "the owner may shorten");
+    assert_eq!(keeper.store(NOW, person.post("note", 0, 900)), Ok((ms(50), true)), "a stranger may not");
+    assert_eq!(keeper.store(NOW, person.keep("note", 0, 800)), Ok((ms(50), true)), "an older word loses");
+    assert_eq!(keeper.page(NOW, &person.retrieve(Some(cursor))).0, [""; 0], "it arrived once");
+    assert_eq!(keeper.texts(NOW, &person), ["note"]);
+}
+
+#[test]
+fn a_deletion_marks_what_was_held_and_nothing_else() {
+    let (mut keeper, person) = (Keeper::new(1), Person::new(0));
+    keeper.store(NOW, person.post("here", 0, 100)).unwrap();
+    let (here, gone) = (person.hash("here"), person.hash("gone"));
+    let request = person.delete(&[gone, here, here], 5);
+    let (done, _, passed_on) = keeper.write(at(5), deletion(request.clone())).unwrap();
+    assert_eq!(done, Done::Changed { hashes: vec![here] });
+    assert_eq!(passed_on, Mutation::Delete { request: request.clone(), held: vec![here] });
+    assert_eq!(keeper.texts(at(5), &person), [""; 0]);
+    assert!(keeper.store.record(&person.account, &here).unwrap().unwrap().deleted());
+    assert_eq!(keeper.store.record(&person.account, &gone).unwrap(), None, "no tombstone of the unknown");
+    // An exact repeat is answered as the first time and writes nothing.
+    let head = keeper.store.head();
+    assert_eq!(keeper.changed(at(9), deletion(request.clone())), [here]);
+    assert_eq!(keeper.store.head(), head);
+    // Who never held it marks what the sender held.
+    let mut other = Keeper::new(2);
+    let passed_on = Mutation::Delete { request, held: vec![here] };
+    assert_eq!(other.replicate(at(6), vec![passed_on]), [Ok(Done::Changed { hashes: vec![here] })]);
+    assert!(other.store.record(&person.account, &here).unwrap().unwrap().deleted());
+    assert_eq!(other.store.record(&person.account, &gone).unwrap(), None);
+}
+
+#[test]
+fn nothing_deleted_comes_back_except_by_its_owners_later_store() {
+    let (mut keeper, person) = (Keeper::new(1), Person::new(0));
+    keeper.store(NOW, person.post("secret", 0, 100)).unwrap();
+    let cursor = keeper.page(NOW, &person.retrieve(None)).2;
+    keeper.changed(at(5), deletion(person.delete(&[person.hash("secret")], 5)));
+    let repeat = person.post("secret", 0, 300);
+    assert_eq!(keeper.store(at(6), repeat.clone()), Ok((repeat.expiry, true)), "answered as a duplicate");
+    assert_eq!(keeper.store(at(6), person.keep("secret", 4, 300)), Ok((ms(300), true)), "signed before");
+    assert_eq!(keeper.texts(at(6), &person), [""; 0]);
+    let outputs = keeper
+        .feed(at(7), Input::Write { ticket: 1, mutation: Mutation::Store(person.keep("secret", 6, 300)) });
+    assert!(outputs.iter().any(|output| matches!(output, Output::Arrived { .. })));
+    assert_eq!(keeper.page(at(7), &person.retrieve(Some(cursor))).0, ["secret"], "as a new arrival");
+    // The old deletion, repeated, is past.
+    assert_eq!(keeper.changed(at(8), deletion(person.delete(&[person.hash("secret")], 5))), []);
+    assert_eq!(keeper.texts(at(8), &person), ["secret"]);
+}
+
+#[test]
+fn a_deletion_that_is_over_touches_nothing_and_claims_nothing() {
+    let (mut keeper, person) = (Keeper::new(1), Person::new(0));
+    let days = |days: u64| days * 24 * 3_600;
+    let old = person.delete(&[person.hash("again")], 0);
+    keeper.store(at(days(31)), person.post("again", days(31), days(40))).unwrap();
+    let passed_on = Mutation::Delete { request: old, held: vec![person.hash("again")] };
+    let result = keeper.replicate(at(days(31)), vec![passed_on]);
+    assert_eq!(keeper.texts(at(days(31)), &person), ["again"]);
+    assert_eq!(result, [Ok(Done::Changed { hashes: vec![] })]);
+}
+
+#[test]
+fn an_expiry_moves_as_its_owner_says() {
+    let person = Person::new(0);
+    let hash = person.hash("m");
+    for (only, expiry, moved) in [
+        (None, 50, true),
+        (None, 200, true),
+        (Some(Direction::Shorten), 50, true),
+        (Some(Direction::Shorten), 200, false),
+        (Some(Direction::Shorten), 100, false),
+        (Some(Direction::Extend), 50, false),
+        (Some(Direction::Extend), 200, true),
+        (Some(Direction::Extend), 100, false),
+    ] {
+        let mut keeper = Keeper::new(1);
+        keeper.store(NOW, person.post("m", 0, 100)).unwrap();
+        let request = person.expire(&[person.hash("unknown"), hash], expiry, only, 5);
+        let (done, _, passed_on) = keeper.write(at(5), change(request.clone())).unwrap();
+        let expected: Vec<_> = moved.then_some(hash).into_iter().collect();
+        assert_eq!(done, Done::Changed { hashes: expected.clone() }, "{only:?} {expiry}");
+        let end = if moved { expiry } else { 100 };
+        let record = keeper.store.record(&person.account, &hash).unwrap().unwrap();
+        assert_eq!(record.expiry(), Some(ms(end)), "{only:?} {expiry}");
+        // A repeat is answered alike.
+        assert_eq!(keeper.changed(at(6), change(request.clone())), expected, "{only:?} {expiry}");
+        // A member does as the first receiver did, even where the direction would say otherwise.
+        let mut other = Keeper::new(2);
+        other.store(NOW, person.post("m", 0, if expiry == 50 { 20 } else { 900 })).unwrap();
+        assert_eq!(other.replicate(at(6), vec![passed_on]), [Ok(done)], "{only:?} {expiry}");
+    }
+}
+
+#[test]
+fn a_strangers_repeat_does_not_move_what_its_owner_set() {
+    let (mut keeper, person) = (Keeper::new(1), Person::new(0));
+    keeper.store(NOW, person.post("m", 0, 100)).unwrap();
+    keeper.changed(at(1), change(person.expire(&[person.hash("m")], 30, None, 1)));
+    assert_eq!(keeper.store(at(2), person.post("m", 0, 900)), Ok((ms(30), true)));
+    assert_eq!(keeper.texts(at(30), &person), [""; 0]);
+}
+
+#[test]
+fn a_change_to_the_past_ends_the_message() {
+    let (mut keeper, person) = (Keeper::new(1), Person::new(0));
+    keeper.store(NOW, person.post("m", 0, 100)).unwrap();
+    let request = person.expire(&[person.hash("m")], 10, None, 1);
+    let late = Mutation::Expire { request, held: vec![person.hash("m")] };
+    keeper.replicate(at(11), vec![late]);
+    assert_eq!(keeper.texts(at(11), &person), [""; 0]);
+    // Who missed it must not bring the message back before its own end.
+    assert_eq!(keeper.store.records().count(), 1);
+    keeper.feed(at(100), Input::Tick);
+    assert_eq!(keeper.store.records().count(), 0);
+}
+
+#[test]
+fn a_message_that_ended_on_the_way_is_as_good_as_kept() {
+    let (mut keeper, person) = (Keeper::new(1), Person::new(0));
+    let late = keeper.replicate(at(200), vec![Mutation::Store(person.post("m", 0, 100))]);
+    assert_eq!(late, [Ok(Done::Keeps { expiry: ms(100) })]);
+    assert_eq!(keeper.store.records().count(), 0);
+}
+
+#[test]
+fn a_message_whose_life_was_extended_reaches_who_comes_after_its_first_end() {
+    let (mut keeper, person) = (Keeper::new(1), Person::new(0));
+    keeper.store(NOW, person.post("m", 0, 100)).unwrap();
+    keeper.changed(at(5), change(person.expire(&[person.hash("m")], 900, None, 5)));
+    let mut newcomer = Keeper::new(2);
+    convergence::pull(&mut newcomer, &keeper, at(200));
+    assert_eq!(newcomer.texts(at(200), &person), ["m"]);
+    assert_eq!(newcomer.store.fingerprints(), keeper.store.fingerprints());
+}
+
+#[test]
+fn pages_skip_nothing_and_begin_anew_for_another_incarnation() {
+    let (mut keeper, person, stranger) = (Keeper::new(1), Person::new(0), Person::new(1));
+    let all: Vec<_> = (0..300).map(|number| format!("m{number}")).collect();
+    for text in &all {
+        keeper.store(NOW, person.post(text, 0, 100)).unwrap();
+        keeper.store(NOW, stranger.post(text, 0, 100)).unwrap();
+    }
+    let (mut read, mut after) = (Vec::new(), None);
+    loop {
+        let (texts, more, cursor) = keeper.page(NOW, &person.retrieve_at(after, Some(7), None, 0));
+        assert!(texts.len() == 7 || !more);
+        read.extend(texts);
+        after = Some(cursor);
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(read, all);
+    // The last cursor knows what is newer, and an older one what was between.
+    keeper.store(NOW, person.post("late", 0, 100)).unwrap();
+    assert_eq!(keeper.page(NOW, &person.retrieve(after)).0, ["late"]);
+    let elsewhere = Cursor { incarnation: 2, sequence: u64::MAX };
+    assert_eq!(keeper.page(NOW, &person.retrieve(Some(elsewhere))).0.len(), 301);
+}
+
+#[test]
+fn a_page_holds_one_message_at_least_and_no_more_than_asked() {
+    let (mut keeper, person) = (Keeper::new(1), Person::new(0));
+    for letter in ["a", "b", "c"] {
+        keeper.store(NOW, person.post(&letter.repeat(100), 0, 100)).unwrap();
+    }
+    let lens = |max_count, max_size| {
+        let (texts, more, _) = keeper.page(NOW, &person.retrieve_at(None, max_count, max_size, 0));
+        (texts.len(), more)
+    };
+    assert_eq!(lens(None, None), (3, false));
+    assert_eq!(lens(Some(2), None), (2, true));
+    assert_eq!(lens(Some(3), None), (3, false), "none waits behind the last");
+    assert_eq!(lens(Some(0), None), (1, true));
+    assert_eq!(lens(None, Some(0)), (1, true));
+    assert_eq!(lens(None, Some(199)), (1, true));
+    assert_eq!(lens(None, Some(200)), (2, true));
+    assert_eq!(lens(Some(u32::MAX), Some(u32::MAX)), (3, false));
+}
+
+#[test]
+fn a_page_of_the_node_is_bounded_too() {
+    let (mut keeper, person) = (Keeper::new(1), Person::new(0));
+    let large = |number: usize| format!("{number:05}").repeat(crate::message::MAX_DATA / 5);
+    for number in 0..15 {
+        keeper.store(NOW, person.post(&large(number), 0, 100)).unwrap();
+    }
+    let (texts, more, _) = keeper.page(NOW, &person.retrieve(None));
+    assert_eq!((texts.len(), more), (MAX_PAGE / crate::message::MAX_DATA, true));
+    for number in 0..=MAX_PAGE_COUNT {
+        keeper.store(NOW, Person::new(1).post(&number.to_string(), 0, 100)).unwrap();
+    }
+    let (texts, more, _) = keeper.page(NOW, &Person::new(1).retrieve(None));
+    assert_eq!((texts.len(), more), (MAX_PAGE_COUNT, true));
+}
+
+#[test]
+fn a_full_node_and_a_full_account_refuse_and_evict_nothing() {
+    let (person, other) = (Person::new(0), Person::new(1));
+    let cost = RECORD_COST + 1;
+    let mut keeper = Keeper::limited(1, Limits { bytes: 3 * cost, account_bytes: 2 * cost });
+    keeper.store(NOW, person.post("a", 0, 100)).unwrap();
+    keeper.store(NOW, person.post("b", 0, 100)).unwrap();
+    assert_eq!(keeper.store(NOW, person.post("c", 0, 100)), Err(Code::Full), "the account");
+    assert_eq!(keeper.store(NOW, person.post("a", 0, 200)), Ok((ms(200), true)), "no room is needed");
+    // A member passes on what another accepted: twice the room, so that they never disagree.
+    let passed_on = keeper.replicate(NOW, vec![Mutation::Store(person.post("c", 0, 100))]);
+    assert_eq!(passed_on, [Ok(Done::Keeps { expiry: ms(100) })]);
+    assert_eq!(keeper.store(NOW, other.post("d", 0, 100)), Err(Code::Full), "the node");
+    let passed_on = keeper.replicate(NOW, vec![Mutation::Store(other.post("d", 0, 100))]);
+    assert_eq!(passed_on, [Err(Code::Full)]);
+    assert_eq!(keeper.texts(NOW, &person), ["a", "b", "c"]);
+}
+
+#[test]
+fn tombstones_take_room_too() {
+    let person = Person::new(0);
+    let mut keeper = Keeper::limited(1, Limits { bytes: u64::MAX, account_bytes: 2 * (RECORD_COST + 1) });
+    keeper.store(NOW, person.post("a", 0, 100)).unwrap();
+    keeper.changed(at(1), deletion(person.delete(&[person.hash("a")], 1)));
+    assert_eq!(keeper.store.usage(&person.account).unwrap().bytes, RECORD_COST);
+    keeper.store(at(1), person.post("b", 0, 100)).unwrap();
+    assert_eq!(keeper.store(at(1), person.post("c", 0, 100)), Err(Code::Full));
+}
+
+#[test]
+fn what_has_ended_is_forgotten_in_bounded_steps() {
+    let (mut keeper, person) = (Keeper::new(1), Person::new(0));
+    let count = FORGET_STEP + 10;
+    for number in 0..count {
+        keeper.store(NOW, person.post(&number.to_string(), 0, 100)).unwrap();
+    }
+    keeper.store(NOW, person.post("stays", 0, 101)).unwrap();
+    keeper.feed(at(99), Input::Tick);
+    assert_eq!(keeper.store.records().count(), count + 1);
+    keeper.feed(at(100), Input::Tick);
+    assert_eq!((keeper.store.records().count(), keeper.machine.more_to_forget()), (11, true));
+    keeper.feed(at(100), Input::Tick);
+    assert_eq!((keeper.store.records().count(), keeper.machine.more_to_forget()), (1, false));
+    keeper.feed(at(101), Input::Tick);
+    assert_eq!((keeper.store.occupied(), keeper.store.fingerprints()), (0, vec![]));
+}
+
+#[test]
+fn a_tombstone_lasts_the_longest_life_from_the_deletion() {
+    let (mut keeper, person) = (Keeper::new(1), Person::new(0));
+    keeper.store(NOW, person.post("a", 0, 100)).unwrap();
+    keeper.changed(at(1), deletion(person.delete(&[person.hash("a")], 1)));
+    let end = at(1).after(crate::request::MAX_TTL);
+    keeper.feed(Time(end.0 - 1_000), Input::Tick);
+    assert_eq!(keeper.store.records().count(), 1);
+    keeper.feed(end, Input::Tick);
+    assert_eq!((keeper.store.records().count(), keeper.store.occupied()), (0, 0));
+    assert_eq!(keeper.store.mutation(2).unwrap(), None, "its evidence goes with it");
+    let again = (end.as_millis(), end.after(Span::secs(60)).as_millis());
+    let repeat = StoreRequest { timestamp: again.0, expiry: again.1, ..person.post("a", 0, 0) };
+    assert_eq!(keeper.store(end, repeat), Ok((again.1, false)), "a new life");
+}
+
+#[test]
+fn outputs_of_a_failed_commit_can_be_dropped() {
+    let (mut keeper, person) = (Keeper::new(1), Person::new(0));
+    let input = Input::Write { ticket: 1, mutation: Mutation::Store(person.post("a", 0, 100)) };
+    keeper.machine.handle(NOW, input, &mut keeper.store).unwrap();
+    keeper.machine.forget_outputs();
+    assert_eq!(keeper.machine.poll(), None);
+}

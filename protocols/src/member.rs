@@ -1,0 +1,693 @@
+//! One member of a swarm: mailboxes, replication and subscriptions under one door.
+//!
+//! The host hands [`Member::handle`] a batch of inputs inside one store transaction, commits it, and
+//! only then takes the outputs: no word leaves before what it promises is durable. Signatures are
+//! checked before, by [`check_request`], [`check_ask`] and [`check_answer`], which need no state and
+//! run on any thread.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::{
+    KeyPair, NetworkName, NodeId, SwarmId, SwarmMap, Time,
+    answer::{Answer, Body, Code, Receipt, Receipts, Refusal, Subject, SwarmInfo},
+    mailbox::{self, Limits, Mailbox},
+    notify::{self, Subscribed, Subscriptions},
+    record::Mutation,
+    replication::{Repair, Writes, repair, respond::respond, writes},
+    request::{Cursor, Request, Retrieve, Source},
+    ring,
+    store::{StoreError, Transaction},
+    swarm::{Ask, MAX_BATCH, Replicated, SwarmAnswer, SwarmRequest},
+};
+
+/// What the machine is fed. Every signature in it has been checked.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A client asks.
+    Request {
+        /// The host's number for it.
+        ticket: u64,
+        /// What it asks; [`check_request`] has passed it.
+        request: Request,
+    },
+    /// Another node asks.
+    Asked {
+        /// The host's number for it.
+        ticket: u64,
+        /// Who.
+        from: NodeId,
+        /// What, after [`check_ask`].
+        ask: CheckedAsk,
+    },
+    /// The answer to an [`Output::Send`] came, or will not come.
+    Answered {
+        /// The number of [`Output::Send`].
+        exchange: u64,
+        /// What came, after [`check_answer`]; none when nothing did.
+        answer: Option<CheckedAnswer>,
+    },
+    /// A client subscribes.
+    Subscribe {
+        /// The host's number for it.
+        subscriber: u64,
+        /// What to; its authority is checked.
+        retrieve: Retrieve,
+    },
+    /// A subscriber has gone.
+    Unsubscribe {
+        /// The number of [`Input::Subscribe`].
+        subscriber: u64,
+    },
+    /// A subscriber took what [`Output::Push`] asked for.
+    Pushed {
+        /// The number of [`Input::Subscribe`].
+        subscriber: u64,
+        /// Where it ended.
+        cursor: Cursor,
+        /// Whether more was waiting.
+        more: bool,
+    },
+    /// A node can be reached (again).
+    Connected(NodeId),
+    /// A node cannot be reached any more.
+    Disconnected(NodeId),
+    /// Time has passed.
+    Tick,
+}
+
+/// What the host must do once the batch is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Answer a client.
+    Answer {
+        /// The ticket of [`Input::Request`].
+        ticket: u64,
+        /// The answer.
+        answer: Answer,
+    },
+    /// Answer a node.
+    Reply {
+        /// The ticket of [`Input::Asked`].
+        ticket: u64,
+        /// The answer.
+        answer: SwarmAnswer,
+    },
+    /// Ask a member, check its answer against `subjects`, report it.
+    Send {
+        /// Names it in the report.
+        exchange: u64,
+        /// Whom.
+        to: NodeId,
+        /// What.
+        request: SwarmRequest,
+        /// What each receipt of the answer must be about.
+        subjects: Vec<Subject>,
+    },
+    /// Tell a member; no report.
+    Tell {
+        /// Whom.
+        to: NodeId,
+        /// What.
+        request: SwarmRequest,
+    },
+    /// Answer a subscription, or end it when refused.
+    Subscribed {
+        /// The number of [`Input::Subscribe`].
+        subscriber: u64,
+        /// The answer.
+        answer: Subscribed,
+    },
+    /// Read a page for a subscriber, send it if it holds anything, report [`Input::Pushed`].
+    Push {
+        /// The number of [`Input::Subscribe`].
+        subscriber: u64,
+        /// Whose mailbox.
+        account: crate::AccountId,
+        /// Which drawer.
+        namespace: crate::Namespace,
+        /// From where.
+        after: Option<Cursor>,
+    },
+    /// A comparison with another member ended well.
+    Reconciled {
+        /// With whom.
+        with: NodeId,
+        /// How many mutations were fetched.
+        fetched: u64,
+    },
+}
+
+/// A question between members whose signatures were checked.
+#[derive(Clone, Debug)]
+pub struct CheckedAsk {
+    map_version: u64,
+    ask: Checked,
+}
+
+#[derive(Clone, Debug)]
+enum Checked {
+    Replicate(Vec<Result<Mutation, Code>>),
+    Other(Ask),
+}
+
+/// An answer between members whose signatures were checked.
+#[derive(Clone, Debug)]
+pub enum CheckedAnswer {
+    /// To a batch of mutations: a receipt for each that was done.
+    Receipts(Vec<Option<Receipt>>),
+    /// To a fetch: the sound ones, and how many ids were dealt with.
+    Fetched(Vec<Mutation>, u32),
+    /// To anything else.
+    Other(SwarmAnswer),
+}
+
+/// Checks all that needs no state in a client's request.
+///
+/// # Errors
+///
+/// The code to refuse with.
+pub fn check_request(network: &NetworkName, now: Time, request: &Request) -> Result<(), Code> {
+    request.verify(network, now)
+}
+
+/// Checks the signatures in another member's question.
+pub fn check_ask(network: &NetworkName, now: Time, request: SwarmRequest) -> CheckedAsk {
+    let ask = match request.ask {
+        Ask::Replicate { mutations } if mutations.len() <= MAX_BATCH => {
+            let check = |mutation| check_mutation(network, now, &mutation).map(|()| mutation);
+            Checked::Replicate(mutations.into_iter().map(check).collect())
+        }
+        Ask::Replicate { .. } => Checked::Replicate(Vec::new()),
+        ask @ (Ask::Behind | Ask::Fingerprints | Ask::Reconcile { .. } | Ask::Fetch { .. }) => {
+            Checked::Other(ask)
+        }
+    };
+    CheckedAsk { map_version: request.map_version, ask }
+}
+
+/// Checks the signatures in another member's answer to a question about `subjects`.
+pub fn check_answer(
+    network: &NetworkName,
+    now: Time,
+    map_version: u64,
+    from: NodeId,
+    subjects: &[Subject],
+    answer: SwarmAnswer,
+) -> CheckedAnswer {
+    match answer {
+        SwarmAnswer::Replicated { results } if results.len() == subjects.len() => {
+            let receipts = results.into_iter().zip(subjects).map(|(result, subject)| match result {
+                Replicated::Done { done, signature } => {
+                    let receipt = Receipt { node: from, done, signature };
+                    receipt.verify(network, map_version, subject).then_some(receipt)
+                }
+                Replicated::Refused { .. } => None,
+            });
+            CheckedAnswer::Receipts(receipts.collect())
+        }
+        SwarmAnswer::Fetched { mutations, ids } => {
+            let sound =
+                mutations.into_iter().filter(|mutation| check_mutation(network, now, mutation).is_ok());
+            CheckedAnswer::Fetched(sound.collect(), ids)
+        }
+        answer @ (SwarmAnswer::Replicated { .. }
+        | SwarmAnswer::Noted
+        | SwarmAnswer::Fingerprints { .. }
+        | SwarmAnswer::Reconcile { .. }
+        | SwarmAnswer::Refused { .. }) => CheckedAnswer::Other(answer),
+    }
+}
+
+fn check_mutation(network: &NetworkName, now: Time, mutation: &Mutation) -> Result<(), Code> {
+    if crate::mutants::on("skip-verification") {
+        return Ok(());
+    }
+    match mutation {
+        Mutation::Store(request) => request.verify(network, now, Source::Member),
+        Mutation::Delete { request, .. } => request.verify(network, now, Source::Member),
+        Mutation::Expire { request, .. } => request.verify(network, now, Source::Member),
+    }
+}
+
+/// How a member is set up.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The network.
+    pub network: NetworkName,
+    /// The node's key, with which it signs receipts.
+    pub pair: KeyPair,
+    /// Which nodes form which swarm.
+    pub map: SwarmMap,
+    /// How much may be kept.
+    pub limits: Limits,
+    /// The version of the software.
+    pub version: String,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Member {
+    setup: Setup,
+    swarm: Option<SwarmId>,
+    mailbox: Mailbox,
+    writes: Writes,
+    repair: Repair,
+    subscriptions: Subscriptions,
+    /// Clients that wait for a majority.
+    waiting: BTreeMap<u64, Waiting>,
+    exchanges: BTreeMap<u64, Exchange>,
+    /// The exchange of the comparison under way: a late answer to an earlier one is of no use.
+    question: Option<u64>,
+    next_exchange: u64,
+    /// When to forget what has ended next.
+    forget_at: Time,
+    outbox: VecDeque<Output>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    subject: Subject,
+    already: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Exchange {
+    Batch(u64),
+    Question(u64),
+}
+
+/// How often what has ended is looked for.
+const FORGET_EVERY: crate::Span = crate::Span::secs(5);
+
+impl Member {
+    /// A member as the map says; a node without a swarm refuses everything but [`Request::Info`].
+    pub fn new(setup: Setup) -> Self {
+        let me = setup.pair.node_id();
+        let swarm = setup.map.swarm_with(&me);
+        let members = swarm.map_or(&[][..], |swarm| setup.map.members(swarm));
+        let version = setup.map.version;
+        Self {
+            swarm,
+            mailbox: Mailbox::new(setup.network.clone(), setup.limits),
+            writes: Writes::new(me, members, version),
+            repair: Repair::new(me, members, version),
+            subscriptions: Subscriptions::new(),
+            waiting: BTreeMap::new(),
+            exchanges: BTreeMap::new(),
+            question: None,
+            next_exchange: 0,
+            forget_at: Time::ZERO,
+            outbox: VecDeque::new(),
+            setup,
+        }
+    }
+
+    /// The swarm that this node belongs to.
+    pub const fn swarm(&self) -> Option<SwarmId> {
+        self.swarm
+    }
+
+    /// The members of that swarm, this one included.
+    pub fn members(&self) -> &[NodeId] {
+        self.swarm.map_or(&[], |swarm| self.setup.map.members(swarm))
+    }
+
+    /// Whether clients are served: in a swarm, and caught up with a majority of it.
+    pub fn ready(&self) -> bool {
+        self.swarm.is_some() && (self.repair.caught_up() || crate::mutants::on("serve-stale"))
+    }
+
+    /// How many other members this one is caught up with.
+    pub fn current(&self) -> usize {
+        self.repair.current()
+    }
+
+    /// How many subscriptions there are.
+    pub fn subscriptions(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    /// How many writes wait for a majority.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many exchanges with other members it waits for: at most [`writes::WINDOW`] for each of
+    /// them, and one comparison.
+    pub fn under_way(&self) -> usize {
+        self.exchanges.len()
+    }
+
+    /// Applies one input at `now`; results are read with [`Self::poll`] after the commit.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails. The transaction must be dropped and the member made anew over the
+    /// reopened store; whoever waits gets no answer and may repeat.
+    pub fn handle<T: Transaction>(
+        &mut self,
+        now: Time,
+        input: Input,
+        store: &mut T,
+    ) -> Result<(), StoreError> {
+        match input {
+            Input::Request { ticket, request } => self.request(now, ticket, request, store)?,
+            Input::Asked { ticket, from, ask } => self.asked(now, ticket, from, ask, store)?,
+            Input::Answered { exchange, answer } => self.answered(now, exchange, answer, store)?,
+            Input::Subscribe { subscriber, retrieve } => self.subscribe(now, subscriber, &retrieve),
+            Input::Unsubscribe { subscriber } => {
+                self.subscriptions.handle(now, notify::Input::Unsubscribe { subscriber });
+            }
+            Input::Pushed { subscriber, cursor, more } => {
+                self.subscriptions.handle(now, notify::Input::Sent { subscriber, cursor, more });
+            }
+            Input::Connected(node) => {
+                self.writes.handle(now, writes::Input::Connected(node));
+                self.repair.handle(now, repair::Input::Connected(node), store)?;
+            }
+            Input::Disconnected(node) => {
+                self.repair.handle(now, repair::Input::Disconnected(node), store)?;
+            }
+            Input::Tick => {
+                if now >= self.forget_at {
+                    self.mailbox.handle(now, mailbox::Input::Tick, store)?;
+                    let again = self.mailbox.more_to_forget();
+                    self.forget_at = if again { now } else { now.after(FORGET_EVERY) };
+                }
+                self.writes.handle(now, writes::Input::Tick);
+                self.repair.handle(now, repair::Input::Tick, store)?;
+                self.subscriptions.handle(now, notify::Input::Tick);
+            }
+        }
+        self.drain(now, store)
+    }
+
+    /// Returns the next thing the host must do; call only after the commit.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outbox.pop_front()
+    }
+
+    /// Returns when [`Input::Tick`] is next due.
+    pub fn deadline(&self) -> Option<Time> {
+        [self.writes.deadline(), self.repair.deadline(), self.subscriptions.deadline(), Some(self.forget_at)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn request<T: Transaction>(
+        &mut self,
+        now: Time,
+        ticket: u64,
+        request: Request,
+        store: &mut T,
+    ) -> Result<(), StoreError> {
+        let time = now.as_millis();
+        if let Some(refusal) = self.turn_away(&request) {
+            self.outbox
+                .push_back(Output::Answer { ticket, answer: Answer { time, body: Body::Refused(refusal) } });
+            return Ok(());
+        }
+        let mutation = match request {
+            Request::Store(request) => Mutation::Store(request),
+            Request::Delete(request) => Mutation::Delete { request, held: Vec::new() },
+            Request::Expire(request) => Mutation::Expire { request, held: Vec::new() },
+            Request::Retrieve(request) => {
+                let body = mailbox::retrieve(store, now, &request)?;
+                self.outbox.push_back(Output::Answer { ticket, answer: Answer { time, body } });
+                return Ok(());
+            }
+            Request::GetSwarm { account } => {
+                let body = match self.setup.map.swarm_of(&account) {
+                    Some(id) => Body::Swarm(self.info(id)),
+                    None => Body::Refused(Refusal { code: Code::NotReady, swarm: None, receipts: None }),
+                };
+                self.outbox.push_back(Output::Answer { ticket, answer: Answer { time, body } });
+                return Ok(());
+            }
+            Request::Info => {
+                let body = Body::Info { version: self.setup.version.clone() };
+                self.outbox.push_back(Output::Answer { ticket, answer: Answer { time, body } });
+                return Ok(());
+            }
+        };
+        self.mailbox.handle(now, mailbox::Input::Write { ticket, mutation }, store)
+    }
+
+    /// Why a request is not for this node, or not for it yet.
+    fn turn_away(&self, request: &Request) -> Option<Refusal> {
+        let refusal = |code, swarm| Some(Refusal { code, swarm, receipts: None });
+        let about_mailbox = match request {
+            Request::Store(_) | Request::Retrieve(_) | Request::Delete(_) | Request::Expire(_) => {
+                request.account()
+            }
+            Request::GetSwarm { .. } | Request::Info => None,
+        }?;
+        let keeper = self.setup.map.swarm_of(about_mailbox);
+        if keeper != self.swarm || self.swarm.is_none() {
+            return refusal(Code::WrongSwarm, keeper.map(|swarm| self.info(swarm)));
+        }
+        if self.ready() { None } else { refusal(Code::NotReady, None) }
+    }
+
+    fn info(&self, id: SwarmId) -> SwarmInfo {
+        let members = self.setup.map.members(id).to_vec();
+        SwarmInfo { map_version: self.setup.map.version, id, members }
+    }
+
+    fn asked<T: Transaction>(
+        &mut self,
+        now: Time,
+        ticket: u64,
+        from: NodeId,
+        ask: CheckedAsk,
+        store: &mut T,
+    ) -> Result<(), StoreError> {
+        let fellow = self.members().contains(&from) && from != self.setup.pair.node_id();
+        if !fellow || ask.map_version != self.setup.map.version {
+            let answer = SwarmAnswer::Refused { code: Code::WrongSwarm };
+            self.outbox.push_back(Output::Reply { ticket, answer });
+            return Ok(());
+        }
+        match ask.ask {
+            Checked::Replicate(checked) => {
+                // A bad one is refused alone; the rest of the batch goes on.
+                let ours = |mutation: &Mutation| {
+                    self.setup.map.swarm_of(mutation.account()) == self.swarm
+                        || crate::mutants::on("keep-foreign")
+                };
+                let sound: Vec<_> = checked
+                    .into_iter()
+                    .map(|result| {
+                        result.and_then(|one| if ours(&one) { Ok(one) } else { Err(Code::WrongSwarm) })
+                    })
+                    .collect();
+                let refused: Vec<_> = sound.iter().map(|result| result.as_ref().err().copied()).collect();
+                let mutations = sound.into_iter().filter_map(Result::ok).collect();
+                self.mailbox.handle(now, mailbox::Input::Replicated { ticket, mutations }, store)?;
+                self.drain_mailbox(now, Some(refused));
+            }
+            Checked::Other(Ask::Behind) => {
+                self.repair.handle(now, repair::Input::Behind(from), store)?;
+                self.outbox.push_back(Output::Reply { ticket, answer: SwarmAnswer::Noted });
+            }
+            Checked::Other(ask) => {
+                let answer = respond(store, &ask)?;
+                self.outbox.push_back(Output::Reply { ticket, answer });
+            }
+        }
+        Ok(())
+    }
+
+    fn answered<T: Transaction>(
+        &mut self,
+        now: Time,
+        exchange: u64,
+        answer: Option<CheckedAnswer>,
+        store: &mut T,
+    ) -> Result<(), StoreError> {
+        match (self.exchanges.remove(&exchange), answer) {
+            (Some(Exchange::Batch(batch)), Some(CheckedAnswer::Receipts(receipts))) => {
+                self.writes.handle(now, writes::Input::Answered { batch, receipts });
+            }
+            (Some(Exchange::Batch(batch)), _) => self.writes.handle(now, writes::Input::Failed { batch }),
+            (Some(Exchange::Question(question)), answer) => {
+                let answer = match answer {
+                    Some(CheckedAnswer::Fetched(mutations, ids)) => {
+                        Some(SwarmAnswer::Fetched { mutations, ids })
+                    }
+                    Some(CheckedAnswer::Other(answer)) => Some(answer),
+                    Some(CheckedAnswer::Receipts(_)) | None => None,
+                };
+                self.repair.handle(now, repair::Input::Answered { question, answer }, store)?;
+            }
+            (None, _) => {}
+        }
+        Ok(())
+    }
+
+    fn subscribe(&mut self, now: Time, subscriber: u64, retrieve: &Retrieve) {
+        let about = Request::Retrieve(retrieve.clone());
+        if let Some(refusal) = self.turn_away(&about) {
+            let answer = Subscribed::Refused { code: refusal.code };
+            self.outbox.push_back(Output::Subscribed { subscriber, answer });
+            return;
+        }
+        let Retrieve { account, namespace, after, .. } = *retrieve;
+        self.subscriptions.handle(now, notify::Input::Subscribe { subscriber, account, namespace, after });
+    }
+
+    /// Moves what the inner machines say to each other and to the host, until they are silent.
+    fn drain<T: Transaction>(&mut self, now: Time, store: &mut T) -> Result<(), StoreError> {
+        loop {
+            self.drain_mailbox(now, None);
+            self.drain_writes(now);
+            self.drain_subscriptions();
+            let Some(output) = self.repair.poll() else { return Ok(()) };
+            match output {
+                repair::Output::Ask { question, to, request } => {
+                    self.send(Exchange::Question(question), to, request, Vec::new());
+                }
+                repair::Output::Apply { question, mutations, .. } => {
+                    let ours =
+                        |mutation: &Mutation| self.setup.map.swarm_of(mutation.account()) == self.swarm;
+                    let mutations = mutations.into_iter().filter(ours).collect();
+                    // Fetched, not asked: nobody waits for receipts.
+                    let input = mailbox::Input::Replicated { ticket: NOBODY, mutations };
+                    self.mailbox.handle(now, input, store)?;
+                    self.repair.handle(now, repair::Input::Applied { question }, store)?;
+                }
+                repair::Output::Reconciled { with, fetched } => {
+                    self.outbox.push_back(Output::Reconciled { with, fetched });
+                }
+            }
+        }
+    }
+
+    /// `refused` tells, for the batch that was just applied, which of its mutations never got there.
+    fn drain_mailbox(&mut self, now: Time, mut refused: Option<Vec<Option<Code>>>) {
+        while let Some(output) = self.mailbox.poll() {
+            match output {
+                mailbox::Output::Written { ticket, subject, mutation, done, already } => {
+                    let receipt = self.sign(&subject, done);
+                    self.waiting.insert(ticket, Waiting { subject, already });
+                    self.writes.handle(now, writes::Input::Write { ticket, subject, mutation, receipt });
+                }
+                mailbox::Output::Refused { ticket, code } => {
+                    let answer = Answer::refused(now.as_millis(), code);
+                    self.outbox.push_back(Output::Answer { ticket, answer });
+                }
+                mailbox::Output::Applied { ticket, results } => {
+                    if ticket == NOBODY {
+                        continue;
+                    }
+                    let mut applied = results.into_iter().map(|(subject, result)| match result {
+                        Ok(done) => {
+                            let Receipt { done, signature, .. } = self.sign(&subject, done);
+                            Replicated::Done { done, signature }
+                        }
+                        Err(code) => Replicated::Refused { code },
+                    });
+                    let results =
+                        refused.take().unwrap_or_default().into_iter().map(|refused| match refused {
+                            Some(code) => Replicated::Refused { code },
+                            None => applied.next().unwrap_or(Replicated::Refused { code: Code::Failed }),
+                        });
+                    let answer = SwarmAnswer::Replicated { results: results.collect() };
+                    self.outbox.push_back(Output::Reply { ticket, answer });
+                }
+                mailbox::Output::Arrived { account, namespace } => {
+                    self.subscriptions.handle(now, notify::Input::Arrived { account, namespace });
+                }
+            }
+        }
+    }
+
+    fn drain_writes(&mut self, now: Time) {
+        while let Some(output) = self.writes.poll() {
+            match output {
+                writes::Output::Send { batch, to, request, subjects } => {
+                    self.send(Exchange::Batch(batch), to, request, subjects);
+                }
+                writes::Output::Behind { to, request } => self.outbox.push_back(Output::Tell { to, request }),
+                writes::Output::Done { ticket, receipts } => {
+                    let Some(Waiting { subject, already }) = self.waiting.remove(&ticket) else { continue };
+                    let body = match subject {
+                        Subject::Message { hash, .. } => Body::Stored { hash, already, receipts },
+                        Subject::Request { .. } => Body::Changed { receipts },
+                    };
+                    self.outbox
+                        .push_back(Output::Answer { ticket, answer: Answer { time: now.as_millis(), body } });
+                }
+                writes::Output::Short { ticket, receipts } => {
+                    self.waiting.remove(&ticket);
+                    self.short(now, ticket, receipts);
+                }
+            }
+        }
+    }
+
+    fn short(&mut self, now: Time, ticket: u64, receipts: Receipts) {
+        let refusal = Refusal { code: Code::NotReady, swarm: None, receipts: Some(receipts) };
+        let answer = Answer { time: now.as_millis(), body: Body::Refused(refusal) };
+        self.outbox.push_back(Output::Answer { ticket, answer });
+    }
+
+    fn drain_subscriptions(&mut self) {
+        while let Some(output) = self.subscriptions.poll() {
+            self.outbox.push_back(match output {
+                notify::Output::Accept { subscriber, expiry } => {
+                    let answer = Subscribed::Until { expiry: expiry.as_millis() };
+                    Output::Subscribed { subscriber, answer }
+                }
+                notify::Output::End { subscriber, code } => {
+                    Output::Subscribed { subscriber, answer: Subscribed::Refused { code } }
+                }
+                notify::Output::Push { subscriber, account, namespace, after } => {
+                    Output::Push { subscriber, account, namespace, after }
+                }
+            });
+        }
+    }
+
+    fn sign(&self, subject: &Subject, done: crate::answer::Done) -> Receipt {
+        Receipt::sign(&self.setup.pair, &self.setup.network, self.setup.map.version, subject, done)
+    }
+
+    fn send(&mut self, what: Exchange, to: NodeId, request: SwarmRequest, subjects: Vec<Subject>) {
+        self.next_exchange = self.next_exchange.wrapping_add(1);
+        if matches!(what, Exchange::Question(_)) {
+            let earlier = self.question.replace(self.next_exchange);
+            earlier.map(|earlier| self.exchanges.remove(&earlier));
+        }
+        self.exchanges.insert(self.next_exchange, what);
+        self.outbox.push_back(Output::Send { exchange: self.next_exchange, to, request, subjects });
+    }
+}
+
+/// The ticket of mutations that nobody waits for.
+const NOBODY: u64 = u64::MAX;
+
+/// How many of these receipts count: distinct members of `swarm` whose signatures hold.
+///
+/// This is all that a client believes of a write. The signatures are over the version that the
+/// receipts name: that this is the version of the map which `swarm` is from, the caller checks.
+pub fn durable(network: &NetworkName, swarm: &[NodeId], subject: &Subject, receipts: &Receipts) -> usize {
+    let mut seen = std::collections::BTreeSet::new();
+    let counted = receipts.signed.iter().filter(|receipt| {
+        // Whoever forges a member's receipt must not thereby hide the true one.
+        swarm.contains(&receipt.node)
+            && !seen.contains(&receipt.node)
+            && receipt.verify(network, receipts.map_version, subject)
+            && seen.insert(receipt.node)
+    });
+    counted.count()
+}
+
+/// Whether that many of `swarm` make a write count.
+pub const fn is_majority(durable: usize, swarm: &[NodeId]) -> bool {
+    durable >= ring::majority(swarm.len())
+}
+
+#[cfg(test)]
+mod tests;

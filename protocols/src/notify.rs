@@ -1,0 +1,284 @@
+//! Subscriptions: `/session/<net>/notify/1`.
+//!
+//! A subscriber names a mailbox and a cursor and is sent what arrived after it and what arrives from
+//! then on. What is waiting is never queued: the machine remembers how far each subscriber has come,
+//! and the host reads the next page from the store, so a slow subscriber costs nothing and there is
+//! no gap to fall into.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    AccountId, Namespace, Span, Time,
+    answer::{Code, Message},
+    request::{Cursor, Retrieve},
+};
+
+/// The longest encoded subscription, in bytes.
+pub const MAX_REQUEST: usize = 4_096;
+/// The longest encoded answer or event, in bytes.
+pub const MAX_EVENT: usize = 512 * 1024;
+/// The most bytes of messages in one event; one message may pass it alone.
+pub const EVENT_BYTES: usize = 256 * 1024;
+/// The most messages in one event.
+pub const EVENT_COUNT: usize = 256;
+/// How long a subscription lasts unless renewed.
+pub const LIFETIME: Span = Span::secs(65 * 60);
+/// The most subscriptions at one node.
+pub const MAX_SUBSCRIPTIONS: usize = 100_000;
+
+/// Subscribes to what [`Retrieve`] would read, from its cursor on. Signed like it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscribe {
+    /// What to read; its limits on count and size are ignored.
+    pub retrieve: Retrieve,
+}
+
+/// The answer to a subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subscribed {
+    /// Events follow.
+    Until {
+        /// When it ends unless renewed, in milliseconds since 1970 by the node's clock.
+        expiry: u64,
+    },
+    /// None follow.
+    Refused {
+        /// Why.
+        code: Code,
+    },
+}
+
+/// Messages that arrived.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Oldest arrival first.
+    pub messages: Vec<Message>,
+    /// Where they end: subscribe from here next time.
+    pub cursor: Cursor,
+}
+
+/// What the machine is fed.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A subscription, its authority checked.
+    Subscribe {
+        /// The host's number for it.
+        subscriber: u64,
+        /// Whose mailbox.
+        account: AccountId,
+        /// Which drawer.
+        namespace: Namespace,
+        /// From where.
+        after: Option<Cursor>,
+    },
+    /// A subscriber has gone.
+    Unsubscribe {
+        /// The number of [`Input::Subscribe`].
+        subscriber: u64,
+    },
+    /// Something arrived in a mailbox.
+    Arrived {
+        /// Whose.
+        account: AccountId,
+        /// In which drawer.
+        namespace: Namespace,
+    },
+    /// The last page was taken by the subscriber, who can take another.
+    Sent {
+        /// The number of [`Input::Subscribe`].
+        subscriber: u64,
+        /// Where that page ended.
+        cursor: Cursor,
+        /// Whether more was waiting behind it.
+        more: bool,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// What the host must do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Accept a subscription.
+    Accept {
+        /// The number of [`Input::Subscribe`].
+        subscriber: u64,
+        /// When it ends.
+        expiry: Time,
+    },
+    /// Refuse a subscription, or end it.
+    End {
+        /// The number of [`Input::Subscribe`].
+        subscriber: u64,
+        /// Why.
+        code: Code,
+    },
+    /// Read a page after `after` and send it, if there is anything in it; report [`Input::Sent`].
+    Push {
+        /// The number of [`Input::Subscribe`].
+        subscriber: u64,
+        /// Whose mailbox.
+        account: AccountId,
+        /// Which drawer.
+        namespace: Namespace,
+        /// From where.
+        after: Option<Cursor>,
+    },
+}
+
+/// The machine of one node's subscriptions.
+#[derive(Debug, Default)]
+pub struct Subscriptions {
+    all: BTreeMap<u64, Subscription>,
+    by_mailbox: BTreeSet<(AccountId, Namespace, u64)>,
+    ends: BTreeSet<(Time, u64)>,
+    outbox: VecDeque<Output>,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    account: AccountId,
+    namespace: Namespace,
+    after: Option<Cursor>,
+    end: Time,
+    /// A page is on its way; the next waits for it.
+    sending: bool,
+    /// Something arrived since that page was read.
+    waiting: bool,
+}
+
+impl Subscriptions {
+    /// A machine without subscriptions.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Applies one input at `now`; results are read with [`Self::poll`].
+    pub fn handle(&mut self, now: Time, input: Input) {
+        match input {
+            Input::Subscribe { subscriber, account, namespace, after } => {
+                if self.all.len() >= MAX_SUBSCRIPTIONS || self.all.contains_key(&subscriber) {
+                    self.outbox.push_back(Output::End { subscriber, code: Code::TooMany });
+                    return;
+                }
+                let end = now.after(LIFETIME);
+                let subscription =
+                    Subscription { account, namespace, after, end, sending: false, waiting: true };
+                self.all.insert(subscriber, subscription);
+                self.by_mailbox.insert((account, namespace, subscriber));
+                self.ends.insert((end, subscriber));
+                self.outbox.push_back(Output::Accept { subscriber, expiry: end });
+                self.push(subscriber);
+            }
+            Input::Unsubscribe { subscriber } => self.remove(subscriber),
+            Input::Arrived { account, namespace } => {
+                let range = (account, namespace, 0)..=(account, namespace, u64::MAX);
+                let subscribers: Vec<_> = self.by_mailbox.range(range).map(|(_, _, id)| *id).collect();
+                for subscriber in subscribers {
+                    if let Some(subscription) = self.all.get_mut(&subscriber) {
+                        subscription.waiting = true;
+                    }
+                    self.push(subscriber);
+                }
+            }
+            Input::Sent { subscriber, cursor, more } => {
+                if let Some(subscription) = self.all.get_mut(&subscriber) {
+                    subscription.sending = false;
+                    subscription.after = Some(cursor);
+                    subscription.waiting |= more;
+                }
+                self.push(subscriber);
+            }
+            Input::Tick => {
+                while let Some((end, subscriber)) = self.ends.first().copied().filter(|(end, _)| *end <= now)
+                {
+                    self.ends.remove(&(end, subscriber));
+                    self.remove(subscriber);
+                    self.outbox.push_back(Output::End { subscriber, code: Code::Clock });
+                }
+            }
+        }
+    }
+
+    /// Returns the next thing the host must do.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outbox.pop_front()
+    }
+
+    /// Returns when [`Input::Tick`] is next due.
+    pub fn deadline(&self) -> Option<Time> {
+        self.ends.first().map(|(end, _)| *end)
+    }
+
+    /// How many subscriptions there are.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    fn push(&mut self, subscriber: u64) {
+        let Some(subscription) = self.all.get_mut(&subscriber) else { return };
+        if subscription.waiting && !subscription.sending {
+            subscription.waiting = false;
+            subscription.sending = true;
+            let Subscription { account, namespace, after, .. } = *subscription;
+            self.outbox.push_back(Output::Push { subscriber, account, namespace, after });
+        }
+    }
+
+    fn remove(&mut self, subscriber: u64) {
+        if let Some(subscription) = self.all.remove(&subscriber) {
+            self.by_mailbox.remove(&(subscription.account, subscription.namespace, subscriber));
+            self.ends.remove(&(subscription.end, subscriber));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACCOUNT: AccountId = AccountId::from_bytes([5; 33]);
+    const INBOX: Namespace = Namespace::INBOX;
+
+    fn outputs(machine: &mut Subscriptions) -> Vec<Output> {
+        std::iter::from_fn(|| machine.poll()).collect()
+    }
+
+    #[test]
+    fn what_arrives_during_a_page_is_pushed_after_it() {
+        let mut machine = Subscriptions::new();
+        let subscribe = Input::Subscribe { subscriber: 1, account: ACCOUNT, namespace: INBOX, after: None };
+        machine.handle(Time::ZERO, subscribe);
+        let push = |after| Output::Push { subscriber: 1, account: ACCOUNT, namespace: INBOX, after };
+        assert_eq!(outputs(&mut machine)[1], push(None));
+        // Two arrivals while the first page travels make one more page, not two.
+        machine.handle(Time::ZERO, Input::Arrived { account: ACCOUNT, namespace: INBOX });
+        machine.handle(Time::ZERO, Input::Arrived { account: ACCOUNT, namespace: INBOX });
+        assert_eq!(outputs(&mut machine), []);
+        let cursor = Cursor { incarnation: 1, sequence: 9 };
+        machine.handle(Time::ZERO, Input::Sent { subscriber: 1, cursor, more: false });
+        assert_eq!(outputs(&mut machine), [push(Some(cursor))]);
+        machine.handle(Time::ZERO, Input::Sent { subscriber: 1, cursor, more: false });
+        assert_eq!(outputs(&mut machine), []);
+    }
+
+    #[test]
+    fn a_subscription_ends_in_time_and_leaves_nothing() {
+        let mut machine = Subscriptions::new();
+        let subscribe = Input::Subscribe { subscriber: 1, account: ACCOUNT, namespace: INBOX, after: None };
+        machine.handle(Time::ZERO, subscribe);
+        let end = machine.deadline().unwrap();
+        machine.handle(end, Input::Tick);
+        assert!(outputs(&mut machine).contains(&Output::End { subscriber: 1, code: Code::Clock }));
+        machine.handle(end, Input::Arrived { account: ACCOUNT, namespace: INBOX });
+        assert_eq!((outputs(&mut machine), machine.is_empty(), machine.deadline()), (vec![], true, None));
+    }
+}

@@ -1,0 +1,12 @@
+//! What the members of a swarm send each other.
+//!
+//! - [`writes`]: pass a mutation on and wait for a majority (push)
+//! - [`repair`]: compare with the others and fetch what is missing (pull)
+//! - [`respond`]: answer the others' comparisons
+
+pub mod repair;
+pub mod respond;
+pub mod writes;
+
+pub use repair::Repair;
+pub use writes::Writes;

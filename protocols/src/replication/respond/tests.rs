@@ -1,0 +1,161 @@
+//! What a member answers about its store, and what it refuses to.
+
+use super::*;
+use crate::{
+    Namespace,
+    fixture::{NOW, Person, network},
+    mailbox::{Input, Limits, Mailbox},
+    message::MAX_DATA,
+    request::Store as StoreRequest,
+    store::{Item, Usage, memory::MemoryStore},
+    swarm::MAX_MESSAGE,
+};
+
+fn store_of(requests: impl IntoIterator<Item = StoreRequest>) -> MemoryStore {
+    let (mut machine, mut store) = (Mailbox::new(network(), Limits::default()), MemoryStore::new(1));
+    let mutations = requests.into_iter().map(Mutation::Store).collect();
+    machine.handle(NOW, Input::Replicated { ticket: 0, mutations }, &mut store).unwrap();
+    store
+}
+
+fn ids(store: &MemoryStore) -> (u32, Vec<ByteArray<32>>) {
+    let (bucket, _) = store.fingerprints()[0];
+    let mut ids = Vec::new();
+    store.bucket(bucket, &mut |item| ids.push(ByteArray::new(item.id))).unwrap();
+    (bucket.0, ids)
+}
+
+const REFUSED: SwarmAnswer = SwarmAnswer::Refused { code: Code::BadRequest };
+const ALL: Slice = Slice { bits: 0, value: 0 };
+
+#[test]
+fn a_fetch_brings_the_requests_behind_the_ids() {
+    let person = Person::new(0);
+    let store = store_of([person.post("a", 0, 100), person.post("b", 0, 100)]);
+    let (bucket, mut asked) = ids(&store);
+    asked.insert(1, ByteArray::new([9; 32]));
+    let answer = respond(&store, &Ask::Fetch { bucket, slice: ALL, ids: asked.clone() }).unwrap();
+    let SwarmAnswer::Fetched { mutations, ids } = answer else { panic!("{answer:?}") };
+    assert_eq!((mutations.len(), ids), (2, 3), "what is unknown is dealt with too");
+    // Nothing is where it does not end.
+    let answer = respond(&store, &Ask::Fetch { bucket: bucket + 1, slice: ALL, ids: asked }).unwrap();
+    assert_eq!(answer, SwarmAnswer::Fetched { mutations: vec![], ids: 3 });
+}
+
+#[test]
+fn a_fetch_is_bounded_by_bytes_and_moves_on() {
+    let person = Person::new(0);
+    let large = |number: usize| format!("{number:05}").repeat(MAX_DATA / 5);
+    let store = store_of((0..10).map(|number| person.post(&large(number), 0, 100)));
+    let (bucket, mut asked) = ids(&store);
+    let mut fetched = 0;
+    while !asked.is_empty() {
+        let answer = respond(&store, &Ask::Fetch { bucket, slice: ALL, ids: asked.clone() }).unwrap();
+        assert!(crate::codec::encode(&answer).len() < MAX_MESSAGE);
+        let SwarmAnswer::Fetched { mutations, ids } = answer else { panic!("{answer:?}") };
+        assert!(ids > 0 && mutations.iter().map(weight).sum::<usize>() <= MAX_BATCH_BYTES);
+        fetched += mutations.len();
+        asked.drain(..ids as usize);
+    }
+    assert_eq!(fetched, 10);
+}
+
+#[test]
+fn what_breaks_a_limit_is_refused() {
+    let store = store_of([Person::new(0).post("a", 0, 100)]);
+    let too_many = vec![ByteArray::new([0; 32]); MAX_FETCH + 1];
+    let no_slice = [Slice { bits: 17, value: 0 }, Slice { bits: 1, value: 2 }, Slice { bits: 0, value: 1 }];
+    let word = |bytes: Vec<u8>| ByteBuf::from(bytes);
+    let mut asks = vec![
+        Ask::Fetch { bucket: 0, slice: ALL, ids: too_many },
+        Ask::Reconcile { bucket: 0, slice: ALL, message: word(vec![0x61; MAX_RECONCILE + 1]) },
+        Ask::Reconcile { bucket: 0, slice: ALL, message: word(vec![]) },
+        Ask::Reconcile { bucket: 0, slice: ALL, message: word(b"Not a comparison".to_vec()) },
+        Ask::Replicate { mutations: vec![] },
+    ];
+    for slice in no_slice {
+        asks.push(Ask::Fetch { bucket: 0, slice, ids: vec![] });
+        asks.push(Ask::Reconcile { bucket: 0, slice, message: word(vec![0x61]) });
+    }
+    for ask in asks {
+        assert_eq!(respond(&store, &ask).unwrap(), REFUSED, "{ask:?}");
+    }
+    assert_eq!(respond(&store, &Ask::Behind).unwrap(), SwarmAnswer::Noted);
+}
+
+#[test]
+fn slices_divide_a_bucket() {
+    for bits in 0..=Slice::MAX_BITS {
+        let all = core::iter::successors(Some(Slice { bits, value: 0 }), |slice| slice.next());
+        let mut count = 0_u32;
+        for (place, slice) in all.enumerate() {
+            assert!(slice.valid() && usize::from(slice.value) == place);
+            count += 1;
+        }
+        assert_eq!(count, 1 << bits);
+        for head in [0_u16, 1, 0x7fff, 0x8000, 0xfffe, 0xffff] {
+            let [first, second] = head.to_be_bytes();
+            let mut id = [0x55; 32];
+            (id[0], id[1]) = (first, second);
+            let value = u16::try_from(u32::from(head) >> (16 - bits)).unwrap();
+            assert!(Slice { bits, value }.contains(&id), "{head:04x} in {bits} bits");
+            let other = Slice { bits, value: value ^ 1 };
+            assert!(!other.valid() || !other.contains(&id), "{head:04x} in {bits} bits");
+        }
+    }
+}
+
+/// A store with one bucket of any size.
+struct Wide(usize);
+
+impl Store for Wide {
+    fn record(&self, _: &AccountId, _: &MessageHash) -> Result<Option<Record>, StoreError> {
+        Ok(None)
+    }
+    fn page(
+        &self,
+        _: &AccountId,
+        _: Namespace,
+        _: u64,
+        _: usize,
+    ) -> Result<Vec<(u64, MessageHash)>, StoreError> {
+        Ok(Vec::new())
+    }
+    fn mutation(&self, _: u64) -> Result<Option<Mutation>, StoreError> {
+        Ok(None)
+    }
+    fn usage(&self, _: &AccountId) -> Result<Usage, StoreError> {
+        Ok(Usage::default())
+    }
+    fn occupied(&self) -> u64 {
+        0
+    }
+    fn due(&self, _: u64, _: usize) -> Result<Vec<(AccountId, MessageHash)>, StoreError> {
+        Ok(Vec::new())
+    }
+    fn fingerprints(&self) -> Vec<(Bucket, crate::store::Fingerprint)> {
+        Vec::new()
+    }
+    fn bucket(&self, _: Bucket, visit: &mut dyn FnMut(Item)) -> Result<(), StoreError> {
+        for number in 0..self.0 {
+            let mut id = [0; 32];
+            id[24..].copy_from_slice(&(number as u64).to_be_bytes());
+            let (account, hash) = (AccountId::from_bytes([5; 33]), MessageHash([0; 32]));
+            visit(Item { id, until: 1, account, hash });
+        }
+        Ok(())
+    }
+    fn incarnation(&self) -> u64 {
+        1
+    }
+    fn head(&self) -> u64 {
+        0
+    }
+}
+
+#[test]
+fn a_slice_that_holds_too_many_is_refused() {
+    let ask = Ask::Reconcile { bucket: 0, slice: ALL, message: ByteBuf::from([0x61, 0, 0, 2, 0]) };
+    assert!(matches!(respond(&Wide(MAX_SLICE_IDS), &ask), Ok(SwarmAnswer::Reconcile { .. })));
+    assert!(matches!(respond(&Wide(MAX_SLICE_IDS + 1), &ask), Ok(REFUSED)));
+}

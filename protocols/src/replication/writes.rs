@@ -1,0 +1,369 @@
+//! Writes: a mutation goes to every other member, and counts when a majority is durable.
+//!
+//! Mutations to one member wait in a queue and leave in batches, few of them under way at once, so
+//! that load makes batches larger instead of messages more. What a member misses is not sent
+//! again: it is told that it is behind, and fetches it itself (see [`super::repair`]).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::{
+    Span, Time,
+    answer::{Receipt, Receipts, Subject},
+    identity::NodeId,
+    message::MAX_DATA,
+    record::Mutation,
+    request::{MAX_HASHES, TOLERANCE_FORWARDED},
+    ring::majority,
+    swarm::{Ask, MAX_BATCH, MAX_BATCH_BYTES, SwarmRequest},
+};
+
+/// How long a write waits for its majority.
+pub const WAIT: Span = Span::secs(5);
+/// Batches under way to one member.
+pub const WINDOW: usize = 2;
+/// Mutations waiting for one member; beyond it new ones are left to repair.
+pub const MAX_QUEUE: usize = 4_096;
+/// Bytes of mutations waiting for one member, by [`weight`]; likewise.
+pub const MAX_QUEUE_BYTES: usize = 32 * 1024 * 1024;
+/// Writes waiting for a majority; beyond it new ones end at once with what they have.
+pub const MAX_PENDING: usize = 16_384;
+/// How long nothing is sent to a member that failed.
+pub const BACKOFF: Span = Span::millis(500);
+
+const _: () = assert!(MAX_DATA + 1_024 < MAX_BATCH_BYTES && MAX_HASHES * 64 < MAX_BATCH_BYTES);
+const _: () = assert!(WAIT.0 < TOLERANCE_FORWARDED.0);
+
+/// What the machine is fed.
+#[expect(clippy::large_enum_variant, reason = "short-lived, and the large one is the common one")]
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A mutation is durable here and wants a majority.
+    Write {
+        /// The host's number for it.
+        ticket: u64,
+        /// What the receipts are about.
+        subject: Subject,
+        /// What to pass on.
+        mutation: Mutation,
+        /// This member's own receipt.
+        receipt: Receipt,
+    },
+    /// A batch was answered: a receipt, checked, for each mutation that was done.
+    Answered {
+        /// The number of [`Output::Send`].
+        batch: u64,
+        /// One for each mutation of the batch, in order; none where it was refused.
+        receipts: Vec<Option<Receipt>>,
+    },
+    /// A batch was not answered, or nonsensically.
+    Failed {
+        /// The number of [`Output::Send`].
+        batch: u64,
+    },
+    /// A member can be reached (again).
+    Connected(NodeId),
+    /// Time has passed.
+    Tick,
+}
+
+/// What the host must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send a batch and report its answer.
+    Send {
+        /// Names the batch in the report.
+        batch: u64,
+        /// The member.
+        to: NodeId,
+        /// The message.
+        request: SwarmRequest,
+        /// What each of its receipts must be about.
+        subjects: Vec<Subject>,
+    },
+    /// Tell a member that it missed something; no report is needed.
+    Behind {
+        /// The member.
+        to: NodeId,
+        /// The message.
+        request: SwarmRequest,
+    },
+    /// A majority is durable.
+    Done {
+        /// The ticket of [`Input::Write`].
+        ticket: u64,
+        /// Who.
+        receipts: Receipts,
+    },
+    /// Time ran out, or too few members can be reached.
+    Short {
+        /// The ticket of [`Input::Write`].
+        ticket: u64,
+        /// Who has it all the same.
+        receipts: Receipts,
+    },
+}
+
+/// The machine of one member's writes.
+#[derive(Debug)]
+pub struct Writes {
+    map_version: u64,
+    needed: usize,
+    links: BTreeMap<NodeId, Link>,
+    pending: BTreeMap<u64, Pending>,
+    deadlines: BTreeSet<(Time, u64)>,
+    batches: BTreeMap<u64, Batch>,
+    next_batch: u64,
+    outbox: VecDeque<Output>,
+}
+
+#[derive(Debug, Default)]
+struct Link {
+    queue: VecDeque<Queued>,
+    /// What the queue weighs.
+    bytes: usize,
+    under_way: usize,
+    /// Nothing is sent before this.
+    not_before: Time,
+    /// It missed something since it was last told.
+    behind: bool,
+}
+
+#[derive(Debug)]
+struct Queued {
+    ticket: u64,
+    subject: Subject,
+    mutation: Mutation,
+}
+
+#[derive(Debug)]
+struct Pending {
+    receipts: Vec<Receipt>,
+    /// Members that have not said yes or no.
+    open: usize,
+    deadline: Time,
+}
+
+#[derive(Debug)]
+struct Batch {
+    to: NodeId,
+    tickets: Vec<u64>,
+}
+
+impl Writes {
+    /// A machine for `me` in a swarm of `members`, which may or may not list `me`.
+    pub fn new(me: NodeId, members: &[NodeId], map_version: u64) -> Self {
+        let links: BTreeMap<_, _> =
+            members.iter().filter(|member| **member != me).map(|member| (*member, Link::default())).collect();
+        Self {
+            map_version,
+            needed: majority(links.len().saturating_add(1)),
+            links,
+            pending: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            batches: BTreeMap::new(),
+            next_batch: 0,
+            outbox: VecDeque::new(),
+        }
+    }
+
+    /// Applies one input at `now`; results are read with [`Self::poll`].
+    pub fn handle(&mut self, now: Time, input: Input) {
+        match input {
+            Input::Write { ticket, subject, mutation, receipt } => {
+                self.write(now, ticket, subject, &mutation, receipt);
+            }
+            Input::Answered { batch, receipts } => self.answered(now, batch, receipts),
+            Input::Failed { batch } => self.failed(now, batch),
+            Input::Connected(member) => {
+                if let Some(link) = self.links.get_mut(&member) {
+                    link.not_before = Time::ZERO;
+                    self.resume(now, member);
+                }
+            }
+            Input::Tick => self.tick(now),
+        }
+    }
+
+    /// Returns the next thing the host must do.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outbox.pop_front()
+    }
+
+    /// Returns when [`Input::Tick`] is next due.
+    pub fn deadline(&self) -> Option<Time> {
+        let waits = |link: &&Link| {
+            let to_send = !link.queue.is_empty() && link.under_way < WINDOW;
+            to_send || (link.behind && link.under_way == 0)
+        };
+        let resume = self.links.values().filter(waits).map(|link| link.not_before).min();
+        self.deadlines.first().map(|(deadline, _)| *deadline).into_iter().chain(resume).min()
+    }
+
+    /// How many writes wait for a majority.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    fn write(&mut self, now: Time, ticket: u64, subject: Subject, mutation: &Mutation, receipt: Receipt) {
+        let full = self.pending.len() >= MAX_PENDING;
+        let open = if full { 0 } else { self.links.len() };
+        let deadline = now.after(WAIT);
+        self.deadlines.insert((deadline, ticket));
+        self.pending.insert(ticket, Pending { receipts: vec![receipt], open, deadline });
+        let members: Vec<_> = self.links.keys().copied().collect();
+        let weight = weight(mutation);
+        for member in members {
+            let Some(link) = self.links.get_mut(&member) else { continue };
+            let bytes = link.bytes.saturating_add(weight);
+            if full || link.queue.len() >= MAX_QUEUE || bytes > MAX_QUEUE_BYTES {
+                link.behind = true;
+                self.answer_for(ticket, None);
+                continue;
+            }
+            link.bytes = bytes;
+            link.queue.push_back(Queued { ticket, subject, mutation: mutation.clone() });
+            self.send(now, member);
+        }
+        self.settle(ticket);
+    }
+
+    /// Sends what waits for a member, as far as its window allows.
+    fn send(&mut self, now: Time, member: NodeId) {
+        let Some(link) = self.links.get_mut(&member) else { return };
+        while link.under_way < WINDOW && now >= link.not_before && !link.queue.is_empty() {
+            let (mut mutations, mut subjects, mut tickets) = (Vec::new(), Vec::new(), Vec::new());
+            let mut bytes = 0_usize;
+            while mutations.len() < MAX_BATCH {
+                let Some(queued) = link.queue.front() else { break };
+                bytes = bytes.saturating_add(weight(&queued.mutation));
+                if bytes > MAX_BATCH_BYTES && !mutations.is_empty() {
+                    break;
+                }
+                if let Some(queued) = link.queue.pop_front() {
+                    link.bytes = link.bytes.saturating_sub(weight(&queued.mutation));
+                    mutations.push(queued.mutation);
+                    subjects.push(queued.subject);
+                    tickets.push(queued.ticket);
+                }
+            }
+            link.under_way = link.under_way.saturating_add(1);
+            self.next_batch = self.next_batch.wrapping_add(1);
+            let batch = self.next_batch;
+            self.batches.insert(batch, Batch { to: member, tickets });
+            let request = SwarmRequest { map_version: self.map_version, ask: Ask::Replicate { mutations } };
+            self.outbox.push_back(Output::Send { batch, to: member, request, subjects });
+        }
+    }
+
+    fn answered(&mut self, now: Time, batch: u64, receipts: Vec<Option<Receipt>>) {
+        let Some(Batch { to, tickets }) = self.batches.remove(&batch) else { return };
+        let mut receipts = receipts.into_iter();
+        let mut missed = false;
+        for ticket in tickets {
+            let receipt = receipts.next().flatten().filter(|receipt| receipt.node == to);
+            missed |= receipt.is_none();
+            self.answer_for(ticket, receipt);
+            self.settle(ticket);
+        }
+        if let Some(link) = self.links.get_mut(&to) {
+            link.under_way = link.under_way.saturating_sub(1);
+            link.behind |= missed;
+        }
+        self.tell_if_behind(to);
+        self.send(now, to);
+    }
+
+    fn failed(&mut self, now: Time, batch: u64) {
+        let Some(Batch { to, tickets }) = self.batches.remove(&batch) else { return };
+        let mut lost = tickets;
+        if let Some(link) = self.links.get_mut(&to) {
+            link.under_way = link.under_way.saturating_sub(1);
+            link.not_before = now.after(BACKOFF);
+            link.behind = true;
+            link.bytes = 0;
+            lost.extend(link.queue.drain(..).map(|queued| queued.ticket));
+        }
+        for ticket in lost {
+            self.answer_for(ticket, None);
+            self.settle(ticket);
+        }
+    }
+
+    fn tick(&mut self, now: Time) {
+        while let Some((deadline, ticket)) = self.deadlines.first().copied() {
+            if deadline > now {
+                break;
+            }
+            if let Some(pending) = self.pending.get_mut(&ticket) {
+                pending.open = 0;
+            }
+            self.settle(ticket);
+            self.deadlines.remove(&(deadline, ticket));
+        }
+        let members: Vec<_> = self.links.keys().copied().collect();
+        for member in members {
+            self.resume(now, member);
+        }
+    }
+
+    /// Sends what waits for a member; where nothing does, says at least what it missed.
+    fn resume(&mut self, now: Time, member: NodeId) {
+        self.send(now, member);
+        let idle = |link: &Link| link.under_way == 0 && now >= link.not_before;
+        if self.links.get(&member).is_some_and(idle) {
+            self.tell_if_behind(member);
+        }
+    }
+
+    /// Counts one member's yes or no.
+    fn answer_for(&mut self, ticket: u64, receipt: Option<Receipt>) {
+        if let Some(pending) = self.pending.get_mut(&ticket) {
+            pending.open = pending.open.saturating_sub(1);
+            pending.receipts.extend(receipt);
+        }
+    }
+
+    /// Ends a write that has its majority, or about which every member has spoken.
+    fn settle(&mut self, ticket: u64) {
+        let Some(pending) = self.pending.get(&ticket) else { return };
+        let needed = if crate::mutants::on("count-one-as-majority") { 1 } else { self.needed };
+        let done = pending.receipts.len() >= needed;
+        if !done && pending.open > 0 {
+            return;
+        }
+        let Some(pending) = self.pending.remove(&ticket) else { return };
+        self.deadlines.remove(&(pending.deadline, ticket));
+        let receipts = Receipts { map_version: self.map_version, signed: pending.receipts };
+        self.outbox.push_back(if done {
+            Output::Done { ticket, receipts }
+        } else {
+            Output::Short { ticket, receipts }
+        });
+    }
+
+    fn tell_if_behind(&mut self, member: NodeId) {
+        let Some(link) = self.links.get_mut(&member) else { return };
+        if core::mem::take(&mut link.behind) {
+            let request = SwarmRequest { map_version: self.map_version, ask: Ask::Behind };
+            self.outbox.push_back(Output::Behind { to: member, request });
+        }
+    }
+}
+
+/// About how many bytes a mutation takes on the wire.
+pub fn weight(mutation: &Mutation) -> usize {
+    const HEAD: usize = 512;
+    const HASH: usize = 36;
+    match mutation {
+        Mutation::Store(request) => request.data.len().saturating_add(HEAD),
+        Mutation::Delete { request, held } => {
+            request.hashes.len().saturating_add(held.len()).saturating_mul(HASH).saturating_add(HEAD)
+        }
+        Mutation::Expire { request, held } => {
+            request.hashes.len().saturating_add(held.len()).saturating_mul(HASH).saturating_add(HEAD)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

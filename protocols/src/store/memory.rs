@@ -1,0 +1,169 @@
+//! A store in plain maps: the model that the real one is tested against, and what large
+//! simulations run on.
+
+use std::collections::BTreeMap;
+
+use super::{Bucket, Effect, Entry, Fingerprint, Item, Store, StoreError, Transaction, Usage};
+use crate::{
+    AccountId, MessageHash, Namespace,
+    record::{Mutation, Record},
+};
+
+/// A store in memory. Every append is durable at once; clone it to keep a moment.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    incarnation: u64,
+    head: u64,
+    rows: BTreeMap<u64, Mutation>,
+    evidence: BTreeMap<(u64, u64), ()>,
+    records: BTreeMap<(AccountId, MessageHash), Record>,
+    mailboxes: BTreeMap<(AccountId, Namespace, u64), MessageHash>,
+    ends: BTreeMap<(u64, AccountId, MessageHash), [u8; 32]>,
+    prints: BTreeMap<Bucket, Fingerprint>,
+    usage: BTreeMap<AccountId, Usage>,
+    occupied: u64,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new(incarnation: u64) -> Self {
+        Self { incarnation, ..Self::default() }
+    }
+
+    /// Every record there is, in order of account and hash.
+    pub fn records(&self) -> impl Iterator<Item = (&AccountId, &MessageHash, &Record)> {
+        self.records.iter().map(|((account, hash), record)| (account, hash, record))
+    }
+
+    fn apply(&mut self, effect: &Effect) {
+        let Effect { account, hash, before, after } = effect;
+        if let Some(before) = before {
+            let id = before.id(account, hash);
+            self.ends.remove(&(before.until(), *account, *hash));
+            let bucket = Bucket::of(before.until());
+            let print = self.prints.entry(bucket).or_default();
+            print.remove(&id);
+            if print.count == 0 {
+                self.prints.remove(&bucket);
+            }
+            if let Some(place) = before.place {
+                self.mailboxes.remove(&(*account, place.namespace, place.sequence));
+                if after.and_then(|after| after.place).is_none_or(|kept| kept.row != place.row) {
+                    self.rows.remove(&place.row);
+                }
+            }
+            self.charge(account, before.cost(), false);
+            self.records.remove(&(*account, *hash));
+        }
+        if let Some(after) = after {
+            let id = after.id(account, hash);
+            self.ends.insert((after.until(), *account, *hash), id);
+            self.prints.entry(Bucket::of(after.until())).or_default().add(&id);
+            if let Some(place) = after.place {
+                self.mailboxes.insert((*account, place.namespace, place.sequence), *hash);
+            }
+            self.charge(account, after.cost(), true);
+            self.records.insert((*account, *hash), *after);
+        }
+    }
+
+    fn charge(&mut self, account: &AccountId, bytes: u64, more: bool) {
+        let usage = self.usage.entry(*account).or_default();
+        if more {
+            usage.bytes = usage.bytes.saturating_add(bytes);
+            usage.records = usage.records.saturating_add(1);
+            self.occupied = self.occupied.saturating_add(bytes);
+        } else {
+            usage.bytes = usage.bytes.saturating_sub(bytes);
+            usage.records = usage.records.saturating_sub(1);
+            self.occupied = self.occupied.saturating_sub(bytes);
+            if usage.records == 0 {
+                self.usage.remove(account);
+            }
+        }
+    }
+}
+
+impl Store for MemoryStore {
+    fn record(&self, account: &AccountId, hash: &MessageHash) -> Result<Option<Record>, StoreError> {
+        Ok(self.records.get(&(*account, *hash)).copied())
+    }
+
+    fn page(
+        &self,
+        account: &AccountId,
+        namespace: Namespace,
+        sequence: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, MessageHash)>, StoreError> {
+        let from = (*account, namespace, sequence.saturating_add(1));
+        let range = self.mailboxes.range(from..=(*account, namespace, u64::MAX));
+        Ok(range.take(limit).map(|((_, _, sequence), hash)| (*sequence, *hash)).collect())
+    }
+
+    fn mutation(&self, row: u64) -> Result<Option<Mutation>, StoreError> {
+        Ok(self.rows.get(&row).cloned())
+    }
+
+    fn usage(&self, account: &AccountId) -> Result<Usage, StoreError> {
+        Ok(self.usage.get(account).copied().unwrap_or_default())
+    }
+
+    fn occupied(&self) -> u64 {
+        self.occupied
+    }
+
+    fn due(&self, now: u64, limit: usize) -> Result<Vec<(AccountId, MessageHash)>, StoreError> {
+        let due = self.ends.keys().take_while(|(until, _, _)| *until <= now).take(limit);
+        Ok(due.map(|(_, account, hash)| (*account, *hash)).collect())
+    }
+
+    fn fingerprints(&self) -> Vec<(Bucket, Fingerprint)> {
+        self.prints.iter().map(|(bucket, print)| (*bucket, *print)).collect()
+    }
+
+    fn bucket(&self, bucket: Bucket, visit: &mut dyn FnMut(Item)) -> Result<(), StoreError> {
+        let lowest = AccountId::from_bytes([0; 33]);
+        let from = (bucket.start(), lowest, MessageHash([0; 32]));
+        for ((until, account, hash), id) in self.ends.range(from..) {
+            if Bucket::of(*until) != bucket {
+                break;
+            }
+            visit(Item { id: *id, until: *until, account: *account, hash: *hash });
+        }
+        Ok(())
+    }
+
+    fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    fn head(&self) -> u64 {
+        self.head
+    }
+}
+
+impl Transaction for MemoryStore {
+    fn append(&mut self, entry: Entry) -> Result<u64, StoreError> {
+        self.head = self.head.saturating_add(1);
+        if let Some(mutation) = entry.mutation {
+            self.rows.insert(self.head, mutation);
+        }
+        if let Some(until) = entry.evidence_until {
+            self.evidence.insert((until, self.head), ());
+        }
+        for effect in &entry.effects {
+            self.apply(effect);
+        }
+        Ok(self.head)
+    }
+
+    fn retire(&mut self, now: u64, limit: usize) -> Result<usize, StoreError> {
+        let due: Vec<_> = self.evidence.range(..=(now, u64::MAX)).take(limit).map(|(key, ())| *key).collect();
+        for (until, row) in &due {
+            self.evidence.remove(&(*until, *row));
+            self.rows.remove(row);
+        }
+        Ok(due.len())
+    }
+}

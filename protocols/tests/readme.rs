@@ -1,0 +1,114 @@
+//! The README says what the code does, as far as a test can tell.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test fails where it finds something else"
+)]
+
+use std::collections::BTreeMap;
+
+use session_protocols::{
+    Span, answer, codec, directory, frame, limits, mailbox, message, notify, record,
+    replication::{repair, writes},
+    request, swarm,
+};
+
+const README: &str = include_str!("../README.md");
+
+/// The rows of the table under a heading: their cells.
+fn table(heading: &str) -> Vec<Vec<&'static str>> {
+    let after = README.split(&format!("\n## {heading}\n")).nth(1).expect("the heading is there");
+    let section = after.split("\n## ").next().unwrap_or(after);
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
+}
+
+fn number(text: &str) -> u64 {
+    text.replace(',', "").parse().unwrap_or_else(|_| panic!("not a number: {text}"))
+}
+
+#[test]
+fn the_limits_are_those_of_the_code() {
+    let seconds = |span: Span| span.as_millis() / 1_000;
+    let bytes = |size: usize| size as u64;
+    let rates = limits::AdmissionRates::default();
+    let kept = mailbox::Limits::default();
+    let expected: BTreeMap<_, _> = [
+        ("codec::MAX_DEPTH", bytes(codec::MAX_DEPTH)),
+        ("codec::MAX_ITEMS", bytes(codec::MAX_ITEMS)),
+        ("frame::HEAD", bytes(frame::HEAD)),
+        ("message::MAX_DATA", bytes(message::MAX_DATA)),
+        ("request::MAX_REQUEST", bytes(request::MAX_REQUEST)),
+        ("request::MAX_HASHES", bytes(request::MAX_HASHES)),
+        ("request::MIN_TTL", seconds(request::MIN_TTL)),
+        ("request::MAX_TTL_PUBLIC", seconds(request::MAX_TTL_PUBLIC)),
+        ("request::MAX_TTL", seconds(request::MAX_TTL)),
+        ("request::MAX_AHEAD", seconds(request::MAX_AHEAD)),
+        ("request::TOLERANCE", seconds(request::TOLERANCE)),
+        ("request::TOLERANCE_FORWARDED", seconds(request::TOLERANCE_FORWARDED)),
+        ("answer::MAX_ANSWER", bytes(answer::MAX_ANSWER)),
+        ("answer::MAX_PAGE", bytes(answer::MAX_PAGE)),
+        ("answer::MAX_PAGE_COUNT", bytes(answer::MAX_PAGE_COUNT)),
+        ("swarm::MAX_MESSAGE", bytes(swarm::MAX_MESSAGE)),
+        ("swarm::MAX_BATCH", bytes(swarm::MAX_BATCH)),
+        ("swarm::MAX_BATCH_BYTES", bytes(swarm::MAX_BATCH_BYTES)),
+        ("swarm::MAX_FETCH", bytes(swarm::MAX_FETCH)),
+        ("swarm::MAX_RECONCILE", bytes(swarm::MAX_RECONCILE)),
+        ("swarm::Slice::MAX_BITS", u64::from(swarm::Slice::MAX_BITS)),
+        ("repair::SLICE_IDS", repair::SLICE_IDS),
+        ("repair::EVERY", seconds(repair::EVERY)),
+        ("repair::PATIENCE", seconds(repair::PATIENCE)),
+        ("repair::TURN", seconds(repair::TURN)),
+        ("writes::WAIT", seconds(writes::WAIT)),
+        ("writes::WINDOW", bytes(writes::WINDOW)),
+        ("writes::MAX_QUEUE", bytes(writes::MAX_QUEUE)),
+        ("writes::MAX_QUEUE_BYTES", bytes(writes::MAX_QUEUE_BYTES)),
+        ("writes::MAX_PENDING", bytes(writes::MAX_PENDING)),
+        ("notify::MAX_REQUEST", bytes(notify::MAX_REQUEST)),
+        ("notify::MAX_EVENT", bytes(notify::MAX_EVENT)),
+        ("notify::EVENT_BYTES", bytes(notify::EVENT_BYTES)),
+        ("notify::EVENT_COUNT", bytes(notify::EVENT_COUNT)),
+        ("notify::LIFETIME", seconds(notify::LIFETIME)),
+        ("notify::MAX_SUBSCRIPTIONS", bytes(notify::MAX_SUBSCRIPTIONS)),
+        ("directory::MAX_RECORD", bytes(directory::MAX_RECORD)),
+        ("directory::MAX_REQUEST", bytes(directory::MAX_REQUEST)),
+        ("directory::MAX_ANSWER", bytes(directory::MAX_ANSWER)),
+        ("directory::MAX_ENDPOINTS", bytes(directory::MAX_ENDPOINTS)),
+        ("directory::MAX_AHEAD", seconds(directory::MAX_AHEAD)),
+        ("directory::LIFETIME", seconds(directory::LIFETIME)),
+        ("directory::ANNOUNCE", seconds(directory::ANNOUNCE)),
+        ("record::RECORD_COST", record::RECORD_COST),
+        ("mailbox::Limits::bytes", kept.bytes),
+        ("mailbox::Limits::account_bytes", kept.account_bytes),
+        ("mailbox::FORGET_STEP", bytes(mailbox::FORGET_STEP)),
+        ("limits::AdmissionRates::neighbour", u64::from(rates.neighbour.per_second)),
+        ("limits::AdmissionRates::account", u64::from(rates.account.per_second)),
+        ("limits::AdmissionRates::total", u64::from(rates.total.per_second)),
+    ]
+    .into();
+    let rows = table("Limits");
+    let said: BTreeMap<_, _> = rows.iter().map(|row| (row[0].trim_matches('`'), number(row[1]))).collect();
+    assert_eq!(said.len(), rows.len(), "each limit stands there once");
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn the_codes_are_those_of_the_code() {
+    let rows = table("Codes");
+    let said: Vec<_> = rows.iter().map(|row| number(row[0].trim_matches('`'))).collect();
+    let known = (0..=u16::MAX).filter(|number| answer::Code::try_from(*number).is_ok());
+    assert_eq!(said, known.map(u64::from).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_file_of_vectors_is_named() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    files.sort();
+    let said: Vec<_> = table("Vectors").iter().map(|row| row[0].trim_matches('`')).collect();
+    assert_eq!(said, files);
+}

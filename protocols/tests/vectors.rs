@@ -1,0 +1,581 @@
+//! The bytes of everything that travels, against the files in `vectors/`.
+//!
+//! Another implementation can read those files; this test makes them from the code and compares.
+//! After a change that is meant, `BLESS=1 cargo nextest run --release -p session-protocols vectors`
+//! writes them anew.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test fails where it finds something else"
+)]
+
+use std::{fs, path::PathBuf};
+
+use data_encoding::HEXLOWER as HEX;
+use negentropy::{Id, Negentropy, NegentropyStorageVector};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_bytes::{ByteArray, ByteBuf};
+use serde_json::{Value, json};
+use session_protocols::{
+    AccountId, KeyPair, MessageHash, Namespace, NetworkName, NodeId, Protocol, Signature, Statement, SwarmId,
+    answer::{Answer, Body, Code, Done, MAX_ANSWER, Message, Receipt, Receipts, Refusal, Subject, SwarmInfo},
+    codec, directory, frame,
+    notify::{self, Event, Subscribe, Subscribed},
+    record::{Change, Life, Mutation, Place, Record, Stamp},
+    request::{Auth, Cursor, Delete, Direction, Expire, MAX_REQUEST, Request, Retrieve, Store},
+    ring,
+    store::Fingerprint,
+    swarm::{Ask, BucketPrint, MAX_MESSAGE, Replicated, Slice, SwarmAnswer, SwarmRequest},
+};
+
+/// 2023-11-14T22:13:20Z.
+const TIME: u64 = 1_700_000_000_000;
+const DAY: u64 = 86_400_000;
+
+fn network() -> NetworkName {
+    "test".parse().unwrap()
+}
+
+/// The key that grows from 32 equal bytes.
+fn pair(byte: u8) -> KeyPair {
+    KeyPair::from_seed(&[byte; 32])
+}
+
+const ALICE: u8 = 1;
+const GROUP: u8 = 2;
+const NODE: u8 = 3;
+
+fn alice() -> AccountId {
+    AccountId::of_person(&pair(ALICE).public()).unwrap()
+}
+
+fn group() -> AccountId {
+    let mut bytes = [0x03; 33];
+    bytes[1..].copy_from_slice(&pair(GROUP).public());
+    AccountId::from_bytes(bytes)
+}
+
+fn hash(data: &[u8]) -> MessageHash {
+    MessageHash::of(&alice(), Namespace::INBOX, data)
+}
+
+/// Compares one file with what the code says, or writes it.
+fn check(name: &str, entries: &[Value]) {
+    let lines: Vec<_> = entries.iter().map(|entry| format!("  {}", sorted(entry))).collect();
+    let text = format!("[\n{}\n]\n", lines.join(",\n"));
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors").join(name);
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    for (line, (ours, theirs)) in text.lines().zip(committed.lines()).enumerate() {
+        assert_eq!(ours, theirs, "{name}, line {}: see the head of tests/vectors.rs", line + 1);
+    }
+    assert_eq!(text.lines().count(), committed.lines().count(), "{name}: see the head of tests/vectors.rs");
+}
+
+/// JSON with its keys in order, whatever features others switch on.
+fn sorted(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_by_key(|(key, _)| if *key == "name" { "" } else { key.as_str() });
+            let entries: Vec<_> = entries
+                .into_iter()
+                .map(|(key, value)| format!("{}: {}", json!(key), sorted(value)))
+                .collect();
+            format!("{{{}}}", entries.join(", "))
+        }
+        Value::Array(list) => {
+            let list: Vec<_> = list.iter().map(sorted).collect();
+            format!("[{}]", list.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Bytes are lists of numbers in JSON: hex reads better.
+fn readable(value: Value) -> Value {
+    match value {
+        Value::Array(list) if !list.is_empty() && list.iter().all(Value::is_u64) => {
+            let bytes: Option<Vec<u8>> =
+                list.iter().map(|number| u8::try_from(number.as_u64()?).ok()).collect();
+            bytes.map_or(Value::Array(list), |bytes| json!(HEX.encode(&bytes)))
+        }
+        Value::Array(list) => list.into_iter().map(readable).collect(),
+        Value::Object(map) => map.into_iter().map(|(key, value)| (key, readable(value))).collect(),
+        other => other,
+    }
+}
+
+/// One message: what it says, and its bytes, which read back to the same.
+fn wire<T>(name: &str, message: &T, max: usize) -> Value
+where
+    T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let bytes = codec::encode(message);
+    assert_eq!(codec::decode::<T>(&bytes, max).as_ref(), Ok(message), "{name}");
+    json!({
+        "name": name,
+        "value": readable(serde_json::to_value(message).unwrap()),
+        "cbor": HEX.encode(&bytes),
+    })
+}
+
+fn auth(statement: &Statement, account: &AccountId, seed: u8) -> Auth {
+    Auth::sign(account, &pair(seed), TIME, statement)
+}
+
+fn unsigned() -> Auth {
+    Auth { key: None, time: TIME, signature: Signature([0; 64]) }
+}
+
+fn post() -> Store {
+    Store {
+        account: alice(),
+        namespace: Namespace::INBOX,
+        timestamp: TIME,
+        expiry: TIME + DAY,
+        data: ByteBuf::from("hello"),
+        auth: None,
+    }
+}
+
+fn keep() -> Store {
+    let mut store = Store { namespace: Namespace(2), ..post() };
+    store.auth = Some(auth(&store.statement(&network(), TIME), &alice(), ALICE));
+    store
+}
+
+fn group_keep() -> Store {
+    let mut store = Store { account: group(), namespace: Namespace(11), ..post() };
+    store.auth = Some(auth(&store.statement(&network(), TIME), &group(), GROUP));
+    store
+}
+
+fn retrieve() -> Retrieve {
+    let after = Some(Cursor { incarnation: 0x0102_0304_0506_0708, sequence: 9 });
+    let (account, namespace) = (alice(), Namespace::INBOX);
+    let (max_count, max_size) = (Some(100), Some(65_536));
+    let mut retrieve = Retrieve { account, namespace, after, max_count, max_size, auth: unsigned() };
+    retrieve.auth = auth(&retrieve.statement(&network(), TIME), &alice(), ALICE);
+    retrieve
+}
+
+fn retrieve_plainly() -> Retrieve {
+    let mut retrieve = Retrieve { after: None, max_count: None, max_size: None, ..retrieve() };
+    retrieve.auth = auth(&retrieve.statement(&network(), TIME), &alice(), ALICE);
+    retrieve
+}
+
+fn delete() -> Delete {
+    let hashes = vec![hash(b"hello"), hash(b"bye")];
+    let mut delete = Delete { account: alice(), hashes, auth: unsigned() };
+    delete.auth = auth(&delete.statement(&network(), TIME), &alice(), ALICE);
+    delete
+}
+
+fn expire(only: Option<Direction>) -> Expire {
+    let (hashes, expiry) = (vec![hash(b"hello")], TIME + 2 * DAY);
+    let mut expire = Expire { account: alice(), hashes, expiry, only, auth: unsigned() };
+    expire.auth = auth(&expire.statement(&network(), TIME), &alice(), ALICE);
+    expire
+}
+
+const MAP_VERSION: u64 = 7;
+
+fn kept() -> (Subject, Done) {
+    let (account, namespace) = (alice(), Namespace::INBOX);
+    (Subject::Message { account, namespace, hash: hash(b"hello") }, Done::Keeps { expiry: TIME + DAY })
+}
+
+fn changed() -> (Subject, Done) {
+    let digest = delete().statement(&network(), TIME).digest();
+    (Subject::Request { account: alice(), digest }, Done::Changed { hashes: vec![hash(b"hello")] })
+}
+
+fn receipt((subject, done): (Subject, Done)) -> Receipt {
+    Receipt::sign(&pair(NODE), &network(), MAP_VERSION, &subject, done)
+}
+
+fn receipts(about: (Subject, Done)) -> Receipts {
+    Receipts { map_version: MAP_VERSION, signed: vec![receipt(about)] }
+}
+
+fn swarm_info() -> SwarmInfo {
+    SwarmInfo {
+        map_version: MAP_VERSION,
+        id: SwarmId(0x8000_0000_0000_0001),
+        members: vec![pair(NODE).node_id(), pair(4).node_id()],
+    }
+}
+
+fn message() -> Message {
+    let (timestamp, expiry) = (TIME, TIME + DAY);
+    Message { hash: hash(b"hello"), timestamp, expiry, data: ByteBuf::from("hello") }
+}
+
+const CURSOR: Cursor = Cursor { incarnation: 0x0102_0304_0506_0708, sequence: 10 };
+
+#[test]
+fn requests() {
+    let requests = [
+        ("store, unsigned, into a public inbox", Request::Store(post())),
+        ("store, signed, into a private namespace", Request::Store(keep())),
+        ("store, signed by a group", Request::Store(group_keep())),
+        ("retrieve after a cursor, with limits", Request::Retrieve(retrieve())),
+        ("retrieve from the beginning", Request::Retrieve(retrieve_plainly())),
+        ("delete", Request::Delete(delete())),
+        ("expire", Request::Expire(expire(None))),
+        ("expire, only shorten", Request::Expire(expire(Some(Direction::Shorten)))),
+        ("expire, only extend", Request::Expire(expire(Some(Direction::Extend)))),
+        ("get_swarm", Request::GetSwarm { account: alice() }),
+        ("info", Request::Info),
+    ];
+    let now = session_protocols::Time::from_millis(TIME);
+    for (name, request) in &requests {
+        assert_eq!(request.verify(&network(), now), Ok(()), "{name}");
+    }
+    let entries = requests.iter().map(|(name, request)| wire(name, request, MAX_REQUEST));
+    check("requests.json", &entries.collect::<Vec<_>>());
+}
+
+#[test]
+fn answers() {
+    let refused = |refusal| Body::Refused(refusal);
+    let plain = |code| Refusal { code, swarm: None, receipts: None };
+    let bodies = [
+        ("stored", Body::Stored { hash: hash(b"hello"), already: false, receipts: receipts(kept()) }),
+        ("changed", Body::Changed { receipts: receipts(changed()) }),
+        ("messages", Body::Messages { messages: vec![message()], more: true, cursor: CURSOR }),
+        ("no messages", Body::Messages { messages: vec![], more: false, cursor: CURSOR }),
+        ("swarm", Body::Swarm(swarm_info())),
+        ("info", Body::Info { version: "0.1.0".into() }),
+        ("refused", refused(plain(Code::Full))),
+        ("refused, another swarm", refused(Refusal { swarm: Some(swarm_info()), ..plain(Code::WrongSwarm) })),
+        (
+            "refused, too few have it",
+            refused(Refusal { receipts: Some(receipts(kept())), ..plain(Code::NotReady) }),
+        ),
+    ];
+    let entries = bodies.map(|(name, body)| wire(name, &Answer { time: TIME, body }, MAX_ANSWER));
+    check("answers.json", &entries);
+}
+
+/// Three records as a comparison sees them: when they end, and their ids.
+fn items() -> [(u64, [u8; 32]); 3] {
+    [(TIME + 1, [0x11; 32]), (TIME + 1, [0x22; 32]), (TIME + 2, [0x33; 32])]
+}
+
+fn comparison() -> Negentropy<'static, NegentropyStorageVector> {
+    let mut storage = NegentropyStorageVector::new();
+    for (until, id) in items() {
+        storage.insert(until, Id::from_byte_array(id)).unwrap();
+    }
+    storage.seal().unwrap();
+    Negentropy::owned(storage, session_protocols::swarm::MAX_RECONCILE as u64).unwrap()
+}
+
+#[test]
+fn swarm() {
+    let bucket = u32::try_from((TIME + DAY) / 3_600_000).unwrap();
+    let slice = Slice { bits: 1, value: 1 };
+    let first = comparison().initiate().unwrap();
+    let reply = comparison().reconcile(&first).unwrap();
+    let asks = [
+        (
+            "replicate",
+            Ask::Replicate {
+                mutations: vec![
+                    Mutation::Store(post()),
+                    Mutation::Delete { request: delete(), held: vec![hash(b"hello")] },
+                    Mutation::Expire { request: expire(None), held: vec![] },
+                ],
+            },
+        ),
+        ("behind", Ask::Behind),
+        ("fingerprints", Ask::Fingerprints),
+        (
+            "reconcile: the first word about the items of `comparisons.json`",
+            Ask::Reconcile { bucket, slice: Slice::default(), message: ByteBuf::from(first) },
+        ),
+        ("fetch", Ask::Fetch { bucket, slice, ids: vec![ByteArray::new([0x11; 32])] }),
+    ];
+    let print = BucketPrint { bucket, count: 3, sum: ByteArray::new(sum().sum) };
+    let (signature, done) = (receipt(kept()).signature, kept().1);
+    let answers = [
+        (
+            "replicated",
+            SwarmAnswer::Replicated {
+                results: vec![Replicated::Done { done, signature }, Replicated::Refused { code: Code::Full }],
+            },
+        ),
+        ("noted", SwarmAnswer::Noted),
+        ("fingerprints", SwarmAnswer::Fingerprints { buckets: vec![print] }),
+        (
+            "reconcile: the reply of a member that holds the same",
+            SwarmAnswer::Reconcile { message: ByteBuf::from(reply) },
+        ),
+        ("fetched", SwarmAnswer::Fetched { mutations: vec![Mutation::Store(post())], ids: 1 }),
+        ("refused", SwarmAnswer::Refused { code: Code::WrongSwarm }),
+    ];
+    let entries = asks.map(|(name, ask)| {
+        wire(&format!("ask: {name}"), &SwarmRequest { map_version: MAP_VERSION, ask }, MAX_MESSAGE)
+    });
+    let answers = answers.map(|(name, answer)| wire(&format!("answer: {name}"), &answer, MAX_MESSAGE));
+    check("swarm.json", &[entries.to_vec(), answers.to_vec()].concat());
+}
+
+#[test]
+fn notify() {
+    let event = Event { messages: vec![message()], cursor: CURSOR };
+    let entries = [
+        wire("subscribe", &Subscribe { retrieve: retrieve() }, notify::MAX_REQUEST),
+        wire("until", &Subscribed::Until { expiry: TIME + 3_900_000 }, notify::MAX_EVENT),
+        wire("refused", &Subscribed::Refused { code: Code::NotReady }, notify::MAX_EVENT),
+        wire("event", &event, notify::MAX_EVENT),
+    ];
+    check("notify.json", &entries);
+}
+
+fn node_record() -> directory::NodeRecord {
+    directory::NodeRecord {
+        node: pair(NODE).node_id(),
+        time: TIME,
+        height: 1_234,
+        border: ByteArray::new([0xb0; 32]),
+        endpoints: vec![
+            "/ip4/127.0.1.1/udp/22021/quic-v1".parse().unwrap(),
+            "/ip6/2001:db8:1::1/tcp/22021".parse().unwrap(),
+        ],
+        version: "0.1.0".into(),
+    }
+}
+
+#[test]
+fn directory() {
+    let signed = node_record().sign(&network(), &pair(NODE));
+    assert_eq!(signed.open(&network()), Some(node_record()));
+    let page = directory::Answer::Records { records: vec![signed.clone()], more: false };
+    let after = Some(pair(NODE).node_id());
+    let entries = [
+        wire("request from the first", &directory::Request::Records { after: None }, directory::MAX_REQUEST),
+        wire("request", &directory::Request::Records { after }, directory::MAX_REQUEST),
+        wire("record", &node_record(), directory::MAX_RECORD),
+        wire("signed record, as gossiped", &signed, directory::MAX_RECORD),
+        wire("answer", &page, directory::MAX_ANSWER),
+    ];
+    check("directory.json", &entries);
+}
+
+/// A statement, its digest, and the signature of a known key.
+fn said(name: &str, seed: u8, statement: &Statement, signature: &Signature) -> Value {
+    assert_eq!(pair(seed).sign(statement.as_bytes()), *signature, "{name}");
+    json!({
+        "name": name,
+        "seed": HEX.encode(&[seed; 32]),
+        "key": HEX.encode(&pair(seed).public()),
+        "statement": HEX.encode(statement.as_bytes()),
+        "digest": HEX.encode(&statement.digest()),
+        "signature": signature.to_string(),
+    })
+}
+
+#[test]
+fn statements() {
+    let net = network();
+    let record = node_record().sign(&net, &pair(NODE));
+    let receipt_of = |(subject, done): (Subject, Done)| {
+        // As the README says it, part by part.
+        let said = Statement::new("receipt", &net).number(MAP_VERSION);
+        let said = match subject {
+            Subject::Message { account, namespace, hash } => {
+                said.bytes(account.as_bytes()).bytes(&namespace.0.to_be_bytes()).bytes(&hash.0)
+            }
+            Subject::Request { account, digest } => said.bytes(account.as_bytes()).bytes(&digest),
+        };
+        match done {
+            Done::Keeps { expiry } => said.number(expiry),
+            Done::Changed { hashes } => said.list(hashes.iter().map(|hash| hash.0.as_slice())),
+        }
+    };
+    let signature = |auth: &Auth| auth.signature;
+    let (keep, group_keep) = (keep(), group_keep());
+    let store = |store: &Store| store.statement(&net, TIME);
+    let of = |store: &Store| signature(store.auth.as_ref().unwrap());
+    let (extend, shorten) = (expire(Some(Direction::Extend)), expire(Some(Direction::Shorten)));
+    let expiry = |expire: &Expire| (expire.statement(&net, TIME), expire.auth.signature);
+    let mut entries = vec![
+        said("store", ALICE, &store(&keep), &of(&keep)),
+        said("store of a group", GROUP, &store(&group_keep), &of(&group_keep)),
+        said("retrieve", ALICE, &retrieve().statement(&net, TIME), &signature(&retrieve().auth)),
+        said(
+            "retrieve without cursor and limits",
+            ALICE,
+            &retrieve_plainly().statement(&net, TIME),
+            &signature(&retrieve_plainly().auth),
+        ),
+        said("delete", ALICE, &delete().statement(&net, TIME), &signature(&delete().auth)),
+    ];
+    for (name, request) in
+        [("expire", expire(None)), ("expire, only shorten", shorten), ("expire, only extend", extend)]
+    {
+        let (statement, signature) = expiry(&request);
+        entries.push(said(name, ALICE, &statement, &signature));
+    }
+    for (name, about) in [("receipt: keeps", kept()), ("receipt: changed", changed())] {
+        let receipt = receipt(about.clone());
+        assert!(receipt.verify(&net, MAP_VERSION, &about.0));
+        entries.push(said(name, NODE, &receipt_of(about), &receipt.signature));
+    }
+    let record_statement = Statement::new("node-record", &net).bytes(&record.record);
+    entries.push(said("node-record", NODE, &record_statement, &record.signature));
+    check("statements.json", &entries);
+}
+
+#[test]
+fn hashes() {
+    let mut entries = Vec::new();
+    for (account, namespace, data) in [
+        (alice(), 0, &b"hello"[..]),
+        (alice(), 2, b"hello"),
+        (alice(), 10, b"hello"),
+        (alice(), i16::MAX, b"hello"),
+        (alice(), 0, b""),
+        (group(), 11, b"hello"),
+    ] {
+        let hash = MessageHash::of(&account, Namespace(namespace), data);
+        entries.push(json!({
+            "account": account.to_string(), "namespace": namespace, "data": HEX.encode(data),
+            "hash": HEX.encode(&hash.0), "shown": hash.to_string(),
+        }));
+    }
+    check("hashes.json", &entries);
+}
+
+#[test]
+fn accounts_and_places() {
+    let entries = [("person", ALICE, alice()), ("group", GROUP, group())].map(|(name, seed, account)| {
+        json!({
+            "name": name, "seed": HEX.encode(&[seed; 32]), "key": HEX.encode(&pair(seed).public()),
+            "account": account.to_string(), "place": SwarmId(ring::position(&account)).to_string(),
+        })
+    });
+    check("accounts.json", &entries);
+}
+
+fn id(byte: u8) -> [u8; 32] {
+    [byte; 32]
+}
+
+/// The fingerprint of the items that `comparisons.json` lists.
+fn sum() -> Fingerprint {
+    let mut print = Fingerprint::default();
+    for (_, id) in items() {
+        print.add(&id);
+    }
+    print
+}
+
+fn described(record: &Record) -> Value {
+    let stamped = |stamp: Stamp| json!({ "time": stamp.time, "digest": HEX.encode(&stamp.digest) });
+    let life = match record.life {
+        None => json!("none"),
+        Some(Life::Unsigned { timestamp, expiry }) => {
+            json!({ "unsigned": { "timestamp": timestamp, "expiry": expiry } })
+        }
+        Some(Life::Stored { stamp, timestamp, expiry, .. }) => {
+            json!({ "stored": { "signed": stamped(stamp), "timestamp": timestamp, "expiry": expiry } })
+        }
+        Some(Life::Deleted { stamp, .. }) => json!({ "deleted": { "signed": stamped(stamp) } }),
+    };
+    let change =
+        record.change.map(|change| json!({ "signed": stamped(change.stamp), "expiry": change.expiry }));
+    json!({ "life": life, "change": change })
+}
+
+#[test]
+fn comparisons() {
+    let stamp = |time, byte| Stamp { time, digest: id(byte) };
+    let unsigned = Life::Unsigned { timestamp: TIME, expiry: TIME + DAY };
+    let stored = Life::Stored { stamp: stamp(TIME, 1), timestamp: TIME, expiry: TIME + DAY, row: 5 };
+    let deleted = Life::Deleted { stamp: stamp(TIME + 1, 2), row: 6 };
+    let change = |time| Some(Change { stamp: stamp(time, 3), expiry: TIME + 2 * DAY, row: 7 });
+    let place = Some(Place { sequence: 4, row: 5, namespace: Namespace::INBOX, size: 5 });
+    let records = [
+        ("unsigned", Record { life: Some(unsigned), change: None, place }),
+        ("unsigned, changed", Record { life: Some(unsigned), change: change(TIME - 1), place }),
+        ("signed", Record { life: Some(stored), change: None, place }),
+        ("signed, changed after", Record { life: Some(stored), change: change(TIME + 1), place }),
+        ("signed, changed before", Record { life: Some(stored), change: change(TIME - 1), place }),
+        ("deleted", Record { life: Some(deleted), change: None, place: None }),
+        ("only a change is known", Record { life: None, change: change(TIME), place: None }),
+    ];
+    let mut entries: Vec<_> = records
+        .iter()
+        .map(|(name, record)| {
+            json!({
+                "name": format!("record: {name}"),
+                "record": described(record),
+                "account": alice().to_string(), "hash": HEX.encode(&hash(b"hello").0),
+                "id": HEX.encode(&record.id(&alice(), &hash(b"hello"))), "until": record.until(),
+            })
+        })
+        .collect();
+    assert_eq!(entries[2]["id"], entries[4]["id"], "a change that does not count is not compared");
+    let listed = items().map(|(until, id)| json!({ "until": until, "id": HEX.encode(&id) }));
+    entries.push(json!({
+        "name": "fingerprint", "items": listed, "count": sum().count, "sum": HEX.encode(&sum().sum),
+    }));
+    let mut carries = Fingerprint::default();
+    carries.add(&id(0xff));
+    carries.add(&id(0x01));
+    entries.push(json!({
+        "name": "fingerprint that carries, lowest byte first",
+        "items": [{ "id": HEX.encode(&id(0xff)) }, { "id": HEX.encode(&id(0x01)) }],
+        "count": carries.count, "sum": HEX.encode(&carries.sum),
+    }));
+    check("comparisons.json", &entries);
+}
+
+#[test]
+fn frames_and_cursors() {
+    let mut entries = Vec::new();
+    for (kind, name) in [
+        (frame::Kind::Request, "request"),
+        (frame::Kind::Answer, "answer"),
+        (frame::Kind::Event, "event"),
+        (frame::Kind::Close, "close"),
+    ] {
+        let head = frame::Head { len: 0x0001_0203, id: 0xa0b0_c0d0, kind };
+        assert_eq!(frame::Head::decode(head.encode(), u32::MAX), Some(head));
+        entries.push(json!({
+            "name": format!("frame head: {name}"), "len": head.len, "id": head.id,
+            "bytes": HEX.encode(&head.encode()),
+        }));
+    }
+    for cursor in [CURSOR, Cursor { incarnation: u64::MAX, sequence: 0 }] {
+        assert_eq!(Cursor::from_bytes(cursor.to_bytes()), cursor);
+        entries.push(json!({
+            "name": "cursor", "incarnation": cursor.incarnation, "sequence": cursor.sequence,
+            "bytes": HEX.encode(&cursor.to_bytes()), "cbor": HEX.encode(&codec::encode(&cursor)),
+        }));
+    }
+    for (protocol, name) in [
+        (Protocol::Storage, "storage"),
+        (Protocol::Swarm, "swarm"),
+        (Protocol::Directory, "directory"),
+        (Protocol::Notify, "notify"),
+        (Protocol::Kad, "kad"),
+    ] {
+        entries.push(json!({ "name": format!("protocol: {name}"), "id": network().protocol(protocol) }));
+    }
+    entries.push(json!({ "name": "topic: records", "id": network().topic("records") }));
+    check("frames.json", &entries);
+}
+
+#[test]
+fn a_node_is_its_key() {
+    assert_eq!(NodeId::from_bytes(pair(NODE).public()), pair(NODE).node_id());
+}
