@@ -1,0 +1,52 @@
+//! The bounds of a store, and how full it is.
+
+/// The bounds of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// What [`crate::MessageStore::room`] allows all accounts together, in bytes.
+    pub max_bytes: u64,
+    /// Memory for pages of the two files, in bytes.
+    pub cache_bytes: usize,
+    /// How many changes of records are kept in memory before they are merged into the tables; at
+    /// most about twice as many are in memory, some 700 bytes each.
+    pub overlay_changes: usize,
+    /// How many bytes of entries the journal takes before they are merged into the tables; at most
+    /// about twice as many are in it.
+    pub overlay_bytes: usize,
+    /// The least number of keys merged in one go; larger is faster, smaller is smoother.
+    pub slice: usize,
+    /// Whether a thread of its own merges. Without one commits merge their share themselves, which
+    /// takes longer and the same course at every run.
+    pub merge_thread: bool,
+    /// The incarnation that a new store starts with: draw it at random.
+    pub fresh_incarnation: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_bytes: 20 << 30,
+            cache_bytes: 128 << 20,
+            overlay_changes: 32_768,
+            overlay_bytes: 64 << 20,
+            slice: 8_192,
+            merge_thread: true,
+            fresh_incarnation: 0,
+        }
+    }
+}
+
+/// How full a store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// What all accounts take up, in bytes.
+    pub occupied: u64,
+    /// What they may take up, in bytes: [`Options::max_bytes`].
+    pub max_bytes: u64,
+    /// The sequence of the last entry.
+    pub head: u64,
+    /// The sequence up to which entries are merged into the tables.
+    pub merged: u64,
+    /// Changes of records that wait in memory to be merged.
+    pub waiting: usize,
+}

@@ -1,0 +1,549 @@
+//! The store, and one transaction on it.
+
+use std::{fmt, ops::ControlFlow, path::Path, sync::Arc};
+
+use session_protocols::{
+    AccountId, MessageHash, Namespace, codec,
+    record::{Mutation, Record},
+    store::{Bucket, Entry, Fingerprint, Item, Store, StoreError, Transaction, Usage},
+};
+
+use crate::{
+    Directory, Disk, OpenError, Options, Stats, bodies,
+    error::{Stop, guarded, refusing},
+    journal::{self, Chunk, Journal, Meta},
+    layers::{self, Layers, Table},
+    layout::{self, Deeds, ROW_VERSION, RowError, Stored},
+    merge::Sealed,
+    overlay::{Layer, Overlay, Sums},
+    tables::{self, Tables, View},
+};
+
+/// The messages of one node, in two files; one thread owns it.
+///
+/// After an error in a transaction, or one that was dropped with entries in it, the memory may not
+/// be what is on the disk: the store refuses everything until [`Self::reopen`].
+pub struct MessageStore {
+    disk: Arc<dyn Disk>,
+    options: Options,
+    files: Option<Files>,
+    memory: Memory,
+    refusing: bool,
+}
+
+struct Files {
+    journal: Journal,
+    tables: Tables,
+}
+
+/// What the journal has and the tables have not, and the sums of both.
+#[derive(Default)]
+struct Memory {
+    active: Overlay,
+    sealed: Option<Sealed>,
+    sums: Sums,
+    head: u64,
+}
+
+impl fmt::Debug for MessageStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageStore")
+            .field("disk", &self.disk)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+impl MessageStore {
+    /// Opens the store in a directory, or makes it.
+    ///
+    /// # Errors
+    ///
+    /// Says why, and what a person can do.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        Self::open_on(Arc::new(Directory::new(path)), options)
+    }
+
+    /// Opens the store on a disk, or makes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn open_on(disk: Arc<dyn Disk>, options: Options) -> Result<Self, OpenError> {
+        let (files, memory) =
+            guarded(|| load(disk.as_ref(), &options)).map_err(|stop| stop.at(disk.place()))?;
+        Ok(Self { disk, options, files: Some(files), memory, refusing: false })
+    }
+
+    /// Closes the files, opens them again and rebuilds the memory from what is found.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`]; the store keeps refusing then, and this can be tried again.
+    pub fn reopen(&mut self) -> Result<(), OpenError> {
+        self.refusing = true;
+        // The old files hold the lock.
+        self.memory.sealed = None;
+        drop(self.files.take());
+        let disk = self.disk.as_ref();
+        let (files, memory) = guarded(|| load(disk, &self.options)).map_err(|stop| stop.at(disk.place()))?;
+        (self.files, self.memory, self.refusing) = (Some(files), memory, false);
+        Ok(())
+    }
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    ///
+    /// When an earlier one failed: see [`Self::reopen`].
+    pub fn begin(&mut self) -> Result<Writer<'_>, StoreError> {
+        self.files()?;
+        Ok(Writer { store: self, chunks: Vec::new(), changes: 0, bytes: 0, open: false })
+    }
+
+    /// Starts another life of the store: cursors of the last one are not known any more.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails; the store refuses then.
+    pub fn renew_incarnation(&mut self, incarnation: u64) -> Result<(), StoreError> {
+        let (files, _) = self.parts()?;
+        let result = guarded(|| files.tables.renew(incarnation));
+        self.refusing = result.is_err();
+        result
+    }
+
+    /// Whether `bytes` more fit under [`Options::max_bytes`].
+    pub fn room(&self, bytes: u64) -> bool {
+        self.memory.sums.occupied.saturating_add(bytes) <= self.options.max_bytes
+    }
+
+    /// How full it is.
+    pub fn stats(&self) -> Stats {
+        let sealed = self.memory.sealed.as_ref().map_or(0, |sealed| sealed.overlay().changes);
+        Stats {
+            occupied: self.memory.sums.occupied,
+            max_bytes: self.options.max_bytes,
+            head: self.memory.head,
+            merged: self.files.as_ref().map_or(0, |files| files.tables.meta.merged),
+            waiting: self.memory.active.changes.saturating_add(sealed),
+        }
+    }
+
+    fn files(&self) -> Result<&Files, StoreError> {
+        self.files.as_ref().filter(|_| !self.refusing).ok_or_else(refusing)
+    }
+
+    fn parts(&mut self) -> Result<(&mut Files, &mut Memory), StoreError> {
+        if self.refusing {
+            return Err(refusing());
+        }
+        Ok((self.files.as_mut().ok_or_else(refusing)?, &mut self.memory))
+    }
+
+    fn layers<const N: usize, V: Stored>(
+        &self,
+        layer: impl Fn(&Overlay) -> &Layer<N, V>,
+        table: impl Fn(&View) -> &Table<N>,
+    ) -> Result<Layers<'_, N, V>, StoreError> {
+        Ok(Layers {
+            active: layer(&self.memory.active),
+            sealed: self.memory.sealed.as_ref().map(|sealed| layer(sealed.overlay())),
+            table: table(&self.files()?.tables.view),
+        })
+    }
+
+    /// What the newest overlay that says anything says.
+    fn newest<'a, V>(&'a self, say: impl Fn(&'a Overlay) -> Option<V>) -> Option<V> {
+        say(&self.memory.active).or_else(|| say(self.memory.sealed.as_ref()?.overlay()))
+    }
+
+    /// Whether a row's mutation is known to be needed by nothing.
+    fn gone(&self, row: u64) -> bool {
+        let sealed = self.memory.sealed.as_ref();
+        self.memory.active.gone.contains(&row)
+            || sealed.is_some_and(|sealed| sealed.overlay().gone.contains(&row))
+    }
+
+    /// Merges the share that a commit of so much pays for, and seals an overlay that is full.
+    fn maintain(&mut self, changes: usize, bytes: usize) -> Result<(), StoreError> {
+        let options = self.options;
+        let (Files { journal, tables }, memory) = self.parts()?;
+        if let Some(sealed) = &mut memory.sealed {
+            let whole = |bound: usize| bound.max(1);
+            // Whichever bound comes nearer sets the pace.
+            let by_bytes = (bytes as u128).saturating_mul(whole(options.overlay_changes) as u128)
+                > (changes as u128).saturating_mul(whole(options.overlay_bytes) as u128);
+            let (part, bound) =
+                if by_bytes { (bytes, options.overlay_bytes) } else { (changes, options.overlay_changes) };
+            let pace = sealed.pay(part, whole(bound), options.slice)?;
+            if pace.moved {
+                tables.refresh()?;
+            }
+            if pace.done {
+                tables.meta.merged = sealed.last();
+                memory.sealed = None;
+            }
+        }
+        if memory.sealed.is_none() && options.full(&memory.active) {
+            memory.seal(journal, tables, &options);
+        }
+        Ok(())
+    }
+}
+
+impl Options {
+    fn full(&self, overlay: &Overlay) -> bool {
+        overlay.changes >= self.overlay_changes || overlay.bytes >= self.overlay_bytes
+    }
+}
+
+impl Memory {
+    /// Lets what is active be merged.
+    fn seal(&mut self, journal: &Journal, tables: &Tables, options: &Options) {
+        let overlay = std::mem::take(&mut self.active);
+        let mut sealed = Sealed::new(overlay, self.sums.clone(), self.head, journal, tables);
+        if options.merge_thread {
+            sealed.start(options.slice);
+        }
+        self.sealed = Some(sealed);
+    }
+}
+
+/// Opens both files and replays what is not merged.
+fn load(disk: &dyn Disk, options: &Options) -> Result<(Files, Memory), Stop> {
+    let small = (options.cache_bytes / 8).clamp(1 << 20, 32 << 20);
+    let (mut journal, journal_meta) = Journal::open(disk, small)?;
+    let (db, found) = tables::open(disk, options.cache_bytes.saturating_sub(small))?;
+    let (tables_meta, sums) =
+        found.map_or_else(|| (None, Sums::default()), |(meta, sums)| (Some(meta), sums));
+    let Meta { id, floor } = match journal_meta {
+        Some(meta) => meta,
+        // The journal is made first, so tables without one have lost their newest entries.
+        None if tables_meta.is_some() => return Err(Stop::Mismatch("the journal is missing")),
+        None => journal.create(options.fresh_incarnation)?,
+    };
+    let own = tables::Meta { id, incarnation: options.fresh_incarnation, merged: 0 };
+    let merged = tables_meta.unwrap_or(own).merged;
+    if tables_meta.is_some_and(|tables| tables.id != id) {
+        return Err(Stop::Mismatch("they are of different stores"));
+    }
+    if merged < floor {
+        return Err(Stop::Mismatch("the tables are older than the journal"));
+    }
+    if journal.last()? < merged {
+        return Err(Stop::Mismatch("the journal is older than the tables"));
+    }
+    let mut tables = Tables::open(db, tables_meta, own)?;
+    let mut memory = Memory { sums, head: merged, ..Memory::default() };
+    let entries = Arc::clone(&journal.db);
+    journal::walk(&entries, merged.saturating_add(1), |first, chunk| {
+        if options.full(&memory.active) {
+            // A crash during a merge leaves as much again: bound the memory.
+            let overlay = std::mem::take(&mut memory.active);
+            Sealed::new(overlay, memory.sums.clone(), memory.head, &journal, &tables).finish()?;
+            tables.meta.merged = memory.head;
+        }
+        memory.replay(first, chunk)?;
+        Ok::<_, Stop>(ControlFlow::Continue(()))
+    })?;
+    tables.refresh()?;
+    if options.full(&memory.active) {
+        memory.seal(&journal, &tables, options);
+    }
+    Ok((Files { journal, tables }, memory))
+}
+
+impl Memory {
+    /// Takes the entries of a chunk in again.
+    fn replay(&mut self, first: u64, chunk: &[u8]) -> Result<(), Stop> {
+        let told = |error| match error {
+            RowError::Version(found) => Stop::Entry { found, supported: ROW_VERSION },
+            RowError::Damaged => Stop::Store(error.into()),
+        };
+        for row in journal::rows(first, chunk) {
+            let (sequence, row) = row.ok_or(StoreError::Damaged("an entry of the journal"))?;
+            let next = self.head.saturating_add(1);
+            if sequence != next {
+                return Err(StoreError::Damaged("an entry of the journal is missing").into());
+            }
+            let (deeds, _) = layout::split_row(row).map_err(told)?;
+            let deeds = layout::decode_deeds(deeds).map_err(told)?;
+            self.active.apply(sequence, &deeds, row.len(), &mut self.sums);
+            self.head = next;
+        }
+        Ok(())
+    }
+}
+
+impl Store for MessageStore {
+    fn record(&self, account: &AccountId, hash: &MessageHash) -> Result<Option<Record>, StoreError> {
+        let view = &self.files()?.tables.view;
+        let key = layout::record_key(account, hash);
+        guarded(|| layers::get(&key, self.newest(|overlay| overlay.records.get(&key)), &view.records))
+    }
+
+    fn page(
+        &self,
+        account: &AccountId,
+        namespace: Namespace,
+        sequence: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, MessageHash)>, StoreError> {
+        let arrivals = self.layers(|overlay| &overlay.arrivals, |view| &view.arrivals)?;
+        let first = layout::arrival_key(account, namespace, sequence.saturating_add(1));
+        let last = layout::arrival_key(account, namespace, u64::MAX);
+        guarded(|| {
+            let found = arrivals.range(first, last)?.take(limit);
+            found.map(|row| row.map(|(key, hash)| (layout::arrival_sequence(&key), hash))).collect()
+        })
+    }
+
+    fn mutation(&self, row: u64) -> Result<Option<Mutation>, StoreError> {
+        let Files { journal, tables } = self.files()?;
+        if self.gone(row) {
+            return Ok(None);
+        }
+        guarded(|| {
+            if row > tables.meta.merged {
+                let Some(entry) = journal.row(row)? else { return Ok(None) };
+                let (_, mutation) = layout::split_row(&entry)?;
+                return decode_mutation(mutation);
+            }
+            bodies::find(&tables.view.bodies, row, decode_mutation).map(Option::flatten)
+        })
+    }
+
+    fn usage(&self, account: &AccountId) -> Result<Usage, StoreError> {
+        let view = &self.files()?.tables.view;
+        let key = account.as_bytes();
+        let usage = guarded(|| layers::get(key, self.newest(|overlay| overlay.usage.get(key)), &view.usage))?;
+        Ok(usage.unwrap_or_default())
+    }
+
+    fn occupied(&self) -> u64 {
+        self.memory.sums.occupied
+    }
+
+    fn due(&self, now: u64, limit: usize) -> Result<Vec<(AccountId, MessageHash)>, StoreError> {
+        let ends = self.layers(|overlay| &overlay.ends, |view| &view.ends)?;
+        let (lowest, highest) = bounds();
+        let first = layout::end_key(0, &lowest.0, &lowest.1);
+        let last = layout::end_key(now, &highest.0, &highest.1);
+        guarded(|| {
+            let found = ends.range(first, last)?.take(limit);
+            found
+                .map(|row| {
+                    row.map(|(key, _)| layout::end_parts(&key)).map(|(_, account, hash)| (account, hash))
+                })
+                .collect()
+        })
+    }
+
+    fn fingerprints(&self) -> Vec<(Bucket, Fingerprint)> {
+        self.memory.sums.prints.iter().map(|(bucket, print)| (*bucket, *print)).collect()
+    }
+
+    fn bucket(&self, bucket: Bucket, visit: &mut dyn FnMut(Item)) -> Result<(), StoreError> {
+        let ends = self.layers(|overlay| &overlay.ends, |view| &view.ends)?;
+        let (lowest, highest) = bounds();
+        let first = layout::end_key(bucket.start(), &lowest.0, &lowest.1);
+        let end = match bucket.0 {
+            u32::MAX => u64::MAX,
+            _ => bucket.start().saturating_add(Bucket::MILLIS).saturating_sub(1),
+        };
+        let last = layout::end_key(end, &highest.0, &highest.1);
+        guarded(|| {
+            for row in ends.range(first, last)? {
+                let (key, id) = row?;
+                let (until, account, hash) = layout::end_parts(&key);
+                visit(Item { id, until, account, hash });
+            }
+            Ok(())
+        })
+    }
+
+    fn incarnation(&self) -> u64 {
+        self.files.as_ref().map_or(0, |files| files.tables.meta.incarnation)
+    }
+
+    fn head(&self) -> u64 {
+        self.memory.head
+    }
+}
+
+/// The lowest and the highest account and hash.
+const fn bounds() -> ((AccountId, MessageHash), (AccountId, MessageHash)) {
+    let lowest = (AccountId::from_bytes([0; 33]), MessageHash([0; 32]));
+    (lowest, (AccountId::from_bytes([u8::MAX; 33]), MessageHash([u8::MAX; 32])))
+}
+
+fn decode_mutation(bytes: &[u8]) -> Result<Option<Mutation>, StoreError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    codec::decode(bytes, usize::MAX).map(Some).map_err(|_| StoreError::Damaged("a mutation"))
+}
+
+/// One transaction: it reads what it wrote, and [`Self::commit`] makes it durable.
+///
+/// Dropped with entries in it, it leaves the store refusing until [`MessageStore::reopen`].
+#[derive(Debug)]
+pub struct Writer<'a> {
+    store: &'a mut MessageStore,
+    chunks: Vec<Chunk>,
+    changes: usize,
+    bytes: usize,
+    /// Whether the memory is ahead of the disk.
+    open: bool,
+}
+
+impl Writer<'_> {
+    /// Makes everything in it durable, and does a share of the merge.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails. What was written may be durable all the same: the store refuses until
+    /// [`MessageStore::reopen`] has looked.
+    pub fn commit(mut self) -> Result<(), StoreError> {
+        let chunks = std::mem::take(&mut self.chunks);
+        let (changes, bytes) = (self.changes, self.bytes);
+        let result = guarded(|| {
+            let (files, _) = self.store.parts()?;
+            if !chunks.is_empty() {
+                let merged = files.tables.meta.merged;
+                files.journal.commit(chunks, merged)?;
+            }
+            self.store.maintain(changes, bytes)
+        });
+        self.open = false;
+        self.store.refusing |= result.is_err();
+        result
+    }
+
+    fn add(&mut self, entry: &Entry) -> Result<u64, StoreError> {
+        let mut usage: Vec<(AccountId, Usage)> = Vec::new();
+        for effect in &entry.effects {
+            let at = match usage.iter().position(|(account, _)| *account == effect.account) {
+                Some(at) => at,
+                None => {
+                    usage.push((effect.account, self.store.usage(&effect.account)?));
+                    usage.len().saturating_sub(1)
+                }
+            };
+            if let Some((_, usage)) = usage.get_mut(at) {
+                count(usage, effect.before.as_ref(), false);
+                count(usage, effect.after.as_ref(), true);
+            }
+        }
+        let deeds = Deeds { evidence_until: entry.evidence_until, effects: entry.effects.clone(), usage };
+        let mutation = entry.mutation.as_ref().map(codec::encode).unwrap_or_default();
+        let mut row = Vec::with_capacity(mutation.len().saturating_add(256));
+        layout::encode_row(&deeds, &mutation, &mut row);
+        let memory = &mut self.store.memory;
+        let sequence = memory.head.saturating_add(1);
+        journal::push(&mut self.chunks, sequence, &row);
+        memory.active.apply(sequence, &deeds, row.len(), &mut memory.sums);
+        memory.head = sequence;
+        self.changes = self.changes.saturating_add(deeds.effects.len().max(1));
+        self.bytes = self.bytes.saturating_add(row.len());
+        Ok(sequence)
+    }
+}
+
+fn count(usage: &mut Usage, record: Option<&Record>, more: bool) {
+    let Some(record) = record else { return };
+    if more {
+        usage.bytes = usage.bytes.saturating_add(record.cost());
+        usage.records = usage.records.saturating_add(1);
+    } else {
+        usage.bytes = usage.bytes.saturating_sub(record.cost());
+        usage.records = usage.records.saturating_sub(1);
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        self.store.refusing |= self.open;
+    }
+}
+
+impl Transaction for Writer<'_> {
+    fn append(&mut self, entry: Entry) -> Result<u64, StoreError> {
+        // Until the commit says otherwise.
+        self.open = true;
+        let result = self.add(&entry);
+        self.store.refusing |= result.is_err();
+        result
+    }
+
+    fn retire(&mut self, now: u64, limit: usize) -> Result<usize, StoreError> {
+        let evidence = self.store.layers(|overlay| &overlay.evidence, |view| &view.evidence)?;
+        let last = layout::evidence_key(now, u64::MAX);
+        let due: Vec<_> = guarded(|| {
+            let found = evidence.range([0; 16], last)?.take(limit);
+            found.map(|row| row.map(|(key, ())| key)).collect::<Result<_, StoreError>>()
+        })?;
+        // Not a part of the journal: after a crash it is due again.
+        for key in &due {
+            self.store.memory.active.retire(*key);
+        }
+        self.changes = self.changes.saturating_add(due.len());
+        Ok(due.len())
+    }
+}
+
+impl Store for Writer<'_> {
+    fn record(&self, account: &AccountId, hash: &MessageHash) -> Result<Option<Record>, StoreError> {
+        self.store.record(account, hash)
+    }
+
+    fn page(
+        &self,
+        account: &AccountId,
+        namespace: Namespace,
+        sequence: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, MessageHash)>, StoreError> {
+        self.store.page(account, namespace, sequence, limit)
+    }
+
+    fn mutation(&self, row: u64) -> Result<Option<Mutation>, StoreError> {
+        match journal::pushed(&self.chunks, row) {
+            Some(_) if self.store.gone(row) => Ok(None),
+            Some(entry) => decode_mutation(layout::split_row(entry)?.1),
+            None => self.store.mutation(row),
+        }
+    }
+
+    fn usage(&self, account: &AccountId) -> Result<Usage, StoreError> {
+        self.store.usage(account)
+    }
+
+    fn occupied(&self) -> u64 {
+        self.store.occupied()
+    }
+
+    fn due(&self, now: u64, limit: usize) -> Result<Vec<(AccountId, MessageHash)>, StoreError> {
+        self.store.due(now, limit)
+    }
+
+    fn fingerprints(&self) -> Vec<(Bucket, Fingerprint)> {
+        self.store.fingerprints()
+    }
+
+    fn bucket(&self, bucket: Bucket, visit: &mut dyn FnMut(Item)) -> Result<(), StoreError> {
+        self.store.bucket(bucket, visit)
+    }
+
+    fn incarnation(&self) -> u64 {
+        self.store.incarnation()
+    }
+
+    fn head(&self) -> u64 {
+        self.store.head()
+    }
+}
+
+#[cfg(test)]
+mod tests;
