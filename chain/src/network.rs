@@ -1,0 +1,94 @@
+//! The network file: the nodes that a network begins with, until a chain says more.
+//!
+//! Its text is TOML; the crate's README shows one. Reading it from disk is the caller's part.
+
+use session_protocols::{NetworkName, NodeId};
+
+use crate::ledger::{Input, Ledger, Operator, Parameters, Prefix};
+
+pub use error::{NetworkFileError, Problem};
+
+mod error;
+mod read;
+#[cfg(test)]
+mod tests;
+
+/// The version of the format that this build reads and writes.
+pub const VERSION: i64 = 1;
+/// Nodes in a file; a file with more is refused.
+pub const MAX_NODES: usize = 10_000;
+/// Addresses of one node; a file with more is refused.
+pub const MAX_ADDRESSES: usize = 8;
+/// Bytes of one address; a file with a longer one is refused.
+pub const MAX_ADDRESS_BYTES: usize = 256;
+/// Bytes of a file, room for [`MAX_NODES`] with usual addresses; a longer one is refused unread.
+pub const MAX_BYTES: usize = 16 << 20;
+
+/// A network as its file describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkFile {
+    /// The network's name.
+    pub name: NetworkName,
+    /// Whether all of it runs on this machine.
+    pub local: bool,
+    /// Seeds the first swarm map.
+    pub seed: [u8; 32],
+    /// The nodes that the network begins with.
+    pub nodes: Vec<NetworkNode>,
+}
+
+/// A node as the network file describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkNode {
+    /// Its key.
+    pub id: NodeId,
+    /// Who runs it.
+    pub operator: Operator,
+    /// Where it declares to stand.
+    pub prefix: Prefix,
+    /// Where it can be dialled: multiaddresses, as they are written.
+    pub addresses: Vec<String>,
+}
+
+impl NetworkFile {
+    /// Reads the file's text.
+    ///
+    /// # Errors
+    /// At the first thing that is wrong, with its place and a remedy.
+    pub fn parse(text: &str) -> Result<Self, NetworkFileError> {
+        read::network(text)
+    }
+
+    /// The file's text, as [`Self::parse`] reads it.
+    pub fn to_toml(&self) -> String {
+        let mut text = format!(
+            "version = {VERSION}\nname = \"{}\"\nlocal = {}\nseed = \"{}\"\n",
+            self.name,
+            self.local,
+            data_encoding::HEXLOWER.encode(&self.seed),
+        );
+        for node in &self.nodes {
+            let addresses = toml::Value::from(node.addresses.clone());
+            text.push_str(&format!(
+                "\n[[nodes]]\nid = \"{}\"\noperator = \"{}\"\nprefix = \"{}\"\naddresses = {addresses}\n",
+                node.id, node.operator, node.prefix,
+            ));
+        }
+        text
+    }
+
+    /// The registrations that the file amounts to.
+    pub fn inputs(&self) -> impl Iterator<Item = Input> {
+        let register = |node: &NetworkNode| Input::Register {
+            node: node.id,
+            operator: node.operator,
+            prefix: node.prefix,
+        };
+        self.nodes.iter().map(register)
+    }
+
+    /// The ledger that the network begins with, under the default parameters.
+    pub fn ledger(&self) -> Ledger {
+        Ledger::genesis(Parameters::default(), self.seed, self.inputs()).0
+    }
+}

@@ -1,0 +1,155 @@
+//! What can be wrong with a network file, where, and what to do about it.
+
+use session_protocols::NodeId;
+use session_protocols::identity::ParseError;
+use session_protocols::network::NameError;
+
+use super::{MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BYTES, MAX_NODES, VERSION};
+use crate::ledger::{OperatorError, PrefixError};
+
+/// A network file that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {problem}")]
+pub struct NetworkFileError {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// What is wrong there.
+    pub problem: Problem,
+}
+
+/// What is wrong with a network file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// Longer than any network file.
+    #[error("the file has {bytes} bytes, more than {MAX_BYTES}")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Not TOML.
+    #[error("this is not TOML: {message}")]
+    Syntax {
+        /// What the parser says.
+        message: String,
+    },
+    /// A format that this build does not know.
+    #[error("the file has version {found}, this build reads {VERSION}")]
+    Version {
+        /// The version that it has.
+        found: String,
+    },
+    /// A key that nothing reads.
+    #[error("unknown key `{key}`")]
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// The known key that looks most like it, when one does.
+        nearest: Option<&'static str>,
+        /// All keys that may stand here.
+        known: &'static [&'static str],
+    },
+    /// A key that has to be there.
+    #[error("`{key}` is missing")]
+    Missing {
+        /// The key.
+        key: &'static str,
+    },
+    /// A value of another type.
+    #[error("`{key}` is {found}, expected {expected}")]
+    Type {
+        /// The key.
+        key: &'static str,
+        /// The type that it should have.
+        expected: &'static str,
+        /// The type that it has.
+        found: &'static str,
+    },
+    /// Not a network's name.
+    #[error("{0}")]
+    Name(NameError),
+    /// Not a seed.
+    #[error("expected a seed: 64 hex digits")]
+    Seed,
+    /// Not a node's id.
+    #[error("{0}")]
+    Id(ParseError),
+    /// Not an operator's address.
+    #[error("{0}")]
+    Operator(OperatorError),
+    /// Not a prefix.
+    #[error("{0}")]
+    Prefix(PrefixError),
+    /// A node that is in the file twice.
+    #[error("node {id} is in the file twice, first in line {first}")]
+    Duplicate {
+        /// The node.
+        id: NodeId,
+        /// The line that has its id first.
+        first: usize,
+    },
+    /// No nodes, or too many.
+    #[error("{found} nodes, expected 1 to {MAX_NODES}")]
+    Nodes {
+        /// How many there are.
+        found: usize,
+    },
+    /// No addresses, or too many.
+    #[error("{found} addresses, expected 1 to {MAX_ADDRESSES}")]
+    Addresses {
+        /// How many there are.
+        found: usize,
+    },
+    /// An address that is empty or too long.
+    #[error("an address of {bytes} bytes, expected 1 to {MAX_ADDRESS_BYTES}")]
+    Address {
+        /// Its length.
+        bytes: usize,
+    },
+}
+
+impl NetworkFileError {
+    /// What to do about it: one sentence for the person who has the file.
+    pub fn remedy(&self) -> String {
+        match &self.problem {
+            Problem::TooLong { .. } => "check that this is the network file and not another one".to_owned(),
+            Problem::Syntax { .. } => "correct the text there, or fetch the file again".to_owned(),
+            Problem::Version { .. } => "use a build of `session` that reads this version".to_owned(),
+            Problem::UnknownKey { nearest: Some(nearest), .. } => format!("did you mean `{nearest}`?"),
+            Problem::UnknownKey { known, .. } => format!("remove it; known here are {}", known.join(", ")),
+            Problem::Missing { key } => format!("add `{}`", example(key)),
+            Problem::Type { key, .. } => format!("write it as in `{}`", example(key)),
+            Problem::Name(_) => format!("write it as in `{}`", example("name")),
+            Problem::Seed => "write the 32 bytes of the seed as 64 hex digits".to_owned(),
+            Problem::Id(_) => "write the node's public key as 64 hex digits".to_owned(),
+            Problem::Operator(_) => "write the operator's address as 0x and 40 hex digits".to_owned(),
+            Problem::Prefix(PrefixError::LowBits { meant }) => format!("write {meant}"),
+            Problem::Prefix(PrefixError::Form) => {
+                "write the first address of the node's IPv4 /24 or IPv6 /48, and its length".to_owned()
+            }
+            Problem::Duplicate { .. } => "remove one of the two".to_owned(),
+            Problem::Nodes { found: 0 } => "add a [[nodes]] section for each node".to_owned(),
+            Problem::Nodes { .. } => format!("keep {MAX_NODES} of them; the others can register later"),
+            Problem::Addresses { found: 0 } => format!("add `{}`", example("addresses")),
+            Problem::Addresses { .. } => format!("keep the {MAX_ADDRESSES} that are reached best"),
+            Problem::Address { .. } => format!("write it as in `{}`", example("addresses")),
+        }
+    }
+}
+
+/// How a key is written.
+fn example(key: &str) -> &'static str {
+    match key {
+        "version" => "version = 1",
+        "name" => "name = \"mainnet\"",
+        "local" => "local = false",
+        "seed" => "seed = \"...\" (64 hex digits)",
+        "nodes" => "[[nodes]]",
+        "id" => "id = \"...\" (64 hex digits)",
+        "operator" => "operator = \"0x...\" (40 hex digits)",
+        "prefix" => "prefix = \"203.0.113.0/24\"",
+        _ => "addresses = [\"/ip4/203.0.113.7/udp/22021/quic-v1\"]",
+    }
+}

@@ -1,0 +1,161 @@
+//! From a network file's text to its value, keeping places for errors.
+
+use core::ops::Range;
+use std::collections::BTreeMap;
+
+use data_encoding::HEXLOWER_PERMISSIVE as HEX;
+use session_protocols::NodeId;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BYTES, MAX_NODES, NetworkFile, NetworkFileError, NetworkNode,
+    Problem, VERSION,
+};
+
+const KEYS: &[&str] = &["version", "name", "local", "seed", "nodes"];
+const NODE_KEYS: &[&str] = &["id", "operator", "prefix", "addresses"];
+
+pub(super) fn network(text: &str) -> Result<NetworkFile, NetworkFileError> {
+    let reader = Reader { text };
+    if text.len() > MAX_BYTES {
+        return Err(reader.error(&(0..0), Problem::TooLong { bytes: text.len() }));
+    }
+    let table = DeTable::parse(text).map_err(|error| {
+        let message = error.message().replace('\n', ", ");
+        reader.error(&error.span().unwrap_or(0..0), Problem::Syntax { message })
+    })?;
+    let table = Fields { reader: &reader, table: table.get_ref(), span: 0..0 };
+    // First, so that a newer file is not refused for its newer keys.
+    table.version()?;
+    table.known(KEYS)?;
+    let name = table.parsed("name", |text| text.parse().map_err(Problem::Name))?;
+    let (local, _) = table.get("local", "a boolean", DeValue::as_bool)?;
+    let seed = table.parsed("seed", |text| {
+        HEX.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok()).ok_or(Problem::Seed)
+    })?;
+    let (items, span) = table.get("nodes", "an array of tables", DeValue::as_array)?;
+    if !(1..=MAX_NODES).contains(&items.len()) {
+        return Err(reader.error(&span, Problem::Nodes { found: items.len() }));
+    }
+    let mut ids: BTreeMap<NodeId, Range<usize>> = BTreeMap::new();
+    let mut nodes = Vec::with_capacity(items.len());
+    for item in items.iter() {
+        let (node, place) = reader.node(item)?;
+        if let Some(first) = ids.insert(node.id, place.clone()) {
+            let (first, _) = reader.place(first.start);
+            return Err(reader.error(&place, Problem::Duplicate { id: node.id, first }));
+        }
+        nodes.push(node);
+    }
+    Ok(NetworkFile { name, local, seed, nodes })
+}
+
+struct Reader<'a> {
+    text: &'a str,
+}
+
+impl Reader<'_> {
+    /// The line and the column of a byte, both from 1.
+    fn place(&self, byte: usize) -> (usize, usize) {
+        let before = self.text.get(..byte).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|character| *character != '\n').count() + 1;
+        (line, column)
+    }
+
+    fn error(&self, span: &Range<usize>, problem: Problem) -> NetworkFileError {
+        let (line, column) = self.place(span.start);
+        NetworkFileError { line, column, problem }
+    }
+
+    /// One node, and where its id stands.
+    fn node(&self, item: &Spanned<DeValue<'_>>) -> Result<(NetworkNode, Range<usize>), NetworkFileError> {
+        let table = item.get_ref().as_table().ok_or_else(|| {
+            let found = item.get_ref().type_str();
+            self.error(&item.span(), Problem::Type { key: "nodes", expected: "an array of tables", found })
+        })?;
+        let fields = Fields { reader: self, table, span: item.span() };
+        fields.known(NODE_KEYS)?;
+        let id = fields.parsed("id", |text| text.parse().map_err(Problem::Id))?;
+        let operator = fields.parsed("operator", |text| text.parse().map_err(Problem::Operator))?;
+        let prefix = fields.parsed("prefix", |text| text.parse().map_err(Problem::Prefix))?;
+        let (items, span) = fields.get("addresses", "an array of strings", DeValue::as_array)?;
+        if !(1..=MAX_ADDRESSES).contains(&items.len()) {
+            return Err(self.error(&span, Problem::Addresses { found: items.len() }));
+        }
+        let addresses = items.iter().map(|item| self.address(item)).collect::<Result<_, _>>()?;
+        let place = fields.get("id", "a string", DeValue::as_str)?.1;
+        Ok((NetworkNode { id, operator, prefix, addresses }, place))
+    }
+
+    fn address(&self, item: &Spanned<DeValue<'_>>) -> Result<String, NetworkFileError> {
+        let value = item.get_ref();
+        let address = value.as_str().ok_or_else(|| {
+            let (key, expected, found) = ("addresses", "an array of strings", value.type_str());
+            self.error(&item.span(), Problem::Type { key, expected, found })
+        })?;
+        if (1..=MAX_ADDRESS_BYTES).contains(&address.len()) {
+            Ok(address.to_owned())
+        } else {
+            Err(self.error(&item.span(), Problem::Address { bytes: address.len() }))
+        }
+    }
+}
+
+/// A table, and where it stands.
+struct Fields<'a> {
+    reader: &'a Reader<'a>,
+    table: &'a DeTable<'a>,
+    span: Range<usize>,
+}
+
+impl<'a> Fields<'a> {
+    fn version(&self) -> Result<(), NetworkFileError> {
+        let (version, span) = self.get("version", "an integer", DeValue::as_integer)?;
+        if i64::from_str_radix(version.as_str(), version.radix()) == Ok(VERSION) {
+            return Ok(());
+        }
+        Err(self.reader.error(&span, Problem::Version { found: version.to_string() }))
+    }
+
+    /// Refuses the first key that is not among `known`.
+    fn known(&self, known: &'static [&'static str]) -> Result<(), NetworkFileError> {
+        let keys = self.table.iter().map(|(key, _)| key);
+        let unknown = keys.filter(|key| !known.contains(&key.get_ref().as_ref()));
+        let Some(first) = unknown.min_by_key(|key| key.span().start) else { return Ok(()) };
+        let key = first.get_ref().to_string();
+        let nearest = nearest(&key, known);
+        Err(self.reader.error(&first.span(), Problem::UnknownKey { key, nearest, known }))
+    }
+
+    fn get<T>(
+        &self,
+        key: &'static str,
+        expected: &'static str,
+        read: impl FnOnce(&'a DeValue<'a>) -> Option<T>,
+    ) -> Result<(T, Range<usize>), NetworkFileError> {
+        let item = self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, item)| item);
+        let item = item.ok_or_else(|| self.reader.error(&self.span, Problem::Missing { key }))?;
+        let found = item.get_ref().type_str();
+        let value = read(item.get_ref());
+        let value =
+            value.ok_or_else(|| self.reader.error(&item.span(), Problem::Type { key, expected, found }))?;
+        Ok((value, item.span()))
+    }
+
+    fn parsed<T>(
+        &self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, Problem>,
+    ) -> Result<T, NetworkFileError> {
+        let (text, span) = self.get(key, "a string", DeValue::as_str)?;
+        parse(text).map_err(|problem| self.reader.error(&span, problem))
+    }
+}
+
+/// The known key with the fewest edits from `key`, if they change a third of it at most.
+fn nearest(key: &str, known: &'static [&'static str]) -> Option<&'static str> {
+    let edits = known.iter().map(|known| (strsim::osa_distance(key, known), *known));
+    edits.filter(|(edits, known)| *edits <= (known.len() / 3).max(1)).min().map(|(_, known)| known)
+}

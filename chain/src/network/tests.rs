@@ -1,0 +1,184 @@
+use super::*;
+
+const README: &str = include_str!("../../README.md");
+
+/// The README's example.
+fn example() -> &'static str {
+    let (_, rest) = README.split_once("```toml\n").expect("the README shows a network file");
+    rest.split_once("```").expect("the block ends").0
+}
+
+fn lines() -> Vec<&'static str> {
+    example().lines().collect()
+}
+
+/// The example's first line that begins so, counted from 1.
+fn line(begins: &str) -> usize {
+    lines().iter().position(|line| line.starts_with(begins)).expect("the example has such a line") + 1
+}
+
+/// Refuses the example with one text replaced; returns the error's place, text and remedy.
+fn refused(from: &str, to: &str) -> (usize, usize, String, String) {
+    assert!(example().contains(from), "{from} is not in the example");
+    let error = NetworkFile::parse(&example().replacen(from, to, 1)).unwrap_err();
+    (error.line, error.column, error.problem.to_string(), error.remedy())
+}
+
+fn is(error: (usize, usize, String, String), place: (usize, usize), problem: &str, remedy: &str) {
+    assert_eq!((error.0, error.1, error.2.as_str(), error.3.as_str()), (place.0, place.1, problem, remedy));
+}
+
+#[test]
+fn the_example_is_read_and_written_back() {
+    let file = NetworkFile::parse(example()).unwrap();
+    assert_eq!((file.name.as_str(), file.local, file.nodes.len()), ("example", false, 2));
+    assert_eq!(file.nodes[1].prefix.to_string(), "2001:db8:1::/48");
+    assert_eq!(file.nodes[0].addresses.len(), 2);
+    assert_eq!(NetworkFile::parse(&file.to_toml()), Ok(file));
+}
+
+#[test]
+fn a_file_makes_the_genesis_ledger() {
+    let ledger = NetworkFile::parse(example()).unwrap().ledger();
+    assert_eq!((ledger.map().version, ledger.nodes().len(), ledger.map().swarms.len()), (1, 2, 1));
+}
+
+#[test]
+fn any_address_survives_the_way_through_the_file() {
+    let mut file = NetworkFile::parse(example()).unwrap();
+    file.nodes[0].addresses = vec!["/ip4/1.2.3.4".to_owned(), "\"'\\\n\u{7f}\t}]\u{e9}".to_owned()];
+    assert_eq!(NetworkFile::parse(&file.to_toml()), Ok(file));
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_known() {
+    let (operator, name) = (line("operator"), line("name"));
+    is(
+        refused("operator =", "opertor ="),
+        (operator, 1),
+        "unknown key `opertor`",
+        "did you mean `operator`?",
+    );
+    is(
+        refused("addresses =", "adress ="),
+        (line("addresses"), 1),
+        "unknown key `adress`",
+        "did you mean `addresses`?",
+    );
+    is(
+        refused("name =", "colour ="),
+        (name, 1),
+        "unknown key `colour`",
+        "remove it; known here are version, name, local, seed, nodes",
+    );
+}
+
+#[test]
+fn what_is_missing_or_of_another_type_is_named() {
+    let local = line("local");
+    is(refused("local = false", ""), (1, 1), "`local` is missing", "add `local = false`");
+    is(
+        refused("local = false", "local = \"no\""),
+        (local, 9),
+        "`local` is string, expected a boolean",
+        "write it as in `local = false`",
+    );
+    let (at, _, problem, _) = refused("prefix = \"203.0.113.0/24\"", "");
+    assert_eq!((at, problem.as_str()), (line("[[nodes]]"), "`prefix` is missing"));
+    is(
+        NetworkFile::parse("version = 1\nname = \"a\"\nlocal = true\nseed = \"ab\"")
+            .map_err(|error| (error.line, error.column, error.problem.to_string(), error.remedy()))
+            .unwrap_err(),
+        (4, 8),
+        "expected a seed: 64 hex digits",
+        "write the 32 bytes of the seed as 64 hex digits",
+    );
+}
+
+#[test]
+fn wrong_values_are_refused_where_they_stand() {
+    let (prefix, version) = (line("prefix"), line("version"));
+    is(
+        refused("203.0.113.0/24", "203.0.113.9/24"),
+        (prefix, 10),
+        "the address has bits below the prefix, whose first address is 203.0.113.0/24",
+        "write 203.0.113.0/24",
+    );
+    is(
+        refused("version = 1", "version = 2"),
+        (version, 11),
+        "the file has version 2, this build reads 1",
+        "use a build of `session` that reads this version",
+    );
+    for (from, to, problem) in [
+        ("name = \"example\"", "name = \"Example\"", "a network's name is 1 to 32 of a-z, 0-9 and -"),
+        ("operator = \"0x", "operator = \"", "expected an operator's address: 0x and 40 hex digits"),
+        ("id = \"", "id = \"0", "expected a node id: 64 hex digits"),
+        ("addresses = [", "addresses = [1, ", "`addresses` is integer, expected an array of strings"),
+        ("addresses = [", "addresses = [\"\", ", "an address of 0 bytes, expected 1 to 256"),
+        (
+            "addresses = [\"/ip6/2001:db8:1::7/udp/22021/quic-v1\"]",
+            "addresses = []",
+            "0 addresses, expected 1 to 8",
+        ),
+    ] {
+        assert_eq!(refused(from, to).2, problem);
+    }
+    assert!(refused("name = ", "name ").2.starts_with("this is not TOML: "));
+    assert_eq!(refused("name = ", "name ").0, line("name"));
+}
+
+#[test]
+fn columns_count_characters() {
+    let error = NetworkFile::parse("version = 1\n\"\u{e9}\u{e9}\" = 1").unwrap_err();
+    assert_eq!((error.line, error.column), (2, 1));
+    let error = NetworkFile::parse("version = 1\n\"\u{e9}\u{e9}\" = x").unwrap_err();
+    assert_eq!((error.line, error.column), (2, 8));
+    assert_eq!(error.to_string().split(": ").next(), Some("line 2, column 8"));
+}
+
+#[test]
+fn numbers_have_limits() {
+    let mut file = NetworkFile::parse(example()).unwrap();
+    let parsed = |file: &NetworkFile| NetworkFile::parse(&file.to_toml()).map_err(|error| error.problem);
+    file.nodes[0].addresses = vec!["/ip4/1.2.3.4".to_owned(); 9];
+    assert_eq!(parsed(&file), Err(Problem::Addresses { found: 9 }));
+    file.nodes[0].addresses = vec!["a".repeat(257)];
+    assert_eq!(parsed(&file), Err(Problem::Address { bytes: 257 }));
+    let number = |number: u32| {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        NodeId::from_bytes(bytes)
+    };
+    let node = NetworkNode { addresses: vec!["x".repeat(256)], ..file.nodes[0].clone() };
+    file.nodes = (0..10_000).map(|at| NetworkNode { id: number(at), ..node.clone() }).collect();
+    assert_eq!(parsed(&file).as_ref(), Ok(&file));
+    file.nodes.push(NetworkNode { id: number(10_000), ..node });
+    assert_eq!(parsed(&file), Err(Problem::Nodes { found: 10_001 }));
+    file.nodes.clear();
+    assert_eq!(parsed(&file), Err(Problem::Missing { key: "nodes" }));
+    let long = "#".repeat(MAX_BYTES + 1);
+    assert_eq!(NetworkFile::parse(&long).unwrap_err().problem, Problem::TooLong { bytes: MAX_BYTES + 1 });
+}
+
+#[test]
+fn a_node_stands_in_the_file_once() {
+    let mut file = NetworkFile::parse(example()).unwrap();
+    let id = file.nodes[0].id;
+    file.nodes[1].id = id;
+    let error = NetworkFile::parse(&file.to_toml()).unwrap_err();
+    assert_eq!((error.line, error.column), (13, 6));
+    assert_eq!(error.problem, Problem::Duplicate { id, first: 7 });
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_brings_the_reader_down(at in 0..2_000_usize, text in ".{0,12}") {
+        let mut bad = example().to_owned();
+        let at = (0..=at.min(bad.len())).rev().find(|at| bad.is_char_boundary(*at)).unwrap();
+        bad.insert_str(at, &text);
+        if let Err(error) = NetworkFile::parse(&bad) {
+            proptest::prop_assert!(error.line >= 1 && error.column >= 1 && !error.remedy().is_empty());
+        }
+    }
+}
