@@ -1,0 +1,43 @@
+//! Where a node lives and how much it may use.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use session_chain::NetworkFile;
+use session_protocols::{directory::Endpoint, limits::AdmissionRates};
+
+/// The settings of one node.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The network.
+    pub network: NetworkFile,
+    /// The folder for its key and its store; made if missing. No two nodes share one.
+    pub data: PathBuf,
+    /// Where to listen for nodes and clients. Those within the node's declared prefix are announced.
+    pub listen: Vec<Endpoint>,
+    /// Where to serve `/livez`, `/readyz`, `/metrics` and `/status`; loopback unless told otherwise.
+    pub http: SocketAddr,
+    /// How many bytes of messages may be kept.
+    pub max_bytes: u64,
+    /// How many bytes one account may fill.
+    pub account_bytes: u64,
+    /// How much memory the process may use before new connections are refused, in bytes.
+    pub max_memory: usize,
+    /// How much anyone may ask.
+    pub rates: AdmissionRates,
+}
+
+impl Config {
+    /// Settings with the defaults: 20 GiB of messages, 256 MiB for one account, 2 GiB of memory.
+    pub fn new(network: NetworkFile, data: PathBuf, listen: Vec<Endpoint>, http: SocketAddr) -> Self {
+        Self {
+            network,
+            data,
+            listen,
+            http,
+            max_bytes: 20 << 30,
+            account_bytes: 256 << 20,
+            max_memory: 2 << 30,
+            rates: AdmissionRates::default(),
+        }
+    }
+}

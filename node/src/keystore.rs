@@ -1,0 +1,121 @@
+//! The node's key on disk: `node.key` in the data folder, 64 hex digits, readable by its owner only.
+
+use std::{
+    fs, io,
+    io::{Read, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use data_encoding::HEXLOWER_PERMISSIVE as HEX;
+use session_protocols::KeyPair;
+use zeroize::Zeroizing;
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// There is one already, and it is never replaced.
+    #[error("{path} exists already")]
+    Exists {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// The file cannot be read or written.
+    #[error("cannot use the key file {path}")]
+    File {
+        /// The key file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// The file holds something else.
+    #[error("{path} is not a key: expected 64 hex digits")]
+    Content {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// Others can read the file.
+    #[error("{path} can be read by others: run chmod 600 on it")]
+    Permissions {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// The system gives no randomness.
+    #[error("the system gives no randomness")]
+    Random,
+}
+
+/// Makes a key in the data folder `data`, which is made if missing.
+///
+/// # Errors
+///
+/// When there is a key already: it is never replaced, nor made anew silently.
+pub fn create(data: &Path) -> Result<KeyPair, KeyError> {
+    let path = key_file(data);
+    let file = |cause| KeyError::File { path: path.clone(), cause };
+    fs::create_dir_all(data).map_err(file)?;
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut()).map_err(|_| KeyError::Random)?;
+    let text = Zeroizing::new(HEX.encode(seed.as_ref()));
+    let opened = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    let mut out = match opened {
+        Ok(out) => out,
+        Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => return Err(KeyError::Exists { path }),
+        Err(cause) => return Err(file(cause)),
+    };
+    out.write_all(text.as_bytes()).and_then(|()| out.sync_all()).map_err(file)?;
+    fs::File::open(data).and_then(|folder| folder.sync_all()).map_err(file)?;
+    Ok(KeyPair::from_seed(&seed))
+}
+
+/// Reads the key of the data folder `data`.
+///
+/// # Errors
+///
+/// When there is none, it is damaged, or others can read it.
+pub fn load(data: &Path) -> Result<KeyPair, KeyError> {
+    let path = key_file(data);
+    let file = |cause| KeyError::File { path: path.clone(), cause };
+    let source = fs::File::open(&path).map_err(file)?;
+    if source.metadata().map_err(file)?.permissions().mode() & 0o077 != 0 {
+        return Err(KeyError::Permissions { path });
+    }
+    let mut text = Zeroizing::new(String::new());
+    source.take(128).read_to_string(&mut text).map_err(file)?;
+    let seed = HEX.decode(text.trim().as_bytes()).ok().map(Zeroizing::new);
+    let seed = seed.and_then(|seed| <[u8; 32]>::try_from(seed.as_slice()).ok()).map(Zeroizing::new);
+    seed.map(|seed| KeyPair::from_seed(&seed)).ok_or(KeyError::Content { path })
+}
+
+fn key_file(data: &Path) -> PathBuf {
+    data.join("node.key")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_once_and_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = create(folder.path()).unwrap();
+        assert_eq!(load(folder.path()).unwrap().public(), made.public());
+        assert!(matches!(create(folder.path()), Err(KeyError::Exists { .. })));
+        assert_eq!(load(folder.path()).unwrap().public(), made.public(), "still the same");
+    }
+
+    #[test]
+    fn a_damaged_or_open_key_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        create(folder.path()).unwrap();
+        let path = folder.path().join("node.key");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(load(folder.path()), Err(KeyError::Permissions { .. })));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, "not hex").unwrap();
+        assert!(matches!(load(folder.path()), Err(KeyError::Content { .. })));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "not hex");
+    }
+}

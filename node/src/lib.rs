@@ -1,0 +1,36 @@
+//! Host one node of a Session network: its machines, its disk, its network, its doors.
+//!
+//! This crate waits, speaks and keeps; what it says and keeps is decided by the machines of
+//! `session-protocols` and the ledger of `session-chain`.
+//!
+//! - [`Config`]: where a node lives and how much it may use
+//! - [`keystore`]: the node's key on disk
+//! - [`run`]: one node, from start to graceful stop
+//! - `member`: the thread that owns the store and the member machine: commit, then speak
+//! - `links`: kept streams, in and out, and the checks before anything reaches the member
+//! - `network`: the task that owns the libp2p swarm and the directory machine
+//! - `behaviour`: which libp2p protocols, with which limits
+//! - `http`, `metrics`: for people who watch
+
+mod behaviour;
+mod config;
+mod error;
+mod http;
+pub mod keystore;
+mod links;
+mod member;
+mod metrics;
+mod network;
+mod run;
+
+pub use config::Config;
+pub use error::NodeError;
+pub use run::run;
+
+use session_protocols::Time;
+
+/// The clock of this host.
+pub(crate) fn now() -> Time {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Time(since.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX)))
+}

@@ -1,0 +1,354 @@
+//! The task that owns the libp2p swarm and the directory machine.
+//!
+//! It keeps contact with the members of this node's swarm and with some other nodes, gossips the
+//! node's record, judges the others', and answers questions about the directory.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use libp2p::{
+    PeerId, Swarm, gossipsub,
+    metrics::{Metrics as SwarmMetrics, Recorder},
+    request_response,
+    swarm::{ConnectionId, DialError, SwarmEvent, dial_opts::DialOpts},
+};
+use session_protocols::{
+    KeyPair, NetworkName, NodeId, Time, codec,
+    directory::{self, Directory, Endpoint, Input, MAX_RECORD, Output, SignedRecord, Verdict},
+    libp2p::address::{multiaddr, node_id, peer_id},
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+
+use crate::{
+    behaviour::{Behaviour, BehaviourEvent, records_topic},
+    links::Links,
+    member::Job,
+    metrics::Metrics,
+    now,
+};
+
+/// Nodes beyond the own swarm that contact is kept with.
+const OTHERS: usize = 64;
+/// The first pause before a node that did not answer is dialled again, doubled up to the last.
+const REDIAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+/// A second connection that comes this long after the first replaces it: the other side would not
+/// have dialled had the first one been alive.
+const REPLACE_AFTER: Duration = Duration::from_secs(2);
+/// Gossip messages waiting for a verdict; the oldest is forgotten beyond it.
+const MAX_UNJUDGED: usize = 1_024;
+
+/// How long leaving may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What a node's network tells those who watch.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Contacts {
+    /// Nodes in contact.
+    pub(crate) peers: usize,
+    /// Where this node listens.
+    pub(crate) listening: Vec<String>,
+}
+
+pub(crate) struct Network {
+    pub(crate) swarm: Swarm<Behaviour>,
+    pub(crate) name: NetworkName,
+    pub(crate) pair: KeyPair,
+    pub(crate) directory: Directory,
+    pub(crate) links: Links,
+    pub(crate) jobs: mpsc::Sender<Job>,
+    pub(crate) metrics: Metrics,
+    pub(crate) swarm_metrics: SwarmMetrics,
+    pub(crate) contacts: watch::Sender<Contacts>,
+    /// Members of this node's swarm.
+    pub(crate) fellows: BTreeSet<NodeId>,
+    /// Where nodes are, by the network file and then by their own records.
+    pub(crate) places: BTreeMap<NodeId, Vec<Endpoint>>,
+}
+
+/// What the task keeps beside the machines.
+struct Dialling {
+    connections: HashMap<PeerId, Vec<(ConnectionId, Instant)>>,
+    dial_at: BTreeMap<NodeId, (Instant, Duration)>,
+    unjudged: BTreeMap<u64, (gossipsub::MessageId, PeerId)>,
+    next_message: u64,
+}
+
+impl Network {
+    /// Runs until `stop` is told.
+    pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+        let mut dialling = Dialling {
+            connections: HashMap::new(),
+            dial_at: BTreeMap::new(),
+            unjudged: BTreeMap::new(),
+            next_message: 0,
+        };
+        let me = self.pair.node_id();
+        let first = Instant::now();
+        let others: Vec<_> = self.places.keys().filter(|node| **node != me).copied().collect();
+        let strangers = others.iter().filter(|node| !self.fellows.contains(node)).take(OTHERS);
+        for node in others.iter().filter(|node| self.fellows.contains(node)).chain(strangers) {
+            dialling.dial_at.insert(*node, (first, REDIAL.0));
+        }
+        for (node, endpoints) in self.places.clone() {
+            self.found(node, &endpoints);
+        }
+        loop {
+            self.drain();
+            self.dial(&mut dialling);
+            let wake = self.wake(&dialling);
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.event(event, &mut dialling).await,
+                () = tokio::time::sleep_until(wake) => self.directory.handle(now(), Input::Tick),
+                _ = &mut stop => break,
+            }
+            while let Some(output) = self.directory.poll() {
+                self.output(output, &mut dialling);
+            }
+        }
+        self.leave().await;
+    }
+
+    /// Says goodbye, so that nobody has to find out by waiting.
+    async fn leave(mut self) {
+        let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        let left = async {
+            while self.swarm.network_info().num_peers() > 0 {
+                self.swarm.select_next_some().await;
+            }
+        };
+        let _ = tokio::time::timeout(GOODBYE, left).await;
+    }
+
+    /// Feeds the machine the time when it asked for it.
+    fn drain(&mut self) {
+        if self.directory.deadline().is_some_and(|deadline| deadline <= now()) {
+            self.directory.handle(now(), Input::Tick);
+        }
+    }
+
+    fn wake(&self, dialling: &Dialling) -> Instant {
+        let sleep = |deadline: Time| Duration::from_micros(deadline.since(now()).0);
+        let machine = self.directory.deadline().map(|deadline| Instant::now() + sleep(deadline));
+        let dial = dialling.dial_at.values().map(|(at, _)| *at).min();
+        let longest = Instant::now() + Duration::from_secs(60);
+        machine.into_iter().chain(dial).fold(longest, Instant::min)
+    }
+
+    /// Dials the nodes whose time has come, on all their addresses: QUIC first.
+    fn dial(&mut self, dialling: &mut Dialling) {
+        let now = Instant::now();
+        let due: Vec<_> =
+            dialling.dial_at.iter().filter(|(_, (at, _))| *at <= now).map(|(node, _)| *node).collect();
+        for node in due {
+            let Some(peer) = peer_id(&node) else {
+                dialling.dial_at.remove(&node);
+                continue;
+            };
+            if self.swarm.is_connected(&peer) {
+                dialling.dial_at.remove(&node);
+                continue;
+            }
+            if let Some((at, pause)) = dialling.dial_at.get_mut(&node) {
+                *at = now + *pause;
+                *pause = (*pause * 2).min(REDIAL.1);
+            }
+            let mut endpoints = self.places.get(&node).cloned().unwrap_or_default();
+            endpoints.sort_by_key(|endpoint| endpoint.transport);
+            let addresses = endpoints.iter().map(multiaddr).collect();
+            let options = DialOpts::peer_id(peer).addresses(addresses).build();
+            match self.swarm.dial(options) {
+                Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
+                Err(error) => tracing::debug!(%node, %error, "cannot dial"),
+            }
+        }
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "libp2p's events are open-ended; the rest is not ours"
+    )]
+    async fn event(&mut self, event: SwarmEvent<BehaviourEvent>, dialling: &mut Dialling) {
+        self.swarm_metrics.record(&event);
+        match event {
+            SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => self.listening(),
+            SwarmEvent::ConnectionEstablished { peer_id: peer, connection_id, .. } => {
+                self.connected(peer, connection_id, dialling).await;
+            }
+            SwarmEvent::ConnectionClosed { peer_id: peer, connection_id, num_established, .. } => {
+                if let Some(connections) = dialling.connections.get_mut(&peer) {
+                    connections.retain(|(id, _)| *id != connection_id);
+                }
+                if num_established == 0 {
+                    self.disconnected(peer, dialling).await;
+                }
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message {
+                propagation_source,
+                message_id,
+                message,
+            })) => {
+                self.swarm_metrics.record(&gossipsub::Event::Message {
+                    propagation_source,
+                    message_id: message_id.clone(),
+                    message: message.clone(),
+                });
+                self.gossip(propagation_source, message_id, &message.data, dialling);
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Subscribed { .. })) => {
+                self.directory.handle(now(), Input::Heard);
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Directory(request_response::Event::Message {
+                message: request_response::Message::Request { request, channel, .. },
+                ..
+            })) => {
+                let answer = self.directory.answer(&request);
+                let _ = self.swarm.behaviour_mut().directory.send_response(channel, answer);
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Directory(request_response::Event::Message {
+                message: request_response::Message::Response { response, .. },
+                ..
+            })) => self.records(response),
+            SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => self.swarm_metrics.record(&event),
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.swarm_metrics.record(&event),
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.swarm_metrics.record(&event),
+            _ => {}
+        }
+    }
+
+    fn listening(&mut self) {
+        let listening: Vec<_> = self.swarm.listeners().map(ToString::to_string).collect();
+        let endpoints: Vec<Endpoint> = listening.iter().filter_map(|address| address.parse().ok()).collect();
+        self.contacts.send_modify(|contacts| contacts.listening = listening);
+        let me = self.pair.node_id();
+        // What is outside the declared prefix is listened on, not announced: nobody would believe it.
+        let prefix = self.directory.prefix(&me);
+        let announced =
+            endpoints.into_iter().filter(|one| prefix.is_some_and(|prefix| prefix.covers(one.ip)));
+        self.directory.handle(now(), Input::Listening(announced.collect()));
+    }
+
+    async fn connected(&mut self, peer: PeerId, connection: ConnectionId, dialling: &mut Dialling) {
+        let connections = dialling.connections.entry(peer).or_default();
+        let replaced: Vec<_> = connections
+            .iter()
+            .filter(|(_, since)| since.elapsed() >= REPLACE_AFTER)
+            .map(|(id, _)| *id)
+            .collect();
+        connections.push((connection, Instant::now()));
+        let fresh = connections.len() == 1 || !replaced.is_empty();
+        let Some(node) = node_id(&peer).filter(|node| self.directory.contains(node)) else { return };
+        dialling.dial_at.remove(&node);
+        if !replaced.is_empty() {
+            // Streams over the dead connection would only time out.
+            self.links.forget(&node);
+            for id in replaced {
+                self.swarm.close_connection(id);
+            }
+        }
+        self.count(dialling);
+        if !fresh {
+            return;
+        }
+        self.directory.handle(now(), Input::Heard);
+        self.swarm.behaviour_mut().directory.send_request(&peer, directory::Request::Records { after: None });
+        if self.fellows.contains(&node) {
+            let _ = self.jobs.send(Job::Disconnected(node)).await;
+            let _ = self.jobs.send(Job::Connected(node)).await;
+        }
+    }
+
+    async fn disconnected(&mut self, peer: PeerId, dialling: &mut Dialling) {
+        dialling.connections.remove(&peer);
+        let Some(node) = node_id(&peer).filter(|node| self.directory.contains(node)) else { return };
+        self.links.forget(&node);
+        self.count(dialling);
+        dialling.dial_at.insert(node, (Instant::now() + REDIAL.0, REDIAL.0));
+        if self.fellows.contains(&node) {
+            let _ = self.jobs.send(Job::Disconnected(node)).await;
+        }
+    }
+
+    fn count(&self, dialling: &Dialling) {
+        let nodes = dialling.connections.keys().filter_map(node_id);
+        let peers = nodes.filter(|node| self.directory.contains(node)).count();
+        self.metrics.peers.set(i64::try_from(peers).unwrap_or(i64::MAX));
+        self.contacts.send_modify(|contacts| contacts.peers = peers);
+    }
+
+    fn gossip(&mut self, from: PeerId, id: gossipsub::MessageId, data: &[u8], dialling: &mut Dialling) {
+        dialling.next_message = dialling.next_message.wrapping_add(1);
+        let message = dialling.next_message;
+        dialling.unjudged.insert(message, (id, from));
+        if dialling.unjudged.len() > MAX_UNJUDGED {
+            dialling.unjudged.pop_first();
+        }
+        let signed = codec::decode::<SignedRecord>(data, MAX_RECORD).ok();
+        let opened = signed.and_then(|signed| Some((signed.open(&self.name)?, signed)));
+        self.directory.handle(
+            now(),
+            match opened {
+                Some((record, signed)) => Input::Record { record, signed, message: Some(message) },
+                None => {
+                    self.metrics.garbage_total.with_label_values(&["records"]).inc();
+                    Input::Garbage { message }
+                }
+            },
+        );
+    }
+
+    /// Takes in the records of an answer.
+    fn records(&mut self, answer: directory::Answer) {
+        let directory::Answer::Records { records, .. } = answer;
+        for signed in records {
+            if let Some(record) = signed.open(&self.name) {
+                self.directory.handle(now(), Input::Record { record, signed, message: None });
+            }
+        }
+    }
+
+    fn output(&mut self, output: Output, dialling: &mut Dialling) {
+        match output {
+            Output::Announce(record) => {
+                let signed = record.sign(&self.name, &self.pair);
+                let data = codec::encode(&signed);
+                self.directory.handle(now(), Input::Record { record, signed, message: None });
+                if let Err(error) = self.swarm.behaviour_mut().gossip.publish(records_topic(&self.name), data)
+                {
+                    tracing::debug!(%error, "the record was not gossiped yet");
+                }
+            }
+            Output::Judge { message, verdict } => {
+                let Some((id, from)) = dialling.unjudged.remove(&message) else { return };
+                let acceptance = match verdict {
+                    Verdict::Accept => gossipsub::MessageAcceptance::Accept,
+                    Verdict::Ignore => gossipsub::MessageAcceptance::Ignore,
+                    Verdict::Reject => gossipsub::MessageAcceptance::Reject,
+                };
+                self.swarm.behaviour_mut().gossip.report_message_validation_result(&id, &from, acceptance);
+            }
+            Output::Found { node, endpoints } => {
+                self.found(node, &endpoints);
+                self.places.insert(node, endpoints);
+            }
+        }
+        self.metrics.known_nodes.set(i64::try_from(self.directory.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Tells Kademlia where a registered node is; it learns addresses from nobody else.
+    fn found(&mut self, node: NodeId, endpoints: &[Endpoint]) {
+        if let Some(peer) = peer_id(&node).filter(|peer| peer != self.swarm.local_peer_id()) {
+            for endpoint in endpoints {
+                self.swarm.behaviour_mut().kad.add_address(&peer, multiaddr(endpoint));
+            }
+        }
+    }
+}

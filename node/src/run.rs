@@ -1,0 +1,243 @@
+//! One node, from start to graceful stop.
+
+use std::{collections::BTreeMap, fs, future::Future, time::Duration};
+
+use libp2p::{
+    Swarm,
+    metrics::{Metrics as SwarmMetrics, Registry},
+    noise, quic, tcp, yamux,
+};
+use session_chain::Ledger;
+use session_protocols::{
+    KeyPair, NodeId,
+    directory::{Directory, Endpoint, Input},
+    libp2p::address::{keypair, multiaddr, peer_id},
+    limits::Admission,
+    mailbox::Limits,
+    member::Setup,
+};
+use session_storage::{MessageStore, Options};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot, watch},
+};
+
+use crate::{
+    Config, NodeError,
+    behaviour::Behaviour,
+    http, keystore,
+    links::Links,
+    member::{self, Job},
+    metrics::Metrics,
+    network::{Contacts, Network},
+};
+
+/// How often a line says how things are.
+const STATUS_EVERY: Duration = Duration::from_secs(60);
+/// Page cache of the store, in bytes.
+const CACHE: usize = 64 << 20;
+
+/// Runs a node until `shutdown` completes; then closes its store and returns.
+///
+/// # Errors
+///
+/// When it cannot start, or a part of it stops.
+///
+/// # Panics
+///
+/// Outside a tokio runtime.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> Result<(), NodeError> {
+    let lock = lock(&config)?;
+    let pair = keystore::load(&config.data)?;
+    let ledger = config.network.ledger();
+    let id = pair.node_id();
+    if ledger.node(&id).is_none() {
+        let network = config.network.name.to_string();
+        return Err(NodeError::NotRegistered { id: id.to_string(), network });
+    }
+    let metrics = Metrics::new().map_err(|_| NodeError::Stopped { part: "metrics" })?;
+    let store = open_store(&config)?;
+    let listener = TcpListener::bind(config.http)
+        .await
+        .map_err(|cause| NodeError::Http { address: config.http, cause })?;
+    let http = listener.local_addr().unwrap_or(config.http);
+
+    let mut registry = Registry::default();
+    let swarm_metrics = SwarmMetrics::new(&mut registry);
+    let mut swarm = swarm(&config, &pair, &ledger)?;
+    for endpoint in &config.listen {
+        let listened = swarm.listen_on(multiaddr(endpoint));
+        listened.map_err(|error| NodeError::Listen { endpoint: *endpoint, reason: cause(&error) })?;
+    }
+    let map = ledger.map().clone();
+    let map_version = map.version;
+    let fellows = map.swarm_with(&id).map_or(&[][..], |swarm| map.members(swarm)).iter().copied().collect();
+    let limits = Limits { bytes: config.max_bytes, account_bytes: config.account_bytes };
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let name = config.network.name.clone();
+    let setup = Setup { network: name.clone(), pair: pair.clone(), map, limits, version: version.clone() };
+
+    let (jobs, queue) = mpsc::channel(member::QUEUE);
+    let (stopping, stop_seen) = watch::channel(false);
+    let control = swarm.behaviour().streams.new_control();
+    let admission = Admission::new(config.rates);
+    let mut links = Links::new(
+        name.clone(),
+        map_version,
+        jobs.clone(),
+        admission,
+        metrics.clone(),
+        control,
+        stop_seen.clone(),
+    );
+    let carrier = links.clone();
+    let member = member::start(setup, store, metrics.clone(), queue, move |exchange| carrier.carry(exchange))
+        .map_err(|cause| NodeError::Data { path: config.data.clone(), cause })?;
+    links.accept().map_err(|_| NodeError::Stopped { part: "links" })?;
+
+    let mut directory = Directory::new(Some(id), version, prefixes(&ledger));
+    directory.handle(crate::now(), Input::Border { height: ledger.height(), hash: config.network.seed });
+    let (contacts, watching) = watch::channel(Contacts::default());
+    let network = Network {
+        swarm,
+        name,
+        pair,
+        directory,
+        links,
+        jobs: jobs.clone(),
+        metrics: metrics.clone(),
+        swarm_metrics,
+        contacts,
+        fellows,
+        places: places(&config),
+    };
+    let (stop_network, stopped) = oneshot::channel();
+    let mut network = tokio::spawn(network.run(stopped));
+    let view = http::View {
+        id,
+        http,
+        jobs: jobs.clone(),
+        contacts: watching.clone(),
+        metrics,
+        libp2p: registry,
+        stopping: stop_seen,
+    };
+    let mut door = tokio::spawn(http::serve(listener, view));
+    tracing::info!(%id, network = %config.network.name, http = %http, "node started");
+
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut status = tokio::time::interval(STATUS_EVERY);
+    let result = loop {
+        tokio::select! {
+            () = &mut shutdown => break Ok(()),
+            _ = &mut network => break Err(NodeError::Stopped { part: "network" }),
+            _ = &mut door => break Err(NodeError::Stopped { part: "http" }),
+            _ = status.tick() => log_status(&jobs, &watching).await,
+        }
+        if member.is_finished() {
+            break Err(NodeError::Stopped { part: "member" });
+        }
+    };
+    let _ = stopping.send(true);
+    tracing::info!(%id, "stopping");
+    // What is acknowledged is durable already; the store closes when its thread ends.
+    let _ = jobs.send(Job::Stop).await;
+    let joined = tokio::task::spawn_blocking(move || member.join()).await;
+    let _ = stop_network.send(());
+    let _ = tokio::time::timeout(Duration::from_secs(2), network).await;
+    door.abort();
+    // The address is free again once the task is gone.
+    let _ = door.await;
+    drop(lock);
+    match joined {
+        Ok(Ok(())) => result,
+        Ok(Err(_)) | Err(_) => Err(NodeError::Stopped { part: "member" }),
+    }
+}
+
+async fn log_status(jobs: &mpsc::Sender<Job>, contacts: &watch::Receiver<Contacts>) {
+    let (answer, answered) = oneshot::channel();
+    if jobs.send(Job::Inspect(answer)).await.is_err() {
+        return;
+    }
+    if let Ok(one) = answered.await {
+        let peers = contacts.borrow().peers;
+        tracing::info!(ready = one.ready, peers, records = one.records, bytes = one.bytes, "status");
+    }
+}
+
+/// Takes the data folder for this process alone, with a kernel lock that dies with the process.
+fn lock(config: &Config) -> Result<fs::File, NodeError> {
+    let data = |cause| NodeError::Data { path: config.data.clone(), cause };
+    fs::create_dir_all(&config.data).map_err(data)?;
+    let options =
+        fs::OpenOptions::new().create(true).truncate(false).write(true).open(config.data.join("lock"));
+    let file = options.map_err(data)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(NodeError::InUse { path: config.data.clone() }),
+        Err(fs::TryLockError::Error(cause)) => Err(data(cause)),
+    }
+}
+
+fn open_store(config: &Config) -> Result<MessageStore, NodeError> {
+    let mut fresh = [0; 8];
+    getrandom::fill(&mut fresh).map_err(|_| keystore::KeyError::Random)?;
+    let options = Options {
+        max_bytes: config.max_bytes,
+        cache_bytes: CACHE,
+        fresh_incarnation: u64::from_be_bytes(fresh),
+        ..Options::default()
+    };
+    let folder = config.data.join("messages");
+    fs::create_dir_all(&folder).map_err(|cause| NodeError::Data { path: folder.clone(), cause })?;
+    Ok(MessageStore::open(folder, options)?)
+}
+
+fn swarm(config: &Config, pair: &KeyPair, ledger: &Ledger) -> Result<Swarm<Behaviour>, NodeError> {
+    let key = keypair(pair).ok_or(NodeError::Stopped { part: "key" })?;
+    let me = pair.node_id();
+    let fellows = ledger.nodes().map(|(node, _)| *node).filter(|node| *node != me);
+    let fellows = fellows.filter_map(|node| peer_id(&node));
+    let network = &config.network;
+    let behaviour =
+        Behaviour::new(&key, &network.name, network.local, config.max_memory, fellows).map_err(|reason| {
+            tracing::error!(reason, "the protocols cannot be set up");
+            NodeError::Stopped { part: "protocols" }
+        })?;
+    let transport = |_| NodeError::Stopped { part: "transport" };
+    let builder = libp2p::SwarmBuilder::with_existing_identity(key)
+        .with_tokio()
+        .with_tcp(tcp::Config::new().nodelay(true), noise::Config::new, yamux::Config::default)
+        .map_err(transport)?
+        .with_quic_config(|config: quic::Config| {
+            let mut config = config;
+            // A dead peer is noticed in a few seconds.
+            config.max_idle_timeout = 6_000;
+            config.keep_alive_interval = Duration::from_secs(2);
+            config.max_stream_data = 4 << 20;
+            config.max_connection_data = 8 << 20;
+            config
+        })
+        .with_behaviour(|_| behaviour)
+        .map_err(|_| NodeError::Stopped { part: "protocols" })?
+        .with_swarm_config(|config| {
+            config.with_idle_connection_timeout(Duration::from_secs(600)).with_smart_dial()
+        });
+    Ok(builder.build())
+}
+
+fn prefixes(ledger: &Ledger) -> BTreeMap<NodeId, session_protocols::Prefix> {
+    ledger.nodes().map(|(node, member)| (*node, member.prefix)).collect()
+}
+
+/// The innermost cause, which is the one that says something.
+fn cause(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), cause)
+}
+
+/// Where nodes are, by the network file.
+fn places(config: &Config) -> BTreeMap<NodeId, Vec<Endpoint>> {
+    let nodes = config.network.nodes.iter();
+    nodes.map(|node| (node.id, node.addresses.iter().filter_map(|one| one.parse().ok()).collect())).collect()
+}
