@@ -1,0 +1,182 @@
+//! A client of one network: what a user can ask of it.
+//!
+//! - `ask`: which member is asked, and which one next
+//! - `send`, `read`, `change`: writing, reading and changing a mailbox
+//! - [`watch`]: what arrives, as it arrives
+
+mod ask;
+mod change;
+mod read;
+mod send;
+pub mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{Rng, SeedableRng},
+};
+use session_chain::network::NetworkFile;
+use session_protocols::{
+    AccountId, MessageHash, NetworkName, NodeId, SwarmMap, answer::Message, request::Auth,
+    statement::Statement,
+};
+
+pub use change::{Changed, NodeInfo};
+pub use read::{InboxItem, Page};
+pub use send::{Sent, Stored, TTL};
+
+use crate::{
+    account::Account,
+    clock::Clock,
+    connection::{Connection, addresses::Addresses, links::Links},
+    error::ClientError,
+};
+
+/// How patient a client is. The defaults suit people.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long one operation may take in all. 15 s by default.
+    pub deadline: Duration,
+    /// How long connecting to a node may take. 4 s by default.
+    pub connect: Duration,
+    /// How long a connected node may take to answer. 3 s by default.
+    pub answer: Duration,
+    /// The same for writes, which wait for other nodes. 7 s by default.
+    pub answer_write: Duration,
+    /// How long a node may be silent until another one is asked beside it. 1 s by default.
+    pub hedge: Duration,
+    /// Streams that are kept at once. 32 by default.
+    pub links: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(15),
+            connect: Duration::from_secs(4),
+            answer: Duration::from_secs(3),
+            answer_write: Duration::from_secs(7),
+            hedge: Duration::from_secs(1),
+            links: 32,
+        }
+    }
+}
+
+/// A client of one network. Clones share their connections.
+///
+/// It takes accounts by reference and keeps none of their secrets.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    network: NetworkName,
+    map: SwarmMap,
+    options: Options,
+    links: Links,
+    clock: Clock,
+    random: Mutex<ChaCha8Rng>,
+}
+
+impl Client {
+    /// Makes a client of the network that a file describes. No node is dialled before something is
+    /// asked of it.
+    ///
+    /// Call it inside a tokio runtime; one task is spawned there and ends with the last clone.
+    ///
+    /// # Errors
+    /// When the transports cannot be set up, or the operating system gives no random bytes.
+    #[expect(clippy::unused_async, reason = "a tokio runtime is needed, and later a first dial")]
+    pub async fn connect(network: NetworkFile, options: Options) -> Result<Self, ClientError> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(ClientError::Random)?;
+        let connection = Connection::start(network.name.clone())?;
+        let inner = Inner {
+            map: network.ledger().map().clone(),
+            links: Links::new(connection, Addresses::new(&network), options.links),
+            network: network.name,
+            options,
+            clock: Clock::default(),
+            random: Mutex::new(ChaCha8Rng::from_seed(seed)),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The network's name.
+    pub fn network(&self) -> &NetworkName {
+        &self.inner.network
+    }
+
+    /// Which nodes keep which account, as the network file says.
+    pub fn map(&self) -> &SwarmMap {
+        &self.inner.map
+    }
+
+    /// Milliseconds since 1970; the nodes' time when this device's clock has proven wrong.
+    pub fn now_ms(&self) -> u64 {
+        self.inner.clock.now_ms()
+    }
+}
+
+impl Inner {
+    /// Signs a request as an account's owner.
+    fn sign(&self, account: &Account, statement: impl FnOnce(&NetworkName, u64) -> Statement) -> Auth {
+        let time = self.clock.now_ms();
+        Auth::sign(&account.id(), account.key_pair(), time, &statement(&self.network, time))
+    }
+
+    /// A number below `bound`.
+    fn random(&self, bound: usize) -> usize {
+        let drawn = self.random.lock().unwrap_or_else(PoisonError::into_inner).next_u64();
+        usize::try_from(drawn % (bound.max(1) as u64)).unwrap_or_default()
+    }
+
+    /// A span between half of `span` and all of it.
+    fn jitter(&self, span: Duration) -> Duration {
+        let millis = usize::try_from(span.as_millis() / 2).unwrap_or(usize::MAX);
+        span / 2 + Duration::from_millis(self.random(millis.saturating_add(1)) as u64)
+    }
+
+    /// The messages among these that can be read: whole, and not expired.
+    ///
+    /// One that is not what its hash says proves that the node which sent it cannot be believed.
+    fn check(
+        &self,
+        account: &AccountId,
+        namespace: session_protocols::Namespace,
+        messages: Vec<Message>,
+    ) -> Result<Vec<Message>, &'static str> {
+        let whole = |message: &Message| MessageHash::of(account, namespace, &message.data) == message.hash;
+        if !messages.iter().all(whole) {
+            return Err("a message is not what its hash says");
+        }
+        let now = self.clock.now_ms();
+        Ok(messages.into_iter().filter(|message| message.expiry > now).collect())
+    }
+
+    /// The members in the order in which to ask them: those that lately failed last, those that
+    /// are linked first, otherwise at random.
+    fn order(&self, members: &[NodeId], protocol: session_protocols::Protocol) -> Vec<NodeId> {
+        let mut members = members.to_vec();
+        for end in (1..members.len()).rev() {
+            members.swap(end, self.random(end + 1));
+        }
+        members.sort_by_key(|node| (self.links.avoided(*node), !self.links.live(*node, protocol)));
+        members
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({})", self.inner.network)
+    }
+}

@@ -1,0 +1,218 @@
+//! Writing into a mailbox.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde_bytes::ByteBuf;
+use session_protocols::{
+    AccountId, MessageHash, Namespace, NodeId,
+    answer::{Body, Code, Done, Receipts, Refusal, Subject},
+    member::{durable, is_majority},
+    request::{MAX_TTL_PUBLIC, Request, Store},
+    ring::majority,
+};
+
+use super::{
+    Client, Inner,
+    ask::{Failure, Fault, Question},
+};
+use crate::{account::Account, envelope, error::ClientError};
+
+/// How long a direct message is kept: 14 days.
+pub const TTL: Duration = Duration::from_millis(MAX_TTL_PUBLIC.as_millis());
+
+/// The most receipts of one answer that are looked at.
+const MAX_RECEIPTS: usize = 64;
+
+/// A direct message that a majority of the recipient's swarm has proven to keep.
+#[derive(Debug)]
+pub struct Sent {
+    /// Its hash.
+    pub hash: MessageHash,
+    /// When it was sent, in milliseconds since 1970: the same in the message and beside it.
+    pub timestamp_ms: u64,
+    /// How many members have proven that they keep it.
+    pub stored: usize,
+    /// How many members the swarm has.
+    pub swarm: usize,
+    /// What became of the copy for the sender's own devices; none when sender and recipient are
+    /// one. The message is sent even where the copy is not.
+    pub copy: Option<Result<Stored, ClientError>>,
+}
+
+/// A message that a majority of its swarm has proven to keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its hash.
+    pub hash: MessageHash,
+    /// When it was sent, in milliseconds since 1970.
+    pub timestamp_ms: u64,
+    /// Whether the asked member knew it before.
+    pub already: bool,
+    /// How many members have proven that they keep it.
+    pub stored: usize,
+    /// How many members the swarm has.
+    pub swarm: usize,
+}
+
+impl Client {
+    /// Sends a text to somebody, and keeps a copy for the sender's own devices.
+    ///
+    /// Nodes learn whose mailbox it goes to and nothing of its sender or content.
+    ///
+    /// # Errors
+    /// When the text is too long, or when no majority of the recipient's swarm proves to keep it.
+    pub async fn send(&self, from: &Account, to: &AccountId, text: &str) -> Result<Sent, ClientError> {
+        let inner = &*self.inner;
+        let tally = Tally::default();
+        let once = async || {
+            let now = inner.clock.now_ms();
+            let data = envelope::seal(from, to, text, now, None).map_err(Failure::Seal)?;
+            inner.store(&outgoing(*to, Namespace::INBOX, now, TTL, data), &tally).await
+        };
+        let sent = match once().await {
+            // Sealed again, because the time is in the seal.
+            Err(Failure::ClockMoved) => once().await,
+            done => done,
+        };
+        let Stored { hash, timestamp_ms, stored, swarm, .. } =
+            sent.map_err(|failure| inner.write_error(*to, &tally, failure))?;
+        let copy = if *to == from.id() { None } else { Some(self.copy(from, to, text, timestamp_ms).await) };
+        Ok(Sent { hash, timestamp_ms, stored, swarm, copy })
+    }
+
+    /// Stores bytes in any mailbox: what [`Self::send`] is made of.
+    ///
+    /// Private namespaces need the account that owns the mailbox as `owner`; a store into a public
+    /// one needs nobody, and then carries nothing of its sender.
+    ///
+    /// # Errors
+    /// When no majority of the swarm proves to keep it.
+    pub async fn store(
+        &self,
+        account: &AccountId,
+        namespace: Namespace,
+        data: Vec<u8>,
+        ttl: Duration,
+        owner: Option<&Account>,
+    ) -> Result<Stored, ClientError> {
+        let inner = &*self.inner;
+        let tally = Tally::default();
+        let once = async || {
+            let mut request = outgoing(*account, namespace, inner.clock.now_ms(), ttl, data.clone());
+            request.auth =
+                owner.map(|owner| inner.sign(owner, |network, time| request.statement(network, time)));
+            inner.store(&request, &tally).await
+        };
+        let stored = match once().await {
+            Err(Failure::ClockMoved) => once().await,
+            done => done,
+        };
+        stored.map_err(|failure| inner.write_error(*account, &tally, failure))
+    }
+
+    async fn copy(
+        &self,
+        from: &Account,
+        to: &AccountId,
+        text: &str,
+        timestamp_ms: u64,
+    ) -> Result<Stored, ClientError> {
+        let inner = &*self.inner;
+        let data = envelope::seal(from, &from.id(), text, timestamp_ms, Some(to))?;
+        let tally = Tally::default();
+        let request = outgoing(from.id(), Namespace::INBOX, timestamp_ms, TTL, data);
+        let stored = inner.store(&request, &tally).await;
+        stored.map_err(|failure| inner.write_error(from.id(), &tally, failure))
+    }
+}
+
+fn outgoing(account: AccountId, namespace: Namespace, timestamp: u64, ttl: Duration, data: Vec<u8>) -> Store {
+    let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+    let expiry = timestamp.saturating_add(ttl);
+    Store { account, namespace, timestamp, expiry, data: ByteBuf::from(data), auth: None }
+}
+
+impl Inner {
+    async fn store(&self, request: &Store, tally: &Tally) -> Result<Stored, Failure> {
+        let (account, namespace, hash) = (request.account, request.namespace, request.hash());
+        let subject = Subject::Message { account, namespace, hash };
+        let question = Question { account, patience: self.options.answer_write, first: None };
+        let judge = |_, swarm: &[NodeId], body| {
+            let (already, stored) = self.count(tally, swarm, &subject, body, |body| match body {
+                Body::Stored { hash: named, already, receipts } if named == hash => Some((already, receipts)),
+                Body::Stored { .. }
+                | Body::Changed { .. }
+                | Body::Messages { .. }
+                | Body::Swarm(_)
+                | Body::Info { .. }
+                | Body::Refused(_) => None,
+            })?;
+            Ok(Stored { hash, timestamp_ms: request.timestamp, already, stored, swarm: swarm.len() })
+        };
+        self.ask(question, |_| Request::Store(request.clone()), judge).await
+    }
+
+    /// Counts the receipts of an answer to a write, together with those of the answers before it.
+    pub(super) fn count<T: Default>(
+        &self,
+        tally: &Tally,
+        swarm: &[NodeId],
+        subject: &Subject,
+        body: Body,
+        take: impl FnOnce(Body) -> Option<(T, Receipts)>,
+    ) -> Result<(T, usize), Fault> {
+        let (taken, receipts, fault) = if let Body::Refused(Refusal { code, swarm, receipts }) = body {
+            let refusal = Refusal { code, swarm, receipts: None };
+            (T::default(), receipts.unwrap_or_default(), Fault::Refused(refusal))
+        } else {
+            let (taken, receipts) = take(body).ok_or(Fault::Disbelieved("it answers something else"))?;
+            (taken, receipts, Fault::Disbelieved("too few of its receipts hold"))
+        };
+        let mut known = tally.lock();
+        for receipt in receipts.signed.into_iter().take(MAX_RECEIPTS) {
+            let member = receipt.node;
+            if !swarm.contains(&member) || known.contains_key(&member) {
+                continue;
+            }
+            let done = receipt.done.clone();
+            let alone = Receipts { map_version: receipts.map_version, signed: vec![receipt] };
+            if durable(&self.network, &[member], subject, &alone) == 1 {
+                known.insert(member, done);
+            }
+        }
+        let stored = known.keys().filter(|member| swarm.contains(member)).count();
+        // Together they may be enough where none of the answers is.
+        if is_majority(stored, swarm) { Ok((taken, stored)) } else { Err(fault) }
+    }
+
+    /// Says what went wrong with a write: as a shortfall when some members have it.
+    pub(super) fn write_error(&self, account: AccountId, tally: &Tally, failure: Failure) -> ClientError {
+        let swarm = self.map.members_of(&account).len();
+        let durable = tally.lock().len();
+        let error = self.error(account, failure);
+        let short = matches!(error, ClientError::Refused { code: Code::NotReady, .. });
+        let most = matches!(
+            error,
+            ClientError::Unreachable { .. } | ClientError::Refused { .. } | ClientError::Disbelieved { .. }
+        );
+        if short || (most && durable > 0) {
+            ClientError::NotDurable { account, durable, wanted: majority(swarm), swarm }
+        } else {
+            error
+        }
+    }
+}
+
+/// The members that have proven to have done what one request asked, and what each did.
+#[derive(Debug, Default)]
+pub(super) struct Tally(Mutex<BTreeMap<NodeId, Done>>);
+
+impl Tally {
+    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Done>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

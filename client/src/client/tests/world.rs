@@ -1,0 +1,248 @@
+//! The members' machines, wired to each other in memory; they may be made to lie.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use session_protocols::{
+    KeyPair, NetworkName, NodeId, SwarmMap, Time,
+    answer::{Answer, Body, Code, Subject},
+    directory::SignedRecord,
+    mailbox::{self, Limits},
+    member::{Input, Member, Output, Setup, check_answer, check_ask, check_request},
+    notify::{EVENT_BYTES, EVENT_COUNT, Event, Subscribe, Subscribed},
+    request::Request,
+    store::memory::MemoryStore,
+    swarm::SwarmRequest,
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// What a lying member says to a request, given what an honest one would; none is silence.
+pub(super) type Lie = Box<dyn FnMut(&Request, Answer) -> Option<Answer> + Send>;
+
+/// What goes to a subscriber.
+pub(super) enum Push {
+    Answer(Subscribed),
+    Event(Event),
+}
+
+#[derive(Clone)]
+pub(super) struct World(Arc<Mutex<Machines>>);
+
+pub(super) struct Machines {
+    network: NetworkName,
+    version: u64,
+    /// Added to the clock of this machine, in milliseconds.
+    pub(super) offset_ms: i64,
+    pub(super) records: Vec<SignedRecord>,
+    members: BTreeMap<NodeId, One>,
+    next: u64,
+    clients: BTreeMap<u64, oneshot::Sender<Answer>>,
+    asked: BTreeMap<u64, (NodeId, u64, Vec<Subject>)>,
+    subscribers: BTreeMap<u64, mpsc::UnboundedSender<Push>>,
+}
+
+struct One {
+    member: Member,
+    store: MemoryStore,
+    alive: bool,
+    lie: Option<Lie>,
+    /// Lies about events.
+    twist: Option<Box<dyn FnMut(Event) -> Event + Send>>,
+}
+
+impl World {
+    pub(super) fn new(network: &NetworkName, map: &SwarmMap, pairs: &[KeyPair]) -> Self {
+        let one = |(number, pair): (usize, &KeyPair)| {
+            let (limits, version) = (Limits::default(), "1.2.3".to_owned());
+            let setup =
+                Setup { network: network.clone(), pair: pair.clone(), map: map.clone(), limits, version };
+            let store = MemoryStore::new(number as u64 + 1);
+            let one = One { member: Member::new(setup), store, alive: true, lie: None, twist: None };
+            (pair.node_id(), one)
+        };
+        let machines = Machines {
+            network: network.clone(),
+            version: map.version,
+            offset_ms: 0,
+            records: Vec::new(),
+            members: pairs.iter().enumerate().map(one).collect(),
+            next: 0,
+            clients: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            subscribers: BTreeMap::new(),
+        };
+        let world = Self(Arc::new(Mutex::new(machines)));
+        let mut machines = world.lock();
+        for (node, _) in machines.nodes() {
+            for fellow in map.swarm_with(&node).map_or(&[][..], |swarm| map.members(swarm)) {
+                if *fellow != node {
+                    machines.input(node, Input::Connected(*fellow));
+                }
+            }
+        }
+        machines.tick();
+        drop(machines);
+        world
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Machines> {
+        self.0.lock().unwrap()
+    }
+
+    /// Answers a client's request at one member; none is silence.
+    pub(super) async fn ask(&self, node: NodeId, request: Request) -> Option<Answer> {
+        let (answer, answered) = oneshot::channel();
+        self.lock().request(node, request.clone(), answer);
+        let answer = answered.await.ok()?;
+        match self.lock().members.get_mut(&node)?.lie.as_mut() {
+            Some(lie) => lie(&request, answer),
+            None => Some(answer),
+        }
+    }
+
+    pub(super) fn subscribe(
+        &self,
+        node: NodeId,
+        subscribe: Subscribe,
+    ) -> (u64, mpsc::UnboundedReceiver<Push>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut machines = self.lock();
+        let subscriber = machines.number();
+        let request = Request::Retrieve(subscribe.retrieve.clone());
+        match check_request(&machines.network, machines.now(), &request) {
+            Ok(()) => {
+                machines.subscribers.insert(subscriber, sender);
+                machines.input(node, Input::Subscribe { subscriber, retrieve: subscribe.retrieve });
+            }
+            Err(code) => drop(sender.send(Push::Answer(Subscribed::Refused { code }))),
+        }
+        (subscriber, receiver)
+    }
+}
+
+impl Machines {
+    /// Whose machines these are, and whether each is alive.
+    pub(super) fn nodes(&self) -> Vec<(NodeId, bool)> {
+        self.members.iter().map(|(node, one)| (*node, one.alive)).collect()
+    }
+
+    pub(super) fn lie(&mut self, node: NodeId, lie: Lie) {
+        self.members.get_mut(&node).unwrap().lie = Some(lie);
+    }
+
+    pub(super) fn twist(&mut self, node: NodeId, twist: impl FnMut(Event) -> Event + Send + 'static) {
+        self.members.get_mut(&node).unwrap().twist = Some(Box::new(twist));
+    }
+
+    pub(super) fn kill(&mut self, node: NodeId) {
+        self.members.get_mut(&node).unwrap().alive = false;
+    }
+
+    pub(super) fn unsubscribe(&mut self, node: NodeId, subscriber: u64) {
+        self.subscribers.remove(&subscriber);
+        self.input(node, Input::Unsubscribe { subscriber });
+    }
+
+    pub(super) fn subscriptions(&self, node: NodeId) -> usize {
+        self.members[&node].member.subscriptions()
+    }
+
+    pub(super) fn now(&self) -> Time {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+        Time::from_millis(u64::try_from(since).unwrap().saturating_add_signed(self.offset_ms))
+    }
+
+    pub(super) fn tick(&mut self) {
+        for (node, alive) in self.nodes() {
+            if alive {
+                self.input(node, Input::Tick);
+            }
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn request(&mut self, node: NodeId, request: Request, answer: oneshot::Sender<Answer>) {
+        let now = self.now();
+        if let Err(code) = check_request(&self.network, now, &request) {
+            let _ = answer.send(Answer::refused(now.as_millis(), code));
+            return;
+        }
+        let ticket = self.number();
+        self.clients.insert(ticket, answer);
+        self.input(node, Input::Request { ticket, request });
+    }
+
+    /// Feeds one machine, and all that follows from it.
+    fn input(&mut self, node: NodeId, input: Input) {
+        let now = self.now();
+        let one = self.members.get_mut(&node).unwrap();
+        one.member.handle(now, input, &mut one.store).unwrap();
+        let outputs: Vec<_> = std::iter::from_fn(|| one.member.poll()).collect();
+        for output in outputs {
+            self.output(node, output);
+        }
+    }
+
+    fn output(&mut self, node: NodeId, output: Output) {
+        match output {
+            Output::Answer { ticket, answer } => {
+                self.clients.remove(&ticket).map(|client| client.send(answer));
+            }
+            Output::Reply { ticket, answer } => {
+                let Some((asker, exchange, subjects)) = self.asked.remove(&ticket) else { return };
+                let checked = check_answer(&self.network, self.now(), self.version, node, &subjects, answer);
+                self.input(asker, Input::Answered { exchange, answer: Some(checked) });
+            }
+            Output::Send { exchange, to, request, subjects } if self.members[&to].alive => {
+                let ticket = self.number();
+                self.asked.insert(ticket, (node, exchange, subjects));
+                self.asked(node, to, ticket, request);
+            }
+            Output::Send { exchange, .. } => self.input(node, Input::Answered { exchange, answer: None }),
+            Output::Tell { to, request } if self.members[&to].alive => {
+                let ticket = self.number();
+                self.asked(node, to, ticket, request);
+            }
+            Output::Tell { .. } | Output::Reconciled { .. } => {}
+            Output::Subscribed { subscriber, answer } => {
+                if let Some(sender) = self.subscribers.get(&subscriber) {
+                    let _ = sender.send(Push::Answer(answer));
+                }
+            }
+            Output::Push { subscriber, account, namespace, after } => {
+                let now = self.now();
+                let one = self.members.get_mut(&node).unwrap();
+                let page =
+                    mailbox::page(&one.store, now, &account, namespace, after, EVENT_COUNT, EVENT_BYTES)
+                        .unwrap();
+                let Body::Messages { messages, more, cursor } = page else { panic!("no page") };
+                if let Some(sender) = self.subscribers.get(&subscriber).filter(|_| !messages.is_empty()) {
+                    let event = Event { messages, cursor };
+                    let event = match one.twist.as_mut() {
+                        Some(twist) => twist(event),
+                        None => event,
+                    };
+                    let _ = sender.send(Push::Event(event));
+                }
+                self.input(node, Input::Pushed { subscriber, cursor, more });
+            }
+        }
+    }
+
+    fn asked(&mut self, from: NodeId, to: NodeId, ticket: u64, request: SwarmRequest) {
+        let ask = check_ask(&self.network, self.now(), request);
+        self.input(to, Input::Asked { ticket, from, ask });
+    }
+}
+
+/// Says no.
+pub(super) fn refusal(code: Code) -> Lie {
+    Box::new(move |_, answer| Some(Answer::refused(answer.time, code)))
+}

@@ -1,0 +1,390 @@
+//! What arrives in a mailbox, as it arrives.
+//!
+//! A subscription is held at one member of the swarm. When that member or the link to it dies,
+//! another one takes over from where the mailbox was last read there: it may send messages again,
+//! which are recognised by their hash, and leaves none out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures::Stream;
+use session_protocols::{
+    MessageHash, Namespace, NodeId, Protocol,
+    answer::{Code, Message, Refusal},
+    codec,
+    libp2p::link::{Events, LinkError},
+    notify::{Event, MAX_EVENT, Subscribe, Subscribed},
+    request::Cursor,
+};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::{
+    Client, InboxItem, Inner,
+    ask::{Failure, Fault},
+};
+use crate::{account::Account, clock::Comparison, cursors::Cursors, error::ClientError};
+
+/// Messages that are recognised when they come again; beyond it the oldest are forgotten.
+pub const MAX_SEEN: usize = 65_536;
+
+/// Events that wait for the reader.
+const BATCHES: usize = 4;
+/// How long a reader may take until its subscription is given up. It is taken up again from the
+/// same place, so that a slow reader holds up nothing else on the link and loses nothing.
+const STALL: Duration = Duration::from_secs(1);
+/// When a subscription is renewed at the latest. Nodes end them after 65 minutes.
+const RENEW: Duration = Duration::from_secs(55 * 60);
+/// When it is renewed at the earliest, whatever a node says.
+const RENEW_MIN: Duration = Duration::from_secs(60);
+/// The pause after no member could be reached; it doubles up to [`MAX_PAUSE`].
+const PAUSE: Duration = Duration::from_millis(500);
+/// The longest pause.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// A subscription that ended sooner did not go well.
+const SHORT: Duration = Duration::from_secs(5);
+
+/// The messages of one namespace as they arrive: a stream that ends when it is dropped.
+///
+/// Each is what its hash says, has not expired, and comes once.
+pub struct Messages {
+    batches: mpsc::Receiver<Batch>,
+    /// What is left of the last batch.
+    pending: VecDeque<Message>,
+    behind: Option<(NodeId, Cursor)>,
+    cursors: Cursors,
+    task: JoinHandle<()>,
+}
+
+/// The messages of an inbox as they arrive: a stream that ends when it is dropped.
+///
+/// Copies of what the account itself has sent are left out; what cannot be opened is an item too.
+pub struct Watch {
+    account: Account,
+    messages: Messages,
+}
+
+struct Batch {
+    messages: Vec<Message>,
+    node: NodeId,
+    cursor: Cursor,
+}
+
+impl Client {
+    /// Watches an inbox: what is there after `since`, and then what arrives.
+    ///
+    /// `shown` are messages that need not come again, as [`Home::shown`](crate::Home::shown) has
+    /// them. Once this has returned, the watch goes on whatever happens to nodes and links; it
+    /// holds the account's keys, with which it subscribes anew.
+    ///
+    /// # Errors
+    /// When no member of the swarm takes the first subscription.
+    pub async fn watch(
+        &self,
+        account: &Account,
+        since: Cursors,
+        shown: impl IntoIterator<Item = MessageHash>,
+    ) -> Result<Watch, ClientError> {
+        let messages = self.watch_namespace(account, Namespace::INBOX, since, shown).await?;
+        Ok(Watch { account: account.clone(), messages })
+    }
+
+    /// Watches any namespace, without opening anything: what [`Self::watch`] is made of.
+    ///
+    /// # Errors
+    /// As [`Self::watch`].
+    pub async fn watch_namespace(
+        &self,
+        account: &Account,
+        namespace: Namespace,
+        since: Cursors,
+        shown: impl IntoIterator<Item = MessageHash>,
+    ) -> Result<Messages, ClientError> {
+        let (sender, batches) = mpsc::channel(BATCHES);
+        let mut watcher = Watcher {
+            inner: Arc::clone(&self.inner),
+            account: account.clone(),
+            namespace,
+            cursors: since.clone(),
+            seen: Seen::default(),
+            batches: sender,
+        };
+        for hash in shown {
+            watcher.seen.insert(hash);
+        }
+        let first = watcher.subscribe().await.map_err(|failure| self.inner.error(account.id(), failure))?;
+        let task = tokio::spawn(watcher.run(first));
+        Ok(Messages { batches, pending: VecDeque::new(), behind: None, cursors: since, task })
+    }
+}
+
+impl Messages {
+    /// Where to go on another time: behind every event whose messages were all taken.
+    pub const fn cursors(&self) -> &Cursors {
+        &self.cursors
+    }
+}
+
+impl Watch {
+    /// Where to go on another time, as [`Messages::cursors`].
+    pub const fn cursors(&self) -> &Cursors {
+        self.messages.cursors()
+    }
+}
+
+impl Stream for Messages {
+    type Item = Message;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        let this = &mut *self;
+        loop {
+            let next = this.pending.pop_front();
+            if this.pending.is_empty()
+                && let Some((node, cursor)) = this.behind.take()
+            {
+                this.cursors.set(node, cursor);
+            }
+            if next.is_some() {
+                return Poll::Ready(next);
+            }
+            let Some(batch) = ready!(this.batches.poll_recv(cx)) else { return Poll::Ready(None) };
+            this.pending = batch.messages.into();
+            this.behind = Some((batch.node, batch.cursor));
+        }
+    }
+}
+
+impl Stream for Watch {
+    type Item = InboxItem;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<InboxItem>> {
+        let this = &mut *self;
+        loop {
+            let next = ready!(Pin::new(&mut this.messages).poll_next(cx));
+            let Some(message) = next else { return Poll::Ready(None) };
+            if let Some(item) = InboxItem::open(&this.account, &message) {
+                return Poll::Ready(Some(item));
+            }
+        }
+    }
+}
+
+impl Drop for Messages {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for Messages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Messages").field("cursors", &self.cursors).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Watch({})", self.account.id())
+    }
+}
+
+/// The task behind a watch.
+struct Watcher {
+    inner: Arc<Inner>,
+    account: Account,
+    namespace: Namespace,
+    cursors: Cursors,
+    seen: Seen,
+    batches: mpsc::Sender<Batch>,
+}
+
+struct Subscription {
+    node: NodeId,
+    events: Events,
+    renew: Instant,
+}
+
+impl Watcher {
+    async fn run(mut self, first: Subscription) {
+        let mut next = Some(first);
+        let mut pause = PAUSE;
+        while !self.batches.is_closed() {
+            if let Some(subscription) = next.take() {
+                let started = Instant::now();
+                self.follow(subscription).await;
+                if started.elapsed() >= SHORT {
+                    pause = PAUSE;
+                    next = self.subscribe().await.ok();
+                    continue;
+                }
+            }
+            sleep(self.inner.jitter(pause)).await;
+            next = match self.subscribe().await {
+                Ok(subscription) => Some(subscription),
+                Err(failure) => {
+                    let error = self.inner.error(self.account.id(), failure);
+                    if pause == PAUSE {
+                        tracing::warn!(account = %self.account.id(), %error, "nobody to watch at; trying on");
+                    }
+                    None
+                }
+            };
+            pause = (pause * 2).min(MAX_PAUSE);
+        }
+    }
+
+    /// Takes what one subscription brings, for as long as it goes well.
+    async fn follow(&mut self, mut subscription: Subscription) {
+        loop {
+            let event = tokio::select! {
+                event = subscription.events.next() => event,
+                () = sleep_until(subscription.renew) => {
+                    match self.subscribe_at(subscription.node).await {
+                        // The new one begins where the last event ended; what the old one still
+                        // holds comes again.
+                        Ok(renewed) => {
+                            subscription = renewed;
+                            continue;
+                        }
+                        Err(_) => None,
+                    }
+                }
+            };
+            let node = subscription.node;
+            let Some(batch) = event.and_then(|event| self.take(node, &event)) else {
+                self.inner.links.failed(node);
+                return;
+            };
+            match timeout(STALL, self.batches.reserve()).await {
+                Ok(Ok(room)) => room.send(batch),
+                Ok(Err(_)) => return,
+                Err(_) => {
+                    drop(subscription);
+                    if let Ok(room) = self.batches.reserve().await {
+                        room.send(batch);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads an event; none when its sender cannot be believed.
+    fn take(&mut self, node: NodeId, event: &[u8]) -> Option<Batch> {
+        let Event { messages, cursor } = codec::decode(event, MAX_EVENT).ok()?;
+        let checked = self.inner.check(&self.account.id(), self.namespace, messages);
+        let mut messages =
+            checked.inspect_err(|what| tracing::debug!(%node, what, "an event is not believed")).ok()?;
+        messages.retain(|message| self.seen.insert(message.hash));
+        self.cursors.set(node, cursor);
+        Some(Batch { messages, node, cursor })
+    }
+
+    /// Subscribes at the first member that takes it.
+    async fn subscribe(&self) -> Result<Subscription, Failure> {
+        let inner = &*self.inner;
+        let deadline = Instant::now() + inner.options.deadline;
+        let members = inner.map.members_of(&self.account.id());
+        // Nodes that are linked for requests are connected: it costs nothing to reach them.
+        let mut queue = VecDeque::from(inner.order(members, Protocol::Storage));
+        if let Some(last) =
+            self.cursors.last().filter(|last| queue.contains(last) && !inner.links.avoided(*last))
+        {
+            queue.retain(|node| *node != last);
+            queue.push_front(last);
+        }
+        let mut faults = BTreeMap::new();
+        let mut compared = false;
+        while let Some(node) = queue.pop_front().filter(|_| Instant::now() < deadline) {
+            let fault = match self.subscribe_at(node).await {
+                Ok(subscription) => {
+                    inner.links.answered(node);
+                    return Ok(subscription);
+                }
+                Err(fault) => fault,
+            };
+            match &fault {
+                Fault::Refused(Refusal { code: Code::Clock, .. }) if !compared => {
+                    compared = true;
+                    match inner.compare_clocks(node, members).await {
+                        Comparison::Same => {}
+                        Comparison::Moved => {
+                            queue.push_front(node);
+                            continue;
+                        }
+                        Comparison::TooFar(by) => return Err(Failure::ClockWrong(by)),
+                    }
+                }
+                Fault::Silent | Fault::Disbelieved(_) => inner.links.failed(node),
+                Fault::Refused(_) | Fault::Busy => {}
+            }
+            faults.insert(node, fault);
+        }
+        Err(Failure::Faults(faults))
+    }
+
+    async fn subscribe_at(&self, node: NodeId) -> Result<Subscription, Fault> {
+        let inner = &*self.inner;
+        let mut kept = inner.links.live(node, Protocol::Notify);
+        loop {
+            let link = inner.links.link(node, Protocol::Notify, inner.clock.now());
+            let link = timeout(inner.options.connect, link).await;
+            let link = link.ok().and_then(Result::ok).ok_or(Fault::Silent)?;
+            let retrieve = inner.retrieve(&self.account, self.namespace, &self.cursors, node);
+            let payload = codec::encode(&Subscribe { retrieve });
+            let (answer, events) = match timeout(inner.options.answer, link.subscribe(payload)).await {
+                Ok(Ok(subscribed)) => subscribed,
+                // The stream had ended before it was used.
+                Ok(Err(LinkError::Closed)) if kept => {
+                    kept = false;
+                    continue;
+                }
+                Ok(Err(LinkError::Busy)) => return Err(Fault::Busy),
+                Ok(Err(_)) | Err(_) => {
+                    inner.links.forget(node, Protocol::Notify);
+                    return Err(Fault::Silent);
+                }
+            };
+            return match codec::decode(&answer, MAX_EVENT) {
+                Ok(Subscribed::Until { expiry }) => {
+                    let lasts = Duration::from_millis(expiry.saturating_sub(inner.clock.now_ms()));
+                    let renew = Instant::now() + (lasts / 6 * 5).clamp(RENEW_MIN, RENEW);
+                    Ok(Subscription { node, events, renew })
+                }
+                Ok(Subscribed::Refused { code }) => {
+                    Err(Fault::Refused(Refusal { code, swarm: None, receipts: None }))
+                }
+                Err(_) => Err(Fault::Disbelieved("the answer cannot be read")),
+            };
+        }
+    }
+}
+
+/// The messages that came lately.
+#[derive(Default)]
+struct Seen {
+    known: BTreeSet<MessageHash>,
+    order: VecDeque<MessageHash>,
+}
+
+impl Seen {
+    /// Whether a message is new.
+    fn insert(&mut self, hash: MessageHash) -> bool {
+        let new = self.known.insert(hash);
+        if new {
+            self.order.push_back(hash);
+            if self.order.len() > MAX_SEEN {
+                self.order.pop_front().map(|oldest| self.known.remove(&oldest));
+            }
+        }
+        new
+    }
+}

@@ -1,0 +1,99 @@
+//! The time as the nodes have it.
+
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use session_protocols::Time;
+
+/// The most that nodes may move the clock, in milliseconds: a day, wide enough for a wrong time zone.
+const MAX_OFFSET: i64 = 24 * 60 * 60 * 1_000;
+/// Differences up to this are the way there and back, in milliseconds.
+const SAME: i64 = 2_000;
+
+/// The device's clock, and what is added to it.
+#[derive(Debug, Default)]
+pub(crate) struct Clock {
+    offset_ms: AtomicI64,
+}
+
+/// What came of a comparison with the nodes' clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    /// They agree with this one.
+    Same,
+    /// This one was moved.
+    Moved,
+    /// They are too far away to follow: by so many milliseconds.
+    TooFar(i64),
+}
+
+impl Clock {
+    /// Milliseconds since 1970, as the nodes count them.
+    pub(crate) fn now_ms(&self) -> u64 {
+        system_ms().saturating_add_signed(self.offset_ms.load(Ordering::Relaxed))
+    }
+
+    /// The same, as machines take it.
+    pub(crate) fn now(&self) -> Time {
+        Time::from_millis(self.now_ms())
+    }
+
+    /// How far a node's clock is from the device's, in milliseconds, by an answer that just came.
+    pub(crate) fn sample(node_ms: u64) -> i64 {
+        i64::try_from(i128::from(node_ms) - i128::from(system_ms())).unwrap_or(i64::MAX)
+    }
+
+    /// Follows the median of the samples, when it is another time and not too far away.
+    pub(crate) fn follow(&self, mut samples: Vec<i64>) -> Comparison {
+        samples.sort_unstable();
+        // Of two, the one that moves the clock less.
+        let median = match samples.as_slice() {
+            [] => return Comparison::Same,
+            [one, two] if one.unsigned_abs() <= two.unsigned_abs() => *one,
+            sorted => sorted.get(sorted.len() / 2).copied().unwrap_or_default(),
+        };
+        if median.saturating_sub(self.offset_ms.load(Ordering::Relaxed)).unsigned_abs() <= SAME.unsigned_abs()
+        {
+            return Comparison::Same;
+        }
+        if median.unsigned_abs() > MAX_OFFSET.unsigned_abs() {
+            return Comparison::TooFar(median);
+        }
+        tracing::warn!(offset_ms = median, "the clock of this device is wrong; using the nodes' time");
+        self.offset_ms.store(median, Ordering::Relaxed);
+        Comparison::Moved
+    }
+}
+
+fn system_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3_600_000;
+
+    #[test]
+    fn the_median_is_followed_and_one_liar_is_not() {
+        let clock = Clock::default();
+        assert_eq!(clock.follow(vec![HOUR, 0, 40]), Comparison::Same);
+        assert_eq!(clock.follow(vec![HOUR, 0]), Comparison::Same);
+        assert_eq!(clock.follow(vec![HOUR, HOUR + 40, -9 * HOUR]), Comparison::Moved);
+        let ahead = clock.now_ms() - system_ms();
+        assert!((3_590_000..3_610_000).contains(&ahead));
+        assert_eq!(clock.follow(vec![HOUR + 80]), Comparison::Same, "as the clock goes now");
+    }
+
+    #[test]
+    fn nobody_moves_the_clock_by_more_than_a_day() {
+        let clock = Clock::default();
+        assert_eq!(clock.follow(vec![25 * HOUR]), Comparison::TooFar(25 * HOUR));
+        assert_eq!(clock.follow(vec![Clock::sample(0)]), Comparison::TooFar(Clock::sample(0)));
+        assert_eq!(Clock::sample(u64::MAX), i64::MAX);
+    }
+}

@@ -1,0 +1,103 @@
+//! Where nodes are reached: as the network file says, and as they say themselves.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use libp2p::{Multiaddr, PeerId};
+use session_chain::network::NetworkFile;
+use session_protocols::{
+    NetworkName, NodeId, Time,
+    directory::{self, Answer, Directory, Request},
+    libp2p::address,
+};
+
+use super::Connection;
+
+/// Pages of one node's directory that are read; what follows is left.
+const MAX_PAGES: usize = 64;
+
+/// The nodes of a network, and their addresses.
+pub(crate) struct Addresses {
+    network: NetworkName,
+    nodes: BTreeMap<NodeId, (PeerId, Vec<Multiaddr>)>,
+    directory: Mutex<Directory>,
+}
+
+impl Addresses {
+    pub(crate) fn new(file: &NetworkFile) -> Self {
+        let nodes = file.nodes.iter().filter_map(|node| {
+            let peer = address::peer_id(&node.id)?;
+            let addresses = node.addresses.iter().filter_map(|text| {
+                let address = text.parse::<Multiaddr>();
+                address
+                    .inspect_err(|error| tracing::warn!(node = %node.id, text, %error, "not an address"))
+                    .ok()
+            });
+            Some((node.id, (peer, addresses.collect())))
+        });
+        let members = file.nodes.iter().map(|node| (node.id, node.prefix)).collect();
+        Self {
+            network: file.name.clone(),
+            nodes: nodes.collect(),
+            directory: Mutex::new(Directory::new(None, String::new(), members)),
+        }
+    }
+
+    /// Whether a node is one of the network's.
+    pub(crate) fn contains(&self, node: &NodeId) -> bool {
+        self.nodes.contains_key(node)
+    }
+
+    /// How many nodes the network has.
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The nodes, in order.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.nodes.keys().copied()
+    }
+
+    /// A node's libp2p identity, and where to dial it.
+    pub(crate) fn of(&self, node: &NodeId) -> Option<(PeerId, Vec<Multiaddr>)> {
+        let (peer, written) = self.nodes.get(node)?;
+        let mut addresses = written.clone();
+        for said in self.directory().endpoints(node).iter().map(address::multiaddr) {
+            if !addresses.contains(&said) {
+                addresses.push(said);
+            }
+        }
+        Some((*peer, addresses))
+    }
+
+    /// Reads a connected node's directory. What it hands on is believed only where the node that a
+    /// record is about has signed it, and declared the addresses in it.
+    pub(crate) async fn learn(&self, connection: &Connection, from: PeerId, now: Time) {
+        let mut after = None;
+        for _ in 0..MAX_PAGES {
+            let request = Request::Records { after };
+            let Some(Answer::Records { records, more }) = connection.records(from, request).await else {
+                return;
+            };
+            let mut last = after;
+            for signed in records {
+                let Some(record) = signed.open(&self.network) else { continue };
+                last = last.max(Some(record.node));
+                let mut directory = self.directory();
+                directory.handle(now, directory::Input::Record { record, signed, message: None });
+                // What was found is asked for when it is needed.
+                while directory.poll().is_some() {}
+            }
+            if !more || last == after {
+                return;
+            }
+            after = last;
+        }
+    }
+
+    fn directory(&self) -> MutexGuard<'_, Directory> {
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,165 @@
+//! Kept streams: one to each node for requests and one for subscriptions, opened when needed.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use session_protocols::{
+    NodeId, Protocol, Time, answer,
+    libp2p::link::{self, Asker, Limits},
+    notify,
+};
+use tokio::time::Instant;
+
+use super::{Connection, addresses::Addresses};
+
+/// Requests under way on one link before the others wait.
+const WINDOW: usize = 128;
+/// How long a node that failed is asked last.
+const AVOID: Duration = Duration::from_secs(10);
+/// How often nodes are asked for their directory.
+const REFRESH: Duration = Duration::from_secs(30);
+
+/// A node cannot be reached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unreachable;
+
+type Slot = Arc<tokio::sync::Mutex<Option<Asker>>>;
+
+/// The kept streams of one client, at most a given number of them: the one that was used least
+/// recently gives way.
+pub(crate) struct Links {
+    connection: Connection,
+    addresses: Addresses,
+    capacity: usize,
+    slots: Mutex<Slots>,
+    failed: Mutex<BTreeMap<NodeId, Instant>>,
+    refreshed: tokio::sync::Mutex<Option<Instant>>,
+}
+
+#[derive(Default)]
+struct Slots {
+    all: BTreeMap<(NodeId, Protocol), (u64, Slot)>,
+    clock: u64,
+}
+
+impl Links {
+    pub(crate) fn new(connection: Connection, addresses: Addresses, capacity: usize) -> Self {
+        Self {
+            connection,
+            addresses,
+            capacity: capacity.max(1),
+            slots: Mutex::default(),
+            failed: Mutex::default(),
+            refreshed: tokio::sync::Mutex::default(),
+        }
+    }
+
+    pub(crate) const fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The link to a node: the one that is there, or a new one.
+    pub(crate) async fn link(
+        &self,
+        node: NodeId,
+        protocol: Protocol,
+        now: Time,
+    ) -> Result<Asker, Unreachable> {
+        let slot = self.slot(node, protocol);
+        // Whoever else wants this link waits here for the same stream.
+        let mut slot = slot.lock().await;
+        if let Some(link) = slot.as_ref().filter(|link| !link.is_closed()) {
+            return Ok(link.clone());
+        }
+        *slot = None;
+        let link = self.open(node, protocol, now).await?;
+        Ok(slot.insert(link).clone())
+    }
+
+    /// Whether there is a link that a request could use at once.
+    pub(crate) fn live(&self, node: NodeId, protocol: Protocol) -> bool {
+        let slots = lock(&self.slots);
+        slots.all.get(&(node, protocol)).is_some_and(|(_, slot)| {
+            slot.try_lock().is_ok_and(|slot| slot.as_ref().is_some_and(|link| !link.is_closed()))
+        })
+    }
+
+    /// Lets a link go that gives no answers; the next request opens another.
+    pub(crate) fn forget(&self, node: NodeId, protocol: Protocol) {
+        lock(&self.slots).all.remove(&(node, protocol));
+    }
+
+    /// Notes that a node failed, so that others are asked first for a while.
+    pub(crate) fn failed(&self, node: NodeId) {
+        lock(&self.failed).insert(node, Instant::now());
+    }
+
+    /// Notes that a node answered.
+    pub(crate) fn answered(&self, node: NodeId) {
+        lock(&self.failed).remove(&node);
+    }
+
+    /// Whether a node failed a short while ago.
+    pub(crate) fn avoided(&self, node: NodeId) -> bool {
+        lock(&self.failed).get(&node).is_some_and(|at| at.elapsed() < AVOID)
+    }
+
+    fn slot(&self, node: NodeId, protocol: Protocol) -> Slot {
+        let mut slots = lock(&self.slots);
+        slots.clock = slots.clock.wrapping_add(1);
+        let used = slots.clock;
+        if !slots.all.contains_key(&(node, protocol)) && slots.all.len() >= self.capacity {
+            let oldest = slots.all.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| *key);
+            // Requests that are under way on it hold the stream until they end.
+            oldest.map(|key| slots.all.remove(&key));
+        }
+        let entry = slots.all.entry((node, protocol)).or_default();
+        entry.0 = used;
+        Arc::clone(&entry.1)
+    }
+
+    async fn open(&self, node: NodeId, protocol: Protocol, now: Time) -> Result<Asker, Unreachable> {
+        let (peer, known) = self.addresses.of(&node).ok_or(Unreachable)?;
+        if !self.connection.dial(peer, known.clone()).await {
+            self.refresh(node, now).await;
+            let (_, learnt) = self.addresses.of(&node).ok_or(Unreachable)?;
+            if learnt == known || !self.connection.dial(peer, learnt).await {
+                return Err(Unreachable);
+            }
+        }
+        let stream = self.connection.open(peer, protocol).await.ok_or(Unreachable)?;
+        let max_in = if protocol == Protocol::Notify { notify::MAX_EVENT } else { answer::MAX_ANSWER };
+        let (link, run) = link::open(stream, Limits { max_in, window: WINDOW });
+        tokio::spawn(run);
+        Ok(link)
+    }
+
+    /// Asks the nodes that are most likely there where the others are, unless that was just done.
+    async fn refresh(&self, missing: NodeId, now: Time) {
+        const ASKED: usize = 3;
+        let mut refreshed = self.refreshed.lock().await;
+        if refreshed.is_some_and(|at| at.elapsed() < REFRESH) {
+            return;
+        }
+        let mut others: Vec<_> = self.addresses.nodes().filter(|node| *node != missing).collect();
+        // From the missing one on around, so that not every client turns to the same nodes.
+        others.sort_by_key(|node| {
+            (!self.live(*node, Protocol::Storage), self.avoided(*node), *node < missing, *node)
+        });
+        for node in others.into_iter().take(ASKED) {
+            let Some((peer, addresses)) = self.addresses.of(&node) else { continue };
+            if self.connection.dial(peer, addresses).await {
+                *refreshed = Some(Instant::now());
+                self.addresses.learn(&self.connection, peer, now).await;
+                return;
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,145 @@
+//! What can go wrong between a client and the network, and what to do about it.
+
+use session_protocols::{AccountId, NodeId, answer::Code};
+
+use crate::envelope::SealError;
+
+/// Why something could not be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The network file names no node that could keep the account.
+    #[error("the network file names no node that keeps {account}")]
+    NoNodes {
+        /// The account.
+        account: AccountId,
+    },
+    /// No member of the swarm answered.
+    #[error("none of the {swarm} nodes that keep {account} answers; {asked} were asked")]
+    Unreachable {
+        /// Whose mailbox.
+        account: AccountId,
+        /// How many different nodes were asked.
+        asked: usize,
+        /// How many nodes keep the mailbox.
+        swarm: usize,
+    },
+    /// A node did not answer.
+    #[error("node {node} does not answer")]
+    Silent {
+        /// The node.
+        node: NodeId,
+    },
+    /// The network file does not name this node.
+    #[error("node {node} is not in the network file")]
+    UnknownNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// Fewer than a majority of the swarm have proven that it is done.
+    #[error(
+        "only {durable} of the {swarm} nodes that keep {account} have proven to have it, {wanted} are needed"
+    )]
+    NotDurable {
+        /// Whose mailbox.
+        account: AccountId,
+        /// How many have proven it.
+        durable: usize,
+        /// How many have to.
+        wanted: usize,
+        /// How many nodes keep the mailbox.
+        swarm: usize,
+    },
+    /// Nodes refused.
+    #[error("refused by node {node} ({number}): {code}", number = .code.number())]
+    Refused {
+        /// The last one that did.
+        node: NodeId,
+        /// Why.
+        code: Code,
+    },
+    /// Nodes gave answers that cannot be believed, and none gave a better one.
+    #[error("cannot believe node {node}: {what}")]
+    Disbelieved {
+        /// The last one that did.
+        node: NodeId,
+        /// What is wrong with its answer.
+        what: &'static str,
+    },
+    /// The clock is too far from those of the nodes.
+    #[error("the clock differs from those of the nodes by about {seconds} s")]
+    Clock {
+        /// By how much, positive when the clock is behind.
+        seconds: i64,
+    },
+    /// The mailbox is larger than any that nodes keep.
+    #[error("the mailbox of {account} does not end after {bytes} bytes")]
+    Endless {
+        /// Whose.
+        account: AccountId,
+        /// How much of it was read.
+        bytes: usize,
+    },
+    /// The message cannot be written.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The operating system gives no random bytes.
+    #[error("no random bytes from the operating system")]
+    Random(#[source] getrandom::Error),
+    /// The transports cannot be set up.
+    #[error("cannot set up the transports")]
+    Setup(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl ClientError {
+    /// A name for the kind of error that stays as it is, for programs.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoNodes { .. } => "no_nodes",
+            Self::Unreachable { .. } | Self::Silent { .. } => "unreachable",
+            Self::UnknownNode { .. } => "unknown_node",
+            Self::NotDurable { .. } => "not_durable",
+            Self::Refused { .. } => "refused",
+            Self::Disbelieved { .. } | Self::Endless { .. } => "disbelieved",
+            Self::Clock { .. } => "clock",
+            Self::Seal(_) => "not_sealed",
+            Self::Random(_) => "no_randomness",
+            Self::Setup(_) => "setup",
+        }
+    }
+
+    /// What whoever sees the error can do about it.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::NoNodes { .. } => "check that the network file is the right one and lists nodes",
+            Self::Unreachable { .. } => {
+                "check the connection to the internet, and that the network file is the right one and recent"
+            }
+            Self::Silent { .. } => "check that the node runs and can be reached from here, or ask another",
+            Self::UnknownNode { .. } => "check the id of the node, or get a newer network file",
+            Self::NotDurable { .. } => "try again: repeating is safe, and nothing is stored twice",
+            Self::Refused { code, .. } => refusal_remedy(*code),
+            Self::Disbelieved { .. } | Self::Endless { .. } => {
+                "try again; if it persists, get the network file anew from where you trust it"
+            }
+            Self::Clock { .. } => "set the clock of this device",
+            Self::Seal(SealError::TooLong { .. }) => "send a shorter text, or send it in parts",
+            Self::Seal(_) => "check the account id of the recipient",
+            Self::Random(_) => "restart the device; its source of randomness does not work",
+            Self::Setup(_) => "check that programs may use the network here, and limits on open files",
+        }
+    }
+}
+
+const fn refusal_remedy(code: Code) -> &'static str {
+    match code {
+        Code::BadRequest | Code::WrongSwarm => "update this program, and get a newer network file",
+        Code::Unauthorized => "check that the account is the owner of the mailbox",
+        Code::BadTtl => "choose a life of 10 seconds to 14 days, or 30 days in a private namespace",
+        Code::Clock => "set the clock of this device",
+        Code::TooLarge => "send less at once",
+        Code::TooMany => "wait a while and try again",
+        Code::Failed | Code::NotReady => "try again in a few seconds",
+        Code::Full => "delete messages from the mailbox, or wait until some expire",
+    }
+}

@@ -1,0 +1,338 @@
+//! What a client keeps on disk: accounts, the address book, and what was already shown.
+//!
+//! ```text
+//! lock            held while something is changed
+//! accounts.json   names and ids, in the order they were made
+//! contacts.json   names and ids of others
+//! seeds/<id>      one account's seed, in hex
+//! inbox/<id>.json where one account goes on reading, and what it was shown
+//! ```
+//!
+//! Files change as a whole or not at all, under a kernel lock, so that commands that run at once
+//! lose nothing. A file that cannot be read is never overwritten.
+
+mod disk;
+mod files;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::{Path, PathBuf},
+};
+
+use session_protocols::{AccountId, MessageHash};
+
+use crate::account::Account;
+use files::{Accounts, Contacts, Entry, Inbox};
+
+/// How many hashes of shown messages are kept for an account; the oldest give way.
+pub const MAX_SHOWN: usize = 16_384;
+
+/// The longest cursor, in bytes.
+pub const MAX_CURSOR: usize = 4_096;
+
+/// The longest name, in characters.
+const MAX_NAME: usize = 64;
+
+/// Why something on disk cannot be read or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HomeError {
+    /// The system refuses to read or write.
+    #[error("cannot {deed} {path}", path = .path.display())]
+    Io {
+        /// What was tried.
+        deed: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+    /// Others could replace what is in the folder.
+    #[error("others may write to {path}; run: chmod 700 {path}", path = .0.display())]
+    OpenToOthers(PathBuf),
+    /// A file cannot be understood. It is left as it is.
+    #[error("{path} is broken; {remedy}", path = .path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What to do.
+        remedy: &'static str,
+        /// What is wrong with it.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A file was written by a newer version.
+    #[error("{path} has version {found}, this build reads up to {known}", path = .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+        /// The newest version that this build reads.
+        known: u64,
+    },
+    /// A name is empty, too long, or has other characters.
+    #[error("\"{0}\" is no name: a name is 1 to {MAX_NAME} of a-z, A-Z, 0-9, -, _ and .")]
+    Name(String),
+    /// A name already stands for another account.
+    #[error("the name {name} is taken by {id}")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The account it stands for.
+        id: AccountId,
+    },
+    /// The account is already there, perhaps under another name.
+    #[error("the account {id} is already here, as {name}")]
+    AccountExists {
+        /// The name it has.
+        name: String,
+        /// The account.
+        id: AccountId,
+    },
+    /// There is no account of this name.
+    #[error("there is no account named {0}")]
+    NoAccount(String),
+    /// There is no contact of this name.
+    #[error("there is no contact named {0}")]
+    NoContact(String),
+    /// A text is neither an id nor a known name.
+    #[error("\"{0}\" is neither an account id nor the name of a contact or of an account")]
+    Unknown(String),
+    /// A cursor is longer than any that is kept.
+    #[error("a cursor has {bytes} bytes, and {MAX_CURSOR} are the most")]
+    Cursor {
+        /// Its length.
+        bytes: usize,
+    },
+}
+
+/// A folder with a client's accounts, contacts and reading places.
+#[derive(Clone, Debug)]
+pub struct Home {
+    folder: PathBuf,
+}
+
+impl Home {
+    /// Opens the folder; makes it, for this user only, when it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made, or when others may write to it.
+    pub fn open(folder: impl Into<PathBuf>) -> Result<Self, HomeError> {
+        let folder = folder.into();
+        disk::make_folder(&folder)?;
+        disk::check_owner_writes(&folder)?;
+        Ok(Self { folder })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The accounts, in the order they were made.
+    ///
+    /// # Errors
+    /// When the list cannot be read.
+    pub fn accounts(&self) -> Result<Vec<(String, AccountId)>, HomeError> {
+        let accounts: Accounts = self.read()?;
+        Ok(accounts.accounts.into_iter().map(|entry| (entry.name, entry.id)).collect())
+    }
+
+    /// The account that is meant when none is named: the first that was made.
+    ///
+    /// # Errors
+    /// When the list cannot be read.
+    pub fn default_account(&self) -> Result<Option<(String, AccountId)>, HomeError> {
+        Ok(self.accounts()?.into_iter().next())
+    }
+
+    /// Keeps an account under a name. Nothing that is there is replaced; only an account whose
+    /// seed has gone gets it back, under the name it has.
+    ///
+    /// # Errors
+    /// When the name is taken, the account is already there, or the disk refuses.
+    pub fn create_account(&self, name: &str, account: &Account) -> Result<(), HomeError> {
+        check_name(name)?;
+        let _lock = disk::lock(&self.folder)?;
+        let mut accounts: Accounts = self.read()?;
+        let contacts: Contacts = self.read()?;
+        let id = account.id();
+        if let Some(entry) = accounts.accounts.iter().find(|entry| entry.id == id) {
+            if entry.name == name && !disk::exists(&self.seed_path(&id))? {
+                return self.write_seed(account);
+            }
+            return Err(HomeError::AccountExists { name: entry.name.clone(), id });
+        }
+        check_free(name, &accounts, &contacts)?;
+        // The seed first: a list that names an account without a seed would be broken.
+        self.write_seed(account)?;
+        accounts.accounts.push(Entry { name: name.to_owned(), id });
+        self.write(&accounts)
+    }
+
+    /// The account with this name, with its secrets.
+    ///
+    /// # Errors
+    /// When there is none, or its seed cannot be read.
+    pub fn account(&self, name: &str) -> Result<Account, HomeError> {
+        let accounts: Accounts = self.read()?;
+        let entry = accounts.accounts.iter().find(|entry| entry.name == name);
+        let entry = entry.ok_or_else(|| HomeError::NoAccount(name.to_owned()))?;
+        self.read_seed(&entry.id)
+    }
+
+    /// The address book, by name.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn contacts(&self) -> Result<BTreeMap<String, AccountId>, HomeError> {
+        Ok(self.read::<Contacts>()?.contacts)
+    }
+
+    /// Puts an account into the address book. The same entry twice is no error.
+    ///
+    /// # Errors
+    /// When the name is taken, or the disk refuses.
+    pub fn add_contact(&self, name: &str, id: AccountId) -> Result<(), HomeError> {
+        check_name(name)?;
+        let _lock = disk::lock(&self.folder)?;
+        let mut contacts: Contacts = self.read()?;
+        if contacts.contacts.get(name) == Some(&id) {
+            return Ok(());
+        }
+        check_free(name, &self.read()?, &contacts)?;
+        contacts.contacts.insert(name.to_owned(), id);
+        self.write(&contacts)
+    }
+
+    /// Takes a name out of the address book; returns whom it stood for.
+    ///
+    /// # Errors
+    /// When there is no such contact, or the disk refuses.
+    pub fn remove_contact(&self, name: &str) -> Result<AccountId, HomeError> {
+        let _lock = disk::lock(&self.folder)?;
+        let mut contacts: Contacts = self.read()?;
+        let id = contacts.contacts.remove(name).ok_or_else(|| HomeError::NoContact(name.to_owned()))?;
+        self.write(&contacts)?;
+        Ok(id)
+    }
+
+    /// Whom a text means: an account id, a contact, or an account kept here.
+    ///
+    /// # Errors
+    /// When it is none of them.
+    pub fn resolve(&self, name_or_id: &str) -> Result<AccountId, HomeError> {
+        if let Ok(id) = name_or_id.parse() {
+            return Ok(id);
+        }
+        if let Some(id) = self.contacts()?.get(name_or_id) {
+            return Ok(*id);
+        }
+        let own = self.accounts()?.into_iter().find(|(name, _)| name == name_or_id);
+        own.map(|(_, id)| id).ok_or_else(|| HomeError::Unknown(name_or_id.to_owned()))
+    }
+
+    /// The messages that an account was already shown.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn shown(&self, account: &AccountId) -> Result<BTreeSet<MessageHash>, HomeError> {
+        Ok(self.read_inbox(account)?.shown.into_iter().collect())
+    }
+
+    /// Remembers that an account was shown these messages; beyond [`MAX_SHOWN`] the oldest go.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn mark_shown(&self, account: &AccountId, hashes: &[MessageHash]) -> Result<(), HomeError> {
+        let _lock = disk::lock(&self.folder)?;
+        let mut inbox = self.read_inbox(account)?;
+        let mut known: BTreeSet<_> = inbox.shown.iter().copied().collect();
+        inbox.shown.extend(hashes.iter().filter(|hash| known.insert(**hash)));
+        let surplus = inbox.shown.len().saturating_sub(MAX_SHOWN);
+        inbox.shown.drain(..surplus);
+        self.write_inbox(account, &inbox)
+    }
+
+    /// Where an account goes on reading, as it was set.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn cursor(&self, account: &AccountId) -> Result<Option<Vec<u8>>, HomeError> {
+        Ok(self.read_inbox(account)?.cursor)
+    }
+
+    /// Sets where an account goes on reading; none starts over.
+    ///
+    /// # Errors
+    /// When it is longer than [`MAX_CURSOR`], or the disk refuses.
+    pub fn set_cursor(&self, account: &AccountId, cursor: Option<&[u8]>) -> Result<(), HomeError> {
+        if let Some(bytes) = cursor.map(<[u8]>::len).filter(|bytes| *bytes > MAX_CURSOR) {
+            return Err(HomeError::Cursor { bytes });
+        }
+        let _lock = disk::lock(&self.folder)?;
+        let mut inbox = self.read_inbox(account)?;
+        inbox.cursor = cursor.map(<[u8]>::to_vec);
+        self.write_inbox(account, &inbox)
+    }
+
+    fn read_inbox(&self, account: &AccountId) -> Result<Inbox, HomeError> {
+        files::read(&self.inbox_path(account))
+    }
+
+    fn write_inbox(&self, account: &AccountId, inbox: &Inbox) -> Result<(), HomeError> {
+        disk::make_folder(&self.folder.join(files::INBOX))?;
+        files::write(&self.inbox_path(account), inbox)
+    }
+
+    fn inbox_path(&self, account: &AccountId) -> PathBuf {
+        self.folder.join(files::INBOX).join(format!("{account}.json"))
+    }
+
+    fn seed_path(&self, account: &AccountId) -> PathBuf {
+        self.folder.join(files::SEEDS).join(account.to_string())
+    }
+
+    fn read_seed(&self, id: &AccountId) -> Result<Account, HomeError> {
+        files::read_seed(&self.seed_path(id), id)
+    }
+
+    /// Writes a seed, or finds it: a run that ended early leaves one that is in no list yet.
+    fn write_seed(&self, account: &Account) -> Result<(), HomeError> {
+        disk::make_folder(&self.folder.join(files::SEEDS))?;
+        let path = self.seed_path(&account.id());
+        if disk::exists(&path)? {
+            return self.read_seed(&account.id()).map(drop);
+        }
+        files::write_seed(&path, account)
+    }
+
+    fn read<F: files::Named>(&self) -> Result<F, HomeError> {
+        files::read(&self.folder.join(F::NAME))
+    }
+
+    fn write<F: files::Named>(&self, file: &F) -> Result<(), HomeError> {
+        files::write(&self.folder.join(F::NAME), file)
+    }
+}
+
+fn check_name(name: &str) -> Result<(), HomeError> {
+    let fits = (1..=MAX_NAME).contains(&name.len());
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    if fits && plain { Ok(()) } else { Err(HomeError::Name(name.to_owned())) }
+}
+
+/// Accounts and contacts share their names, so that a name means one of them.
+fn check_free(name: &str, accounts: &Accounts, contacts: &Contacts) -> Result<(), HomeError> {
+    let own = accounts.accounts.iter().find(|entry| entry.name == name).map(|entry| entry.id);
+    match own.or_else(|| contacts.contacts.get(name).copied()) {
+        Some(id) => Err(HomeError::NameTaken { name: name.to_owned(), id }),
+        None => Ok(()),
+    }
+}

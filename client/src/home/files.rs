@@ -1,0 +1,157 @@
+//! What stands in the files.
+
+use std::{collections::BTreeMap, path::Path};
+
+use data_encoding::HEXLOWER_PERMISSIVE as HEX;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use session_protocols::{AccountId, MessageHash};
+use zeroize::Zeroizing;
+
+use super::{HomeError, disk};
+use crate::account::Account;
+
+/// The folder of the seeds.
+pub(super) const SEEDS: &str = "seeds";
+/// The folder of the reading places.
+pub(super) const INBOX: &str = "inbox";
+
+/// The version of the JSON files, one for all of them.
+const VERSION: u64 = 1;
+
+/// A seed's length in hex.
+const SEED_DIGITS: usize = 32;
+
+const RESTORE_FILE: &str = "put a copy of it back, or move it away to start without it";
+const RESTORE_SEED: &str = "move it away, then restore the account from its recovery phrase";
+
+/// A file of which there is one.
+pub(super) trait Named: Serialize + DeserializeOwned + Default {
+    /// What it is called.
+    const NAME: &'static str;
+}
+
+/// The accounts, in the order they were made.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Accounts {
+    version: Version,
+    pub(super) accounts: Vec<Entry>,
+}
+
+impl Named for Accounts {
+    const NAME: &'static str = "accounts.json";
+}
+
+/// One account.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) id: AccountId,
+}
+
+/// The address book.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Contacts {
+    version: Version,
+    pub(super) contacts: BTreeMap<String, AccountId>,
+}
+
+impl Named for Contacts {
+    const NAME: &'static str = "contacts.json";
+}
+
+/// Where one account goes on reading, and what it was shown, the oldest first.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Inbox {
+    version: Version,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "hex")]
+    pub(super) cursor: Option<Vec<u8>>,
+    pub(super) shown: Vec<MessageHash>,
+}
+
+/// The version in front of a file; a new file has this build's.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Version(u64);
+
+impl Default for Version {
+    fn default() -> Self {
+        Self(VERSION)
+    }
+}
+
+/// Only the version, which is read first, because a newer file may look different.
+#[derive(Deserialize)]
+struct Head {
+    version: Version,
+}
+
+/// Reads a JSON file; one that is not there is empty.
+pub(super) fn read<F: DeserializeOwned + Default>(path: &Path) -> Result<F, HomeError> {
+    let Some(bytes) = disk::read(path)? else { return Ok(F::default()) };
+    let broken = |cause: serde_json::Error| HomeError::Broken {
+        path: path.to_owned(),
+        remedy: RESTORE_FILE,
+        cause: cause.into(),
+    };
+    let Head { version: Version(found) } = serde_json::from_slice(&bytes).map_err(broken)?;
+    if found > VERSION {
+        return Err(HomeError::Newer { path: path.to_owned(), found, known: VERSION });
+    }
+    serde_json::from_slice(&bytes).map_err(broken)
+}
+
+/// Writes a JSON file.
+pub(super) fn write<F: Serialize>(path: &Path, file: &F) -> Result<(), HomeError> {
+    let mut bytes = serde_json::to_vec_pretty(file).map_err(|cause| HomeError::Io {
+        deed: "write",
+        path: path.to_owned(),
+        cause: cause.into(),
+    })?;
+    bytes.push(b'\n');
+    disk::replace(path, &bytes)
+}
+
+/// Reads the seed of the account with this id.
+pub(super) fn read_seed(path: &Path, id: &AccountId) -> Result<Account, HomeError> {
+    let broken =
+        |cause: &str| HomeError::Broken { path: path.to_owned(), remedy: RESTORE_SEED, cause: cause.into() };
+    let text = disk::read(path)?.ok_or_else(|| broken("it is not there"))?;
+    let digits = text.trim_ascii();
+    let mut seed = Zeroizing::new([0; 16]);
+    // The place of a wrong digit would say something about the others, so the cause is left out.
+    if digits.len() != SEED_DIGITS || HEX.decode_mut(digits, &mut *seed).is_err() {
+        return Err(broken("it is not a seed in 32 hex digits"));
+    }
+    let account = Account::new(&seed);
+    if account.id() == *id { Ok(account) } else { Err(broken("its seed belongs to another account")) }
+}
+
+/// Writes an account's seed.
+pub(super) fn write_seed(path: &Path, account: &Account) -> Result<(), HomeError> {
+    let mut line = Zeroizing::new([b'\n'; SEED_DIGITS + 1]);
+    HEX.encode_mut(&**account.seed(), &mut line[..SEED_DIGITS]);
+    disk::replace(path, &*line)
+}
+
+/// Bytes as hex digits.
+mod hex {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use super::HEX;
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, to: S) -> Result<S::Ok, S::Error> {
+        match bytes {
+            Some(bytes) => to.serialize_some(&HEX.encode(bytes)),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<u8>>, D::Error> {
+        let text: Option<String> = Option::deserialize(from)?;
+        text.map(|text| HEX.decode(text.as_bytes()).map_err(D::Error::custom)).transpose()
+    }
+}

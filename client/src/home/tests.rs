@@ -1,0 +1,284 @@
+//! The folder under ordinary use, under many writers, and when it is damaged.
+
+use std::{fs, path::Path, thread};
+
+use tempfile::TempDir;
+
+use super::*;
+
+fn home() -> (TempDir, Home) {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path().join("home")).unwrap();
+    (folder, home)
+}
+
+fn account(number: u8) -> Account {
+    Account::new(&[number; 16])
+}
+
+fn id(number: u8) -> AccountId {
+    AccountId::from_bytes([number; 33])
+}
+
+fn hash(number: usize) -> MessageHash {
+    let mut hash = [0; 32];
+    hash[..8].copy_from_slice(&number.to_be_bytes());
+    MessageHash(hash)
+}
+
+/// Every file below a folder, with what is in it.
+fn everything(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(everything(&path));
+        } else {
+            found.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+#[test]
+fn accounts_come_back_and_the_first_is_the_default() {
+    let (_folder, home) = home();
+    assert_eq!(home.accounts().unwrap(), []);
+    assert_eq!(home.default_account().unwrap(), None);
+    home.create_account("zoe", &account(1)).unwrap();
+    home.create_account("Adam", &account(2)).unwrap();
+
+    let again = Home::open(home.path()).unwrap();
+    let expected = [("zoe".to_owned(), account(1).id()), ("Adam".to_owned(), account(2).id())];
+    assert_eq!(again.accounts().unwrap(), expected);
+    assert_eq!(again.default_account().unwrap(), Some(expected[0].clone()));
+    assert_eq!(again.account("Adam").unwrap().seed(), account(2).seed());
+    assert!(matches!(again.account("adam"), Err(HomeError::NoAccount(name)) if name == "adam"));
+}
+
+#[test]
+fn no_account_is_made_twice() {
+    let (_folder, home) = home();
+    home.create_account("zoe", &account(1)).unwrap();
+    home.add_contact("bob", id(9)).unwrap();
+    let before = everything(home.path());
+    let taken = home.create_account("zoe", &account(2));
+    assert!(matches!(taken, Err(HomeError::NameTaken { id, .. }) if id == account(1).id()));
+    let taken = home.create_account("bob", &account(2));
+    assert!(matches!(taken, Err(HomeError::NameTaken { .. })));
+    for name in ["zoe", "zoe2"] {
+        let twice = home.create_account(name, &account(1));
+        assert!(matches!(twice, Err(HomeError::AccountExists { name, .. }) if name == "zoe"));
+    }
+    assert_eq!(everything(home.path()), before);
+}
+
+#[test]
+fn names_are_plain() {
+    let (_folder, home) = home();
+    for name in ["a", "A-z_0.9", "..", &"x".repeat(64)] {
+        home.add_contact(name, id(5)).unwrap();
+    }
+    for name in ["", " ", "a b", "a/b", "n\u{e4}me", "a\n", &"x".repeat(65)] {
+        assert!(matches!(home.add_contact(name, id(5)), Err(HomeError::Name(_))), "{name}");
+        assert!(matches!(home.create_account(name, &account(1)), Err(HomeError::Name(_))), "{name}");
+    }
+}
+
+#[test]
+fn contacts_are_added_found_and_removed() {
+    let (_folder, home) = home();
+    home.create_account("me", &account(1)).unwrap();
+    home.add_contact("bob", id(5)).unwrap();
+    home.add_contact("bob", id(5)).unwrap();
+    assert!(matches!(home.add_contact("bob", id(6)), Err(HomeError::NameTaken { .. })));
+    assert!(matches!(home.add_contact("me", id(6)), Err(HomeError::NameTaken { .. })));
+    assert_eq!(home.contacts().unwrap(), BTreeMap::from([("bob".to_owned(), id(5))]));
+
+    assert_eq!(home.resolve("bob").unwrap(), id(5));
+    assert_eq!(home.resolve("me").unwrap(), account(1).id());
+    assert_eq!(home.resolve(&id(0xab).to_string().to_uppercase()).unwrap(), id(0xab));
+    assert!(matches!(home.resolve("carol"), Err(HomeError::Unknown(_))));
+
+    assert_eq!(home.remove_contact("bob").unwrap(), id(5));
+    assert!(matches!(home.remove_contact("bob"), Err(HomeError::NoContact(_))));
+}
+
+#[test]
+fn reading_places_are_kept_apart_and_bounded() {
+    let (_folder, home) = home();
+    assert!(home.shown(&id(1)).unwrap().is_empty());
+    assert_eq!(home.cursor(&id(1)).unwrap(), None);
+    home.mark_shown(&id(1), &[hash(1), hash(2), hash(1)]).unwrap();
+    home.set_cursor(&id(1), Some(b"\0here")).unwrap();
+    home.mark_shown(&id(1), &[hash(2), hash(3)]).unwrap();
+    assert_eq!(home.shown(&id(1)).unwrap(), BTreeSet::from([hash(1), hash(2), hash(3)]));
+    assert_eq!(home.cursor(&id(1)).unwrap().as_deref(), Some(&b"\0here"[..]));
+    assert!(home.shown(&id(2)).unwrap().is_empty());
+
+    let many: Vec<_> = (10..10 + MAX_SHOWN).map(hash).collect();
+    home.mark_shown(&id(1), &many).unwrap();
+    assert_eq!(home.shown(&id(1)).unwrap(), many.into_iter().collect());
+
+    home.set_cursor(&id(1), None).unwrap();
+    assert_eq!(home.cursor(&id(1)).unwrap(), None);
+    let long = home.set_cursor(&id(1), Some(&[0; MAX_CURSOR + 1]));
+    assert!(matches!(long, Err(HomeError::Cursor { bytes }) if bytes == MAX_CURSOR + 1));
+}
+
+#[test]
+fn writers_at_once_lose_nothing() {
+    let (_folder, home) = home();
+    thread::scope(|scope| {
+        for writer in 0..8_u8 {
+            let path = home.path();
+            scope.spawn(move || {
+                let home = Home::open(path).unwrap();
+                home.create_account(&format!("account{writer}"), &account(writer)).unwrap();
+                for round in 0..4_u8 {
+                    home.add_contact(&format!("contact{writer}.{round}"), id(round)).unwrap();
+                    home.mark_shown(&id(1), &[hash(usize::from(writer) * 10 + usize::from(round))]).unwrap();
+                    home.contacts().unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(home.accounts().unwrap().len(), 8);
+    assert_eq!(home.contacts().unwrap().len(), 32);
+    assert_eq!(home.shown(&id(1)).unwrap().len(), 32);
+    assert!(everything(home.path()).keys().all(|path| path.extension().is_none_or(|end| end != "new")));
+}
+
+#[test]
+fn a_broken_file_is_named_and_left_alone() {
+    for (file, damage, refused) in [
+        ("contacts.json", "{\"version\":1,\"contacts\":{\"bob\":", 3),
+        ("contacts.json", "", 3),
+        ("contacts.json", "{\"version\":1,\"contacts\":{},\"more\":1}", 3),
+        ("accounts.json", "[]", 2),
+        (&format!("inbox/{}.json", id(1)), "\0\0\0", 2),
+    ] {
+        let (_folder, home) = home();
+        home.create_account("me", &account(1)).unwrap();
+        home.add_contact("bob", id(5)).unwrap();
+        home.mark_shown(&id(1), &[hash(1)]).unwrap();
+        let path = home.path().join(file);
+        fs::write(&path, damage).unwrap();
+        let results = [
+            home.add_contact("carol", id(6)),
+            home.remove_contact("bob").map(drop),
+            home.create_account("other", &account(2)),
+            home.mark_shown(&id(1), &[hash(2)]),
+            home.set_cursor(&id(1), None),
+        ];
+        let errors: Vec<_> = results.into_iter().filter_map(Result::err).collect();
+        assert_eq!(errors.len(), refused, "{file}: {errors:?}");
+        for error in errors {
+            assert!(matches!(error, HomeError::Broken { .. }), "{error:?}");
+            assert!(error.to_string().starts_with(&format!("{} is broken; ", path.display())));
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), damage);
+    }
+}
+
+#[test]
+fn a_newer_file_is_refused_and_left_alone() {
+    let (_folder, home) = home();
+    let path = home.path().join("contacts.json");
+    let newer = "{\"version\":2,\"people\":[]}";
+    fs::write(&path, newer).unwrap();
+    let error = home.add_contact("bob", id(5)).unwrap_err();
+    assert!(matches!(error, HomeError::Newer { found: 2, known: 1, .. }));
+    assert_eq!(error.to_string(), format!("{} has version 2, this build reads up to 1", path.display()));
+    assert_eq!(fs::read_to_string(&path).unwrap(), newer);
+}
+
+#[test]
+fn files_of_the_first_version_are_read_and_written_the_same() {
+    let (_folder, home) = home();
+    let own = account(1).id();
+    let seed = "01".repeat(16) + "\n";
+    let files = [
+        (
+            "accounts.json".to_owned(),
+            format!(
+                "{{\n  \"version\": 1,\n  \"accounts\": [\n    {{\n      \"name\": \"me\",\n      \"id\": \"{own}\"\n    }}\n  ]\n}}\n"
+            ),
+        ),
+        (
+            "contacts.json".to_owned(),
+            format!(
+                "{{\n  \"version\": 1,\n  \"contacts\": {{\n    \"bob\": \"{}\"\n  }}\n}}\n",
+                "05".repeat(33)
+            ),
+        ),
+        (format!("seeds/{own}"), seed),
+        (
+            format!("inbox/{own}.json"),
+            format!(
+                "{{\n  \"version\": 1,\n  \"cursor\": \"00ff\",\n  \"shown\": [\n    \"{}\"\n  ]\n}}\n",
+                "A".repeat(43)
+            ),
+        ),
+    ];
+    home.create_account("me", &account(1)).unwrap();
+    home.add_contact("bob", id(5)).unwrap();
+    home.mark_shown(&own, &[hash(0)]).unwrap();
+    home.set_cursor(&own, Some(&[0x00, 0xff])).unwrap();
+    for (file, text) in &files {
+        assert_eq!(&fs::read_to_string(home.path().join(file)).unwrap(), text, "{file}");
+    }
+}
+
+#[test]
+fn a_seed_that_has_gone_or_is_another_is_an_error_until_it_is_restored() {
+    let (_folder, home) = home();
+    home.create_account("me", &account(1)).unwrap();
+    let path = home.path().join("seeds").join(account(1).id().to_string());
+    for damage in ["", "0101", &"02".repeat(16), &"0g".repeat(16)] {
+        fs::write(&path, damage).unwrap();
+        let error = home.account("me").unwrap_err();
+        assert!(matches!(error, HomeError::Broken { .. }), "{error:?}");
+        assert!(matches!(home.create_account("me", &account(1)), Err(HomeError::AccountExists { .. })));
+        assert_eq!(fs::read_to_string(&path).unwrap(), damage);
+    }
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(home.account("me"), Err(HomeError::Broken { .. })));
+    home.create_account("me", &account(1)).unwrap();
+    assert_eq!(home.account("me").unwrap().id(), account(1).id());
+}
+
+#[test]
+fn what_an_interrupted_run_left_does_not_hinder() {
+    let (_folder, home) = home();
+    home.create_account("first", &account(1)).unwrap();
+    fs::write(home.path().join("contacts.json.new"), "half a fi").unwrap();
+    fs::remove_file(home.path().join("accounts.json")).unwrap();
+    home.add_contact("bob", id(5)).unwrap();
+    home.create_account("me", &account(1)).unwrap();
+    assert_eq!(home.resolve("bob").unwrap(), id(5));
+    assert_eq!(home.account("me").unwrap().id(), account(1).id());
+}
+
+#[cfg(unix)]
+#[test]
+fn only_the_owner_reads_and_writes() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let (_folder, home) = home();
+    home.create_account("me", &account(1)).unwrap();
+    home.add_contact("bob", id(5)).unwrap();
+    home.mark_shown(&id(1), &[hash(1)]).unwrap();
+    for folder in [home.path().to_owned(), home.path().join("seeds"), home.path().join("inbox")] {
+        assert_eq!(mode(&folder), 0o700, "{}", folder.display());
+    }
+    for file in everything(home.path()).keys() {
+        assert_eq!(mode(file), 0o600, "{}", file.display());
+    }
+
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o775)).unwrap();
+    assert!(matches!(Home::open(home.path()), Err(HomeError::OpenToOthers(_))));
+    let file = home.path().join("contacts.json");
+    assert!(matches!(Home::open(file.join("below")), Err(HomeError::Io { .. })));
+}

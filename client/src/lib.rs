@@ -1,0 +1,60 @@
+//! Send and receive as a user of a Session network.
+//!
+//! ```no_run
+//! use session_chain::network::NetworkFile;
+//! use session_client::{Account, Client, Options};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let network = NetworkFile::parse(&std::fs::read_to_string("network.toml")?)?;
+//! let client = Client::connect(network, Options::default()).await?;
+//! let (alice, bob) = (Account::generate()?, Account::generate()?);
+//! let sent = client.send(&alice, &bob.id(), "hello").await?;
+//! println!("kept by {} of {} nodes", sent.stored, sent.swarm);
+//! for item in client.inbox(&bob).await? {
+//!     println!("{:?}", item.content?.text);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Requests go straight to the nodes that keep a mailbox, so that those see the address they come
+//! from; what they are asked to keep is sealed. It keeps no secrets: accounts belong to the caller,
+//! on disk to [`home`].
+//!
+//! Who and what:
+//! - [`account`], [`phrase`]: who the user is, and the thirteen words that bring an account back
+//! - [`envelope`]: direct messages, sealed and opened
+//! - [`home`]: what is kept on disk
+//!
+//! The network:
+//! - [`client`]: sending, reading, watching and changing mailboxes
+//! - [`cursors`]: how far a mailbox was read
+//! - [`error`]: what can go wrong, and what to do about it
+//! - `connection`: the task that owns libp2p, and the streams that it keeps
+//! - `clock`: the time as the nodes have it
+
+#![cfg_attr(test, allow(clippy::wildcard_enum_match_arm, reason = "a test names the one that it wants"))]
+
+pub mod account;
+pub mod client;
+mod clock;
+mod connection;
+pub mod cursors;
+pub mod envelope;
+pub mod error;
+pub mod home;
+pub mod phrase;
+
+pub use account::Account;
+pub use client::{
+    Changed, Client, InboxItem, NodeInfo, Options, Page, Sent, Stored,
+    watch::{Messages, Watch},
+};
+pub use cursors::Cursors;
+pub use error::ClientError;
+pub use home::{Home, HomeError};
+
+/// Tests the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
