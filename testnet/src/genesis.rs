@@ -1,0 +1,98 @@
+//! How a testnet begins: keys, operators, addresses, free ports.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+};
+
+use session_chain::{NetworkFile, Operator, network::NetworkNode};
+use session_node::keystore;
+use session_protocols::{
+    Prefix,
+    directory::{Endpoint, Transport},
+};
+
+use crate::{
+    error::TestnetError,
+    layout::{Entry, Folder, MAX_NODES},
+};
+
+/// What every local testnet is called.
+const NAME: &str = "local";
+
+/// Makes the keys of `count` nodes, and finds an address and free ports for each.
+pub(crate) fn make(folder: &Folder, count: usize) -> Result<(NetworkFile, Vec<Entry>), TestnetError> {
+    // Held until all are found, so that no port is found twice.
+    let mut held = Vec::new();
+    let (mut nodes, mut entries) = (Vec::new(), Vec::new());
+    for index in 1..=count {
+        let number = u8::try_from(index).map_err(|_| TestnetError::Nodes(count))?;
+        let ip = IpAddr::V4(Ipv4Addr::new(127, 0, number, 1));
+        let ports = Ports::find(ip).map_err(|cause| TestnetError::Port { ip, cause })?;
+        let id = keystore::create(&folder.data(index))?.node_id();
+        let mut operator = [0; 20];
+        operator[19] = number;
+        let listen: Vec<String> = ports.endpoints.iter().map(ToString::to_string).collect();
+        nodes.push(NetworkNode {
+            id,
+            operator: Operator::from_bytes(operator),
+            prefix: Prefix::of(ip),
+            addresses: listen.clone(),
+        });
+        entries.push(Entry { index, id, listen, http: ports.http, process: None });
+        held.push(ports);
+    }
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|_| TestnetError::Random)?;
+    let name = NAME.parse().map_err(|_| TestnetError::Nodes(count))?;
+    Ok((NetworkFile { name, local: true, seed, nodes }, entries))
+}
+
+/// Refuses a number of nodes that there cannot be.
+pub(crate) fn check(count: usize) -> Result<(), TestnetError> {
+    if (1..=MAX_NODES).contains(&count) { Ok(()) } else { Err(TestnetError::Nodes(count)) }
+}
+
+struct Ports {
+    endpoints: [Endpoint; 2],
+    http: SocketAddr,
+    _sockets: (UdpSocket, TcpListener, TcpListener),
+}
+
+impl Ports {
+    fn find(ip: IpAddr) -> io::Result<Self> {
+        let any = SocketAddr::new(ip, 0);
+        let sockets = (UdpSocket::bind(any)?, TcpListener::bind(any)?, TcpListener::bind(any)?);
+        let endpoint = |transport, port| Endpoint { transport, ip, port };
+        let quic = endpoint(Transport::Quic, sockets.0.local_addr()?.port());
+        let tcp = endpoint(Transport::Tcp, sockets.1.local_addr()?.port());
+        Ok(Self { endpoints: [quic, tcp], http: sockets.2.local_addr()?, _sockets: sockets })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_node_has_its_own_key_operator_prefix_and_ports() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::new(Some(temp.path())).unwrap();
+        let (network, entries) = make(&folder, 12).unwrap();
+        let count = |set: BTreeSet<String>| set.len();
+        assert_eq!(count(network.nodes.iter().map(|node| node.id.to_string()).collect()), 12);
+        assert_eq!(count(network.nodes.iter().map(|node| node.operator.to_string()).collect()), 12);
+        assert_eq!(count(network.nodes.iter().map(|node| node.prefix.to_string()).collect()), 12);
+        assert_eq!(count(network.nodes.iter().flat_map(|node| node.addresses.clone()).collect()), 24);
+        assert_eq!(NetworkFile::parse(&network.to_toml()), Ok(network.clone()));
+        assert_eq!(network.ledger().map().swarms.len(), 2);
+        assert!(entries.iter().all(|entry| entry.http.ip().is_loopback()));
+    }
+
+    #[test]
+    fn a_number_of_nodes_has_limits() {
+        assert!(check(0).is_err() && check(1).is_ok() && check(250).is_ok() && check(251).is_err());
+    }
+}

@@ -1,0 +1,23 @@
+//! Run many Session nodes on one machine: as real processes, or as machines in virtual time.
+//!
+//! This crate starts nodes, stops them and looks at them; what they do is decided elsewhere.
+//!
+//! - [`Testnet`]: nodes as processes on loopback, each with an address and an operator of its own
+//! - [`Folder`]: where such a testnet lives
+//! - [`logs`]: what its nodes wrote
+//! - [`mod@bench`]: how fast such a testnet is
+//! - [`sim`]: a whole network in one thread, with faults, replayed from a seed
+
+pub mod bench;
+mod door;
+mod error;
+mod genesis;
+mod layout;
+pub mod logs;
+mod network;
+mod process;
+pub mod sim;
+
+pub use error::{LastWords, TestnetError};
+pub use layout::{Folder, MAX_NODES};
+pub use network::{DEFAULT_NODES, NodeStatus, Options, Progress, Testnet, Up};

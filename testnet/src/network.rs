@@ -1,0 +1,349 @@
+//! A testnet of real processes: up, down, and what is done to single nodes in between.
+
+use std::{path::PathBuf, time::Duration};
+
+use rustix::process::Signal;
+use serde::Serialize;
+use session_chain::NetworkFile;
+use session_protocols::NodeId;
+use tokio::time::Instant;
+
+use crate::{
+    door,
+    error::{LastWords, TestnetError},
+    genesis,
+    layout::{Entry, Folder, Lock, POLL, State},
+    logs,
+    process::Process,
+};
+
+/// How many nodes there are when nobody says.
+pub const DEFAULT_NODES: usize = 12;
+/// How long nodes may take to be ready.
+const READY: Duration = Duration::from_secs(60);
+/// How long a node may take to stop before it is killed.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long the system may take to end what is killed.
+const KILLED: Duration = Duration::from_secs(10);
+/// Lines of a log that an error shows.
+const LAST_LINES: usize = 5;
+
+/// A local testnet: twelve processes and a folder, or as many as were asked for.
+#[derive(Clone, Debug)]
+pub struct Testnet {
+    folder: Folder,
+    binary: PathBuf,
+}
+
+/// What to bring up.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How many nodes; [`DEFAULT_NODES`], or as many as there are already, if none.
+    pub nodes: Option<usize>,
+    /// Given to every node in addition, such as `--unlimited`.
+    pub arguments: Vec<String>,
+}
+
+/// What bringing up found and did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Up {
+    /// Nothing was there: a new network.
+    New,
+    /// All nodes were down: the same network again, with its messages.
+    Resumed,
+    /// Nodes were running: nothing was done.
+    Already,
+}
+
+/// How a node is.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeStatus {
+    /// Which one, from 1.
+    pub index: usize,
+    /// Its id.
+    pub id: NodeId,
+    /// Its process; none when it is down.
+    pub pid: Option<u32>,
+    /// `down`, or what it says of itself: `starting`, `syncing`, `ready`, `stopping`.
+    pub state: String,
+    /// The swarm that it sits in.
+    pub swarm: Option<String>,
+    /// Nodes that it is in contact with.
+    pub peers: u64,
+    /// Messages that it keeps; 0 while it does not answer.
+    pub messages: u64,
+    /// Equal at members of a swarm that hold the same; empty while it does not answer.
+    pub fingerprint: String,
+    /// Where it is reached.
+    pub addresses: Vec<String>,
+    /// Where it answers over HTTP.
+    pub http: String,
+}
+
+impl NodeStatus {
+    /// Whether it serves.
+    pub fn is_ready(&self) -> bool {
+        self.state == "ready"
+    }
+}
+
+/// Is told how many of how many nodes are ready.
+pub type Progress<'a> = &'a mut (dyn FnMut(usize, usize) + Send);
+
+impl Testnet {
+    /// The testnet in this folder, whose nodes run `binary`.
+    pub const fn new(folder: Folder, binary: PathBuf) -> Self {
+        Self { folder, binary }
+    }
+
+    /// Where it lives.
+    pub const fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Brings it up, and waits until every node is ready.
+    ///
+    /// # Errors
+    /// When it cannot start, or is not ready in time; [`Self::down`] removes what was started.
+    pub async fn up(&self, options: &Options, progress: Progress<'_>) -> Result<Up, TestnetError> {
+        let lock = self.folder.lock().await?;
+        let found = self.folder.read()?.filter(|state| !state.nodes.is_empty());
+        let (up, mut state) = match found {
+            Some(state) => {
+                let have = state.nodes.len();
+                if let Some(wanted) = options.nodes.filter(|wanted| *wanted != have) {
+                    return Err(TestnetError::Size { have, wanted });
+                }
+                if state.nodes.iter().any(|node| node.running().is_some()) {
+                    return Ok(Up::Already);
+                }
+                (Up::Resumed, state)
+            }
+            None => (Up::New, self.begin(options, &lock)?),
+        };
+        let all: Vec<usize> = state.nodes.iter().map(|node| node.index).collect();
+        for index in &all {
+            self.launch(&mut state, *index, &lock)?;
+        }
+        let ready = self.wait(&state, &all, progress).await;
+        if ready.is_err() {
+            // Half a testnet helps nobody; its logs stay.
+            self.stop(&mut state, &all, &lock).await?;
+        }
+        ready.map(|()| up)
+    }
+
+    /// Stops all nodes; unless `keep`, removes the testnet with its messages. Tells whether there
+    /// was one.
+    ///
+    /// # Errors
+    /// When a node cannot be stopped, or the disk refuses.
+    pub async fn down(&self, keep: bool) -> Result<bool, TestnetError> {
+        if !self.folder.path().exists() {
+            return Ok(false);
+        }
+        let lock = self.folder.lock().await?;
+        let Some(mut state) = self.folder.read()? else { return Ok(false) };
+        let all: Vec<usize> = state.nodes.iter().map(|node| node.index).collect();
+        self.stop(&mut state, &all, &lock).await?;
+        if !keep {
+            self.folder.remove(&lock)?;
+        }
+        Ok(true)
+    }
+
+    /// How its nodes are.
+    ///
+    /// # Errors
+    /// When there is no testnet.
+    pub async fn status(&self) -> Result<Vec<NodeStatus>, TestnetError> {
+        let state = self.folder.state()?;
+        let network = self.folder.network()?;
+        let map = network.ledger().map().clone();
+        let one = async |node: &Entry| {
+            let process = node.running();
+            let said = if process.is_some() { door::status(node.http).await } else { None };
+            let silent = if process.is_some() { "starting" } else { "down" };
+            let swarm = said.as_ref().and_then(|said| said.swarm.clone());
+            let addresses = said.as_ref().map(|said| said.addresses.clone());
+            NodeStatus {
+                index: node.index,
+                id: node.id,
+                pid: process.map(|process| process.pid),
+                state: said.as_ref().map_or_else(|| silent.to_owned(), |said| said.state.clone()),
+                swarm: swarm.or_else(|| map.swarm_with(&node.id).map(|swarm| swarm.to_string())),
+                peers: said.as_ref().map_or(0, |said| said.peers),
+                messages: said.as_ref().map_or(0, |said| said.messages),
+                addresses: addresses.filter(|some| !some.is_empty()).unwrap_or_else(|| node.listen.clone()),
+                fingerprint: said.map(|said| said.fingerprint).unwrap_or_default(),
+                http: node.http.to_string(),
+            }
+        };
+        Ok(futures::future::join_all(state.nodes.iter().map(one)).await)
+    }
+
+    /// Whether any of its nodes runs.
+    ///
+    /// # Errors
+    /// When there is no testnet.
+    pub fn is_running(&self) -> Result<bool, TestnetError> {
+        Ok(self.folder.state()?.nodes.iter().any(|node| node.running().is_some()))
+    }
+
+    /// Kills a node, as a crash would. Tells whether it was running.
+    ///
+    /// # Errors
+    /// When there is no such node.
+    pub async fn kill(&self, index: usize) -> Result<bool, TestnetError> {
+        let lock = self.folder.lock().await?;
+        let mut state = self.folder.state()?;
+        let ran = state.node(index)?.running().is_some();
+        self.end(&state, index, Signal::KILL, &lock)?;
+        self.ended(&state, index, KILLED).await?;
+        self.forget(&mut state, &[index], &lock)?;
+        Ok(ran)
+    }
+
+    /// Starts a node that is down, and waits until it is ready. Tells whether it was down.
+    ///
+    /// # Errors
+    /// When there is no such node, or it is not ready in time.
+    pub async fn start(&self, index: usize) -> Result<bool, TestnetError> {
+        let lock = self.folder.lock().await?;
+        let mut state = self.folder.state()?;
+        if state.node(index)?.running().is_some() {
+            return Ok(false);
+        }
+        self.launch(&mut state, index, &lock)?;
+        self.wait(&state, &[index], &mut |_, _| {}).await?;
+        Ok(true)
+    }
+
+    /// Stops a node, starts it again, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When there is no such node, or it is not ready in time.
+    pub async fn restart(&self, index: usize) -> Result<(), TestnetError> {
+        let lock = self.folder.lock().await?;
+        let mut state = self.folder.state()?;
+        state.node(index)?;
+        self.stop(&mut state, &[index], &lock).await?;
+        self.launch(&mut state, index, &lock)?;
+        self.wait(&state, &[index], &mut |_, _| {}).await
+    }
+
+    /// How many bytes of memory each running node holds.
+    ///
+    /// # Errors
+    /// When there is no testnet.
+    pub fn resident(&self) -> Result<Vec<u64>, TestnetError> {
+        let state = self.folder.state()?;
+        Ok(state.nodes.iter().filter_map(|node| node.running()?.resident()).collect())
+    }
+
+    fn begin(&self, options: &Options, lock: &Lock) -> Result<State, TestnetError> {
+        let count = options.nodes.unwrap_or(DEFAULT_NODES);
+        genesis::check(count)?;
+        self.folder.begin(lock)?;
+        let (network, nodes): (NetworkFile, _) = genesis::make(&self.folder, count)?;
+        self.folder.write_network(&network)?;
+        let state = State::new(options.arguments.clone(), nodes);
+        self.folder.write(&state, lock)?;
+        Ok(state)
+    }
+
+    fn launch(&self, state: &mut State, index: usize, lock: &Lock) -> Result<(), TestnetError> {
+        let node = state.node(index)?;
+        let mut arguments = vec!["node".into(), "run".into()];
+        arguments.extend(["--network".into(), self.folder.network_path().into_os_string()]);
+        arguments.extend(["--data".into(), self.folder.data(index).into_os_string()]);
+        arguments.extend(["--http".into(), node.http.to_string().into(), "--log".into(), "human".into()]);
+        for endpoint in &node.listen {
+            arguments.extend(["--listen".into(), endpoint.into()]);
+        }
+        arguments.extend(state.arguments.iter().map(Into::into));
+        let spawned = Process::spawn(&self.binary, arguments, &self.folder.log(index));
+        let process = spawned.map_err(|cause| TestnetError::Spawn { binary: self.binary.clone(), cause })?;
+        state.node_mut(index)?.process = Some(process);
+        self.folder.write(state, lock)
+    }
+
+    /// Stops nodes gracefully, all at once; kills those that take too long.
+    async fn stop(&self, state: &mut State, nodes: &[usize], lock: &Lock) -> Result<(), TestnetError> {
+        for index in nodes {
+            self.end(state, *index, Signal::TERM, lock)?;
+        }
+        for index in nodes {
+            if self.ended(state, *index, GRACE).await.is_err() {
+                self.end(state, *index, Signal::KILL, lock)?;
+                self.ended(state, *index, KILLED).await?;
+            }
+        }
+        self.forget(state, nodes, lock)
+    }
+
+    fn end(&self, state: &State, index: usize, signal: Signal, _lock: &Lock) -> Result<(), TestnetError> {
+        if let Some(process) = &state.node(index)?.process {
+            process.signal(signal).map_err(|cause| TestnetError::Signal { index, cause })?;
+        }
+        Ok(())
+    }
+
+    async fn ended(&self, state: &State, index: usize, patience: Duration) -> Result<(), TestnetError> {
+        let until = Instant::now() + patience;
+        while state.node(index)?.running().is_some() {
+            if Instant::now() >= until {
+                return Err(TestnetError::Stuck { index });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    fn forget(&self, state: &mut State, nodes: &[usize], lock: &Lock) -> Result<(), TestnetError> {
+        for index in nodes {
+            state.node_mut(*index)?.process = None;
+        }
+        self.folder.write(state, lock)
+    }
+
+    /// Waits until these nodes are ready; a node that ends meanwhile ends the wait.
+    async fn wait(&self, state: &State, nodes: &[usize], progress: Progress<'_>) -> Result<(), TestnetError> {
+        let until = Instant::now() + READY;
+        let mut waiting: Vec<&Entry> =
+            state.nodes.iter().filter(|node| nodes.contains(&node.index)).collect();
+        loop {
+            let asked = waiting.iter().map(|node| door::readiness(node.http));
+            let answers = futures::future::join_all(asked).await;
+            let unready =
+                |answer: &Option<door::Readiness>| answer.as_ref().is_none_or(|answer| !answer.ready);
+            let late: Vec<_> =
+                waiting.into_iter().zip(answers).filter(|(_, answer)| unready(answer)).collect();
+            progress(nodes.len() - late.len(), nodes.len());
+            if late.is_empty() {
+                return Ok(());
+            }
+            let dead: Vec<_> = late.iter().filter(|(node, _)| node.running().is_none()).collect();
+            if !dead.is_empty() {
+                let words = dead.into_iter().map(|(node, _)| self.last_words(node, None)).collect();
+                return Err(TestnetError::Died(words));
+            }
+            if Instant::now() >= until {
+                let words = late.iter().map(|(node, answer)| self.last_words(node, answer.as_ref()));
+                return Err(TestnetError::NotReady { nodes: words.collect(), seconds: READY.as_secs() });
+            }
+            waiting = late.into_iter().map(|(node, _)| node).collect();
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn last_words(&self, node: &Entry, answer: Option<&door::Readiness>) -> LastWords {
+        let checks = answer.map_or(&[][..], |answer| &answer.checks);
+        let unmet = checks.iter().filter(|check| !check.ok);
+        LastWords {
+            index: node.index,
+            unmet: unmet.map(|check| format!("{}: {}", check.name, check.detail)).collect(),
+            lines: logs::last_lines(&self.folder.log(node.index), LAST_LINES).unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What clients asked to be done to one message, and what was acknowledged.
+
+use session_protocols::{
+    AccountId, Namespace, Time,
+    record::{Life, Record, Stamp},
+};
+
+/// Everything that was ever asked about one message.
+#[derive(Debug)]
+pub(in crate::sim) struct Fate {
+    pub(in crate::sim) drawer: (AccountId, Namespace),
+    pub(in crate::sim) stores: Vec<Stored>,
+    pub(in crate::sim) deletions: Vec<Deletion>,
+    pub(in crate::sim) changes: Vec<Change>,
+}
+
+/// A store that was asked for. Times without a type are milliseconds since 1970.
+#[derive(Debug)]
+pub(in crate::sim) struct Stored {
+    /// None when it is not signed.
+    pub(in crate::sim) stamp: Option<Stamp>,
+    pub(in crate::sim) timestamp: u64,
+    pub(in crate::sim) expiry: u64,
+    pub(in crate::sim) asked: Time,
+    /// When a majority was durable, and until when they all keep it.
+    pub(in crate::sim) acknowledged: Option<(Time, u64)>,
+}
+
+/// A deletion that was asked for.
+#[derive(Debug)]
+pub(in crate::sim) struct Deletion {
+    pub(in crate::sim) stamp: Stamp,
+    /// Whether a majority was durable, with this message among the deleted at enough of them.
+    pub(in crate::sim) acknowledged: bool,
+}
+
+/// A change of expiry that was asked for.
+#[derive(Debug)]
+pub(in crate::sim) struct Change {
+    pub(in crate::sim) stamp: Stamp,
+    pub(in crate::sim) expiry: u64,
+    /// As with [`Deletion`].
+    pub(in crate::sim) acknowledged: bool,
+}
+
+impl Fate {
+    pub(in crate::sim) const fn new(drawer: (AccountId, Namespace)) -> Self {
+        Self { drawer, stores: Vec::new(), deletions: Vec::new(), changes: Vec::new() }
+    }
+
+    /// Every end that was ever asked for.
+    pub(super) fn expiries(&self) -> impl Iterator<Item = u64> {
+        let stores = self.stores.iter().map(|store| store.expiry);
+        stores.chain(self.changes.iter().map(|change| change.expiry))
+    }
+
+    /// Whether its owner asked for something by which it may have ended at `at`.
+    pub(super) fn may_end(&self, at: u64) -> bool {
+        let signed = self.stores.iter().filter(|store| store.stamp.is_some());
+        let ends = signed.map(|store| store.expiry).chain(self.changes.iter().map(|change| change.expiry));
+        ends.into_iter().any(|end| end <= at)
+    }
+
+    /// Whether all that a record says was asked for by somebody who may.
+    pub(super) fn explains(&self, record: &Record) -> bool {
+        let life = match record.life {
+            None => true,
+            Some(Life::Unsigned { timestamp, expiry }) => {
+                let unsigned = || self.stores.iter().filter(|store| store.stamp.is_none());
+                unsigned().any(|store| store.timestamp == timestamp)
+                    && unsigned().any(|store| store.expiry == expiry)
+            }
+            Some(Life::Stored { stamp, timestamp, expiry, .. }) => self.stores.iter().any(|store| {
+                (store.stamp, store.timestamp, store.expiry) == (Some(stamp), timestamp, expiry)
+            }),
+            Some(Life::Deleted { stamp, .. }) => {
+                self.deletions.iter().any(|deletion| deletion.stamp == stamp)
+            }
+        };
+        let change = record.change.is_none_or(|known| {
+            self.changes.iter().any(|change| (change.stamp, change.expiry) == (known.stamp, known.expiry))
+        });
+        life && change
+    }
+
+    /// Whether the message must be readable at `at`, by what was acknowledged until `since`.
+    ///
+    /// What was asked for and not acknowledged may have happened or not.
+    pub(super) fn kept_since(&self, since: Time, at: u64) -> bool {
+        self.stores.iter().any(|store| {
+            let Some((acknowledged, keeps)) = store.acknowledged else { return false };
+            let later = |stamp: Stamp| store.stamp.is_none_or(|own| stamp > own);
+            let deleted = self.deletions.iter().any(|deletion| later(deletion.stamp));
+            let replaced =
+                self.stores.iter().any(|other| other.stamp.is_some_and(later) && other.expiry <= at);
+            acknowledged <= since && !deleted && !replaced && self.end(store, keeps) > at
+        })
+    }
+
+    /// Until when an acknowledged store is kept at least.
+    fn end(&self, store: &Stored, keeps: u64) -> u64 {
+        let later = |stamp: Stamp| store.stamp.is_none_or(|own| stamp > own);
+        let counting = || self.changes.iter().filter(|change| later(change.stamp));
+        let last = counting().max_by_key(|change| change.stamp);
+        let restored =
+            |stamp: Stamp| self.stores.iter().any(|other| other.stamp.is_some_and(|own| own > stamp));
+        match last {
+            Some(change) if change.acknowledged && !restored(change.stamp) => change.expiry,
+            Some(_) => counting().map(|change| change.expiry).fold(keeps, u64::min),
+            None => keeps,
+        }
+    }
+
+    /// Why the message must not be readable at `at`, if it must not.
+    pub(super) fn gone(&self, at: u64, margin: u64, start: u64) -> Option<&'static str> {
+        let restored =
+            |stamp: Stamp| self.stores.iter().any(|store| store.stamp.is_some_and(|own| own > stamp));
+        if self.deletions.iter().any(|deletion| deletion.acknowledged && !restored(deletion.stamp)) {
+            return Some("its deletion was acknowledged");
+        }
+        if self.expiries().all(|expiry| expiry.saturating_add(margin) <= at) {
+            return Some("every end that was asked for has passed");
+        }
+        let shortened = self.changes.iter().any(|change| {
+            let last = self.changes.iter().all(|other| other.stamp <= change.stamp);
+            // Once it has ended and is forgotten, anybody may send it to a public inbox again.
+            let sent_again = self.stores.iter().any(|store| {
+                store.stamp.is_none() && store.asked.as_millis() + margin >= change.expiry.max(start)
+            });
+            let ended = change.expiry.saturating_add(margin) <= at;
+            change.acknowledged && last && ended && !restored(change.stamp) && !sent_again
+        });
+        shortened.then_some("its owner ended it")
+    }
+}

@@ -1,0 +1,707 @@
+//! Simulated clients: what they ask, how they judge answers, and when they give up.
+
+use std::collections::BTreeMap;
+
+use serde_bytes::{ByteArray, ByteBuf};
+use session_protocols::{
+    AccountId, KeyPair, MessageHash, Namespace, Span, Time,
+    answer::{self, Answer, Body, Code, Done, Receipt, Receipts, Subject},
+    codec,
+    member::{durable, is_majority},
+    record::Stamp,
+    request::{Auth, Delete, Direction, Expire, MAX_TTL, Request, Retrieve, Store},
+};
+
+use super::{
+    checks::{Change, Deletion, Fate, Stored, Violation, broken},
+    host::About,
+    queue::Event,
+    readers::Chain,
+    world::World,
+};
+
+/// How long a client waits for an answer.
+const PATIENCE: Span = Span::secs(12);
+/// How often it asks in all.
+const TRIES: u32 = 7;
+/// How long it goes on asking: a signed time is good for a minute.
+const PERSISTENCE: Span = Span::secs(45);
+/// The drawers in use: two anybody may store in, two that are the owner's.
+const PUBLIC: [Namespace; 2] = [Namespace::INBOX, Namespace(10)];
+const PRIVATE: [Namespace; 2] = [Namespace(1), Namespace(7)];
+/// How many requests are remembered to be sent again as they are.
+const REMEMBERED: usize = 64;
+
+/// All clients.
+#[derive(Debug)]
+pub(super) struct Clients {
+    pub(super) accounts: Vec<Account>,
+    ops: BTreeMap<u64, Op>,
+    next_op: u64,
+    reads: BTreeMap<(usize, Namespace), Read>,
+    sent: Vec<(usize, Request)>,
+}
+
+/// An account and its owner.
+#[derive(Debug)]
+pub(super) struct Account {
+    pub(super) id: AccountId,
+    pair: KeyPair,
+    /// How far its owner's clock is off, in microseconds.
+    ahead: i64,
+    /// The last time it signed, in milliseconds since 1970.
+    signed: u64,
+    /// Keeps a cursor for each member, or one for all.
+    thorough: bool,
+    known: Vec<(MessageHash, Namespace)>,
+}
+
+/// Where the owner of a drawer has read to.
+#[derive(Debug, Default)]
+struct Read {
+    chain: Chain,
+    busy: bool,
+}
+
+/// One request, until it is done or given up.
+#[derive(Debug)]
+struct Op {
+    account: usize,
+    request: Request,
+    aim: Aim,
+    target: usize,
+    /// Names the attempt whose answer counts.
+    attempt: u32,
+    tries: u32,
+    until: Time,
+    /// Receipts that hold, one of each member.
+    receipts: Vec<Receipt>,
+    /// It must come to a good end: everything has healed.
+    must: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Aim {
+    Write,
+    Read,
+    /// It is wrong, and must be refused.
+    Refusal,
+}
+
+impl Clients {
+    pub(super) fn new(accounts: Vec<Account>) -> Self {
+        Self { accounts, ops: BTreeMap::new(), next_op: 0, reads: BTreeMap::new(), sent: Vec::new() }
+    }
+
+    /// Which drawer a request reads.
+    fn about(&self, op: u64) -> Option<&Request> {
+        self.ops.get(&op).map(|op| &op.request)
+    }
+
+    /// Where every owner has read to.
+    pub(super) fn chains(&self) -> impl Iterator<Item = ((AccountId, Namespace), &Chain)> {
+        self.reads
+            .iter()
+            .map(|((account, namespace), read)| ((self.accounts[*account].id, *namespace), &read.chain))
+    }
+
+    /// Requests under way.
+    pub(super) fn pending(&self) -> usize {
+        self.ops.len()
+    }
+}
+
+impl Account {
+    pub(super) fn new(pair: KeyPair, group: bool, ahead: i64, thorough: bool) -> Self {
+        let mut id = [0x03; AccountId::LEN];
+        id[1..].copy_from_slice(&pair.public());
+        let group_id = AccountId::from_bytes(id);
+        let id = if group { group_id } else { AccountId::of_person(&pair.public()).unwrap_or(group_id) };
+        Self { id, pair, ahead, signed: 0, thorough, known: Vec::new() }
+    }
+
+    /// What the owner's clock shows, in milliseconds since 1970.
+    const fn clock(&self, now: Time) -> u64 {
+        Time(now.0.saturating_add_signed(self.ahead)).as_millis()
+    }
+
+    /// A time to sign with: the owner never signs two requests at one moment.
+    pub(super) fn sign_time(&mut self, now: Time) -> u64 {
+        self.signed = self.clock(now).max(self.signed + 1);
+        self.signed
+    }
+
+    pub(super) fn auth(&self, time: u64, said: &session_protocols::Statement) -> Auth {
+        Auth::sign(&self.id, &self.pair, time, said)
+    }
+}
+
+impl World {
+    /// Does something new, and sets the time for the next.
+    pub(super) fn act(&mut self) {
+        if self.now >= self.rest {
+            return;
+        }
+        let pause = Span(self.dice.client.below(2 * self.pace.0) + 1);
+        self.queue.push(self.now.after(pause), Event::Act);
+        let account = self.dice.client.index(self.clients.accounts.len());
+        match self.dice.client.below(100) {
+            0..45 => self.store_new(account),
+            45..52 => self.store_again(account),
+            52..63 => self.delete(account),
+            63..73 => self.expire(account),
+            73..76 => self.repeat(),
+            76..80 => self.wrong(account),
+            _ => self.read(account),
+        }
+    }
+
+    /// A life for a message: some end during the run, most do not.
+    fn ttl(&mut self) -> u64 {
+        let dice = &mut self.dice.client;
+        match dice.below(10) {
+            0 => dice.between(10_000, 60_000),
+            1 | 2 => dice.between(60_000, 400_000),
+            _ => dice.between(3_600_000, 13 * 24 * 3_600_000),
+        }
+    }
+
+    fn store_new(&mut self, account: usize) {
+        let dice = &mut self.dice.client;
+        let public = dice.chance(550);
+        let namespace = dice.pick(if public { &PUBLIC } else { &PRIVATE }).unwrap_or_default();
+        let len = if dice.chance(10) { dice.between(1_000, 20_000) } else { dice.between(1, 400) };
+        let data = dice.bytes(len as usize);
+        let signed = !public || dice.chance(150);
+        self.store(account, namespace, data, signed);
+    }
+
+    /// Stores what was stored before, with another end, deleted or not.
+    fn store_again(&mut self, account: usize) {
+        let known = self.dice.client.pick(&self.clients.accounts[account].known);
+        let Some((hash, namespace)) = known else { return self.store_new(account) };
+        let Some(data) = self.messages.get(&hash).cloned() else { return };
+        let signed = PRIVATE.contains(&namespace) || self.dice.client.chance(300);
+        self.store(account, namespace, data, signed);
+    }
+
+    fn store(&mut self, account: usize, namespace: Namespace, data: Vec<u8>, signed: bool) {
+        let ttl = self.ttl();
+        let owner = &mut self.clients.accounts[account];
+        let time = owner.sign_time(self.now);
+        let (timestamp, expiry) = (time, time + ttl);
+        let mut request =
+            Store { account: owner.id, namespace, timestamp, expiry, data: ByteBuf::from(data), auth: None };
+        let hash = request.hash();
+        let mut stamp = None;
+        if signed {
+            let said = request.statement(&self.network, time);
+            stamp = Some(Stamp { time, digest: said.digest() });
+            request.auth = Some(owner.auth(time, &said));
+        }
+        let drawer = (owner.id, namespace);
+        if !owner.known.contains(&(hash, namespace)) {
+            owner.known.push((hash, namespace));
+            self.checks.drawers.entry(drawer).or_default().push(hash);
+        }
+        self.messages.entry(hash).or_insert_with(|| request.data.to_vec());
+        let fate = self.checks.fates.entry(hash).or_insert_with(|| Fate::new(drawer));
+        fate.stores.push(Stored { stamp, timestamp, expiry, asked: self.now, acknowledged: None });
+        self.open(account, Request::Store(request), Aim::Write);
+    }
+
+    fn some_known(&mut self, account: usize) -> Vec<MessageHash> {
+        let count = self.dice.client.between(1, 3);
+        let known = &self.clients.accounts[account].known;
+        let mut hashes: Vec<_> =
+            (0..count).filter_map(|_| self.dice.client.pick(known)).map(|(hash, _)| hash).collect();
+        if self.dice.client.chance(50) {
+            hashes.push(MessageHash(self.dice.client.array()));
+        }
+        hashes
+    }
+
+    fn delete(&mut self, account: usize) {
+        let hashes = self.some_known(account);
+        if hashes.is_empty() {
+            return self.store_new(account);
+        }
+        let owner = &mut self.clients.accounts[account];
+        let time = owner.sign_time(self.now);
+        let mut request = Delete { account: owner.id, hashes, auth: unsigned(time) };
+        let said = request.statement(&self.network, time);
+        request.auth = owner.auth(time, &said);
+        let stamp = Stamp { time, digest: said.digest() };
+        for hash in &request.hashes {
+            if let Some(fate) = self.checks.fates.get_mut(hash) {
+                fate.deletions.push(Deletion { stamp, acknowledged: false });
+            }
+        }
+        self.open(account, Request::Delete(request), Aim::Write);
+    }
+
+    fn expire(&mut self, account: usize) {
+        let hashes = self.some_known(account);
+        if hashes.is_empty() {
+            return self.store_new(account);
+        }
+        let dice = &mut self.dice.client;
+        let ttl = match dice.below(4) {
+            0 => dice.between(8_000, 60_000),
+            1 => dice.between(60_000, 400_000),
+            _ => dice.between(3_600_000, MAX_TTL.as_millis() - 10_000),
+        };
+        let only = dice.pick(&[None, None, Some(Direction::Shorten), Some(Direction::Extend)]).flatten();
+        let owner = &mut self.clients.accounts[account];
+        let time = owner.sign_time(self.now);
+        let expiry = time + ttl;
+        let mut request = Expire { account: owner.id, hashes, expiry, only, auth: unsigned(time) };
+        let said = request.statement(&self.network, time);
+        request.auth = owner.auth(time, &said);
+        let stamp = Stamp { time, digest: said.digest() };
+        for hash in &request.hashes {
+            if let Some(fate) = self.checks.fates.get_mut(hash) {
+                fate.changes.push(Change { stamp, expiry, acknowledged: false });
+            }
+        }
+        self.open(account, Request::Expire(request), Aim::Write);
+    }
+
+    /// Sends an older request again, as it is; it may be too old by now.
+    fn repeat(&mut self) {
+        let at = self.dice.client.index(self.clients.sent.len());
+        if let Some((account, request)) = self.clients.sent.get(at).cloned() {
+            self.open(account, request, Aim::Write);
+        }
+    }
+
+    /// Asks for something that nobody may have.
+    fn wrong(&mut self, account: usize) {
+        let kind = self.dice.client.below(5);
+        let noise: [u8; 64] = self.dice.client.array();
+        let data = ByteBuf::from(self.dice.client.bytes(40));
+        let hash = self.dice.client.pick(&self.clients.accounts[account].known).map(|(hash, _)| hash);
+        let owner = &mut self.clients.accounts[account];
+        let time = owner.sign_time(self.now);
+        let (namespace, expiry) = (PRIVATE[0], time + 3_600_000);
+        let mut store = Store { account: owner.id, namespace, timestamp: time, expiry, data, auth: None };
+        let request = match (kind, hash) {
+            (0, Some(hash)) => {
+                let mut auth = unsigned(time);
+                auth.key = owner.auth(time, &store.statement(&self.network, time)).key;
+                auth.signature.0 = noise;
+                Request::Delete(Delete { account: owner.id, hashes: vec![hash], auth })
+            }
+            // Unsigned in a private drawer.
+            (1, _) => Request::Store(store),
+            (2, _) => {
+                let old = time - 200_000;
+                let said = store.statement(&self.network, old);
+                store.auth = Some(owner.auth(old, &said));
+                Request::Store(store)
+            }
+            (3, _) => {
+                store.expiry = time + MAX_TTL.as_millis() + 1;
+                let said = store.statement(&self.network, time);
+                store.auth = Some(owner.auth(time, &said));
+                Request::Store(store)
+            }
+            _ => {
+                let mut read = Retrieve {
+                    account: owner.id,
+                    namespace,
+                    after: None,
+                    max_count: None,
+                    max_size: None,
+                    auth: unsigned(time),
+                };
+                read.auth = owner.auth(time, &read.statement(&self.network, time));
+                // Signed for another drawer.
+                read.namespace = PRIVATE[1];
+                Request::Retrieve(read)
+            }
+        };
+        self.open(account, request, Aim::Refusal);
+    }
+
+    fn read(&mut self, account: usize) {
+        let namespace =
+            self.dice.client.pick(&[PUBLIC[0], PUBLIC[1], PRIVATE[0], PRIVATE[1]]).unwrap_or_default();
+        let read = self.clients.reads.entry((account, namespace)).or_default();
+        if std::mem::replace(&mut read.busy, true) {
+            return;
+        }
+        let target = self.target(account);
+        let read = self.clients.reads.entry((account, namespace)).or_default();
+        let owner = &mut self.clients.accounts[account];
+        let after = if owner.thorough { read.chain.at(target) } else { read.chain.latest() };
+        let max_count = self.dice.client.chance(600).then(|| self.dice.client.between(1, 4) as u32);
+        let max_size = self.dice.client.chance(200).then(|| self.dice.client.between(1, 2_000) as u32);
+        let time = owner.sign_time(self.now);
+        let mut request =
+            Retrieve { account: owner.id, namespace, after, max_count, max_size, auth: unsigned(time) };
+        request.auth = owner.auth(time, &request.statement(&self.network, time));
+        self.open_at(account, Request::Retrieve(request), Aim::Read, target);
+    }
+
+    /// A member of the account's swarm; now and then any node.
+    fn target(&mut self, account: usize) -> usize {
+        if self.dice.client.chance(40) {
+            return self.dice.client.index(self.nodes.len());
+        }
+        self.some_member(account)
+    }
+
+    pub(super) fn some_member(&mut self, account: usize) -> usize {
+        let members = self.map.members_of(&self.clients.accounts[account].id);
+        let member = self.dice.client.pick(members);
+        member.and_then(|member| self.index.get(&member).copied()).unwrap_or_default()
+    }
+
+    fn open(&mut self, account: usize, request: Request, aim: Aim) {
+        let target = self.target(account);
+        self.open_at(account, request, aim, target);
+    }
+
+    fn open_at(&mut self, account: usize, request: Request, aim: Aim, target: usize) {
+        self.clients.next_op += 1;
+        let op = self.clients.next_op;
+        let must = aim == Aim::Write && self.now >= self.settled;
+        if aim == Aim::Write {
+            let remembered = (account, request.clone());
+            if self.clients.sent.len() < REMEMBERED {
+                self.clients.sent.push(remembered);
+            } else {
+                self.clients.sent[(op % REMEMBERED as u64) as usize] = remembered;
+            }
+        }
+        // A repeat may be too old to be taken, and a short life be over before the last try.
+        let fresh = request_times(&request).is_none_or(|(made, ends)| {
+            let clock = self.clients.accounts[account].clock(self.now);
+            made + 10_000 > clock && ends > clock + 90_000
+        });
+        let until = self.now.after(PERSISTENCE);
+        let must = must && fresh;
+        let op_state =
+            Op { account, request, aim, target, attempt: 0, tries: 0, until, receipts: Vec::new(), must };
+        self.clients.ops.insert(op, op_state);
+        self.attempt(op);
+    }
+
+    /// Sends a request, for the first time or again.
+    fn attempt(&mut self, op: u64) {
+        let Some(state) = self.clients.ops.get_mut(&op) else { return };
+        state.attempt += 1;
+        state.tries += 1;
+        let (attempt, node) = (state.attempt, state.target);
+        let bytes = codec::encode(&state.request);
+        let host = &self.nodes[node];
+        let (up, boot) = (host.up(), host.boot);
+        if up && !self.dice.net.chance(self.faults.loss / 2) {
+            let at = self.now.after(self.client_delay());
+            self.queue.push(at, Event::Request { node, boot, op, attempt, bytes });
+        }
+        // Where nobody listens, that is often said at once.
+        let refused = !up && self.dice.net.coin();
+        let wait = if refused { self.client_delay() } else { PATIENCE };
+        self.queue.push(self.now.after(wait), Event::Patience { op, attempt });
+    }
+
+    pub(super) fn patience(&mut self, op: u64, attempt: u32) -> Result<(), Violation> {
+        if self.clients.ops.get(&op).is_some_and(|state| state.attempt == attempt) {
+            return self.try_again(op, None);
+        }
+        Ok(())
+    }
+
+    /// Asks another member in a while, unless it was asked often enough.
+    fn try_again(&mut self, op: u64, target: Option<usize>) -> Result<(), Violation> {
+        let Some(state) = self.clients.ops.get_mut(&op) else { return Ok(()) };
+        let account = state.account;
+        let over = state.tries >= TRIES || self.now >= state.until || state.aim != Aim::Write;
+        if over && (target.is_none() || state.tries >= TRIES) {
+            return self.give_up(op);
+        }
+        // An answer to this attempt comes too late.
+        state.attempt += 1;
+        let member = target.unwrap_or_else(|| self.some_member(account));
+        if let Some(state) = self.clients.ops.get_mut(&op) {
+            state.target = member;
+        }
+        let pause = self.dice.client.span(Span::millis(200), Span::secs(2));
+        self.queue.push(self.now.after(pause), Event::Again { op });
+        Ok(())
+    }
+
+    pub(super) fn again(&mut self, op: u64) {
+        self.attempt(op);
+    }
+
+    fn give_up(&mut self, op: u64) -> Result<(), Violation> {
+        let Some(state) = self.clients.ops.remove(&op) else { return Ok(()) };
+        match state.aim {
+            Aim::Write if state.must => {
+                let detail = format!("no majority for {:?} at node {}", state.request, state.target);
+                return broken("writes succeed after healing", detail);
+            }
+            Aim::Write => self.counts.given_up += 1,
+            Aim::Read => self.end_read(&state),
+            Aim::Refusal => {}
+        }
+        Ok(())
+    }
+
+    fn end_read(&mut self, state: &Op) {
+        if let Request::Retrieve(request) = &state.request
+            && let Some(read) = self.clients.reads.get_mut(&(state.account, request.namespace))
+        {
+            read.busy = false;
+        }
+    }
+
+    /// An answer reaches a client.
+    pub(super) fn answer(
+        &mut self,
+        op: u64,
+        attempt: u32,
+        from: usize,
+        bytes: &[u8],
+    ) -> Result<(), Violation> {
+        let Some(state) = self.clients.ops.get(&op).filter(|state| state.attempt == attempt) else {
+            return Ok(());
+        };
+        let (aim, honest) = (state.aim, !self.nodes[from].hostile);
+        let Ok(answer) = codec::decode::<Answer>(bytes, answer::MAX_ANSWER) else {
+            if honest {
+                return broken("an answer can be read", format!("node {from}: {} bytes", bytes.len()));
+            }
+            return self.try_again(op, None);
+        };
+        match (answer.body, aim) {
+            (Body::Refused(refusal), Aim::Refusal) => {
+                self.counts.refused += u64::from(refusal.code != Code::NotReady);
+                self.clients.ops.remove(&op);
+                Ok(())
+            }
+            (body, Aim::Refusal) if honest => {
+                let detail = format!("node {from} did {:?}: {body:?}", self.clients.about(op));
+                broken("a wrong request is refused", detail)
+            }
+            (Body::Refused(refusal), Aim::Write | Aim::Read) => {
+                if let Some(receipts) = &refusal.receipts
+                    && self.count(op, receipts)
+                {
+                    self.acknowledge(op);
+                    return Ok(());
+                }
+                let swarm = refusal.swarm.filter(|_| refusal.code == Code::WrongSwarm);
+                let next = swarm.and_then(|swarm| self.follow(op, from, &swarm.members)).transpose()?;
+                self.try_again(op, next)
+            }
+            (Body::Stored { receipts, .. } | Body::Changed { receipts }, Aim::Write) => {
+                if self.count(op, &receipts) {
+                    self.acknowledge(op);
+                    return Ok(());
+                }
+                if honest {
+                    let signed = receipts.signed.len();
+                    let detail = format!("node {from} acknowledged with {signed} receipts");
+                    return broken("a majority of receipts is behind an acknowledgement", detail);
+                }
+                self.try_again(op, None)
+            }
+            (Body::Messages { messages, cursor, .. }, Aim::Read) => {
+                let Some(state) = self.clients.ops.remove(&op) else { return Ok(()) };
+                self.end_read(&state);
+                if let Request::Retrieve(request) = &state.request
+                    && honest
+                {
+                    self.counts.reads += 1;
+                    self.counts.delivered += messages.len() as u64;
+                    let read = self.clients.reads.entry((state.account, request.namespace)).or_default();
+                    read.chain.take(from, request.after, &messages, cursor);
+                }
+                Ok(())
+            }
+            (body, _) if honest => broken("an answer fits its request", format!("node {from} said {body:?}")),
+            _ => self.try_again(op, None),
+        }
+    }
+
+    /// Another swarm keeps the account: the client goes there when its map says the same.
+    fn follow(
+        &mut self,
+        op: u64,
+        from: usize,
+        members: &[session_protocols::NodeId],
+    ) -> Option<Result<usize, Violation>> {
+        let account = self.clients.ops.get(&op)?.account;
+        let own = self.map.members_of(&self.clients.accounts[account].id);
+        if own == members {
+            return Some(Ok(self.some_member(account)));
+        }
+        if self.nodes[from].hostile {
+            return None;
+        }
+        Some(broken("a refusal names the right swarm", format!("node {from} named {members:?}")))
+    }
+
+    /// Counts the receipts that hold; whether they are a majority by now.
+    fn count(&mut self, op: u64, receipts: &Receipts) -> bool {
+        let Some(state) = self.clients.ops.get_mut(&op) else { return false };
+        let Some(subject) = subject(&self.network, &state.request) else { return false };
+        let members = self.map.members_of(&self.clients.accounts[state.account].id);
+        for receipt in &receipts.signed {
+            let known = state.receipts.iter().any(|known| known.node == receipt.node);
+            let alone = Receipts { map_version: receipts.map_version, signed: vec![receipt.clone()] };
+            if !known
+                && receipts.map_version == self.map.version
+                && durable(&self.network, members, &subject, &alone) == 1
+            {
+                state.receipts.push(receipt.clone());
+            }
+        }
+        is_majority(state.receipts.len(), members)
+    }
+
+    /// A write has its majority.
+    fn acknowledge(&mut self, op: u64) {
+        let Some(state) = self.clients.ops.remove(&op) else { return };
+        let members = self.map.members_of(&self.clients.accounts[state.account].id);
+        let sound = members
+            .iter()
+            .all(|member| self.index.get(member).is_some_and(|node| !self.checks.unsound(*node)));
+        let listed = |hash: &MessageHash| {
+            let lists = |receipt: &&Receipt| matches!(&receipt.done, Done::Changed { hashes } if hashes.contains(hash));
+            let count = state.receipts.iter().filter(lists).count();
+            // One that keeps its word and its disk is enough to tell the others.
+            if sound { count > 0 } else { is_majority(count, members) }
+        };
+        match &state.request {
+            Request::Store(request) => {
+                self.counts.acknowledged += 1;
+                let keeps = state.receipts.iter().filter_map(|receipt| match &receipt.done {
+                    Done::Keeps { expiry } => Some(*expiry),
+                    Done::Changed { .. } => None,
+                });
+                let keeps = keeps.min().unwrap_or_default();
+                let stamp = stamp_of(&self.network, request);
+                let fate = self.checks.fates.get_mut(&request.hash());
+                let store = fate.and_then(|fate| {
+                    let same = |store: &&mut Stored| {
+                        (store.stamp, store.timestamp, store.expiry)
+                            == (stamp, request.timestamp, request.expiry)
+                    };
+                    fate.stores.iter_mut().find(same)
+                });
+                if let Some(store) = store {
+                    let first = store.acknowledged.map_or(self.now, |(first, _)| first);
+                    store.acknowledged = Some((first, keeps));
+                }
+            }
+            Request::Delete(request) => {
+                self.counts.deleted += 1;
+                let digest = request.statement(&self.network, request.auth.time).digest();
+                for hash in request.hashes.iter().filter(|hash| listed(hash)) {
+                    let Some(fate) = self.checks.fates.get_mut(hash) else { continue };
+                    for deletion in fate.deletions.iter_mut().filter(|one| one.stamp.digest == digest) {
+                        deletion.acknowledged = true;
+                    }
+                }
+            }
+            Request::Expire(request) => {
+                self.counts.changed += 1;
+                let digest = request.statement(&self.network, request.auth.time).digest();
+                for hash in request.hashes.iter().filter(|hash| listed(hash)) {
+                    let Some(fate) = self.checks.fates.get_mut(hash) else { continue };
+                    for change in fate.changes.iter_mut().filter(|one| one.stamp.digest == digest) {
+                        change.acknowledged = true;
+                    }
+                }
+            }
+            Request::Retrieve(_) | Request::GetSwarm { .. } | Request::Info => {}
+        }
+    }
+
+    /// A node answers a client: what it says of itself is noted and checked.
+    pub(super) fn vouch_for_answer(
+        &mut self,
+        node: usize,
+        op: u64,
+        answer: &Answer,
+    ) -> Result<(), Violation> {
+        let Some(request) = self.clients.about(op) else { return Ok(()) };
+        let host = &self.nodes[node];
+        match (&answer.body, request) {
+            (Body::Messages { messages, .. }, Request::Retrieve(request)) => {
+                let drawer = (request.account, request.namespace);
+                self.checks.served(node, host, drawer, messages)?;
+                self.checks.read(node, host, self.now, drawer)
+            }
+            (body, Request::Store(_) | Request::Delete(_)) => {
+                let about = match request {
+                    Request::Store(request) => About::Store(request.account, request.hash()),
+                    Request::Retrieve(_)
+                    | Request::Delete(_)
+                    | Request::Expire(_)
+                    | Request::GetSwarm { .. }
+                    | Request::Info => {
+                        request.account().map_or(About::Expire, |account| About::Delete(*account))
+                    }
+                };
+                let receipts = match body {
+                    Body::Stored { receipts, .. } | Body::Changed { receipts } => Some(receipts),
+                    Body::Refused(refusal) => refusal.receipts.as_ref(),
+                    Body::Messages { .. } | Body::Swarm(_) | Body::Info { .. } => None,
+                };
+                if let Some(receipts) = receipts {
+                    self.checks.promised_client(node, host.id, &about, &receipts.signed);
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A place for a signature.
+pub(super) const fn unsigned(time: u64) -> Auth {
+    Auth { key: None::<ByteArray<32>>, time, signature: session_protocols::Signature([0; 64]) }
+}
+
+fn stamp_of(network: &session_protocols::NetworkName, request: &Store) -> Option<Stamp> {
+    let time = request.auth.as_ref()?.time;
+    Some(Stamp { time, digest: request.statement(network, time).digest() })
+}
+
+/// When a request was signed or made, and when what it asks for ends.
+fn request_times(request: &Request) -> Option<(u64, u64)> {
+    match request {
+        Request::Store(request) => {
+            Some((request.auth.as_ref().map_or(request.timestamp, |auth| auth.time), request.expiry))
+        }
+        Request::Delete(request) => Some((request.auth.time, u64::MAX)),
+        Request::Expire(request) => Some((request.auth.time, request.expiry)),
+        Request::Retrieve(_) | Request::GetSwarm { .. } | Request::Info => None,
+    }
+}
+
+/// What the receipts for a request are about.
+fn subject(network: &session_protocols::NetworkName, request: &Request) -> Option<Subject> {
+    match request {
+        Request::Store(request) => Some(Subject::Message {
+            account: request.account,
+            namespace: request.namespace,
+            hash: request.hash(),
+        }),
+        Request::Delete(request) => Some(Subject::Request {
+            account: request.account,
+            digest: request.statement(network, request.auth.time).digest(),
+        }),
+        Request::Expire(request) => Some(Subject::Request {
+            account: request.account,
+            digest: request.statement(network, request.auth.time).digest(),
+        }),
+        Request::Retrieve(_) | Request::GetSwarm { .. } | Request::Info => None,
+    }
+}

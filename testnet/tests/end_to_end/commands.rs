@@ -1,0 +1,145 @@
+//! The commands that need no network: results, errors, exit codes.
+
+use std::{io::Write, os::unix::fs::PermissionsExt, process::Stdio};
+
+use crate::support::{Place, Ran};
+
+const LOVE: &str = "053db493811f729da20289e31498b8fe2b28edc90358cd3ec11a6b12ac1b9fb818";
+
+#[test]
+fn wrong_usage_is_told_in_the_same_envelope_with_code_2() {
+    let place = Place::new();
+    for arguments in [
+        &[][..],
+        &["account"],
+        &["acount", "new"],
+        &["account", "new", "--nmae", "x"],
+        &["send", "alice"],
+        &["testnet", "kill"],
+        &["testnet", "kill", "two"],
+        &["testnet", "sim", "--minutes", "1"],
+        &["testnet", "up", "--nodes", "0"],
+        &["testnet", "up", "--nodes", "251"],
+        &["node", "run", "--data", "x"],
+        &["node", "run", "--network", "x.toml"],
+        &["node", "run", "--network", "x.toml", "--data", "x", "--listen", "127.0.0.1:1"],
+        &["contact", "add", "carol", "05abc"],
+        &["contact", "add", "no name", LOVE],
+    ] {
+        assert_eq!(place.error(arguments).0, 2, "{arguments:?}");
+        let ran = place.run(arguments);
+        assert!(ran.code == 2 && ran.out.is_empty() && !ran.err.is_empty(), "{arguments:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn errors_have_codes_that_stay() {
+    let place = Place::new();
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["account", "show"], 1, "no_account"),
+        (&["send", "bob", "hi"], 1, "no_account"),
+        (&["inbox"], 1, "no_account"),
+        (&["contact", "remove", "carol"], 1, "no_contact"),
+        (&["account", "restore", "love", "love"], 1, "phrase"),
+        (&["testnet", "status"], 3, "not_up"),
+        (&["testnet", "kill", "1"], 3, "not_up"),
+        (&["node", "run", "--network", "no-such", "--data", "x"], 1, "no_network"),
+        (&["node", "run", "--network", "./no-such.toml", "--data", "x"], 1, "network_file"),
+    ];
+    for (arguments, code, name) in cases {
+        let (found, error) = place.error(arguments);
+        assert_eq!((found, error["code"].as_str().unwrap()), (*code, *name), "{arguments:?}");
+    }
+    place.data(&["account", "new", "--name", "alice"]);
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["account", "new", "--name", "alice"], 1, "name_taken"),
+        (&["contact", "add", "alice", LOVE], 1, "name_taken"),
+        (&["account", "export", "bob"], 1, "no_account"),
+        (&["send", "dave", "hi"], 1, "unknown_name"),
+        (&["send", "alice", "hi"], 3, "no_network"),
+        (&["inbox", "--account", "bob"], 1, "no_account"),
+    ];
+    for (arguments, code, name) in cases {
+        let (found, error) = place.error(arguments);
+        assert_eq!((found, error["code"].as_str().unwrap()), (*code, *name), "{arguments:?}");
+    }
+}
+
+#[test]
+fn accounts_are_made_listed_exported_and_restored() {
+    let place = Place::new();
+    assert_eq!(place.data(&["account", "list"])["accounts"], serde_json::json!([]));
+    let first = place.data(&["account", "new"]);
+    assert_eq!(first["name"], "account-1");
+    let phrase = place.data(&["account", "export", "account-1"])["phrase"].as_str().unwrap().to_owned();
+    let (code, error) = place.error(&["account", "restore", &phrase]);
+    assert_eq!((code, error["code"].as_str().unwrap()), (1, "account_exists"));
+
+    let other = Place::new();
+    // Words of their own, one argument, and standard input mean the same.
+    let words = vec!["love"; 13];
+    let restored = other.data(&[&["account", "restore", "--name", "love"], &words[..]].concat());
+    assert_eq!((restored["id"].as_str().unwrap(), restored["name"].as_str().unwrap()), (LOVE, "love"));
+    let mut command = other.command(&["account", "restore", "--json"]);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(format!("{phrase}\n").as_bytes()).unwrap();
+    let piped = Ran::new(child.wait_with_output().unwrap());
+    assert_eq!(piped.json()["data"]["id"], first["id"], "{}", piped.err);
+    let names = other.data(&["account", "list"]);
+    assert_eq!(names["accounts"][1]["name"], "account-1");
+    assert_eq!(other.data(&["account", "show"])["id"], LOVE, "the first is the one that is meant");
+}
+
+#[test]
+fn contacts_are_added_listed_and_removed() {
+    let place = Place::new();
+    place.data(&["contact", "add", "carol", LOVE]);
+    place.data(&["contact", "add", "carol", LOVE]);
+    let contacts = place.data(&["contact", "list"]);
+    assert_eq!(contacts["contacts"], serde_json::json!([{ "name": "carol", "id": LOVE }]));
+    assert!(place.run(&["contact", "list"]).out.contains("carol"));
+    assert_eq!(place.data(&["contact", "remove", "carol"])["id"], LOVE);
+    assert_eq!(place.data(&["contact", "list"])["contacts"], serde_json::json!([]));
+}
+
+#[test]
+fn a_home_that_others_may_write_to_is_refused_for_safety() {
+    let place = Place::new();
+    let home = place.path().join("home");
+    std::fs::create_dir(&home).unwrap();
+    std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o777)).unwrap();
+    assert_eq!(place.error(&["account", "new"]).0, 4);
+}
+
+#[test]
+fn a_folder_with_other_things_gets_no_testnet() {
+    let place = Place::new();
+    let folder = place.path().join("things");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("thesis.txt"), "chapter 1").unwrap();
+    let (code, error) = place.error(&["testnet", "up", "--dir", folder.to_str().unwrap()]);
+    assert_eq!((code, error["code"].as_str().unwrap()), (4, "not_empty"));
+    let down = place.data(&["testnet", "down", "--dir", folder.to_str().unwrap()]);
+    assert_eq!(down["was_up"], false);
+    assert!(folder.join("thesis.txt").exists());
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    let place = Place::new();
+    for arguments in [&["--help"][..], &["send", "--help"], &["node", "run", "--help"], &["--version"]] {
+        let ran = place.run(arguments);
+        assert!(ran.code == 0 && !ran.out.is_empty() && ran.err.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_enough_is_no_failure() {
+    let place = Place::new();
+    let mut child =
+        place.command(&["account", "list"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let ran = Ran::new(child.wait_with_output().unwrap());
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+}

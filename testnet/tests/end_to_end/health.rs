@@ -1,0 +1,78 @@
+//! What a testnet is when nothing happens to it, and what nodes refuse.
+
+use std::fs;
+
+use session_client::{Account, Client, Options};
+
+use crate::{conversations::members_become_equal, support::Place};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_healthy_run_warns_of_nothing() {
+    let place = Place::up().await;
+    let network = place.testnet.folder().network().unwrap();
+    let client = Client::connect(network, Options::default()).await.unwrap();
+    let (alice, bob) = (Account::generate().unwrap(), Account::generate().unwrap());
+    for number in 0..20 {
+        client.send(&alice, &bob.id(), &format!("message {number}")).await.unwrap();
+    }
+    assert_eq!(client.inbox(&bob).await.unwrap().len(), 20);
+    members_become_equal(&place).await;
+    place.testnet.restart(4).await.unwrap();
+    assert!(place.testnet.down(true).await.unwrap());
+    for index in 1..=12 {
+        let log = fs::read_to_string(place.testnet.folder().log(index)).unwrap();
+        assert!(log.contains("INFO"), "node {index} says nothing");
+        let alarms: Vec<&str> =
+            log.lines().filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")).collect();
+        assert!(alarms.is_empty(), "node {index}: {alarms:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_node_on_the_same_folder_is_refused() {
+    let place = Place::new();
+    place.data(&["testnet", "up", "--nodes", "1"]);
+    let folder = place.testnet.folder();
+    let (network, data) = (folder.network_path(), folder.data(1));
+    let run = ["node", "run", "--network", network.to_str().unwrap(), "--data", data.to_str().unwrap()];
+    let (code, error) = place.error(&[&run[..], &["--http", "127.0.0.1:0"]].concat());
+    assert_eq!((code, error["code"].as_str().unwrap()), (4, "in_use"));
+    assert!(error["message"].as_str().unwrap().contains(data.to_str().unwrap()));
+    assert_eq!(place.data(&["testnet", "status"])["nodes"][0]["state"], "ready", "the first goes on");
+}
+
+#[test]
+fn a_broken_network_file_is_one_error_with_file_line_and_remedy() {
+    let place = Place::new();
+    let file = place.path().join("broken.toml");
+    fs::write(&file, "version = 1\nname = \"local\"\nlocol = true\n").unwrap();
+    let run = ["node", "run", "--network", file.to_str().unwrap(), "--data", "nowhere"];
+    let ran = place.run(&run);
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    let place_named = format!("error: {}: line 3, column 1: unknown key `locol`", file.display());
+    assert_eq!(ran.err.lines().collect::<Vec<_>>(), [place_named.as_str(), "  fix: did you mean `local`?"]);
+    let (code, error) = place.error(&run);
+    assert_eq!((code, error["code"].as_str().unwrap()), (1, "network_file"));
+}
+
+#[test]
+fn a_node_without_its_key_makes_no_new_one() {
+    let place = Place::new();
+    place.data(&["testnet", "up", "--nodes", "1"]);
+    let network = place.testnet.folder().network_path();
+    let data = place.path().join("empty");
+    let (code, error) = place.error(&[
+        "node",
+        "run",
+        "--network",
+        network.to_str().unwrap(),
+        "--data",
+        data.to_str().unwrap(),
+        "--listen",
+        "/ip4/127.0.1.1/tcp/0",
+        "--http",
+        "127.0.0.1:0",
+    ]);
+    assert_eq!((code, error["code"].as_str().unwrap()), (1, "key"));
+    assert!(!data.join("node.key").exists());
+}

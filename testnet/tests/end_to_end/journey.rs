@@ -1,0 +1,116 @@
+//! A newcomer's way through the commands, with nodes down, and back.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::Stdio,
+    time::Duration,
+};
+
+use session_client::{Client, Options};
+use session_protocols::Namespace;
+
+use crate::{
+    conversations::members_become_equal,
+    support::{Place, Ran},
+};
+
+fn texts(inbox: &serde_json::Value) -> Vec<String> {
+    let text = |message: &serde_json::Value| message["text"].as_str().map(ToOwned::to_owned);
+    inbox["messages"].as_array().unwrap().iter().filter_map(text).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_people_talk_while_nodes_2_and_5_are_killed() {
+    let place = Place::new();
+    let up = place.data(&["testnet", "up"]);
+    assert_eq!(up["nodes"].as_array().unwrap().len(), 12);
+    assert_eq!(up["already"], false);
+    assert_eq!(place.data(&["testnet", "up"])["already"], true);
+    let (code, error) = place.error(&["testnet", "up", "--nodes", "3"]);
+    assert_eq!((code, error["code"].as_str().unwrap()), (1, "other_size"));
+
+    let alice = place.data(&["account", "new", "--name", "alice"]);
+    let bob = place.data(&["account", "new", "--name", "bob"]);
+    place.data(&["testnet", "kill", "2", "5"]);
+    let status = place.data(&["testnet", "status"]);
+    for node in status["nodes"].as_array().unwrap() {
+        let down = [2, 5].contains(&node["index"].as_u64().unwrap());
+        assert_eq!((node["state"] == "down", node["pid"].is_null()), (down, down), "{node}");
+        assert!(node["swarm"].is_string() && !node["addresses"].as_array().unwrap().is_empty());
+    }
+
+    let sent = place.data(&["send", "--from", "alice", "bob", "hello,", "bob"]);
+    let (stored, swarm) = (sent["stored"].as_u64().unwrap(), sent["swarm"].as_u64().unwrap());
+    assert!(stored * 2 > swarm && sent["hash"].is_string());
+    let reply =
+        place.run(&["send", "--from", "bob", alice["id"].as_str().unwrap(), "hello, alice \u{1b}[2J"]);
+    assert_eq!(reply.code, 0, "{}", reply.err);
+    assert!(reply.out.starts_with("sent to 05") && reply.out.contains("durable at "), "{}", reply.out);
+    let inbox = place.data(&["inbox", "--account", "bob"]);
+    assert_eq!(texts(&inbox), ["hello, bob"]);
+    assert_eq!(inbox["messages"][0]["from"], alice["id"]);
+    let human = place.run(&["inbox", "--account", "alice"]).out;
+    assert!(human.contains("  bob\n    hello, alice [2J\n") && !human.contains('\u{1b}'), "{human:?}");
+
+    assert_eq!(texts(&place.data(&["inbox", "--account", "bob", "--new"])), [""; 0]);
+    place.data(&["testnet", "start", "2", "5"]);
+    members_become_equal(&place).await;
+
+    hostile_messages_stop_nothing(&place, bob["id"].as_str().unwrap()).await;
+    a_watch_prints_what_arrives(&place);
+    all_nodes_die_and_come_back(&place);
+
+    place.data(&["testnet", "down"]);
+    let (code, error) = place.error(&["testnet", "status"]);
+    assert_eq!((code, error["code"].as_str().unwrap()), (3, "not_up"));
+    let (code, error) = place.error(&["send", "--from", "alice", "bob", "anybody there?"]);
+    assert_eq!((code, error["code"].as_str().unwrap()), (3, "no_network"));
+}
+
+async fn hostile_messages_stop_nothing(place: &Place, bob: &str) {
+    let network = place.testnet.folder().network().unwrap();
+    let client = Client::connect(network, Options::default()).await.unwrap();
+    let ttl = Duration::from_secs(3_600);
+    for garbage in [vec![0; 3], b"\x08\x01\x12\xff\xff\xff\xff\x0f".to_vec()] {
+        client.store(&bob.parse().unwrap(), Namespace::INBOX, garbage, ttl, None).await.unwrap();
+    }
+    place.data(&["send", "--from", "alice", "bob", "after the garbage"]);
+    let inbox = place.data(&["inbox", "--account", "bob", "--new"]);
+    assert_eq!(texts(&inbox), ["after the garbage"]);
+    let unreadable: Vec<_> =
+        inbox["messages"].as_array().unwrap().iter().filter(|message| message["text"].is_null()).collect();
+    assert!(unreadable.len() == 2 && unreadable.iter().all(|message| message["error"].is_string()));
+}
+
+fn a_watch_prints_what_arrives(place: &Place) {
+    let mut command = place.command(&["inbox", "--account", "bob", "--new", "--watch", "--json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    place.data(&["send", "--from", "alice", "bob", "one"]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || {
+        let envelope: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        texts(&envelope["data"])
+    };
+    assert_eq!(next(), ["one"]);
+    place.data(&["send", "--from", "alice", "bob", "two"]);
+    assert_eq!(next(), ["two"]);
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert_eq!(err, "");
+    assert_eq!(texts(&place.data(&["inbox", "--account", "bob", "--new"])), [""; 0], "they were shown");
+}
+
+fn all_nodes_die_and_come_back(place: &Place) {
+    let all: Vec<String> = (1..=12).map(|index: u8| index.to_string()).collect();
+    let kill: Vec<&str> = ["testnet", "kill"].into_iter().chain(all.iter().map(String::as_str)).collect();
+    place.data(&kill);
+    let (code, error) = place.error(&["inbox", "--account", "bob"]);
+    assert_eq!((code, error["code"].as_str().unwrap()), (3, "testnet_down"));
+    let ran: Ran = place.run(&["testnet", "up"]);
+    assert!(ran.code == 0 && ran.out.contains("ready again"), "{} {}", ran.out, ran.err);
+    let inbox = texts(&place.data(&["inbox", "--account", "bob"]));
+    assert_eq!(inbox, ["hello, bob", "after the garbage", "one", "two"]);
+}

@@ -1,0 +1,17 @@
+//! Real processes on this machine, used as people and programs use them.
+//!
+//! They run the binary that `SESSION_BIN` names, or `target/release/session`.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test speaks when it fails"
+)]
+
+mod commands;
+mod conversations;
+mod health;
+mod journey;
+mod support;

@@ -1,0 +1,144 @@
+//! The simulator over many seeds: promises hold, runs replay, and deliberate bugs are caught.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test speaks when it fails"
+)]
+
+use std::process::Command;
+
+use session_testnet::sim::{self, Choice, Disk, Options};
+
+/// Runs some seeds; a failure prints the line that replays it.
+fn seeds(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let report = sim::run(&Options { seed, ..Options::default() });
+        let report = report.unwrap_or_else(|failure| panic!("{failure}"));
+        assert!(report.acknowledged > 100, "{report:?}");
+    }
+}
+
+macro_rules! fifty_seeds {
+    ($($name:ident $from:literal)*) => {
+        $(#[test]
+        fn $name() {
+            seeds($from..$from + 5);
+        })*
+    };
+}
+
+fifty_seeds! {
+    seeds_01_to_05 1
+    seeds_06_to_10 6
+    seeds_11_to_15 11
+    seeds_16_to_20 16
+    seeds_21_to_25 21
+    seeds_26_to_30 26
+    seeds_31_to_35 31
+    seeds_36_to_40 36
+    seeds_41_to_45 41
+    seeds_46_to_50 46
+}
+
+#[test]
+fn a_seed_gives_one_trace_in_every_run_and_process() {
+    // The first runs on plain maps, the second on the node's own engine.
+    for (seed, disk) in [(2, Disk::Memory), (3, Disk::Redb)] {
+        let here = sim::run(&Options { seed, ..Options::default() }).unwrap();
+        assert_eq!(here.disk, disk, "the seeds are chosen so that both are compared");
+        let binary = std::env::var("SESSION_BIN")
+            .unwrap_or_else(|_| format!("{}/../target/release/session", env!("CARGO_MANIFEST_DIR")));
+        let elsewhere = Command::new(binary)
+            .args([
+                "testnet",
+                "sim",
+                "--nodes",
+                "30",
+                "--minutes",
+                "10",
+                "--json",
+                "--seed",
+                &seed.to_string(),
+            ])
+            .output()
+            .unwrap();
+        let printed = String::from_utf8_lossy(&elsewhere.stdout);
+        assert!(printed.contains(&here.trace), "seed {seed}: {printed}");
+    }
+}
+
+#[test]
+fn a_network_without_trouble_loses_no_word_and_gives_nothing_up() {
+    let options = Options { nodes: 12, minutes: 6, faults: Choice::None, ..Options::default() };
+    let report = sim::run(&options).unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!((report.lost, report.given_up, report.crashes, report.failed_commits), (0, 0, 0, 0));
+}
+
+#[test]
+fn every_fault_at_once() {
+    let options = Options { seed: 4, faults: Choice::All, disk: Disk::Redb, ..Options::default() };
+    let report = sim::run(&options).unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(report.crashes > 0 && report.partitions > 0 && report.failed_commits > 0, "{report:?}");
+    assert!(report.lost_disks > 0 && report.repaired > 0, "{report:?}");
+}
+
+/// Networks of one swarm, down to a single node.
+#[test]
+fn small_networks() {
+    for nodes in 1..8 {
+        let options = Options { nodes, minutes: 6, seed: nodes as u64, ..Options::default() };
+        sim::run(&options).unwrap_or_else(|failure| panic!("{failure}"));
+    }
+}
+
+#[cfg(feature = "mutants")]
+mod mutants {
+    use super::*;
+    use session_protocols::mutants;
+
+    /// So many seeds are tried before a mutant counts as not caught.
+    const TRIES: u64 = 12;
+
+    fn caught(mutant: &'static str) {
+        assert!(mutants::ALL.contains(&mutant), "no such mutant: {mutant}");
+        let failure = (1..=TRIES).find_map(|seed| {
+            let options = Options { seed, mutant: Some(mutant), ..Options::default() };
+            Some((seed, sim::run(&options).err()?))
+        });
+        let (seed, failure) = failure.unwrap_or_else(|| panic!("{mutant} lives through {TRIES} seeds"));
+        let replay = format!("session testnet sim --nodes 30 --minutes 10 --seed {seed} --mutant {mutant}");
+        assert_eq!(failure.to_string().lines().last(), Some(replay.as_str()));
+        let sane = sim::run(&Options { seed, ..Options::default() });
+        sane.unwrap_or_else(|failure| panic!("without {mutant}: {failure}"));
+    }
+
+    macro_rules! caught {
+        ($($name:ident $mutant:literal)*) => {
+            $(#[test]
+            fn $name() {
+                caught($mutant);
+            })*
+
+            #[test]
+            fn all_are_tried() {
+                assert_eq!(mutants::ALL, [$($mutant),*]);
+            }
+        };
+    }
+
+    caught! {
+        acknowledging_before_the_commit "acknowledge-before-commit"
+        forgetting_tombstones "forget-tombstone"
+        skipping_verification "skip-verification"
+        serving_stale "serve-stale"
+        counting_one_as_a_majority "count-one-as-majority"
+        skipping_reconciliation "skip-reconciliation"
+        skipping_with_the_cursor "skip-cursor"
+        keeping_what_is_foreign "keep-foreign"
+        forgetting_an_early_end "forget-early-end"
+        resurrecting_by_a_strangers_store "unsigned-resurrects"
+    }
+}
