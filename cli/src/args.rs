@@ -1,0 +1,406 @@
+//! The commands, their options and their help.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use session_protocols::directory::Endpoint;
+
+/// Private messages over a network that nobody runs.
+#[derive(Debug, Parser)]
+#[command(name = "session", version, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  session testnet up                       start twelve nodes on this machine
+  session account new --name alice         make an account
+  session account new --name bob
+  session send --from alice bob hello      send a message
+  session inbox --account bob              read it
+
+Exit codes: 0 ok, 1 failed, 2 usage, 3 not ready, 4 refused for safety.
+With --json, results and errors are on standard output: {\"data\": ...} or
+{\"error\": {\"code\", \"message\", \"remedy\"}}.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command understands.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// Print JSON, for programs
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Where accounts and contacts are kept [default: ~/.session]
+    #[arg(long, global = true, value_name = "DIR", env = "SESSION_HOME", hide_env_values = true)]
+    pub(crate) home: Option<PathBuf>,
+    /// The network: its name, or its file [default: the local testnet]
+    #[arg(long, global = true, value_name = "NAME|FILE", env = "SESSION_NETWORK", hide_env_values = true)]
+    pub(crate) network: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make, list, show, restore and export accounts
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  session account new --name alice
+  session account list
+  session account export alice"
+    )]
+    Account(Account),
+    /// Send a message
+    #[command(after_help = "\
+Examples:
+  session send alice hello                           to a contact, or to an account of your own
+  session send --from bob alice \"are you there?\"
+  session send 05af...12 -- --this starts with a dash
+  fortune | session send alice -                     the text from standard input")]
+    Send(Send),
+    /// Read messages
+    #[command(after_help = "\
+Examples:
+  session inbox                            all messages, oldest first
+  session inbox --account bob --new        what bob was not shown before
+  session inbox --watch                    keep printing as they arrive
+  session inbox --new --watch --json       one envelope a line")]
+    Inbox(Inbox),
+    /// Give account ids a name
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  session contact add alice 05af...12
+  session contact list
+  session contact remove alice"
+    )]
+    Contact(Contact),
+    /// Run a network of many nodes on this machine
+    #[command(after_help = "\
+Examples:
+  session testnet up                       twelve nodes, ready when the command returns
+  session testnet status
+  session testnet kill 2 5                 as a crash would
+  session testnet start 2 5
+  session testnet down                     stop them and remove their messages")]
+    Testnet(Testnet),
+    /// Run a node
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  session node run --network network.toml --data /var/lib/session"
+    )]
+    Node(Node),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Account {
+    /// Make an account
+    #[command(after_help = "\
+Examples:
+  session account new
+  session account new --name alice")]
+    New {
+        /// What to call it here; others do not see it [default: account-1, account-2, ...]
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// List the accounts; the first is used when none is named
+    #[command(after_help = "\
+Example:
+  session account list --json")]
+    List,
+    /// Show the id of an account, by which others reach it
+    #[command(after_help = "\
+Examples:
+  session account show
+  session account show alice")]
+    Show {
+        /// Which account [default: the first]
+        name: Option<String>,
+    },
+    /// Bring an account back from its recovery phrase
+    #[command(after_help = "\
+Examples:
+  session account restore --name alice     asks for the phrase, which then is in no shell history
+  session account restore < phrase.txt")]
+    Restore {
+        /// What to call it here [default: account-1, account-2, ...]
+        #[arg(long)]
+        name: Option<String>,
+        /// The thirteen words; asked for, or read from standard input, when not given
+        #[arg(num_args = 1..)]
+        phrase: Vec<String>,
+    },
+    /// Print the recovery phrase of an account: whoever has it, has the account
+    #[command(after_help = "\
+Example:
+  session account export alice > phrase.txt")]
+    Export {
+        /// Which account
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// The account that sends [default: the first]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) from: Option<String>,
+    /// An account id, or a name from the address book
+    pub(crate) to: String,
+    /// The text; words are joined by spaces; - reads standard input
+    #[arg(required = true, num_args = 1..)]
+    pub(crate) text: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inbox {
+    /// Whose messages [default: the first account]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account: Option<String>,
+    /// Only those not shown before
+    #[arg(long)]
+    pub(crate) new: bool,
+    /// Keep printing as messages arrive
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Contact {
+    /// Add an account id under a name
+    #[command(after_help = "\
+Example:
+  session contact add alice 05af...12")]
+    Add {
+        /// The name: letters, digits, -, _ and .
+        name: String,
+        /// The account id: 66 hex digits
+        id: String,
+    },
+    /// List the address book
+    #[command(after_help = "\
+Example:
+  session contact list --json")]
+    List,
+    /// Remove a name
+    #[command(after_help = "\
+Example:
+  session contact remove alice")]
+    Remove {
+        /// The name
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Testnet {
+    /// Where the testnet lives, so that several can coexist [default: the user's state folder]
+    #[arg(long, global = true, value_name = "DIR", env = "SESSION_TESTNET_DIR", hide_env_values = true)]
+    pub(crate) dir: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Start the nodes, and wait until all are ready
+    #[command(after_help = "\
+Examples:
+  session testnet up
+  session testnet up --nodes 30
+  session testnet up --dir /tmp/second     a second one beside the first")]
+    Up {
+        /// How many nodes, 1 to 250 [default: 12, or as many as there are]
+        #[arg(long)]
+        nodes: Option<usize>,
+    },
+    /// Stop the nodes, and remove them with their messages
+    #[command(after_help = "\
+Examples:
+  session testnet down
+  session testnet down --keep              \"up\" goes on with the same nodes and messages")]
+    Down {
+        /// Keep keys and messages
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Show how the nodes are
+    #[command(after_help = "\
+Example:
+  session testnet status --json")]
+    Status,
+    /// Kill nodes, as a crash would
+    #[command(after_help = "\
+Example:
+  session testnet kill 2 5")]
+    Kill(Nodes),
+    /// Start nodes that are down
+    #[command(after_help = "\
+Example:
+  session testnet start 2 5")]
+    Start(Nodes),
+    /// Stop nodes gracefully, and start them again
+    #[command(after_help = "\
+Example:
+  session testnet restart 3")]
+    Restart(Nodes),
+    /// Print what a node wrote
+    #[command(after_help = "\
+Examples:
+  session testnet logs 3
+  session testnet logs 3 --follow")]
+    Logs {
+        /// Which node
+        #[arg(value_name = "N")]
+        node: usize,
+        /// Keep printing as it grows
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Measure how fast a testnet is
+    #[command(after_help = "\
+Examples:
+  session testnet bench
+  session testnet bench --clients 16 --seconds 5 --json")]
+    Bench(Bench),
+    /// Simulate a network with faults, in virtual time
+    #[command(after_help = "\
+Examples:
+  session testnet sim --nodes 200 --minutes 10 --seed 7
+  session testnet sim --faults none --json")]
+    Sim(Sim),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Nodes {
+    /// Which nodes, by their numbers
+    #[arg(required = true, num_args = 1.., value_name = "N")]
+    pub(crate) nodes: Vec<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// How many clients store at once
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(crate) clients: u16,
+    /// For how long
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=3_600))]
+    pub(crate) seconds: u16,
+    /// How many nodes
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=250))]
+    pub(crate) nodes: u16,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sim {
+    /// How many nodes, 1 to 2000
+    #[arg(long, default_value_t = 30)]
+    pub(crate) nodes: usize,
+    /// How many minutes of virtual time, 5 at least
+    #[arg(long, default_value_t = 10)]
+    pub(crate) minutes: u64,
+    /// Fixes everything that is drawn
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Which faults there are
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) faults: Faults,
+    /// What the nodes keep their messages on
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) disk: Disk,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Faults {
+    /// The seed decides
+    #[default]
+    Seeded,
+    /// None at all
+    None,
+    /// Every kind
+    All,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Disk {
+    /// The seed decides
+    #[default]
+    Seeded,
+    /// Plain maps
+    Memory,
+    /// The node's own engine
+    Redb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Node {
+    /// Run one node in the foreground, until it gets SIGTERM or Ctrl-C
+    #[command(after_help = "\
+Examples:
+  session node run --network network.toml --data /var/lib/session
+  session node run --network network.toml --data node1 \\
+      --listen /ip4/127.0.1.1/udp/22021/quic-v1 --listen /ip4/127.0.1.1/tcp/22021 \\
+      --http 127.0.1.1:22080 --log json
+  RUST_LOG=session=debug session node run --network network.toml --data node1")]
+    Run(NodeRun),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NodeRun {
+    /// The folder with the node's key and messages
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Where to listen, several times if needed [default: as the network file says]
+    #[arg(long, value_name = "ENDPOINT")]
+    pub(crate) listen: Vec<Endpoint>,
+    /// Where to serve /livez, /readyz, /metrics and /status
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:22080")]
+    pub(crate) http: SocketAddr,
+    /// How many bytes of messages to keep [default: 20 GiB]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_bytes: Option<u64>,
+    /// How the log is written [default: human on a terminal, json otherwise]
+    #[arg(long, value_enum, value_name = "human|json")]
+    pub(crate) log: Option<LogFormat>,
+    /// Let everybody ask as much as they like: for measurements
+    #[arg(long, hide = true)]
+    pub(crate) unlimited: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people
+    Human,
+    /// An object a line
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples_in_its_help() {
+        fn check(command: &clap::Command, path: &str) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example") && help.contains("session "), "{path} shows no example");
+            for sub in command.get_subcommands() {
+                check(sub, &format!("{path} {}", sub.get_name()));
+            }
+        }
+        check(&Cli::command(), "session");
+    }
+}

@@ -1,0 +1,208 @@
+//! `session inbox`: what has arrived, and what arrives.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+};
+
+use futures::StreamExt;
+use serde::Serialize;
+use serde_json::json;
+use session_client::{
+    InboxItem,
+    cursors::Cursors,
+    envelope::{DirectMessage, Kind},
+    home::Home,
+};
+use session_protocols::{AccountId, MessageHash};
+
+use crate::{Context, account, args, failure::Failure, network::Access, output::Output, text};
+
+/// Messages that are remembered as shown at once, when many arrive.
+const BATCH: usize = 64;
+
+/// A message as programs are told.
+#[derive(Debug, Serialize)]
+struct Shown {
+    hash: String,
+    from: Option<AccountId>,
+    text: Option<String>,
+    timestamp: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// What people are told where there is no text.
+    #[serde(skip)]
+    instead: String,
+}
+
+pub(crate) async fn run(context: &Context, arguments: args::Inbox) -> Result<(), Failure> {
+    let home = context.home()?;
+    let (name, id) = account::choose(&home, arguments.account.as_deref())?;
+    let account = home.account(&name)?;
+    let access = Access::open(context).await?;
+    let mut reader = Reader { output: context.output, names: names(&home)?, home, id };
+    let before = if arguments.new { reader.home.shown(&id)? } else { BTreeSet::new() };
+
+    let items = access.client.inbox(&account).await.map_err(|error| access.failed(error))?;
+    let mut known: BTreeSet<MessageHash> = items.iter().map(|item| item.hash).collect();
+    let fresh: Vec<InboxItem> = items.into_iter().filter(|item| !before.contains(&item.hash)).collect();
+    if !arguments.watch {
+        return reader.all(&fresh, arguments.new);
+    }
+    reader.each(&fresh)?;
+    known.extend(before);
+    let arriving = access.client.watch(&account, Cursors::new(), known).await;
+    let mut arriving = pin!(arriving.map_err(|error| access.failed(error))?.ready_chunks(BATCH));
+    loop {
+        tokio::select! {
+            items = arriving.next() => match items {
+                Some(items) => reader.each(&items)?,
+                None => return Ok(()),
+            },
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+        }
+    }
+}
+
+struct Reader {
+    output: Output,
+    home: Home,
+    id: AccountId,
+    names: BTreeMap<AccountId, String>,
+}
+
+impl Reader {
+    /// Prints messages in one envelope.
+    fn all(&self, items: &[InboxItem], new: bool) -> Result<(), Failure> {
+        let shown: Vec<Shown> = items.iter().filter_map(show).collect();
+        self.output.data(&json!({ "messages": shown }), || match shown.as_slice() {
+            [] if new => "no new messages".to_owned(),
+            [] => "no messages".to_owned(),
+            shown => shown.iter().map(|shown| self.human(shown)).collect(),
+        })?;
+        self.mark(items)
+    }
+
+    /// Prints messages in an envelope each.
+    fn each(&mut self, items: &[InboxItem]) -> Result<(), Failure> {
+        for shown in items.iter().filter_map(show) {
+            if shown.from.is_some_and(|from| !self.names.contains_key(&from)) {
+                // Somebody may have been added to the address book meanwhile.
+                self.names = names(&self.home)?;
+            }
+            self.output.data(&json!({ "messages": [&shown] }), || self.human(&shown))?;
+        }
+        self.mark(items)
+    }
+
+    fn mark(&self, items: &[InboxItem]) -> Result<(), Failure> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        let hashes: Vec<MessageHash> = items.iter().map(|item| item.hash).collect();
+        Ok(self.home.mark_shown(&self.id, &hashes)?)
+    }
+
+    fn human(&self, shown: &Shown) -> String {
+        let from = match &shown.from {
+            Some(id) => self.names.get(id).cloned().unwrap_or_else(|| id.to_string()),
+            None => "unknown".to_owned(),
+        };
+        let text = shown.text.as_ref().unwrap_or(&shown.instead);
+        format!("{}  {from}\n    {}\n", text::time(shown.timestamp), text::block(text, "    "))
+    }
+}
+
+/// Whose id is known under which name.
+fn names(home: &Home) -> Result<BTreeMap<AccountId, String>, Failure> {
+    let own = home.accounts()?.into_iter().map(|(name, id)| (id, name));
+    // What the user calls others comes last, and wins.
+    Ok(own.chain(home.contacts()?.into_iter().map(|(name, id)| (id, name))).collect())
+}
+
+/// A message to be read; none when it is a signal that devices send to each other.
+fn show(item: &InboxItem) -> Option<Shown> {
+    let hash = item.hash.to_string();
+    let timestamp = item.timestamp_ms;
+    match &item.content {
+        Ok(DirectMessage { kind: Kind::Typing | Kind::Receipt, .. }) => None,
+        Ok(message) => Some(Shown {
+            hash,
+            from: Some(message.from),
+            text: message.text.clone(),
+            timestamp,
+            error: None,
+            instead: describe(message),
+        }),
+        Err(error) => {
+            let error = crate::failure::chain(error);
+            let instead = format!("(cannot be read: {error})");
+            Some(Shown { hash, from: None, text: None, timestamp, error: Some(error), instead })
+        }
+    }
+}
+
+/// What a message without text is.
+fn describe(message: &DirectMessage) -> String {
+    if let Some(reaction) = &message.reaction {
+        let deed = if reaction.removed { "took back" } else { "reacted with" };
+        return format!("({deed} {})", reaction.emoji);
+    }
+    if !message.attachments.is_empty() {
+        let names: Vec<&str> =
+            message.attachments.iter().map(|file| file.name.as_deref().unwrap_or("a file")).collect();
+        return format!("(sent {})", names.join(", "));
+    }
+    match message.kind {
+        Kind::Call => "(called)",
+        Kind::Unsend(_) => "(asks to take a message back)",
+        Kind::RequestAnswer => "(answered a first message)",
+        Kind::DataExtraction => "(took a screenshot, or saved a file)",
+        _ => "(a message that this version cannot show)",
+    }
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(kind: Kind, text: Option<&str>) -> InboxItem {
+        let from = AccountId::from_bytes([5; 33]);
+        let content = DirectMessage {
+            from,
+            timestamp_ms: 7,
+            sync_target: None,
+            kind,
+            text: text.map(ToOwned::to_owned),
+            display_name: None,
+            attachments: Vec::new(),
+            previews: Vec::new(),
+            quote: None,
+            reaction: None,
+        };
+        InboxItem { hash: MessageHash([1; 32]), timestamp_ms: 7, expiry_ms: 9, content: Ok(content) }
+    }
+
+    #[test]
+    fn signals_between_devices_are_not_shown() {
+        assert!(show(&item(Kind::Typing, None)).is_none());
+        assert_eq!(show(&item(Kind::Data, Some("hello"))).unwrap().text.as_deref(), Some("hello"));
+        assert!(show(&item(Kind::Call, None)).unwrap().instead.contains("called"));
+    }
+
+    #[test]
+    fn programs_get_the_fields_they_are_promised() {
+        let value = serde_json::to_value(show(&item(Kind::Data, Some("hello"))).unwrap()).unwrap();
+        let fields: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(fields, ["from", "hash", "text", "timestamp"]);
+        let mut unreadable = item(Kind::Data, None);
+        unreadable.content = Err(session_client::envelope::open(
+            &session_client::account::Account::new(&[1; 16]),
+            b"nonsense",
+        )
+        .unwrap_err());
+        let value = serde_json::to_value(show(&unreadable).unwrap()).unwrap();
+        assert!(value["text"].is_null() && value["error"].is_string());
+    }
+}

@@ -1,0 +1,95 @@
+//! The `session` program: accounts, messages, nodes and local testnets on the command line.
+//!
+//! It reads arguments, calls the crate that does the work, and prints what comes back; nothing is
+//! decided here.
+//!
+//! - `args`: the commands, their options and their help
+//! - `output`, `failure`: what is printed, for people and for programs; exit codes
+//! - `network`: which network is meant
+//! - `account`, `contact`, `send`, `inbox`: what a user does
+//! - `node`, `testnet`, `bench`: what operators and developers do
+
+#![allow(clippy::wildcard_enum_match_arm, reason = "people are told of the rest in one way")]
+
+mod account;
+mod args;
+mod bench;
+mod contact;
+mod failure;
+mod inbox;
+mod log;
+mod network;
+mod node;
+mod output;
+mod send;
+mod testnet;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::{Parser, error::ErrorKind};
+use session_client::home::Home;
+
+use args::{Cli, Command};
+use failure::{Exit, Failure};
+use output::Output;
+
+/// What a command works with.
+struct Context {
+    output: Output,
+    global: args::Global,
+}
+
+impl Context {
+    fn home(&self) -> Result<Home, Failure> {
+        Ok(Home::open(self.home_path()?)?)
+    }
+
+    fn home_path(&self) -> Result<std::path::PathBuf, Failure> {
+        let default = || std::env::home_dir().map(|home| home.join(".session"));
+        let path = self.global.home.clone().or_else(default);
+        path.ok_or_else(|| {
+            Failure::usage("nothing says where your accounts are", "set HOME, or give --home DIR")
+        })
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let output = Output::new(cli.global.json);
+    log::start(&cli.command);
+    let context = Context { output, global: cli.global };
+    match run(&context, cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => context.output.failure(&failure),
+    }
+}
+
+fn run(context: &Context, command: Command) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|cause| Failure::io("cannot start", &cause))?;
+    runtime.block_on(async {
+        match command {
+            Command::Account(command) => account::run(context, command),
+            Command::Contact(command) => contact::run(context, command),
+            Command::Send(arguments) => send::run(context, arguments).await,
+            Command::Inbox(arguments) => inbox::run(context, arguments).await,
+            Command::Testnet(arguments) => testnet::run(context, arguments).await,
+            Command::Node(args::Node::Run(arguments)) => node::run(context, arguments).await,
+        }
+    })
+}
+
+/// Help and the version are answers; everything else that clap says is an error.
+fn usage(error: &clap::Error) -> ExitCode {
+    let json =
+        std::env::args_os().take_while(|argument| argument != "--").any(|argument| argument == "--json");
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) || !json {
+        let printed = error.print().is_ok();
+        return if error.use_stderr() || !printed { Exit::Usage.into() } else { ExitCode::SUCCESS };
+    }
+    Output::new(true).failure(&Failure::from_clap(error))
+}

@@ -1,0 +1,113 @@
+//! Which network is meant.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use session_chain::NetworkFile;
+use session_client::{Client, ClientError, Options};
+use session_testnet::{Folder, Testnet};
+
+use crate::{
+    Context,
+    failure::{Exit, Failure},
+};
+
+/// The name of the testnet on this machine.
+const LOCAL: &str = "local";
+
+/// A client of the network that is meant, and what to say when it fails.
+pub(crate) struct Access {
+    pub(crate) client: Client,
+    local: bool,
+}
+
+impl Access {
+    /// Connects to the network that is meant.
+    pub(crate) async fn open(context: &Context) -> Result<Self, Failure> {
+        let network = find(context)?;
+        let local = network.local;
+        Ok(Self { client: Client::connect(network, Options::default()).await?, local })
+    }
+
+    /// The failure that an error amounts to; of a local network it is the nodes that can be mended.
+    pub(crate) fn failed(&self, error: ClientError) -> Failure {
+        let mut failure = Failure::from(error);
+        if self.local && failure.exit == Exit::NotReady {
+            failure.remedy = "see which nodes are down: session testnet status".to_owned();
+        }
+        failure
+    }
+}
+
+/// The network that is meant.
+fn find(context: &Context) -> Result<NetworkFile, Failure> {
+    match context.global.network.as_deref() {
+        None | Some(LOCAL) => local(),
+        Some(name) => read(&file(name, &context.home_path()?)?),
+    }
+}
+
+/// Reads a network file.
+pub(crate) fn read(path: &Path) -> Result<NetworkFile, Failure> {
+    let shown = path.display();
+    let text = fs::read_to_string(path).map_err(|cause| {
+        let message = format!("cannot read the network file {shown}: {cause}");
+        Failure::new(Exit::Failed, "network_file", message, "check the path given with --network")
+    })?;
+    NetworkFile::parse(&text).map_err(|error| {
+        Failure::new(Exit::Failed, "network_file", format!("{shown}: {error}"), error.remedy())
+    })
+}
+
+/// The file that a name stands for, or that was named itself.
+pub(crate) fn file(name: &str, home: &Path) -> Result<PathBuf, Failure> {
+    let path = PathBuf::from(name);
+    if name.contains('/') || name.ends_with(".toml") || path.is_file() {
+        return Ok(path);
+    }
+    if name == LOCAL {
+        return Ok(local_folder()?.network_path());
+    }
+    let kept = home.join("networks").join(format!("{name}.toml"));
+    if kept.is_file() {
+        return Ok(kept);
+    }
+    let message = format!("there is no network named {name}: no file {}", kept.display());
+    Err(Failure::new(
+        Exit::Failed,
+        "no_network",
+        message,
+        "put its file there, or name a file: --network ./FILE",
+    ))
+}
+
+/// Where the testnet lives that is meant when none is named.
+pub(crate) fn local_folder() -> Result<Folder, Failure> {
+    let named = std::env::var_os("SESSION_TESTNET_DIR").map(PathBuf::from);
+    Ok(Folder::new(named.as_deref())?)
+}
+
+fn local() -> Result<NetworkFile, Failure> {
+    let folder = local_folder()?;
+    let network = folder.network().map_err(|error| match error.code() {
+        "not_up" => Failure::new(
+            Exit::NotReady,
+            "no_network",
+            "no network was named, and no testnet runs on this machine",
+            "start one with: session testnet up, or name a network with --network FILE",
+        ),
+        _ => error.into(),
+    })?;
+    if !Testnet::new(folder, PathBuf::new()).is_running()? {
+        let remedy = "start them again with: session testnet up";
+        return Err(Failure::new(
+            Exit::NotReady,
+            "testnet_down",
+            "all nodes of the local testnet are down",
+            remedy,
+        ));
+    }
+    Ok(network)
+}

@@ -1,0 +1,261 @@
+//! `session testnet`: many nodes on this machine.
+
+use std::{
+    io::{self, IsTerminal},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use session_testnet::{Folder, NodeStatus, Options, Testnet, Up, logs, sim};
+
+use crate::{
+    Context,
+    args::{self, Verb},
+    failure::{Exit, Failure},
+    network, text,
+};
+
+pub(crate) async fn run(context: &Context, arguments: args::Testnet) -> Result<(), Failure> {
+    let folder = Folder::new(arguments.dir.as_deref())?;
+    let testnet = Testnet::new(folder, binary()?);
+    match arguments.verb {
+        Verb::Up { nodes } => up(context, &testnet, nodes).await,
+        Verb::Down { keep } => down(context, &testnet, keep).await,
+        Verb::Status => status(context, &testnet).await,
+        Verb::Kill(nodes) => {
+            for node in &nodes.nodes {
+                let ran = testnet.kill(*node).await?;
+                context
+                    .output
+                    .note(&format!("node {node} {}", if ran { "killed" } else { "was down already" }));
+            }
+            some(context, &testnet, &nodes.nodes).await
+        }
+        Verb::Start(nodes) => {
+            for node in &nodes.nodes {
+                let was_down = testnet.start(*node).await?;
+                context
+                    .output
+                    .note(&format!("node {node} {}", if was_down { "is ready" } else { "runs already" }));
+            }
+            some(context, &testnet, &nodes.nodes).await
+        }
+        Verb::Restart(nodes) => {
+            for node in &nodes.nodes {
+                testnet.restart(*node).await?;
+                context.output.note(&format!("node {node} is ready again"));
+            }
+            some(context, &testnet, &nodes.nodes).await
+        }
+        Verb::Logs { node, follow } => show_log(context, &testnet, node, follow).await,
+        Verb::Bench(bench) => crate::bench::run(context, &bench).await,
+        Verb::Sim(sim) => simulate(context, &sim),
+    }
+}
+
+/// The program that nodes run: this one.
+pub(crate) fn binary() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(|cause| Failure::io("cannot find the program itself", &cause))
+}
+
+async fn up(context: &Context, testnet: &Testnet, nodes: Option<usize>) -> Result<(), Failure> {
+    let started = Instant::now();
+    let bar = bar("nodes ready");
+    let mut progress = |ready, total| {
+        bar.set_length(total as u64);
+        bar.set_position(ready as u64);
+    };
+    let up = testnet.up(&Options { nodes, arguments: Vec::new() }, &mut progress).await;
+    bar.finish_and_clear();
+    let (up, took) = (up?, started.elapsed());
+    let nodes = testnet.status().await?;
+    let data = json!({
+        "nodes": nodes,
+        "already": up == Up::Already,
+        "network": testnet.folder().network_path(),
+        "ready_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+    });
+    context.output.data(&data, || {
+        let secs = took.as_secs_f64();
+        let head = match up {
+            Up::New => format!("{} nodes are ready, after {secs:.1} s", nodes.len()),
+            Up::Resumed => format!("the {} nodes of before are ready again, after {secs:.1} s", nodes.len()),
+            Up::Already => format!("the testnet was up already; it has {} nodes", nodes.len()),
+        };
+        format!("{head}\n\n{}\n{}", table(&nodes), next(testnet))
+    })
+}
+
+async fn down(context: &Context, testnet: &Testnet, keep: bool) -> Result<(), Failure> {
+    let was = testnet.down(keep).await?;
+    context.output.data(&json!({ "was_up": was, "kept": keep && was }), || {
+        match (was, keep) {
+            (false, _) => "there was no testnet",
+            (true, true) => "all nodes are down; go on with: session testnet up",
+            (true, false) => "all nodes are down, and their messages are removed",
+        }
+        .to_owned()
+    })
+}
+
+async fn status(context: &Context, testnet: &Testnet) -> Result<(), Failure> {
+    let nodes = testnet.status().await?;
+    context.output.data(&json!({ "nodes": nodes }), || table(&nodes))
+}
+
+/// How some of the nodes are, for programs; people were told already.
+async fn some(context: &Context, testnet: &Testnet, which: &[usize]) -> Result<(), Failure> {
+    if !context.output.is_json() {
+        return Ok(());
+    }
+    let mut nodes = testnet.status().await?;
+    nodes.retain(|node| which.contains(&node.index));
+    context.output.data(&json!({ "nodes": nodes }), String::new)
+}
+
+async fn show_log(context: &Context, testnet: &Testnet, node: usize, follow: bool) -> Result<(), Failure> {
+    // Whether there is such a node is known from the status alone.
+    let nodes = testnet.status().await?;
+    if !nodes.iter().any(|known| known.index == node) {
+        let message = format!("there is no node {node}; this testnet has 1 to {}", nodes.len());
+        return Err(Failure::new(
+            Exit::Usage,
+            "no_node",
+            message,
+            "look which there are with: session testnet status",
+        ));
+    }
+    let log = testnet.folder().log(node);
+    if context.output.is_json() && !follow {
+        let lines =
+            logs::last_lines(&log, usize::MAX).map_err(|cause| Failure::io("cannot read the log", &cause))?;
+        return context.output.data(&json!({ "path": log, "lines": lines }), String::new);
+    }
+    logs::copy(&log, follow, &mut io::stdout())
+        .await
+        .map_err(|cause| Failure::io("cannot show the log", &cause))
+}
+
+fn simulate(context: &Context, arguments: &args::Sim) -> Result<(), Failure> {
+    let options = sim::Options {
+        nodes: arguments.nodes,
+        minutes: arguments.minutes,
+        seed: arguments.seed,
+        faults: match arguments.faults {
+            args::Faults::Seeded => sim::Choice::Seeded,
+            args::Faults::None => sim::Choice::None,
+            args::Faults::All => sim::Choice::All,
+        },
+        disk: match arguments.disk {
+            args::Disk::Seeded => sim::Disk::Seeded,
+            args::Disk::Memory => sim::Disk::Memory,
+            args::Disk::Redb => sim::Disk::Redb,
+        },
+        ..sim::Options::default()
+    };
+    if !(1..=sim::MAX_NODES).contains(&options.nodes) || options.minutes < sim::MIN_MINUTES {
+        let message =
+            format!("a run has 1 to {} nodes and at least {} minutes", sim::MAX_NODES, sim::MIN_MINUTES);
+        return Err(Failure::usage(message, "choose other numbers for --nodes and --minutes"));
+    }
+    let spinner = bar("");
+    spinner.set_style(
+        ProgressStyle::with_template("{spinner} {elapsed} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+    );
+    spinner.set_message(format!("{} nodes, {} virtual minutes", options.nodes, options.minutes));
+    spinner.enable_steady_tick(Duration::from_millis(200));
+    let report = sim::run(&options);
+    spinner.finish_and_clear();
+    let report = report.map_err(|failure| {
+        Failure::new(
+            Exit::Failed,
+            "promise_broken",
+            failure.to_string(),
+            format!("see it again with: {}", failure.replay),
+        )
+    })?;
+    context.output.data(&report, || {
+        format!(
+            "every promise was kept, for {} nodes in {} swarms over {} virtual minutes\n\n\
+             seed          {}\nfaults        {}\nacknowledged  {}\ndelivered     {}\nrepaired      {}\n\
+             crashes       {}\nevents        {}\ntrace         {}\n",
+            report.nodes,
+            report.swarms,
+            report.virtual_ms / 60_000,
+            report.seed,
+            report.faults,
+            report.acknowledged,
+            report.delivered,
+            report.repaired,
+            report.crashes,
+            report.events,
+            report.trace,
+        )
+    })
+}
+
+/// A bar on a terminal, and nothing elsewhere.
+pub(crate) fn bar(what: &str) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {what} {{msg}}"));
+    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn table(nodes: &[NodeStatus]) -> String {
+    let rows: Vec<_> = nodes
+        .iter()
+        .map(|node| {
+            [
+                node.index.to_string(),
+                node.state.clone(),
+                text::short(&node.id.to_string()),
+                node.swarm.clone().unwrap_or_else(|| "-".to_owned()),
+                node.peers.to_string(),
+                node.messages.to_string(),
+                node.addresses.first().cloned().unwrap_or_else(|| "-".to_owned()),
+                node.http.clone(),
+            ]
+        })
+        .collect();
+    text::table(["#", "STATE", "ID", "SWARM", "PEERS", "MESSAGES", "ADDRESS", "HTTP"], &rows)
+}
+
+/// What to type next, as it can be typed here.
+fn next(testnet: &Testnet) -> String {
+    let program = program();
+    let default = network::local_folder().is_ok_and(|folder| folder == *testnet.folder());
+    let (dir, network) = if default {
+        (String::new(), String::new())
+    } else {
+        let folder = testnet.folder();
+        (
+            format!(" --dir {}", folder.path().display()),
+            format!(" --network {}", folder.network_path().display()),
+        )
+    };
+    format!(
+        "Try:\n  {program} account new --name alice\n  {program} account new --name bob\n  \
+         {program} send --from alice bob \"hello, bob\"{network}\n  {program} inbox --account bob{network}\n  \
+         {program} testnet kill 2 5{dir}      # nothing is lost\n  {program} testnet down{dir}\n"
+    )
+}
+
+/// How this program is called from here: by its name if the shell finds it, else by its path.
+fn program() -> String {
+    let Ok(own) = std::env::current_exe() else { return "session".to_owned() };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join("session")).find(|file| file.is_file());
+    if found.and_then(|file| file.canonicalize().ok()) == own.canonicalize().ok() {
+        return "session".to_owned();
+    }
+    let here = std::env::current_dir().unwrap_or_default();
+    match own.strip_prefix(&here) {
+        Ok(relative) => format!("./{}", relative.display()),
+        Err(_) => own.display().to_string(),
+    }
+}
