@@ -6,8 +6,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{Command, LogFormat, Node};
 
-/// What is logged unless `RUST_LOG` says otherwise.
-const NODE: &str = "warn,session=info";
+/// What is logged unless `RUST_LOG` says otherwise. yamux warns of every peer that hung up.
+const NODE: &str = "warn,yamux=error,session=info";
 /// The same for commands of users.
 const USER: &str = "error,session=warn";
 
