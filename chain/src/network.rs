@@ -91,4 +91,10 @@ impl NetworkFile {
     pub fn ledger(&self) -> Ledger {
         Ledger::genesis(Parameters::default(), self.seed, self.inputs()).0
     }
+
+    /// The border at which the network begins, its height and its hash: what node records name for as long
+    /// as there is no chain.
+    pub fn border(&self) -> (u64, [u8; 32]) {
+        (Parameters::default().start, self.seed)
+    }
 }

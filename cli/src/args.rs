@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use session_protocols::directory::Endpoint;
+use session_testnet::sim;
 
 /// Private messages over a network that nobody runs.
 #[derive(Debug, Parser)]
@@ -292,8 +293,8 @@ pub(crate) struct Bench {
     /// For how long
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=3_600))]
     pub(crate) seconds: u16,
-    /// How many nodes
-    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=250))]
+    /// How many nodes, 3 to 250: one of them is killed and returns
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(3..=250))]
     pub(crate) nodes: u16,
 }
 
@@ -302,7 +303,7 @@ pub(crate) struct Sim {
     /// How many nodes, 1 to 2000
     #[arg(long, default_value_t = 30)]
     pub(crate) nodes: usize,
-    /// How many minutes of virtual time, 5 at least
+    /// How many minutes of virtual time, 6 at least
     #[arg(long, default_value_t = 10)]
     pub(crate) minutes: u64,
     /// Fixes everything that is drawn
@@ -314,6 +315,42 @@ pub(crate) struct Sim {
     /// What the nodes keep their messages on
     #[arg(long, value_enum, default_value_t)]
     pub(crate) disk: Disk,
+    /// A deliberate bug, which the run must catch
+    #[cfg(feature = "mutants")]
+    #[arg(long, value_parser = mutant)]
+    pub(crate) mutant: Option<&'static str>,
+}
+
+#[cfg(feature = "mutants")]
+fn mutant(name: &str) -> Result<&'static str, String> {
+    let all = session_protocols::mutants::ALL;
+    let known = all.iter().copied().find(|known| *known == name);
+    known.ok_or_else(|| format!("the deliberate bugs are {}", all.join(", ")))
+}
+
+impl Sim {
+    /// What to run.
+    pub(crate) fn options(&self) -> sim::Options {
+        sim::Options {
+            nodes: self.nodes,
+            minutes: self.minutes,
+            seed: self.seed,
+            faults: match self.faults {
+                Faults::Seeded => sim::Choice::Seeded,
+                Faults::None => sim::Choice::None,
+                Faults::All => sim::Choice::All,
+            },
+            disk: match self.disk {
+                Disk::Seeded => sim::Disk::Seeded,
+                Disk::Memory => sim::Disk::Memory,
+                Disk::Redb => sim::Disk::Redb,
+            },
+            #[cfg(feature = "mutants")]
+            mutant: self.mutant,
+            #[cfg(not(feature = "mutants"))]
+            mutant: None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -390,6 +427,45 @@ mod tests {
     #[test]
     fn the_definition_holds() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_line_that_replays_a_run_is_understood() {
+        let plain = sim::Options { nodes: 7, minutes: 6, seed: u64::MAX, ..sim::Options::default() };
+        let mut runs = vec![sim::Options::default(), plain];
+        for faults in [sim::Choice::None, sim::Choice::All] {
+            for disk in [sim::Disk::Memory, sim::Disk::Redb] {
+                runs.push(sim::Options { faults, disk, ..sim::Options::default() });
+            }
+        }
+        #[cfg(feature = "mutants")]
+        for mutant in session_protocols::mutants::ALL {
+            runs.push(sim::Options { mutant: Some(mutant), ..sim::Options::default() });
+        }
+        for options in runs {
+            let line = options.replay();
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
+            let Command::Testnet(Testnet { verb: Verb::Sim(sim), .. }) = cli.command else {
+                panic!("{line} is something else")
+            };
+            assert_eq!(sim.options(), options, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_least_that_help_names_is_the_least() {
+        let command = Cli::command();
+        let testnet = command.find_subcommand("testnet").unwrap();
+        let help = |verb: &str, argument: &str| {
+            let verb = testnet.find_subcommand(verb).unwrap();
+            let argument = verb.get_arguments().find(|known| known.get_id() == argument).unwrap();
+            argument.get_help().unwrap().to_string()
+        };
+        assert!(help("sim", "minutes").contains(&format!("{} at least", sim::MIN_MINUTES)));
+        assert!(help("sim", "nodes").ends_with(&format!("1 to {}", sim::MAX_NODES)));
+        assert!(help("up", "nodes").contains(&format!("1 to {}", session_testnet::MAX_NODES)));
+        let least = format!("{} to {}", session_testnet::bench::MIN_NODES, session_testnet::MAX_NODES);
+        assert!(help("bench", "nodes").contains(&least));
     }
 
     #[test]

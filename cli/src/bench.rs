@@ -28,9 +28,6 @@ pub(crate) async fn run(context: &Context, arguments: &args::Bench) -> Result<()
 }
 
 fn cells(row: &Row) -> [String; 5] {
-    let (target, ratio) = match row.peer {
-        Some(peer) => (format!("{peer:.0}"), format!("{:.1}", row.ratio)),
-        None => ("-".to_owned(), "-".to_owned()),
-    };
-    [row.what.clone(), format!("{:.1}", row.ours), target, row.unit.to_owned(), ratio]
+    let Row { what, ours, peer, unit, ratio, .. } = row;
+    [what.clone(), format!("{ours:.1}"), format!("{peer:.0}"), (*unit).to_owned(), format!("{ratio:.1}")]
 }

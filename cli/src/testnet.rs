@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use session_testnet::{Folder, NodeStatus, Options, Testnet, Up, logs, sim};
+use session_testnet::{Folder, NodeStatus, Options, Stopped, Testnet, Up, logs, sim};
 
 use crate::{
     Context,
@@ -44,7 +44,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Testnet) -> Result<(
         }
         Verb::Restart(nodes) => {
             for node in &nodes.nodes {
-                testnet.restart(*node).await?;
+                let stopped = testnet.restart(*node).await?;
+                warn(context, &stopped);
                 context.output.note(&format!("node {node} is ready again"));
             }
             some(context, &testnet, &nodes.nodes).await
@@ -89,8 +90,11 @@ async fn up(context: &Context, testnet: &Testnet, nodes: Option<usize>) -> Resul
 }
 
 async fn down(context: &Context, testnet: &Testnet, keep: bool) -> Result<(), Failure> {
-    let was = testnet.down(keep).await?;
-    context.output.data(&json!({ "was_up": was, "kept": keep && was }), || {
+    let stopped = testnet.down(keep).await?;
+    let was = stopped.is_some();
+    let stopped = stopped.unwrap_or_default();
+    warn(context, &stopped);
+    context.output.data(&json!({ "was_up": was, "kept": keep && was, "killed": stopped.killed }), || {
         match (was, keep) {
             (false, _) => "there was no testnet",
             (true, true) => "all nodes are down; go on with: session testnet up",
@@ -98,6 +102,13 @@ async fn down(context: &Context, testnet: &Testnet, keep: bool) -> Result<(), Fa
         }
         .to_owned()
     })
+}
+
+/// Names the nodes that did not stop when asked to.
+fn warn(context: &Context, stopped: &Stopped) {
+    for node in &stopped.killed {
+        context.output.note(&format!("node {node} did not stop when asked to, and was killed"));
+    }
 }
 
 async fn status(context: &Context, testnet: &Testnet) -> Result<(), Failure> {
@@ -139,22 +150,7 @@ async fn show_log(context: &Context, testnet: &Testnet, node: usize, follow: boo
 }
 
 fn simulate(context: &Context, arguments: &args::Sim) -> Result<(), Failure> {
-    let options = sim::Options {
-        nodes: arguments.nodes,
-        minutes: arguments.minutes,
-        seed: arguments.seed,
-        faults: match arguments.faults {
-            args::Faults::Seeded => sim::Choice::Seeded,
-            args::Faults::None => sim::Choice::None,
-            args::Faults::All => sim::Choice::All,
-        },
-        disk: match arguments.disk {
-            args::Disk::Seeded => sim::Disk::Seeded,
-            args::Disk::Memory => sim::Disk::Memory,
-            args::Disk::Redb => sim::Disk::Redb,
-        },
-        ..sim::Options::default()
-    };
+    let options = arguments.options();
     if !(1..=sim::MAX_NODES).contains(&options.nodes) || options.minutes < sim::MIN_MINUTES {
         let message =
             format!("a run has 1 to {} nodes and at least {} minutes", sim::MAX_NODES, sim::MIN_MINUTES);

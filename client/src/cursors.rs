@@ -1,6 +1,11 @@
 //! How far a mailbox was read.
 
-use session_protocols::{NodeId, codec, request::Cursor};
+use std::collections::VecDeque;
+
+use session_protocols::{
+    MessageHash, NodeId, codec,
+    request::{Cursor, MAX_HASHES},
+};
 
 use crate::home::MAX_CURSOR;
 
@@ -15,12 +20,37 @@ const MAX_MEMBERS: usize = 16;
 pub struct Cursors {
     /// The member that was read last comes first.
     places: Vec<(NodeId, Cursor)>,
+    /// What is being fetched by hash; not kept, because who forgets it starts over and loses nothing.
+    listing: Option<Listing>,
+}
+
+/// Messages of which a member told the hashes, and which are still to be fetched from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listing {
+    pub(crate) node: NodeId,
+    /// Where to go on once all of them are there.
+    pub(crate) cursor: Cursor,
+    /// Whether more hashes follow after the cursor.
+    pub(crate) more: bool,
+    pub(crate) lacking: VecDeque<MessageHash>,
+}
+
+impl Listing {
+    /// The messages to fetch next.
+    pub(crate) fn next(&self) -> Vec<MessageHash> {
+        self.lacking.iter().take(MAX_HASHES).copied().collect()
+    }
+
+    /// Takes the first ones off: they are there, or gone for good.
+    pub(crate) fn dealt(&mut self, count: usize) {
+        self.lacking.drain(..count.min(self.lacking.len()));
+    }
 }
 
 impl Cursors {
     /// Before the first message.
     pub const fn new() -> Self {
-        Self { places: Vec::new() }
+        Self { places: Vec::new(), listing: None }
     }
 
     /// Reads what [`Self::to_bytes`] wrote; nothing when the bytes are something else, which
@@ -28,7 +58,7 @@ impl Cursors {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut places: Vec<(NodeId, Cursor)> = codec::decode(bytes, MAX_CURSOR).ok()?;
         places.truncate(MAX_MEMBERS);
-        Some(Self { places })
+        Some(Self { places, listing: None })
     }
 
     /// The bytes to keep, at most [`MAX_CURSOR`]: see [`Home::set_cursor`](crate::Home::set_cursor).
@@ -43,7 +73,8 @@ impl Cursors {
 
     /// The member that was read last.
     pub(crate) fn last(&self) -> Option<NodeId> {
-        self.places.first().map(|(node, _)| *node)
+        let listed = self.listing.as_ref().map(|listing| listing.node);
+        listed.or_else(|| self.places.first().map(|(node, _)| *node))
     }
 
     /// Notes how far a member was read.
@@ -51,6 +82,19 @@ impl Cursors {
         self.places.retain(|(known, _)| *known != node);
         self.places.insert(0, (node, cursor));
         self.places.truncate(MAX_MEMBERS);
+    }
+
+    /// What a member is asked for by hash, if it is.
+    pub(crate) fn listing(&self, node: &NodeId) -> Option<&Listing> {
+        self.listing.as_ref().filter(|listing| listing.node == *node)
+    }
+
+    /// Notes what to fetch by hash. Once that is nothing, the place behind it is kept.
+    pub(crate) fn list(&mut self, listing: Option<Listing>) {
+        if let Some(done) = listing.as_ref().filter(|listing| listing.lacking.is_empty()) {
+            self.set(done.node, done.cursor);
+        }
+        self.listing = listing.filter(|listing| listing.more || !listing.lacking.is_empty());
     }
 }
 

@@ -4,6 +4,8 @@
 //! recipient, and wrapped twice (protobuf) into the bytes that a node stores. Who sent a message is
 //! known from the signature inside the seal and from nothing else.
 
+#[cfg(any(test, feature = "test-utils"))]
+pub mod fuzz;
 mod open;
 mod padding;
 mod seal;

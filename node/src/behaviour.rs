@@ -1,6 +1,6 @@
 //! Which libp2p protocols a node speaks, and with which limits.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use libp2p::{
     StreamProtocol, connection_limits, gossipsub, identify, identity, kad, memory_connection_limits, ping,
@@ -13,6 +13,8 @@ use session_protocols::{
     libp2p::codec::Cbor,
 };
 
+use crate::{metrics::Metrics, neighbours::Neighbours};
+
 /// The longest message of gossip, in bytes.
 const MAX_GOSSIP: usize = MAX_RECORD + 512;
 
@@ -21,6 +23,7 @@ const MAX_GOSSIP: usize = MAX_RECORD + 512;
 pub(crate) struct Behaviour {
     limits: connection_limits::Behaviour,
     memory: memory_connection_limits::Behaviour,
+    pub(crate) neighbours: Neighbours,
     pub(crate) streams: libp2p_stream::Behaviour,
     pub(crate) directory: request_response::Behaviour<Cbor<directory::Request, directory::Answer>>,
     pub(crate) gossip: gossipsub::Behaviour,
@@ -37,8 +40,10 @@ impl Behaviour {
         local: bool,
         max_memory: usize,
         fellows: impl Iterator<Item = libp2p::PeerId>,
+        metrics: &Metrics,
     ) -> Result<Self, String> {
         let me = key.public().to_peer_id();
+        let fellows: BTreeSet<_> = fellows.collect();
         let mut limits = connection_limits::Behaviour::new(
             connection_limits::ConnectionLimits::default()
                 .with_max_pending_incoming(Some(256))
@@ -47,7 +52,7 @@ impl Behaviour {
                 .with_max_established_outgoing(Some(512))
                 .with_max_established_per_peer(Some(4)),
         );
-        fellows.for_each(|peer| limits.bypass_peer_id(&peer));
+        fellows.iter().for_each(|peer| limits.bypass_peer_id(peer));
         let protocol = |protocol| {
             StreamProtocol::try_from_owned(network.protocol(protocol)).map_err(|error| error.to_string())
         };
@@ -62,12 +67,14 @@ impl Behaviour {
             .with_agent_version(format!("session/{}", env!("CARGO_PKG_VERSION")))
             .with_hide_listen_addrs(true)
             .with_cache_size(0);
+        let garbage = metrics.garbage_total.with_label_values(&["directory"]);
         Ok(Self {
             limits,
             memory: memory_connection_limits::Behaviour::with_max_bytes(max_memory),
+            neighbours: Neighbours::new(local, fellows),
             streams: libp2p_stream::Behaviour::new(),
             directory: request_response::Behaviour::with_codec(
-                Cbor::new(directory::MAX_REQUEST, directory::MAX_ANSWER),
+                Cbor::new(directory::MAX_REQUEST, directory::MAX_ANSWER).on_garbage(move || garbage.inc()),
                 [(protocol(Protocol::Directory)?, request_response::ProtocolSupport::Full)],
                 request_response::Config::default().with_max_concurrent_streams(16),
             ),

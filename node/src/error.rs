@@ -85,6 +85,9 @@ impl NodeError {
                 "stop the other node, or give this one a data folder of its own"
             }
             Self::Key(_) => "restore the key file from a backup; a new key would be another node",
+            Self::Store(session_storage::OpenError::Full { .. }) => {
+                "make room on the disk of the data folder"
+            }
             Self::Store(_) => "read the message above; the swarm refills an empty store",
             Self::NotRegistered { .. } => "use the key that is registered, or the network file that lists it",
             Self::Listen { .. } | Self::Http { .. } => "choose an address of this machine and a free port",

@@ -14,11 +14,11 @@ use serde::Serialize;
 use session_protocols::NodeId;
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
 };
 
 use crate::{
-    member::{Inspection, Job},
+    member::{self, Inspection, Job},
     metrics::Metrics,
     network::Contacts,
 };
@@ -79,9 +79,7 @@ pub(crate) async fn serve(listener: TcpListener, view: View) -> std::io::Result<
 
 impl View {
     async fn inspect(&self) -> Option<Inspection> {
-        let (answer, answered) = oneshot::channel();
-        self.jobs.send(Job::Inspect(answer)).await.ok()?;
-        answered.await.ok()
+        member::inspect(&self.jobs).await
     }
 }
 
@@ -94,6 +92,11 @@ async fn readyz(State(view): State<Arc<View>>) -> impl IntoResponse {
         detail: if inspection.is_some() { "open".into() } else { "not answering".into() },
     }];
     if let Some(inspection) = inspection {
+        checks.push(Check {
+            name: "disk",
+            ok: !inspection.full,
+            detail: if inspection.full { "full: make room".into() } else { "has room".into() },
+        });
         checks.push(Check {
             name: "swarm",
             ok: inspection.swarm.is_some(),
@@ -143,4 +146,37 @@ async fn status(State(view): State<Arc<View>>) -> impl IntoResponse {
         http: view.http.to_string(),
         version: env!("CARGO_PKG_VERSION"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_member_that_is_stuck_is_said_not_to_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let http = listener.local_addr().unwrap();
+        // Nobody takes jobs from this queue, and it is full after one.
+        let (jobs, _queue) = mpsc::channel(1);
+        let (_contacts, contacts) = watch::channel(Contacts::default());
+        let (_stop, stopping) = watch::channel(false);
+        let (id, metrics) = (NodeId::from_bytes([1; 32]), Metrics::new().unwrap());
+        let libp2p = prometheus_client::registry::Registry::default();
+        let view = View { id, http, jobs, contacts, metrics, libp2p, stopping };
+        let door = tokio::spawn(serve(listener, view));
+        let ask = async |path: &str| {
+            let mut stream = tokio::net::TcpStream::connect(http).await.unwrap();
+            let request = format!("GET /{path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let (readiness, status, metrics) = tokio::join!(ask("readyz"), ask("status"), ask("metrics"));
+        assert!(readiness.contains(" 503 ") && readiness.contains("not answering"), "{readiness}");
+        assert!(status.contains("starting") && metrics.contains("session_ready"), "{status}");
+        door.abort();
+    }
 }

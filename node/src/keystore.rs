@@ -56,18 +56,44 @@ pub fn create(data: &Path) -> Result<KeyPair, KeyError> {
     let path = key_file(data);
     let file = |cause| KeyError::File { path: path.clone(), cause };
     fs::create_dir_all(data).map_err(file)?;
+    if path.exists() {
+        return Err(KeyError::Exists { path });
+    }
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(seed.as_mut()).map_err(|_| KeyError::Random)?;
     let text = Zeroizing::new(HEX.encode(seed.as_ref()));
-    let opened = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-    let mut out = match opened {
-        Ok(out) => out,
+    // Whole under another name first: a key file is there as a whole or not at all.
+    let draft = Draft::write(data, text.as_bytes()).map_err(file)?;
+    match fs::hard_link(&draft.0, &path) {
+        Ok(()) => {}
         Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => return Err(KeyError::Exists { path }),
         Err(cause) => return Err(file(cause)),
-    };
-    out.write_all(text.as_bytes()).and_then(|()| out.sync_all()).map_err(file)?;
+    }
+    drop(draft);
     fs::File::open(data).and_then(|folder| folder.sync_all()).map_err(file)?;
     Ok(KeyPair::from_seed(&seed))
+}
+
+/// A file that is removed when it is dropped; its content may live on under another name.
+struct Draft(PathBuf);
+
+impl Draft {
+    fn write(folder: &Path, content: &[u8]) -> io::Result<Self> {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        let draft = Self(folder.join(format!("node.key.{}", HEX.encode(&random))));
+        let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft.0)?;
+        out.write_all(content)?;
+        out.sync_all()?;
+        Ok(draft)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // One that stays is no key: nothing reads it.
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 /// Reads the key of the data folder `data`.
@@ -104,6 +130,37 @@ mod tests {
         assert_eq!(load(folder.path()).unwrap().public(), made.public());
         assert!(matches!(create(folder.path()), Err(KeyError::Exists { .. })));
         assert_eq!(load(folder.path()).unwrap().public(), made.public(), "still the same");
+    }
+
+    #[test]
+    fn a_key_is_there_as_a_whole_or_not_at_all() {
+        // Among many who make it at once, one does, and whoever finds it finds it whole.
+        let folder = tempfile::tempdir().unwrap();
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let maker =
+                || create(folder.path()).map(|pair| (pair.public(), load(folder.path()).unwrap().public()));
+            let reader = || {
+                while !key_file(folder.path()).exists() {
+                    std::hint::spin_loop();
+                }
+                assert_eq!(fs::read(key_file(folder.path())).unwrap().len(), 64);
+            };
+            scope.spawn(reader);
+            let makers: Vec<_> = (0..8).map(|_| scope.spawn(maker)).collect();
+            makers.into_iter().map(|maker| maker.join().unwrap()).collect()
+        });
+        let won: Vec<_> = made.iter().filter_map(|result| result.as_ref().ok()).collect();
+        assert!(matches!(won[..], [(made, read)] if made == read), "{} made it", won.len());
+        assert!(made.iter().all(|one| matches!(one, Ok(_) | Err(KeyError::Exists { .. }))));
+        let left: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["node.key"], "drafts are removed");
+        let mode = fs::metadata(key_file(folder.path())).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        // What cannot be written leaves nothing behind.
+        let blocked = folder.path().join("file");
+        fs::write(&blocked, "").unwrap();
+        assert!(matches!(create(&blocked), Err(KeyError::File { .. })));
     }
 
     #[test]

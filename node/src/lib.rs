@@ -8,7 +8,10 @@
 //! - [`run`]: one node, from start to graceful stop
 //! - `member`: the thread that owns the store and the member machine: commit, then speak
 //! - `links`: kept streams, in and out, and the checks before anything reaches the member
+//! - `seat`: what somebody holds and gives back
 //! - `network`: the task that owns the libp2p swarm and the directory machine
+//! - `records`: node records that wait for a worker thread to check them
+//! - `neighbours`: where peers come from, and how many connections one address prefix may open
 //! - `behaviour`: which libp2p protocols, with which limits
 //! - `http`, `metrics`: for people who watch
 
@@ -20,8 +23,11 @@ pub mod keystore;
 mod links;
 mod member;
 mod metrics;
+mod neighbours;
 mod network;
+mod records;
 mod run;
+mod seat;
 
 pub use config::Config;
 pub use error::NodeError;

@@ -4,46 +4,59 @@
 //! signatures. Checks that may take long run on the blocking pool, off the tasks that read.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
     time::Duration,
 };
 
 use futures::StreamExt;
 use libp2p::{PeerId, Stream, StreamProtocol};
 use session_protocols::{
-    NetworkName, NodeId, Protocol,
+    AccountId, NetworkName, NodeId, Prefix, Protocol,
     answer::{Answer, Code},
     codec,
     libp2p::{
         address::{node_id, peer_id},
         link::{self, Asker, Incoming, Limits},
     },
-    limits::Admission,
+    limits::{Admission, Seats, Side, payer},
     member::{check_answer, check_ask, check_request},
     notify::{self, Subscribe, Subscribed},
-    request::{self, Request},
+    request::{self, Request, Retrieve},
     swarm::{self, Ask, SwarmAnswer, SwarmRequest},
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::{
+    behaviour::Behaviour,
     member::{Exchange, Job},
     metrics::Metrics,
+    neighbours::Places,
     now,
+    seat::{Seat, SharedSeats},
 };
 
 /// Requests under way on one link.
 const WINDOW: usize = 64;
 /// Streams of one protocol that are served at once.
 const MAX_LINKS: usize = 8_192;
+/// Those of one neighbour. It needs one; a connection that died unnoticed keeps its own for a while.
+const LINKS_PER_NEIGHBOUR: usize = 8;
+/// Those of strangers of one address prefix.
+const LINKS_PER_PREFIX: usize = 512;
+/// How long the other side may take over a frame that it has begun, or over the next part of what it
+/// is sent.
+const FRAME: Duration = Duration::from_secs(20);
 /// How long a member's answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Signatures beyond this many are checked on the blocking pool.
 const INLINE_CHECKS: usize = 4;
+
+type SharedAsker = Arc<tokio::sync::Mutex<Option<Asker>>>;
 
 /// What every link needs.
 #[derive(Clone)]
@@ -54,8 +67,14 @@ pub(crate) struct Links {
     admission: Arc<Mutex<Admission<PeerId>>>,
     metrics: Metrics,
     control: libp2p_stream::Control,
-    askers: Arc<Mutex<HashMap<NodeId, Asker>>>,
+    askers: Arc<Mutex<HashMap<NodeId, SharedAsker>>>,
+    /// Members of this node's swarm: nobody else is answered on `/swarm/1`.
+    fellows: Arc<RwLock<BTreeSet<NodeId>>>,
+    places: Places,
     subscribers: Arc<AtomicU64>,
+    subscriptions: SharedSeats<PeerId>,
+    /// Worker threads that check signatures at once.
+    workers: Arc<Semaphore>,
     /// Where tasks run, whichever thread starts them.
     runtime: tokio::runtime::Handle,
     /// Becomes true when the node stops: a stream that lived on would keep its connection open.
@@ -69,21 +88,37 @@ impl Links {
         jobs: mpsc::Sender<Job>,
         admission: Admission<PeerId>,
         metrics: Metrics,
-        control: libp2p_stream::Control,
+        behaviour: &Behaviour,
         stopping: watch::Receiver<bool>,
     ) -> Self {
+        let workers = thread::available_parallelism().map_or(1, usize::from);
+        let subscriptions = Seats::new(notify::MAX_PER_NEIGHBOUR, notify::MAX_SUBSCRIPTIONS);
         Self {
             network,
             map_version,
             jobs,
             admission: Arc::new(Mutex::new(admission)),
             metrics,
-            control,
+            control: behaviour.streams.new_control(),
             askers: Arc::default(),
+            fellows: Arc::default(),
+            places: behaviour.neighbours.places(),
             subscribers: Arc::default(),
+            subscriptions: Arc::new(Mutex::new(subscriptions)),
+            workers: Arc::new(Semaphore::new(workers)),
             runtime: tokio::runtime::Handle::current(),
             stopping,
         }
+    }
+
+    /// Answers these nodes as members of its own swarm from now on, and nobody else.
+    pub(crate) fn welcome(&self, fellows: BTreeSet<NodeId>) {
+        *self.fellows.write().unwrap_or_else(PoisonError::into_inner) = fellows;
+    }
+
+    fn fellow(&self, peer: &PeerId) -> Option<NodeId> {
+        let fellows = self.fellows.read().unwrap_or_else(PoisonError::into_inner);
+        node_id(peer).filter(|node| fellows.contains(node))
     }
 
     /// Starts to accept streams of the three kept protocols.
@@ -96,19 +131,43 @@ impl Links {
             let Some(name) = self.protocol(protocol) else { continue };
             let mut streams = self.control.accept(name)?;
             let links = self.clone();
-            let room = Arc::new(tokio::sync::Semaphore::new(MAX_LINKS));
+            let room = Room::new();
             self.spawn(async move {
                 while let Some((peer, stream)) = streams.next().await {
-                    let Ok(room) = Arc::clone(&room).try_acquire_owned() else { continue };
+                    let seats = match links.let_in(protocol, peer, &room) {
+                        Ok(seats) => seats,
+                        Err(reason) => {
+                            links.metrics.streams_refused_total.with_label_values(&[reason]).inc();
+                            continue;
+                        }
+                    };
                     let serving = links.clone();
                     links.spawn(async move {
                         serving.serve(protocol, peer, stream).await;
-                        drop(room);
+                        drop(seats);
                     });
                 }
             });
         }
         Ok(())
+    }
+
+    /// Whether a stream may be opened, and the seats that it takes; else why not.
+    fn let_in(
+        &self,
+        protocol: Protocol,
+        peer: PeerId,
+        room: &Room,
+    ) -> Result<(Seat<PeerId>, Option<Seat<Prefix>>), &'static str> {
+        if protocol == Protocol::Swarm && self.fellow(&peer).is_none() {
+            return Err("stranger");
+        }
+        let neighbour = Seat::take(&room.neighbours, peer).ok_or("neighbour")?;
+        let prefix = match self.places.of(&peer) {
+            Some(prefix) => Some(Seat::take(&room.prefixes, prefix).ok_or("prefix")?),
+            None => None,
+        };
+        Ok((neighbour, prefix))
     }
 
     /// Carries a question to a member and reports its answer.
@@ -125,10 +184,8 @@ impl Links {
                 Some(answer) => {
                     let (network, version) = (links.network.clone(), links.map_version);
                     let costly = costly(&answer);
-                    off_the_loop(costly, move || {
-                        check_answer(&network, now(), version, to, &subjects, answer)
-                    })
-                    .await
+                    let check = move || check_answer(&network, now(), version, to, &subjects, answer);
+                    links.off_the_loop(costly, check).await
                 }
                 None => None,
             };
@@ -153,16 +210,22 @@ impl Links {
 
     /// The kept link to a member, opened if there is none.
     async fn asker(&self, to: NodeId) -> Option<Asker> {
-        let known = self.askers.lock().unwrap_or_else(PoisonError::into_inner).get(&to).cloned();
-        if let Some(asker) = known.filter(|asker| !asker.is_closed()) {
-            return Some(asker);
+        let kept = {
+            let mut askers = self.askers.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(askers.entry(to).or_default())
+        };
+        // Whoever else asks this member waits here for the same stream.
+        let mut kept = kept.lock().await;
+        if let Some(asker) = kept.as_ref().filter(|asker| !asker.is_closed()) {
+            return Some(asker.clone());
         }
         let name = self.protocol(Protocol::Swarm)?;
         let stream = self.control.clone().open_stream(peer_id(&to)?, name).await.ok()?;
-        let (asker, run) = link::open(stream, Limits { max_in: swarm::MAX_MESSAGE, window: WINDOW });
-        self.spawn(run);
-        self.askers.lock().unwrap_or_else(PoisonError::into_inner).insert(to, asker.clone());
-        Some(asker)
+        let limits = Limits { max_in: swarm::MAX_MESSAGE, window: WINDOW };
+        let (asker, run) = link::open_within(stream, limits, || tokio::time::sleep(FRAME));
+        let metrics = self.metrics.clone();
+        self.spawn(async move { metrics.ended(label(Protocol::Swarm), run.await) });
+        Some(kept.insert(asker).clone())
     }
 
     fn protocol(&self, protocol: Protocol) -> Option<StreamProtocol> {
@@ -176,8 +239,10 @@ impl Links {
             Protocol::Notify => notify::MAX_REQUEST,
             Protocol::Directory | Protocol::Kad => return,
         };
-        let (mut requests, run) = link::serve(stream, Limits { max_in, window: WINDOW });
-        self.spawn(run);
+        let limits = Limits { max_in, window: WINDOW };
+        let (mut requests, run) = link::serve_within(stream, limits, || tokio::time::sleep(FRAME));
+        let metrics = self.metrics.clone();
+        self.spawn(async move { metrics.ended(label(protocol), run.await) });
         while let Some(incoming) = requests.next().await {
             let links = self.clone();
             self.spawn(async move {
@@ -215,16 +280,20 @@ impl Links {
             self.metrics.refused_total.with_label_values(&[&code.number().to_string()]).inc();
             Some(Answer::refused(now().as_millis(), code))
         };
+        if !self.arrive(peer) {
+            return refuse(Code::TooMany);
+        }
         let Ok(request) = codec::decode::<Request>(payload, request::MAX_REQUEST) else {
             self.metrics.garbage_total.with_label_values(&["storage"]).inc();
             return refuse(Code::BadRequest);
         };
         self.metrics.requests_total.with_label_values(&[method(&request)]).inc();
-        if !self.admit(peer, request.account()) {
-            return refuse(Code::TooMany);
-        }
         if let Err(code) = check_request(&self.network, now(), &request) {
             return refuse(code);
+        }
+        // Only what is genuine is charged to an account, or anybody could use it up.
+        if payer(&request).is_some_and(|(account, side)| !self.about(account, side)) {
+            return refuse(Code::TooMany);
         }
         let (answer, answered) = oneshot::channel();
         if self.jobs.try_send(Job::Request { request, answer }).is_err() {
@@ -235,7 +304,8 @@ impl Links {
 
     async fn swarm(self, peer: PeerId, incoming: Incoming) {
         self.metrics.swarm_requests_total.inc();
-        let Some(from) = node_id(&peer) else { return };
+        // It was a member when it opened the stream.
+        let Some(from) = self.fellow(&peer) else { return };
         let Ok(request) = codec::decode::<SwarmRequest>(&incoming.payload, swarm::MAX_MESSAGE) else {
             self.metrics.garbage_total.with_label_values(&["swarm"]).inc();
             let refused = SwarmAnswer::Refused { code: Code::BadRequest };
@@ -244,9 +314,8 @@ impl Links {
         };
         let costly = matches!(&request.ask, Ask::Replicate { mutations } if mutations.len() > INLINE_CHECKS);
         let network = self.network.clone();
-        let Some(ask) = off_the_loop(costly, move || check_ask(&network, now(), request)).await else {
-            return;
-        };
+        let check = move || check_ask(&network, now(), request);
+        let Some(ask) = self.off_the_loop(costly, check).await else { return };
         let (answer, answered) = oneshot::channel();
         if self.jobs.send(Job::Asked { from, ask, answer }).await.is_err() {
             return;
@@ -257,23 +326,14 @@ impl Links {
     }
 
     async fn notify(self, peer: PeerId, incoming: Incoming) {
-        let refused = |code| codec::encode(&Subscribed::Refused { code });
-        let Ok(Subscribe { retrieve }) = codec::decode(&incoming.payload, notify::MAX_REQUEST) else {
-            self.metrics.garbage_total.with_label_values(&["notify"]).inc();
-            incoming.reply.answer(refused(Code::BadRequest)).await;
-            return;
+        let (retrieve, seat) = match self.subscription(peer, &incoming.payload) {
+            Ok(allowed) => allowed,
+            Err(code) => {
+                self.metrics.refused_total.with_label_values(&[&code.number().to_string()]).inc();
+                incoming.reply.answer(codec::encode(&Subscribed::Refused { code })).await;
+                return;
+            }
         };
-        self.metrics.requests_total.with_label_values(&["subscribe"]).inc();
-        let allowed = if self.admit(peer, Some(&retrieve.account)) {
-            retrieve.verify(&self.network, now())
-        } else {
-            Err(Code::TooMany)
-        };
-        if let Err(code) = allowed {
-            self.metrics.refused_total.with_label_values(&[&code.number().to_string()]).inc();
-            incoming.reply.answer(refused(code)).await;
-            return;
-        }
         let subscriber = self.subscribers.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         let (events, mut waiting) = mpsc::channel(1);
@@ -308,10 +368,74 @@ impl Links {
             }
         }
         let _ = self.jobs.send(Job::Unsubscribe { subscriber }).await;
+        drop(seat);
     }
 
-    fn admit(&self, peer: PeerId, account: Option<&session_protocols::AccountId>) -> bool {
-        self.admission.lock().unwrap_or_else(PoisonError::into_inner).admit(now(), peer, account)
+    /// What a subscription asks for, if it may, and the neighbour's seat for it.
+    fn subscription(&self, peer: PeerId, payload: &[u8]) -> Result<(Retrieve, Seat<PeerId>), Code> {
+        if !self.arrive(peer) {
+            return Err(Code::TooMany);
+        }
+        let Ok(Subscribe { retrieve }) = codec::decode(payload, notify::MAX_REQUEST) else {
+            self.metrics.garbage_total.with_label_values(&[label(Protocol::Notify)]).inc();
+            return Err(Code::BadRequest);
+        };
+        self.metrics.requests_total.with_label_values(&["subscribe"]).inc();
+        retrieve.verify(&self.network, now())?;
+        if !self.about(&retrieve.account, Side::Owner) {
+            return Err(Code::TooMany);
+        }
+        let seat = Seat::take(&self.subscriptions, peer).ok_or(Code::TooMany)?;
+        Ok((retrieve, seat))
+    }
+
+    /// Charges a neighbour for something that it sent; false when that is too much.
+    pub(crate) fn arrive(&self, peer: PeerId) -> bool {
+        let prefix = self.places.of(&peer);
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner).arrive(now(), peer, prefix)
+    }
+
+    fn about(&self, account: &AccountId, side: Side) -> bool {
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner).about(now(), account, side)
+    }
+
+    /// Runs a check where it holds nobody up; none when the runtime is stopping.
+    async fn off_the_loop<T: Send + 'static>(
+        &self,
+        costly: bool,
+        check: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        if !costly {
+            return Some(check());
+        }
+        let _worker = self.workers.acquire().await.ok()?;
+        tokio::task::spawn_blocking(check).await.ok()
+    }
+}
+
+/// Seats for the streams of one protocol.
+struct Room {
+    neighbours: SharedSeats<PeerId>,
+    prefixes: SharedSeats<Prefix>,
+}
+
+impl Room {
+    fn new() -> Self {
+        Self {
+            neighbours: Arc::new(Mutex::new(Seats::new(LINKS_PER_NEIGHBOUR, MAX_LINKS))),
+            prefixes: Arc::new(Mutex::new(Seats::new(LINKS_PER_PREFIX, MAX_LINKS))),
+        }
+    }
+}
+
+/// A protocol's name in the metrics.
+const fn label(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Storage => "storage",
+        Protocol::Swarm => "swarm",
+        Protocol::Notify => "notify",
+        Protocol::Directory => "directory",
+        Protocol::Kad => "kad",
     }
 }
 
@@ -326,18 +450,11 @@ fn costly(answer: &SwarmAnswer) -> bool {
     }
 }
 
-/// Runs a check where it holds nobody up; none when the runtime is stopping.
-async fn off_the_loop<T: Send + 'static>(
-    costly: bool,
-    check: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    if costly { tokio::task::spawn_blocking(check).await.ok() } else { Some(check()) }
-}
-
 const fn method(request: &Request) -> &'static str {
     match request {
         Request::Store(_) => "store",
         Request::Retrieve(_) => "retrieve",
+        Request::Fetch(_) => "fetch",
         Request::Delete(_) => "delete",
         Request::Expire(_) => "expire",
         Request::GetSwarm { .. } => "get_swarm",

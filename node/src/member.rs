@@ -2,28 +2,30 @@
 //!
 //! What arrives waits in one bounded queue. The thread drains it into a batch, applies the batch
 //! inside one transaction, commits, and only then lets the machine's words out. When a commit fails
-//! it reopens the store and makes the machine anew over what is found; whoever waited gets no answer
-//! and may repeat.
+//! it refuses the batch, reopens the store and makes the machine anew over what is found; whoever
+//! waited may repeat. When the disk is full the machine goes on as it was and refuses what would
+//! write, until there is room again; reading goes on.
 
 use std::{
     collections::{BTreeSet, HashMap},
+    error::Error,
     thread,
     time::{Duration, Instant},
 };
 
 use session_protocols::{
     NodeId, SwarmId,
-    answer::{Answer, Body},
+    answer::{Answer, Body, Code},
     identity::blake2b,
     mailbox,
     member::{CheckedAnswer, CheckedAsk, Input, Member, Output, Setup},
     notify::{EVENT_BYTES, EVENT_COUNT, Event, Subscribed},
     request::{Cursor, Request, Retrieve},
-    store::Store as _,
+    store::{Store as _, StoreError},
     swarm::{SwarmAnswer, SwarmRequest},
 };
 use session_storage::MessageStore;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{metrics::Metrics, now};
 
@@ -33,6 +35,18 @@ pub(crate) const QUEUE: usize = 1_024;
 const BATCH: usize = 256;
 /// The longest sleep between two looks at the clock, so that a stepped clock is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// The first pause before a store that does not open is tried again; it doubles up to [`MAX_PAUSE`].
+const REOPEN_PAUSE: Duration = Duration::from_millis(100);
+/// The longest of these pauses.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// The first pause before a full disk is looked at again; it doubles up to [`MAX_FULL_PAUSE`].
+const FULL_PAUSE: Duration = Duration::from_millis(500);
+/// The longest of these pauses.
+const MAX_FULL_PAUSE: Duration = Duration::from_secs(30);
+/// A disk that is full again within this has not been emptied: the pauses go on growing.
+const FULL_AGAIN: Duration = Duration::from_secs(60);
+/// How much room makes a full disk worth another try, in bytes.
+const ROOM: u64 = 8 << 20;
 
 /// What the thread is asked to do.
 #[derive(Debug)]
@@ -60,8 +74,6 @@ pub(crate) enum Job {
     Disconnected(NodeId),
     /// Say how things are.
     Inspect(oneshot::Sender<Inspection>),
-    /// Close the store and end.
-    Stop,
 }
 
 /// How things are with a member.
@@ -75,8 +87,23 @@ pub(crate) struct Inspection {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
     pub(crate) subscriptions: usize,
+    /// The disk is full: nothing is written.
+    pub(crate) full: bool,
     /// BLAKE2b-256 over the fingerprints of all buckets: equal at members that hold the same.
     pub(crate) fingerprint: [u8; 32],
+}
+
+/// How long somebody who asks how things are waits at most.
+const INSPECT: Duration = Duration::from_secs(2);
+
+/// Asks how things are; none when the thread does not answer in time.
+pub(crate) async fn inspect(jobs: &mpsc::Sender<Job>) -> Option<Inspection> {
+    let (answer, answered) = oneshot::channel();
+    let asked = async {
+        jobs.send(Job::Inspect(answer)).await.ok()?;
+        answered.await.ok()
+    };
+    tokio::time::timeout(INSPECT, asked).await.ok().flatten()
 }
 
 /// A question for another member that the links carry.
@@ -89,8 +116,31 @@ pub(crate) struct Exchange {
     pub(crate) subjects: Vec<session_protocols::answer::Subject>,
 }
 
-/// Starts the thread on a queue of [`QUEUE`] jobs; it ends after [`Job::Stop`], or when nobody can send
-/// it jobs any more.
+/// The thread, once it runs.
+#[derive(Debug)]
+pub(crate) struct Running {
+    thread: thread::JoinHandle<()>,
+    /// Its sender is dropped when the thread ends, however that comes; none after that.
+    ended: Option<oneshot::Receiver<()>>,
+}
+
+impl Running {
+    /// Waits until the thread has ended and the store is closed.
+    pub(crate) async fn ended(&mut self) {
+        if let Some(ended) = &mut self.ended {
+            let _ = ended.await;
+            self.ended = None;
+        }
+    }
+
+    /// Whether the thread ended well, after [`Self::ended`].
+    pub(crate) fn ended_well(self) -> bool {
+        self.thread.join().is_ok()
+    }
+}
+
+/// Starts the thread on a queue of [`QUEUE`] jobs; it ends when `stopping` turns true, or when nobody
+/// can send it jobs any more.
 ///
 /// # Errors
 ///
@@ -100,8 +150,9 @@ pub(crate) fn start(
     store: MessageStore,
     metrics: Metrics,
     queue: mpsc::Receiver<Job>,
+    stopping: watch::Receiver<bool>,
     carry: impl Fn(Exchange) + Send + 'static,
-) -> std::io::Result<thread::JoinHandle<()>> {
+) -> std::io::Result<Running> {
     let host = Host {
         member: Member::new(setup.clone()),
         setup,
@@ -115,9 +166,49 @@ pub(crate) fn start(
         subscribers: HashMap::new(),
         contacts: BTreeSet::new(),
         local: Vec::new(),
+        inspections: Vec::new(),
+        full: Full::Not { since: None, pause: FULL_PAUSE },
     };
+    let source = Source { queue, stopping };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    thread::Builder::new().name("member".into()).spawn(move || runtime.block_on(host.run(queue)))
+    let (ending, ended) = oneshot::channel();
+    let thread = thread::Builder::new().name("member".into()).spawn(move || {
+        let _ending: oneshot::Sender<()> = ending;
+        runtime.block_on(host.run(source));
+    })?;
+    Ok(Running { thread, ended: Some(ended) })
+}
+
+/// Where jobs come from, and the word to stop.
+struct Source {
+    queue: mpsc::Receiver<Job>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Source {
+    /// Waits for jobs, and for `patience` at most; false when the thread is to end.
+    async fn wait(&mut self, patience: Duration, batch: &mut Vec<Job>) -> bool {
+        tokio::select! {
+            biased;
+            _ = self.stopping.wait_for(|stopping| *stopping) => false,
+            received = tokio::time::timeout(patience, self.queue.recv_many(batch, BATCH)) => received != Ok(0),
+        }
+    }
+}
+
+/// Whether the disk is full.
+#[derive(Clone, Copy, Debug)]
+enum Full {
+    /// It is not; since when it is not any more, and how long the next pause will be.
+    Not { since: Option<Instant>, pause: Duration },
+    /// It is, and is looked at again then.
+    Until { until: Instant, pause: Duration },
+}
+
+/// A client that waits for its answer.
+struct Client {
+    answer: oneshot::Sender<Answer>,
+    writes: bool,
 }
 
 /// Exchange numbers carry the machine's life above this many bits.
@@ -132,12 +223,15 @@ struct Host {
     /// How often the machine was made anew: answers to an earlier one are dropped.
     life: u64,
     next_ticket: u64,
-    clients: HashMap<u64, oneshot::Sender<Answer>>,
+    clients: HashMap<u64, Client>,
     nodes: HashMap<u64, oneshot::Sender<SwarmAnswer>>,
     subscribers: HashMap<u64, Subscriber>,
     contacts: BTreeSet<NodeId>,
     /// Inputs that this host owes the machine itself.
     local: Vec<Input>,
+    /// People who ask how things are; they are told at the end of a batch.
+    inspections: Vec<oneshot::Sender<Inspection>>,
+    full: Full,
 }
 
 struct Subscriber {
@@ -146,19 +240,18 @@ struct Subscriber {
 }
 
 impl Host {
-    async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+    async fn run(mut self, mut source: Source) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             // What is owed goes first, and the machine's own time comes before more from outside.
             let sleep = if self.local.is_empty() { self.sleep() } else { Duration::ZERO };
-            if let Ok(0) = tokio::time::timeout(sleep, queue.recv_many(&mut batch, BATCH)).await {
+            if !source.wait(sleep, &mut batch).await {
                 return;
             }
-            if batch.iter().any(|job| matches!(job, Job::Stop)) {
+            let room = self.look_for_room();
+            let done = self.step(&mut batch);
+            if (room || done.is_err()) && !self.start_over(done.err(), &mut source).await {
                 return;
-            }
-            if !self.step(&mut batch) {
-                self.start_over().await;
             }
         }
     }
@@ -168,57 +261,67 @@ impl Host {
         Duration::from_micros(wait).min(LONGEST_SLEEP)
     }
 
-    /// Applies a batch, commits it, and lets the outputs out; false when the store failed.
-    fn step(&mut self, batch: &mut Vec<Job>) -> bool {
+    /// Applies a batch, commits it, and lets the outputs out.
+    fn step(&mut self, batch: &mut Vec<Job>) -> Result<(), StoreError> {
         let started = Instant::now();
         let mut inputs = std::mem::take(&mut self.local);
-        let mut inspections = Vec::new();
-        for job in batch.drain(..) {
-            match self.input(job) {
-                Ok(input) => inputs.push(input),
-                Err(Some(inspect)) => inspections.push(inspect),
-                Err(None) => {}
-            }
-        }
+        inputs.extend(batch.drain(..).filter_map(|job| self.input(job)));
         if self.member.deadline().is_some_and(|deadline| deadline <= now()) {
             inputs.push(Input::Tick);
         }
         if !inputs.is_empty() {
             self.metrics.batch_inputs.observe(inputs.len() as f64);
-            if let Err(error) = self.apply(inputs) {
-                tracing::error!(error = &error as &dyn std::error::Error, "the store failed; reopening it");
-                self.metrics.store_failures_total.inc();
-                return false;
-            }
+            self.apply(inputs)?;
             self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
             while let Some(output) = self.member.poll() {
                 self.let_out(output);
             }
         }
-        for inspect in inspections {
+        for inspect in std::mem::take(&mut self.inspections) {
             let _ = inspect.send(self.inspection());
         }
         self.metrics.ready.set(i64::from(self.member.ready()));
         self.metrics.subscriptions.set(self.member.subscriptions() as i64);
         self.metrics.stored_bytes.set(i64::try_from(self.store.occupied()).unwrap_or(i64::MAX));
-        true
+        Ok(())
     }
 
-    fn apply(&mut self, inputs: Vec<Input>) -> Result<(), session_protocols::store::StoreError> {
+    fn apply(&mut self, inputs: Vec<Input>) -> Result<(), StoreError> {
         let mut writer = self.store.begin()?;
         let now = now();
         for input in inputs {
             self.member.handle(now, input, &mut writer)?;
         }
+        // Even an empty commit may merge, which a full disk does not allow.
+        if matches!(self.full, Full::Until { .. }) && writer.is_empty() {
+            return Ok(());
+        }
         writer.commit()
     }
 
-    /// Turns a job into an input; an inspection waits for the end of the batch.
-    fn input(&mut self, job: Job) -> Result<Input, Option<oneshot::Sender<Inspection>>> {
-        Ok(match job {
+    /// Whether a disk that was full is worth another try.
+    fn look_for_room(&mut self) -> bool {
+        let Full::Until { until, pause } = self.full else { return false };
+        if Instant::now() < until {
+            return false;
+        }
+        let pause = (pause * 2).min(MAX_FULL_PAUSE);
+        if self.store.reserve(ROOM).is_err() {
+            self.full = Full::Until { until: Instant::now() + pause, pause };
+            return false;
+        }
+        self.full = Full::Not { since: Some(Instant::now()), pause };
+        true
+    }
+
+    /// Turns a job into an input; one that is none waits for the end of the batch, or is for an
+    /// earlier machine.
+    fn input(&mut self, job: Job) -> Option<Input> {
+        Some(match job {
             Job::Request { request, answer } => {
                 let ticket = self.ticket();
-                self.clients.insert(ticket, answer);
+                let writes = matches!(request, Request::Store(_) | Request::Delete(_) | Request::Expire(_));
+                self.clients.insert(ticket, Client { answer, writes });
                 Input::Request { ticket, request }
             }
             Job::Asked { from, ask, answer } => {
@@ -229,7 +332,7 @@ impl Host {
             Job::Answered { exchange, answer } => {
                 let (life, exchange) = (exchange >> LIFE_SHIFT, exchange & ((1 << LIFE_SHIFT) - 1));
                 if life != self.life {
-                    return Err(None);
+                    return None;
                 }
                 Input::Answered { exchange, answer }
             }
@@ -250,8 +353,10 @@ impl Host {
                 self.contacts.remove(&node);
                 Input::Disconnected(node)
             }
-            Job::Inspect(answer) => return Err(Some(answer)),
-            Job::Stop => return Err(None),
+            Job::Inspect(answer) => {
+                self.inspections.push(answer);
+                return None;
+            }
         })
     }
 
@@ -268,7 +373,7 @@ impl Host {
                     self.metrics.refused_total.with_label_values(&[&code]).inc();
                 }
                 if let Some(waiting) = self.clients.remove(&ticket) {
-                    let _ = waiting.send(answer);
+                    let _ = waiting.answer.send(answer);
                 }
             }
             Output::Reply { ticket, answer } => {
@@ -343,26 +448,124 @@ impl Host {
             records,
             bytes: self.store.occupied(),
             subscriptions: self.member.subscriptions(),
+            full: matches!(self.full, Full::Until { .. }),
             fingerprint: blake2b(&[&prints]),
         }
     }
 
-    /// Reopens the store and begins again with a machine that knows nothing but the store.
-    async fn start_over(&mut self) {
-        let mut pause = Duration::from_millis(100);
-        while let Err(error) = self.store.reopen() {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the store does not open; trying again"
-            );
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(5));
+    /// Refuses who waits, reopens the store and begins again: after an error with a machine that
+    /// knows nothing but the store, and where the disk is or was full with the one that was. False
+    /// when the thread is to end.
+    async fn start_over(&mut self, error: Option<StoreError>, source: &mut Source) -> bool {
+        let code = match &error {
+            None => Code::Failed,
+            Some(StoreError::Full(_)) => {
+                self.disk_is_full();
+                Code::Full
+            }
+            Some(error) => {
+                tracing::error!(error = error as &dyn Error, "the store failed; reopening it");
+                Code::Failed
+            }
+        };
+        self.metrics.store_failures_total.inc_by(u64::from(error.is_some()));
+        self.refuse_all(code);
+        if !self.reopen(source).await {
+            return false;
         }
-        self.member = Member::new(self.setup.clone());
+        if matches!(error, None | Some(StoreError::Full(_))) {
+            self.member.resume(now());
+        } else {
+            self.member = Member::new(self.setup.clone());
+        }
+        let full = matches!(self.full, Full::Until { .. });
+        if !full && error.is_none() {
+            tracing::info!("the disk has room again");
+        }
+        self.member.set_full(full);
         self.life = self.life.wrapping_add(1);
-        self.clients.clear();
-        self.nodes.clear();
+        // What the last batch said of contacts may not have got through.
+        let members = self.member.members().iter();
+        let gone =
+            members.filter(|node| !self.contacts.contains(*node)).map(|node| Input::Disconnected(*node));
+        self.local = gone.chain(self.contacts.iter().map(|node| Input::Connected(*node))).collect();
+        true
+    }
+
+    /// Pauses what writes. Each time that the disk is full soon again the pause grows.
+    fn disk_is_full(&mut self) {
+        let pause = match self.full {
+            Full::Until { pause, .. } => pause,
+            Full::Not { since, pause } => {
+                tracing::error!("the disk is full: make room; until then nothing is written");
+                if since.is_some_and(|since| since.elapsed() < FULL_AGAIN) { pause } else { FULL_PAUSE }
+            }
+        };
+        self.full = Full::Until { until: Instant::now() + pause, pause };
+    }
+
+    /// Answers everybody who waits; subscribers see their streams end.
+    #[expect(clippy::iter_over_hash_type, reason = "all get the same answer, in whichever order")]
+    fn refuse_all(&mut self, code: Code) {
+        for (_, Client { answer, writes }) in self.clients.drain() {
+            let code = if writes { code } else { Code::Failed };
+            let _ = answer.send(Answer::refused(now().as_millis(), code));
+        }
+        for (_, answer) in self.nodes.drain() {
+            let _ = answer.send(SwarmAnswer::Refused { code });
+        }
         self.subscribers.clear();
-        self.local = self.contacts.iter().map(|node| Input::Connected(*node)).collect();
+        self.local.clear();
+    }
+
+    /// Reopens the store, however often that takes; whoever asks meanwhile is turned away at once.
+    /// False when the thread is to end.
+    async fn reopen(&mut self, source: &mut Source) -> bool {
+        let (mut pause, mut jobs, mut tries) = (REOPEN_PAUSE, Vec::new(), 0_u64);
+        while let Err(error) = self.store.reopen() {
+            tries += 1;
+            if tries == 1 {
+                tracing::error!(error = &error as &dyn Error, "the store does not open; trying again");
+            }
+            let until = Instant::now() + pause;
+            while let Some(left) = until.checked_duration_since(Instant::now()) {
+                if !source.wait(left, &mut jobs).await {
+                    return false;
+                }
+                jobs.drain(..).for_each(|job| self.turn_away(job));
+            }
+            pause = (pause * 2).min(MAX_PAUSE);
+        }
+        if tries > 0 {
+            tracing::info!(tries, "the store is open again");
+        }
+        true
+    }
+
+    /// Deals with a job while there is no store.
+    fn turn_away(&mut self, job: Job) {
+        let code = Code::NotReady;
+        match job {
+            Job::Request { answer, .. } => {
+                let _ = answer.send(Answer::refused(now().as_millis(), code));
+            }
+            Job::Asked { answer, .. } => {
+                let _ = answer.send(SwarmAnswer::Refused { code });
+            }
+            Job::Subscribe { answer, .. } => {
+                let _ = answer.send(Subscribed::Refused { code });
+            }
+            Job::Connected(node) => {
+                self.contacts.insert(node);
+            }
+            Job::Disconnected(node) => {
+                self.contacts.remove(&node);
+            }
+            // Nobody answers: that is what is to be known.
+            Job::Inspect(_) | Job::Answered { .. } | Job::Unsubscribe { .. } | Job::Pushed { .. } => {}
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

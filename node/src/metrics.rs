@@ -3,6 +3,7 @@
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
+use session_protocols::libp2p::link::End;
 
 /// The metrics of one node. No label is chosen by a peer.
 #[derive(Clone, Debug)]
@@ -14,6 +15,14 @@ pub(crate) struct Metrics {
     pub(crate) refused_total: IntCounterVec,
     /// Bytes that were no message of the protocol they came over, by protocol.
     pub(crate) garbage_total: IntCounterVec,
+    /// Streams that were closed as soon as they were opened, by reason.
+    pub(crate) streams_refused_total: IntCounterVec,
+    /// Streams that were cut off because the other side took too long, by protocol.
+    pub(crate) streams_slow_total: IntCounterVec,
+    /// Questions about the directory that failed on the way, by side.
+    pub(crate) directory_failures_total: IntCounterVec,
+    /// Records that were dropped because too many waited to be checked.
+    pub(crate) records_dropped_total: IntCounter,
     /// Requests of other nodes that came in.
     pub(crate) swarm_requests_total: IntCounter,
     /// Exchanges with members that got no answer.
@@ -74,6 +83,25 @@ impl Metrics {
             requests_total: counters("requests_total", "Requests of clients that came in.", "method")?,
             refused_total: counters("refused_total", "Requests of clients that were refused.", "code")?,
             garbage_total: counters("garbage_total", "Payloads that no protocol understands.", "protocol")?,
+            streams_refused_total: counters(
+                "streams_refused_total",
+                "Streams refused when opened.",
+                "reason",
+            )?,
+            streams_slow_total: counters(
+                "streams_slow_total",
+                "Streams whose other side was too slow.",
+                "protocol",
+            )?,
+            directory_failures_total: counters(
+                "directory_failures_total",
+                "Questions about the directory that failed on the way.",
+                "side",
+            )?,
+            records_dropped_total: counter(
+                "records_dropped_total",
+                "Gossiped records and pages dropped because too many waited.",
+            )?,
             swarm_requests_total: counter("swarm_requests_total", "Requests of other nodes that came in.")?,
             exchange_failures_total: counter(
                 "exchange_failures_total",
@@ -95,6 +123,15 @@ impl Metrics {
             ready: gauge("ready", "1 while clients are served.")?,
             registry,
         })
+    }
+
+    /// Counts how a stream ended that was served.
+    pub(crate) fn ended(&self, protocol: &str, end: End) {
+        match end {
+            End::Closed => {}
+            End::Garbage => self.garbage_total.with_label_values(&[protocol]).inc(),
+            End::Slow => self.streams_slow_total.with_label_values(&[protocol]).inc(),
+        }
     }
 
     /// The text that Prometheus reads; libp2p's own metrics follow ours.

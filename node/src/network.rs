@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    io,
     time::Duration,
 };
 
@@ -17,7 +18,7 @@ use libp2p::{
 };
 use session_protocols::{
     KeyPair, NetworkName, NodeId, Time, codec,
-    directory::{self, Directory, Endpoint, Input, MAX_RECORD, Output, SignedRecord, Verdict},
+    directory::{self, Directory, Endpoint, Input, Output, Verdict},
     libp2p::address::{multiaddr, node_id, peer_id},
 };
 use tokio::{
@@ -31,6 +32,7 @@ use crate::{
     member::Job,
     metrics::Metrics,
     now,
+    records::{Asked, Checked, Checks, Unchecked},
 };
 
 /// Nodes beyond the own swarm that contact is kept with.
@@ -42,6 +44,8 @@ const REDIAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 const REPLACE_AFTER: Duration = Duration::from_secs(2);
 /// Gossip messages waiting for a verdict; the oldest is forgotten beyond it.
 const MAX_UNJUDGED: usize = 1_024;
+/// Pages of directories that are waited for; beyond it the next is left until the next contact.
+const MAX_ASKED: usize = 256;
 
 /// How long leaving may take.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -77,6 +81,8 @@ struct Dialling {
     dial_at: BTreeMap<NodeId, (Instant, Duration)>,
     unjudged: BTreeMap<u64, (gossipsub::MessageId, PeerId)>,
     next_message: u64,
+    asked: BTreeMap<request_response::OutboundRequestId, Asked>,
+    checks: Checks,
 }
 
 impl Network {
@@ -87,7 +93,10 @@ impl Network {
             dial_at: BTreeMap::new(),
             unjudged: BTreeMap::new(),
             next_message: 0,
+            asked: BTreeMap::new(),
+            checks: Checks::new(self.name.clone()),
         };
+        self.links.welcome(self.fellows.clone());
         let me = self.pair.node_id();
         let first = Instant::now();
         let others: Vec<_> = self.places.keys().filter(|node| **node != me).copied().collect();
@@ -104,6 +113,9 @@ impl Network {
             let wake = self.wake(&dialling);
             tokio::select! {
                 event = self.swarm.select_next_some() => self.event(event, &mut dialling).await,
+                checked = dialling.checks.next() => {
+                    checked.into_iter().for_each(|one| self.checked(one, &mut dialling));
+                }
                 () = tokio::time::sleep_until(wake) => self.directory.handle(now(), Input::Tick),
                 _ = &mut stop => break,
             }
@@ -201,22 +213,53 @@ impl Network {
                     message_id: message_id.clone(),
                     message: message.clone(),
                 });
-                self.gossip(propagation_source, message_id, &message.data, dialling);
+                self.gossip(propagation_source, message_id, message.data, dialling);
             }
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Subscribed { .. })) => {
                 self.directory.handle(now(), Input::Heard);
             }
             SwarmEvent::Behaviour(BehaviourEvent::Directory(request_response::Event::Message {
+                peer,
                 message: request_response::Message::Request { request, channel, .. },
                 ..
             })) => {
-                let answer = self.directory.answer(&request);
-                let _ = self.swarm.behaviour_mut().directory.send_response(channel, answer);
+                if self.links.arrive(peer) {
+                    let answer = self.directory.answer(&request);
+                    let _ = self.swarm.behaviour_mut().directory.send_response(channel, answer);
+                } else {
+                    // There is no word for it: the stream closes without an answer.
+                    self.metrics.refused_total.with_label_values(&["429"]).inc();
+                }
             }
             SwarmEvent::Behaviour(BehaviourEvent::Directory(request_response::Event::Message {
-                message: request_response::Message::Response { response, .. },
+                message: request_response::Message::Response { request_id, response },
                 ..
-            })) => self.records(response),
+            })) => {
+                if let Some(asked) = dialling.asked.remove(&request_id) {
+                    self.page(asked, response, dialling);
+                }
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Directory(request_response::Event::OutboundFailure {
+                peer,
+                request_id,
+                error,
+                ..
+            })) => {
+                dialling.asked.remove(&request_id);
+                tracing::debug!(%peer, %error, "no directory");
+                // What is no answer was counted where it was read.
+                if !matches!(&error, request_response::OutboundFailure::Io(error) if garbage(error)) {
+                    self.metrics.directory_failures_total.with_label_values(&["asked"]).inc();
+                }
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Directory(request_response::Event::InboundFailure {
+                peer,
+                error,
+                ..
+            })) => {
+                tracing::debug!(%peer, %error, "a question about the directory went unanswered");
+                self.metrics.directory_failures_total.with_label_values(&["answered"]).inc();
+            }
             SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => self.swarm_metrics.record(&event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.swarm_metrics.record(&event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.swarm_metrics.record(&event),
@@ -259,7 +302,7 @@ impl Network {
             return;
         }
         self.directory.handle(now(), Input::Heard);
-        self.swarm.behaviour_mut().directory.send_request(&peer, directory::Request::Records { after: None });
+        self.ask(Asked::first(peer), dialling);
         if self.fellows.contains(&node) {
             let _ = self.jobs.send(Job::Disconnected(node)).await;
             let _ = self.jobs.send(Job::Connected(node)).await;
@@ -284,33 +327,56 @@ impl Network {
         self.contacts.send_modify(|contacts| contacts.peers = peers);
     }
 
-    fn gossip(&mut self, from: PeerId, id: gossipsub::MessageId, data: &[u8], dialling: &mut Dialling) {
+    fn gossip(&mut self, from: PeerId, id: gossipsub::MessageId, data: Vec<u8>, dialling: &mut Dialling) {
         dialling.next_message = dialling.next_message.wrapping_add(1);
         let message = dialling.next_message;
+        if !dialling.checks.offer(Unchecked::Gossip { message, data }) {
+            self.metrics.records_dropped_total.inc();
+            let dropped = gossipsub::MessageAcceptance::Ignore;
+            self.swarm.behaviour_mut().gossip.report_message_validation_result(&id, &from, dropped);
+            return;
+        }
         dialling.unjudged.insert(message, (id, from));
         if dialling.unjudged.len() > MAX_UNJUDGED {
             dialling.unjudged.pop_first();
         }
-        let signed = codec::decode::<SignedRecord>(data, MAX_RECORD).ok();
-        let opened = signed.and_then(|signed| Some((signed.open(&self.name)?, signed)));
-        self.directory.handle(
-            now(),
-            match opened {
-                Some((record, signed)) => Input::Record { record, signed, message: Some(message) },
-                None => {
-                    self.metrics.garbage_total.with_label_values(&["records"]).inc();
-                    Input::Garbage { message }
-                }
-            },
-        );
     }
 
-    /// Takes in the records of an answer.
-    fn records(&mut self, answer: directory::Answer) {
-        let directory::Answer::Records { records, .. } = answer;
-        for signed in records {
-            if let Some(record) = signed.open(&self.name) {
-                self.directory.handle(now(), Input::Record { record, signed, message: None });
+    /// Asks a node for a page of its directory.
+    fn ask(&mut self, asked: Asked, dialling: &mut Dialling) {
+        if dialling.asked.len() >= MAX_ASKED {
+            return;
+        }
+        let request = directory::Request::Records { after: asked.after };
+        let id = self.swarm.behaviour_mut().directory.send_request(&asked.peer, request);
+        dialling.asked.insert(id, asked);
+    }
+
+    fn page(&self, asked: Asked, answer: directory::Answer, dialling: &mut Dialling) {
+        let directory::Answer::Records { records, more } = answer;
+        if !dialling.checks.offer(Unchecked::Page { asked, records, more }) {
+            self.metrics.records_dropped_total.inc();
+        }
+    }
+
+    /// Takes in what the worker thread found.
+    fn checked(&mut self, checked: Checked, dialling: &mut Dialling) {
+        match checked {
+            Checked::Gossip { message, opened: Some((record, signed)) } => {
+                self.directory.handle(now(), Input::Record { record, signed, message: Some(message) });
+            }
+            Checked::Gossip { message, opened: None } => {
+                self.metrics.garbage_total.with_label_values(&["records"]).inc();
+                self.directory.handle(now(), Input::Garbage { message });
+            }
+            Checked::Page { opened, bad, next } => {
+                self.metrics.garbage_total.with_label_values(&["directory"]).inc_by(bad as u64);
+                for (record, signed) in opened {
+                    self.directory.handle(now(), Input::Record { record, signed, message: None });
+                }
+                if let Some(next) = next {
+                    self.ask(next, dialling);
+                }
             }
         }
     }
@@ -351,4 +417,9 @@ impl Network {
             }
         }
     }
+}
+
+/// Whether an answer failed because it was no message, not because of the way it came.
+fn garbage(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
 }

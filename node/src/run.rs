@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs, future::Future, time::Duration};
 
+use futures::future::BoxFuture;
 use libp2p::{
     Swarm,
     metrics::{Metrics as SwarmMetrics, Registry},
@@ -34,6 +35,9 @@ use crate::{
 
 /// How often a line says how things are.
 const STATUS_EVERY: Duration = Duration::from_secs(60);
+/// How long the member may take over a batch and over closing its store when the node stops; what it
+/// has acknowledged is durable whatever happens.
+const STOP: Duration = Duration::from_secs(10);
 /// Page cache of the store, in bytes.
 const CACHE: usize = 64 << 20;
 
@@ -46,7 +50,19 @@ const CACHE: usize = 64 << 20;
 /// # Panics
 ///
 /// Outside a tokio runtime.
-pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> Result<(), NodeError> {
+pub fn run(
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> BoxFuture<'static, Result<(), NodeError>> {
+    start(config, Box::pin(shutdown))
+}
+
+/// Boxed and not generic: the whole node is compiled here, and not again by whoever runs one.
+fn start(config: Config, shutdown: BoxFuture<'static, ()>) -> BoxFuture<'static, Result<(), NodeError>> {
+    Box::pin(from_start_to_stop(config, shutdown))
+}
+
+async fn from_start_to_stop(config: Config, mut shutdown: BoxFuture<'static, ()>) -> Result<(), NodeError> {
     let lock = lock(&config)?;
     let pair = keystore::load(&config.data)?;
     let ledger = config.network.ledger();
@@ -64,7 +80,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> R
 
     let mut registry = Registry::default();
     let swarm_metrics = SwarmMetrics::new(&mut registry);
-    let mut swarm = swarm(&config, &pair, &ledger)?;
+    let mut swarm = swarm(&config, &pair, &ledger, &metrics)?;
     for endpoint in &config.listen {
         let listened = swarm.listen_on(multiaddr(endpoint));
         listened.map_err(|error| NodeError::Listen { endpoint: *endpoint, reason: cause(&error) })?;
@@ -79,7 +95,6 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> R
 
     let (jobs, queue) = mpsc::channel(member::QUEUE);
     let (stopping, stop_seen) = watch::channel(false);
-    let control = swarm.behaviour().streams.new_control();
     let admission = Admission::new(config.rates);
     let mut links = Links::new(
         name.clone(),
@@ -87,11 +102,12 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> R
         jobs.clone(),
         admission,
         metrics.clone(),
-        control,
+        swarm.behaviour(),
         stop_seen.clone(),
     );
     let carrier = links.clone();
-    let member = member::start(setup, store, metrics.clone(), queue, move |exchange| carrier.carry(exchange))
+    let carry = move |exchange| carrier.carry(exchange);
+    let mut member = member::start(setup, store, metrics.clone(), queue, stop_seen.clone(), carry)
         .map_err(|cause| NodeError::Data { path: config.data.clone(), cause })?;
     links.accept().map_err(|_| NodeError::Stopped { part: "links" })?;
 
@@ -125,44 +141,39 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> R
     let mut door = tokio::spawn(http::serve(listener, view));
     tracing::info!(%id, network = %config.network.name, http = %http, "node started");
 
-    let mut shutdown = std::pin::pin!(shutdown);
-    let mut status = tokio::time::interval(STATUS_EVERY);
-    let result = loop {
-        tokio::select! {
-            () = &mut shutdown => break Ok(()),
-            _ = &mut network => break Err(NodeError::Stopped { part: "network" }),
-            _ = &mut door => break Err(NodeError::Stopped { part: "http" }),
-            _ = status.tick() => log_status(&jobs, &watching).await,
-        }
-        if member.is_finished() {
-            break Err(NodeError::Stopped { part: "member" });
-        }
+    let status = tokio::spawn(log_status(jobs, watching));
+    let result = tokio::select! {
+        () = &mut shutdown => Ok(()),
+        _ = &mut network => Err(NodeError::Stopped { part: "network" }),
+        _ = &mut door => Err(NodeError::Stopped { part: "http" }),
+        () = member.ended() => Err(NodeError::Stopped { part: "member" }),
     };
     let _ = stopping.send(true);
     tracing::info!(%id, "stopping");
+    status.abort();
     // What is acknowledged is durable already; the store closes when its thread ends.
-    let _ = jobs.send(Job::Stop).await;
-    let joined = tokio::task::spawn_blocking(move || member.join()).await;
+    let ended = tokio::time::timeout(STOP, member.ended()).await.is_ok();
     let _ = stop_network.send(());
     let _ = tokio::time::timeout(Duration::from_secs(2), network).await;
     door.abort();
     // The address is free again once the task is gone.
     let _ = door.await;
     drop(lock);
-    match joined {
-        Ok(Ok(())) => result,
-        Ok(Err(_)) | Err(_) => Err(NodeError::Stopped { part: "member" }),
-    }
+    if ended && member.ended_well() { result } else { Err(NodeError::Stopped { part: "member" }) }
 }
 
-async fn log_status(jobs: &mpsc::Sender<Job>, contacts: &watch::Receiver<Contacts>) {
-    let (answer, answered) = oneshot::channel();
-    if jobs.send(Job::Inspect(answer)).await.is_err() {
-        return;
-    }
-    if let Ok(one) = answered.await {
+/// Logs how things are, again and again.
+async fn log_status(jobs: mpsc::Sender<Job>, contacts: watch::Receiver<Contacts>) {
+    let mut every = tokio::time::interval(STATUS_EVERY);
+    loop {
+        every.tick().await;
         let peers = contacts.borrow().peers;
-        tracing::info!(ready = one.ready, peers, records = one.records, bytes = one.bytes, "status");
+        match member::inspect(&jobs).await {
+            Some(one) => {
+                tracing::info!(ready = one.ready, peers, records = one.records, bytes = one.bytes, "status");
+            }
+            None => tracing::warn!(peers, "the store does not answer"),
+        }
     }
 }
 
@@ -194,17 +205,22 @@ fn open_store(config: &Config) -> Result<MessageStore, NodeError> {
     Ok(MessageStore::open(folder, options)?)
 }
 
-fn swarm(config: &Config, pair: &KeyPair, ledger: &Ledger) -> Result<Swarm<Behaviour>, NodeError> {
+fn swarm(
+    config: &Config,
+    pair: &KeyPair,
+    ledger: &Ledger,
+    metrics: &Metrics,
+) -> Result<Swarm<Behaviour>, NodeError> {
     let key = keypair(pair).ok_or(NodeError::Stopped { part: "key" })?;
     let me = pair.node_id();
     let fellows = ledger.nodes().map(|(node, _)| *node).filter(|node| *node != me);
     let fellows = fellows.filter_map(|node| peer_id(&node));
     let network = &config.network;
-    let behaviour =
-        Behaviour::new(&key, &network.name, network.local, config.max_memory, fellows).map_err(|reason| {
-            tracing::error!(reason, "the protocols cannot be set up");
-            NodeError::Stopped { part: "protocols" }
-        })?;
+    let behaviour = Behaviour::new(&key, &network.name, network.local, config.max_memory, fellows, metrics)
+        .map_err(|reason| {
+        tracing::error!(reason, "the protocols cannot be set up");
+        NodeError::Stopped { part: "protocols" }
+    })?;
     let transport = |_| NodeError::Stopped { part: "transport" };
     let builder = libp2p::SwarmBuilder::with_existing_identity(key)
         .with_tokio()

@@ -2,121 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of a test")]
 
-use std::{
-    io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    time::{Duration, Instant},
-};
+mod support;
 
-use session_chain::{NetworkFile, NetworkNode, Operator};
-use session_node::{Config, NodeError, keystore, run};
-use session_protocols::{
-    Prefix,
-    directory::{Endpoint, Transport},
-};
-use tempfile::TempDir;
-use tokio::{sync::oneshot, task::JoinHandle};
+use std::net::{Ipv4Addr, TcpListener};
 
-/// Longer than any healthy start; a test that gets here has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+use session_node::{NodeError, keystore, run};
 
-struct Plan {
-    folder: TempDir,
-    network: NetworkFile,
-    listen: Vec<Vec<Endpoint>>,
-    http: Vec<SocketAddr>,
-}
-
-impl Plan {
-    /// A network of `nodes`, each on an address, with a key and an operator of its own.
-    fn new(nodes: u8) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut network, mut listen, mut http) = (Vec::new(), Vec::new(), Vec::new());
-        for index in 1..=nodes {
-            let ip = Ipv4Addr::new(127, 0, index, 1);
-            let pair = keystore::create(&folder.path().join(index.to_string())).unwrap();
-            let endpoints = free(ip);
-            http.push(TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap());
-            network.push(NetworkNode {
-                id: pair.node_id(),
-                operator: Operator::from_bytes([index; 20]),
-                prefix: Prefix::of(ip.into()),
-                addresses: endpoints.iter().map(ToString::to_string).collect(),
-            });
-            listen.push(endpoints);
-        }
-        let network =
-            NetworkFile { name: "test".parse().unwrap(), local: true, seed: [7; 32], nodes: network };
-        Self { folder, network, listen, http }
-    }
-
-    fn config(&self, index: usize) -> Config {
-        let data = self.folder.path().join((index + 1).to_string());
-        Config::new(self.network.clone(), data, self.listen[index].clone(), self.http[index])
-    }
-
-    fn start(&self, index: usize) -> Running {
-        let (stop, stopped) = oneshot::channel::<()>();
-        let stopped = async move {
-            let _ = stopped.await;
-        };
-        let node = run(self.config(index), stopped);
-        Running { stop, task: tokio::spawn(async { node.await.expect("the node runs") }) }
-    }
-}
-
-/// Free ports of an address.
-fn free(ip: Ipv4Addr) -> Vec<Endpoint> {
-    let udp = UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap().port();
-    let tcp = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap().port();
-    vec![
-        Endpoint { transport: Transport::Quic, ip: ip.into(), port: udp },
-        Endpoint { transport: Transport::Tcp, ip: ip.into(), port: tcp },
-    ]
-}
-
-struct Running {
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
-}
-
-impl Running {
-    async fn stop(self) {
-        self.stop.send(()).unwrap();
-        self.task.await.unwrap();
-    }
-}
-
-/// The status code and body of a GET.
-fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
-}
-
-/// Waits until every door gives the wanted code for `/readyz`.
-async fn wait(doors: &[SocketAddr], code: u16) {
-    let deadline = Instant::now() + PATIENCE;
-    let doors = doors.to_vec();
-    let waited = tokio::task::spawn_blocking(move || {
-        let mut last = Vec::new();
-        while Instant::now() < deadline {
-            last = doors.iter().map(|door| get(*door, "/readyz")).collect();
-            if last.iter().all(|answer| answer.as_ref().is_some_and(|(found, _)| *found == code)) {
-                return Ok(());
-            }
-            std::thread::park_timeout(Duration::from_millis(20));
-        }
-        Err(last)
-    });
-    if let Err(last) = waited.await.unwrap() {
-        panic!("not all at {code}: {last:?}");
-    }
-}
+use support::{Plan, free, get, wait};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_find_each_other_and_a_minority_is_not_ready() {

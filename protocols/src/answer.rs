@@ -15,6 +15,9 @@ pub const MAX_PAGE: usize = 1024 * 1024;
 /// The most messages in one page.
 pub const MAX_PAGE_COUNT: usize = 2_000;
 
+/// The most hashes in one page that lists hashes alone.
+pub const MAX_PAGE_IDS: usize = 4_096;
+
 /// Why a request is refused. A peer gets the code, never detail.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, thiserror::Error,
@@ -134,6 +137,22 @@ pub enum Body {
         more: bool,
         /// Where this page ends.
         cursor: Cursor,
+    },
+    /// A page of hashes, oldest arrival first.
+    Ids {
+        /// The messages' hashes.
+        hashes: Vec<MessageHash>,
+        /// Whether more are waiting after them.
+        more: bool,
+        /// Where this page ends.
+        cursor: Cursor,
+    },
+    /// Messages that were asked for by their hashes, as many as fit.
+    Fetched {
+        /// In the request's order; those that are not there are left out.
+        messages: Vec<Message>,
+        /// How many of the hashes, from the first, are dealt with: one at least.
+        hashes: u32,
     },
     /// The swarm that keeps the account asked about.
     Swarm(SwarmInfo),

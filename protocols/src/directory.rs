@@ -32,6 +32,9 @@ pub const LIFETIME: Span = Span::hours(24);
 pub const ANNOUNCE: Span = Span::secs(600);
 /// How soon a node may say so again when something changed.
 pub const ANNOUNCE_PAUSE: Span = Span::secs(10);
+/// How many of the last borders a record may name: a node may lag a little, and no record outlives
+/// the few epochs in which it was made.
+pub const RECENT_BORDERS: usize = 3;
 
 /// A way to reach a node, shown as a multiaddr such as `/ip4/127.0.1.1/udp/22021/quic-v1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -154,7 +157,8 @@ pub enum Input {
     },
     /// This node can be reached here from now on.
     Listening(Vec<Endpoint>),
-    /// The ledger reached another border.
+    /// The ledger reached another border; records that name one of the last [`RECENT_BORDERS`] are
+    /// believed. A network without a chain has one border, its seed.
     Border {
         /// Its height.
         height: u64,
@@ -207,7 +211,8 @@ pub struct Directory {
     members: BTreeMap<NodeId, Prefix>,
     known: BTreeMap<NodeId, (NodeRecord, SignedRecord)>,
     endpoints: Vec<Endpoint>,
-    border: (u64, [u8; 32]),
+    /// The last few, the latest last.
+    borders: VecDeque<(u64, [u8; 32])>,
     announce_at: Option<Time>,
     announced: Time,
     outbox: VecDeque<Output>,
@@ -222,7 +227,7 @@ impl Directory {
             members,
             known: BTreeMap::new(),
             endpoints: Vec::new(),
-            border: (0, [0; 32]),
+            borders: VecDeque::new(),
             announce_at: None,
             announced: Time::ZERO,
             outbox: VecDeque::new(),
@@ -246,7 +251,15 @@ impl Directory {
                     self.announce_soon(now);
                 }
             }
-            Input::Border { height, hash } => self.border = (height, hash),
+            Input::Border { height, hash } => {
+                if self.borders.len() >= RECENT_BORDERS {
+                    self.borders.pop_front();
+                }
+                self.borders.push_back((height, hash));
+                if self.borders.len() == 1 {
+                    self.announce_soon(now);
+                }
+            }
             Input::Heard => self.announce_soon(now),
             Input::Tick => self.tick(now),
         }
@@ -309,6 +322,10 @@ impl Directory {
         if record.endpoints.is_empty() || record.endpoints.len() > MAX_ENDPOINTS || !stays {
             return Verdict::Reject;
         }
+        // One that knows a later border than this participant is not to blame.
+        if !self.borders.contains(&(record.height, *record.border)) {
+            return Verdict::Ignore;
+        }
         let said = Time::from_millis(record.time);
         if said > now.after(MAX_AHEAD) || now.since(said) > LIFETIME {
             return Verdict::Ignore;
@@ -324,7 +341,7 @@ impl Directory {
     }
 
     fn announce_soon(&mut self, now: Time) {
-        if self.me.is_some() && !self.endpoints.is_empty() {
+        if self.me.is_some() && !self.endpoints.is_empty() && !self.borders.is_empty() {
             let soon = now.max(self.announced.after(ANNOUNCE_PAUSE));
             self.announce_at = Some(self.announce_at.map_or(soon, |at| at.min(soon)));
         }
@@ -333,13 +350,15 @@ impl Directory {
     fn tick(&mut self, now: Time) {
         let due = self.announce_at.is_some_and(|at| at <= now);
         let Some(node) = self.me.filter(|_| due) else { return };
+        // Without a border nothing is ever due: nobody would believe it.
+        let Some((height, border)) = self.borders.back().copied() else { return };
         self.announced = now;
         self.announce_at = Some(now.after(ANNOUNCE));
         self.outbox.push_back(Output::Announce(NodeRecord {
             node,
             time: now.as_millis(),
-            height: self.border.0,
-            border: ByteArray::new(self.border.1),
+            height,
+            border: ByteArray::new(border),
             endpoints: self.endpoints.clone(),
             version: self.version.clone(),
         }));
@@ -395,7 +414,9 @@ mod tests {
     fn setup() -> (NetworkName, KeyPair, Directory) {
         let pair = KeyPair::from_seed(&[1; 32]);
         let members = [(pair.node_id(), "127.0.1.0/24".parse().unwrap())].into();
-        ("test".parse().unwrap(), pair, Directory::new(None, String::new(), members))
+        let mut directory = Directory::new(None, String::new(), members);
+        directory.handle(Time::ZERO, Input::Border { height: 0, hash: [0; 32] });
+        ("test".parse().unwrap(), pair, directory)
     }
 
     fn record(pair: &KeyPair, time: u64, endpoint: &str) -> NodeRecord {
@@ -435,6 +456,44 @@ mod tests {
         assert_eq!(judge(&mut directory, &network, &pair, at(999_001)), Verdict::Accept);
         assert_eq!(judge(&mut directory, &network, &pair, at(1_061_000)), Verdict::Ignore, "from the future");
         assert_eq!(directory.endpoints(&pair.node_id()).len(), 1);
+    }
+
+    #[test]
+    fn a_record_names_a_border_that_is_known_and_recent() {
+        let (network, pair, mut directory) = setup();
+        let naming = |height: u8, hash: u8, time| NodeRecord {
+            height: height.into(),
+            border: ByteArray::new([hash; 32]),
+            ..record(&pair, time, "/ip4/127.0.1.1/udp/9/quic-v1")
+        };
+        let judge = |directory: &mut Directory, record| judge(directory, &network, &pair, record);
+        // Whoever prepares a record for later cannot know the border that it will have to name.
+        assert_eq!(judge(&mut directory, naming(1, 1, 990_001)), Verdict::Ignore, "not reached so far");
+        assert_eq!(judge(&mut directory, naming(0, 9, 990_002)), Verdict::Ignore, "another hash");
+        assert!(directory.is_empty());
+        for height in 1..=3 {
+            let border = Input::Border { height: height.into(), hash: [height; 32] };
+            directory.handle(Time::ZERO, border);
+        }
+        assert_eq!(judge(&mut directory, naming(0, 0, 990_003)), Verdict::Ignore, "too old");
+        for (height, time) in [(1, 990_004), (3, 990_005)] {
+            assert_eq!(judge(&mut directory, naming(height, height, time)), Verdict::Accept);
+        }
+    }
+
+    #[test]
+    fn a_node_announces_the_latest_border_and_nothing_before_the_first() {
+        let (_, pair, Directory { members, .. }) = setup();
+        let mut directory = Directory::new(Some(pair.node_id()), String::new(), members);
+        let endpoint = "/ip4/127.0.1.1/udp/9/quic-v1".parse().unwrap();
+        directory.handle(Time::ZERO, Input::Listening(vec![endpoint]));
+        assert_eq!(directory.deadline(), None);
+        directory.handle(Time::ZERO, Input::Border { height: 6, hash: [6; 32] });
+        directory.handle(Time::ZERO, Input::Border { height: 7, hash: [7; 32] });
+        let due = directory.deadline().unwrap();
+        directory.handle(due, Input::Tick);
+        let Some(Output::Announce(record)) = directory.poll() else { panic!("nothing to announce") };
+        assert_eq!((record.height, *record.border), (7, [7; 32]));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::{
     AccountId, KeyPair, MessageHash, Namespace, NetworkName, NodeId, Signature, Span, SwarmId, SwarmMap,
     Time,
     record::Mutation,
-    request::{Auth, Cursor, Delete, Direction, Expire, Retrieve, Store},
+    request::{Auth, Cursor, Delete, Direction, Expire, Fetch, Retrieve, Store},
 };
 
 /// The moment at which tests begin.
@@ -133,8 +133,17 @@ impl Person {
             after,
             max_count,
             max_size,
+            ids: None,
             auth: unsigned(time),
         };
+        let statement = request.statement(&network(), ms(time));
+        request.auth = Auth::sign(&self.account, &self.pair, ms(time), &statement);
+        request
+    }
+
+    pub(crate) fn fetch(&self, hashes: &[MessageHash], time: u64) -> Fetch {
+        let (account, namespace) = (self.account, Namespace::INBOX);
+        let mut request = Fetch { account, namespace, hashes: hashes.to_vec(), auth: unsigned(time) };
         let statement = request.statement(&network(), ms(time));
         request.auth = Auth::sign(&self.account, &self.pair, ms(time), &statement);
         request

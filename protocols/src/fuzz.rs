@@ -30,8 +30,9 @@ mod host;
 #[cfg(test)]
 mod tests;
 
-/// A target: its name, and what it does with any bytes.
-pub type Target = (&'static str, fn(&[u8]));
+/// A target: its name, and what it does with any bytes. It tells whether they were of any use: a seed
+/// that is not leads the fuzzer nowhere.
+pub type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// All targets there are.
 pub const TARGETS: &[Target] = &[
@@ -97,62 +98,62 @@ where
 }
 
 /// A storage request: read, said again, checked.
-pub fn request(bytes: &[u8]) {
-    if let Some(request) = round_trip::<Request>(bytes, request::MAX_REQUEST) {
-        for now in [Time::ZERO, NOW, Time(u64::MAX)] {
-            let _ = member::check_request(&network(), now, &request);
-        }
+pub fn request(bytes: &[u8]) -> bool {
+    let Some(request) = round_trip::<Request>(bytes, request::MAX_REQUEST) else { return false };
+    for now in [Time::ZERO, NOW, Time(u64::MAX)] {
+        let _ = member::check_request(&network(), now, &request);
     }
+    true
 }
 
 /// A storage answer.
-pub fn answer(bytes: &[u8]) {
-    round_trip::<Answer>(bytes, MAX_ANSWER);
+pub fn answer(bytes: &[u8]) -> bool {
+    round_trip::<Answer>(bytes, MAX_ANSWER).is_some()
 }
 
 /// A question between members: read, said again, checked.
-pub fn swarm_request(bytes: &[u8]) {
-    if let Some(request) = round_trip::<SwarmRequest>(bytes, MAX_MESSAGE) {
-        let _ = member::check_ask(&network(), NOW, request);
-    }
+pub fn swarm_request(bytes: &[u8]) -> bool {
+    let request = round_trip::<SwarmRequest>(bytes, MAX_MESSAGE);
+    request.map(|request| member::check_ask(&network(), NOW, request)).is_some()
 }
 
 /// An answer between members: read, said again, checked.
-pub fn swarm_answer(bytes: &[u8]) {
-    if let Some(answer) = round_trip::<SwarmAnswer>(bytes, MAX_MESSAGE) {
-        let _ = member::check_answer(&network(), NOW, 3, crate::NodeId::from_bytes([7; 32]), &[], answer);
-    }
+pub fn swarm_answer(bytes: &[u8]) -> bool {
+    let from = crate::NodeId::from_bytes([7; 32]);
+    let answer = round_trip::<SwarmAnswer>(bytes, MAX_MESSAGE);
+    answer.map(|answer| member::check_answer(&network(), NOW, 3, from, &[], answer)).is_some()
 }
 
 /// A subscription, its answer, an event.
-pub fn notify(bytes: &[u8]) {
-    round_trip::<Subscribe>(bytes, notify::MAX_REQUEST);
-    round_trip::<Subscribed>(bytes, notify::MAX_EVENT);
-    round_trip::<Event>(bytes, notify::MAX_EVENT);
+pub fn notify(bytes: &[u8]) -> bool {
+    let subscribe = round_trip::<Subscribe>(bytes, notify::MAX_REQUEST).is_some();
+    let subscribed = round_trip::<Subscribed>(bytes, notify::MAX_EVENT).is_some();
+    let event = round_trip::<Event>(bytes, notify::MAX_EVENT).is_some();
+    subscribe || subscribed || event
 }
 
 /// A directory's question, its answer, a record.
-pub fn directory(bytes: &[u8]) {
-    round_trip::<directory::Request>(bytes, directory::MAX_REQUEST);
-    round_trip::<directory::Answer>(bytes, directory::MAX_ANSWER);
-    round_trip::<directory::NodeRecord>(bytes, directory::MAX_RECORD);
-    if let Some(signed) = round_trip::<SignedRecord>(bytes, directory::MAX_RECORD) {
-        let _ = signed.open(&network());
-    }
+pub fn directory(bytes: &[u8]) -> bool {
+    let request = round_trip::<directory::Request>(bytes, directory::MAX_REQUEST).is_some();
+    let answer = round_trip::<directory::Answer>(bytes, directory::MAX_ANSWER).is_some();
+    let record = round_trip::<directory::NodeRecord>(bytes, directory::MAX_RECORD).is_some();
+    let signed = round_trip::<SignedRecord>(bytes, directory::MAX_RECORD);
+    let signed = signed.map(|signed| signed.open(&network())).is_some();
+    request || answer || record || signed
 }
 
 /// The head of a frame.
-pub fn frame(bytes: &[u8]) {
-    let Some(head) = bytes.first_chunk() else { return };
-    if let Some(decoded) = frame::Head::decode(*head, u32::MAX) {
-        assert_eq!(decoded.encode(), *head);
-        assert_eq!(frame::Head::decode(*head, decoded.len), Some(decoded));
-        assert!(decoded.len == 0 || frame::Head::decode(*head, decoded.len - 1).is_none());
-    }
+pub fn frame(bytes: &[u8]) -> bool {
+    let Some(head) = bytes.first_chunk() else { return false };
+    let Some(decoded) = frame::Head::decode(*head, u32::MAX) else { return false };
+    assert_eq!(decoded.encode(), *head);
+    assert_eq!(frame::Head::decode(*head, decoded.len), Some(decoded));
+    assert!(decoded.len == 0 || frame::Head::decode(*head, decoded.len - 1).is_none());
+    true
 }
 
 /// Anything that passes the walk is taken, and what is taken can be said again.
-pub fn codec(bytes: &[u8]) {
+pub fn codec(bytes: &[u8]) -> bool {
     let checked = codec::check(bytes, usize::MAX);
     let decoded = codec::decode::<serde_cbor::Value>(bytes, usize::MAX);
     assert!(checked.is_ok() || decoded.is_err(), "nothing gets past the walk");
@@ -163,6 +164,7 @@ pub fn codec(bytes: &[u8]) {
     }
     let short = codec::check(bytes, bytes.len() / 2);
     assert!(bytes.is_empty() || matches!(short, Err(codec::DecodeError::TooLong { .. })));
+    checked.is_ok()
 }
 
 /// One request about a message, as a record takes it in.
@@ -197,7 +199,7 @@ fn joined<'a>(steps: impl Iterator<Item = &'a Step>) -> Record {
 }
 
 /// The same requests in any order, any of them twice, give one record.
-pub fn record(bytes: &[u8]) {
+pub fn record(bytes: &[u8]) -> bool {
     let mut feed = Feed(bytes);
     let mut steps = Vec::new();
     for _ in 0..feed.below(16) {
@@ -221,11 +223,12 @@ pub fn record(bytes: &[u8]) {
     let deleted = steps.iter().any(|step| matches!(step, Step::Life(Life::Deleted { .. })));
     let signed = steps.iter().any(|step| matches!(step, Step::Life(Life::Stored { .. })));
     assert!(!deleted || signed || first.deleted(), "nothing deleted comes back by itself");
+    !steps.is_empty()
 }
 
 /// A member among members, any of which may lie.
-pub fn member(bytes: &[u8]) {
-    host::run(&mut Feed(bytes));
+pub fn member(bytes: &[u8]) -> bool {
+    host::run(&mut Feed(bytes))
 }
 
 /// Counts everything in a store again from the records alone.
@@ -258,6 +261,9 @@ pub fn recount(store: &MemoryStore) {
         for named in signed.into_iter().chain(record.counting_change().map(|change| change.row)) {
             assert!(row(named).is_some(), "the evidence for {hash} is gone");
         }
+    }
+    for charge in store.evidence() {
+        usage.entry(charge.account).or_default().bytes += charge.bytes;
     }
     for (account, usage) in &usage {
         assert_eq!(store.usage(account).expect("memory does not fail"), *usage);

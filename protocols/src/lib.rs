@@ -15,6 +15,7 @@
 //! - [`swarm`]: between the members of one swarm
 //! - [`directory`]: who is where, as a protocol and as a machine
 //! - [`mod@notify`]: subscriptions, likewise
+//! - [`onion`]: requests through three hops, sealed, peeled and relayed
 //!
 //! What is decided:
 //! - [`record`]: the state of one message under every order of arrival
@@ -57,6 +58,7 @@ pub mod mutants;
 pub mod namespace;
 pub mod network;
 pub mod notify;
+pub mod onion;
 pub mod prefix;
 pub mod record;
 pub mod replication;

@@ -1,9 +1,12 @@
-//! How much anyone may ask: token buckets, in tables that cannot grow.
+//! How much anyone may ask, and hold at once: token buckets and seats, in tables that cannot grow.
 
 use core::hash::Hash;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{AccountId, Time};
+use crate::{
+    AccountId, Prefix, Time,
+    request::{Delete, Expire, Fetch, Request, Retrieve, Store},
+};
 
 /// How fast a bucket fills, and how much it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +48,10 @@ impl TokenBucket {
 }
 
 /// A bucket for each of many, at most `capacity` of them: whoever asked least recently is forgotten
-/// first, which gives nobody more than a burst.
+/// first.
+///
+/// Who was forgotten begins anew with a full bucket. So where keys can be made up this alone bounds
+/// nobody: another limit must stand behind it, on what cannot be made up.
 #[derive(Debug)]
 pub struct Limiter<K> {
     rate: Rate,
@@ -78,12 +84,20 @@ impl<K: Copy + Ord + Hash> Limiter<K> {
     }
 }
 
-/// What a node lets in: limits for each neighbour, for each account and in total.
+/// What a node lets in: limits for each neighbour, for each address prefix, for each account and in
+/// total.
+///
+/// Everybody pays as a neighbour when something arrives ([`Self::arrive`]), whatever it is; an account
+/// pays only for what was found to be genuine ([`Self::about`]), so that nobody can use up what
+/// belongs to somebody else.
 #[derive(Debug)]
 pub struct Admission<K> {
+    rates: AdmissionRates,
     neighbours: Limiter<K>,
-    accounts: Limiter<AccountId>,
-    total: (Rate, Option<TokenBucket>),
+    prefixes: Limiter<Prefix>,
+    owners: Limiter<AccountId>,
+    strangers: Limiter<AccountId>,
+    total: Option<TokenBucket>,
 }
 
 /// The rates of [`Admission`].
@@ -91,7 +105,8 @@ pub struct Admission<K> {
 pub struct AdmissionRates {
     /// Requests of one neighbour.
     pub neighbour: Rate,
-    /// Requests about one account, whoever asks.
+    /// Requests that one account's owner signed, whoever brings them; and as many stores into it that
+    /// nobody signed.
     pub account: Rate,
     /// All requests.
     pub total: Rate,
@@ -107,26 +122,114 @@ impl Default for AdmissionRates {
     }
 }
 
-/// How many neighbours, and how many accounts, are tracked.
+/// How many neighbours, prefixes and accounts are tracked.
 pub const TRACKED: usize = 10_000;
+/// One address prefix may ask as much as this many neighbours: an identity costs nothing, an address
+/// does.
+pub const NEIGHBOURS_PER_PREFIX: u32 = 16;
+
+/// Who vouches for a request about an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The account's owner, by a signature.
+    Owner,
+    /// Nobody: a store into a public inbox.
+    Stranger,
+}
+
+/// Which account pays for a request, and from which of its buckets; none where no account pays.
+///
+/// A question about the swarm costs no more than the answer, and its asker has paid for that.
+pub const fn payer(request: &Request) -> Option<(&AccountId, Side)> {
+    match request {
+        Request::Store(store) if store.auth.is_none() => Some((&store.account, Side::Stranger)),
+        Request::GetSwarm { .. } | Request::Info => None,
+        Request::Store(Store { account, .. })
+        | Request::Retrieve(Retrieve { account, .. })
+        | Request::Fetch(Fetch { account, .. })
+        | Request::Delete(Delete { account, .. })
+        | Request::Expire(Expire { account, .. }) => Some((account, Side::Owner)),
+    }
+}
 
 impl<K: Copy + Ord + Hash> Admission<K> {
     /// Lets in as much as `rates` say.
     pub const fn new(rates: AdmissionRates) -> Self {
+        let Rate { per_second, burst } = rates.neighbour;
+        let prefix = Rate {
+            per_second: per_second.saturating_mul(NEIGHBOURS_PER_PREFIX),
+            burst: burst.saturating_mul(NEIGHBOURS_PER_PREFIX),
+        };
         Self {
+            rates,
             neighbours: Limiter::new(rates.neighbour, TRACKED),
-            accounts: Limiter::new(rates.account, TRACKED),
-            total: (rates.total, None),
+            prefixes: Limiter::new(prefix, TRACKED),
+            owners: Limiter::new(rates.account, TRACKED),
+            strangers: Limiter::new(rates.account, TRACKED),
+            total: None,
         }
     }
 
-    /// Whether a neighbour's request about an account may come in.
-    pub fn admit(&mut self, now: Time, neighbour: K, account: Option<&AccountId>) -> bool {
-        let (rate, bucket) = &mut self.total;
-        // The neighbour pays first, so that one alone cannot use up what belongs to all.
+    /// Whether something that a neighbour sent may be looked at; `prefix` is where it comes from, where
+    /// that counts.
+    pub fn arrive(&mut self, now: Time, neighbour: K, prefix: Option<Prefix>) -> bool {
+        let rate = self.rates.total;
+        // The neighbour pays first, so that one alone cannot use up what belongs to many.
         self.neighbours.take(neighbour, now, 1)
-            && account.is_none_or(|account| self.accounts.take(*account, now, 1))
-            && bucket.get_or_insert_with(|| TokenBucket::full(*rate, now)).take(*rate, now, 1)
+            && prefix.is_none_or(|prefix| self.prefixes.take(prefix, now, 1))
+            && self.total.get_or_insert_with(|| TokenBucket::full(rate, now)).take(rate, now, 1)
+    }
+
+    /// Whether a request about an account may come in; its signature, if it has one, was found good.
+    pub fn about(&mut self, now: Time, account: &AccountId, side: Side) -> bool {
+        match side {
+            Side::Owner => self.owners.take(*account, now, 1),
+            Side::Stranger => self.strangers.take(*account, now, 1),
+        }
+    }
+}
+
+/// How many of something each of many may hold at once.
+///
+/// Who holds nothing is forgotten, so that the table is never longer than `total`.
+#[derive(Debug)]
+pub struct Seats<K> {
+    each: usize,
+    total: usize,
+    held: usize,
+    taken: BTreeMap<K, usize>,
+}
+
+impl<K: Copy + Ord> Seats<K> {
+    /// At most `each` for one, and `total` for all.
+    pub const fn new(each: usize, total: usize) -> Self {
+        Self { each, total, held: 0, taken: BTreeMap::new() }
+    }
+
+    /// Takes a seat for `key` if there is one.
+    pub fn take(&mut self, key: K) -> bool {
+        let held = self.taken.get(&key).copied().unwrap_or_default();
+        if held >= self.each || self.held >= self.total {
+            return false;
+        }
+        self.held = self.held.saturating_add(1);
+        self.taken.insert(key, held.saturating_add(1));
+        true
+    }
+
+    /// Gives back a seat that [`Self::take`] gave to `key`.
+    pub fn leave(&mut self, key: &K) {
+        let Some(held) = self.taken.get_mut(key) else { return };
+        self.held = self.held.saturating_sub(1);
+        *held = held.saturating_sub(1);
+        if *held == 0 {
+            self.taken.remove(key);
+        }
+    }
+
+    /// How many are held.
+    pub const fn held(&self) -> usize {
+        self.held
     }
 }
 
@@ -160,5 +263,55 @@ mod tests {
             limiter.take(key, Time::ZERO, 1);
         }
         assert_eq!((limiter.buckets.len(), limiter.order.len()), (4, 4));
+    }
+
+    const ACCOUNT: AccountId = AccountId::from_bytes([5; 33]);
+    const HERE: Prefix = Prefix::V4([127, 0, 1]);
+
+    fn tight(neighbour: u32, account: u32, total: u32) -> Admission<u32> {
+        let rate = |burst| Rate { per_second: 1, burst };
+        Admission::new(AdmissionRates {
+            neighbour: rate(neighbour),
+            account: rate(account),
+            total: rate(total),
+        })
+    }
+
+    #[test]
+    fn strangers_do_not_use_up_what_the_owner_may_ask() {
+        let mut admission = tight(100, 2, 100);
+        let fill = |admission: &mut Admission<u32>, side| {
+            (0..9).filter(|_| admission.about(Time::ZERO, &ACCOUNT, side)).count()
+        };
+        assert_eq!(fill(&mut admission, Side::Stranger), 2);
+        assert_eq!(fill(&mut admission, Side::Owner), 2, "a bucket of its own");
+    }
+
+    #[test]
+    fn new_names_at_one_address_gain_nothing() {
+        let mut admission = tight(1, 1, 1_000);
+        let admitted = (0..100).filter(|name| admission.arrive(Time::ZERO, *name, Some(HERE))).count();
+        assert_eq!(admitted, NEIGHBOURS_PER_PREFIX as usize);
+        assert!(admission.arrive(Time::ZERO, 100, Some(Prefix::V4([127, 0, 2]))), "elsewhere it goes on");
+        assert!(admission.arrive(Time::ZERO, 101, None), "where addresses do not count");
+    }
+
+    #[test]
+    fn all_together_have_a_limit() {
+        let mut admission = tight(1, 1, 5);
+        assert_eq!((0..100).filter(|name| admission.arrive(Time::ZERO, *name, None)).count(), 5);
+    }
+
+    #[test]
+    fn seats_are_counted_for_each_and_in_all() {
+        let mut seats = Seats::new(2, 3);
+        assert_eq!([7, 7, 7, 8, 9].map(|key| seats.take(key)), [true, true, false, true, false]);
+        seats.leave(&7);
+        seats.leave(&9);
+        assert_eq!((seats.held(), seats.take(9), seats.take(7)), (2, true, false));
+        for key in [7, 8, 9] {
+            seats.leave(&key);
+        }
+        assert_eq!((seats.held(), seats.taken.len()), (0, 0), "nobody is remembered");
     }
 }

@@ -7,10 +7,10 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
     AccountId, MessageHash, NetworkName, Time,
-    answer::{Body, Code, Done, MAX_PAGE, MAX_PAGE_COUNT, Message, Subject},
+    answer::{Body, Code, Done, MAX_PAGE, MAX_PAGE_COUNT, MAX_PAGE_IDS, Message, Subject},
     namespace::Namespace,
     record::{Change, Life, Mutation, Place, Record, Stamp, remembered},
-    request::{Cursor, Delete, Direction, Expire, Retrieve, Source, Store as StoreRequest},
+    request::{Cursor, Delete, Direction, Expire, Fetch, Ids, Retrieve, Source, Store as StoreRequest},
     store::{Effect, Entry, Store, StoreError, Transaction},
 };
 
@@ -23,8 +23,30 @@ pub struct Limits {
     /// For all accounts together, in bytes. Beyond it stores are refused; nothing is evicted.
     pub bytes: u64,
     /// For one account, in bytes. Members that pass a request on may fill it twice over, so that
-    /// those who accepted and those who follow never disagree about a full mailbox.
+    /// those who accepted and those who follow never disagree about a full mailbox. A deletion, which
+    /// makes room in the end, may go half beyond this bound, and an eighth beyond that of all.
     pub account_bytes: u64,
+}
+
+impl Limits {
+    /// Whether an account may take up `cost` more bytes.
+    fn allow<S: Store>(
+        &self,
+        store: &S,
+        account: &AccountId,
+        cost: u64,
+        source: Source,
+        deletes: bool,
+    ) -> Result<bool, StoreError> {
+        let reserve = |bytes: u64, part: u64| bytes.saturating_add(if deletes { part } else { 0 });
+        let all = reserve(self.bytes, self.bytes / 8);
+        let one = match source {
+            Source::Client => reserve(self.account_bytes, self.account_bytes / 2),
+            Source::Member => self.account_bytes.saturating_mul(2),
+        };
+        Ok(store.occupied().saturating_add(cost) <= all
+            && store.usage(account)?.bytes.saturating_add(cost) <= one)
+    }
 }
 
 impl Default for Limits {
@@ -177,19 +199,73 @@ impl Mailbox {
                 let digest = request.statement(&self.network, request.auth.time).digest();
                 let subject = Subject::Request { account: request.account, digest };
                 let stamp = Stamp { time: request.auth.time, digest };
-                let (request, held) = delete(now, request, &held, stamp, store)?;
+                let (effects, held) = delete(now, &request, &held, stamp, store)?;
+                let evidence = Mutation::Delete { request: request.clone(), held: Vec::new() };
+                let result = self.keep(now, evidence, remembered(stamp), effects, source, store)?;
                 let done = Done::Changed { hashes: held.clone() };
-                Ok((subject, Mutation::Delete { request, held }, Ok((done, false))))
+                Ok((subject, Mutation::Delete { request, held }, result.map(|()| (done, false))))
             }
             Mutation::Expire { request, held } => {
                 let digest = request.statement(&self.network, request.auth.time).digest();
                 let subject = Subject::Request { account: request.account, digest };
                 let stamp = Stamp { time: request.auth.time, digest };
-                let (request, held) = expire(now, request, &held, stamp, source, store)?;
+                let (effects, held) = expire(now, &request, &held, stamp, source, store)?;
+                let evidence = Mutation::Expire { request: request.clone(), held: Vec::new() };
+                let until = request.expiry.max(remembered(stamp));
+                let result = self.keep(now, evidence, until, effects, source, store)?;
                 let done = Done::Changed { hashes: held.clone() };
-                Ok((subject, Mutation::Expire { request, held }, Ok((done, false))))
+                Ok((subject, Mutation::Expire { request, held }, result.map(|()| (done, false))))
             }
         }
+    }
+
+    /// Appends what a deletion or change of expiry does, and keeps the request as its evidence,
+    /// unless a record names it already. It is kept without the hashes that its sender held, which
+    /// its owner did not sign.
+    fn keep<T: Transaction>(
+        &mut self,
+        now: u64,
+        evidence: Mutation,
+        until: u64,
+        (known, mut effects): Effects,
+        source: Source,
+        store: &mut T,
+    ) -> Result<Result<(), Code>, StoreError> {
+        if effects.is_empty() {
+            return Ok(Ok(()));
+        }
+        let cost = |record: Option<Record>| record.map_or(0, |record| record.cost());
+        let before = effects.iter().map(|effect| cost(effect.before)).fold(0, u64::saturating_add);
+        let after = effects.iter().map(|effect| cost(effect.after)).fold(0, u64::saturating_add);
+        let charged = if known { 0 } else { evidence.evidence_cost() };
+        let more = after.saturating_add(charged).saturating_sub(before);
+        let deletes = matches!(evidence, Mutation::Delete { .. });
+        if more > 0 && !self.limits.allow(store, evidence.account(), more, source, deletes)? {
+            return Ok(Err(Code::Full));
+        }
+        let (now, sequence) = (Time::from_millis(now), store.head().saturating_add(1));
+        let mut arrived = BTreeSet::new();
+        for Effect { account, before, after, .. } in &mut effects {
+            let Some(after) = after.as_mut().filter(|after| after.readable(now)) else { continue };
+            if let Some(place) = after.place.as_mut()
+                && !before.is_some_and(|before| before.readable(now))
+            {
+                // It had ended, and lasts longer by a change that is signed later: it arrives anew,
+                // because readers have gone past its old place.
+                place.sequence = sequence;
+                arrived.insert((*account, place.namespace));
+            }
+        }
+        for (account, namespace) in arrived {
+            self.outbox.push_back(Output::Arrived { account, namespace });
+        }
+        let entry = if known {
+            Entry { mutation: None, evidence_until: None, effects }
+        } else {
+            Entry { mutation: Some(evidence), evidence_until: Some(until), effects }
+        };
+        store.append(entry)?;
+        Ok(Ok(()))
     }
 
     fn store<T: Transaction>(
@@ -236,17 +312,8 @@ impl Mailbox {
             Some(place) => place,
             None => Place { sequence: row, row, namespace, size },
         });
-        if held_before.is_none() {
-            let usage = store.usage(&account)?;
-            let cost = after.cost();
-            let allowed = match source {
-                Source::Client => self.limits.account_bytes,
-                Source::Member => self.limits.account_bytes.saturating_mul(2),
-            };
-            let full = store.occupied().saturating_add(cost) > self.limits.bytes;
-            if full || usage.bytes.saturating_add(cost) > allowed {
-                return Ok(Err(Code::Full));
-            }
+        if held_before.is_none() && !self.limits.allow(store, &account, after.cost(), source, false)? {
+            return Ok(Err(Code::Full));
         }
         let keeps_bytes = signed || held_before.is_none();
         store.append(Entry {
@@ -286,21 +353,30 @@ fn joins(record: &Record, life: &Life) -> bool {
     copy.join_life(*life)
 }
 
+/// What a deletion or change of expiry does, and whether its evidence is kept here already.
+type Effects = (bool, Vec<Effect>);
+
 /// Deletes what is known here or was held by the sender; returns which hashes are deleted now.
-fn delete<T: Transaction>(
+fn delete<S: Store>(
     now: u64,
-    request: Delete,
+    request: &Delete,
     held: &[MessageHash],
     stamp: Stamp,
-    store: &mut T,
-) -> Result<(Delete, Vec<MessageHash>), StoreError> {
+    store: &S,
+) -> Result<(Effects, Vec<MessageHash>), StoreError> {
     let held: BTreeSet<_> = held.iter().collect();
     let account = request.account;
-    let row = store.head().saturating_add(1);
+    let records = records(store, &account, &request.hashes)?;
+    // A member is told of one hash at a time, and keeps the request once.
+    let kept = records.iter().find_map(|(_, record)| match record.as_ref()?.life? {
+        Life::Deleted { stamp: known, row } if known == stamp => Some(row),
+        Life::Deleted { .. } | Life::Stored { .. } | Life::Unsigned { .. } => None,
+    });
+    let row = kept.unwrap_or_else(|| store.head().saturating_add(1));
     let mut effects = Vec::new();
     let mut deleted = Vec::new();
-    for hash in unique(&request.hashes) {
-        let before = store.record(&account, hash)?;
+    for (hash, before) in &records {
+        let before = *before;
         // What has ended but was not forgotten yet counts as unknown.
         let known = before.filter(|record| record.until() > now);
         if known.is_none() && !held.contains(hash) {
@@ -325,30 +401,29 @@ fn delete<T: Transaction>(
             effects.push(Effect { account, hash: *hash, before, after });
         }
     }
-    if !effects.is_empty() {
-        let mutation = Mutation::Delete { request: request.clone(), held: deleted.clone() };
-        store.append(Entry { mutation: Some(mutation), evidence_until: Some(remembered(stamp)), effects })?;
-    }
-    Ok((request, deleted))
+    Ok(((kept.is_some(), effects), deleted))
 }
 
 /// Changes the expiry of what is known here or was changed by the sender; returns which.
-fn expire<T: Transaction>(
+fn expire<S: Store>(
     now: u64,
-    request: Expire,
+    request: &Expire,
     held: &[MessageHash],
     stamp: Stamp,
     source: Source,
-    store: &mut T,
-) -> Result<(Expire, Vec<MessageHash>), StoreError> {
+    store: &S,
+) -> Result<(Effects, Vec<MessageHash>), StoreError> {
     let held: BTreeSet<_> = held.iter().collect();
     let account = request.account;
-    let row = store.head().saturating_add(1);
+    let records = records(store, &account, &request.hashes)?;
+    let mut changes = records.iter().filter_map(|(_, record)| record.as_ref()?.change);
+    let kept = changes.find(|change| change.stamp == stamp).map(|change| change.row);
+    let row = kept.unwrap_or_else(|| store.head().saturating_add(1));
     let new = Change { stamp, expiry: request.expiry, row };
     let mut effects = Vec::new();
     let mut updated = Vec::new();
-    for hash in unique(&request.hashes) {
-        let before = store.record(&account, hash)?;
+    for (hash, before) in &records {
+        let before = *before;
         let known = before.filter(|record| record.until() > now);
         let told = source == Source::Member && held.contains(hash);
         // What has ended does not come back by a change; nor by one to what is deleted.
@@ -380,30 +455,41 @@ fn expire<T: Transaction>(
             effects.push(Effect { account, hash: *hash, before, after: None });
         }
     }
-    if !effects.is_empty() {
-        let mutation = Mutation::Expire { request: request.clone(), held: updated.clone() };
-        let until = request.expiry.max(remembered(stamp));
-        store.append(Entry { mutation: Some(mutation), evidence_until: Some(until), effects })?;
-    }
-    Ok((request, updated))
+    Ok(((kept.is_some(), effects), updated))
 }
 
-fn unique(hashes: &[MessageHash]) -> impl Iterator<Item = &MessageHash> {
+/// Each hash once, with what is known of it.
+fn records<S: Store>(
+    store: &S,
+    account: &AccountId,
+    hashes: &[MessageHash],
+) -> Result<Vec<(MessageHash, Option<Record>)>, StoreError> {
     let mut seen = BTreeSet::new();
-    hashes.iter().filter(move |hash| seen.insert(**hash))
+    let unique = hashes.iter().filter(move |hash| seen.insert(**hash));
+    unique.map(|hash| Ok((*hash, store.record(account, hash)?))).collect()
 }
 
-/// Reads a page of one namespace: [`Body::Messages`].
+/// Reads a page of one namespace: [`Body::Messages`], or [`Body::Ids`] to who wants hashes first.
 ///
-/// A cursor of another incarnation starts from the beginning: it may resend, it never skips.
+/// A cursor that is not known here starts from the beginning: it may resend, it never skips.
 ///
 /// # Errors
 ///
 /// When the store fails.
 pub fn retrieve<S: Store>(store: &S, now: Time, request: &Retrieve) -> Result<Body, StoreError> {
-    let count = request.max_count.map_or(MAX_PAGE_COUNT, |count| (count as usize).clamp(1, MAX_PAGE_COUNT));
+    let (account, namespace, after) = (&request.account, request.namespace, request.after);
+    let listed = match request.ids {
+        None => false,
+        Some(Ids::Anew) => known(store, after).is_none(),
+        Some(Ids::Always) => true,
+    };
+    let most = if listed { MAX_PAGE_IDS } else { MAX_PAGE_COUNT };
+    let count = request.max_count.map_or(most, |count| (count as usize).clamp(1, most));
+    if listed {
+        return ids(store, now, account, namespace, after, count);
+    }
     let size = request.max_size.map_or(MAX_PAGE, |size| (size as usize).min(MAX_PAGE));
-    page(store, now, &request.account, request.namespace, request.after, count, size)
+    page(store, now, account, namespace, after, count, size)
 }
 
 /// Reads a page after a cursor, at most `count` messages and `size` bytes, but one at least.
@@ -420,37 +506,108 @@ pub fn page<S: Store>(
     count: usize,
     size: usize,
 ) -> Result<Body, StoreError> {
+    let mut messages: Vec<Message> = Vec::new();
+    let mut bytes = 0_usize;
+    let (more, cursor) = walk(store, now, account, namespace, after, |hash, record| {
+        let Some(message) = read(store, record, hash)? else { return Ok(true) };
+        let longer = bytes.saturating_add(message.data.len());
+        let fits = messages.len() < count && (longer <= size || messages.is_empty());
+        if fits {
+            bytes = longer;
+            messages.push(message);
+        }
+        Ok(fits)
+    })?;
+    Ok(Body::Messages { messages, more, cursor })
+}
+
+/// Lists the hashes of a page after a cursor, at most `count`.
+fn ids<S: Store>(
+    store: &S,
+    now: Time,
+    account: &AccountId,
+    namespace: Namespace,
+    after: Option<Cursor>,
+    count: usize,
+) -> Result<Body, StoreError> {
+    let mut hashes = Vec::new();
+    let (more, cursor) = walk(store, now, account, namespace, after, |hash, _| {
+        let fits = hashes.len() < count;
+        if fits {
+            hashes.push(hash);
+        }
+        Ok(fits)
+    })?;
+    Ok(Body::Ids { hashes, more, cursor })
+}
+
+/// Reads messages by their hashes, at most [`MAX_PAGE`] bytes, but one at least: [`Body::Fetched`].
+///
+/// # Errors
+///
+/// When the store fails.
+pub fn fetch<S: Store>(store: &S, now: Time, request: &Fetch) -> Result<Body, StoreError> {
+    let mut messages: Vec<Message> = Vec::new();
+    let mut bytes = 0_usize;
+    let mut dealt = 0_u32;
+    for hash in &request.hashes {
+        let record = store.record(&request.account, hash)?.filter(|record| record.readable(now));
+        let record =
+            record.filter(|record| record.place.is_some_and(|place| place.namespace == request.namespace));
+        if let Some(message) = record.map(|record| read(store, &record, *hash)).transpose()?.flatten() {
+            bytes = bytes.saturating_add(message.data.len());
+            if bytes > MAX_PAGE && !messages.is_empty() {
+                break;
+            }
+            messages.push(message);
+        }
+        dealt = dealt.saturating_add(1);
+    }
+    Ok(Body::Fetched { messages, hashes: dealt })
+}
+
+/// Walks what can be read after a cursor, oldest arrival first, until `take` wants no more; tells
+/// whether it stopped there, and where.
+fn walk<S: Store>(
+    store: &S,
+    now: Time,
+    account: &AccountId,
+    namespace: Namespace,
+    after: Option<Cursor>,
+    mut take: impl FnMut(MessageHash, &Record) -> Result<bool, StoreError>,
+) -> Result<(bool, Cursor), StoreError> {
     const STEP: usize = 128;
     let incarnation = store.incarnation();
-    let mut sequence =
-        after.filter(|cursor| cursor.incarnation == incarnation).map_or(0, |cursor| cursor.sequence);
+    let mut sequence = known(store, after).unwrap_or(0);
     if crate::mutants::on("skip-cursor") && after.is_some() {
         sequence = sequence.saturating_add(1);
     }
-    let mut messages: Vec<Message> = Vec::new();
-    let mut bytes = 0_usize;
     loop {
         let arrivals = store.page(account, namespace, sequence, STEP)?;
         let last = arrivals.len() < STEP;
         for (arrival, hash) in arrivals {
             let record = store.record(account, &hash)?.filter(|record| record.readable(now));
-            if let Some(message) = record.map(|record| read(store, &record, hash)).transpose()?.flatten() {
-                let longer = bytes.saturating_add(message.data.len());
-                if messages.len() >= count || (longer > size && !messages.is_empty()) {
-                    let cursor = Cursor { incarnation, sequence };
-                    return Ok(Body::Messages { messages, more: true, cursor });
-                }
-                bytes = longer;
-                messages.push(message);
+            if let Some(record) = record
+                && !take(hash, &record)?
+            {
+                return Ok((true, Cursor { incarnation, sequence }));
             }
             sequence = arrival;
         }
         if last {
             // Everything up to the head was looked at, whatever it was.
-            let cursor = Cursor { incarnation, sequence: store.head() };
-            return Ok(Body::Messages { messages, more: false, cursor });
+            return Ok((false, Cursor { incarnation, sequence: store.head() }));
         }
     }
+}
+
+/// Where a cursor stands, if it is one of this life of the store.
+///
+/// One beyond the last arrival was given out before the store lost what it points behind.
+fn known<S: Store>(store: &S, after: Option<Cursor>) -> Option<u64> {
+    let ours =
+        after.filter(|cursor| cursor.incarnation == store.incarnation() && cursor.sequence <= store.head());
+    ours.map(|cursor| cursor.sequence)
 }
 
 fn read<S: Store>(store: &S, record: &Record, hash: MessageHash) -> Result<Option<Message>, StoreError> {

@@ -261,6 +261,8 @@ pub struct Member {
     next_exchange: u64,
     /// When to forget what has ended next.
     forget_at: Time,
+    /// The disk is full: nothing is written.
+    full: bool,
     outbox: VecDeque<Output>,
 }
 
@@ -297,9 +299,37 @@ impl Member {
             question: None,
             next_exchange: 0,
             forget_at: Time::ZERO,
+            full: false,
             outbox: VecDeque::new(),
             setup,
         }
+    }
+
+    /// Goes on after a batch that could not be committed, over the reopened store, which holds all
+    /// that was durable before.
+    ///
+    /// Whoever waited is not answered and may repeat, and subscribers subscribe anew. Comparisons that
+    /// had ended before the batch still count, so that a disk that is full takes no reader away.
+    pub fn resume(&mut self, now: Time) {
+        let mut resumed = Self { full: self.full, ..Self::new(self.setup.clone()) };
+        core::mem::swap(&mut resumed.repair, &mut self.repair);
+        let void = self.outbox.drain(..).filter_map(|output| match output {
+            Output::Reconciled { with, .. } => Some(with),
+            Output::Answer { .. }
+            | Output::Reply { .. }
+            | Output::Send { .. }
+            | Output::Tell { .. }
+            | Output::Subscribed { .. }
+            | Output::Push { .. } => None,
+        });
+        resumed.repair.resume(now, void.collect());
+        *self = resumed;
+    }
+
+    /// Tells whether the disk is full. As long as it is, what would write is refused with 507 and
+    /// what the store keeps is read: no input makes the member append to the store.
+    pub const fn set_full(&mut self, full: bool) {
+        self.full = full;
     }
 
     /// The swarm that this node belongs to.
@@ -343,7 +373,8 @@ impl Member {
     /// # Errors
     ///
     /// When the store fails. The transaction must be dropped and the member made anew over the
-    /// reopened store; whoever waits gets no answer and may repeat.
+    /// reopened store, or, where the disk is full, [resumed](Self::resume); whoever waits gets no answer
+    /// and may repeat.
     pub fn handle<T: Transaction>(
         &mut self,
         now: Time,
@@ -369,7 +400,9 @@ impl Member {
                 self.repair.handle(now, repair::Input::Disconnected(node), store)?;
             }
             Input::Tick => {
-                if now >= self.forget_at {
+                if now >= self.forget_at && self.full {
+                    self.forget_at = now.after(FORGET_EVERY);
+                } else if now >= self.forget_at {
                     self.mailbox.handle(now, mailbox::Input::Tick, store)?;
                     let again = self.mailbox.more_to_forget();
                     self.forget_at = if again { now } else { now.after(FORGET_EVERY) };
@@ -417,6 +450,11 @@ impl Member {
                 self.outbox.push_back(Output::Answer { ticket, answer: Answer { time, body } });
                 return Ok(());
             }
+            Request::Fetch(request) => {
+                let body = mailbox::fetch(store, now, &request)?;
+                self.outbox.push_back(Output::Answer { ticket, answer: Answer { time, body } });
+                return Ok(());
+            }
             Request::GetSwarm { account } => {
                 let body = match self.setup.map.swarm_of(&account) {
                     Some(id) => Body::Swarm(self.info(id)),
@@ -431,6 +469,10 @@ impl Member {
                 return Ok(());
             }
         };
+        if self.full {
+            self.outbox.push_back(Output::Answer { ticket, answer: Answer::refused(time, Code::Full) });
+            return Ok(());
+        }
         self.mailbox.handle(now, mailbox::Input::Write { ticket, mutation }, store)
     }
 
@@ -438,9 +480,11 @@ impl Member {
     fn turn_away(&self, request: &Request) -> Option<Refusal> {
         let refusal = |code, swarm| Some(Refusal { code, swarm, receipts: None });
         let about_mailbox = match request {
-            Request::Store(_) | Request::Retrieve(_) | Request::Delete(_) | Request::Expire(_) => {
-                request.account()
-            }
+            Request::Store(_)
+            | Request::Retrieve(_)
+            | Request::Fetch(_)
+            | Request::Delete(_)
+            | Request::Expire(_) => request.account(),
             Request::GetSwarm { .. } | Request::Info => None,
         }?;
         let keeper = self.setup.map.swarm_of(about_mailbox);
@@ -470,6 +514,10 @@ impl Member {
             return Ok(());
         }
         match ask.ask {
+            Checked::Replicate(_) if self.full => {
+                let answer = SwarmAnswer::Refused { code: Code::Full };
+                self.outbox.push_back(Output::Reply { ticket, answer });
+            }
             Checked::Replicate(checked) => {
                 // A bad one is refused alone; the rest of the batch goes on.
                 let ours = |mutation: &Mutation| {
@@ -547,6 +595,10 @@ impl Member {
             match output {
                 repair::Output::Ask { question, to, request } => {
                     self.send(Exchange::Question(question), to, request, Vec::new());
+                }
+                repair::Output::Apply { question, .. } if self.full => {
+                    let given_up = repair::Input::Answered { question, answer: None };
+                    self.repair.handle(now, given_up, store)?;
                 }
                 repair::Output::Apply { question, mutations, .. } => {
                     let ours =

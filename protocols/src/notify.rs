@@ -27,6 +27,10 @@ pub const EVENT_COUNT: usize = 256;
 pub const LIFETIME: Span = Span::secs(65 * 60);
 /// The most subscriptions at one node.
 pub const MAX_SUBSCRIPTIONS: usize = 100_000;
+/// The most subscriptions of one neighbour, which the host counts.
+pub const MAX_PER_NEIGHBOUR: usize = 128;
+/// The most subscriptions to one drawer of one mailbox: an arrival wakes them all.
+pub const MAX_PER_MAILBOX: usize = 64;
 
 /// Subscribes to what [`Retrieve`] would read, from its cursor on. Signed like it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,7 +164,9 @@ impl Subscriptions {
     pub fn handle(&mut self, now: Time, input: Input) {
         match input {
             Input::Subscribe { subscriber, account, namespace, after } => {
-                if self.all.len() >= MAX_SUBSCRIPTIONS || self.all.contains_key(&subscriber) {
+                let full = self.all.len() >= MAX_SUBSCRIPTIONS
+                    || self.subscribers(account, namespace).nth(MAX_PER_MAILBOX.saturating_sub(1)).is_some();
+                if full || self.all.contains_key(&subscriber) {
                     self.outbox.push_back(Output::End { subscriber, code: Code::TooMany });
                     return;
                 }
@@ -175,8 +181,7 @@ impl Subscriptions {
             }
             Input::Unsubscribe { subscriber } => self.remove(subscriber),
             Input::Arrived { account, namespace } => {
-                let range = (account, namespace, 0)..=(account, namespace, u64::MAX);
-                let subscribers: Vec<_> = self.by_mailbox.range(range).map(|(_, _, id)| *id).collect();
+                let subscribers: Vec<_> = self.subscribers(account, namespace).collect();
                 for subscriber in subscribers {
                     if let Some(subscription) = self.all.get_mut(&subscriber) {
                         subscription.waiting = true;
@@ -221,6 +226,11 @@ impl Subscriptions {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
+    }
+
+    fn subscribers(&self, account: AccountId, namespace: Namespace) -> impl Iterator<Item = u64> {
+        let range = (account, namespace, 0)..=(account, namespace, u64::MAX);
+        self.by_mailbox.range(range).map(|(_, _, id)| *id)
     }
 
     fn push(&mut self, subscriber: u64) {
@@ -280,5 +290,24 @@ mod tests {
         assert!(outputs(&mut machine).contains(&Output::End { subscriber: 1, code: Code::Clock }));
         machine.handle(end, Input::Arrived { account: ACCOUNT, namespace: INBOX });
         assert_eq!((outputs(&mut machine), machine.is_empty(), machine.deadline()), (vec![], true, None));
+    }
+
+    #[test]
+    fn one_mailbox_has_so_many_subscriptions_and_no_more() {
+        let mut machine = Subscriptions::new();
+        let subscribe =
+            |subscriber, namespace| Input::Subscribe { subscriber, account: ACCOUNT, namespace, after: None };
+        let most = MAX_PER_MAILBOX as u64;
+        for subscriber in 0..most {
+            machine.handle(Time::ZERO, subscribe(subscriber, INBOX));
+        }
+        outputs(&mut machine);
+        machine.handle(Time::ZERO, subscribe(most, INBOX));
+        assert_eq!(outputs(&mut machine), [Output::End { subscriber: most, code: Code::TooMany }]);
+        machine.handle(Time::ZERO, subscribe(most, Namespace(1)));
+        assert!(matches!(outputs(&mut machine)[..], [Output::Accept { .. }, Output::Push { .. }]));
+        machine.handle(Time::ZERO, Input::Unsubscribe { subscriber: 0 });
+        machine.handle(Time::ZERO, subscribe(most + 1, INBOX));
+        assert_eq!(outputs(&mut machine).len(), 2, "there is room again");
     }
 }

@@ -89,8 +89,11 @@ pub struct Record {
     pub place: Option<Place>,
 }
 
-/// What a record takes up beside its message, in bytes; it counts against the account's quota.
+/// What a record takes up beside its message, in bytes; it counts against the account's quota. So
+/// does a signed request that is kept as evidence.
 pub const RECORD_COST: u64 = 256;
+/// What each hash that such a request names takes up, in bytes.
+pub const HASH_COST: u64 = 36;
 
 impl Record {
     /// When the message ends, in milliseconds since 1970; none when it is not there.
@@ -262,6 +265,16 @@ impl Mutation {
             Self::Delete { request, .. } => &request.account,
             Self::Expire { request, .. } => &request.account,
         }
+    }
+
+    /// Bytes that it takes up when it is kept as the evidence of a deletion or change of expiry.
+    pub fn evidence_cost(&self) -> u64 {
+        let hashes = match self {
+            Self::Store(_) => 0,
+            Self::Delete { request, held } => request.hashes.len().saturating_add(held.len()),
+            Self::Expire { request, held } => request.hashes.len().saturating_add(held.len()),
+        };
+        RECORD_COST.saturating_add(HASH_COST.saturating_mul(hashes as u64))
     }
 }
 

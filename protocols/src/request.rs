@@ -33,6 +33,8 @@ pub enum Request {
     Store(Store),
     /// Hand out messages.
     Retrieve(Retrieve),
+    /// Hand out messages by their hashes.
+    Fetch(Fetch),
     /// Forget messages.
     Delete(Delete),
     /// Change when messages end.
@@ -92,6 +94,33 @@ pub struct Retrieve {
     /// At most so many bytes of messages, but one message at least.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_size: Option<u32>,
+    /// Whether hashes will do, for who has messages already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<Ids>,
+    /// The owner's proof.
+    pub auth: Auth,
+}
+
+/// When a page lists hashes alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ids {
+    /// Where the node does not know the cursor, or there is none: the asker cannot tell what of
+    /// the messages it has.
+    Anew,
+    /// In any case.
+    Always,
+}
+
+/// Hand out messages of one namespace by their hashes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetch {
+    /// Whose mailbox.
+    pub account: AccountId,
+    /// Which drawer.
+    pub namespace: Namespace,
+    /// Which messages, at most [`MAX_HASHES`].
+    pub hashes: Vec<MessageHash>,
     /// The owner's proof.
     pub auth: Auth,
 }
@@ -224,6 +253,11 @@ impl Retrieve {
             .bytes(after.as_ref().map_or(&[], |bytes| bytes.as_slice()))
             .number(self.max_count.map_or(0, u64::from))
             .number(self.max_size.map_or(0, u64::from))
+            .bytes(match self.ids {
+                None => b"",
+                Some(Ids::Anew) => b"anew",
+                Some(Ids::Always) => b"always",
+            })
             .number(time)
     }
 
@@ -234,6 +268,28 @@ impl Retrieve {
     /// The code to refuse with.
     pub fn verify(&self, network: &NetworkName, now: Time) -> Result<(), Code> {
         self.namespace.class().ok_or(Code::BadRequest)?;
+        self.auth.verify(&self.account, &self.statement(network, self.auth.time), now, Source::Client)
+    }
+}
+
+impl Fetch {
+    /// What its signature covers.
+    pub fn statement(&self, network: &NetworkName, time: u64) -> Statement {
+        Statement::new("fetch", network)
+            .bytes(self.account.as_bytes())
+            .number(signed(self.namespace))
+            .list(self.hashes.iter().map(|hash| hash.0.as_slice()))
+            .number(time)
+    }
+
+    /// Checks the number of hashes, and authority.
+    ///
+    /// # Errors
+    ///
+    /// The code to refuse with.
+    pub fn verify(&self, network: &NetworkName, now: Time) -> Result<(), Code> {
+        self.namespace.class().ok_or(Code::BadRequest)?;
+        check_count(&self.hashes)?;
         self.auth.verify(&self.account, &self.statement(network, self.auth.time), now, Source::Client)
     }
 }
@@ -330,6 +386,7 @@ impl Request {
         match self {
             Self::Store(request) => Some(&request.account),
             Self::Retrieve(request) => Some(&request.account),
+            Self::Fetch(request) => Some(&request.account),
             Self::Delete(request) => Some(&request.account),
             Self::Expire(request) => Some(&request.account),
             Self::GetSwarm { account } => Some(account),
@@ -346,6 +403,7 @@ impl Request {
         match self {
             Self::Store(request) => request.verify(network, now, Source::Client),
             Self::Retrieve(request) => request.verify(network, now),
+            Self::Fetch(request) => request.verify(network, now),
             Self::Delete(request) => request.verify(network, now, Source::Client),
             Self::Expire(request) => request.verify(network, now, Source::Client),
             Self::GetSwarm { .. } | Self::Info => Ok(()),

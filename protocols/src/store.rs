@@ -18,6 +18,9 @@ pub enum StoreError {
     /// The disk failed. A commit that failed may still be durable: reopen and look.
     #[error("the store failed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The disk has no room. As after any failure the store must be reopened.
+    #[error("the disk is full")]
+    Full(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// What was read is not what was written.
     #[error("the store is damaged: {0}")]
     Damaged(&'static str),
@@ -30,10 +33,28 @@ pub struct Entry {
     /// records were only forgotten.
     pub mutation: Option<Mutation>,
     /// Until when the mutation is kept as the evidence of a deletion or change of expiry, in
-    /// milliseconds since 1970; none when it goes with the record whose message it holds.
+    /// milliseconds since 1970; none when it goes with the record whose message it holds. The
+    /// account is charged for it: see [`Self::charge`].
     pub evidence_until: Option<u64>,
     /// What it did to which records.
     pub effects: Vec<Effect>,
+}
+
+/// What evidence takes up, and at whose expense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// Whose.
+    pub account: AccountId,
+    /// By [`Mutation::evidence_cost`].
+    pub bytes: u64,
+}
+
+impl Entry {
+    /// What the mutation takes up as evidence, from the entry until it is retired.
+    pub fn charge(&self) -> Option<(u64, Charge)> {
+        let (until, mutation) = (self.evidence_until?, self.mutation.as_ref()?);
+        Some((until, Charge { account: *mutation.account(), bytes: mutation.evidence_cost() }))
+    }
 }
 
 /// What an entry did to one record.
@@ -52,7 +73,7 @@ pub struct Effect {
 /// What an account takes up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Bytes, by [`Record::cost`].
+    /// Bytes, by [`Record::cost`] and [`Mutation::evidence_cost`].
     pub bytes: u64,
     /// Records, tombstones included.
     pub records: u64,
@@ -180,7 +201,8 @@ pub trait Store {
     /// As [`Self::record`].
     fn bucket(&self, bucket: Bucket, visit: &mut dyn FnMut(Item)) -> Result<(), StoreError>;
 
-    /// Which life of this store this is; drawn at random when it is made, restored or refilled.
+    /// Which life of this store this is; drawn at random whenever a process opens it, for it may
+    /// have been made, restored from a copy or refilled.
     fn incarnation(&self) -> u64;
 
     /// The sequence of the last entry; 0 before the first.
@@ -197,7 +219,7 @@ pub trait Transaction: Store {
     fn append(&mut self, entry: Entry) -> Result<u64, StoreError>;
 
     /// Drops mutations whose [`Entry::evidence_until`] is at or before `now` (milliseconds), at
-    /// most `limit`; returns how many. A store may keep some for longer.
+    /// most `limit`; returns how many. It appends an entry of its own if there are any.
     ///
     /// # Errors
     ///

@@ -23,7 +23,7 @@ use session_protocols::{
     codec, directory, frame,
     notify::{self, Event, Subscribe, Subscribed},
     record::{Change, Life, Mutation, Place, Record, Stamp},
-    request::{Auth, Cursor, Delete, Direction, Expire, MAX_REQUEST, Request, Retrieve, Store},
+    request::{Auth, Cursor, Delete, Direction, Expire, Fetch, Ids, MAX_REQUEST, Request, Retrieve, Store},
     ring,
     store::Fingerprint,
     swarm::{Ask, BucketPrint, MAX_MESSAGE, Replicated, Slice, SwarmAnswer, SwarmRequest},
@@ -65,7 +65,9 @@ fn check(name: &str, entries: &[Value]) {
     let lines: Vec<_> = entries.iter().map(|entry| format!("  {}", sorted(entry))).collect();
     let text = format!("[\n{}\n]\n", lines.join(",\n"));
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors").join(name);
-    if std::env::var_os("BLESS").is_some() {
+    #[expect(clippy::disallowed_methods, reason = "whoever runs the test says so")]
+    let bless = std::env::var_os("BLESS").is_some();
+    if bless {
         fs::write(&path, &text).unwrap();
     }
     let committed = fs::read_to_string(&path).unwrap_or_default();
@@ -158,7 +160,8 @@ fn retrieve() -> Retrieve {
     let after = Some(Cursor { incarnation: 0x0102_0304_0506_0708, sequence: 9 });
     let (account, namespace) = (alice(), Namespace::INBOX);
     let (max_count, max_size) = (Some(100), Some(65_536));
-    let mut retrieve = Retrieve { account, namespace, after, max_count, max_size, auth: unsigned() };
+    let mut retrieve =
+        Retrieve { account, namespace, after, max_count, max_size, ids: None, auth: unsigned() };
     retrieve.auth = auth(&retrieve.statement(&network(), TIME), &alice(), ALICE);
     retrieve
 }
@@ -167,6 +170,19 @@ fn retrieve_plainly() -> Retrieve {
     let mut retrieve = Retrieve { after: None, max_count: None, max_size: None, ..retrieve() };
     retrieve.auth = auth(&retrieve.statement(&network(), TIME), &alice(), ALICE);
     retrieve
+}
+
+fn retrieve_ids(ids: Ids) -> Retrieve {
+    let mut retrieve = Retrieve { max_count: None, max_size: None, ids: Some(ids), ..retrieve() };
+    retrieve.auth = auth(&retrieve.statement(&network(), TIME), &alice(), ALICE);
+    retrieve
+}
+
+fn fetch() -> Fetch {
+    let (namespace, hashes) = (Namespace::INBOX, vec![hash(b"hello")]);
+    let mut fetch = Fetch { account: alice(), namespace, hashes, auth: unsigned() };
+    fetch.auth = auth(&fetch.statement(&network(), TIME), &alice(), ALICE);
+    fetch
 }
 
 fn delete() -> Delete {
@@ -226,6 +242,9 @@ fn requests() {
         ("store, signed by a group", Request::Store(group_keep())),
         ("retrieve after a cursor, with limits", Request::Retrieve(retrieve())),
         ("retrieve from the beginning", Request::Retrieve(retrieve_plainly())),
+        ("retrieve, hashes where the cursor is not known", Request::Retrieve(retrieve_ids(Ids::Anew))),
+        ("retrieve, hashes in any case", Request::Retrieve(retrieve_ids(Ids::Always))),
+        ("fetch", Request::Fetch(fetch())),
         ("delete", Request::Delete(delete())),
         ("expire", Request::Expire(expire(None))),
         ("expire, only shorten", Request::Expire(expire(Some(Direction::Shorten)))),
@@ -250,6 +269,8 @@ fn answers() {
         ("changed", Body::Changed { receipts: receipts(changed()) }),
         ("messages", Body::Messages { messages: vec![message()], more: true, cursor: CURSOR }),
         ("no messages", Body::Messages { messages: vec![], more: false, cursor: CURSOR }),
+        ("ids", Body::Ids { hashes: vec![hash(b"hello")], more: true, cursor: CURSOR }),
+        ("fetched", Body::Fetched { messages: vec![message()], hashes: 1 }),
         ("swarm", Body::Swarm(swarm_info())),
         ("info", Body::Info { version: "0.1.0".into() }),
         ("refused", refused(plain(Code::Full))),
@@ -416,6 +437,13 @@ fn statements() {
             &retrieve_plainly().statement(&net, TIME),
             &signature(&retrieve_plainly().auth),
         ),
+        said(
+            "retrieve, hashes where the cursor is not known",
+            ALICE,
+            &retrieve_ids(Ids::Anew).statement(&net, TIME),
+            &signature(&retrieve_ids(Ids::Anew).auth),
+        ),
+        said("fetch", ALICE, &fetch().statement(&net, TIME), &signature(&fetch().auth)),
         said("delete", ALICE, &delete().statement(&net, TIME), &signature(&delete().auth)),
     ];
     for (name, request) in

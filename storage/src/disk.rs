@@ -22,6 +22,23 @@ pub trait Disk: fmt::Debug + Send + Sync {
 
     /// How a person finds the place.
     fn place(&self) -> String;
+
+    /// Tells whether there is room: takes so many bytes, and gives them back.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    fn reserve(&self, bytes: u64) -> io::Result<()> {
+        const STEP: usize = 1 << 16;
+        let file = self.open("reserve")?;
+        let zeros = [0; STEP];
+        let mut steps = (0..bytes).step_by(STEP);
+        let taken = steps.try_for_each(|at| file.write(at, &zeros));
+        let taken = taken.and_then(|()| file.sync_data());
+        // The room is given back, whatever came of it.
+        let given = file.set_len(0);
+        taken.and(given)
+    }
 }
 
 /// A directory of the file system; made when it is missing.

@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -57,6 +58,15 @@ pub enum OpenError {
         /// What is wrong.
         why: &'static str,
     },
+    /// The disk has no room to open it.
+    #[error("the disk of the store in {place} is full: make room")]
+    Full {
+        /// Where the store is.
+        place: String,
+        /// What it said.
+        #[source]
+        cause: Box<dyn Error + Send + Sync>,
+    },
     /// The disk refuses.
     #[error("cannot open the store in {place}")]
     Failed {
@@ -86,6 +96,7 @@ impl Stop {
             Self::Entry { found, supported } => OpenError::Entry { place, found, supported },
             Self::Mismatch(why) => OpenError::Mismatch { place, why },
             Self::Store(StoreError::Damaged(why)) => OpenError::Damaged { place, why },
+            Self::Store(StoreError::Full(cause)) => OpenError::Full { place, cause },
             Self::Store(error) => OpenError::Failed { place, cause: Box::new(error) },
         }
     }
@@ -111,6 +122,11 @@ pub(crate) fn refusing() -> StoreError {
 pub(crate) fn failed(error: impl Into<redb::Error>) -> StoreError {
     match error.into() {
         redb::Error::Corrupted(_) => StoreError::Damaged("a page of the file"),
+        redb::Error::Io(cause)
+            if matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+        {
+            StoreError::Full(Box::new(cause))
+        }
         error => StoreError::Failed(Box::new(error)),
     }
 }

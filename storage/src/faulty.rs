@@ -113,6 +113,11 @@ impl FaultyDisk {
         self.state().faults.insert(operation, fault);
     }
 
+    /// Takes back the faults that no operation has met yet.
+    pub fn mend(&self) {
+        self.state().faults.clear();
+    }
+
     /// Lets every operation fail from here on.
     pub fn power_off(&self) {
         self.state().off = true;

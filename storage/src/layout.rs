@@ -6,7 +6,7 @@
 use session_protocols::{
     AccountId, MessageHash, Namespace,
     record::{Change, Life, Place, Record, Stamp},
-    store::{Effect, StoreError, Usage},
+    store::{Charge, Effect, StoreError, Usage},
 };
 
 /// Account, hash.
@@ -144,14 +144,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl Stored for () {
-    fn write(&self, _: &mut Vec<u8>) {}
-
-    fn read(_: &mut Reader<'_>) -> Option<Self> {
-        Some(())
-    }
-}
-
 impl Stored for u32 {
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.to_be_bytes());
@@ -200,6 +192,17 @@ impl Stored for Usage {
 
     fn read(from: &mut Reader<'_>) -> Option<Self> {
         Some(Self { bytes: from.number()?, records: from.number()? })
+    }
+}
+
+impl Stored for Charge {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.account.as_bytes());
+        self.bytes.write(out);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { account: AccountId::from_bytes(from.take()?), bytes: from.number()? })
     }
 }
 
@@ -293,12 +296,22 @@ impl Stored for Record {
 }
 
 /// What an entry of the journal does, without its mutation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Deeds {
-    pub(crate) evidence_until: Option<u64>,
+    /// Until when the mutation is evidence, and what it takes up.
+    pub(crate) evidence: Option<(u64, Charge)>,
+    /// Evidence that goes.
+    pub(crate) retired: Vec<(EvidenceKey, Charge)>,
     pub(crate) effects: Vec<Effect>,
-    /// What each account of the effects takes up after the entry.
+    /// What each account that the entry concerns takes up after it.
     pub(crate) usage: Vec<(AccountId, Usage)>,
+}
+
+impl Deeds {
+    /// How many changes it counts for.
+    pub(crate) fn changes(&self) -> usize {
+        self.effects.len().saturating_add(self.retired.len()).max(1)
+    }
 }
 
 /// Why the bytes of an entry say nothing.
@@ -322,22 +335,33 @@ pub(crate) fn encode_row(deeds: &Deeds, mutation: &[u8], out: &mut Vec<u8>) {
     out.push(ROW_VERSION);
     let head = out.len();
     out.extend_from_slice(&[0; 4]);
-    match deeds.evidence_until {
-        None => out.push(0),
-        Some(until) => {
-            out.push(1);
-            until.write(out);
-        }
-    }
     length(deeds.usage.len()).write(out);
     for (account, usage) in &deeds.usage {
         out.extend_from_slice(account.as_bytes());
         usage.write(out);
     }
+    let number = |account: &AccountId| {
+        let number = deeds.usage.iter().position(|(known, _)| known == account);
+        length(number.unwrap_or(usize::MAX))
+    };
+    match &deeds.evidence {
+        None => out.push(0),
+        Some((until, charge)) => {
+            out.push(1);
+            until.write(out);
+            number(&charge.account).write(out);
+            charge.bytes.write(out);
+        }
+    }
+    length(deeds.retired.len()).write(out);
+    for (key, charge) in &deeds.retired {
+        out.extend_from_slice(key);
+        number(&charge.account).write(out);
+        charge.bytes.write(out);
+    }
     length(deeds.effects.len()).write(out);
     for effect in &deeds.effects {
-        let account = deeds.usage.iter().position(|(account, _)| *account == effect.account);
-        length(account.unwrap_or(usize::MAX)).write(out);
+        number(&effect.account).write(out);
         effect.hash.write(out);
         let (before, after) = (effect.before.as_ref(), effect.after.as_ref());
         out.push(u8::from(before.is_some()) | (u8::from(after.is_some()) << 1));
@@ -371,20 +395,29 @@ pub(crate) fn decode_deeds(bytes: &[u8]) -> Result<Deeds, RowError> {
 }
 
 fn read_deeds(from: &mut Reader<'_>) -> Option<Deeds> {
-    let evidence_until = match from.byte()? {
-        0 => None,
-        1 => Some(from.number()?),
-        _ => return None,
-    };
     let count = from.word()?;
     let mut usage = Vec::new();
     for _ in 0..count {
         usage.push((AccountId::from_bytes(from.take()?), Usage::read(from)?));
     }
+    let account = |from: &mut Reader<'_>| {
+        let (account, _) = usage.get(usize::try_from(from.word()?).ok()?)?;
+        Some(*account)
+    };
+    let evidence = match from.byte()? {
+        0 => None,
+        1 => Some((from.number()?, Charge { account: account(from)?, bytes: from.number()? })),
+        _ => return None,
+    };
+    let count = from.word()?;
+    let mut retired = Vec::new();
+    for _ in 0..count {
+        retired.push((from.take()?, Charge { account: account(from)?, bytes: from.number()? }));
+    }
     let count = from.word()?;
     let mut effects = Vec::new();
     for _ in 0..count {
-        let (account, _) = usage.get(usize::try_from(from.word()?).ok()?)?;
+        let account = account(from)?;
         let hash = MessageHash(from.take()?);
         let what = from.byte()?;
         if what > 3 {
@@ -392,9 +425,9 @@ fn read_deeds(from: &mut Reader<'_>) -> Option<Deeds> {
         }
         let before = if what & 1 == 0 { None } else { Some(Record::read(from)?) };
         let after = if what & 2 == 0 { None } else { Some(Record::read(from)?) };
-        effects.push(Effect { account: *account, hash, before, after });
+        effects.push(Effect { account, hash, before, after });
     }
-    Some(Deeds { evidence_until, effects, usage })
+    Some(Deeds { evidence, retired, effects, usage })
 }
 
 pub(crate) fn length(len: usize) -> u32 {

@@ -1,8 +1,9 @@
 //! Keep messages over redb, and lose none that was acknowledged.
 //!
 //! This crate writes what the mailbox machine decided and reads it back; it decides nothing,
-//! reads no clock and starts no thread. A [`MessageStore`] is two redb files: a small journal that
-//! every commit goes to, and the tables that the journal is merged into, a slice at a time. What
+//! and reads no clock. A [`MessageStore`] is two redb files: a small journal that every commit goes
+//! to, and the tables that the journal is merged into, a slice at a time, by a thread that
+//! [`Options::merge_thread`] allows and that ends with the store, or else by the commits. What
 //! lies on the disk, and what a crash leaves of it, is written in this crate's README.
 //!
 //! - [`MessageStore`], [`Writer`]: the store, and one transaction on it
@@ -17,6 +18,8 @@ mod disk;
 mod error;
 #[cfg(any(test, feature = "test-utils"))]
 pub mod faulty;
+#[cfg(any(test, feature = "test-utils"))]
+pub mod fuzz;
 mod journal;
 mod layers;
 mod layout;

@@ -18,7 +18,9 @@ pub struct Options {
     /// Whether a thread of its own merges. Without one commits merge their share themselves, which
     /// takes longer and the same course at every run.
     pub merge_thread: bool,
-    /// The incarnation that a new store starts with: draw it at random.
+    /// The incarnation that this opening begins: draw it at random. It is not kept, because a
+    /// store cannot tell whether it is a copy that was put back: after each opening cursors of
+    /// earlier ones are unknown. [`crate::MessageStore::reopen`] stays in it.
     pub fresh_incarnation: u64,
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use session_protocols::{
     MessageHash,
     record::Record,
-    store::{Bucket, Effect, Fingerprint, Usage},
+    store::{Bucket, Charge, Effect, Fingerprint, Usage},
 };
 
 use crate::layout::{self, Deeds, Stored};
@@ -23,10 +23,10 @@ pub(crate) struct Overlay {
     pub(crate) arrivals: Layer<43, MessageHash>,
     pub(crate) ends: Layer<73, [u8; 32]>,
     pub(crate) usage: Points<33, Usage>,
-    pub(crate) evidence: Layer<16, ()>,
+    pub(crate) evidence: Layer<16, Charge>,
     /// Rows whose mutation nothing needs.
     pub(crate) gone: BTreeSet<u64>,
-    /// How many effects went in.
+    /// How many effects went in, retired evidence included.
     pub(crate) changes: usize,
     /// How many entries went in.
     pub(crate) entries: usize,
@@ -41,12 +41,18 @@ impl Overlay {
             self.effect(effect, sums);
         }
         for (account, usage) in &deeds.usage {
-            self.usage.insert(*account.as_bytes(), (usage.records > 0).then_some(*usage));
+            self.usage.insert(*account.as_bytes(), (*usage != Usage::default()).then_some(*usage));
         }
-        if let Some(until) = deeds.evidence_until {
-            self.evidence.insert(layout::evidence_key(until, sequence), Some(()));
+        if let Some((until, charge)) = deeds.evidence {
+            self.evidence.insert(layout::evidence_key(until, sequence), Some(charge));
+            sums.occupied = sums.occupied.saturating_add(charge.bytes);
         }
-        self.changes = self.changes.saturating_add(deeds.effects.len().max(1));
+        for (key, charge) in &deeds.retired {
+            self.evidence.insert(*key, None);
+            self.gone.insert(layout::evidence_row(key));
+            sums.occupied = sums.occupied.saturating_sub(charge.bytes);
+        }
+        self.changes = self.changes.saturating_add(deeds.changes());
         self.entries = self.entries.saturating_add(1);
         self.bytes = self.bytes.saturating_add(bytes);
     }
@@ -73,13 +79,6 @@ impl Overlay {
             }
         }
         self.records.insert(layout::record_key(account, hash), *after);
-    }
-
-    /// Drops the mutation of a row that was kept as evidence.
-    pub(crate) fn retire(&mut self, key: layout::EvidenceKey) {
-        self.evidence.insert(key, None);
-        self.gone.insert(layout::evidence_row(&key));
-        self.changes = self.changes.saturating_add(1);
     }
 
     /// How many keys a merge will touch; a body counts as several.

@@ -10,7 +10,7 @@ use session_protocols::{
 
 use crate::{
     Directory, Disk, OpenError, Options, Stats, bodies,
-    error::{Stop, guarded, refusing},
+    error::{Stop, failed, guarded, refusing},
     journal::{self, Chunk, Journal, Meta},
     layers::{self, Layers, Table},
     layout::{self, Deeds, ROW_VERSION, RowError, Stored},
@@ -91,6 +91,16 @@ impl MessageStore {
         Ok(())
     }
 
+    /// Tells whether the disk takes so many bytes more, which may be worth a new try after it was
+    /// full; the store is left alone.
+    ///
+    /// # Errors
+    ///
+    /// When it does not.
+    pub fn reserve(&self, bytes: u64) -> Result<(), StoreError> {
+        self.disk.reserve(bytes).map_err(|cause| failed(redb::Error::Io(cause)))
+    }
+
     /// Begins a transaction.
     ///
     /// # Errors
@@ -99,18 +109,6 @@ impl MessageStore {
     pub fn begin(&mut self) -> Result<Writer<'_>, StoreError> {
         self.files()?;
         Ok(Writer { store: self, chunks: Vec::new(), changes: 0, bytes: 0, open: false })
-    }
-
-    /// Starts another life of the store: cursors of the last one are not known any more.
-    ///
-    /// # Errors
-    ///
-    /// When the disk fails; the store refuses then.
-    pub fn renew_incarnation(&mut self, incarnation: u64) -> Result<(), StoreError> {
-        let (files, _) = self.parts()?;
-        let result = guarded(|| files.tables.renew(incarnation));
-        self.refusing = result.is_err();
-        result
     }
 
     /// Whether `bytes` more fit under [`Options::max_bytes`].
@@ -223,7 +221,7 @@ fn load(disk: &dyn Disk, options: &Options) -> Result<(Files, Memory), Stop> {
         None if tables_meta.is_some() => return Err(Stop::Mismatch("the journal is missing")),
         None => journal.create(options.fresh_incarnation)?,
     };
-    let own = tables::Meta { id, incarnation: options.fresh_incarnation, merged: 0 };
+    let own = tables::Meta { id, merged: 0 };
     let merged = tables_meta.unwrap_or(own).merged;
     if tables_meta.is_some_and(|tables| tables.id != id) {
         return Err(Stop::Mismatch("they are of different stores"));
@@ -364,7 +362,7 @@ impl Store for MessageStore {
     }
 
     fn incarnation(&self) -> u64 {
-        self.files.as_ref().map_or(0, |files| files.tables.meta.incarnation)
+        self.options.fresh_incarnation
     }
 
     fn head(&self) -> u64 {
@@ -421,44 +419,65 @@ impl Writer<'_> {
         result
     }
 
+    /// Whether there is nothing to commit.
+    pub const fn is_empty(&self) -> bool {
+        !self.open
+    }
+
     fn add(&mut self, entry: &Entry) -> Result<u64, StoreError> {
-        let mut usage: Vec<(AccountId, Usage)> = Vec::new();
-        for effect in &entry.effects {
-            let at = match usage.iter().position(|(account, _)| *account == effect.account) {
-                Some(at) => at,
-                None => {
-                    usage.push((effect.account, self.store.usage(&effect.account)?));
-                    usage.len().saturating_sub(1)
-                }
-            };
-            if let Some((_, usage)) = usage.get_mut(at) {
-                count(usage, effect.before.as_ref(), false);
-                count(usage, effect.after.as_ref(), true);
-            }
+        let deeds = Deeds { evidence: entry.charge(), effects: entry.effects.clone(), ..Deeds::default() };
+        self.write(deeds, &entry.mutation.as_ref().map(codec::encode).unwrap_or_default())
+    }
+
+    /// Appends an entry, once it is known what the accounts take up after it.
+    fn write(&mut self, mut deeds: Deeds, mutation: &[u8]) -> Result<u64, StoreError> {
+        let mut usage = Accounts { store: self.store, usage: Vec::new() };
+        for effect in &deeds.effects {
+            usage.count(&effect.account, effect.before.map(|record| (record.cost(), 1)), false)?;
+            usage.count(&effect.account, effect.after.map(|record| (record.cost(), 1)), true)?;
         }
-        let deeds = Deeds { evidence_until: entry.evidence_until, effects: entry.effects.clone(), usage };
-        let mutation = entry.mutation.as_ref().map(codec::encode).unwrap_or_default();
+        for (_, charge) in &deeds.retired {
+            usage.count(&charge.account, Some((charge.bytes, 0)), false)?;
+        }
+        if let Some((_, charge)) = &deeds.evidence {
+            usage.count(&charge.account, Some((charge.bytes, 0)), true)?;
+        }
+        deeds.usage = usage.usage;
         let mut row = Vec::with_capacity(mutation.len().saturating_add(256));
-        layout::encode_row(&deeds, &mutation, &mut row);
+        layout::encode_row(&deeds, mutation, &mut row);
         let memory = &mut self.store.memory;
         let sequence = memory.head.saturating_add(1);
         journal::push(&mut self.chunks, sequence, &row);
         memory.active.apply(sequence, &deeds, row.len(), &mut memory.sums);
         memory.head = sequence;
-        self.changes = self.changes.saturating_add(deeds.effects.len().max(1));
+        self.changes = self.changes.saturating_add(deeds.changes());
         self.bytes = self.bytes.saturating_add(row.len());
         Ok(sequence)
     }
 }
 
-fn count(usage: &mut Usage, record: Option<&Record>, more: bool) {
-    let Some(record) = record else { return };
-    if more {
-        usage.bytes = usage.bytes.saturating_add(record.cost());
-        usage.records = usage.records.saturating_add(1);
-    } else {
-        usage.bytes = usage.bytes.saturating_sub(record.cost());
-        usage.records = usage.records.saturating_sub(1);
+/// What the accounts of an entry take up.
+struct Accounts<'a> {
+    store: &'a MessageStore,
+    usage: Vec<(AccountId, Usage)>,
+}
+
+impl Accounts<'_> {
+    /// Counts bytes and records in or out.
+    fn count(&mut self, account: &AccountId, what: Option<(u64, u64)>, more: bool) -> Result<(), StoreError> {
+        let Some((bytes, records)) = what else { return Ok(()) };
+        let at = match self.usage.iter().position(|(known, _)| known == account) {
+            Some(at) => at,
+            None => {
+                self.usage.push((*account, self.store.usage(account)?));
+                self.usage.len().saturating_sub(1)
+            }
+        };
+        if let Some((_, usage)) = self.usage.get_mut(at) {
+            let add = if more { u64::saturating_add } else { u64::saturating_sub };
+            *usage = Usage { bytes: add(usage.bytes, bytes), records: add(usage.records, records) };
+        }
+        Ok(())
     }
 }
 
@@ -480,16 +499,16 @@ impl Transaction for Writer<'_> {
     fn retire(&mut self, now: u64, limit: usize) -> Result<usize, StoreError> {
         let evidence = self.store.layers(|overlay| &overlay.evidence, |view| &view.evidence)?;
         let last = layout::evidence_key(now, u64::MAX);
-        let due: Vec<_> = guarded(|| {
-            let found = evidence.range([0; 16], last)?.take(limit);
-            found.map(|row| row.map(|(key, ())| key)).collect::<Result<_, StoreError>>()
-        })?;
-        // Not a part of the journal: after a crash it is due again.
-        for key in &due {
-            self.store.memory.active.retire(*key);
+        let due: Vec<_> =
+            guarded(|| evidence.range([0; 16], last)?.take(limit).collect::<Result<_, StoreError>>())?;
+        let retired = due.len();
+        if retired > 0 {
+            self.open = true;
+            let result = self.write(Deeds { retired: due, ..Deeds::default() }, &[]);
+            self.store.refusing |= result.is_err();
+            result?;
         }
-        self.changes = self.changes.saturating_add(due.len());
-        Ok(due.len())
+        Ok(retired)
     }
 }
 

@@ -9,7 +9,7 @@ use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition, TableErro
 use session_protocols::{
     MessageHash,
     record::Record,
-    store::{StoreError, Usage},
+    store::{Charge, StoreError, Usage},
 };
 
 use crate::{
@@ -49,7 +49,6 @@ pub(crate) struct Tables {
 pub(crate) struct Meta {
     /// Which store it belongs to.
     pub(crate) id: u64,
-    pub(crate) incarnation: u64,
     /// Entries up to here are merged.
     pub(crate) merged: u64,
 }
@@ -97,26 +96,13 @@ impl Tables {
         self.view = View::open(&self.db)?;
         Ok(())
     }
-
-    /// Starts another life of the store.
-    pub(crate) fn renew(&mut self, incarnation: u64) -> Result<(), StoreError> {
-        let transaction = begin(&self.db)?;
-        write_meta(&mut transaction.open_table(META).map_err(failed)?, "incarnation", &incarnation)?;
-        transaction.commit().map_err(failed)?;
-        self.meta.incarnation = incarnation;
-        Ok(())
-    }
 }
 
 /// Opens or makes the file, and reads what it says of itself; none when it is new.
 pub(crate) fn open(disk: &dyn Disk, cache: usize) -> Result<(Database, Option<(Meta, Sums)>), Stop> {
     let db = disk::open(disk, NAME, cache)?;
     let Some(meta) = read_meta(&db)? else { return Ok((db, None)) };
-    let own = Meta {
-        id: meta.number("id")?,
-        incarnation: meta.number("incarnation")?,
-        merged: meta.number("merged")?,
-    };
+    let own = Meta { id: meta.number("id")?, merged: meta.number("merged")? };
     let sums = Sums::decode(&meta.bytes("sums")?).ok_or(StoreError::Damaged("the sums"))?;
     Ok((db, Some((own, sums))))
 }
@@ -135,7 +121,6 @@ fn create(db: &Database, own: Meta) -> Result<(), StoreError> {
         let mut meta = transaction.open_table(META).map_err(failed)?;
         write_meta(&mut meta, "schema", &SCHEMA)?;
         write_meta(&mut meta, "id", &own.id)?;
-        write_meta(&mut meta, "incarnation", &own.incarnation)?;
         set_merged(&mut meta, own.merged, &Sums::default())?;
         transaction.open_table(BODIES).map_err(failed)?;
         transaction.open_table(RECORDS).map_err(failed)?;
@@ -257,6 +242,6 @@ impl Column<33> for Usage {
     const TABLE: Definition<33> = USAGE;
 }
 
-impl Column<16> for () {
+impl Column<16> for Charge {
     const TABLE: Definition<16> = EVIDENCE;
 }

@@ -6,11 +6,13 @@
 //! - [`Folder`]: where such a testnet lives
 //! - [`logs`]: what its nodes wrote
 //! - [`mod@bench`]: how fast such a testnet is
+//! - [`mod@fuzz`]: what the fuzzers run, beside what `session-protocols` has for them
 //! - [`sim`]: a whole network in one thread, with faults, replayed from a seed
 
 pub mod bench;
 mod door;
 mod error;
+pub mod fuzz;
 mod genesis;
 mod layout;
 pub mod logs;
@@ -20,4 +22,4 @@ pub mod sim;
 
 pub use error::{LastWords, TestnetError};
 pub use layout::{Folder, MAX_NODES};
-pub use network::{DEFAULT_NODES, NodeStatus, Options, Progress, Testnet, Up};
+pub use network::{DEFAULT_NODES, NodeStatus, Options, Progress, Stopped, Testnet, Up};

@@ -33,6 +33,8 @@ const LAST_LINES: usize = 5;
 pub struct Testnet {
     folder: Folder,
     binary: PathBuf,
+    /// How long a node may take to stop before it is killed.
+    grace: Duration,
 }
 
 /// What to bring up.
@@ -53,6 +55,14 @@ pub enum Up {
     Resumed,
     /// Nodes were running: nothing was done.
     Already,
+}
+
+/// How nodes came to an end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Stopped {
+    /// Those that did not stop when asked to, and were killed: a bug, or a machine under heavy load.
+    pub killed: Vec<usize>,
 }
 
 /// How a node is.
@@ -93,7 +103,7 @@ pub type Progress<'a> = &'a mut (dyn FnMut(usize, usize) + Send);
 impl Testnet {
     /// The testnet in this folder, whose nodes run `binary`.
     pub const fn new(folder: Folder, binary: PathBuf) -> Self {
-        Self { folder, binary }
+        Self { folder, binary, grace: GRACE }
     }
 
     /// Where it lives.
@@ -128,28 +138,28 @@ impl Testnet {
         let ready = self.wait(&state, &all, progress).await;
         if ready.is_err() {
             // Half a testnet helps nobody; its logs stay.
-            self.stop(&mut state, &all, &lock).await?;
+            let _ = self.stop(&mut state, &all, &lock).await?;
         }
         ready.map(|()| up)
     }
 
-    /// Stops all nodes; unless `keep`, removes the testnet with its messages. Tells whether there
-    /// was one.
+    /// Stops all nodes; unless `keep`, removes the testnet with its messages. Tells how they stopped,
+    /// or none where there was no testnet.
     ///
     /// # Errors
     /// When a node cannot be stopped, or the disk refuses.
-    pub async fn down(&self, keep: bool) -> Result<bool, TestnetError> {
+    pub async fn down(&self, keep: bool) -> Result<Option<Stopped>, TestnetError> {
         if !self.folder.path().exists() {
-            return Ok(false);
+            return Ok(None);
         }
         let lock = self.folder.lock().await?;
-        let Some(mut state) = self.folder.read()? else { return Ok(false) };
+        let Some(mut state) = self.folder.read()? else { return Ok(None) };
         let all: Vec<usize> = state.nodes.iter().map(|node| node.index).collect();
-        self.stop(&mut state, &all, &lock).await?;
+        let stopped = self.stop(&mut state, &all, &lock).await?;
         if !keep {
             self.folder.remove(&lock)?;
         }
-        Ok(true)
+        Ok(Some(stopped))
     }
 
     /// How its nodes are.
@@ -219,17 +229,18 @@ impl Testnet {
         Ok(true)
     }
 
-    /// Stops a node, starts it again, and waits until it is ready.
+    /// Stops a node, starts it again, and waits until it is ready. Tells how it stopped.
     ///
     /// # Errors
     /// When there is no such node, or it is not ready in time.
-    pub async fn restart(&self, index: usize) -> Result<(), TestnetError> {
+    pub async fn restart(&self, index: usize) -> Result<Stopped, TestnetError> {
         let lock = self.folder.lock().await?;
         let mut state = self.folder.state()?;
         state.node(index)?;
-        self.stop(&mut state, &[index], &lock).await?;
+        let stopped = self.stop(&mut state, &[index], &lock).await?;
         self.launch(&mut state, index, &lock)?;
-        self.wait(&state, &[index], &mut |_, _| {}).await
+        self.wait(&state, &[index], &mut |_, _| {}).await?;
+        Ok(stopped)
     }
 
     /// How many bytes of memory each running node holds.
@@ -269,17 +280,20 @@ impl Testnet {
     }
 
     /// Stops nodes gracefully, all at once; kills those that take too long.
-    async fn stop(&self, state: &mut State, nodes: &[usize], lock: &Lock) -> Result<(), TestnetError> {
+    async fn stop(&self, state: &mut State, nodes: &[usize], lock: &Lock) -> Result<Stopped, TestnetError> {
         for index in nodes {
             self.end(state, *index, Signal::TERM, lock)?;
         }
+        let mut stopped = Stopped::default();
         for index in nodes {
-            if self.ended(state, *index, GRACE).await.is_err() {
+            if self.ended(state, *index, self.grace).await.is_err() {
                 self.end(state, *index, Signal::KILL, lock)?;
                 self.ended(state, *index, KILLED).await?;
+                stopped.killed.push(*index);
             }
         }
-        self.forget(state, nodes, lock)
+        self.forget(state, nodes, lock)?;
+        Ok(stopped)
     }
 
     fn end(&self, state: &State, index: usize, signal: Signal, _lock: &Lock) -> Result<(), TestnetError> {
@@ -345,5 +359,46 @@ impl Testnet {
             unmet: unmet.map(|check| format!("{}: {}", check.name, check.detail)).collect(),
             lines: logs::last_lines(&self.folder.log(node.index), LAST_LINES).unwrap_or_default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    /// A testnet of two whose nodes are this shell script.
+    async fn of(script: &str) -> (tempfile::TempDir, Testnet) {
+        let temp = tempfile::tempdir().unwrap();
+        let binary = temp.path().join("node");
+        fs::write(&binary, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&binary, fs::Permissions::from_mode(0o700)).unwrap();
+        let folder = Folder::new(Some(&temp.path().join("net"))).unwrap();
+        let testnet = Testnet { folder, binary, grace: Duration::from_millis(500) };
+        let lock = testnet.folder.lock().await.unwrap();
+        let options = Options { nodes: Some(2), ..Options::default() };
+        let mut state = testnet.begin(&options, &lock).unwrap();
+        for index in [1, 2] {
+            testnet.launch(&mut state, index, &lock).unwrap();
+            let log = testnet.folder.log(index);
+            let said = async {
+                while fs::read(&log).unwrap().is_empty() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(30), said).await.unwrap();
+        }
+        (temp, testnet)
+    }
+
+    #[tokio::test]
+    async fn a_node_that_does_not_stop_is_killed_and_named() {
+        let (_temp, testnet) =
+            of("case $* in *nodes/2*) trap '' TERM;; esac; echo here; exec sleep 60").await;
+        assert_eq!(testnet.down(true).await.unwrap(), Some(Stopped { killed: vec![2] }));
+        assert!(!testnet.is_running().unwrap());
+        assert_eq!(testnet.down(false).await.unwrap(), Some(Stopped::default()), "they were down");
+        assert_eq!(testnet.down(false).await.unwrap(), None);
     }
 }

@@ -121,6 +121,9 @@ pub struct Report {
     pub disk: Disk,
     /// The faults that the seed switched on, in words.
     pub faults: String,
+    /// The same, as they were drawn.
+    #[serde(skip)]
+    pub drawn: Faults,
     /// BLAKE2b-256 over every event, in hex: equal runs have equal ones.
     pub trace: String,
     /// Virtual time, in milliseconds.
@@ -163,6 +166,10 @@ pub struct Counts {
     pub repaired: u64,
     /// Nodes that crashed.
     pub crashes: u64,
+    /// Whole swarms that crashed at once.
+    pub blackouts: u64,
+    /// Crashes that took writes with them which were not synced; on the node's own engine alone.
+    pub torn: u64,
     /// Commits that failed.
     pub failed_commits: u64,
     /// Disks that were replaced by empty ones.
@@ -171,8 +178,20 @@ pub struct Counts {
     pub partitions: u64,
     /// Messages between nodes.
     pub messages: u64,
-    /// Messages that were lost.
+    /// Messages that were lost, for any reason.
     pub lost: u64,
+    /// Those of them that were dropped on the way, by chance.
+    pub dropped: u64,
+    /// Messages that came twice.
+    pub duplicated: u64,
+    /// Messages that went astray for up to three seconds.
+    pub strayed: u64,
+    /// Messages that were sent after another one and came before it.
+    pub overtaken: u64,
+    /// The longest that a message was under way, in milliseconds.
+    pub longest_way_ms: u64,
+    /// Lies of hostile members.
+    pub lies: u64,
     /// The most inputs that waited at one node.
     pub longest_inbox: u64,
 }

@@ -10,7 +10,7 @@
 
 use std::process::Command;
 
-use session_testnet::sim::{self, Choice, Disk, Options};
+use session_testnet::sim::{self, Choice, Disk, Options, Report};
 
 /// Runs some seeds; a failure prints the line that replays it.
 fn seeds(seeds: std::ops::Range<u64>) {
@@ -18,7 +18,32 @@ fn seeds(seeds: std::ops::Range<u64>) {
         let report = sim::run(&Options { seed, ..Options::default() });
         let report = report.unwrap_or_else(|failure| panic!("{failure}"));
         assert!(report.acknowledged > 100, "{report:?}");
+        what_was_drawn_happened(&report);
     }
+}
+
+/// A fault that silently stops happening would make every seed pass: each that the seed switched on
+/// has left its mark, and none that it did not.
+fn what_was_drawn_happened(report: &Report) {
+    let faults = report.drawn;
+    let power = faults.crashes || faults.blackouts;
+    let least = faults.delay_max.as_millis();
+    assert!(report.longest_way_ms + 1 >= least && report.overtaken > 0, "delay: {report:?}");
+    for (kind, on, count) in [
+        ("stray", faults.stray > 0, report.strayed),
+        ("loss", faults.loss > 0, report.dropped),
+        ("duplication", faults.duplication > 0, report.duplicated),
+        ("partitions", faults.partitions, report.partitions),
+        ("crashes", power, report.crashes),
+        ("blackouts", faults.blackouts, report.blackouts),
+        ("failed commits", faults.failed_commits > 0, report.failed_commits),
+        ("liars", faults.hostile, report.lies),
+    ] {
+        assert_eq!(on, count > 0, "{kind}: {count} in {report:?}");
+    }
+    // A crash may find everything synced: that some do not is for the run with every fault to show.
+    let torn = power && report.disk == Disk::Redb;
+    assert!(torn || report.torn == 0, "lost writes without a cause: {report:?}");
 }
 
 macro_rules! fifty_seeds {
@@ -81,8 +106,8 @@ fn a_network_without_trouble_loses_no_word_and_gives_nothing_up() {
 fn every_fault_at_once() {
     let options = Options { seed: 4, faults: Choice::All, disk: Disk::Redb, ..Options::default() };
     let report = sim::run(&options).unwrap_or_else(|failure| panic!("{failure}"));
-    assert!(report.crashes > 0 && report.partitions > 0 && report.failed_commits > 0, "{report:?}");
-    assert!(report.lost_disks > 0 && report.repaired > 0, "{report:?}");
+    what_was_drawn_happened(&report);
+    assert!(report.torn > 0 && report.lost_disks > 0 && report.repaired > 0, "{report:?}");
 }
 
 /// Networks of one swarm, down to a single node.

@@ -6,12 +6,17 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
+use futures::{
+    StreamExt,
+    future::{BoxFuture, join_all},
+    stream::FuturesUnordered,
+};
 use session_protocols::{
     AccountId, NodeId, Protocol,
     answer::{Answer, Body, Code, MAX_ANSWER, Refusal, SwarmInfo},
     codec,
     libp2p::link::LinkError,
+    member::is_majority,
     request::Request,
 };
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -136,16 +141,18 @@ impl Inner {
                 };
                 match &fault {
                     Fault::Refused(Refusal { code: Code::WrongSwarm, swarm: Some(info), .. })
-                        if !followed =>
+                        if !followed && self.is_plausible(info) =>
                     {
-                        if self.is_proven(info) {
+                        let info = info.clone();
+                        faults.insert(node, fault);
+                        if is_witnessed(&info, &faults, &swarm) {
                             followed = true;
-                            swarm.clone_from(&info.members);
+                            swarm = info.members;
                             running.clear();
                             queue = self.order(&swarm, Protocol::Storage);
                             queue.reverse();
-                            continue;
                         }
+                        continue;
                     }
                     Fault::Refused(Refusal { code: Code::Clock, .. }) if !compared => {
                         compared = true;
@@ -171,40 +178,44 @@ impl Inner {
     }
 
     /// Asks one node.
-    pub(crate) async fn exchange(
+    ///
+    /// Boxed, so that what is below it is compiled here and not again by every crate that calls a
+    /// method of [`super::Client`].
+    pub(crate) fn exchange(
         &self,
         node: NodeId,
         payload: Vec<u8>,
         patience: Duration,
-    ) -> Result<Answer, Fault> {
-        let mut tries = 0..2;
-        loop {
-            let kept = self.links.live(node, Protocol::Storage);
-            let link = self.links.link(node, Protocol::Storage, self.clock.now());
-            let link = timeout(self.options.connect, link).await;
-            let link = link.ok().and_then(Result::ok).ok_or(Fault::Silent)?;
-            tries.next();
-            match timeout(patience, link.ask(payload.clone())).await {
-                Ok(Ok(bytes)) => {
-                    return codec::decode(&bytes, MAX_ANSWER)
-                        .map_err(|_| Fault::Disbelieved("the answer cannot be read"));
-                }
-                // The stream had ended before it was used: that tells nothing of the node.
-                Ok(Err(LinkError::Closed)) if kept && !tries.is_empty() => {}
-                Ok(Err(LinkError::Busy)) => return Err(Fault::Busy),
-                Ok(Err(_)) => return Err(Fault::Silent),
-                Err(_) => {
-                    self.links.forget(node, Protocol::Storage);
-                    return Err(Fault::Silent);
+    ) -> BoxFuture<'_, Result<Answer, Fault>> {
+        Box::pin(async move {
+            let mut tries = 0..2;
+            loop {
+                let kept = self.links.live(node, Protocol::Storage);
+                let link = self.links.link(node, Protocol::Storage, self.clock.now());
+                let link = timeout(self.options.connect, link).await;
+                let link = link.ok().and_then(Result::ok).ok_or(Fault::Silent)?;
+                tries.next();
+                match timeout(patience, link.ask(payload.clone())).await {
+                    Ok(Ok(bytes)) => {
+                        return codec::decode(&bytes, MAX_ANSWER)
+                            .map_err(|_| Fault::Disbelieved("the answer cannot be read"));
+                    }
+                    // The stream had ended before it was used: that tells nothing of the node.
+                    Ok(Err(LinkError::Closed)) if kept && !tries.is_empty() => {}
+                    Ok(Err(LinkError::Busy)) => return Err(Fault::Busy),
+                    Ok(Err(_)) => return Err(Fault::Silent),
+                    Err(_) => {
+                        self.links.forget(node, Protocol::Storage);
+                        return Err(Fault::Silent);
+                    }
                 }
             }
-        }
+        })
     }
 
-    /// Whether a swarm that a node names may be asked: without a chain nothing is proven but that
-    /// its members are nodes of the network, and as many as a swarm has. Fewer could be the
-    /// majority of a swarm that they made up.
-    pub(crate) fn is_proven(&self, info: &SwarmInfo) -> bool {
+    /// Whether a swarm that a node names could be one: its members are nodes of the network, as
+    /// many as a swarm has, by a map that is no older.
+    fn is_plausible(&self, info: &SwarmInfo) -> bool {
         let addresses = self.links.addresses();
         let distinct = info.members.is_sorted_by(|one, next| one < next);
         let fits = (MIN_SWARM.min(addresses.len())..=MAX_SWARM).contains(&info.members.len());
@@ -250,6 +261,16 @@ impl Inner {
         }
         error
     }
+}
+
+/// Whether a majority of `swarm` names this other swarm instead. Fewer could have made it up, to
+/// sign for what they do not keep; the same majority is trusted with the messages.
+fn is_witnessed(info: &SwarmInfo, faults: &BTreeMap<NodeId, Fault>, swarm: &[NodeId]) -> bool {
+    let names = |node: &&NodeId| match faults.get(*node) {
+        Some(Fault::Refused(refusal)) => refusal.swarm.as_ref() == Some(info),
+        Some(Fault::Silent | Fault::Busy | Fault::Disbelieved(_)) | None => false,
+    };
+    is_majority(swarm.iter().filter(names).count(), swarm)
 }
 
 /// Takes a refusal for what it is.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use session_protocols::{
     AccountId, MessageHash, NodeId, Signature,
-    answer::{Body, Done, Subject, SwarmInfo},
+    answer::{Body, Code, Done, Refusal, Subject, SwarmInfo},
     codec,
     request::{Auth, Delete, Direction, Expire, MAX_HASHES, Request},
 };
@@ -80,19 +80,24 @@ impl Client {
         inner.change(account, hashes, make).await
     }
 
-    /// Asks which nodes keep an account, and believes it only of nodes that the network file names.
+    /// Asks which nodes keep an account. Others than the network file says are believed only when a
+    /// majority of those name them.
     ///
     /// # Errors
     /// When no node gives an answer that can be believed.
     pub async fn get_swarm(&self, account: &AccountId) -> Result<SwarmInfo, ClientError> {
         let inner = &*self.inner;
         let question = Question { account: *account, patience: inner.options.answer, first: None };
-        let judge = |_, _: &[NodeId], body| match body {
-            Body::Swarm(info) if inner.is_proven(&info) => Ok(info),
-            Body::Swarm(_) => Err(Fault::Disbelieved("it names nodes that are not in the network file")),
+        let judge = |_, swarm: &[NodeId], body| match body {
+            Body::Swarm(info) if info.members == swarm => Ok(info),
+            Body::Swarm(info) => {
+                Err(Fault::Refused(Refusal { code: Code::WrongSwarm, swarm: Some(info), receipts: None }))
+            }
             Body::Stored { .. }
             | Body::Changed { .. }
             | Body::Messages { .. }
+            | Body::Ids { .. }
+            | Body::Fetched { .. }
             | Body::Info { .. }
             | Body::Refused(_) => Err(Fault::Disbelieved("it answers something else")),
         };
@@ -163,6 +168,8 @@ impl Inner {
                 Body::Changed { receipts } => Some(((), receipts)),
                 Body::Stored { .. }
                 | Body::Messages { .. }
+                | Body::Ids { .. }
+                | Body::Fetched { .. }
                 | Body::Swarm(_)
                 | Body::Info { .. }
                 | Body::Refused(_) => None,

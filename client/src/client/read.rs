@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use session_protocols::{
     MessageHash, Namespace, NodeId,
     answer::{Body, Message},
-    request::{Request, Retrieve},
+    request::{Cursor, Fetch, Ids, Request, Retrieve},
 };
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     account::Account,
-    cursors::Cursors,
+    cursors::{Cursors, Listing},
     envelope::{self, DirectMessage, OpenError},
     error::ClientError,
 };
@@ -28,7 +28,8 @@ const OVERHEAD: usize = 1_024;
 /// Some of the messages of a mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// In the order in which they arrived; each is what its hash says, and has not expired.
+    /// In the order in which they arrived; each is what its hash says, and has not expired. There
+    /// may be none while more follow.
     pub messages: Vec<Message>,
     /// Whether more follow.
     pub more: bool,
@@ -75,9 +76,38 @@ impl Client {
         namespace: Namespace,
         cursors: &mut Cursors,
     ) -> Result<Page, ClientError> {
+        self.read(account, namespace, cursors, None).await
+    }
+
+    /// Reads on as [`Self::retrieve`] does, without what is `known` already.
+    ///
+    /// A member that does not know the cursor is asked for hashes first, and then for the messages
+    /// that are not known.
+    ///
+    /// # Errors
+    /// As [`Self::retrieve`].
+    pub async fn retrieve_unknown(
+        &self,
+        account: &Account,
+        namespace: Namespace,
+        cursors: &mut Cursors,
+        known: impl Fn(&MessageHash) -> bool + Send + Sync,
+    ) -> Result<Page, ClientError> {
+        let mut page = self.read(account, namespace, cursors, Some(&known)).await?;
+        page.messages.retain(|message| !known(&message.hash));
+        Ok(page)
+    }
+
+    async fn read(
+        &self,
+        account: &Account,
+        namespace: Namespace,
+        cursors: &mut Cursors,
+        known: Option<Known<'_>>,
+    ) -> Result<Page, ClientError> {
         let inner = &*self.inner;
-        let page = match inner.page(account, namespace, cursors).await {
-            Err(Failure::ClockMoved) => inner.page(account, namespace, cursors).await,
+        let page = match inner.page(account, namespace, cursors, known).await {
+            Err(Failure::ClockMoved) => inner.page(account, namespace, cursors, known).await,
             done => done,
         };
         page.map_err(|failure| inner.error(account.id(), failure))
@@ -95,7 +125,9 @@ impl Client {
         let mut items = BTreeMap::new();
         let mut bytes = 0_usize;
         loop {
-            let page = self.retrieve(account, Namespace::INBOX, &mut cursors).await?;
+            let known = |hash: &MessageHash| seen.contains(hash);
+            let known: Option<Known<'_>> = if seen.is_empty() { None } else { Some(&known) };
+            let page = self.read(account, Namespace::INBOX, &mut cursors, known).await?;
             for message in page.messages.iter().filter(|message| seen.insert(message.hash)) {
                 if let Some(item) = InboxItem::open(account, message) {
                     items.insert((item.timestamp_ms, item.hash), item);
@@ -115,20 +147,56 @@ impl Client {
     }
 }
 
+/// Tells which messages need not be fetched.
+pub(super) type Known<'a> = &'a (dyn Fn(&MessageHash) -> bool + Send + Sync);
+
+/// What a member gives to read.
+enum Given {
+    Messages { messages: Vec<Message>, more: bool, cursor: Cursor },
+    Hashes { hashes: Vec<MessageHash>, more: bool, cursor: Cursor },
+    Fetched { messages: Vec<Message>, hashes: usize },
+}
+
 impl Inner {
-    /// Makes a signed request for what follows `cursors` at one member.
+    /// Makes a signed request for what follows a cursor.
     pub(super) fn retrieve(
         &self,
         account: &Account,
         namespace: Namespace,
-        cursors: &Cursors,
-        node: NodeId,
+        after: Option<Cursor>,
+        ids: Option<Ids>,
+        max_size: Option<u32>,
     ) -> Retrieve {
-        let after = cursors.at(&node);
-        let (max_count, max_size, auth) = (None, None, unsigned());
-        let mut request = Retrieve { account: account.id(), namespace, after, max_count, max_size, auth };
+        let (max_count, auth) = (None, unsigned());
+        let mut request =
+            Retrieve { account: account.id(), namespace, after, max_count, max_size, ids, auth };
         request.auth = self.sign(account, |network, time| request.statement(network, time));
         request
+    }
+
+    /// Makes a signed request for messages by their hashes.
+    pub(super) fn fetch(&self, account: &Account, namespace: Namespace, hashes: Vec<MessageHash>) -> Fetch {
+        let mut request = Fetch { account: account.id(), namespace, hashes, auth: unsigned() };
+        request.auth = self.sign(account, |network, time| request.statement(network, time));
+        request
+    }
+
+    /// Checks messages that were asked for by their hashes: they alone may come, and the asked node
+    /// must have dealt with some.
+    pub(super) fn check_fetched(
+        &self,
+        account: &Account,
+        namespace: Namespace,
+        asked: &[MessageHash],
+        (messages, hashes): (Vec<Message>, u32),
+    ) -> Result<(Vec<Message>, usize), &'static str> {
+        let hashes = usize::try_from(hashes).ok().filter(|hashes| (1..=asked.len()).contains(hashes));
+        let hashes = hashes.ok_or("it does not say what it dealt with")?;
+        let asked: BTreeSet<_> = asked.iter().take(hashes).collect();
+        if !messages.iter().all(|message| asked.contains(&message.hash)) {
+            return Err("it sends what was not asked for");
+        }
+        Ok((unique(self.check(&account.id(), namespace, messages)?), hashes))
     }
 
     async fn page(
@@ -136,27 +204,73 @@ impl Inner {
         account: &Account,
         namespace: Namespace,
         cursors: &mut Cursors,
+        known: Option<Known<'_>>,
     ) -> Result<Page, Failure> {
-        let (options, known) = (&self.options, &*cursors);
-        let question = Question { account: account.id(), patience: options.answer, first: known.last() };
-        let request = |node| Request::Retrieve(self.retrieve(account, namespace, known, node));
-        let judge = |node, _: &[NodeId], body| match body {
-            Body::Messages { messages, more, cursor } => {
-                if more && known.at(&node) == Some(cursor) {
-                    return Err(Fault::Disbelieved("its pages lead nowhere"));
-                }
-                let messages = self.check(&account.id(), namespace, messages).map_err(Fault::Disbelieved)?;
-                Ok((Page { messages: unique(messages), more, node }, cursor))
+        let (options, places) = (&self.options, &*cursors);
+        let question = Question { account: account.id(), patience: options.answer, first: places.last() };
+        let request = |node| match places.listing(&node) {
+            Some(listing) if !listing.lacking.is_empty() => {
+                Request::Fetch(self.fetch(account, namespace, listing.next()))
             }
-            Body::Stored { .. }
-            | Body::Changed { .. }
-            | Body::Swarm(_)
-            | Body::Info { .. }
-            | Body::Refused(_) => Err(Fault::Disbelieved("it answers something else")),
+            listing => {
+                let ids = listing.map(|_| Ids::Always).or_else(|| known.map(|_| Ids::Anew));
+                Request::Retrieve(self.retrieve(account, namespace, places.at(&node), ids, None))
+            }
         };
-        let (page, cursor) = self.ask(question, request, judge).await?;
-        cursors.set(page.node, cursor);
-        Ok(page)
+        let judge = |node, _: &[NodeId], body| {
+            let listing = places.listing(&node);
+            let fetching = listing.map(Listing::next).unwrap_or_default();
+            let nowhere = |more, cursor| more && places.at(&node) == Some(cursor);
+            match body {
+                Body::Messages { more, cursor, .. } | Body::Ids { more, cursor, .. }
+                    if nowhere(more, cursor) =>
+                {
+                    Err(Fault::Disbelieved("its pages lead nowhere"))
+                }
+                Body::Messages { messages, more, cursor } if listing.is_none() => {
+                    let messages =
+                        self.check(&account.id(), namespace, messages).map_err(Fault::Disbelieved)?;
+                    Ok((node, Given::Messages { messages: unique(messages), more, cursor }))
+                }
+                Body::Ids { hashes, more, cursor } if fetching.is_empty() && known.is_some() => {
+                    Ok((node, Given::Hashes { hashes, more, cursor }))
+                }
+                Body::Fetched { messages, hashes } if !fetching.is_empty() => {
+                    let (messages, hashes) = self
+                        .check_fetched(account, namespace, &fetching, (messages, hashes))
+                        .map_err(Fault::Disbelieved)?;
+                    Ok((node, Given::Fetched { messages, hashes }))
+                }
+                Body::Stored { .. }
+                | Body::Changed { .. }
+                | Body::Messages { .. }
+                | Body::Ids { .. }
+                | Body::Fetched { .. }
+                | Body::Swarm(_)
+                | Body::Info { .. }
+                | Body::Refused(_) => Err(Fault::Disbelieved("it answers something else")),
+            }
+        };
+        let (node, given) = self.ask(question, request, judge).await?;
+        let mut listing = None;
+        let (messages, more) = match given {
+            Given::Messages { messages, more, cursor } => {
+                cursors.set(node, cursor);
+                (messages, more)
+            }
+            Given::Hashes { hashes, more, cursor } => {
+                let lacking = hashes.into_iter().filter(|hash| known.is_none_or(|known| !known(hash)));
+                listing = Some(Listing { node, cursor, more, lacking: lacking.collect() });
+                (Vec::new(), false)
+            }
+            Given::Fetched { messages, hashes } => {
+                listing = cursors.listing(&node).cloned();
+                listing.iter_mut().for_each(|listing| listing.dealt(hashes));
+                (messages, false)
+            }
+        };
+        cursors.list(listing);
+        Ok(Page { messages, more: more || cursors.listing(&node).is_some(), node })
     }
 }
 

@@ -147,6 +147,8 @@ impl Inner {
                 Body::Stored { .. }
                 | Body::Changed { .. }
                 | Body::Messages { .. }
+                | Body::Ids { .. }
+                | Body::Fetched { .. }
                 | Body::Swarm(_)
                 | Body::Info { .. }
                 | Body::Refused(_) => None,
@@ -172,8 +174,11 @@ impl Inner {
             let (taken, receipts) = take(body).ok_or(Fault::Disbelieved("it answers something else"))?;
             (taken, receipts, Fault::Disbelieved("too few of its receipts hold"))
         };
+        // What an older map's members signed once may be gone since.
+        let timely = receipts.map_version >= self.map.version;
+        let signed = if timely { receipts.signed } else { Vec::new() };
         let mut known = tally.lock();
-        for receipt in receipts.signed.into_iter().take(MAX_RECEIPTS) {
+        for receipt in signed.into_iter().take(MAX_RECEIPTS) {
             let member = receipt.node;
             if !swarm.contains(&member) || known.contains_key(&member) {
                 continue;

@@ -1,5 +1,6 @@
 //! The client against fake members: honest, dead, silent and lying ones.
 
+mod anew;
 mod fake;
 mod watch;
 mod world;
@@ -8,8 +9,8 @@ use std::time::Duration;
 
 use serde_bytes::ByteBuf;
 use session_protocols::{
-    AccountId, Namespace, NodeId, Signature,
-    answer::{Answer, Body, Code, Refusal, SwarmInfo},
+    AccountId, KeyPair, Namespace, NodeId, Signature,
+    answer::{Answer, Body, Code, Done, Receipt, Refusal, Subject, SwarmInfo},
     request::{Direction, Request},
 };
 use tokio::time::timeout;
@@ -229,7 +230,7 @@ async fn strangers_are_not_followed() {
 }
 
 #[tokio::test]
-async fn a_swarm_of_known_nodes_is_followed_once() {
+async fn a_swarm_that_a_majority_names_is_followed() {
     let net = Net::start(12, Over::Tcp).await;
     let other = session_chain::network::NetworkFile { seed: [9; 32], ..net.file.clone() };
     let (old, new) = (other.ledger(), net.file.ledger());
@@ -240,6 +241,64 @@ async fn a_swarm_of_known_nodes_is_followed_once() {
     assert_eq!(sent.swarm, new.map().members_of(&bob.id()).len());
     assert_eq!(texts(&client, &bob).await, some(&["found"]));
     assert_eq!(client.get_swarm(&bob.id()).await.unwrap().members, new.map().members_of(&bob.id()));
+}
+
+#[tokio::test]
+async fn a_swarm_that_a_minority_names_is_not_followed() {
+    let net = Net::start(12, Over::Tcp).await;
+    let map = net.file.ledger().map().clone();
+    let bob = account(2);
+    let own = map.members_of(&bob.id());
+    let others: Vec<_> = net.nodes().into_iter().filter(|node| !own.contains(node)).take(5).collect();
+    let liars = &own[..own.len() / 2];
+    let mut members = [&liars[..1], &others[..]].concat();
+    members.sort_unstable();
+    let swarm =
+        Some(SwarmInfo { map_version: map.version + 1, id: map.swarm_of(&bob.id()).unwrap(), members });
+    for liar in liars {
+        let body = Body::Refused(Refusal { code: Code::WrongSwarm, swarm: swarm.clone(), receipts: None });
+        let lie = move |_: &Request, answer: Answer| Some(Answer { body: body.clone(), ..answer });
+        net.world.lock().lie(*liar, Box::new(lie));
+    }
+    let client = net.client().await;
+    for _ in 0..8 {
+        let sent = client.send(&account(1), &bob.id(), "x").await.unwrap();
+        assert_eq!(sent.swarm, own.len());
+        assert_eq!(client.get_swarm(&bob.id()).await.unwrap().members, own);
+    }
+}
+
+#[tokio::test]
+async fn receipts_of_an_older_map_are_not_counted() {
+    let net = Net::start(5, Over::Tcp).await;
+    let client = net.client().await;
+    let map = net.file.ledger().map().clone();
+    let (network, pairs) = (net.file.name.clone(), net.pairs.clone());
+    for node in net.nodes() {
+        let (network, pairs) = (network.clone(), pairs.clone());
+        let lie = move |request: &Request, mut answer: Answer| {
+            if let (Request::Store(store), Body::Stored { hash, receipts, .. }) = (request, &mut answer.body)
+            {
+                receipts.map_version = map.version - 1;
+                let subject =
+                    Subject::Message { account: store.account, namespace: store.namespace, hash: *hash };
+                let sign = |pair: &KeyPair| {
+                    Receipt::sign(
+                        pair,
+                        &network,
+                        map.version - 1,
+                        &subject,
+                        Done::Keeps { expiry: store.expiry },
+                    )
+                };
+                receipts.signed = pairs.iter().map(sign).collect();
+            }
+            Some(answer)
+        };
+        net.world.lock().lie(node, Box::new(lie));
+    }
+    let error = client.send(&account(1), &account(2).id(), "x").await.unwrap_err();
+    assert_eq!(error.code(), "disbelieved", "{error}");
 }
 
 #[tokio::test]

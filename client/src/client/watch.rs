@@ -16,11 +16,11 @@ use std::{
 use futures::Stream;
 use session_protocols::{
     MessageHash, Namespace, NodeId, Protocol,
-    answer::{Code, Message, Refusal},
+    answer::{Body, Code, Message, Refusal},
     codec,
     libp2p::link::{Events, LinkError},
     notify::{Event, MAX_EVENT, Subscribe, Subscribed},
-    request::Cursor,
+    request::{Cursor, Ids, Request},
 };
 use tokio::{
     sync::mpsc,
@@ -32,7 +32,12 @@ use super::{
     Client, InboxItem, Inner,
     ask::{Failure, Fault},
 };
-use crate::{account::Account, clock::Comparison, cursors::Cursors, error::ClientError};
+use crate::{
+    account::Account,
+    clock::Comparison,
+    cursors::{Cursors, Listing},
+    error::ClientError,
+};
 
 /// Messages that are recognised when they come again; beyond it the oldest are forgotten.
 pub const MAX_SEEN: usize = 65_536;
@@ -50,6 +55,8 @@ const RENEW_MIN: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// Pages of hashes that are taken from one member; no mailbox has more.
+const MAX_LISTS: usize = 512;
 /// A subscription that ended sooner did not go well.
 const SHORT: Duration = Duration::from_secs(5);
 
@@ -75,8 +82,8 @@ pub struct Watch {
 
 struct Batch {
     messages: Vec<Message>,
-    node: NodeId,
-    cursor: Cursor,
+    /// Where to go on behind them; none where that is not behind all that came before.
+    behind: Option<(NodeId, Cursor)>,
 }
 
 impl Client {
@@ -158,7 +165,7 @@ impl Stream for Messages {
             }
             let Some(batch) = ready!(this.batches.poll_recv(cx)) else { return Poll::Ready(None) };
             this.pending = batch.messages.into();
-            this.behind = Some((batch.node, batch.cursor));
+            this.behind = batch.behind;
         }
     }
 }
@@ -206,6 +213,14 @@ struct Watcher {
     batches: mpsc::Sender<Batch>,
 }
 
+/// What a member has for a watcher that turns to it.
+enum Start {
+    /// It knows how far it was read.
+    Events(Subscription),
+    /// It does not: these messages are to be fetched first.
+    Lacking(Listing),
+}
+
 struct Subscription {
     node: NodeId,
     events: Events,
@@ -213,13 +228,19 @@ struct Subscription {
 }
 
 impl Watcher {
-    async fn run(mut self, first: Subscription) {
+    async fn run(mut self, first: Start) {
         let mut next = Some(first);
         let mut pause = PAUSE;
         while !self.batches.is_closed() {
-            if let Some(subscription) = next.take() {
+            if let Some(start) = next.take() {
                 let started = Instant::now();
-                self.follow(subscription).await;
+                let subscription = match start {
+                    Start::Events(subscription) => Some(subscription),
+                    Start::Lacking(listing) => self.catch_up(listing).await,
+                };
+                if let Some(subscription) = subscription {
+                    self.follow(subscription).await;
+                }
                 if started.elapsed() >= SHORT {
                     pause = PAUSE;
                     next = self.subscribe().await.ok();
@@ -228,7 +249,7 @@ impl Watcher {
             }
             sleep(self.inner.jitter(pause)).await;
             next = match self.subscribe().await {
-                Ok(subscription) => Some(subscription),
+                Ok(start) => Some(start),
                 Err(failure) => {
                     let error = self.inner.error(self.account.id(), failure);
                     if pause == PAUSE {
@@ -239,6 +260,90 @@ impl Watcher {
             };
             pause = (pause * 2).min(MAX_PAUSE);
         }
+    }
+
+    /// Fetches what a member has and this watcher lacks, and subscribes behind it.
+    async fn catch_up(&mut self, mut listing: Listing) -> Option<Subscription> {
+        let node = listing.node;
+        while !listing.lacking.is_empty() {
+            let Ok((messages, hashes)) = self.fetch(node, listing.next()).await else {
+                self.inner.links.failed(node);
+                return None;
+            };
+            listing.dealt(hashes);
+            let messages = self.unseen(messages);
+            let behind = listing.lacking.is_empty().then_some((node, listing.cursor));
+            self.batches.send(Batch { messages, behind }).await.ok()?;
+        }
+        self.cursors.set(node, listing.cursor);
+        self.subscribe_at(node).await.ok()
+    }
+
+    async fn fetch(&self, node: NodeId, hashes: Vec<MessageHash>) -> Result<(Vec<Message>, usize), Fault> {
+        let inner = &*self.inner;
+        let request = Request::Fetch(inner.fetch(&self.account, self.namespace, hashes.clone()));
+        match inner.exchange(node, codec::encode(&request), inner.options.answer).await?.body {
+            Body::Fetched { messages, hashes: dealt } => inner
+                .check_fetched(&self.account, self.namespace, &hashes, (messages, dealt))
+                .map_err(Fault::Disbelieved),
+            Body::Refused(refusal) => Err(Fault::Refused(refusal)),
+            Body::Stored { .. }
+            | Body::Changed { .. }
+            | Body::Messages { .. }
+            | Body::Ids { .. }
+            | Body::Swarm(_)
+            | Body::Info { .. } => Err(Fault::Disbelieved("it answers something else")),
+        }
+    }
+
+    /// Asks a member for the hashes of what this watcher may lack; none where it knows the cursor.
+    async fn list(&self, node: NodeId) -> Result<Option<Listing>, Fault> {
+        let inner = &*self.inner;
+        let (mut cursor, mut ids) = (self.cursors.at(&node), Ids::Anew);
+        let (mut lacking, mut pages) = (VecDeque::new(), 0_usize..MAX_LISTS);
+        while pages.next().is_some() {
+            // One message is enough to tell that the cursor is known: the subscription brings it.
+            let request = inner.retrieve(&self.account, self.namespace, cursor, Some(ids), Some(1));
+            let request = codec::encode(&Request::Retrieve(request));
+            match inner.exchange(node, request, inner.options.answer).await?.body {
+                Body::Messages { .. } if ids == Ids::Anew => return Ok(None),
+                Body::Ids { hashes, more, cursor: end } if !more || cursor != Some(end) => {
+                    lacking.extend(hashes.into_iter().filter(|hash| !self.seen.known.contains(hash)));
+                    if !more {
+                        return Ok(Some(Listing { node, cursor: end, more, lacking }));
+                    }
+                    (cursor, ids) = (Some(end), Ids::Always);
+                }
+                Body::Refused(refusal) => return Err(Fault::Refused(refusal)),
+                Body::Stored { .. }
+                | Body::Changed { .. }
+                | Body::Messages { .. }
+                | Body::Ids { .. }
+                | Body::Fetched { .. }
+                | Body::Swarm(_)
+                | Body::Info { .. } => return Err(Fault::Disbelieved("it answers something else")),
+            }
+        }
+        Err(Fault::Disbelieved("its pages lead nowhere"))
+    }
+
+    /// Turns to a member: at once to its events, unless it has to be told first what is there.
+    async fn start_at(&mut self, node: NodeId) -> Result<Start, Fault> {
+        if !self.seen.known.is_empty()
+            && let Some(listing) = self.list(node).await?
+        {
+            if !listing.lacking.is_empty() {
+                return Ok(Start::Lacking(listing));
+            }
+            self.cursors.set(node, listing.cursor);
+        }
+        self.subscribe_at(node).await.map(Start::Events)
+    }
+
+    /// The messages among these that did not come before.
+    fn unseen(&mut self, mut messages: Vec<Message>) -> Vec<Message> {
+        messages.retain(|message| self.seen.insert(message.hash));
+        messages
     }
 
     /// Takes what one subscription brings, for as long as it goes well.
@@ -281,16 +386,16 @@ impl Watcher {
     fn take(&mut self, node: NodeId, event: &[u8]) -> Option<Batch> {
         let Event { messages, cursor } = codec::decode(event, MAX_EVENT).ok()?;
         let checked = self.inner.check(&self.account.id(), self.namespace, messages);
-        let mut messages =
+        let messages =
             checked.inspect_err(|what| tracing::debug!(%node, what, "an event is not believed")).ok()?;
-        messages.retain(|message| self.seen.insert(message.hash));
+        let messages = self.unseen(messages);
         self.cursors.set(node, cursor);
-        Some(Batch { messages, node, cursor })
+        Some(Batch { messages, behind: Some((node, cursor)) })
     }
 
-    /// Subscribes at the first member that takes it.
-    async fn subscribe(&self) -> Result<Subscription, Failure> {
-        let inner = &*self.inner;
+    /// Turns to the first member that takes the watcher.
+    async fn subscribe(&mut self) -> Result<Start, Failure> {
+        let inner = Arc::clone(&self.inner);
         let deadline = Instant::now() + inner.options.deadline;
         let members = inner.map.members_of(&self.account.id());
         // Nodes that are linked for requests are connected: it costs nothing to reach them.
@@ -304,10 +409,10 @@ impl Watcher {
         let mut faults = BTreeMap::new();
         let mut compared = false;
         while let Some(node) = queue.pop_front().filter(|_| Instant::now() < deadline) {
-            let fault = match self.subscribe_at(node).await {
-                Ok(subscription) => {
+            let fault = match self.start_at(node).await {
+                Ok(start) => {
                     inner.links.answered(node);
-                    return Ok(subscription);
+                    return Ok(start);
                 }
                 Err(fault) => fault,
             };
@@ -338,7 +443,8 @@ impl Watcher {
             let link = inner.links.link(node, Protocol::Notify, inner.clock.now());
             let link = timeout(inner.options.connect, link).await;
             let link = link.ok().and_then(Result::ok).ok_or(Fault::Silent)?;
-            let retrieve = inner.retrieve(&self.account, self.namespace, &self.cursors, node);
+            let after = self.cursors.at(&node);
+            let retrieve = inner.retrieve(&self.account, self.namespace, after, None, None);
             let payload = codec::encode(&Subscribe { retrieve });
             let (answer, events) = match timeout(inner.options.answer, link.subscribe(payload)).await {
                 Ok(Ok(subscribed)) => subscribed,

@@ -38,11 +38,10 @@ impl Addresses {
             Some((node.id, (peer, addresses.collect())))
         });
         let members = file.nodes.iter().map(|node| (node.id, node.prefix)).collect();
-        Self {
-            network: file.name.clone(),
-            nodes: nodes.collect(),
-            directory: Mutex::new(Directory::new(None, String::new(), members)),
-        }
+        let mut directory = Directory::new(None, String::new(), members);
+        let (height, hash) = file.border();
+        directory.handle(Time::ZERO, directory::Input::Border { height, hash });
+        Self { network: file.name.clone(), nodes: nodes.collect(), directory: Mutex::new(directory) }
     }
 
     /// Whether a node is one of the network's.

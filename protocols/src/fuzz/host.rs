@@ -14,7 +14,7 @@ use crate::{
     notify::{EVENT_BYTES, EVENT_COUNT, Subscribed},
     record::Mutation,
     replication::{respond::respond, writes},
-    request::{Auth, Cursor, Delete, Direction, Expire, Request, Retrieve, Store},
+    request::{Auth, Cursor, Delete, Direction, Expire, Fetch, Ids, MAX_HASHES, Request, Retrieve, Store},
     store::memory::MemoryStore,
     swarm::{Ask, BucketPrint, MAX_MESSAGE, Replicated, Slice, SwarmAnswer, SwarmRequest},
 };
@@ -56,7 +56,8 @@ struct Host {
     replied: Option<SwarmAnswer>,
 }
 
-pub(super) fn run(feed: &mut Feed<'_>) {
+/// Plays what the bytes say; tells whether any client asked for something that was sound.
+pub(super) fn run(feed: &mut Feed<'_>) -> bool {
     let mut host = Host::new();
     for _ in 0..STEPS {
         if feed.is_empty() {
@@ -66,6 +67,7 @@ pub(super) fn run(feed: &mut Feed<'_>) {
     }
     recount(&host.store);
     host.end();
+    host.tickets > 0
 }
 
 impl Host {
@@ -177,7 +179,11 @@ impl Host {
                     assert!(!is_majority(count(receipts), swarm), "short, with a majority");
                 }
             }
-            Body::Messages { .. } | Body::Swarm(_) | Body::Info { .. } => assert!(subject.is_none()),
+            Body::Messages { .. }
+            | Body::Ids { .. }
+            | Body::Fetched { .. }
+            | Body::Swarm(_)
+            | Body::Info { .. } => assert!(subject.is_none()),
         }
     }
 
@@ -186,6 +192,7 @@ impl Host {
             0 => Request::Retrieve(self.retrieve(feed)),
             1 => Request::GetSwarm { account: person(feed).1 },
             2 => Request::Info,
+            3 => Request::Fetch(self.fetch(feed)),
             _ => match self.mutation(feed) {
                 Mutation::Store(request) => Request::Store(request),
                 Mutation::Delete { request, .. } => Request::Delete(request),
@@ -210,7 +217,7 @@ impl Host {
                 account: request.account,
                 digest: digest(request.statement(&network(), request.auth.time)),
             }),
-            Request::Retrieve(_) | Request::GetSwarm { .. } | Request::Info => None,
+            Request::Retrieve(_) | Request::Fetch(_) | Request::GetSwarm { .. } | Request::Info => None,
         };
         self.tickets += 1;
         self.open.insert(self.tickets, subject);
@@ -398,7 +405,20 @@ impl Host {
         let max_count = (feed.below(2) == 1).then(|| u32::from(feed.byte()));
         let auth = Auth { key: None, time, signature: Signature([0; 64]) };
         let (namespace, max_size) = (Namespace::INBOX, max_count);
-        let mut request = Retrieve { account, namespace, after, max_count, max_size, auth };
+        let ids = [None, Some(Ids::Anew), Some(Ids::Always)][usize::from(feed.below(3))];
+        let mut request = Retrieve { account, namespace, after, max_count, max_size, ids, auth };
+        request.auth = Auth::sign(&account, &pair, time, &request.statement(&network(), time));
+        request
+    }
+
+    fn fetch(&self, feed: &mut Feed<'_>) -> Fetch {
+        let (pair, account) = person(feed);
+        let (time, namespace) = (self.now.as_millis(), Namespace::INBOX);
+        let records = self.store.records().filter(|(owner, ..)| **owner == account);
+        let hashes =
+            records.map(|(_, hash, _)| *hash).chain([MessageHash([0; 32])]).take(MAX_HASHES).collect();
+        let auth = Auth { key: None, time, signature: Signature([0; 64]) };
+        let mut request = Fetch { account, namespace, hashes, auth };
         request.auth = Auth::sign(&account, &pair, time, &request.statement(&network(), time));
         request
     }

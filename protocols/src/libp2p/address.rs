@@ -1,9 +1,11 @@
 //! Endpoints and node ids as libp2p writes them.
 
+use core::net::IpAddr;
+
 use libp2p::{Multiaddr, PeerId, identity::ed25519, multiaddr::Protocol};
 
 use crate::{
-    KeyPair, NodeId,
+    KeyPair, NodeId, Prefix,
     directory::{Endpoint, Transport},
 };
 
@@ -19,6 +21,17 @@ pub fn multiaddr(endpoint: &Endpoint) -> Multiaddr {
 /// The endpoint that a multiaddr names, if it is of a kind that nodes listen on.
 pub fn endpoint(address: &Multiaddr) -> Option<Endpoint> {
     address.to_string().split("/p2p/").next()?.parse().ok()
+}
+
+/// The prefix that a connection's remote address lies in; none when it does not begin with an IP address.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the rest of the open-ended set are no IP addresses")]
+pub fn prefix(address: &Multiaddr) -> Option<Prefix> {
+    let ip = match address.iter().next()? {
+        Protocol::Ip4(ip) => IpAddr::V4(ip),
+        Protocol::Ip6(ip) => IpAddr::V6(ip),
+        _ => return None,
+    };
+    Some(Prefix::of(ip))
 }
 
 /// The libp2p identity of a node; none when the id is not a point of the curve.
@@ -60,5 +73,17 @@ mod tests {
             assert_eq!(multiaddr(&endpoint).to_string(), text);
             assert_eq!(super::endpoint(&multiaddr(&endpoint)), Some(endpoint));
         }
+    }
+
+    #[test]
+    fn a_connection_comes_from_a_prefix() {
+        for (address, prefix) in [
+            ("/ip4/127.0.1.1/udp/9/quic-v1", "127.0.1.0/24"),
+            ("/ip6/2001:db8:1:2::3/tcp/9", "2001:db8:1::/48"),
+            ("/ip6/::ffff:127.0.1.1/tcp/9", "127.0.1.0/24"),
+        ] {
+            assert_eq!(super::prefix(&address.parse().unwrap()), prefix.parse().ok(), "{address}");
+        }
+        assert_eq!(super::prefix(&"/dns4/localhost/tcp/9".parse().unwrap()), None);
     }
 }

@@ -4,20 +4,23 @@
 //! handle and a future that carries the frames; whoever calls spawns the future. Both queues are
 //! bounded: an asker waits for room, and an answering side that has [`Limits::window`] requests
 //! under way reads no further.
+//!
+//! A frame that has begun must be whole before the host's pause ends, and what is written must be taken
+//! at that pace too: [`open_within`] and [`serve_within`] take the pause, for this crate has no clock.
 
 use std::{
     collections::HashMap,
     io,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
 };
 
 use futures::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, SinkExt, StreamExt,
     channel::{mpsc, oneshot},
-    future::{self, Future},
+    future::{self, Either, Future},
 };
 
 use crate::frame::{HEAD, Head, Kind};
@@ -46,6 +49,23 @@ pub enum LinkError {
 /// Events that may wait in a subscription before the link waits for its reader.
 const EVENTS: usize = 4;
 
+/// Bytes of answers that may wait in a link for the other side to take them. An answer beyond them is
+/// dropped, and its asker told that none comes: it asked for more than it takes.
+const MAX_BACKLOG: usize = 16 << 20;
+/// What is written at a time, in bytes: so much must be taken within one pause.
+const CHUNK: usize = 32 * 1024;
+
+/// Why a link has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// One side closed it, or its connection broke.
+    Closed,
+    /// The other side sent what is no frame: too long, cut short, or of a kind that it may not send.
+    Garbage,
+    /// The other side left a frame unfinished, or did not take what was sent, for too long.
+    Slow,
+}
+
 type Waiting = Arc<Mutex<HashMap<u32, Waiter>>>;
 
 enum Waiter {
@@ -70,9 +90,23 @@ impl std::fmt::Debug for Asker {
 }
 
 /// Takes a stream that this side opened.
-pub fn open<S>(stream: S, limits: Limits) -> (Asker, impl Future<Output = ()> + Send + 'static)
+pub fn open<S>(stream: S, limits: Limits) -> (Asker, impl Future<Output = End> + Send + 'static)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    open_within(stream, limits, future::pending)
+}
+
+/// [`open`], for a host that gives the other side no longer than `pause()` for a frame.
+pub fn open_within<S, P, F>(
+    stream: S,
+    limits: Limits,
+    pause: P,
+) -> (Asker, impl Future<Output = End> + Send + 'static)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    P: Fn() -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
 {
     let (frames, outgoing) = mpsc::channel(limits.window);
     let waiting = Waiting::default();
@@ -84,11 +118,13 @@ where
     };
     let (reader, writer) = stream.split();
     let run = async move {
-        let read = read_answers(reader, limits.max_in, &waiting);
-        let write = write_frames(writer, outgoing);
-        future::select(Box::pin(read), Box::pin(write)).await;
+        let read = read_answers(reader, limits.max_in, &waiting, &pause);
+        let backlog = AtomicUsize::new(0);
+        let write = write_frames(writer, outgoing, &backlog, &pause);
+        let end = future::select(Box::pin(read), Box::pin(write)).await.factor_first().0;
         // Whoever still waits learns that nothing will come.
         lock(&waiting).clear();
+        end
     };
     (asker, run)
 }
@@ -180,8 +216,17 @@ impl Drop for Events {
     }
 }
 
-async fn read_answers<R: AsyncRead + Unpin>(mut reader: R, max: usize, waiting: &Waiting) {
-    while let Ok(Some((head, payload))) = read_frame(&mut reader, max).await {
+async fn read_answers<R, P, F>(mut reader: R, max: usize, waiting: &Waiting, pause: &P) -> End
+where
+    R: AsyncRead + Unpin,
+    P: Fn() -> F,
+    F: Future<Output = ()>,
+{
+    loop {
+        let (head, payload) = match read_frame(&mut reader, max, pause).await {
+            Ok(frame) => frame,
+            Err(end) => return end,
+        };
         match head.kind {
             Kind::Answer => {
                 let mut waiting = lock(waiting);
@@ -208,7 +253,7 @@ async fn read_answers<R: AsyncRead + Unpin>(mut reader: R, max: usize, waiting: 
             Kind::Close => {
                 lock(waiting).remove(&head.id);
             }
-            Kind::Request => return,
+            Kind::Request => return End::Garbage,
         }
     }
 }
@@ -230,12 +275,20 @@ pub struct Reply {
     closed: Option<oneshot::Receiver<()>>,
     /// Held while the request counts against the window.
     slot: Option<mpsc::Sender<()>>,
+    /// Bytes of answers that wait in this link.
+    backlog: Arc<AtomicUsize>,
     answered: bool,
 }
 
 impl Reply {
-    /// Sends the answer, and ends the conversation.
+    /// Sends the answer, and ends the conversation. An answer that finds too many waiting for the other
+    /// side to take them is dropped.
     pub async fn answer(mut self, payload: Vec<u8>) {
+        let waiting = self.backlog.fetch_add(payload.len(), Ordering::Relaxed);
+        if waiting > MAX_BACKLOG {
+            self.backlog.fetch_sub(payload.len(), Ordering::Relaxed);
+            return;
+        }
         self.answered = true;
         let _ = self.frames.send((self.id, Kind::Answer, payload)).await;
     }
@@ -248,9 +301,11 @@ impl Reply {
     pub async fn accept(mut self, payload: Vec<u8>) -> Result<Pusher, LinkError> {
         self.answered = true;
         self.slot = None;
+        self.backlog.fetch_add(payload.len(), Ordering::Relaxed);
         self.frames.send((self.id, Kind::Answer, payload)).await.map_err(|_| LinkError::Closed)?;
         let closed = self.closed.take();
-        Ok(Pusher { id: self.id, frames: self.frames.clone(), closed })
+        let backlog = Arc::clone(&self.backlog);
+        Ok(Pusher { id: self.id, frames: self.frames.clone(), closed, backlog })
     }
 }
 
@@ -268,6 +323,7 @@ pub struct Pusher {
     id: u32,
     frames: mpsc::Sender<(u32, Kind, Vec<u8>)>,
     closed: Option<oneshot::Receiver<()>>,
+    backlog: Arc<AtomicUsize>,
 }
 
 impl Pusher {
@@ -277,6 +333,7 @@ impl Pusher {
     ///
     /// When the link has closed.
     pub async fn push(&mut self, payload: Vec<u8>) -> Result<(), LinkError> {
+        self.backlog.fetch_add(payload.len(), Ordering::Relaxed);
         self.frames.send((self.id, Kind::Event, payload)).await.map_err(|_| LinkError::Closed)
     }
 
@@ -300,17 +357,32 @@ impl Pusher {
 pub fn serve<S>(
     stream: S,
     limits: Limits,
-) -> (mpsc::Receiver<Incoming>, impl Future<Output = ()> + Send + 'static)
+) -> (mpsc::Receiver<Incoming>, impl Future<Output = End> + Send + 'static)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    serve_within(stream, limits, future::pending)
+}
+
+/// [`serve`], for a host that gives the other side no longer than `pause()` for a frame.
+pub fn serve_within<S, P, F>(
+    stream: S,
+    limits: Limits,
+    pause: P,
+) -> (mpsc::Receiver<Incoming>, impl Future<Output = End> + Send + 'static)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    P: Fn() -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
 {
     let (requests, received) = mpsc::channel(1);
     let (frames, outgoing) = mpsc::channel(limits.window);
     let (reader, writer) = stream.split();
     let run = async move {
-        let read = read_requests(reader, limits, requests, frames);
-        let write = write_frames(writer, outgoing);
-        future::select(Box::pin(read), Box::pin(write)).await;
+        let backlog = Arc::default();
+        let read = read_requests(reader, limits, requests, frames, &backlog, &pause);
+        let write = write_frames(writer, outgoing, &backlog, &pause);
+        future::select(Box::pin(read), Box::pin(write)).await.factor_first().0
     };
     (received, run)
 }
@@ -318,17 +390,28 @@ where
 /// The most subscriptions and requests of one link that can be told of a close.
 const MAX_OPEN: usize = 1_024;
 
-async fn read_requests<R: AsyncRead + Unpin>(
+async fn read_requests<R, P, F>(
     mut reader: R,
     limits: Limits,
     mut requests: mpsc::Sender<Incoming>,
     frames: mpsc::Sender<(u32, Kind, Vec<u8>)>,
-) {
+    backlog: &Arc<AtomicUsize>,
+    pause: &P,
+) -> End
+where
+    R: AsyncRead + Unpin,
+    P: Fn() -> F,
+    F: Future<Output = ()>,
+{
     // A slot is a sender that lives as long as its request; each adds one place to the queue, so
     // counting the live ones is what bounds the requests under way.
     let mut slots: Vec<mpsc::Receiver<()>> = Vec::new();
     let mut open: HashMap<u32, oneshot::Sender<()>> = HashMap::new();
-    while let Ok(Some((head, payload))) = read_frame(&mut reader, limits.max_in).await {
+    loop {
+        let (head, payload) = match read_frame(&mut reader, limits.max_in, pause).await {
+            Ok(frame) => frame,
+            Err(end) => return end,
+        };
         match head.kind {
             Kind::Request => {
                 while slots.len() >= limits.window {
@@ -341,7 +424,7 @@ async fn read_requests<R: AsyncRead + Unpin>(
                 open.retain(|_, open| !open.is_canceled());
                 let (close, closed) = oneshot::channel();
                 if open.len() >= MAX_OPEN {
-                    return;
+                    return End::Garbage;
                 }
                 open.insert(head.id, close);
                 let reply = Reply {
@@ -349,60 +432,135 @@ async fn read_requests<R: AsyncRead + Unpin>(
                     frames: frames.clone(),
                     closed: Some(closed),
                     slot: Some(slot),
+                    backlog: Arc::clone(backlog),
                     answered: false,
                 };
                 if requests.send(Incoming { payload, reply }).await.is_err() {
-                    return;
+                    return End::Closed;
                 }
             }
             Kind::Close => {
                 open.remove(&head.id);
             }
-            Kind::Answer | Kind::Event => return,
+            Kind::Answer | Kind::Event => return End::Garbage,
         }
     }
 }
 
-async fn read_frame<R: AsyncRead + Unpin>(reader: &mut R, max: usize) -> io::Result<Option<(Head, Vec<u8>)>> {
+async fn read_frame<R, P, F>(reader: &mut R, max: usize, pause: &P) -> Result<(Head, Vec<u8>), End>
+where
+    R: AsyncRead + Unpin,
+    P: Fn() -> F,
+    F: Future<Output = ()>,
+{
     let mut head = [0; HEAD];
-    reader.read_exact(&mut head).await?;
-    let Some(head) = Head::decode(head, u32::try_from(max).unwrap_or(u32::MAX)) else { return Ok(None) };
-    // Memory follows what arrives, not what is announced.
-    let mut payload = Vec::with_capacity((head.len as usize).min(16 * 1024));
-    let read = reader.take(u64::from(head.len)).read_to_end(&mut payload).await?;
-    Ok((read == head.len as usize).then_some((head, payload)))
+    // Between two frames a kept stream may rest as long as it likes.
+    match reader.read(&mut head[..1]).await {
+        Ok(1..) => {}
+        Ok(0) | Err(_) => return Err(End::Closed),
+    }
+    let rest = std::pin::pin!(read_rest(reader, head, max));
+    match future::select(rest, std::pin::pin!(pause())).await {
+        Either::Left((frame, _)) => frame,
+        Either::Right(_) => Err(End::Slow),
+    }
 }
 
-async fn write_frames<W: AsyncWrite + Unpin>(
+async fn read_rest<R: AsyncRead + Unpin>(
+    reader: &mut R,
+    mut head: [u8; HEAD],
+    max: usize,
+) -> Result<(Head, Vec<u8>), End> {
+    let broken = |error: io::Error| {
+        if error.kind() == io::ErrorKind::UnexpectedEof { End::Garbage } else { End::Closed }
+    };
+    reader.read_exact(&mut head[1..]).await.map_err(broken)?;
+    let head = Head::decode(head, u32::try_from(max).unwrap_or(u32::MAX)).ok_or(End::Garbage)?;
+    // Memory follows what arrives, not what is announced.
+    let mut payload = Vec::with_capacity((head.len as usize).min(16 * 1024));
+    let read = reader.take(u64::from(head.len)).read_to_end(&mut payload).await.map_err(broken)?;
+    if read == head.len as usize { Ok((head, payload)) } else { Err(End::Garbage) }
+}
+
+async fn write_frames<W, P, F>(
     mut writer: W,
     mut outgoing: mpsc::Receiver<(u32, Kind, Vec<u8>)>,
-) -> io::Result<()> {
-    /// Small frames are gathered up to this many bytes.
-    const GATHER: usize = 32 * 1024;
+    backlog: &AtomicUsize,
+    pause: &P,
+) -> End
+where
+    W: AsyncWrite + Unpin,
+    P: Fn() -> F,
+    F: Future<Output = ()>,
+{
     let mut buffer = Vec::with_capacity(4 * 1024);
     while let Some(first) = outgoing.next().await {
         let mut next = Some(first);
         while let Some((id, kind, payload)) = next.take() {
-            let len = u32::try_from(payload.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+            let Ok(len) = u32::try_from(payload.len()) else { return End::Closed };
             buffer.extend_from_slice(&Head { len, id, kind }.encode());
-            if payload.len() >= GATHER {
-                writer.write_all(&buffer).await?;
+            // Small frames are gathered, large ones are not copied.
+            let written = if payload.len() >= CHUNK {
+                let head = write(&mut writer, &buffer, pause).await;
                 buffer.clear();
-                writer.write_all(&payload).await?;
+                match head {
+                    Ok(()) => write(&mut writer, &payload, pause).await,
+                    slow => slow,
+                }
             } else {
                 buffer.extend_from_slice(&payload);
+                Ok(())
+            };
+            if let Err(end) = written {
+                return end;
             }
-            if buffer.len() < GATHER {
+            // An asker counts nothing.
+            let _ = backlog.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
+                Some(waiting.saturating_sub(payload.len()))
+            });
+            if buffer.len() < CHUNK {
                 next = outgoing.try_recv().ok();
             }
         }
-        writer.write_all(&buffer).await?;
+        if let Err(end) = write(&mut writer, &buffer, pause).await {
+            return end;
+        }
         buffer.clear();
-        writer.flush().await?;
+        if let Err(end) = within(writer.flush(), pause).await {
+            return end;
+        }
     }
-    writer.close().await
+    let _ = within(writer.close(), pause).await;
+    End::Closed
+}
+
+/// Writes all, a chunk at a time, so that a slow line has time for as much as it takes.
+async fn write<W, P, F>(writer: &mut W, bytes: &[u8], pause: &P) -> Result<(), End>
+where
+    W: AsyncWrite + Unpin,
+    P: Fn() -> F,
+    F: Future<Output = ()>,
+{
+    for chunk in bytes.chunks(CHUNK) {
+        within(writer.write_all(chunk), pause).await?;
+    }
+    Ok(())
+}
+
+async fn within<P, F>(work: impl Future<Output = io::Result<()>>, pause: &P) -> Result<(), End>
+where
+    P: Fn() -> F,
+    F: Future<Output = ()>,
+{
+    match future::select(std::pin::pin!(work), std::pin::pin!(pause())).await {
+        Either::Left((done, _)) => done.map_err(|_| End::Closed),
+        Either::Right(_) => Err(End::Slow),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

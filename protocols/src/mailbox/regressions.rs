@@ -92,6 +92,25 @@ fn a_change_does_not_bring_back_what_has_ended() {
 }
 
 #[test]
+fn what_had_ended_and_lasts_longer_by_a_later_word_is_an_arrival() {
+    let person = Person::new(0);
+    for signed in [false, true] {
+        let mut store = shortened(&person, signed);
+        let (none, cursor) = read(&store, at(60), &person, None);
+        assert_eq!(none, 0);
+        // Signed while it was there, and heard of late.
+        let request = person.expire(&[person.hash("m")], 800, None, 20);
+        let late = Mutation::Expire { request, held: vec![person.hash("m")] };
+        assert!(pass_on(at(61), vec![late.clone()], &mut store), "subscribers are told");
+        let (came, cursor) = read(&store, at(61), &person, Some(cursor));
+        assert_eq!(came, 1, "a reader who has gone past it gets it");
+        assert!(!pass_on(at(62), vec![late], &mut store));
+        assert_eq!(read(&store, at(62), &person, Some(cursor)).0, 0, "once");
+        crate::fuzz::recount(&store);
+    }
+}
+
+#[test]
 fn a_change_that_one_clock_allows_is_passed_on_to_a_slower_one() {
     let person = Person::new(0);
     let latest = (MAX_TTL.as_millis() + TOLERANCE.as_millis()) / 1_000;

@@ -7,7 +7,8 @@ use super::*;
 use crate::{
     Span,
     fixture::{NOW, Person, at, change, deletion, ms, network},
-    record::RECORD_COST,
+    fuzz::recount,
+    record::{HASH_COST, RECORD_COST},
     store::memory::MemoryStore,
 };
 
@@ -266,8 +267,78 @@ fn pages_skip_nothing_and_begin_anew_for_another_incarnation() {
     // The last cursor knows what is newer, and an older one what was between.
     keeper.store(NOW, person.post("late", 0, 100)).unwrap();
     assert_eq!(keeper.page(NOW, &person.retrieve(after)).0, ["late"]);
-    let elsewhere = Cursor { incarnation: 2, sequence: u64::MAX };
+    let elsewhere = Cursor { incarnation: 2, sequence: 1 };
     assert_eq!(keeper.page(NOW, &person.retrieve(Some(elsewhere))).0.len(), 301);
+    // Nor does one from beyond the last arrival: the store it was read from had more.
+    let lost = Cursor { incarnation: 1, sequence: keeper.store.head() + 1 };
+    assert_eq!(keeper.page(NOW, &person.retrieve(Some(lost))).0.len(), 301);
+}
+
+#[test]
+fn who_has_messages_learns_hashes_first_and_fetches_what_it_lacks() {
+    let person = Person::new(0);
+    let all: Vec<_> = (0..300).map(|number| format!("m{number}")).collect();
+    let elsewhere = Cursor { incarnation: 2, sequence: 200 };
+    for mut after in [None, Some(elsewhere)] {
+        let mut keeper = Keeper::new(1);
+        for text in &all {
+            keeper.store(NOW, person.post(text, 0, 100)).unwrap();
+        }
+        keeper.store(NOW, person.post("short", 0, 20)).unwrap();
+        keeper.changed(at(1), deletion(person.delete(&[person.hash("m7")], 1)));
+        let ask = |keeper: &Keeper, after, ids| {
+            let request = Retrieve { ids: Some(ids), ..person.retrieve_at(after, Some(70), None, 0) };
+            retrieve(&keeper.store, at(30), &request).unwrap()
+        };
+        let (mut listed, mut ids, mut more) = (Vec::new(), Ids::Anew, true);
+        while more {
+            let Body::Ids { hashes, more: waiting, cursor } = ask(&keeper, after, ids) else { panic!() };
+            assert!(hashes.len() == 70 || !waiting);
+            listed.extend(hashes);
+            (after, ids, more) = (Some(cursor), Ids::Always, waiting);
+        }
+        let readable = all.iter().filter(|text| *text != "m7");
+        assert_eq!(listed, readable.map(|text| person.hash(text)).collect::<Vec<_>>());
+        // From there on messages come.
+        keeper.store(at(30), person.post("new", 30, 900)).unwrap();
+        let Body::Messages { messages, .. } = ask(&keeper, after, Ids::Anew) else { panic!() };
+        assert_eq!(messages.iter().map(|message| message.hash).collect::<Vec<_>>(), [person.hash("new")]);
+        let wanted = ["m9", "m7", "unknown", "m3"].map(|text| person.hash(text));
+        let fetched = |request: &Fetch| match fetch(&keeper.store, at(30), request).unwrap() {
+            Body::Fetched { messages, hashes: 4 } => {
+                messages.into_iter().map(|message| message.hash).collect()
+            }
+            other => panic!("unexpected {other:?}"),
+        };
+        let found: Vec<_> = fetched(&person.fetch(&wanted, 30));
+        assert_eq!(found, [wanted[0], wanted[3]]);
+        // Another drawer holds none of them, and another account neither.
+        let drawer = Fetch { namespace: Namespace(10), ..person.fetch(&wanted, 30) };
+        assert_eq!((fetched(&drawer), fetched(&Person::new(1).fetch(&wanted, 30))), (vec![], vec![]));
+    }
+}
+
+#[test]
+fn what_is_fetched_is_bounded_and_goes_on() {
+    let (mut keeper, person) = (Keeper::new(1), Person::new(0));
+    let texts: Vec<_> =
+        (0..20).map(|number| format!("{number:05}").repeat(crate::message::MAX_DATA / 5)).collect();
+    for text in &texts {
+        keeper.store(NOW, person.post(text, 0, 100)).unwrap();
+    }
+    let mut lacking: Vec<_> = texts.iter().map(|text| person.hash(text)).collect();
+    let mut pages = Vec::new();
+    while !lacking.is_empty() {
+        let Body::Fetched { messages, hashes } =
+            fetch(&keeper.store, NOW, &person.fetch(&lacking, 0)).unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!(messages.len(), hashes as usize);
+        pages.push(hashes);
+        lacking.drain(..hashes as usize);
+    }
+    assert_eq!(pages, [13, 7]);
 }
 
 #[test]
@@ -330,9 +401,87 @@ fn tombstones_take_room_too() {
     let mut keeper = Keeper::limited(1, Limits { bytes: u64::MAX, account_bytes: 2 * (RECORD_COST + 1) });
     keeper.store(NOW, person.post("a", 0, 100)).unwrap();
     keeper.changed(at(1), deletion(person.delete(&[person.hash("a")], 1)));
-    assert_eq!(keeper.store.usage(&person.account).unwrap().bytes, RECORD_COST);
-    keeper.store(at(1), person.post("b", 0, 100)).unwrap();
-    assert_eq!(keeper.store(at(1), person.post("c", 0, 100)), Err(Code::Full));
+    let evidence = RECORD_COST + HASH_COST;
+    assert_eq!(keeper.store.usage(&person.account).unwrap().bytes, RECORD_COST + evidence);
+    assert_eq!(keeper.store(at(1), person.post("b", 0, 100)), Err(Code::Full));
+}
+
+/// How many bytes all that is kept of requests takes up.
+fn kept_bytes(keeper: &Keeper) -> u64 {
+    keeper.store.mutations().map(|(_, mutation)| crate::codec::encode(mutation).len() as u64).sum()
+}
+
+#[test]
+fn no_owner_can_fill_the_disk_with_evidence() {
+    let (person, other) = (Person::new(0), Person::new(1));
+    let account_bytes = 200_000;
+    let mut keeper = Keeper::limited(1, Limits { bytes: u64::MAX, account_bytes });
+    keeper.store(NOW, person.post("m", 0, 100_000)).unwrap();
+    // Each names many messages that are not there, and is signed later than the last.
+    let mut hashes: Vec<_> = (0..400).map(|number| person.hash(&number.to_string())).collect();
+    hashes.push(person.hash("m"));
+    let insist = |keeper: &mut Keeper, source: Source, deletes: bool| {
+        let mut done = 0;
+        let held = if source == Source::Member { hashes.clone() } else { Vec::new() };
+        for time in 1..500 {
+            let held = held.clone();
+            let mutation = match deletes {
+                true => Mutation::Delete { request: person.delete(&hashes, time), held },
+                false => {
+                    let request = person.expire(&hashes, 100_000 + time, None, time);
+                    Mutation::Expire { request, held }
+                }
+            };
+            let refused = match source {
+                Source::Client => keeper.write(at(time), mutation).is_err(),
+                Source::Member => keeper.replicate(at(time), vec![mutation])[0].is_err(),
+            };
+            done += usize::from(!refused);
+        }
+        done
+    };
+    assert!((1..20).contains(&insist(&mut keeper, Source::Client, false)));
+    assert!(kept_bytes(&keeper) <= account_bytes, "{} kept", kept_bytes(&keeper));
+    assert_eq!(keeper.store(at(1), person.post(&"n".repeat(20_000), 0, 100)), Err(Code::Full));
+    keeper.store(at(1), other.post("n", 0, 100)).unwrap();
+    // A full mailbox can still be emptied, but not for ever.
+    assert!((1..20).contains(&insist(&mut keeper, Source::Client, true)));
+    assert!(kept_bytes(&keeper) <= account_bytes / 2 * 3, "{} kept", kept_bytes(&keeper));
+    insist(&mut keeper, Source::Member, true);
+    insist(&mut keeper, Source::Member, false);
+    assert!(kept_bytes(&keeper) <= account_bytes * 2, "{} kept", kept_bytes(&keeper));
+    // What is charged is given back in the end.
+    for _ in 0..4 {
+        keeper.feed(at(40 * 24 * 3_600), Input::Tick);
+    }
+    assert_eq!((keeper.store.occupied(), kept_bytes(&keeper)), (0, 0));
+}
+
+#[test]
+fn evidence_is_kept_once_however_a_member_learns_of_it() {
+    let person = Person::new(0);
+    let texts: Vec<_> = (0..100).map(|number| number.to_string()).collect();
+    let hashes: Vec<_> = texts.iter().map(|text| person.hash(text)).collect();
+    let delete =
+        |held: &[MessageHash]| Mutation::Delete { request: person.delete(&hashes, 5), held: held.to_vec() };
+    let expire = |held: &[MessageHash]| Mutation::Expire {
+        request: person.expire(&hashes, 900, None, 5),
+        held: held.to_vec(),
+    };
+    type Make<'a> = &'a dyn Fn(&[MessageHash]) -> Mutation;
+    for make in [&delete as Make<'_>, &expire] {
+        let (mut once, mut apart) = (Keeper::new(1), Keeper::new(2));
+        once.replicate(at(6), vec![make(&hashes)]);
+        for hash in &hashes {
+            apart.replicate(at(6), vec![make(&[*hash])]);
+        }
+        let cost = 100 * RECORD_COST + RECORD_COST + 100 * HASH_COST;
+        for keeper in [&once, &apart] {
+            assert_eq!((keeper.store.mutations().count(), keeper.store.occupied()), (1, cost));
+            recount(&keeper.store);
+        }
+        assert_eq!(once.store.fingerprints(), apart.store.fingerprints());
+    }
 }
 
 #[test]

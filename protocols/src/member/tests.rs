@@ -194,9 +194,82 @@ fn about(person: &Person) -> Vec<Request> {
     vec![
         Request::Store(person.post("a", 0, 100)),
         Request::Retrieve(person.retrieve(None)),
+        Request::Fetch(person.fetch(&[hash], 0)),
         Request::Delete(person.delete(&[hash], 0)),
         Request::Expire(person.expire(&[hash], 100, None, 0)),
     ]
+}
+
+#[test]
+fn a_member_whose_disk_is_full_writes_nothing_and_is_read() {
+    let person = Person::new(0);
+    let mut net = Net::ready(3);
+    assert!(matches!(net.request(0, Request::Store(person.post("a", 0, 9_000))), Some(Body::Stored { .. })));
+    net.members[0].0.set_full(true);
+    let head = net.members[0].1.head();
+    let writes = [
+        Request::Store(person.post("b", 0, 9_000)),
+        Request::Delete(person.delete(&[person.hash("a")], 0)),
+        Request::Expire(person.expire(&[person.hash("a")], 100, None, 0)),
+    ];
+    for request in writes {
+        assert_eq!(refusal(net.request(0, request)).code, Code::Full);
+    }
+    // What the others have, it neither takes nor fetches; they are a majority without it.
+    for text in ["c", "d"] {
+        let stored = net.request(1, Request::Store(person.post(text, 0, 9_000)));
+        let Some(Body::Stored { receipts, .. }) = stored else { panic!("{stored:?}") };
+        assert_eq!(receipts.signed.len(), 2);
+        net.tick_all(Span::secs(6));
+    }
+    assert_eq!((net.members[0].1.head(), net.texts(0, &person)), (head, vec!["a".to_owned()]));
+    net.members[0].0.set_full(false);
+    net.tick_all(Span::secs(200));
+    net.tick_all(Span::secs(200));
+    let texts: BTreeSet<_> = net.texts(0, &person).into_iter().collect();
+    assert_eq!(texts, ["a", "c", "d"].map(str::to_owned).into());
+}
+
+#[test]
+fn a_batch_that_is_void_leaves_a_member_that_goes_on() {
+    let person = Person::new(0);
+    let mut net = Net::ready(3);
+    net.request(0, Request::Store(person.post("a", 0, 9_000)));
+    let (member, store) = &mut net.members[0];
+    let durable = store.clone();
+    let request = Request::Store(person.post("b", 0, 9_000));
+    member.handle(NOW, Input::Request { ticket: 9, request }, store).unwrap();
+    let subscribe = Input::Subscribe { subscriber: 1, retrieve: person.retrieve(None) };
+    member.handle(NOW, subscribe, store).unwrap();
+    *store = durable;
+    member.resume(NOW);
+    assert_eq!(
+        (member.poll(), member.waiting(), member.subscriptions(), member.under_way()),
+        (None, 0, 0, 0)
+    );
+    assert_eq!((member.ready(), member.current()), (true, 2), "what was compared before still counts");
+    assert_eq!(net.texts(0, &person), ["a"]);
+    assert!(matches!(net.request(0, Request::Store(person.post("b", 0, 9_000))), Some(Body::Stored { .. })));
+    net.tick_all(Span::secs(6));
+    assert!(net.answers.iter().all(|(_, ticket, _)| *ticket != 9));
+}
+
+#[test]
+fn a_comparison_that_ended_in_a_void_batch_does_not_count() {
+    let mut net = Net::ready(3);
+    net.disconnect(0, 1);
+    assert_eq!(net.members[0].0.current(), 1);
+    // Both sides hold nothing, so one answer ends the comparison.
+    let (member, store) = &mut net.members[0];
+    member.handle(NOW, Input::Connected(node(1).node_id()), store).unwrap();
+    let Some(Output::Send { exchange, .. }) = member.poll() else { panic!("it asks") };
+    let nothing = CheckedAnswer::Other(SwarmAnswer::Fingerprints { buckets: vec![] });
+    member.handle(NOW, Input::Answered { exchange, answer: Some(nothing) }, store).unwrap();
+    assert_eq!(member.current(), 2);
+    member.resume(NOW);
+    assert_eq!(member.current(), 1);
+    net.tick_all(Span::secs(2));
+    assert_eq!(net.members[0].0.current(), 2, "it is made again");
 }
 
 #[test]

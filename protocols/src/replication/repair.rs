@@ -186,6 +186,24 @@ impl Repair {
         result
     }
 
+    /// Goes on after a batch of inputs that is void: the comparison under way is given up, and those
+    /// that ended in the batch, with `void`, do not count.
+    pub fn resume(&mut self, now: Time, mut void: Vec<NodeId>) {
+        void.extend(self.outbox.drain(..).filter_map(|output| match output {
+            Output::Reconciled { with, .. } => Some(with),
+            Output::Ask { .. } | Output::Apply { .. } => None,
+        }));
+        for member in void {
+            if let Some(peer) = self.peers.get_mut(&member) {
+                (peer.current, peer.due) = (false, now);
+            }
+        }
+        self.give_up(now);
+        // What that began would have asked was not heard.
+        self.session = None;
+        self.outbox.clear();
+    }
+
     /// Returns the next thing the host must do.
     pub fn poll(&mut self) -> Option<Output> {
         self.outbox.pop_front()

@@ -281,6 +281,7 @@ fn every_parameter_is_signed() {
         ("count", Retrieve { max_count: Some(4), ..read.clone() }),
         ("no count", Retrieve { max_count: None, ..read.clone() }),
         ("size", Retrieve { max_size: Some(5), ..read.clone() }),
+        ("ids", Retrieve { ids: Some(Ids::Anew), ..read.clone() }),
     ] {
         assert_eq!(changed.verify(&network(), NOW), refused, "{what}");
     }
@@ -289,6 +290,13 @@ fn every_parameter_is_signed() {
     for hashes in [vec![a], vec![b, a], vec![a, b, b]] {
         let changed = Delete { hashes, ..delete.clone() };
         assert_eq!(changed.verify(&network(), NOW, Source::Client), refused);
+    }
+    let fetch = person.fetch(&[a, b], 0);
+    for (what, changed) in [
+        ("hashes", Fetch { hashes: vec![a], ..fetch.clone() }),
+        ("namespace", Fetch { namespace: Namespace(1), ..fetch.clone() }),
+    ] {
+        assert_eq!(changed.verify(&network(), NOW), refused, "{what}");
     }
     let expire = person.expire(&[a], 100, Some(Direction::Extend), 0);
     for (what, changed) in [
@@ -304,6 +312,7 @@ fn every_parameter_is_signed() {
     for changed in [
         Request::Store(Store { account: other.account, ..keep }),
         Request::Retrieve(Retrieve { account: other.account, ..read }),
+        Request::Fetch(Fetch { account: other.account, ..fetch }),
         Request::Delete(Delete { account: other.account, ..delete }),
         Request::Expire(Expire { account: other.account, ..expire }),
     ] {
@@ -316,6 +325,13 @@ fn reading_wants_a_signature_everywhere() {
     let person = Person::new(0);
     let request = Retrieve { auth: unsigned(0), ..person.retrieve(None) };
     assert_eq!(request.verify(&network(), NOW), Err(Code::Unauthorized));
+    let hash = person.hash("a");
+    let request = Fetch { auth: unsigned(0), ..person.fetch(&[hash], 0) };
+    assert_eq!(request.verify(&network(), NOW), Err(Code::Unauthorized));
+    assert_eq!(person.fetch(&[hash], 0).verify(&network(), NOW), Ok(()));
+    for (count, code) in [(0, Code::BadRequest), (MAX_HASHES + 1, Code::TooLarge)] {
+        assert_eq!(person.fetch(&vec![hash; count], 0).verify(&network(), NOW), Err(code));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Bucket, Effect, Entry, Fingerprint, Item, Store, StoreError, Transaction, Usage};
+use super::{Bucket, Charge, Effect, Entry, Fingerprint, Item, Store, StoreError, Transaction, Usage};
 use crate::{
     AccountId, MessageHash, Namespace,
     record::{Mutation, Record},
@@ -15,7 +15,7 @@ pub struct MemoryStore {
     incarnation: u64,
     head: u64,
     rows: BTreeMap<u64, Mutation>,
-    evidence: BTreeMap<(u64, u64), ()>,
+    evidence: BTreeMap<(u64, u64), Charge>,
     records: BTreeMap<(AccountId, MessageHash), Record>,
     mailboxes: BTreeMap<(AccountId, Namespace, u64), MessageHash>,
     ends: BTreeMap<(u64, AccountId, MessageHash), [u8; 32]>,
@@ -35,6 +35,16 @@ impl MemoryStore {
         self.records.iter().map(|((account, hash), record)| (account, hash, record))
     }
 
+    /// What all evidence takes up, one by one.
+    pub fn evidence(&self) -> impl Iterator<Item = &Charge> {
+        self.evidence.values()
+    }
+
+    /// Every mutation there is, by its row.
+    pub fn mutations(&self) -> impl Iterator<Item = (&u64, &Mutation)> {
+        self.rows.iter()
+    }
+
     fn apply(&mut self, effect: &Effect) {
         let Effect { account, hash, before, after } = effect;
         if let Some(before) = before {
@@ -52,7 +62,7 @@ impl MemoryStore {
                     self.rows.remove(&place.row);
                 }
             }
-            self.charge(account, before.cost(), false);
+            self.charge(account, before.cost(), 1, false);
             self.records.remove(&(*account, *hash));
         }
         if let Some(after) = after {
@@ -62,22 +72,22 @@ impl MemoryStore {
             if let Some(place) = after.place {
                 self.mailboxes.insert((*account, place.namespace, place.sequence), *hash);
             }
-            self.charge(account, after.cost(), true);
+            self.charge(account, after.cost(), 1, true);
             self.records.insert((*account, *hash), *after);
         }
     }
 
-    fn charge(&mut self, account: &AccountId, bytes: u64, more: bool) {
+    fn charge(&mut self, account: &AccountId, bytes: u64, records: u64, more: bool) {
         let usage = self.usage.entry(*account).or_default();
         if more {
             usage.bytes = usage.bytes.saturating_add(bytes);
-            usage.records = usage.records.saturating_add(1);
+            usage.records = usage.records.saturating_add(records);
             self.occupied = self.occupied.saturating_add(bytes);
         } else {
             usage.bytes = usage.bytes.saturating_sub(bytes);
-            usage.records = usage.records.saturating_sub(1);
+            usage.records = usage.records.saturating_sub(records);
             self.occupied = self.occupied.saturating_sub(bytes);
-            if usage.records == 0 {
+            if *usage == Usage::default() {
                 self.usage.remove(account);
             }
         }
@@ -146,11 +156,12 @@ impl Store for MemoryStore {
 impl Transaction for MemoryStore {
     fn append(&mut self, entry: Entry) -> Result<u64, StoreError> {
         self.head = self.head.saturating_add(1);
+        if let Some((until, charge)) = entry.charge() {
+            self.evidence.insert((until, self.head), charge);
+            self.charge(&charge.account, charge.bytes, 0, true);
+        }
         if let Some(mutation) = entry.mutation {
             self.rows.insert(self.head, mutation);
-        }
-        if let Some(until) = entry.evidence_until {
-            self.evidence.insert((until, self.head), ());
         }
         for effect in &entry.effects {
             self.apply(effect);
@@ -159,11 +170,14 @@ impl Transaction for MemoryStore {
     }
 
     fn retire(&mut self, now: u64, limit: usize) -> Result<usize, StoreError> {
-        let due: Vec<_> = self.evidence.range(..=(now, u64::MAX)).take(limit).map(|(key, ())| *key).collect();
-        for (until, row) in &due {
+        let due = self.evidence.range(..=(now, u64::MAX)).take(limit);
+        let due: Vec<_> = due.map(|(key, charge)| (*key, *charge)).collect();
+        for ((until, row), Charge { account, bytes }) in &due {
             self.evidence.remove(&(*until, *row));
             self.rows.remove(row);
+            self.charge(account, *bytes, 0, false);
         }
+        self.head = self.head.saturating_add(u64::from(!due.is_empty()));
         Ok(due.len())
     }
 }

@@ -1,260 +1,37 @@
-//! Measure the store beside SQLite, alternately, in one run; `scripts/bench store` calls this.
+//! Measure a part of the network beside what it must beat, in one run; `scripts/bench` calls this.
 
-mod load;
-mod ours;
-mod restart;
-mod sqlite;
+mod onion;
+mod store;
+mod table;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
-
-const HELP: &str = "\
-usage: peers [--json] [--messages N] [--repeats N] [--accounts N] [--gib N] [--only LIST] [--dir DIR]
-
-  --json        one line of JSON instead of the table
-  --messages    messages of 1 KiB in each run (200000)
-  --repeats     runs of each side at each size; the median counts (5)
-  --accounts    mailboxes that they go to (5000)
-  --gib         size of the store that is killed and opened again; 0 leaves that out (10)
-  --only        ours, peer, restart: what to measure, separated by commas (all)
-  --dir         where to write (scripts/peers/target/data)
-";
-
-const BATCHES: [(usize, f64); 3] = [(32, 3.0), (256, 4.0), (1_000, 4.0)];
-
-struct Settings {
-    json: bool,
-    messages: usize,
-    repeats: usize,
-    accounts: u64,
-    gib: f64,
-    only: String,
-    dir: PathBuf,
-}
-
-impl Settings {
-    fn read() -> Result<Self, String> {
-        let mut settings = Self {
-            json: false,
-            messages: 200_000,
-            repeats: 5,
-            accounts: 5_000,
-            gib: 10.0,
-            only: "ours,peer,restart".to_owned(),
-            dir: Path::new(env!("CARGO_MANIFEST_DIR")).join("target/data"),
-        };
-        let mut words = std::env::args().skip(1);
-        while let Some(word) = words.next() {
-            match word.as_str() {
-                "--json" => {
-                    settings.json = true;
-                    continue;
-                }
-                "--help" => {
-                    print!("{HELP}");
-                    std::process::exit(0);
-                }
-                _ => {}
-            }
-            let value = words.next().ok_or_else(|| format!("{word} wants a value"))?;
-            let number = || value.parse::<f64>().map_err(|_| format!("{word} wants a number, not {value}"));
-            match word.as_str() {
-                "--messages" => settings.messages = number()? as usize,
-                "--repeats" => settings.repeats = (number()? as usize).max(1),
-                "--accounts" => settings.accounts = (number()? as u64).max(1),
-                "--gib" => settings.gib = number()?,
-                "--only" => settings.only = value,
-                "--dir" => settings.dir = value.into(),
-                _ => return Err(format!("unknown option {word}")),
-            }
-        }
-        Ok(settings)
-    }
-
-    fn wants(&self, part: &str) -> bool {
-        self.only.split(',').any(|word| word == part)
-    }
-}
-
-/// One run at one batch size.
-struct Run {
-    per_second: f64,
-    batches: Vec<Duration>,
-    /// Processor time of the whole process for each message, in microseconds: it says more than
-    /// the clock when others use the machine.
-    cpu: f64,
-}
-
-impl Run {
-    fn new(messages: usize, batches: Vec<Duration>, cpu: f64) -> Self {
-        let whole: Duration = batches.iter().sum();
-        Self { per_second: messages as f64 / whole.as_secs_f64(), batches, cpu: cpu * 1e6 / messages as f64 }
-    }
-
-    fn percentile(&self, share: f64) -> f64 {
-        let mut sorted = self.batches.clone();
-        sorted.sort_unstable();
-        let at = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len()) - 1;
-        sorted[at].as_secs_f64() * 1e3
-    }
-}
-
-/// Seconds of processor time that this process used.
-fn cpu() -> f64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    let ticks: f64 = fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
-    ticks / 100.0
-}
-
-struct Row {
-    what: String,
-    ours: f64,
-    peer: f64,
-    unit: &'static str,
-    more_is_better: bool,
-    wanted: f64,
-}
-
-impl Row {
-    fn ratio(&self) -> f64 {
-        if self.more_is_better { self.ours / self.peer } else { self.peer / self.ours }
-    }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
+use std::{path::Path, process::ExitCode};
 
 fn main() -> ExitCode {
-    let mut words = std::env::args().skip(1);
-    if words.next().as_deref() == Some("fill-until-killed") {
-        restart::fill(Path::new(&words.next().unwrap_or_default()), words.next().unwrap_or_default().parse().unwrap_or(0));
-    }
-    let settings = match Settings::read() {
-        Ok(settings) => settings,
-        Err(error) => {
-            eprintln!("{error}\n\n{HELP}");
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let help = words.iter().any(|word| word == "--help");
+    let json = words.iter().any(|word| word == "--json");
+    words.retain(|word| word != "--json");
+    let (name, rest) = words.split_first().map_or(("", &[][..]), |(name, rest)| (name.as_str(), rest));
+    let measured = match name {
+        "store" if help => Err(store::HELP.to_owned()),
+        "onion" if help => Err(onion::HELP.to_owned()),
+        "store" => store::run(rest).map_err(|error| format!("{error}\n\n{}", store::HELP)),
+        "onion" => onion::run(rest).map_err(|error| format!("{error}\n\n{}", onion::HELP)),
+        // What the store's restart is measured with: a process to be killed.
+        "fill-until-killed" => match rest {
+            [dir, from] => store::fill(Path::new(dir), from.parse().unwrap_or(0)),
+            _ => Err("fill-until-killed wants a directory and a number".to_owned()),
+        },
+        _ => Err("usage: peers store|onion [--json] [options]".to_owned()),
+    };
+    match measured {
+        Ok(rows) if json => println!("{}", table::json(&rows)),
+        Ok(rows) => table::print(&rows),
+        Err(text) if help => print!("{text}"),
+        Err(text) => {
+            eprintln!("{text}");
             return ExitCode::from(2);
         }
-    };
-    let _ = fs::remove_dir_all(&settings.dir);
-    fs::create_dir_all(&settings.dir).expect("the directory can be made");
-    let rows = measure(&settings);
-    let _ = fs::remove_dir_all(&settings.dir);
-    if settings.json {
-        println!("{}", json(&rows));
-    } else {
-        table(&rows);
     }
     ExitCode::SUCCESS
-}
-
-fn measure(settings: &Settings) -> Vec<Row> {
-    let mut rows = Vec::new();
-    let mut worst = Vec::new();
-    let mut polls = Vec::new();
-    for (batch, wanted) in BATCHES {
-        let (mut ours, mut peer, mut slow) = (Vec::new(), Vec::new(), Vec::new());
-        for repeat in 0..settings.repeats {
-            let mut sides = [true, false];
-            if repeat % 2 == 1 {
-                sides.reverse();
-            }
-            for own in sides {
-                let dir = settings.dir.join("run");
-                fs::create_dir_all(&dir).expect("the directory can be made");
-                let load = load::Load::new(settings.accounts, repeat as u64);
-                if own && settings.wants("ours") {
-                    let (run, poll) = ours::run(&dir, load, settings.messages, batch);
-                    eprintln!(
-                        "ours   {batch:>5}: {:>8.0}/s, {:>5.1} us cpu, batch p50 {:.2} p99 {:.2} worst {:.2} ms, poll {poll:.2} us",
-                        run.per_second,
-                        run.cpu,
-                        run.percentile(0.5),
-                        run.percentile(0.99),
-                        run.percentile(1.0)
-                    );
-                    ours.push(run.per_second);
-                    slow.push(run.percentile(0.99));
-                    polls.push(poll);
-                } else if !own && settings.wants("peer") {
-                    let run = sqlite::run(&dir, load, settings.messages, batch);
-                    eprintln!(
-                        "sqlite {batch:>5}: {:>8.0}/s, {:>5.1} us cpu, batch p50 {:.2} p99 {:.2} worst {:.2} ms",
-                        run.per_second,
-                        run.cpu,
-                        run.percentile(0.5),
-                        run.percentile(0.99),
-                        run.percentile(1.0)
-                    );
-                    peer.push(run.per_second);
-                }
-                fs::remove_dir_all(&dir).expect("the directory can be removed");
-            }
-        }
-        worst.push(median(slow));
-        let what = format!("stores of 1 KiB, {batch} to a commit");
-        let (ours, peer) = (median(ours), median(peer));
-        rows.push(Row { what, ours, peer, unit: "1/s", more_is_better: true, wanted });
-    }
-    let target = |what: &str, ours, peer, unit| {
-        let what = what.to_owned();
-        Row { what, ours, peer, unit, more_is_better: false, wanted: 1.0 }
-    };
-    if settings.wants("ours") {
-        let worst = worst.into_iter().fold(0.0, f64::max);
-        rows.push(target("slowest of 100 commits, merging included", worst, 30.0, "ms"));
-        rows.push(target("empty poll of a mailbox", median(polls), 20.0, "us"));
-    }
-    if settings.wants("restart") && settings.gib > 0.0 {
-        match restart::measure(&settings.dir, settings.gib) {
-            Ok(seconds) => {
-                let what = format!("a store of {} GiB serves after SIGKILL", settings.gib);
-                rows.push(target(&what, seconds, 10.0, "s"));
-            }
-            Err(error) => eprintln!("left out the restart: {error}"),
-        }
-    }
-    rows
-}
-
-fn table(rows: &[Row]) {
-    println!("{:<48} {:>12} {:>12} {:>5} {:>7} {:>7}", "what", "ours", "peer", "unit", "ratio", "wanted");
-    for row in rows {
-        println!(
-            "{:<48} {:>12.2} {:>12.2} {:>5} {:>7.2} {:>7.2}",
-            row.what,
-            row.ours,
-            row.peer,
-            row.unit,
-            row.ratio(),
-            row.wanted
-        );
-    }
-    println!("A row without a peer shows its target there. A ratio above 1 means that ours is better.");
-}
-
-fn json(rows: &[Row]) -> String {
-    let number = |value: f64| if value.is_finite() { format!("{value:.4}") } else { "null".to_owned() };
-    let rows: Vec<_> = rows
-        .iter()
-        .map(|row| {
-            format!(
-                r#"{{"what":"{}","ours":{},"peer":{},"unit":"{}","ratio":{},"wanted":{}}}"#,
-                row.what,
-                number(row.ours),
-                number(row.peer),
-                row.unit,
-                number(row.ratio()),
-                number(row.wanted)
-            )
-        })
-        .collect();
-    format!(r#"{{"data":{{"rows":[{}]}}}}"#, rows.join(","))
 }

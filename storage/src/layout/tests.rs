@@ -53,7 +53,8 @@ fn records_have_the_bytes_of_schema_1() {
 fn entries_have_the_bytes_of_version_1() {
     let record = Record { life: Some(Life::Unsigned { timestamp: 1, expiry: 2 }), change: None, place: None };
     let deeds = Deeds {
-        evidence_until: Some(6),
+        evidence: Some((6, Charge { account: account(), bytes: 292 })),
+        retired: vec![(evidence_key(5, 4), Charge { account: account(), bytes: 256 })],
         effects: vec![
             Effect { account: account(), hash: MessageHash([0xee; 32]), before: None, after: Some(record) },
             Effect { account: account(), hash: MessageHash([0xef; 32]), before: Some(record), after: None },
@@ -65,7 +66,9 @@ fn entries_have_the_bytes_of_version_1() {
     let account = format!("05{}", "aa".repeat(32));
     let record = "01 0000000000000001 0000000000000002";
     let head = format!(
-        "01 0000000000000006 00000001 {account} 0000000000000100 0000000000000001 \
+        "00000001 {account} 0000000000000100 0000000000000001 \
+         01 0000000000000006 00000000 0000000000000124 \
+         00000001 0000000000000005 0000000000000004 00000000 0000000000000100 \
          00000002 00000000 {} 02 {record} 00000000 {} 01 {record}",
         "ee".repeat(32),
         "ef".repeat(32)

@@ -185,16 +185,30 @@ fn check_and_go_on(store: &mut MessageStore, moments: &Moments, acknowledged: u6
 
 /// A fixed number of histories, each cut at each of its operations.
 fn crash_everywhere(histories: u32, fault: Fault, losses: &[fn(u64) -> Loss]) {
+    crash_anywhere(histories, fault, losses, false);
+}
+
+/// The same, with a thread that merges or without. With one, the operations come in another order
+/// and number at every run, so that none names a certain place: some are tried, and what is checked
+/// is the outcome.
+fn crash_anywhere(histories: u32, fault: Fault, losses: &[fn(u64) -> Loss], merge_thread: bool) {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     for number in 0..histories {
         let steps = steps(24..25).new_tree(&mut runner).unwrap().current();
-        let options = tiny([2, 5, 9][number as usize % 3], [1, 4, 1_000][number as usize % 3]);
+        let options = Options {
+            merge_thread,
+            ..tiny([2, 5, 9][number as usize % 3], [1, 4, 1_000][number as usize % 3])
+        };
         let clean = FaultyDisk::new();
         drop(play_until_failure(&clean, options, &steps));
-        for operation in 0..clean.operations() {
+        for operation in (0..clean.operations()).step_by(if merge_thread { 7 } else { 1 }) {
             let disk = FaultyDisk::new();
             disk.fail(operation, fault);
             let (moments, acknowledged, store) = play_until_failure(&disk, options, &steps);
+            if fault != Fault::PowerLoss {
+                // A run that took fewer operations has not met it.
+                disk.mend();
+            }
             let context = format!("history {number}, operation {operation}, {fault:?}");
             if fault != Fault::PowerLoss {
                 let mut store = store.map_or_else(
@@ -220,6 +234,13 @@ fn crash_everywhere(histories: u32, fault: Fault, losses: &[fn(u64) -> Loss]) {
 #[test]
 fn a_killed_process_loses_nothing_acknowledged() {
     crash_everywhere(6, Fault::PowerLoss, &[|_| Loss::Nothing]);
+}
+
+#[test]
+fn a_thread_that_merges_loses_nothing_acknowledged() {
+    crash_anywhere(2, Fault::PowerLoss, &[|_| Loss::Everything, Loss::Scattered], true);
+    crash_anywhere(2, Fault::Error, &[], true);
+    crash_anywhere(1, Fault::Half, &[], true);
 }
 
 #[test]

@@ -313,6 +313,7 @@ impl World {
                     after: None,
                     max_count: None,
                     max_size: None,
+                    ids: None,
                     auth: unsigned(time),
                 };
                 read.auth = owner.auth(time, &read.statement(&self.network, time));
@@ -338,8 +339,15 @@ impl World {
         let max_count = self.dice.client.chance(600).then(|| self.dice.client.between(1, 4) as u32);
         let max_size = self.dice.client.chance(200).then(|| self.dice.client.between(1, 2_000) as u32);
         let time = owner.sign_time(self.now);
-        let mut request =
-            Retrieve { account: owner.id, namespace, after, max_count, max_size, auth: unsigned(time) };
+        let mut request = Retrieve {
+            account: owner.id,
+            namespace,
+            after,
+            max_count,
+            max_size,
+            ids: None,
+            auth: unsigned(time),
+        };
         request.auth = owner.auth(time, &request.statement(&self.network, time));
         self.open_at(account, Request::Retrieve(request), Aim::Read, target);
     }
@@ -397,7 +405,7 @@ impl World {
         let bytes = codec::encode(&state.request);
         let host = &self.nodes[node];
         let (up, boot) = (host.up(), host.boot);
-        if up && !self.dice.net.chance(self.faults.loss / 2) {
+        if up && !self.client_drops() {
             let at = self.now.after(self.client_delay());
             self.queue.push(at, Event::Request { node, boot, op, attempt, bytes });
         }
@@ -619,7 +627,7 @@ impl World {
                     }
                 }
             }
-            Request::Retrieve(_) | Request::GetSwarm { .. } | Request::Info => {}
+            Request::Retrieve(_) | Request::Fetch(_) | Request::GetSwarm { .. } | Request::Info => {}
         }
     }
 
@@ -642,6 +650,7 @@ impl World {
                 let about = match request {
                     Request::Store(request) => About::Store(request.account, request.hash()),
                     Request::Retrieve(_)
+                    | Request::Fetch(_)
                     | Request::Delete(_)
                     | Request::Expire(_)
                     | Request::GetSwarm { .. }
@@ -652,7 +661,11 @@ impl World {
                 let receipts = match body {
                     Body::Stored { receipts, .. } | Body::Changed { receipts } => Some(receipts),
                     Body::Refused(refusal) => refusal.receipts.as_ref(),
-                    Body::Messages { .. } | Body::Swarm(_) | Body::Info { .. } => None,
+                    Body::Messages { .. }
+                    | Body::Ids { .. }
+                    | Body::Fetched { .. }
+                    | Body::Swarm(_)
+                    | Body::Info { .. } => None,
                 };
                 if let Some(receipts) = receipts {
                     self.checks.promised_client(node, host.id, &about, &receipts.signed);
@@ -682,7 +695,7 @@ fn request_times(request: &Request) -> Option<(u64, u64)> {
         }
         Request::Delete(request) => Some((request.auth.time, u64::MAX)),
         Request::Expire(request) => Some((request.auth.time, request.expiry)),
-        Request::Retrieve(_) | Request::GetSwarm { .. } | Request::Info => None,
+        Request::Retrieve(_) | Request::Fetch(_) | Request::GetSwarm { .. } | Request::Info => None,
     }
 }
 
@@ -702,6 +715,6 @@ fn subject(network: &session_protocols::NetworkName, request: &Request) -> Optio
             account: request.account,
             digest: request.statement(network, request.auth.time).digest(),
         }),
-        Request::Retrieve(_) | Request::GetSwarm { .. } | Request::Info => None,
+        Request::Retrieve(_) | Request::Fetch(_) | Request::GetSwarm { .. } | Request::Info => None,
     }
 }

@@ -59,6 +59,8 @@ impl Disk {
             overlay_changes: dice.between(16, 256) as usize,
             overlay_bytes: 64 << 10,
             slice: dice.between(4, 64) as usize,
+            // A thread would share the count of operations that places the faults.
+            merge_thread: false,
             fresh_incarnation: incarnation,
             ..Options::default()
         };
@@ -113,9 +115,10 @@ impl Disk {
         }
     }
 
-    /// The power goes: what was not synced is lost, in part or as a whole.
-    pub(super) fn crash(&mut self, dice: &mut Dice) {
-        let Self::Engine(engine) = self else { return };
+    /// The power goes: what was not synced is lost, in part or as a whole. Tells whether anything was
+    /// lost, of the node's own engine alone: plain maps lose a batch or keep it.
+    pub(super) fn crash(&mut self, dice: &mut Dice) -> bool {
+        let Self::Engine(engine) = self else { return false };
         engine.disk.power_off();
         engine.store = None;
         let seed = dice.number();
@@ -126,7 +129,10 @@ impl Disk {
             3 => Loss::Scattered(seed),
             _ => Loss::Sectors(seed),
         };
-        engine.disk = engine.disk.survivor(loss);
+        let survivor = engine.disk.survivor(loss);
+        let torn = survivor.image() != engine.disk.image();
+        engine.disk = survivor;
+        torn
     }
 
     /// The moment, kept; none where that cannot be done.

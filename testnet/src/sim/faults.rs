@@ -149,3 +149,33 @@ impl fmt::Display for Faults {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_switch_every_kind_on_and_off() {
+        type Kind = (&'static str, fn(&Faults) -> bool);
+        let kinds: &[Kind] = &[
+            ("distance", |faults| faults.delay_max > Faults::none().delay_max),
+            ("stray", |faults| faults.stray > 0),
+            ("loss", |faults| faults.loss > 0),
+            ("duplication", |faults| faults.duplication > 0),
+            ("partitions", |faults| faults.partitions),
+            ("crashes", |faults| faults.crashes),
+            ("blackouts", |faults| faults.blackouts),
+            ("failed commits", |faults| faults.failed_commits > 0),
+            ("slow disks", |faults| faults.slow_disks),
+            ("lost disks", |faults| faults.lost_disks),
+            ("clocks", |faults| faults.clock > Span(0)),
+            ("hostile members", |faults| faults.hostile),
+        ];
+        for (kind, is_on) in kinds {
+            let on = |choice| (1..=50).filter(|seed| is_on(&Faults::of(choice, *seed))).count();
+            let seeded = on(Choice::Seeded);
+            assert!((5..=45).contains(&seeded), "{kind} in {seeded} of 50 seeds");
+            assert_eq!((on(Choice::None), on(Choice::All)), (0, 50), "{kind}");
+        }
+    }
+}

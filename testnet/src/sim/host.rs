@@ -59,8 +59,17 @@ pub(super) struct Node {
     contacts: BTreeMap<usize, BTreeSet<u32>>,
     /// Which reader is behind which subscription.
     pub(super) subscribers: BTreeMap<u64, usize>,
+    /// The power goes before the commit of its next client's write ends.
+    pub(super) dies_writing: Option<Dying>,
     /// What it was before a batch that spoke too early: see the mutant `acknowledge-before-commit`.
     before: Option<Disk>,
+}
+
+/// How a node dies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dying {
+    /// Whether it returns with an empty disk.
+    pub(super) lose_disk: bool,
 }
 
 #[derive(Debug)]
@@ -116,6 +125,7 @@ impl Node {
             wake_at: None,
             contacts: BTreeMap::new(),
             subscribers: BTreeMap::new(),
+            dies_writing: None,
             before: None,
         }
     }
@@ -156,9 +166,7 @@ impl Node {
 /// Whether an input can change the store.
 const fn writes(input: &Input) -> bool {
     match input {
-        Input::Request { request, .. } => {
-            matches!(request, Request::Store(_) | Request::Delete(_) | Request::Expire(_))
-        }
+        Input::Request { .. } => keeps(input),
         Input::Asked { .. } | Input::Answered { .. } | Input::Tick => true,
         Input::Subscribe { .. }
         | Input::Unsubscribe { .. }
@@ -166,6 +174,14 @@ const fn writes(input: &Input) -> bool {
         | Input::Connected(_)
         | Input::Disconnected(_) => false,
     }
+}
+
+/// Whether an input is a client's write, which is seldom void.
+const fn keeps(input: &Input) -> bool {
+    matches!(
+        input,
+        Input::Request { request: Request::Store(_) | Request::Delete(_) | Request::Expire(_), .. }
+    )
 }
 
 /// What a receipt is about, as far as it can be looked for later.
@@ -267,6 +283,11 @@ impl World {
             self.queue.push(self.now.after(took), Event::Commit { node, life });
             return self.release(node, steps);
         }
+        let keeps = self.faults.crashes && batch.inputs.iter().any(keeps);
+        if let Some(Dying { lose_disk }) = host.dies_writing.take_if(|_| keeps) {
+            self.crash(node, lose_disk);
+            return Ok(());
+        }
         host.before = None;
         let tickets: Vec<_> = batch.inputs.iter().filter_map(ticket_of).collect();
         let fails = writes && self.dice.disk.chance(self.faults.failed_commits);
@@ -354,7 +375,7 @@ impl World {
         }
         host.forget_host();
         host.boot += 1;
-        host.disk.crash(&mut self.dice.disk);
+        self.counts.torn += u64::from(host.disk.crash(&mut self.dice.disk));
         if lose_disk {
             self.counts.lost_disks += 1;
             self.nodes[node].disk = self.fresh_disk();
@@ -583,6 +604,7 @@ impl World {
         // What is not of the protocol is not answered.
         let Ok(request) = codec::decode::<SwarmRequest>(&word.bytes, swarm::MAX_MESSAGE) else { return };
         if self.nodes[word.to].hostile && self.mislead(&word, &request) {
+            self.counts.lies += 1;
             return;
         }
         let node = word.to;
@@ -632,7 +654,7 @@ impl World {
     }
 
     fn answer_client(&mut self, node: usize, op: u64, attempt: u32, answer: &Answer) {
-        if self.dice.net.chance(self.faults.loss / 2) {
+        if self.client_drops() {
             self.counts.lost += 1;
             return;
         }

@@ -230,6 +230,7 @@ impl World {
         // An answer to a question that its machine never asked is dropped there.
         let exchange = Some(u64::MAX - self.dice.hostile.below(1_000));
         let word = Word { from: node, to, epoch: None, life, exchange, answer: false, bytes };
+        self.counts.lies += 1;
         self.send(word);
     }
 

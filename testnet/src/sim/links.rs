@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use session_protocols::Span;
+use session_protocols::{Span, Time};
 
 use super::{
     queue::{Event, Trouble, Word},
@@ -16,6 +16,8 @@ pub(super) struct Links {
     /// For each partition, on which side a node is.
     cuts: BTreeMap<u64, Vec<bool>>,
     next_cut: u64,
+    /// When the last word of one node to another arrives.
+    last: BTreeMap<(usize, usize), Time>,
 }
 
 #[derive(Debug, Default)]
@@ -43,11 +45,21 @@ impl World {
 
     /// The way between two nodes, once.
     fn delay(&mut self) -> Span {
-        let Self { dice, faults, .. } = self;
+        let Self { dice, faults, counts, .. } = self;
         let way = dice.net.span(faults.delay_min, faults.delay_max);
-        let stray =
-            if dice.net.chance(faults.stray) { dice.net.span(Span(0), Span::secs(3)) } else { Span(0) };
-        Span(way.0 + stray.0)
+        let strays = dice.net.chance(faults.stray);
+        let stray = if strays { dice.net.span(Span(0), Span::secs(3)) } else { Span(0) };
+        let way = Span(way.0 + stray.0);
+        counts.strayed += u64::from(strays);
+        counts.longest_way_ms = counts.longest_way_ms.max(way.as_millis());
+        way
+    }
+
+    /// Whether something that is said between clients and nodes is lost on its way.
+    pub(super) fn client_drops(&mut self) -> bool {
+        let dropped = self.dice.net.chance(self.faults.loss / 2);
+        self.counts.dropped += u64::from(dropped);
+        dropped
     }
 
     /// The way between a client and a node, once.
@@ -58,15 +70,22 @@ impl World {
     /// Sends bytes from one node to another: they arrive once, twice or never.
     pub(super) fn send(&mut self, word: Word) {
         self.counts.messages += 1;
-        if self.separated(word.from, word.to) || self.dice.net.chance(self.faults.loss) {
+        let separated = self.separated(word.from, word.to);
+        let dropped = !separated && self.dice.net.chance(self.faults.loss);
+        self.counts.dropped += u64::from(dropped);
+        if separated || dropped {
             self.counts.lost += 1;
             return;
         }
         if self.dice.net.chance(self.faults.duplication) {
+            self.counts.duplicated += 1;
             let at = self.now.after(self.delay());
             self.queue.push(at, Event::Word(word.clone()));
         }
         let at = self.now.after(self.delay());
+        let last = self.links.last.entry((word.from, word.to)).or_default();
+        self.counts.overtaken += u64::from(at < *last);
+        *last = at.max(*last);
         self.queue.push(at, Event::Word(word));
     }
 

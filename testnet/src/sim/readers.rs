@@ -110,6 +110,7 @@ impl World {
             after: place,
             max_count: None,
             max_size: None,
+            ids: None,
             auth: unsigned(time),
         };
         retrieve.auth = owner.auth(time, &retrieve.statement(&self.network, time));

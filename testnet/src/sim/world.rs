@@ -15,7 +15,7 @@ use super::{
     dice::Dice,
     disk::Disk,
     faults::Faults,
-    host::Node,
+    host::{Dying, Node},
     links::Links,
     queue::{Event, Queue, Trace, Trouble},
     readers::Reader,
@@ -118,6 +118,7 @@ impl World {
             })
             .collect();
         let mut doomed = vec![false; count];
+        let mut liars = 0;
         for members in map.swarms.values() {
             let mut left: Vec<_> = members.iter().filter_map(|member| index.get(member).copied()).collect();
             for node in &left {
@@ -125,8 +126,9 @@ impl World {
             }
             // Liars and lost disks together never make a majority of receipts worthless.
             let mut bad = majority(left.len()) - 1;
-            if drawn.hostile && bad > 0 && left.len() >= 4 && dice.chance(600) {
+            if drawn.hostile && bad > 0 && left.len() >= 4 && (liars == 0 || dice.chance(600)) {
                 nodes[left.swap_remove(dice.index(left.len()))].hostile = true;
+                liars += 1;
                 bad -= 1;
             }
             let lost = if drawn.lost_disks { dice.between(0, bad as u64) } else { 0 };
@@ -231,6 +233,7 @@ impl World {
             seed: self.seed,
             disk: if self.engine { DiskChoice::Redb } else { DiskChoice::Memory },
             faults: self.drawn.to_string(),
+            drawn: self.drawn,
             trace: data_encoding::HEXLOWER.encode(&self.trace.digest()),
             virtual_ms: self.elapsed_ms(),
             counts: self.counts,
@@ -313,11 +316,17 @@ impl World {
             Trouble::Crash => {
                 let node = self.dice.trouble.index(self.nodes.len());
                 let lose = self.doomed[node] && self.dice.trouble.coin();
-                self.crash(node, lose);
+                // A node rests most of the time, and a crash then takes nothing with it.
+                if self.dice.trouble.coin() {
+                    self.nodes[node].dies_writing = Some(Dying { lose_disk: lose });
+                } else {
+                    self.crash(node, lose);
+                }
             }
             Trouble::Blackout => {
                 let swarms: Vec<_> = self.map.swarms.keys().copied().collect();
                 let Some(swarm) = self.dice.trouble.pick(&swarms) else { return };
+                self.counts.blackouts += 1;
                 for node in 0..self.nodes.len() {
                     if self.nodes[node].swarm == swarm {
                         self.crash(node, false);

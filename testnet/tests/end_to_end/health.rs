@@ -3,6 +3,7 @@
 use std::fs;
 
 use session_client::{Account, Client, Options};
+use session_testnet::Stopped;
 
 use crate::{conversations::members_become_equal, support::Place};
 
@@ -17,11 +18,14 @@ async fn a_healthy_run_warns_of_nothing() {
     }
     assert_eq!(client.inbox(&bob).await.unwrap().len(), 20);
     members_become_equal(&place).await;
-    place.testnet.restart(4).await.unwrap();
-    assert!(place.testnet.down(true).await.unwrap());
+    assert_eq!(place.testnet.restart(4).await.unwrap(), Stopped::default(), "node 4 stops when asked to");
+    let down = place.testnet.down(true).await.unwrap();
+    assert_eq!(down, Some(Stopped::default()), "every node stops when asked to");
     for index in 1..=12 {
         let log = fs::read_to_string(place.testnet.folder().log(index)).unwrap();
         assert!(log.contains("INFO"), "node {index} says nothing");
+        let last = log.lines().last().unwrap();
+        assert!(last.contains("stopping"), "node {index} does not end by stopping: {last}");
         let alarms: Vec<&str> =
             log.lines().filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")).collect();
         assert!(alarms.is_empty(), "node {index}: {alarms:#?}");
@@ -75,4 +79,26 @@ fn a_node_without_its_key_makes_no_new_one() {
     ]);
     assert_eq!((code, error["code"].as_str().unwrap()), (1, "key"));
     assert!(!data.join("node.key").exists());
+}
+
+#[test]
+fn a_benchmark_prints_rows_of_one_form() {
+    let place = Place::new();
+    let small = ["testnet", "bench", "--nodes", "3", "--clients", "2", "--seconds", "1"];
+    let data = place.data(&small);
+    assert_eq!(data.as_object().unwrap().len(), 1);
+    let rows = data["rows"].as_array().unwrap();
+    for row in rows {
+        let mut keys: Vec<_> = row.as_object().unwrap().keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, ["ours", "peer", "ratio", "unit", "wanted", "what"]);
+        for number in ["ours", "peer", "ratio", "wanted"] {
+            assert!(row[number].as_f64().is_some_and(|number| number > 0.0), "{number} of {row}");
+        }
+        assert!(row["what"].is_string() && row["unit"].is_string(), "{row}");
+    }
+    for what in ["stores, 3 nodes, 2 clients", "p50", "p99", "idle node", "nodes are ready", "killed node"] {
+        let named = |row: &serde_json::Value| row["what"].as_str().unwrap().contains(what);
+        assert!(rows.iter().any(named), "{what}");
+    }
 }

@@ -14,4 +14,5 @@ mod commands;
 mod conversations;
 mod health;
 mod journey;
+mod raw;
 mod support;

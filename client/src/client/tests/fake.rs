@@ -110,9 +110,9 @@ impl Net {
             .map(|(node, pair)| {
                 let address: Multiaddr = node.addresses[0].parse().unwrap();
                 let endpoints = vec![address::endpoint(&address).unwrap()];
-                let border = ByteArray::new([0; 32]);
-                let version = String::new();
-                NodeRecord { node: node.id, time, height: 0, border, endpoints, version }
+                let (height, border) = self.file.border();
+                let (border, version) = (ByteArray::new(border), String::new());
+                NodeRecord { node: node.id, time, height, border, endpoints, version }
                     .sign(&self.file.name, pair)
             })
             .collect();

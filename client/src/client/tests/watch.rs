@@ -13,12 +13,12 @@ use super::{
 };
 use crate::{Client, Cursors, InboxItem, client::TTL};
 
-async fn next(watch: &mut (impl Stream<Item = InboxItem> + Unpin)) -> String {
+pub(super) async fn next(watch: &mut (impl Stream<Item = InboxItem> + Unpin)) -> String {
     let item = timeout(PATIENCE, watch.next()).await.expect("nothing came").unwrap();
     item.content.unwrap().text.unwrap()
 }
 
-fn watched_at(net: &Net) -> Vec<NodeId> {
+pub(super) fn watched_at(net: &Net) -> Vec<NodeId> {
     let world = net.world.lock();
     let nodes = world.nodes().into_iter().filter(|(_, alive)| *alive).map(|(node, _)| node);
     nodes.filter(|node| world.subscriptions(*node) > 0).collect()

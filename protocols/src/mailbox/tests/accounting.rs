@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::fuzz::recount;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]

@@ -12,7 +12,7 @@ use session_protocols::{
 };
 use session_storage::{MessageStore, Options};
 
-use crate::{
+use super::{
     Run, cpu,
     load::{Load, Message, account},
 };

@@ -4,7 +4,7 @@ use std::{path::Path, time::Instant};
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use crate::{
+use super::{
     Run, cpu,
     load::{Load, Message},
 };

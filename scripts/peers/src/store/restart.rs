@@ -11,7 +11,7 @@ use std::{
 use session_protocols::{Namespace, store::Store};
 use session_storage::MessageStore;
 
-use crate::{
+use super::{
     load::{Load, account},
     ours,
 };

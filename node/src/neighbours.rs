@@ -1,0 +1,197 @@
+//! Where the peers in contact come from, and how many connections one address prefix may open.
+//!
+//! An identity costs nothing, so a stranger is also counted by the address that its connection comes
+//! from. Registered nodes are known by their keys and not counted; nor is anybody in a local network,
+//! where all come from one address.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use libp2p::{
+    Multiaddr, PeerId,
+    core::{Endpoint, transport::PortUse},
+    swarm::{
+        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
+        THandlerOutEvent, ToSwarm, dummy,
+    },
+};
+use session_protocols::{Prefix, libp2p::address, limits::Seats};
+
+/// Connections that strangers of one prefix may have open.
+pub(crate) const CONNECTIONS: usize = 256;
+/// Connections that are counted at all; libp2p's own limit stands below it.
+const TOTAL: usize = 16_384;
+
+/// One prefix has as many connections as it may have.
+#[derive(Debug, thiserror::Error)]
+#[error("too many connections from one address prefix")]
+struct Crowded;
+
+/// Refuses connections of crowded prefixes, and remembers who comes from where.
+#[derive(Debug)]
+pub(crate) struct Neighbours {
+    local: bool,
+    registered: BTreeSet<PeerId>,
+    places: Places,
+}
+
+/// Which prefix each stranger in contact comes from. Clones share what they know.
+#[derive(Clone, Debug)]
+pub(crate) struct Places(Arc<Mutex<Table>>);
+
+#[derive(Debug)]
+struct Table {
+    connections: Seats<Prefix>,
+    peers: BTreeMap<PeerId, Vec<(ConnectionId, Prefix)>>,
+}
+
+impl Places {
+    /// Nobody is known.
+    pub(crate) fn new() -> Self {
+        let connections = Seats::new(CONNECTIONS, TOTAL);
+        Self(Arc::new(Mutex::new(Table { connections, peers: BTreeMap::new() })))
+    }
+
+    /// The prefix that counts for a peer, if one does.
+    pub(crate) fn of(&self, peer: &PeerId) -> Option<Prefix> {
+        self.lock().peers.get(peer)?.last().map(|(_, prefix)| *prefix)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, connection: ConnectionId, peer: PeerId, prefix: Prefix) -> Result<(), Crowded> {
+        let mut table = self.lock();
+        if !table.connections.take(prefix) {
+            return Err(Crowded);
+        }
+        table.peers.entry(peer).or_default().push((connection, prefix));
+        Ok(())
+    }
+
+    fn leave(&self, connection: ConnectionId, peer: PeerId) {
+        let mut table = self.lock();
+        let Some(connections) = table.peers.get_mut(&peer) else { return };
+        let Some(at) = connections.iter().position(|(id, _)| *id == connection) else { return };
+        let (_, prefix) = connections.swap_remove(at);
+        if connections.is_empty() {
+            table.peers.remove(&peer);
+        }
+        table.connections.leave(&prefix);
+    }
+}
+
+impl Neighbours {
+    /// Counts whoever is not `registered`, unless the network is `local`.
+    pub(crate) fn new(local: bool, registered: BTreeSet<PeerId>) -> Self {
+        Self { local, registered, places: Places::new() }
+    }
+
+    /// Who comes from where.
+    pub(crate) fn places(&self) -> Places {
+        self.places.clone()
+    }
+}
+
+impl NetworkBehaviour for Neighbours {
+    type ConnectionHandler = dummy::ConnectionHandler;
+    type ToSwarm = Infallible;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        if !self.local
+            && !self.registered.contains(&peer)
+            && let Some(prefix) = address::prefix(remote)
+        {
+            self.places.enter(connection, peer, prefix).map_err(ConnectionDenied::new)?;
+        }
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(dummy::ConnectionHandler)
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "libp2p's events are open-ended; the rest ends nothing"
+    )]
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionClosed(closed) => self.places.leave(closed.connection_id, closed.peer_id),
+            // Another part of the node turned it away after this one had let it in.
+            FromSwarm::ListenFailure(failed) => {
+                if let Some(peer) = failed.peer_id {
+                    self.places.leave(failed.connection_id, peer);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
+        match event {}
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: &str = "/ip4/10.1.2.3/udp/9/quic-v1";
+    const BESIDE: &str = "/ip4/10.1.2.200/tcp/7";
+    const ELSEWHERE: &str = "/ip4/10.1.3.3/udp/9/quic-v1";
+
+    fn enter(neighbours: &mut Neighbours, id: usize, peer: PeerId, from: &str) -> bool {
+        let (id, from) = (ConnectionId::new_unchecked(id), from.parse().unwrap());
+        neighbours.handle_established_inbound_connection(id, peer, &Multiaddr::empty(), &from).is_ok()
+    }
+
+    #[test]
+    fn new_identities_do_not_get_one_prefix_more_connections() {
+        let mut neighbours = Neighbours::new(false, BTreeSet::new());
+        let peers: Vec<_> = (0..CONNECTIONS).map(|_| PeerId::random()).collect();
+        for (id, peer) in peers.iter().enumerate() {
+            assert!(enter(&mut neighbours, id, *peer, if id % 2 == 0 { HERE } else { BESIDE }));
+        }
+        assert!(!enter(&mut neighbours, 1_000, PeerId::random(), HERE));
+        assert!(enter(&mut neighbours, 1_001, PeerId::random(), ELSEWHERE));
+        assert_eq!(neighbours.places().of(&peers[0]), Some(Prefix::V4([10, 1, 2])));
+        neighbours.places.leave(ConnectionId::new_unchecked(0), peers[0]);
+        assert_eq!(neighbours.places().of(&peers[0]), None, "who has gone is forgotten");
+        assert!(enter(&mut neighbours, 1_002, PeerId::random(), BESIDE), "there is room again");
+    }
+
+    #[test]
+    fn registered_nodes_and_local_networks_are_not_counted() {
+        let node = PeerId::random();
+        for mut neighbours in [Neighbours::new(false, [node].into()), Neighbours::new(true, BTreeSet::new())]
+        {
+            for id in 0..=CONNECTIONS {
+                assert!(enter(&mut neighbours, id, node, HERE));
+            }
+            assert_eq!(neighbours.places().of(&node), None);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Real nodes in the process of a test.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    missing_debug_implementations,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "helpers of tests, each of which takes what it needs"
+)]
+
+pub mod stranger;
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    time::{Duration, Instant},
+};
+
+use session_chain::{NetworkFile, NetworkNode, Operator};
+use session_node::{Config, keystore, run};
+use session_protocols::{
+    Prefix,
+    directory::{Endpoint, Transport},
+    limits::AdmissionRates,
+};
+use tempfile::TempDir;
+use tokio::{sync::oneshot, task::JoinHandle};
+
+/// Longer than any healthy start; a test that gets here has failed.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Plan {
+    pub folder: TempDir,
+    pub network: NetworkFile,
+    pub listen: Vec<Vec<Endpoint>>,
+    pub http: Vec<SocketAddr>,
+    /// What is asked of nodes at most, where it is not the default.
+    pub rates: Option<AdmissionRates>,
+}
+
+impl Plan {
+    /// A network of `nodes`, each on an address, with a key and an operator of its own.
+    pub fn new(nodes: u8) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut network, mut listen, mut http) = (Vec::new(), Vec::new(), Vec::new());
+        // All are held until the last one is chosen, or one could be chosen twice.
+        let mut held = Vec::new();
+        for index in 1..=nodes {
+            let ip = Ipv4Addr::new(127, 0, index, 1);
+            let pair = keystore::create(&folder.path().join(index.to_string())).unwrap();
+            let ports = Ports::hold(ip);
+            let door = TcpListener::bind((ip, 0)).unwrap();
+            http.push(door.local_addr().unwrap());
+            let endpoints = ports.endpoints();
+            held.push((ports, door));
+            network.push(NetworkNode {
+                id: pair.node_id(),
+                operator: Operator::from_bytes([index; 20]),
+                prefix: Prefix::of(ip.into()),
+                addresses: endpoints.iter().map(ToString::to_string).collect(),
+            });
+            listen.push(endpoints);
+        }
+        let network =
+            NetworkFile { name: "test".parse().unwrap(), local: true, seed: [7; 32], nodes: network };
+        Self { folder, network, listen, http, rates: None }
+    }
+
+    pub fn config(&self, index: usize) -> Config {
+        let data = self.folder.path().join((index + 1).to_string());
+        let mut config =
+            Config::new(self.network.clone(), data, self.listen[index].clone(), self.http[index]);
+        config.rates = self.rates.unwrap_or(config.rates);
+        config
+    }
+
+    pub fn start(&self, index: usize) -> Running {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let stopped = async move {
+            let _ = stopped.await;
+        };
+        let node = run(self.config(index), stopped);
+        Running { stop, task: tokio::spawn(async { node.await.expect("the node runs") }) }
+    }
+}
+
+/// Ports of an address that nobody else is given.
+struct Ports {
+    udp: UdpSocket,
+    tcp: TcpListener,
+}
+
+impl Ports {
+    fn hold(ip: Ipv4Addr) -> Self {
+        Self { udp: UdpSocket::bind((ip, 0)).unwrap(), tcp: TcpListener::bind((ip, 0)).unwrap() }
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        let endpoint =
+            |transport, address: SocketAddr| Endpoint { transport, ip: address.ip(), port: address.port() };
+        vec![
+            endpoint(Transport::Quic, self.udp.local_addr().unwrap()),
+            endpoint(Transport::Tcp, self.tcp.local_addr().unwrap()),
+        ]
+    }
+}
+
+/// Free ports of an address.
+pub fn free(ip: Ipv4Addr) -> Vec<Endpoint> {
+    Ports::hold(ip).endpoints()
+}
+
+pub struct Running {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap();
+    }
+}
+
+/// The status code and body of a GET.
+pub fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+}
+
+/// Waits until every door gives the wanted code for `/readyz`.
+pub async fn wait(doors: &[SocketAddr], code: u16) {
+    let deadline = Instant::now() + PATIENCE;
+    let doors = doors.to_vec();
+    let waited = tokio::task::spawn_blocking(move || {
+        let mut last = Vec::new();
+        while Instant::now() < deadline {
+            last = doors.iter().map(|door| get(*door, "/readyz")).collect();
+            if last.iter().all(|answer| answer.as_ref().is_some_and(|(found, _)| *found == code)) {
+                return Ok(());
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        Err(last)
+    });
+    if let Err(last) = waited.await.unwrap() {
+        panic!("not all at {code}: {last:?}");
+    }
+}
+
+/// What one of a node's metrics says; 0 when it says nothing.
+pub fn metric(door: SocketAddr, name: &str) -> u64 {
+    let (_, text) = get(door, "/metrics").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map_or(0, |value| value.parse().unwrap())
+}
+
+/// Waits until a metric has reached a value.
+pub async fn reaches(door: SocketAddr, name: &str, least: u64) {
+    let deadline = Instant::now() + PATIENCE;
+    let wanted = name.to_owned();
+    let waited = tokio::task::spawn_blocking(move || {
+        loop {
+            let found = metric(door, &wanted);
+            if found >= least || Instant::now() > deadline {
+                return found;
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    });
+    let found = waited.await.unwrap();
+    assert!(found >= least, "{name} is {found}, not {least}");
+}

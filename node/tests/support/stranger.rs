@@ -1,0 +1,146 @@
+//! Somebody who speaks to a node, well or badly.
+
+use futures::StreamExt;
+use libp2p::{
+    PeerId, Stream, StreamProtocol, SwarmBuilder, identity, noise,
+    swarm::{SwarmEvent, dial_opts::DialOpts},
+    tcp, yamux,
+};
+use session_protocols::{
+    AccountId, KeyPair, Namespace, Signature, Time,
+    answer::{Answer, Body, Code},
+    codec,
+    directory::Transport,
+    libp2p::{
+        address::{multiaddr, peer_id},
+        link::{self, Asker, Limits},
+    },
+    notify::Subscribed,
+    request::{Auth, Request, Retrieve},
+};
+
+use super::Plan;
+
+/// A connection to one node.
+pub struct Stranger {
+    control: libp2p_stream::Control,
+    node: PeerId,
+    network: session_protocols::NetworkName,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Stranger {
+    /// A nobody.
+    pub async fn meet(plan: &Plan, node: usize) -> Self {
+        Self::meet_as(identity::Keypair::generate_ed25519(), plan, node).await
+    }
+
+    /// Whoever holds `key`, over TCP, whose streams end where they are ended.
+    pub async fn meet_as(key: identity::Keypair, plan: &Plan, node: usize) -> Self {
+        let streams = libp2p_stream::Behaviour::new();
+        let control = streams.new_control();
+        let mut swarm = SwarmBuilder::with_existing_identity(key)
+            .with_tokio()
+            .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
+            .unwrap()
+            .with_behaviour(|_| streams)
+            .unwrap()
+            .with_swarm_config(|config| config.with_idle_connection_timeout(super::PATIENCE))
+            .build();
+        let peer = peer_id(&plan.network.nodes[node].id).unwrap();
+        let tcp = plan.listen[node].iter().find(|endpoint| endpoint.transport == Transport::Tcp).unwrap();
+        swarm.dial(DialOpts::peer_id(peer).addresses(vec![multiaddr(tcp)]).build()).unwrap();
+        loop {
+            match swarm.select_next_some().await {
+                SwarmEvent::ConnectionEstablished { .. } => break,
+                SwarmEvent::OutgoingConnectionError { error, .. } => panic!("no connection: {error}"),
+                _ => {}
+            }
+        }
+        let task = tokio::spawn(async move { while swarm.next().await.is_some() {} });
+        Self { control, node: peer, network: plan.network.name.clone(), task }
+    }
+
+    /// Opens a stream of a protocol.
+    pub async fn open(&self, protocol: session_protocols::Protocol) -> Stream {
+        let name = StreamProtocol::try_from_owned(self.network.protocol(protocol)).unwrap();
+        self.control.clone().open_stream(self.node, name).await.unwrap()
+    }
+
+    /// Opens a kept stream of a protocol.
+    pub async fn link(&self, protocol: session_protocols::Protocol) -> Asker {
+        let (asker, run) = link::open(self.open(protocol).await, Limits { max_in: 4 << 20, window: 64 });
+        tokio::spawn(run);
+        asker
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The clock that requests are signed by.
+pub fn now() -> Time {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    Time::from_millis(u64::try_from(since.as_millis()).unwrap())
+}
+
+/// A person with a mailbox.
+pub struct Person {
+    pub pair: KeyPair,
+    pub account: AccountId,
+}
+
+impl Person {
+    pub fn new(number: u8) -> Self {
+        let pair = KeyPair::from_seed(&[number; 32]);
+        let account = AccountId::of_person(&pair.public()).unwrap();
+        Self { pair, account }
+    }
+
+    /// A signed question for the inbox.
+    pub fn retrieve(&self, network: &session_protocols::NetworkName) -> Retrieve {
+        let time = now().as_millis();
+        let auth = Auth { key: None, time, signature: Signature([0; 64]) };
+        let mut retrieve = Retrieve {
+            account: self.account,
+            namespace: Namespace::INBOX,
+            after: None,
+            max_count: None,
+            max_size: None,
+            ids: None,
+            auth,
+        };
+        let statement = retrieve.statement(network, time);
+        retrieve.auth = Auth::sign(&self.account, &self.pair, time, &statement);
+        retrieve
+    }
+
+    /// The same, signed by somebody else.
+    pub fn forged(&self, network: &session_protocols::NetworkName) -> Retrieve {
+        let mut retrieve = self.retrieve(network);
+        retrieve.auth.time += 1;
+        retrieve
+    }
+}
+
+/// The code that a request is refused with; none when it is not.
+pub async fn refusal(link: &Asker, request: &Request) -> Option<Code> {
+    refusal_of(link, codec::encode(request)).await
+}
+
+/// The same for bytes that may be no request.
+pub async fn refusal_of(link: &Asker, payload: Vec<u8>) -> Option<Code> {
+    let answer = link.ask(payload).await.expect("an answer");
+    match codec::decode::<Answer>(&answer, 4 << 20).unwrap().body {
+        Body::Refused(refusal) => Some(refusal.code),
+        _ => None,
+    }
+}
+
+/// What a subscription is answered.
+pub fn subscribed(payload: &[u8]) -> Subscribed {
+    codec::decode(payload, 4 << 20).unwrap()
+}

@@ -1,0 +1,108 @@
+//! A hop's onion keys: a new one every day, the one before it for a while, and no older one.
+//!
+//! Who takes a node over learns what was sealed to the keys that it still has, and nothing that was
+//! sent before.
+
+use super::noise::OnionKey;
+use crate::{Span, Time};
+
+/// How long a key is given out.
+pub const DAY: Span = Span::days(1);
+/// How long a key is accepted after the next one took its place: longer than any directory that
+/// names it is used.
+pub const ACCEPTED: Span = Span::hours(26);
+
+/// A key, and since when it is given out.
+#[derive(Clone, Debug)]
+pub struct DayKey {
+    /// The pair.
+    pub key: OnionKey,
+    /// Since when.
+    pub since: Time,
+}
+
+impl DayKey {
+    /// What packets call it: the last byte of the number of its day since 1970.
+    pub fn day(&self) -> u8 {
+        let day = self.since.0 / DAY.0;
+        u8::try_from(day % 256).unwrap_or_default()
+    }
+}
+
+/// The keys that a hop has.
+#[derive(Clone, Debug)]
+pub struct Keyring {
+    /// The one that is given out.
+    pub current: DayKey,
+    /// Those before it that are still accepted, and until when; newest first, two at most.
+    pub previous: Vec<(DayKey, Time)>,
+}
+
+impl Keyring {
+    /// A first key. None if the library refuses these bytes, which it does for none.
+    pub fn new(now: Time, fresh: [u8; 32]) -> Option<Self> {
+        let current = DayKey { key: OnionKey::from_bytes(fresh)?, since: now };
+        Some(Self { current, previous: Vec::new() })
+    }
+
+    /// The key that a packet wants.
+    pub fn find(&self, day: u8) -> Option<&OnionKey> {
+        let known = [&self.current].into_iter().chain(self.previous.iter().map(|(key, _)| key));
+        known.into_iter().find(|key| key.day() == day).map(|key| &key.key)
+    }
+
+    /// When something is to be replaced or destroyed.
+    pub fn deadline(&self) -> Time {
+        let replaced = self.current.since.after(DAY);
+        self.previous.last().map_or(replaced, |(_, until)| replaced.min(*until))
+    }
+
+    /// Replaces and destroys what has had its time. Whether anything changed: what is on a disk is
+    /// to be overwritten then.
+    pub fn turn(&mut self, now: Time, fresh: [u8; 32]) -> bool {
+        let before = self.previous.len();
+        self.previous.retain(|(_, until)| now < *until);
+        let mut changed = self.previous.len() != before;
+        let end = self.current.since.after(DAY);
+        if now < end {
+            return changed;
+        }
+        if let Some(key) = OnionKey::from_bytes(fresh) {
+            let replaced = core::mem::replace(&mut self.current, DayKey { key, since: now });
+            // A node that slept for days gave this key out on its first day alone.
+            let until = end.after(ACCEPTED);
+            if now < until {
+                self.previous.insert(0, (replaced, until));
+                self.previous.truncate(2);
+            }
+            changed = true;
+        }
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_accepted_for_26_hours_after_its_day_and_then_destroyed() {
+        let start = Time(DAY.0 * 20_000);
+        let mut keys = Keyring::new(start, [1; 32]).unwrap();
+        let by_day = |keys: &Keyring, day: u32| keys.find((day % 256) as u8).map(|key| *key.public());
+        let first = *keys.current.key.public();
+        assert!(!keys.turn(Time(keys.deadline().0 - 1), [2; 32]));
+        assert!(keys.turn(start.after(DAY), [2; 32]));
+        assert!(keys.turn(start.after(DAY).after(DAY), [3; 32]));
+        assert_ne!(*keys.current.key.public(), first);
+        let end = start.after(DAY).after(ACCEPTED);
+        assert_eq!(keys.deadline(), end);
+        assert!(!keys.turn(Time(end.0 - 1), [4; 32]));
+        assert_eq!(by_day(&keys, 20_000), Some(first));
+        assert!(keys.turn(end, [4; 32]));
+        assert_eq!(by_day(&keys, 20_000), None, "destroyed");
+        assert!(by_day(&keys, 20_001).is_some() && by_day(&keys, 20_002).is_some());
+        assert!(keys.turn(end.after(Span::days(9)), [5; 32]));
+        assert!(keys.previous.is_empty(), "nobody was given those lately");
+    }
+}

@@ -1,0 +1,45 @@
+# What the other scripts need and how it gets here: sourced by them, with `root` set.
+# shellcheck shell=bash
+
+say() { printf '== %s\n' "$*" >&2; }
+fail() { printf 'error: %s\n  fix: %s\n' "$1" "$2" >&2; exit 1; }
+
+need_rust() {
+  # A fresh rustup is on the PATH of new shells only.
+  local bin=${CARGO_HOME:-$HOME/.cargo}/bin
+  if ! command -v cargo >/dev/null && [ -x "$bin/cargo" ]; then PATH=$bin:$PATH; fi
+  if ! command -v cargo >/dev/null; then
+    say 'installing Rust, with rustup, for this user'
+    local installer
+    installer=$(curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs) &&
+      sh -s -- -y --profile minimal --component clippy,rustfmt --no-modify-path <<<"$installer" >&2 ||
+      fail 'Rust is not installed, and rustup could not install it' \
+        'install it as https://rustup.rs says, then run this again'
+    PATH=$bin:$PATH
+  fi
+  local wanted found
+  wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$root/Cargo.toml")
+  found=$(rustc --version | cut -d' ' -f2)
+  [ "$(printf '%s\n' "$wanted" "$found" | sort -V | head -n1)" = "$wanted" ] ||
+    fail "Rust $found is too old; this needs $wanted" 'run: rustup update stable'
+}
+
+# need_compiler COMMAND LANGUAGE PACKAGE...
+need_compiler() {
+  command -v "$1" >/dev/null && return
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    say "installing a $2 compiler"
+    apt-get update -q >&2 && apt-get install -qy "${@:3}" >&2
+  else
+    fail "a $2 compiler is missing" "install one, for example: sudo apt-get install ${*:3}"
+  fi
+}
+need_c() { need_compiler cc C gcc libc6-dev; }
+need_cxx() { need_compiler c++ C++ g++; }
+
+# need_cargo SUBCOMMAND: cargo's own installer brings what is missing.
+need_cargo() {
+  cargo "$1" --version >/dev/null 2>&1 && return
+  say "installing cargo-$1"
+  cargo install "cargo-$1" --locked >&2
+}

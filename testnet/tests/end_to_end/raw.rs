@@ -1,0 +1,113 @@
+//! Mailboxes as each member hands them out, without a client that tidies up.
+
+use std::collections::BTreeMap;
+
+use futures::StreamExt;
+use libp2p::{
+    Multiaddr, PeerId, StreamProtocol, SwarmBuilder, noise,
+    swarm::{SwarmEvent, dial_opts::DialOpts},
+    tcp, yamux,
+};
+use session_chain::NetworkFile;
+use session_client::Account;
+use session_protocols::{
+    MessageHash, Namespace, NetworkName, NodeId, Protocol, Signature,
+    answer::{Answer, Body, MAX_ANSWER},
+    codec,
+    libp2p::{
+        address,
+        link::{self, Asker, Limits},
+    },
+    request::{Auth, Request, Retrieve},
+};
+use tokio::task::AbortHandle;
+
+use crate::support::PATIENCE;
+
+/// More pages than any mailbox of a test has.
+const MAX_PAGES: usize = 1_000;
+
+/// A connection to every node of a network, for as long as this lives.
+pub(crate) struct Members {
+    network: NetworkName,
+    links: BTreeMap<NodeId, Asker>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Members {
+    pub(crate) async fn connect(file: &NetworkFile) -> Self {
+        let mut swarm = SwarmBuilder::with_new_identity()
+            .with_tokio()
+            .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
+            .unwrap()
+            .with_behaviour(|_| libp2p_stream::Behaviour::new())
+            .unwrap()
+            .with_swarm_config(|config| config.with_idle_connection_timeout(PATIENCE))
+            .build();
+        let mut control = swarm.behaviour().new_control();
+        let mut peers: Vec<(NodeId, PeerId)> = Vec::new();
+        for node in &file.nodes {
+            let peer = address::peer_id(&node.id).unwrap();
+            let tcp = node.addresses.iter().find(|address| address.contains("/tcp/")).unwrap();
+            let address: Multiaddr = tcp.parse().unwrap();
+            swarm.dial(DialOpts::peer_id(peer).addresses(vec![address]).build()).unwrap();
+            while !swarm.is_connected(&peer) {
+                let event = swarm.select_next_some().await;
+                assert!(!matches!(event, SwarmEvent::OutgoingConnectionError { .. }), "{event:?}");
+            }
+            peers.push((node.id, peer));
+        }
+        let drive = async move {
+            loop {
+                swarm.select_next_some().await;
+            }
+        };
+        let mut tasks = vec![tokio::spawn(drive).abort_handle()];
+        let protocol = StreamProtocol::try_from_owned(file.name.protocol(Protocol::Storage)).unwrap();
+        let mut links = BTreeMap::new();
+        for (node, peer) in peers {
+            let stream = control.open_stream(peer, protocol.clone()).await.unwrap();
+            let (link, run) = link::open(stream, Limits { max_in: MAX_ANSWER, window: 1 });
+            tasks.push(tokio::spawn(run).abort_handle());
+            links.insert(node, link);
+        }
+        Self { network: file.name.clone(), links, tasks }
+    }
+
+    /// The hashes in somebody's inbox at one member, page after page, as they come.
+    pub(crate) async fn inbox(&self, account: &Account, node: &NodeId, now_ms: u64) -> Vec<MessageHash> {
+        let (mut hashes, mut after) = (Vec::new(), None);
+        for _ in 0..MAX_PAGES {
+            let auth = Auth { key: None, time: now_ms, signature: Signature([0; 64]) };
+            // Small pages, so that there are borders between them.
+            let mut request = Retrieve {
+                account: account.id(),
+                namespace: Namespace::INBOX,
+                after,
+                max_count: Some(7),
+                max_size: None,
+                ids: None,
+                auth,
+            };
+            let statement = request.statement(&self.network, now_ms);
+            request.auth = Auth::sign(&account.id(), account.key_pair(), now_ms, &statement);
+            let asked = self.links[node].ask(codec::encode(&Request::Retrieve(request)));
+            let answer: Answer = codec::decode(&asked.await.unwrap(), MAX_ANSWER).unwrap();
+            let Body::Messages { messages, more, cursor } = answer.body else {
+                panic!("{node} answers {:?}", answer.body);
+            };
+            hashes.extend(messages.iter().map(|message| message.hash));
+            if !more {
+                return hashes;
+            }
+            after = Some(cursor);
+        }
+        panic!("the pages of {node} have no end");
+    }
+}
+
+impl Drop for Members {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
