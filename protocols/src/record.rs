@@ -117,20 +117,20 @@ impl Record {
 
     /// When the record itself may be forgotten, in milliseconds since 1970.
     ///
-    /// A tombstone lasts the longest life of a message from its deletion. A message that its owner
-    /// ended early is remembered until its own end, and as long as a tombstone at most: a member
-    /// that missed the change would bring it back otherwise.
+    /// A tombstone lasts the longest life of a message from its deletion, and so does a change of
+    /// expiry: what it stands above may have been any change before it, up to the longest extension,
+    /// and a member that missed it would bring the message back.
     pub fn until(&self) -> u64 {
+        let changed = |change: Change| change.expiry.max(remembered(change.stamp));
         match self.life {
             Some(Life::Deleted { stamp, .. }) => remembered(stamp),
             Some(Life::Unsigned { expiry, .. } | Life::Stored { expiry, .. }) => {
                 if crate::mutants::on("forget-early-end") {
                     return self.expiry().unwrap_or_default();
                 }
-                let ended = |change: Change| change.expiry.max(expiry.min(remembered(change.stamp)));
-                self.counting_change().map_or(expiry, ended)
+                self.counting_change().map_or(expiry, changed)
             }
-            None => self.change.map_or(0, |change| change.expiry),
+            None => self.change.map_or(0, changed),
         }
     }
 

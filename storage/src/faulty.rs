@@ -52,6 +52,7 @@ struct State {
     unsynced: Vec<Change>,
     operations: u64,
     faults: BTreeMap<u64, Fault>,
+    next_sync: Option<Fault>,
     capacity: Option<u64>,
     off: bool,
 }
@@ -113,9 +114,16 @@ impl FaultyDisk {
         self.state().faults.insert(operation, fault);
     }
 
+    /// Lets the next sync go wrong, whichever operation that is.
+    pub fn fail_next_sync(&self, fault: Fault) {
+        self.state().next_sync = Some(fault);
+    }
+
     /// Takes back the faults that no operation has met yet.
     pub fn mend(&self) {
-        self.state().faults.clear();
+        let mut state = self.state();
+        state.faults.clear();
+        state.next_sync = None;
     }
 
     /// Lets every operation fail from here on.
@@ -293,6 +301,10 @@ impl StorageBackend for File {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.state();
+        if let Some(fault) = state.next_sync.take() {
+            let this = state.operations;
+            state.faults.insert(this, fault);
+        }
         if state.operate()?.is_some() {
             return Err(io::Error::other("the disk failed, as it was told to"));
         }

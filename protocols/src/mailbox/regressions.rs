@@ -64,10 +64,35 @@ fn a_member_that_missed_the_early_end_does_not_bring_the_message_back() {
         pull(at(62), &knows, &mut newcomer);
         assert_eq!(read(&newcomer, at(62), &person, None).0, 0, "signed: {signed}");
         assert_eq!(knows.fingerprints(), newcomer.fingerprints());
-        // And at its own end it is forgotten.
-        machine.handle(at(901), Input::Tick, &mut knows).unwrap();
+        // And when nothing that was signed before can last, it is forgotten.
+        let month = MAX_TTL.as_millis() / 1_000;
+        machine.handle(at(month + 4), Input::Tick, &mut knows).unwrap();
+        assert_eq!(knows.records().count(), 1, "it was signed at 5");
+        machine.handle(at(month + 5), Input::Tick, &mut knows).unwrap();
         assert_eq!(knows.records().count(), 0);
     }
+}
+
+#[test]
+fn an_early_end_stands_above_an_extension_that_others_know_alone() {
+    let person = Person::new(0);
+    let mut knows = MemoryStore::new(1);
+    let message = Mutation::Store(person.post("m", 0, 100));
+    let change = |expiry, time| Mutation::Expire {
+        request: person.expire(&[person.hash("m")], expiry, None, time),
+        held: vec![person.hash("m")],
+    };
+    pass_on(NOW, vec![message.clone(), change(900, 5), change(30, 6)], &mut knows);
+    let mut missed = MemoryStore::new(2);
+    pass_on(NOW, vec![message, change(900, 5)], &mut missed);
+    // Long after the end that the message was stored with.
+    let mut machine = Mailbox::new(network(), Limits::default());
+    machine.handle(at(200), Input::Tick, &mut knows).unwrap();
+    pull(at(201), &missed, &mut knows);
+    assert_eq!(read(&knows, at(201), &person, None).0, 0);
+    pull(at(201), &knows, &mut missed);
+    assert_eq!(read(&missed, at(201), &person, None).0, 0);
+    assert_eq!(knows.fingerprints(), missed.fingerprints());
 }
 
 #[test]

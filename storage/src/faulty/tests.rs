@@ -27,6 +27,20 @@ fn a_power_loss_takes_what_was_not_synced_and_nothing_else() {
 }
 
 #[test]
+fn power_that_goes_at_the_next_sync_takes_all_that_was_written() {
+    let disk = FaultyDisk::new();
+    let file = disk.open("a").unwrap();
+    file.write(0, b"safe").unwrap();
+    file.sync_data().unwrap();
+    disk.fail_next_sync(Fault::PowerLoss);
+    file.write(0, b"lost").unwrap();
+    file.write(4, b"more").unwrap();
+    assert_eq!(bytes(&disk), b"lostmore");
+    assert!(file.sync_data().is_err() && file.write(0, b"late").is_err());
+    assert_eq!(bytes(&disk.survivor(Loss::Everything)), b"safe");
+}
+
+#[test]
 fn cut_bytes_come_back_when_the_cut_is_lost() {
     let disk = FaultyDisk::from_image([("a".to_owned(), b"abcdef".to_vec())].into());
     let file = disk.open("a").unwrap();

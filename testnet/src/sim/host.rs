@@ -59,7 +59,7 @@ pub(super) struct Node {
     contacts: BTreeMap<usize, BTreeSet<u32>>,
     /// Which reader is behind which subscription.
     pub(super) subscribers: BTreeMap<u64, usize>,
-    /// The power goes before the commit of its next client's write ends.
+    /// The power goes before its next commit with a client's write ends.
     pub(super) dies_writing: Option<Dying>,
     /// What it was before a batch that spoke too early: see the mutant `acknowledge-before-commit`.
     before: Option<Disk>,
@@ -78,6 +78,8 @@ struct Batch {
     began: Time,
     took: Span,
     writes: bool,
+    /// Whether a client's write is among them, from the client or passed on.
+    keeps: bool,
 }
 
 /// Who waits for an answer.
@@ -142,6 +144,12 @@ impl Node {
 
     pub(super) const fn up(&self) -> bool {
         self.member.is_some()
+    }
+
+    /// Whether an input is what another member passes on.
+    fn passed_on(&self, input: &Input) -> bool {
+        let Input::Asked { ticket, .. } = input else { return false };
+        matches!(self.tickets.get(ticket), Some(Origin::Node { about, .. }) if !about.is_empty())
     }
 
     fn forget_host(&mut self) {
@@ -226,13 +234,14 @@ impl World {
         }
         let take = host.inbox.len().min(MAX_BATCH);
         let inputs: Vec<_> = host.inbox.drain(..take).collect();
-        let writes = inputs.iter().any(writes);
+        let (writes, keeps) =
+            (inputs.iter().any(writes), inputs.iter().any(|input| keeps(input) || host.passed_on(input)));
         let took = match (writes, host.slow) {
             (false, _) => Span::micros(50),
             (true, false) => self.dice.disk.span(Span::micros(300), Span::millis(4)),
             (true, true) => self.dice.disk.span(Span::millis(20), Span::millis(300)),
         };
-        host.batch = Some(Batch { inputs, began: self.now, took, writes });
+        host.batch = Some(Batch { inputs, began: self.now, took, writes, keeps });
         let life = host.life;
         let early = writes && mutants::on("acknowledge-before-commit");
         let ends = if early { self.now } else { self.now.after(took) };
@@ -283,7 +292,7 @@ impl World {
             self.queue.push(self.now.after(took), Event::Commit { node, life });
             return self.release(node, steps);
         }
-        let keeps = self.faults.crashes && batch.inputs.iter().any(keeps);
+        let keeps = self.faults.crashes && batch.keeps;
         if let Some(Dying { lose_disk }) = host.dies_writing.take_if(|_| keeps) {
             self.crash(node, lose_disk);
             return Ok(());
