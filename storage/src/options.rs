@@ -29,7 +29,7 @@ impl Default for Options {
         Self {
             max_bytes: 20 << 30,
             cache_bytes: 128 << 20,
-            overlay_changes: 32_768,
+            overlay_changes: 65_536,
             overlay_bytes: 64 << 20,
             slice: 8_192,
             merge_thread: true,
