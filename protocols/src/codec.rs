@@ -51,8 +51,19 @@ pub enum DecodeError {
 ///
 /// Never for the types of this crate: they hold nothing that CBOR cannot say.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    append(value, &mut bytes);
+    bytes
+}
+
+/// Encodes a value behind what `bytes` hold already.
+///
+/// # Panics
+///
+/// As [`encode`].
+pub fn append<T: Serialize>(value: &T, bytes: &mut Vec<u8>) {
     #[expect(clippy::expect_used, reason = "writing our own types to memory cannot fail")]
-    serde_cbor::to_vec(value).expect("own types encode")
+    serde_cbor::to_writer(bytes, value).expect("own types encode");
 }
 
 /// Decodes one value that fills `bytes` exactly and is at most `max` bytes long.

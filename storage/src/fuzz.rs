@@ -6,7 +6,7 @@ use session_protocols::{
     store::{Charge, Effect, Usage},
 };
 
-use crate::layout::{Deeds, Stored, decode, decode_deeds, encode_row, evidence_key, seal, split_row};
+use crate::layout::{Deeds, Stored, decode, decode_deeds, encode_head, evidence_key, seal, split_row};
 
 /// An entry of the journal, and a record of a table. Tells whether the bytes are either.
 ///
@@ -18,7 +18,8 @@ pub fn row(bytes: &[u8]) -> bool {
         split_row(bytes).ok().and_then(|(deeds, mutation)| Some((decode_deeds(deeds).ok()?, mutation)));
     if let Some((deeds, mutation)) = &entry {
         let mut again = Vec::new();
-        encode_row(deeds, mutation, &mut again);
+        encode_head(deeds, &mut again);
+        again.extend_from_slice(mutation);
         let (said, rest) = split_row(&again).unwrap_or_default();
         assert_eq!((decode_deeds(said).as_ref(), rest), (Ok(deeds), *mutation));
     }
@@ -66,7 +67,8 @@ pub fn rows() -> Vec<Vec<u8>> {
     for (row, (deeds, mutation)) in
         rows.iter_mut().zip([(&deeds, &b"mutation"[..]), (&Deeds::default(), b"")])
     {
-        encode_row(deeds, mutation, row);
+        encode_head(deeds, row);
+        row.extend_from_slice(mutation);
     }
     rows.extend(records.map(|record| {
         let mut bytes = Vec::new();

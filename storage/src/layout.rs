@@ -18,7 +18,7 @@ pub(crate) type EndKey = [u8; 73];
 /// End, row.
 pub(crate) type EvidenceKey = [u8; 16];
 
-/// The version of what [`encode_row`] writes.
+/// The version of what [`encode_head`] writes.
 pub(crate) const ROW_VERSION: u8 = 1;
 
 const CRC: usize = 4;
@@ -330,8 +330,9 @@ impl From<RowError> for StoreError {
     }
 }
 
-/// Appends an entry: version, deeds behind their length, mutation (empty where there is none).
-pub(crate) fn encode_row(deeds: &Deeds, mutation: &[u8], out: &mut Vec<u8>) {
+/// Appends the head of an entry: version, deeds behind their length. The mutation follows, if there is
+/// one.
+pub(crate) fn encode_head(deeds: &Deeds, out: &mut Vec<u8>) {
     out.push(ROW_VERSION);
     let head = out.len();
     out.extend_from_slice(&[0; 4]);
@@ -373,7 +374,6 @@ pub(crate) fn encode_row(deeds: &Deeds, mutation: &[u8], out: &mut Vec<u8>) {
     if let Some(place) = out.get_mut(head..).and_then(|rest| rest.first_chunk_mut()) {
         *place = len.to_be_bytes();
     }
-    out.extend_from_slice(mutation);
 }
 
 /// Splits an entry into the bytes of its deeds and of its mutation.

@@ -31,7 +31,7 @@ impl Default for Options {
             cache_bytes: 128 << 20,
             overlay_changes: 65_536,
             overlay_bytes: 64 << 20,
-            slice: 8_192,
+            slice: 16_384,
             merge_thread: true,
             fresh_incarnation: 0,
         }

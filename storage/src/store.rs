@@ -108,7 +108,7 @@ impl MessageStore {
     /// When an earlier one failed: see [`Self::reopen`].
     pub fn begin(&mut self) -> Result<Writer<'_>, StoreError> {
         self.files()?;
-        Ok(Writer { store: self, chunks: Vec::new(), changes: 0, bytes: 0, open: false })
+        Ok(Writer { store: self, chunks: Vec::new(), row: Vec::new(), changes: 0, bytes: 0, open: false })
     }
 
     /// Whether `bytes` more fit under [`Options::max_bytes`].
@@ -390,6 +390,8 @@ fn decode_mutation(bytes: &[u8]) -> Result<Option<Mutation>, StoreError> {
 pub struct Writer<'a> {
     store: &'a mut MessageStore,
     chunks: Vec<Chunk>,
+    /// The entry at hand: one after the other uses its memory.
+    row: Vec<u8>,
     changes: usize,
     bytes: usize,
     /// Whether the memory is ahead of the disk.
@@ -424,13 +426,8 @@ impl Writer<'_> {
         !self.open
     }
 
-    fn add(&mut self, entry: &Entry) -> Result<u64, StoreError> {
-        let deeds = Deeds { evidence: entry.charge(), effects: entry.effects.clone(), ..Deeds::default() };
-        self.write(deeds, &entry.mutation.as_ref().map(codec::encode).unwrap_or_default())
-    }
-
     /// Appends an entry, once it is known what the accounts take up after it.
-    fn write(&mut self, mut deeds: Deeds, mutation: &[u8]) -> Result<u64, StoreError> {
+    fn write(&mut self, mut deeds: Deeds, mutation: Option<&Mutation>) -> Result<u64, StoreError> {
         let mut usage = Accounts { store: self.store, usage: Vec::new() };
         for effect in &deeds.effects {
             usage.count(&effect.account, effect.before.map(|record| (record.cost(), 1)), false)?;
@@ -443,11 +440,15 @@ impl Writer<'_> {
             usage.count(&charge.account, Some((charge.bytes, 0)), true)?;
         }
         deeds.usage = usage.usage;
-        let mut row = Vec::with_capacity(mutation.len().saturating_add(256));
-        layout::encode_row(&deeds, mutation, &mut row);
+        let row = &mut self.row;
+        row.clear();
+        layout::encode_head(&deeds, row);
+        if let Some(mutation) = mutation {
+            codec::append(mutation, row);
+        }
         let memory = &mut self.store.memory;
         let sequence = memory.head.saturating_add(1);
-        journal::push(&mut self.chunks, sequence, &row);
+        journal::push(&mut self.chunks, sequence, row);
         memory.active.apply(sequence, &deeds, row.len(), &mut memory.sums);
         memory.head = sequence;
         self.changes = self.changes.saturating_add(deeds.changes());
@@ -491,7 +492,8 @@ impl Transaction for Writer<'_> {
     fn append(&mut self, entry: Entry) -> Result<u64, StoreError> {
         // Until the commit says otherwise.
         self.open = true;
-        let result = self.add(&entry);
+        let deeds = Deeds { evidence: entry.charge(), effects: entry.effects, ..Deeds::default() };
+        let result = self.write(deeds, entry.mutation.as_ref());
         self.store.refusing |= result.is_err();
         result
     }
@@ -504,7 +506,7 @@ impl Transaction for Writer<'_> {
         let retired = due.len();
         if retired > 0 {
             self.open = true;
-            let result = self.write(Deeds { retired: due, ..Deeds::default() }, &[]);
+            let result = self.write(Deeds { retired: due, ..Deeds::default() }, None);
             self.store.refusing |= result.is_err();
             result?;
         }

@@ -62,7 +62,8 @@ fn entries_have_the_bytes_of_version_1() {
         usage: vec![(account(), Usage { bytes: 256, records: 1 })],
     };
     let mut row = Vec::new();
-    encode_row(&deeds, b"cbor", &mut row);
+    encode_head(&deeds, &mut row);
+    row.extend_from_slice(b"cbor");
     let account = format!("05{}", "aa".repeat(32));
     let record = "01 0000000000000001 0000000000000002";
     let head = format!(
