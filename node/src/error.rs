@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use session_protocols::directory::Endpoint;
 
+use crate::keystore::KeyError;
+
 /// Why a node cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -25,7 +27,7 @@ pub enum NodeError {
     },
     /// The key cannot be read, or there is none.
     #[error(transparent)]
-    Key(#[from] crate::keystore::KeyError),
+    Key(#[from] KeyError),
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] session_storage::OpenError),
@@ -83,6 +85,9 @@ impl NodeError {
             Self::Data { .. } => "check that the folder exists, belongs to this user and has room",
             Self::InUse { .. } | Self::Store(session_storage::OpenError::InUse { .. }) => {
                 "stop the other node, or give this one a data folder of its own"
+            }
+            Self::Key(KeyError::Onion { .. }) => {
+                "remove the file: new onion keys are made, and clients learn them within a day"
             }
             Self::Key(_) => "restore the key file from a backup; a new key would be another node",
             Self::Store(session_storage::OpenError::Full { .. }) => {

@@ -1,4 +1,9 @@
-//! The node's key on disk: `node.key` in the data folder, 64 hex digits, readable by its owner only.
+//! Keys on disk, in the data folder, readable by their owner only: `node.key`, the node's own in 64 hex
+//! digits, and `onion.keys`, those of the hop that it is.
+
+mod onion;
+
+pub(crate) use onion::{load as load_onion, save as save_onion};
 
 use std::{
     fs, io,
@@ -10,6 +15,9 @@ use std::{
 use data_encoding::HEXLOWER_PERMISSIVE as HEX;
 use session_protocols::KeyPair;
 use zeroize::Zeroizing;
+
+/// The longest key file, in bytes.
+const MAX_FILE: usize = 1_024;
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +42,12 @@ pub enum KeyError {
     #[error("{path} is not a key: expected 64 hex digits")]
     Content {
         /// The key file.
+        path: PathBuf,
+    },
+    /// The file should hold onion keys, and does not.
+    #[error("{path} is damaged: expected lines of onion keys")]
+    Onion {
+        /// The file.
         path: PathBuf,
     },
     /// Others can read the file.
@@ -63,7 +77,7 @@ pub fn create(data: &Path) -> Result<KeyPair, KeyError> {
     getrandom::fill(seed.as_mut()).map_err(|_| KeyError::Random)?;
     let text = Zeroizing::new(HEX.encode(seed.as_ref()));
     // Whole under another name first: a key file is there as a whole or not at all.
-    let draft = Draft::write(data, text.as_bytes()).map_err(file)?;
+    let draft = Draft::write(data, "node.key", text.as_bytes()).map_err(file)?;
     match fs::hard_link(&draft.0, &path) {
         Ok(()) => {}
         Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => return Err(KeyError::Exists { path }),
@@ -78,10 +92,10 @@ pub fn create(data: &Path) -> Result<KeyPair, KeyError> {
 struct Draft(PathBuf);
 
 impl Draft {
-    fn write(folder: &Path, content: &[u8]) -> io::Result<Self> {
+    fn write(folder: &Path, name: &str, content: &[u8]) -> io::Result<Self> {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
-        let draft = Self(folder.join(format!("node.key.{}", HEX.encode(&random))));
+        let draft = Self(folder.join(format!("{name}.{}", HEX.encode(&random))));
         let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft.0)?;
         out.write_all(content)?;
         out.sync_all()?;
@@ -103,16 +117,22 @@ impl Drop for Draft {
 /// When there is none, it is damaged, or others can read it.
 pub fn load(data: &Path) -> Result<KeyPair, KeyError> {
     let path = key_file(data);
-    let file = |cause| KeyError::File { path: path.clone(), cause };
-    let source = fs::File::open(&path).map_err(file)?;
-    if source.metadata().map_err(file)?.permissions().mode() & 0o077 != 0 {
-        return Err(KeyError::Permissions { path });
-    }
-    let mut text = Zeroizing::new(String::new());
-    source.take(128).read_to_string(&mut text).map_err(file)?;
+    let text = read(&path)?;
     let seed = HEX.decode(text.trim().as_bytes()).ok().map(Zeroizing::new);
     let seed = seed.and_then(|seed| <[u8; 32]>::try_from(seed.as_slice()).ok()).map(Zeroizing::new);
     seed.map(|seed| KeyPair::from_seed(&seed)).ok_or(KeyError::Content { path })
+}
+
+/// The text of a key file, which nobody else may read.
+fn read(path: &Path) -> Result<Zeroizing<String>, KeyError> {
+    let file = |cause| KeyError::File { path: path.to_owned(), cause };
+    let source = fs::File::open(path).map_err(file)?;
+    if source.metadata().map_err(file)?.permissions().mode() & 0o077 != 0 {
+        return Err(KeyError::Permissions { path: path.to_owned() });
+    }
+    let mut text = Zeroizing::new(String::with_capacity(MAX_FILE));
+    source.take(MAX_FILE as u64).read_to_string(&mut text).map_err(file)?;
+    Ok(text)
 }
 
 fn key_file(data: &Path) -> PathBuf {

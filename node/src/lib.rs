@@ -8,6 +8,7 @@
 //! - [`run`]: one node, from start to graceful stop
 //! - `member`: the thread that owns the store and the member machine: commit, then speak
 //! - `links`: kept streams, in and out, and the checks before anything reaches the member
+//! - `onion`: the hop that this node is for others
 //! - `seat`: what somebody holds and gives back
 //! - `network`: the task that owns the libp2p swarm and the directory machine
 //! - `records`: node records that wait for a worker thread to check them
@@ -25,6 +26,7 @@ mod member;
 mod metrics;
 mod neighbours;
 mod network;
+mod onion;
 mod records;
 mod run;
 mod seat;

@@ -4,7 +4,7 @@
 //! signatures. Checks that may take long run on the blocking pool, off the tasks that read.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -24,8 +24,9 @@ use session_protocols::{
         link::{self, Asker, Incoming, Limits},
     },
     limits::{Admission, Seats, Side, payer},
-    member::{check_answer, check_ask, check_request},
+    member::{Setup, check_answer, check_ask, check_request},
     notify::{self, Subscribe, Subscribed},
+    onion,
     request::{self, Request, Retrieve},
     swarm::{self, Ask, SwarmAnswer, SwarmRequest},
 };
@@ -37,6 +38,7 @@ use crate::{
     metrics::Metrics,
     neighbours::Places,
     now,
+    onion::Hop,
     seat::{Seat, SharedSeats},
 };
 
@@ -56,6 +58,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Signatures beyond this many are checked on the blocking pool.
 const INLINE_CHECKS: usize = 4;
 
+/// Streams to other nodes, by protocol.
+type Askers = BTreeMap<(NodeId, Protocol), SharedAsker>;
 type SharedAsker = Arc<tokio::sync::Mutex<Option<Asker>>>;
 
 /// What every link needs.
@@ -65,9 +69,10 @@ pub(crate) struct Links {
     map_version: u64,
     jobs: mpsc::Sender<Job>,
     admission: Arc<Mutex<Admission<PeerId>>>,
-    metrics: Metrics,
+    pub(crate) metrics: Metrics,
+    pub(crate) hop: Hop,
     control: libp2p_stream::Control,
-    askers: Arc<Mutex<HashMap<NodeId, SharedAsker>>>,
+    askers: Arc<Mutex<Askers>>,
     /// Members of this node's swarm: nobody else is answered on `/swarm/1`.
     fellows: Arc<RwLock<BTreeSet<NodeId>>>,
     places: Places,
@@ -83,22 +88,23 @@ pub(crate) struct Links {
 
 impl Links {
     pub(crate) fn new(
-        network: NetworkName,
-        map_version: u64,
+        setup: &Setup,
         jobs: mpsc::Sender<Job>,
         admission: Admission<PeerId>,
         metrics: Metrics,
+        hop: Hop,
         behaviour: &Behaviour,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let workers = thread::available_parallelism().map_or(1, usize::from);
         let subscriptions = Seats::new(notify::MAX_PER_NEIGHBOUR, notify::MAX_SUBSCRIPTIONS);
         Self {
-            network,
-            map_version,
+            network: setup.network.clone(),
+            map_version: setup.map.version,
             jobs,
             admission: Arc::new(Mutex::new(admission)),
             metrics,
+            hop,
             control: behaviour.streams.new_control(),
             askers: Arc::default(),
             fellows: Arc::default(),
@@ -121,13 +127,13 @@ impl Links {
         node_id(peer).filter(|node| fellows.contains(node))
     }
 
-    /// Starts to accept streams of the three kept protocols.
+    /// Starts to accept streams of the kept protocols.
     ///
     /// # Errors
     ///
     /// When a protocol is accepted already.
     pub(crate) fn accept(&mut self) -> Result<(), libp2p_stream::AlreadyRegistered> {
-        for protocol in [Protocol::Storage, Protocol::Swarm, Protocol::Notify] {
+        for protocol in [Protocol::Storage, Protocol::Swarm, Protocol::Notify, Protocol::Onion] {
             let Some(name) = self.protocol(protocol) else { continue };
             let mut streams = self.control.accept(name)?;
             let links = self.clone();
@@ -193,13 +199,16 @@ impl Links {
         });
     }
 
-    /// Forgets the link to a node that went out of contact.
+    /// Forgets the links to a node that went out of contact.
     pub(crate) fn forget(&self, node: &NodeId) {
-        self.askers.lock().unwrap_or_else(PoisonError::into_inner).remove(node);
+        let mut askers = self.askers.lock().unwrap_or_else(PoisonError::into_inner);
+        for protocol in [Protocol::Swarm, Protocol::Onion] {
+            askers.remove(&(*node, protocol));
+        }
     }
 
     async fn ask(&self, to: NodeId, request: &SwarmRequest) -> Option<SwarmAnswer> {
-        let asker = self.asker(to).await?;
+        let asker = self.asker(to, Protocol::Swarm).await?;
         let answer = asker.ask(codec::encode(request)).await.ok()?;
         let answer = codec::decode(&answer, swarm::MAX_MESSAGE);
         if answer.is_err() {
@@ -208,23 +217,23 @@ impl Links {
         answer.ok()
     }
 
-    /// The kept link to a member, opened if there is none.
-    async fn asker(&self, to: NodeId) -> Option<Asker> {
+    /// The kept link to a node, opened if there is none.
+    pub(crate) async fn asker(&self, to: NodeId, protocol: Protocol) -> Option<Asker> {
         let kept = {
             let mut askers = self.askers.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(askers.entry(to).or_default())
+            Arc::clone(askers.entry((to, protocol)).or_default())
         };
-        // Whoever else asks this member waits here for the same stream.
+        // Whoever else asks this node waits here for the same stream.
         let mut kept = kept.lock().await;
         if let Some(asker) = kept.as_ref().filter(|asker| !asker.is_closed()) {
             return Some(asker.clone());
         }
-        let name = self.protocol(Protocol::Swarm)?;
+        let name = self.protocol(protocol)?;
         let stream = self.control.clone().open_stream(peer_id(&to)?, name).await.ok()?;
-        let limits = Limits { max_in: swarm::MAX_MESSAGE, window: WINDOW };
+        let limits = Limits { max_in: max_in(protocol), window: WINDOW };
         let (asker, run) = link::open_within(stream, limits, || tokio::time::sleep(FRAME));
         let metrics = self.metrics.clone();
-        self.spawn(async move { metrics.ended(label(Protocol::Swarm), run.await) });
+        self.spawn(async move { metrics.ended(label(protocol), run.await) });
         Some(kept.insert(asker).clone())
     }
 
@@ -233,13 +242,7 @@ impl Links {
     }
 
     async fn serve(self, protocol: Protocol, peer: PeerId, stream: Stream) {
-        let max_in = match protocol {
-            Protocol::Storage => request::MAX_REQUEST,
-            Protocol::Swarm => swarm::MAX_MESSAGE,
-            Protocol::Notify => notify::MAX_REQUEST,
-            Protocol::Directory | Protocol::Kad => return,
-        };
-        let limits = Limits { max_in, window: WINDOW };
+        let limits = Limits { max_in: max_in(protocol), window: WINDOW };
         let (mut requests, run) = link::serve_within(stream, limits, || tokio::time::sleep(FRAME));
         let metrics = self.metrics.clone();
         self.spawn(async move { metrics.ended(label(protocol), run.await) });
@@ -250,6 +253,7 @@ impl Links {
                     Protocol::Storage => links.storage(peer, incoming).await,
                     Protocol::Swarm => links.swarm(peer, incoming).await,
                     Protocol::Notify => links.notify(peer, incoming).await,
+                    Protocol::Onion => links.onion(peer, incoming).await,
                     Protocol::Directory | Protocol::Kad => {}
                 }
             });
@@ -274,32 +278,36 @@ impl Links {
         }
     }
 
-    /// None when the member thread has forgotten the request: the asker is told that nothing comes.
     async fn answer(&self, peer: PeerId, payload: &[u8]) -> Option<Answer> {
-        let refuse = |code: Code| {
-            self.metrics.refused_total.with_label_values(&[&code.number().to_string()]).inc();
-            Some(Answer::refused(now().as_millis(), code))
-        };
-        if !self.arrive(peer) {
-            return refuse(Code::TooMany);
-        }
+        if self.arrive(peer) { self.admitted(payload).await } else { Some(self.refuse(Code::TooMany)) }
+    }
+
+    /// Answers what was let in. None when the member thread has forgotten the request: the asker is told
+    /// that nothing comes.
+    pub(crate) async fn admitted(&self, payload: &[u8]) -> Option<Answer> {
         let Ok(request) = codec::decode::<Request>(payload, request::MAX_REQUEST) else {
             self.metrics.garbage_total.with_label_values(&["storage"]).inc();
-            return refuse(Code::BadRequest);
+            return Some(self.refuse(Code::BadRequest));
         };
         self.metrics.requests_total.with_label_values(&[method(&request)]).inc();
         if let Err(code) = check_request(&self.network, now(), &request) {
-            return refuse(code);
+            return Some(self.refuse(code));
         }
         // Only what is genuine is charged to an account, or anybody could use it up.
         if payer(&request).is_some_and(|(account, side)| !self.about(account, side)) {
-            return refuse(Code::TooMany);
+            return Some(self.refuse(Code::TooMany));
         }
         let (answer, answered) = oneshot::channel();
         if self.jobs.try_send(Job::Request { request, answer }).is_err() {
-            return refuse(Code::TooMany);
+            return Some(self.refuse(Code::TooMany));
         }
         answered.await.ok()
+    }
+
+    /// A refusal, counted.
+    pub(crate) fn refuse(&self, code: Code) -> Answer {
+        self.metrics.refused_total.with_label_values(&[&code.number().to_string()]).inc();
+        Answer::refused(now().as_millis(), code)
     }
 
     async fn swarm(self, peer: PeerId, incoming: Incoming) {
@@ -395,12 +403,17 @@ impl Links {
         self.admission.lock().unwrap_or_else(PoisonError::into_inner).arrive(now(), peer, prefix)
     }
 
+    /// Charges nobody in particular for something that came through an onion path.
+    pub(crate) fn arrive_unknown(&self) -> bool {
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner).arrive_unknown(now())
+    }
+
     fn about(&self, account: &AccountId, side: Side) -> bool {
         self.admission.lock().unwrap_or_else(PoisonError::into_inner).about(now(), account, side)
     }
 
     /// Runs a check where it holds nobody up; none when the runtime is stopping.
-    async fn off_the_loop<T: Send + 'static>(
+    pub(crate) async fn off_the_loop<T: Send + 'static>(
         &self,
         costly: bool,
         check: impl FnOnce() -> T + Send + 'static,
@@ -434,8 +447,21 @@ const fn label(protocol: Protocol) -> &'static str {
         Protocol::Storage => "storage",
         Protocol::Swarm => "swarm",
         Protocol::Notify => "notify",
+        Protocol::Onion => "onion",
         Protocol::Directory => "directory",
         Protocol::Kad => "kad",
+    }
+}
+
+/// The longest payload that a kept stream brings in, in bytes.
+const fn max_in(protocol: Protocol) -> usize {
+    match protocol {
+        Protocol::Storage => request::MAX_REQUEST,
+        Protocol::Swarm => swarm::MAX_MESSAGE,
+        Protocol::Notify => notify::MAX_REQUEST,
+        Protocol::Onion => onion::size::MAX_PACKET,
+        // They have streams of their own.
+        Protocol::Directory | Protocol::Kad => 0,
     }
 }
 

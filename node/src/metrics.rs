@@ -25,6 +25,10 @@ pub(crate) struct Metrics {
     pub(crate) records_dropped_total: IntCounter,
     /// Requests of other nodes that came in.
     pub(crate) swarm_requests_total: IntCounter,
+    /// Onion packets that were opened, by what became of them.
+    pub(crate) onion_packets_total: IntCounterVec,
+    /// Onion packets that were refused, by reason.
+    pub(crate) onion_refused_total: IntCounterVec,
     /// Exchanges with members that got no answer.
     pub(crate) exchange_failures_total: IntCounter,
     /// Mutations fetched from other members because they were missing here.
@@ -103,6 +107,8 @@ impl Metrics {
                 "Gossiped records and pages dropped because too many waited.",
             )?,
             swarm_requests_total: counter("swarm_requests_total", "Requests of other nodes that came in.")?,
+            onion_packets_total: counters("onion_packets_total", "Onion packets opened.", "outcome")?,
+            onion_refused_total: counters("onion_refused_total", "Onion packets refused.", "reason")?,
             exchange_failures_total: counter(
                 "exchange_failures_total",
                 "Exchanges with members without an answer.",

@@ -18,7 +18,7 @@ use libp2p::{
 };
 use session_protocols::{
     KeyPair, NetworkName, NodeId, Time, codec,
-    directory::{self, Directory, Endpoint, Input, Output, Verdict},
+    directory::{self, Directory, Endpoint, Input, OnionDoor, Output, Verdict},
     libp2p::address::{multiaddr, node_id, peer_id},
 };
 use tokio::{
@@ -69,6 +69,8 @@ pub(crate) struct Network {
     pub(crate) metrics: Metrics,
     pub(crate) swarm_metrics: SwarmMetrics,
     pub(crate) contacts: watch::Sender<Contacts>,
+    /// How onion packets enter this node.
+    pub(crate) door: watch::Receiver<OnionDoor>,
     /// Members of this node's swarm.
     pub(crate) fellows: BTreeSet<NodeId>,
     /// Where nodes are, by the network file and then by their own records.
@@ -107,6 +109,7 @@ impl Network {
         for (node, endpoints) in self.places.clone() {
             self.found(node, &endpoints);
         }
+        self.door.mark_changed();
         loop {
             self.drain();
             self.dial(&mut dialling);
@@ -115,6 +118,10 @@ impl Network {
                 event = self.swarm.select_next_some() => self.event(event, &mut dialling).await,
                 checked = dialling.checks.next() => {
                     checked.into_iter().for_each(|one| self.checked(one, &mut dialling));
+                }
+                Ok(()) = self.door.changed() => {
+                    let door = *self.door.borrow_and_update();
+                    self.directory.handle(now(), Input::Onion(door));
                 }
                 () = tokio::time::sleep_until(wake) => self.directory.handle(now(), Input::Tick),
                 _ = &mut stop => break,

@@ -139,7 +139,7 @@ fn check(network: &NetworkName, one: Unchecked) -> Checked {
 
 #[cfg(test)]
 mod tests {
-    use session_protocols::KeyPair;
+    use session_protocols::{KeyPair, directory::OnionDoor};
 
     use super::*;
 
@@ -155,6 +155,7 @@ mod tests {
             height: 0,
             border: [0; 32].into(),
             endpoints: vec!["/ip4/127.0.1.1/tcp/9".parse().unwrap()],
+            onion: OnionDoor { day: 1, key: [9; 32].into(), aes: true },
             version: "1".into(),
         };
         record.sign(&network(), &pair)

@@ -31,6 +31,7 @@ use crate::{
     member::{self, Job},
     metrics::Metrics,
     network::{Contacts, Network},
+    onion::Hop,
 };
 
 /// How often a line says how things are.
@@ -86,7 +87,6 @@ async fn from_start_to_stop(config: Config, mut shutdown: BoxFuture<'static, ()>
         listened.map_err(|error| NodeError::Listen { endpoint: *endpoint, reason: cause(&error) })?;
     }
     let map = ledger.map().clone();
-    let map_version = map.version;
     let fellows = map.swarm_with(&id).map_or(&[][..], |swarm| map.members(swarm)).iter().copied().collect();
     let limits = Limits { bytes: config.max_bytes, account_bytes: config.account_bytes };
     let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -96,12 +96,15 @@ async fn from_start_to_stop(config: Config, mut shutdown: BoxFuture<'static, ()>
     let (jobs, queue) = mpsc::channel(member::QUEUE);
     let (stopping, stop_seen) = watch::channel(false);
     let admission = Admission::new(config.rates);
+    let nodes = ledger.nodes().map(|(node, _)| *node).filter(|node| *node != id).collect();
+    let hop = Hop::open(&config.data, name.clone(), id, nodes)?;
+    let (doors, door) = watch::channel(hop.door());
     let mut links = Links::new(
-        name.clone(),
-        map_version,
+        &setup,
         jobs.clone(),
         admission,
         metrics.clone(),
+        hop.clone(),
         swarm.behaviour(),
         stop_seen.clone(),
     );
@@ -124,6 +127,7 @@ async fn from_start_to_stop(config: Config, mut shutdown: BoxFuture<'static, ()>
         metrics: metrics.clone(),
         swarm_metrics,
         contacts,
+        door,
         fellows,
         places: places(&config),
     };
@@ -138,26 +142,30 @@ async fn from_start_to_stop(config: Config, mut shutdown: BoxFuture<'static, ()>
         libp2p: registry,
         stopping: stop_seen,
     };
-    let mut door = tokio::spawn(http::serve(listener, view));
+    let mut http_door = tokio::spawn(http::serve(listener, view));
+    let keys = tokio::spawn(hop.clone().keep_keys(doors));
     tracing::info!(%id, network = %config.network.name, http = %http, "node started");
 
     let status = tokio::spawn(log_status(jobs, watching));
     let result = tokio::select! {
         () = &mut shutdown => Ok(()),
         _ = &mut network => Err(NodeError::Stopped { part: "network" }),
-        _ = &mut door => Err(NodeError::Stopped { part: "http" }),
+        _ = &mut http_door => Err(NodeError::Stopped { part: "http" }),
         () = member.ended() => Err(NodeError::Stopped { part: "member" }),
     };
     let _ = stopping.send(true);
     tracing::info!(%id, "stopping");
     status.abort();
+    keys.abort();
     // What is acknowledged is durable already; the store closes when its thread ends.
     let ended = tokio::time::timeout(STOP, member.ended()).await.is_ok();
     let _ = stop_network.send(());
     let _ = tokio::time::timeout(Duration::from_secs(2), network).await;
-    door.abort();
+    http_door.abort();
     // The address is free again once the task is gone.
-    let _ = door.await;
+    let _ = http_door.await;
+    let _ = keys.await;
+    hop.close()?;
     drop(lock);
     if ended && member.ended_well() { result } else { Err(NodeError::Stopped { part: "member" }) }
 }

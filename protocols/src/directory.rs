@@ -13,7 +13,13 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
 use crate::{
-    KeyPair, NetworkName, NodeId, Signature, Span, Statement, Time, codec, identity, prefix::Prefix,
+    KeyPair, NetworkName, NodeId, Signature, Span, Statement, Time, codec, identity,
+    onion::{
+        keys::DayKey,
+        layer::Door,
+        noise::{PUBLIC, Suite},
+    },
+    prefix::Prefix,
 };
 
 /// The longest encoded record, in bytes.
@@ -74,8 +80,34 @@ pub struct NodeRecord {
     pub border: ByteArray<32>,
     /// Where it is reached, best first; at most [`MAX_ENDPOINTS`].
     pub endpoints: Vec<Endpoint>,
+    /// What onion packets for it are sealed to.
+    pub onion: OnionDoor,
     /// The version of its software.
     pub version: String,
+}
+
+/// How a node is entered by onion packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnionDoor {
+    /// The last byte of the number of the key's day, counted from 1970.
+    pub day: u8,
+    /// The key's public half.
+    pub key: ByteArray<PUBLIC>,
+    /// Whether the node is fast at AES.
+    pub aes: bool,
+}
+
+impl OnionDoor {
+    /// The door that this key opens, at a node that is fast at AES or not.
+    pub fn of(key: &DayKey, aes: bool) -> Self {
+        Self { day: key.day(), key: ByteArray::new(*key.key.public()), aes }
+    }
+
+    /// The door for a client that is fast at AES or not.
+    pub fn door(&self, aes: bool) -> Door<'_> {
+        let suite = if aes && self.aes { Suite::Aes } else { Suite::ChaCha };
+        Door { suite, day: self.day, public: &self.key }
+    }
 }
 
 /// A record as it travels: the exact bytes that were signed.
@@ -139,6 +171,7 @@ fn statement(network: &NetworkName, record: &[u8]) -> Statement {
 }
 
 /// What the directory machine is fed.
+#[expect(clippy::large_enum_variant, reason = "short-lived, and the large one is the common one")]
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A record arrived by gossip, or in an answer; its signature was checked by opening it.
@@ -157,6 +190,8 @@ pub enum Input {
     },
     /// This node can be reached here from now on.
     Listening(Vec<Endpoint>),
+    /// Onion packets for this node are sealed to this from now on.
+    Onion(OnionDoor),
     /// The ledger reached another border; records that name one of the last [`RECENT_BORDERS`] are
     /// believed. A network without a chain has one border, its seed.
     Border {
@@ -211,6 +246,7 @@ pub struct Directory {
     members: BTreeMap<NodeId, Prefix>,
     known: BTreeMap<NodeId, (NodeRecord, SignedRecord)>,
     endpoints: Vec<Endpoint>,
+    onion: Option<OnionDoor>,
     /// The last few, the latest last.
     borders: VecDeque<(u64, [u8; 32])>,
     announce_at: Option<Time>,
@@ -227,6 +263,7 @@ impl Directory {
             members,
             known: BTreeMap::new(),
             endpoints: Vec::new(),
+            onion: None,
             borders: VecDeque::new(),
             announce_at: None,
             announced: Time::ZERO,
@@ -248,6 +285,11 @@ impl Directory {
                 endpoints.truncate(MAX_ENDPOINTS);
                 if endpoints != self.endpoints {
                     self.endpoints = endpoints;
+                    self.announce_soon(now);
+                }
+            }
+            Input::Onion(door) => {
+                if self.onion.replace(door) != Some(door) {
                     self.announce_soon(now);
                 }
             }
@@ -278,6 +320,11 @@ impl Directory {
     /// Where a node says it is, best first; empty when nothing is known.
     pub fn endpoints(&self, node: &NodeId) -> &[Endpoint] {
         self.known.get(node).map_or(&[], |(record, _)| &record.endpoints)
+    }
+
+    /// How a node is entered by onion packets; none when nothing is known.
+    pub fn onion(&self, node: &NodeId) -> Option<&OnionDoor> {
+        self.known.get(node).map(|(record, _)| &record.onion)
     }
 
     /// How many nodes have said where they are.
@@ -341,7 +388,8 @@ impl Directory {
     }
 
     fn announce_soon(&mut self, now: Time) {
-        if self.me.is_some() && !self.endpoints.is_empty() && !self.borders.is_empty() {
+        let complete = !self.endpoints.is_empty() && self.onion.is_some() && !self.borders.is_empty();
+        if self.me.is_some() && complete {
             let soon = now.max(self.announced.after(ANNOUNCE_PAUSE));
             self.announce_at = Some(self.announce_at.map_or(soon, |at| at.min(soon)));
         }
@@ -350,8 +398,10 @@ impl Directory {
     fn tick(&mut self, now: Time) {
         let due = self.announce_at.is_some_and(|at| at <= now);
         let Some(node) = self.me.filter(|_| due) else { return };
-        // Without a border nothing is ever due: nobody would believe it.
-        let Some((height, border)) = self.borders.back().copied() else { return };
+        // Without a border or a key nothing is ever due: nobody would believe it.
+        let (Some((height, border)), Some(onion)) = (self.borders.back().copied(), self.onion) else {
+            return;
+        };
         self.announced = now;
         self.announce_at = Some(now.after(ANNOUNCE));
         self.outbox.push_back(Output::Announce(NodeRecord {
@@ -360,6 +410,7 @@ impl Directory {
             height,
             border: ByteArray::new(border),
             endpoints: self.endpoints.clone(),
+            onion,
             version: self.version.clone(),
         }));
     }
@@ -411,6 +462,8 @@ impl<'de> Deserialize<'de> for Endpoint {
 mod tests {
     use super::*;
 
+    const DOOR: OnionDoor = OnionDoor { day: 1, key: ByteArray::new([9; 32]), aes: true };
+
     fn setup() -> (NetworkName, KeyPair, Directory) {
         let pair = KeyPair::from_seed(&[1; 32]);
         let members = [(pair.node_id(), "127.0.1.0/24".parse().unwrap())].into();
@@ -426,6 +479,7 @@ mod tests {
             height: 0,
             border: ByteArray::new([0; 32]),
             endpoints: vec![endpoint.parse().unwrap()],
+            onion: DOOR,
             version: "1".into(),
         }
     }
@@ -488,12 +542,34 @@ mod tests {
         let endpoint = "/ip4/127.0.1.1/udp/9/quic-v1".parse().unwrap();
         directory.handle(Time::ZERO, Input::Listening(vec![endpoint]));
         assert_eq!(directory.deadline(), None);
+        directory.handle(Time::ZERO, Input::Onion(DOOR));
+        assert_eq!(directory.deadline(), None);
         directory.handle(Time::ZERO, Input::Border { height: 6, hash: [6; 32] });
         directory.handle(Time::ZERO, Input::Border { height: 7, hash: [7; 32] });
         let due = directory.deadline().unwrap();
         directory.handle(due, Input::Tick);
         let Some(Output::Announce(record)) = directory.poll() else { panic!("nothing to announce") };
-        assert_eq!((record.height, *record.border), (7, [7; 32]));
+        assert_eq!((record.height, *record.border, record.onion), (7, [7; 32], DOOR));
+    }
+
+    #[test]
+    fn a_new_onion_key_is_announced_soon() {
+        let (_, pair, Directory { members, .. }) = setup();
+        let mut directory = Directory::new(Some(pair.node_id()), String::new(), members);
+        directory.handle(Time::ZERO, Input::Border { height: 6, hash: [6; 32] });
+        directory.handle(Time::ZERO, Input::Listening(vec!["/ip4/127.0.1.1/udp/9/quic-v1".parse().unwrap()]));
+        assert_eq!(directory.deadline(), None, "nobody could send it a packet");
+        directory.handle(Time::ZERO, Input::Onion(DOOR));
+        directory.handle(directory.deadline().unwrap(), Input::Tick);
+        assert!(matches!(directory.poll(), Some(Output::Announce(record)) if record.onion == DOOR));
+        let now = Time::ZERO.after(Span::secs(60));
+        directory.handle(now, Input::Onion(DOOR));
+        assert!(directory.deadline().unwrap() > now, "it is the same");
+        let next = OnionDoor { day: 2, ..DOOR };
+        directory.handle(now, Input::Onion(next));
+        assert_eq!(directory.deadline(), Some(now));
+        directory.handle(now, Input::Tick);
+        assert!(matches!(directory.poll(), Some(Output::Announce(record)) if record.onion == next));
     }
 
     #[test]

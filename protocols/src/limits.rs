@@ -173,11 +173,16 @@ impl<K: Copy + Ord + Hash> Admission<K> {
     /// Whether something that a neighbour sent may be looked at; `prefix` is where it comes from, where
     /// that counts.
     pub fn arrive(&mut self, now: Time, neighbour: K, prefix: Option<Prefix>) -> bool {
-        let rate = self.rates.total;
         // The neighbour pays first, so that one alone cannot use up what belongs to many.
         self.neighbours.take(neighbour, now, 1)
             && prefix.is_none_or(|prefix| self.prefixes.take(prefix, now, 1))
-            && self.total.get_or_insert_with(|| TokenBucket::full(rate, now)).take(rate, now, 1)
+            && self.arrive_unknown(now)
+    }
+
+    /// The same for what came through an onion path, whose sender nobody knows: all of it together pays.
+    pub fn arrive_unknown(&mut self, now: Time) -> bool {
+        let rate = self.rates.total;
+        self.total.get_or_insert_with(|| TokenBucket::full(rate, now)).take(rate, now, 1)
     }
 
     /// Whether a request about an account may come in; its signature, if it has one, was found good.

@@ -45,6 +45,8 @@ pub enum Protocol {
     Directory,
     /// Subscriptions and what they deliver.
     Notify,
+    /// Onion packets and their answers.
+    Onion,
     /// Kademlia.
     Kad,
 }
@@ -56,6 +58,7 @@ impl Protocol {
             Self::Swarm => "swarm",
             Self::Directory => "directory",
             Self::Notify => "notify",
+            Self::Onion => "onion",
             Self::Kad => "kad",
         }
     }

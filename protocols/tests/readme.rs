@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use session_protocols::{
-    Span, answer, codec, directory, frame, limits, mailbox, message, notify, record,
+    Span, answer, codec, directory, frame, limits, mailbox, message, notify, onion, record,
     replication::{repair, writes},
     request, swarm,
 };
@@ -84,6 +84,12 @@ fn the_limits_are_those_of_the_code() {
         ("directory::ANNOUNCE", seconds(directory::ANNOUNCE)),
         ("record::RECORD_COST", record::RECORD_COST),
         ("record::HASH_COST", record::HASH_COST),
+        ("onion::MAX_PACKET", bytes(onion::size::MAX_PACKET)),
+        ("onion::LOAD", bytes(onion::replay::LOAD)),
+        ("onion::MAX_SESSIONS", bytes(onion::session::MAX_SESSIONS)),
+        ("onion::LIFETIME", seconds(onion::session::LIFETIME)),
+        ("onion::WINDOW", onion::session::WINDOW),
+        ("onion::MAX_UNDER_WAY", bytes(onion::relay::MAX_UNDER_WAY)),
         ("mailbox::Limits::bytes", kept.bytes),
         ("mailbox::Limits::account_bytes", kept.account_bytes),
         ("mailbox::FORGET_STEP", bytes(mailbox::FORGET_STEP)),

@@ -370,6 +370,7 @@ fn node_record() -> directory::NodeRecord {
             "/ip4/127.0.1.1/udp/22021/quic-v1".parse().unwrap(),
             "/ip6/2001:db8:1::1/tcp/22021".parse().unwrap(),
         ],
+        onion: directory::OnionDoor { day: 0xda, key: ByteArray::new([0x0d; 32]), aes: true },
         version: "0.1.0".into(),
     }
 }
@@ -595,6 +596,7 @@ fn frames_and_cursors() {
         (Protocol::Swarm, "swarm"),
         (Protocol::Directory, "directory"),
         (Protocol::Notify, "notify"),
+        (Protocol::Onion, "onion"),
         (Protocol::Kad, "kad"),
     ] {
         entries.push(json!({ "name": format!("protocol: {name}"), "id": network().protocol(protocol) }));

@@ -52,6 +52,16 @@ impl Suite {
     }
 }
 
+/// Whether this processor is fast at AES: what a host says of itself.
+pub fn has_aes() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("aes");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    return false;
+}
+
 /// A hop's onion key: an X25519 pair that lives for a day.
 #[derive(Clone)]
 pub struct OnionKey {

@@ -206,6 +206,11 @@ impl<K: Copy + Ord, R: Rng> Relay<K, R> {
         self.nodes = nodes;
     }
 
+    /// Whether it forwards to this node, which may forward to it.
+    pub fn knows(&self, node: &NodeId) -> bool {
+        self.nodes.contains(node)
+    }
+
     /// The keys that it has.
     pub const fn keys(&self) -> &Keyring {
         &self.keys
@@ -226,7 +231,7 @@ impl<K: Copy + Ord, R: Rng> Relay<K, R> {
         self.total
     }
 
-    /// A packet arrived. Once this has said yes, [`Self::leave`] or [`Self::drop`] must follow.
+    /// A packet arrived. Once this has said yes, [`Self::leave`] or [`Self::forget`] must follow.
     ///
     /// # Errors
     ///
@@ -324,12 +329,12 @@ impl<K: Copy + Ord, R: Rng> Relay<K, R> {
         if let Some((id, keys)) = sealed.session {
             self.sessions.keep(now, id, from.key, keys);
         }
-        self.drop(from);
+        self.forget(from);
         sealed.answer
     }
 
     /// A packet is under way no longer.
-    pub fn drop(&mut self, from: Neighbour<K>) {
+    pub fn forget(&mut self, from: Neighbour<K>) {
         self.total = self.total.saturating_sub(1);
         if let Some(own) = self.under_way.get_mut(&from.key) {
             *own = own.saturating_sub(1);
@@ -371,6 +376,11 @@ fn deliver(mut text: Vec<u8>, with: Reply) -> Option<Step> {
 }
 
 impl Opening {
+    /// Whether opening it is worth a thread of its own.
+    pub const fn is_dear(&self) -> bool {
+        matches!(self.with, With::First { .. })
+    }
+
     /// Opens the packet: the dear part.
     ///
     /// # Errors
@@ -394,6 +404,11 @@ impl Opening {
 }
 
 impl Back {
+    /// Whether sealing the answer is worth a thread of its own.
+    pub const fn is_dear(&self) -> bool {
+        matches!(self.with, Reply::First(..))
+    }
+
     /// How many bytes an answer may have.
     pub const fn capacity(&self) -> usize {
         self.bucket.capacity()

@@ -142,7 +142,7 @@ fn ours(packets: usize, seed: u64) -> (f64, f64, f64) {
         let start = Instant::now();
         let opened = guard.arrive(CLIENT, packet).expect("it arrives").run().expect("it opens");
         black_box(guard.opened(NOW, CLIENT, opened).expect("it is new"));
-        guard.drop(CLIENT);
+        guard.forget(CLIENT);
         peel += start.elapsed().as_secs_f64();
     }
     let peel = peel * 1e6 / packets as f64;
@@ -159,7 +159,7 @@ fn ours(packets: usize, seed: u64) -> (f64, f64, f64) {
         let start = Instant::now();
         let opened = guard.arrive(CLIENT, packet).expect("it arrives").run().expect("it opens");
         black_box(guard.opened(NOW, CLIENT, opened).expect("it is new"));
-        guard.drop(CLIENT);
+        guard.forget(CLIENT);
         session += start.elapsed().as_secs_f64();
     }
     (build, peel, session * 1e6 / packets as f64)

@@ -102,7 +102,7 @@ impl Path {
         match sealed {
             Ok(sealed) => Ok(self.relays[at].leave(now, from, sealed)),
             Err(refusal) => {
-                self.relays[at].drop(from);
+                self.relays[at].forget(from);
                 Err(refusal)
             }
         }
@@ -196,7 +196,7 @@ fn a_changed_bit_dies_at_the_next_hop() {
                 let opened = opening.run().unwrap();
                 let step = path.relays[hop].opened(NOW, from, opened).unwrap();
                 let Step::Forward { packet, .. } = step else { panic!("it is forwarded") };
-                path.relays[hop].drop(from);
+                path.relays[hop].forget(from);
                 reaching = packet;
             }
             let from = if at == 0 { CLIENT } else { Neighbour { key: at as u8 - 1, node: true } };

@@ -1,0 +1,219 @@
+//! The hop that this node is for others: takes onion packets through the steps of the relay machine.
+//!
+//! Nothing here is logged, and what is counted has no label but the outcome: neither says who sent a
+//! packet nor where it goes.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use libp2p::PeerId;
+use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+use session_protocols::{
+    NetworkName, NodeId, Protocol,
+    answer::Code,
+    codec,
+    directory::OnionDoor,
+    libp2p::{address::node_id, link::Incoming},
+    onion::{
+        keys::Keyring,
+        noise::has_aes,
+        relay::{Back, Neighbour, Opening, Refusal, Relay, Sealed, Step},
+        replay::in_doubt,
+        wrap::{Service, Status},
+    },
+};
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use crate::{
+    keystore::{self, KeyError},
+    links::Links,
+    now,
+};
+
+/// How long the next hop may take over its answer: longer than a destination waits for a majority.
+const HOP: Duration = Duration::from_secs(10);
+/// The longest sleep between two looks at the keys, so that a stepped clock is noticed.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// The relay machine, and where its keys are kept.
+#[derive(Clone)]
+pub(crate) struct Hop {
+    relay: Arc<Mutex<Relay<PeerId, ChaCha20Rng>>>,
+    data: PathBuf,
+}
+
+impl Hop {
+    /// A hop that forwards to `nodes`, with the keys of the data folder; a first one is made if there
+    /// is none.
+    pub(crate) fn open(
+        data: &Path,
+        network: NetworkName,
+        me: NodeId,
+        nodes: BTreeSet<NodeId>,
+    ) -> Result<Self, KeyError> {
+        let (seed, fresh) = (random()?, random()?);
+        let now = now();
+        let (mut keys, taken) = match keystore::load_onion(data)? {
+            Some((keys, taken)) => (keys, taken.unwrap_or_else(|| in_doubt(now))),
+            // Nothing was ever sealed to a key that is new.
+            None => (Keyring::new(now, *fresh).ok_or(KeyError::Random)?, 0),
+        };
+        keys.turn(now, *random()?);
+        // Until it is written again, this stop was not a clean one.
+        keystore::save_onion(data, &keys, None)?;
+        let relay = Relay::new(network, me, keys, nodes, taken, ChaCha20Rng::from_seed(*seed));
+        Ok(Self { relay: Arc::new(Mutex::new(relay)), data: data.to_owned() })
+    }
+
+    /// How others enter this node.
+    pub(crate) fn door(&self) -> OnionDoor {
+        OnionDoor::of(&self.relay().keys().current, has_aes())
+    }
+
+    /// Replaces and destroys keys when their time has come, and says which door is open.
+    pub(crate) async fn keep_keys(self, doors: watch::Sender<OnionDoor>) {
+        loop {
+            let wait = Duration::from_micros(self.relay().deadline().since(now()).0);
+            tokio::time::sleep(wait.clamp(Duration::from_secs(1), LONGEST_SLEEP)).await;
+            let changed = self.relay().tick(now()).then(|| self.relay().keys().clone());
+            if let Some(keys) = changed {
+                if let Err(error) = keystore::save_onion(&self.data, &keys, None) {
+                    tracing::error!(%error, "today's onion key cannot be kept: it will be lost at a restart");
+                }
+                doors.send_replace(self.door());
+            }
+        }
+    }
+
+    /// Notes what was taken, once nothing is any more: the next start need not refuse it in doubt.
+    pub(crate) fn close(&self) -> Result<(), KeyError> {
+        let relay = self.relay();
+        keystore::save_onion(&self.data, relay.keys(), Some(relay.taken()))
+    }
+
+    fn relay(&self) -> MutexGuard<'_, Relay<PeerId, ChaCha20Rng>> {
+        self.relay.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bytes that nobody can guess.
+fn random() -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    getrandom::fill(bytes.as_mut_slice()).map_err(|_| KeyError::Random)?;
+    Ok(bytes)
+}
+
+impl Links {
+    /// Answers a packet.
+    pub(crate) async fn onion(self, peer: PeerId, Incoming { payload, reply }: Incoming) {
+        let answer = match self.pass(peer, payload).await {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                let reason = match refusal {
+                    Refusal::Unreadable => "unreadable",
+                    Refusal::Busy => "busy",
+                    Refusal::Unknown => "unknown",
+                };
+                self.metrics.onion_refused_total.with_label_values(&[reason]).inc();
+                refusal.frame().to_vec()
+            }
+        };
+        reply.answer(answer).await;
+    }
+
+    /// Takes a packet through this hop and all behind it; its answer.
+    async fn pass(&self, peer: PeerId, packet: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        let node = node_id(&peer).is_some_and(|node| self.hop.relay().knows(&node));
+        if !node && !self.arrive(peer) {
+            return Err(Refusal::Busy);
+        }
+        let from = Neighbour { key: peer, node };
+        let opening = self.hop.relay().arrive(from, packet)?;
+        let sealed = self.go_on(from, opening).await;
+        let mut relay = self.hop.relay();
+        match sealed {
+            Ok(sealed) => Ok(relay.leave(now(), from, sealed)),
+            Err(refusal) => {
+                relay.forget(from);
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn go_on(&self, from: Neighbour<PeerId>, opening: Opening) -> Result<Sealed, Refusal> {
+        let opened = self.off_the_loop(opening.is_dear(), move || opening.run()).await;
+        let step = self.hop.relay().opened(now(), from, opened.ok_or(Refusal::Busy)??)?;
+        let outcome = match &step {
+            Step::Forward { .. } => "forwarded",
+            Step::Deliver { .. } => "delivered",
+            Step::Turn { .. } => "turned",
+        };
+        self.metrics.onion_packets_total.with_label_values(&[outcome]).inc();
+        match step {
+            Step::Forward { to, packet, back } => {
+                let asked = tokio::time::timeout(HOP, async {
+                    self.asker(to, Protocol::Onion).await?.ask(packet).await.ok()
+                });
+                let answer = asked.await.ok().flatten();
+                self.seal(back, move |back| back.relay(answer.as_deref())).await
+            }
+            Step::Deliver { service: Service::Storage, request, back } => {
+                let answer = if self.arrive_unknown() {
+                    self.admitted(&request).await
+                } else {
+                    Some(self.refuse(Code::TooMany))
+                };
+                let answer = answer.map(|answer| codec::encode(&answer));
+                let seal = move |back: Back| match answer {
+                    Some(answer) => back.answer(&answer),
+                    None => back.turn(Status::Unreachable),
+                };
+                self.seal(back, seal).await
+            }
+            Step::Deliver { service: Service::Notify, back, .. } => {
+                self.seal(back, |back| back.turn(Status::BadRequest)).await
+            }
+            Step::Turn { status, back } => self.seal(back, move |back| back.turn(status)).await,
+        }
+    }
+
+    async fn seal(
+        &self,
+        back: Back,
+        seal: impl FnOnce(Back) -> Result<Sealed, Refusal> + Send + 'static,
+    ) -> Result<Sealed, Refusal> {
+        self.off_the_loop(back.is_dear(), move || seal(back)).await.unwrap_or(Err(Refusal::Busy))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use session_protocols::KeyPair;
+
+    use super::*;
+
+    #[test]
+    fn only_a_clean_stop_tells_the_next_start_what_was_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let me = KeyPair::from_seed(&[1; 32]).node_id();
+            Hop::open(folder.path(), "test".parse().unwrap(), me, BTreeSet::new()).unwrap()
+        };
+        let first = open();
+        assert_eq!(first.relay().taken(), 0, "nothing was sealed to a new key");
+        first.close().unwrap();
+        let second = open();
+        assert_eq!((second.relay().taken(), second.door()), (0, first.door()));
+        // This one is killed.
+        let before = in_doubt(now());
+        drop(second);
+        let third = open();
+        assert!(third.relay().taken() >= before, "what it may have taken is refused");
+        assert_eq!(third.door(), first.door());
+    }
+}

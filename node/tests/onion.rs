@@ -1,0 +1,208 @@
+//! Requests through three real hops to a fourth node.
+
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "helpers of a test")]
+
+mod support;
+
+use std::{collections::BTreeMap, time::Instant};
+
+use futures::{AsyncReadExt, AsyncWriteExt};
+use session_protocols::{
+    Namespace, NodeId, Protocol,
+    answer::{Answer, Body},
+    codec,
+    directory::{self, OnionDoor},
+    libp2p::link::Asker,
+    onion::{
+        relay::Refusal,
+        replay::stamp,
+        size::{Bucket, Position, packet_len},
+        wrap::{ClientSession, Entry, Hop, Question, Return, Service, Status, Stopped, wrap},
+    },
+    request::{Request, Store},
+};
+use zeroize::Zeroizing;
+
+use support::{
+    PATIENCE, Plan, Running, metric, reaches,
+    stranger::{Person, Stranger, now},
+    wait,
+};
+
+const HOPS: usize = 4;
+const SMALL: Bucket = Bucket::ALL[0];
+
+/// Four nodes and somebody who speaks to the first.
+struct Path {
+    plan: Plan,
+    running: Vec<Option<Running>>,
+    guard: Asker,
+    stranger: Stranger,
+    doors: BTreeMap<NodeId, OnionDoor>,
+    sessions: [Option<ClientSession>; HOPS],
+}
+
+impl Path {
+    async fn new() -> Self {
+        let plan = Plan::new(HOPS as u8);
+        let running = (0..HOPS).map(|node| Some(plan.start(node))).collect();
+        wait(&plan.http, 200).await;
+        let stranger = Stranger::meet(&plan, 0).await;
+        let doors = doors(&stranger, &plan).await;
+        let guard = stranger.link(Protocol::Onion).await;
+        Self { plan, running, guard, stranger, doors, sessions: [const { None }; HOPS] }
+    }
+
+    fn node(&self, at: usize) -> NodeId {
+        self.plan.network.nodes[at].id
+    }
+
+    /// Seals a request for the last node; hops without a session are entered for the first time.
+    fn wrap(&mut self, request: &[u8], answer: Bucket) -> (Vec<u8>, Return) {
+        let nodes: [_; HOPS] = std::array::from_fn(|at| self.node(at));
+        let doors = &self.doors;
+        let mut sessions = self.sessions.iter_mut();
+        let hops = nodes.map(|node| {
+            let entry = match sessions.next().unwrap() {
+                Some(session) => Entry::Session(session),
+                None => {
+                    let mut random = Zeroizing::new([0; 64]);
+                    getrandom::fill(random.as_mut_slice()).unwrap();
+                    Entry::First { door: doors[&node].door(true), random }
+                }
+            };
+            Hop { node, entry }
+        });
+        let question = Question { service: Service::Storage, request, answer, stamp: stamp(now()) };
+        wrap(&self.plan.network.name, hops, &question).unwrap()
+    }
+
+    async fn ask(&mut self, request: &Request) -> Result<Answer, Stopped> {
+        let answer = match request {
+            Request::Retrieve(_) => Bucket::ALL[1],
+            _ => SMALL,
+        };
+        let (packet, back) = self.wrap(&codec::encode(request), answer);
+        let opened = back.open(&self.guard.ask(packet).await.unwrap()).unwrap();
+        for (kept, fresh) in self.sessions.iter_mut().zip(opened.sessions) {
+            *kept = fresh.or_else(|| kept.take());
+        }
+        opened.outcome.map(|answer| codec::decode(&answer, Bucket::ALL[3].capacity()).unwrap())
+    }
+
+    async fn stop(self) {
+        for running in self.running.into_iter().flatten() {
+            running.stop().await;
+        }
+    }
+}
+
+/// What the first node's directory says, once it knows all.
+async fn doors(stranger: &Stranger, plan: &Plan) -> BTreeMap<NodeId, OnionDoor> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let mut stream = stranger.open(Protocol::Directory).await;
+        stream.write_all(&codec::encode(&directory::Request::Records { after: None })).await.unwrap();
+        stream.close().await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let directory::Answer::Records { records, .. } =
+            codec::decode(&answer, directory::MAX_ANSWER).unwrap();
+        let opened = records.iter().map(|signed| signed.open(&plan.network.name).unwrap());
+        let doors: BTreeMap<_, _> = opened.map(|record| (record.node, record.onion)).collect();
+        if doors.len() == plan.network.nodes.len() {
+            return doors;
+        }
+        assert!(Instant::now() < until, "only {} nodes are known", doors.len());
+    }
+}
+
+fn store(person: &Person, text: &str) -> Request {
+    let time = now().as_millis();
+    Request::Store(Store {
+        account: person.account,
+        namespace: Namespace::INBOX,
+        timestamp: time,
+        expiry: time + 60_000,
+        data: text.as_bytes().to_vec().into(),
+        auth: None,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_stored_and_read_through_three_hops() {
+    let mut path = Path::new().await;
+    let person = Person::new(1);
+    for text in ["by handshakes", "by sessions"] {
+        let answer = path.ask(&store(&person, text)).await.unwrap();
+        assert!(matches!(answer.body, Body::Stored { already: false, .. }), "{answer:?}");
+        assert!(path.sessions.iter().all(Option::is_some));
+    }
+    let retrieve = Request::Retrieve(person.retrieve(&path.plan.network.name));
+    let answer = path.ask(&retrieve).await.unwrap();
+    let Body::Messages { messages, .. } = answer.body else { panic!("{answer:?}") };
+    let texts: Vec<_> = messages.iter().map(|message| &message.data[..]).collect();
+    assert_eq!(texts, [&b"by handshakes"[..], b"by sessions"]);
+    let opened = |at: usize, outcome: &str| {
+        metric(path.plan.http[at], &format!("session_onion_packets_total{{outcome=\"{outcome}\"}}"))
+    };
+    for at in 0..HOPS {
+        let last = at + 1 == HOPS;
+        assert_eq!((opened(at, "forwarded"), opened(at, "delivered")), if last { (0, 3) } else { (3, 0) });
+    }
+    path.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_packet_of_this_hop_is_refused_and_counted() {
+    let mut path = Path::new().await;
+    let door = path.plan.http[0];
+    let refused = |reason: &str| format!("session_onion_refused_total{{reason=\"{reason}\"}}");
+    let (packet, back) = path.wrap(&codec::encode(&Request::Info), SMALL);
+    let mut bad = vec![Vec::new(), vec![0x10], packet[1..].to_vec(), [&packet[..], &[0]].concat()];
+    bad.extend((0..packet.len()).step_by(97).map(|at| {
+        let mut changed = packet.clone();
+        changed[at] ^= 1;
+        changed
+    }));
+    for payload in &bad {
+        let answer = path.guard.ask(payload.clone()).await.unwrap();
+        assert_eq!(Refusal::read(&answer), Some(Refusal::Unreadable));
+    }
+    assert!(back.open(&path.guard.ask(packet.clone()).await.unwrap()).unwrap().outcome.is_ok());
+    let again = path.guard.ask(packet).await.unwrap();
+    assert_eq!(Refusal::read(&again), Some(Refusal::Unreadable), "a replay");
+    reaches(door, &refused("unreadable"), bad.len() as u64 + 1).await;
+    // Nobody but a node stands inside a path.
+    let inner = vec![0x10; packet_len(SMALL, Position::Middle)];
+    assert_eq!(Refusal::read(&path.guard.ask(inner).await.unwrap()), Some(Refusal::Unknown));
+    reaches(door, &refused("unknown"), 1).await;
+    path.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hop_that_is_gone_or_forgot_is_named_by_the_one_before_it() {
+    let mut path = Path::new().await;
+    let person = Person::new(1);
+    path.ask(&store(&person, "before")).await.unwrap();
+    path.running[2].take().unwrap().stop().await;
+    let gone = path.ask(&store(&person, "while it is away")).await.unwrap_err();
+    assert_eq!(gone, Stopped { by: 1, status: Status::Unreachable });
+    // It returns with the key that it gave out, and without sessions.
+    path.running[2] = Some(path.plan.start(2));
+    wait(&path.plan.http, 200).await;
+    assert_eq!(doors(&path.stranger, &path.plan).await, path.doors, "the same keys");
+    let until = Instant::now() + PATIENCE;
+    let forgot = loop {
+        let stopped = path.ask(&store(&person, "once it is back")).await.unwrap_err();
+        // Until the hop before it has met it again.
+        if stopped.status != Status::Unreachable || Instant::now() > until {
+            break stopped;
+        }
+    };
+    assert_eq!(forgot, Stopped { by: 1, status: Status::Unreadable });
+    path.sessions[2] = None;
+    let answer = path.ask(&store(&person, "by a new session")).await.unwrap();
+    assert!(matches!(answer.body, Body::Stored { .. }), "{answer:?}");
+    path.stop().await;
+}
