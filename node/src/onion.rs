@@ -13,7 +13,7 @@ use std::{
 use libp2p::PeerId;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use session_protocols::{
-    NetworkName, NodeId, Protocol,
+    NetworkName, NodeId, Protocol, Time,
     answer::Code,
     codec,
     directory::OnionDoor,
@@ -80,14 +80,19 @@ impl Hop {
         loop {
             let wait = Duration::from_micros(self.relay().deadline().since(now()).0);
             tokio::time::sleep(wait.clamp(Duration::from_secs(1), LONGEST_SLEEP)).await;
-            let changed = self.relay().tick(now()).then(|| self.relay().keys().clone());
-            if let Some(keys) = changed {
+            if let Some(keys) = self.turn_keys(now()) {
                 if let Err(error) = keystore::save_onion(&self.data, &keys, None) {
                     tracing::error!(%error, "today's onion key cannot be kept: it will be lost at a restart");
                 }
                 doors.send_replace(self.door());
             }
         }
+    }
+
+    /// The keys, if they changed.
+    fn turn_keys(&self, now: Time) -> Option<Keyring> {
+        let mut relay = self.relay();
+        relay.tick(now).then(|| relay.keys().clone())
     }
 
     /// Notes what was taken, once nothing is any more: the next start need not refuse it in doubt.
@@ -193,7 +198,7 @@ impl Links {
 
 #[cfg(test)]
 mod tests {
-    use session_protocols::KeyPair;
+    use session_protocols::{KeyPair, onion::keys::DAY};
 
     use super::*;
 
@@ -208,12 +213,18 @@ mod tests {
         assert_eq!(first.relay().taken(), 0, "nothing was sealed to a new key");
         first.close().unwrap();
         let second = open();
-        assert_eq!((second.relay().taken(), second.door()), (0, first.door()));
+        assert_eq!(second.relay().taken(), 0);
+        assert_eq!(second.door(), first.door());
         // This one is killed.
         let before = in_doubt(now());
         drop(second);
         let third = open();
         assert!(third.relay().taken() >= before, "what it may have taken is refused");
         assert_eq!(third.door(), first.door());
+        // The next day has another key, and the old one goes on being accepted.
+        assert!(third.turn_keys(now()).is_none());
+        let keys = third.turn_keys(now().after(DAY)).unwrap();
+        assert_ne!(third.door(), first.door());
+        assert!(keys.find(first.door().day).is_some());
     }
 }

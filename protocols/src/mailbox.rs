@@ -227,7 +227,7 @@ impl Mailbox {
         now: u64,
         evidence: Mutation,
         until: u64,
-        (known, mut effects): Effects,
+        (known, effects): Effects,
         source: Source,
         store: &mut T,
     ) -> Result<Result<(), Code>, StoreError> {
@@ -243,28 +243,30 @@ impl Mailbox {
         if more > 0 && !self.limits.allow(store, evidence.account(), more, source, deletes)? {
             return Ok(Err(Code::Full));
         }
-        let (now, sequence) = (Time::from_millis(now), store.head().saturating_add(1));
+        // What had ended, and lasts longer by a change that is signed later, arrives anew, because
+        // readers have gone past its old place. Each has an entry of its own: that is its new place.
+        let now = Time::from_millis(now);
+        let returns = |effect: &Effect| {
+            let readable = |record: Option<Record>| record.is_some_and(|record| record.readable(now));
+            readable(effect.after) && !readable(effect.before)
+        };
+        let (returning, effects): (Vec<_>, Vec<_>) = effects.into_iter().partition(returns);
+        if !known {
+            store.append(Entry { mutation: Some(evidence), evidence_until: Some(until), effects })?;
+        } else if !effects.is_empty() {
+            store.append(Entry { mutation: None, evidence_until: None, effects })?;
+        }
         let mut arrived = BTreeSet::new();
-        for Effect { account, before, after, .. } in &mut effects {
-            let Some(after) = after.as_mut().filter(|after| after.readable(now)) else { continue };
-            if let Some(place) = after.place.as_mut()
-                && !before.is_some_and(|before| before.readable(now))
-            {
-                // It had ended, and lasts longer by a change that is signed later: it arrives anew,
-                // because readers have gone past its old place.
-                place.sequence = sequence;
-                arrived.insert((*account, place.namespace));
+        for mut effect in returning {
+            if let Some(place) = effect.after.as_mut().and_then(|after| after.place.as_mut()) {
+                place.sequence = store.head().saturating_add(1);
+                arrived.insert((effect.account, place.namespace));
             }
+            store.append(Entry { mutation: None, evidence_until: None, effects: vec![effect] })?;
         }
         for (account, namespace) in arrived {
             self.outbox.push_back(Output::Arrived { account, namespace });
         }
-        let entry = if known {
-            Entry { mutation: None, evidence_until: None, effects }
-        } else {
-            Entry { mutation: Some(evidence), evidence_until: Some(until), effects }
-        };
-        store.append(entry)?;
         Ok(Ok(()))
     }
 

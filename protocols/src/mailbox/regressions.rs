@@ -136,6 +136,35 @@ fn what_had_ended_and_lasts_longer_by_a_later_word_is_an_arrival() {
 }
 
 #[test]
+fn messages_that_return_by_one_word_are_as_many_arrivals() {
+    let person = Person::new(0);
+    let texts = ["a", "b", "c"];
+    let hashes = texts.map(|text| person.hash(text));
+    let change = |expiry, time| Mutation::Expire {
+        request: person.expire(&hashes, expiry, None, time),
+        held: hashes.to_vec(),
+    };
+    for again in [false, true] {
+        let mut store = MemoryStore::new(1);
+        let post = |text| Mutation::Store(person.post(text, 0, 900));
+        if again {
+            // The request is kept for one of them already.
+            let Mutation::Expire { request, .. } = change(800, 20) else { unreachable!() };
+            let held = vec![hashes[1]];
+            pass_on(NOW, vec![post("b"), Mutation::Expire { request, held }], &mut store);
+        }
+        pass_on(NOW, texts.map(post).to_vec(), &mut store);
+        pass_on(NOW, vec![change(30, 5)], &mut store);
+        let (_, cursor) = read(&store, at(60), &person, None);
+        pass_on(at(61), vec![change(800, 20)], &mut store);
+        crate::fuzz::recount(&store);
+        let returned = if again { 2 } else { 3 };
+        assert_eq!(read(&store, at(61), &person, None).0, 3);
+        assert_eq!(read(&store, at(61), &person, Some(cursor)).0, returned, "again: {again}");
+    }
+}
+
+#[test]
 fn a_change_that_one_clock_allows_is_passed_on_to_a_slower_one() {
     let person = Person::new(0);
     let latest = (MAX_TTL.as_millis() + TOLERANCE.as_millis()) / 1_000;
