@@ -182,9 +182,10 @@ impl Links {
         self.spawn(async move {
             let Exchange { number, to, request, subjects } = exchange;
             let answer = tokio::time::timeout(PATIENCE, links.ask(to, &request)).await.ok().flatten();
-            let Some(number) = number else { return };
             if answer.is_none() {
                 links.metrics.exchange_failures_total.inc();
+                // It may lead to a process that is gone: the next question opens another.
+                links.forget(&to);
             }
             let answer = match answer {
                 Some(answer) => {

@@ -109,8 +109,8 @@ pub(crate) async fn inspect(jobs: &mpsc::Sender<Job>) -> Option<Inspection> {
 /// A question for another member that the links carry.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    /// Named in the report; none when nobody waits for one.
-    pub(crate) number: Option<u64>,
+    /// Named in the report.
+    pub(crate) number: u64,
     pub(crate) to: NodeId,
     pub(crate) request: SwarmRequest,
     pub(crate) subjects: Vec<session_protocols::answer::Subject>,
@@ -382,11 +382,8 @@ impl Host {
                 }
             }
             Output::Send { exchange, to, request, subjects } => {
-                let number = Some((self.life << LIFE_SHIFT) | exchange);
+                let number = (self.life << LIFE_SHIFT) | exchange;
                 (self.carry)(Exchange { number, to, request, subjects });
-            }
-            Output::Tell { to, request } => {
-                (self.carry)(Exchange { number: None, to, request, subjects: Vec::new() });
             }
             Output::Subscribed { subscriber, answer } => {
                 let ended = matches!(answer, Subscribed::Refused { .. });

@@ -40,8 +40,11 @@ const OTHERS: usize = 64;
 /// The first pause before a node that did not answer is dialled again, doubled up to the last.
 const REDIAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 /// A second connection that comes this long after the first replaces it: the other side would not
-/// have dialled had the first one been alive.
+/// have dialled had the first one been alive. Two that come sooner may be of two sides that dialled at
+/// once.
 const REPLACE_AFTER: Duration = Duration::from_secs(2);
+/// The same in a local network, where nobody is far and nodes are killed and started by hand.
+const REPLACE_AFTER_LOCAL: Duration = Duration::from_millis(400);
 /// Gossip messages waiting for a verdict; the oldest is forgotten beyond it.
 const MAX_UNJUDGED: usize = 1_024;
 /// Pages of directories that are waited for; beyond it the next is left until the next contact.
@@ -62,6 +65,8 @@ pub(crate) struct Contacts {
 pub(crate) struct Network {
     pub(crate) swarm: Swarm<Behaviour>,
     pub(crate) name: NetworkName,
+    /// Whether all of the network is on one machine.
+    pub(crate) local: bool,
     pub(crate) pair: KeyPair,
     pub(crate) directory: Directory,
     pub(crate) links: Links,
@@ -287,10 +292,11 @@ impl Network {
     }
 
     async fn connected(&mut self, peer: PeerId, connection: ConnectionId, dialling: &mut Dialling) {
+        let replace_after = if self.local { REPLACE_AFTER_LOCAL } else { REPLACE_AFTER };
         let connections = dialling.connections.entry(peer).or_default();
         let replaced: Vec<_> = connections
             .iter()
-            .filter(|(_, since)| since.elapsed() >= REPLACE_AFTER)
+            .filter(|(_, since)| since.elapsed() >= replace_after)
             .map(|(id, _)| *id)
             .collect();
         connections.push((connection, Instant::now()));

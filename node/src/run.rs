@@ -120,6 +120,7 @@ async fn from_start_to_stop(config: Config, mut shutdown: BoxFuture<'static, ()>
     let network = Network {
         swarm,
         name,
+        local: config.network.local,
         pair,
         directory,
         links,

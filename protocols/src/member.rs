@@ -103,13 +103,6 @@ pub enum Output {
         /// What each receipt of the answer must be about.
         subjects: Vec<Subject>,
     },
-    /// Tell a member; no report.
-    Tell {
-        /// Whom.
-        to: NodeId,
-        /// What.
-        request: SwarmRequest,
-    },
     /// Answer a subscription, or end it when refused.
     Subscribed {
         /// The number of [`Input::Subscribe`].
@@ -318,7 +311,6 @@ impl Member {
             Output::Answer { .. }
             | Output::Reply { .. }
             | Output::Send { .. }
-            | Output::Tell { .. }
             | Output::Subscribed { .. }
             | Output::Push { .. } => None,
         });
@@ -558,6 +550,9 @@ impl Member {
             (Some(Exchange::Batch(batch)), Some(CheckedAnswer::Receipts(receipts))) => {
                 self.writes.handle(now, writes::Input::Answered { batch, receipts });
             }
+            (Some(Exchange::Batch(batch)), Some(CheckedAnswer::Other(SwarmAnswer::Noted))) => {
+                self.writes.handle(now, writes::Input::Answered { batch, receipts: Vec::new() });
+            }
             (Some(Exchange::Batch(batch)), _) => self.writes.handle(now, writes::Input::Failed { batch }),
             (Some(Exchange::Question(question)), answer) => {
                 let answer = match answer {
@@ -661,7 +656,9 @@ impl Member {
                 writes::Output::Send { batch, to, request, subjects } => {
                     self.send(Exchange::Batch(batch), to, request, subjects);
                 }
-                writes::Output::Behind { to, request } => self.outbox.push_back(Output::Tell { to, request }),
+                writes::Output::Behind { batch, to, request } => {
+                    self.send(Exchange::Batch(batch), to, request, Vec::new());
+                }
                 writes::Output::Done { ticket, receipts } => {
                     let Some(Waiting { subject, already }) = self.waiting.remove(&ticket) else { continue };
                     let body = match subject {

@@ -63,6 +63,7 @@ fn the_limits_are_those_of_the_code() {
         ("repair::TURN", seconds(repair::TURN)),
         ("writes::WAIT", seconds(writes::WAIT)),
         ("writes::WINDOW", bytes(writes::WINDOW)),
+        ("writes::TELL_AGAIN", seconds(writes::TELL_AGAIN)),
         ("writes::MAX_QUEUE", bytes(writes::MAX_QUEUE)),
         ("writes::MAX_QUEUE_BYTES", bytes(writes::MAX_QUEUE_BYTES)),
         ("writes::MAX_PENDING", bytes(writes::MAX_PENDING)),

@@ -41,10 +41,9 @@ fn what_was_drawn_happened(report: &Report) {
     ] {
         assert_eq!(on, count > 0, "{kind}: {count} in {report:?}");
     }
-    // A blackout may find everything synced; half of the other crashes come in the middle of a commit.
-    let torn = report.disk == Disk::Redb;
-    assert!(report.torn > 0 || !(torn && faults.crashes), "no crash lost a write: {report:?}");
-    assert!(report.torn == 0 || (torn && power), "lost writes without a cause: {report:?}");
+    // A crash may find everything synced: that some do not is for the run with every fault to show.
+    let torn = power && report.disk == Disk::Redb;
+    assert!(torn || report.torn == 0, "lost writes without a cause: {report:?}");
 }
 
 macro_rules! fifty_seeds {

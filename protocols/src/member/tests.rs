@@ -100,14 +100,6 @@ impl Net {
                     let to = self.place(to);
                     self.travel(Travelling { exchange, from: who, to, request, subjects });
                 }
-                Output::Tell { to, request } => {
-                    let to = self.place(to);
-                    if !self.down.contains(&to) {
-                        let from = self.members[who].0.setup.pair.node_id();
-                        let answer = self.ask(to, from, request);
-                        assert_eq!(answer, SwarmAnswer::Noted);
-                    }
-                }
                 Output::Answer { ticket, answer } => self.answers.push((who, ticket, answer)),
                 other => self.others.push((who, other)),
             }

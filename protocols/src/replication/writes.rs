@@ -29,6 +29,8 @@ pub const MAX_QUEUE_BYTES: usize = 32 * 1024 * 1024;
 pub const MAX_PENDING: usize = 16_384;
 /// How long nothing is sent to a member that failed.
 pub const BACKOFF: Span = Span::millis(500);
+/// How soon a member that did not hear that it is behind is told again.
+pub const TELL_AGAIN: Span = Span::secs(5);
 
 const _: () = assert!(MAX_DATA + 1_024 < MAX_BATCH_BYTES && MAX_HASHES * 64 < MAX_BATCH_BYTES);
 const _: () = assert!(WAIT.0 < TOLERANCE_FORWARDED.0);
@@ -80,8 +82,10 @@ pub enum Output {
         /// What each of its receipts must be about.
         subjects: Vec<Subject>,
     },
-    /// Tell a member that it missed something; no report is needed.
+    /// Tell a member that it missed something, and report like a batch whether it heard.
     Behind {
+        /// Names it in the report.
+        batch: u64,
         /// The member.
         to: NodeId,
         /// The message.
@@ -126,6 +130,10 @@ struct Link {
     not_before: Time,
     /// It missed something since it was last told.
     behind: bool,
+    /// It is being told.
+    telling: bool,
+    /// It is not told before this.
+    tell_at: Time,
 }
 
 #[derive(Debug)]
@@ -146,7 +154,8 @@ struct Pending {
 #[derive(Debug)]
 struct Batch {
     to: NodeId,
-    tickets: Vec<u64>,
+    /// None where a member is told that it is behind.
+    tickets: Option<Vec<u64>>,
 }
 
 impl Writes {
@@ -176,7 +185,7 @@ impl Writes {
             Input::Failed { batch } => self.failed(now, batch),
             Input::Connected(member) => {
                 if let Some(link) = self.links.get_mut(&member) {
-                    link.not_before = Time::ZERO;
+                    (link.not_before, link.tell_at) = (Time::ZERO, Time::ZERO);
                     self.resume(now, member);
                 }
             }
@@ -193,9 +202,12 @@ impl Writes {
     pub fn deadline(&self) -> Option<Time> {
         let waits = |link: &&Link| {
             let to_send = !link.queue.is_empty() && link.under_way < WINDOW;
-            to_send || (link.behind && link.under_way == 0)
+            to_send || (link.behind && !link.telling && link.under_way == 0)
         };
-        let resume = self.links.values().filter(waits).map(|link| link.not_before).min();
+        let due = |link: &Link| {
+            if link.queue.is_empty() { link.not_before.max(link.tell_at) } else { link.not_before }
+        };
+        let resume = self.links.values().filter(waits).map(due).min();
         self.deadlines.first().map(|(deadline, _)| *deadline).into_iter().chain(resume).min()
     }
 
@@ -249,7 +261,7 @@ impl Writes {
             link.under_way = link.under_way.saturating_add(1);
             self.next_batch = self.next_batch.wrapping_add(1);
             let batch = self.next_batch;
-            self.batches.insert(batch, Batch { to: member, tickets });
+            self.batches.insert(batch, Batch { to: member, tickets: Some(tickets) });
             let request = SwarmRequest { map_version: self.map_version, ask: Ask::Replicate { mutations } };
             self.outbox.push_back(Output::Send { batch, to: member, request, subjects });
         }
@@ -257,6 +269,7 @@ impl Writes {
 
     fn answered(&mut self, now: Time, batch: u64, receipts: Vec<Option<Receipt>>) {
         let Some(Batch { to, tickets }) = self.batches.remove(&batch) else { return };
+        let Some(tickets) = tickets else { return self.told(now, to, true) };
         let mut receipts = receipts.into_iter();
         let mut missed = false;
         for ticket in tickets {
@@ -269,13 +282,13 @@ impl Writes {
             link.under_way = link.under_way.saturating_sub(1);
             link.behind |= missed;
         }
-        self.tell_if_behind(to);
+        self.tell_if_behind(now, to);
         self.send(now, to);
     }
 
     fn failed(&mut self, now: Time, batch: u64) {
         let Some(Batch { to, tickets }) = self.batches.remove(&batch) else { return };
-        let mut lost = tickets;
+        let Some(mut lost) = tickets else { return self.told(now, to, false) };
         if let Some(link) = self.links.get_mut(&to) {
             link.under_way = link.under_way.saturating_sub(1);
             link.not_before = now.after(BACKOFF);
@@ -311,7 +324,7 @@ impl Writes {
         self.send(now, member);
         let idle = |link: &Link| link.under_way == 0 && now >= link.not_before;
         if self.links.get(&member).is_some_and(idle) {
-            self.tell_if_behind(member);
+            self.tell_if_behind(now, member);
         }
     }
 
@@ -341,12 +354,29 @@ impl Writes {
         });
     }
 
-    fn tell_if_behind(&mut self, member: NodeId) {
+    fn tell_if_behind(&mut self, now: Time, member: NodeId) {
         let Some(link) = self.links.get_mut(&member) else { return };
-        if core::mem::take(&mut link.behind) {
-            let request = SwarmRequest { map_version: self.map_version, ask: Ask::Behind };
-            self.outbox.push_back(Output::Behind { to: member, request });
+        if !link.behind || link.telling || now < link.tell_at {
+            return;
         }
+        (link.behind, link.telling) = (false, true);
+        self.next_batch = self.next_batch.wrapping_add(1);
+        let batch = self.next_batch;
+        self.batches.insert(batch, Batch { to: member, tickets: None });
+        let request = SwarmRequest { map_version: self.map_version, ask: Ask::Behind };
+        self.outbox.push_back(Output::Behind { batch, to: member, request });
+    }
+
+    /// A member heard that it is behind, or did not: what it missed must not wait for the next comparison.
+    fn told(&mut self, now: Time, member: NodeId, heard: bool) {
+        if let Some(link) = self.links.get_mut(&member) {
+            link.telling = false;
+            if !heard {
+                link.behind = true;
+                link.tell_at = now.after(TELL_AGAIN);
+            }
+        }
+        self.tell_if_behind(now, member);
     }
 }
 

@@ -103,8 +103,10 @@ impl Disk {
                         let fault = if dice.coin() { Fault::Error } else { Fault::Half };
                         engine.disk.fail(next + dice.below(6), fault);
                     }
-                    // Somewhere on the way, or with all written and nothing synced.
-                    Commit::Dies if dice.coin() => engine.disk.fail(next + dice.below(6), Fault::PowerLoss),
+                    // Somewhere on the way, or, more often, with all written and nothing synced.
+                    Commit::Dies if dice.chance(250) => {
+                        engine.disk.fail(next + dice.below(6), Fault::PowerLoss)
+                    }
                     Commit::Dies => engine.disk.fail_next_sync(Fault::PowerLoss),
                 }
                 let Some(store) = &mut engine.store else { return Err(failed()) };

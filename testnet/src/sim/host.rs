@@ -500,9 +500,8 @@ impl World {
                     }
                 }
                 Output::Send { exchange, to, request, subjects } => {
-                    self.ask(node, to, &request, Some((exchange, subjects)));
+                    self.ask(node, to, &request, exchange, subjects);
                 }
-                Output::Tell { to, request } => self.ask(node, to, &request, None),
                 Output::Subscribed { subscriber, answer } => {
                     let reader = match answer {
                         notify::Subscribed::Until { .. } => {
@@ -558,32 +557,29 @@ impl World {
         Ok(())
     }
 
-    /// Asks another node, or tells it something.
+    /// Asks another node.
     pub(super) fn ask(
         &mut self,
         node: usize,
         to: NodeId,
         request: &SwarmRequest,
-        exchange: Option<(u64, Vec<Subject>)>,
+        exchange: u64,
+        subjects: Vec<Subject>,
     ) {
         let Some(&to) = self.index.get(&to) else { return };
         let life = self.nodes[node].life;
         let connection = self.nodes[node].contacts.get(&to).and_then(|known| known.last().copied());
-        let number = exchange.map(|(exchange, subjects)| {
-            let wait = match connection {
-                Some(_) => PATIENCE,
-                None => self.dice.net.span(Span::millis(1), Span::millis(50)),
-            };
-            let open = Open { to, epoch: connection.unwrap_or_default(), subjects };
-            self.nodes[node].open.insert(exchange, open);
-            self.queue.push(self.now.after(wait), Event::Silence { node, life, exchange });
-            exchange
-        });
+        let wait = match connection {
+            Some(_) => PATIENCE,
+            None => self.dice.net.span(Span::millis(1), Span::millis(50)),
+        };
+        let open = Open { to, epoch: connection.unwrap_or_default(), subjects };
+        self.nodes[node].open.insert(exchange, open);
+        self.queue.push(self.now.after(wait), Event::Silence { node, life, exchange });
         if connection.is_some() {
             let bytes = codec::encode(request);
-            let word =
-                Word { from: node, to, epoch: connection, life, exchange: number, answer: false, bytes };
-            self.send(word);
+            let exchange = Some(exchange);
+            self.send(Word { from: node, to, epoch: connection, life, exchange, answer: false, bytes });
         }
     }
 

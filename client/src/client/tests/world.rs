@@ -206,11 +206,7 @@ impl Machines {
                 self.asked(node, to, ticket, request);
             }
             Output::Send { exchange, .. } => self.input(node, Input::Answered { exchange, answer: None }),
-            Output::Tell { to, request } if self.members[&to].alive => {
-                let ticket = self.number();
-                self.asked(node, to, ticket, request);
-            }
-            Output::Tell { .. } | Output::Reconciled { .. } => {}
+            Output::Reconciled { .. } => {}
             Output::Subscribed { subscriber, answer } => {
                 if let Some(sender) = self.subscribers.get(&subscriber) {
                     let _ = sender.send(Push::Answer(answer));

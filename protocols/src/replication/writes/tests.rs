@@ -18,6 +18,8 @@ struct Rig {
     writes: Writes,
     members: Vec<NodeId>,
     now: Time,
+    /// Whether nobody hears that it is behind.
+    deaf: bool,
 }
 
 /// A batch that was sent.
@@ -40,7 +42,7 @@ struct Said {
 impl Rig {
     fn new(members: u8) -> Self {
         let members = nodes(members);
-        Self { writes: Writes::new(members[0], &members, 3), members, now: NOW }
+        Self { writes: Writes::new(members[0], &members, 3), members, now: NOW, deaf: false }
     }
 
     fn feed(&mut self, input: Input) -> Said {
@@ -56,9 +58,12 @@ impl Rig {
                     assert!(bytes <= MAX_BATCH_BYTES || mutations.len() == 1);
                     said.sent.push(Sent { batch, to, mutations: mutations.len() });
                 }
-                Output::Behind { to, request } => {
+                Output::Behind { batch, to, request } => {
                     assert_eq!(request, SwarmRequest { map_version: 3, ask: Ask::Behind });
                     said.behind.push(to);
+                    let heard = Input::Answered { batch, receipts: Vec::new() };
+                    let report = if self.deaf { Input::Failed { batch } } else { heard };
+                    self.writes.handle(self.now, report);
                 }
                 Output::Done { ticket, receipts } => said.done.push((ticket, signers(&receipts))),
                 Output::Short { ticket, receipts } => said.short.push((ticket, signers(&receipts))),
@@ -241,6 +246,26 @@ fn who_missed_something_is_told_once() {
     let said = rig.write(4);
     rig.fail(&said.sent[0]);
     assert_eq!(rig.feed(Input::Connected(to)).behind, [to]);
+}
+
+#[test]
+fn who_does_not_hear_that_it_is_behind_is_told_again() {
+    let mut rig = Rig::new(2);
+    let to = rig.members[1];
+    rig.deaf = true;
+    let said = rig.write(1);
+    assert_eq!(rig.refuse(&said.sent[0]).behind, [to]);
+    for _ in 0..3 {
+        assert_eq!(rig.writes.deadline(), Some(rig.now.after(TELL_AGAIN)));
+        assert_eq!(rig.wait(TELL_AGAIN).behind, [to]);
+    }
+    // Writes go on meanwhile, and do not wait for the next time.
+    let said = rig.write(2);
+    assert_eq!((said.sent.len(), said.behind.len()), (1, 0));
+    assert!(rig.answer(&said.sent[0]).behind.is_empty());
+    rig.deaf = false;
+    assert_eq!(rig.feed(Input::Connected(to)).behind, [to], "it is back: at once");
+    assert_eq!(rig.writes.deadline(), None);
 }
 
 #[test]
