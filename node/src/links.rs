@@ -209,13 +209,23 @@ impl Links {
     }
 
     async fn ask(&self, to: NodeId, request: &SwarmRequest) -> Option<SwarmAnswer> {
-        let asker = self.asker(to, Protocol::Swarm).await?;
-        let answer = asker.ask(codec::encode(request)).await.ok()?;
+        let answer = match self.carried(to, request).await {
+            Some(answer) => answer,
+            // The connection may be one that is being closed for another. A question may be repeated.
+            None => {
+                self.forget(&to);
+                self.carried(to, request).await?
+            }
+        };
         let answer = codec::decode(&answer, swarm::MAX_MESSAGE);
         if answer.is_err() {
             self.metrics.garbage_total.with_label_values(&["swarm"]).inc();
         }
         answer.ok()
+    }
+
+    async fn carried(&self, to: NodeId, request: &SwarmRequest) -> Option<Vec<u8>> {
+        self.asker(to, Protocol::Swarm).await?.ask(codec::encode(request)).await.ok()
     }
 
     /// The kept link to a node, opened if there is none.
