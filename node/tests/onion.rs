@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use futures::{AsyncReadExt, AsyncWriteExt};
 use session_protocols::{
-    Namespace, NodeId, Protocol,
+    NodeId, Protocol,
     answer::{Answer, Body},
     codec,
     directory::{self, OnionDoor},
@@ -19,7 +19,7 @@ use session_protocols::{
         size::{Bucket, Position, packet_len},
         wrap::{ClientSession, Entry, Hop, Question, Return, Service, Status, Stopped, wrap},
     },
-    request::{Request, Store},
+    request::Request,
 };
 use zeroize::Zeroizing;
 
@@ -117,24 +117,12 @@ async fn doors(stranger: &Stranger, plan: &Plan) -> BTreeMap<NodeId, OnionDoor> 
     }
 }
 
-fn store(person: &Person, text: &str) -> Request {
-    let time = now().as_millis();
-    Request::Store(Store {
-        account: person.account,
-        namespace: Namespace::INBOX,
-        timestamp: time,
-        expiry: time + 60_000,
-        data: text.as_bytes().to_vec().into(),
-        auth: None,
-    })
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_stored_and_read_through_three_hops() {
     let mut path = Path::new().await;
     let person = Person::new(1);
     for text in ["by handshakes", "by sessions"] {
-        let answer = path.ask(&store(&person, text)).await.unwrap();
+        let answer = path.ask(&person.post(text.as_bytes())).await.unwrap();
         assert!(matches!(answer.body, Body::Stored { already: false, .. }), "{answer:?}");
         assert!(path.sessions.iter().all(Option::is_some));
     }
@@ -184,9 +172,9 @@ async fn what_is_no_packet_of_this_hop_is_refused_and_counted() {
 async fn a_hop_that_is_gone_or_forgot_is_named_by_the_one_before_it() {
     let mut path = Path::new().await;
     let person = Person::new(1);
-    path.ask(&store(&person, "before")).await.unwrap();
+    path.ask(&person.post(b"before")).await.unwrap();
     path.running[2].take().unwrap().stop().await;
-    let gone = path.ask(&store(&person, "while it is away")).await.unwrap_err();
+    let gone = path.ask(&person.post(b"while it is away")).await.unwrap_err();
     assert_eq!(gone, Stopped { by: 1, status: Status::Unreachable });
     // It returns with the key that it gave out, and without sessions.
     path.running[2] = Some(path.plan.start(2));
@@ -194,7 +182,7 @@ async fn a_hop_that_is_gone_or_forgot_is_named_by_the_one_before_it() {
     assert_eq!(doors(&path.stranger, &path.plan).await, path.doors, "the same keys");
     let until = Instant::now() + PATIENCE;
     let forgot = loop {
-        let stopped = path.ask(&store(&person, "once it is back")).await.unwrap_err();
+        let stopped = path.ask(&person.post(b"once it is back")).await.unwrap_err();
         // Until the hop before it has met it again.
         if stopped.status != Status::Unreachable || Instant::now() > until {
             break stopped;
@@ -202,7 +190,7 @@ async fn a_hop_that_is_gone_or_forgot_is_named_by_the_one_before_it() {
     };
     assert_eq!(forgot, Stopped { by: 1, status: Status::Unreadable });
     path.sessions[2] = None;
-    let answer = path.ask(&store(&person, "by a new session")).await.unwrap();
+    let answer = path.ask(&person.post(b"by a new session")).await.unwrap();
     assert!(matches!(answer.body, Body::Stored { .. }), "{answer:?}");
     path.stop().await;
 }

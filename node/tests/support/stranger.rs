@@ -16,7 +16,7 @@ use session_protocols::{
         link::{self, Asker, Limits},
     },
     notify::Subscribed,
-    request::{Auth, Request, Retrieve},
+    request::{Auth, Request, Retrieve, Store},
 };
 
 use super::Plan;
@@ -118,7 +118,20 @@ impl Person {
         retrieve
     }
 
-    /// The same, signed by somebody else.
+    /// A message for the inbox, from nobody.
+    pub fn post(&self, data: &[u8]) -> Request {
+        let time = now().as_millis();
+        Request::Store(Store {
+            account: self.account,
+            namespace: Namespace::INBOX,
+            timestamp: time,
+            expiry: time + 60_000,
+            data: data.to_vec().into(),
+            auth: None,
+        })
+    }
+
+    /// A question for the inbox, signed by somebody else.
     pub fn forged(&self, network: &session_protocols::NetworkName) -> Retrieve {
         let mut retrieve = self.retrieve(network);
         retrieve.auth.time += 1;
