@@ -33,17 +33,18 @@ pub(crate) struct Behaviour {
 }
 
 impl Behaviour {
-    /// A behaviour for the node that holds `key`; `fellows` are never turned away for lack of room.
+    /// A behaviour for the node that holds `key`; registered `nodes` are not turned away because
+    /// strangers have taken the room.
     pub(crate) fn new(
         key: &identity::Keypair,
         network: &NetworkName,
         local: bool,
         max_memory: usize,
-        fellows: impl Iterator<Item = libp2p::PeerId>,
+        nodes: impl Iterator<Item = libp2p::PeerId>,
         metrics: &Metrics,
     ) -> Result<Self, String> {
         let me = key.public().to_peer_id();
-        let fellows: BTreeSet<_> = fellows.collect();
+        let nodes: BTreeSet<_> = nodes.collect();
         let mut limits = connection_limits::Behaviour::new(
             connection_limits::ConnectionLimits::default()
                 .with_max_pending_incoming(Some(256))
@@ -52,7 +53,7 @@ impl Behaviour {
                 .with_max_established_outgoing(Some(512))
                 .with_max_established_per_peer(Some(4)),
         );
-        fellows.iter().for_each(|peer| limits.bypass_peer_id(peer));
+        nodes.iter().for_each(|peer| limits.bypass_peer_id(peer));
         let protocol = |protocol| {
             StreamProtocol::try_from_owned(network.protocol(protocol)).map_err(|error| error.to_string())
         };
@@ -71,7 +72,7 @@ impl Behaviour {
         Ok(Self {
             limits,
             memory: memory_connection_limits::Behaviour::with_max_bytes(max_memory),
-            neighbours: Neighbours::new(local, fellows),
+            neighbours: Neighbours::new(local, nodes),
             streams: libp2p_stream::Behaviour::new(),
             directory: request_response::Behaviour::with_codec(
                 Cbor::new(directory::MAX_REQUEST, directory::MAX_ANSWER).on_garbage(move || garbage.inc()),

@@ -1,6 +1,13 @@
 //! The door for people who watch: `/livez`, `/readyz`, `/metrics`, `/status`. It changes nothing.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::{
     Json, Router,
@@ -8,13 +15,16 @@ use axum::{
     http::{StatusCode, header},
     response::IntoResponse,
     routing::get,
+    serve::Listener,
 };
 use data_encoding::HEXLOWER;
 use serde::Serialize;
 use session_protocols::NodeId;
 use tokio::{
-    net::TcpListener,
-    sync::{mpsc, watch},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    time::Sleep,
 };
 
 use crate::{
@@ -22,6 +32,11 @@ use crate::{
     metrics::Metrics,
     network::Contacts,
 };
+
+/// Connections that are served at once; more wait until one of them ends.
+const CONNECTIONS: usize = 32;
+/// How long one may last, whatever it is doing: whoever wants more connects again.
+const LIFETIME: Duration = Duration::from_secs(60);
 
 /// What the door shows.
 pub(crate) struct View {
@@ -74,7 +89,71 @@ pub(crate) async fn serve(listener: TcpListener, view: View) -> std::io::Result<
         .route("/metrics", get(metrics))
         .route("/status", get(status))
         .with_state(Arc::new(view));
-    axum::serve(listener, router).await
+    axum::serve(Door { listener, room: Arc::new(Semaphore::new(CONNECTIONS)) }, router).await
+}
+
+/// A listener that lets in a few at a time, and each for a while.
+struct Door {
+    listener: TcpListener,
+    room: Arc<Semaphore>,
+}
+
+impl Listener for Door {
+    type Io = Guest;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Guest, SocketAddr) {
+        // It is never closed.
+        let room = Arc::clone(&self.room).acquire_owned().await.ok();
+        let (stream, address) = Listener::accept(&mut self.listener).await;
+        (Guest { stream, end: Box::pin(tokio::time::sleep(LIFETIME)), _room: room }, address)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection that ends when its time is over.
+struct Guest {
+    stream: TcpStream,
+    end: Pin<Box<Sleep>>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Guest {
+    fn over(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.end.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl AsyncRead for Guest {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.over(cx)?;
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Guest {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.over(cx)?;
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 impl View {

@@ -21,7 +21,7 @@ use session_protocols::{
     codec,
     libp2p::{
         address::{node_id, peer_id},
-        link::{self, Asker, Incoming, Limits},
+        link::{self, Asker, Backlog, Incoming, Limits},
     },
     limits::{Admission, Seats, Side, payer},
     member::{Setup, check_answer, check_ask, check_request},
@@ -44,6 +44,8 @@ use crate::{
 
 /// Requests under way on one link.
 const WINDOW: usize = 64;
+/// Bytes of requests and answers that all streams together may hold in memory.
+const BACKLOG: usize = 256 << 20;
 /// Streams of one protocol that are served at once.
 const MAX_LINKS: usize = 8_192;
 /// Those of one neighbour. It needs one; a connection that died unnoticed keeps its own for a while.
@@ -76,6 +78,8 @@ pub(crate) struct Links {
     /// Members of this node's swarm: nobody else is answered on `/swarm/1`.
     fellows: Arc<RwLock<BTreeSet<NodeId>>>,
     places: Places,
+    /// What all streams hold in memory.
+    backlog: Backlog,
     subscribers: Arc<AtomicU64>,
     subscriptions: SharedSeats<PeerId>,
     /// Worker threads that check signatures at once.
@@ -109,6 +113,7 @@ impl Links {
             askers: Arc::default(),
             fellows: Arc::default(),
             places: behaviour.neighbours.places(),
+            backlog: Backlog::new(BACKLOG),
             subscribers: Arc::default(),
             subscriptions: Arc::new(Mutex::new(subscriptions)),
             workers: Arc::new(Semaphore::new(workers)),
@@ -241,11 +246,15 @@ impl Links {
         }
         let name = self.protocol(protocol)?;
         let stream = self.control.clone().open_stream(peer_id(&to)?, name).await.ok()?;
-        let limits = Limits { max_in: max_in(protocol), window: WINDOW };
+        let limits = self.limits(protocol);
         let (asker, run) = link::open_within(stream, limits, || tokio::time::sleep(FRAME));
         let metrics = self.metrics.clone();
         self.spawn(async move { metrics.ended(label(protocol), run.await) });
         Some(kept.insert(asker).clone())
+    }
+
+    fn limits(&self, protocol: Protocol) -> Limits {
+        Limits { max_in: max_in(protocol), window: WINDOW, backlog: self.backlog.clone() }
     }
 
     fn protocol(&self, protocol: Protocol) -> Option<StreamProtocol> {
@@ -253,7 +262,7 @@ impl Links {
     }
 
     async fn serve(self, protocol: Protocol, peer: PeerId, stream: Stream) {
-        let limits = Limits { max_in: max_in(protocol), window: WINDOW };
+        let limits = self.limits(protocol);
         let (mut requests, run) = link::serve_within(stream, limits, || tokio::time::sleep(FRAME));
         let metrics = self.metrics.clone();
         self.spawn(async move { metrics.ended(label(protocol), run.await) });

@@ -45,6 +45,8 @@ const FULL_PAUSE: Duration = Duration::from_millis(500);
 const MAX_FULL_PAUSE: Duration = Duration::from_secs(30);
 /// A disk that is full again within this has not been emptied: the pauses go on growing.
 const FULL_AGAIN: Duration = Duration::from_secs(60);
+/// How often damage is told of.
+const TELL_DAMAGE: Duration = Duration::from_secs(600);
 /// How much room makes a full disk worth another try, in bytes.
 const ROOM: u64 = 8 << 20;
 
@@ -168,6 +170,7 @@ pub(crate) fn start(
         local: Vec::new(),
         inspections: Vec::new(),
         full: Full::Not { since: None, pause: FULL_PAUSE },
+        told_of_damage: None,
     };
     let source = Source { queue, stopping };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
@@ -232,6 +235,7 @@ struct Host {
     /// People who ask how things are; they are told at the end of a batch.
     inspections: Vec<oneshot::Sender<Inspection>>,
     full: Full,
+    told_of_damage: Option<Instant>,
 }
 
 struct Subscriber {
@@ -413,6 +417,20 @@ impl Host {
                 self.metrics.repaired_total.inc_by(fetched);
                 tracing::debug!(%with, fetched, "compared with a member");
             }
+            Output::Damaged(what) => self.damaged(what),
+        }
+    }
+
+    /// Counts damage, and says so now and then.
+    fn damaged(&mut self, what: &str) {
+        self.metrics.store_damaged_total.inc();
+        if self.told_of_damage.is_none_or(|told| told.elapsed() >= TELL_DAMAGE) {
+            self.told_of_damage = Some(Instant::now());
+            tracing::error!(
+                what,
+                "the store is damaged; lost messages are fetched from the swarm. Check the disk; when \
+                 this goes on, stop the node, move the folder `messages` away and start it again",
+            );
         }
     }
 

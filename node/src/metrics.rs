@@ -41,6 +41,7 @@ pub(crate) struct Metrics {
     pub(crate) batch_inputs: Histogram,
     /// Commits that failed and made the store reopen.
     pub(crate) store_failures_total: IntCounter,
+    pub(crate) store_damaged_total: IntCounter,
     /// Records kept, tombstones included.
     pub(crate) records: IntGauge,
     /// Bytes kept.
@@ -121,6 +122,7 @@ impl Metrics {
             commit_seconds: histogram("commit_seconds", "Time to make a batch durable.", seconds)?,
             batch_inputs: histogram("batch_inputs", "Inputs made durable together.", inputs)?,
             store_failures_total: counter("store_failures_total", "Commits that failed.")?,
+            store_damaged_total: counter("store_damaged_total", "Reads of the store that found damage.")?,
             records: gauge("records", "Records kept, tombstones included.")?,
             stored_bytes: gauge("stored_bytes", "Bytes kept.")?,
             subscriptions: gauge("subscriptions", "Subscriptions served.")?,
@@ -136,6 +138,7 @@ impl Metrics {
         match end {
             End::Closed => {}
             End::Garbage => self.garbage_total.with_label_values(&[protocol]).inc(),
+            End::Crowded => self.streams_refused_total.with_label_values(&["memory"]).inc(),
             End::Slow => self.streams_slow_total.with_label_values(&[protocol]).inc(),
         }
     }

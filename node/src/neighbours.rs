@@ -1,8 +1,8 @@
 //! Where the peers in contact come from, and how many connections one address prefix may open.
 //!
 //! An identity costs nothing, so a stranger is also counted by the address that its connection comes
-//! from. Registered nodes are known by their keys and not counted; nor is anybody in a local network,
-//! where all come from one address.
+//! from; in a local network not, where all come from one address. Registered nodes are known by their keys:
+//! each is counted by itself.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,12 +23,15 @@ use session_protocols::{Prefix, libp2p::address, limits::Seats};
 
 /// Connections that strangers of one prefix may have open.
 pub(crate) const CONNECTIONS: usize = 256;
+/// Connections that one registered node may have open. It needs one; one that died unnoticed, and a dial
+/// from each side at once, may stand beside it for a while.
+pub(crate) const CONNECTIONS_OF_NODE: usize = 8;
 /// Connections that are counted at all; libp2p's own limit stands below it.
 const TOTAL: usize = 16_384;
 
-/// One prefix has as many connections as it may have.
+/// One prefix, or one node, has as many connections as it may have.
 #[derive(Debug, thiserror::Error)]
-#[error("too many connections from one address prefix")]
+#[error("too many connections from one address prefix or node")]
 struct Crowded;
 
 /// Refuses connections of crowded prefixes, and remembers who comes from where.
@@ -36,6 +39,9 @@ struct Crowded;
 pub(crate) struct Neighbours {
     local: bool,
     registered: BTreeSet<PeerId>,
+    nodes: Seats<PeerId>,
+    /// Connections that hold one of these seats.
+    seated: BTreeSet<ConnectionId>,
     places: Places,
 }
 
@@ -89,7 +95,15 @@ impl Places {
 impl Neighbours {
     /// Counts whoever is not `registered`, unless the network is `local`.
     pub(crate) fn new(local: bool, registered: BTreeSet<PeerId>) -> Self {
-        Self { local, registered, places: Places::new() }
+        let nodes = Seats::new(CONNECTIONS_OF_NODE, TOTAL);
+        Self { local, registered, nodes, seated: BTreeSet::new(), places: Places::new() }
+    }
+
+    fn leave(&mut self, connection: ConnectionId, peer: PeerId) {
+        if self.seated.remove(&connection) {
+            self.nodes.leave(&peer);
+        }
+        self.places.leave(connection, peer);
     }
 
     /// Who comes from where.
@@ -109,8 +123,12 @@ impl NetworkBehaviour for Neighbours {
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if !self.local
-            && !self.registered.contains(&peer)
+        if self.registered.contains(&peer) {
+            if !self.nodes.take(peer) {
+                return Err(ConnectionDenied::new(Crowded));
+            }
+            self.seated.insert(connection);
+        } else if !self.local
             && let Some(prefix) = address::prefix(remote)
         {
             self.places.enter(connection, peer, prefix).map_err(ConnectionDenied::new)?;
@@ -135,11 +153,11 @@ impl NetworkBehaviour for Neighbours {
     )]
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
-            FromSwarm::ConnectionClosed(closed) => self.places.leave(closed.connection_id, closed.peer_id),
+            FromSwarm::ConnectionClosed(closed) => self.leave(closed.connection_id, closed.peer_id),
             // Another part of the node turned it away after this one had let it in.
             FromSwarm::ListenFailure(failed) => {
                 if let Some(peer) = failed.peer_id {
-                    self.places.leave(failed.connection_id, peer);
+                    self.leave(failed.connection_id, peer);
                 }
             }
             _ => {}
@@ -184,14 +202,28 @@ mod tests {
     }
 
     #[test]
-    fn registered_nodes_and_local_networks_are_not_counted() {
-        let node = PeerId::random();
-        for mut neighbours in [Neighbours::new(false, [node].into()), Neighbours::new(true, BTreeSet::new())]
-        {
-            for id in 0..=CONNECTIONS {
-                assert!(enter(&mut neighbours, id, node, HERE));
-            }
-            assert_eq!(neighbours.places().of(&node), None);
+    fn in_a_local_network_nobody_is_counted_by_the_prefix() {
+        let (mut neighbours, stranger) = (Neighbours::new(true, BTreeSet::new()), PeerId::random());
+        for id in 0..=CONNECTIONS {
+            assert!(enter(&mut neighbours, id, stranger, HERE));
         }
+        assert_eq!(neighbours.places().of(&stranger), None);
+    }
+
+    #[test]
+    fn a_registered_node_is_counted_by_itself_wherever_it_comes_from() {
+        let nodes: Vec<_> = (0..40).map(|_| PeerId::random()).collect();
+        let mut neighbours = Neighbours::new(false, nodes.iter().copied().collect());
+        let mut id = 0;
+        for node in &nodes {
+            for _ in 0..CONNECTIONS_OF_NODE {
+                id += 1;
+                assert!(enter(&mut neighbours, id, *node, HERE), "the prefix does not count for it");
+            }
+            assert!(!enter(&mut neighbours, 0, *node, ELSEWHERE));
+            assert_eq!(neighbours.places().of(node), None);
+        }
+        neighbours.leave(ConnectionId::new_unchecked(id), nodes[39]);
+        assert!(enter(&mut neighbours, id, nodes[39], HERE), "there is room again");
     }
 }

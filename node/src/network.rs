@@ -4,21 +4,22 @@
 //! node's record, judges the others', and answers questions about the directory.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     io,
     time::Duration,
 };
 
 use futures::StreamExt;
 use libp2p::{
-    PeerId, Swarm, gossipsub,
+    Multiaddr, PeerId, Swarm, gossipsub, kad,
     metrics::{Metrics as SwarmMetrics, Recorder},
     request_response,
     swarm::{ConnectionId, DialError, SwarmEvent, dial_opts::DialOpts},
 };
 use session_protocols::{
     KeyPair, NetworkName, NodeId, Time, codec,
-    directory::{self, Directory, Endpoint, Input, OnionDoor, Output, Verdict},
+    directory::{self, Directory, Endpoint, Input, MAX_ENDPOINTS, OnionDoor, Output, Verdict},
+    identity::blake2b,
     libp2p::address::{multiaddr, node_id, peer_id},
 };
 use tokio::{
@@ -38,7 +39,13 @@ use crate::{
 /// Nodes beyond the own swarm that contact is kept with.
 const OTHERS: usize = 64;
 /// The first pause before a node that did not answer is dialled again, doubled up to the last.
-const REDIAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+const REDIAL: Duration = Duration::from_millis(500);
+/// The longest pause before a member of the own swarm is dialled again.
+const LAST_REDIAL: Duration = Duration::from_secs(5);
+/// The same for other nodes.
+const LAST_REDIAL_OTHERS: Duration = Duration::from_secs(60);
+/// How often the others are asked where a node is that cannot be reached.
+const SEARCH: Duration = Duration::from_secs(60);
 /// A second connection that comes this long after the first replaces it: the other side would not
 /// have dialled had the first one been alive. Two that come sooner may be of two sides that dialled at
 /// once.
@@ -84,6 +91,13 @@ pub(crate) struct Network {
 
 /// What the task keeps beside the machines.
 struct Dialling {
+    /// Nodes that contact is kept with.
+    kept: BTreeSet<NodeId>,
+    /// What the member is still to be told, at most two words about each of its fellows.
+    owed: VecDeque<Job>,
+    /// The node that is looked for, and when it or another may be looked for again.
+    search: Option<(kad::QueryId, NodeId)>,
+    search_at: Instant,
     connections: HashMap<PeerId, Vec<(ConnectionId, Instant)>>,
     dial_at: BTreeMap<NodeId, (Instant, Duration)>,
     unjudged: BTreeMap<u64, (gossipsub::MessageId, PeerId)>,
@@ -95,7 +109,18 @@ struct Dialling {
 impl Network {
     /// Runs until `stop` is told.
     pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+        let me = self.pair.node_id();
+        let mut others: Vec<_> = self.places.keys().filter(|node| **node != me).copied().collect();
+        // The fellows first; of the rest everybody has another choice, so that all are chosen by some.
+        others.sort_by_cached_key(|node| {
+            (!self.fellows.contains(node), blake2b(&[me.as_bytes(), node.as_bytes()]))
+        });
+        others.truncate(self.fellows.len().saturating_add(OTHERS));
         let mut dialling = Dialling {
+            kept: others.iter().copied().collect(),
+            owed: VecDeque::new(),
+            search: None,
+            search_at: Instant::now(),
             connections: HashMap::new(),
             dial_at: BTreeMap::new(),
             unjudged: BTreeMap::new(),
@@ -104,23 +129,24 @@ impl Network {
             checks: Checks::new(self.name.clone()),
         };
         self.links.welcome(self.fellows.clone());
-        let me = self.pair.node_id();
         let first = Instant::now();
-        let others: Vec<_> = self.places.keys().filter(|node| **node != me).copied().collect();
-        let strangers = others.iter().filter(|node| !self.fellows.contains(node)).take(OTHERS);
-        for node in others.iter().filter(|node| self.fellows.contains(node)).chain(strangers) {
-            dialling.dial_at.insert(*node, (first, REDIAL.0));
-        }
+        dialling.dial_at = others.into_iter().map(|node| (node, (first, REDIAL))).collect();
         for (node, endpoints) in self.places.clone() {
             self.found(node, &endpoints);
         }
         self.door.mark_changed();
+        let jobs = self.jobs.clone();
         loop {
             self.drain();
             self.dial(&mut dialling);
             let wake = self.wake(&dialling);
             tokio::select! {
-                event = self.swarm.select_next_some() => self.event(event, &mut dialling).await,
+                event = self.swarm.select_next_some() => self.event(event, &mut dialling),
+                Ok(place) = jobs.reserve(), if !dialling.owed.is_empty() => {
+                    if let Some(job) = dialling.owed.pop_front() {
+                        place.send(job);
+                    }
+                }
                 checked = dialling.checks.next() => {
                     checked.into_iter().for_each(|one| self.checked(one, &mut dialling));
                 }
@@ -183,7 +209,8 @@ impl Network {
             }
             if let Some((at, pause)) = dialling.dial_at.get_mut(&node) {
                 *at = now + *pause;
-                *pause = (*pause * 2).min(REDIAL.1);
+                let last = if self.fellows.contains(&node) { LAST_REDIAL } else { LAST_REDIAL_OTHERS };
+                *pause = (*pause * 2).min(last);
             }
             let mut endpoints = self.places.get(&node).cloned().unwrap_or_default();
             endpoints.sort_by_key(|endpoint| endpoint.transport);
@@ -200,20 +227,24 @@ impl Network {
         clippy::wildcard_enum_match_arm,
         reason = "libp2p's events are open-ended; the rest is not ours"
     )]
-    async fn event(&mut self, event: SwarmEvent<BehaviourEvent>, dialling: &mut Dialling) {
+    fn event(&mut self, event: SwarmEvent<BehaviourEvent>, dialling: &mut Dialling) {
         self.swarm_metrics.record(&event);
         match event {
             SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => self.listening(),
             SwarmEvent::ConnectionEstablished { peer_id: peer, connection_id, .. } => {
-                self.connected(peer, connection_id, dialling).await;
+                self.connected(peer, connection_id, dialling);
             }
             SwarmEvent::ConnectionClosed { peer_id: peer, connection_id, num_established, .. } => {
                 if let Some(connections) = dialling.connections.get_mut(&peer) {
                     connections.retain(|(id, _)| *id != connection_id);
                 }
                 if num_established == 0 {
-                    self.disconnected(peer, dialling).await;
+                    self.disconnected(peer, dialling);
                 }
+            }
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
+                tracing::debug!(%peer, %error, "not reached");
+                self.search(&peer, dialling);
             }
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message {
                 propagation_source,
@@ -272,7 +303,18 @@ impl Network {
                 tracing::debug!(%peer, %error, "a question about the directory went unanswered");
                 self.metrics.directory_failures_total.with_label_values(&["answered"]).inc();
             }
-            SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => self.swarm_metrics.record(&event),
+            SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => {
+                self.swarm_metrics.record(&event);
+                if let kad::Event::OutboundQueryProgressed {
+                    id,
+                    result: kad::QueryResult::GetClosestPeers(found),
+                    step,
+                    ..
+                } = event
+                {
+                    self.searched(id, found, step.last, dialling);
+                }
+            }
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.swarm_metrics.record(&event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.swarm_metrics.record(&event),
             _ => {}
@@ -291,7 +333,7 @@ impl Network {
         self.directory.handle(now(), Input::Listening(announced.collect()));
     }
 
-    async fn connected(&mut self, peer: PeerId, connection: ConnectionId, dialling: &mut Dialling) {
+    fn connected(&mut self, peer: PeerId, connection: ConnectionId, dialling: &mut Dialling) {
         let replace_after = if self.local { REPLACE_AFTER_LOCAL } else { REPLACE_AFTER };
         let connections = dialling.connections.entry(peer).or_default();
         let replaced: Vec<_> = connections
@@ -317,19 +359,57 @@ impl Network {
         self.directory.handle(now(), Input::Heard);
         self.ask(Asked::first(peer), dialling);
         if self.fellows.contains(&node) {
-            let _ = self.jobs.send(Job::Disconnected(node)).await;
-            let _ = self.jobs.send(Job::Connected(node)).await;
+            dialling.owe(node, [Job::Disconnected(node), Job::Connected(node)]);
         }
     }
 
-    async fn disconnected(&mut self, peer: PeerId, dialling: &mut Dialling) {
+    fn disconnected(&mut self, peer: PeerId, dialling: &mut Dialling) {
         dialling.connections.remove(&peer);
         let Some(node) = node_id(&peer).filter(|node| self.directory.contains(node)) else { return };
         self.links.forget(&node);
         self.count(dialling);
-        dialling.dial_at.insert(node, (Instant::now() + REDIAL.0, REDIAL.0));
+        if dialling.kept.contains(&node) {
+            dialling.dial_at.insert(node, (Instant::now() + REDIAL, REDIAL));
+        }
         if self.fellows.contains(&node) {
-            let _ = self.jobs.send(Job::Disconnected(node)).await;
+            dialling.owe(node, [Job::Disconnected(node)]);
+        }
+    }
+
+    /// Asks the nodes nearest to one that cannot be reached where it is: it may have moved while this
+    /// node was away.
+    fn search(&mut self, peer: &PeerId, dialling: &mut Dialling) {
+        let Some(node) = node_id(peer).filter(|node| dialling.kept.contains(node)) else { return };
+        if dialling.search.is_none() && dialling.search_at <= Instant::now() {
+            let id = self.swarm.behaviour_mut().kad.get_closest_peers(*peer);
+            dialling.search = Some((id, node));
+            dialling.search_at = Instant::now() + SEARCH;
+        }
+    }
+
+    /// Dials a node where others say that it is. Nobody vouches for that: it has to lie inside the
+    /// prefix that the node declared, and the node has to prove who it is.
+    fn searched(
+        &mut self,
+        id: kad::QueryId,
+        found: kad::GetClosestPeersResult,
+        last: bool,
+        dialling: &mut Dialling,
+    ) {
+        let Some((_, node)) = dialling.search.filter(|(search, _)| *search == id) else { return };
+        if last {
+            dialling.search = None;
+        }
+        let (Ok(found), Some(prefix)) = (found, self.directory.prefix(&node)) else { return };
+        let places = found.peers.into_iter().filter(|info| node_id(&info.peer_id) == Some(node));
+        let covered =
+            |address: &Multiaddr| endpoint(address).is_some_and(|endpoint| prefix.covers(endpoint.ip));
+        let addresses: Vec<_> =
+            places.flat_map(|info| info.addrs).filter(covered).take(MAX_ENDPOINTS).collect();
+        let Some(peer) = peer_id(&node).filter(|_| !addresses.is_empty()) else { return };
+        let options = DialOpts::peer_id(peer).addresses(addresses).build();
+        if let Err(error) = self.swarm.dial(options) {
+            tracing::debug!(%node, %error, "cannot dial where it was found");
         }
     }
 
@@ -432,7 +512,70 @@ impl Network {
     }
 }
 
+impl Dialling {
+    /// Owes the member these words about a node, in place of those before.
+    fn owe<const N: usize>(&mut self, node: NodeId, words: [Job; N]) {
+        self.owed.retain(|job| !matches!(job, Job::Connected(one) | Job::Disconnected(one) if *one == node));
+        self.owed.extend(words);
+    }
+}
+
+/// What an address says, without the peer at its end.
+fn endpoint(address: &Multiaddr) -> Option<Endpoint> {
+    let text = address.to_string();
+    text.split("/p2p/").next()?.parse().ok()
+}
+
 /// Whether an answer failed because it was no message, not because of the way it came.
 fn garbage(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidData
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_says_where_with_or_without_who() {
+        let peer = PeerId::random();
+        for text in ["/ip4/127.0.1.1/udp/22021/quic-v1", "/ip6/::1/tcp/22021"] {
+            let bare: Multiaddr = text.parse().unwrap();
+            let whole: Multiaddr = format!("{text}/p2p/{peer}").parse().unwrap();
+            assert_eq!(
+                [endpoint(&bare), endpoint(&whole)].map(Option::unwrap).map(|one| one.to_string()),
+                [text; 2]
+            );
+        }
+        assert_eq!(endpoint(&"/dns4/example.org/tcp/1".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn the_last_words_about_a_node_are_owed_and_no_others() {
+        let mut dialling = Dialling {
+            kept: BTreeSet::new(),
+            owed: VecDeque::new(),
+            search: None,
+            search_at: Instant::now(),
+            connections: HashMap::new(),
+            dial_at: BTreeMap::new(),
+            unjudged: BTreeMap::new(),
+            next_message: 0,
+            asked: BTreeMap::new(),
+            checks: Checks::new("test".parse().unwrap()),
+        };
+        let nodes = [1, 2].map(|seed| KeyPair::from_seed(&[seed; 32]).node_id());
+        for _ in 0..1_000 {
+            for node in nodes {
+                dialling.owe(node, [Job::Disconnected(node), Job::Connected(node)]);
+            }
+        }
+        dialling.owe(nodes[0], [Job::Disconnected(nodes[0])]);
+        let said = dialling.owed.iter().map(|job| match job {
+            Job::Connected(node) => (*node, true),
+            Job::Disconnected(node) => (*node, false),
+            _ => panic!("{job:?}"),
+        });
+        let said: Vec<_> = said.collect();
+        assert_eq!(said, [(nodes[1], false), (nodes[1], true), (nodes[0], false)]);
+    }
 }

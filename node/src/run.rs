@@ -222,14 +222,14 @@ fn swarm(
 ) -> Result<Swarm<Behaviour>, NodeError> {
     let key = keypair(pair).ok_or(NodeError::Stopped { part: "key" })?;
     let me = pair.node_id();
-    let fellows = ledger.nodes().map(|(node, _)| *node).filter(|node| *node != me);
-    let fellows = fellows.filter_map(|node| peer_id(&node));
+    let nodes = ledger.nodes().map(|(node, _)| *node).filter(|node| *node != me);
+    let nodes = nodes.filter_map(|node| peer_id(&node));
     let network = &config.network;
-    let behaviour = Behaviour::new(&key, &network.name, network.local, config.max_memory, fellows, metrics)
+    let behaviour = Behaviour::new(&key, &network.name, network.local, config.max_memory, nodes, metrics)
         .map_err(|reason| {
-        tracing::error!(reason, "the protocols cannot be set up");
-        NodeError::Stopped { part: "protocols" }
-    })?;
+            tracing::error!(reason, "the protocols cannot be set up");
+            NodeError::Stopped { part: "protocols" }
+        })?;
     let transport = |_| NodeError::Stopped { part: "transport" };
     let builder = libp2p::SwarmBuilder::with_existing_identity(key)
         .with_tokio()
@@ -240,8 +240,9 @@ fn swarm(
             // A dead peer is noticed in a few seconds.
             config.max_idle_timeout = 6_000;
             config.keep_alive_interval = Duration::from_secs(2);
-            config.max_stream_data = 4 << 20;
-            config.max_connection_data = 8 << 20;
+            // What one connection may send ahead of its readers.
+            config.max_stream_data = 512 << 10;
+            config.max_connection_data = 1 << 20;
             config
         })
         .with_behaviour(|_| behaviour)

@@ -25,7 +25,7 @@ use session_protocols::{
     directory::{Endpoint, Transport},
     libp2p::{
         address::{multiaddr, peer_id},
-        link::{self, Asker, Limits},
+        link::{self, Asker, Backlog, Limits},
     },
     limits::{AdmissionRates, Rate},
     message::MAX_DATA,
@@ -104,7 +104,8 @@ impl Client {
         let network = plan.network.name.clone();
         let name = StreamProtocol::try_from_owned(network.protocol(Protocol::Storage)).unwrap();
         let stream = control.open_stream(peer, name).await.unwrap();
-        let (link, run) = link::open(stream, Limits { max_in: MAX_ANSWER, window: 64 });
+        let (link, run) =
+            link::open(stream, Limits { max_in: MAX_ANSWER, window: 64, backlog: Backlog::new(64 << 20) });
         tokio::spawn(run);
         Self { link, network, task }
     }

@@ -5,7 +5,12 @@
 
 mod support;
 
-use std::{fs, net::SocketAddr};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
 
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::{Stream, SwarmBuilder, gossipsub, identity, noise, swarm::SwarmEvent, tcp, yamux};
@@ -428,4 +433,28 @@ where
     while subscribe(link, person).await.is_err() {
         assert!(tokio::time::Instant::now() < deadline, "no room, {:?}", plan.http);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_at_the_http_door_waits_and_keeps_nobody_out_for_good() {
+    const SERVED: usize = 32;
+    let plan = unlimited(1);
+    let running = plan.start(0);
+    wait(&plan.http, 200).await;
+    let door = plan.http[0];
+    let visited = tokio::task::spawn_blocking(move || {
+        let mut idle: Vec<_> = (0..SERVED).map(|_| TcpStream::connect(door).unwrap()).collect();
+        let mut last = TcpStream::connect(door).unwrap();
+        last.write_all(b"GET /livez HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").unwrap();
+        last.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let mut answer = String::new();
+        assert!(last.read_to_string(&mut answer).is_err(), "it waits: {answer}");
+        // Whoever leaves makes room for the next.
+        idle.pop();
+        last.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        last.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    });
+    visited.await.unwrap();
+    running.stop().await;
 }

@@ -23,8 +23,9 @@ pub struct Limits {
     /// For all accounts together, in bytes. Beyond it stores are refused; nothing is evicted.
     pub bytes: u64,
     /// For one account, in bytes. Members that pass a request on may fill it twice over, so that
-    /// those who accepted and those who follow never disagree about a full mailbox. A deletion, which
-    /// makes room in the end, may go half beyond this bound, and an eighth beyond that of all.
+    /// those who accepted and those who follow never disagree about a full mailbox. The last eighth is
+    /// the owner's: strangers cannot keep them from storing and changing. A deletion, which makes room
+    /// in the end, may go half beyond this bound, and an eighth beyond that of all.
     pub account_bytes: u64,
 }
 
@@ -36,17 +37,30 @@ impl Limits {
         account: &AccountId,
         cost: u64,
         source: Source,
-        deletes: bool,
+        by: By,
     ) -> Result<bool, StoreError> {
-        let reserve = |bytes: u64, part: u64| bytes.saturating_add(if deletes { part } else { 0 });
-        let all = reserve(self.bytes, self.bytes / 8);
-        let one = match source {
-            Source::Client => reserve(self.account_bytes, self.account_bytes / 2),
-            Source::Member => self.account_bytes.saturating_mul(2),
+        let account_bytes = self.account_bytes;
+        let all = match by {
+            By::Deletion => self.bytes.saturating_add(self.bytes / 8),
+            By::Owner | By::Stranger => self.bytes,
+        };
+        let one = match (source, by) {
+            (Source::Member, _) => account_bytes.saturating_mul(2),
+            (Source::Client, By::Deletion) => account_bytes.saturating_add(account_bytes / 2),
+            (Source::Client, By::Owner) => account_bytes,
+            (Source::Client, By::Stranger) => account_bytes.saturating_sub(account_bytes / 8),
         };
         Ok(store.occupied().saturating_add(cost) <= all
             && store.usage(account)?.bytes.saturating_add(cost) <= one)
     }
+}
+
+/// By whom, or by what, an account takes up more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Stranger,
+    Owner,
+    Deletion,
 }
 
 impl Default for Limits {
@@ -71,6 +85,14 @@ pub enum Input {
         ticket: u64,
         /// In order.
         mutations: Vec<Mutation>,
+    },
+    /// What is kept of a message cannot be read any more: the record goes, so that a comparison with
+    /// another member finds it missing and brings it back.
+    Lost {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        hash: MessageHash,
     },
     /// Time has passed: forget a bounded number of what has ended.
     Tick,
@@ -107,6 +129,8 @@ pub enum Output {
         /// One for each mutation, in order.
         results: Vec<(Subject, Result<Done, Code>)>,
     },
+    /// Something could not be read from the disk; what depends on it was refused or left.
+    Damaged(&'static str),
     /// A message can be read that could not before.
     Arrived {
         /// Whose.
@@ -159,6 +183,12 @@ impl Mailbox {
                 }
                 self.outbox.push_back(Output::Applied { ticket, results });
             }
+            Input::Lost { account, hash } => {
+                if let Some(before) = store.record(&account, &hash)? {
+                    let effects = vec![Effect { account, hash, before: Some(before), after: None }];
+                    store.append(Entry { mutation: None, evidence_until: None, effects })?;
+                }
+            }
             Input::Tick => self.forget(now, store)?,
         }
         Ok(())
@@ -188,20 +218,27 @@ impl Mailbox {
         store: &mut T,
     ) -> Result<(Subject, Mutation, Result<(Done, bool), Code>), StoreError> {
         let now = now.as_millis();
+        let head = store.head();
         match mutation {
             Mutation::Store(request) => {
                 let (account, namespace, hash) = (request.account, request.namespace, request.hash());
                 let subject = Subject::Message { account, namespace, hash };
-                let result = self.store(now, &request, hash, source, store)?;
+                let result = self.store(now, &request, hash, source, store);
+                let result = self.survive(result, head == store.head())?;
                 Ok((subject, Mutation::Store(request), result))
             }
             Mutation::Delete { request, held } => {
                 let digest = request.statement(&self.network, request.auth.time).digest();
                 let subject = Subject::Request { account: request.account, digest };
                 let stamp = Stamp { time: request.auth.time, digest };
-                let (effects, held) = delete(now, &request, &held, stamp, store)?;
+                let found = delete(now, &request, &held, stamp, store).map(Ok);
+                let (effects, held) = match self.survive(found, true)? {
+                    Ok(found) => found,
+                    Err(code) => return Ok((subject, Mutation::Delete { request, held }, Err(code))),
+                };
                 let evidence = Mutation::Delete { request: request.clone(), held: Vec::new() };
-                let result = self.keep(now, evidence, remembered(stamp), effects, source, store)?;
+                let result = self.keep(now, evidence, remembered(stamp), effects, source, store);
+                let result = self.survive(result, head == store.head())?;
                 let done = Done::Changed { hashes: held.clone() };
                 Ok((subject, Mutation::Delete { request, held }, result.map(|()| (done, false))))
             }
@@ -209,13 +246,34 @@ impl Mailbox {
                 let digest = request.statement(&self.network, request.auth.time).digest();
                 let subject = Subject::Request { account: request.account, digest };
                 let stamp = Stamp { time: request.auth.time, digest };
-                let (effects, held) = expire(now, &request, &held, stamp, source, store)?;
+                let found = expire(now, &request, &held, stamp, source, store).map(Ok);
+                let (effects, held) = match self.survive(found, true)? {
+                    Ok(found) => found,
+                    Err(code) => return Ok((subject, Mutation::Expire { request, held }, Err(code))),
+                };
                 let evidence = Mutation::Expire { request: request.clone(), held: Vec::new() };
                 let until = request.expiry.max(remembered(stamp));
-                let result = self.keep(now, evidence, until, effects, source, store)?;
+                let result = self.keep(now, evidence, until, effects, source, store);
+                let result = self.survive(result, head == store.head())?;
                 let done = Done::Changed { hashes: held.clone() };
                 Ok((subject, Mutation::Expire { request, held }, result.map(|()| (done, false))))
             }
+        }
+    }
+
+    /// Refuses a mutation that cannot be judged because what is kept of its messages cannot be read,
+    /// where nothing of it was appended yet. Reopening the store would not mend it.
+    fn survive<T>(
+        &mut self,
+        result: Result<Result<T, Code>, StoreError>,
+        untouched: bool,
+    ) -> Result<Result<T, Code>, StoreError> {
+        match result {
+            Err(StoreError::Damaged(why) | StoreError::Lost { why, .. }) if untouched => {
+                self.outbox.push_back(Output::Damaged(why));
+                Ok(Err(Code::Failed))
+            }
+            other => other,
         }
     }
 
@@ -239,8 +297,8 @@ impl Mailbox {
         let after = effects.iter().map(|effect| cost(effect.after)).fold(0, u64::saturating_add);
         let charged = if known { 0 } else { evidence.evidence_cost() };
         let more = after.saturating_add(charged).saturating_sub(before);
-        let deletes = matches!(evidence, Mutation::Delete { .. });
-        if more > 0 && !self.limits.allow(store, evidence.account(), more, source, deletes)? {
+        let by = if matches!(evidence, Mutation::Delete { .. }) { By::Deletion } else { By::Owner };
+        if more > 0 && !self.limits.allow(store, evidence.account(), more, source, by)? {
             return Ok(Err(Code::Full));
         }
         // What had ended, and lasts longer by a change that is signed later, arrives anew, because
@@ -281,7 +339,7 @@ impl Mailbox {
         let account = request.account;
         let before = store.record(&account, &hash)?;
         // What has ended but was not forgotten yet counts as unknown.
-        let mut after = before.filter(|record| record.until() > now).unwrap_or_default();
+        let mut after = before.and_then(|record| record.at(now)).unwrap_or_default();
         let row = store.head().saturating_add(1);
         let life = match &request.auth {
             None => Life::Unsigned { timestamp: request.timestamp, expiry: request.expiry },
@@ -301,8 +359,8 @@ impl Mailbox {
         let held_before = after.place.filter(|_| after.readable(Time::from_millis(now)));
         after.join_life(life);
         // What counts is the end that its owner set last, which may be known here already.
-        if after.until() <= now {
-            // Passed on late: it has ended, which is as good as kept.
+        if after.at(now) != Some(after) {
+            // It has ended, by itself or by a change that is known here: as good as kept.
             return Ok(Ok((Done::Keeps { expiry: request.expiry }, true)));
         }
         let size = u32::try_from(request.data.len()).unwrap_or(u32::MAX);
@@ -314,7 +372,8 @@ impl Mailbox {
             Some(place) => place,
             None => Place { sequence: row, row, namespace, size },
         });
-        if held_before.is_none() && !self.limits.allow(store, &account, after.cost(), source, false)? {
+        let by = if signed { By::Owner } else { By::Stranger };
+        if held_before.is_none() && !self.limits.allow(store, &account, after.cost(), source, by)? {
             return Ok(Err(Code::Full));
         }
         let keeps_bytes = signed || held_before.is_none();
@@ -332,14 +391,17 @@ impl Mailbox {
 
     fn forget<T: Transaction>(&mut self, now: Time, store: &mut T) -> Result<(), StoreError> {
         let now = now.as_millis();
-        let due = store.due(now, FORGET_STEP)?;
-        let retired = store.retire(now, FORGET_STEP)?;
+        let head = store.head();
+        let due = self.survive(store.due(now, FORGET_STEP).map(Ok), true)?.unwrap_or_default();
+        let retired = store.retire(now, FORGET_STEP).map(Ok);
+        let retired = self.survive(retired, head == store.head())?.unwrap_or_default();
         self.more_to_forget = due.len() == FORGET_STEP || retired == FORGET_STEP;
         let mut effects = Vec::with_capacity(due.len());
-        for (account, hash) in due {
-            let before = store.record(&account, &hash)?;
-            if before.is_some() {
-                effects.push(Effect { account, hash, before, after: None });
+        for (account, hash) in due.into_iter().collect::<BTreeSet<_>>() {
+            // One that cannot be read stays.
+            let before = self.survive(store.record(&account, &hash).map(Ok), true)?;
+            if let Ok(Some(before)) = before {
+                effects.push(Effect { account, hash, before: Some(before), after: before.at(now) });
             }
         }
         if !effects.is_empty() {
@@ -380,7 +442,7 @@ fn delete<S: Store>(
     for (hash, before) in &records {
         let before = *before;
         // What has ended but was not forgotten yet counts as unknown.
-        let known = before.filter(|record| record.until() > now);
+        let known = before.and_then(|record| record.at(now));
         if known.is_none() && !held.contains(hash) {
             continue;
         }
@@ -426,10 +488,14 @@ fn expire<S: Store>(
     let mut updated = Vec::new();
     for (hash, before) in &records {
         let before = *before;
-        let known = before.filter(|record| record.until() > now);
+        let known = before.and_then(|record| record.at(now));
         let told = source == Source::Member && held.contains(hash);
         // What has ended does not come back by a change; nor by one to what is deleted.
-        let live = known.filter(|record| record.expiry().is_none_or(|expiry| expiry > now));
+        let end = |record: &Record| match record.life {
+            None => record.change.map(|change| change.expiry),
+            Some(_) => record.expiry(),
+        };
+        let live = known.filter(|record| end(record).is_none_or(|end| end > now));
         let current = live.and_then(|record| record.expiry());
         // A direction was judged by the first receiver; the others do as it did.
         let wanted = match (request.only, current) {
@@ -450,11 +516,10 @@ fn expire<S: Store>(
         if counts && !after.deleted() {
             updated.push(*hash);
         }
-        if changed && after.until() > now {
-            effects.push(Effect { account, hash: *hash, before, after: Some(after) });
-        } else if changed && before.is_some() {
-            // It ends with this change.
-            effects.push(Effect { account, hash: *hash, before, after: None });
+        // It may end with this change.
+        let after = after.at(now);
+        if changed && (before.is_some() || after.is_some()) {
+            effects.push(Effect { account, hash: *hash, before, after });
         }
     }
     Ok(((kept.is_some(), effects), updated))
@@ -511,7 +576,7 @@ pub fn page<S: Store>(
     let mut messages: Vec<Message> = Vec::new();
     let mut bytes = 0_usize;
     let (more, cursor) = walk(store, now, account, namespace, after, |hash, record| {
-        let Some(message) = read(store, record, hash)? else { return Ok(true) };
+        let Some(message) = read(store, account, record, hash)? else { return Ok(true) };
         let longer = bytes.saturating_add(message.data.len());
         let fits = messages.len() < count && (longer <= size || messages.is_empty());
         if fits {
@@ -556,7 +621,9 @@ pub fn fetch<S: Store>(store: &S, now: Time, request: &Fetch) -> Result<Body, St
         let record = store.record(&request.account, hash)?.filter(|record| record.readable(now));
         let record =
             record.filter(|record| record.place.is_some_and(|place| place.namespace == request.namespace));
-        if let Some(message) = record.map(|record| read(store, &record, *hash)).transpose()?.flatten() {
+        if let Some(message) =
+            record.map(|record| read(store, &request.account, &record, *hash)).transpose()?.flatten()
+        {
             bytes = bytes.saturating_add(message.data.len());
             if bytes > MAX_PAGE && !messages.is_empty() {
                 break;
@@ -612,17 +679,21 @@ fn known<S: Store>(store: &S, after: Option<Cursor>) -> Option<u64> {
     ours.map(|cursor| cursor.sequence)
 }
 
-fn read<S: Store>(store: &S, record: &Record, hash: MessageHash) -> Result<Option<Message>, StoreError> {
+fn read<S: Store>(
+    store: &S,
+    account: &AccountId,
+    record: &Record,
+    hash: MessageHash,
+) -> Result<Option<Message>, StoreError> {
+    let lost = |why| StoreError::Lost { account: *account, hash, why };
     let (Some(place), Some(timestamp), Some(expiry)) = (record.place, record.timestamp(), record.expiry())
     else {
         return Ok(None);
     };
-    match store.mutation(place.row)? {
+    match store.mutation(place.row).map_err(|error| error.about(account, hash))? {
         Some(Mutation::Store(request)) => Ok(Some(Message { hash, timestamp, expiry, data: request.data })),
-        Some(Mutation::Delete { .. } | Mutation::Expire { .. }) => {
-            Err(StoreError::Damaged("not a message's row"))
-        }
-        None => Err(StoreError::Damaged("a message's row is missing")),
+        Some(Mutation::Delete { .. } | Mutation::Expire { .. }) => Err(lost("its row holds something else")),
+        None => Err(lost("its row is missing")),
     }
 }
 

@@ -10,10 +10,11 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::{
     KeyPair, NetworkName, NodeId, SwarmId, SwarmMap, Time,
     answer::{Answer, Body, Code, Receipt, Receipts, Refusal, Subject, SwarmInfo},
+    limits::{Limiter, Rate},
     mailbox::{self, Limits, Mailbox},
     notify::{self, Subscribed, Subscriptions},
     record::Mutation,
-    replication::{Repair, Writes, repair, respond::respond, writes},
+    replication::{Repair, Responder, Writes, repair, writes},
     request::{Cursor, Request, Retrieve, Source},
     ring,
     store::{StoreError, Transaction},
@@ -128,6 +129,9 @@ pub enum Output {
         /// How many mutations were fetched.
         fetched: u64,
     },
+    /// Something could not be read from the disk: what this is about was refused or forgotten, and is
+    /// fetched again from the others where it can be. Reopening the store would not mend it.
+    Damaged(&'static str),
 }
 
 /// A question between members whose signatures were checked.
@@ -245,6 +249,9 @@ pub struct Member {
     mailbox: Mailbox,
     writes: Writes,
     repair: Repair,
+    responder: Responder,
+    /// What each of the others may ask about this member's store.
+    comparisons: Limiter<NodeId>,
     subscriptions: Subscriptions,
     /// Clients that wait for a majority.
     waiting: BTreeMap<u64, Waiting>,
@@ -271,6 +278,15 @@ enum Exchange {
     Question(u64),
 }
 
+/// Questions that one member may ask about another's store; so many records that have to be read for it
+/// count as one more.
+const COMPARISONS: Rate = Rate { per_second: 500, burst: 8_000 };
+/// See [`COMPARISONS`].
+const EFFORT_UNIT: u64 = 4_096;
+/// Members whose questions are counted: more than a swarm has.
+const MAX_COMPARED: usize = 64;
+/// Damaged messages that one question may come upon; the next one finds the rest.
+const MAX_LOST: usize = 128;
 /// How often what has ended is looked for.
 const FORGET_EVERY: crate::Span = crate::Span::secs(5);
 
@@ -286,6 +302,8 @@ impl Member {
             mailbox: Mailbox::new(setup.network.clone(), setup.limits),
             writes: Writes::new(me, members, version),
             repair: Repair::new(me, members, version),
+            responder: Responder::default(),
+            comparisons: Limiter::new(COMPARISONS, MAX_COMPARED),
             subscriptions: Subscriptions::new(),
             waiting: BTreeMap::new(),
             exchanges: BTreeMap::new(),
@@ -312,7 +330,8 @@ impl Member {
             | Output::Reply { .. }
             | Output::Send { .. }
             | Output::Subscribed { .. }
-            | Output::Push { .. } => None,
+            | Output::Push { .. }
+            | Output::Damaged(_) => None,
         });
         resumed.repair.resume(now, void.collect());
         *self = resumed;
@@ -438,12 +457,14 @@ impl Member {
             Request::Delete(request) => Mutation::Delete { request, held: Vec::new() },
             Request::Expire(request) => Mutation::Expire { request, held: Vec::new() },
             Request::Retrieve(request) => {
-                let body = mailbox::retrieve(store, now, &request)?;
+                let read = |store: &T| mailbox::retrieve(store, now, &request);
+                let body = self.read(now, store, read)?.unwrap_or_else(failed);
                 self.outbox.push_back(Output::Answer { ticket, answer: Answer { time, body } });
                 return Ok(());
             }
             Request::Fetch(request) => {
-                let body = mailbox::fetch(store, now, &request)?;
+                let read = |store: &T| mailbox::fetch(store, now, &request);
+                let body = self.read(now, store, read)?.unwrap_or_else(failed);
                 self.outbox.push_back(Output::Answer { ticket, answer: Answer { time, body } });
                 return Ok(());
             }
@@ -466,6 +487,33 @@ impl Member {
             return Ok(());
         }
         self.mailbox.handle(now, mailbox::Input::Write { ticket, mutation }, store)
+    }
+
+    /// Reads what is asked for, past messages that are damaged: the others of the swarm still have
+    /// them. None when what is left cannot be read either.
+    fn read<T: Transaction, A>(
+        &mut self,
+        now: Time,
+        store: &mut T,
+        mut read: impl FnMut(&T) -> Result<A, StoreError>,
+    ) -> Result<Option<A>, StoreError> {
+        for _ in 0..MAX_LOST {
+            match read(store) {
+                Err(StoreError::Lost { account, hash, why }) => {
+                    self.outbox.push_back(Output::Damaged(why));
+                    if self.full {
+                        return Ok(None);
+                    }
+                    self.mailbox.handle(now, mailbox::Input::Lost { account, hash }, store)?;
+                }
+                Err(StoreError::Damaged(why)) => {
+                    self.outbox.push_back(Output::Damaged(why));
+                    return Ok(None);
+                }
+                read => return read.map(Some),
+            }
+        }
+        Ok(None)
     }
 
     /// Why a request is not for this node, or not for it yet.
@@ -532,7 +580,16 @@ impl Member {
                 self.outbox.push_back(Output::Reply { ticket, answer: SwarmAnswer::Noted });
             }
             Checked::Other(ask) => {
-                let answer = respond(store, &ask)?;
+                let effort = self.responder.effort(&*store, &ask) / EFFORT_UNIT;
+                let cost = u32::try_from(effort).unwrap_or(u32::MAX).saturating_add(1);
+                let answer = if self.comparisons.take(from, now, cost.min(COMPARISONS.burst)) {
+                    let mut responder = core::mem::take(&mut self.responder);
+                    let answer = self.read(now, store, |store| responder.respond(store, &ask));
+                    self.responder = responder;
+                    answer?.unwrap_or(SwarmAnswer::Refused { code: Code::Failed })
+                } else {
+                    SwarmAnswer::Refused { code: Code::TooMany }
+                };
                 self.outbox.push_back(Output::Reply { ticket, answer });
             }
         }
@@ -604,6 +661,7 @@ impl Member {
                     self.mailbox.handle(now, input, store)?;
                     self.repair.handle(now, repair::Input::Applied { question }, store)?;
                 }
+                repair::Output::Damaged(why) => self.outbox.push_back(Output::Damaged(why)),
                 repair::Output::Reconciled { with, fetched } => {
                     self.outbox.push_back(Output::Reconciled { with, fetched });
                 }
@@ -643,6 +701,7 @@ impl Member {
                     let answer = SwarmAnswer::Replicated { results: results.collect() };
                     self.outbox.push_back(Output::Reply { ticket, answer });
                 }
+                mailbox::Output::Damaged(why) => self.outbox.push_back(Output::Damaged(why)),
                 mailbox::Output::Arrived { account, namespace } => {
                     self.subscriptions.handle(now, notify::Input::Arrived { account, namespace });
                 }
@@ -712,6 +771,10 @@ impl Member {
         self.exchanges.insert(self.next_exchange, what);
         self.outbox.push_back(Output::Send { exchange: self.next_exchange, to, request, subjects });
     }
+}
+
+const fn failed() -> Body {
+    Body::Refused(Refusal { code: Code::Failed, swarm: None, receipts: None })
 }
 
 /// The ticket of mutations that nobody waits for.

@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, MessageHash, Namespace, Time,
+    AccountId, MessageHash, Namespace, Span, Time,
     identity::blake2b,
     request::{Delete, Expire, MAX_TTL, Store},
 };
@@ -134,6 +134,32 @@ impl Record {
         }
     }
 
+    /// When the message itself may go, in milliseconds since 1970, where that is before the record may be
+    /// forgotten: a change of expiry outlives what it ended, see [`Self::without_message`].
+    pub fn sheds(&self) -> Option<u64> {
+        self.life?;
+        let change = self.counting_change()?;
+        Some(change.expiry.saturating_add(SHED_AFTER.as_millis())).filter(|sheds| *sheds < self.until())
+    }
+
+    /// What is left of the record once its message has gone: the change that ended it, which stands
+    /// above every store that it stood above.
+    pub const fn without_message(&self) -> Self {
+        Self { life: None, change: self.change, place: None }
+    }
+
+    /// The record as it is to be kept at `now` (milliseconds since 1970); none when it is over.
+    pub fn at(self, now: u64) -> Option<Self> {
+        let shed = self.sheds().is_some_and(|sheds| sheds <= now);
+        let kept = if shed { self.without_message() } else { self };
+        (kept.until() > now).then_some(kept)
+    }
+
+    /// When [`Self::at`] changes, in milliseconds since 1970: once, or twice.
+    pub fn dues(&self) -> impl Iterator<Item = u64> {
+        self.sheds().into_iter().chain([self.until()])
+    }
+
     /// Whether the message is there to be read at `now`.
     pub fn readable(&self, now: Time) -> bool {
         self.place.is_some() && self.expiry().is_some_and(|expiry| expiry > now.as_millis())
@@ -220,6 +246,10 @@ impl Record {
         blake2b(&[account.as_bytes(), &hash.0, &life])
     }
 }
+
+/// How long a message is kept that a change of expiry has ended: members' clocks differ, and one that
+/// missed the change is to find it before it finds the message gone.
+pub const SHED_AFTER: Span = Span::secs(600);
 
 /// Until when it matters what was signed then: the longest life of a message.
 pub(crate) const fn remembered(stamp: Stamp) -> u64 {

@@ -9,4 +9,5 @@ pub mod respond;
 pub mod writes;
 
 pub use repair::Repair;
+pub use respond::Responder;
 pub use writes::Writes;

@@ -24,6 +24,26 @@ pub enum StoreError {
     /// What was read is not what was written.
     #[error("the store is damaged: {0}")]
     Damaged(&'static str),
+    /// The bytes behind one record are not what was written; all else can be read.
+    #[error("message {hash} of {account} is damaged: {why}")]
+    Lost {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        hash: MessageHash,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+}
+
+impl StoreError {
+    /// The same, known to be about the bytes behind one record.
+    pub fn about(self, account: &AccountId, hash: MessageHash) -> Self {
+        match self {
+            Self::Damaged(why) => Self::Lost { account: *account, hash, why },
+            other @ (Self::Failed(_) | Self::Full(_) | Self::Lost { .. }) => other,
+        }
+    }
 }
 
 /// One entry of the log.
@@ -184,7 +204,8 @@ pub trait Store {
     /// What all accounts take up, in bytes.
     fn occupied(&self) -> u64;
 
-    /// Records whose [`Record::until`] is at or before `now` (milliseconds), at most `limit`.
+    /// Records of whose [`Record::dues`] one is at or before `now` (milliseconds), at most `limit`; a
+    /// record with two is listed twice.
     ///
     /// # Errors
     ///

@@ -78,7 +78,8 @@ pub(crate) fn remove(rows: impl Iterator<Item = u64>, from: &mut Bodies<'_>) -> 
                 continue;
             };
             let (key, value) = block.map_err(failed)?;
-            let block = unseal(key.value(), value.value())?;
+            // Of a block that is damaged nothing can be read: all of it goes.
+            let block = unseal(key.value(), value.value()).unwrap_or_default();
             let after = (Bound::Excluded(key.value()), Bound::Unbounded);
             let next = from.range::<&[u8; 8]>(after).map_err(failed)?.next().transpose().map_err(failed)?;
             let next = next.map(|(key, _)| u64::from_be_bytes(*key.value()));
@@ -93,7 +94,7 @@ pub(crate) fn remove(rows: impl Iterator<Item = u64>, from: &mut Bodies<'_>) -> 
                     put(&mut kept, at, mutation);
                 }
             }
-            let unchanged = kept.len() == block.len();
+            let unchanged = !kept.is_empty() && kept.len() == block.len();
             (u64::from_be_bytes(*key.value()), (!unchanged).then_some(kept), next)
         };
         // Rows behind the last one of the block are in none.

@@ -13,8 +13,11 @@ use session_protocols::{
 pub(crate) type RecordKey = [u8; 65];
 /// Account, namespace, sequence.
 pub(crate) type ArrivalKey = [u8; 43];
-/// End, account, hash.
+/// End, account, hash: when the record ends, and when its message is shed if that is earlier.
 pub(crate) type EndKey = [u8; 73];
+/// What stands under the end of a message that is shed, where under the end of a record its id stands,
+/// which is a hash.
+pub(crate) const SHEDS: [u8; 32] = [0; 32];
 /// End, row.
 pub(crate) type EvidenceKey = [u8; 16];
 

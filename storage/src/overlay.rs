@@ -62,6 +62,9 @@ impl Overlay {
         if let Some(before) = before {
             sums.take_out(before, &before.id(account, hash));
             self.ends.insert(layout::end_key(before.until(), account, hash), None);
+            if let Some(sheds) = before.sheds() {
+                self.ends.insert(layout::end_key(sheds, account, hash), None);
+            }
             if let Some(place) = before.place {
                 self.arrivals.insert(layout::arrival_key(account, place.namespace, place.sequence), None);
                 if after.and_then(|after| after.place).is_none_or(|kept| kept.row != place.row) {
@@ -73,6 +76,9 @@ impl Overlay {
             let id = after.id(account, hash);
             sums.put_in(after, &id);
             self.ends.insert(layout::end_key(after.until(), account, hash), Some(id));
+            if let Some(sheds) = after.sheds() {
+                self.ends.insert(layout::end_key(sheds, account, hash), Some(layout::SHEDS));
+            }
             if let Some(place) = after.place {
                 self.arrivals
                     .insert(layout::arrival_key(account, place.namespace, place.sequence), Some(*hash));

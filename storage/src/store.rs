@@ -354,6 +354,9 @@ impl Store for MessageStore {
         guarded(|| {
             for row in ends.range(first, last)? {
                 let (key, id) = row?;
+                if id == layout::SHEDS {
+                    continue;
+                }
                 let (until, account, hash) = layout::end_parts(&key);
                 visit(Item { id, until, account, hash });
             }

@@ -15,7 +15,7 @@ use session_client::Cursors;
 use session_protocols::{
     frame::HEAD,
     fuzz::Target,
-    libp2p::link::{self, Limits},
+    libp2p::link::{self, Backlog, Limits},
 };
 
 pub use session_client::envelope::fuzz::envelope;
@@ -69,8 +69,8 @@ const MAX_IN: usize = 64;
 /// # Panics
 /// When it does not, or when more comes out than went in.
 pub fn link(bytes: &[u8]) -> bool {
-    let limits = Limits { max_in: MAX_IN, window: 2 };
-    let (mut requests, run) = link::serve(Said(bytes.to_vec()), limits);
+    let limits = Limits { max_in: MAX_IN, window: 2, backlog: Backlog::new(4 * MAX_IN) };
+    let (mut requests, run) = link::serve(Said(bytes.to_vec()), limits.clone());
     let run = run.map(|_| ()).fuse();
     let mut run = Box::pin(run);
     let (mut count, mut read) = (0, 0);

@@ -1,11 +1,12 @@
 //! Deleting messages, changing when they end, and asking nodes about themselves.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use session_protocols::{
     AccountId, MessageHash, NodeId, Signature,
     answer::{Body, Code, Done, Refusal, Subject, SwarmInfo},
     codec,
+    member::is_majority,
     request::{Auth, Delete, Direction, Expire, MAX_HASHES, Request},
 };
 use tokio::time::Instant;
@@ -20,7 +21,7 @@ use crate::{account::Account, error::ClientError};
 /// A deletion or change of expiry that a majority of the swarm has proven to have done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
-    /// The messages that it changed, in the order they were named; the others were not there.
+    /// The messages that a majority changed, in the order they were named; the others were not there.
     pub hashes: Vec<MessageHash>,
     /// How many members have proven to have done it.
     pub stored: usize,
@@ -146,10 +147,14 @@ impl Inner {
                 done = self.change_once(account, make(hashes), &tally).await;
             }
             let (stored, swarm) = done.map_err(|failure| self.write_error(account.id(), &tally, failure))?;
-            let changed = tally.lock().values().flat_map(changed).collect::<BTreeSet<_>>();
-            all.hashes.extend(hashes.iter().filter(|hash| changed.contains(hash)));
+            let known = tally.lock();
+            let by = |hash: &MessageHash| {
+                let did = |member: &&NodeId| known.get(*member).is_some_and(|done| changed(done, hash));
+                swarm.iter().filter(did).count()
+            };
+            all.hashes.extend(hashes.iter().filter(|hash| is_majority(by(hash), &swarm)));
             all.stored = all.stored.min(stored);
-            all.swarm = swarm;
+            all.swarm = swarm.len();
         }
         Ok(all)
     }
@@ -159,12 +164,12 @@ impl Inner {
         account: &Account,
         (request, digest): (Request, [u8; 32]),
         tally: &Tally,
-    ) -> Result<(usize, usize), Failure> {
+    ) -> Result<(usize, Vec<NodeId>), Failure> {
         let account = account.id();
         let subject = Subject::Request { account, digest };
         let question = Question { account, patience: self.options.answer_write, first: None };
         let judge = |_, swarm: &[NodeId], body| {
-            let ((), stored) = self.count(tally, swarm, &subject, body, |body| match body {
+            let ((), stored) = self.count(tally, swarm, &subject, body, changes, |body| match body {
                 Body::Changed { receipts } => Some(((), receipts)),
                 Body::Stored { .. }
                 | Body::Messages { .. }
@@ -174,16 +179,20 @@ impl Inner {
                 | Body::Info { .. }
                 | Body::Refused(_) => None,
             })?;
-            Ok((stored, swarm.len()))
+            Ok((stored, swarm.to_vec()))
         };
         self.ask(question, |_| request.clone(), judge).await
     }
 }
 
-fn changed(done: &Done) -> Vec<MessageHash> {
+const fn changes(done: &Done) -> bool {
+    matches!(done, Done::Changed { .. })
+}
+
+fn changed(done: &Done, hash: &MessageHash) -> bool {
     match done {
-        Done::Changed { hashes } => hashes.clone(),
-        Done::Keeps { .. } => Vec::new(),
+        Done::Changed { hashes } => hashes.contains(hash),
+        Done::Keeps { .. } => false,
     }
 }
 

@@ -50,6 +50,9 @@ pub struct Stored {
     pub hash: MessageHash,
     /// When it was sent, in milliseconds since 1970.
     pub timestamp_ms: u64,
+    /// Until when a majority has proven to keep it, in milliseconds since 1970. Earlier than asked for
+    /// only where the mailbox's owner had ended it before.
+    pub expires_ms: u64,
     /// Whether the asked member knew it before.
     pub already: bool,
     /// How many members have proven that they keep it.
@@ -142,7 +145,7 @@ impl Inner {
         let subject = Subject::Message { account, namespace, hash };
         let question = Question { account, patience: self.options.answer_write, first: None };
         let judge = |_, swarm: &[NodeId], body| {
-            let (already, stored) = self.count(tally, swarm, &subject, body, |body| match body {
+            let (already, stored) = self.count(tally, swarm, &subject, body, keeps, |body| match body {
                 Body::Stored { hash: named, already, receipts } if named == hash => Some((already, receipts)),
                 Body::Stored { .. }
                 | Body::Changed { .. }
@@ -153,18 +156,22 @@ impl Inner {
                 | Body::Info { .. }
                 | Body::Refused(_) => None,
             })?;
-            Ok(Stored { hash, timestamp_ms: request.timestamp, already, stored, swarm: swarm.len() })
+            let expires_ms = proven_end(tally, swarm);
+            let timestamp_ms = request.timestamp;
+            Ok(Stored { hash, timestamp_ms, expires_ms, already, stored, swarm: swarm.len() })
         };
         self.ask(question, |_| Request::Store(request.clone()), judge).await
     }
 
-    /// Counts the receipts of an answer to a write, together with those of the answers before it.
+    /// Counts the receipts of an answer to a write, together with those of the answers before it; those
+    /// whose word does not fit what was asked do not count.
     pub(super) fn count<T: Default>(
         &self,
         tally: &Tally,
         swarm: &[NodeId],
         subject: &Subject,
         body: Body,
+        fits: impl Fn(&Done) -> bool,
         take: impl FnOnce(Body) -> Option<(T, Receipts)>,
     ) -> Result<(T, usize), Fault> {
         let (taken, receipts, fault) = if let Body::Refused(Refusal { code, swarm, receipts }) = body {
@@ -180,7 +187,7 @@ impl Inner {
         let mut known = tally.lock();
         for receipt in signed.into_iter().take(MAX_RECEIPTS) {
             let member = receipt.node;
-            if !swarm.contains(&member) || known.contains_key(&member) {
+            if !swarm.contains(&member) || known.contains_key(&member) || !fits(&receipt.done) {
                 continue;
             }
             let done = receipt.done.clone();
@@ -210,6 +217,24 @@ impl Inner {
             error
         }
     }
+}
+
+const fn keeps(done: &Done) -> bool {
+    matches!(done, Done::Keeps { .. })
+}
+
+/// Until when a majority keeps a message: the latest end to which so many have signed.
+fn proven_end(tally: &Tally, swarm: &[NodeId]) -> u64 {
+    let known = tally.lock();
+    let signed = known.iter().filter(|(member, _)| swarm.contains(member));
+    let mut ends: Vec<u64> = signed
+        .filter_map(|(_, done)| match done {
+            Done::Keeps { expiry } => Some(*expiry),
+            Done::Changed { .. } => None,
+        })
+        .collect();
+    ends.sort_unstable_by(|one, other| other.cmp(one));
+    ends.get(majority(swarm.len()).saturating_sub(1)).copied().unwrap_or_default()
 }
 
 /// The members that have proven to have done what one request asked, and what each did.

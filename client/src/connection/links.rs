@@ -8,7 +8,7 @@ use std::{
 
 use session_protocols::{
     NodeId, Protocol, Time, answer,
-    libp2p::link::{self, Asker, Limits},
+    libp2p::link::{self, Asker, Backlog, Limits},
     notify,
 };
 use tokio::time::Instant;
@@ -19,6 +19,8 @@ use super::{Connection, addresses::Addresses};
 const WINDOW: usize = 128;
 /// How long a node that failed is asked last.
 const AVOID: Duration = Duration::from_secs(10);
+/// Bytes of answers that all streams together may hold in memory.
+const BACKLOG: usize = 64 << 20;
 /// How often nodes are asked for their directory.
 const REFRESH: Duration = Duration::from_secs(30);
 
@@ -34,6 +36,8 @@ pub(crate) struct Links {
     connection: Connection,
     addresses: Addresses,
     capacity: usize,
+    /// What all streams hold in memory.
+    backlog: Backlog,
     slots: Mutex<Slots>,
     failed: Mutex<BTreeMap<NodeId, Instant>>,
     refreshed: tokio::sync::Mutex<Option<Instant>>,
@@ -51,6 +55,7 @@ impl Links {
             connection,
             addresses,
             capacity: capacity.max(1),
+            backlog: Backlog::new(BACKLOG),
             slots: Mutex::default(),
             failed: Mutex::default(),
             refreshed: tokio::sync::Mutex::default(),
@@ -132,7 +137,8 @@ impl Links {
         }
         let stream = self.connection.open(peer, protocol).await.ok_or(Unreachable)?;
         let max_in = if protocol == Protocol::Notify { notify::MAX_EVENT } else { answer::MAX_ANSWER };
-        let (link, run) = link::open(stream, Limits { max_in, window: WINDOW });
+        let (link, run) =
+            link::open(stream, Limits { max_in, window: WINDOW, backlog: self.backlog.clone() });
         tokio::spawn(run);
         Ok(link)
     }

@@ -13,7 +13,7 @@ use session_protocols::{
     directory::Transport,
     libp2p::{
         address::{multiaddr, peer_id},
-        link::{self, Asker, Limits},
+        link::{self, Asker, Backlog, Limits},
     },
     notify::Subscribed,
     request::{Auth, Request, Retrieve, Store},
@@ -69,7 +69,10 @@ impl Stranger {
 
     /// Opens a kept stream of a protocol.
     pub async fn link(&self, protocol: session_protocols::Protocol) -> Asker {
-        let (asker, run) = link::open(self.open(protocol).await, Limits { max_in: 4 << 20, window: 64 });
+        let (asker, run) = link::open(
+            self.open(protocol).await,
+            Limits { max_in: 4 << 20, window: 64, backlog: Backlog::new(64 << 20) },
+        );
         tokio::spawn(run);
         asker
     }

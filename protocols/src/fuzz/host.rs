@@ -13,7 +13,7 @@ use crate::{
     member::{self, Input, Member, Output, Setup, durable, is_majority},
     notify::{EVENT_BYTES, EVENT_COUNT, Subscribed},
     record::Mutation,
-    replication::{respond::respond, writes},
+    replication::{Responder, writes},
     request::{Auth, Cursor, Delete, Direction, Expire, Fetch, Ids, MAX_HASHES, Request, Retrieve, Store},
     store::memory::MemoryStore,
     swarm::{Ask, BucketPrint, MAX_MESSAGE, Replicated, Slice, SwarmAnswer, SwarmRequest},
@@ -156,6 +156,7 @@ impl Host {
                 assert!(subscriber.page.replace(Page { cursor, more }).is_none(), "one page at a time");
             }
             Output::Reconciled { .. } => {}
+            Output::Damaged(why) => panic!("memory is never damaged: {why}"),
         }
     }
 
@@ -243,7 +244,7 @@ impl Host {
 
     fn honestly(&mut self, from: u8, request: &SwarmRequest, subjects: &[Subject]) -> SwarmAnswer {
         let Ask::Replicate { mutations } = &request.ask else {
-            return respond(&self.other.1, &request.ask).expect("memory does not fail");
+            return Responder::default().respond(&self.other.1, &request.ask).expect("memory does not fail");
         };
         let done = self.teach(mutations.clone());
         assert_eq!((done.len(), mutations.len()), (subjects.len(), subjects.len()));

@@ -7,13 +7,16 @@
 //!
 //! A frame that has begun must be whole before the host's pause ends, and what is written must be taken
 //! at that pace too: [`open_within`] and [`serve_within`] take the pause, for this crate has no clock.
+//!
+//! What waits in memory, frames that are not whole yet and answers that are not taken yet, is charged to
+//! a [`Backlog`] that all links of a host share.
 
 use std::{
     collections::HashMap,
     io,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
 };
 
@@ -25,13 +28,20 @@ use futures::{
 
 use crate::frame::{HEAD, Head, Kind};
 
+mod backlog;
+
+pub use backlog::Backlog;
+use backlog::{Charge, Share};
+
 /// What may travel over a link.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// The longest payload that is taken in, in bytes.
     pub max_in: usize,
     /// Requests under way at once.
     pub window: usize,
+    /// What all links of the host hold in memory.
+    pub backlog: Backlog,
 }
 
 /// Why a request has no answer.
@@ -49,9 +59,6 @@ pub enum LinkError {
 /// Events that may wait in a subscription before the link waits for its reader.
 const EVENTS: usize = 4;
 
-/// Bytes of answers that may wait in a link for the other side to take them. An answer beyond them is
-/// dropped, and its asker told that none comes: it asked for more than it takes.
-const MAX_BACKLOG: usize = 16 << 20;
 /// What is written at a time, in bytes: so much must be taken within one pause.
 const CHUNK: usize = 32 * 1024;
 
@@ -64,7 +71,12 @@ pub enum End {
     Garbage,
     /// The other side left a frame unfinished, or did not take what was sent, for too long.
     Slow,
+    /// There was no memory left for what the other side sent.
+    Crowded,
 }
+
+/// What is to be written, and what it is charged with while it waits.
+type Frame = (u32, Kind, Vec<u8>, Option<Charge>);
 
 type Waiting = Arc<Mutex<HashMap<u32, Waiter>>>;
 
@@ -77,7 +89,7 @@ enum Waiter {
 /// The asking side of a link. Clones share the stream.
 #[derive(Clone)]
 pub struct Asker {
-    frames: mpsc::Sender<(u32, Kind, Vec<u8>)>,
+    frames: mpsc::Sender<Frame>,
     waiting: Waiting,
     next: Arc<AtomicU32>,
     window: usize,
@@ -118,9 +130,9 @@ where
     };
     let (reader, writer) = stream.split();
     let run = async move {
-        let read = read_answers(reader, limits.max_in, &waiting, &pause);
-        let backlog = AtomicUsize::new(0);
-        let write = write_frames(writer, outgoing, &backlog, &pause);
+        let share = limits.backlog.share();
+        let read = read_answers(reader, limits.max_in, &share, &waiting, &pause);
+        let write = write_frames(writer, outgoing, &pause);
         let end = future::select(Box::pin(read), Box::pin(write)).await.factor_first().0;
         // Whoever still waits learns that nothing will come.
         lock(&waiting).clear();
@@ -177,7 +189,7 @@ impl Asker {
     }
 
     async fn send(&self, id: u32, kind: Kind, payload: Vec<u8>) -> Result<(), LinkError> {
-        self.frames.clone().send((id, kind, payload)).await.map_err(|_| LinkError::Closed)
+        self.frames.clone().send((id, kind, payload, None)).await.map_err(|_| LinkError::Closed)
     }
 }
 
@@ -212,18 +224,19 @@ impl Drop for Events {
     fn drop(&mut self) {
         lock(&self.asker.waiting).remove(&self.id);
         // When the queue is full the other side learns it from the stream's end.
-        let _ = self.asker.frames.try_send((self.id, Kind::Close, Vec::new()));
+        let _ = self.asker.frames.try_send((self.id, Kind::Close, Vec::new(), None));
     }
 }
 
-async fn read_answers<R, P, F>(mut reader: R, max: usize, waiting: &Waiting, pause: &P) -> End
+async fn read_answers<R, P, F>(mut reader: R, max: usize, share: &Share, waiting: &Waiting, pause: &P) -> End
 where
     R: AsyncRead + Unpin,
     P: Fn() -> F,
     F: Future<Output = ()>,
 {
     loop {
-        let (head, payload) = match read_frame(&mut reader, max, pause).await {
+        // An answer counts until its asker has it.
+        let (head, payload, _charge) = match read_frame(&mut reader, max, share, pause).await {
             Ok(frame) => frame,
             Err(end) => return end,
         };
@@ -271,48 +284,48 @@ pub struct Incoming {
 #[derive(Debug)]
 pub struct Reply {
     id: u32,
-    frames: mpsc::Sender<(u32, Kind, Vec<u8>)>,
+    frames: mpsc::Sender<Frame>,
     closed: Option<oneshot::Receiver<()>>,
     /// Held while the request counts against the window.
     slot: Option<mpsc::Sender<()>>,
-    /// Bytes of answers that wait in this link.
-    backlog: Arc<AtomicUsize>,
+    /// What this link holds in memory.
+    share: Share,
+    /// The request counts until it is answered.
+    request: Option<Charge>,
     answered: bool,
 }
 
 impl Reply {
-    /// Sends the answer, and ends the conversation. An answer that finds too many waiting for the other
-    /// side to take them is dropped.
+    /// Sends the answer, and ends the conversation. An answer for which the backlog has no room is
+    /// dropped, and its asker told that none comes: it asked for more than it takes.
     pub async fn answer(mut self, payload: Vec<u8>) {
-        let waiting = self.backlog.fetch_add(payload.len(), Ordering::Relaxed);
-        if waiting > MAX_BACKLOG {
-            self.backlog.fetch_sub(payload.len(), Ordering::Relaxed);
-            return;
-        }
+        self.request = None;
+        let Some(charge) = self.share.take(payload.len()) else { return };
         self.answered = true;
-        let _ = self.frames.send((self.id, Kind::Answer, payload)).await;
+        let _ = self.frames.send((self.id, Kind::Answer, payload, Some(charge))).await;
     }
 
     /// Sends the answer, and keeps the conversation open for events.
     ///
     /// # Errors
     ///
-    /// When the link has closed.
+    /// When the link has closed, or its backlog has no room for the answer.
     pub async fn accept(mut self, payload: Vec<u8>) -> Result<Pusher, LinkError> {
+        self.request = None;
+        let charge = self.share.take(payload.len()).ok_or(LinkError::Busy)?;
         self.answered = true;
         self.slot = None;
-        self.backlog.fetch_add(payload.len(), Ordering::Relaxed);
-        self.frames.send((self.id, Kind::Answer, payload)).await.map_err(|_| LinkError::Closed)?;
+        let sent = self.frames.send((self.id, Kind::Answer, payload, Some(charge))).await;
+        sent.map_err(|_| LinkError::Closed)?;
         let closed = self.closed.take();
-        let backlog = Arc::clone(&self.backlog);
-        Ok(Pusher { id: self.id, frames: self.frames.clone(), closed, backlog })
+        Ok(Pusher { id: self.id, frames: self.frames.clone(), closed, share: self.share.clone() })
     }
 }
 
 impl Drop for Reply {
     fn drop(&mut self) {
         if !self.answered {
-            let _ = self.frames.try_send((self.id, Kind::Close, Vec::new()));
+            let _ = self.frames.try_send((self.id, Kind::Close, Vec::new(), None));
         }
     }
 }
@@ -321,9 +334,9 @@ impl Drop for Reply {
 #[derive(Debug)]
 pub struct Pusher {
     id: u32,
-    frames: mpsc::Sender<(u32, Kind, Vec<u8>)>,
+    frames: mpsc::Sender<Frame>,
     closed: Option<oneshot::Receiver<()>>,
-    backlog: Arc<AtomicUsize>,
+    share: Share,
 }
 
 impl Pusher {
@@ -331,15 +344,17 @@ impl Pusher {
     ///
     /// # Errors
     ///
-    /// When the link has closed.
+    /// When the link has closed, or its backlog has no room: the subscriber takes less than it asked
+    /// for.
     pub async fn push(&mut self, payload: Vec<u8>) -> Result<(), LinkError> {
-        self.backlog.fetch_add(payload.len(), Ordering::Relaxed);
-        self.frames.send((self.id, Kind::Event, payload)).await.map_err(|_| LinkError::Closed)
+        let charge = self.share.take(payload.len()).ok_or(LinkError::Busy)?;
+        let sent = self.frames.send((self.id, Kind::Event, payload, Some(charge))).await;
+        sent.map_err(|_| LinkError::Closed)
     }
 
     /// Ends the subscription from this side.
     pub async fn close(mut self) {
-        let _ = self.frames.send((self.id, Kind::Close, Vec::new())).await;
+        let _ = self.frames.send((self.id, Kind::Close, Vec::new(), None)).await;
     }
 
     /// Waits until the subscriber or the link has gone.
@@ -379,9 +394,8 @@ where
     let (frames, outgoing) = mpsc::channel(limits.window);
     let (reader, writer) = stream.split();
     let run = async move {
-        let backlog = Arc::default();
-        let read = read_requests(reader, limits, requests, frames, &backlog, &pause);
-        let write = write_frames(writer, outgoing, &backlog, &pause);
+        let read = read_requests(reader, limits, requests, frames, &pause);
+        let write = write_frames(writer, outgoing, &pause);
         future::select(Box::pin(read), Box::pin(write)).await.factor_first().0
     };
     (received, run)
@@ -394,8 +408,7 @@ async fn read_requests<R, P, F>(
     mut reader: R,
     limits: Limits,
     mut requests: mpsc::Sender<Incoming>,
-    frames: mpsc::Sender<(u32, Kind, Vec<u8>)>,
-    backlog: &Arc<AtomicUsize>,
+    frames: mpsc::Sender<Frame>,
     pause: &P,
 ) -> End
 where
@@ -407,8 +420,9 @@ where
     // counting the live ones is what bounds the requests under way.
     let mut slots: Vec<mpsc::Receiver<()>> = Vec::new();
     let mut open: HashMap<u32, oneshot::Sender<()>> = HashMap::new();
+    let share = limits.backlog.share();
     loop {
-        let (head, payload) = match read_frame(&mut reader, limits.max_in, pause).await {
+        let (head, payload, charge) = match read_frame(&mut reader, limits.max_in, &share, pause).await {
             Ok(frame) => frame,
             Err(end) => return end,
         };
@@ -432,7 +446,8 @@ where
                     frames: frames.clone(),
                     closed: Some(closed),
                     slot: Some(slot),
-                    backlog: Arc::clone(backlog),
+                    share: share.clone(),
+                    request: Some(charge),
                     answered: false,
                 };
                 if requests.send(Incoming { payload, reply }).await.is_err() {
@@ -447,7 +462,12 @@ where
     }
 }
 
-async fn read_frame<R, P, F>(reader: &mut R, max: usize, pause: &P) -> Result<(Head, Vec<u8>), End>
+async fn read_frame<R, P, F>(
+    reader: &mut R,
+    max: usize,
+    share: &Share,
+    pause: &P,
+) -> Result<(Head, Vec<u8>, Charge), End>
 where
     R: AsyncRead + Unpin,
     P: Fn() -> F,
@@ -459,7 +479,7 @@ where
         Ok(1..) => {}
         Ok(0) | Err(_) => return Err(End::Closed),
     }
-    let rest = std::pin::pin!(read_rest(reader, head, max));
+    let rest = std::pin::pin!(read_rest(reader, head, max, share));
     match future::select(rest, std::pin::pin!(pause())).await {
         Either::Left((frame, _)) => frame,
         Either::Right(_) => Err(End::Slow),
@@ -470,24 +490,32 @@ async fn read_rest<R: AsyncRead + Unpin>(
     reader: &mut R,
     mut head: [u8; HEAD],
     max: usize,
-) -> Result<(Head, Vec<u8>), End> {
+    share: &Share,
+) -> Result<(Head, Vec<u8>, Charge), End> {
     let broken = |error: io::Error| {
         if error.kind() == io::ErrorKind::UnexpectedEof { End::Garbage } else { End::Closed }
     };
     reader.read_exact(&mut head[1..]).await.map_err(broken)?;
     let head = Head::decode(head, u32::try_from(max).unwrap_or(u32::MAX)).ok_or(End::Garbage)?;
     // Memory follows what arrives, not what is announced.
-    let mut payload = Vec::with_capacity((head.len as usize).min(16 * 1024));
-    let read = reader.take(u64::from(head.len)).read_to_end(&mut payload).await.map_err(broken)?;
-    if read == head.len as usize { Ok((head, payload)) } else { Err(End::Garbage) }
+    let length = head.len as usize;
+    let mut charge = share.take(0).ok_or(End::Crowded)?;
+    let mut payload = Vec::new();
+    while payload.len() < length {
+        let next = length.saturating_sub(payload.len()).min(CHUNK);
+        if !charge.grow(next) {
+            return Err(End::Crowded);
+        }
+        payload.reserve(next);
+        let read = (&mut *reader).take(next as u64).read_to_end(&mut payload).await.map_err(broken)?;
+        if read < next {
+            return Err(End::Garbage);
+        }
+    }
+    Ok((head, payload, charge))
 }
 
-async fn write_frames<W, P, F>(
-    mut writer: W,
-    mut outgoing: mpsc::Receiver<(u32, Kind, Vec<u8>)>,
-    backlog: &AtomicUsize,
-    pause: &P,
-) -> End
+async fn write_frames<W, P, F>(mut writer: W, mut outgoing: mpsc::Receiver<Frame>, pause: &P) -> End
 where
     W: AsyncWrite + Unpin,
     P: Fn() -> F,
@@ -496,7 +524,7 @@ where
     let mut buffer = Vec::with_capacity(4 * 1024);
     while let Some(first) = outgoing.next().await {
         let mut next = Some(first);
-        while let Some((id, kind, payload)) = next.take() {
+        while let Some((id, kind, payload, charge)) = next.take() {
             let Ok(len) = u32::try_from(payload.len()) else { return End::Closed };
             buffer.extend_from_slice(&Head { len, id, kind }.encode());
             // Small frames are gathered, large ones are not copied.
@@ -514,10 +542,7 @@ where
             if let Err(end) = written {
                 return end;
             }
-            // An asker counts nothing.
-            let _ = backlog.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
-                Some(waiting.saturating_sub(payload.len()))
-            });
+            drop(charge);
             if buffer.len() < CHUNK {
                 next = outgoing.try_recv().ok();
             }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     fixture::{NOW, Person, at, network},
-    replication::respond::respond,
+    replication::Responder,
     request::{MAX_TTL, TOLERANCE},
     store::{Bucket, memory::MemoryStore},
     swarm::{Ask, Slice, SwarmAnswer},
@@ -22,7 +22,9 @@ fn pull(now: Time, from: &MemoryStore, to: &mut MemoryStore) {
         let Bucket(hours) = bucket;
         let mut ids = Vec::new();
         from.bucket(bucket, &mut |item| ids.push(serde_bytes::ByteArray::new(item.id))).unwrap();
-        let answer = respond(from, &Ask::Fetch { bucket: hours, slice: Slice::default(), ids }).unwrap();
+        let answer = Responder::default()
+            .respond(from, &Ask::Fetch { bucket: hours, slice: Slice::default(), ids })
+            .unwrap();
         let SwarmAnswer::Fetched { mutations, .. } = answer else { panic!("{answer:?}") };
         pass_on(now, mutations, to);
     }

@@ -8,7 +8,7 @@ use crate::{
     Span,
     fixture::{NOW, Person, at, change, deletion, ms, network},
     fuzz::recount,
-    record::{HASH_COST, RECORD_COST},
+    record::{HASH_COST, RECORD_COST, SHED_AFTER},
     store::memory::MemoryStore,
 };
 
@@ -229,6 +229,70 @@ fn a_change_to_the_past_ends_the_message() {
 }
 
 #[test]
+fn what_a_change_ended_soon_takes_no_more_room_than_the_change() {
+    let (mut keeper, person) = (Keeper::new(1), Person::new(0));
+    let (text, shed) = ("x".repeat(5_000), SHED_AFTER.as_millis() / 1_000);
+    keeper.store(at(0), person.post(&text, 0, 90_000)).unwrap();
+    let full = keeper.store.usage(&person.account).unwrap().bytes;
+    let hash = person.hash(&text);
+    let shorten = change(person.expire(&[hash], 60, Some(Direction::Shorten), 1));
+    assert_eq!(keeper.changed(at(1), shorten), [hash]);
+    keeper.feed(at(60 + shed - 1), Input::Tick);
+    assert!(keeper.store.usage(&person.account).unwrap().bytes > full, "members' clocks differ");
+    keeper.feed(at(60 + shed), Input::Tick);
+    assert!(keeper.store.usage(&person.account).unwrap().bytes < full - 4_000, "the bytes are gone");
+    assert_eq!(keeper.store.mutations().count(), 1, "the change is kept");
+    // Who repeats it is told as before, and brings nothing back; nor does a change that comes late.
+    assert_eq!(keeper.store(at(700), person.post(&text, 0, 90_000)), Ok((ms(90_000), true)));
+    assert_eq!(keeper.changed(at(701), change(person.expire(&[hash], 80_000, None, 701))), []);
+    assert_eq!(keeper.texts(at(701), &person), [""; 0]);
+    assert_eq!(keeper.store.mutations().count(), 1);
+    // Its owner stores it again.
+    keeper.store(at(702), person.keep(&text, 702, 90_000)).unwrap();
+    assert_eq!(keeper.texts(at(702), &person), [text]);
+}
+
+#[test]
+fn a_member_that_was_away_for_both_ends_forgets_a_record_once() {
+    let (mut keeper, person) = (Keeper::new(1), Person::new(0));
+    keeper.store(at(0), person.post("hello", 0, 90_000)).unwrap();
+    keeper.changed(at(1), change(person.expire(&[person.hash("hello")], 60, None, 1)));
+    keeper.feed(at(31 * 86_400), Input::Tick);
+    assert_eq!(keeper.store.usage(&person.account).unwrap(), crate::store::Usage::default());
+    assert_eq!((keeper.store.occupied(), keeper.store.fingerprints()), (0, vec![]));
+}
+
+#[test]
+fn a_member_that_missed_an_early_end_learns_of_it_after_the_message_is_gone() {
+    let (mut one, mut other, person) = (Keeper::new(1), Keeper::new(2), Person::new(0));
+    for keeper in [&mut one, &mut other] {
+        keeper.store(at(0), person.post("hello", 0, 90_000)).unwrap();
+    }
+    let hash = person.hash("hello");
+    one.changed(at(1), change(person.expire(&[hash], 60, None, 1)));
+    let late = 61 + SHED_AFTER.as_millis() / 1_000;
+    one.feed(at(late), Input::Tick);
+    let told = Mutation::Expire { request: person.expire(&[hash], 60, None, 1), held: vec![hash] };
+    other.replicate(at(late), vec![told]);
+    assert_eq!(other.texts(at(late), &person), [""; 0]);
+    assert_eq!(one.store.fingerprints(), other.store.fingerprints());
+    // And one that has the message still does not give it to one that shed it.
+    one.replicate(at(late), vec![Mutation::Store(person.post("hello", 0, 90_000))]);
+    assert_eq!(one.store.fingerprints(), other.store.fingerprints());
+}
+
+#[test]
+fn strangers_leave_the_last_eighth_to_the_owner() {
+    let limits = Limits { account_bytes: 8_000, ..Limits::default() };
+    let (mut keeper, person) = (Keeper::limited(1, limits), Person::new(0));
+    let fill = |number: usize| format!("{number:04}").repeat(125);
+    let kept = (0..100).take_while(|number| keeper.store(at(0), person.post(&fill(*number), 0, 100)).is_ok());
+    assert_eq!(kept.count(), 9, "756 bytes each, of 7,000");
+    keeper.store(at(0), person.keep(&fill(200), 0, 100)).unwrap();
+    assert_eq!(keeper.store(at(0), person.keep(&fill(201), 0, 100)), Err(Code::Full));
+}
+
+#[test]
 fn a_message_that_ended_on_the_way_is_as_good_as_kept() {
     let (mut keeper, person) = (Keeper::new(1), Person::new(0));
     let late = keeper.replicate(at(200), vec![Mutation::Store(person.post("m", 0, 100))]);
@@ -383,7 +447,7 @@ fn a_page_of_the_node_is_bounded_too() {
 fn a_full_node_and_a_full_account_refuse_and_evict_nothing() {
     let (person, other) = (Person::new(0), Person::new(1));
     let cost = RECORD_COST + 1;
-    let mut keeper = Keeper::limited(1, Limits { bytes: 3 * cost, account_bytes: 2 * cost });
+    let mut keeper = Keeper::limited(1, Limits { bytes: 3 * cost, account_bytes: 2 * cost + cost / 2 });
     keeper.store(NOW, person.post("a", 0, 100)).unwrap();
     keeper.store(NOW, person.post("b", 0, 100)).unwrap();
     assert_eq!(keeper.store(NOW, person.post("c", 0, 100)), Err(Code::Full), "the account");

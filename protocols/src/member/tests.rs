@@ -223,6 +223,85 @@ fn a_member_whose_disk_is_full_writes_nothing_and_is_read() {
 }
 
 #[test]
+fn a_damaged_message_is_left_out_and_fetched_again() {
+    let person = Person::new(0);
+    let mut net = Net::ready(3);
+    for text in ["a", "b", "c"] {
+        net.request(0, Request::Store(person.post(text, 0, 9_000)));
+    }
+    let store = &mut net.members[0].1;
+    let row = store.record(&person.account, &person.hash("b")).unwrap().unwrap().place.unwrap().row;
+    store.damage_row(row);
+    assert_eq!(net.texts(0, &person), ["a", "c"]);
+    assert!(net.others.contains(&(0, Output::Damaged("a row"))), "it is told");
+    net.others.clear();
+    // The others still have it; it comes back as a new arrival, which no reader has gone past.
+    net.tick_all(Span::secs(200));
+    net.tick_all(Span::secs(200));
+    assert_eq!(net.texts(0, &person), ["a", "c", "b"]);
+    assert!(!net.others.contains(&(0, Output::Damaged("a row"))), "once");
+}
+
+#[test]
+fn a_damaged_message_is_not_passed_on_and_fetched_again() {
+    let person = Person::new(0);
+    let mut net = Net::ready(3);
+    net.down.insert(2);
+    net.disconnect(0, 2);
+    net.disconnect(1, 2);
+    net.request(0, Request::Store(person.post("b", 0, 9_000)));
+    let store = &mut net.members[0].1;
+    let row = store.record(&person.account, &person.hash("b")).unwrap().unwrap().place.unwrap().row;
+    store.damage_row(row);
+    net.down.clear();
+    net.connect_all();
+    for _ in 0..3 {
+        net.tick_all(Span::secs(200));
+    }
+    for who in 0..3 {
+        assert_eq!(net.texts(who, &person), ["b"], "member {who}");
+    }
+}
+
+#[test]
+fn what_is_known_of_a_damaged_record_is_refused_and_nothing_else() {
+    let person = Person::new(0);
+    let mut net = Net::ready(3);
+    for text in ["a", "b"] {
+        net.request(0, Request::Store(person.post(text, 0, 9_000)));
+    }
+    net.members[0].1.damage_record(person.account, person.hash("a"));
+    let head = net.members[0].1.head();
+    for request in about(&person) {
+        assert_eq!(refusal(net.request(0, request)).code, Code::Failed);
+    }
+    assert_eq!(net.members[0].1.head(), head, "nothing was half done");
+    net.others.clear();
+    assert!(matches!(net.request(0, Request::Store(person.post("c", 0, 9_000))), Some(Body::Stored { .. })));
+    assert_eq!(net.texts(1, &person), ["a", "b", "c"], "the others serve all of it");
+    // Forgetting passes it by.
+    let (member, store) = &mut net.members[0];
+    member.handle(NOW.after(Span::secs(9_001)), Input::Tick, store).unwrap();
+    assert_eq!(store.fingerprints().iter().map(|(_, print)| print.count).sum::<u64>(), 1);
+}
+
+#[test]
+fn no_member_may_ask_without_end_about_anothers_store() {
+    let mut net = Net::ready(3);
+    let ask = SwarmRequest { map_version: 3, ask: Ask::Fingerprints };
+    let other = node(1).node_id();
+    let answered = (0..COMPARISONS.burst)
+        .filter(|_| matches!(net.ask(0, other, ask.clone()), SwarmAnswer::Fingerprints { .. }));
+    let answered = answered.count();
+    assert!(answered > 7_000);
+    assert_eq!(net.ask(0, other, ask.clone()), SwarmAnswer::Refused { code: Code::TooMany });
+    let third = node(2).node_id();
+    assert!(matches!(net.ask(0, third, ask.clone()), SwarmAnswer::Fingerprints { .. }), "each by itself");
+    net.now = net.now.after(Span::secs(1));
+    assert!(matches!(net.ask(0, other, ask), SwarmAnswer::Fingerprints { .. }));
+}
+
+#[test]
 fn a_batch_that_is_void_leaves_a_member_that_goes_on() {
     let person = Person::new(0);
     let mut net = Net::ready(3);

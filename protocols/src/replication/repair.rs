@@ -33,6 +33,9 @@ pub const SLICE_IDS: u64 = 1 << 15;
 /// How long one comparison may go on while another member waits for its turn. What was fetched is
 /// durable, so the next comparison with the same member begins where this one ended.
 pub const TURN: Span = Span::secs(60);
+/// The most slices with almost nothing in them. A bucket is cut into slices by how much the other says
+/// to hold: one that says so and does not is not gone on with before [`EVERY`].
+const MAX_BARREN: u32 = 16;
 /// The most rounds of one slice; an honest one takes a handful.
 const MAX_ROUNDS: u32 = 64;
 /// The most ids that a slice may turn out to need: as many as a member answers for.
@@ -88,6 +91,8 @@ pub enum Output {
         /// In order.
         mutations: Vec<Mutation>,
     },
+    /// What this member keeps could not be read, so that it cannot be compared.
+    Damaged(&'static str),
     /// A comparison ended well.
     Reconciled {
         /// With whom.
@@ -128,15 +133,33 @@ struct Session {
     stage: Stage,
     /// Buckets still to compare, each from this slice on.
     todo: VecDeque<(Bucket, Slice)>,
+    /// Slices in which there was almost nothing.
+    barren: u32,
     /// Asked again meanwhile: the other has newer news.
     again: bool,
 }
 
 enum Stage {
     Fingerprints,
-    Compare { bucket: Bucket, slice: Slice, state: Box<Comparison>, needed: Vec<ByteArray<32>>, rounds: u32 },
-    Fetch { bucket: Bucket, slice: Slice, needed: Vec<ByteArray<32>> },
-    Apply { bucket: Bucket, slice: Slice, needed: Vec<ByteArray<32>> },
+    Compare {
+        bucket: Bucket,
+        slice: Slice,
+        state: Box<Comparison>,
+        /// How many records this member has in the slice.
+        held: usize,
+        needed: Vec<ByteArray<32>>,
+        rounds: u32,
+    },
+    Fetch {
+        bucket: Bucket,
+        slice: Slice,
+        needed: Vec<ByteArray<32>>,
+    },
+    Apply {
+        bucket: Bucket,
+        slice: Slice,
+        needed: Vec<ByteArray<32>>,
+    },
 }
 
 type Comparison = Negentropy<'static, NegentropyStorageVector>;
@@ -191,7 +214,7 @@ impl Repair {
     pub fn resume(&mut self, now: Time, mut void: Vec<NodeId>) {
         void.extend(self.outbox.drain(..).filter_map(|output| match output {
             Output::Reconciled { with, .. } => Some(with),
-            Output::Ask { .. } | Output::Apply { .. } => None,
+            Output::Ask { .. } | Output::Apply { .. } | Output::Damaged(_) => None,
         }));
         for member in void {
             if let Some(peer) = self.peers.get_mut(&member) {
@@ -283,6 +306,7 @@ impl Repair {
             fetched: 0,
             stage,
             todo: VecDeque::new(),
+            barren: 0,
             again: false,
         });
         self.ask(now, Ask::Fingerprints);
@@ -330,9 +354,10 @@ impl Repair {
                 }
                 self.compare_next(now, store)
             }
-            (Stage::Compare { bucket, slice, state, needed, rounds }, SwarmAnswer::Reconcile { message })
-                if message.len() <= MAX_RECONCILE && *rounds < MAX_ROUNDS =>
-            {
+            (
+                Stage::Compare { bucket, slice, state, held, needed, rounds },
+                SwarmAnswer::Reconcile { message },
+            ) if message.len() <= MAX_RECONCILE && *rounds < MAX_ROUNDS => {
                 let (mut have, mut need) = (Vec::new(), Vec::new());
                 let Ok(next) = state.reconcile_with_ids(&message, &mut have, &mut need) else {
                     self.give_up(now);
@@ -354,6 +379,13 @@ impl Repair {
                     return Ok(());
                 }
                 let needed = core::mem::take(needed);
+                if slice.bits > 0 && (held.saturating_add(needed.len()) as u64) < SLICE_IDS / 16 {
+                    session.barren = session.barren.saturating_add(1);
+                }
+                if session.barren > MAX_BARREN {
+                    self.give_up_for(now, EVERY);
+                    return Ok(());
+                }
                 session.stage = Stage::Fetch { bucket, slice, needed };
                 self.fetch_next(now, store)
             }
@@ -412,17 +444,27 @@ impl Repair {
         if let Some(next) = slice.next() {
             session.todo.push_front((bucket, next));
         }
-        let started = slice_of(store, bucket, slice)?.and_then(|items| {
+        let items = match slice_of(store, bucket, slice) {
+            Err(StoreError::Damaged(why)) => {
+                self.outbox.push_back(Output::Damaged(why));
+                self.give_up_for(now, EVERY);
+                return Ok(());
+            }
+            items => items?,
+        };
+        let started = items.and_then(|items| {
+            let held = items.len();
+            let items = sealed(items.iter().map(|item| (item.until, item.id)))?;
             let mut state = Negentropy::owned(items, MAX_RECONCILE as u64).ok()?;
             let message = state.initiate().ok()?;
-            Some((state, message))
+            Some((state, held, message))
         });
-        let Some((state, message)) = started else {
+        let Some((state, held, message)) = started else {
             self.give_up(now);
             return Ok(());
         };
         session.stage =
-            Stage::Compare { bucket, slice, state: Box::new(state), needed: Vec::new(), rounds: 0 };
+            Stage::Compare { bucket, slice, state: Box::new(state), held, needed: Vec::new(), rounds: 0 };
         self.ask(now, Ask::Reconcile { bucket: bucket.0, slice, message: ByteBuf::from(message) });
         Ok(())
     }
@@ -438,9 +480,13 @@ impl Repair {
     }
 
     fn give_up(&mut self, now: Time) {
+        self.give_up_for(now, RETRY);
+    }
+
+    fn give_up_for(&mut self, now: Time, pause: Span) {
         let Some(session) = self.session.take() else { return };
         if let Some(peer) = self.peers.get_mut(&session.with) {
-            peer.due = now.after(RETRY);
+            peer.due = now.after(pause);
         }
         self.begin(now);
     }

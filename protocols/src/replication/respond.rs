@@ -1,8 +1,8 @@
-//! Answers to the other members' comparisons; what a function can do needs no machine.
+//! Answers to the other members' comparisons.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
-use negentropy::{Negentropy, NegentropyStorageVector};
+use negentropy::Negentropy;
 use serde_bytes::{ByteArray, ByteBuf};
 
 use super::{
@@ -10,30 +10,172 @@ use super::{
     writes::weight,
 };
 use crate::{
-    AccountId, MessageHash,
+    MessageHash,
     answer::Code,
     record::{Life, Mutation, Record},
-    store::{Bucket, Store, StoreError},
+    store::{Bucket, Fingerprint, Item, Store, StoreError},
     swarm::{Ask, BucketPrint, MAX_BATCH_BYTES, MAX_FETCH, MAX_RECONCILE, Slice, SwarmAnswer},
 };
 
 /// The most ids of a slice that is compared: both sides may have grown since the slices were cut.
 pub(super) const MAX_SLICE_IDS: usize = SLICE_IDS as usize * 4;
 
-/// Answers a question about what this member holds.
+/// The most ids of all slices that are remembered.
+const MAX_WALKED_IDS: usize = MAX_SLICE_IDS;
+/// The most slices that are remembered.
+const MAX_WALKED: usize = 8;
+
+/// Answers the other members' comparisons.
 ///
-/// # Errors
-///
-/// When the store fails.
-pub fn respond<S: Store>(store: &S, ask: &Ask) -> Result<SwarmAnswer, StoreError> {
-    let answer = match ask {
-        Ask::Fingerprints => Some(fingerprints(store)),
-        Ask::Reconcile { bucket, slice, message } => reconcile(store, Bucket(*bucket), *slice, message)?,
-        Ask::Fetch { bucket, slice, ids } => fetch(store, Bucket(*bucket), *slice, ids)?,
-        Ask::Behind => Some(SwarmAnswer::Noted),
-        Ask::Replicate { .. } => None,
-    };
-    Ok(answer.unwrap_or(SwarmAnswer::Refused { code: Code::BadRequest }))
+/// It remembers the slices that it walked last: a comparison asks about one slice several times, and
+/// finding what belongs to it means reading a whole bucket.
+#[derive(Debug, Default)]
+pub struct Responder {
+    /// The latest last.
+    walked: VecDeque<Walked>,
+}
+
+/// A slice as it was.
+#[derive(Debug)]
+struct Walked {
+    bucket: Bucket,
+    slice: Slice,
+    /// The fingerprint of the bucket at that time.
+    print: Fingerprint,
+    /// In the order of their ids.
+    items: Vec<Item>,
+}
+
+impl Responder {
+    /// How many records answering would have to read, beside those that the question names: 0 where
+    /// they are remembered.
+    pub fn effort<S: Store>(&self, store: &S, ask: &Ask) -> u64 {
+        let (Ask::Reconcile { bucket, slice, .. } | Ask::Fetch { bucket, slice, .. }) = ask else { return 0 };
+        let (bucket, slice) = (Bucket(*bucket), *slice);
+        let print = print(store, bucket);
+        if self.find(bucket, slice).is_some_and(|walked| walked.print == print) { 0 } else { print.count }
+    }
+
+    /// Answers a question about what this member holds.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub fn respond<S: Store>(&mut self, store: &S, ask: &Ask) -> Result<SwarmAnswer, StoreError> {
+        let answer = match ask {
+            Ask::Fingerprints => Some(fingerprints(store)),
+            Ask::Reconcile { bucket, slice, message } => {
+                self.reconcile(store, Bucket(*bucket), *slice, message)?
+            }
+            Ask::Fetch { bucket, slice, ids } => self.fetch(store, Bucket(*bucket), *slice, ids)?,
+            Ask::Behind => Some(SwarmAnswer::Noted),
+            Ask::Replicate { .. } => None,
+        };
+        Ok(answer.unwrap_or(SwarmAnswer::Refused { code: Code::BadRequest }))
+    }
+
+    fn reconcile<S: Store>(
+        &mut self,
+        store: &S,
+        bucket: Bucket,
+        slice: Slice,
+        message: &[u8],
+    ) -> Result<Option<SwarmAnswer>, StoreError> {
+        if message.len() > MAX_RECONCILE {
+            return Ok(None);
+        }
+        let Some(walked) = self.walk(store, bucket, slice)? else { return Ok(None) };
+        let Some(items) = sealed(walked.items.iter().map(|item| (item.until, item.id))) else {
+            return Ok(None);
+        };
+        let reply =
+            Negentropy::owned(items, MAX_RECONCILE as u64).and_then(|mut state| state.reconcile(message));
+        Ok(reply.ok().map(|message| SwarmAnswer::Reconcile { message: ByteBuf::from(message) }))
+    }
+
+    fn fetch<S: Store>(
+        &mut self,
+        store: &S,
+        bucket: Bucket,
+        slice: Slice,
+        ids: &[ByteArray<32>],
+    ) -> Result<Option<SwarmAnswer>, StoreError> {
+        if ids.len() > MAX_FETCH || !slice.valid() {
+            return Ok(None);
+        }
+        let of = |id: &ByteArray<32>| slice.contains(id);
+        let remembered = |walked: &Walked| ids.iter().filter(|id| of(id)).all(|id| walked.find(id).is_some());
+        // What was compared a moment ago is fetched from what is remembered of it.
+        let known = self.find(bucket, slice).is_some_and(remembered);
+        let walked = if known { self.find(bucket, slice) } else { self.walk(store, bucket, slice)? };
+        let Some(walked) = walked else { return Ok(None) };
+        let mut mutations = Vec::new();
+        let mut bytes = 0_usize;
+        let mut dealt = 0_u32;
+        for id in ids {
+            // What has changed or ended since it was compared is passed over.
+            let behind = match walked.find(id) {
+                Some(Item { account, hash, .. }) => match store.record(account, hash)? {
+                    Some(record) if record.id(account, hash) == **id => {
+                        evidence(store, &record, *hash).map_err(|error| error.about(account, *hash))?
+                    }
+                    Some(_) | None => Vec::new(),
+                },
+                None => Vec::new(),
+            };
+            bytes = behind.iter().map(weight).fold(bytes, usize::saturating_add);
+            if bytes > MAX_BATCH_BYTES && !mutations.is_empty() {
+                break;
+            }
+            mutations.extend(behind);
+            dealt = dealt.saturating_add(1);
+        }
+        Ok(Some(SwarmAnswer::Fetched { mutations, ids: dealt }))
+    }
+
+    fn find(&self, bucket: Bucket, slice: Slice) -> Option<&Walked> {
+        self.walked.iter().find(|walked| walked.bucket == bucket && walked.slice == slice)
+    }
+
+    /// A slice as it is now; none when it is malformed or holds too many.
+    fn walk<S: Store>(
+        &mut self,
+        store: &S,
+        bucket: Bucket,
+        slice: Slice,
+    ) -> Result<Option<&Walked>, StoreError> {
+        let print = print(store, bucket);
+        let at = self.walked.iter().position(|walked| walked.bucket == bucket && walked.slice == slice);
+        let known = at.and_then(|at| self.walked.remove(at)).filter(|walked| walked.print == print);
+        let walked = match known {
+            Some(walked) => walked,
+            None => {
+                let Some(mut items) = slice_of(store, bucket, slice)? else { return Ok(None) };
+                items.sort_unstable_by_key(|item| item.id);
+                Walked { bucket, slice, print, items }
+            }
+        };
+        self.walked.push_back(walked);
+        let ids = |walked: &VecDeque<Walked>| walked.iter().map(|walked| walked.items.len()).sum::<usize>();
+        while self.walked.len() > 1 && (self.walked.len() > MAX_WALKED || ids(&self.walked) > MAX_WALKED_IDS)
+        {
+            self.walked.pop_front();
+        }
+        Ok(self.walked.back())
+    }
+}
+
+impl Walked {
+    fn find(&self, id: &[u8; 32]) -> Option<&Item> {
+        let at = self.items.binary_search_by_key(id, |item| item.id).ok()?;
+        self.items.get(at)
+    }
+}
+
+fn print<S: Store>(store: &S, bucket: Bucket) -> Fingerprint {
+    let prints = store.fingerprints();
+    let at = prints.binary_search_by_key(&bucket, |(bucket, _)| *bucket).ok();
+    at.and_then(|at| prints.get(at)).map(|(_, print)| *print).unwrap_or_default()
 }
 
 fn fingerprints<S: Store>(store: &S) -> SwarmAnswer {
@@ -44,58 +186,6 @@ fn fingerprints<S: Store>(store: &S) -> SwarmAnswer {
         sum: ByteArray::new(print.sum),
     });
     SwarmAnswer::Fingerprints { buckets: buckets.collect() }
-}
-
-fn reconcile<S: Store>(
-    store: &S,
-    bucket: Bucket,
-    slice: Slice,
-    message: &[u8],
-) -> Result<Option<SwarmAnswer>, StoreError> {
-    if message.len() > MAX_RECONCILE {
-        return Ok(None);
-    }
-    let Some(items) = slice_of(store, bucket, slice)? else { return Ok(None) };
-    let reply = Negentropy::owned(items, MAX_RECONCILE as u64).and_then(|mut state| state.reconcile(message));
-    Ok(reply.ok().map(|message| SwarmAnswer::Reconcile { message: ByteBuf::from(message) }))
-}
-
-fn fetch<S: Store>(
-    store: &S,
-    bucket: Bucket,
-    slice: Slice,
-    ids: &[ByteArray<32>],
-) -> Result<Option<SwarmAnswer>, StoreError> {
-    if ids.len() > MAX_FETCH || !slice.valid() {
-        return Ok(None);
-    }
-    let mut found: BTreeMap<[u8; 32], Option<(AccountId, MessageHash)>> =
-        ids.iter().map(|id| (id.into_array(), None)).collect();
-    store.bucket(bucket, &mut |item| {
-        if let Some(place) = found.get_mut(&item.id) {
-            *place = Some((item.account, item.hash));
-        }
-    })?;
-    let mut mutations = Vec::new();
-    let mut bytes = 0_usize;
-    let mut dealt = 0_u32;
-    for id in ids {
-        // What has changed or ended since it was compared is passed over.
-        let behind = match found.get(&id.into_array()).copied().flatten() {
-            Some((account, hash)) => match store.record(&account, &hash)? {
-                Some(record) => evidence(store, &record, hash)?,
-                None => Vec::new(),
-            },
-            None => Vec::new(),
-        };
-        bytes = behind.iter().map(weight).fold(bytes, usize::saturating_add);
-        if bytes > MAX_BATCH_BYTES && !mutations.is_empty() {
-            break;
-        }
-        mutations.extend(behind);
-        dealt = dealt.saturating_add(1);
-    }
-    Ok(Some(SwarmAnswer::Fetched { mutations, ids: dealt }))
 }
 
 /// The requests that bring another member to the same record.
@@ -135,22 +225,22 @@ fn evidence<S: Store>(store: &S, record: &Record, hash: MessageHash) -> Result<V
     Ok(both.into_iter().flatten().collect())
 }
 
-/// The ids of one slice of a bucket; none when the slice is malformed or holds too many.
+/// What belongs to one slice of a bucket; none when the slice is malformed or holds too many.
 pub(super) fn slice_of<S: Store>(
     store: &S,
     bucket: Bucket,
     slice: Slice,
-) -> Result<Option<NegentropyStorageVector>, StoreError> {
+) -> Result<Option<Vec<Item>>, StoreError> {
     if !slice.valid() {
         return Ok(None);
     }
     let mut items = Vec::new();
     store.bucket(bucket, &mut |item| {
         if slice.contains(&item.id) && items.len() <= MAX_SLICE_IDS {
-            items.push((item.until, item.id));
+            items.push(item);
         }
     })?;
-    Ok(if items.len() > MAX_SLICE_IDS { None } else { sealed(items.into_iter()) })
+    Ok((items.len() <= MAX_SLICE_IDS).then_some(items))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A store in plain maps: the model that the real one is tested against, and what large
 //! simulations run on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Bucket, Charge, Effect, Entry, Fingerprint, Item, Store, StoreError, Transaction, Usage};
 use crate::{
@@ -19,15 +19,28 @@ pub struct MemoryStore {
     records: BTreeMap<(AccountId, MessageHash), Record>,
     mailboxes: BTreeMap<(AccountId, Namespace, u64), MessageHash>,
     ends: BTreeMap<(u64, AccountId, MessageHash), [u8; 32]>,
+    dues: BTreeSet<(u64, AccountId, MessageHash)>,
     prints: BTreeMap<Bucket, Fingerprint>,
     usage: BTreeMap<AccountId, Usage>,
     occupied: u64,
+    damaged_rows: BTreeSet<u64>,
+    damaged_records: BTreeSet<(AccountId, MessageHash)>,
 }
 
 impl MemoryStore {
     /// An empty store.
     pub fn new(incarnation: u64) -> Self {
         Self { incarnation, ..Self::default() }
+    }
+
+    /// Makes the mutation of a row unreadable.
+    pub fn damage_row(&mut self, row: u64) {
+        self.damaged_rows.insert(row);
+    }
+
+    /// Makes what is known of a message unreadable.
+    pub fn damage_record(&mut self, account: AccountId, hash: MessageHash) {
+        self.damaged_records.insert((account, hash));
     }
 
     /// Every record there is, in order of account and hash.
@@ -50,6 +63,9 @@ impl MemoryStore {
         if let Some(before) = before {
             let id = before.id(account, hash);
             self.ends.remove(&(before.until(), *account, *hash));
+            for due in before.dues() {
+                self.dues.remove(&(due, *account, *hash));
+            }
             let bucket = Bucket::of(before.until());
             let print = self.prints.entry(bucket).or_default();
             print.remove(&id);
@@ -68,6 +84,7 @@ impl MemoryStore {
         if let Some(after) = after {
             let id = after.id(account, hash);
             self.ends.insert((after.until(), *account, *hash), id);
+            self.dues.extend(after.dues().map(|due| (due, *account, *hash)));
             self.prints.entry(Bucket::of(after.until())).or_default().add(&id);
             if let Some(place) = after.place {
                 self.mailboxes.insert((*account, place.namespace, place.sequence), *hash);
@@ -96,6 +113,9 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     fn record(&self, account: &AccountId, hash: &MessageHash) -> Result<Option<Record>, StoreError> {
+        if self.damaged_records.contains(&(*account, *hash)) {
+            return Err(StoreError::Damaged("a record"));
+        }
         Ok(self.records.get(&(*account, *hash)).copied())
     }
 
@@ -112,6 +132,9 @@ impl Store for MemoryStore {
     }
 
     fn mutation(&self, row: u64) -> Result<Option<Mutation>, StoreError> {
+        if self.damaged_rows.contains(&row) {
+            return Err(StoreError::Damaged("a row"));
+        }
         Ok(self.rows.get(&row).cloned())
     }
 
@@ -124,7 +147,7 @@ impl Store for MemoryStore {
     }
 
     fn due(&self, now: u64, limit: usize) -> Result<Vec<(AccountId, MessageHash)>, StoreError> {
-        let due = self.ends.keys().take_while(|(until, _, _)| *until <= now).take(limit);
+        let due = self.dues.iter().take_while(|(due, _, _)| *due <= now).take(limit);
         Ok(due.map(|(_, account, hash)| (*account, *hash)).collect())
     }
 

@@ -148,6 +148,7 @@ impl Player {
             Step::Forget { hours } => {
                 let due = self.model.due(hours * Bucket::MILLIS, 3)?;
                 assert_eq!(due, store.due(hours * Bucket::MILLIS, 3)?);
+                let due: std::collections::BTreeSet<_> = due.into_iter().collect();
                 let effects: Vec<_> = due
                     .into_iter()
                     .map(|(account, hash)| {

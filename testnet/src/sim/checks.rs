@@ -125,6 +125,14 @@ impl Checks {
                 );
                 return broken("nothing is forgotten before its end", detail);
             }
+            if let (Some(before), Some(after)) = (before, after)
+                && before.life.is_some()
+                && after.life.is_none()
+                && before.expiry().is_none_or(|end| end > local)
+            {
+                let detail = format!("node {node} shed {hash}: {before:?}");
+                return broken("no message goes before its end", detail);
+            }
             if let Some(after) = after {
                 let known = fate.is_some_and(|fate| fate.explains(after));
                 if !known {
@@ -154,7 +162,7 @@ impl Checks {
     }
 
     /// One step of a batch that is durable.
-    pub(super) fn step(&mut self, node: usize, now: Time, step: &Step) {
+    pub(super) fn step(&mut self, node: usize, now: Time, step: &Step) -> Result<(), Violation> {
         let watched = &mut self.watched[node];
         match step {
             Step::Gone(peer) => {
@@ -169,8 +177,12 @@ impl Checks {
                     watched.compared.insert(*with, began);
                 }
             }
+            Step::Said(Output::Damaged(why)) => {
+                return broken("a store reads what it wrote", format!("node {node}: {why}"));
+            }
             Step::Said(_) => {}
         }
+        Ok(())
     }
 
     /// Since when a node is caught up with a majority of its swarm, itself included.

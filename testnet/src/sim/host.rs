@@ -481,7 +481,7 @@ impl World {
     /// Says what a batch had to say, once it is durable.
     fn release(&mut self, node: usize, steps: Vec<Step>) -> Result<(), Violation> {
         for step in steps {
-            self.checks.step(node, self.now, &step);
+            self.checks.step(node, self.now, &step)?;
             let Step::Said(output) = step else { continue };
             match output {
                 Output::Answer { ticket, answer } => {
@@ -521,6 +521,8 @@ impl World {
                     self.push(node, subscriber, (account, namespace), after)?;
                 }
                 Output::Reconciled { fetched, .. } => self.counts.repaired += fetched,
+                // It was found by the checks.
+                Output::Damaged(_) => {}
             }
         }
         let host = &self.nodes[node];

@@ -16,7 +16,7 @@ use session_protocols::{
     codec,
     libp2p::{
         address,
-        link::{self, Asker, Limits},
+        link::{self, Asker, Backlog, Limits},
     },
     request::{Auth, Request, Retrieve},
 };
@@ -67,7 +67,10 @@ impl Members {
         let mut links = BTreeMap::new();
         for (node, peer) in peers {
             let stream = control.open_stream(peer, protocol.clone()).await.unwrap();
-            let (link, run) = link::open(stream, Limits { max_in: MAX_ANSWER, window: 1 });
+            let (link, run) = link::open(
+                stream,
+                Limits { max_in: MAX_ANSWER, window: 1, backlog: Backlog::new(4 * MAX_ANSWER) },
+            );
             tasks.push(tokio::spawn(run).abort_handle());
             links.insert(node, link);
         }

@@ -20,7 +20,7 @@ use session_protocols::{
     libp2p::{
         address,
         codec::Cbor,
-        link::{self, Incoming, Limits},
+        link::{self, Backlog, Incoming, Limits},
     },
     notify::{self, Subscribe},
     request::{self, Request},
@@ -195,7 +195,10 @@ fn answer_directory(swarm: &mut Swarm<Behaviour>, world: &World, event: SwarmEve
 }
 
 async fn serve_storage(stream: libp2p::Stream, node: NodeId, world: World) {
-    let (mut requests, run) = link::serve(stream, Limits { max_in: request::MAX_REQUEST, window: 32 });
+    let (mut requests, run) = link::serve(
+        stream,
+        Limits { max_in: request::MAX_REQUEST, window: 32, backlog: Backlog::new(64 << 20) },
+    );
     let serve = async move {
         let mut tasks = tokio::task::JoinSet::new();
         while let Some(Incoming { payload, reply }) = requests.next().await {
@@ -216,7 +219,10 @@ async fn serve_storage(stream: libp2p::Stream, node: NodeId, world: World) {
 }
 
 async fn serve_notify(stream: libp2p::Stream, node: NodeId, world: World) {
-    let (mut requests, run) = link::serve(stream, Limits { max_in: notify::MAX_REQUEST, window: 32 });
+    let (mut requests, run) = link::serve(
+        stream,
+        Limits { max_in: notify::MAX_REQUEST, window: 32, backlog: Backlog::new(64 << 20) },
+    );
     let serve = async move {
         let mut tasks = tokio::task::JoinSet::new();
         while let Some(Incoming { payload, reply }) = requests.next().await {

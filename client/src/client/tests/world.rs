@@ -206,7 +206,7 @@ impl Machines {
                 self.asked(node, to, ticket, request);
             }
             Output::Send { exchange, .. } => self.input(node, Input::Answered { exchange, answer: None }),
-            Output::Reconciled { .. } => {}
+            Output::Reconciled { .. } | Output::Damaged(_) => {}
             Output::Subscribed { subscriber, answer } => {
                 if let Some(sender) = self.subscribers.get(&subscriber) {
                     let _ = sender.send(Push::Answer(answer));

@@ -8,7 +8,16 @@ use futures::{executor::LocalPool, future::join, task::LocalSpawnExt};
 
 use super::*;
 
-const LIMITS: Limits = Limits { max_in: 1_000, window: 8 };
+/// Bytes that the links of a host may hold here.
+const BACKLOG: usize = 32 << 20;
+
+fn limits(max_in: usize, window: usize) -> Limits {
+    Limits { max_in, window, backlog: Backlog::new(BACKLOG) }
+}
+
+fn some() -> Limits {
+    limits(1_000, 8)
+}
 
 /// One direction of a stream in memory, of bounded capacity.
 #[derive(Default)]
@@ -104,7 +113,7 @@ fn end_of(bytes: &[u8], closed: bool) -> End {
     let (client, server) = pair(usize::MAX);
     lock(&client.outgoing).bytes.extend(bytes);
     lock(&client.outgoing).closed = closed;
-    let (requests, run) = serve_within(server, LIMITS, impatient);
+    let (requests, run) = serve_within(server, some(), impatient);
     let answered = requests.for_each(|incoming| incoming.reply.answer(incoming.payload));
     futures::executor::block_on(join(run, answered)).0
 }
@@ -112,8 +121,8 @@ fn end_of(bytes: &[u8], closed: bool) -> End {
 #[test]
 fn conversations_share_a_stream_and_are_answered_in_any_order() {
     let (client, server) = pair(64);
-    let (asker, ask) = open(client, LIMITS);
-    let (mut requests, serve) = serve(server, LIMITS);
+    let (asker, ask) = open(client, some());
+    let (mut requests, serve) = serve(server, some());
     let mut pool = LocalPool::new();
     pool.spawner().spawn_local(ask.map(drop)).unwrap();
     pool.spawner().spawn_local(serve.map(drop)).unwrap();
@@ -161,7 +170,7 @@ fn a_frame_that_is_left_unfinished_ends_the_link() {
 fn a_stream_may_rest_between_two_frames() {
     let (client, server) = pair(usize::MAX);
     lock(&client.outgoing).bytes.extend(frame(1, Kind::Request, b"a question"));
-    let (mut requests, run) = serve_within(server, LIMITS, impatient);
+    let (mut requests, run) = serve_within(server, some(), impatient);
     let mut pool = LocalPool::new();
     let run = pool.spawner().spawn_local_with_handle(run).unwrap();
     pool.run_until_stalled();
@@ -177,17 +186,17 @@ fn memory_follows_what_arrives_and_not_what_is_announced() {
     let announced = Head { len: 1 << 30, id: 1, kind: Kind::Request }.encode();
     lock(&client.outgoing).bytes.extend(announced);
     lock(&client.outgoing).bytes.extend([0; 100]);
-    let (_requests, run) = serve_within(server, Limits { max_in: 1 << 30, window: 1 }, impatient);
+    let (_requests, run) = serve_within(server, limits(1 << 30, 1), impatient);
     assert_eq!(futures::executor::block_on(run), End::Slow);
     let offered = lock(&client.outgoing).offered;
-    assert!(offered <= 16 * 1024, "{offered} bytes were made ready");
+    assert!(offered <= 2 * CHUNK, "{offered} bytes were made ready");
 }
 
 #[test]
 fn whoever_does_not_take_answers_is_cut_off() {
     let (client, server) = pair(100);
     lock(&client.outgoing).bytes.extend(frame(1, Kind::Request, b"a question"));
-    let (requests, run) = serve_within(server, LIMITS, impatient);
+    let (requests, run) = serve_within(server, some(), impatient);
     let answered = requests.for_each(|incoming| incoming.reply.answer(vec![0; 10_000]));
     assert_eq!(futures::executor::block_on(join(run, answered)).0, End::Slow);
     drop(client);
@@ -202,17 +211,22 @@ fn answers_that_nobody_takes_do_not_pile_up() {
         let request = frame(u32::try_from(id).unwrap(), Kind::Request, b"a question");
         lock(&client.outgoing).bytes.extend(request);
     }
-    let (requests, run) = serve(server, Limits { max_in: 1_000, window: 64 });
+    let (requests, run) = serve(server, limits(1_000, 64));
     let mut pool = LocalPool::new();
     pool.spawner().spawn_local(run.map(drop)).unwrap();
-    let answered = requests.for_each_concurrent(None, |incoming| incoming.reply.answer(vec![0; ANSWER]));
-    pool.spawner().spawn_local(answered).unwrap();
+    // All are asked before the first is answered: who has so much waiting may ask for nothing more.
+    let asked: Vec<_> = pool.run_until(requests.take(ASKED).collect());
+    for incoming in asked {
+        pool.spawner().spawn_local(incoming.reply.answer(vec![0; ANSWER])).unwrap();
+    }
     pool.run_until_stalled();
     let (mut answers, mut closes) = (0, 0);
     let mut reader = client;
     pool.run_until(async {
         while answers + closes < ASKED {
-            let (head, _) = read_frame(&mut reader, ANSWER, &future::pending::<()>).await.unwrap();
+            let share = Backlog::new(usize::MAX).share();
+            let frame = read_frame(&mut reader, ANSWER, &share, &future::pending::<()>).await;
+            let (head, ..) = frame.unwrap();
             match head.kind {
                 Kind::Answer => answers += 1,
                 Kind::Close => closes += 1,
@@ -220,7 +234,8 @@ fn answers_that_nobody_takes_do_not_pile_up() {
             }
         }
     });
-    let most = MAX_BACKLOG / ANSWER + 1;
+    // One link gets half, and one answer may be under way.
+    let most = BACKLOG / 2 / ANSWER + 1;
     assert!(answers <= most && closes == ASKED - answers, "{answers} answers, {closes} closed");
 }
 
@@ -230,7 +245,7 @@ fn the_window_holds_the_other_side_back() {
     for id in 0..100 {
         lock(&client.outgoing).bytes.extend(frame(id, Kind::Request, b"a question"));
     }
-    let (mut requests, run) = serve(server, LIMITS);
+    let (mut requests, run) = serve(server, some());
     let mut pool = LocalPool::new();
     pool.spawner().spawn_local(run.map(drop)).unwrap();
     let mut held = Vec::new();
@@ -239,8 +254,47 @@ fn the_window_holds_the_other_side_back() {
         let Ok(incoming) = requests.try_recv() else { break };
         held.push(incoming);
     }
-    assert_eq!(held.len(), LIMITS.window);
+    assert_eq!(held.len(), some().window);
     drop(held.pop());
     pool.run_until_stalled();
     assert!(requests.try_recv().is_ok(), "one is answered, one more is read");
+}
+
+#[test]
+fn whoever_sends_more_than_there_is_memory_for_is_cut_off() {
+    let (client, server) = pair(usize::MAX);
+    let backlog = Backlog::new(3 * CHUNK);
+    let held = Limits { max_in: 1 << 20, window: 64, backlog: backlog.clone() };
+    lock(&client.outgoing).bytes.extend(frame(1, Kind::Request, &vec![0; CHUNK]));
+    lock(&client.outgoing).bytes.extend(frame(2, Kind::Request, &vec![0; 2 * CHUNK]));
+    let (mut requests, run) = serve(server, held);
+    let mut pool = LocalPool::new();
+    let run = pool.spawner().spawn_local_with_handle(run).unwrap();
+    pool.run_until_stalled();
+    let first = requests.try_recv().unwrap();
+    assert_eq!(pool.run_until(run), End::Crowded, "the second would fill the memory of all");
+    assert_eq!(backlog.held(), CHUNK, "the first is counted until it is answered");
+    drop(first);
+    assert_eq!(backlog.held(), 0);
+}
+
+#[test]
+fn a_subscriber_that_takes_less_than_it_asked_for_is_let_go() {
+    let (client, server) = pair(64);
+    lock(&client.outgoing).bytes.extend(frame(1, Kind::Request, b"subscribe"));
+    let held = Limits { max_in: 1_000, window: 64, backlog: Backlog::new(8 * CHUNK) };
+    let (mut requests, run) = serve(server, held);
+    let mut pool = LocalPool::new();
+    pool.spawner().spawn_local(run.map(drop)).unwrap();
+    let pushed = pool.run_until(async {
+        let mut pusher = requests.next().await.unwrap().reply.accept(Vec::new()).await.unwrap();
+        for pushed in 0.. {
+            if let Err(error) = pusher.push(vec![0; CHUNK]).await {
+                return (pushed, error);
+            }
+        }
+        unreachable!()
+    });
+    assert_eq!(pushed, (4, LinkError::Busy), "half of what all may hold");
+    drop(client);
 }

@@ -7,7 +7,7 @@ use serde_bytes::ByteArray;
 
 use super::*;
 use crate::{
-    replication::respond::respond,
+    replication::Responder,
     store::Bucket,
     swarm::{Ask, MAX_FETCH, Slice, SwarmAnswer},
 };
@@ -26,7 +26,9 @@ pub(super) fn pull(keeper: &mut Keeper, source: &Keeper, now: Time) {
         while !lacking.is_empty() {
             let ids = lacking.iter().take(MAX_FETCH).copied().collect();
             let ask = Ask::Fetch { bucket: bucket.0, slice: Slice::default(), ids };
-            let Ok(SwarmAnswer::Fetched { mutations, ids }) = respond(&source.store, &ask) else {
+            let Ok(SwarmAnswer::Fetched { mutations, ids }) =
+                Responder::default().respond(&source.store, &ask)
+            else {
                 panic!("a fetch is answered");
             };
             assert!(ids > 0);

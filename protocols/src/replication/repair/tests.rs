@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     fixture::{NOW, Person, change, deletion, network, nodes},
     mailbox::{self, Limits, Mailbox},
-    replication::respond::respond,
+    replication::Responder,
     store::memory::MemoryStore,
 };
 
@@ -91,7 +91,7 @@ impl Swarm {
                     self.slices.push(*slice);
                 }
                 let other = self.members.iter().find(|member| member.id == to).unwrap();
-                let answer = Some(respond(&other.store, &request.ask).unwrap());
+                let answer = Some(Responder::default().respond(&other.store, &request.ask).unwrap());
                 self.feed(who, Input::Answered { question, answer });
             }
             Output::Apply { question, mutations, .. } => {
@@ -100,6 +100,7 @@ impl Swarm {
                 }
                 self.feed(who, Input::Applied { question });
             }
+            Output::Damaged(why) => panic!("memory is never damaged: {why}"),
             Output::Reconciled { with, fetched } => {
                 let with = self.members.iter().position(|member| member.id == with).unwrap();
                 self.ended.push((who, with, fetched));

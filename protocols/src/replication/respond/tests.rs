@@ -2,14 +2,18 @@
 
 use super::*;
 use crate::{
-    Namespace,
+    AccountId, Namespace,
     fixture::{NOW, Person, network},
     mailbox::{Input, Limits, Mailbox},
     message::MAX_DATA,
     request::Store as StoreRequest,
-    store::{Item, Usage, memory::MemoryStore},
+    store::{Usage, memory::MemoryStore},
     swarm::MAX_MESSAGE,
 };
+
+fn respond<S: Store>(store: &S, ask: &Ask) -> Result<SwarmAnswer, StoreError> {
+    Responder::default().respond(store, ask)
+}
 
 fn store_of(requests: impl IntoIterator<Item = StoreRequest>) -> MemoryStore {
     let (mut machine, mut store) = (Mailbox::new(network(), Limits::default()), MemoryStore::new(1));
@@ -158,4 +162,102 @@ fn a_slice_that_holds_too_many_is_refused() {
     let ask = Ask::Reconcile { bucket: 0, slice: ALL, message: ByteBuf::from([0x61, 0, 0, 2, 0]) };
     assert!(matches!(respond(&Wide(MAX_SLICE_IDS), &ask), Ok(SwarmAnswer::Reconcile { .. })));
     assert!(matches!(respond(&Wide(MAX_SLICE_IDS + 1), &ask), Ok(REFUSED)));
+}
+
+/// A store that counts how often a bucket of it is walked.
+struct Counted<'a>(&'a MemoryStore, core::cell::Cell<usize>);
+
+impl Store for Counted<'_> {
+    fn record(&self, account: &AccountId, hash: &MessageHash) -> Result<Option<Record>, StoreError> {
+        self.0.record(account, hash)
+    }
+    fn page(
+        &self,
+        account: &AccountId,
+        namespace: Namespace,
+        sequence: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, MessageHash)>, StoreError> {
+        self.0.page(account, namespace, sequence, limit)
+    }
+    fn mutation(&self, row: u64) -> Result<Option<Mutation>, StoreError> {
+        self.0.mutation(row)
+    }
+    fn usage(&self, account: &AccountId) -> Result<Usage, StoreError> {
+        self.0.usage(account)
+    }
+    fn occupied(&self) -> u64 {
+        self.0.occupied()
+    }
+    fn due(&self, now: u64, limit: usize) -> Result<Vec<(AccountId, MessageHash)>, StoreError> {
+        self.0.due(now, limit)
+    }
+    fn fingerprints(&self) -> Vec<(Bucket, Fingerprint)> {
+        self.0.fingerprints()
+    }
+    fn bucket(&self, bucket: Bucket, visit: &mut dyn FnMut(Item)) -> Result<(), StoreError> {
+        self.1.set(self.1.get() + 1);
+        self.0.bucket(bucket, visit)
+    }
+    fn incarnation(&self) -> u64 {
+        self.0.incarnation()
+    }
+    fn head(&self) -> u64 {
+        self.0.head()
+    }
+}
+
+#[test]
+fn a_comparison_reads_a_bucket_once() {
+    let person = Person::new(0);
+    let store = store_of((0..40).map(|number| person.post(&format!("{number}"), 0, 100)));
+    let (bucket, asked) = ids(&store);
+    let (counted, mut responder) = (Counted(&store, core::cell::Cell::default()), Responder::default());
+    let compare = Ask::Reconcile { bucket, slice: ALL, message: ByteBuf::from([0x61, 0, 0, 2, 0]) };
+    assert_eq!(responder.effort(&counted, &compare), 40);
+    for _ in 0..3 {
+        responder.respond(&counted, &compare).unwrap();
+        for ids in asked.chunks(10) {
+            let fetch = Ask::Fetch { bucket, slice: ALL, ids: ids.to_vec() };
+            let answer = responder.respond(&counted, &fetch).unwrap();
+            let SwarmAnswer::Fetched { mutations, .. } = answer else { panic!("{answer:?}") };
+            assert_eq!(mutations.len(), 10);
+        }
+    }
+    assert_eq!((counted.1.get(), responder.effort(&counted, &compare)), (1, 0));
+}
+
+#[test]
+fn what_changed_since_it_was_compared_is_compared_anew() {
+    let person = Person::new(0);
+    let (mut machine, mut store) = (Mailbox::new(network(), Limits::default()), MemoryStore::new(1));
+    let mut put = |text: &str, store: &mut MemoryStore| {
+        let mutations = vec![Mutation::Store(person.post(text, 0, 100))];
+        machine.handle(NOW, Input::Replicated { ticket: 0, mutations }, store).unwrap();
+    };
+    put("before", &mut store);
+    let (bucket, _) = ids(&store);
+    let mut responder = Responder::default();
+    let compare = Ask::Reconcile { bucket, slice: ALL, message: ByteBuf::from([0x61, 0, 0, 2, 0]) };
+    let first = responder.respond(&store, &compare).unwrap();
+    put("after", &mut store);
+    assert_ne!(responder.respond(&store, &compare).unwrap(), first);
+    let (_, asked) = ids(&store);
+    let fetch = Ask::Fetch { bucket, slice: ALL, ids: asked };
+    let answer = responder.respond(&store, &fetch).unwrap();
+    let SwarmAnswer::Fetched { mutations, .. } = answer else { panic!("{answer:?}") };
+    assert_eq!(mutations.len(), 2);
+}
+
+#[test]
+fn no_more_is_remembered_than_a_few_slices() {
+    let mut responder = Responder::default();
+    for value in 0..64 {
+        let slice = Slice { bits: 6, value };
+        let compare = Ask::Reconcile { bucket: 0, slice, message: ByteBuf::from([0x61, 0, 0, 2, 0]) };
+        responder.respond(&Wide(MAX_SLICE_IDS), &compare).unwrap();
+        assert!(responder.walked.len() <= MAX_WALKED);
+        let ids: usize = responder.walked.iter().map(|walked| walked.items.len()).sum();
+        assert!(ids <= MAX_WALKED_IDS);
+    }
 }
