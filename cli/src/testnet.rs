@@ -83,9 +83,12 @@ async fn up(context: &Context, testnet: &Testnet, nodes: Option<usize>) -> Resul
         let head = match up {
             Up::New => format!("{} nodes are ready, after {secs:.1} s", nodes.len()),
             Up::Resumed => format!("the {} nodes of before are ready again, after {secs:.1} s", nodes.len()),
-            Up::Already => format!("the testnet was up already; it has {} nodes", nodes.len()),
+            Up::Completed => {
+                format!("nodes that were down are up again: all {} are ready, after {secs:.1} s", nodes.len())
+            }
+            Up::Already => format!("the testnet was up already; its {} nodes are ready", nodes.len()),
         };
-        format!("{head}\n\n{}\n{}", table(&nodes), next(testnet))
+        format!("{head}\n\n{}\n{}", table(&nodes), next(testnet, nodes.len()))
     })
 }
 
@@ -139,14 +142,23 @@ async fn show_log(context: &Context, testnet: &Testnet, node: usize, follow: boo
         ));
     }
     let log = testnet.folder().log(node);
-    if context.output.is_json() && !follow {
-        let lines =
-            logs::last_lines(&log, usize::MAX).map_err(|cause| Failure::io("cannot read the log", &cause))?;
-        return context.output.data(&json!({ "path": log, "lines": lines }), String::new);
+    let failed = |cause| Failure::io("cannot read the log", &cause);
+    let lines = |lines: &[String]| json!({ "path": log, "lines": lines });
+    let mut reader = logs::Reader::open(&log).map_err(failed)?;
+    if !follow && context.output.is_json() {
+        let mut all = Vec::new();
+        while let Some(line) = reader.line(true).map_err(failed)? {
+            all.push(line);
+        }
+        return context.output.data(&lines(&all), String::new);
     }
-    logs::copy(&log, follow, &mut io::stdout())
-        .await
-        .map_err(|cause| Failure::io("cannot show the log", &cause))
+    loop {
+        match reader.line(!follow).map_err(failed)? {
+            Some(line) => context.output.data(&lines(&[line.clone()]), || line + "\n")?,
+            None if follow => tokio::time::sleep(logs::POLL).await,
+            None => return Ok(()),
+        }
+    }
 }
 
 fn simulate(context: &Context, arguments: &args::Sim) -> Result<(), Failure> {
@@ -222,7 +234,7 @@ fn table(nodes: &[NodeStatus]) -> String {
 }
 
 /// What to type next, as it can be typed here.
-fn next(testnet: &Testnet) -> String {
+fn next(testnet: &Testnet, nodes: usize) -> String {
     let program = program();
     let default = network::local_folder().is_ok_and(|folder| folder == *testnet.folder());
     let (dir, network) = if default {
@@ -234,10 +246,16 @@ fn next(testnet: &Testnet) -> String {
             format!(" --network {}", folder.network_path().display()),
         )
     };
+    // Of fewer nodes these two may be half of a swarm.
+    let kill = if nodes < 6 {
+        String::new()
+    } else {
+        format!("  {program} testnet kill 2 5{dir}      # nothing is lost\n")
+    };
     format!(
         "Try:\n  {program} account new --name alice\n  {program} account new --name bob\n  \
-         {program} send --from alice bob \"hello, bob\"{network}\n  {program} inbox --account bob{network}\n  \
-         {program} testnet kill 2 5{dir}      # nothing is lost\n  {program} testnet down{dir}\n"
+         {program} send --from alice bob \"hello, bob\"{network}\n  {program} inbox --account bob{network}\n\
+         {kill}  {program} testnet down{dir}\n"
     )
 }
 
