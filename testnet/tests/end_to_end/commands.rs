@@ -196,6 +196,13 @@ fn help_and_version_are_answers() {
 }
 
 #[test]
+fn the_program_has_no_deliberate_bugs() {
+    let help = Place::new().run(&["testnet", "sim", "--help"]).out;
+    assert!(help.contains("--seed"), "{help}");
+    assert!(!help.contains("--mutant"), "this was built with the feature mutants");
+}
+
+#[test]
 fn a_reader_that_has_enough_is_no_failure() {
     let place = Place::new();
     let mut child =
