@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use session_testnet::{Folder, NodeStatus, Options, Stopped, Testnet, Up, logs, sim};
+use session_testnet::{Folder, NodeStatus, Options, Stopped, Testnet, TestnetError, Up, logs, sim};
 
 use crate::{
     Context,
@@ -25,6 +25,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Testnet) -> Result<(
         Verb::Down { keep } => down(context, &testnet, keep).await,
         Verb::Status => status(context, &testnet).await,
         Verb::Kill(nodes) => {
+            check(&testnet, &nodes.nodes).await?;
             for node in &nodes.nodes {
                 let ran = testnet.kill(*node).await?;
                 context
@@ -34,15 +35,15 @@ pub(crate) async fn run(context: &Context, arguments: args::Testnet) -> Result<(
             some(context, &testnet, &nodes.nodes).await
         }
         Verb::Start(nodes) => {
+            let started = testnet.start(&nodes.nodes).await?;
             for node in &nodes.nodes {
-                let was_down = testnet.start(*node).await?;
-                context
-                    .output
-                    .note(&format!("node {node} {}", if was_down { "is ready" } else { "runs already" }));
+                let deed = if started.contains(node) { "is ready" } else { "runs already" };
+                context.output.note(&format!("node {node} {deed}"));
             }
             some(context, &testnet, &nodes.nodes).await
         }
         Verb::Restart(nodes) => {
+            check(&testnet, &nodes.nodes).await?;
             for node in &nodes.nodes {
                 let stopped = testnet.restart(*node).await?;
                 warn(context, &stopped);
@@ -119,6 +120,15 @@ async fn status(context: &Context, testnet: &Testnet) -> Result<(), Failure> {
     context.output.data(&json!({ "nodes": nodes }), || table(&nodes))
 }
 
+/// Refuses as a whole what names a node that is not there.
+async fn check(testnet: &Testnet, which: &[usize]) -> Result<(), Failure> {
+    let nodes = testnet.status().await?;
+    match which.iter().find(|index| !nodes.iter().any(|node| node.index == **index)) {
+        Some(index) => Err(TestnetError::NoNode { index: *index, nodes: nodes.len() }.into()),
+        None => Ok(()),
+    }
+}
+
 /// How some of the nodes are, for programs; people were told already.
 async fn some(context: &Context, testnet: &Testnet, which: &[usize]) -> Result<(), Failure> {
     if !context.output.is_json() {
@@ -130,17 +140,7 @@ async fn some(context: &Context, testnet: &Testnet, which: &[usize]) -> Result<(
 }
 
 async fn show_log(context: &Context, testnet: &Testnet, node: usize, follow: bool) -> Result<(), Failure> {
-    // Whether there is such a node is known from the status alone.
-    let nodes = testnet.status().await?;
-    if !nodes.iter().any(|known| known.index == node) {
-        let message = format!("there is no node {node}; this testnet has 1 to {}", nodes.len());
-        return Err(Failure::new(
-            Exit::Usage,
-            "no_node",
-            message,
-            "look which there are with: session testnet status",
-        ));
-    }
+    check(testnet, &[node]).await?;
     let log = testnet.folder().log(node);
     let failed = |cause| Failure::io("cannot read the log", &cause);
     let lines = |lines: &[String]| json!({ "path": log, "lines": lines });

@@ -1,6 +1,6 @@
 //! A testnet of real processes: up, down, and what is done to single nodes in between.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use rustix::process::Signal;
 use serde::Serialize;
@@ -224,19 +224,26 @@ impl Testnet {
         Ok(ran)
     }
 
-    /// Starts a node that is down, and waits until it is ready. Tells whether it was down.
+    /// Starts those of these nodes that are down, all at once, and waits until they are ready. Tells which
+    /// were down.
     ///
     /// # Errors
-    /// When there is no such node, or it is not ready in time.
-    pub async fn start(&self, index: usize) -> Result<bool, TestnetError> {
+    /// When one of them is not there, and then none is started; or when they are not ready in time.
+    pub async fn start(&self, nodes: &[usize]) -> Result<Vec<usize>, TestnetError> {
         let lock = self.folder.lock().await?;
         let mut state = self.folder.state()?;
-        if state.node(index)?.running().is_some() {
-            return Ok(false);
+        let mut down = BTreeSet::new();
+        for index in nodes {
+            if state.node(*index)?.running().is_none() {
+                down.insert(*index);
+            }
         }
-        self.launch(&mut state, index, &lock)?;
-        self.wait(&state, &[index], &mut |_, _| {}).await?;
-        Ok(true)
+        let down = Vec::from_iter(down);
+        for index in &down {
+            self.launch(&mut state, *index, &lock)?;
+        }
+        self.wait(&state, &down, &mut |_, _| {}).await?;
+        Ok(down)
     }
 
     /// Stops a node, starts it again, and waits until it is ready. Tells how it stopped.

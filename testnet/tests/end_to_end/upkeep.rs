@@ -39,6 +39,16 @@ fn up_starts_what_is_down_and_lets_the_rest_run() {
     assert!(ran.code == 0 && ran.out.contains("up again") && ran.out.contains("Try:"), "{}", ran.out);
     assert!(!ran.out.contains("kill 2 5"), "there is no node 5: {}", ran.out);
 
+    // Alone none of a swarm gets ready, so they start together; and a command with a wrong number does nothing.
+    place.data(&["testnet", "kill", "1", "2", "3"]);
+    let started = place.data(&["testnet", "start", "3", "1", "2"]);
+    assert!(started["nodes"].as_array().unwrap().iter().all(|node| node["state"] == "ready"), "{started}");
+    for verb in ["kill", "start", "restart"] {
+        let (code, error) = place.error(&["testnet", verb, "2", "4"]);
+        assert_eq!((code, error["code"].as_str().unwrap()), (2, "no_node"));
+    }
+    assert_eq!(pids(&place.data(&["testnet", "status"])), pids(&started), "node 2 was left alone");
+
     let (code, error) = place.error(&["testnet", "up", "--nodes", "5"]);
     assert_eq!((code, error["code"].as_str().unwrap()), (1, "other_size"));
     let remedy = error["remedy"].as_str().unwrap();
