@@ -154,7 +154,7 @@ async fn show_log(context: &Context, testnet: &Testnet, node: usize, follow: boo
     }
     loop {
         match reader.line(!follow).map_err(failed)? {
-            Some(line) => context.output.data(&lines(&[line.clone()]), || line + "\n")?,
+            Some(line) => context.output.data(&lines(std::slice::from_ref(&line)), || line + "\n")?,
             None if follow => tokio::time::sleep(logs::POLL).await,
             None => return Ok(()),
         }

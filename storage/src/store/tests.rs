@@ -22,7 +22,6 @@ fn tiny(overlay_changes: usize, slice: usize) -> Options {
         slice,
         merge_thread: false,
         fresh_incarnation: INCARNATION,
-        ..Options::default()
     }
 }
 

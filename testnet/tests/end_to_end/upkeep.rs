@@ -33,7 +33,7 @@ fn up_starts_what_is_down_and_lets_the_rest_run() {
     assert!(after[0].is_some() && after[0] != before[0] && after[2].is_some() && after[2] != before[2]);
 
     let again = place.data(&["testnet", "up", "--nodes", "3"]);
-    assert_eq!((&again["already"], pids(&again)), (&Value::Bool(true), after.clone()));
+    assert_eq!((&again["already"], pids(&again)), (&Value::Bool(true), after));
     place.data(&["testnet", "kill", "2"]);
     let ran = place.run(&["testnet", "up"]);
     assert!(ran.code == 0 && ran.out.contains("up again") && ran.out.contains("Try:"), "{}", ran.out);
