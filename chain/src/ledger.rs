@@ -8,7 +8,7 @@
 //! borders until it is active, and one that deregisters stays in its swarm for up to two.
 //!
 //! ```text
-//! registered ──▶ border: seed, next map known ──▶ border: map acts, node active
+//! registered --> border: seed, next map known --> border: map acts, node active
 //! ```
 
 use core::num::NonZeroU64;

@@ -68,11 +68,7 @@ impl NetworkFile {
             data_encoding::HEXLOWER.encode(&self.seed),
         );
         for node in &self.nodes {
-            let addresses = toml::Value::from(node.addresses.clone());
-            text.push_str(&format!(
-                "\n[[nodes]]\nid = \"{}\"\noperator = \"{}\"\nprefix = \"{}\"\naddresses = {addresses}\n",
-                node.id, node.operator, node.prefix,
-            ));
+            text.push_str(&format!("\n{}", node.to_toml()));
         }
         text
     }
@@ -96,5 +92,16 @@ impl NetworkFile {
     /// as there is no chain.
     pub fn border(&self) -> (u64, [u8; 32]) {
         (Parameters::default().start, self.seed)
+    }
+}
+
+impl NetworkNode {
+    /// The node's section of the file.
+    pub fn to_toml(&self) -> String {
+        let Self { id, operator, prefix, addresses } = self;
+        let addresses = toml::Value::from(addresses.clone());
+        format!(
+            "[[nodes]]\nid = \"{id}\"\noperator = \"{operator}\"\nprefix = \"{prefix}\"\naddresses = {addresses}\n"
+        )
     }
 }

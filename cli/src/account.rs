@@ -1,6 +1,6 @@
 //! `session account`: the user's own accounts.
 
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal, Read, Write};
 
 use serde_json::json;
 use session_client::{
@@ -57,7 +57,7 @@ fn new(context: &Context, name: Option<String>) -> Result<(), Failure> {
 }
 
 fn restore(context: &Context, name: Option<String>, phrase: Vec<String>) -> Result<(), Failure> {
-    let phrase = if phrase.is_empty() { ask(context)? } else { Zeroizing::new(phrase.join(" ")) };
+    let phrase = if phrase.is_empty() { ask()? } else { Zeroizing::new(phrase.join(" ")) };
     let account = Account::from_phrase(&phrase).map_err(|error| {
         let remedy = match error {
             PhraseError::Count { .. } => "give all thirteen words, in their order",
@@ -126,11 +126,12 @@ fn export(context: &Context, name: &str) -> Result<(), Failure> {
 }
 
 /// Asks for the phrase on a terminal, or reads it from standard input.
-fn ask(context: &Context) -> Result<Zeroizing<String>, Failure> {
+fn ask() -> Result<Zeroizing<String>, Failure> {
     // Room for any phrase, so that no copy of it stays behind in a smaller buffer.
     let mut phrase = Zeroizing::new(String::with_capacity(MAX_PHRASE as usize));
     let read = if io::stdin().is_terminal() {
-        context.output.note("The recovery phrase, thirteen words:");
+        // A program that shows its user a terminal has to let the question through: not a note.
+        let _ = writeln!(io::stderr(), "The recovery phrase, thirteen words:");
         io::stdin().read_line(&mut phrase).map(drop)
     } else {
         io::stdin().take(MAX_PHRASE).read_to_string(&mut phrase).map(drop)

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use session_chain::Operator;
 use session_protocols::directory::Endpoint;
 use session_testnet::sim;
 
@@ -88,11 +89,13 @@ Examples:
   session testnet start 2 5
   session testnet down                     stop them and remove their messages")]
     Testnet(Testnet),
-    /// Run a node
+    /// Make and run a node
     #[command(
         subcommand,
         after_help = "\
-Example:
+Examples:
+  session node init --data /var/lib/session --operator 0x52908400098527886E0F7030069857D2E4169EE7 \\
+      --address /ip4/203.0.113.7/udp/22021/quic-v1
   session node run --network network.toml --data /var/lib/session"
     )]
     Node(Node),
@@ -133,7 +136,7 @@ Examples:
         /// What to call it here [default: account-1, account-2, ...]
         #[arg(long)]
         name: Option<String>,
-        /// The thirteen words; asked for, or read from standard input, when not given
+        /// The thirteen words; when not given, asked for on a terminal, and else read from standard input
         #[arg(num_args = 1..)]
         phrase: Vec<String>,
     },
@@ -210,7 +213,7 @@ pub(crate) struct Testnet {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Start the nodes, and wait until all are ready
+    /// Start the nodes, or those of them that are down, and wait until all are ready
     #[command(after_help = "\
 Examples:
   session testnet up
@@ -255,7 +258,8 @@ Example:
     #[command(after_help = "\
 Examples:
   session testnet logs 3
-  session testnet logs 3 --follow")]
+  session testnet logs 3 --follow
+  session testnet logs 3 --follow --json   one envelope a line")]
     Logs {
         /// Which node
         #[arg(value_name = "N")]
@@ -377,6 +381,14 @@ pub(crate) enum Disk {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Node {
+    /// Make the key of a new node; print what the network file needs of it
+    #[command(after_help = "\
+Examples:
+  session node init --data /var/lib/session --operator 0x52908400098527886E0F7030069857D2E4169EE7 \\
+      --address /ip4/203.0.113.7/udp/22021/quic-v1 --address /ip4/203.0.113.7/tcp/22021
+
+A key that is there is never replaced.")]
+    Init(NodeInit),
     /// Run one node in the foreground, until it gets SIGTERM or Ctrl-C
     #[command(after_help = "\
 Examples:
@@ -386,6 +398,19 @@ Examples:
       --http 127.0.1.1:22080 --log json
   RUST_LOG=session=debug session node run --network network.toml --data node1")]
     Run(NodeRun),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NodeInit {
+    /// The folder for the node's key and messages; made if missing
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Who runs the node: 0x and 40 hex digits
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) operator: Operator,
+    /// Where others reach the node, several times if needed; all in one IPv4 /24 or IPv6 /48
+    #[arg(long, value_name = "ENDPOINT", required = true)]
+    pub(crate) address: Vec<Endpoint>,
 }
 
 #[derive(Debug, Args)]

@@ -9,9 +9,9 @@ pub(crate) fn run(context: &Context, command: Contact) -> Result<(), Failure> {
     let home = context.home()?;
     match command {
         Contact::Add { name, id } => {
-            let id: AccountId = id.trim().parse().map_err(|error| {
+            let id: AccountId = id.trim().parse().map_err(|_| {
                 let remedy = "give the 66 hex digits that `session account show` prints for its owner";
-                Failure::usage(format!("\"{}\" is no account id: {error}", id.trim()), remedy)
+                Failure::usage(format!("\"{}\" is no account id", id.trim()), remedy)
             })?;
             home.add_contact(&name, id)?;
             context.output.data(&json!({ "name": name, "id": id }), || format!("{name} is {id}"))

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     pin::pin,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use futures::StreamExt;
@@ -40,23 +41,32 @@ pub(crate) async fn run(context: &Context, arguments: args::Inbox) -> Result<(),
     let (name, id) = account::choose(&home, arguments.account.as_deref())?;
     let account = home.account(&name)?;
     let access = Access::open(context).await?;
-    let mut reader = Reader { output: context.output, names: names(&home)?, home, id };
+    let mut reader = Reader { output: context.output, names: names(&home)?, home };
     let before = if arguments.new { reader.home.shown(&id)? } else { BTreeSet::new() };
 
     let items = access.client.inbox(&account).await.map_err(|error| access.failed(error))?;
+    let mailbox = ends(&items);
     let mut known: BTreeSet<MessageHash> = items.iter().map(|item| item.hash).collect();
     let fresh: Vec<InboxItem> = items.into_iter().filter(|item| !before.contains(&item.hash)).collect();
-    if !arguments.watch {
-        return reader.all(&fresh, arguments.new);
+    if arguments.watch {
+        reader.each(&fresh)?;
+    } else {
+        reader.all(&fresh, arguments.new)?;
     }
-    reader.each(&fresh)?;
+    reader.home.mark_all_shown(&id, &mailbox, now_ms())?;
+    if !arguments.watch {
+        return Ok(());
+    }
     known.extend(before);
     let arriving = access.client.watch(&account, Cursors::new(), known).await;
     let mut arriving = pin!(arriving.map_err(|error| access.failed(error))?.ready_chunks(BATCH));
     loop {
         tokio::select! {
             items = arriving.next() => match items {
-                Some(items) => reader.each(&items)?,
+                Some(items) => {
+                    reader.each(&items)?;
+                    reader.home.mark_shown(&id, &ends(&items))?;
+                }
                 None => return Ok(()),
             },
             _ = tokio::signal::ctrl_c() => return Ok(()),
@@ -67,7 +77,6 @@ pub(crate) async fn run(context: &Context, arguments: args::Inbox) -> Result<(),
 struct Reader {
     output: Output,
     home: Home,
-    id: AccountId,
     names: BTreeMap<AccountId, String>,
 }
 
@@ -79,8 +88,7 @@ impl Reader {
             [] if new => "no new messages".to_owned(),
             [] => "no messages".to_owned(),
             shown => shown.iter().map(|shown| self.human(shown)).collect(),
-        })?;
-        self.mark(items)
+        })
     }
 
     /// Prints messages in an envelope each.
@@ -92,15 +100,7 @@ impl Reader {
             }
             self.output.data(&json!({ "messages": [&shown] }), || self.human(&shown))?;
         }
-        self.mark(items)
-    }
-
-    fn mark(&self, items: &[InboxItem]) -> Result<(), Failure> {
-        if items.is_empty() {
-            return Ok(());
-        }
-        let hashes: Vec<MessageHash> = items.iter().map(|item| item.hash).collect();
-        Ok(self.home.mark_shown(&self.id, &hashes)?)
+        Ok(())
     }
 
     fn human(&self, shown: &Shown) -> String {
@@ -111,6 +111,17 @@ impl Reader {
         let text = shown.text.as_ref().unwrap_or(&shown.instead);
         format!("{}  {from}\n    {}\n", text::time(shown.timestamp), text::block(text, "    "))
     }
+}
+
+/// Which messages these are, and when they end.
+fn ends(items: &[InboxItem]) -> Vec<(MessageHash, u64)> {
+    items.iter().map(|item| (item.hash, item.expiry_ms)).collect()
+}
+
+/// The device's time, in milliseconds since 1970.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Whose id is known under which name.

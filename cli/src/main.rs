@@ -78,7 +78,7 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
             Command::Send(arguments) => send::run(context, arguments).await,
             Command::Inbox(arguments) => inbox::run(context, arguments).await,
             Command::Testnet(arguments) => testnet::run(context, arguments).await,
-            Command::Node(args::Node::Run(arguments)) => node::run(context, arguments).await,
+            Command::Node(command) => node::run(context, command).await,
         }
     })
 }

@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use session_testnet::{Folder, NodeStatus, Options, Stopped, Testnet, Up, logs, sim};
+use session_testnet::{Folder, NodeStatus, Options, Stopped, Testnet, TestnetError, Up, logs, sim};
 
 use crate::{
     Context,
@@ -25,6 +25,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Testnet) -> Result<(
         Verb::Down { keep } => down(context, &testnet, keep).await,
         Verb::Status => status(context, &testnet).await,
         Verb::Kill(nodes) => {
+            check(&testnet, &nodes.nodes).await?;
             for node in &nodes.nodes {
                 let ran = testnet.kill(*node).await?;
                 context
@@ -34,15 +35,15 @@ pub(crate) async fn run(context: &Context, arguments: args::Testnet) -> Result<(
             some(context, &testnet, &nodes.nodes).await
         }
         Verb::Start(nodes) => {
+            let started = testnet.start(&nodes.nodes).await?;
             for node in &nodes.nodes {
-                let was_down = testnet.start(*node).await?;
-                context
-                    .output
-                    .note(&format!("node {node} {}", if was_down { "is ready" } else { "runs already" }));
+                let deed = if started.contains(node) { "is ready" } else { "runs already" };
+                context.output.note(&format!("node {node} {deed}"));
             }
             some(context, &testnet, &nodes.nodes).await
         }
         Verb::Restart(nodes) => {
+            check(&testnet, &nodes.nodes).await?;
             for node in &nodes.nodes {
                 let stopped = testnet.restart(*node).await?;
                 warn(context, &stopped);
@@ -83,9 +84,12 @@ async fn up(context: &Context, testnet: &Testnet, nodes: Option<usize>) -> Resul
         let head = match up {
             Up::New => format!("{} nodes are ready, after {secs:.1} s", nodes.len()),
             Up::Resumed => format!("the {} nodes of before are ready again, after {secs:.1} s", nodes.len()),
-            Up::Already => format!("the testnet was up already; it has {} nodes", nodes.len()),
+            Up::Completed => {
+                format!("nodes that were down are up again: all {} are ready, after {secs:.1} s", nodes.len())
+            }
+            Up::Already => format!("the testnet was up already; its {} nodes are ready", nodes.len()),
         };
-        format!("{head}\n\n{}\n{}", table(&nodes), next(testnet))
+        format!("{head}\n\n{}\n{}", table(&nodes), next(testnet, nodes.len()))
     })
 }
 
@@ -116,6 +120,15 @@ async fn status(context: &Context, testnet: &Testnet) -> Result<(), Failure> {
     context.output.data(&json!({ "nodes": nodes }), || table(&nodes))
 }
 
+/// Refuses as a whole what names a node that is not there.
+async fn check(testnet: &Testnet, which: &[usize]) -> Result<(), Failure> {
+    let nodes = testnet.status().await?;
+    match which.iter().find(|index| !nodes.iter().any(|node| node.index == **index)) {
+        Some(index) => Err(TestnetError::NoNode { index: *index, nodes: nodes.len() }.into()),
+        None => Ok(()),
+    }
+}
+
 /// How some of the nodes are, for programs; people were told already.
 async fn some(context: &Context, testnet: &Testnet, which: &[usize]) -> Result<(), Failure> {
     if !context.output.is_json() {
@@ -127,26 +140,25 @@ async fn some(context: &Context, testnet: &Testnet, which: &[usize]) -> Result<(
 }
 
 async fn show_log(context: &Context, testnet: &Testnet, node: usize, follow: bool) -> Result<(), Failure> {
-    // Whether there is such a node is known from the status alone.
-    let nodes = testnet.status().await?;
-    if !nodes.iter().any(|known| known.index == node) {
-        let message = format!("there is no node {node}; this testnet has 1 to {}", nodes.len());
-        return Err(Failure::new(
-            Exit::Usage,
-            "no_node",
-            message,
-            "look which there are with: session testnet status",
-        ));
-    }
+    check(testnet, &[node]).await?;
     let log = testnet.folder().log(node);
-    if context.output.is_json() && !follow {
-        let lines =
-            logs::last_lines(&log, usize::MAX).map_err(|cause| Failure::io("cannot read the log", &cause))?;
-        return context.output.data(&json!({ "path": log, "lines": lines }), String::new);
+    let failed = |cause| Failure::io("cannot read the log", &cause);
+    let lines = |lines: &[String]| json!({ "path": log, "lines": lines });
+    let mut reader = logs::Reader::open(&log).map_err(failed)?;
+    if !follow && context.output.is_json() {
+        let mut all = Vec::new();
+        while let Some(line) = reader.line(true).map_err(failed)? {
+            all.push(line);
+        }
+        return context.output.data(&lines(&all), String::new);
     }
-    logs::copy(&log, follow, &mut io::stdout())
-        .await
-        .map_err(|cause| Failure::io("cannot show the log", &cause))
+    loop {
+        match reader.line(!follow).map_err(failed)? {
+            Some(line) => context.output.data(&lines(std::slice::from_ref(&line)), || line + "\n")?,
+            None if follow => tokio::time::sleep(logs::POLL).await,
+            None => return Ok(()),
+        }
+    }
 }
 
 fn simulate(context: &Context, arguments: &args::Sim) -> Result<(), Failure> {
@@ -222,7 +234,7 @@ fn table(nodes: &[NodeStatus]) -> String {
 }
 
 /// What to type next, as it can be typed here.
-fn next(testnet: &Testnet) -> String {
+fn next(testnet: &Testnet, nodes: usize) -> String {
     let program = program();
     let default = network::local_folder().is_ok_and(|folder| folder == *testnet.folder());
     let (dir, network) = if default {
@@ -234,10 +246,16 @@ fn next(testnet: &Testnet) -> String {
             format!(" --network {}", folder.network_path().display()),
         )
     };
+    // Of fewer nodes these two may be half of a swarm.
+    let kill = if nodes < 6 {
+        String::new()
+    } else {
+        format!("  {program} testnet kill 2 5{dir}      # nothing is lost\n")
+    };
     format!(
         "Try:\n  {program} account new --name alice\n  {program} account new --name bob\n  \
-         {program} send --from alice bob \"hello, bob\"{network}\n  {program} inbox --account bob{network}\n  \
-         {program} testnet kill 2 5{dir}      # nothing is lost\n  {program} testnet down{dir}\n"
+         {program} send --from alice bob \"hello, bob\"{network}\n  {program} inbox --account bob{network}\n\
+         {kill}  {program} testnet down{dir}\n"
     )
 }
 

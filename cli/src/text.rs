@@ -37,7 +37,7 @@ pub(crate) fn time(ms: u64) -> String {
 
 /// The first digits of an id, enough to tell it from others by eye.
 pub(crate) fn short(id: &str) -> String {
-    id.chars().take(10).collect::<String>() + "…"
+    id.chars().take(10).collect::<String>() + "..."
 }
 
 /// Rows in columns as wide as they need to be.

@@ -7,7 +7,8 @@ use session_protocols::{
     request::{Cursor, MAX_HASHES},
 };
 
-use crate::home::MAX_CURSOR;
+/// The longest form of all places, in bytes.
+pub const MAX_CURSOR: usize = 4_096;
 
 /// The most members whose place is kept; the one that was asked least recently gives way.
 const MAX_MEMBERS: usize = 16;
@@ -61,7 +62,7 @@ impl Cursors {
         Some(Self { places, listing: None })
     }
 
-    /// The bytes to keep, at most [`MAX_CURSOR`]: see [`Home::set_cursor`](crate::Home::set_cursor).
+    /// The bytes to keep, at most [`MAX_CURSOR`].
     pub fn to_bytes(&self) -> Vec<u8> {
         codec::encode(&self.places)
     }

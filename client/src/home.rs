@@ -5,7 +5,7 @@
 //! accounts.json   names and ids, in the order they were made
 //! contacts.json   names and ids of others
 //! seeds/<id>      one account's seed, in hex
-//! inbox/<id>.json where one account goes on reading, and what it was shown
+//! inbox/<id>.json what one account was shown, and until when that has to be known
 //! ```
 //!
 //! Files change as a whole or not at all, under a kernel lock, so that commands that run at once
@@ -28,11 +28,9 @@ use session_protocols::{AccountId, MessageHash};
 use crate::account::Account;
 use files::{Accounts, Contacts, Entry, Inbox};
 
-/// How many hashes of shown messages are kept for an account; the oldest give way.
-pub const MAX_SHOWN: usize = 16_384;
-
-/// The longest cursor, in bytes.
-pub const MAX_CURSOR: usize = 4_096;
+/// How many shown messages are kept for an account: as many as its quota in the network has room for.
+/// Beyond it those that end first give way.
+pub const MAX_SHOWN: usize = 1 << 20;
 
 /// The longest name, in characters.
 const MAX_NAME: usize = 64;
@@ -104,15 +102,9 @@ pub enum HomeError {
     /// A text is neither an id nor a known name.
     #[error("\"{0}\" is neither an account id nor the name of a contact or of an account")]
     Unknown(String),
-    /// A cursor is longer than any that is kept.
-    #[error("a cursor has {bytes} bytes, and {MAX_CURSOR} are the most")]
-    Cursor {
-        /// Its length.
-        bytes: usize,
-    },
 }
 
-/// A folder with a client's accounts, contacts and reading places.
+/// A folder with a client's accounts, contacts and what was shown.
 #[derive(Clone, Debug)]
 pub struct Home {
     folder: PathBuf,
@@ -142,14 +134,6 @@ impl Home {
     pub fn accounts(&self) -> Result<Vec<(String, AccountId)>, HomeError> {
         let accounts: Accounts = self.read()?;
         Ok(accounts.accounts.into_iter().map(|entry| (entry.name, entry.id)).collect())
-    }
-
-    /// The account that is meant when none is named: the first that was made.
-    ///
-    /// # Errors
-    /// When the list cannot be read.
-    pub fn default_account(&self) -> Result<Option<(String, AccountId)>, HomeError> {
-        Ok(self.accounts()?.into_iter().next())
     }
 
     /// Keeps an account under a name. Nothing that is there is replaced; only an account whose
@@ -243,43 +227,49 @@ impl Home {
     /// # Errors
     /// When they cannot be read.
     pub fn shown(&self, account: &AccountId) -> Result<BTreeSet<MessageHash>, HomeError> {
-        Ok(self.read_inbox(account)?.shown.into_iter().collect())
+        Ok(self.read_inbox(account)?.shown.into_keys().collect())
     }
 
-    /// Remembers that an account was shown these messages; beyond [`MAX_SHOWN`] the oldest go.
+    /// Remembers that an account was shown these messages, each with its end in milliseconds since 1970.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn mark_shown(&self, account: &AccountId, hashes: &[MessageHash]) -> Result<(), HomeError> {
+    pub fn mark_shown(&self, account: &AccountId, messages: &[(MessageHash, u64)]) -> Result<(), HomeError> {
+        self.mark(account, messages, None)
+    }
+
+    /// Remembers that an account was shown its whole mailbox; and of what is not in it, forgets what had
+    /// ended by `now_ms`.
+    ///
+    /// A message whose end was put off is known by that before its old end is looked at: nothing that a
+    /// mailbox still has is ever forgotten.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn mark_all_shown(
+        &self,
+        account: &AccountId,
+        mailbox: &[(MessageHash, u64)],
+        now_ms: u64,
+    ) -> Result<(), HomeError> {
+        self.mark(account, mailbox, Some(now_ms))
+    }
+
+    fn mark(
+        &self,
+        account: &AccountId,
+        messages: &[(MessageHash, u64)],
+        now_ms: Option<u64>,
+    ) -> Result<(), HomeError> {
         let _lock = disk::lock(&self.folder)?;
         let mut inbox = self.read_inbox(account)?;
-        let mut known: BTreeSet<_> = inbox.shown.iter().copied().collect();
-        inbox.shown.extend(hashes.iter().filter(|hash| known.insert(**hash)));
-        let surplus = inbox.shown.len().saturating_sub(MAX_SHOWN);
-        inbox.shown.drain(..surplus);
-        self.write_inbox(account, &inbox)
-    }
-
-    /// Where an account goes on reading, as it was set.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn cursor(&self, account: &AccountId) -> Result<Option<Vec<u8>>, HomeError> {
-        Ok(self.read_inbox(account)?.cursor)
-    }
-
-    /// Sets where an account goes on reading; none starts over.
-    ///
-    /// # Errors
-    /// When it is longer than [`MAX_CURSOR`], or the disk refuses.
-    pub fn set_cursor(&self, account: &AccountId, cursor: Option<&[u8]>) -> Result<(), HomeError> {
-        if let Some(bytes) = cursor.map(<[u8]>::len).filter(|bytes| *bytes > MAX_CURSOR) {
-            return Err(HomeError::Cursor { bytes });
+        let before = inbox.shown.clone();
+        if let Some(now_ms) = now_ms {
+            inbox.shown.retain(|_, end| *end > now_ms);
         }
-        let _lock = disk::lock(&self.folder)?;
-        let mut inbox = self.read_inbox(account)?;
-        inbox.cursor = cursor.map(<[u8]>::to_vec);
-        self.write_inbox(account, &inbox)
+        inbox.shown.extend(messages.iter().copied());
+        bound(&mut inbox.shown);
+        if inbox.shown == before { Ok(()) } else { self.write_inbox(account, &inbox) }
     }
 
     fn read_inbox(&self, account: &AccountId) -> Result<Inbox, HomeError> {
@@ -319,6 +309,18 @@ impl Home {
 
     fn write<F: files::Named>(&self, file: &F) -> Result<(), HomeError> {
         files::write(&self.folder.join(F::NAME), file)
+    }
+}
+
+/// Keeps of too many those that end last.
+fn bound(shown: &mut BTreeMap<MessageHash, u64>) {
+    let surplus = shown.len().saturating_sub(MAX_SHOWN);
+    if surplus > 0 {
+        let mut ends: Vec<_> = shown.iter().map(|(hash, end)| (*end, *hash)).collect();
+        ends.sort_unstable();
+        for (_, hash) in ends.iter().take(surplus) {
+            shown.remove(hash);
+        }
     }
 }
 

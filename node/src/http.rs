@@ -70,7 +70,7 @@ struct Status {
     swarm: Option<String>,
     /// Nodes in contact.
     peers: usize,
-    /// Records kept, tombstones included.
+    /// Messages kept; no tombstones.
     messages: u64,
     bytes: u64,
     subscriptions: usize,
@@ -217,7 +217,7 @@ async fn status(State(view): State<Arc<View>>) -> impl IntoResponse {
         state,
         swarm: inspection.as_ref().and_then(|one| one.swarm).map(|swarm| swarm.to_string()),
         peers,
-        messages: inspection.as_ref().map_or(0, |one| one.records),
+        messages: inspection.as_ref().map_or(0, |one| one.messages),
         bytes: inspection.as_ref().map_or(0, |one| one.bytes),
         subscriptions: inspection.as_ref().map_or(0, |one| one.subscriptions),
         fingerprint: inspection.map_or_else(String::new, |one| HEXLOWER.encode(&one.fingerprint)),

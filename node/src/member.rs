@@ -86,7 +86,8 @@ pub(crate) struct Inspection {
     /// How many other members it is caught up with.
     pub(crate) current: usize,
     pub(crate) members: usize,
-    pub(crate) records: u64,
+    /// Messages kept; no tombstones.
+    pub(crate) messages: u64,
     pub(crate) bytes: u64,
     pub(crate) subscriptions: usize,
     /// The disk is full: nothing is written.
@@ -460,7 +461,7 @@ impl Host {
             ready: self.member.ready(),
             current: self.member.current(),
             members: self.member.members().len(),
-            records,
+            messages: self.store.stats().messages,
             bytes: self.store.occupied(),
             subscriptions: self.member.subscriptions(),
             full: matches!(self.full, Full::Until { .. }),

@@ -1,4 +1,4 @@
-//! What can be counted about a node, for Prometheus: `session_…`, joined with libp2p's own.
+//! What can be counted about a node, for Prometheus: `session_...`, joined with libp2p's own.
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,

@@ -179,7 +179,13 @@ async fn log_status(jobs: mpsc::Sender<Job>, contacts: watch::Receiver<Contacts>
         let peers = contacts.borrow().peers;
         match member::inspect(&jobs).await {
             Some(one) => {
-                tracing::info!(ready = one.ready, peers, records = one.records, bytes = one.bytes, "status");
+                tracing::info!(
+                    ready = one.ready,
+                    peers,
+                    messages = one.messages,
+                    bytes = one.bytes,
+                    "status"
+                );
             }
             None => tracing::warn!(peers, "the store does not answer"),
         }
@@ -203,12 +209,8 @@ fn lock(config: &Config) -> Result<fs::File, NodeError> {
 fn open_store(config: &Config) -> Result<MessageStore, NodeError> {
     let mut fresh = [0; 8];
     getrandom::fill(&mut fresh).map_err(|_| keystore::KeyError::Random)?;
-    let options = Options {
-        max_bytes: config.max_bytes,
-        cache_bytes: CACHE,
-        fresh_incarnation: u64::from_be_bytes(fresh),
-        ..Options::default()
-    };
+    let options =
+        Options { cache_bytes: CACHE, fresh_incarnation: u64::from_be_bytes(fresh), ..Options::default() };
     let folder = config.data.join("messages");
     fs::create_dir_all(&folder).map_err(|cause| NodeError::Data { path: folder.clone(), cause })?;
     Ok(MessageStore::open(folder, options)?)

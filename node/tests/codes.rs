@@ -29,7 +29,7 @@ use session_protocols::{
     },
     limits::{AdmissionRates, Rate},
     message::MAX_DATA,
-    request::{Auth, Cursor, Delete, Fetch, MAX_HASHES, Request, Retrieve, Store},
+    request::{Auth, Cursor, Delete, Expire, Fetch, MAX_HASHES, Request, Retrieve, Store},
 };
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -181,6 +181,15 @@ fn delete(client: &Client, person: &Person, hashes: Vec<MessageHash>) -> Delete 
     request
 }
 
+/// A change of when messages end, that was signed so many milliseconds ago.
+fn expire(client: &Client, person: &Person, hashes: Vec<MessageHash>, expiry: u64, ago: u64) -> Expire {
+    let mut request = Expire { account: person.account, hashes, expiry, only: None, auth: unsigned() };
+    let time = now().as_millis() - ago;
+    let statement = request.statement(&client.network, time);
+    request.auth = Auth::sign(&person.account, &person.pair, time, &statement);
+    request
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_fault_of_a_request_has_its_code() {
     let plan = Plan::new(1);
@@ -192,11 +201,14 @@ async fn each_fault_of_a_request_has_its_code() {
     let at = now().as_millis();
     let hashes = |count| vec![MessageHash([7; 32]); count];
     let forged = person.forged(&client.network);
+    let ends = |count, expiry| Request::Expire(expire(&client, &person, hashes(count), expiry, 0));
     let table = [
         ("a sound store", Request::Store(sound()), None),
         ("a sound retrieve", Request::Retrieve(retrieve(&client, &person, None, 0)), None),
         ("a sound fetch", Request::Fetch(fetch(&client, &person, hashes(2))), None),
         ("a sound delete", Request::Delete(delete(&client, &person, hashes(2))), None),
+        ("a sound expire", ends(2, at + DAY), None),
+        ("an expire that ends as late as may be", ends(1, at + 30 * DAY), None),
         ("info", Request::Info, None),
         (
             "a reserved namespace",
@@ -228,6 +240,31 @@ async fn each_fault_of_a_request_has_its_code() {
             "too many hashes",
             Request::Delete(delete(&client, &person, hashes(MAX_HASHES + 1))),
             Some(Code::TooLarge),
+        ),
+        ("an expire without hashes", ends(0, at + DAY), Some(Code::BadRequest)),
+        ("an expire of too many", ends(MAX_HASHES + 1, at + DAY), Some(Code::TooLarge)),
+        ("an expire that ends in the past", ends(1, at - 1), Some(Code::BadTtl)),
+        ("an expire that ends too late", ends(1, at + 31 * DAY), Some(Code::BadTtl)),
+        (
+            "an expire that was signed long ago",
+            Request::Expire(expire(&client, &person, hashes(1), at + DAY, 90_000)),
+            Some(Code::Clock),
+        ),
+        (
+            "an expire of somebody else's messages",
+            Request::Expire(Expire {
+                account: other.account,
+                ..expire(&client, &person, hashes(1), at + DAY, 0)
+            }),
+            Some(Code::Unauthorized),
+        ),
+        (
+            "an expire that was signed for another end",
+            Request::Expire(Expire {
+                expiry: at + 2 * DAY,
+                ..expire(&client, &person, hashes(1), at + DAY, 0)
+            }),
+            Some(Code::Unauthorized),
         ),
     ];
     for (what, request, code) in table {
@@ -297,6 +334,7 @@ async fn a_node_points_to_the_right_swarm_and_says_when_it_is_not_ready() {
         Request::Retrieve(retrieve(&client, &foreign, None, 0)),
         Request::Fetch(fetch(&client, &foreign, vec![MessageHash([0; 32])])),
         Request::Delete(delete(&client, &foreign, vec![MessageHash([0; 32])])),
+        Request::Expire(expire(&client, &foreign, vec![MessageHash([0; 32])], now().as_millis() + DAY, 0)),
     ] {
         let Body::Refused(refusal) = client.ask(request).await else { panic!("not refused") };
         let swarm = refusal.swarm.expect("the right one is named");

@@ -2,7 +2,7 @@
 
 use std::{collections::btree_map, iter::Peekable};
 
-use redb::ReadOnlyTable;
+use redb::{ReadOnlyTable, ReadableTableMetadata};
 use session_protocols::store::StoreError;
 
 use crate::{
@@ -25,6 +25,21 @@ pub(crate) fn get<const N: usize, V: Stored>(
     }
     let Some(value) = table.get(key).map_err(failed)? else { return Ok(None) };
     layout::decode(key, value.value()).map(Some)
+}
+
+/// How many keys a table has under a layer. The table knows its own number, so only the keys of the
+/// layer are looked up.
+pub(crate) fn count<const N: usize, V>(layer: &Layer<N, V>, table: &Table<N>) -> Result<u64, StoreError> {
+    let mut count = table.len().map_err(failed)?;
+    for (key, newest) in layer {
+        let there = table.get(key).map_err(failed)?.is_some();
+        match (there, newest.is_some()) {
+            (false, true) => count = count.saturating_add(1),
+            (true, false) => count = count.saturating_sub(1),
+            (true, true) | (false, false) => {}
+        }
+    }
+    Ok(count)
 }
 
 /// A table and what is newer than it, the newest first.

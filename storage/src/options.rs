@@ -3,8 +3,6 @@
 /// The bounds of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// What [`crate::MessageStore::room`] allows all accounts together, in bytes.
-    pub max_bytes: u64,
     /// Memory for pages of the two files, in bytes.
     pub cache_bytes: usize,
     /// How many changes of records are kept in memory before they are merged into the tables; at
@@ -27,7 +25,6 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            max_bytes: 20 << 30,
             cache_bytes: 128 << 20,
             overlay_changes: 65_536,
             overlay_bytes: 64 << 20,
@@ -43,8 +40,8 @@ impl Default for Options {
 pub struct Stats {
     /// What all accounts take up, in bytes.
     pub occupied: u64,
-    /// What they may take up, in bytes: [`Options::max_bytes`].
-    pub max_bytes: u64,
+    /// Messages whose bytes are kept; no tombstones.
+    pub messages: u64,
     /// The sequence of the last entry.
     pub head: u64,
     /// The sequence up to which entries are merged into the tables.

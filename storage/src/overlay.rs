@@ -112,12 +112,15 @@ pub(crate) const BODY_UNIT: usize = 2_048;
 pub(crate) struct Sums {
     pub(crate) prints: BTreeMap<Bucket, Fingerprint>,
     pub(crate) occupied: u64,
+    /// Messages whose bytes are kept. It is not on the disk: whoever opens the store counts the arrivals.
+    pub(crate) messages: u64,
 }
 
 impl Sums {
     fn put_in(&mut self, record: &Record, id: &[u8; 32]) {
         self.prints.entry(Bucket::of(record.until())).or_default().add(id);
         self.occupied = self.occupied.saturating_add(record.cost());
+        self.messages = self.messages.saturating_add(u64::from(record.place.is_some()));
     }
 
     fn take_out(&mut self, record: &Record, id: &[u8; 32]) {
@@ -128,6 +131,7 @@ impl Sums {
             self.prints.remove(&bucket);
         }
         self.occupied = self.occupied.saturating_sub(record.cost());
+        self.messages = self.messages.saturating_sub(u64::from(record.place.is_some()));
     }
 
     /// All of it as one value.

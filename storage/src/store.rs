@@ -111,17 +111,12 @@ impl MessageStore {
         Ok(Writer { store: self, chunks: Vec::new(), row: Vec::new(), changes: 0, bytes: 0, open: false })
     }
 
-    /// Whether `bytes` more fit under [`Options::max_bytes`].
-    pub fn room(&self, bytes: u64) -> bool {
-        self.memory.sums.occupied.saturating_add(bytes) <= self.options.max_bytes
-    }
-
     /// How full it is.
     pub fn stats(&self) -> Stats {
         let sealed = self.memory.sealed.as_ref().map_or(0, |sealed| sealed.overlay().changes);
         Stats {
             occupied: self.memory.sums.occupied,
-            max_bytes: self.options.max_bytes,
+            messages: self.memory.sums.messages,
             head: self.memory.head,
             merged: self.files.as_ref().map_or(0, |files| files.tables.meta.merged),
             waiting: self.memory.active.changes.saturating_add(sealed),
@@ -246,6 +241,7 @@ fn load(disk: &dyn Disk, options: &Options) -> Result<(Files, Memory), Stop> {
         Ok::<_, Stop>(ControlFlow::Continue(()))
     })?;
     tables.refresh()?;
+    memory.sums.messages = layers::count(&memory.active.arrivals, &tables.view.arrivals)?;
     if options.full(&memory.active) {
         memory.seal(&journal, &tables, options);
     }

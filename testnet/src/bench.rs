@@ -137,7 +137,7 @@ impl Bench {
             .await?;
         progress("return", 0, 1);
         let started = Instant::now();
-        testnet.start(VICTIM).await?;
+        testnet.start(&[VICTIM]).await?;
         let back = started.elapsed();
         let done = delays_ms.len() as f64;
         let kept = 100.0 * done / (done + failed as f64);

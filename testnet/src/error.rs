@@ -205,7 +205,7 @@ impl TestnetError {
             Self::Stuck { index } => format!("look at its log with: session testnet logs {index}"),
             Self::Died(nodes) => logs(nodes),
             Self::NotReady { nodes, .. } => {
-                format!("{}; where others of its swarm are down, start them too", logs(nodes))
+                format!("{}; where others are down, bring back all: session testnet up", logs(nodes))
             }
             Self::Client(cause) => cause.remedy().to_owned(),
             Self::Bench(_) => "run it again, with more seconds".to_owned(),

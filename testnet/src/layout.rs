@@ -31,7 +31,7 @@ const VERSION: u64 = 1;
 /// How long one command waits for another.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often is looked whether what is waited for has come.
-pub(crate) const POLL: Duration = Duration::from_millis(50);
+pub const POLL: Duration = Duration::from_millis(50);
 
 const STATE: &str = "testnet.json";
 const LOCK: &str = "lock";

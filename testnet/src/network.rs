@@ -1,6 +1,6 @@
 //! A testnet of real processes: up, down, and what is done to single nodes in between.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use rustix::process::Signal;
 use serde::Serialize;
@@ -33,6 +33,8 @@ const LAST_LINES: usize = 5;
 pub struct Testnet {
     folder: Folder,
     binary: PathBuf,
+    /// How long nodes may take to be ready.
+    patience: Duration,
     /// How long a node may take to stop before it is killed.
     grace: Duration,
 }
@@ -53,7 +55,9 @@ pub enum Up {
     New,
     /// All nodes were down: the same network again, with its messages.
     Resumed,
-    /// Nodes were running: nothing was done.
+    /// Some nodes were down: they were started, and the others ran on.
+    Completed,
+    /// All nodes were running: nothing was started.
     Already,
 }
 
@@ -103,7 +107,7 @@ pub type Progress<'a> = &'a mut (dyn FnMut(usize, usize) + Send);
 impl Testnet {
     /// The testnet in this folder, whose nodes run `binary`.
     pub const fn new(folder: Folder, binary: PathBuf) -> Self {
-        Self { folder, binary, grace: GRACE }
+        Self { folder, binary, patience: READY, grace: GRACE }
     }
 
     /// Where it lives.
@@ -111,10 +115,12 @@ impl Testnet {
         &self.folder
     }
 
-    /// Brings it up, and waits until every node is ready.
+    /// Brings it up, whatever of it is there: starts the nodes that are down, lets the others run on, and
+    /// waits until every one is ready.
     ///
     /// # Errors
-    /// When it cannot start, or is not ready in time; [`Self::down`] removes what was started.
+    /// When there are more or fewer nodes than were asked for, when it cannot start, or when it is not
+    /// ready in time: what this call started is stopped then, and what ran before goes on.
     pub async fn up(&self, options: &Options, progress: Progress<'_>) -> Result<Up, TestnetError> {
         let lock = self.folder.lock().await?;
         let found = self.folder.read()?.filter(|state| !state.nodes.is_empty());
@@ -124,21 +130,25 @@ impl Testnet {
                 if let Some(wanted) = options.nodes.filter(|wanted| *wanted != have) {
                     return Err(TestnetError::Size { have, wanted });
                 }
-                if state.nodes.iter().any(|node| node.running().is_some()) {
-                    return Ok(Up::Already);
-                }
-                (Up::Resumed, state)
+                let up = match state.nodes.iter().filter(|node| node.running().is_some()).count() {
+                    0 => Up::Resumed,
+                    some if some < have => Up::Completed,
+                    _ => Up::Already,
+                };
+                (up, state)
             }
             None => (Up::New, self.begin(options, &lock)?),
         };
         let all: Vec<usize> = state.nodes.iter().map(|node| node.index).collect();
-        for index in &all {
+        let down: Vec<usize> =
+            state.nodes.iter().filter(|node| node.running().is_none()).map(|node| node.index).collect();
+        for index in &down {
             self.launch(&mut state, *index, &lock)?;
         }
         let ready = self.wait(&state, &all, progress).await;
         if ready.is_err() {
-            // Half a testnet helps nobody; its logs stay.
-            let _ = self.stop(&mut state, &all, &lock).await?;
+            // What does not get ready helps nobody; its logs stay.
+            let _ = self.stop(&mut state, &down, &lock).await?;
         }
         ready.map(|()| up)
     }
@@ -214,19 +224,26 @@ impl Testnet {
         Ok(ran)
     }
 
-    /// Starts a node that is down, and waits until it is ready. Tells whether it was down.
+    /// Starts those of these nodes that are down, all at once, and waits until they are ready. Tells which
+    /// were down.
     ///
     /// # Errors
-    /// When there is no such node, or it is not ready in time.
-    pub async fn start(&self, index: usize) -> Result<bool, TestnetError> {
+    /// When one of them is not there, and then none is started; or when they are not ready in time.
+    pub async fn start(&self, nodes: &[usize]) -> Result<Vec<usize>, TestnetError> {
         let lock = self.folder.lock().await?;
         let mut state = self.folder.state()?;
-        if state.node(index)?.running().is_some() {
-            return Ok(false);
+        let mut down = BTreeSet::new();
+        for index in nodes {
+            if state.node(*index)?.running().is_none() {
+                down.insert(*index);
+            }
         }
-        self.launch(&mut state, index, &lock)?;
-        self.wait(&state, &[index], &mut |_, _| {}).await?;
-        Ok(true)
+        let down = Vec::from_iter(down);
+        for index in &down {
+            self.launch(&mut state, *index, &lock)?;
+        }
+        self.wait(&state, &down, &mut |_, _| {}).await?;
+        Ok(down)
     }
 
     /// Stops a node, starts it again, and waits until it is ready. Tells how it stopped.
@@ -323,7 +340,7 @@ impl Testnet {
 
     /// Waits until these nodes are ready; a node that ends meanwhile ends the wait.
     async fn wait(&self, state: &State, nodes: &[usize], progress: Progress<'_>) -> Result<(), TestnetError> {
-        let until = Instant::now() + READY;
+        let until = Instant::now() + self.patience;
         let mut waiting: Vec<&Entry> =
             state.nodes.iter().filter(|node| nodes.contains(&node.index)).collect();
         loop {
@@ -344,7 +361,10 @@ impl Testnet {
             }
             if Instant::now() >= until {
                 let words = late.iter().map(|(node, answer)| self.last_words(node, answer.as_ref()));
-                return Err(TestnetError::NotReady { nodes: words.collect(), seconds: READY.as_secs() });
+                return Err(TestnetError::NotReady {
+                    nodes: words.collect(),
+                    seconds: self.patience.as_secs(),
+                });
             }
             waiting = late.into_iter().map(|(node, _)| node).collect();
             tokio::time::sleep(POLL).await;
@@ -375,7 +395,8 @@ mod tests {
         fs::write(&binary, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&binary, fs::Permissions::from_mode(0o700)).unwrap();
         let folder = Folder::new(Some(&temp.path().join("net"))).unwrap();
-        let testnet = Testnet { folder, binary, grace: Duration::from_millis(500) };
+        let short = Duration::from_millis(500);
+        let testnet = Testnet { folder, binary, patience: short, grace: short };
         let lock = testnet.folder.lock().await.unwrap();
         let options = Options { nodes: Some(2), ..Options::default() };
         let mut state = testnet.begin(&options, &lock).unwrap();
@@ -400,5 +421,19 @@ mod tests {
         assert!(!testnet.is_running().unwrap());
         assert_eq!(testnet.down(false).await.unwrap(), Some(Stopped::default()), "they were down");
         assert_eq!(testnet.down(false).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn nodes_that_run_and_are_not_ready_are_waited_for_and_left_to_run() {
+        let (_temp, testnet) = of("echo here; exec sleep 60").await;
+        testnet.kill(1).await.unwrap();
+        let before = testnet.folder.state().unwrap();
+        let error = testnet.up(&Options::default(), &mut |_, _| {}).await.unwrap_err();
+        let TestnetError::NotReady { nodes, .. } = error else { panic!("{error}") };
+        assert_eq!(nodes.iter().map(|node| node.index).collect::<Vec<_>>(), [1, 2]);
+        let after = testnet.folder.state().unwrap();
+        assert_eq!(after.nodes[0].running(), None, "what was started in vain is stopped again");
+        assert_eq!(after.nodes[1].running(), before.nodes[1].process.as_ref(), "what ran goes on");
+        let _ = testnet.down(false).await.unwrap();
     }
 }

@@ -207,6 +207,8 @@ pub struct Failure {
     pub at_ms: u64,
     /// The faults that the seed switched on, in words.
     pub faults: String,
+    /// By which build: its version, and the commit where `SESSION_COMMIT` names it, as `scripts/test` does.
+    pub build: String,
     /// The line that runs this again.
     pub replay: String,
 }
@@ -217,6 +219,7 @@ impl fmt::Display for Failure {
         writeln!(f, "broken at {secs}.{millis:03} s: {}", self.check)?;
         writeln!(f, "  {}", self.detail)?;
         writeln!(f, "  faults: {}", self.faults)?;
+        writeln!(f, "  {}", self.build)?;
         write!(f, "{}", self.replay)
     }
 }
@@ -241,8 +244,15 @@ pub fn run(options: &Options) -> Result<Report, Failure> {
         detail,
         at_ms: world.elapsed_ms(),
         faults: world.drawn_faults().to_string(),
+        build: build(),
         replay: options.replay(),
     })
+}
+
+fn build() -> String {
+    let version = concat!("version ", env!("CARGO_PKG_VERSION"));
+    std::env::var("SESSION_COMMIT")
+        .map_or_else(|_| version.to_owned(), |commit| format!("{version}, commit {commit}"))
 }
 
 /// A deliberate bug that is on for as long as this lives.

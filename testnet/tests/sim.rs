@@ -135,7 +135,12 @@ mod mutants {
         });
         let (seed, failure) = failure.unwrap_or_else(|| panic!("{mutant} lives through {TRIES} seeds"));
         let replay = format!("session testnet sim --nodes 30 --minutes 10 --seed {seed} --mutant {mutant}");
-        assert_eq!(failure.to_string().lines().last(), Some(replay.as_str()));
+        let told = failure.to_string();
+        assert_eq!(told.lines().last(), Some(replay.as_str()));
+        assert!(told.contains(concat!("version ", env!("CARGO_PKG_VERSION"))), "which build it was: {told}");
+        if let Ok(commit) = std::env::var("SESSION_COMMIT") {
+            assert!(told.contains(&format!("commit {commit}")), "{told}");
+        }
         let sane = sim::run(&Options { seed, ..Options::default() });
         sane.unwrap_or_else(|failure| panic!("without {mutant}: {failure}"));
     }

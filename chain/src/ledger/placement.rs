@@ -8,7 +8,7 @@
 //!
 //! Both hold at once, always, and take polynomial time. A node joins one operator to one prefix, so nodes are
 //! the edges of a bipartite multigraph and swarms its colours; such a graph has, for every number of colours,
-//! a colouring that is even at each vertex and in its sizes (König 1916, de Werra 1971), and any other one is
+//! a colouring that is even at each vertex and in its sizes (Koenig 1916, de Werra 1971), and any other one is
 //! improved until it is, by exchanging two colours along an alternating path (`seating`).
 //!
 //! What is **bounded, not least**: moves. Each repair takes a shortest path between two swarms; that two

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use data_encoding::HEXLOWER_PERMISSIVE as HEX;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use session_protocols::{AccountId, MessageHash};
 use zeroize::Zeroizing;
 
@@ -12,11 +12,11 @@ use crate::account::Account;
 
 /// The folder of the seeds.
 pub(super) const SEEDS: &str = "seeds";
-/// The folder of the reading places.
+/// The folder of what was shown.
 pub(super) const INBOX: &str = "inbox";
 
-/// The version of the JSON files, one for all of them.
-const VERSION: u64 = 1;
+/// The version of the JSON files, one for all of them. What was shown has ends since 2.
+const VERSION: u64 = 2;
 
 /// A seed's length in hex.
 const SEED_DIGITS: usize = 32;
@@ -62,20 +62,40 @@ impl Named for Contacts {
     const NAME: &'static str = "contacts.json";
 }
 
-/// Where one account goes on reading, and what it was shown, the oldest first.
+/// What one account was shown: each message, and when it ends, in milliseconds since 1970.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Inbox {
     version: Version,
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "hex")]
-    pub(super) cursor: Option<Vec<u8>>,
-    pub(super) shown: Vec<MessageHash>,
+    #[serde(deserialize_with = "shown")]
+    pub(super) shown: BTreeMap<MessageHash, u64>,
 }
 
-/// The version in front of a file; a new file has this build's.
-#[derive(Debug, Serialize, Deserialize)]
+/// Version 1 had hashes alone. They count as ended: the next look at the whole mailbox brings the ends of
+/// those that are still there.
+fn shown<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<MessageHash, u64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Shown {
+        WithEnds(BTreeMap<MessageHash, u64>),
+        Hashes(Vec<MessageHash>),
+    }
+    Ok(match Shown::deserialize(from)? {
+        Shown::WithEnds(shown) => shown,
+        Shown::Hashes(hashes) => hashes.into_iter().map(|hash| (hash, 0)).collect(),
+    })
+}
+
+/// The version in front of a file: whatever was read, this build's is written.
+#[derive(Debug, Deserialize)]
 #[serde(transparent)]
 struct Version(u64);
+
+impl Serialize for Version {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(VERSION)
+    }
+}
 
 impl Default for Version {
     fn default() -> Self {
@@ -135,23 +155,4 @@ pub(super) fn write_seed(path: &Path, account: &Account) -> Result<(), HomeError
     let mut line = Zeroizing::new([b'\n'; SEED_DIGITS + 1]);
     HEX.encode_mut(&**account.seed(), &mut line[..SEED_DIGITS]);
     disk::replace(path, &*line)
-}
-
-/// Bytes as hex digits.
-mod hex {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    use super::HEX;
-
-    pub(super) fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, to: S) -> Result<S::Ok, S::Error> {
-        match bytes {
-            Some(bytes) => to.serialize_some(&HEX.encode(bytes)),
-            None => to.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<u8>>, D::Error> {
-        let text: Option<String> = Option::deserialize(from)?;
-        text.map(|text| HEX.decode(text.as_bytes()).map_err(D::Error::custom)).transpose()
-    }
 }

@@ -5,7 +5,10 @@
 
 use std::{collections::BTreeSet, hint::black_box, time::Instant};
 
-use rand_chacha::{ChaCha20Rng, rand_core::{Rng, SeedableRng}};
+use rand_chacha::{
+    ChaCha20Rng,
+    rand_core::{Rng, SeedableRng},
+};
 use session_protocols::{
     NetworkName, NodeId, Time,
     onion::{
@@ -45,7 +48,8 @@ pub fn run(words: &[String]) -> Result<Vec<Row>, String> {
     let (mut packets, mut repeats) = (2_000, 7);
     for pair in words.chunks(2) {
         let [word, value] = pair else { return Err(format!("{} wants a value", pair[0])) };
-        let number = value.parse::<usize>().map_err(|_| format!("{word} wants a number, not {value}"))?.max(1);
+        let number =
+            value.parse::<usize>().map_err(|_| format!("{word} wants a number, not {value}"))?.max(1);
         match word.as_str() {
             "--packets" => packets = number,
             "--repeats" => repeats = number,
@@ -62,7 +66,10 @@ pub fn run(words: &[String]) -> Result<Vec<Row>, String> {
         for own in sides {
             if own {
                 let times = ours(packets, repeat as u64);
-                eprintln!("ours   build {:.1} us, peel {:.1} us, session {:.2} us", times.0, times.1, times.2);
+                eprintln!(
+                    "ours   build {:.1} us, peel {:.1} us, session {:.2} us",
+                    times.0, times.1, times.2
+                );
                 build.push(times.0);
                 peel.push(times.1);
                 kept.push(times.2);
@@ -112,7 +119,8 @@ fn ours(packets: usize, seed: u64) -> (f64, f64, f64) {
         stamp: stamp(NOW),
     };
     let relay = |at: u8| {
-        let (keys, random) = (keys[usize::from(at)].clone(), ChaCha20Rng::seed_from_u64(seed + u64::from(at)));
+        let (keys, random) =
+            (keys[usize::from(at)].clone(), ChaCha20Rng::seed_from_u64(seed + u64::from(at)));
         Relay::new(network.clone(), node(at), keys, nodes.clone(), 0, random)
     };
     let mut relays: Vec<_> = (0..4).map(relay).collect();

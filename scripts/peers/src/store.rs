@@ -179,4 +179,3 @@ fn measure(settings: &Settings) -> Vec<Row> {
     }
     rows
 }
-

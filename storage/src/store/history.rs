@@ -181,6 +181,11 @@ impl Player {
         unique.into_iter().map(|number| MessageHash([*number; 32])).collect()
     }
 
+    /// How many messages there are by the model.
+    pub(crate) fn messages(&self) -> u64 {
+        self.model.records().filter(|(_, _, record)| record.place.is_some()).count() as u64
+    }
+
     /// Says where the store differs from the model.
     pub(crate) fn check<S: Store>(&self, store: &S) {
         let model = &self.model;

@@ -22,7 +22,6 @@ fn tiny(overlay_changes: usize, slice: usize) -> Options {
         slice,
         merge_thread: false,
         fresh_incarnation: INCARNATION,
-        ..Options::default()
     }
 }
 
@@ -61,9 +60,11 @@ proptest! {
             player.check(&writer);
             writer.commit().unwrap();
             player.check(&store);
+            prop_assert_eq!(store.stats().messages, player.messages());
             if matches!(batch.last(), Some(Step::Reopen)) {
                 store.reopen().unwrap();
                 player.check(&store);
+                prop_assert_eq!(store.stats().messages, player.messages());
             }
         }
         // A process that is killed leaves what it wrote.
@@ -175,6 +176,7 @@ fn check_and_go_on(store: &mut MessageStore, moments: &Moments, acknowledged: u6
     assert!(head >= acknowledged, "lost {acknowledged}, found {head}");
     let mut player = moments.get(&head).unwrap().clone();
     player.check(store);
+    assert_eq!(store.stats().messages, player.messages(), "after a crash");
     let mut rest = steps;
     while !rest.is_empty() {
         let played = batch(&mut player, store, rest).unwrap();

@@ -62,7 +62,6 @@ impl Disk {
             // A thread would share the count of operations that places the faults.
             merge_thread: false,
             fresh_incarnation: incarnation,
-            ..Options::default()
         };
         Self::Engine(Engine { disk: FaultyDisk::new(), options, store: None })
     }

@@ -1,6 +1,10 @@
 //! The commands that need no network: results, errors, exit codes.
 
-use std::{io::Write, os::unix::fs::PermissionsExt, process::Stdio};
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::fs::PermissionsExt,
+    process::Stdio,
+};
 
 use crate::support::{Place, Ran};
 
@@ -21,6 +25,8 @@ fn wrong_usage_is_told_in_the_same_envelope_with_code_2() {
         &["testnet", "up", "--nodes", "0"],
         &["testnet", "up", "--nodes", "251"],
         &["node", "run", "--data", "x"],
+        &["node", "init", "--data", "x"],
+        &["node", "init", "--data", "x", "--operator", "0x12", "--address", "/ip4/127.0.1.1/tcp/1"],
         &["node", "run", "--network", "x.toml"],
         &["node", "run", "--network", "x.toml", "--data", "x", "--listen", "127.0.0.1:1"],
         &["contact", "add", "carol", "05abc"],
@@ -126,12 +132,74 @@ fn a_folder_with_other_things_gets_no_testnet() {
 }
 
 #[test]
+fn a_node_gets_its_key_once_and_runs_with_what_was_printed() {
+    let place = Place::new();
+    let data = place.path().join("node");
+    let data = data.to_str().unwrap();
+    let operator = format!("0x{}", "5a".repeat(20));
+    let address = "/ip4/127.0.99.1/tcp/0";
+    let init = ["node", "init", "--data", data, "--operator", &operator, "--address", address];
+    let outside = [&init[..], &["--address", "/ip4/127.0.98.1/tcp/0"]].concat();
+    assert_eq!(place.error(&outside).0, 2, "a node has one prefix");
+    assert!(!std::path::Path::new(data).exists(), "a refusal makes no key");
+    let ran = place.run(&init);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let section: Vec<&str> = ran.out.lines().skip_while(|line| *line != "[[nodes]]").take(5).collect();
+
+    let key = std::fs::read(format!("{data}/node.key")).unwrap();
+    let (code, error) = place.error(&init);
+    assert_eq!((code, error["code"].as_str().unwrap()), (4, "key_exists"));
+    assert_eq!(std::fs::read(format!("{data}/node.key")).unwrap(), key, "never replaced");
+
+    let network = place.path().join("network.toml");
+    let head = format!("version = 1\nname = \"test\"\nlocal = true\nseed = \"{}\"\n\n", "07".repeat(32));
+    let text = head + &section.join("\n");
+    std::fs::write(&network, &text).unwrap();
+    let node = &session_chain::NetworkFile::parse(&text).unwrap().nodes[0];
+    assert_eq!(
+        (node.operator.to_string(), node.prefix.to_string()),
+        (operator.clone(), "127.0.99.0/24".into())
+    );
+    assert!(error["message"].as_str().unwrap().contains(&node.id.to_string()), "whose key it is: {error}");
+    let run = ["node", "run", "--network", network.to_str().unwrap(), "--http", "127.0.0.1:0", "--data"];
+    let mut command = place.command(&[&run[..], &[data]].concat());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first = log.next().unwrap().unwrap();
+    assert!(first.contains("node started") && first.contains(&node.id.to_string()), "{first}");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let rest: Vec<_> = log.map(Result::unwrap).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{rest:?}");
+
+    let data = place.path().join("json");
+    let data = data.to_str().unwrap();
+    let made = place.data(&["node", "init", "--data", data, "--operator", &operator, "--address", address]);
+    let expected = serde_json::json!({
+        "id": made["id"], "data": data, "operator": operator, "prefix": "127.0.99.0/24", "addresses": [address],
+    });
+    assert_eq!(made, expected);
+    assert_eq!(made["id"].as_str().unwrap().len(), 64);
+
+    let (code, error) = place.error(&[&run[..], &["elsewhere"]].concat());
+    assert_eq!((code, error["code"].as_str().unwrap()), (1, "key"));
+    assert!(error["remedy"].as_str().unwrap().contains("session node init --data elsewhere"), "{error}");
+}
+
+#[test]
 fn help_and_version_are_answers() {
     let place = Place::new();
     for arguments in [&["--help"][..], &["send", "--help"], &["node", "run", "--help"], &["--version"]] {
         let ran = place.run(arguments);
         assert!(ran.code == 0 && !ran.out.is_empty() && ran.err.is_empty(), "{arguments:?}");
     }
+}
+
+#[test]
+fn the_program_has_no_deliberate_bugs() {
+    let help = Place::new().run(&["testnet", "sim", "--help"]).out;
+    assert!(help.contains("--seed"), "{help}");
+    assert!(!help.contains("--mutant"), "this was built with the feature mutants");
 }
 
 #[test]

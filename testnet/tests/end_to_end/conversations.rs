@@ -205,7 +205,8 @@ async fn die_and_return(place: &Place, seed: u64, count: &AtomicUsize, talking: 
         // Ready means that it has caught up; `session testnet bench` measures how long that takes.
         for victim in victims {
             let began = Instant::now();
-            assert!(place.testnet.start(victim).await.unwrap_or_else(|error| panic!("{error}")));
+            let started = place.testnet.start(&[victim]).await.unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(started, [victim]);
             println!("node {victim} was back after {:.1} s", began.elapsed().as_secs_f64());
         }
         rounds += 1;

@@ -1,6 +1,6 @@
 //! What a testnet is when nothing happens to it, and what nodes refuse.
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use session_client::{Account, Client, Options};
 use session_testnet::Stopped;
@@ -18,6 +18,12 @@ async fn a_healthy_run_warns_of_nothing() {
     }
     assert_eq!(client.inbox(&bob).await.unwrap().len(), 20);
     members_become_equal(&place).await;
+    assert_eq!(kept(&place).await, 40, "the messages and the sender's copies");
+    let inbox = client.inbox(&bob).await.unwrap();
+    let hashes: Vec<_> = inbox.iter().map(|item| item.hash).collect();
+    client.delete(&bob, &hashes).await.unwrap();
+    members_become_equal(&place).await;
+    assert_eq!(kept(&place).await, 20, "what was deleted is no message");
     assert_eq!(place.testnet.restart(4).await.unwrap(), Stopped::default(), "node 4 stops when asked to");
     let down = place.testnet.down(true).await.unwrap();
     assert_eq!(down, Some(Stopped::default()), "every node stops when asked to");
@@ -30,6 +36,13 @@ async fn a_healthy_run_warns_of_nothing() {
             log.lines().filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")).collect();
         assert!(alarms.is_empty(), "node {index}: {alarms:#?}");
     }
+}
+
+/// How many messages the members of the swarms keep, each counted once.
+async fn kept(place: &Place) -> u64 {
+    let nodes = place.testnet.status().await.unwrap();
+    let swarms: BTreeMap<_, _> = nodes.iter().map(|node| (&node.swarm, node.messages)).collect();
+    swarms.values().sum()
 }
 
 #[tokio::test]

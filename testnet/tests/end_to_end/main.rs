@@ -16,3 +16,4 @@ mod health;
 mod journey;
 mod raw;
 mod support;
+mod upkeep;

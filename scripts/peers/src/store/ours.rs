@@ -18,7 +18,7 @@ use super::{
 };
 
 pub fn options() -> Options {
-    Options { fresh_incarnation: 1, max_bytes: u64::MAX, ..Options::default() }
+    Options { fresh_incarnation: 1, ..Options::default() }
 }
 
 pub fn run(dir: &Path, mut load: Load, messages: usize, batch: usize) -> (Run, f64) {
