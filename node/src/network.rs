@@ -570,12 +570,8 @@ mod tests {
             }
         }
         dialling.owe(nodes[0], [Job::Disconnected(nodes[0])]);
-        let said = dialling.owed.iter().map(|job| match job {
-            Job::Connected(node) => (*node, true),
-            Job::Disconnected(node) => (*node, false),
-            _ => panic!("{job:?}"),
-        });
-        let said: Vec<_> = said.collect();
-        assert_eq!(said, [(nodes[1], false), (nodes[1], true), (nodes[0], false)]);
+        let said: Vec<_> = dialling.owed.iter().map(|job| format!("{job:?}")).collect();
+        let words = [Job::Disconnected(nodes[1]), Job::Connected(nodes[1]), Job::Disconnected(nodes[0])];
+        assert_eq!(said, words.map(|job| format!("{job:?}")));
     }
 }
