@@ -37,6 +37,7 @@ use crate::{
     account::Account,
     clock::Clock,
     connection::{Connection, addresses::Addresses, links::Links},
+    directory::Snapshots,
     error::ClientError,
 };
 
@@ -75,15 +76,16 @@ impl Default for Options {
 /// It takes accounts by reference and keeps none of their secrets.
 #[derive(Clone)]
 pub struct Client {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 pub(crate) struct Inner {
     network: NetworkName,
     map: SwarmMap,
-    options: Options,
-    links: Links,
-    clock: Clock,
+    pub(crate) options: Options,
+    pub(crate) links: Links,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) clock: Clock,
     random: Mutex<ChaCha8Rng>,
 }
 
@@ -103,6 +105,7 @@ impl Client {
         let inner = Inner {
             map: network.ledger().map().clone(),
             links: Links::new(connection, Addresses::new(&network), options.links),
+            snapshots: Snapshots::new(&network),
             network: network.name,
             options,
             clock: Clock::default(),
@@ -165,7 +168,7 @@ impl Inner {
 
     /// The members in the order in which to ask them: those that lately failed last, those that
     /// are linked first, otherwise at random.
-    fn order(&self, members: &[NodeId], protocol: session_protocols::Protocol) -> Vec<NodeId> {
+    pub(crate) fn order(&self, members: &[NodeId], protocol: session_protocols::Protocol) -> Vec<NodeId> {
         let mut members = members.to_vec();
         for end in (1..members.len()).rev() {
             members.swap(end, self.random(end + 1));

@@ -2,7 +2,7 @@
 
 use session_protocols::{AccountId, NodeId, answer::Code};
 
-use crate::envelope::SealError;
+use crate::{directory::DirectoryError, envelope::SealError};
 
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +80,13 @@ pub enum ClientError {
         /// How much of it was read.
         bytes: usize,
     },
+    /// There is no signed list of nodes that can be used.
+    #[error("no list of nodes that can be used")]
+    Directory {
+        /// What the last node that was asked had to offer.
+        #[source]
+        cause: DirectoryError,
+    },
     /// The message cannot be written.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -102,6 +109,7 @@ impl ClientError {
             Self::Refused { .. } => "refused",
             Self::Disbelieved { .. } | Self::Endless { .. } => "disbelieved",
             Self::Clock { .. } => "clock",
+            Self::Directory { .. } => "no_directory",
             Self::Seal(_) => "not_sealed",
             Self::Random(_) => "no_randomness",
             Self::Setup(_) => "setup",
@@ -121,6 +129,10 @@ impl ClientError {
             Self::Refused { code, .. } => refusal_remedy(*code),
             Self::Disbelieved { .. } | Self::Endless { .. } => {
                 "try again; if it persists, get the network file anew from where you trust it"
+            }
+            Self::Directory { .. } => {
+                "try again in a minute: nodes sign a list soon after they start; if it persists, check the clock \
+                 of this device and get a newer network file"
             }
             Self::Clock { .. } => "set the clock of this device",
             Self::Seal(SealError::TooLong { .. }) => "send a shorter text, or send it in parts",

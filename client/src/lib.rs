@@ -29,6 +29,7 @@
 //! The network:
 //! - [`client`]: sending, reading, watching and changing mailboxes
 //! - [`cursors`]: how far a mailbox was read
+//! - [`directory`]: all nodes at once, as more than two thirds of them have signed it
 //! - [`error`]: what can go wrong, and what to do about it
 //! - `connection`: the task that owns libp2p, and the streams that it keeps
 //! - `clock`: the time as the nodes have it
@@ -40,6 +41,7 @@ pub mod client;
 mod clock;
 mod connection;
 pub mod cursors;
+pub mod directory;
 pub mod envelope;
 pub mod error;
 pub mod home;
@@ -51,6 +53,7 @@ pub use client::{
     watch::{Messages, Watch},
 };
 pub use cursors::Cursors;
+pub use directory::DirectoryError;
 pub use error::ClientError;
 pub use home::{Home, HomeError};
 

@@ -92,7 +92,12 @@ pub(crate) fn records_topic(network: &NetworkName) -> gossipsub::IdentTopic {
     gossipsub::IdentTopic::new(network.topic("records"))
 }
 
-/// Records are signed by the node that they name, so gossip itself signs nothing; a message is known
+/// The topic of shares of snapshots.
+pub(crate) fn snapshots_topic(network: &NetworkName) -> gossipsub::IdentTopic {
+    gossipsub::IdentTopic::new(network.topic("snapshots"))
+}
+
+/// Records and shares are signed by the node that they name, so gossip itself signs nothing; a message is known
 /// by its bytes, passed on only after the directory has judged it, and senders are scored.
 fn gossip(network: &NetworkName, local: bool) -> Result<gossipsub::Behaviour, String> {
     let config = gossipsub::ConfigBuilder::default()
@@ -103,22 +108,26 @@ fn gossip(network: &NetworkName, local: bool) -> Result<gossipsub::Behaviour, St
         .build()
         .map_err(|error| error.to_string())?;
     let mut gossip = gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Anonymous, config)?;
-    let topic = records_topic(network);
+    let topics = [records_topic(network), snapshots_topic(network)];
     let mut score = gossipsub::PeerScoreParams::default();
-    score.topics.insert(
-        topic.hash(),
-        gossipsub::TopicScoreParams {
-            // Records are rare: silence is no fault, a bad record is.
-            mesh_message_deliveries_weight: 0.0,
-            mesh_failure_penalty_weight: 0.0,
-            ..Default::default()
-        },
-    );
+    for topic in &topics {
+        score.topics.insert(
+            topic.hash(),
+            gossipsub::TopicScoreParams {
+                // Messages are rare: silence is no fault, a bad one is.
+                mesh_message_deliveries_weight: 0.0,
+                mesh_failure_penalty_weight: 0.0,
+                ..Default::default()
+            },
+        );
+    }
     if local {
         // On one machine everybody comes from one address.
         score.ip_colocation_factor_weight = 0.0;
     }
     gossip.with_peer_score(score, gossipsub::PeerScoreThresholds::default())?;
-    gossip.subscribe(&topic).map_err(|error| error.to_string())?;
+    for topic in &topics {
+        gossip.subscribe(topic).map_err(|error| error.to_string())?;
+    }
     Ok(gossip)
 }

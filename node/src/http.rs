@@ -77,8 +77,18 @@ struct Status {
     /// Equal at members that hold the same records.
     fingerprint: String,
     addresses: Vec<String>,
+    /// The newest certified snapshot of the directory.
+    snapshot: Option<Snapshot>,
     http: String,
     version: &'static str,
+}
+
+#[derive(Serialize)]
+struct Snapshot {
+    period: u64,
+    /// Since the border of its period, in seconds.
+    age_s: u64,
+    nodes: usize,
 }
 
 /// Serves until the process ends.
@@ -205,7 +215,7 @@ async fn metrics(State(view): State<Arc<View>>) -> impl IntoResponse {
 
 async fn status(State(view): State<Arc<View>>) -> impl IntoResponse {
     let inspection = view.inspect().await;
-    let Contacts { peers, listening } = view.contacts.borrow().clone();
+    let Contacts { peers, listening, snapshot } = view.contacts.borrow().clone();
     let state = match &inspection {
         _ if *view.stopping.borrow() => "stopping",
         None => "starting",
@@ -222,6 +232,11 @@ async fn status(State(view): State<Arc<View>>) -> impl IntoResponse {
         subscriptions: inspection.as_ref().map_or(0, |one| one.subscriptions),
         fingerprint: inspection.map_or_else(String::new, |one| HEXLOWER.encode(&one.fingerprint)),
         addresses: listening,
+        snapshot: snapshot.map(|seen| Snapshot {
+            period: seen.period,
+            age_s: crate::now().since(seen.border).as_millis() / 1_000,
+            nodes: seen.nodes,
+        }),
         http: view.http.to_string(),
         version: env!("CARGO_PKG_VERSION"),
     })

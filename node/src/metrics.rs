@@ -52,6 +52,12 @@ pub(crate) struct Metrics {
     pub(crate) peers: IntGauge,
     /// Nodes whose records are known.
     pub(crate) known_nodes: IntGauge,
+    /// The number of the period of the newest certified snapshot of the directory.
+    pub(crate) directory_snapshot_period: IntGauge,
+    /// The border of that period, in seconds since 1970.
+    pub(crate) directory_snapshot_border_seconds: IntGauge,
+    /// Nodes in that snapshot.
+    pub(crate) directory_snapshot_nodes: IntGauge,
     /// 1 while clients are served.
     pub(crate) ready: IntGauge,
 }
@@ -128,6 +134,15 @@ impl Metrics {
             subscriptions: gauge("subscriptions", "Subscriptions served.")?,
             peers: gauge("peers", "Nodes in contact.")?,
             known_nodes: gauge("known_nodes", "Nodes whose records are known.")?,
+            directory_snapshot_period: gauge(
+                "directory_snapshot_period",
+                "Period of the newest certified snapshot of the directory; 0 without one.",
+            )?,
+            directory_snapshot_border_seconds: gauge(
+                "directory_snapshot_border_seconds",
+                "When that period ended, in seconds since 1970.",
+            )?,
+            directory_snapshot_nodes: gauge("directory_snapshot_nodes", "Nodes in that snapshot.")?,
             ready: gauge("ready", "1 while clients are served.")?,
             registry,
         })

@@ -18,7 +18,10 @@ use libp2p::{
 };
 use session_protocols::{
     KeyPair, NetworkName, NodeId, Time, codec,
-    directory::{self, Directory, Endpoint, Input, MAX_ENDPOINTS, OnionDoor, Output, Verdict},
+    directory::{
+        self, Directory, Download, Endpoint, Input, MAX_ENDPOINTS, OnionDoor, Output, Progress, Timing,
+        Verdict,
+    },
     identity::blake2b,
     libp2p::address::{multiaddr, node_id, peer_id},
 };
@@ -28,7 +31,7 @@ use tokio::{
 };
 
 use crate::{
-    behaviour::{Behaviour, BehaviourEvent, records_topic},
+    behaviour::{Behaviour, BehaviourEvent, records_topic, snapshots_topic},
     links::Links,
     member::Job,
     metrics::Metrics,
@@ -67,6 +70,19 @@ pub(crate) struct Contacts {
     pub(crate) peers: usize,
     /// Where this node listens.
     pub(crate) listening: Vec<String>,
+    /// The newest certified snapshot of the directory.
+    pub(crate) snapshot: Option<SnapshotSeen>,
+}
+
+/// What is shown of a snapshot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SnapshotSeen {
+    /// The number of its period.
+    pub(crate) period: u64,
+    /// The border of that period.
+    pub(crate) border: Time,
+    /// The nodes in it.
+    pub(crate) nodes: usize,
 }
 
 pub(crate) struct Network {
@@ -103,6 +119,7 @@ struct Dialling {
     unjudged: BTreeMap<u64, (gossipsub::MessageId, PeerId)>,
     next_message: u64,
     asked: BTreeMap<request_response::OutboundRequestId, Asked>,
+    fetching: BTreeMap<request_response::OutboundRequestId, (PeerId, Download)>,
     checks: Checks,
 }
 
@@ -126,6 +143,7 @@ impl Network {
             unjudged: BTreeMap::new(),
             next_message: 0,
             asked: BTreeMap::new(),
+            fetching: BTreeMap::new(),
             checks: Checks::new(self.name.clone()),
         };
         self.links.welcome(self.fellows.clone());
@@ -160,6 +178,7 @@ impl Network {
             while let Some(output) = self.directory.poll() {
                 self.output(output, &mut dialling);
             }
+            self.show_snapshot();
         }
         self.leave().await;
     }
@@ -256,7 +275,7 @@ impl Network {
                     message_id: message_id.clone(),
                     message: message.clone(),
                 });
-                self.gossip(propagation_source, message_id, message.data, dialling);
+                self.gossip(propagation_source, message_id, message, dialling);
             }
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Subscribed { .. })) => {
                 self.directory.handle(now(), Input::Heard);
@@ -280,6 +299,8 @@ impl Network {
             })) => {
                 if let Some(asked) = dialling.asked.remove(&request_id) {
                     self.page(asked, response, dialling);
+                } else if let Some((from, download)) = dialling.fetching.remove(&request_id) {
+                    self.snapshot_page(from, download, response, dialling);
                 }
             }
             SwarmEvent::Behaviour(BehaviourEvent::Directory(request_response::Event::OutboundFailure {
@@ -289,6 +310,10 @@ impl Network {
                 ..
             })) => {
                 dialling.asked.remove(&request_id);
+                if let Some((_, download)) = dialling.fetching.remove(&request_id) {
+                    let failed = Input::Fetched { hash: download.wanted(), found: None };
+                    self.directory.handle(now(), failed);
+                }
                 tracing::debug!(%peer, %error, "no directory");
                 // What is no answer was counted where it was read.
                 if !matches!(&error, request_response::OutboundFailure::Io(error) if garbage(error)) {
@@ -420,10 +445,21 @@ impl Network {
         self.contacts.send_modify(|contacts| contacts.peers = peers);
     }
 
-    fn gossip(&mut self, from: PeerId, id: gossipsub::MessageId, data: Vec<u8>, dialling: &mut Dialling) {
+    fn gossip(
+        &mut self,
+        from: PeerId,
+        id: gossipsub::MessageId,
+        said: gossipsub::Message,
+        dialling: &mut Dialling,
+    ) {
         dialling.next_message = dialling.next_message.wrapping_add(1);
         let message = dialling.next_message;
-        if !dialling.checks.offer(Unchecked::Gossip { message, data }) {
+        let unchecked = if said.topic == snapshots_topic(&self.name).hash() {
+            Unchecked::Share { message, data: said.data }
+        } else {
+            Unchecked::Gossip { message, data: said.data }
+        };
+        if !dialling.checks.offer(unchecked) {
             self.metrics.records_dropped_total.inc();
             let dropped = gossipsub::MessageAcceptance::Ignore;
             self.swarm.behaviour_mut().gossip.report_message_validation_result(&id, &from, dropped);
@@ -446,9 +482,40 @@ impl Network {
     }
 
     fn page(&self, asked: Asked, answer: directory::Answer, dialling: &mut Dialling) {
-        let directory::Answer::Records { records, more } = answer;
+        let directory::Answer::Records { records, more } = answer else { return };
         if !dialling.checks.offer(Unchecked::Page { asked, records, more }) {
             self.metrics.records_dropped_total.inc();
+        }
+    }
+
+    /// Asks for the next page of a snapshot.
+    fn fetch(&mut self, from: PeerId, download: Download, dialling: &mut Dialling) {
+        if dialling.fetching.len() >= MAX_ASKED {
+            let failed = Input::Fetched { hash: download.wanted(), found: None };
+            self.directory.handle(now(), failed);
+            return;
+        }
+        let id = self.swarm.behaviour_mut().directory.send_request(&from, download.request());
+        dialling.fetching.insert(id, (from, download));
+    }
+
+    fn snapshot_page(
+        &mut self,
+        from: PeerId,
+        download: Download,
+        answer: directory::Answer,
+        dialling: &mut Dialling,
+    ) {
+        let hash = download.wanted();
+        let taken = match answer {
+            directory::Answer::Snapshot(page) => {
+                let (download, page) = (Box::new(download), Box::new(page));
+                dialling.checks.offer(Unchecked::Snapshot { from, download, page })
+            }
+            directory::Answer::Records { .. } | directory::Answer::Unknown => false,
+        };
+        if !taken {
+            self.directory.handle(now(), Input::Fetched { hash, found: None });
         }
     }
 
@@ -470,6 +537,24 @@ impl Network {
                 if let Some(next) = next {
                     self.ask(next, dialling);
                 }
+            }
+            Checked::Share { message, share: Some(share) } => {
+                self.directory.handle(now(), Input::Share { share, message: Some(message) });
+            }
+            Checked::Share { message, share: None } => {
+                self.metrics.garbage_total.with_label_values(&["snapshots"]).inc();
+                self.directory.handle(now(), Input::Garbage { message });
+            }
+            Checked::Snapshot { from, progress: Ok(Progress::More(download)), .. } => {
+                self.fetch(from, download, dialling);
+            }
+            Checked::Snapshot { wanted: hash, progress: Ok(Progress::Whole(found)), .. } => {
+                self.directory.handle(now(), Input::Fetched { hash, found: Some(found) });
+            }
+            Checked::Snapshot { from, wanted: hash, progress: Err(error) } => {
+                tracing::debug!(%from, %error, "no snapshot");
+                self.metrics.garbage_total.with_label_values(&["directory"]).inc();
+                self.directory.handle(now(), Input::Fetched { hash, found: None });
             }
         }
     }
@@ -498,8 +583,39 @@ impl Network {
                 self.found(node, &endpoints);
                 self.places.insert(node, endpoints);
             }
+            Output::Vote(vote) => {
+                let share = vote.sign(&self.name, &self.pair);
+                let topic = snapshots_topic(&self.name);
+                if let Err(error) = self.swarm.behaviour_mut().gossip.publish(topic, codec::encode(&share)) {
+                    tracing::debug!(%error, "the share was not gossiped");
+                }
+                self.directory.handle(now(), Input::Share { share, message: None });
+            }
+            Output::Fetch { from, download } => match peer_id(&from) {
+                Some(peer) => self.fetch(peer, download, dialling),
+                None => {
+                    let failed = Input::Fetched { hash: download.wanted(), found: None };
+                    self.directory.handle(now(), failed);
+                }
+            },
         }
         self.metrics.known_nodes.set(i64::try_from(self.directory.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Shows the newest snapshot to those who watch, where it is another one.
+    fn show_snapshot(&self) {
+        let Some(snapshot) = self.directory.snapshot() else { return };
+        let (period, nodes) = (snapshot.period(), snapshot.entries().len());
+        let border = Timing::of(self.local).border(period);
+        self.contacts.send_if_modified(|contacts| {
+            let other = contacts.snapshot.is_none_or(|seen| seen.period != period);
+            contacts.snapshot = Some(SnapshotSeen { period, border, nodes });
+            other
+        });
+        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.metrics.directory_snapshot_period.set(gauge(period));
+        self.metrics.directory_snapshot_border_seconds.set(gauge(border.as_millis() / 1_000));
+        self.metrics.directory_snapshot_nodes.set(gauge(nodes as u64));
     }
 
     /// Tells Kademlia where a registered node is; it learns addresses from nobody else.
@@ -561,6 +677,7 @@ mod tests {
             unjudged: BTreeMap::new(),
             next_message: 0,
             asked: BTreeMap::new(),
+            fetching: BTreeMap::new(),
             checks: Checks::new("test".parse().unwrap()),
         };
         let nodes = [1, 2].map(|seed| KeyPair::from_seed(&[seed; 32]).node_id());

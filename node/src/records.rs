@@ -1,4 +1,5 @@
-//! Node records whose signatures wait to be checked, and the worker thread that checks them.
+//! Node records, shares and snapshots whose signatures wait to be checked, and the worker thread that
+//! checks them.
 //!
 //! One batch is checked at a time, off the task that owns libp2p; what arrives meanwhile waits here,
 //! bounded in number and in bytes, so that load makes batches larger.
@@ -8,7 +9,10 @@ use std::{collections::VecDeque, future};
 use libp2p::PeerId;
 use session_protocols::{
     NetworkName, NodeId, codec,
-    directory::{MAX_RECORD, NodeRecord, SignedRecord},
+    directory::{
+        Change, Download, DownloadError, MAX_RECORD, MAX_SHARE, NodeRecord, Page, Progress, Share,
+        SignedRecord,
+    },
 };
 use tokio::task::JoinHandle;
 
@@ -31,6 +35,10 @@ pub(crate) enum Unchecked {
     Gossip { message: u64, data: Vec<u8> },
     /// A page of a node's directory.
     Page { asked: Asked, records: Vec<SignedRecord>, more: bool },
+    /// A gossiped share.
+    Share { message: u64, data: Vec<u8> },
+    /// A page of a snapshot.
+    Snapshot { from: PeerId, download: Box<Download>, page: Box<Page> },
 }
 
 /// What was found.
@@ -40,6 +48,10 @@ pub(crate) enum Checked {
     Gossip { message: u64, opened: Option<Opened> },
     /// The good records of a page, how many others there were, and what to ask next.
     Page { opened: Vec<Opened>, bad: usize, next: Option<Asked> },
+    /// Nothing was found in the gossip message where none.
+    Share { message: u64, share: Option<Share> },
+    /// How far the snapshot that was wanted is.
+    Snapshot { from: PeerId, wanted: Option<[u8; 32]>, progress: Result<Progress, DownloadError> },
 }
 
 /// A question for a page.
@@ -115,7 +127,8 @@ impl Checks {
 
 fn size(one: &Unchecked) -> usize {
     match one {
-        Unchecked::Gossip { data, .. } => data.len(),
+        Unchecked::Gossip { data, .. } | Unchecked::Share { data, .. } => data.len(),
+        Unchecked::Snapshot { page, .. } => page.changes.iter().map(Change::size).sum(),
         Unchecked::Page { records, .. } => records.iter().map(|signed| signed.record.len()).sum(),
     }
 }
@@ -133,6 +146,13 @@ fn check(network: &NetworkName, one: Unchecked) -> Checked {
             let opened: Vec<_> = records.into_iter().filter_map(open).collect();
             let last = opened.iter().map(|(record, _)| record.node).max();
             Checked::Page { bad: all.saturating_sub(opened.len()), next: asked.next(last, more), opened }
+        }
+        Unchecked::Share { message, data } => {
+            let share = codec::decode::<Share>(&data, MAX_SHARE).ok();
+            Checked::Share { message, share: share.filter(|share| share.verify(network)) }
+        }
+        Unchecked::Snapshot { from, download, page } => {
+            Checked::Snapshot { from, wanted: download.wanted(), progress: download.take(*page) }
         }
     }
 }

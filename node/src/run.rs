@@ -11,7 +11,7 @@ use libp2p::{
 use session_chain::Ledger;
 use session_protocols::{
     KeyPair, NodeId,
-    directory::{Directory, Endpoint, Input},
+    directory::{Directory, Endpoint, Input, Timing},
     libp2p::address::{keypair, multiaddr, peer_id},
     limits::Admission,
     mailbox::Limits,
@@ -114,7 +114,8 @@ async fn from_start_to_stop(config: Config, mut shutdown: BoxFuture<'static, ()>
         .map_err(|cause| NodeError::Data { path: config.data.clone(), cause })?;
     links.accept().map_err(|_| NodeError::Stopped { part: "links" })?;
 
-    let mut directory = Directory::new(Some(id), version, prefixes(&ledger));
+    let mut directory = Directory::new(Some(id), version, prefixes(&ledger))
+        .with_snapshots(name.clone(), Timing::of(config.network.local));
     directory.handle(crate::now(), Input::Border { height: ledger.height(), hash: config.network.seed });
     let (contacts, watching) = watch::channel(Contacts::default());
     let network = Network {
@@ -133,7 +134,7 @@ async fn from_start_to_stop(config: Config, mut shutdown: BoxFuture<'static, ()>
         places: places(&config),
     };
     let (stop_network, stopped) = oneshot::channel();
-    let mut network = tokio::spawn(network.run(stopped));
+    let mut network = tokio::spawn(Box::pin(network.run(stopped)));
     let view = http::View {
         id,
         http,

@@ -107,7 +107,10 @@ async fn doors(stranger: &Stranger, plan: &Plan) -> BTreeMap<NodeId, OnionDoor> 
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
         let directory::Answer::Records { records, .. } =
-            codec::decode(&answer, directory::MAX_ANSWER).unwrap();
+            codec::decode(&answer, directory::MAX_ANSWER).unwrap()
+        else {
+            panic!("no records");
+        };
         let opened = records.iter().map(|signed| signed.open(&plan.network.name).unwrap());
         let doors: BTreeMap<_, _> = opened.map(|record| (record.node, record.onion)).collect();
         if doors.len() == plan.network.nodes.len() {

@@ -11,13 +11,15 @@
     reason = "to panic is how a fuzzer speaks"
 )]
 
+use std::sync::Arc;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    NetworkName, Time,
+    KeyPair, NetworkName, Prefix, Time,
     answer::{Answer, MAX_ANSWER},
     codec,
-    directory::{self, SignedRecord},
+    directory::{self, Certificate, Download, Members, Progress, Share, SignedRecord, Timing},
     frame, member,
     notify::{self, Event, Subscribe, Subscribed},
     record::{Change, Life, Record, Stamp},
@@ -42,6 +44,7 @@ pub const TARGETS: &[Target] = &[
     ("swarm_answer", swarm_answer),
     ("notify", notify),
     ("directory", directory),
+    ("snapshot", snapshot),
     ("frame", frame),
     ("codec", codec),
     ("record", record),
@@ -140,6 +143,42 @@ pub fn directory(bytes: &[u8]) -> bool {
     let signed = round_trip::<SignedRecord>(bytes, directory::MAX_RECORD);
     let signed = signed.map(|signed| signed.open(&network())).is_some();
     request || answer || record || signed
+}
+
+/// Pages and shares of the members whose keys grow from 3, 4 and 5, which may be known or not.
+pub fn snapshot(bytes: &[u8]) -> bool {
+    let share = round_trip::<Share>(bytes, directory::MAX_SHARE);
+    let verified = share.is_some_and(|share| share.verify(&network()));
+    let certificate = round_trip::<Certificate>(bytes, directory::MAX_ANSWER);
+    let members = || {
+        let node = |seed: u8| KeyPair::from_seed(&[seed; 32]).node_id();
+        let nodes = (3..6).map(|seed| (node(seed), Prefix::V4([127, 0, 1]))).collect();
+        Arc::new(Members::new(&network(), nodes))
+    };
+    if let Some(certificate) = &certificate {
+        let _ = certificate.verify(&network(), &members(), 0, [0; 32]);
+    }
+    let Some(directory::Answer::Snapshot(page)) = round_trip(bytes, directory::MAX_ANSWER) else {
+        return verified || certificate.is_some();
+    };
+    let download = |base| Download::new(network(), Timing::PUBLIC, members(), None, base);
+    match download(None).take(page.clone()) {
+        Ok(Progress::More(more)) => assert_ne!(more.request(), download(None).request()),
+        Ok(Progress::Whole(found)) => {
+            let snapshot = found.snapshot;
+            assert_eq!((snapshot.hash(), snapshot.period()), (*page.hash, page.period));
+            // It can be handed on, whole and as changes of itself.
+            let whole = snapshot.page(None, found.certificate.as_ref(), 0);
+            let Ok(Progress::Whole(again)) = download(None).take(whole) else { panic!("not handed on") };
+            assert_eq!(again.snapshot, snapshot);
+            let same = snapshot.page(Some(&snapshot), None, 0);
+            assert!(same.changes.is_empty());
+            let download = download(Some(Arc::clone(&snapshot)));
+            assert!(matches!(download.take(same), Ok(Progress::Whole(again)) if again.snapshot == snapshot));
+        }
+        Err(_) => {}
+    }
+    true
 }
 
 /// The head of a frame.

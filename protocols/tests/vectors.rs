@@ -20,7 +20,10 @@ use serde_json::{Value, json};
 use session_protocols::{
     AccountId, KeyPair, MessageHash, Namespace, NetworkName, NodeId, Protocol, Signature, Statement, SwarmId,
     answer::{Answer, Body, Code, Done, MAX_ANSWER, Message, Receipt, Receipts, Refusal, Subject, SwarmInfo},
-    codec, directory, frame,
+    codec,
+    directory::{self, Certificate, Members, Snapshot, Timing, Vote, snapshot::Entry},
+    frame,
+    identity::blake2b,
     notify::{self, Event, Subscribe, Subscribed},
     record::{Change, Life, Mutation, Place, Record, Stamp},
     request::{Auth, Cursor, Delete, Direction, Expire, Fetch, Ids, MAX_REQUEST, Request, Retrieve, Store},
@@ -45,6 +48,7 @@ fn pair(byte: u8) -> KeyPair {
 const ALICE: u8 = 1;
 const GROUP: u8 = 2;
 const NODE: u8 = 3;
+const MEMBERS: [u8; 3] = [3, 4, 5];
 
 fn alice() -> AccountId {
     AccountId::of_person(&pair(ALICE).public()).unwrap()
@@ -391,6 +395,73 @@ fn directory() {
     check("directory.json", &entries);
 }
 
+/// The members whose keys grow from 3, 4 and 5.
+fn members() -> Members {
+    let prefix = "127.0.1.0/24".parse().unwrap();
+    Members::new(&network(), MEMBERS.map(|seed| (pair(seed).node_id(), prefix)).into())
+}
+
+/// What some of the members said so many seconds before the border.
+fn listed<const N: usize>(period: u64, said: [(u8, u64); N]) -> Snapshot {
+    let entries = said.map(|(seed, ago)| {
+        let record = directory::NodeRecord {
+            node: pair(seed).node_id(),
+            time: Timing::PUBLIC.border(period).as_millis() - ago * 1_000,
+            endpoints: vec![format!("/ip4/127.0.1.{seed}/udp/22021/quic-v1").parse().unwrap()],
+            ..node_record()
+        };
+        let signed = record.sign(&network(), &pair(seed));
+        (record.node, Entry::new(record, signed).into())
+    });
+    Snapshot::new(&network(), period, entries.into())
+}
+
+fn vote(snapshot: &Snapshot) -> Vote {
+    let (hash, members) = (ByteArray::new(snapshot.hash()), ByteArray::new(members().id()));
+    Vote { period: snapshot.period(), hash, members }
+}
+
+#[test]
+fn snapshots() {
+    let period = TIME / 3_600_000;
+    let old = listed(period - 1, [(3, 60), (4, 60)]);
+    // One has said the same again, one is gone, one is new.
+    let new = listed(period, [(3, 30), (5, 30)]);
+    let mut signed: Vec<_> = members()
+        .nodes()
+        .zip(0..)
+        .map(|(node, place)| {
+            let seed = MEMBERS.into_iter().find(|seed| pair(*seed).node_id() == node).unwrap();
+            (place, vote(&new).sign(&network(), &pair(seed)).signature)
+        })
+        .collect();
+    signed.truncate(members().quorum());
+    let certificate = Certificate { signatures: signed };
+    assert_eq!(certificate.verify(&network(), &members(), period, new.hash()), Ok(()));
+    let whole = new.page(None, Some(&certificate), 0);
+    let changes = new.page(Some(&old), None, 0);
+    for (base, page) in [(None, &whole), (Some(old.clone().into()), &changes)] {
+        let download =
+            directory::Download::new(network(), Timing::PUBLIC, members().into(), Some(new.hash()), base);
+        let Ok(directory::Progress::Whole(found)) = download.take(page.clone()) else { panic!() };
+        assert_eq!(*found.snapshot, new);
+    }
+    let (hash, have) = (Some(ByteArray::new(new.hash())), Some(ByteArray::new(old.hash())));
+    let newest = directory::Request::Snapshot { hash: None, have: None, from: 0 };
+    let next = directory::Request::Snapshot { hash, have, from: 2_000 };
+    let share = vote(&new).sign(&network(), &pair(NODE));
+    let entries = [
+        wire("request for the newest, whole", &newest, directory::MAX_REQUEST),
+        wire("request for a later page", &next, directory::MAX_REQUEST),
+        wire("page: a snapshot, certified", &directory::Answer::Snapshot(whole), directory::MAX_ANSWER),
+        wire("page: changes of another", &directory::Answer::Snapshot(changes), directory::MAX_ANSWER),
+        wire("unknown", &directory::Answer::Unknown, directory::MAX_ANSWER),
+        wire("share, as gossiped", &share, directory::MAX_SHARE),
+        wire("certificate", &certificate, directory::MAX_ANSWER),
+    ];
+    check("snapshots.json", &entries);
+}
+
 /// A statement, its digest, and the signature of a known key.
 fn said(name: &str, seed: u8, statement: &Statement, signature: &Signature) -> Value {
     assert_eq!(pair(seed).sign(statement.as_bytes()), *signature, "{name}");
@@ -460,6 +531,32 @@ fn statements() {
     }
     let record_statement = Statement::new("node-record", &net).bytes(&record.record);
     entries.push(said("node-record", NODE, &record_statement, &record.signature));
+    let listed = listed(TIME / 3_600_000, [(3, 30), (4, 30)]);
+    let digests: Vec<_> = listed
+        .entries()
+        .iter()
+        .map(|entry| blake2b(&[&entry.signed().signature.0, &entry.signed().record]))
+        .collect();
+    // Nobody signs these two: their digests are the snapshot's hash and the members' id.
+    let snapshot_statement = Statement::new("snapshot", &net)
+        .number(listed.period())
+        .list(digests.iter().map(<[u8; 32]>::as_slice));
+    assert_eq!(snapshot_statement.digest(), listed.hash());
+    let nodes: Vec<_> = members().nodes().collect();
+    let members_statement = Statement::new("members", &net)
+        .list(nodes.iter().map(|node| node.as_bytes().as_slice()))
+        .list(nodes.iter().map(|_| b"127.0.1.0/24".as_slice()));
+    assert_eq!(members_statement.digest(), members().id());
+    for (name, statement) in [("snapshot", &snapshot_statement), ("members", &members_statement)] {
+        let signature = pair(NODE).sign(statement.as_bytes());
+        entries.push(said(name, NODE, statement, &signature));
+    }
+    let share = vote(&listed).sign(&net, &pair(NODE));
+    let share_statement = Statement::new("snapshot-share", &net)
+        .number(listed.period())
+        .bytes(&members().id())
+        .bytes(&listed.hash());
+    entries.push(said("snapshot-share", NODE, &share_statement, &share.signature));
     check("statements.json", &entries);
 }
 

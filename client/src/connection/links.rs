@@ -66,6 +66,10 @@ impl Links {
         &self.addresses
     }
 
+    pub(crate) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// The link to a node: the one that is there, or a new one.
     pub(crate) async fn link(
         &self,
