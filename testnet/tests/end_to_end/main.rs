@@ -14,5 +14,6 @@ mod commands;
 mod conversations;
 mod health;
 mod journey;
+mod paths;
 mod raw;
 mod support;
