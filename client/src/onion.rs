@@ -74,9 +74,12 @@ struct State {
     machine: Paths<ChaCha20Rng>,
     random: ChaCha20Rng,
     sessions: BTreeMap<PathId, Sessions>,
-    waiting: BTreeMap<u64, oneshot::Sender<Result<(PathId, [NodeId; HOPS]), PathError>>>,
+    waiting: BTreeMap<u64, oneshot::Sender<Way>>,
     next: u64,
 }
+
+/// A path and its hops, or why there is none.
+type Way = Result<(PathId, [NodeId; HOPS]), PathError>;
 
 /// What the hops of one path keep.
 #[derive(Default)]
@@ -302,12 +305,7 @@ impl Onion {
         self.feed(Input::Nodes(nodes.collect()));
     }
 
-    async fn path(
-        &self,
-        usage: Use,
-        destination: NodeId,
-        not: Vec<[NodeId; HOPS]>,
-    ) -> Result<(PathId, [NodeId; HOPS]), PathError> {
+    async fn path(&self, usage: Use, destination: NodeId, not: Vec<[NodeId; HOPS]>) -> Way {
         let (found, path) = oneshot::channel();
         let ticket = {
             let mut state = self.state();

@@ -76,7 +76,13 @@ impl Onion {
                     return match status {
                         Status::TooLarge => Brought::TooLarge,
                         Status::Unreachable | Status::Busy => Brought::Nothing(Fault::Silent),
-                        _ => Brought::Nothing(Fault::Disbelieved("it does not know the service")),
+                        Status::Ok
+                        | Status::Unreadable
+                        | Status::Unknown
+                        | Status::Malformed
+                        | Status::BadRequest => {
+                            Brought::Nothing(Fault::Disbelieved("it does not know the service"))
+                        }
                     };
                 }
                 // The next hop has lost its session: it is greeted anew.

@@ -178,9 +178,10 @@ impl Guards {
         nodes: &BTreeMap<NodeId, Candidate>,
         health: &BTreeMap<NodeId, Health>,
     ) -> bool {
-        let limit = self.limit(nodes, health);
+        // While one answers there should be two; while none does, each is waited for.
+        let (limit, enough) = if self.any_answers(nodes, health) { (PATIENCE, GUARDS) } else { (GRACE, 1) };
         let stands = |guard: &&Guard| guard.given_up(limit, health).is_none_or(|at| now < at);
-        self.active(nodes).filter(stands).count() < GUARDS && self.left(now, nodes) > 0
+        self.active(nodes).filter(stands).count() < enough && self.left(now, nodes) > 0
     }
 
     /// When that may change next, after `now`.
@@ -190,15 +191,16 @@ impl Guards {
         nodes: &BTreeMap<NodeId, Candidate>,
         health: &BTreeMap<NodeId, Health>,
     ) -> Option<Time> {
-        let limit = self.limit(nodes, health);
+        let limit = if self.any_answers(nodes, health) { PATIENCE } else { GRACE };
         let changes = self.active(nodes).flat_map(|guard| [guard.given_up(limit, health), Some(guard.until)]);
         changes.flatten().filter(|at| *at > now).min()
     }
 
-    /// How long a silent guard is waited for.
-    fn limit(&self, nodes: &BTreeMap<NodeId, Candidate>, health: &BTreeMap<NodeId, Health>) -> Span {
+    /// Whether a guard answers, or was just drawn. With no guard at all two are to be drawn.
+    fn any_answers(&self, nodes: &BTreeMap<NodeId, Candidate>, health: &BTreeMap<NodeId, Health>) -> bool {
         let up = |guard: &Guard| !matches!(health.get(&guard.node), Some(Health::Down { .. }) | None);
-        if self.active(nodes).any(up) { PATIENCE } else { GRACE }
+        let mut active = self.active(nodes).peekable();
+        active.peek().is_none() || active.any(up)
     }
 
     pub(super) fn draw(&mut self, now: Time, node: NodeId, random: &mut impl Rng) {
