@@ -3,7 +3,7 @@
 use data_encoding::HEXLOWER;
 
 use super::*;
-use crate::path::guards::{Guard, GuardsError, MAX_GUARDS, PATIENCE};
+use crate::path::guards::{Guard, GuardsError, PATIENCE};
 
 const NETWORK: [u8; 32] = [7; 32];
 
@@ -89,6 +89,7 @@ fn with_both_guards_gone_two_more_are_drawn_and_then_it_fails_until_one_returns(
     assert_eq!(error, PathError::Guards { guards: 4, left: 0 });
     assert_eq!(error.to_string(), "all 4 guards are gone, and 0 more may be chosen");
     world.dead.remove(&all[3]);
+    world.pass(Span::secs(2));
     let (_, hops, outcome) = world.ask(Use::Send, id(40)).unwrap();
     assert_eq!((hops[0], outcome), (all[3], Outcome::Answered), "it recovers when it is asked");
 }
