@@ -40,6 +40,9 @@ use crate::{
 
 /// How often the members of a swarm are gone through.
 const ROUNDS: u32 = 3;
+/// How long rounds go on in which nothing comes back over any path: nodes that were killed refuse
+/// handshakes for up to 10 s after their return, because they do not know what they took before.
+const RESTART: Duration = Duration::from_secs(12);
 /// The pause before the second round; it doubles.
 const PAUSE: Duration = Duration::from_millis(400);
 /// Members that are asked at once.
@@ -167,7 +170,12 @@ impl Inner {
         let mut swarm = self.map.members_of(&question.account).to_vec();
         let mut faults = BTreeMap::new();
         let (mut followed, mut compared) = (false, false);
-        for round in 0..ROUNDS {
+        let begun = Instant::now();
+        for round in 0.. {
+            let pathless = self.onion.is_some() && faults.values().all(is_silence);
+            if round >= ROUNDS && !(pathless && begun.elapsed() < RESTART) {
+                break;
+            }
             let again = |node: &NodeId| faults.get(node).is_none_or(may_be_asked_again);
             let mut queue: Vec<_> = self.order(&swarm, Protocol::Storage).into_iter().filter(again).collect();
             if let Some(first) =
@@ -180,7 +188,7 @@ impl Inner {
                 break;
             }
             if round > 0 {
-                let pause = self.jitter(PAUSE * 2_u32.pow(round - 1));
+                let pause = self.jitter(PAUSE * 2_u32.pow((round - 1).min(1)));
                 if Instant::now() + pause >= deadline {
                     break;
                 }
@@ -445,6 +453,11 @@ fn is_final(fault: &Fault) -> bool {
             Clock | WrongSwarm | TooMany | Failed | NotReady | Full => false,
         },
     }
+}
+
+/// Whether nothing came back.
+const fn is_silence(fault: &Fault) -> bool {
+    matches!(fault, Fault::Silent | Fault::Busy | Fault::Path(_))
 }
 
 /// Whether a member may do better when it is asked again soon.

@@ -22,7 +22,7 @@ fn two_guards_are_tested_before_anything_is_sent_and_then_stay() {
     assert!(firsts.iter().all(|first| world.guards().contains(first)));
     // Another process goes on with the same.
     let (now, kept) = (world.now, world.kept.clone().unwrap());
-    let mut again = World::resume(apart(50), 99, now, kept.clone());
+    let mut again = World::resume(apart(50), 99, now, kept);
     let (_, hops, _) = again.ask(Use::Send, id(40)).unwrap();
     assert!(firsts.contains(&hops[0]) && again.guards() == world.guards());
 }

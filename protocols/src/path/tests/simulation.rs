@@ -84,6 +84,7 @@ fn random_seed(random: &mut ChaCha8Rng) -> u64 {
 /// Many clients, each with a path: how often the first and the last hop are an adversary's, each of whose
 /// nodes has an operator and a prefix of its own.
 #[test]
+#[expect(clippy::print_stdout, reason = "the table is what one looks at")]
 fn both_ends_are_bad_as_often_as_theory_says() {
     const NODES: u16 = 200;
     const CLIENTS: u64 = 6_000;
