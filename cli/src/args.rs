@@ -40,6 +40,9 @@ pub(crate) struct Global {
     /// The network: its name, or its file [default: the local testnet]
     #[arg(long, global = true, value_name = "NAME|FILE", env = "SESSION_NETWORK", hide_env_values = true)]
     pub(crate) network: Option<String>,
+    /// Ask nodes straight, not over onion paths: they see where you are. For debugging, on local networks
+    #[arg(long, global = true)]
+    pub(crate) direct: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,6 +83,15 @@ Examples:
   session contact remove alice"
     )]
     Contact(Contact),
+    /// Show or change the onion paths that requests travel over
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  session path show
+  session path rebuild --json"
+    )]
+    Path(Path),
     /// Run a network of many nodes on this machine
     #[command(after_help = "\
 Examples:
@@ -200,6 +212,25 @@ Example:
         /// The name
         name: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Path {
+    /// Make paths as a command would, try them, and show them
+    ///
+    /// A path begins at one of two guards, which are kept for weeks and remembered in your home folder. The
+    /// hops behind it are new with every command: paths end with the program that made them. A program that
+    /// runs on changes them every few minutes.
+    #[command(after_help = "\
+Examples:
+  session path show                        one for sending, and one for reading the first account
+  session path show --json")]
+    Show,
+    /// Give the paths up, make others and show those; the guards stay
+    #[command(after_help = "\
+Example:
+  session path rebuild")]
+    Rebuild,
 }
 
 #[derive(Debug, Args)]

@@ -126,7 +126,8 @@ impl From<HomeError> for Failure {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let exit = match error.code() {
-            "unreachable" | "not_durable" | "no_nodes" => Exit::NotReady,
+            "unreachable" | "not_durable" | "no_nodes" | "no_path" | "guards_gone" => Exit::NotReady,
+            "not_local" => Exit::Refused,
             _ => Exit::Failed,
         };
         Self::new(exit, error.code(), chain(&error), error.remedy())

@@ -6,7 +6,7 @@
 //! - `args`: the commands, their options and their help
 //! - `output`, `failure`: what is printed, for people and for programs; exit codes
 //! - `network`: which network is meant
-//! - `account`, `contact`, `send`, `inbox`: what a user does
+//! - `account`, `contact`, `send`, `inbox`, `path`: what a user does
 //! - `node`, `testnet`, `bench`: what operators and developers do
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "people are told of the rest in one way")]
@@ -21,6 +21,7 @@ mod log;
 mod network;
 mod node;
 mod output;
+mod path;
 mod send;
 mod testnet;
 mod text;
@@ -77,6 +78,7 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
             Command::Contact(command) => contact::run(context, command),
             Command::Send(arguments) => send::run(context, arguments).await,
             Command::Inbox(arguments) => inbox::run(context, arguments).await,
+            Command::Path(command) => path::run(context, command).await,
             Command::Testnet(arguments) => testnet::run(context, arguments).await,
             Command::Node(command) => node::run(context, command).await,
         }

@@ -28,7 +28,13 @@ impl Access {
     pub(crate) async fn open(context: &Context) -> Result<Self, Failure> {
         let network = find(context)?;
         let local = network.local;
-        Ok(Self { client: Client::connect(network, Options::default()).await?, local })
+        let direct = context.global.direct;
+        let options = Options { direct, home: Some(context.home()?), ..Options::default() };
+        let client = Client::connect(network, options).await?;
+        if direct {
+            context.output.warn("nodes are asked straight: they see where the requests come from");
+        }
+        Ok(Self { client, local })
     }
 
     /// The failure that an error amounts to; of a local network it is the nodes that can be mended.

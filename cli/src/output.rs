@@ -49,6 +49,11 @@ impl Output {
         }
     }
 
+    /// Warns of something, whoever reads the result.
+    pub(crate) fn warn(self, text: &str) {
+        let _ = writeln!(io::stderr().lock(), "warning: {text}");
+    }
+
     /// Prints an error and returns the exit code that goes with it.
     pub(crate) fn failure(self, failure: &Failure) -> ExitCode {
         let Failure { exit, code, message, remedy } = failure;

@@ -1,11 +1,13 @@
 //! A client of one network: what a user can ask of it.
 //!
 //! - `ask`: which member is asked, and which one next
+//! - `path`: the paths that requests travel over
 //! - `send`, `read`, `change`: writing, reading and changing a mailbox
 //! - [`watch`]: what arrives, as it arrives
 
-mod ask;
+pub(crate) mod ask;
 mod change;
+mod path;
 mod read;
 mod send;
 pub mod watch;
@@ -30,6 +32,7 @@ use session_protocols::{
 };
 
 pub use change::{Changed, NodeInfo};
+pub use path::{PathHop, PathInfo};
 pub use read::{InboxItem, Page};
 pub use send::{Sent, Stored, TTL};
 
@@ -39,6 +42,8 @@ use crate::{
     connection::{Connection, addresses::Addresses, links::Links},
     directory::Snapshots,
     error::ClientError,
+    home::Home,
+    onion::{Onion, guards::GuardFile},
 };
 
 /// How patient a client is. The defaults suit people.
@@ -56,6 +61,12 @@ pub struct Options {
     pub hedge: Duration,
     /// Streams that are kept at once. 32 by default.
     pub links: usize,
+    /// Whether requests go straight to the nodes that are asked, which then see the address they come
+    /// from: for looking into faults, on local networks alone. No by default.
+    pub direct: bool,
+    /// Where the guards are kept, the first hops of paths. Without it they are drawn anew by every client,
+    /// which shows its address to many nodes over time.
+    pub home: Option<Home>,
 }
 
 impl Default for Options {
@@ -67,6 +78,8 @@ impl Default for Options {
             answer_write: Duration::from_secs(7),
             hedge: Duration::from_secs(1),
             links: 32,
+            direct: false,
+            home: None,
         }
     }
 }
@@ -83,9 +96,13 @@ pub(crate) struct Inner {
     network: NetworkName,
     map: SwarmMap,
     pub(crate) options: Options,
-    pub(crate) links: Links,
+    pub(crate) links: Arc<Links>,
     pub(crate) snapshots: Snapshots,
-    pub(crate) clock: Clock,
+    pub(crate) clock: Arc<Clock>,
+    /// None where requests go straight to nodes.
+    onion: Option<Arc<Onion>>,
+    /// How much each account's next page may bring.
+    appetite: ask::Appetite,
     random: Mutex<ChaCha8Rng>,
 }
 
@@ -96,19 +113,34 @@ impl Client {
     /// Call it inside a tokio runtime; one task is spawned there and ends with the last clone.
     ///
     /// # Errors
-    /// When the transports cannot be set up, or the operating system gives no random bytes.
+    /// When the transports cannot be set up, the guards that were kept cannot be read, or the operating
+    /// system gives no random bytes; and where requests are to go straight to nodes of a network that is
+    /// not local.
     #[expect(clippy::unused_async, reason = "a tokio runtime is needed, and later a first dial")]
     pub async fn connect(network: NetworkFile, options: Options) -> Result<Self, ClientError> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(ClientError::Random)?;
+        if options.direct && !network.local {
+            return Err(ClientError::NotLocal { network: network.name });
+        }
         let connection = Connection::start(network.name.clone())?;
+        let links = Arc::new(Links::new(connection, Addresses::new(&network), options.links));
+        let clock = Arc::new(Clock::default());
+        let onion = if options.direct {
+            None
+        } else {
+            let guards = GuardFile::new(options.home.clone(), &network);
+            Some(Onion::start(&network, Arc::clone(&links), Arc::clone(&clock), guards, options.connect)?)
+        };
         let inner = Inner {
             map: network.ledger().map().clone(),
-            links: Links::new(connection, Addresses::new(&network), options.links),
+            links,
             snapshots: Snapshots::new(&network),
             network: network.name,
             options,
-            clock: Clock::default(),
+            clock,
+            onion,
+            appetite: ask::Appetite::default(),
             random: Mutex::new(ChaCha8Rng::from_seed(seed)),
         };
         Ok(Self { inner: Arc::new(inner) })

@@ -123,6 +123,9 @@ impl Task {
             .map_err(|error| ClientError::Setup(error.into()))?
             .with_quic_config(|mut config| {
                 config.handshake_timeout = HANDSHAKE;
+                // A guard that is gone is noticed in a few seconds.
+                config.max_idle_timeout = 6_000;
+                config.keep_alive_interval = Duration::from_secs(2);
                 config
             })
             .with_behaviour(|_| behaviour)

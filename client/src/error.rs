@@ -1,8 +1,10 @@
 //! What can go wrong between a client and the network, and what to do about it.
 
-use session_protocols::{AccountId, NodeId, answer::Code};
+use session_protocols::{
+    AccountId, NetworkName, NodeId, answer::Code, path::PathError, request::MAX_REQUEST,
+};
 
-use crate::{directory::DirectoryError, envelope::SealError};
+use crate::{directory::DirectoryError, envelope::SealError, home::HomeError};
 
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +89,24 @@ pub enum ClientError {
         #[source]
         cause: DirectoryError,
     },
+    /// There is no onion path to the nodes that are to be asked.
+    #[error("no path: {0}")]
+    Path(#[from] PathError),
+    /// The request is larger than any that may be sent.
+    #[error("a request of {bytes} bytes is larger than the {MAX_REQUEST} that nodes take")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Requests were to go straight to nodes of a network that is not this machine's.
+    #[error("requests to the network {network} must not go straight to its nodes: it is not a local one")]
+    NotLocal {
+        /// The network.
+        network: NetworkName,
+    },
+    /// The guards that were kept cannot be read.
+    #[error("cannot tell which nodes are the guards")]
+    Guards(#[source] HomeError),
     /// The message cannot be written.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -110,6 +130,11 @@ impl ClientError {
             Self::Disbelieved { .. } | Self::Endless { .. } => "disbelieved",
             Self::Clock { .. } => "clock",
             Self::Directory { .. } => "no_directory",
+            Self::Path(PathError::Guards { .. }) => "guards_gone",
+            Self::Path(_) => "no_path",
+            Self::TooLarge { .. } => "too_large",
+            Self::NotLocal { .. } => "not_local",
+            Self::Guards(_) => "guards",
             Self::Seal(_) => "not_sealed",
             Self::Random(_) => "no_randomness",
             Self::Setup(_) => "setup",
@@ -135,6 +160,17 @@ impl ClientError {
                  of this device and get a newer network file"
             }
             Self::Clock { .. } => "set the clock of this device",
+            Self::Path(PathError::Guards { .. }) => {
+                "check the connection to the internet and try again; it goes on when one of them is back"
+            }
+            Self::Path(PathError::TooFew { .. }) => {
+                "wait until more nodes run, or get a newer network file; on a local network go without: --direct"
+            }
+            Self::Path(_) => "try again in a few seconds",
+            Self::TooLarge { .. } => "send less at once",
+            Self::NotLocal { .. } => "leave the direct way off",
+            Self::Guards(HomeError::Broken { remedy, .. }) => remedy,
+            Self::Guards(_) => "check the home folder, its owner, and that this build is not too old for it",
             Self::Seal(SealError::TooLong { .. }) => "send a shorter text, or send it in parts",
             Self::Seal(_) => "check the account id of the recipient",
             Self::Random(_) => "restart the device; its source of randomness does not work",

@@ -6,6 +6,7 @@
 //! contacts.json   names and ids of others
 //! seeds/<id>      one account's seed, in hex
 //! inbox/<id>.json what one account was shown, and until when that has to be known
+//! guards/<network> the first hops of paths, one file for each network
 //! ```
 //!
 //! Files change as a whole or not at all, under a kernel lock, so that commands that run at once
@@ -23,7 +24,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use session_protocols::{AccountId, MessageHash};
+use session_protocols::{AccountId, MessageHash, path::guards::Guards};
 
 use crate::account::Account;
 use files::{Accounts, Contacts, Entry, Inbox};
@@ -270,6 +271,29 @@ impl Home {
         inbox.shown.extend(messages.iter().copied());
         bound(&mut inbox.shown);
         if inbox.shown == before { Ok(()) } else { self.write_inbox(account, &inbox) }
+    }
+
+    /// The guards of the network with this digest; none if nothing was ever kept.
+    ///
+    /// # Errors
+    /// When there are some and they cannot be read: others must not take their place unasked.
+    pub fn guards(&self, network: &[u8; 32]) -> Result<Guards, HomeError> {
+        files::read_guards(&self.guards_path(network), network)
+    }
+
+    /// Keeps the guards of the network with this digest.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn keep_guards(&self, network: &[u8; 32], guards: &Guards) -> Result<(), HomeError> {
+        let _lock = disk::lock(&self.folder)?;
+        disk::make_folder(&self.folder.join(files::GUARDS))?;
+        disk::replace(&self.guards_path(network), &guards.encode(network))
+    }
+
+    fn guards_path(&self, network: &[u8; 32]) -> PathBuf {
+        let name = network.get(..8).unwrap_or_default();
+        self.folder.join(files::GUARDS).join(data_encoding::HEXLOWER.encode(name))
     }
 
     fn read_inbox(&self, account: &AccountId) -> Result<Inbox, HomeError> {

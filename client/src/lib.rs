@@ -17,9 +17,9 @@
 //! # }
 //! ```
 //!
-//! Requests go straight to the nodes that keep a mailbox, so that those see the address they come
-//! from; what they are asked to keep is sealed. It keeps no secrets: accounts belong to the caller,
-//! on disk to [`home`].
+//! Requests travel through onion paths of three hops, so that nobody on the way knows both ends; what
+//! nodes are asked to keep is sealed. It keeps no secrets: accounts belong to the caller, on disk to
+//! [`home`].
 //!
 //! Who and what:
 //! - [`account`], [`phrase`]: who the user is, and the thirteen words that bring an account back
@@ -31,6 +31,7 @@
 //! - [`cursors`]: how far a mailbox was read
 //! - [`directory`]: all nodes at once, as more than two thirds of them have signed it
 //! - [`error`]: what can go wrong, and what to do about it
+//! - `onion`: paths of three hops, and the packets that travel over them
 //! - `connection`: the task that owns libp2p, and the streams that it keeps
 //! - `clock`: the time as the nodes have it
 
@@ -45,11 +46,12 @@ pub mod directory;
 pub mod envelope;
 pub mod error;
 pub mod home;
+mod onion;
 pub mod phrase;
 
 pub use account::Account;
 pub use client::{
-    Changed, Client, InboxItem, NodeInfo, Options, Page, Sent, Stored,
+    Changed, Client, InboxItem, NodeInfo, Options, Page, PathInfo, Sent, Stored,
     watch::{Messages, Watch},
 };
 pub use cursors::Cursors;

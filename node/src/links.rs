@@ -26,7 +26,7 @@ use session_protocols::{
     limits::{Admission, Seats, Side, payer},
     member::{Setup, check_answer, check_ask, check_request},
     notify::{self, Subscribe, Subscribed},
-    onion,
+    onion::{self, fit},
     request::{self, Request, Retrieve},
     swarm::{self, Ask, SwarmAnswer, SwarmRequest},
 };
@@ -46,6 +46,8 @@ use crate::{
 const WINDOW: usize = 64;
 /// Bytes of requests and answers that all streams together may hold in memory.
 const BACKLOG: usize = 256 << 20;
+/// The same on one that carries packets.
+const ONION_WINDOW: usize = 512;
 /// Streams of one protocol that are served at once.
 const MAX_LINKS: usize = 8_192;
 /// Those of one neighbour. It needs one; a connection that died unnoticed keeps its own for a while.
@@ -254,7 +256,7 @@ impl Links {
     }
 
     fn limits(&self, protocol: Protocol) -> Limits {
-        Limits { max_in: max_in(protocol), window: WINDOW, backlog: self.backlog.clone() }
+        Limits { max_in: max_in(protocol), window: window(protocol), backlog: self.backlog.clone() }
     }
 
     fn protocol(&self, protocol: Protocol) -> Option<StreamProtocol> {
@@ -299,13 +301,13 @@ impl Links {
     }
 
     async fn answer(&self, peer: PeerId, payload: &[u8]) -> Option<Answer> {
-        if self.arrive(peer) { self.admitted(payload).await } else { Some(self.refuse(Code::TooMany)) }
+        if self.arrive(peer) { self.admitted(payload, None).await } else { Some(self.refuse(Code::TooMany)) }
     }
 
-    /// Answers what was let in. None when the member thread has forgotten the request: the asker is told
-    /// that nothing comes.
-    pub(crate) async fn admitted(&self, payload: &[u8]) -> Option<Answer> {
-        let Ok(request) = codec::decode::<Request>(payload, request::MAX_REQUEST) else {
+    /// Answers what was let in, in at most `room` bytes where the answer can be continued. None when the
+    /// member thread has forgotten the request: the asker is told that nothing comes.
+    pub(crate) async fn admitted(&self, payload: &[u8], room: Option<usize>) -> Option<Answer> {
+        let Ok(mut request) = codec::decode::<Request>(payload, request::MAX_REQUEST) else {
             self.metrics.garbage_total.with_label_values(&["storage"]).inc();
             return Some(self.refuse(Code::BadRequest));
         };
@@ -317,11 +319,40 @@ impl Links {
         if payer(&request).is_some_and(|(account, side)| !self.about(account, side)) {
             return Some(self.refuse(Code::TooMany));
         }
+        let mut fetched = Vec::new();
+        if let Some(room) = room {
+            fit::narrow(&mut request, room);
+            if let Request::Fetch(fetch) = &request {
+                fetched.clone_from(&fetch.hashes);
+            }
+        }
         let (answer, answered) = oneshot::channel();
         if self.jobs.try_send(Job::Request { request, answer }).is_err() {
             return Some(self.refuse(Code::TooMany));
         }
-        answered.await.ok()
+        let mut answer = answered.await.ok()?;
+        if let Some(room) = room {
+            fit::trim(&mut answer, &fetched, room);
+        }
+        Some(answer)
+    }
+
+    /// Waits until something arrives in a mailbox after a cursor; its request was admitted. False when the
+    /// member does not take the subscription.
+    pub(crate) async fn arrival(&self, retrieve: Retrieve) -> bool {
+        let subscriber = self.subscribers.fetch_add(1, Ordering::Relaxed);
+        let (answer, answered) = oneshot::channel();
+        let (events, mut waiting) = mpsc::channel(1);
+        if self.jobs.send(Job::Subscribe { subscriber, retrieve, answer, events }).await.is_err() {
+            return false;
+        }
+        let leave = Leave { subscriber, jobs: self.jobs.clone() };
+        if !matches!(answered.await, Ok(Subscribed::Until { .. })) {
+            return false;
+        }
+        let arrived = waiting.recv().await.is_some();
+        drop(leave);
+        arrived
     }
 
     /// A refusal, counted.
@@ -446,6 +477,20 @@ impl Links {
     }
 }
 
+/// Ends a subscription when whoever waited for it has gone.
+struct Leave {
+    subscriber: u64,
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        let job = Job::Unsubscribe { subscriber: self.subscriber };
+        // Where the queue is full the member learns it from the closed channel, at the next event.
+        let _ = self.jobs.try_send(job);
+    }
+}
+
 /// Seats for the streams of one protocol.
 struct Room {
     neighbours: SharedSeats<PeerId>,
@@ -457,6 +502,16 @@ impl Room {
         Self {
             neighbours: Arc::new(Mutex::new(Seats::new(LINKS_PER_NEIGHBOUR, MAX_LINKS))),
             prefixes: Arc::new(Mutex::new(Seats::new(LINKS_PER_PREFIX, MAX_LINKS))),
+        }
+    }
+}
+
+/// Requests under way on one link. Packets wait long at times: their own limits are the relay's.
+const fn window(protocol: Protocol) -> usize {
+    match protocol {
+        Protocol::Onion => ONION_WINDOW,
+        Protocol::Storage | Protocol::Swarm | Protocol::Notify | Protocol::Directory | Protocol::Kad => {
+            WINDOW
         }
     }
 }

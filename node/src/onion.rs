@@ -14,10 +14,11 @@ use libp2p::PeerId;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use session_protocols::{
     NetworkName, NodeId, Protocol, Time,
-    answer::Code,
+    answer::{Answer, Body, Code},
     codec,
     directory::OnionDoor,
     libp2p::{address::node_id, link::Incoming},
+    limits::Seats,
     onion::{
         keys::Keyring,
         noise::has_aes,
@@ -25,6 +26,7 @@ use session_protocols::{
         replay::in_doubt,
         wrap::{Service, Status},
     },
+    request::{self, Request},
 };
 use tokio::sync::watch;
 use zeroize::Zeroizing;
@@ -33,10 +35,20 @@ use crate::{
     keystore::{self, KeyError},
     links::Links,
     now,
+    seat::{Seat, SharedSeats},
 };
 
 /// How long the next hop may take over its answer: longer than a destination waits for a majority.
 const HOP: Duration = Duration::from_secs(10);
+/// How long an answer waits for something to arrive, on a local network; less than [`HOP`].
+const HOLD: Duration = Duration::from_secs(8);
+/// On every other network answers are given when the clock has come to a multiple of this, so that when
+/// one comes tells nothing.
+const TICK: Duration = Duration::from_secs(1);
+/// Answers that wait at once; beyond it they are given as they are.
+const MAX_WAITING: usize = 8_192;
+/// Those that came from one neighbour.
+const WAITING_PER_NEIGHBOUR: usize = 1_024;
 /// The longest sleep between two looks at the keys, so that a stepped clock is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -45,6 +57,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 pub(crate) struct Hop {
     relay: Arc<Mutex<Relay<PeerId, ChaCha20Rng>>>,
     data: PathBuf,
+    /// Whether the network is one machine's, where times tell nobody anything.
+    local: bool,
+    waiting: SharedSeats<PeerId>,
 }
 
 impl Hop {
@@ -55,6 +70,7 @@ impl Hop {
         network: NetworkName,
         me: NodeId,
         nodes: BTreeSet<NodeId>,
+        local: bool,
     ) -> Result<Self, KeyError> {
         let (seed, fresh) = (random()?, random()?);
         let now = now();
@@ -67,7 +83,8 @@ impl Hop {
         // Until it is written again, this stop was not a clean one.
         keystore::save_onion(data, &keys, None)?;
         let relay = Relay::new(network, me, keys, nodes, taken, ChaCha20Rng::from_seed(*seed));
-        Ok(Self { relay: Arc::new(Mutex::new(relay)), data: data.to_owned() })
+        let waiting = Arc::new(Mutex::new(Seats::new(WAITING_PER_NEIGHBOUR, MAX_WAITING)));
+        Ok(Self { relay: Arc::new(Mutex::new(relay)), data: data.to_owned(), local, waiting })
     }
 
     /// How others enter this node.
@@ -167,11 +184,12 @@ impl Links {
                 let answer = asked.await.ok().flatten();
                 self.seal(back, move |back| back.relay(answer.as_deref())).await
             }
-            Step::Deliver { service: Service::Storage, request, back } => {
-                let answer = if self.arrive_unknown() {
-                    self.admitted(&request).await
-                } else {
-                    Some(self.refuse(Code::TooMany))
+            Step::Deliver { service, request, back } => {
+                let room = back.capacity();
+                let answer = match service {
+                    _ if !self.arrive_unknown() => Some(self.refuse(Code::TooMany)),
+                    Service::Storage => self.admitted(&request, Some(room)).await,
+                    Service::Notify => self.await_arrival(from.key, &request, room).await,
                 };
                 let answer = answer.map(|answer| codec::encode(&answer));
                 let seal = move |back: Back| match answer {
@@ -180,11 +198,33 @@ impl Links {
                 };
                 self.seal(back, seal).await
             }
-            Step::Deliver { service: Service::Notify, back, .. } => {
-                self.seal(back, |back| back.turn(Status::BadRequest)).await
-            }
             Step::Turn { status, back } => self.seal(back, move |back| back.turn(status)).await,
         }
+    }
+
+    /// Answers a `retrieve` once something has arrived, or time is up; outside local networks at the next
+    /// tick, whatever has.
+    async fn await_arrival(&self, from: PeerId, payload: &[u8], room: usize) -> Option<Answer> {
+        let Ok(Request::Retrieve(mut retrieve)) = codec::decode(payload, request::MAX_REQUEST) else {
+            return Some(self.refuse(Code::BadRequest));
+        };
+        let Some(_seat) = Seat::take(&self.hop.waiting, from) else {
+            return self.admitted(payload, Some(room)).await;
+        };
+        if !self.hop.local {
+            let tick = TICK.as_micros() as u64;
+            tokio::time::sleep(Duration::from_micros(tick - now().0 % tick)).await;
+            return self.admitted(payload, Some(room)).await;
+        }
+        // What is there, or a refusal, is told at once.
+        let answer = self.admitted(payload, Some(room)).await?;
+        let Body::Messages { messages, more: false, cursor } = &answer.body else { return Some(answer) };
+        if !messages.is_empty() {
+            return Some(answer);
+        }
+        retrieve.after = Some(*cursor);
+        let arrived = tokio::time::timeout(HOLD, self.arrival(retrieve)).await;
+        if arrived == Ok(true) { self.admitted(payload, Some(room)).await } else { Some(answer) }
     }
 
     async fn seal(
@@ -207,7 +247,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let open = || {
             let me = KeyPair::from_seed(&[1; 32]).node_id();
-            Hop::open(folder.path(), "test".parse().unwrap(), me, BTreeSet::new()).unwrap()
+            Hop::open(folder.path(), "test".parse().unwrap(), me, BTreeSet::new(), true).unwrap()
         };
         let first = open();
         assert_eq!(first.relay().taken(), 0, "nothing was sealed to a new key");

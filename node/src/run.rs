@@ -97,7 +97,7 @@ async fn from_start_to_stop(config: Config, mut shutdown: BoxFuture<'static, ()>
     let (stopping, stop_seen) = watch::channel(false);
     let admission = Admission::new(config.rates);
     let nodes = ledger.nodes().map(|(node, _)| *node).filter(|node| *node != id).collect();
-    let hop = Hop::open(&config.data, name.clone(), id, nodes)?;
+    let hop = Hop::open(&config.data, name.clone(), id, nodes, config.network.local)?;
     let (doors, door) = watch::channel(hop.door());
     let mut links = Links::new(
         &setup,

@@ -58,7 +58,7 @@ impl Path {
     }
 
     /// Seals a request for the last node; hops without a session are entered for the first time.
-    fn wrap(&mut self, request: &[u8], answer: Bucket) -> (Vec<u8>, Return) {
+    fn wrap(&mut self, service: Service, request: &[u8], answer: Bucket) -> (Vec<u8>, Return) {
         let nodes: [_; HOPS] = std::array::from_fn(|at| self.node(at));
         let doors = &self.doors;
         let mut sessions = self.sessions.iter_mut();
@@ -73,7 +73,7 @@ impl Path {
             };
             Hop { node, entry }
         });
-        let question = Question { service: Service::Storage, request, answer, stamp: stamp(now()) };
+        let question = Question { service, request, answer, stamp: stamp(now()) };
         wrap(&self.plan.network.name, hops, &question).unwrap()
     }
 
@@ -82,7 +82,7 @@ impl Path {
             Request::Retrieve(_) => Bucket::ALL[1],
             _ => SMALL,
         };
-        let (packet, back) = self.wrap(&codec::encode(request), answer);
+        let (packet, back) = self.wrap(Service::Storage, &codec::encode(request), answer);
         let opened = back.open(&self.guard.ask(packet).await.unwrap()).unwrap();
         for (kept, fresh) in self.sessions.iter_mut().zip(opened.sessions) {
             *kept = fresh.or_else(|| kept.take());
@@ -145,11 +145,50 @@ async fn a_message_is_stored_and_read_through_three_hops() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_waits_for_a_message_and_ends_where_its_bucket_ends() {
+    let mut path = Path::new().await;
+    let person = Person::new(1);
+    path.ask(&Request::Info).await.unwrap();
+    let request = codec::encode(&Request::Retrieve(person.retrieve(&path.plan.network.name)));
+    let (packet, back) = path.wrap(Service::Notify, &request, SMALL);
+    let guard = path.guard.clone();
+    let waiting = tokio::spawn(async move { guard.ask(packet).await });
+    reaches(path.plan.http[HOPS - 1], "session_subscriptions", 1).await;
+    let posted = Instant::now();
+    path.ask(&person.post(&[1; 900])).await.unwrap();
+    let answer = back.open(&waiting.await.unwrap().unwrap()).unwrap().outcome.unwrap();
+    assert!(posted.elapsed().as_secs() < 4, "it waited for the end of its time");
+    let messages = |answer: &[u8]| {
+        let answer: Answer = codec::decode(answer, SMALL.capacity()).unwrap();
+        let Body::Messages { messages, more, .. } = answer.body else { panic!("{answer:?}") };
+        (messages.len(), more)
+    };
+    assert_eq!(messages(&answer), (1, false));
+    // Three of these do not fit a small answer.
+    for number in [2, 3] {
+        path.ask(&person.post(&[number; 900])).await.unwrap();
+    }
+    let request = codec::encode(&Request::Retrieve(person.retrieve(&path.plan.network.name)));
+    let (packet, back) = path.wrap(Service::Storage, &request, SMALL);
+    let answer = back.open(&path.guard.ask(packet).await.unwrap()).unwrap().outcome.unwrap();
+    let (count, more) = messages(&answer);
+    assert!((1..3).contains(&count) && more, "{count} messages");
+    // One that is larger than its answer may be needs another.
+    let large = Person::new(2);
+    path.ask(&large.post(&[4; 3_000])).await.unwrap();
+    let request = codec::encode(&Request::Retrieve(large.retrieve(&path.plan.network.name)));
+    let (packet, back) = path.wrap(Service::Storage, &request, SMALL);
+    let stopped = back.open(&path.guard.ask(packet).await.unwrap()).unwrap().outcome.unwrap_err();
+    assert_eq!(stopped, Stopped { by: HOPS - 1, status: Status::TooLarge });
+    path.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_packet_of_this_hop_is_refused_and_counted() {
     let mut path = Path::new().await;
     let door = path.plan.http[0];
     let refused = |reason: &str| format!("session_onion_refused_total{{reason=\"{reason}\"}}");
-    let (packet, back) = path.wrap(&codec::encode(&Request::Info), SMALL);
+    let (packet, back) = path.wrap(Service::Storage, &codec::encode(&Request::Info), SMALL);
     let mut bad = vec![Vec::new(), vec![0x10], packet[1..].to_vec(), [&packet[..], &[0]].concat()];
     bad.extend((0..packet.len()).step_by(97).map(|at| {
         let mut changed = packet.clone();

@@ -10,10 +10,12 @@
 //! - [`keys`]: a new key every day, and the old ones destroyed
 //! - [`layer`]: one layer, sealed and opened
 //! - [`wrap`]: all layers at once, as the client makes them and opens the answer's
+//! - [`fit`]: storage answers that end where their bucket ends
 //! - [`session`]: what a finished handshake leaves at a hop
 //! - [`replay`]: first packets that were seen
 //! - [`relay`]: what a hop does with what arrives
 
+pub mod fit;
 pub mod keys;
 pub mod layer;
 pub mod noise;

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use session_protocols::{
-    Span, answer, codec, directory, frame, limits, mailbox, message, notify, onion, record,
+    Span, answer, codec, directory, frame, limits, mailbox, message, notify, onion, path, record,
     replication::{repair, writes},
     request, swarm,
 };
@@ -96,6 +96,16 @@ fn the_limits_are_those_of_the_code() {
         ("onion::LIFETIME", seconds(onion::session::LIFETIME)),
         ("onion::WINDOW", onion::session::WINDOW),
         ("onion::MAX_UNDER_WAY", bytes(onion::relay::MAX_UNDER_WAY)),
+        ("path::LIFETIME", seconds(path::LIFETIME)),
+        ("path::guards::GUARDS", bytes(path::guards::GUARDS)),
+        ("path::guards::MAX_GUARDS", bytes(path::guards::MAX_GUARDS)),
+        ("path::guards::WINDOW", seconds(path::guards::WINDOW)),
+        ("path::guards::KEPT", seconds(path::guards::KEPT)),
+        ("path::guards::PATIENCE", seconds(path::guards::PATIENCE)),
+        ("path::guards::GRACE", seconds(path::guards::GRACE)),
+        ("path::guards::MAX_STATE", bytes(path::guards::MAX_STATE)),
+        ("path::MAX_USES", bytes(path::MAX_USES)),
+        ("path::MAX_WANTS", bytes(path::MAX_WANTS)),
         ("mailbox::Limits::bytes", kept.bytes),
         ("mailbox::Limits::account_bytes", kept.account_bytes),
         ("mailbox::FORGET_STEP", bytes(mailbox::FORGET_STEP)),

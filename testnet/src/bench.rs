@@ -172,7 +172,7 @@ impl Bench {
             accounts.collect::<Result<_, _>>().map_err(|_| TestnetError::Random)?;
         let mut clients = Vec::new();
         for _ in 0..self.clients {
-            clients.push(Client::connect(network.clone(), ClientOptions::default()).await?);
+            clients.push(Client::connect(network.clone(), direct()).await?);
         }
         let clients = Clients { clients, accounts, next: Arc::default() };
         // Connections are made before the clock starts.
@@ -184,6 +184,11 @@ impl Bench {
         .await;
         Ok(clients)
     }
+}
+
+/// Clients that ask nodes straight: it is the nodes that are measured, three of which make no path.
+fn direct() -> ClientOptions {
+    ClientOptions { direct: true, ..ClientOptions::default() }
 }
 
 /// Clients that store.
@@ -259,8 +264,8 @@ async fn deliveries(
     let account = || Account::generate().map_err(|_| TestnetError::Random);
     let (alice, bob) = (account()?, account()?);
     let to = bob.id();
-    let sender = Client::connect(network.clone(), ClientOptions::default()).await?;
-    let reader = Client::connect(network.clone(), ClientOptions::default()).await?;
+    let sender = Client::connect(network.clone(), direct()).await?;
+    let reader = Client::connect(network.clone(), direct()).await?;
     let mut watch = reader.watch(&bob, Cursors::new(), []).await?;
     sender.send(&alice, &to, "connect").await?;
     watch.next().await;

@@ -3,8 +3,14 @@
 //! One member is asked; when it fails the next one is, and when it is silent for a while the next
 //! one is asked beside it. Every request may be repeated, so the first answer that can be believed
 //! is taken. A node that failed is asked last for some seconds.
+//!
+//! Each exchange travels over an onion path, in packets and answers of a few fixed sizes.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use futures::{
     StreamExt,
@@ -16,8 +22,11 @@ use session_protocols::{
     answer::{Answer, Body, Code, MAX_ANSWER, Refusal, SwarmInfo},
     codec,
     libp2p::link::LinkError,
+    limits::{Side, payer},
     member::is_majority,
-    request::Request,
+    onion::{size::Bucket, wrap::Service},
+    path::{PathError, Use},
+    request::{Delete, Expire, MAX_REQUEST, Request},
 };
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -26,10 +35,14 @@ use crate::{
     clock::{Clock, Comparison},
     envelope::SealError,
     error::ClientError,
+    onion::{Onion, Parcel, Received},
 };
 
 /// How often the members of a swarm are gone through.
 const ROUNDS: u32 = 3;
+/// How long rounds go on in which nothing comes back over any path: nodes that were killed refuse
+/// handshakes for up to 10 s after their return, because they do not know what they took before.
+const RESTART: Duration = Duration::from_secs(12);
 /// The pause before the second round; it doubles.
 const PAUSE: Duration = Duration::from_millis(400);
 /// Members that are asked at once.
@@ -40,6 +53,12 @@ const WITNESSES: usize = 2;
 const MAX_SWARM: usize = 32;
 /// The fewest members that a swarm has, in a network of more.
 const MIN_SWARM: usize = 5;
+/// How long a node lets a question wait for something to arrive, at most.
+const HOLD: Duration = Duration::from_secs(8);
+/// What a changed message takes up in the receipts of a swarm, in bytes.
+const CHANGED: usize = 34 * 10;
+/// Accounts whose next page is a large one.
+const MAX_HUNGRY: usize = 1_024;
 /// Members beside the first whose clocks are looked at.
 const CLOCKS: usize = 2;
 
@@ -54,6 +73,10 @@ pub(crate) enum Fault {
     Disbelieved(&'static str),
     /// It refuses.
     Refused(Refusal),
+    /// There is no path to it.
+    Path(PathError),
+    /// The request of so many bytes is larger than any that may be sent.
+    TooLarge(usize),
 }
 
 /// Why no member gave anything to go on with.
@@ -65,6 +88,8 @@ pub(crate) enum Failure {
     Seal(SealError),
     /// The clock is wrong by so many milliseconds, too many to follow the nodes.
     ClockWrong(i64),
+    /// The request of so many bytes is larger than any that may be sent.
+    TooLarge(usize),
     /// Each member's last fault.
     Faults(BTreeMap<NodeId, Fault>),
 }
@@ -77,6 +102,57 @@ pub(crate) struct Question {
     pub(crate) patience: Duration,
     /// Asked first, unless it failed lately.
     pub(crate) first: Option<NodeId>,
+}
+
+/// How an exchange travels.
+struct Way {
+    service: Service,
+    patience: Duration,
+    hedge: Duration,
+}
+
+/// How large an answer is asked for.
+///
+/// A write, an empty mailbox and a mailbox with one short message look alike: the smallest bucket. Only
+/// where more is known to wait the next page is a large one.
+#[derive(Debug, Default)]
+pub(crate) struct Appetite(Mutex<BTreeSet<AccountId>>);
+
+impl Appetite {
+    fn bucket(&self, request: &Request) -> Bucket {
+        let [small, .., large] = Bucket::ALL;
+        match request {
+            Request::Retrieve(retrieve) if self.hungry().contains(&retrieve.account) => large,
+            Request::Fetch(fetch) if fetch.hashes.len() > 1 => large,
+            Request::Delete(Delete { hashes, .. }) | Request::Expire(Expire { hashes, .. })
+                if hashes.len() > 1 =>
+            {
+                Bucket::fitting(small.capacity() + hashes.len() * CHANGED).unwrap_or(large)
+            }
+            Request::Store(_)
+            | Request::Retrieve(_)
+            | Request::Fetch(_)
+            | Request::Delete(_)
+            | Request::Expire(_)
+            | Request::GetSwarm { .. }
+            | Request::Info => small,
+        }
+    }
+
+    fn note(&self, request: &Request, body: &Body) {
+        let Request::Retrieve(retrieve) = request else { return };
+        let mut hungry = self.hungry();
+        let more = matches!(body, Body::Messages { more: true, .. } | Body::Ids { more: true, .. });
+        if !more {
+            hungry.remove(&retrieve.account);
+        } else if hungry.len() < MAX_HUNGRY {
+            hungry.insert(retrieve.account);
+        }
+    }
+
+    fn hungry(&self) -> MutexGuard<'_, BTreeSet<AccountId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Inner {
@@ -94,7 +170,12 @@ impl Inner {
         let mut swarm = self.map.members_of(&question.account).to_vec();
         let mut faults = BTreeMap::new();
         let (mut followed, mut compared) = (false, false);
-        for round in 0..ROUNDS {
+        let begun = Instant::now();
+        for round in 0.. {
+            let pathless = self.onion.is_some() && faults.values().all(is_silence);
+            if round >= ROUNDS && !(pathless && begun.elapsed() < RESTART) {
+                break;
+            }
             let again = |node: &NodeId| faults.get(node).is_none_or(may_be_asked_again);
             let mut queue: Vec<_> = self.order(&swarm, Protocol::Storage).into_iter().filter(again).collect();
             if let Some(first) =
@@ -107,7 +188,7 @@ impl Inner {
                 break;
             }
             if round > 0 {
-                let pause = self.jitter(PAUSE * 2_u32.pow(round - 1));
+                let pause = self.jitter(PAUSE * 2_u32.pow((round - 1).min(1)));
                 if Instant::now() + pause >= deadline {
                     break;
                 }
@@ -119,7 +200,7 @@ impl Inner {
             loop {
                 if running.is_empty() || (Instant::now() >= hedge && running.len() < MAX_RUNNING) {
                     if let Some(node) = queue.pop() {
-                        let asked = self.exchange(node, codec::encode(&request(node)), question.patience);
+                        let asked = self.exchange(node, request(node), question.patience);
                         running.push(async move { (node, asked.await) });
                         hedge = Instant::now() + self.options.hedge;
                     } else if running.is_empty() {
@@ -163,7 +244,13 @@ impl Inner {
                         }
                     }
                     Fault::Silent | Fault::Disbelieved(_) => self.links.failed(node),
-                    Fault::Refused(_) | Fault::Busy => {}
+                    Fault::TooLarge(bytes) => return Err(Failure::TooLarge(*bytes)),
+                    // No other member can be reached either.
+                    Fault::Path(PathError::TooFew { .. }) => {
+                        faults.insert(node, fault);
+                        return Err(Failure::Faults(faults));
+                    }
+                    Fault::Refused(_) | Fault::Busy | Fault::Path(_) => {}
                 }
                 tracing::debug!(%node, ?fault, "the next member is asked");
                 faults.insert(node, fault);
@@ -182,6 +269,70 @@ impl Inner {
     /// Boxed, so that what is below it is compiled here and not again by every crate that calls a
     /// method of [`super::Client`].
     pub(crate) fn exchange(
+        &self,
+        node: NodeId,
+        request: Request,
+        patience: Duration,
+    ) -> BoxFuture<'_, Result<Answer, Fault>> {
+        let payload = codec::encode(&request);
+        Box::pin(async move {
+            match &self.onion {
+                _ if payload.len() > MAX_REQUEST => Err(Fault::TooLarge(payload.len())),
+                Some(onion) => {
+                    let hedge = self.options.hedge;
+                    let way = Way { service: Service::Storage, patience, hedge };
+                    self.by_path(onion, node, &request, payload, way).await
+                }
+                None => self.directly(node, payload, patience).await,
+            }
+        })
+    }
+
+    /// Asks one node for what arrives after a cursor, and gives it time to wait for that.
+    pub(crate) fn await_arrival(
+        &self,
+        onion: &Onion,
+        node: NodeId,
+        request: Request,
+    ) -> impl Future<Output = Result<Answer, Fault>> + Send {
+        let payload = codec::encode(&request);
+        let hedge = HOLD + self.options.hedge;
+        let way = Way { service: Service::Notify, patience: hedge + self.options.answer, hedge };
+        async move { self.by_path(onion, node, &request, payload, way).await }
+    }
+
+    async fn by_path(
+        &self,
+        onion: &Onion,
+        node: NodeId,
+        request: &Request,
+        payload: Vec<u8>,
+        Way { service, patience, hedge }: Way,
+    ) -> Result<Answer, Fault> {
+        let usage = match payer(request) {
+            Some((account, Side::Owner)) => Use::Read(*account),
+            Some((_, Side::Stranger)) => Use::Send,
+            None => Use::Look,
+        };
+        let answer = self.appetite.bucket(request);
+        let mut parcel = Parcel { usage, service, request: payload, answer, patience, hedge };
+        loop {
+            match onion.send(node, &parcel).await? {
+                Received::Answer(bytes) => {
+                    let answer: Answer = codec::decode(&bytes, MAX_ANSWER)
+                        .map_err(|_| Fault::Disbelieved("the answer cannot be read"))?;
+                    self.appetite.note(request, &answer.body);
+                    return Ok(answer);
+                }
+                Received::TooLarge => {
+                    let next = Bucket::from_number(parcel.answer.number().saturating_add(1));
+                    parcel.answer = next.ok_or(Fault::Disbelieved("its answer is larger than any"))?;
+                }
+            }
+        }
+    }
+
+    fn directly(
         &self,
         node: NodeId,
         payload: Vec<u8>,
@@ -228,7 +379,7 @@ impl Inner {
         let members = self.order(swarm, Protocol::Storage);
         let others = members.into_iter().filter(|other| *other != node).take(CLOCKS);
         let look = |node| async move {
-            let answer = self.exchange(node, codec::encode(&Request::Info), self.options.answer).await;
+            let answer = self.exchange(node, Request::Info, self.options.answer).await;
             answer.ok().map(|answer| Clock::sample(answer.time))
         };
         let samples = join_all([node].into_iter().chain(others).map(look)).await;
@@ -241,6 +392,7 @@ impl Inner {
             Failure::ClockMoved => return ClientError::Clock { seconds: 0 },
             Failure::ClockWrong(by) => return ClientError::Clock { seconds: by / 1_000 },
             Failure::Seal(error) => return error.into(),
+            Failure::TooLarge(bytes) => return ClientError::TooLarge { bytes },
             Failure::Faults(faults) => faults,
         };
         let swarm = self.map.members_of(&account).len();
@@ -248,6 +400,11 @@ impl Inner {
             return ClientError::NoNodes { account };
         }
         let mut error = ClientError::Unreachable { account, asked: faults.len(), swarm };
+        for fault in faults.values() {
+            if let Fault::Path(why) = fault {
+                error = (*why).into();
+            }
+        }
         // What nodes say tells more than silence, and a refusal more than what is not believed.
         for (node, fault) in &faults {
             if let Fault::Disbelieved(what) = fault {
@@ -268,7 +425,8 @@ impl Inner {
 fn is_witnessed(info: &SwarmInfo, faults: &BTreeMap<NodeId, Fault>, swarm: &[NodeId]) -> bool {
     let names = |node: &&NodeId| match faults.get(*node) {
         Some(Fault::Refused(refusal)) => refusal.swarm.as_ref() == Some(info),
-        Some(Fault::Silent | Fault::Busy | Fault::Disbelieved(_)) | None => false,
+        Some(Fault::Silent | Fault::Busy | Fault::Disbelieved(_) | Fault::Path(_) | Fault::TooLarge(_))
+        | None => false,
     };
     is_majority(swarm.iter().filter(names).count(), swarm)
 }
@@ -289,7 +447,7 @@ fn is_final(fault: &Fault) -> bool {
         BadRequest, BadTtl, Clock, Failed, Full, NotReady, TooLarge, TooMany, Unauthorized, WrongSwarm,
     };
     match fault {
-        Fault::Silent | Fault::Busy | Fault::Disbelieved(_) => false,
+        Fault::Silent | Fault::Busy | Fault::Disbelieved(_) | Fault::Path(_) | Fault::TooLarge(_) => false,
         Fault::Refused(refusal) => match refusal.code {
             BadRequest | Unauthorized | BadTtl | TooLarge => true,
             Clock | WrongSwarm | TooMany | Failed | NotReady | Full => false,
@@ -297,11 +455,16 @@ fn is_final(fault: &Fault) -> bool {
     }
 }
 
+/// Whether nothing came back.
+const fn is_silence(fault: &Fault) -> bool {
+    matches!(fault, Fault::Silent | Fault::Busy | Fault::Path(_))
+}
+
 /// Whether a member may do better when it is asked again soon.
 fn may_be_asked_again(fault: &Fault) -> bool {
     match fault {
-        Fault::Silent | Fault::Busy => true,
-        Fault::Disbelieved(_) => false,
+        Fault::Silent | Fault::Busy | Fault::Path(_) => true,
+        Fault::Disbelieved(_) | Fault::TooLarge(_) => false,
         Fault::Refused(refusal) => matches!(refusal.code, Code::TooMany | Code::Failed | Code::NotReady),
     }
 }

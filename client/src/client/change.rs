@@ -5,7 +5,6 @@ use std::time::Duration;
 use session_protocols::{
     AccountId, MessageHash, NodeId, Signature,
     answer::{Body, Code, Done, Refusal, Subject, SwarmInfo},
-    codec,
     member::is_majority,
     request::{Auth, Delete, Direction, Expire, MAX_HASHES, Request},
 };
@@ -116,14 +115,17 @@ impl Client {
             return Err(ClientError::UnknownNode { node });
         }
         let start = Instant::now();
-        let answer = inner.exchange(node, codec::encode(&Request::Info), inner.options.answer).await;
+        let answer = inner.exchange(node, Request::Info, inner.options.answer).await;
         let round_trip = start.elapsed();
         match answer.map(|answer| (answer.time, answer.body)) {
             Ok((time_ms, Body::Info { version })) => Ok(NodeInfo { version, time_ms, round_trip }),
             Ok((_, Body::Refused(refusal))) => Err(ClientError::Refused { node, code: refusal.code }),
             Ok(_) => Err(ClientError::Disbelieved { node, what: "it answers something else" }),
             Err(Fault::Disbelieved(what)) => Err(ClientError::Disbelieved { node, what }),
-            Err(Fault::Silent | Fault::Busy | Fault::Refused(_)) => Err(ClientError::Silent { node }),
+            Err(Fault::Path(error)) => Err(error.into()),
+            Err(Fault::Silent | Fault::Busy | Fault::Refused(_) | Fault::TooLarge(_)) => {
+                Err(ClientError::Silent { node })
+            }
         }
     }
 }

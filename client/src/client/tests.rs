@@ -2,6 +2,7 @@
 
 mod anew;
 mod fake;
+mod onion;
 mod watch;
 mod world;
 

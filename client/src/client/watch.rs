@@ -223,8 +223,15 @@ enum Start {
 
 struct Subscription {
     node: NodeId,
-    events: Events,
-    renew: Instant,
+    source: Source,
+}
+
+/// How events come.
+enum Source {
+    /// They are pushed over a link to the member, until then.
+    Link(Events, Instant),
+    /// They are asked for over a path, again and again: each answer waits until there is something.
+    Path,
 }
 
 impl Watcher {
@@ -282,7 +289,7 @@ impl Watcher {
     async fn fetch(&self, node: NodeId, hashes: Vec<MessageHash>) -> Result<(Vec<Message>, usize), Fault> {
         let inner = &*self.inner;
         let request = Request::Fetch(inner.fetch(&self.account, self.namespace, hashes.clone()));
-        match inner.exchange(node, codec::encode(&request), inner.options.answer).await?.body {
+        match inner.exchange(node, request, inner.options.answer).await?.body {
             Body::Fetched { messages, hashes: dealt } => inner
                 .check_fetched(&self.account, self.namespace, &hashes, (messages, dealt))
                 .map_err(Fault::Disbelieved),
@@ -304,7 +311,7 @@ impl Watcher {
         while pages.next().is_some() {
             // One message is enough to tell that the cursor is known: the subscription brings it.
             let request = inner.retrieve(&self.account, self.namespace, cursor, Some(ids), Some(1));
-            let request = codec::encode(&Request::Retrieve(request));
+            let request = Request::Retrieve(request);
             match inner.exchange(node, request, inner.options.answer).await?.body {
                 Body::Messages { .. } if ids == Ids::Anew => return Ok(None),
                 Body::Ids { hashes, more, cursor: end } if !more || cursor != Some(end) => {
@@ -349,9 +356,14 @@ impl Watcher {
     /// Takes what one subscription brings, for as long as it goes well.
     async fn follow(&mut self, mut subscription: Subscription) {
         loop {
+            let node = subscription.node;
+            let (events, renew) = match &mut subscription.source {
+                Source::Link(events, renew) => (events, *renew),
+                Source::Path => return self.follow_by_path(node).await,
+            };
             let event = tokio::select! {
-                event = subscription.events.next() => event,
-                () = sleep_until(subscription.renew) => {
+                event = events.next() => event,
+                () = sleep_until(renew) => {
                     match self.subscribe_at(subscription.node).await {
                         // The new one begins where the last event ended; what the old one still
                         // holds comes again.
@@ -363,7 +375,6 @@ impl Watcher {
                     }
                 }
             };
-            let node = subscription.node;
             let Some(batch) = event.and_then(|event| self.take(node, &event)) else {
                 self.inner.links.failed(node);
                 return;
@@ -382,9 +393,46 @@ impl Watcher {
         }
     }
 
+    /// Asks a member for what arrives over a path, for as long as it goes well.
+    async fn follow_by_path(&mut self, node: NodeId) {
+        let inner = Arc::clone(&self.inner);
+        let Some(onion) = &inner.onion else { return };
+        while !self.batches.is_closed() {
+            let after = self.cursors.at(&node);
+            let request = inner.retrieve(&self.account, self.namespace, after, None, None);
+            let answered = inner.await_arrival(onion, node, Request::Retrieve(request));
+            let answered = tokio::select! {
+                answered = answered => answered,
+                () = self.batches.closed() => return,
+            };
+            let Some(batch) = answered.ok().and_then(|answer| match answer.body {
+                Body::Messages { messages, cursor, .. } => self.believe(node, messages, cursor),
+                Body::Stored { .. }
+                | Body::Changed { .. }
+                | Body::Ids { .. }
+                | Body::Fetched { .. }
+                | Body::Swarm(_)
+                | Body::Info { .. }
+                | Body::Refused(_) => None,
+            }) else {
+                inner.links.failed(node);
+                return;
+            };
+            inner.links.answered(node);
+            if self.batches.send(batch).await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Reads an event; none when its sender cannot be believed.
     fn take(&mut self, node: NodeId, event: &[u8]) -> Option<Batch> {
         let Event { messages, cursor } = codec::decode(event, MAX_EVENT).ok()?;
+        self.believe(node, messages, cursor)
+    }
+
+    /// Takes messages in; none when whoever sent them cannot be believed.
+    fn believe(&mut self, node: NodeId, messages: Vec<Message>, cursor: Cursor) -> Option<Batch> {
         let checked = self.inner.check(&self.account.id(), self.namespace, messages);
         let messages =
             checked.inspect_err(|what| tracing::debug!(%node, what, "an event is not believed")).ok()?;
@@ -429,7 +477,7 @@ impl Watcher {
                     }
                 }
                 Fault::Silent | Fault::Disbelieved(_) => inner.links.failed(node),
-                Fault::Refused(_) | Fault::Busy => {}
+                Fault::Refused(_) | Fault::Busy | Fault::Path(_) | Fault::TooLarge(_) => {}
             }
             faults.insert(node, fault);
         }
@@ -438,6 +486,21 @@ impl Watcher {
 
     async fn subscribe_at(&self, node: NodeId) -> Result<Subscription, Fault> {
         let inner = &*self.inner;
+        if inner.onion.is_some() {
+            // One short answer tells that it is there, and takes nothing from what is to come.
+            let after = self.cursors.at(&node);
+            let request = inner.retrieve(&self.account, self.namespace, after, None, None);
+            return match inner.exchange(node, Request::Retrieve(request), inner.options.answer).await?.body {
+                Body::Refused(refusal) => Err(Fault::Refused(refusal)),
+                Body::Messages { .. } => Ok(Subscription { node, source: Source::Path }),
+                Body::Stored { .. }
+                | Body::Changed { .. }
+                | Body::Ids { .. }
+                | Body::Fetched { .. }
+                | Body::Swarm(_)
+                | Body::Info { .. } => Err(Fault::Disbelieved("it answers something else")),
+            };
+        }
         let mut kept = inner.links.live(node, Protocol::Notify);
         loop {
             let link = inner.links.link(node, Protocol::Notify, inner.clock.now());
@@ -463,7 +526,7 @@ impl Watcher {
                 Ok(Subscribed::Until { expiry }) => {
                     let lasts = Duration::from_millis(expiry.saturating_sub(inner.clock.now_ms()));
                     let renew = Instant::now() + (lasts / 6 * 5).clamp(RENEW_MIN, RENEW);
-                    Ok(Subscription { node, events, renew })
+                    Ok(Subscription { node, source: Source::Link(events, renew) })
                 }
                 Ok(Subscribed::Refused { code }) => {
                     Err(Fault::Refused(Refusal { code, swarm: None, receipts: None }))

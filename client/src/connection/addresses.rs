@@ -9,7 +9,7 @@ use libp2p::{Multiaddr, PeerId};
 use session_chain::network::NetworkFile;
 use session_protocols::{
     NetworkName, NodeId, Time,
-    directory::{self, Answer, Directory, Request},
+    directory::{self, Answer, Directory, OnionDoor, Request},
     libp2p::address,
 };
 
@@ -73,12 +73,13 @@ impl Addresses {
 
     /// Reads a connected node's directory. What it hands on is believed only where the node that a
     /// record is about has signed it, and declared the addresses in it.
-    pub(crate) async fn learn(&self, connection: &Connection, from: PeerId, now: Time) {
+    /// False when it does not answer.
+    pub(crate) async fn learn(&self, connection: &Connection, from: PeerId, now: Time) -> bool {
         let mut after = None;
         for _ in 0..MAX_PAGES {
             let request = Request::Records { after };
             let Some(Answer::Records { records, more }) = connection.records(from, request).await else {
-                return;
+                return false;
             };
             let mut last = after;
             for signed in records {
@@ -90,10 +91,16 @@ impl Addresses {
                 while directory.poll().is_some() {}
             }
             if !more || last == after {
-                return;
+                return true;
             }
             after = last;
         }
+        true
+    }
+
+    /// How a node is entered by onion packets; none when it has not said so.
+    pub(crate) fn onion(&self, node: &NodeId) -> Option<OnionDoor> {
+        self.directory().onion(node).copied()
     }
 
     fn directory(&self) -> MutexGuard<'_, Directory> {

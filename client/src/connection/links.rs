@@ -9,7 +9,7 @@ use std::{
 use session_protocols::{
     NodeId, Protocol, Time, answer,
     libp2p::link::{self, Asker, Backlog, Limits},
-    notify,
+    notify, onion,
 };
 use tokio::time::Instant;
 
@@ -21,6 +21,8 @@ const WINDOW: usize = 128;
 const AVOID: Duration = Duration::from_secs(10);
 /// Bytes of answers that all streams together may hold in memory.
 const BACKLOG: usize = 64 << 20;
+/// How long connecting to a node may take whose directory is to be read.
+const LEARN: Duration = Duration::from_secs(1);
 /// How often nodes are asked for their directory.
 const REFRESH: Duration = Duration::from_secs(30);
 
@@ -116,6 +118,26 @@ impl Links {
         lock(&self.failed).get(&node).is_some_and(|at| at.elapsed() < AVOID)
     }
 
+    /// All nodes, those that failed a short while ago last, otherwise at random.
+    pub(crate) fn at_random(&self) -> Vec<NodeId> {
+        let mut nodes: Vec<_> = self.addresses.nodes().collect();
+        let drawn = nodes.iter().map(|_| getrandom::u64().unwrap_or_default()).collect::<Vec<_>>();
+        let mut order: Vec<_> = nodes.drain(..).zip(drawn).collect();
+        order.sort_by_key(|(node, drawn)| (self.avoided(*node), *drawn));
+        order.into_iter().map(|(node, _)| node).collect()
+    }
+
+    /// Reads a node's directory. False if it cannot be reached.
+    pub(crate) async fn learn(&self, node: NodeId, now: Time) -> bool {
+        let Some((peer, addresses)) = self.addresses.of(&node) else { return false };
+        let dialled = tokio::time::timeout(LEARN, self.connection.dial(peer, addresses)).await;
+        let reached = dialled.unwrap_or(false) && self.addresses.learn(&self.connection, peer, now).await;
+        if !reached {
+            self.failed(node);
+        }
+        reached
+    }
+
     fn slot(&self, node: NodeId, protocol: Protocol) -> Slot {
         let mut slots = lock(&self.slots);
         slots.clock = slots.clock.wrapping_add(1);
@@ -133,6 +155,10 @@ impl Links {
     async fn open(&self, node: NodeId, protocol: Protocol, now: Time) -> Result<Asker, Unreachable> {
         let (peer, known) = self.addresses.of(&node).ok_or(Unreachable)?;
         if !self.connection.dial(peer, known.clone()).await {
+            // Others are not told who the guard is.
+            if protocol == Protocol::Onion {
+                return Err(Unreachable);
+            }
             self.refresh(node, now).await;
             let (_, learnt) = self.addresses.of(&node).ok_or(Unreachable)?;
             if learnt == known || !self.connection.dial(peer, learnt).await {
@@ -140,7 +166,11 @@ impl Links {
             }
         }
         let stream = self.connection.open(peer, protocol).await.ok_or(Unreachable)?;
-        let max_in = if protocol == Protocol::Notify { notify::MAX_EVENT } else { answer::MAX_ANSWER };
+        let max_in = match protocol {
+            Protocol::Notify => notify::MAX_EVENT,
+            Protocol::Onion => onion::size::MAX_PACKET,
+            Protocol::Storage | Protocol::Swarm | Protocol::Directory | Protocol::Kad => answer::MAX_ANSWER,
+        };
         let (link, run) =
             link::open(stream, Limits { max_in, window: WINDOW, backlog: self.backlog.clone() });
         tokio::spawn(run);

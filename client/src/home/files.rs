@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use data_encoding::HEXLOWER_PERMISSIVE as HEX;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
-use session_protocols::{AccountId, MessageHash};
+use session_protocols::{AccountId, MessageHash, path::guards::Guards};
 use zeroize::Zeroizing;
 
 use super::{HomeError, disk};
@@ -15,6 +15,9 @@ pub(super) const SEEDS: &str = "seeds";
 /// The folder of what was shown.
 pub(super) const INBOX: &str = "inbox";
 
+/// The folder of the guards.
+pub(super) const GUARDS: &str = "guards";
+
 /// The version of the JSON files, one for all of them. What was shown has ends since 2.
 const VERSION: u64 = 2;
 
@@ -22,6 +25,8 @@ const VERSION: u64 = 2;
 const SEED_DIGITS: usize = 32;
 
 const RESTORE_FILE: &str = "put a copy of it back, or move it away to start without it";
+const RESTORE_GUARDS: &str = "put a copy of it back; moving it away chooses new guards, and each new one is \
+                              a chance for an adversary to be one";
 const RESTORE_SEED: &str = "move it away, then restore the account from its recovery phrase";
 
 /// A file of which there is one.
@@ -148,6 +153,16 @@ pub(super) fn read_seed(path: &Path, id: &AccountId) -> Result<Account, HomeErro
     }
     let account = Account::new(&seed);
     if account.id() == *id { Ok(account) } else { Err(broken("its seed belongs to another account")) }
+}
+
+/// Reads the guards of a network; where there is no file there are none.
+pub(super) fn read_guards(path: &Path, network: &[u8; 32]) -> Result<Guards, HomeError> {
+    let Some(bytes) = disk::read(path)? else { return Ok(Guards::default()) };
+    Guards::decode(&bytes, network).map_err(|cause| HomeError::Broken {
+        path: path.to_owned(),
+        remedy: RESTORE_GUARDS,
+        cause: cause.into(),
+    })
 }
 
 /// Writes an account's seed.

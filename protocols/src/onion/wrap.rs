@@ -17,7 +17,7 @@ use crate::{NetworkName, NodeId};
 pub enum Service {
     /// The storage protocol.
     Storage,
-    /// Subscriptions.
+    /// The storage protocol's `retrieve`, whose answer waits a while for something to arrive.
     Notify,
 }
 

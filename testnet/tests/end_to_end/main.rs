@@ -14,6 +14,7 @@ mod commands;
 mod conversations;
 mod health;
 mod journey;
+mod paths;
 mod raw;
 mod support;
 mod upkeep;

@@ -16,13 +16,14 @@ use session_chain::{
 };
 use session_protocols::{
     KeyPair, NetworkName, NodeId, Protocol, codec,
-    directory::{self, NodeRecord, OnionDoor},
+    directory::{self, NodeRecord},
     libp2p::{
         address,
         codec::Cbor,
         link::{self, Backlog, Incoming, Limits},
     },
     notify::{self, Subscribe},
+    onion::{relay::Neighbour, size},
     request::{self, Request},
 };
 use tokio::task::JoinHandle;
@@ -64,6 +65,7 @@ impl Net {
         let nodes = (1..).zip(&pairs).map(node).collect();
         let mut file = NetworkFile { name: name.clone(), local: true, seed: [0; 32], nodes };
         let world = World::new(&name, file.ledger().map(), &pairs);
+        world.lock().hops(&name, &pairs);
         let mut hosts = Vec::new();
         for (number, pair) in (1..).zip(&pairs) {
             let (address, host) = host(&name, pair, number, over, world.clone()).await;
@@ -78,16 +80,25 @@ impl Net {
                 ticker.lock().tick();
             }
         }));
-        Self { file, world, pairs, hosts }
+        let net = Self { file, world, pairs, hosts };
+        net.announce();
+        net
     }
 
+    /// A client that asks nodes straight.
     pub(super) async fn client(&self) -> Client {
         self.client_of(self.file.clone()).await
     }
 
+    /// The same, of another network file.
     pub(super) async fn client_of(&self, file: NetworkFile) -> Client {
         let hedge = Duration::from_millis(200);
-        Client::connect(file, Options { hedge, ..Options::default() }).await.unwrap()
+        Client::connect(file, Options { hedge, direct: true, ..Options::default() }).await.unwrap()
+    }
+
+    /// A client whose requests travel over paths.
+    pub(super) async fn hidden(&self) -> Client {
+        Client::connect(self.file.clone(), Options::default()).await.unwrap()
     }
 
     pub(super) fn nodes(&self) -> Vec<NodeId> {
@@ -112,7 +123,7 @@ impl Net {
                 let endpoints = vec![address::endpoint(&address).unwrap()];
                 let (height, border) = self.file.border();
                 let (border, version) = (ByteArray::new(border), String::new());
-                let onion = OnionDoor { day: 0, key: [9; 32].into(), aes: true };
+                let onion = world.door(node.id);
                 NodeRecord { node: node.id, time, height, border, endpoints, onion, version }
                     .sign(&self.file.name, pair)
             })
@@ -145,6 +156,7 @@ async fn host(
     let mut control = behaviour.streams.new_control();
     let mut storage = control.accept(protocol(Protocol::Storage)).unwrap();
     let mut notify = control.accept(protocol(Protocol::Notify)).unwrap();
+    let mut onion = control.accept(protocol(Protocol::Onion)).unwrap();
     let mut swarm = SwarmBuilder::with_existing_identity(address::keypair(pair).unwrap())
         .with_tokio()
         .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
@@ -175,6 +187,9 @@ async fn host(
                 }
                 Some((_, stream)) = notify.next() => {
                     tasks.spawn(serve_notify(stream, node, world.clone()));
+                }
+                Some((peer, stream)) = onion.next() => {
+                    tasks.spawn(serve_onion(stream, peer, node, world.clone()));
                 }
             }
         }
@@ -211,6 +226,24 @@ async fn serve_storage(stream: libp2p::Stream, node: NodeId, world: World) {
                         let _silent = reply;
                         futures::future::pending().await
                     }
+                }
+            });
+        }
+    };
+    tokio::join!(run, serve);
+}
+
+async fn serve_onion(stream: libp2p::Stream, peer: libp2p::PeerId, node: NodeId, world: World) {
+    let (mut requests, run) =
+        link::serve(stream, Limits { max_in: size::MAX_PACKET, window: 32, backlog: Backlog::new(64 << 20) });
+    let serve = async move {
+        let mut tasks = tokio::task::JoinSet::new();
+        while let Some(Incoming { payload, reply }) = requests.next().await {
+            let from = Neighbour { key: peer, node: false };
+            let passed = world.onion(node, from, payload);
+            tasks.spawn(async move {
+                if let Some(answer) = passed.await {
+                    reply.answer(answer).await;
                 }
             });
         }

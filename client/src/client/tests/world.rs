@@ -1,19 +1,30 @@
 //! The members' machines, wired to each other in memory; they may be made to lie.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use futures::future::BoxFuture;
+use libp2p::PeerId;
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use session_protocols::{
     KeyPair, NetworkName, NodeId, SwarmMap, Time,
     answer::{Answer, Body, Code, Subject},
-    directory::SignedRecord,
+    codec,
+    directory::{OnionDoor, SignedRecord},
+    libp2p::address,
     mailbox::{self, Limits},
     member::{Input, Member, Output, Setup, check_answer, check_ask, check_request},
     notify::{EVENT_BYTES, EVENT_COUNT, Event, Subscribe, Subscribed},
-    request::Request,
+    onion::{
+        fit,
+        keys::Keyring,
+        relay::{Neighbour, Refusal, Relay, Step},
+        wrap::{Service, Status},
+    },
+    request::{MAX_REQUEST, Request},
     store::memory::MemoryStore,
     swarm::SwarmRequest,
 };
@@ -42,6 +53,23 @@ pub(super) struct Machines {
     clients: BTreeMap<u64, oneshot::Sender<Answer>>,
     asked: BTreeMap<u64, (NodeId, u64, Vec<Subject>)>,
     subscribers: BTreeMap<u64, mpsc::UnboundedSender<Push>>,
+    relays: BTreeMap<NodeId, Relay<PeerId, ChaCha8Rng>>,
+    /// They hang up.
+    pub(super) down: BTreeSet<NodeId>,
+    /// They take packets, and nothing follows.
+    pub(super) mute: BTreeSet<NodeId>,
+    /// Packets as hops saw them.
+    pub(super) tap: Vec<Tapped>,
+}
+
+/// A packet at one hop, and its answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tapped {
+    pub(super) at: NodeId,
+    /// Whether it came from a node.
+    pub(super) inside: bool,
+    pub(super) packet: usize,
+    pub(super) answer: usize,
 }
 
 struct One {
@@ -73,6 +101,10 @@ impl World {
             clients: BTreeMap::new(),
             asked: BTreeMap::new(),
             subscribers: BTreeMap::new(),
+            relays: BTreeMap::new(),
+            down: BTreeSet::new(),
+            mute: BTreeSet::new(),
+            tap: Vec::new(),
         };
         let world = Self(Arc::new(Mutex::new(machines)));
         let mut machines = world.lock();
@@ -94,13 +126,124 @@ impl World {
 
     /// Answers a client's request at one member; none is silence.
     pub(super) async fn ask(&self, node: NodeId, request: Request) -> Option<Answer> {
+        self.ask_for(node, request, None).await
+    }
+
+    async fn ask_for(&self, node: NodeId, request: Request, room: Option<usize>) -> Option<Answer> {
         let (answer, answered) = oneshot::channel();
-        self.lock().request(node, request.clone(), answer);
+        self.lock().request(node, request.clone(), room, answer);
         let answer = answered.await.ok()?;
         match self.lock().members.get_mut(&node)?.lie.as_mut() {
             Some(lie) => lie(&request, answer),
             None => Some(answer),
         }
+    }
+
+    /// Takes a packet through one hop and all behind it; none when it hangs up.
+    pub(super) fn onion(
+        &self,
+        at: NodeId,
+        from: Neighbour<PeerId>,
+        packet: Vec<u8>,
+    ) -> BoxFuture<'static, Option<Vec<u8>>> {
+        let world = self.clone();
+        Box::pin(async move {
+            let (gone, mute) = {
+                let machines = world.lock();
+                (machines.down.contains(&at) || !machines.members[&at].alive, machines.mute.contains(&at))
+            };
+            if gone {
+                return None;
+            }
+            if mute {
+                futures::future::pending::<()>().await;
+            }
+            let length = packet.len();
+            let answer = world.pass(at, from, packet).await;
+            let answer = answer.unwrap_or_else(|refusal| refusal.frame().to_vec());
+            let tapped = Tapped { at, inside: from.node, packet: length, answer: answer.len() };
+            world.lock().tap.push(tapped);
+            Some(answer)
+        })
+    }
+
+    async fn pass(&self, at: NodeId, from: Neighbour<PeerId>, packet: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        let relay = |machines: &mut Machines| machines.relays.remove(&at).unwrap();
+        let with = |work: &mut dyn FnMut(Time, &mut Relay<PeerId, ChaCha8Rng>)| {
+            let mut machines = self.lock();
+            let now = machines.now();
+            let mut hop = relay(&mut machines);
+            work(now, &mut hop);
+            machines.relays.insert(at, hop);
+        };
+        let (mut packet, mut opening) = (Some(packet), None);
+        with(&mut |_, hop| opening = Some(hop.arrive(from, packet.take().unwrap())));
+        let mut opened = Some(opening.unwrap()?.run());
+        let mut step = None;
+        with(&mut |now, hop| {
+            step = Some(opened.take().unwrap().and_then(|opened| hop.opened(now, from, opened)));
+        });
+        let sealed = match step.unwrap() {
+            Ok(Step::Forward { to, packet, back }) => {
+                let me = Neighbour { key: address::peer_id(&at).unwrap(), node: true };
+                back.relay(self.onion(to, me, packet).await.as_deref())
+            }
+            Ok(Step::Deliver { service, request, back }) => {
+                let answer = self.deliver(at, service, &request, back.capacity()).await;
+                match answer {
+                    Some(answer) => back.answer(&codec::encode(&answer)),
+                    None => back.turn(Status::Unreachable),
+                }
+            }
+            Ok(Step::Turn { status, back }) => back.turn(status),
+            Err(refusal) => Err(refusal),
+        };
+        let mut sealed = Some(sealed);
+        let mut answer = Err(Refusal::Unreadable);
+        with(&mut |now, hop| {
+            answer = match sealed.take().unwrap() {
+                Ok(sealed) => Ok(hop.leave(now, from, sealed)),
+                Err(refusal) => {
+                    hop.forget(from);
+                    Err(refusal)
+                }
+            };
+        });
+        answer
+    }
+
+    async fn deliver(&self, at: NodeId, service: Service, request: &[u8], room: usize) -> Option<Answer> {
+        let asked: Request = codec::decode(request, MAX_REQUEST).unwrap();
+        let mut answer = self.ask_within(at, asked.clone(), room).await?;
+        if service == Service::Notify
+            && let (Request::Retrieve(retrieve), Body::Messages { messages, .. }) = (&asked, &answer.body)
+            && messages.is_empty()
+        {
+            let (subscriber, mut pushes) = self.subscribe(at, Subscribe { retrieve: retrieve.clone() });
+            let arrival = async {
+                while let Some(push) = pushes.recv().await {
+                    if matches!(push, Push::Event(_)) {
+                        return;
+                    }
+                }
+            };
+            let arrived = tokio::time::timeout(std::time::Duration::from_secs(8), arrival).await;
+            self.lock().unsubscribe(at, subscriber);
+            if arrived.is_ok() {
+                answer = self.ask_within(at, asked, room).await?;
+            }
+        }
+        Some(answer)
+    }
+
+    async fn ask_within(&self, at: NodeId, request: Request, room: usize) -> Option<Answer> {
+        let fetched = match &request {
+            Request::Fetch(fetch) => fetch.hashes.clone(),
+            _ => Vec::new(),
+        };
+        let mut answer = self.ask_for(at, request, Some(room)).await?;
+        fit::trim(&mut answer, &fetched, room);
+        Some(answer)
     }
 
     pub(super) fn subscribe(
@@ -168,11 +311,44 @@ impl Machines {
         self.next
     }
 
-    fn request(&mut self, node: NodeId, request: Request, answer: oneshot::Sender<Answer>) {
+    /// Makes every member a hop.
+    pub(super) fn hops(&mut self, network: &NetworkName, pairs: &[KeyPair]) {
+        for pair in pairs {
+            self.forget_sessions(network, pair);
+        }
+    }
+
+    /// Makes a member's hop anew, with the key that it gave out.
+    pub(super) fn forget_sessions(&mut self, network: &NetworkName, pair: &KeyPair) {
+        let me = pair.node_id();
+        let keys = match self.relays.get(&me) {
+            Some(relay) => relay.keys().clone(),
+            None => Keyring::new(self.now(), *me.as_bytes()).unwrap(),
+        };
+        let nodes = self.members.keys().copied().filter(|node| *node != me).collect();
+        let random = ChaCha8Rng::from_seed(pair.public());
+        self.relays.insert(me, Relay::new(network.clone(), me, keys, nodes, 0, random));
+    }
+
+    /// How packets enter a member.
+    pub(super) fn door(&self, node: NodeId) -> OnionDoor {
+        OnionDoor::of(&self.relays[&node].keys().current, true)
+    }
+
+    fn request(
+        &mut self,
+        node: NodeId,
+        mut request: Request,
+        room: Option<usize>,
+        answer: oneshot::Sender<Answer>,
+    ) {
         let now = self.now();
         if let Err(code) = check_request(&self.network, now, &request) {
             let _ = answer.send(Answer::refused(now.as_millis(), code));
             return;
+        }
+        if let Some(room) = room {
+            fit::narrow(&mut request, room);
         }
         let ticket = self.number();
         self.clients.insert(ticket, answer);

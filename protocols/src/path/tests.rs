@@ -1,0 +1,440 @@
+mod guards;
+mod simulation;
+
+use proptest::prelude::*;
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+
+use super::*;
+
+pub(super) const START: Time = Time::from_millis(1_790_000_000_000);
+const ALICE: Use = Use::Read(AccountId::from_bytes([5; 33]));
+const BOB: Use = Use::Read(AccountId::from_bytes([6; 33]));
+
+pub(super) fn id(number: u16) -> NodeId {
+    let mut bytes = [0; 32];
+    bytes[..2].copy_from_slice(&number.to_be_bytes());
+    NodeId::from_bytes(bytes)
+}
+
+pub(super) fn candidate(operator: u16, prefix: u16) -> Candidate {
+    let mut bytes = [0; 20];
+    bytes[..2].copy_from_slice(&operator.to_be_bytes());
+    let [high, low] = prefix.to_be_bytes();
+    Candidate { operator: bytes, prefix: Prefix::V4([10, high, low]), open: true }
+}
+
+/// As many nodes, each of an operator and a prefix of its own.
+pub(super) fn apart(count: u16) -> BTreeMap<NodeId, Candidate> {
+    (0..count).map(|number| (id(number), candidate(number, number))).collect()
+}
+
+/// A machine, and the nodes that it speaks to: they answer at once, or are dead, or lie.
+pub(super) struct World {
+    pub(super) machine: Paths<ChaCha8Rng>,
+    pub(super) now: Time,
+    pub(super) nodes: BTreeMap<NodeId, Candidate>,
+    pub(super) dead: BTreeSet<NodeId>,
+    /// They say that the next hop is gone.
+    pub(super) liars: BTreeSet<NodeId>,
+    pub(super) kept: Option<Guards>,
+    /// What came of each ticket.
+    pub(super) results: BTreeMap<u64, Result<(PathId, [NodeId; HOPS]), PathError>>,
+    pub(super) closed: BTreeSet<PathId>,
+    pub(super) probes: usize,
+    ticket: u64,
+}
+
+impl World {
+    pub(super) fn new(nodes: BTreeMap<NodeId, Candidate>, seed: u64) -> Self {
+        Self::resume(nodes, seed, START, Guards::default())
+    }
+
+    pub(super) fn resume(nodes: BTreeMap<NodeId, Candidate>, seed: u64, now: Time, guards: Guards) -> Self {
+        let mut world = Self {
+            machine: Paths::new(guards, ChaCha8Rng::seed_from_u64(seed)),
+            now,
+            nodes,
+            dead: BTreeSet::new(),
+            liars: BTreeSet::new(),
+            kept: None,
+            results: BTreeMap::new(),
+            closed: BTreeSet::new(),
+            probes: 0,
+            ticket: 0,
+        };
+        world.feed(Input::Nodes(world.nodes.clone()));
+        world
+    }
+
+    pub(super) fn feed(&mut self, input: Input) {
+        self.machine.handle(self.now, input);
+        while let Some(output) = self.machine.poll() {
+            match output {
+                Output::Use { ticket, path, hops } => {
+                    self.results.insert(ticket, Ok((path, hops)));
+                }
+                Output::Fail { ticket, error } => {
+                    self.results.insert(ticket, Err(error));
+                }
+                Output::Probe { path, hops, destination } => {
+                    self.probes += 1;
+                    check(&self.nodes, &hops, destination);
+                    let outcome = self.send(&hops, destination);
+                    self.machine.handle(self.now, Input::Outcome { path, outcome });
+                }
+                Output::Keep(guards) => self.kept = Some(guards),
+                Output::Closed { path } => assert!(self.closed.insert(path), "closed twice"),
+            }
+        }
+        assert!(self.machine.deadline().is_none_or(|at| at > self.now), "nothing is due for ever");
+    }
+
+    /// What becomes of a packet.
+    pub(super) fn send(&self, hops: &[NodeId; HOPS], destination: NodeId) -> Outcome {
+        let [guard, middle, last] = *hops;
+        if self.dead.contains(&guard) {
+            return Outcome::Unreached;
+        }
+        for (by, (hop, next)) in
+            [(guard, middle), (middle, last), (last, destination)].into_iter().enumerate()
+        {
+            if self.dead.contains(&next) || self.liars.contains(&hop) {
+                return Outcome::Stopped { by, destination };
+            }
+        }
+        Outcome::Answered
+    }
+
+    pub(super) fn want(&mut self, usage: Use, destination: NodeId, not: Vec<[NodeId; HOPS]>) -> u64 {
+        self.ticket += 1;
+        let ticket = self.ticket;
+        self.feed(Input::Want(Want { ticket, usage, destination, not }));
+        ticket
+    }
+
+    /// A request that is tried once: its path, and what became of it.
+    pub(super) fn ask(
+        &mut self,
+        usage: Use,
+        destination: NodeId,
+    ) -> Result<(PathId, [NodeId; HOPS], Outcome), PathError> {
+        let ticket = self.want(usage, destination, Vec::new());
+        let until = self.now.after(Span(WAIT.0 * 2));
+        while !self.results.contains_key(&ticket) {
+            let next = self.machine.deadline().expect("the wait has an end");
+            assert!(next <= until, "a want is answered in time");
+            self.run(next);
+        }
+        let (path, hops) = self.results[&ticket]?;
+        check(&self.nodes, &hops, destination);
+        let outcome = self.send(&hops, destination);
+        self.feed(Input::Outcome { path, outcome });
+        Ok((path, hops, outcome))
+    }
+
+    /// Lets time pass.
+    pub(super) fn run(&mut self, until: Time) {
+        while let Some(next) = self.machine.deadline().filter(|next| *next <= until) {
+            self.now = next;
+            self.feed(Input::Tick);
+        }
+        self.now = until;
+    }
+
+    pub(super) fn pass(&mut self, span: Span) {
+        self.run(self.now.after(span));
+    }
+
+    pub(super) fn guards(&self) -> Vec<NodeId> {
+        self.machine.guards().all().iter().map(|guard| guard.node).collect()
+    }
+}
+
+/// The rules that every path keeps.
+fn check(nodes: &BTreeMap<NodeId, Candidate>, hops: &[NodeId; HOPS], destination: NodeId) {
+    let all: Vec<_> = hops.iter().chain([&destination]).collect();
+    for (at, one) in all.iter().enumerate() {
+        for other in &all[at + 1..] {
+            let (one, other) = (&nodes[*one], &nodes[*other]);
+            assert!(one.operator != other.operator && one.prefix != other.prefix, "{all:?}");
+        }
+    }
+}
+
+/// Whether three hops and this destination can be found at all.
+fn possible(nodes: &BTreeMap<NodeId, Candidate>, chosen: &[NodeId]) -> bool {
+    let fits = |node: &NodeId| {
+        let fits = |other: &NodeId| choose::differ(&nodes[node], &nodes[other]);
+        nodes[node].open && chosen.iter().all(fits)
+    };
+    chosen.len() > HOPS
+        || nodes.keys().filter(|node| fits(node)).any(|node| possible(nodes, &[chosen, &[*node]].concat()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// `check` looks at every path; what is possible is found, unless the guards stand in the way.
+    #[test]
+    fn hops_differ_and_are_found_where_there_are_any(
+        kinds in proptest::collection::vec((0_u16..6, 0_u16..6, proptest::bool::weighted(0.9)), 1..14),
+        seed: u64,
+    ) {
+        let nodes: BTreeMap<_, _> = kinds.iter().enumerate().map(|(number, (operator, prefix, open))| {
+            (id(number as u16), Candidate { open: *open, ..candidate(*operator, *prefix) })
+        }).collect();
+        let mut world = World::new(nodes.clone(), seed);
+        for (destination, node) in &nodes {
+            match world.ask(Use::Send, *destination) {
+                Ok((.., outcome)) => prop_assert_eq!(outcome, Outcome::Answered),
+                Err(PathError::Destination) => prop_assert!(!node.open),
+                Err(PathError::TooFew { nodes: count, open, .. }) => {
+                    prop_assert!(!possible(&nodes, &[*destination]));
+                    prop_assert_eq!(count, nodes.len());
+                    prop_assert_eq!(open, nodes.values().filter(|node| node.open).count());
+                }
+                Err(PathError::Near | PathError::Guards { .. }) => {
+                    prop_assert!(possible(&nodes, &[*destination]));
+                }
+                Err(PathError::Busy) => prop_assert!(false),
+            }
+        }
+    }
+
+    /// Whatever happens in whatever order: nothing is due for ever, all is bounded, and every want
+    /// is answered.
+    #[test]
+    fn anything_in_any_order(steps in proptest::collection::vec((0_u8..9, any::<u16>()), 1..200), seed: u64) {
+        let mut world = World::new(apart(9), seed);
+        for (step, number) in steps {
+            let node = id(number % 9);
+            match step {
+                0 | 1 => drop(world.want([ALICE, BOB, Use::Send][usize::from(number % 3)], node, vec![])),
+                2 => drop(world.dead.insert(node)),
+                3 => drop(world.dead.remove(&node)),
+                4 => drop(world.liars.insert(node)),
+                5 => world.pass(Span::secs(number.into())),
+                6 => world.feed(Input::Rebuild),
+                7 => {
+                    let outcome = [Outcome::Slow, Outcome::Silent, Outcome::Refused, Outcome::Unreached,
+                        Outcome::Stopped { by: usize::from(number), destination: node }][usize::from(number % 5)];
+                    world.feed(Input::Outcome { path: PathId(u64::from(number % 64)), outcome });
+                }
+                _ => {
+                    let left: BTreeMap<_, _> = apart(9).into_iter().filter(|(other, _)| *other != node).collect();
+                    world.feed(Input::Nodes(left));
+                }
+            }
+            prop_assert!(world.machine.paths.len() <= 3 * MAX_PATHS + MAX_KEPT_TESTS);
+            prop_assert!(world.machine.guards().all().len() <= 16);
+        }
+        world.pass(Span(WAIT.0 * 2));
+        prop_assert_eq!(world.results.len() as u64, world.ticket);
+        world.pass(Span(LIFETIME.0 * 2));
+        prop_assert_eq!((world.machine.paths.len(), world.machine.uses.len()), (0, 0));
+    }
+}
+
+/// A test under way for each guard that is remembered.
+const MAX_KEPT_TESTS: usize = 16;
+
+#[test]
+fn too_few_nodes_are_told_from_other_troubles() {
+    let mut world = World::new(apart(3), 1);
+    let error = world.ask(Use::Send, id(0)).unwrap_err();
+    assert_eq!(error, PathError::TooFew { nodes: 3, open: 3, operators: 3, prefixes: 3 });
+    assert_eq!(
+        error.to_string(),
+        "a path needs 3 hops and a destination of different operators and prefixes: 3 of the network's 3 \
+         nodes can be used now, of 3 operators in 3 prefixes"
+    );
+    // Twelve nodes of three operators are too few as well.
+    let nodes = (0..12).map(|number| (id(number), candidate(number % 3, number))).collect();
+    let error = World::new(nodes, 1).ask(Use::Send, id(0)).unwrap_err();
+    assert!(matches!(error, PathError::TooFew { nodes: 12, operators: 3, prefixes: 12, .. }), "{error}");
+    // Four that differ suffice for each of them.
+    let mut world = World::new(apart(4), 1);
+    for number in 0..4 {
+        assert_eq!(world.ask(Use::Send, id(number)).unwrap().2, Outcome::Answered);
+    }
+    assert_eq!(world.ask(Use::Send, id(9)).unwrap_err(), PathError::Destination);
+}
+
+#[test]
+fn a_path_serves_one_use_and_lives_for_ten_minutes() {
+    let mut world = World::new(apart(30), 2);
+    let mut used: BTreeMap<PathId, (Use, Time)> = BTreeMap::new();
+    let mut hops = BTreeSet::new();
+    for round in 0..720_u16 {
+        for usage in [ALICE, BOB, Use::Send, Use::Look] {
+            let (path, through, _) = world.ask(usage, id(29)).unwrap();
+            let (first, since) = *used.entry(path).or_insert((usage, world.now));
+            assert_eq!(first, usage, "a path of another use");
+            assert!(world.now.since(since) < LIFETIME && !world.closed.contains(&path));
+            let shown = world.machine.paths().find(|shown| shown.path == path).unwrap();
+            // Paths are there before they are needed: all but a use's first were tried before.
+            let before = shown.made < world.now || world.now > since || round == 0;
+            assert!(before, "{usage:?} {round}: made when it was needed");
+            assert!(world.now.since(shown.made) < Span(LIFETIME.0 - LAST.0));
+            hops.insert(through);
+        }
+        world.pass(Span::secs(10));
+    }
+    // Two hours: two paths at a time, each for seven to nine minutes.
+    assert!((4 * 24..4 * 36).contains(&used.len()), "{} paths", used.len());
+    assert!(hops.len() > 40, "other hops each time");
+    let alive: Vec<_> = used.keys().filter(|path| !world.closed.contains(path)).collect();
+    assert!(alive.len() <= 8, "what is over is closed");
+}
+
+#[test]
+fn a_use_that_is_wanted_no_longer_costs_nothing() {
+    let mut world = World::new(apart(30), 3);
+    world.ask(Use::Send, id(29)).unwrap();
+    world.pass(Span(RECENT.0 + LIFETIME.0));
+    let probes = world.probes;
+    assert_eq!((world.machine.paths().count(), world.machine.deadline()), (0, None));
+    world.pass(Span::days(1));
+    assert_eq!(world.probes, probes);
+}
+
+#[test]
+fn a_stopped_path_is_closed_and_a_dead_destination_closes_none() {
+    let mut world = World::new(apart(30), 4);
+    let (path, [_, middle, _], _) = world.ask(Use::Send, id(29)).unwrap();
+    world.dead.insert(id(28));
+    let (same, _, outcome) = world.ask(Use::Send, id(28)).unwrap();
+    assert_eq!((same, outcome), (path, Outcome::Stopped { by: 2, destination: id(28) }));
+    assert_eq!(world.ask(Use::Send, id(29)).unwrap().0, path);
+    world.dead.insert(middle);
+    assert_eq!(world.ask(Use::Send, id(29)).unwrap().2, Outcome::Stopped { by: 0, destination: id(29) });
+    assert!(world.closed.contains(&path));
+    assert_ne!(world.ask(Use::Send, id(29)).unwrap().0, path);
+}
+
+#[test]
+fn a_second_try_takes_another_path_by_another_guard() {
+    let mut world = World::new(apart(30), 5);
+    for usage in [ALICE, Use::Send] {
+        let (path, hops, _) = world.ask(usage, id(29)).unwrap();
+        world.feed(Input::Outcome { path, outcome: Outcome::Slow });
+        let ticket = world.want(usage, id(29), vec![hops]);
+        let (other, others) = world.results[&ticket].unwrap();
+        assert_ne!(other, path);
+        assert!(others.iter().all(|hop| !hops.contains(hop)), "nothing in common");
+    }
+}
+
+#[test]
+fn after_silence_the_spare_by_the_other_guard_is_used_at_once() {
+    let mut world = World::new(apart(30), 6);
+    let (path, hops, _) = world.ask(Use::Send, id(29)).unwrap();
+    world.pass(Span::secs(2));
+    let spare = world.machine.paths().find(|shown| shown.path != path).unwrap();
+    assert_eq!((spare.state, spare.usage), (State::Ready, Use::Send));
+    assert_ne!(spare.hops[0], hops[0]);
+    world.dead.insert(hops[0]);
+    world.feed(Input::Outcome { path, outcome: Outcome::Slow });
+    let ticket = world.want(Use::Send, id(29), vec![hops]);
+    assert_eq!(world.results[&ticket], Ok((spare.path, spare.hops)));
+}
+
+#[test]
+fn one_liar_gets_nobody_left_out_but_itself() {
+    let mut world = World::new(apart(12), 7);
+    world.ask(Use::Send, id(11)).unwrap();
+    let guards = world.guards();
+    let liar = (0..11).map(id).find(|node| !guards.contains(node)).unwrap();
+    world.liars.insert(liar);
+    let mut refused = 0;
+    for _ in 0..40 {
+        let outcome = world.ask(Use::Send, id(11)).unwrap().2;
+        refused += usize::from(outcome != Outcome::Answered);
+        world.feed(Input::Rebuild);
+        let dropped = world.machine.blame.dropped();
+        assert!(dropped.iter().all(|node| *node == liar), "{dropped:?}");
+    }
+    assert!(world.machine.blame.dropped().contains(&liar));
+    assert!((2..8).contains(&refused), "{refused} refusals until it was left out");
+    // It may come back when that is worn out.
+    world.liars.clear();
+    world.pass(blame::WEARS_OUT);
+    world.ask(Use::Send, id(11)).unwrap();
+    assert!(world.machine.blame.dropped().is_empty());
+}
+
+#[test]
+fn a_refusal_counts_against_both_ends_and_needs_two_operators() {
+    let mut nodes = apart(6);
+    // Two nodes of one operator refuse the same third.
+    nodes.insert(id(1), candidate(0, 1));
+    let mut blame = Blame::default();
+    let mut dropped = |links: &[(u16, u16)], at: u64| {
+        for (one, other) in links {
+            blame.refuse(Time(at), id(*one), id(*other));
+        }
+        blame.refresh(Time(at), &nodes);
+        blame.dropped().iter().copied().collect::<Vec<_>>()
+    };
+    assert_eq!(dropped(&[(0, 5), (1, 5)], 0), []);
+    assert_eq!(dropped(&[(2, 5)], 1), [id(5)]);
+    // The same says nothing of those that could not reach it.
+    assert_eq!(dropped(&[(2, 4)], 2), [id(5)]);
+    assert_eq!(dropped(&[(2, 3)], 3), [id(2)], "who reaches nobody says nothing of others");
+    assert_eq!(dropped(&[(3, 5)], 4), [id(2), id(5)]);
+    assert_eq!(dropped(&[], blame::WEARS_OUT.0), [id(2)], "the first two are worn out");
+    assert_eq!(dropped(&[], blame::WEARS_OUT.0 + 3), [], "and more");
+    for number in 0..1_000 {
+        blame.refuse(START, id(number), id(number + 1));
+    }
+    assert_eq!(blame.links(), blame::MAX_LINKS);
+}
+
+#[test]
+fn those_that_are_left_out_are_better_than_nothing() {
+    let mut world = World::new(apart(4), 8);
+    world.ask(Use::Send, id(3)).unwrap();
+    world.liars.extend([id(0), id(1), id(2)]);
+    for _ in 0..20 {
+        let _ = world.ask(Use::Send, id(3)).unwrap();
+    }
+    assert!(!world.machine.blame.dropped().is_empty());
+    world.liars.clear();
+    assert_eq!(world.ask(Use::Send, id(3)).unwrap().2, Outcome::Answered);
+}
+
+#[test]
+fn uses_and_wants_have_limits() {
+    let mut world = World::new(apart(12), 9);
+    for number in 0..=MAX_USES as u8 {
+        world.ask(Use::Read(AccountId::from_bytes([number; 33])), id(11)).unwrap();
+    }
+    let uses: BTreeSet<_> = world.machine.paths().map(|shown| shown.usage).collect();
+    assert!(uses.len() == MAX_USES && !uses.contains(&Use::Read(AccountId::from_bytes([0; 33]))));
+    // Wants that wait for the answer of a test that does not come.
+    let mut machine = Paths::new(Guards::default(), ChaCha8Rng::seed_from_u64(1));
+    machine.handle(START, Input::Nodes(apart(12)));
+    for ticket in 0..=MAX_WANTS as u64 {
+        let want = Want { ticket, usage: Use::Send, destination: id(11), not: Vec::new() };
+        machine.handle(START, Input::Want(want));
+    }
+    let failed = std::iter::from_fn(|| machine.poll()).filter(|output| matches!(output, Output::Fail { .. }));
+    let busy = Output::Fail { ticket: MAX_WANTS as u64, error: PathError::Busy };
+    assert_eq!(failed.collect::<Vec<_>>(), [busy]);
+    machine.handle(START, Input::Forget { ticket: 0 });
+    machine.handle(START.after(WAIT), Input::Tick);
+    let failed = std::iter::from_fn(|| machine.poll()).filter(|output| matches!(output, Output::Fail { .. }));
+    assert_eq!(failed.count(), MAX_WANTS - 1);
+}
+
+#[test]
+fn a_rebuild_closes_all_paths_and_keeps_the_guards() {
+    let mut world = World::new(apart(30), 10);
+    let (path, hops, _) = world.ask(Use::Send, id(29)).unwrap();
+    let guards = world.guards();
+    world.feed(Input::Rebuild);
+    assert!(world.closed.contains(&path));
+    let (_, others, _) = world.ask(Use::Send, id(29)).unwrap();
+    assert_ne!(hops, others);
+    assert_eq!(world.guards(), guards);
+}

@@ -1,0 +1,172 @@
+//! Who may be a guard, and for how long.
+
+use data_encoding::HEXLOWER;
+
+use super::*;
+use crate::path::guards::{Guard, GuardsError, PATIENCE};
+
+const NETWORK: [u8; 32] = [7; 32];
+
+#[test]
+fn two_guards_are_tested_before_anything_is_sent_and_then_stay() {
+    let mut world = World::new(apart(50), 1);
+    let mut firsts = BTreeSet::new();
+    assert!(world.guards().is_empty(), "nobody has asked for anything");
+    for number in 0..200 {
+        let (_, hops, _) = world.ask(Use::Read(AccountId::from_bytes([number as u8; 33])), id(40)).unwrap();
+        assert!(number > 0 || world.probes >= 1, "sent before a test");
+        firsts.insert(hops[0]);
+        world.pass(Span::hours(1));
+    }
+    assert_eq!(world.guards().len(), 2);
+    assert!(firsts.iter().all(|first| world.guards().contains(first)));
+    // Another process goes on with the same.
+    let (now, kept) = (world.now, world.kept.clone().unwrap());
+    let mut again = World::resume(apart(50), 99, now, kept);
+    let (_, hops, _) = again.ask(Use::Send, id(40)).unwrap();
+    assert!(firsts.contains(&hops[0]) && again.guards() == world.guards());
+}
+
+#[test]
+fn a_silent_guard_is_waited_for_and_has_its_place_back() {
+    let mut world = World::new(apart(50), 2);
+    world.ask(Use::Send, id(40)).unwrap();
+    let [first, second] = world.guards()[..] else { panic!("two guards") };
+    world.dead.insert(first);
+    let asks = |world: &mut World, span: Span| {
+        let end = world.now.after(span);
+        let mut through = BTreeSet::new();
+        while world.now < end {
+            if let Ok((_, hops, Outcome::Answered)) = world.ask(Use::Send, id(40)) {
+                through.insert(hops[0]);
+            }
+            world.feed(Input::Rebuild);
+            world.pass(Span::secs(60));
+        }
+        through
+    };
+    assert_eq!(asks(&mut world, Span(PATIENCE.0 - 120_000_000)), [second].into(), "the other one serves");
+    assert_eq!(world.guards(), [first, second]);
+    asks(&mut world, Span::secs(300));
+    assert_eq!(world.guards().len(), 3, "after an hour a third one is drawn");
+    // It returns, and the third one is needed no longer.
+    world.dead.clear();
+    asks(&mut world, Span::secs(1_200));
+    let through = asks(&mut world, Span::hours(5));
+    assert!(through.contains(&first) && !through.contains(&world.guards()[2]), "{through:?}");
+}
+
+#[test]
+fn with_both_guards_gone_two_more_are_drawn_and_then_it_fails_until_one_returns() {
+    let mut world = World::new(apart(50), 3);
+    world.ask(Use::Send, id(40)).unwrap();
+    let guards = world.guards();
+    world.dead.extend(&guards);
+    // The paths find out.
+    while world.ask(Use::Send, id(40)).is_ok() {}
+    let error = world.ask(Use::Send, id(40)).unwrap_err();
+    assert_eq!(error, PathError::Guards { guards: 2, left: 2 });
+    assert_eq!(error.to_string(), "both guards are gone, and 2 more may be chosen");
+    assert_eq!(world.guards(), guards, "the network may be what is gone");
+    world.pass(Span::secs(20));
+    for drawn in [3, 4] {
+        assert!(world.ask(Use::Send, id(40)).is_ok());
+        let all = world.guards();
+        assert_eq!(all.len(), drawn, "one at a time");
+        world.dead.insert(all[drawn - 1]);
+        while world.ask(Use::Send, id(40)).is_ok() {}
+        world.pass(Span::secs(20));
+    }
+    let all = world.guards();
+    for _ in 0..3_000 {
+        if let Ok((.., outcome)) = world.ask(Use::Send, id(40)) {
+            assert_ne!(outcome, Outcome::Answered);
+        }
+        world.pass(Span::secs(60));
+    }
+    assert_eq!(world.guards(), all, "no fifth in two days");
+    let error = world.ask(Use::Send, id(40)).unwrap_err();
+    assert_eq!(error, PathError::Guards { guards: 4, left: 0 });
+    assert_eq!(error.to_string(), "all 4 guards are gone, and 0 more may be chosen");
+    world.dead.remove(&all[3]);
+    world.pass(Span::secs(2));
+    let (_, hops, outcome) = world.ask(Use::Send, id(40)).unwrap();
+    assert_eq!((hops[0], outcome), (all[3], Outcome::Answered), "it recovers when it is asked");
+}
+
+#[test]
+fn guards_that_never_answered_are_not_waited_for_and_count() {
+    let mut world = World::new(apart(50), 4);
+    world.dead.extend((0..50).map(id));
+    let error = world.ask(Use::Send, id(40)).unwrap_err();
+    assert_eq!(error, PathError::Guards { guards: 4, left: 0 });
+    world.dead.clear();
+    world.pass(Span::secs(2));
+    let (_, hops, _) = world.ask(Use::Send, id(40)).unwrap();
+    assert!(world.guards().contains(&hops[0]));
+}
+
+#[test]
+fn who_is_not_registered_any_more_does_not_count() {
+    let mut world = World::new(apart(50), 5);
+    for round in 1..=5_u16 {
+        let destination = world.nodes.keys().next_back().copied().unwrap();
+        world.ask(Use::Send, destination).unwrap();
+        let active: Vec<_> = world.machine.guards().active(&world.nodes).map(|guard| guard.node).collect();
+        assert_eq!(active.len(), 2, "round {round}");
+        for guard in active {
+            world.nodes.remove(&guard);
+        }
+        world.feed(Input::Nodes(world.nodes.clone()));
+    }
+}
+
+#[test]
+fn guards_of_one_operator_or_prefix_do_not_stand_together() {
+    for seed in 0..50 {
+        let nodes = (0..20).map(|number| (id(number), candidate(number % 5, number % 4))).collect();
+        let mut world = World::new(nodes, seed);
+        let _ = world.ask(Use::Send, id(0));
+        let [one, other] = world.guards()[..] else { panic!("two guards") };
+        assert!(choose::differ(&world.nodes[&one], &world.nodes[&other]));
+    }
+}
+
+fn example() -> Guards {
+    let guard = |number: u16, silent| Guard {
+        node: id(number),
+        drawn: START,
+        until: START.after(Span::days(70)),
+        seen: START.after(Span::hours(3)),
+        confirmed: true,
+        silent,
+        retired: number == 2,
+    };
+    let kept = [guard(1, None), guard(2, Some(START.after(Span::secs(9))))];
+    Guards::of(kept.to_vec())
+}
+
+#[test]
+fn the_state_has_these_bytes() {
+    let bytes = example().encode(&NETWORK);
+    assert_eq!(HEXLOWER.encode(&bytes), include_str!("guards.hex").trim());
+    assert_eq!(Guards::decode(&bytes, &NETWORK), Ok(example()));
+    let most = Guards::of(vec![example().all()[1].clone(); 16]);
+    assert_eq!(Guards::decode(&most.encode(&NETWORK), &NETWORK), Ok(most), "the most that are kept fit");
+}
+
+#[test]
+fn a_damaged_state_is_told_and_never_taken_for_another() {
+    let bytes = example().encode(&NETWORK);
+    for bit in 0..bytes.len() * 8 {
+        let mut changed = bytes.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        let read = Guards::decode(&changed, &NETWORK);
+        let told = matches!(read, Err(GuardsError::Damaged | GuardsError::Newer { .. }));
+        assert!(told || read == Ok(example()), "bit {bit}: {read:?}");
+    }
+    for length in 0..bytes.len() {
+        assert_eq!(Guards::decode(&bytes[..length], &NETWORK), Err(GuardsError::Damaged));
+    }
+    assert_eq!(Guards::decode(&bytes, &[8; 32]), Err(GuardsError::OtherNetwork));
+}

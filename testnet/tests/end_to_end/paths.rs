@@ -1,0 +1,92 @@
+//! Requests over onion paths, with hops that are killed under them.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use session_client::{Account, Client, Options};
+use session_protocols::{Namespace, NodeId, path::State};
+
+use crate::support::Place;
+
+/// How long a request may take whose path dies under it.
+const TWO_SECONDS: Duration = Duration::from_secs(2);
+/// Requests around each death.
+const REQUESTS: usize = 12;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hop_that_is_killed_under_a_request_costs_no_more_than_two_seconds() {
+    let place = Place::up().await;
+    let network = place.testnet.folder().network().unwrap();
+    let index = |id: NodeId| network.nodes.iter().position(|node| node.id == id).unwrap() + 1;
+    let client = Client::connect(network.clone(), Options::default()).await.unwrap();
+    let bob = Account::generate().unwrap();
+    let mut number = 0_u8;
+    let mut store = async || {
+        number += 1;
+        let (started, ttl) = (Instant::now(), Duration::from_secs(3_600));
+        client.store(&bob.id(), Namespace::INBOX, vec![number; 99], ttl, None).await.unwrap();
+        started.elapsed()
+    };
+    // The middle hop, then the guard.
+    for at in [1, 0] {
+        store().await;
+        let paths = client.paths();
+        let path = paths.iter().rfind(|path| path.state == State::Ready).unwrap();
+        let victim = index(path.hops[at].id);
+        let kill = place.testnet.kill(victim);
+        let stores = async {
+            let mut longest = Duration::ZERO;
+            for _ in 0..REQUESTS {
+                longest = longest.max(store().await);
+            }
+            longest
+        };
+        let (killed, longest) = tokio::join!(kill, stores);
+        assert!(killed.unwrap());
+        println!("hop {at}: {longest:?} at the most");
+        assert!(longest < TWO_SECONDS, "hop {at}: {longest:?}");
+        place.testnet.start(&[victim]).await.unwrap();
+    }
+    assert_eq!(client.inbox(&bob).await.unwrap().len(), usize::from(number));
+}
+
+fn guards(paths: &serde_json::Value) -> BTreeSet<String> {
+    let paths = paths["paths"].as_array().unwrap().iter();
+    paths.map(|path| path["hops"][0]["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn paths_are_shown_and_rebuilt_and_the_direct_way_is_for_local_networks() {
+    let place = Place::up().await;
+    place.data(&["account", "new", "--name", "alice"]);
+    let shown = place.data(&["path", "show"]);
+    let paths = shown["paths"].as_array().unwrap();
+    assert!(paths.len() >= 2, "{shown}");
+    for path in paths {
+        let mut keys: Vec<_> = path.as_object().unwrap().keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, ["age_s", "hops", "state", "use"]);
+        assert_eq!((path["state"].as_str(), path["hops"].as_array().unwrap().len()), (Some("ready"), 3));
+        for hop in path["hops"].as_array().unwrap() {
+            assert!(hop["address"].as_str().unwrap().starts_with("/ip4/127.0."), "{hop}");
+        }
+    }
+    let first = guards(&shown);
+    let rebuilt = place.data(&["path", "rebuild"]);
+    assert_ne!(rebuilt["paths"], shown["paths"]);
+    assert!(guards(&rebuilt).is_subset(&first) || first.is_subset(&guards(&rebuilt)), "other guards");
+    assert!(place.run(&["path", "show"]).out.contains("guard"));
+
+    let sent = place.run(&["send", "alice", "over", "a", "path"]);
+    assert_eq!((sent.code, sent.err.as_str()), (0, ""));
+    let straight = place.run(&["inbox", "--direct"]);
+    assert!(straight.code == 0 && straight.out.contains("over a path"), "{}", straight.err);
+    assert!(straight.err.starts_with("warning: "), "{}", straight.err);
+    let text = std::fs::read_to_string(place.testnet.folder().network_path()).unwrap();
+    let file = place.path().join("far.toml");
+    std::fs::write(&file, text.replace("local = true", "local = false")).unwrap();
+    let (code, error) = place.error(&["inbox", "--direct", "--network", file.to_str().unwrap()]);
+    assert_eq!((code, error["code"].as_str().unwrap()), (4, "not_local"));
+}
