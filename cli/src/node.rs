@@ -10,7 +10,7 @@ use session_node::{
 };
 use session_protocols::{
     Prefix,
-    directory::Endpoint,
+    directory::{Endpoint, MAX_ENDPOINTS},
     limits::{AdmissionRates, Rate},
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,6 +40,14 @@ fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
             "say where others reach it: --address ENDPOINT",
         ));
     };
+    if let Some(wrong) = address.iter().find(|address| address.port == 0 || address.ip.is_unspecified()) {
+        let message = format!("{wrong} is no address that others could dial");
+        return Err(Failure::usage(message, "name the address and port at which others reach the node"));
+    }
+    if address.len() > MAX_ENDPOINTS {
+        let message = format!("a node has at most {MAX_ENDPOINTS} addresses");
+        return Err(Failure::usage(message, "name the best ones"));
+    }
     let prefix = Prefix::of(first.ip);
     if let Some(outside) = address.iter().find(|address| !prefix.covers(address.ip)) {
         let message = format!("{outside} lies outside {prefix}, the prefix of the first address");

@@ -23,6 +23,7 @@ mod http;
 pub mod keystore;
 mod links;
 mod member;
+mod memory;
 mod metrics;
 mod neighbours;
 mod network;

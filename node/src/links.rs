@@ -21,7 +21,7 @@ use session_protocols::{
     codec,
     libp2p::{
         address::{node_id, peer_id},
-        link::{self, Asker, Backlog, Incoming, Limits},
+        link::{self, Asker, Incoming, Limits},
     },
     limits::{Admission, Seats, Side, payer},
     member::{Setup, check_answer, check_ask, check_request},
@@ -35,6 +35,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use crate::{
     behaviour::Behaviour,
     member::{Exchange, Job},
+    memory::Memory,
     metrics::Metrics,
     neighbours::Places,
     now,
@@ -44,8 +45,6 @@ use crate::{
 
 /// Requests under way on one link.
 const WINDOW: usize = 64;
-/// Bytes of requests and answers that all streams together may hold in memory.
-const BACKLOG: usize = 256 << 20;
 /// The same on one that carries packets.
 const ONION_WINDOW: usize = 512;
 /// Streams of one protocol that are served at once.
@@ -80,8 +79,7 @@ pub(crate) struct Links {
     /// Members of this node's swarm: nobody else is answered on `/swarm/1`.
     fellows: Arc<RwLock<BTreeSet<NodeId>>>,
     places: Places,
-    /// What all streams hold in memory.
-    backlog: Backlog,
+    memory: Memory,
     subscribers: Arc<AtomicU64>,
     subscriptions: SharedSeats<PeerId>,
     /// Worker threads that check signatures at once.
@@ -115,7 +113,7 @@ impl Links {
             askers: Arc::default(),
             fellows: Arc::default(),
             places: behaviour.neighbours.places(),
-            backlog: Backlog::new(BACKLOG),
+            memory: Memory::new(setup.map.swarms.values().flatten().copied().collect()),
             subscribers: Arc::default(),
             subscriptions: Arc::new(Mutex::new(subscriptions)),
             workers: Arc::new(Semaphore::new(workers)),
@@ -247,16 +245,18 @@ impl Links {
             return Some(asker.clone());
         }
         let name = self.protocol(protocol)?;
-        let stream = self.control.clone().open_stream(peer_id(&to)?, name).await.ok()?;
-        let limits = self.limits(protocol);
+        let peer = peer_id(&to)?;
+        let stream = self.control.clone().open_stream(peer, name).await.ok()?;
+        let limits = self.limits(protocol, peer);
         let (asker, run) = link::open_within(stream, limits, || tokio::time::sleep(FRAME));
         let metrics = self.metrics.clone();
         self.spawn(async move { metrics.ended(label(protocol), run.await) });
         Some(kept.insert(asker).clone())
     }
 
-    fn limits(&self, protocol: Protocol) -> Limits {
-        Limits { max_in: max_in(protocol), window: window(protocol), backlog: self.backlog.clone() }
+    fn limits(&self, protocol: Protocol, peer: PeerId) -> Limits {
+        let backlog = self.memory.of(peer, self.places.of(&peer));
+        Limits { max_in: max_in(protocol), window: window(protocol), backlog }
     }
 
     fn protocol(&self, protocol: Protocol) -> Option<StreamProtocol> {
@@ -264,7 +264,7 @@ impl Links {
     }
 
     async fn serve(self, protocol: Protocol, peer: PeerId, stream: Stream) {
-        let limits = self.limits(protocol);
+        let limits = self.limits(protocol, peer);
         let (mut requests, run) = link::serve_within(stream, limits, || tokio::time::sleep(FRAME));
         let metrics = self.metrics.clone();
         self.spawn(async move { metrics.ended(label(protocol), run.await) });

@@ -407,6 +407,12 @@ impl Host {
                     Ok(Body::Messages { messages, more, cursor }) => {
                         self.push(subscriber, Event { messages, cursor }, more);
                     }
+                    Err(StoreError::Lost { account, hash, why }) => {
+                        // Whoever subscribes anew gets past it.
+                        self.local.push(Input::Lost { account, hash, why });
+                        self.subscribers.remove(&subscriber);
+                        self.local.push(Input::Unsubscribe { subscriber });
+                    }
                     Ok(_) | Err(_) => {
                         self.subscribers.remove(&subscriber);
                         self.local.push(Input::Unsubscribe { subscriber });

@@ -352,7 +352,8 @@ impl Mailbox {
         let known = after.life.is_some();
         let joined = joins(&after, &life);
         if !joined {
-            let expiry = after.expiry().unwrap_or(request.expiry);
+            // That its owner ended it is nobody's business.
+            let expiry = after.expiry().filter(|end| *end > now).unwrap_or(request.expiry);
             return Ok(Ok((Done::Keeps { expiry }, true)));
         }
         // What its owner had ended arrives anew: readers have gone past its old place.
@@ -395,7 +396,7 @@ impl Mailbox {
         let due = self.survive(store.due(now, FORGET_STEP).map(Ok), true)?.unwrap_or_default();
         let retired = store.retire(now, FORGET_STEP).map(Ok);
         let retired = self.survive(retired, head == store.head())?.unwrap_or_default();
-        self.more_to_forget = due.len() == FORGET_STEP || retired == FORGET_STEP;
+        let full = due.len() == FORGET_STEP;
         let mut effects = Vec::with_capacity(due.len());
         for (account, hash) in due.into_iter().collect::<BTreeSet<_>>() {
             // One that cannot be read stays.
@@ -404,8 +405,22 @@ impl Mailbox {
                 effects.push(Effect { account, hash, before: Some(before), after: before.at(now) });
             }
         }
-        if !effects.is_empty() {
-            store.append(Entry { mutation: None, evidence_until: None, effects })?;
+        self.more_to_forget = (full && !effects.is_empty()) || retired == FORGET_STEP;
+        if effects.is_empty() {
+            return Ok(());
+        }
+        let head = store.head();
+        let entry = |effects| Entry { mutation: None, evidence_until: None, effects };
+        let together = store.append(entry(effects.clone())).map(Ok);
+        if self.survive(together, head == store.head())?.is_ok() {
+            return Ok(());
+        }
+        // One account's sums cannot be read: the others' records go one by one.
+        self.more_to_forget = false;
+        for effect in effects {
+            let head = store.head();
+            let alone = store.append(entry(vec![effect])).map(Ok);
+            let _ = self.survive(alone, head == store.head())?;
         }
         Ok(())
     }

@@ -5,7 +5,11 @@
 //! checked before, by [`check_request`], [`check_ask`] and [`check_answer`], which need no state and
 //! run on any thread.
 
+mod check;
+
 use std::collections::{BTreeMap, VecDeque};
+
+pub use check::{CheckedAnswer, CheckedAsk, check_answer, check_ask, check_request};
 
 use crate::{
     KeyPair, NetworkName, NodeId, SwarmId, SwarmMap, Time,
@@ -15,11 +19,12 @@ use crate::{
     notify::{self, Subscribed, Subscriptions},
     record::Mutation,
     replication::{Repair, Responder, Writes, repair, writes},
-    request::{Cursor, Request, Retrieve, Source},
+    request::{Cursor, Request, Retrieve},
     ring,
     store::{StoreError, Transaction},
-    swarm::{Ask, MAX_BATCH, Replicated, SwarmAnswer, SwarmRequest},
+    swarm::{Ask, Replicated, SwarmAnswer, SwarmRequest},
 };
+use check::Checked;
 
 /// What the machine is fed. Every signature in it has been checked.
 #[derive(Clone, Debug)]
@@ -67,6 +72,15 @@ pub enum Input {
         cursor: Cursor,
         /// Whether more was waiting.
         more: bool,
+    },
+    /// The bytes behind one record cannot be read, the host found ([`StoreError::Lost`]).
+    Lost {
+        /// Whose.
+        account: crate::AccountId,
+        /// Which.
+        hash: crate::MessageHash,
+        /// What is wrong with it.
+        why: &'static str,
     },
     /// A node can be reached (again).
     Connected(NodeId),
@@ -132,98 +146,6 @@ pub enum Output {
     /// Something could not be read from the disk: what this is about was refused or forgotten, and is
     /// fetched again from the others where it can be. Reopening the store would not mend it.
     Damaged(&'static str),
-}
-
-/// A question between members whose signatures were checked.
-#[derive(Clone, Debug)]
-pub struct CheckedAsk {
-    map_version: u64,
-    ask: Checked,
-}
-
-#[derive(Clone, Debug)]
-enum Checked {
-    Replicate(Vec<Result<Mutation, Code>>),
-    Other(Ask),
-}
-
-/// An answer between members whose signatures were checked.
-#[derive(Clone, Debug)]
-pub enum CheckedAnswer {
-    /// To a batch of mutations: a receipt for each that was done.
-    Receipts(Vec<Option<Receipt>>),
-    /// To a fetch: the sound ones, and how many ids were dealt with.
-    Fetched(Vec<Mutation>, u32),
-    /// To anything else.
-    Other(SwarmAnswer),
-}
-
-/// Checks all that needs no state in a client's request.
-///
-/// # Errors
-///
-/// The code to refuse with.
-pub fn check_request(network: &NetworkName, now: Time, request: &Request) -> Result<(), Code> {
-    request.verify(network, now)
-}
-
-/// Checks the signatures in another member's question.
-pub fn check_ask(network: &NetworkName, now: Time, request: SwarmRequest) -> CheckedAsk {
-    let ask = match request.ask {
-        Ask::Replicate { mutations } if mutations.len() <= MAX_BATCH => {
-            let check = |mutation| check_mutation(network, now, &mutation).map(|()| mutation);
-            Checked::Replicate(mutations.into_iter().map(check).collect())
-        }
-        Ask::Replicate { .. } => Checked::Replicate(Vec::new()),
-        ask @ (Ask::Behind | Ask::Fingerprints | Ask::Reconcile { .. } | Ask::Fetch { .. }) => {
-            Checked::Other(ask)
-        }
-    };
-    CheckedAsk { map_version: request.map_version, ask }
-}
-
-/// Checks the signatures in another member's answer to a question about `subjects`.
-pub fn check_answer(
-    network: &NetworkName,
-    now: Time,
-    map_version: u64,
-    from: NodeId,
-    subjects: &[Subject],
-    answer: SwarmAnswer,
-) -> CheckedAnswer {
-    match answer {
-        SwarmAnswer::Replicated { results } if results.len() == subjects.len() => {
-            let receipts = results.into_iter().zip(subjects).map(|(result, subject)| match result {
-                Replicated::Done { done, signature } => {
-                    let receipt = Receipt { node: from, done, signature };
-                    receipt.verify(network, map_version, subject).then_some(receipt)
-                }
-                Replicated::Refused { .. } => None,
-            });
-            CheckedAnswer::Receipts(receipts.collect())
-        }
-        SwarmAnswer::Fetched { mutations, ids } => {
-            let sound =
-                mutations.into_iter().filter(|mutation| check_mutation(network, now, mutation).is_ok());
-            CheckedAnswer::Fetched(sound.collect(), ids)
-        }
-        answer @ (SwarmAnswer::Replicated { .. }
-        | SwarmAnswer::Noted
-        | SwarmAnswer::Fingerprints { .. }
-        | SwarmAnswer::Reconcile { .. }
-        | SwarmAnswer::Refused { .. }) => CheckedAnswer::Other(answer),
-    }
-}
-
-fn check_mutation(network: &NetworkName, now: Time, mutation: &Mutation) -> Result<(), Code> {
-    if crate::mutants::on("skip-verification") {
-        return Ok(());
-    }
-    match mutation {
-        Mutation::Store(request) => request.verify(network, now, Source::Member),
-        Mutation::Delete { request, .. } => request.verify(network, now, Source::Member),
-        Mutation::Expire { request, .. } => request.verify(network, now, Source::Member),
-    }
 }
 
 /// How a member is set up.
@@ -402,6 +324,12 @@ impl Member {
             }
             Input::Pushed { subscriber, cursor, more } => {
                 self.subscriptions.handle(now, notify::Input::Sent { subscriber, cursor, more });
+            }
+            Input::Lost { account, hash, why } => {
+                self.outbox.push_back(Output::Damaged(why));
+                if !self.full {
+                    self.mailbox.handle(now, mailbox::Input::Lost { account, hash }, store)?;
+                }
             }
             Input::Connected(node) => {
                 self.writes.handle(now, writes::Input::Connected(node));

@@ -236,7 +236,8 @@ pub trait Transaction: Store {
     ///
     /// # Errors
     ///
-    /// As [`Store::record`]. After an error the transaction must not be committed.
+    /// As [`Store::record`]. After one of damage, where [`Store::head`] is what it was, nothing was
+    /// appended and the transaction may go on; after any other it must not be committed.
     fn append(&mut self, entry: Entry) -> Result<u64, StoreError>;
 
     /// Drops mutations whose [`Entry::evidence_until`] is at or before `now` (milliseconds), at

@@ -325,7 +325,7 @@ impl Store for MessageStore {
         let first = layout::end_key(0, &lowest.0, &lowest.1);
         let last = layout::end_key(now, &highest.0, &highest.1);
         guarded(|| {
-            let found = ends.range(first, last)?.take(limit);
+            let found = readable(ends.range(first, last)?).take(limit);
             found
                 .map(|row| {
                     row.map(|(key, _)| layout::end_parts(&key)).map(|(_, account, hash)| (account, hash))
@@ -348,7 +348,7 @@ impl Store for MessageStore {
         };
         let last = layout::end_key(end, &highest.0, &highest.1);
         guarded(|| {
-            for row in ends.range(first, last)? {
+            for row in readable(ends.range(first, last)?) {
                 let (key, id) = row?;
                 if id == layout::SHEDS {
                     continue;
@@ -367,6 +367,14 @@ impl Store for MessageStore {
     fn head(&self) -> u64 {
         self.memory.head
     }
+}
+
+/// The rows that can be read: one that is damaged must not keep all others from being compared and
+/// forgotten. Whoever looks for the record that it belongs to finds the damage.
+fn readable<T>(
+    rows: impl Iterator<Item = Result<T, StoreError>>,
+) -> impl Iterator<Item = Result<T, StoreError>> {
+    rows.filter(|row| !matches!(row, Err(StoreError::Damaged(_))))
 }
 
 /// The lowest and the highest account and hash.
@@ -425,7 +433,8 @@ impl Writer<'_> {
         !self.open
     }
 
-    /// Appends an entry, once it is known what the accounts take up after it.
+    /// Appends an entry, once it is known what the accounts take up after it. That is all that can fail,
+    /// and leaves everything as it was.
     fn write(&mut self, mut deeds: Deeds, mutation: Option<&Mutation>) -> Result<u64, StoreError> {
         let mut usage = Accounts { store: self.store, usage: Vec::new() };
         for effect in &deeds.effects {
@@ -439,6 +448,8 @@ impl Writer<'_> {
             usage.count(&charge.account, Some((charge.bytes, 0)), true)?;
         }
         deeds.usage = usage.usage;
+        // Until the commit says otherwise.
+        self.open = true;
         let row = &mut self.row;
         row.clear();
         layout::encode_head(&deeds, row);
@@ -489,25 +500,19 @@ impl Drop for Writer<'_> {
 
 impl Transaction for Writer<'_> {
     fn append(&mut self, entry: Entry) -> Result<u64, StoreError> {
-        // Until the commit says otherwise.
-        self.open = true;
         let deeds = Deeds { evidence: entry.charge(), effects: entry.effects, ..Deeds::default() };
-        let result = self.write(deeds, entry.mutation.as_ref());
-        self.store.refusing |= result.is_err();
-        result
+        self.write(deeds, entry.mutation.as_ref())
     }
 
     fn retire(&mut self, now: u64, limit: usize) -> Result<usize, StoreError> {
         let evidence = self.store.layers(|overlay| &overlay.evidence, |view| &view.evidence)?;
         let last = layout::evidence_key(now, u64::MAX);
-        let due: Vec<_> =
-            guarded(|| evidence.range([0; 16], last)?.take(limit).collect::<Result<_, StoreError>>())?;
+        let due: Vec<_> = guarded(|| {
+            readable(evidence.range([0; 16], last)?).take(limit).collect::<Result<_, StoreError>>()
+        })?;
         let retired = due.len();
         if retired > 0 {
-            self.open = true;
-            let result = self.write(Deeds { retired: due, ..Deeds::default() }, None);
-            self.store.refusing |= result.is_err();
-            result?;
+            self.write(Deeds { retired: due, ..Deeds::default() }, None)?;
         }
         Ok(retired)
     }

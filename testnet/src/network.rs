@@ -142,10 +142,11 @@ impl Testnet {
         let all: Vec<usize> = state.nodes.iter().map(|node| node.index).collect();
         let down: Vec<usize> =
             state.nodes.iter().filter(|node| node.running().is_none()).map(|node| node.index).collect();
-        for index in &down {
-            self.launch(&mut state, *index, &lock)?;
-        }
-        let ready = self.wait(&state, &all, progress).await;
+        let launched = down.iter().try_for_each(|index| self.launch(&mut state, *index, &lock));
+        let ready = match launched {
+            Ok(()) => self.wait(&state, &all, progress).await,
+            failed => failed,
+        };
         if ready.is_err() {
             // What does not get ready helps nobody; its logs stay.
             let _ = self.stop(&mut state, &down, &lock).await?;

@@ -1,8 +1,9 @@
 //! What can be wrong with a network file, where, and what to do about it.
 
-use session_protocols::NodeId;
+use session_protocols::directory::{Endpoint, EndpointError};
 use session_protocols::identity::ParseError;
 use session_protocols::network::NameError;
+use session_protocols::{NodeId, Prefix};
 
 use super::{MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BYTES, MAX_NODES, VERSION};
 use crate::ledger::{OperatorError, PrefixError};
@@ -108,6 +109,17 @@ pub enum Problem {
         /// Its length.
         bytes: usize,
     },
+    /// An address that is none.
+    #[error("{0}")]
+    Endpoint(EndpointError),
+    /// An address at which nobody would believe the node to be.
+    #[error("{endpoint} lies outside the node's prefix {prefix}")]
+    Outside {
+        /// The address.
+        endpoint: Endpoint,
+        /// What the node has declared.
+        prefix: Prefix,
+    },
 }
 
 impl NetworkFileError {
@@ -134,7 +146,10 @@ impl NetworkFileError {
             Problem::Nodes { .. } => format!("keep {MAX_NODES} of them; the others can register later"),
             Problem::Addresses { found: 0 } => format!("add `{}`", example("addresses")),
             Problem::Addresses { .. } => format!("keep the {MAX_ADDRESSES} that are reached best"),
-            Problem::Address { .. } => format!("write it as in `{}`", example("addresses")),
+            Problem::Outside { .. } => "correct the address, or the prefix if it is the wrong one".to_owned(),
+            Problem::Address { .. } | Problem::Endpoint(_) => {
+                format!("write it as in `{}`", example("addresses"))
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use core::ops::Range;
 use std::collections::BTreeMap;
 
 use data_encoding::HEXLOWER_PERMISSIVE as HEX;
-use session_protocols::NodeId;
+use session_protocols::{NodeId, Prefix, directory::Endpoint};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -84,22 +84,26 @@ impl Reader<'_> {
         if !(1..=MAX_ADDRESSES).contains(&items.len()) {
             return Err(self.error(&span, Problem::Addresses { found: items.len() }));
         }
-        let addresses = items.iter().map(|item| self.address(item)).collect::<Result<_, _>>()?;
+        let addresses = items.iter().map(|item| self.address(item, prefix)).collect::<Result<_, _>>()?;
         let place = fields.get("id", "a string", DeValue::as_str)?.1;
         Ok((NetworkNode { id, operator, prefix, addresses }, place))
     }
 
-    fn address(&self, item: &Spanned<DeValue<'_>>) -> Result<String, NetworkFileError> {
+    fn address(&self, item: &Spanned<DeValue<'_>>, prefix: Prefix) -> Result<String, NetworkFileError> {
         let value = item.get_ref();
         let address = value.as_str().ok_or_else(|| {
             let (key, expected, found) = ("addresses", "an array of strings", value.type_str());
             self.error(&item.span(), Problem::Type { key, expected, found })
         })?;
-        if (1..=MAX_ADDRESS_BYTES).contains(&address.len()) {
-            Ok(address.to_owned())
-        } else {
-            Err(self.error(&item.span(), Problem::Address { bytes: address.len() }))
+        if !(1..=MAX_ADDRESS_BYTES).contains(&address.len()) {
+            return Err(self.error(&item.span(), Problem::Address { bytes: address.len() }));
         }
+        let endpoint: Endpoint =
+            address.parse().map_err(|error| self.error(&item.span(), Problem::Endpoint(error)))?;
+        if !prefix.covers(endpoint.ip) {
+            return Err(self.error(&item.span(), Problem::Outside { endpoint, prefix }));
+        }
+        Ok(address.to_owned())
     }
 }
 

@@ -44,10 +44,19 @@ fn a_file_makes_the_genesis_ledger() {
 }
 
 #[test]
-fn any_address_survives_the_way_through_the_file() {
-    let mut file = NetworkFile::parse(example()).unwrap();
-    file.nodes[0].addresses = vec!["/ip4/1.2.3.4".to_owned(), "\"'\\\n\u{7f}\t}]\u{e9}".to_owned()];
-    assert_eq!(NetworkFile::parse(&file.to_toml()), Ok(file));
+fn an_address_where_nobody_would_find_the_node_is_refused() {
+    let (first, form) = (line("addresses") + 1, "expected an address such as ");
+    for wrong in ["/ip4/203.0.113.7/udp/22021/quic1", "203.0.113.7:22021", "\\u00e9"] {
+        let (line, column, problem, remedy) = refused("/ip4/203.0.113.7/udp/22021/quic-v1", wrong);
+        assert_eq!((line, column, problem.starts_with(form)), (first, 5, true), "{problem}");
+        assert!(remedy.starts_with("write it as in "), "{remedy}");
+    }
+    is(
+        refused("/ip4/203.0.113.7/udp/22021/quic-v1", "/ip4/198.51.100.7/udp/22021/quic-v1"),
+        (first, 5),
+        "/ip4/198.51.100.7/udp/22021/quic-v1 lies outside the node's prefix 203.0.113.0/24",
+        "correct the address, or the prefix if it is the wrong one",
+    );
 }
 
 #[test]
@@ -150,7 +159,10 @@ fn numbers_have_limits() {
         bytes[..4].copy_from_slice(&number.to_be_bytes());
         NodeId::from_bytes(bytes)
     };
-    let node = NetworkNode { addresses: vec!["x".repeat(256)], ..file.nodes[0].clone() };
+    let node = NetworkNode {
+        addresses: vec!["/ip4/203.0.113.7/udp/22021/quic-v1".to_owned()],
+        ..file.nodes[0].clone()
+    };
     file.nodes = (0..10_000).map(|at| NetworkNode { id: number(at), ..node.clone() }).collect();
     assert_eq!(parsed(&file).as_ref(), Ok(&file));
     file.nodes.push(NetworkNode { id: number(10_000), ..node });

@@ -279,7 +279,8 @@ impl Inner {
             match &self.onion {
                 _ if payload.len() > MAX_REQUEST => Err(Fault::TooLarge(payload.len())),
                 Some(onion) => {
-                    let hedge = self.options.hedge;
+                    // Another path is tried before another member is asked.
+                    let hedge = self.options.hedge * 3 / 4;
                     let way = Way { service: Service::Storage, patience, hedge };
                     self.by_path(onion, node, &request, payload, way).await
                 }

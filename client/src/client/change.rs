@@ -20,7 +20,8 @@ use crate::{account::Account, error::ClientError};
 /// A deletion or change of expiry that a majority of the swarm has proven to have done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
-    /// The messages that a majority changed, in the order they were named; the others were not there.
+    /// The messages that a majority changed, in the order they were named. The others are not
+    /// there, or too few members have proven that they changed them.
     pub hashes: Vec<MessageHash>,
     /// How many members have proven to have done it.
     pub stored: usize,

@@ -50,8 +50,9 @@ pub struct Stored {
     pub hash: MessageHash,
     /// When it was sent, in milliseconds since 1970.
     pub timestamp_ms: u64,
-    /// Until when a majority has proven to keep it, in milliseconds since 1970. Earlier than asked for
-    /// only where the mailbox's owner had ended it before.
+    /// Until when a majority has signed to keep it, in milliseconds since 1970. An earlier end that the
+    /// mailbox's owner has set shows until it has passed; that an owner has ended or deleted a message
+    /// before, nobody is told.
     pub expires_ms: u64,
     /// Whether the asked member knew it before.
     pub already: bool,
@@ -70,17 +71,18 @@ impl Client {
     /// When the text is too long, or when no majority of the recipient's swarm proves to keep it.
     pub async fn send(&self, from: &Account, to: &AccountId, text: &str) -> Result<Sent, ClientError> {
         let inner = &*self.inner;
-        let tally = Tally::default();
-        let once = async || {
+        let once = async |tally: &Tally| {
             let now = inner.clock.now_ms();
             let data = envelope::seal(from, to, text, now, None).map_err(Failure::Seal)?;
-            inner.store(&outgoing(*to, Namespace::INBOX, now, TTL, data), &tally).await
+            inner.store(&outgoing(*to, Namespace::INBOX, now, TTL, data), tally).await
         };
-        let sent = match once().await {
-            // Sealed again, because the time is in the seal.
-            Err(Failure::ClockMoved) => once().await,
-            done => done,
-        };
+        let mut tally = Tally::default();
+        let mut sent = once(&tally).await;
+        if matches!(sent, Err(Failure::ClockMoved)) {
+            // Sealed again, because the time is in the seal: another message, which nobody has.
+            tally = Tally::default();
+            sent = once(&tally).await;
+        }
         let Stored { hash, timestamp_ms, stored, swarm, .. } =
             sent.map_err(|failure| inner.write_error(*to, &tally, failure))?;
         let copy = if *to == from.id() { None } else { Some(self.copy(from, to, text, timestamp_ms).await) };

@@ -9,7 +9,7 @@
 //! at that pace too: [`open_within`] and [`serve_within`] take the pause, for this crate has no clock.
 //!
 //! What waits in memory, frames that are not whole yet and answers that are not taken yet, is charged to
-//! a [`Backlog`] that all links of a host share.
+//! a [`Backlog`], which links share as their host sees fit.
 
 use std::{
     collections::HashMap,
@@ -31,7 +31,7 @@ use crate::frame::{HEAD, Head, Kind};
 mod backlog;
 
 pub use backlog::Backlog;
-use backlog::{Charge, Share};
+use backlog::Charge;
 
 /// What may travel over a link.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub struct Limits {
     pub max_in: usize,
     /// Requests under way at once.
     pub window: usize,
-    /// What all links of the host hold in memory.
+    /// What the link holds in memory is charged to this, as a part of it.
     pub backlog: Backlog,
 }
 
@@ -75,8 +75,16 @@ pub enum End {
     Crowded,
 }
 
-/// What is to be written, and what it is charged with while it waits.
-type Frame = (u32, Kind, Vec<u8>, Option<Charge>);
+/// What is to be written, and what it holds until it is.
+type Frame = (u32, Kind, Vec<u8>, Held);
+
+/// What a frame holds that waits.
+#[derive(Default)]
+struct Held {
+    _bytes: Option<Charge>,
+    /// The place of its request in the window: whoever does not take answers may ask for no more.
+    _slot: Option<mpsc::Sender<()>>,
+}
 
 type Waiting = Arc<Mutex<HashMap<u32, Waiter>>>;
 
@@ -130,7 +138,7 @@ where
     };
     let (reader, writer) = stream.split();
     let run = async move {
-        let share = limits.backlog.share();
+        let share = limits.backlog.part(usize::MAX);
         let read = read_answers(reader, limits.max_in, &share, &waiting, &pause);
         let write = write_frames(writer, outgoing, &pause);
         let end = future::select(Box::pin(read), Box::pin(write)).await.factor_first().0;
@@ -189,7 +197,7 @@ impl Asker {
     }
 
     async fn send(&self, id: u32, kind: Kind, payload: Vec<u8>) -> Result<(), LinkError> {
-        self.frames.clone().send((id, kind, payload, None)).await.map_err(|_| LinkError::Closed)
+        self.frames.clone().send((id, kind, payload, Held::default())).await.map_err(|_| LinkError::Closed)
     }
 }
 
@@ -223,12 +231,18 @@ impl Events {
 impl Drop for Events {
     fn drop(&mut self) {
         lock(&self.asker.waiting).remove(&self.id);
-        // When the queue is full the other side learns it from the stream's end.
-        let _ = self.asker.frames.try_send((self.id, Kind::Close, Vec::new(), None));
+        // There is room for one more word of each asker.
+        let _ = self.asker.frames.try_send((self.id, Kind::Close, Vec::new(), Held::default()));
     }
 }
 
-async fn read_answers<R, P, F>(mut reader: R, max: usize, share: &Share, waiting: &Waiting, pause: &P) -> End
+async fn read_answers<R, P, F>(
+    mut reader: R,
+    max: usize,
+    share: &Backlog,
+    waiting: &Waiting,
+    pause: &P,
+) -> End
 where
     R: AsyncRead + Unpin,
     P: Fn() -> F,
@@ -289,7 +303,7 @@ pub struct Reply {
     /// Held while the request counts against the window.
     slot: Option<mpsc::Sender<()>>,
     /// What this link holds in memory.
-    share: Share,
+    share: Backlog,
     /// The request counts until it is answered.
     request: Option<Charge>,
     answered: bool,
@@ -302,7 +316,8 @@ impl Reply {
         self.request = None;
         let Some(charge) = self.share.take(payload.len()) else { return };
         self.answered = true;
-        let _ = self.frames.send((self.id, Kind::Answer, payload, Some(charge))).await;
+        let held = Held { _bytes: Some(charge), _slot: self.slot.take() };
+        let _ = self.frames.send((self.id, Kind::Answer, payload, held)).await;
     }
 
     /// Sends the answer, and keeps the conversation open for events.
@@ -315,7 +330,8 @@ impl Reply {
         let charge = self.share.take(payload.len()).ok_or(LinkError::Busy)?;
         self.answered = true;
         self.slot = None;
-        let sent = self.frames.send((self.id, Kind::Answer, payload, Some(charge))).await;
+        let held = Held { _bytes: Some(charge), _slot: None };
+        let sent = self.frames.send((self.id, Kind::Answer, payload, held)).await;
         sent.map_err(|_| LinkError::Closed)?;
         let closed = self.closed.take();
         Ok(Pusher { id: self.id, frames: self.frames.clone(), closed, share: self.share.clone() })
@@ -325,7 +341,8 @@ impl Reply {
 impl Drop for Reply {
     fn drop(&mut self) {
         if !self.answered {
-            let _ = self.frames.try_send((self.id, Kind::Close, Vec::new(), None));
+            let held = Held { _bytes: None, _slot: self.slot.take() };
+            let _ = self.frames.try_send((self.id, Kind::Close, Vec::new(), held));
         }
     }
 }
@@ -336,7 +353,7 @@ pub struct Pusher {
     id: u32,
     frames: mpsc::Sender<Frame>,
     closed: Option<oneshot::Receiver<()>>,
-    share: Share,
+    share: Backlog,
 }
 
 impl Pusher {
@@ -348,13 +365,14 @@ impl Pusher {
     /// for.
     pub async fn push(&mut self, payload: Vec<u8>) -> Result<(), LinkError> {
         let charge = self.share.take(payload.len()).ok_or(LinkError::Busy)?;
-        let sent = self.frames.send((self.id, Kind::Event, payload, Some(charge))).await;
+        let held = Held { _bytes: Some(charge), _slot: None };
+        let sent = self.frames.send((self.id, Kind::Event, payload, held)).await;
         sent.map_err(|_| LinkError::Closed)
     }
 
     /// Ends the subscription from this side.
     pub async fn close(mut self) {
-        let _ = self.frames.send((self.id, Kind::Close, Vec::new(), None)).await;
+        let _ = self.frames.send((self.id, Kind::Close, Vec::new(), Held::default())).await;
     }
 
     /// Waits until the subscriber or the link has gone.
@@ -420,7 +438,7 @@ where
     // counting the live ones is what bounds the requests under way.
     let mut slots: Vec<mpsc::Receiver<()>> = Vec::new();
     let mut open: HashMap<u32, oneshot::Sender<()>> = HashMap::new();
-    let share = limits.backlog.share();
+    let share = limits.backlog.part(usize::MAX);
     loop {
         let (head, payload, charge) = match read_frame(&mut reader, limits.max_in, &share, pause).await {
             Ok(frame) => frame,
@@ -465,7 +483,7 @@ where
 async fn read_frame<R, P, F>(
     reader: &mut R,
     max: usize,
-    share: &Share,
+    share: &Backlog,
     pause: &P,
 ) -> Result<(Head, Vec<u8>, Charge), End>
 where
@@ -490,7 +508,7 @@ async fn read_rest<R: AsyncRead + Unpin>(
     reader: &mut R,
     mut head: [u8; HEAD],
     max: usize,
-    share: &Share,
+    share: &Backlog,
 ) -> Result<(Head, Vec<u8>, Charge), End> {
     let broken = |error: io::Error| {
         if error.kind() == io::ErrorKind::UnexpectedEof { End::Garbage } else { End::Closed }
@@ -499,7 +517,7 @@ async fn read_rest<R: AsyncRead + Unpin>(
     let head = Head::decode(head, u32::try_from(max).unwrap_or(u32::MAX)).ok_or(End::Garbage)?;
     // Memory follows what arrives, not what is announced.
     let length = head.len as usize;
-    let mut charge = share.take(0).ok_or(End::Crowded)?;
+    let mut charge = share.open();
     let mut payload = Vec::new();
     while payload.len() < length {
         let next = length.saturating_sub(payload.len()).min(CHUNK);
@@ -524,7 +542,7 @@ where
     let mut buffer = Vec::with_capacity(4 * 1024);
     while let Some(first) = outgoing.next().await {
         let mut next = Some(first);
-        while let Some((id, kind, payload, charge)) = next.take() {
+        while let Some((id, kind, payload, held)) = next.take() {
             let Ok(len) = u32::try_from(payload.len()) else { return End::Closed };
             buffer.extend_from_slice(&Head { len, id, kind }.encode());
             // Small frames are gathered, large ones are not copied.
@@ -542,7 +560,7 @@ where
             if let Err(end) = written {
                 return end;
             }
-            drop(charge);
+            drop(held);
             if buffer.len() < CHUNK {
                 next = outgoing.try_recv().ok();
             }

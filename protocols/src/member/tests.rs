@@ -6,6 +6,7 @@ mod swarm;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::swarm::MAX_BATCH;
 use crate::{
     Namespace, Span,
     fixture::{NOW, Person, network, node, nodes, one_swarm},
@@ -283,6 +284,30 @@ fn what_is_known_of_a_damaged_record_is_refused_and_nothing_else() {
     let (member, store) = &mut net.members[0];
     member.handle(NOW.after(Span::secs(9_001)), Input::Tick, store).unwrap();
     assert_eq!(store.fingerprints().iter().map(|(_, print)| print.count).sum::<u64>(), 1);
+}
+
+#[test]
+fn an_account_whose_sums_are_damaged_holds_up_no_other() {
+    let (person, other) = (Person::new(0), Person::new(1));
+    let mut net = Net::ready(3);
+    for who in [&person, &other] {
+        net.request(0, Request::Store(who.post("a", 0, 100)));
+        net.request(0, Request::Store(who.post("b", 0, 100)));
+    }
+    net.members[0].1.damage_usage(person.account);
+    let (hash, later) = (person.hash("a"), Request::Store(person.post("c", 0, 9_000)));
+    assert_eq!(refusal(net.request(0, later)).code, Code::Failed);
+    assert_eq!(refusal(net.request(0, Request::Delete(person.delete(&[hash], 0)))).code, Code::Failed);
+    let stored = net.request(0, Request::Store(other.post("c", 0, 100)));
+    assert!(matches!(stored, Some(Body::Stored { .. })), "{stored:?}");
+    assert_eq!(net.texts(0, &person), ["a", "b"]);
+    // What has ended of the others is forgotten, and the machine rests.
+    let (member, store) = &mut net.members[0];
+    let end = NOW.after(Span::secs(101));
+    member.handle(end, Input::Tick, store).unwrap();
+    assert_eq!(store.records().filter(|(account, ..)| **account == other.account).count(), 0);
+    assert_eq!(store.records().count(), 2);
+    assert!(member.deadline().unwrap() > end);
 }
 
 #[test]

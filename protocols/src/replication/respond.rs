@@ -50,10 +50,16 @@ impl Responder {
     /// How many records answering would have to read, beside those that the question names: 0 where
     /// they are remembered.
     pub fn effort<S: Store>(&self, store: &S, ask: &Ask) -> u64 {
-        let (Ask::Reconcile { bucket, slice, .. } | Ask::Fetch { bucket, slice, .. }) = ask else { return 0 };
-        let (bucket, slice) = (Bucket(*bucket), *slice);
+        let (bucket, slice, ids) = match ask {
+            Ask::Reconcile { bucket, slice, .. } => (Bucket(*bucket), *slice, None),
+            Ask::Fetch { bucket, slice, ids } => (Bucket(*bucket), *slice, Some(ids)),
+            Ask::Replicate { .. } | Ask::Behind | Ask::Fingerprints => return 0,
+        };
         let print = print(store, bucket);
-        if self.find(bucket, slice).is_some_and(|walked| walked.print == print) { 0 } else { print.count }
+        let known = self
+            .find(bucket, slice)
+            .is_some_and(|walked| walked.print == print || ids.is_some_and(|ids| walked.holds(slice, ids)));
+        if known { 0 } else { print.count }
     }
 
     /// Answers a question about what this member holds.
@@ -103,10 +109,8 @@ impl Responder {
         if ids.len() > MAX_FETCH || !slice.valid() {
             return Ok(None);
         }
-        let of = |id: &ByteArray<32>| slice.contains(id);
-        let remembered = |walked: &Walked| ids.iter().filter(|id| of(id)).all(|id| walked.find(id).is_some());
         // What was compared a moment ago is fetched from what is remembered of it.
-        let known = self.find(bucket, slice).is_some_and(remembered);
+        let known = self.find(bucket, slice).is_some_and(|walked| walked.holds(slice, ids));
         let walked = if known { self.find(bucket, slice) } else { self.walk(store, bucket, slice)? };
         let Some(walked) = walked else { return Ok(None) };
         let mut mutations = Vec::new();
@@ -166,6 +170,11 @@ impl Responder {
 }
 
 impl Walked {
+    /// Whether all of these ids that can belong to the slice do.
+    fn holds(&self, slice: Slice, ids: &[ByteArray<32>]) -> bool {
+        ids.iter().filter(|id| slice.contains(id)).all(|id| self.find(id).is_some())
+    }
+
     fn find(&self, id: &[u8; 32]) -> Option<&Item> {
         let at = self.items.binary_search_by_key(id, |item| item.id).ok()?;
         self.items.get(at)

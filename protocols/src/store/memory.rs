@@ -25,6 +25,7 @@ pub struct MemoryStore {
     occupied: u64,
     damaged_rows: BTreeSet<u64>,
     damaged_records: BTreeSet<(AccountId, MessageHash)>,
+    damaged_accounts: BTreeSet<AccountId>,
 }
 
 impl MemoryStore {
@@ -41,6 +42,11 @@ impl MemoryStore {
     /// Makes what is known of a message unreadable.
     pub fn damage_record(&mut self, account: AccountId, hash: MessageHash) {
         self.damaged_records.insert((account, hash));
+    }
+
+    /// Makes what an account takes up unreadable.
+    pub fn damage_usage(&mut self, account: AccountId) {
+        self.damaged_accounts.insert(account);
     }
 
     /// Every record there is, in order of account and hash.
@@ -139,6 +145,9 @@ impl Store for MemoryStore {
     }
 
     fn usage(&self, account: &AccountId) -> Result<Usage, StoreError> {
+        if self.damaged_accounts.contains(account) {
+            return Err(StoreError::Damaged("what an account takes up"));
+        }
         Ok(self.usage.get(account).copied().unwrap_or_default())
     }
 
@@ -178,6 +187,9 @@ impl Store for MemoryStore {
 
 impl Transaction for MemoryStore {
     fn append(&mut self, entry: Entry) -> Result<u64, StoreError> {
+        for effect in &entry.effects {
+            self.usage(&effect.account)?;
+        }
         self.head = self.head.saturating_add(1);
         if let Some((until, charge)) = entry.charge() {
             self.evidence.insert((until, self.head), charge);

@@ -175,7 +175,7 @@ impl Node {
 const fn writes(input: &Input) -> bool {
     match input {
         Input::Request { .. } => keeps(input),
-        Input::Asked { .. } | Input::Answered { .. } | Input::Tick => true,
+        Input::Asked { .. } | Input::Answered { .. } | Input::Lost { .. } | Input::Tick => true,
         Input::Subscribe { .. }
         | Input::Unsubscribe { .. }
         | Input::Pushed { .. }
@@ -685,6 +685,7 @@ const fn ticket_of(input: &Input) -> Option<u64> {
         | Input::Subscribe { .. }
         | Input::Unsubscribe { .. }
         | Input::Pushed { .. }
+        | Input::Lost { .. }
         | Input::Connected(_)
         | Input::Disconnected(_)
         | Input::Tick => None,

@@ -137,9 +137,11 @@ fn a_node_gets_its_key_once_and_runs_with_what_was_printed() {
     let data = place.path().join("node");
     let data = data.to_str().unwrap();
     let operator = format!("0x{}", "5a".repeat(20));
-    let address = "/ip4/127.0.99.1/tcp/0";
+    let free = std::net::TcpListener::bind("127.0.99.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("/ip4/127.0.99.1/tcp/{free}");
+    let address = address.as_str();
     let init = ["node", "init", "--data", data, "--operator", &operator, "--address", address];
-    let outside = [&init[..], &["--address", "/ip4/127.0.98.1/tcp/0"]].concat();
+    let outside = [&init[..], &["--address", "/ip4/127.0.98.1/tcp/9"]].concat();
     assert_eq!(place.error(&outside).0, 2, "a node has one prefix");
     assert!(!std::path::Path::new(data).exists(), "a refusal makes no key");
     let ran = place.run(&init);

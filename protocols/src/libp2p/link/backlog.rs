@@ -5,70 +5,95 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-/// The bytes that the links of one host may hold. Clones count as one.
+/// Bytes that may be held, and that are. A part of it is charged to it, too. Clones are one.
 #[derive(Clone, Debug)]
-pub struct Backlog {
+pub struct Backlog(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     most: usize,
-    held: Arc<AtomicUsize>,
+    held: AtomicUsize,
+    whole: Option<Backlog>,
 }
 
 impl Backlog {
-    /// At most so many bytes. One link alone gets half of them: it may hold no more than it leaves.
+    /// At most so many bytes.
     pub fn new(most: usize) -> Self {
-        Self { most, held: Arc::default() }
+        Self(Arc::new(Inner { most, held: AtomicUsize::new(0), whole: None }))
     }
 
-    /// How many bytes wait.
+    /// A part for one of many: at most so many bytes, and no more than it leaves to all others.
+    #[must_use]
+    pub fn part(&self, most: usize) -> Self {
+        Self(Arc::new(Inner { most, held: AtomicUsize::new(0), whole: Some(self.clone()) }))
+    }
+
+    /// How many bytes are held.
     pub fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+        self.0.held.load(Ordering::Relaxed)
     }
 
-    /// One link's part of it.
-    pub(super) fn share(&self) -> Share {
-        Share { all: self.clone(), own: Arc::default() }
+    /// Whether the two are one.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
-}
 
-/// What one link holds of a [`Backlog`]. Clones count as one.
-#[derive(Clone, Debug)]
-pub(super) struct Share {
-    all: Backlog,
-    own: Arc<AtomicUsize>,
-}
+    /// Whether the other is a part of this.
+    pub fn is_whole_of(&self, part: &Self) -> bool {
+        part.0.whole.as_ref().is_some_and(|whole| whole.is(self))
+    }
 
-impl Share {
-    /// Charges the link with so many bytes, until the charge is dropped; none when there is no room.
+    /// Whether somebody beside the caller has it.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
+    /// Charges nothing yet.
+    pub(super) fn open(&self) -> Charge {
+        Charge { on: self.clone(), bytes: 0 }
+    }
+
+    /// Charges so many bytes, until the charge is dropped; none when there is no room.
     pub(super) fn take(&self, bytes: usize) -> Option<Charge> {
-        let mut charge = Charge { share: self.clone(), bytes: 0 };
+        let mut charge = self.open();
         charge.grow(bytes).then_some(charge)
     }
 
+    /// Counts first and looks then: of two that come at once both may be turned away, but they never get
+    /// past the bound together.
+    fn add(&self, bytes: usize) -> bool {
+        let Inner { most, held, whole } = &*self.0;
+        let held = held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        let whole = whole.as_ref().is_none_or(|whole| {
+            let fits = whole.add(bytes);
+            fits && held <= whole.0.most.saturating_sub(whole.held())
+        });
+        whole && held <= *most
+    }
+
     fn give_back(&self, bytes: usize) {
-        self.all.held.fetch_sub(bytes, Ordering::Relaxed);
-        self.own.fetch_sub(bytes, Ordering::Relaxed);
+        self.0.held.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.0.whole {
+            whole.give_back(bytes);
+        }
     }
 }
 
 /// Bytes that are counted for as long as it lives.
 #[derive(Debug)]
 pub(super) struct Charge {
-    share: Share,
+    on: Backlog,
     bytes: usize,
 }
 
 impl Charge {
     /// Charges as many more; false when there is no room. What was charged before stays.
     pub(super) fn grow(&mut self, bytes: usize) -> bool {
-        let Share { all, own } = &self.share;
-        // Counted first and looked at then: of two that come at once both may be turned away, but they
-        // never get past the bound together.
-        let held = all.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        let ours = own.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        let fits = all.most.checked_sub(held).is_some_and(|left| ours <= left);
+        let fits = self.on.add(bytes);
         if fits {
             self.bytes = self.bytes.saturating_add(bytes);
         } else {
-            self.share.give_back(bytes);
+            self.on.give_back(bytes);
         }
         fits
     }
@@ -76,7 +101,7 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.share.give_back(self.bytes);
+        self.on.give_back(self.bytes);
     }
 }
 
@@ -85,17 +110,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_link_leaves_as_much_as_it_takes() {
-        let backlog = Backlog::new(100);
-        let (one, other) = (backlog.share(), backlog.share());
+    fn one_part_leaves_as_much_as_it_takes() {
+        let all = Backlog::new(100);
+        let (one, other) = (all.part(usize::MAX), all.part(usize::MAX));
         let most = one.take(50).unwrap();
         assert!(one.take(1).is_none(), "half is the most for one");
         let more = other.take(25).unwrap();
         assert!(other.take(1).is_none(), "and half of what is left for the next");
-        assert_eq!(backlog.held(), 75, "what was turned away is not counted");
+        assert_eq!(all.held(), 75, "what was turned away is not counted");
+        assert!(one.open().grow(0) || one.held() == 50, "who has its share may still hold nothing more");
         drop(most);
         assert!(other.take(25).is_some(), "there is room again");
         drop(more);
-        assert_eq!(backlog.held(), 0);
+        assert_eq!(all.held(), 0);
+    }
+
+    #[test]
+    fn many_links_of_one_are_one() {
+        let all = Backlog::new(1_000);
+        let neighbour = all.part(100);
+        let links: Vec<_> = (0..8).map(|_| neighbour.part(usize::MAX)).collect();
+        let held: Vec<_> = links.iter().flat_map(|link| (0..100).map_while(|_| link.take(1))).collect();
+        assert!(held.len() <= 100 && all.held() == held.len(), "{}", held.len());
+        assert!(all.part(100).take(50).is_some(), "the next has room");
+        drop(held);
+        assert_eq!((neighbour.held(), all.held()), (0, 0));
     }
 }

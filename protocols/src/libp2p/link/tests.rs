@@ -224,7 +224,7 @@ fn answers_that_nobody_takes_do_not_pile_up() {
     let mut reader = client;
     pool.run_until(async {
         while answers + closes < ASKED {
-            let share = Backlog::new(usize::MAX).share();
+            let share = Backlog::new(usize::MAX);
             let frame = read_frame(&mut reader, ANSWER, &share, &future::pending::<()>).await;
             let (head, ..) = frame.unwrap();
             match head.kind {
@@ -297,4 +297,26 @@ fn a_subscriber_that_takes_less_than_it_asked_for_is_let_go() {
     });
     assert_eq!(pushed, (4, LinkError::Busy), "half of what all may hold");
     drop(client);
+}
+
+#[test]
+fn whoever_takes_no_answers_may_ask_for_no_more() {
+    let (client, server) = pair(64);
+    for id in 0..100 {
+        lock(&client.outgoing).bytes.extend(frame(id, Kind::Request, b"a question"));
+    }
+    let (mut requests, run) = serve(server, some());
+    let mut pool = LocalPool::new();
+    pool.spawner().spawn_local(run.map(drop)).unwrap();
+    let mut asked = 0;
+    loop {
+        pool.run_until_stalled();
+        let Ok(incoming) = requests.try_recv() else { break };
+        // Answered or not, each stays in the window until the other side has heard of it.
+        if asked % 2 == 0 {
+            pool.spawner().spawn_local(incoming.reply.answer(vec![0; 100])).unwrap();
+        }
+        asked += 1;
+    }
+    assert!(asked < 2 * some().window, "{asked}");
 }

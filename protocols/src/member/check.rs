@@ -1,0 +1,101 @@
+//! What needs no state of a member and runs on any thread: signatures, times, shapes.
+
+use crate::{
+    NetworkName, NodeId, Time,
+    answer::{Code, Receipt, Subject},
+    record::Mutation,
+    request::{Request, Source},
+    swarm::{Ask, MAX_BATCH, Replicated, SwarmAnswer, SwarmRequest},
+};
+
+/// A question between members whose signatures were checked.
+#[derive(Clone, Debug)]
+pub struct CheckedAsk {
+    pub(super) map_version: u64,
+    pub(super) ask: Checked,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Checked {
+    Replicate(Vec<Result<Mutation, Code>>),
+    Other(Ask),
+}
+
+/// An answer between members whose signatures were checked.
+#[derive(Clone, Debug)]
+pub enum CheckedAnswer {
+    /// To a batch of mutations: a receipt for each that was done.
+    Receipts(Vec<Option<Receipt>>),
+    /// To a fetch: the sound ones, and how many ids were dealt with.
+    Fetched(Vec<Mutation>, u32),
+    /// To anything else.
+    Other(SwarmAnswer),
+}
+
+/// Checks all that needs no state in a client's request.
+///
+/// # Errors
+///
+/// The code to refuse with.
+pub fn check_request(network: &NetworkName, now: Time, request: &Request) -> Result<(), Code> {
+    request.verify(network, now)
+}
+
+/// Checks the signatures in another member's question.
+pub fn check_ask(network: &NetworkName, now: Time, request: SwarmRequest) -> CheckedAsk {
+    let ask = match request.ask {
+        Ask::Replicate { mutations } if mutations.len() <= MAX_BATCH => {
+            let check = |mutation| check_mutation(network, now, &mutation).map(|()| mutation);
+            Checked::Replicate(mutations.into_iter().map(check).collect())
+        }
+        Ask::Replicate { .. } => Checked::Replicate(Vec::new()),
+        ask @ (Ask::Behind | Ask::Fingerprints | Ask::Reconcile { .. } | Ask::Fetch { .. }) => {
+            Checked::Other(ask)
+        }
+    };
+    CheckedAsk { map_version: request.map_version, ask }
+}
+
+/// Checks the signatures in another member's answer to a question about `subjects`.
+pub fn check_answer(
+    network: &NetworkName,
+    now: Time,
+    map_version: u64,
+    from: NodeId,
+    subjects: &[Subject],
+    answer: SwarmAnswer,
+) -> CheckedAnswer {
+    match answer {
+        SwarmAnswer::Replicated { results } if results.len() == subjects.len() => {
+            let receipts = results.into_iter().zip(subjects).map(|(result, subject)| match result {
+                Replicated::Done { done, signature } => {
+                    let receipt = Receipt { node: from, done, signature };
+                    receipt.verify(network, map_version, subject).then_some(receipt)
+                }
+                Replicated::Refused { .. } => None,
+            });
+            CheckedAnswer::Receipts(receipts.collect())
+        }
+        SwarmAnswer::Fetched { mutations, ids } => {
+            let sound =
+                mutations.into_iter().filter(|mutation| check_mutation(network, now, mutation).is_ok());
+            CheckedAnswer::Fetched(sound.collect(), ids)
+        }
+        answer @ (SwarmAnswer::Replicated { .. }
+        | SwarmAnswer::Noted
+        | SwarmAnswer::Fingerprints { .. }
+        | SwarmAnswer::Reconcile { .. }
+        | SwarmAnswer::Refused { .. }) => CheckedAnswer::Other(answer),
+    }
+}
+
+fn check_mutation(network: &NetworkName, now: Time, mutation: &Mutation) -> Result<(), Code> {
+    if crate::mutants::on("skip-verification") {
+        return Ok(());
+    }
+    match mutation {
+        Mutation::Store(request) => request.verify(network, now, Source::Member),
+        Mutation::Delete { request, .. } => request.verify(network, now, Source::Member),
+        Mutation::Expire { request, .. } => request.verify(network, now, Source::Member),
+    }
+}
