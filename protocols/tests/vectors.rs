@@ -1,7 +1,7 @@
 //! The bytes of everything that travels, against the files in `vectors/`.
 //!
 //! Another implementation can read those files; this test makes them from the code and compares.
-//! After a change that is meant, `BLESS=1 cargo nextest run --release -p session-protocols vectors`
+//! After a change that is meant, `BLESS=1 cargo nextest run --release -p session-protocols --test vectors`
 //! writes them anew.
 
 #![allow(
@@ -31,6 +31,9 @@ use session_protocols::{
     store::Fingerprint,
     swarm::{Ask, BucketPrint, MAX_MESSAGE, Replicated, Slice, SwarmAnswer, SwarmRequest},
 };
+
+#[path = "vectors/onion.rs"]
+mod onion;
 
 /// 2023-11-14T22:13:20Z.
 const TIME: u64 = 1_700_000_000_000;

@@ -3,7 +3,9 @@
 mod anew;
 mod fake;
 mod onion;
+mod tap;
 mod watch;
+mod wire;
 mod world;
 
 use std::time::Duration;

@@ -62,14 +62,25 @@ pub(super) struct Machines {
     pub(super) tap: Vec<Tapped>,
 }
 
-/// A packet at one hop, and its answer.
-#[derive(Clone, Copy, Debug)]
+/// What one hop took in and gave out for one packet, byte by byte.
+#[derive(Clone, Debug)]
 pub(super) struct Tapped {
     pub(super) at: NodeId,
     /// Whether it came from a node.
     pub(super) inside: bool,
-    pub(super) packet: usize,
-    pub(super) answer: usize,
+    pub(super) packet: Vec<u8>,
+    pub(super) answer: Vec<u8>,
+    pub(super) beyond: Beyond,
+}
+
+/// What a hop did with what it peeled.
+#[derive(Clone, Debug)]
+pub(super) enum Beyond {
+    Nothing,
+    /// It sent this on, and this came back.
+    Hop(NodeId, Vec<u8>, Vec<u8>),
+    /// It was the destination of this request.
+    Service(Vec<u8>),
 }
 
 struct One {
@@ -158,16 +169,22 @@ impl World {
             if mute {
                 futures::future::pending::<()>().await;
             }
-            let length = packet.len();
-            let answer = world.pass(at, from, packet).await;
+            let (came, mut beyond) = (packet.clone(), Beyond::Nothing);
+            let answer = world.pass(at, from, packet, &mut beyond).await;
             let answer = answer.unwrap_or_else(|refusal| refusal.frame().to_vec());
-            let tapped = Tapped { at, inside: from.node, packet: length, answer: answer.len() };
+            let tapped = Tapped { at, inside: from.node, packet: came, answer: answer.clone(), beyond };
             world.lock().tap.push(tapped);
             Some(answer)
         })
     }
 
-    async fn pass(&self, at: NodeId, from: Neighbour<PeerId>, packet: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+    async fn pass(
+        &self,
+        at: NodeId,
+        from: Neighbour<PeerId>,
+        packet: Vec<u8>,
+        beyond: &mut Beyond,
+    ) -> Result<Vec<u8>, Refusal> {
         let relay = |machines: &mut Machines| machines.relays.remove(&at).unwrap();
         let with = |work: &mut dyn FnMut(Time, &mut Relay<PeerId, ChaCha8Rng>)| {
             let mut machines = self.lock();
@@ -186,10 +203,13 @@ impl World {
         let sealed = match step.unwrap() {
             Ok(Step::Forward { to, packet, back }) => {
                 let me = Neighbour { key: address::peer_id(&at).unwrap(), node: true };
-                back.relay(self.onion(to, me, packet).await.as_deref())
+                let answer = self.onion(to, me, packet.clone()).await;
+                *beyond = Beyond::Hop(to, packet, answer.clone().unwrap_or_default());
+                back.relay(answer.as_deref())
             }
             Ok(Step::Deliver { service, request, back }) => {
                 let answer = self.deliver(at, service, &request, back.capacity()).await;
+                *beyond = Beyond::Service(request);
                 match answer {
                     Some(answer) => back.answer(&codec::encode(&answer)),
                     None => back.turn(Status::Unreachable),

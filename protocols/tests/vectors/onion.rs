@@ -1,0 +1,162 @@
+//! A request through three hops and its answer, by handshakes and then by sessions.
+
+use std::convert::Infallible;
+
+use data_encoding::HEXLOWER as HEX;
+use rand_core::TryRng;
+use serde_json::json;
+use session_protocols::{
+    NodeId, Time,
+    answer::{Answer, Body},
+    codec,
+    onion::{
+        keys::Keyring,
+        layer::Door,
+        noise::Suite,
+        relay::{Neighbour, Relay, Step},
+        replay::stamp,
+        size::Bucket,
+        wrap::{ClientSession, Entry, Hop, Question, Service, wrap},
+    },
+    request::Request,
+};
+use zeroize::Zeroizing;
+
+use super::{NODE, TIME, check, hash, kept, network, pair, post, receipts};
+
+/// What a hop draws: equal bytes, and the next ones the next time.
+struct Counting(u8);
+
+impl TryRng for Counting {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        unreachable!("a hop draws bytes")
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        unreachable!("a hop draws bytes")
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        bytes.fill(self.0);
+        self.0 += 1;
+        Ok(())
+    }
+}
+
+/// Guard, middle, last and destination; `src/onion/fuzz.rs` has the same.
+struct Hops {
+    relays: Vec<Relay<u8, Counting>>,
+    sessions: [Option<ClientSession>; 4],
+    /// What each hop received, and what it answered.
+    seen: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+const PLACES: [&str; 4] = ["guard", "middle", "last", "destination"];
+
+fn hop(at: usize) -> NodeId {
+    pair(NODE + at as u8).node_id()
+}
+
+const fn suite(at: usize) -> Suite {
+    if at.is_multiple_of(2) { Suite::Aes } else { Suite::ChaCha }
+}
+
+impl Hops {
+    fn new() -> Self {
+        let relay = |at: usize| {
+            let keys = Keyring::new(Time::from_millis(TIME), [0x40 + at as u8; 32]).unwrap();
+            Relay::new(
+                network(),
+                hop(at),
+                keys,
+                (0..4).map(hop).collect(),
+                0,
+                Counting(0x80 + 0x10 * at as u8),
+            )
+        };
+        let relays = (0..4).map(relay).collect();
+        Self { relays, sessions: [const { None }; 4], seen: vec![Default::default(); 4] }
+    }
+
+    /// Asks the destination over all hops.
+    fn ask(&mut self, request: &[u8], answer: &[u8]) {
+        let keys: Vec<_> = self.relays.iter().map(|relay| relay.keys().current.clone()).collect();
+        let mut sessions = self.sessions.iter_mut();
+        let hops = std::array::from_fn(|at| {
+            let entry = match sessions.next().unwrap() {
+                Some(session) => Entry::Session(session),
+                None => {
+                    let mut random = Zeroizing::new([0x50 + at as u8; 64]);
+                    random[32..].fill(0x60 + at as u8);
+                    let (day, public) = (keys[at].day(), keys[at].key.public());
+                    Entry::First { door: Door { suite: suite(at), day, public }, random }
+                }
+            };
+            Hop { node: hop(at), entry }
+        });
+        let now = Time::from_millis(TIME);
+        let question =
+            Question { service: Service::Storage, request, answer: Bucket::ALL[0], stamp: stamp(now) };
+        let (packet, back) = wrap(&network(), hops, &question).unwrap();
+        let came = self.pass(0, packet, answer);
+        let opened = back.open(&came).unwrap();
+        assert_eq!(opened.outcome.as_deref(), Ok(answer));
+        for (kept, fresh) in self.sessions.iter_mut().zip(opened.sessions) {
+            *kept = fresh.or_else(|| kept.take());
+        }
+    }
+
+    fn pass(&mut self, at: usize, packet: Vec<u8>, with: &[u8]) -> Vec<u8> {
+        let (now, from) = (Time::from_millis(TIME), Neighbour { key: 0, node: at > 0 });
+        let came = packet.clone();
+        let opened = self.relays[at].arrive(from, packet).unwrap().run().unwrap();
+        let sealed = match self.relays[at].opened(now, from, opened).unwrap() {
+            Step::Forward { packet, back, .. } => back.relay(Some(&self.pass(at + 1, packet, with))),
+            Step::Deliver { back, .. } => back.answer(with),
+            Step::Turn { status, .. } => panic!("{status:?}"),
+        };
+        let answer = self.relays[at].leave(now, from, sealed.unwrap());
+        self.seen[at] = (came, answer.clone());
+        answer
+    }
+}
+
+#[test]
+fn onion() {
+    let mut hops = Hops::new();
+    let request = codec::encode(&Request::Store(post()));
+    let body = Body::Stored { hash: hash(b"hello"), already: false, receipts: receipts(kept()) };
+    let answer = codec::encode(&Answer { time: TIME, body });
+    let now = Time::from_millis(TIME);
+    let mut entries: Vec<_> = (0..4)
+        .map(|at| {
+            let (byte, drawn) = (at as u8, 0x80 + 0x10 * at as u8);
+            let key = &hops.relays[at].keys().current;
+            json!({
+                "name": format!("hop: {}", PLACES[at]),
+                "node": hop(at).to_string(),
+                "onion_key": HEX.encode(key.key.as_bytes()), "onion_public": HEX.encode(key.key.public()),
+                "day": key.day(), "suite": format!("{:?}", suite(at)),
+                "client_ephemeral": HEX.encode(&[0x50 + byte; 32]), "body_key": HEX.encode(&[0x60 + byte; 32]),
+                "hop_ephemeral": HEX.encode(&[drawn + 1; 32]),
+                "session": HEX.encode(&[drawn + 2; 8]), "mask_key": HEX.encode(&[drawn + 3; 32]),
+            })
+        })
+        .collect();
+    entries.push(json!({
+        "name": "question", "stamp": stamp(now), "service": 1, "answer_bucket": 0,
+        "request": HEX.encode(&request), "answer": HEX.encode(&answer),
+    }));
+    for way in ["first", "session"] {
+        hops.ask(&request, &answer);
+        for (place, seen) in PLACES.iter().zip(&hops.seen) {
+            entries.push(json!({ "name": format!("{way} packet, {place}"), "bytes": HEX.encode(&seen.0) }));
+        }
+        for (place, seen) in PLACES.iter().zip(&hops.seen).rev() {
+            entries.push(json!({ "name": format!("{way} answer, {place}"), "bytes": HEX.encode(&seen.1) }));
+        }
+    }
+    check("onion.json", &entries);
+}
