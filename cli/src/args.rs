@@ -331,6 +331,9 @@ pub(crate) struct Bench {
     /// How many nodes, 3 to 250: one of them is killed and returns
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(3..=250))]
     pub(crate) nodes: u16,
+    /// Measure stores over onion paths instead, beside stores that go straight
+    #[arg(long)]
+    pub(crate) paths: bool,
 }
 
 #[derive(Debug, Args)]

@@ -18,7 +18,10 @@ pub(crate) async fn run(context: &Context, arguments: &args::Bench) -> Result<()
         bar.set_length(all);
         bar.set_position(done);
     };
-    let rows = bench.run(&mut progress).await;
+    let rows = match arguments.paths {
+        true => bench.paths(&mut progress).await,
+        false => bench.run(&mut progress).await,
+    };
     bar.finish_and_clear();
     let rows = rows?;
     context.output.data(&json!({ "rows": rows }), || {
@@ -29,5 +32,5 @@ pub(crate) async fn run(context: &Context, arguments: &args::Bench) -> Result<()
 
 fn cells(row: &Row) -> [String; 5] {
     let Row { what, ours, peer, unit, ratio, .. } = row;
-    [what.clone(), format!("{ours:.1}"), format!("{peer:.0}"), (*unit).to_owned(), format!("{ratio:.1}")]
+    [what.clone(), format!("{ours:.1}"), format!("{peer:.1}"), (*unit).to_owned(), format!("{ratio:.1}")]
 }

@@ -38,6 +38,13 @@ const VICTIM: usize = 1;
 /// How long messages are stored while it is away, at most.
 const AWAY: Duration = Duration::from_secs(5);
 
+/// Stores over a path, and as many straight, between two looks at the clock.
+const PATH_STORES: usize = 100;
+/// Times that both are measured; the median counts.
+const PATH_RUNS: usize = 5;
+/// Stores that make paths, sessions and connections warm.
+const PATH_WARM: usize = 30;
+
 /// What is asked of twelve nodes and 64 clients on two cores.
 mod targets {
     /// Stores that are acknowledged, a second.
@@ -52,6 +59,10 @@ mod targets {
     pub(super) const WATCH: f64 = 50.0;
     /// MiB that an idle node holds.
     pub(super) const RESIDENT: f64 = 40.0;
+    /// How slow a store over a path may be, as a part of one that goes straight.
+    pub(super) const PATH: f64 = 0.4;
+    /// Milliseconds that half the stores over a path may take.
+    pub(super) const PATH_P50: f64 = 10.0;
     /// Seconds until all nodes are ready.
     pub(super) const UP: f64 = 10.0;
     /// Seconds until a killed node has caught up and serves.
@@ -116,6 +127,60 @@ impl Bench {
         let rows = self.measure(&testnet, progress).await;
         let _ = testnet.down(false).await?;
         rows
+    }
+
+    /// The same for onion paths: stores one after the other, over a warm path and straight, by turns.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn paths(&self, progress: Progress<'_>) -> Result<Vec<Row>, TestnetError> {
+        let io = |cause| TestnetError::Io { deed: "make", path: std::env::temp_dir(), cause };
+        let temp = tempfile::tempdir().map_err(io)?;
+        let testnet = Testnet::new(Folder::new(Some(temp.path()))?, self.binary.clone());
+        let rows = self.measure_paths(&testnet, progress).await;
+        let _ = testnet.down(false).await?;
+        rows
+    }
+
+    async fn measure_paths(
+        &self,
+        testnet: &Testnet,
+        progress: Progress<'_>,
+    ) -> Result<Vec<Row>, TestnetError> {
+        let options = TestnetOptions { nodes: Some(self.nodes), arguments: vec!["--unlimited".to_owned()] };
+        testnet.up(&options, &mut |ready, all| progress("start", ready as u64, all as u64)).await?;
+        let network = testnet.folder().network()?;
+        let account = Account::generate().map_err(|_| TestnetError::Random)?.id();
+        let path = Client::connect(network.clone(), ClientOptions::default()).await?;
+        let straight = Client::connect(network, direct()).await?;
+        let mut number = 0;
+        let mut stores = async |client: &Client, count: usize| -> Result<f64, TestnetError> {
+            let mut delays = Vec::new();
+            for _ in 0..count {
+                number += 1;
+                let begun = Instant::now();
+                client.store(&account, Namespace::INBOX, body(number), TTL, None).await?;
+                delays.push(ms(begun.elapsed()));
+            }
+            percentile(&mut delays, 50)
+        };
+        let (mut over, mut direct) = (Vec::new(), Vec::new());
+        for client in [&path, &straight] {
+            stores(client, PATH_WARM).await?;
+        }
+        for run in 0..PATH_RUNS {
+            // Each side goes first by turns.
+            for first in [run % 2 == 0, run % 2 != 0] {
+                let (client, found) = if first { (&path, &mut over) } else { (&straight, &mut direct) };
+                found.push(stores(client, PATH_STORES).await?);
+            }
+            progress("store", run as u64 + 1, PATH_RUNS as u64);
+        }
+        let (over, direct) = (percentile(&mut over, 50)?, percentile(&mut direct, 50)?);
+        let what = "store over a warm path, p50, beside one that goes straight".to_owned();
+        let beside =
+            Row { what, ours: over, peer: direct, unit: "ms", ratio: direct / over, wanted: targets::PATH };
+        Ok(vec![beside, Row::below("store over a warm path, p50", over, targets::PATH_P50, "ms")])
     }
 
     async fn measure(&self, testnet: &Testnet, progress: Progress<'_>) -> Result<Vec<Row>, TestnetError> {
