@@ -11,22 +11,28 @@
     reason = "to panic is how a fuzzer speaks"
 )]
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
+use serde_bytes::{ByteArray, ByteBuf};
 
 use crate::{
-    KeyPair, NetworkName, Prefix, Time,
+    KeyPair, NetworkName, NodeId, Prefix, Time,
     answer::{Answer, MAX_ANSWER},
     codec,
     directory::{self, Certificate, Download, Members, Progress, Share, SignedRecord, Timing},
-    frame, member,
+    frame,
+    identity::blake2b,
+    member,
     notify::{self, Event, Subscribe, Subscribed},
+    path::{self, Candidate, Outcome, Paths, Use, Want, guards::Guards},
     record::{Change, Life, Record, Stamp},
     request::{self, Request},
     store::{Bucket, Fingerprint, Store, Usage, memory::MemoryStore},
     swarm::{MAX_MESSAGE, SwarmAnswer, SwarmRequest},
 };
+
+pub use crate::onion::fuzz as onion;
 
 mod host;
 #[cfg(test)]
@@ -49,6 +55,10 @@ pub const TARGETS: &[Target] = &[
     ("codec", codec),
     ("record", record),
     ("member", member),
+    ("onion_packet", onion::packet),
+    ("onion_session", onion::session),
+    ("onion_answer", onion::answer),
+    ("guards", guards),
 ];
 
 /// Bytes as a source of choices; zeros when it has run dry.
@@ -270,13 +280,102 @@ pub fn member(bytes: &[u8]) -> bool {
     host::run(&mut Feed(bytes))
 }
 
+/// What [`Guards::encode`] makes: bytes that are whole, whoever made them.
+#[derive(Serialize)]
+struct Kept {
+    version: u32,
+    body: ByteBuf,
+    check: ByteArray<16>,
+}
+
+/// A client's guards, and the machine that begins with them: as they are, and as whole bytes.
+pub fn guards(bytes: &[u8]) -> bool {
+    let network = [7; 32];
+    let mut check = [0; 16];
+    check.copy_from_slice(&blake2b(&[b"session guards", bytes])[..16]);
+    let kept = Kept { version: 1, body: ByteBuf::from(bytes), check: ByteArray::new(check) };
+    let mut read = false;
+    for bytes in [bytes, &codec::encode(&kept)] {
+        let Ok(guards) = Guards::decode(bytes, &network) else { continue };
+        assert_eq!(Guards::decode(&guards.encode(&network), &network).as_ref(), Ok(&guards));
+        client(guards, bytes.last().copied().unwrap_or_default());
+        read = true;
+    }
+    read
+}
+
+/// Takes up guards, sends something, and lets time pass.
+fn client(guards: Guards, seed: u8) {
+    let candidate = |node: NodeId| {
+        let bytes = node.as_bytes();
+        let mut operator = [0; 20];
+        operator.copy_from_slice(&bytes[..20]);
+        let prefix = Prefix::V4([bytes[0], bytes[1], bytes[2]]);
+        (node, Candidate { operator, prefix, open: true })
+    };
+    let others = (0..8).map(|number| NodeId::from_bytes([number; 32]));
+    let nodes: BTreeMap<_, _> =
+        guards.all().iter().map(|guard| guard.node).chain(others).map(candidate).collect();
+    let mut paths = Paths::new(guards, Draws(u64::from(seed)));
+    let mut now = NOW;
+    paths.handle(now, path::Input::Nodes(nodes));
+    let destination = NodeId::from_bytes([7; 32]);
+    let want = Want { ticket: 1, usage: Use::Send, destination, not: Vec::new() };
+    paths.handle(now, path::Input::Want(want));
+    let mut answered = false;
+    for step in 0..64 {
+        while let Some(output) = paths.poll() {
+            match output {
+                path::Output::Probe { path, .. } => {
+                    let lives = (step + usize::from(seed)).is_multiple_of(3);
+                    let outcome = if lives { Outcome::Answered } else { Outcome::Unreached };
+                    paths.handle(now, path::Input::Outcome { path, outcome });
+                }
+                path::Output::Use { .. } | path::Output::Fail { .. } => answered = true,
+                path::Output::Keep(_) | path::Output::Closed { .. } => {}
+            }
+        }
+        let Some(next) = paths.deadline() else { break };
+        assert!(next > now, "nothing is due for ever");
+        now = next;
+        paths.handle(now, path::Input::Tick);
+    }
+    assert!(answered, "a want is answered in time");
+    assert!(paths.guards().all().len() <= 16);
+}
+
+/// Draws that a seed fixes.
+struct Draws(u64);
+
+impl rand_core::TryRng for Draws {
+    type Error = core::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        self.try_next_u64().map(|drawn| (drawn >> 32) as u32)
+    }
+
+    /// SplitMix64.
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let drawn = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let drawn = (drawn ^ (drawn >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Ok(drawn ^ (drawn >> 31))
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        for chunk in bytes.chunks_mut(8) {
+            chunk.copy_from_slice(&self.try_next_u64()?.to_le_bytes()[..chunk.len()]);
+        }
+        Ok(())
+    }
+}
+
 /// Counts everything in a store again from the records alone.
 ///
 /// # Panics
 ///
 /// When the books say otherwise, or when what a record names is not there.
 pub fn recount(store: &MemoryStore) {
-    use std::collections::BTreeMap;
     let mut usage: BTreeMap<_, Usage> = BTreeMap::new();
     let mut prints: BTreeMap<Bucket, Fingerprint> = BTreeMap::new();
     for (account, hash, record) in store.records() {

@@ -16,6 +16,8 @@
 //! - [`relay`]: what a hop does with what arrives
 
 pub mod fit;
+#[cfg(any(test, feature = "test-utils"))]
+pub mod fuzz;
 pub mod keys;
 pub mod layer;
 pub mod noise;

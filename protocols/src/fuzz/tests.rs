@@ -50,6 +50,13 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         "snapshot" => golden("snapshots", "cbor", ""),
         "frame" => golden("frames", "bytes", "frame head"),
         "codec" => vectors(),
+        "onion_packet" => golden("onion", "bytes", "first packet"),
+        "onion_session" => golden("onion", "bytes", "session packet"),
+        "onion_answer" => {
+            let reaches_the_client = |what| golden("onion", "bytes", &format!("{what} answer, guard"));
+            [reaches_the_client("first"), reaches_the_client("session")].concat()
+        }
+        "guards" => vec![HEX.decode(file("src/path/tests/guards.hex").trim().as_bytes()).unwrap()],
         "record" | "member" => {
             let noise = |seed: u8| (0..16).flat_map(move |at: u8| crate::identity::blake2b(&[&[seed, at]]));
             (0..8).map(|seed| noise(seed).collect()).collect()
@@ -86,7 +93,9 @@ fn nothing_that_was_found_is_found_again() {
 #[test]
 fn every_target_takes_the_vectors_and_what_comes_of_spoiling_them() {
     let vectors = vectors();
-    for (_, target) in TARGETS.iter().filter(|(name, _)| *name != "member") {
+    // Others take any bytes for choices, at length.
+    let decodes = |name: &str| name != "member" && !name.starts_with("onion");
+    for (_, target) in TARGETS.iter().filter(|(name, _)| decodes(name)) {
         for message in &vectors {
             target(message);
             for cut in [1, message.len() / 2, message.len() - 1] {
@@ -98,6 +107,23 @@ fn every_target_takes_the_vectors_and_what_comes_of_spoiling_them() {
                     spoilt[place] ^= flip;
                     target(&spoilt);
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn packets_answers_and_guards_are_of_use_and_may_be_spoilt() {
+    let whole = |name: &str| name.starts_with("onion") || name == "guards";
+    for (name, target) in TARGETS.iter().filter(|(name, _)| whole(name)) {
+        for seed in seeds(name) {
+            assert!(target(&seed), "{name}");
+            for place in (0..seed.len()).step_by(seed.len() / 24) {
+                let mut spoilt = seed.clone();
+                spoilt[place] ^= 0x41;
+                target(&spoilt);
+                target(&seed[..place]);
+                target(&[&[place as u8], &seed[..]].concat());
             }
         }
     }
