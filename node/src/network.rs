@@ -49,6 +49,8 @@ const LAST_REDIAL: Duration = Duration::from_secs(5);
 const LAST_REDIAL_OTHERS: Duration = Duration::from_secs(60);
 /// How often the others are asked where a node is that cannot be reached.
 const SEARCH: Duration = Duration::from_secs(60);
+/// The same for members of the own swarm, which go first.
+const SEARCH_FELLOWS: Duration = Duration::from_secs(10);
 /// A second connection that comes this long after the first replaces it: the other side would not
 /// have dialled had the first one been alive. Two that come sooner may be of two sides that dialled at
 /// once.
@@ -405,7 +407,10 @@ impl Network {
     /// node was away.
     fn search(&mut self, peer: &PeerId, dialling: &mut Dialling) {
         let Some(node) = node_id(peer).filter(|node| dialling.kept.contains(node)) else { return };
-        if dialling.search.is_none() && dialling.search_at <= Instant::now() {
+        let fellow = self.fellows.contains(&node);
+        let free = dialling.search.is_none_or(|(_, other)| fellow && !self.fellows.contains(&other));
+        let ahead = if fellow { SEARCH - SEARCH_FELLOWS } else { Duration::ZERO };
+        if free && dialling.search_at <= Instant::now() + ahead {
             let id = self.swarm.behaviour_mut().kad.get_closest_peers(*peer);
             dialling.search = Some((id, node));
             dialling.search_at = Instant::now() + SEARCH;
