@@ -53,7 +53,7 @@ pub struct NodeRecord {
     pub height: u64,
     /// That border's block hash.
     pub border: ByteArray<32>,
-    /// Where it is reached, best first; at most [`MAX_ENDPOINTS`].
+    /// Where it is reached, best first; at most [`MAX_ENDPOINTS`](super::MAX_ENDPOINTS).
     pub endpoints: Vec<Endpoint>,
     /// What onion packets for it are sealed to.
     pub onion: OnionDoor,
