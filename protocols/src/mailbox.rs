@@ -184,9 +184,13 @@ impl Mailbox {
                 self.outbox.push_back(Output::Applied { ticket, results });
             }
             Input::Lost { account, hash } => {
-                if let Some(before) = store.record(&account, &hash)? {
+                let head = store.head();
+                let before = self.survive(store.record(&account, &hash).map(Ok), true)?;
+                if let Ok(Some(before)) = before {
                     let effects = vec![Effect { account, hash, before: Some(before), after: None }];
-                    store.append(Entry { mutation: None, evidence_until: None, effects })?;
+                    let entry = Entry { mutation: None, evidence_until: None, effects };
+                    let forgotten = store.append(entry).map(Ok);
+                    let _ = self.survive(forgotten, head == store.head())?;
                 }
             }
             Input::Tick => self.forget(now, store)?,

@@ -432,7 +432,12 @@ impl Member {
                     if self.full {
                         return Ok(None);
                     }
+                    let head = store.head();
                     self.mailbox.handle(now, mailbox::Input::Lost { account, hash }, store)?;
+                    // What cannot be forgotten either is read no further.
+                    if store.head() == head {
+                        return Ok(None);
+                    }
                 }
                 Err(StoreError::Damaged(why)) => {
                     self.outbox.push_back(Output::Damaged(why));

@@ -311,6 +311,21 @@ fn an_account_whose_sums_are_damaged_holds_up_no_other() {
 }
 
 #[test]
+fn a_damaged_message_of_a_damaged_account_is_refused_and_fails_no_batch() {
+    let person = Person::new(0);
+    let mut net = Net::ready(3);
+    net.request(0, Request::Store(person.post("a", 0, 9_000)));
+    let store = &mut net.members[0].1;
+    let row = store.record(&person.account, &person.hash("a")).unwrap().unwrap().place.unwrap().row;
+    store.damage_row(row);
+    store.damage_usage(person.account);
+    assert_eq!(refusal(net.request(0, Request::Retrieve(person.retrieve(None)))).code, Code::Failed);
+    let damage = net.others.iter().filter(|(_, output)| matches!(output, Output::Damaged(_))).count();
+    assert_eq!(damage, 2, "once for the row, once for the account");
+    assert_eq!(net.texts(1, &person), ["a"], "the others serve it");
+}
+
+#[test]
 fn no_member_may_ask_without_end_about_anothers_store() {
     let mut net = Net::ready(3);
     let ask = SwarmRequest { map_version: 3, ask: Ask::Fingerprints };
