@@ -672,11 +672,12 @@ impl<R: Rng> Paths<R> {
         Flaws { suspect: self.is_suspect(hops), blamed, old: false }
     }
 
-    /// Whether a path's hops are still nodes, and its guard answers.
+    /// Whether a path's hops can still be used, and its guard answers.
     fn stands(&self, hops: &[NodeId; HOPS]) -> bool {
         let [guard, ..] = hops;
         let up = matches!(self.health.get(guard), Some(Health::Up { .. }));
-        up && self.guards.is_active(*guard) && hops.iter().all(|hop| self.nodes.contains_key(hop))
+        up && self.guards.is_active(*guard)
+            && hops.iter().all(|hop| self.nodes.get(hop).is_some_and(|node| node.open))
     }
 
     fn is_suspect(&self, [guard, ..]: &[NodeId; HOPS]) -> bool {

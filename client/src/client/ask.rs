@@ -33,6 +33,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::Inner;
 use crate::{
     clock::{Clock, Comparison},
+    directory::DirectoryError,
     envelope::SealError,
     error::ClientError,
     onion::{Onion, Parcel, Received},
@@ -75,6 +76,8 @@ pub(crate) enum Fault {
     Refused(Refusal),
     /// There is no path to it.
     Path(PathError),
+    /// There is no list of nodes to make paths of.
+    Directory(DirectoryError),
     /// The request of so many bytes is larger than any that may be sent.
     TooLarge(usize),
 }
@@ -246,7 +249,7 @@ impl Inner {
                     Fault::Silent | Fault::Disbelieved(_) => self.links.failed(node),
                     Fault::TooLarge(bytes) => return Err(Failure::TooLarge(*bytes)),
                     // No other member can be reached either.
-                    Fault::Path(PathError::TooFew { .. }) => {
+                    Fault::Path(PathError::TooFew { .. }) | Fault::Directory(_) => {
                         faults.insert(node, fault);
                         return Err(Failure::Faults(faults));
                     }
@@ -402,8 +405,14 @@ impl Inner {
         }
         let mut error = ClientError::Unreachable { account, asked: faults.len(), swarm };
         for fault in faults.values() {
-            if let Fault::Path(why) = fault {
-                error = (*why).into();
+            match fault {
+                Fault::Path(why) => error = (*why).into(),
+                Fault::Directory(cause) => error = ClientError::Directory { cause: *cause },
+                Fault::Silent
+                | Fault::Busy
+                | Fault::Disbelieved(_)
+                | Fault::Refused(_)
+                | Fault::TooLarge(_) => {}
             }
         }
         // What nodes say tells more than silence, and a refusal more than what is not believed.
@@ -426,7 +435,14 @@ impl Inner {
 fn is_witnessed(info: &SwarmInfo, faults: &BTreeMap<NodeId, Fault>, swarm: &[NodeId]) -> bool {
     let names = |node: &&NodeId| match faults.get(*node) {
         Some(Fault::Refused(refusal)) => refusal.swarm.as_ref() == Some(info),
-        Some(Fault::Silent | Fault::Busy | Fault::Disbelieved(_) | Fault::Path(_) | Fault::TooLarge(_))
+        Some(
+            Fault::Silent
+            | Fault::Busy
+            | Fault::Disbelieved(_)
+            | Fault::Path(_)
+            | Fault::Directory(_)
+            | Fault::TooLarge(_),
+        )
         | None => false,
     };
     is_majority(swarm.iter().filter(names).count(), swarm)
@@ -448,7 +464,12 @@ fn is_final(fault: &Fault) -> bool {
         BadRequest, BadTtl, Clock, Failed, Full, NotReady, TooLarge, TooMany, Unauthorized, WrongSwarm,
     };
     match fault {
-        Fault::Silent | Fault::Busy | Fault::Disbelieved(_) | Fault::Path(_) | Fault::TooLarge(_) => false,
+        Fault::Silent
+        | Fault::Busy
+        | Fault::Disbelieved(_)
+        | Fault::Path(_)
+        | Fault::Directory(_)
+        | Fault::TooLarge(_) => false,
         Fault::Refused(refusal) => match refusal.code {
             BadRequest | Unauthorized | BadTtl | TooLarge => true,
             Clock | WrongSwarm | TooMany | Failed | NotReady | Full => false,
@@ -465,7 +486,7 @@ const fn is_silence(fault: &Fault) -> bool {
 fn may_be_asked_again(fault: &Fault) -> bool {
     match fault {
         Fault::Silent | Fault::Busy | Fault::Path(_) => true,
-        Fault::Disbelieved(_) | Fault::TooLarge(_) => false,
+        Fault::Disbelieved(_) | Fault::Directory(_) | Fault::TooLarge(_) => false,
         Fault::Refused(refusal) => matches!(refusal.code, Code::TooMany | Code::Failed | Code::NotReady),
     }
 }

@@ -477,6 +477,10 @@ impl Watcher {
                     }
                 }
                 Fault::Silent | Fault::Disbelieved(_) => inner.links.failed(node),
+                Fault::Directory(_) => {
+                    faults.insert(node, fault);
+                    break;
+                }
                 Fault::Refused(_) | Fault::Busy | Fault::Path(_) | Fault::TooLarge(_) => {}
             }
             faults.insert(node, fault);

@@ -13,7 +13,7 @@ use session_protocols::{
     KeyPair, NetworkName, NodeId, SwarmMap, Time,
     answer::{Answer, Body, Code, Subject},
     codec,
-    directory::{OnionDoor, SignedRecord},
+    directory::{self, OnionDoor, SignedRecord},
     libp2p::address,
     mailbox::{self, Limits},
     member::{Input, Member, Output, Setup, check_answer, check_ask, check_request},
@@ -33,6 +33,9 @@ use tokio::sync::{mpsc, oneshot};
 /// What a lying member says to a request, given what an honest one would; none is silence.
 pub(super) type Lie = Box<dyn FnMut(&Request, Answer) -> Option<Answer> + Send>;
 
+/// What a node answers to somebody who asks for a list of all nodes.
+pub(super) type Listed = Arc<dyn Fn(&directory::Request) -> directory::Answer + Send + Sync>;
+
 /// What goes to a subscriber.
 pub(super) enum Push {
     Answer(Subscribed),
@@ -48,6 +51,10 @@ pub(super) struct Machines {
     /// Added to the clock of this machine, in milliseconds.
     pub(super) offset_ms: i64,
     pub(super) records: Vec<SignedRecord>,
+    /// What nodes answer who have a list of all nodes.
+    pub(super) lists: BTreeMap<NodeId, Listed>,
+    /// Whom anybody has connected to.
+    pub(super) met: BTreeSet<NodeId>,
     members: BTreeMap<NodeId, One>,
     next: u64,
     clients: BTreeMap<u64, oneshot::Sender<Answer>>,
@@ -107,6 +114,8 @@ impl World {
             version: map.version,
             offset_ms: 0,
             records: Vec::new(),
+            lists: BTreeMap::new(),
+            met: BTreeSet::new(),
             members: pairs.iter().enumerate().map(one).collect(),
             next: 0,
             clients: BTreeMap::new(),
@@ -290,6 +299,18 @@ impl Machines {
     /// Whose machines these are, and whether each is alive.
     pub(super) fn nodes(&self) -> Vec<(NodeId, bool)> {
         self.members.iter().map(|(node, one)| (*node, one.alive)).collect()
+    }
+
+    /// What a node says of all nodes.
+    pub(super) fn directory(&self, node: NodeId, request: &directory::Request) -> directory::Answer {
+        match request {
+            directory::Request::Records { .. } => {
+                directory::Answer::Records { records: self.records.clone(), more: false }
+            }
+            directory::Request::Snapshot { .. } => {
+                self.lists.get(&node).map_or(directory::Answer::Unknown, |list| list(request))
+            }
+        }
     }
 
     pub(super) fn lie(&mut self, node: NodeId, lie: Lie) {
