@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use libp2p::PeerId;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use session_protocols::{
@@ -59,8 +60,12 @@ pub(crate) struct Hop {
     data: PathBuf,
     /// Whether the network is one machine's, where times tell nobody anything.
     local: bool,
+    /// Waits for the next tick.
+    tick: Tick,
     waiting: SharedSeats<PeerId>,
 }
+
+type Tick = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 impl Hop {
     /// A hop that forwards to `nodes`, with the keys of the data folder; a first one is made if there
@@ -84,7 +89,9 @@ impl Hop {
         keystore::save_onion(data, &keys, None)?;
         let relay = Relay::new(network, me, keys, nodes, taken, ChaCha20Rng::from_seed(*seed));
         let waiting = Arc::new(Mutex::new(Seats::new(WAITING_PER_NEIGHBOUR, MAX_WAITING)));
-        Ok(Self { relay: Arc::new(Mutex::new(relay)), data: data.to_owned(), local, waiting })
+        let (relay, tick) =
+            (Arc::new(Mutex::new(relay)), Arc::new(|| -> BoxFuture<'static, ()> { Box::pin(tick()) }));
+        Ok(Self { relay, data: data.to_owned(), local, tick, waiting })
     }
 
     /// How others enter this node.
@@ -121,6 +128,12 @@ impl Hop {
     fn relay(&self) -> MutexGuard<'_, Relay<PeerId, ChaCha20Rng>> {
         self.relay.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Waits for the next multiple of [`TICK`].
+async fn tick() {
+    let tick = TICK.as_micros() as u64;
+    tokio::time::sleep(Duration::from_micros(tick - now().0 % tick)).await;
 }
 
 /// Bytes that nobody can guess.
@@ -212,8 +225,7 @@ impl Links {
             return self.admitted(payload, Some(room)).await;
         };
         if !self.hop.local {
-            let tick = TICK.as_micros() as u64;
-            tokio::time::sleep(Duration::from_micros(tick - now().0 % tick)).await;
+            (self.hop.tick)().await;
             return self.admitted(payload, Some(room)).await;
         }
         // What is there, or a refusal, is told at once.
@@ -237,34 +249,4 @@ impl Links {
 }
 
 #[cfg(test)]
-mod tests {
-    use session_protocols::{KeyPair, onion::keys::DAY};
-
-    use super::*;
-
-    #[test]
-    fn only_a_clean_stop_tells_the_next_start_what_was_taken() {
-        let folder = tempfile::tempdir().unwrap();
-        let open = || {
-            let me = KeyPair::from_seed(&[1; 32]).node_id();
-            Hop::open(folder.path(), "test".parse().unwrap(), me, BTreeSet::new(), true).unwrap()
-        };
-        let first = open();
-        assert_eq!(first.relay().taken(), 0, "nothing was sealed to a new key");
-        first.close().unwrap();
-        let second = open();
-        assert_eq!(second.relay().taken(), 0);
-        assert_eq!(second.door(), first.door());
-        // This one is killed.
-        let before = in_doubt(now());
-        drop(second);
-        let third = open();
-        assert!(third.relay().taken() >= before, "what it may have taken is refused");
-        assert_eq!(third.door(), first.door());
-        // The next day has another key, and the old one goes on being accepted.
-        assert!(third.turn_keys(now()).is_none());
-        let keys = third.turn_keys(now().after(DAY)).unwrap();
-        assert_ne!(third.door(), first.door());
-        assert!(keys.find(first.door().day).is_some());
-    }
-}
+mod tests;

@@ -77,6 +77,7 @@ fn the_limits_are_those_of_the_code() {
         ("notify::MAX_PER_MAILBOX", bytes(notify::MAX_PER_MAILBOX)),
         ("directory::MAX_RECORD", bytes(directory::MAX_RECORD)),
         ("directory::MAX_REQUEST", bytes(directory::MAX_REQUEST)),
+        ("directory::kept::MAX_KEPT", bytes(directory::kept::MAX_KEPT)),
         ("directory::MAX_ANSWER", bytes(directory::MAX_ANSWER)),
         ("directory::MAX_SHARE", bytes(directory::MAX_SHARE)),
         ("directory::MAX_ENDPOINTS", bytes(directory::MAX_ENDPOINTS)),

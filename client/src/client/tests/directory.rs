@@ -17,7 +17,7 @@ use super::{
     some, texts,
     world::Listed,
 };
-use crate::{Client, Home, Options};
+use crate::{Client, Home, Options, clock::Comparison};
 
 const NODES: u8 = 12;
 /// More than two thirds of them.
@@ -246,4 +246,26 @@ async fn guards_may_hide_what_is_new_and_cannot_put_anything_in_its_place() {
     timeout(PATIENCE, client.inner.doors.refresh(&guards, true)).await.unwrap().unwrap();
     assert!(client.directory().await.unwrap().period() >= known.period() + 2);
     send(&client, "after").await;
+}
+
+#[tokio::test]
+async fn a_list_that_became_too_old_is_used_no_longer_and_others_are_asked_as_at_first() {
+    let net = Net::far().await;
+    let old = net.certified(3);
+    net.show(&old, &net.nodes());
+    let client = net.stranger(None).await;
+    send(&client, "before").await;
+    let guards = client.inner.onion.as_ref().unwrap().guards();
+    let later = 22 * 3_600_000;
+    net.world.lock().offset_ms = later;
+    assert_eq!(client.inner.clock.follow(vec![later]), Comparison::Moved);
+    net.world.lock().tap.clear();
+    let error = client.inbox(&account(2)).await.unwrap_err();
+    assert_eq!(error.code(), "no_directory", "{error}");
+    assert!(net.world.lock().tap.is_empty() && client.inner.doors.all().is_empty(), "it was used");
+    // A guard that hides what is new keeps nobody behind for longer than that.
+    net.show(&net.certified(0), &net.nodes());
+    net.show(&old, &guards);
+    send(&client, "after").await;
+    assert!(net.knows_true_doors(&client));
 }
