@@ -125,7 +125,8 @@ impl Agreement {
     }
 
     /// Others are the members from this period on. All have to name the same one: a period that is signed
-    /// by some under the one set and by some under the other is certified by neither.
+    /// by some under the one set and by some under the other is certified by neither. Named before the last
+    /// ones are in force, they take their place.
     pub(super) fn replace_members(&mut self, period: u64, members: Arc<Members>) {
         self.next = Some((period, members));
     }

@@ -6,7 +6,8 @@ use session_chain::network::NetworkFile;
 use session_protocols::{
     KeyPair, NodeId,
     directory::{
-        Answer, Certificate, Members, NodeRecord, Page, Request, Snapshot, Timing, Vote, snapshot::Entry,
+        Answer, Certificate, Change, Members, NodeRecord, Page, Request, Snapshot, Timing, Vote,
+        snapshot::Entry,
     },
 };
 use tokio::time::timeout;
@@ -121,6 +122,47 @@ impl Net {
         ]
     }
 
+    /// Changes of what a client knows that do not lead to the honest list whose signatures they come with.
+    fn false_changes(&self, known: &Arc<Snapshot>) -> Vec<(&'static str, Listed)> {
+        let liar = self.pairs[0].clone();
+        let key = self.world.lock().door(liar.node_id());
+        let (honest, poison) = (
+            self.honest(0),
+            self.list(0, |record, pair| {
+                record.onion = key;
+                pair.clone()
+            }),
+        );
+        let certificate = self.certify(&honest, QUORUM, None);
+        let changed = |change: fn(&mut Page, &Snapshot, &Snapshot)| -> Listed {
+            let (honest, poison) = (honest.clone(), poison.clone());
+            let (known, certificate) = (Arc::clone(known), certificate.clone());
+            Arc::new(move |request| {
+                let Request::Snapshot { have, from, .. } = request else { panic!("{request:?}") };
+                assert_eq!(have.map(|have| *have), Some(known.hash()));
+                let mut page = honest.page(Some(&known), Some(&certificate), *from);
+                assert!(page.base.is_some() && !page.changes.is_empty());
+                change(&mut page, &known, &poison);
+                Answer::Snapshot(page)
+            })
+        };
+        vec![
+            ("changes that leave something out", changed(|page, _, _| drop(page.changes.pop()))),
+            (
+                "changes that put its keys in",
+                changed(|page, known, poison| {
+                    page.changes = poison.page(Some(known), None, 0).changes;
+                }),
+            ),
+            (
+                "changes that drop a node",
+                changed(|page, known, _| {
+                    page.changes.push(Change::Drop(known.entries()[3].record().node));
+                }),
+            ),
+        ]
+    }
+
     /// Whether a client has the members' own keys, all or none.
     fn knows_true_doors(&self, client: &Client) -> bool {
         let doors = client.inner.doors.all();
@@ -232,7 +274,9 @@ async fn guards_may_hide_what_is_new_and_cannot_put_anything_in_its_place() {
     assert_eq!(guards.len(), 2);
     // Nobody else would lie.
     net.show(&net.certified(0), &net.nodes());
-    for (what, lie) in net.lies() {
+    let mut lies = net.lies();
+    lies.extend(net.false_changes(&known));
+    for (what, lie) in lies {
         net.show(&lie, &guards);
         net.world.lock().met.clear();
         let refreshed = client.inner.doors.refresh(&guards, true).await;
