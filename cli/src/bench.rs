@@ -18,9 +18,10 @@ pub(crate) async fn run(context: &Context, arguments: &args::Bench) -> Result<()
         bar.set_length(all);
         bar.set_position(done);
     };
-    let rows = match arguments.paths {
-        true => bench.paths(&mut progress).await,
-        false => bench.run(&mut progress).await,
+    let rows = match (arguments.paths, arguments.relay) {
+        (true, _) => bench.paths(&mut progress).await,
+        (_, true) => bench.relay(&mut progress).await,
+        _ => bench.run(&mut progress).await,
     };
     bar.finish_and_clear();
     let rows = rows?;
