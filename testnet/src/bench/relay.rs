@@ -173,8 +173,8 @@ impl Node {
     /// How long it has run on a processor.
     fn processor(&self) -> Result<Duration, TestnetError> {
         let path = PathBuf::from(format!("/proc/{}/stat", self.0.id()));
-        let stat = fs::read_to_string(&path)
-            .map_err(|cause| TestnetError::Io { deed: "read", path, cause })?;
+        let stat =
+            fs::read_to_string(&path).map_err(|cause| TestnetError::Io { deed: "read", path, cause })?;
         ticks(&stat)
             .map(|ticks| Duration::from_secs(ticks) / rustix::param::clock_ticks_per_second() as u32)
             .ok_or(TestnetError::Bench("the relay's times cannot be read"))

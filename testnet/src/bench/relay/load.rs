@@ -119,7 +119,11 @@ impl Load {
     }
 
     /// Keeps so many requests of a client under way.
-    pub(super) fn start(&self, guest: &Arc<Guest>, depth: usize) -> Vec<JoinHandle<Result<(), TestnetError>>> {
+    pub(super) fn start(
+        &self,
+        guest: &Arc<Guest>,
+        depth: usize,
+    ) -> Vec<JoinHandle<Result<(), TestnetError>>> {
         let one = || {
             let (guest, done, stop) = (Arc::clone(guest), Arc::clone(&self.done), Arc::clone(&self.stop));
             tokio::spawn(async move {
@@ -195,7 +199,9 @@ pub(super) fn listen(
 ) -> Result<(), TestnetError> {
     let endpoints = addresses.iter().filter_map(|address| address.parse::<Endpoint>().ok());
     for endpoint in endpoints {
-        swarm.listen_on(multiaddr(&endpoint)).map_err(|_| TestnetError::Bench("the next hop cannot listen"))?;
+        swarm
+            .listen_on(multiaddr(&endpoint))
+            .map_err(|_| TestnetError::Bench("the next hop cannot listen"))?;
     }
     Ok(())
 }
