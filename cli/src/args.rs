@@ -334,6 +334,9 @@ pub(crate) struct Bench {
     /// Measure stores over onion paths instead, beside stores that go straight
     #[arg(long)]
     pub(crate) paths: bool,
+    /// Measure one relay on a core of its own instead
+    #[arg(long, conflicts_with = "paths")]
+    pub(crate) relay: bool,
 }
 
 #[derive(Debug, Args)]

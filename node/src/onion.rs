@@ -145,7 +145,7 @@ fn random() -> Result<Zeroizing<[u8; 32]>, KeyError> {
 
 impl Links {
     /// Answers a packet.
-    pub(crate) async fn onion(self, peer: PeerId, Incoming { payload, reply }: Incoming) {
+    pub(crate) async fn onion(self: Arc<Self>, peer: PeerId, Incoming { payload, reply }: Incoming) {
         let answer = match self.pass(peer, payload).await {
             Ok(answer) => answer,
             Err(refusal) => {

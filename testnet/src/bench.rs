@@ -21,6 +21,8 @@ use tokio::time::Instant;
 
 use crate::{Folder, Options as TestnetOptions, Testnet, error::TestnetError};
 
+mod relay;
+
 /// The fewest nodes of a measurement: a majority is there without one of them.
 pub const MIN_NODES: usize = 3;
 /// Bytes of a stored message.
