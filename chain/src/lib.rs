@@ -2,7 +2,7 @@
 //!
 //! This crate computes; it never opens sockets or files, reads clocks or draws randomness of its own.
 //!
-//! - [`ledger`]: the state machine that takes blocks and yields members and swarm maps
+//! - [`ledger`]: the state machine that takes blocks and yields members, swarm maps, rewards and checkpoints
 //! - [`ledger::placement`]: the rule by which nodes are seated in swarms
 //! - [`network`]: the network file, which names the nodes that a network begins with
 
@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod network;
 
 pub use ledger::{
-    Block, Event, Input, Ledger, LedgerError, Member, Operator, Parameters, Prefix, State, SwarmRule,
+    Amount, Block, Border, Checkpoint, Event, Founder, Input, Ledger, LedgerError, Member, Operator,
+    Parameters, Prefix, Registration, Share, Stake, StakeId, State, SwarmRule,
 };
 pub use network::{NetworkFile, NetworkFileError, NetworkNode};

@@ -4,7 +4,7 @@
 
 use session_protocols::{NetworkName, NodeId};
 
-use crate::ledger::{Input, Ledger, Operator, Parameters, Prefix};
+use crate::ledger::{Founder, Ledger, Operator, Parameters, Prefix};
 
 pub use error::{NetworkFileError, Problem};
 
@@ -73,25 +73,22 @@ impl NetworkFile {
         text
     }
 
-    /// The registrations that the file amounts to.
-    pub fn inputs(&self) -> impl Iterator<Item = Input> {
-        let register = |node: &NetworkNode| Input::Register {
-            node: node.id,
-            operator: node.operator,
-            prefix: node.prefix,
-        };
-        self.nodes.iter().map(register)
+    /// The nodes that the network begins with, as the ledger takes them.
+    pub fn founders(&self) -> impl Iterator<Item = Founder> {
+        let founder =
+            |node: &NetworkNode| Founder { node: node.id, operator: node.operator, prefix: node.prefix };
+        self.nodes.iter().map(founder)
     }
 
     /// The ledger that the network begins with, under the default parameters.
     pub fn ledger(&self) -> Ledger {
-        Ledger::genesis(Parameters::default(), self.seed, self.inputs()).0
+        Ledger::genesis(Parameters::default(), self.seed, self.founders())
     }
 
     /// The border at which the network begins, its height and its hash: what node records name for as long
     /// as there is no chain.
     pub fn border(&self) -> (u64, [u8; 32]) {
-        (Parameters::default().start, self.seed)
+        (0, self.seed)
     }
 }
 
