@@ -40,6 +40,7 @@ pub mod merkle;
 pub mod placement;
 pub mod registration;
 mod rewards;
+pub mod snapshot;
 mod stakes;
 #[cfg(test)]
 mod tests;

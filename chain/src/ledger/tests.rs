@@ -7,6 +7,7 @@ use session_protocols::{KeyPair, identity::blake2b};
 use super::*;
 
 mod rewards;
+mod snapshot;
 mod states;
 
 /// How far apart borders are, in seconds.
@@ -198,7 +199,10 @@ fn blocks_and_borders_must_follow_one_another() {
 #[test]
 fn the_rule_is_the_same_for_all_builds() {
     let mut chain = Chain::new(started(40));
-    assert_eq!(fingerprint(chain.ledger.map()), "6fe9d116239dcf9ef9ccdb19ced7710c283ee4730962bf7620909fb7fd48fde6");
+    assert_eq!(
+        fingerprint(chain.ledger.map()),
+        "6fe9d116239dcf9ef9ccdb19ced7710c283ee4730962bf7620909fb7fd48fde6"
+    );
     for epoch in 1..=30_u32 {
         let join = (epoch % 2 == 0).then(|| register(100 + epoch));
         let leave = (epoch % 3 == 0).then(|| Input::Deregister { node: node(epoch % 40), penalty: 0 });
@@ -206,8 +210,14 @@ fn the_rule_is_the_same_for_all_builds() {
         chain.border();
     }
     assert_eq!(chain.ledger.map().version, 30);
-    assert_eq!(fingerprint(chain.ledger.map()), "e652236e581e4ba23f11bfabe9f48a2819619f9812a79d2fca80698f13c7014a");
-    assert_eq!(chain.ledger.digest().to_string(), "0x177ff61a847fd7c7364beca39fce6cae09c628a85d7dff27ea1de9a14a47c6e7");
+    assert_eq!(
+        fingerprint(chain.ledger.map()),
+        "e652236e581e4ba23f11bfabe9f48a2819619f9812a79d2fca80698f13c7014a"
+    );
+    assert_eq!(
+        chain.ledger.digest().to_string(),
+        "0x177ff61a847fd7c7364beca39fce6cae09c628a85d7dff27ea1de9a14a47c6e7"
+    );
 }
 
 proptest! {
@@ -253,6 +263,8 @@ proptest! {
             for node in chain.ledger.map().swarms.values().flatten() {
                 prop_assert!(chain.ledger.node(node).is_some());
             }
+            let bytes = chain.ledger.to_bytes();
+            prop_assert_eq!(Ledger::from_bytes(parameters(), &bytes), Ok(chain.ledger.clone()));
         }
     }
 }
