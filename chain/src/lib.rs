@@ -2,11 +2,13 @@
 //!
 //! This crate computes; it never opens sockets or files, reads clocks or draws randomness of its own.
 //!
+//! - [`attestation`]: how nodes sign a checkpoint and who submits it
 //! - [`bls`]: the signatures under checkpoints
 //! - [`ledger`]: the state machine that takes blocks and yields members, swarm maps, rewards and checkpoints
 //! - [`ledger::placement`]: the rule by which nodes are seated in swarms
 //! - [`network`]: the network file, which names the nodes that a network begins with
 
+pub mod attestation;
 pub mod bls;
 pub mod ledger;
 pub mod network;
