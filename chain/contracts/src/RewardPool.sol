@@ -16,8 +16,8 @@ contract RewardPool is EventLog {
     /// @notice Where releases go: the contract that pays claims.
     address public immutable beneficiary;
 
-    /// @notice All that was ever released.
-    uint256 public released;
+    /// @notice All that was ever released. One slot holds it, the time, and the number of the last event.
+    uint88 public released;
     /// @notice When the last release was, in seconds since 1970; at first, when the pool began.
     uint64 public releasedAt;
 
@@ -35,7 +35,7 @@ contract RewardPool is EventLog {
         amount = releasable();
         if (amount == 0) return 0;
         _record(Released.selector, abi.encode(amount));
-        released += amount;
+        released += uint88(amount);
         releasedAt = uint64(block.timestamp);
         SafeTransferLib.safeTransfer(token, beneficiary, amount);
     }

@@ -149,7 +149,7 @@ abstract contract Setup {
     }
 
     /// @dev Signers of which the secrets of all that sign add up to `secrets`.
-    function signed(Checkpoint memory content, uint64 nodes, uint64[] memory absent, uint256 secrets)
+    function signed(Checkpoint memory content, uint64 nodes, bytes memory absent, uint256 secrets)
         internal
         view
         returns (Signers memory)
@@ -161,7 +161,7 @@ abstract contract Setup {
     /// @dev The checkpoint of the epoch before, signed by all of the nodes 1 to `count`.
     function submitAll(uint256 count, bytes32 rewardsRoot, bytes32 statesRoot) internal {
         Checkpoint memory content = checkpoint(staking.currentEpoch() - 1, rewardsRoot, statesRoot);
-        Signers memory all = signed(content, uint64(count), new uint64[](0), count * (count + 1) / 2);
+        Signers memory all = signed(content, uint64(count), "", count * (count + 1) / 2);
         checkpoints.submit(content, all);
     }
 
@@ -175,13 +175,12 @@ abstract contract Setup {
         (all[0], all[1]) = (first, second);
     }
 
-    function ids(uint64 first) internal pure returns (uint64[] memory all) {
-        all = new uint64[](1);
-        all[0] = first;
+    /// @dev Ids as `Signers.absent` has them.
+    function ids(uint32 first) internal pure returns (bytes memory) {
+        return abi.encodePacked(first);
     }
 
-    function ids(uint64 first, uint64 second) internal pure returns (uint64[] memory all) {
-        all = new uint64[](2);
-        (all[0], all[1]) = (first, second);
+    function ids(uint32 first, uint32 second) internal pure returns (bytes memory) {
+        return abi.encodePacked(first, second);
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 import {BLS} from "solady/utils/ext/ithaca/BLS.sol";
+import {MerkleProofLib} from "solady/utils/MerkleProofLib.sol";
 import {SafeTransferLib} from "solady/utils/SafeTransferLib.sol";
 import {RewardPool} from "../RewardPool.sol";
 import {Bls} from "../libraries/Bls.sol";
@@ -33,12 +33,12 @@ struct Checkpoint {
 /// @notice Who signed a checkpoint.
 /// @param aggregateKey the sum of all keys at the border, 96 bytes
 /// @param nodes how many nodes there were at the border
-/// @param absent the ids of those that did not sign, ascending
+/// @param absent the ids of those that did not sign, ascending, 4 bytes each, big endian
 /// @param signature the sum of the signatures of all others, 192 bytes; see `Bls`
 struct Signers {
     bytes aggregateKey;
     uint64 nodes;
-    uint64[] absent;
+    bytes absent;
     bytes signature;
 }
 
@@ -162,7 +162,7 @@ contract Checkpoints is Parameters, EventLog {
     function claim(uint256 lifetimeTotal, bytes32[] calldata proof, address to) external returns (uint256 amount) {
         if (paused) revert ClaimsPaused();
         bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(msg.sender, lifetimeTotal))));
-        if (!MerkleProof.verifyCalldata(proof, rewardsRoot, leaf)) {
+        if (!MerkleProofLib.verifyCalldata(proof, rewardsRoot, leaf)) {
             revert NotInCheckpoint(msg.sender, lifetimeTotal);
         }
         uint256 before = claimed[msg.sender];

@@ -12,11 +12,12 @@ import {EventLog} from "../libraries/EventLog.sol";
 /// checked at the cost of those that did not sign.
 abstract contract NodeSet is EventLog {
     uint40 private constant STAYS = type(uint40).max;
+    uint256 private constant ID_BYTES = 4;
 
     struct Member {
         address key; // where its BLS key is stored, as code: half the price of storage, to write and to read
         uint40 since; // the first border that it counts at
-        uint40 until; // the first border that it does not count at
+        uint40 until; // the first border that it does not count at; `_sum` knows this order
     }
 
     /// @notice How many nodes there are.
@@ -38,6 +39,8 @@ abstract contract NodeSet is EventLog {
     error NotTheSet(uint64 epoch, bytes32 given, bytes32 kept);
     /// @notice The node did not count at the border.
     error NotInSet(uint64 id, uint64 epoch);
+    /// @notice The ids are not 4 bytes each.
+    error BadIds(uint256 length);
     /// @notice Ids of nodes that did not sign must ascend.
     error NotAscending(uint64 id, uint64 previous);
 
@@ -78,8 +81,8 @@ abstract contract NodeSet is EventLog {
     /// @notice The key of all nodes that counted at the border of `epoch` but `absent`, and how many they are.
     /// @param aggregate_ the aggregate key at that border
     /// @param nodes the number of nodes at that border
-    /// @param absent ids, ascending
-    function signersAt(uint64 epoch, bytes calldata aggregate_, uint64 nodes, uint64[] calldata absent)
+    /// @param absent ids, ascending, 4 bytes each, big endian
+    function signersAt(uint64 epoch, bytes calldata aggregate_, uint64 nodes, bytes calldata absent)
         external
         view
         returns (BLS.G1Point memory key, uint256 signers)
@@ -89,7 +92,7 @@ abstract contract NodeSet is EventLog {
         if (given != kept) revert NotTheSet(epoch, given, kept);
         key = Bls.key(aggregate_);
         if (absent.length != 0) key = BLS.add(key, Bls.negate(_sum(epoch, absent)));
-        signers = nodes - absent.length;
+        signers = nodes - absent.length / ID_BYTES;
     }
 
     /// @dev Adds a node. The caller records the event first.
@@ -135,8 +138,8 @@ abstract contract NodeSet is EventLog {
     }
 
     /// @dev The sum of the keys of some nodes that counted at the border.
-    function _sum(uint64 epoch, uint64[] calldata ids) private view returns (BLS.G1Point memory sum) {
-        uint64 previous = 0;
+    function _sum(uint64 epoch, bytes calldata ids) private view returns (BLS.G1Point memory sum) {
+        uint256 previous = 0;
         bool added = true;
         uint256 scratch;
         assembly ("memory-safe") {
@@ -145,17 +148,26 @@ abstract contract NodeSet is EventLog {
             calldatacopy(scratch, calldatasize(), 0x100)
             mstore(0x40, add(scratch, 0x100))
         }
-        for (uint256 i = 0; i < ids.length; ++i) {
-            uint64 id = ids[i];
-            if (id <= previous) revert NotAscending(id, previous);
+        if (ids.length % ID_BYTES != 0) revert BadIds(ids.length);
+        for (uint256 i = 0; i < ids.length;) {
+            uint256 id;
+            uint256 member;
+            assembly ("memory-safe") {
+                id := shr(0xe0, calldataload(add(ids.offset, i)))
+                mstore(0x00, id)
+                mstore(0x20, members.slot)
+                member := sload(keccak256(0x00, 0x40))
+                i := add(i, ID_BYTES)
+            }
+            if (id <= previous) revert NotAscending(uint64(id), uint64(previous));
             previous = id;
-            Member memory member = members[id];
-            if (epoch < member.since || epoch >= member.until) revert NotInSet(id, epoch);
-            address store = member.key;
+            // The fields of `Member`, from the lowest bit up.
+            if (epoch < uint40(member >> 160) || epoch >= member >> 200) revert NotInSet(uint64(id), epoch);
             assembly ("memory-safe") {
                 // The code begins with one byte that stops whoever calls it.
-                extcodecopy(store, add(scratch, 0x90), 0x01, 0x30)
-                extcodecopy(store, add(scratch, 0xd0), 0x31, 0x30)
+                extcodecopy(member, add(scratch, 0x90), 0x01, 0x60)
+                mcopy(add(scratch, 0xd0), add(scratch, 0xc0), 0x30)
+                mstore(add(scratch, 0xc0), shr(0x80, mload(add(scratch, 0xd0))))
                 added := and(added, staticcall(gas(), 0x0b, scratch, 0x100, scratch, 0x80))
             }
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
+import {MerkleProofLib} from "solady/utils/MerkleProofLib.sol";
 import {SafeTransferLib} from "solady/utils/SafeTransferLib.sol";
 import {EventLog} from "../libraries/EventLog.sol";
 import {Parameters} from "../libraries/Parameters.sol";
@@ -323,7 +323,7 @@ contract Staking is NodeSet, Parameters {
     function _checkState(uint64 id, uint8 state, uint16 penaltyBps, bytes32[] calldata proof) private view {
         if (!isNode(id)) revert NoSuchNode(id);
         bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(id, state, penaltyBps))));
-        if (!MerkleProof.verifyCalldata(proof, checkpoints.statesRoot(), leaf)) {
+        if (!MerkleProofLib.verifyCalldata(proof, checkpoints.statesRoot(), leaf)) {
             revert NotInCheckpoint(id, state, penaltyBps);
         }
     }
