@@ -80,7 +80,7 @@ contract Contribution {
     error TooLittle(uint256 amount, uint256 least);
     /// @notice The amount is more than what is open to the contributor.
     error TooMuch(uint256 amount, uint256 most);
-    /// @notice All slots are taken or reserved.
+    /// @notice All slots, or all of the stake, are taken or reserved.
     error NoSlot();
     /// @notice The slot is reserved twice, or for somebody who contributed already.
     error ReservedTwice(address contributor);
