@@ -150,7 +150,11 @@ contract CheckpointsTest is Setup {
         Checkpoint memory content = checkpoint(0, "rewards", "states");
         content.previousDigest = "something";
         Signers memory signers = signed(content, 6, "", 21);
-        refused(content, signers, abi.encodeWithSelector(Checkpoints.WrongPrevious.selector, bytes32("something"), 0));
+        refused(
+            content,
+            signers,
+            abi.encodeWithSelector(Checkpoints.WrongPrevious.selector, bytes32("something"), 0)
+        );
         submit(0, "rewards");
         passBorder(1);
         content = checkpoint(1, "rewards", "states");

@@ -86,7 +86,9 @@ contract ClaimsTest is Setup {
         } else if (total > type(uint256).max - 7) {
             vm.expectRevert(abi.encodeWithSignature("Panic(uint256)", 0x11));
         } else if (total + 7 > released) {
-            vm.expectRevert(abi.encodeWithSelector(Checkpoints.MoreThanReleased.selector, total + 7, released));
+            vm.expectRevert(
+                abi.encodeWithSelector(Checkpoints.MoreThanReleased.selector, total + 7, released)
+            );
         }
         vm.prank(bob);
         checkpoints.claim(total, proof, bob);

@@ -112,7 +112,9 @@ contract ContributionTest is Setup {
     }
 
     function test_reservationsMakeSense() public {
-        refuseReserving(one(address(0), REQUIREMENT), abi.encodeWithSelector(Contribution.ZeroAddress.selector));
+        refuseReserving(
+            one(address(0), REQUIREMENT), abi.encodeWithSelector(Contribution.ZeroAddress.selector)
+        );
         refuseReserving(
             one(operator, REQUIREMENT), abi.encodeWithSelector(Contribution.ReservedTwice.selector, operator)
         );
@@ -266,9 +268,7 @@ contract ContributionTest is Setup {
         vm.expectRevert(abi.encodeWithSelector(Contribution.NotFactory.selector, address(this)));
         implementation.open(operator, declared, REQUIREMENT, operator, none());
         vm.prank(address(factory));
-        vm.expectRevert(
-            abi.encodeWithSelector(Contribution.WrongStatus.selector, Contribution.Status.Open)
-        );
+        vm.expectRevert(abi.encodeWithSelector(Contribution.WrongStatus.selector, Contribution.Status.Open));
         open.open(operator, declared, REQUIREMENT, operator, none());
         vm.assertTrue(!factory.isContribution(address(implementation)), "the implementation is none");
         vm.assertTrue(factory.isContribution(address(open)), "a clone is one");

@@ -122,7 +122,11 @@ contract GasTest is Setup {
     }
 
     /// @dev A tree of which one path is known, 15 deep.
-    function deepTree(address account, uint256 total) private pure returns (bytes32 root, bytes32[] memory proof) {
+    function deepTree(address account, uint256 total)
+        private
+        pure
+        returns (bytes32 root, bytes32[] memory proof)
+    {
         proof = new bytes32[](15);
         root = Merkle.reward(account, total);
         for (uint256 i = 0; i < 15; ++i) {

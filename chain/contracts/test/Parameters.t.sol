@@ -48,9 +48,7 @@ contract ParametersTest is Setup {
         if (value % 3 == 1) value = value % 2 == 0 || least == 0 ? most + 1 : least - 1;
         else if (value % 3 == 2) value = value % 2 == 0 ? most : least;
         if (value < least || value > most) {
-            vm.expectRevert(
-                abi.encodeWithSelector(Parameters.OutOfBounds.selector, name, value, least, most)
-            );
+            vm.expectRevert(abi.encodeWithSelector(Parameters.OutOfBounds.selector, name, value, least, most));
         }
         vm.prank(address(timelock));
         chosen.setParameter(name, value);

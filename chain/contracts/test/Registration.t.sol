@@ -85,7 +85,8 @@ contract RegistrationTest is Setup {
         );
         refused(abi.encodeWithSelector(NodeSet.BadProofOfPossession.selector));
         declared.proofOfPossession = BlsSigner.sign(
-            1, abi.encodePacked("session-pop-1", block.chainid + 1, address(staking), operator, declared.blsKey)
+            1,
+            abi.encodePacked("session-pop-1", block.chainid + 1, address(staking), operator, declared.blsKey)
         );
         refused(abi.encodeWithSelector(NodeSet.BadProofOfPossession.selector));
     }

@@ -58,23 +58,13 @@ abstract contract Setup {
             1_000
         );
         checkpoints = new Checkpoints(
-            address(timelock),
-            GUARDIAN,
-            address(token),
-            pool,
-            staking,
-            GENESIS,
-            EPOCH,
-            4,
-            1 * SESH,
-            1 days
+            address(timelock), GUARDIAN, address(token), pool, staking, GENESIS, EPOCH, 4, 1 * SESH, 1 days
         );
         factory = new ContributionFactory(address(token), IStaking(address(staking)));
         require(address(staking) == stakingAt && address(checkpoints) == checkpointsAt, "wired wrongly");
         require(address(factory) == factoryAt, "wired wrongly");
         token.transfer(address(pool), 40_000_000 * SESH);
     }
-
 
     // What people do.
 
@@ -118,7 +108,8 @@ abstract contract Setup {
         bytes32 typeHash =
             keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
         uint256 deadline = block.timestamp + 1 hours;
-        bytes32 content = keccak256(abi.encode(typeHash, holder, spender, value, token.nonces(holder), deadline));
+        bytes32 content =
+            keccak256(abi.encode(typeHash, holder, spender, value, token.nonces(holder), deadline));
         bytes32 digest = keccak256(abi.encodePacked(hex"1901", token.DOMAIN_SEPARATOR(), content));
         (uint8 v, bytes32 r, bytes32 s) = vm.sign(secret, digest);
         return Permit(value, deadline, v, r, s);
@@ -139,7 +130,9 @@ abstract contract Setup {
         return Checkpoint({
             epoch: epoch,
             borderBlockHash: keccak256(abi.encode(epoch)),
-            previousDigest: epoch == checkpoints.nextEpoch() ? checkpoints.lastDigest() : keccak256("skipped"),
+            previousDigest: epoch == checkpoints.nextEpoch()
+                ? checkpoints.lastDigest()
+                : keccak256("skipped"),
             rewardsRoot: rewardsRoot,
             statesRoot: statesRoot,
             swarmsRoot: keccak256("swarms"),

@@ -148,7 +148,10 @@ contract Checkpoints is Parameters, EventLog {
         _checkSigners(epoch, signed, signers);
 
         _record(
-            Accepted.selector, bytes32(uint256(epoch)), bytes32(uint256(uint160(msg.sender))), abi.encode(signed)
+            Accepted.selector,
+            bytes32(uint256(epoch)),
+            bytes32(uint256(uint160(msg.sender))),
+            abi.encode(signed)
         );
         pool.release();
         (lastDigest, rewardsRoot, statesRoot) = (signed, checkpoint.rewardsRoot, checkpoint.statesRoot);
@@ -159,7 +162,10 @@ contract Checkpoints is Parameters, EventLog {
     /// `ClaimsPaused`, `NotInCheckpoint`, `NothingToClaim`, `MoreThanReleased`.
     /// @param lifetimeTotal all that the caller was ever credited, as the last checkpoint has it
     /// @param proof of the leaf `(caller, lifetimeTotal)`
-    function claim(uint256 lifetimeTotal, bytes32[] calldata proof, address to) external returns (uint256 amount) {
+    function claim(uint256 lifetimeTotal, bytes32[] calldata proof, address to)
+        external
+        returns (uint256 amount)
+    {
         if (paused) revert ClaimsPaused();
         bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(msg.sender, lifetimeTotal))));
         if (!MerkleProofLib.verifyCalldata(proof, rewardsRoot, leaf)) {

@@ -52,7 +52,8 @@ library Bls {
         (uint256 upper, uint256 lower) = (uint256(point.y_a), uint256(point.y_b));
         unchecked {
             uint256 borrow = lower > P_LOWER ? 1 : 0;
-            return BLS.G1Point(point.x_a, point.x_b, bytes32(P_UPPER - upper - borrow), bytes32(P_LOWER - lower));
+            return
+                BLS.G1Point(point.x_a, point.x_b, bytes32(P_UPPER - upper - borrow), bytes32(P_LOWER - lower));
         }
     }
 

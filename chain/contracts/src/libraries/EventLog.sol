@@ -24,6 +24,7 @@ abstract contract EventLog is Recorder {
 
     /// @notice The hash over all events so far; zero before the first.
     bytes32 public rollingHash;
+
     struct Frozen {
         uint64 epochAfter;
         uint64 number;

@@ -242,7 +242,11 @@ contract Staking is NodeSet, Parameters {
     }
 
     /// @notice Who holds how much of a node, its operator first; empty once the node is removed.
-    function sharesOf(uint64 id) external view returns (address[] memory contributors, uint256[] memory amounts) {
+    function sharesOf(uint64 id)
+        external
+        view
+        returns (address[] memory contributors, uint256[] memory amounts)
+    {
         uint256 count = stakeOf[id].shares;
         (contributors, amounts) = (new address[](count), new uint256[](count));
         for (uint256 i = 0; i < count; ++i) {
@@ -282,7 +286,9 @@ contract Staking is NodeSet, Parameters {
         }
         uint256 total = 0;
         for (uint256 i = 0; i < count; ++i) {
-            if (shares[i].contributor == address(0) || shares[i].beneficiary == address(0)) revert ZeroAddress();
+            if (shares[i].contributor == address(0) || shares[i].beneficiary == address(0)) {
+                revert ZeroAddress();
+            }
             total += shares[i].amount;
         }
         if (total != requirement) revert BadStake(total, requirement);
@@ -290,7 +296,9 @@ contract Staking is NodeSet, Parameters {
         if (shares[0].amount < least) revert OperatorShareTooSmall(shares[0].amount, least);
     }
 
-    function _recordRegistration(uint64 id, Registration calldata registration, Share[] memory shares) private {
+    function _recordRegistration(uint64 id, Registration calldata registration, Share[] memory shares)
+        private
+    {
         bytes memory data = abi.encode(
             registration.ed25519Key,
             registration.signatureR,
@@ -306,8 +314,7 @@ contract Staking is NodeSet, Parameters {
     /// @dev Pays all shares back and forgets them. What is held for others stays.
     function _remove(uint64 id, uint8 how, uint16 penaltyBps) private {
         uint256 count = stakeOf[id].shares;
-        uint256 penalty =
-            StakeMath.penalty(holdings[id][0].amount, penaltyBps, parameter[MAXIMUM_PENALTY]);
+        uint256 penalty = StakeMath.penalty(holdings[id][0].amount, penaltyBps, parameter[MAXIMUM_PENALTY]);
         _record(Removed.selector, _word(id), abi.encode(how, penalty));
         _leave(id);
         delete stakeOf[id];
@@ -348,7 +355,6 @@ contract Staking is NodeSet, Parameters {
         }
     }
 
-    
     function _isPrefix(bytes7 prefix) private pure returns (bool) {
         if (prefix[0] == 0x06) return true;
         return prefix[0] == 0x04 && uint24(uint56(prefix)) == 0;

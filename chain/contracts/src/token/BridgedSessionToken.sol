@@ -22,7 +22,10 @@ contract BridgedSessionToken is ERC20Permit, IArbToken {
 
     /// @param gateway_ Arbitrum's custom gateway on Arbitrum
     /// @param l1Address_ the token on Ethereum
-    constructor(address gateway_, address l1Address_) ERC20("Session Token", "SESH") ERC20Permit("Session Token") {
+    constructor(address gateway_, address l1Address_)
+        ERC20("Session Token", "SESH")
+        ERC20Permit("Session Token")
+    {
         (gateway, l1Address) = (gateway_, l1Address_);
     }
 

@@ -64,7 +64,11 @@ contract SessionToken is ERC20Permit, IArbitrumEnabled {
         if (msg.value != wanted) revert BadValue(msg.value, wanted);
         registering = true;
         gateway.registerTokenToL2{value: costs.valueForGateway}(
-            l2Address, costs.maxGasForGateway, costs.gasPriceBid, costs.maxSubmissionCostForGateway, creditBack
+            l2Address,
+            costs.maxGasForGateway,
+            costs.gasPriceBid,
+            costs.maxSubmissionCostForGateway,
+            creditBack
         );
         router.setGateway{value: costs.valueForRouter}(
             address(gateway),
