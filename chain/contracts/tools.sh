@@ -10,7 +10,11 @@ arch() { case "$(uname -m)" in aarch64 | arm64) echo arm64 ;; *) echo amd64 ;; e
 # Installs what the lock file names, unless it is there.
 need_packages() {
   cmp -s package-lock.json node_modules/.session-lock && return
-  npm ci --ignore-scripts --no-audit --no-fund >&2
+  npm ci --ignore-scripts --no-audit --no-fund >&2 || {
+    echo 'error: the packages of chain/contracts cannot be installed' >&2
+    echo '  fix: see what npm says above; it must reach a package registry' >&2
+    exit 1
+  }
   cp package-lock.json node_modules/.session-lock
 }
 

@@ -109,6 +109,8 @@ contract Checkpoints is Parameters, EventLog {
     error NothingToClaim(uint256 lifetimeTotal, uint256 claimed);
     /// @notice Claims would come to more than the pool released.
     error MoreThanReleased(uint256 paid, uint256 released);
+    /// @notice The contracts were not deployed for each other, or with other epochs.
+    error Miswired();
     /// @notice Only owner and guardian may.
     error NotGuardian(address caller);
 
@@ -130,6 +132,7 @@ contract Checkpoints is Parameters, EventLog {
         uint256 activeFor
     ) Parameters(owner_) EventLog(genesis_, epochSeconds_) {
         (guardian, token, pool, staking) = (guardian_, token_, pool_, staking_);
+        _checkWiring();
         _setParameter(MINIMUM_NODES, minimumNodes);
         _setParameter(SUBMITTER_REWARD, submitterReward);
         _setParameter(ACTIVE_FOR, activeFor);
@@ -208,6 +211,16 @@ contract Checkpoints is Parameters, EventLog {
         if (name == SUBMITTER_REWARD) return (0, 1_000e9);
         if (name == ACTIVE_FOR) return (0, 7 days);
         revert UnknownParameter(name);
+    }
+
+    /// @dev The others are deployed before this one, for the address that it will have.
+    function _checkWiring() private view {
+        bool known = pool.beneficiary() == address(this) && address(staking.checkpoints()) == address(this)
+            && staking.pool() == address(pool);
+        bool sameToken = pool.token() == token && staking.token() == token;
+        bool sameEpochs = pool.genesis() == genesis && pool.epochSeconds() == epochSeconds
+            && staking.genesis() == genesis && staking.epochSeconds() == epochSeconds;
+        if (!known || !sameToken || !sameEpochs) revert Miswired();
     }
 
     function _checkSigners(uint64 epoch, bytes32 signed, Signers calldata signers) private view {

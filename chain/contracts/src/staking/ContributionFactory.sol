@@ -21,7 +21,14 @@ contract ContributionFactory is IContributions {
     /// @notice A contribution is open.
     event Created(Contribution indexed contribution, address indexed operator, bytes32 indexed ed25519Key);
 
+    /// @notice The staking contract was deployed for another factory, or for another token.
+    error Miswired();
+
+    /// @param staking_ was deployed before, for the address that this one has
     constructor(address token_, IStaking staking_) {
+        if (address(staking_.contributions()) != address(this) || staking_.token() != token_) {
+            revert Miswired();
+        }
         token = token_;
         implementation = new Contribution(token_, staking_);
     }

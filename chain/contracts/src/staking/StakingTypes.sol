@@ -50,6 +50,10 @@ interface IContributions {
 
 /// @title What contributions ask of staking
 interface IStaking {
+    /// @notice The factory whose contributions it takes.
+    function contributions() external view returns (IContributions);
+    /// @notice The token that is staked.
+    function token() external view returns (address);
     /// @notice The value of a parameter.
     function parameter(bytes32 name) external view returns (uint256);
     /// @notice Registers a node with several shares.
