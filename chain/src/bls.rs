@@ -80,6 +80,15 @@ impl BlsSignature {
         Some(Self(sum.to_signature().compress()))
     }
 
+    /// The signature that [`Self::uncompressed`] wrote.
+    ///
+    /// # Errors
+    /// When it is no point of the curve.
+    pub fn compress(uncompressed: &[u8; 192]) -> Result<Self, PointError> {
+        let point = Signature::deserialize(uncompressed).map_err(|_| PointError)?;
+        Ok(Self(point.compress()))
+    }
+
     /// The point as the contracts read it: `x.c1`, `x.c0`, `y.c1`, `y.c0`, 48 bytes each.
     ///
     /// # Errors
@@ -141,7 +150,10 @@ mod tests {
         assert!(!signature.verify(&[BlsKey([7; 96])], b"root"));
         let broken = BlsSignature([7; 96]);
         assert!(!broken.verify(&[key], b"root"));
-        assert_eq!((BlsSignature::aggregate(&[signature, broken]), broken.uncompressed()), (None, Err(PointError)));
+        assert_eq!(
+            (BlsSignature::aggregate(&[signature, broken]), broken.uncompressed()),
+            (None, Err(PointError))
+        );
         // The neutral signature is what a neutral key signs, whatever the message.
         let mut bytes = [0; 96];
         bytes[0] = 0xc0;

@@ -204,10 +204,9 @@ mod tests {
         let (network, candidate) = candidate();
         assert_eq!(candidate.check(&network, &domain()), Ok(()));
         let unsigned = |which| Err(CandidateError::Unsigned { which });
-        for other in [
-            Domain { chain: 1, ..domain() },
-            Domain { staking: Address::repeat_byte(3), ..domain() },
-        ] {
+        for other in
+            [Domain { chain: 1, ..domain() }, Domain { staking: Address::repeat_byte(3), ..domain() }]
+        {
             assert_eq!(candidate.check(&network, &other), unsigned("Ed25519"));
         }
         let stolen = Candidate { operator: Address::repeat_byte(8), ..candidate.clone() };
@@ -230,7 +229,8 @@ mod tests {
         let text = candidate.to_toml();
         assert_eq!(Candidate::parse(&text), Ok(candidate));
         assert!(text.len() < MAX_BYTES / 4, "{} bytes", text.len());
-        let told = |from: &str, to: &str| Candidate::parse(&text.replacen(from, to, 1)).unwrap_err().to_string();
+        let told =
+            |from: &str, to: &str| Candidate::parse(&text.replacen(from, to, 1)).unwrap_err().to_string();
         assert_eq!(
             told("version = 1", "version = 2"),
             "the description of the node has version 2, this build reads 1"

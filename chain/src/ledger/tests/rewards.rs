@@ -96,7 +96,8 @@ fn shares_change_hands_and_beneficiaries() {
     let shares = &chain.ledger.node(&node(1)).unwrap().shares;
     let people: Vec<_> = shares.iter().map(|share| (share.contributor, share.beneficiary)).collect();
     assert_eq!(people, [(operator, account(60)), (account(61), account(61))]);
-    for input in [change(contributor, operator), hand(contributor, account(62)), hand(account(61), operator)] {
+    for input in [change(contributor, operator), hand(contributor, account(62)), hand(account(61), operator)]
+    {
         let refused = Event::Refused { input: input.clone(), reason: Refusal::Share };
         assert_eq!(chain.block(vec![input]), [refused]);
     }
