@@ -1,202 +1,219 @@
-//! The ledger: a pure state machine from ordered inputs to members and swarm maps.
+//! The ledger: a pure state machine from ordered inputs to members, swarm maps, rewards and checkpoints.
 //!
 //! It takes blocks and does not care who ordered them; equal blocks give equal ledgers everywhere.
 //!
-//! An epoch ends with a border block. There the map that was known acts, and the next one is computed: out
-//! of the members registered in blocks before the border, with a seed made from the border block's hash,
-//! which nobody knew when they registered. It acts one epoch later. So a node that registers waits for two
-//! borders until it is active, and one that deregisters stays in its swarm for up to two.
+//! An epoch ends at a *border*: the last block whose time lies in it. There the map that was known acts, and
+//! the next one is computed: out of the members registered in blocks before the border, with a seed made from
+//! the border block's hash, which nobody knew when they registered. It acts one epoch later. So a node that
+//! registers waits for two borders until it is active, and one that deregisters stays in its swarm for up to
+//! two. The first map of a network, before which nobody served, acts at once.
 //!
 //! ```text
 //! registered --> border: seed, next map known --> border: map acts, node active
 //! ```
+//!
+//! At each border the rewards of the epoch are divided, and a [`Checkpoint`] says what came of everything.
 
 use core::num::NonZeroU64;
 use std::collections::{BTreeMap, BTreeSet};
 
+use alloy::primitives::{Address, B256};
 use session_protocols::identity::blake2b;
 use session_protocols::{NodeId, SwarmMap};
 
+pub use amount::{Amount, AmountError};
+pub use checkpoint::{Checkpoint, Roots, Standing};
+pub use input::{Block, Border, Cursor, Cursors, Event, Input, LedgerError, Refusal};
 pub use member::{Member, Operator, OperatorError, State};
 use placement::{Seat, Swarms};
 pub use placement::{SwarmRule, SwarmRuleError};
+pub use registration::{BlsKey, Domain, Registration, Share, StakeId};
+pub use rewards::Rewards;
 pub use session_protocols::prefix::{Prefix, PrefixError};
 
+mod amount;
+pub mod checkpoint;
 mod dice;
+mod input;
 mod member;
+pub mod merkle;
 pub mod placement;
+pub mod registration;
+mod rewards;
+pub mod snapshot;
+mod stakes;
 #[cfg(test)]
 mod tests;
 
-/// Blocks in an epoch by default: an hour of Arbitrum, at four blocks a second.
-pub const EPOCH_BLOCKS: NonZeroU64 = NonZeroU64::MIN.saturating_add(14_399);
+/// Seconds in an epoch by default.
+pub const EPOCH_SECONDS: NonZeroU64 = NonZeroU64::MIN.saturating_add(3_599);
+/// How long a node must have been active to earn, in seconds, by default: a day.
+pub const ACTIVE_FOR: u64 = 24 * 3_600;
+/// How long the stake of a node that lost its place stays locked, in seconds, by default: 30 days.
+pub const LOCK: u64 = 30 * 24 * 3_600;
 
 /// What the ledgers of one network have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parameters {
-    /// The height of the genesis; the first block is one above. 0 by default.
-    pub start: u64,
-    /// Blocks from one epoch's border to the next. [`EPOCH_BLOCKS`] by default.
-    pub epoch_blocks: NonZeroU64,
+    /// When epoch 0 begins, in seconds since 1970.
+    pub genesis: u64,
+    /// Seconds from one border to the next. [`EPOCH_SECONDS`] by default.
+    pub epoch_seconds: NonZeroU64,
+    /// How long a node must have been active to earn, in seconds, until the chain says otherwise.
+    /// [`ACTIVE_FOR`] by default.
+    pub active_for: u64,
+    /// How long the stake of a node that lost its place stays locked, in seconds. [`LOCK`] by default.
+    pub lock: u64,
+    /// Which contracts; zeros where there is no chain.
+    pub domain: Domain,
     /// How nodes are seated in swarms.
     pub swarms: SwarmRule,
 }
 
 impl Default for Parameters {
     fn default() -> Self {
-        Self { start: 0, epoch_blocks: EPOCH_BLOCKS, swarms: SwarmRule::default() }
+        Self {
+            genesis: 0,
+            epoch_seconds: EPOCH_SECONDS,
+            active_for: ACTIVE_FOR,
+            lock: LOCK,
+            domain: Domain { chain: 0, staking: Address::ZERO, checkpoints: Address::ZERO },
+            swarms: SwarmRule::default(),
+        }
     }
 }
 
-/// One block of ordered inputs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Block {
-    /// One more than that of the block before.
-    pub height: u64,
-    /// The block's hash; at a border it seeds the next map.
-    pub hash: [u8; 32],
-    /// What happened, in order.
-    pub inputs: Vec<Input>,
+/// A node that a network begins with, without a stake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Founder {
+    /// Which one.
+    pub node: NodeId,
+    /// Who runs it.
+    pub operator: Operator,
+    /// Where it declares to stand.
+    pub prefix: Prefix,
 }
 
-/// Something that the chain says happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Input {
-    /// A node joins.
-    Register {
-        /// Which one.
-        node: NodeId,
-        /// Who runs it.
-        operator: Operator,
-        /// Where it declares to stand.
-        prefix: Prefix,
-    },
-    /// A node goes.
-    Deregister {
-        /// Which one.
-        node: NodeId,
-    },
+/// A registration that holds a stake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stake {
+    /// For which node.
+    pub node: NodeId,
+    /// The key it signs checkpoints with; the contract counts it whether or not the nodes took the node.
+    pub bls: BlsKey,
+    /// Whether the nodes took it.
+    pub taken: bool,
 }
 
-/// What a block did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// A node is a member and waits for its place.
-    Registered {
-        /// Which one.
-        node: NodeId,
-    },
-    /// A node is going; it serves until [`Self::Left`].
-    Deregistered {
-        /// Which one.
-        node: NodeId,
-    },
-    /// An input had no effect.
-    Refused {
-        /// Which one.
-        input: Input,
-        /// Why.
-        reason: Refusal,
-    },
-    /// The map that was known acts from this block on.
-    MapActs {
-        /// Its version.
-        version: u64,
-    },
-    /// The map that acts from the next border on is known.
-    MapKnown {
-        /// Its version.
-        version: u64,
-    },
-    /// A node is in a map that acts, for the first time.
-    Activated {
-        /// Which one.
-        node: NodeId,
-    },
-    /// A deregistered node is in no map any more, and forgotten.
-    Left {
-        /// Which one.
-        node: NodeId,
-    },
-}
-
-/// Why an input had no effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// The node to register is a member.
-    #[error("the node is registered already")]
-    Registered,
-    /// The node to deregister is not a member.
-    #[error("the node is not registered")]
-    Unknown,
-    /// The node deregistered, and has not left its swarm so far.
-    #[error("the node is leaving")]
-    Leaving,
-}
-
-/// A block that does not follow; the ledger is as it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LedgerError {
-    /// Blocks are missing, or this one has been applied.
-    #[error("block {found} cannot follow block {last}")]
-    Height {
-        /// The height of the last block applied.
-        last: u64,
-        /// The height of the block offered.
-        found: u64,
-    },
-}
-
-/// The members of a network and its swarm maps, at some height.
+/// The members of a network, its swarm maps and its rewards, at some height.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger {
     parameters: Parameters,
     height: u64,
+    time: u64,
+    epoch: u64,
     members: BTreeMap<NodeId, Member>,
+    stakes: BTreeMap<StakeId, Stake>,
     map: SwarmMap,
     next: Option<SwarmMap>,
+    rewards: Rewards,
+    /// How long a node must have been active to earn, in seconds.
+    active_for: u64,
+    /// The digest of the last border's checkpoint; zero before the first.
+    digest: B256,
+    /// The epoch and digest of the last checkpoint that the contract accepted.
+    accepted: Option<(u64, B256)>,
 }
 
 impl Ledger {
-    /// A network's beginning: the nodes that `inputs` register are all placed at once, in map version 1.
-    ///
-    /// The events tell what was refused, as those of a block do.
+    /// The beginning of a network whose nodes register on a chain: nobody is a member.
+    pub fn new(parameters: Parameters) -> Self {
+        Self {
+            parameters,
+            height: 0,
+            time: parameters.genesis,
+            epoch: 0,
+            members: BTreeMap::new(),
+            stakes: BTreeMap::new(),
+            map: SwarmMap { version: 0, swarms: BTreeMap::new() },
+            next: None,
+            rewards: Rewards::default(),
+            active_for: parameters.active_for,
+            digest: B256::ZERO,
+            accepted: None,
+        }
+    }
+
+    /// The beginning of a network without a chain: its founders are all placed at once, in map version 1. Who
+    /// founds twice is counted once.
     pub fn genesis(
         parameters: Parameters,
         seed: [u8; 32],
-        inputs: impl IntoIterator<Item = Input>,
-    ) -> (Self, Vec<Event>) {
-        let map = SwarmMap { version: 1, swarms: BTreeMap::new() };
-        let height = parameters.start;
-        let mut ledger = Self { parameters, height, members: BTreeMap::new(), map, next: None };
-        let mut events: Vec<Event> = inputs.into_iter().map(|input| ledger.input(input, height)).collect();
-        ledger.map.swarms = ledger.plan(blake2b(&[b"session swarms at genesis", &seed]));
-        ledger.activate(&mut events);
-        (ledger, events)
+        founders: impl IntoIterator<Item = Founder>,
+    ) -> Self {
+        let mut ledger = Self::new(parameters);
+        for (id, Founder { node, operator, prefix }) in (1..).zip(founders) {
+            let member = Member::new(StakeId(id), operator, prefix, 0);
+            ledger.members.entry(node).or_insert(member);
+        }
+        ledger.map.version = 1;
+        ledger.map.swarms = ledger.plan(blake2b(&[b"session swarms at genesis", &seed]), u64::MAX);
+        ledger.activate(parameters.genesis, &mut Vec::new());
+        ledger
     }
 
     /// Applies the next block and tells what it did.
     ///
     /// # Errors
-    /// When the block is not the next one; nothing has changed then.
+    /// When the block does not follow, or a border comes before it; nothing has changed then.
     pub fn apply(&mut self, block: &Block) -> Result<Vec<Event>, LedgerError> {
-        if self.height.checked_add(1) != Some(block.height) {
+        if block.height <= self.height {
             return Err(LedgerError::Height { last: self.height, found: block.height });
         }
-        let mut events = Vec::new();
+        if block.time < self.time {
+            return Err(LedgerError::Time { last: self.time, found: block.time });
+        }
+        if block.time >= self.border() {
+            return Err(LedgerError::Epoch { epoch: self.epoch });
+        }
         self.height = block.height;
-        if block.height.saturating_sub(self.parameters.start) % self.parameters.epoch_blocks == 0 {
-            // Before the inputs: who made this block knew its hash, and could have tried several.
-            self.cross_border(block, &mut events);
+        self.time = block.time;
+        Ok(block.inputs.iter().filter_map(|input| self.input(input)).collect())
+    }
+
+    /// Ends the epoch, and tells what that did and what the nodes sign.
+    ///
+    /// # Errors
+    /// When it is another epoch's end, or the border lies before a block that was applied; nothing has changed
+    /// then.
+    pub fn cross(&mut self, border: Border) -> Result<(Vec<Event>, Checkpoint), LedgerError> {
+        if border.epoch != self.epoch {
+            return Err(LedgerError::Border { epoch: self.epoch, found: border.epoch });
         }
-        for input in &block.inputs {
-            events.push(self.input(input.clone(), block.height));
+        if border.height < self.height {
+            return Err(LedgerError::Height { last: self.height, found: border.height });
         }
-        Ok(events)
+        let mut events = Vec::new();
+        let now = self.border();
+        self.height = border.height;
+        self.time = now;
+        self.epoch = self.epoch.saturating_add(1);
+        let earns = |member: &&Member| {
+            let long = member.since.saturating_add(self.active_for) <= now;
+            member.state == State::Active && long && !member.shares.is_empty()
+        };
+        let earners: Vec<&Member> = self.members.values().filter(earns).collect();
+        self.rewards.divide(earners.into_iter());
+        self.end_services(now, &mut events);
+        if let Some(next) = self.next.take() {
+            self.map = next;
+            events.push(Event::MapActs { version: self.map.version });
+        }
+        self.activate(now, &mut events);
+        self.plan_next(&border, now, &mut events);
+        let checkpoint = Checkpoint::new(&self.parameters.domain, border, self.digest, self.roots());
+        self.digest = checkpoint.digest;
+        Ok((events, checkpoint))
     }
 
     /// The parameters that the ledger was made with.
@@ -204,14 +221,20 @@ impl Ledger {
         &self.parameters
     }
 
-    /// The height of the last block applied.
+    /// The height of the last block applied or crossed.
     pub const fn height(&self) -> u64 {
         self.height
     }
 
-    /// The epoch that the last block belongs to; the genesis begins epoch 0.
-    pub fn epoch(&self) -> u64 {
-        self.height.saturating_sub(self.parameters.start) / self.parameters.epoch_blocks
+    /// The epoch that the next block belongs to, unless a border comes first.
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// When the epoch ends, in seconds since 1970: its blocks are older.
+    pub fn border(&self) -> u64 {
+        let length = self.parameters.epoch_seconds.get();
+        self.parameters.genesis.saturating_add(self.epoch.saturating_add(1).saturating_mul(length))
     }
 
     /// The map that acts.
@@ -234,83 +257,107 @@ impl Ledger {
         self.members.iter()
     }
 
-    fn input(&mut self, input: Input, height: u64) -> Event {
-        let done = match input {
-            Input::Register { node, operator, prefix } => self.register(node, operator, prefix, height),
-            Input::Deregister { node } => self.deregister(node),
-        };
-        done.unwrap_or_else(|reason| Event::Refused { input, reason })
+    /// All registrations that hold a stake, in order of their numbers: who may sign the next checkpoint.
+    pub fn stakes(&self) -> impl ExactSizeIterator<Item = (&StakeId, &Stake)> {
+        self.stakes.iter()
     }
 
-    fn register(
-        &mut self,
-        node: NodeId,
-        operator: Operator,
-        prefix: Prefix,
-        registered: u64,
-    ) -> Result<Event, Refusal> {
-        match self.members.get(&node).map(|member| member.state) {
-            Some(State::Leaving) => Err(Refusal::Leaving),
-            Some(State::Awaiting | State::Active) => Err(Refusal::Registered),
-            None => {
-                let member = Member { operator, prefix, state: State::Awaiting, registered };
-                self.members.insert(node, member);
-                Ok(Event::Registered { node })
-            }
+    /// What everybody has earned.
+    pub const fn rewards(&self) -> &Rewards {
+        &self.rewards
+    }
+
+    /// The digest of the last border's checkpoint; zero before the first.
+    pub const fn digest(&self) -> B256 {
+        self.digest
+    }
+
+    /// The epoch and digest of the last checkpoint that the contract accepted.
+    pub const fn accepted(&self) -> Option<(u64, B256)> {
+        self.accepted
+    }
+
+    /// What the next checkpoint says of each registration, in order of their numbers, with the penalty.
+    pub fn standings(&self) -> impl Iterator<Item = (StakeId, Standing, u16)> {
+        self.stakes.iter().map(|(id, stake)| {
+            let member = self.members.get(&stake.node).filter(|_| stake.taken);
+            let standing = member
+                .map_or(Standing::Refused, |member| member.standing(self.time, self.serves(&stake.node)));
+            (*id, standing, member.map_or(0, |member| member.penalty))
+        })
+    }
+
+    fn roots(&self) -> Roots {
+        let states =
+            self.standings().map(|(id, standing, penalty)| checkpoint::state_leaf(id, standing, penalty));
+        let swarms =
+            checkpoint::swarm_leaves(&self.map).chain(self.next.iter().flat_map(checkpoint::swarm_leaves));
+        let members = self.members.iter().map(|(node, member)| checkpoint::member_leaf(node, member));
+        Roots {
+            rewards: checkpoint::rewards_tree(self.rewards.totals()).root(),
+            states: merkle::Tree::new(states.collect()).root(),
+            swarms: merkle::Tree::new(swarms.collect()).root(),
+            directory: merkle::Tree::new(members.collect()).root(),
+            names: B256::ZERO,
         }
     }
 
-    fn deregister(&mut self, node: NodeId) -> Result<Event, Refusal> {
-        let member = self.members.get_mut(&node).ok_or(Refusal::Unknown)?;
-        let placed = self.next.as_ref().is_some_and(|next| next.swarm_with(&node).is_some());
-        match member.state {
-            State::Leaving => Err(Refusal::Leaving),
-            State::Awaiting if !placed => {
-                self.members.remove(&node);
-                Ok(Event::Left { node })
-            }
-            State::Awaiting | State::Active => {
-                member.state = State::Leaving;
-                Ok(Event::Deregistered { node })
-            }
-        }
+    /// Whether a map that is known names the node.
+    fn serves(&self, node: &NodeId) -> bool {
+        let next = self.next.as_ref();
+        [Some(&self.map), next].into_iter().flatten().any(|map| map.swarm_with(node).is_some())
     }
 
-    fn cross_border(&mut self, block: &Block, events: &mut Vec<Event>) {
-        if let Some(next) = self.next.take() {
-            self.map = next;
-            events.push(Event::MapActs { version: self.map.version });
-            self.activate(events);
+    fn plan_next(&mut self, border: &Border, now: u64, events: &mut Vec<Event>) {
+        let height = border.height;
+        let seed = blake2b(&[b"session swarms at a border", &height.to_be_bytes(), border.hash.as_slice()]);
+        // Not what the border block itself registered: who made that block knew its hash.
+        let swarms = self.plan(seed, height);
+        if swarms == self.map.swarms {
+            return;
         }
-        let seed = blake2b(&[b"session swarms at a border", &block.height.to_be_bytes(), &block.hash]);
-        let swarms = self.plan(seed);
-        if swarms != self.map.swarms {
-            let version = self.map.version.saturating_add(1);
+        let version = self.map.version.saturating_add(1);
+        if self.map.swarms.is_empty() {
+            self.map = SwarmMap { version, swarms };
+            events.push(Event::MapActs { version });
+            self.activate(now, events);
+        } else {
             self.next = Some(SwarmMap { version, swarms });
             events.push(Event::MapKnown { version });
         }
     }
 
     /// Brings the members' states in line with the map that acts.
-    fn activate(&mut self, events: &mut Vec<Event>) {
-        let seated: BTreeSet<NodeId> = self.map.swarms.values().flatten().copied().collect();
-        self.members.retain(|node, member| match (member.state, seated.contains(node)) {
-            (State::Awaiting, true) => {
+    fn activate(&mut self, now: u64, events: &mut Vec<Event>) {
+        let seated = |map: &SwarmMap| map.swarms.values().flatten().copied().collect::<BTreeSet<NodeId>>();
+        let acts = seated(&self.map);
+        let known = self.next.as_ref().map(seated).unwrap_or_default();
+        self.members.retain(|node, member| match member.state {
+            State::Awaiting if acts.contains(node) => {
                 member.state = State::Active;
+                member.since = now;
                 events.push(Event::Activated { node: *node });
                 true
             }
-            (State::Leaving, false) => {
-                events.push(Event::Left { node: *node });
-                false
+            State::Deregistered if !acts.contains(node) && !known.contains(node) => {
+                if !member.left {
+                    member.left = true;
+                    events.push(Event::Left { node: *node });
+                }
+                // Its stake is still to be paid back, or there is none.
+                !member.removed && !member.shares.is_empty()
             }
-            (State::Awaiting | State::Active, false) | (State::Active | State::Leaving, true) => true,
+            State::Awaiting | State::Active | State::Decommissioned | State::Deregistered => true,
         });
     }
 
-    fn plan(&self, seed: [u8; 32]) -> Swarms {
-        let staying = self.members.iter().filter(|(_, member)| member.state != State::Leaving);
-        let seats = staying.map(|(node, member)| Seat {
+    /// Seats all that stay and were registered below `height`.
+    fn plan(&self, seed: [u8; 32], height: u64) -> Swarms {
+        let stays = |member: &Member| match member.state {
+            State::Awaiting | State::Active => member.registered < height,
+            State::Decommissioned | State::Deregistered => false,
+        };
+        let seats = self.members.iter().filter(|(_, member)| stays(member)).map(|(node, member)| Seat {
             node: *node,
             operator: member.operator,
             prefix: member.prefix,

@@ -170,7 +170,13 @@ mod tests {
                 addresses: Vec::new(),
             };
             let nodes = (1..).zip(&pairs).map(node).collect();
-            let file = NetworkFile { name: "test".parse().unwrap(), local: true, seed: [0; 32], nodes };
+            let file = NetworkFile {
+                name: "test".parse().unwrap(),
+                local: true,
+                seed: [0; 32],
+                nodes,
+                settlement: None,
+            };
             Self { file, pairs: pairs.into_iter().map(|pair| (pair.node_id(), pair)).collect() }
         }
 

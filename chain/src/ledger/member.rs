@@ -3,8 +3,11 @@
 use core::fmt;
 use core::str::FromStr;
 
+use alloy::primitives::Address;
 use data_encoding::HEXLOWER_PERMISSIVE as HEX;
 use session_protocols::Prefix;
+
+use super::registration::{Share, StakeId};
 
 /// Who runs a node: a 20-byte EVM address, shown as `0x` and 40 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,23 +53,32 @@ impl fmt::Debug for Operator {
     }
 }
 
+impl From<Address> for Operator {
+    fn from(address: Address) -> Self {
+        Self(address.into_array())
+    }
+}
+
 /// What state a node is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum State {
-    /// Registered, and in no map that has acted so far.
+    /// In no map that has acted so far, or not since it was decommissioned.
     Awaiting,
     /// In the map that acts.
     Active,
-    /// Deregistered, and still in the map that acts or in the next one: it has to serve until neither
-    /// names it.
-    Leaving,
+    /// Failed its tests: in no map that is made from here on, until it passes them.
+    Decommissioned,
+    /// Going: it has to serve until no map names it. Then its stake may be paid back, once its lock has ended.
+    Deregistered,
 }
 
 /// A node, as the ledger knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Member {
+    /// The number of its registration.
+    pub id: StakeId,
     /// Who runs it.
     pub operator: Operator,
     /// Where it declared to stand.
@@ -75,6 +87,23 @@ pub struct Member {
     pub state: State,
     /// The height of the block that registered it.
     pub registered: u64,
+    /// What the operator keeps of its rewards before they are divided, in basis points.
+    pub fee: u16,
+    /// The stake, the operator's share first; none for a node that the network began with.
+    pub shares: Vec<Share>,
+    /// Since when it is active, in seconds since 1970; of use in that state alone.
+    pub since: u64,
+    /// When its service ends, if an exit was requested, in seconds since 1970.
+    pub unlocks: Option<u64>,
+    /// From when its stake may be paid back once no map names it, in seconds since 1970; of use when it is
+    /// deregistered.
+    pub locked: u64,
+    /// What losing its place costs its operator, in basis points of the operator's own share.
+    pub penalty: u16,
+    /// Whether the stake has been paid back.
+    pub removed: bool,
+    /// Whether it was deregistered and no map names it any more.
+    pub left: bool,
 }
 
 #[cfg(test)]

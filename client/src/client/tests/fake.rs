@@ -75,7 +75,8 @@ impl Net {
             addresses: Vec::new(),
         };
         let nodes = (1..).zip(&pairs).map(node).collect();
-        let mut file = NetworkFile { name: name.clone(), local: true, seed: [0; 32], nodes };
+        let mut file =
+            NetworkFile { name: name.clone(), local: true, seed: [0; 32], nodes, settlement: None };
         let world = World::new(&name, file.ledger().map(), &pairs);
         world.lock().hops(&name, &pairs);
         let mut hosts = Vec::new();

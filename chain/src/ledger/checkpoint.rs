@@ -1,0 +1,137 @@
+//! Checkpoints: what the nodes of a network agree on at the end of an epoch, in one hash that they sign.
+//!
+//! The leaves and the digest are those of the contracts; `chain/contracts/README.md` lists them.
+
+use alloy::{
+    primitives::{Address, B256, FixedBytes, U256, keccak256},
+    sol_types::SolValue,
+};
+use session_protocols::{NodeId, SwarmMap};
+
+use super::{
+    amount::Amount,
+    input::Border,
+    member::{Member, State},
+    merkle::{self, Tree},
+    registration::{Domain, StakeId, prefix_bytes},
+};
+
+/// The first word of what is hashed into a digest.
+const TAG: &[u8] = b"session-checkpoint-1";
+
+/// What a checkpoint says of a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Standing {
+    /// Waits for its place.
+    Awaiting = 0,
+    /// Serves a swarm.
+    Active = 1,
+    /// Failed its tests.
+    Decommissioned = 2,
+    /// Lost its place or gave it up; its stake is locked.
+    Deregistered = 3,
+    /// Its stake may be paid back, less the penalty.
+    Released = 4,
+    /// The nodes never took it; its stake may be paid back in full.
+    Refused = 5,
+}
+
+/// The roots of the trees that a checkpoint commits to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Roots {
+    /// Of lifetime totals.
+    pub rewards: B256,
+    /// Of the states of registrations.
+    pub states: B256,
+    /// Of the swarms of the map that acts and of the one that acts next.
+    pub swarms: B256,
+    /// Of the nodes that are members.
+    pub directory: B256,
+    /// Of names; zero while there are none.
+    pub names: B256,
+}
+
+/// A checkpoint, ready to be signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The border that it stands for.
+    pub border: Border,
+    /// The digest of the epoch before; zero for the first.
+    pub previous: B256,
+    /// What it commits to.
+    pub roots: Roots,
+    /// What the nodes sign.
+    pub digest: B256,
+}
+
+impl Checkpoint {
+    /// The checkpoint of a border.
+    pub fn new(domain: &Domain, border: Border, previous: B256, roots: Roots) -> Self {
+        let Border { epoch, hash, ref cursors, .. } = border;
+        let (staking, checkpoints, pool) = (cursors.staking, cursors.checkpoints, cursors.pool);
+        let head = (
+            FixedBytes::<32>::right_padding_from(TAG),
+            U256::from(domain.chain),
+            domain.checkpoints,
+            epoch,
+            hash,
+            previous,
+        );
+        let logs = (
+            (staking.number, staking.hash),
+            (checkpoints.number, checkpoints.hash),
+            (pool.number, pool.hash),
+        );
+        let Roots { rewards, states, swarms, directory, names } = roots;
+        let tail = (rewards, states, swarms, directory, names);
+        // All are static types, so the encodings simply follow one another.
+        let digest = keccak256([head.abi_encode(), logs.abi_encode(), tail.abi_encode()].concat());
+        Self { border, previous, roots, digest }
+    }
+}
+
+/// The leaf of an account's lifetime total.
+pub fn reward_leaf(account: Address, total: Amount) -> B256 {
+    merkle::leaf(&(account, total.units()).abi_encode())
+}
+
+/// The leaf of a registration's state.
+pub fn state_leaf(id: StakeId, standing: Standing, penalty: u16) -> B256 {
+    merkle::leaf(&(id.0, U256::from(standing as u8), penalty).abi_encode())
+}
+
+/// The leaves of a map: of each swarm its map's version, its id, and the hash of its members' ids in order.
+pub fn swarm_leaves(map: &SwarmMap) -> impl Iterator<Item = B256> {
+    let version = map.version;
+    map.swarms.iter().map(move |(swarm, members)| {
+        let ids: Vec<u8> = members.iter().flat_map(|node| *node.as_bytes()).collect();
+        merkle::leaf(&(version, swarm.0, keccak256(ids)).abi_encode())
+    })
+}
+
+/// The leaf of a member: its key, its registration, who runs it, where it stands.
+pub fn member_leaf(node: &NodeId, member: &Member) -> B256 {
+    let prefix = FixedBytes::<7>::from(prefix_bytes(member.prefix));
+    let operator = Address::from(*member.operator.as_bytes());
+    merkle::leaf(&(B256::from(*node.as_bytes()), member.id.0, operator, prefix).abi_encode())
+}
+
+impl Member {
+    /// What a checkpoint at the instant `now`, in seconds since 1970, says of it; `serves` tells whether a map
+    /// names it.
+    pub(super) fn standing(&self, now: u64, serves: bool) -> Standing {
+        match self.state {
+            State::Awaiting => Standing::Awaiting,
+            State::Active => Standing::Active,
+            State::Decommissioned => Standing::Decommissioned,
+            State::Deregistered if serves || self.locked > now => Standing::Deregistered,
+            State::Deregistered => Standing::Released,
+        }
+    }
+}
+
+/// The tree of lifetime totals.
+pub fn rewards_tree<'a>(totals: impl Iterator<Item = (&'a Address, &'a Amount)>) -> Tree {
+    Tree::new(totals.map(|(account, total)| reward_leaf(*account, *total)).collect())
+}

@@ -1,0 +1,59 @@
+//! A ledger that is put away and taken up again.
+
+use super::{super::snapshot::SnapshotError, *};
+use session_protocols::codec::DecodeError;
+
+/// One with something in every field.
+fn full() -> Ledger {
+    let mut chain = Chain::new(started(12));
+    chain.block(vec![register(50), register(51), Input::Register(Box::new(registration(9, 3)))]);
+    chain.border();
+    chain.block(vec![
+        Input::ChangeCredit { credit: Amount(5) },
+        Input::Release { amount: Amount(u128::from(u64::MAX) + 7) },
+        Input::Accept { epoch: 0, submitter: account(5), digest: B256::repeat_byte(3) },
+    ]);
+    chain.border();
+    chain.block(vec![
+        Input::Accept { epoch: 1, submitter: account(6), digest: B256::repeat_byte(4) },
+        Input::RequestExit { id: StakeId(1_050), unlocks: 77 },
+        Input::Decommission { node: node(4) },
+        Input::Deregister { node: node(51), penalty: 9 },
+        Input::Remove { id: StakeId(1_051) },
+    ]);
+    chain.ledger
+}
+
+#[test]
+fn what_was_put_away_goes_on_as_if_nothing_had_been() {
+    let ledger = full();
+    let again = Ledger::from_bytes(parameters(), &ledger.to_bytes()).unwrap();
+    assert_eq!(again, ledger);
+    let [mut one, mut other] = [ledger, again].map(Chain::new);
+    assert_eq!(one.border(), other.border());
+    assert_eq!(one.ledger.to_bytes(), other.ledger.to_bytes());
+}
+
+#[test]
+fn what_is_none_is_refused() {
+    let bytes = full().to_bytes();
+    for len in 0..bytes.len() {
+        let cut = Ledger::from_bytes(parameters(), &bytes[..len]);
+        assert!(matches!(cut, Err(SnapshotError::Decode(DecodeError::Truncated))), "{len}: {cut:?}");
+    }
+    for at in 0..bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1;
+        // Another ledger or none, and no panic.
+        assert!(Ledger::from_bytes(parameters(), &flipped).ok() != Some(full()), "byte {at}");
+    }
+    let newer = session_protocols::codec::encode(&std::collections::BTreeMap::from([("version", 2)]));
+    assert!(Ledger::from_bytes(parameters(), &newer).is_err());
+}
+
+/// The bytes are on the disks of nodes: a change needs a new version.
+#[test]
+fn the_format_is_the_same_for_all_builds() {
+    let digest = data_encoding::HEXLOWER.encode(&blake2b(&[&full().to_bytes()]));
+    assert_eq!(digest, "88a694edc72ccf3e468aa3150452537c322dca3c59b35a16b2ee5e00d849bacf");
+}
