@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {Checkpoint} from "../src/checkpoints/Checkpoints.sol";
 import {Contribution, Reservation} from "../src/staking/Contribution.sol";
 import {Staking} from "../src/staking/Staking.sol";
 import {Permit, Registration} from "../src/staking/StakingTypes.sol";
+import {Merkle} from "./Merkle.sol";
 import {Setup} from "./Setup.sol";
 
 contract ContributionTest is Setup {
@@ -32,17 +34,35 @@ contract ContributionTest is Setup {
         vm.assertEq(token.balanceOf(address(staking)), REQUIREMENT, "staked");
     }
 
-    function test_everybodyIsPaidTheirShareAndTheOperatorAloneThePenalty() public {
+    function test_everybodyIsPaidTheirShareAtTheEscapeHatch() public {
         fillAndFinalise();
         vm.prank(vm.addr(2));
         staking.requestExit(1);
         vm.warp(block.timestamp + 30 days);
-        vm.prank(address(checkpoints));
         staking.escape(1);
-        vm.assertEq(token.balanceOf(operator), REQUIREMENT, "the operator");
-        vm.assertEq(token.balanceOf(vm.addr(2)), REQUIREMENT, "the big one");
-        vm.assertEq(token.balanceOf(vm.addr(3)), REQUIREMENT, "the small one");
+        for (uint256 secret = 1; secret <= 3; ++secret) {
+            vm.assertEq(token.balanceOf(vm.addr(secret)), REQUIREMENT, "all of it");
+        }
         vm.assertEq(token.balanceOf(address(staking)), 0, "nothing is left");
+    }
+
+    function test_theOperatorAlonePaysThePenalty() public {
+        fillAndFinalise();
+        uint256 secrets = 1;
+        for (uint256 secret = 11; secret <= 13; ++secret) {
+            register(secret);
+            secrets += secret;
+        }
+        passBorder(0);
+        bytes32[] memory states = leaves(Merkle.state(1, 4, 1_000), Merkle.state(2, 1, 0));
+        Checkpoint memory content = checkpoint(0, 0, Merkle.root(states));
+        checkpoints.submit(content, signed(content, 4, "", secrets));
+        staking.release(1, 4, 1_000, Merkle.proof(states, states[0]));
+        uint256 penalty = REQUIREMENT / 4 / 10;
+        vm.assertEq(token.balanceOf(operator), REQUIREMENT - penalty, "a tenth of the operator's own stake");
+        vm.assertEq(token.balanceOf(vm.addr(2)), REQUIREMENT, "nothing of another's");
+        vm.assertEq(token.balanceOf(vm.addr(3)), REQUIREMENT, "nothing of another's");
+        vm.assertEq(token.balanceOf(address(staking)), 3 * REQUIREMENT, "the other nodes' stakes");
     }
 
     function test_aSmallContributorCannotMakeANodeLeaveForThirtyDays() public {

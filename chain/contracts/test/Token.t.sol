@@ -13,21 +13,23 @@ contract Bridge is IL1CustomGateway, IGatewayRouter {
     address public gateway;
     uint256[2] public values;
 
-    function registerTokenToL2(address l2Address, uint256, uint256, uint256, address)
+    function registerTokenToL2(address l2Address, uint256 gas, uint256 price, uint256 cost, address back)
         external
         payable
         returns (uint256)
     {
+        require(gas == 3 && price == 5 && cost == 1 && back == address(0xcb), "the gateway's costs");
         require(SessionToken(msg.sender).isArbitrumEnabled() == 0xb1, "not enabled");
         (counterpart, values[0]) = (l2Address, msg.value);
         return 1;
     }
 
-    function setGateway(address gateway_, uint256, uint256, uint256, address)
+    function setGateway(address gateway_, uint256 gas, uint256 price, uint256 cost, address back)
         external
         payable
         returns (uint256)
     {
+        require(gas == 4 && price == 5 && cost == 2 && back == address(0xcb), "the router's costs");
         require(SessionToken(msg.sender).isArbitrumEnabled() == 0xb1, "not enabled");
         (gateway, values[1]) = (gateway_, msg.value);
         return 2;
@@ -54,17 +56,16 @@ contract TokenTest is Setup {
     function test_theRegistrarPairsItWithItsCounterpart() public {
         Bridge bridge = new Bridge();
         token = new SessionToken(address(this), address(0x9e), bridge, bridge);
-        SessionToken.Costs memory costs = SessionToken.Costs(1, 2, 3, 4, 5, 60, 70);
         vm.expectRevert(
             abi.encodeWithSelector(SessionToken.NotRegistrar.selector, address(this), address(0x9e))
         );
-        token.registerTokenOnL2{value: 130}(address(0x12), costs, address(this));
+        token.registerTokenOnL2{value: 130}(address(0x12), 1, 2, 3, 4, 5, 60, 70, address(0xcb));
         payable(address(0x9e)).transfer(1 ether);
         vm.prank(address(0x9e));
         vm.expectRevert(abi.encodeWithSelector(SessionToken.BadValue.selector, 129, 130));
-        token.registerTokenOnL2{value: 129}(address(0x12), costs, address(this));
+        token.registerTokenOnL2{value: 129}(address(0x12), 1, 2, 3, 4, 5, 60, 70, address(0xcb));
         vm.prank(address(0x9e));
-        token.registerTokenOnL2{value: 130}(address(0x12), costs, address(this));
+        token.registerTokenOnL2{value: 130}(address(0x12), 1, 2, 3, 4, 5, 60, 70, address(0xcb));
         vm.assertEq(bridge.counterpart(), address(0x12), "its counterpart");
         vm.assertEq(bridge.gateway(), address(bridge), "its gateway");
         vm.assertEq(bridge.values(0), 60, "what the gateway gets");

@@ -33,7 +33,7 @@ contract World is Setup {
         all[6] = this.agree.selector;
         all[7] = this.handOver.selector;
         all[8] = this.give.selector;
-        all[9] = this.registerSolo.selector;
+        all[9] = this.registerShared.selector;
     }
 
     function registerSolo(uint256 pick) external {
@@ -55,13 +55,24 @@ contract World is Setup {
         contributions.push(factory.create(declared, amount, operator, new Reservation[](0)));
     }
 
+    /// @dev A node of an operator and two others, at once.
+    function registerShared(uint256 pick, uint256 who, uint256 amount) external {
+        uint256 last = contributions.length;
+        this.openContribution(pick, amount);
+        if (contributions.length == last) return;
+        this.contribute(last, who, amount / 2);
+        this.contribute(last, who + 1, type(uint256).max);
+        this.endContribution(last, 0);
+    }
+
+    /// @dev The largest amount is all that is open.
     function contribute(uint256 which, uint256 who, uint256 amount) external {
         if (contributions.length == 0) return;
         Contribution open = contributions[which % contributions.length];
         address account = person(who);
         (uint256 least, uint256 most) = open.limits(account);
         if (open.status() != Contribution.Status.Open || most == 0) return;
-        amount = least + amount % (most - least + 1);
+        amount = amount == type(uint256).max ? most : least + amount % (most - least + 1);
         token.transfer(account, amount);
         vm.prank(account);
         token.approve(address(open), amount);
@@ -121,19 +132,15 @@ contract World is Setup {
     function agree(uint256 pick, uint8 state, uint16 bps, uint256 who, uint256 total) external {
         passBorder(staking.currentEpoch());
         if (nodes.length < 4) return;
-        (uint64 id, address account) = (nodes[pick % nodes.length], person(who));
-        (state, total) = (state % 6, total % (pool.released() * 2 + 2));
+        total %= pool.released() * 2 + 2;
+        uint8[8] memory likely = [0, 1, 3, 4, 4, 4, 4, 5];
+        (state, bps) = (likely[state % 8], bps % 3_000);
+        uint64 id = nodes[pick % nodes.length];
+        bytes32[] memory rewards = leaves(Merkle.reward(person(who), total), "another");
         bytes32[] memory states = leaves(Merkle.state(id, state, bps), "another");
-        bytes32[] memory rewards = leaves(Merkle.reward(account, total), "another");
-        Checkpoint memory content =
-            checkpoint(staking.currentEpoch() - 1, Merkle.root(rewards), Merkle.root(states));
-        checkpoints.submit(content, signed(content, uint64(nodes.length), "", secrets));
-
-        claim(account, total, Merkle.proof(rewards, rewards[0]));
-        bytes32[] memory proof = Merkle.proof(states, states[0]);
-        if (state == 3) staking.notePenalty(id, state, bps, proof);
-        if (state == 4) removes(id, bps, abi.encodeCall(staking.release, (id, state, bps, proof)));
-        if (state == 5) removes(id, 0, abi.encodeCall(staking.release, (id, state, bps, proof)));
+        submit(Merkle.root(rewards), Merkle.root(states));
+        claim(person(who), total, Merkle.proof(rewards, rewards[0]));
+        follow(id, state, bps, Merkle.proof(states, states[0]));
     }
 
     function handOver(uint256 pick, uint256 who) external {
@@ -170,6 +177,19 @@ contract World is Setup {
 
     function person(uint256 who) private pure returns (address) {
         return address(uint160(0x1000 + who % 6));
+    }
+
+    function submit(bytes32 rewardsRoot, bytes32 statesRoot) private {
+        Checkpoint memory content = checkpoint(staking.currentEpoch() - 1, rewardsRoot, statesRoot);
+        checkpoints.submit(content, signed(content, uint64(nodes.length), "", secrets));
+    }
+
+    /// @dev Does what the state of a node permits.
+    function follow(uint64 id, uint8 state, uint16 bps, bytes32[] memory proof) private {
+        if (state == 3) staking.notePenalty(id, state, bps, proof);
+        if (state < 4) return;
+        bytes memory call = abi.encodeCall(staking.release, (id, state, bps, proof));
+        removes(id, state == 4 ? bps : 0, call);
     }
 
     function joined(uint64 id, uint256 secret) private {

@@ -1,8 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-/// @title What Arbitrum's gateway asks of a token on Ethereum
-interface IArbitrumEnabled {
+/// @title What Arbitrum's gateway and tools ask of a token on Ethereum
+interface ICustomToken {
+    /// @notice Pairs the token with its counterpart on Arbitrum; costs are in wei, gas is Arbitrum's.
+    function registerTokenOnL2(
+        address l2TokenAddress,
+        uint256 maxSubmissionCostForCustomGateway,
+        uint256 maxSubmissionCostForRouter,
+        uint256 maxGasForCustomGateway,
+        uint256 maxGasForRouter,
+        uint256 gasPriceBid,
+        uint256 valueForGateway,
+        uint256 valueForRouter,
+        address creditBackAddress
+    ) external payable;
+
     /// @notice 0xb1 while the token registers itself.
     function isArbitrumEnabled() external view returns (uint8);
 }

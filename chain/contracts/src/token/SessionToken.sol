@@ -2,12 +2,12 @@
 pragma solidity 0.8.37;
 
 import {ERC20, ERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Permit.sol";
-import {IArbitrumEnabled, IGatewayRouter, IL1CustomGateway} from "./Arbitrum.sol";
+import {ICustomToken, IGatewayRouter, IL1CustomGateway} from "./Arbitrum.sol";
 
 /// @title Session Token, on Ethereum
 /// @notice 240,000,000 SESH of 10^9 units each, all issued at once: none is made or burnt later.
 /// With permit (EIP-2612), and with what Arbitrum's custom gateway asks.
-contract SessionToken is ERC20Permit, IArbitrumEnabled {
+contract SessionToken is ERC20Permit, ICustomToken {
     /// @notice All there is, in 10^-9 SESH.
     uint256 public constant SUPPLY = 240_000_000e9;
 
@@ -19,17 +19,6 @@ contract SessionToken is ERC20Permit, IArbitrumEnabled {
     IGatewayRouter public immutable router;
 
     bool private registering;
-
-    /// @notice What pairing costs: gas on Arbitrum, its price, and the value for each of two messages.
-    struct Costs {
-        uint256 maxSubmissionCostForGateway;
-        uint256 maxSubmissionCostForRouter;
-        uint256 maxGasForGateway;
-        uint256 maxGasForRouter;
-        uint256 gasPriceBid;
-        uint256 valueForGateway;
-        uint256 valueForRouter;
-    }
 
     /// @notice Only the registrar may pair the token.
     error NotRegistrar(address caller, address registrar);
@@ -51,31 +40,39 @@ contract SessionToken is ERC20Permit, IArbitrumEnabled {
         return 9;
     }
 
-    /// @inheritdoc IArbitrumEnabled
+    /// @inheritdoc ICustomToken
     function isArbitrumEnabled() external view returns (uint8) {
         return registering ? 0xb1 : 0;
     }
 
-    /// @notice Pairs this token with its counterpart `l2Address` on Arbitrum. Only the registrar may; reverts with
-    /// `NotRegistrar` or `BadValue`. Arbitrum credits what is left over to `creditBack`.
-    function registerTokenOnL2(address l2Address, Costs calldata costs, address creditBack) external payable {
+    /// @notice Pairs this token with its counterpart on Arbitrum, by a message through each of gateway and router.
+    /// Only the registrar may; reverts with `NotRegistrar` or `BadValue`. Arbitrum credits what is left over to
+    /// `creditBackAddress`.
+    function registerTokenOnL2(
+        address l2TokenAddress,
+        uint256 maxSubmissionCostForCustomGateway,
+        uint256 maxSubmissionCostForRouter,
+        uint256 maxGasForCustomGateway,
+        uint256 maxGasForRouter,
+        uint256 gasPriceBid,
+        uint256 valueForGateway,
+        uint256 valueForRouter,
+        address creditBackAddress
+    ) external payable {
         if (msg.sender != registrar) revert NotRegistrar(msg.sender, registrar);
-        uint256 wanted = costs.valueForGateway + costs.valueForRouter;
-        if (msg.value != wanted) revert BadValue(msg.value, wanted);
+        if (msg.value != valueForGateway + valueForRouter) {
+            revert BadValue(msg.value, valueForGateway + valueForRouter);
+        }
         registering = true;
-        gateway.registerTokenToL2{value: costs.valueForGateway}(
-            l2Address,
-            costs.maxGasForGateway,
-            costs.gasPriceBid,
-            costs.maxSubmissionCostForGateway,
-            creditBack
+        gateway.registerTokenToL2{value: valueForGateway}(
+            l2TokenAddress,
+            maxGasForCustomGateway,
+            gasPriceBid,
+            maxSubmissionCostForCustomGateway,
+            creditBackAddress
         );
-        router.setGateway{value: costs.valueForRouter}(
-            address(gateway),
-            costs.maxGasForRouter,
-            costs.gasPriceBid,
-            costs.maxSubmissionCostForRouter,
-            creditBack
+        router.setGateway{value: valueForRouter}(
+            address(gateway), maxGasForRouter, gasPriceBid, maxSubmissionCostForRouter, creditBackAddress
         );
         registering = false;
     }
