@@ -190,7 +190,7 @@ async fn member(mut queue: mpsc::Receiver<Job>, clock: Clock) {
                     expiry: number,
                     data: vec![7; 40 * usize::try_from(number).unwrap()].into(),
                 };
-                let messages = (asked % 3 == 0).then(|| message(asked)).into_iter().collect();
+                let messages = asked.is_multiple_of(3).then(|| message(asked)).into_iter().collect();
                 let body = Body::Messages { messages, more: false, cursor };
                 let _ = answer.send(Answer { time: now().as_millis(), body });
             }
@@ -198,7 +198,13 @@ async fn member(mut queue: mpsc::Receiver<Job>, clock: Clock) {
                 let _ = answer.send(Subscribed::Until { expiry: u64::MAX });
                 let _ = events.try_send((Event { messages: Vec::new(), cursor }, false));
             }
-            _ => {}
+            Job::Asked { .. }
+            | Job::Answered { .. }
+            | Job::Unsubscribe { .. }
+            | Job::Pushed { .. }
+            | Job::Connected(_)
+            | Job::Disconnected(_)
+            | Job::Inspect(_) => {}
         }
     }
 }
