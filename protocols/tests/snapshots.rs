@@ -18,9 +18,9 @@ use serde_bytes::ByteArray;
 use session_protocols::{
     KeyPair, NetworkName, NodeId, Prefix, Span, Time,
     directory::{
-        Answer, Certificate, Directory, Distrust, Download, DownloadError, Found, Input, KeptError, Members,
-        NodeRecord, OnionDoor, Output, Page, Progress, Request, Share, SignedRecord, Snapshot, Timing,
-        Trusted, Vote,
+        Answer, Certificate, Directory, Distrust, Download, DownloadError, Found, Input, KeptError,
+        MAX_AHEAD, Members, NodeRecord, OnionDoor, Output, Page, Progress, Request, Share, SignedRecord,
+        Snapshot, Timing, Trusted, Vote,
         snapshot::{Entry, MAX_AGE},
     },
 };
@@ -561,6 +561,46 @@ fn what_a_client_kept_is_believed_as_little_as_a_stranger() {
             assert_eq!(other.snapshot(net.now), first.snapshot(net.now), "byte {at}");
         }
     }
+}
+
+#[test]
+fn a_client_believes_for_a_day_and_forwards_alone() {
+    let mut net = Net::new(Weather::fair(9));
+    let fetch = |net: &Net, client: &Trusted| {
+        let Answer::Snapshot(page) = net.nodes[0].directory.answer(&client.download().request()) else {
+            panic!()
+        };
+        let Progress::Whole(found) = client.download().take(page).unwrap() else { panic!() };
+        found
+    };
+    let trusting = |members| Trusted::new("test".parse().unwrap(), TIMING, members);
+    let mut client = trusting(net.members.clone());
+    net.run_until(after_border(HOUR + 1));
+    let first = fetch(&net, &client);
+    net.run_until(after_border(HOUR + 2));
+    let second = fetch(&net, &client);
+    let border = TIMING.border(HOUR + 2);
+    let (before, instant) = (Time(border.0 - MAX_AHEAD.0), Span::millis(1));
+    let late = border.after(MAX_AGE);
+    assert_eq!(client.believe(Time(before.0 - instant.0), second.clone()), Err(Distrust::Ahead));
+    assert_eq!(client.believe(late.after(instant), second.clone()), Err(Distrust::Old { hours: 24 }));
+    // Others would have to sign for other members, and for members that stand elsewhere.
+    let (mut fewer, mut moved) = (net.members.clone(), net.members.clone());
+    fewer.pop_last();
+    *moved.values_mut().next().unwrap() = "127.0.99.0/24".parse().unwrap();
+    for members in [fewer, moved] {
+        assert_eq!(trusting(members).believe(net.now, second.clone()), Err(Distrust::Uncertified));
+    }
+    client.believe(before, second.clone()).unwrap();
+    assert_eq!(client.believe(net.now, first), Err(Distrust::NotNewer));
+    assert_eq!(client.believe(net.now, second), Err(Distrust::NotNewer));
+    assert!(client.snapshot(late).is_some() && client.snapshot(late.after(instant)).is_none());
+    // Records that the client has already are too old for a later border.
+    let known = client.snapshot(net.now).unwrap();
+    let entries = known.entries().iter().map(|entry| (entry.record().node, entry.clone())).collect();
+    let later = Snapshot::new(&net.network, HOUR + 5, entries);
+    let taken = client.download().take(later.page(Some(known), None, 0));
+    assert!(matches!(taken, Err(DownloadError::Unfit { .. })), "{taken:?}");
 }
 
 proptest! {

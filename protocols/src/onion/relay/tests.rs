@@ -7,6 +7,7 @@ use crate::onion::{
     layer::Door,
     noise::Suite,
     replay::stamp,
+    size::{SESSION_HEAD, opened_len},
     wrap::{ClientSession, Entry, Hop, Question, Return, Stopped, Unwrapped, wrap},
 };
 
@@ -308,4 +309,99 @@ fn one_neighbour_alone_leaves_room_for_the_next() {
         }
     }
     assert_eq!(taken, [MAX_UNDER_WAY / 2, MAX_UNDER_WAY / 4]);
+}
+
+#[test]
+fn a_session_serves_the_neighbour_that_made_it_and_nobody_else() {
+    let mut path = Path::new();
+    let mut sessions = [const { None }; 4];
+    path.ask(&mut sessions, b"x", SMALL).unwrap();
+    let (packet, _) = path.wrap(&mut sessions, b"x", SMALL);
+    let thief = Neighbour { key: 201, node: false };
+    assert_eq!(path.try_pass(0, thief, packet.clone()), Err(Refusal::Unreadable));
+    assert!(path.try_pass(0, CLIENT, packet).is_ok());
+}
+
+#[test]
+fn of_two_copies_that_are_opened_at_once_one_goes_on() {
+    let mut path = Path::new();
+    let mut sessions = [const { None }; 4];
+    for _ in 0..2 {
+        let (packet, _) = path.wrap(&mut sessions, b"x", SMALL);
+        let copies = [packet.clone(), packet].map(|packet| path.relays[0].arrive(CLIENT, packet).unwrap());
+        let [first, second] = copies.map(|opening| opening.run().unwrap());
+        assert!(matches!(path.relays[0].opened(NOW, CLIENT, first), Ok(Step::Forward { .. })));
+        let second = path.relays[0].opened(NOW, CLIENT, second);
+        assert_eq!(second.unwrap_err(), Refusal::Unreadable);
+        // The next round is by sessions.
+        path.ask(&mut sessions, b"x", SMALL).unwrap();
+    }
+}
+
+#[test]
+fn a_neighbour_has_as_many_sessions_as_are_still_free() {
+    let mut path = Path::new();
+    path.relays[0].sessions = Sessions::new(4);
+    let kept = [200, 200, 200, 201, 201].map(|key| {
+        let (packet, back) = path.wrap(&mut [const { None }; 4], b"x", SMALL);
+        let answer = path.pass(0, Neighbour { key, node: false }, packet);
+        back.open(&answer).unwrap().sessions[0].is_some()
+    });
+    assert_eq!(kept, [true, true, false, true, false]);
+}
+
+#[test]
+fn an_answer_of_another_length_is_not_passed_on() {
+    let mut path = Path::new();
+    let length = answer_len(SMALL, Position::Middle);
+    for wrong in [0, 2, length - 1, length + 1, answer_len(Bucket::ALL[1], Position::Middle)] {
+        let (packet, back) = path.wrap(&mut [const { None }; 4], b"x", SMALL);
+        let opened = path.relays[0].arrive(CLIENT, packet).unwrap().run().unwrap();
+        let Step::Forward { back: seal, .. } = path.relays[0].opened(NOW, CLIENT, opened).unwrap() else {
+            panic!("it is forwarded")
+        };
+        let sealed = seal.relay(Some(&vec![9; wrong])).unwrap();
+        let answer = path.relays[0].leave(NOW, CLIENT, sealed);
+        let stopped = Stopped { by: 0, status: Status::Malformed };
+        assert_eq!(back.open(&answer).unwrap().outcome, Err(stopped), "{wrong} bytes");
+    }
+}
+
+#[test]
+fn a_client_that_seals_by_hand_bends_no_rule() {
+    let mut path = Path::new();
+    let key = path.relays[0].keys().current.clone();
+    let door = Door { suite: Suite::Aes, day: key.day(), public: key.key.public() };
+    let prologue = prologue(&path.network, &id(0));
+    let length = packet_len(SMALL, Position::Middle);
+    let text = |to: usize| [id(to).as_bytes().as_slice(), &[SMALL.number()], &vec![0; length]].concat();
+    let open = |path: &mut Path, packet: Vec<u8>| {
+        let opened = path.relays[0].arrive(CLIENT, packet)?.run()?;
+        path.relays[0].opened(NOW, CLIENT, opened)
+    };
+    let first = |path: &mut Path, to: usize| {
+        let random = [to as u8 + 1; 64];
+        let (packet, state) = layer::seal_first(&prologue, &door, stamp(NOW), &random, &text(to)).unwrap();
+        (open(path, packet), state)
+    };
+    let (step, _) = first(&mut path, 0);
+    assert!(matches!(step, Ok(Step::Turn { status: Status::Unknown, .. })), "a hop forwards to itself");
+    let (step, state) = first(&mut path, 1);
+    let Ok(Step::Forward { back, .. }) = step else { panic!("it is forwarded") };
+    let answer = path.relays[0].leave(NOW, CLIENT, back.relay(None).unwrap());
+    let kept = layer::open_first_answer(state, &answer).unwrap();
+    // A session's layer leaves room behind the packet, which must stay empty.
+    let whole = packet_len(SMALL, Position::Guard);
+    let room = opened_len(whole - SESSION_HEAD);
+    for (number, last) in [(1, 0), (2, 1)] {
+        let mut text = text(1);
+        text.resize(room, 0);
+        *text.last_mut().unwrap() = last;
+        let packet = layer::seal_session(&kept.keys, kept.id, number, &text, whole).unwrap();
+        match open(&mut path, packet) {
+            Ok(Step::Forward { packet, .. }) => assert_eq!((last, packet.len()), (0, length)),
+            Ok(step) => panic!("{step:?}"),
+            Err(refusal) => assert_eq!((last, refusal), (1, Refusal::Unreadable)),
+        }
+    }
 }
