@@ -1,0 +1,147 @@
+//! Which contracts are followed, and the events of theirs that are numbered.
+
+use alloy::{
+    primitives::{Address, B256, Bytes, U256},
+    sol_types::SolEvent,
+};
+
+use crate::ledger::{Cursor, Cursors};
+
+/// The numbered events, as the contracts declare them.
+#[allow(missing_docs, unreachable_pub, clippy::too_many_arguments)]
+pub mod events {
+    alloy::sol! {
+        #[derive(Debug)]
+        struct Share { address contributor; address beneficiary; uint256 amount; }
+
+        #[derive(Debug)]
+        event Registered(
+            uint64 indexed number, uint64 indexed id, address indexed operator, bytes32 ed25519Key,
+            bytes32 signatureR, bytes32 signatureS, bytes7 prefix, uint16 fee, bytes blsKey, Share[] shares
+        );
+        #[derive(Debug)]
+        event ExitRequested(uint64 indexed number, uint64 indexed id, address indexed by, uint64 unlocksAt);
+        #[derive(Debug)]
+        event Removed(uint64 indexed number, uint64 indexed id, uint8 how, uint256 penalty);
+        #[derive(Debug)]
+        event BeneficiaryChanged(
+            uint64 indexed number, uint64 indexed id, address indexed contributor, address beneficiary
+        );
+        #[derive(Debug)]
+        event ShareHandedOver(uint64 indexed number, uint64 indexed id, address indexed from, address to);
+        #[derive(Debug)]
+        event ParameterChanged(uint64 indexed number, bytes32 indexed name, uint256 value);
+        #[derive(Debug)]
+        event Released(uint64 indexed number, uint256 amount);
+        #[derive(Debug)]
+        event Accepted(
+            uint64 indexed number, uint64 indexed epoch, address indexed submitter, bytes32 digest
+        );
+        #[derive(Debug)]
+        event Claimed(uint64 indexed number, address indexed account, address to, uint256 amount);
+    }
+}
+
+/// The parameter that says what the submitter of a checkpoint is credited.
+pub const SUBMITTER_REWARD: &[u8] = b"submitterReward";
+
+/// The first topics of all numbered events.
+pub const TOPICS: [B256; 9] = [
+    events::Registered::SIGNATURE_HASH,
+    events::ExitRequested::SIGNATURE_HASH,
+    events::Removed::SIGNATURE_HASH,
+    events::BeneficiaryChanged::SIGNATURE_HASH,
+    events::ShareHandedOver::SIGNATURE_HASH,
+    events::ParameterChanged::SIGNATURE_HASH,
+    events::Released::SIGNATURE_HASH,
+    events::Accepted::SIGNATURE_HASH,
+    events::Claimed::SIGNATURE_HASH,
+];
+
+/// `eventNumber()` and `rollingHash()`.
+const VIEWS: [[u8; 4]; 2] = [[0xcf, 0xfc, 0xf7, 0x4e], [0x9f, 0x22, 0x28, 0x92]];
+
+/// The contracts whose events are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contracts {
+    /// The chain's id.
+    pub chain: u64,
+    /// The staking contract.
+    pub staking: Address,
+    /// The contract of checkpoints and claims.
+    pub checkpoints: Address,
+    /// The reward pool.
+    pub pool: Address,
+    /// The height of the block that deployed the first of them.
+    pub deployed: u64,
+}
+
+impl Contracts {
+    /// Their addresses.
+    pub const fn addresses(&self) -> [Address; 3] {
+        [self.staking, self.checkpoints, self.pool]
+    }
+
+    /// The cursor of the contract at an address; none when it is not one of them.
+    pub fn cursor<'a>(&self, cursors: &'a mut Cursors, address: Address) -> Option<&'a mut Cursor> {
+        [
+            (self.staking, &mut cursors.staking),
+            (self.checkpoints, &mut cursors.checkpoints),
+            (self.pool, &mut cursors.pool),
+        ]
+        .into_iter()
+        .find_map(|(contract, cursor)| (contract == address).then_some(cursor))
+    }
+
+    /// A program that asks all three contracts for number and rolling hash and returns the six words, to be
+    /// run as a call without a receiver: one call, of one state, that needs no contract of its own.
+    pub fn cursors_program(&self) -> Bytes {
+        const PUSH1: u8 = 0x60;
+        const RESULT: u8 = 0x40;
+        let mut code = Vec::with_capacity(256);
+        for (view, at) in VIEWS.iter().zip([0x00, 0x20]) {
+            // The selector goes to the upper end of a word at `at`.
+            code.push(0x63);
+            code.extend(view);
+            code.extend([PUSH1, 0xe0, 0x1b, PUSH1, at, 0x52]);
+        }
+        let mut result = RESULT;
+        for contract in self.addresses() {
+            for at in [0x00, 0x20] {
+                // staticcall(gas, contract, at, 4, result, 32); a contract that is not there leaves zeros.
+                code.extend([PUSH1, 0x20, PUSH1, result, PUSH1, 0x04, PUSH1, at, 0x73]);
+                code.extend(contract);
+                code.extend([0x5a, 0xfa, 0x50]);
+                result = result.saturating_add(0x20);
+            }
+        }
+        code.extend([PUSH1, 0xc0, PUSH1, RESULT, 0xf3]);
+        code.into()
+    }
+
+    /// Reads what the program returned.
+    pub fn read_cursors(returned: &[u8]) -> Option<Cursors> {
+        let (words, rest) = returned.as_chunks::<32>();
+        let [a, b, c, d, e, f] = words else { return None };
+        let cursor = |number: &[u8; 32], hash: &[u8; 32]| {
+            let number = u64::try_from(U256::from_be_bytes(*number)).ok()?;
+            Some(Cursor { number, hash: B256::from(*hash) })
+        };
+        let cursors = Cursors { staking: cursor(a, b)?, checkpoints: cursor(c, d)?, pool: cursor(e, f)? };
+        rest.is_empty().then_some(cursors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::primitives::keccak256;
+
+    use super::*;
+
+    #[test]
+    fn views_are_asked_for_by_their_selectors() {
+        for (selector, name) in VIEWS.iter().zip(["eventNumber()", "rollingHash()"]) {
+            assert_eq!(selector, &keccak256(name)[..4], "{name}");
+        }
+    }
+}

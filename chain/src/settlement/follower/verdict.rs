@@ -1,0 +1,236 @@
+//! What comes of a task once all that take part are done with it: who is believed, and what is applied.
+
+use std::collections::BTreeMap;
+
+use alloy::primitives::B256;
+use session_protocols::Time;
+
+use super::{
+    Advance, Follower, Header, Known, Mark, Output,
+    endpoint::Endpoint,
+    errand::{Outcome, Range, Task, Told, Version},
+};
+use crate::ledger::Border;
+
+impl Follower {
+    /// When all that take part are done with their task: what came of it.
+    pub(super) fn settle(&mut self, now: Time) {
+        while self.stopped.is_none()
+            && self.task.is_some()
+            && !self.endpoints.iter().any(|endpoint| endpoint.busy)
+        {
+            let Some(task) = self.task.take() else { return };
+            let versions: BTreeMap<usize, Version> = self
+                .endpoints
+                .iter_mut()
+                .enumerate()
+                .filter_map(|(number, endpoint)| Some((number, endpoint.version.take()?)))
+                .collect();
+            if let Task::Look { lead, .. } = task {
+                match versions.into_values().next() {
+                    Some(Version { outcome: Outcome::Border(height), .. }) => self.border = Some(height),
+                    _ => self.try_next_lead(now, lead),
+                }
+                if self.rest.is_none() {
+                    self.plan(now);
+                }
+                continue;
+            }
+            if versions.is_empty() {
+                self.hold(now, "no endpoint answers".to_owned());
+                continue;
+            }
+            match task {
+                Task::Heads => self.heads(now, versions),
+                Task::Begin(_) | Task::Check { .. } | Task::Range(_) => self.compare(now, &task, versions),
+                Task::Look { .. } => {}
+            }
+        }
+    }
+
+    fn heads(&mut self, now: Time, versions: BTreeMap<usize, Version>) {
+        let newest = self.newest;
+        let mut moved = false;
+        for (number, version) in versions {
+            let Outcome::Head(head) = version.outcome else { continue };
+            moved |= head.height == newest.height && head.hash != newest.hash;
+            if head.height < self.mark.height && !self.mark.hash.is_zero() {
+                let known = self.mark.height;
+                let fault =
+                    format!("says that block {} is the last final one, and {known} was before", head.height);
+                self.leave_out(now, number, fault);
+            }
+        }
+        self.leave_out_stale(now);
+        let Some(target) = self.target() else {
+            return self.hold(now, "no endpoint can be believed".to_owned());
+        };
+        if target.height < self.mark.height {
+            let height = self.mark.height;
+            return self.hold(now, format!("block {height}, before the contracts, is not final so far"));
+        }
+        if self.mark.hash.is_zero() {
+            self.start(now, Task::Begin(self.mark.height));
+        } else if moved || !self.compared {
+            self.start(now, Task::Check { known: newest, alone: false });
+        } else {
+            self.plan(now);
+        }
+    }
+
+    /// Whoever is far behind what more than half of all know keeps the others back, and is left out.
+    fn leave_out_stale(&mut self, now: Time) {
+        let mut heads = self.heads_taking_part();
+        heads.sort_by_key(|(_, head)| core::cmp::Reverse(head.height));
+        let Some((_, most)) = heads.get(heads.len() / 2).copied() else { return };
+        for (number, head) in heads {
+            if self.is_stale(&head, &most) {
+                let fault =
+                    format!("says that block {} is the last final one, and {} is", head.height, most.height);
+                self.leave_out(now, number, fault);
+            }
+        }
+    }
+
+    fn try_next_lead(&mut self, now: Time, lead: usize) {
+        self.border = None;
+        self.lead = lead.wrapping_add(1) % self.endpoints.len().max(1);
+        self.vain = self.vain.saturating_add(1);
+        if self.vain > self.endpoints.len() {
+            self.vain = 0;
+            self.hold(now, format!("no endpoint finds the end of epoch {}", self.mark.epoch));
+        }
+    }
+
+    /// Compares what endpoints say, names the outvoted, and takes what is agreed on.
+    fn compare(&mut self, now: Time, task: &Task, versions: BTreeMap<usize, Version>) {
+        let voters = versions.len();
+        let mut votes: BTreeMap<B256, usize> = BTreeMap::new();
+        for version in versions.values() {
+            *votes.entry(version.digest).or_default() += 1;
+        }
+        let best = votes.iter().max_by_key(|(_, votes)| **votes).map(|(digest, votes)| (*digest, *votes));
+        let Some((digest, agreeing)) = best else { return };
+        if agreeing < voters && !(agreeing >= 2 && agreeing * 2 > voters) {
+            if let Task::Range(range) = task
+                && !range.full
+            {
+                // Whoever left something out is to contradict itself.
+                return self.start(now, Task::Range(Range { full: true, ..*range }));
+            }
+            let names: Vec<&str> = versions.keys().filter_map(|it| self.name(*it)).collect();
+            return self.hold(now, format!("{} disagree about {task}", names.join(" and ")));
+        }
+        let (agreed, outvoted): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            versions.into_iter().partition(|(_, version)| version.digest == digest);
+        for number in outvoted.into_keys() {
+            self.leave_out(now, number, format!("disagrees with {agreeing} others about {task}"));
+        }
+        self.agreed(now, task, agreed.into_values().collect());
+    }
+
+    fn agreed(&mut self, now: Time, task: &Task, versions: Vec<Version>) {
+        let agreeing = versions.len();
+        let confirmed = versions.iter().any(|version| version.confirmed);
+        let ends: Vec<Option<Header>> = versions.iter().map(Version::end).collect();
+        let Some(version) = versions.into_iter().next() else { return };
+        match version.outcome {
+            Outcome::Begin(header) => {
+                (self.mark.hash, self.mark.time) = (header.hash, header.time);
+                (self.pin, self.newest) = (self.mark.known(), self.mark.known());
+                self.compared = true;
+                self.plan(now);
+            }
+            Outcome::Same => {
+                (self.pin, self.compared) = (self.newest, true);
+                self.endpoints.iter_mut().for_each(Endpoint::forgive);
+                match (task, self.target()) {
+                    (Task::Check { alone: true, .. }, Some(target)) => self.rest(now, &target),
+                    _ => self.plan(now),
+                }
+            }
+            Outcome::Replaced { known, found } => self.replaced(now, agreeing, known, found),
+            Outcome::Quiet(_) => self.quiet(now, task, &ends),
+            Outcome::Told(told) => {
+                if confirmed || agreeing > 1 || told.cursors == self.mark.cursors {
+                    self.told(now, task, *told);
+                } else {
+                    let height = told.to.height;
+                    let why = format!(
+                        "the endpoint keeps no state of block {height}, so its logs cannot be checked: use an archive endpoint, or a second one"
+                    );
+                    self.hold(now, why);
+                }
+            }
+            Outcome::Head(_) | Outcome::Border(_) => {}
+        }
+    }
+
+    /// A block that was final is another one.
+    fn replaced(&mut self, now: Time, agreeing: usize, known: Known, found: B256) {
+        let Known { height, hash } = known;
+        let why = format!("block {height} was final as {hash} and is {found}");
+        if agreeing > 1 || self.endpoints.len() == 1 {
+            self.stopped = Some(why);
+            self.task = None;
+            self.endpoints.iter_mut().for_each(Endpoint::reset);
+            self.outbox.retain(|output| matches!(output, Output::Advance(_)));
+        } else {
+            self.hold(now, format!("one endpoint alone says that {why}"));
+        }
+    }
+
+    /// There is nothing in a range. Those whose final block its end is told its header too.
+    fn quiet(&mut self, now: Time, task: &Task, ends: &[Option<Header>]) {
+        let Task::Range(range) = task else { return };
+        let mut told = ends.iter().flatten();
+        if let Some(end) = told.next() {
+            if told.any(|other| other != end) {
+                return self.start(now, Task::Range(Range { full: true, ..*range }));
+            }
+            if end.time >= self.instant() {
+                return self.look(now, *end);
+            }
+            if ends.iter().all(Option::is_some) {
+                self.newest = Known { height: end.height, hash: end.hash };
+            }
+        }
+        self.went_well();
+        self.scanned = range.to;
+        self.plan(now);
+    }
+
+    fn told(&mut self, now: Time, task: &Task, told: Told) {
+        let Task::Range(range) = task else { return };
+        let Told { to, after, blocks, cursors } = told;
+        let instant = self.instant();
+        let mut border = None;
+        if range.border {
+            let ends = to.time < instant && after.is_some_and(|after| after.time >= instant);
+            // An epoch that ended before the chain began ends with the chain's first block.
+            let before_all = to.height == 0 && to.time >= instant;
+            if !ends && !before_all {
+                self.try_next_lead(now, self.lead);
+                if self.rest.is_none() {
+                    self.plan(now);
+                }
+                return;
+            }
+            border = Some(Border { epoch: self.mark.epoch, height: to.height, hash: to.hash, cursors });
+            (self.border, self.vain) = (None, 0);
+        } else if to.time >= instant {
+            return self.look(now, to);
+        }
+        if to.height >= self.mark.height {
+            self.mark = Mark { height: to.height, hash: to.hash, time: to.time, cursors, ..self.mark };
+            (self.pin, self.newest) = (self.mark.known(), self.mark.known());
+        }
+        if border.is_some() {
+            self.mark.epoch = self.mark.epoch.saturating_add(1);
+        }
+        self.scanned = self.scanned.max(to.height);
+        self.went_well();
+        self.outbox.push_back(Output::Advance(Box::new(Advance { blocks, border, mark: self.mark })));
+        self.plan(now);
+    }
+}
