@@ -11,7 +11,7 @@ use super::{
     layer::{MAX_NUMBER, SessionId, SessionKeys},
     size::NUMBER,
 };
-use crate::{Span, Time};
+use crate::{Span, Time, mutants};
 
 /// Sessions that a hop keeps at once. Each takes about 1.5 KiB.
 pub const MAX_SESSIONS: usize = 16_384;
@@ -43,6 +43,9 @@ impl Window {
     pub fn allows(&self, number: u64) -> bool {
         if number > MAX_NUMBER {
             return false;
+        }
+        if mutants::on("session-window") {
+            return true;
         }
         number > self.highest || (self.highest.saturating_sub(number) < WINDOW && !self.has(number))
     }
