@@ -60,19 +60,7 @@ need_cargo() {
 
 # need_anvil: the local settlement chain, from npm, as chain/contracts/package-lock.json pins it.
 need_anvil() {
-  local contracts=$root/chain/contracts
-  export SESSION_ANVIL=${SESSION_ANVIL:-$contracts/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil}
-  [ -x "$SESSION_ANVIL" ] && return
-  if ! command -v npm >/dev/null; then
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-      say 'installing npm'
-      apt-get update -q >&2 && apt-get install -qy nodejs npm >&2
-    else
-      fail 'npm is missing, which brings anvil' 'install it, for example: sudo apt-get install nodejs npm'
-    fi
-  fi
-  say 'installing anvil, with npm, into chain/contracts'
-  npm ci --ignore-scripts --no-audit --no-fund --prefix "$contracts" >&2
-  [ -x "$SESSION_ANVIL" ] ||
-    fail "there is no anvil at $SESSION_ANVIL" 'set SESSION_ANVIL to one; there are builds for x86_64 Linux on npm'
+  [ -z "${SESSION_ANVIL:-}" ] || return 0
+  need_node
+  (cd "$root/chain/contracts" && . ./tools.sh && need_packages)
 }

@@ -132,6 +132,25 @@ impl Contracts {
     }
 }
 
+/// The signatures of all events, or errors, of a contract's artifact; of events those that are numbered.
+#[cfg(test)]
+pub(super) fn signatures(artifact: &str, kind: &str) -> Vec<String> {
+    let artifact: serde_json::Value = serde_json::from_str(artifact).unwrap();
+    let kind_of = |input: &serde_json::Value| {
+        let kind = input["type"].as_str().unwrap();
+        let Some(array) = kind.strip_prefix("tuple") else { return kind.to_owned() };
+        let parts = input["components"].as_array().unwrap().iter().map(|it| it["type"].as_str().unwrap());
+        format!("({}){array}", parts.collect::<Vec<_>>().join(","))
+    };
+    let abi = artifact["abi"].as_array().unwrap().iter().filter(|it| it["type"] == kind);
+    abi.filter(|it| kind == "error" || it["inputs"][0]["name"] == "number")
+        .map(|it| {
+            let inputs: Vec<String> = it["inputs"].as_array().unwrap().iter().map(kind_of).collect();
+            format!("{}({})", it["name"].as_str().unwrap(), inputs.join(","))
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use alloy::primitives::keccak256;
@@ -143,5 +162,21 @@ mod tests {
         for (selector, name) in VIEWS.iter().zip(["eventNumber()", "rollingHash()"]) {
             assert_eq!(selector, &keccak256(name)[..4], "{name}");
         }
+    }
+
+    #[test]
+    fn all_numbered_events_of_the_contracts_are_asked_for_and_no_more() {
+        let artifacts = [
+            include_str!("../../contracts/artifacts/Checkpoints.json"),
+            include_str!("../../contracts/artifacts/RewardPool.json"),
+            include_str!("../../contracts/artifacts/Staking.json"),
+        ];
+        let mut there: Vec<B256> =
+            artifacts.iter().flat_map(|it| signatures(it, "event")).map(keccak256).collect();
+        there.sort();
+        there.dedup();
+        let mut asked = TOPICS.to_vec();
+        asked.sort();
+        assert_eq!(asked, there);
     }
 }

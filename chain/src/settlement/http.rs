@@ -141,10 +141,14 @@ impl Endpoint {
                         Ok(Answer::Cursors(Some(cursors.ok_or_else(nonsense)?)))
                     }
                     // Nodes that are no archive forget old state, and say so in many ways.
-                    Err(error @ RpcError::ErrorResp(_)) => match failure(&error) {
-                        Failure::Busy(why) => Err(Failure::Busy(why)),
-                        _ => Ok(Answer::Cursors(None)),
-                    },
+                    Err(error @ RpcError::ErrorResp(_)) => {
+                        let failure = failure(&error);
+                        if matches!(failure, Failure::Busy(_)) {
+                            Err(failure)
+                        } else {
+                            Ok(Answer::Cursors(None))
+                        }
+                    }
                     Err(error) => Err(failure(&error)),
                 }
             }

@@ -38,8 +38,9 @@ pub struct Anvil {
 }
 
 fn anvil() -> PathBuf {
+    let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     let built_in = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("contracts/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil");
+        .join(format!("contracts/node_modules/@foundry-rs/anvil-linux-{arch}/bin/anvil"));
     let path = std::env::var_os("SESSION_ANVIL").map_or(built_in, PathBuf::from);
     assert!(
         path.exists(),

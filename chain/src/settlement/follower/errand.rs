@@ -148,10 +148,10 @@ impl<'a> Errand<'a> {
     }
 
     fn header(&self, height: u64) -> Step<Header> {
-        match self.ask(Question::Header(Which::At(height)))? {
-            Answer::Header(Some(header)) => Ok(*header),
-            _ => Err(Next::Fault(format!("does not know block {height}"))),
-        }
+        let Answer::Header(Some(header)) = self.ask(Question::Header(Which::At(height)))? else {
+            return Err(Next::Fault(format!("does not know block {height}")));
+        };
+        Ok(*header)
     }
 
     fn head(&self, known: bool) -> Step<Version> {
@@ -161,10 +161,10 @@ impl<'a> Errand<'a> {
                 return Err(Next::Fault(format!("serves chain {found} and not {wanted}")));
             }
         }
-        match self.ask(Question::Header(Which::Final))? {
-            Answer::Header(Some(header)) => Ok(Version::new(B256::ZERO, Outcome::Head(*header))),
-            _ => Err(Next::Fault("knows no final block".to_owned())),
-        }
+        let Answer::Header(Some(header)) = self.ask(Question::Header(Which::Final))? else {
+            return Err(Next::Fault("knows no final block".to_owned()));
+        };
+        Ok(Version::new(B256::ZERO, Outcome::Head(*header)))
     }
 
     fn check(&self, known: Known) -> Step<Version> {
@@ -217,14 +217,12 @@ impl<'a> Errand<'a> {
 
     fn range(&self, range: &Range) -> Step<Version> {
         let Range { from, to, border, full } = *range;
-        let logs: &[Log] = if from > to {
-            &[]
-        } else {
-            match self.ask(Question::Logs { from, to })? {
-                Answer::Logs(logs) => logs,
-                _ => &[],
-            }
-        };
+        let mut logs: &[Log] = &[];
+        if from <= to
+            && let Answer::Logs(told) = self.ask(Question::Logs { from, to })?
+        {
+            logs = told;
+        }
         if logs.is_empty() && !border && !full {
             let end = self.head.filter(|head| head.height == to);
             return Ok(Version::new(B256::ZERO, Outcome::Quiet(end)));

@@ -27,9 +27,11 @@ impl Follower {
                 .filter_map(|(number, endpoint)| Some((number, endpoint.version.take()?)))
                 .collect();
             if let Task::Look { lead, .. } = task {
-                match versions.into_values().next() {
-                    Some(Version { outcome: Outcome::Border(height), .. }) => self.border = Some(height),
-                    _ => self.try_next_lead(now, lead),
+                if let Some(Version { outcome: Outcome::Border(height), .. }) = versions.into_values().next()
+                {
+                    self.border = Some(height);
+                } else {
+                    self.try_next_lead(now, lead);
                 }
                 if self.rest.is_none() {
                     self.plan(now);
@@ -144,9 +146,10 @@ impl Follower {
             Outcome::Same => {
                 (self.pin, self.compared) = (self.newest, true);
                 self.endpoints.iter_mut().for_each(Endpoint::forgive);
-                match (task, self.target()) {
-                    (Task::Check { alone: true, .. }, Some(target)) => self.rest(now, &target),
-                    _ => self.plan(now),
+                if let (Task::Check { alone: true, .. }, Some(target)) = (task, self.target()) {
+                    self.rest(now, &target);
+                } else {
+                    self.plan(now);
                 }
             }
             Outcome::Replaced { known, found } => self.replaced(now, agreeing, known, found),
