@@ -44,6 +44,8 @@ pub mod events {
 
 /// The parameter that says what the submitter of a checkpoint is credited.
 pub const SUBMITTER_REWARD: &[u8] = b"submitterReward";
+/// The parameter that says how long a node must have been active to earn.
+pub const ACTIVE_FOR: &[u8] = b"activeFor";
 
 /// The first topics of all numbered events.
 pub const TOPICS: [B256; 9] = [

@@ -6,7 +6,7 @@ use alloy::{
 };
 use session_protocols::{NodeId, Prefix, Signature};
 
-use super::contracts::{Contracts, SUBMITTER_REWARD, events};
+use super::contracts::{ACTIVE_FOR, Contracts, SUBMITTER_REWARD, events};
 use crate::ledger::{
     Amount, BlsKey, Cursor, Cursors, Input, Registration, Share, StakeId, registration::prefix_from,
 };
@@ -87,13 +87,19 @@ fn input(contracts: &Contracts, contract: Address, log: &LogData) -> Result<Opti
     let id = |id: u64| StakeId(id);
     if topic == events::ParameterChanged::SIGNATURE_HASH && contract != contracts.pool {
         let changed: events::ParameterChanged = event(contract, log)?;
-        let credited = contract == contracts.checkpoints
-            && changed.name == FixedBytes::right_padding_from(SUBMITTER_REWARD);
-        if !credited {
-            return Ok(None);
-        }
-        let credit = Amount::try_from(changed.value).map_err(|_| malformed())?;
-        return Ok(Some(Input::ChangeCredit { credit }));
+        let is = |name| {
+            contract == contracts.checkpoints && changed.name == FixedBytes::<32>::right_padding_from(name)
+        };
+        // Bounds in the contract keep both small.
+        return Ok(if is(SUBMITTER_REWARD) {
+            let credit = Amount::try_from(changed.value).map_err(|_| malformed())?;
+            Some(Input::ChangeCredit { credit })
+        } else if is(ACTIVE_FOR) {
+            let seconds = u64::try_from(changed.value).map_err(|_| malformed())?;
+            Some(Input::ChangeActiveFor { seconds })
+        } else {
+            None
+        });
     }
     let input = if contract == contracts.staking {
         match topic {

@@ -168,3 +168,15 @@ fn a_state_leaf_is_that_of_the_contracts() {
     assert_eq!(leaf, keccak256(keccak256(encoded)));
     assert_eq!(registration::prefix_bytes(prefix(5)), [4, 0, 0, 5, 0, 0, 0]);
 }
+
+/// `Staking` asks for 6, or 4 and three zeros at the end.
+#[test]
+fn every_prefix_that_the_contract_takes_is_read() {
+    for byte in [0, 1, 0xff] {
+        for word in [[6, byte, byte, byte, byte, byte, byte], [4, byte, byte, byte, 0, 0, 0]] {
+            assert_eq!(registration::prefix_from(word).map(registration::prefix_bytes), Some(word));
+        }
+    }
+    assert_eq!(registration::prefix_from([4, 1, 2, 3, 0, 0, 1]), None);
+    assert_eq!(registration::prefix_from([5, 1, 2, 3, 0, 0, 0]), None);
+}
