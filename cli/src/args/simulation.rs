@@ -127,13 +127,13 @@ impl Sim {
             }
             What::Ends => {
                 let plain = ends::Options::default();
-                let nodes = self.nodes.unwrap_or(usize::from(plain.nodes));
+                let nodes = self.nodes.unwrap_or_else(|| plain.nodes.into());
                 let clients = self.clients.unwrap_or(plain.clients);
                 Simulation::Ends(ends::Options { nodes: few("networks", nodes)?, clients, seed })
             }
             What::Guards => {
                 let plain = guards::Options::default();
-                let nodes = self.nodes.unwrap_or(usize::from(plain.nodes));
+                let nodes = self.nodes.unwrap_or_else(|| plain.nodes.into());
                 let (nodes, days) = (few("networks", nodes)?, self.days);
                 Simulation::Guards(guards::Options { nodes, days, seed, mutant })
             }
