@@ -221,12 +221,11 @@ async fn a_tap_at_a_real_node_shows_sizes_and_nothing_that_is_equal_on_both_side
     let [small, large] = [Bucket::ALL[0], Bucket::ALL[1]];
     for (at, position) in Position::ALL.into_iter().rev().enumerate() {
         let mut tap = Tap::new(at).await;
-        let mut sessions = [const { None }; HOPS];
         let mut buckets = Vec::new();
         // Each by handshakes, and again by sessions.
         for (bytes, bucket, answer) in [(1_000, small, small), (3_000, large, large), (1_500, small, large)] {
             let request = codec::encode(&person.post(&TEXT.repeat(bytes / TEXT.len())));
-            sessions = [const { None }; HOPS];
+            let mut sessions = [const { None }; HOPS];
             for _ in 0..2 {
                 tap.ask(&mut sessions, &request, answer).await;
                 buckets.push((bucket, answer));
