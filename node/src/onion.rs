@@ -167,7 +167,8 @@ impl Links {
         if !node && !self.arrive(peer) {
             return Err(Refusal::Busy);
         }
-        let from = Neighbour { key: peer, node };
+        let prefix = if node || self.hop.local { None } else { Some(self.place(&peer)) };
+        let from = Neighbour { key: peer, node, prefix };
         let opening = self.hop.relay().arrive(from, packet)?;
         let sealed = self.go_on(from, opening).await;
         let mut relay = self.hop.relay();

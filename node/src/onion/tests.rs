@@ -6,7 +6,7 @@ use std::{
 };
 
 use session_protocols::{
-    AccountId, KeyPair, MessageHash, Namespace, SwarmId, SwarmMap,
+    AccountId, KeyPair, MessageHash, Namespace, Prefix, Span, SwarmId, SwarmMap,
     answer::Message,
     limits::Admission,
     mailbox::Limits,
@@ -148,7 +148,7 @@ impl Watched {
         let (mut packet, back) = self.wrap();
         let mut backs = Vec::new();
         for (at, hop) in self.hops.iter_mut().enumerate() {
-            let from = Neighbour { key: at as u8, node: at > 0 };
+            let from = Neighbour { key: at as u8, node: at > 0, prefix: None };
             let opened = hop.arrive(from, packet).unwrap().run().unwrap();
             let Step::Forward { packet: inner, back, .. } = hop.opened(now(), from, opened).unwrap() else {
                 panic!("the last hop is another")

@@ -211,7 +211,7 @@ impl World {
         });
         let sealed = match step.unwrap() {
             Ok(Step::Forward { to, packet, back }) => {
-                let me = Neighbour { key: address::peer_id(&at).unwrap(), node: true };
+                let me = Neighbour { key: address::peer_id(&at).unwrap(), node: true, prefix: None };
                 let answer = self.onion(to, me, packet.clone()).await;
                 *beyond = Beyond::Hop(to, packet, answer.clone().unwrap_or_default());
                 back.relay(answer.as_deref())
