@@ -46,7 +46,7 @@ const HOLD: Duration = Duration::from_secs(8);
 /// On every other network answers are given when the clock has come to a multiple of this, so that when
 /// one comes tells nothing.
 const TICK: Duration = Duration::from_secs(1);
-/// Answers that wait at once; beyond it they are given as they are.
+/// Answers that wait at once; beyond it questions are refused.
 const MAX_WAITING: usize = 8_192;
 /// Those that came from one neighbour.
 const WAITING_PER_NEIGHBOUR: usize = 1_024;
@@ -222,8 +222,9 @@ impl Links {
         let Ok(Request::Retrieve(mut retrieve)) = codec::decode(payload, request::MAX_REQUEST) else {
             return Some(self.refuse(Code::BadRequest));
         };
+        // At once with an answer, whoever asks on would ask without end.
         let Some(_seat) = Seat::take(&self.hop.waiting, from) else {
-            return self.admitted(payload, Some(room)).await;
+            return Some(self.refuse(Code::TooMany));
         };
         if !self.hop.local {
             (self.hop.tick)().await;

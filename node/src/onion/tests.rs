@@ -16,7 +16,7 @@ use session_protocols::{
         keys::DAY,
         replay::stamp,
         size::{Bucket, Position, answer_len},
-        wrap::{Entry, Hop as Layer, Question, Return, Unwrapped, wrap},
+        wrap::{Entry, Hop as Layer, Question, Return, Stopped, Unwrapped, wrap},
     },
     request::{Auth, Cursor, Retrieve},
 };
@@ -143,8 +143,20 @@ impl Watched {
         wrap(&network(), layers, &Question { service, request: &request, answer: SMALL, stamp }).unwrap()
     }
 
-    /// Asks once: when the answer left its destination, how long it was there, and what it says.
+    /// Asks once: when the answer left its destination, how long it was there, and how many messages it
+    /// tells of.
     async fn ask(&mut self) -> (u64, usize, usize) {
+        let (left, length, outcome) = self.ask_anything().await;
+        let messages = match outcome {
+            Ok(Body::Messages { messages, .. }) => messages.len(),
+            // One that is longer than the bucket.
+            Err(Stopped { by: 3, status: Status::TooLarge }) => 1,
+            other => panic!("{other:?}"),
+        };
+        (left, length, messages)
+    }
+
+    async fn ask_anything(&mut self) -> (u64, usize, Result<Body, Stopped>) {
         let (mut packet, back) = self.wrap();
         let mut backs = Vec::new();
         for (at, hop) in self.hops.iter_mut().enumerate() {
@@ -163,9 +175,8 @@ impl Watched {
             answer = hop.leave(now(), from, back.relay(Some(&answer)).unwrap());
         }
         let Unwrapped { outcome, .. } = back.open(&answer).unwrap();
-        let answer: Answer = codec::decode(&outcome.unwrap(), SMALL.capacity()).unwrap();
-        let Body::Messages { messages, .. } = answer.body else { panic!("{answer:?}") };
-        (left, length, messages.len())
+        let body = outcome.map(|answer| codec::decode::<Answer>(&answer, SMALL.capacity()).unwrap().body);
+        (left, length, body)
     }
 }
 
@@ -175,7 +186,8 @@ fn random_bytes() -> Zeroizing<[u8; 64]> {
     bytes
 }
 
-/// Has a message for every third question, at once or a moment after it was asked; takes some time itself.
+/// Has messages for every third question, at once or a moment after it was asked: one that is short, one
+/// that is longer than the bucket, or more than one page; takes some time itself.
 async fn member(mut queue: mpsc::Receiver<Job>, clock: Clock) {
     let mut asked = 0_u64;
     let cursor = Cursor { incarnation: 1, sequence: 1 };
@@ -188,10 +200,10 @@ async fn member(mut queue: mpsc::Receiver<Job>, clock: Clock) {
                     hash: MessageHash([number as u8; 32]),
                     timestamp: number,
                     expiry: number,
-                    data: vec![7; 40 * usize::try_from(number).unwrap()].into(),
+                    data: vec![7; if number % 2 == 0 { 40 } else { 5_000 }].into(),
                 };
                 let messages = (asked % 3 == 0).then(|| message(asked)).into_iter().collect();
-                let body = Body::Messages { messages, more: false, cursor };
+                let body = Body::Messages { messages, more: asked % 12 == 0, cursor };
                 let _ = answer.send(Answer { time: now().as_millis(), body });
             }
             Job::Subscribe { answer, events, .. } => {
@@ -220,6 +232,28 @@ async fn outside_local_networks_one_answer_of_one_length_leaves_at_each_tick() {
         with += usize::from(messages > 0);
     }
     assert_eq!(with as u64, ANSWERS / 3, "some had a message, and most had none");
+}
+
+#[tokio::test]
+async fn without_a_seat_a_watch_is_refused_and_not_answered_at_once() {
+    for local in [false, true] {
+        let mut watched = Watched::new(local);
+        let last = session_protocols::libp2p::address::peer_id(&pair(3).node_id()).unwrap();
+        let seats: Vec<_> = std::iter::from_fn(|| Seat::take(&watched.links.hop.waiting, last)).collect();
+        assert_eq!(seats.len(), WAITING_PER_NEIGHBOUR);
+        let (_, length, body) = watched.ask_anything().await;
+        assert!(matches!(&body, Ok(Body::Refused(refusal)) if refusal.code == Code::TooMany), "{body:?}");
+        assert_eq!(length, answer_len(SMALL, Position::Destination));
+        drop(seats);
+        watched.ask().await;
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_whose_connection_has_ended_is_not_counted_by_itself() {
+    let watched = Watched::new(false);
+    let places = [0; 2].map(|_| watched.links.place(&PeerId::random()));
+    assert_eq!(places, [Prefix::V4([0; 3]); 2]);
 }
 
 #[tokio::test]
