@@ -25,6 +25,7 @@ use session_protocols::{
         noise::has_aes,
         relay::{Back, Neighbour, Opening, Refusal, Relay, Sealed, Step},
         replay::in_doubt,
+        size::Position,
         wrap::{Service, Status},
     },
     request::{self, Request},
@@ -39,8 +40,10 @@ use crate::{
     seat::{Seat, SharedSeats},
 };
 
-/// How long the next hop may take over its answer: longer than a destination waits for a majority.
+/// How long a destination may take over its answer: longer than it waits for a majority.
 const HOP: Duration = Duration::from_secs(10);
+/// How much longer each hop waits than the one behind it; see [`patience`].
+const MARGIN: Duration = Duration::from_secs(1);
 /// How long an answer waits for something to arrive, on a local network; less than [`HOP`].
 const HOLD: Duration = Duration::from_secs(8);
 /// On every other network answers are given when the clock has come to a multiple of this, so that when
@@ -130,6 +133,18 @@ impl Hop {
     }
 }
 
+/// How long a hop at this position waits for the next one.
+///
+/// Of all who wait for one that is silent, the hop before it ends first: that one tells the client, and
+/// no link between two that are honest is named.
+fn patience(position: Position) -> Duration {
+    match position {
+        Position::Destination | Position::Last => HOP,
+        Position::Middle => HOP + MARGIN,
+        Position::Guard => HOP + 2 * MARGIN,
+    }
+}
+
 /// Waits for the next multiple of [`TICK`].
 async fn tick() {
     let tick = TICK.as_micros() as u64;
@@ -192,7 +207,7 @@ impl Links {
         self.metrics.onion_packets_total.with_label_values(&[outcome]).inc();
         match step {
             Step::Forward { to, packet, back } => {
-                let asked = tokio::time::timeout(HOP, async {
+                let asked = tokio::time::timeout(patience(back.position()), async {
                     self.asker(to, Protocol::Onion).await?.ask(packet).await.ok()
                 });
                 let answer = asked.await.ok().flatten();
