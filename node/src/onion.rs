@@ -6,7 +6,10 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -55,12 +58,16 @@ const MAX_WAITING: usize = 8_192;
 const WAITING_PER_NEIGHBOUR: usize = 1_024;
 /// The longest sleep between two looks at the keys, so that a stepped clock is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// From one try to keep the keys to the next, where that fails.
+const KEEP_AGAIN: Duration = Duration::from_secs(10);
 
 /// The relay machine, and where its keys are kept.
 #[derive(Clone)]
 pub(crate) struct Hop {
     relay: Arc<Mutex<Relay<PeerId, ChaCha20Rng>>>,
     data: PathBuf,
+    /// Whether the keys on the disk are those in use.
+    kept: Arc<AtomicBool>,
     /// Whether the network is one machine's, where times tell nobody anything.
     local: bool,
     /// Waits for the next tick.
@@ -94,7 +101,8 @@ impl Hop {
         let waiting = Arc::new(Mutex::new(Seats::new(WAITING_PER_NEIGHBOUR, MAX_WAITING)));
         let (relay, tick) =
             (Arc::new(Mutex::new(relay)), Arc::new(|| -> BoxFuture<'static, ()> { Box::pin(tick()) }));
-        Ok(Self { relay, data: data.to_owned(), local, tick, waiting })
+        let kept = Arc::new(AtomicBool::new(true));
+        Ok(Self { relay, data: data.to_owned(), kept, local, tick, waiting })
     }
 
     /// How others enter this node.
@@ -106,13 +114,35 @@ impl Hop {
     pub(crate) async fn keep_keys(self, doors: watch::Sender<OnionDoor>) {
         loop {
             let wait = Duration::from_micros(self.relay().deadline().since(now()).0);
-            tokio::time::sleep(wait.clamp(Duration::from_secs(1), LONGEST_SLEEP)).await;
-            if let Some(keys) = self.turn_keys(now()) {
-                if let Err(error) = keystore::save_onion(&self.data, &keys, None) {
-                    tracing::error!(%error, "today's onion key cannot be kept: it will be lost at a restart");
-                }
+            let longest = if self.has_kept() { LONGEST_SLEEP } else { KEEP_AGAIN };
+            tokio::time::sleep(wait.clamp(Duration::from_secs(1), longest)).await;
+            let turned = self.turn_keys(now()).is_some();
+            if turned || !self.has_kept() {
+                self.keep();
+            }
+            if turned {
                 doors.send_replace(self.door());
             }
+        }
+    }
+
+    /// Whether the keys on the disk are those in use, and no key that was to be destroyed is there.
+    pub(crate) fn has_kept(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// Puts the keys on the disk, in the place of those that are there.
+    fn keep(&self) {
+        let keys = self.relay().keys().clone();
+        let saved = keystore::save_onion(&self.data, &keys, None);
+        let before = self.kept.swap(saved.is_ok(), Ordering::Relaxed);
+        match saved {
+            Err(error) if before => tracing::error!(
+                %error,
+                "today's onion key cannot be kept, and old ones stay on the disk: a restart would lose it; trying on"
+            ),
+            Ok(()) if !before => tracing::info!("the onion keys are kept again"),
+            Ok(()) | Err(_) => {}
         }
     }
 

@@ -55,6 +55,46 @@ fn only_a_clean_stop_tells_the_next_start_what_was_taken() {
     assert!(keys.find(first.door().day).is_some());
 }
 
+#[test]
+fn keys_that_cannot_be_kept_are_said_not_to_be_until_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let me = pair(1).node_id();
+    let hop = Hop::open(&data, network(), me, BTreeSet::new(), true).unwrap();
+    let replaced = hop.door();
+    assert!(hop.turn_keys(now().after(Span::secs(3 * 86_400))).is_some() && hop.has_kept());
+    std::fs::rename(&data, folder.path().join("away")).unwrap();
+    hop.keep();
+    assert!(!hop.has_kept(), "what is on the disk is old");
+    std::fs::rename(folder.path().join("away"), &data).unwrap();
+    let (old, _) = keystore::load_onion(&data).unwrap().unwrap();
+    assert!(old.find(replaced.day).is_some());
+    hop.keep();
+    assert!(hop.has_kept());
+    let (kept, _) = keystore::load_onion(&data).unwrap().unwrap();
+    assert_eq!(OnionDoor::of(&kept.current, has_aes()), hop.door());
+    assert!(kept.find(replaced.day).is_none(), "it is destroyed on the disk too");
+}
+
+#[test]
+fn of_all_who_wait_for_a_silent_node_the_hop_before_it_ends_first() {
+    // Each begins to wait when the one before it has sent the packet on, and its word takes a way back.
+    let way = MARGIN / 4;
+    for silent in 0..3 {
+        let waits = Position::ALL.into_iter().skip(1 + silent).zip(0_u32..);
+        let hops = u32::try_from(3 - silent).unwrap();
+        let begins = |hops_behind| way * (hops - 1 - hops_behind);
+        let ends: Vec<_> = waits.map(|(at, behind)| (begins(behind) + patience(at), at, behind)).collect();
+        let (first, named, _) = ends[0];
+        assert_eq!(named, Position::ALL[1 + silent]);
+        for (end, at, behind) in &ends[1..] {
+            assert!(first + way * *behind < *end, "{at:?} names another link before it hears of this one");
+        }
+    }
+    assert!(patience(Position::Last) > HOLD + MARGIN, "a watch that is held is not silent");
+}
+
 fn pair(number: u8) -> KeyPair {
     KeyPair::from_seed(&[number; 32])
 }
