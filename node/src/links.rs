@@ -53,6 +53,8 @@ const MAX_LINKS: usize = 8_192;
 const LINKS_PER_NEIGHBOUR: usize = 8;
 /// Those of strangers of one address prefix.
 const LINKS_PER_PREFIX: usize = 512;
+/// Where those come from together of whom it is not known, as their connection has just ended.
+const NOWHERE: Prefix = Prefix::V4([0; 3]);
 /// How long the other side may take over a frame that it has begun, or over the next part of what it
 /// is sent.
 const FRAME: Duration = Duration::from_secs(20);
@@ -452,6 +454,11 @@ impl Links {
     pub(crate) fn arrive(&self, peer: PeerId) -> bool {
         let prefix = self.places.of(&peer);
         self.admission.lock().unwrap_or_else(PoisonError::into_inner).arrive(now(), peer, prefix)
+    }
+
+    /// The prefix that a stranger shares with others; not for local networks.
+    pub(crate) fn place(&self, peer: &PeerId) -> Prefix {
+        self.places.of(peer).unwrap_or(NOWHERE)
     }
 
     /// Charges nobody in particular for something that came through an onion path.

@@ -132,7 +132,7 @@ impl Tap {
     async fn carry(&mut self, mut packet: Vec<u8>) -> Vec<u8> {
         let mut backs = Vec::new();
         for (place, machine) in self.before.iter_mut().enumerate() {
-            let from = Neighbour { key: 0, node: place > 0 };
+            let from = Neighbour { key: 0, node: place > 0, prefix: None };
             let opened = machine.arrive(from, packet).unwrap().run().unwrap();
             let Step::Forward { packet: next, back, .. } = machine.opened(now(), from, opened).unwrap()
             else {
@@ -205,7 +205,7 @@ fn answer(stranger: &Stranger, mut machines: Vec<Machine>, far: Arc<Mutex<Vec<Si
 /// Takes a packet through the hops from this one on, and brings their answer back.
 fn pass(machines: &mut [Machine], packet: Vec<u8>) -> Result<Vec<u8>, Refusal> {
     let (machine, rest) = machines.split_first_mut().unwrap();
-    let from = Neighbour { key: 0, node: true };
+    let from = Neighbour { key: 0, node: true, prefix: None };
     let opened = machine.arrive(from, packet)?.run()?;
     let sealed = match machine.opened(now(), from, opened)? {
         Step::Forward { packet, back, .. } => back.relay(pass(rest, packet).ok().as_deref()),

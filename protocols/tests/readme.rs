@@ -97,6 +97,8 @@ fn the_limits_are_those_of_the_code() {
         ("onion::LIFETIME", seconds(onion::session::LIFETIME)),
         ("onion::WINDOW", onion::session::WINDOW),
         ("onion::MAX_UNDER_WAY", bytes(onion::relay::MAX_UNDER_WAY)),
+        ("onion::NODE_PART", bytes(onion::shares::NODE_PART)),
+        ("onion::STRANGER_PART", bytes(onion::shares::STRANGER_PART)),
         ("path::LIFETIME", seconds(path::LIFETIME)),
         ("path::guards::GUARDS", bytes(path::guards::GUARDS)),
         ("path::guards::MAX_GUARDS", bytes(path::guards::MAX_GUARDS)),

@@ -107,13 +107,6 @@ pub(crate) struct Question {
     pub(crate) first: Option<NodeId>,
 }
 
-/// How an exchange travels.
-struct Way {
-    service: Service,
-    patience: Duration,
-    hedge: Duration,
-}
-
 /// How large an answer is asked for.
 ///
 /// A write, an empty mailbox and a mailbox with one short message look alike: the smallest bucket. Only
@@ -281,28 +274,31 @@ impl Inner {
         Box::pin(async move {
             match &self.onion {
                 _ if payload.len() > MAX_REQUEST => Err(Fault::TooLarge(payload.len())),
-                Some(onion) => {
-                    // Another path is tried before another member is asked.
-                    let hedge = self.options.hedge * 3 / 4;
-                    let way = Way { service: Service::Storage, patience, hedge };
-                    self.by_path(onion, node, &request, payload, way).await
-                }
+                Some(onion) => self.by_path(onion, node, &request, payload, patience).await,
                 None => self.directly(node, payload, patience).await,
             }
         })
     }
 
-    /// Asks one node for what arrives after a cursor, and gives it time to wait for that.
+    /// Asks one node for what arrives after a cursor, and gives it time to wait for that; none when that
+    /// is longer than the answer of a watch, which is never larger than the smallest.
     pub(crate) fn await_arrival(
         &self,
         onion: &Onion,
         node: NodeId,
         request: Request,
-    ) -> impl Future<Output = Result<Answer, Fault>> + Send {
-        let payload = codec::encode(&request);
+    ) -> impl Future<Output = Result<Option<Answer>, Fault>> + Send {
+        let [answer, ..] = Bucket::ALL;
+        let (usage, service) = (usage(&request), Service::Notify);
         let hedge = HOLD + self.options.hedge;
-        let way = Way { service: Service::Notify, patience: hedge + self.options.answer, hedge };
-        async move { self.by_path(onion, node, &request, payload, way).await }
+        let patience = hedge + self.options.answer;
+        let parcel = Parcel { usage, service, request: codec::encode(&request), answer, patience, hedge };
+        async move {
+            match onion.send(node, &parcel).await? {
+                Received::Answer(bytes) => self.read_answer(&request, &bytes).map(Some),
+                Received::TooLarge => Ok(None),
+            }
+        }
     }
 
     async fn by_path(
@@ -311,29 +307,28 @@ impl Inner {
         node: NodeId,
         request: &Request,
         payload: Vec<u8>,
-        Way { service, patience, hedge }: Way,
+        patience: Duration,
     ) -> Result<Answer, Fault> {
-        let usage = match payer(request) {
-            Some((account, Side::Owner)) => Use::Read(*account),
-            Some((_, Side::Stranger)) => Use::Send,
-            None => Use::Look,
-        };
-        let answer = self.appetite.bucket(request);
+        let (usage, service, answer) = (usage(request), Service::Storage, self.appetite.bucket(request));
+        // Another path is tried before another member is asked.
+        let hedge = self.options.hedge * 3 / 4;
         let mut parcel = Parcel { usage, service, request: payload, answer, patience, hedge };
         loop {
             match onion.send(node, &parcel).await? {
-                Received::Answer(bytes) => {
-                    let answer: Answer = codec::decode(&bytes, MAX_ANSWER)
-                        .map_err(|_| Fault::Disbelieved("the answer cannot be read"))?;
-                    self.appetite.note(request, &answer.body);
-                    return Ok(answer);
-                }
+                Received::Answer(bytes) => return self.read_answer(request, &bytes),
                 Received::TooLarge => {
                     let next = Bucket::from_number(parcel.answer.number().saturating_add(1));
                     parcel.answer = next.ok_or(Fault::Disbelieved("its answer is larger than any"))?;
                 }
             }
         }
+    }
+
+    fn read_answer(&self, request: &Request, bytes: &[u8]) -> Result<Answer, Fault> {
+        let answer: Answer =
+            codec::decode(bytes, MAX_ANSWER).map_err(|_| Fault::Disbelieved("the answer cannot be read"))?;
+        self.appetite.note(request, &answer.body);
+        Ok(answer)
     }
 
     fn directly(
@@ -427,6 +422,15 @@ impl Inner {
             }
         }
         error
+    }
+}
+
+/// Which paths a request may go over.
+const fn usage(request: &Request) -> Use {
+    match payer(request) {
+        Some((account, Side::Owner)) => Use::Read(*account),
+        Some((_, Side::Stranger)) => Use::Send,
+        None => Use::Look,
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use session_protocols::{
-    AccountId, KeyPair, MessageHash, Namespace, SwarmId, SwarmMap,
+    AccountId, KeyPair, MessageHash, Namespace, Prefix, Span, SwarmId, SwarmMap,
     answer::Message,
     limits::Admission,
     mailbox::Limits,
@@ -16,7 +16,7 @@ use session_protocols::{
         keys::DAY,
         replay::stamp,
         size::{Bucket, Position, answer_len},
-        wrap::{Entry, Hop as Layer, Question, Return, Unwrapped, wrap},
+        wrap::{Entry, Hop as Layer, Question, Return, Stopped, Unwrapped, wrap},
     },
     request::{Auth, Cursor, Retrieve},
 };
@@ -53,6 +53,46 @@ fn only_a_clean_stop_tells_the_next_start_what_was_taken() {
     let keys = third.turn_keys(now().after(DAY)).unwrap();
     assert_ne!(third.door(), first.door());
     assert!(keys.find(first.door().day).is_some());
+}
+
+#[test]
+fn keys_that_cannot_be_kept_are_said_not_to_be_until_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let me = pair(1).node_id();
+    let hop = Hop::open(&data, network(), me, BTreeSet::new(), true).unwrap();
+    let replaced = hop.door();
+    assert!(hop.turn_keys(now().after(Span::secs(3 * 86_400))).is_some() && hop.has_kept());
+    std::fs::rename(&data, folder.path().join("away")).unwrap();
+    hop.keep();
+    assert!(!hop.has_kept(), "what is on the disk is old");
+    std::fs::rename(folder.path().join("away"), &data).unwrap();
+    let (old, _) = keystore::load_onion(&data).unwrap().unwrap();
+    assert!(old.find(replaced.day).is_some());
+    hop.keep();
+    assert!(hop.has_kept());
+    let (kept, _) = keystore::load_onion(&data).unwrap().unwrap();
+    assert_eq!(OnionDoor::of(&kept.current, has_aes()), hop.door());
+    assert!(kept.find(replaced.day).is_none(), "it is destroyed on the disk too");
+}
+
+#[test]
+fn of_all_who_wait_for_a_silent_node_the_hop_before_it_ends_first() {
+    // Each begins to wait when the one before it has sent the packet on, and its word takes a way back.
+    let way = MARGIN / 4;
+    for silent in 0..3 {
+        let waits = Position::ALL.into_iter().skip(1 + silent).zip(0_u32..);
+        let hops = u32::try_from(3 - silent).unwrap();
+        let begins = |hops_behind| way * (hops - 1 - hops_behind);
+        let ends: Vec<_> = waits.map(|(at, behind)| (begins(behind) + patience(at), at, behind)).collect();
+        let (first, named, _) = ends[0];
+        assert_eq!(named, Position::ALL[1 + silent]);
+        for (end, at, behind) in &ends[1..] {
+            assert!(first + way * *behind < *end, "{at:?} names another link before it hears of this one");
+        }
+    }
+    assert!(patience(Position::Last) > HOLD + MARGIN, "a watch that is held is not silent");
 }
 
 fn pair(number: u8) -> KeyPair {
@@ -143,12 +183,24 @@ impl Watched {
         wrap(&network(), layers, &Question { service, request: &request, answer: SMALL, stamp }).unwrap()
     }
 
-    /// Asks once: when the answer left its destination, how long it was there, and what it says.
+    /// Asks once: when the answer left its destination, how long it was there, and how many messages it
+    /// tells of.
     async fn ask(&mut self) -> (u64, usize, usize) {
+        let (left, length, outcome) = self.ask_anything().await;
+        let messages = match outcome {
+            Ok(Body::Messages { messages, .. }) => messages.len(),
+            // One that is longer than the bucket.
+            Err(Stopped { by: 3, status: Status::TooLarge }) => 1,
+            other => panic!("{other:?}"),
+        };
+        (left, length, messages)
+    }
+
+    async fn ask_anything(&mut self) -> (u64, usize, Result<Body, Stopped>) {
         let (mut packet, back) = self.wrap();
         let mut backs = Vec::new();
         for (at, hop) in self.hops.iter_mut().enumerate() {
-            let from = Neighbour { key: at as u8, node: at > 0 };
+            let from = Neighbour { key: at as u8, node: at > 0, prefix: None };
             let opened = hop.arrive(from, packet).unwrap().run().unwrap();
             let Step::Forward { packet: inner, back, .. } = hop.opened(now(), from, opened).unwrap() else {
                 panic!("the last hop is another")
@@ -163,9 +215,8 @@ impl Watched {
             answer = hop.leave(now(), from, back.relay(Some(&answer)).unwrap());
         }
         let Unwrapped { outcome, .. } = back.open(&answer).unwrap();
-        let answer: Answer = codec::decode(&outcome.unwrap(), SMALL.capacity()).unwrap();
-        let Body::Messages { messages, .. } = answer.body else { panic!("{answer:?}") };
-        (left, length, messages.len())
+        let body = outcome.map(|answer| codec::decode::<Answer>(&answer, SMALL.capacity()).unwrap().body);
+        (left, length, body)
     }
 }
 
@@ -175,7 +226,8 @@ fn random_bytes() -> Zeroizing<[u8; 64]> {
     bytes
 }
 
-/// Has a message for every third question, at once or a moment after it was asked; takes some time itself.
+/// Has messages for every third question, at once or a moment after it was asked: one that is short, one
+/// that is longer than the bucket, or more than one page; takes some time itself.
 async fn member(mut queue: mpsc::Receiver<Job>, clock: Clock) {
     let mut asked = 0_u64;
     let cursor = Cursor { incarnation: 1, sequence: 1 };
@@ -188,10 +240,10 @@ async fn member(mut queue: mpsc::Receiver<Job>, clock: Clock) {
                     hash: MessageHash([number as u8; 32]),
                     timestamp: number,
                     expiry: number,
-                    data: vec![7; 40 * usize::try_from(number).unwrap()].into(),
+                    data: vec![7; if number.is_multiple_of(2) { 40 } else { 5_000 }].into(),
                 };
                 let messages = asked.is_multiple_of(3).then(|| message(asked)).into_iter().collect();
-                let body = Body::Messages { messages, more: false, cursor };
+                let body = Body::Messages { messages, more: asked.is_multiple_of(12), cursor };
                 let _ = answer.send(Answer { time: now().as_millis(), body });
             }
             Job::Subscribe { answer, events, .. } => {
@@ -226,6 +278,28 @@ async fn outside_local_networks_one_answer_of_one_length_leaves_at_each_tick() {
         with += usize::from(messages > 0);
     }
     assert_eq!(with as u64, ANSWERS / 3, "some had a message, and most had none");
+}
+
+#[tokio::test]
+async fn without_a_seat_a_watch_is_refused_and_not_answered_at_once() {
+    for local in [false, true] {
+        let mut watched = Watched::new(local);
+        let last = session_protocols::libp2p::address::peer_id(&pair(3).node_id()).unwrap();
+        let seats: Vec<_> = std::iter::from_fn(|| Seat::take(&watched.links.hop.waiting, last)).collect();
+        assert_eq!(seats.len(), WAITING_PER_NEIGHBOUR);
+        let (_, length, body) = watched.ask_anything().await;
+        assert!(matches!(&body, Ok(Body::Refused(refusal)) if refusal.code == Code::TooMany), "{body:?}");
+        assert_eq!(length, answer_len(SMALL, Position::Destination));
+        drop(seats);
+        watched.ask().await;
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_whose_connection_has_ended_is_not_counted_by_itself() {
+    let watched = Watched::new(false);
+    let places = [0; 2].map(|_| watched.links.place(&PeerId::random()));
+    assert_eq!(places, [Prefix::V4([0; 3]); 2]);
 }
 
 #[tokio::test]

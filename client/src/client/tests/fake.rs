@@ -261,7 +261,7 @@ async fn serve_onion(stream: libp2p::Stream, peer: libp2p::PeerId, node: NodeId,
     let serve = async move {
         let mut tasks = tokio::task::JoinSet::new();
         while let Some(Incoming { payload, reply }) = requests.next().await {
-            let from = Neighbour { key: peer, node: false };
+            let from = Neighbour { key: peer, node: false, prefix: None };
             let passed = world.onion(node, from, payload);
             tasks.spawn(async move {
                 if let Some(answer) = passed.await {

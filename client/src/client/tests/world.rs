@@ -65,6 +65,8 @@ pub(super) struct Machines {
     pub(super) down: BTreeSet<NodeId>,
     /// They take packets, and nothing follows.
     pub(super) mute: BTreeSet<NodeId>,
+    /// How much the answers of watches may hold.
+    pub(super) frames: Vec<usize>,
     /// Packets as hops saw them.
     pub(super) tap: Vec<Tapped>,
 }
@@ -124,6 +126,7 @@ impl World {
             relays: BTreeMap::new(),
             down: BTreeSet::new(),
             mute: BTreeSet::new(),
+            frames: Vec::new(),
             tap: Vec::new(),
         };
         let world = Self(Arc::new(Mutex::new(machines)));
@@ -211,7 +214,7 @@ impl World {
         });
         let sealed = match step.unwrap() {
             Ok(Step::Forward { to, packet, back }) => {
-                let me = Neighbour { key: address::peer_id(&at).unwrap(), node: true };
+                let me = Neighbour { key: address::peer_id(&at).unwrap(), node: true, prefix: None };
                 let answer = self.onion(to, me, packet.clone()).await;
                 *beyond = Beyond::Hop(to, packet, answer.clone().unwrap_or_default());
                 back.relay(answer.as_deref())
@@ -243,6 +246,9 @@ impl World {
 
     async fn deliver(&self, at: NodeId, service: Service, request: &[u8], room: usize) -> Option<Answer> {
         let asked: Request = codec::decode(request, MAX_REQUEST).unwrap();
+        if service == Service::Notify {
+            self.lock().frames.push(room);
+        }
         let mut answer = self.ask_within(at, asked.clone(), room).await?;
         if service == Service::Notify
             && let (Request::Retrieve(retrieve), Body::Messages { messages, .. }) = (&asked, &answer.body)

@@ -89,7 +89,7 @@ const SESSION: u8 = 0x12;
 /// Takes a packet through the hops from this one on, and brings their answer back.
 fn pass(hops: &mut [Machine], packet: Vec<u8>) -> Result<Vec<u8>, Refusal> {
     let (hop, rest) = hops.split_first_mut().ok_or(Refusal::Unknown)?;
-    let from = Neighbour { key: 0, node: true };
+    let from = Neighbour { key: 0, node: true, prefix: None };
     let opened = hop.arrive(from, packet)?.run()?;
     let sealed = match hop.opened(now(), from, opened)? {
         Step::Forward { packet, back, .. } => back.relay(pass(rest, packet).ok().as_deref()),

@@ -415,7 +415,7 @@ impl World {
 
 /// Nodes forward, everybody else enters.
 const fn neighbour(party: Party) -> Neighbour<Party> {
-    Neighbour { key: party, node: matches!(party, Party::Node(_)) }
+    Neighbour { key: party, node: matches!(party, Party::Node(_)), prefix: None }
 }
 
 /// What a destination answers: as many bytes as the request's first two say, which follow from it.
