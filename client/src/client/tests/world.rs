@@ -65,6 +65,8 @@ pub(super) struct Machines {
     pub(super) down: BTreeSet<NodeId>,
     /// They take packets, and nothing follows.
     pub(super) mute: BTreeSet<NodeId>,
+    /// They have too much to do for clients.
+    pub(super) busy: BTreeSet<NodeId>,
     /// Packets as hops saw them.
     pub(super) tap: Vec<Tapped>,
 }
@@ -124,6 +126,7 @@ impl World {
             relays: BTreeMap::new(),
             down: BTreeSet::new(),
             mute: BTreeSet::new(),
+            busy: BTreeSet::new(),
             tap: Vec::new(),
         };
         let world = Self(Arc::new(Mutex::new(machines)));
@@ -174,6 +177,9 @@ impl World {
             };
             if gone {
                 return None;
+            }
+            if !from.node && world.lock().busy.contains(&at) {
+                return Some(Refusal::Busy.frame().to_vec());
             }
             if mute {
                 futures::future::pending::<()>().await;
