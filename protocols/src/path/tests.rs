@@ -37,6 +37,8 @@ pub(super) struct World {
     /// They say that the next hop is gone.
     pub(super) liars: BTreeSet<NodeId>,
     pub(super) kept: Option<Guards>,
+    /// Guards cannot be kept.
+    pub(super) disk_full: bool,
     /// What came of each ticket.
     pub(super) results: BTreeMap<u64, Result<(PathId, [NodeId; HOPS]), PathError>>,
     pub(super) closed: BTreeSet<PathId>,
@@ -57,6 +59,7 @@ impl World {
             dead: BTreeSet::new(),
             liars: BTreeSet::new(),
             kept: None,
+            disk_full: false,
             results: BTreeMap::new(),
             closed: BTreeSet::new(),
             probes: 0,
@@ -82,7 +85,16 @@ impl World {
                     let outcome = self.send(&hops, destination);
                     self.machine.handle(self.now, Input::Outcome { path, outcome });
                 }
-                Output::Keep(guards) => self.kept = Some(guards),
+                Output::Keep(guards) if self.disk_full => {
+                    drop(guards);
+                    self.machine.handle(self.now, Input::Unkept);
+                }
+                Output::Keep(guards) => {
+                    let before = self.kept.take().unwrap_or_default();
+                    let kept = guards.merge(&before, self.now, &self.nodes);
+                    self.kept = Some(kept.clone());
+                    self.machine.handle(self.now, Input::Kept(kept));
+                }
                 Output::Closed { path } => assert!(self.closed.insert(path), "closed twice"),
             }
         }
