@@ -192,3 +192,47 @@ fn what_was_not_taken_or_not_sent_blames_no_guard() {
     assert_eq!(world.guards(), guards);
     assert!(world.machine.guards().all().iter().all(|guard| guard.silent.is_none()));
 }
+
+#[test]
+fn guards_that_cannot_be_kept_are_not_used() {
+    let mut world = World::new(apart(50), 10);
+    world.disk_full = true;
+    for _ in 0..20 {
+        assert_eq!(world.ask(Use::Send, id(40)).unwrap_err(), PathError::Unkept);
+        world.pass(Span::secs(3));
+    }
+    assert_eq!((world.probes, world.guards()), (0, Vec::new()));
+    world.disk_full = false;
+    world.pass(Span::secs(3));
+    world.ask(Use::Send, id(40)).unwrap();
+    // What is kept is used, whatever becomes of the disk.
+    world.disk_full = true;
+    world.feed(Input::Rebuild);
+    world.pass(Span::hours(2));
+    world.ask(Use::Send, id(40)).unwrap();
+}
+
+#[test]
+fn two_processes_together_use_no_more_guards_than_one() {
+    let mut worlds = [World::new(apart(50), 11), World::new(apart(50), 12)];
+    // What both read and write.
+    let mut file: Option<Guards> = None;
+    for gone in 0..4 {
+        for _ in 0..3 {
+            for world in &mut worlds {
+                world.kept = file.take();
+                let dead = world.kept.iter().flat_map(|guards| guards.all().iter().take(gone));
+                let dead: Vec<_> = dead.map(|guard| guard.node).collect();
+                world.dead.extend(dead);
+                world.feed(Input::Rebuild);
+                let _ = world.ask(Use::Send, id(40));
+                world.pass(Span::hours(2));
+                file = world.kept.take();
+                let kept: Vec<_> = file.iter().flat_map(Guards::all).map(|guard| guard.node).collect();
+                assert!(kept.len() <= 4, "{kept:?}");
+                assert!(world.guards().iter().all(|guard| kept.contains(guard)));
+            }
+        }
+    }
+    assert_eq!(file.unwrap().all().len(), 4, "others are drawn where they are needed");
+}
