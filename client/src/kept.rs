@@ -1,18 +1,9 @@
 //! Where a client keeps what it has to know again of one network: in its home, or nowhere.
 
-use std::collections::BTreeMap;
-
 use session_chain::network::NetworkFile;
-use session_protocols::{
-    NodeId, Time,
-    identity::blake2b,
-    path::{Candidate, guards::Guards},
-};
+use session_protocols::{identity::blake2b, path::guards::Guards};
 
-use crate::{
-    error::ClientError,
-    home::{Home, HomeError},
-};
+use crate::{error::ClientError, home::Home};
 
 /// The files of one network; without a home, what is kept lasts as long as the process.
 #[derive(Clone)]
@@ -35,22 +26,11 @@ impl Kept {
         home.guards(&self.network).map_err(ClientError::Guards)
     }
 
-    /// Whether anything is kept at all.
-    pub(crate) const fn is_at_home(&self) -> bool {
-        self.home.is_some()
-    }
-
-    /// Keeps the guards together with those of other processes, and returns all of them. It waits for the
-    /// disk.
-    pub(crate) fn keep_guards(
-        &self,
-        guards: &Guards,
-        now: Time,
-        nodes: &BTreeMap<NodeId, Candidate>,
-    ) -> Result<Guards, HomeError> {
-        match &self.home {
-            Some(home) => home.change_guards(&self.network, |kept| guards.merge(kept, now, nodes)),
-            None => Ok(guards.clone()),
+    /// Keeps the guards.
+    pub(crate) fn keep_guards(&self, guards: &Guards) {
+        let Some(home) = &self.home else { return };
+        if let Err(error) = home.keep_guards(&self.network, guards) {
+            tracing::error!(%error, "the guards cannot be kept: another run would choose others");
         }
     }
 

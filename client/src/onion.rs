@@ -32,7 +32,6 @@ use session_protocols::{
     },
     path::{
         self, Candidate, HOPS, Input, LIFETIME, Outcome, Output, PathError, PathId, Paths, Shown, Use, Want,
-        guards::Guards,
     },
     request::Request,
 };
@@ -83,10 +82,6 @@ pub(crate) struct State {
     random: ChaCha20Rng,
     sessions: BTreeMap<PathId, Sessions>,
     waiting: BTreeMap<u64, oneshot::Sender<Way>>,
-    /// Guards that wait to be kept.
-    keep: Option<Guards>,
-    /// Somebody is keeping guards.
-    is_keeping: bool,
     next: u64,
 }
 
@@ -168,8 +163,6 @@ impl Onion {
                 random,
                 sessions: BTreeMap::new(),
                 waiting: BTreeMap::new(),
-                keep: None,
-                is_keeping: false,
                 next: 0,
             }),
             changed: Arc::new(Notify::new()),
@@ -267,9 +260,8 @@ impl Onion {
     /// The nodes that know the client's address already, in the order in which they were drawn.
     pub(crate) fn guards(&self) -> Vec<NodeId> {
         let state = self.state();
-        let machine = &state.machine;
-        let kept = machine.guards().all().iter().filter(|guard| machine.is_kept(&guard.node));
-        kept.filter(|guard| !guard.retired).map(|guard| guard.node).collect()
+        let guards = state.machine.guards().all().iter().filter(|guard| !guard.retired);
+        guards.map(|guard| guard.node).collect()
     }
 
     /// How the paths are.
@@ -363,8 +355,7 @@ impl Onion {
     fn feed(&self, input: Input) {
         let mut state = self.state();
         // Nobody else's clock makes guards older than they are.
-        let now = Clock::device_now();
-        state.machine.handle(now, input);
+        state.machine.handle(Clock::device_now(), input);
         let mut probes = Vec::new();
         while let Some(output) = state.machine.poll() {
             match output {
@@ -379,19 +370,15 @@ impl Onion {
                     state.sessions.entry(path).or_default();
                     probes.push((path, hops, destination));
                 }
-                Output::Keep(guards) if self.kept.is_at_home() => state.keep = Some(guards),
-                Output::Keep(guards) => state.machine.handle(now, Input::Kept(guards)),
+                // At once, before anything is sent through a new guard: a process that forgot it would
+                // draw others.
+                Output::Keep(guards) => self.kept.keep_guards(&guards),
                 Output::Closed { path } => {
                     state.sessions.remove(&path);
                 }
             }
         }
-        let keep = state.keep.is_some() && !state.is_keeping;
-        state.is_keeping |= keep;
         drop(state);
-        if let Some(onion) = self.me.upgrade().filter(|_| keep) {
-            tokio::spawn(async move { onion.keep().await });
-        }
         self.changed.notify_one();
         for (path, hops, destination) in probes {
             let Some(onion) = self.me.upgrade() else { return };
@@ -399,31 +386,6 @@ impl Onion {
                 let parcel = harmless(Use::Look);
                 onion.carry(path, hops, destination, &parcel, TEST).await;
             });
-        }
-    }
-
-    /// Keeps the guards as they were last, away from the threads that others wait for.
-    async fn keep(self: Arc<Self>) {
-        loop {
-            let last = {
-                let mut state = self.state();
-                let last = state.keep.take();
-                state.is_keeping = last.is_some();
-                last
-            };
-            let Some(guards) = last else { return };
-            let (kept, nodes) = (self.kept.clone(), self.nodes.clone());
-            let work = move || kept.keep_guards(&guards, Clock::device_now(), &nodes);
-            let outcome = tokio::task::spawn_blocking(work).await;
-            match outcome {
-                Ok(Ok(guards)) => self.feed(Input::Kept(guards)),
-                Ok(Err(error)) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "the guards cannot be kept");
-                    self.feed(Input::Unkept);
-                }
-                // The runtime ends.
-                Err(_) => return,
-            }
         }
     }
 

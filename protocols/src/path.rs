@@ -123,11 +123,6 @@ pub enum Input {
     },
     /// The user wants other paths; guards stay.
     Rebuild,
-    /// These are the guards that are kept: an answer to [`Output::Keep`], after a
-    /// [`merge`](Guards::merge) with what other processes kept.
-    Kept(Guards),
-    /// They cannot be kept.
-    Unkept,
     /// Time has passed.
     Tick,
 }
@@ -191,8 +186,7 @@ pub enum Output {
         /// Whom to ask.
         destination: NodeId,
     },
-    /// Keep the guards: they changed. Nothing goes through new ones before [`Input::Kept`] names them: a
-    /// process that forgot them would draw others.
+    /// Keep the guards: they changed.
     Keep(Guards),
     /// A path is no more: forget its sessions.
     Closed {
@@ -227,9 +221,6 @@ pub enum PathError {
         /// How many more may be drawn for now.
         left: usize,
     },
-    /// Guards cannot be kept, so that none is used.
-    #[error("no guard that is kept answers, and new ones cannot be kept")]
-    Unkept,
     /// Every guard that answers stands too near the destination.
     #[error("every guard has the operator or the prefix of the node that is asked")]
     Near,
@@ -307,10 +298,6 @@ pub struct Paths<R> {
     nodes: BTreeMap<NodeId, Candidate>,
     guards: Guards,
     health: BTreeMap<NodeId, Health>,
-    /// Guards that were drawn and are not kept so far.
-    fresh: BTreeSet<NodeId>,
-    /// No guard is drawn before this: the last ones could not be kept.
-    unkept: Option<Time>,
     blame: Blame,
     paths: BTreeMap<PathId, Path>,
     uses: BTreeMap<Use, Usage>,
@@ -332,8 +319,6 @@ impl<R: Rng> Paths<R> {
             nodes: BTreeMap::new(),
             health: guards.health(),
             guards,
-            fresh: BTreeSet::new(),
-            unkept: None,
             blame: Blame::default(),
             paths: BTreeMap::new(),
             uses: BTreeMap::new(),
@@ -361,8 +346,6 @@ impl<R: Rng> Paths<R> {
                 let all: Vec<_> = self.paths.keys().copied().collect();
                 all.into_iter().for_each(|path| self.close(now, path));
             }
-            Input::Kept(guards) => self.kept_guards(&guards),
-            Input::Unkept => self.unkept_guards(now),
             Input::Tick => {}
         }
         self.blame.refresh(now, &self.nodes);
@@ -395,11 +378,6 @@ impl<R: Rng> Paths<R> {
     /// The guards, in the order in which they were drawn.
     pub const fn guards(&self) -> &Guards {
         &self.guards
-    }
-
-    /// Whether a guard is kept, so that it may learn of the client.
-    pub fn is_kept(&self, guard: &NodeId) -> bool {
-        self.guards.contains(guard) && !self.fresh.contains(guard)
     }
 
     /// The paths that there are, oldest first.
@@ -556,25 +534,6 @@ impl<R: Rng> Paths<R> {
         }
     }
 
-    /// Goes on with the guards that are kept: those drawn here, or by another process before.
-    fn kept_guards(&mut self, kept: &Guards) {
-        self.guards = self.guards.adopt(kept);
-        for (node, health) in kept.health() {
-            self.health.entry(node).or_insert(health);
-        }
-        self.fresh.clear();
-        self.unkept = None;
-    }
-
-    /// Forgets guards that could not be kept; others are drawn after a pause, if somebody waits.
-    fn unkept_guards(&mut self, now: Time) {
-        for node in core::mem::take(&mut self.fresh) {
-            self.guards.forget(&node);
-            self.health.remove(&node);
-            self.unkept = Some(now.after(PAUSE));
-        }
-    }
-
     /// Draws guards where there are too few.
     fn recruit(&mut self, now: Time) {
         if self.wanted.is_none() || self.nodes.is_empty() {
@@ -583,10 +542,6 @@ impl<R: Rng> Paths<R> {
         let mut changed = self.guards.retire(now, &self.nodes);
         let mut lacking = None;
         while self.guards.wants_another(now, &self.nodes, &self.health) {
-            if let Some(until) = self.unkept.filter(|until| now < *until) {
-                lacking = Some(until);
-                break;
-            }
             let pool = Pool { nodes: &self.nodes, avoid: self.blame.dropped() };
             let Some(node) = pool.guard(&mut self.random, &self.guards) else {
                 lacking = Some(now.after(DRAW_PAUSE));
@@ -594,7 +549,6 @@ impl<R: Rng> Paths<R> {
             };
             self.guards.draw(now, node, &mut self.random);
             self.health.insert(node, Health::default());
-            self.fresh.insert(node);
             changed = true;
         }
         let next = self.guards.deadline(now, &self.nodes, &self.health);
@@ -616,8 +570,7 @@ impl<R: Rng> Paths<R> {
         };
         let guards: Vec<_> = self.guards.active(&self.nodes).map(|guard| guard.node).collect();
         for guard in guards {
-            let kept = !self.fresh.contains(&guard);
-            if kept && self.health.get(&guard).is_some_and(due) && !self.is_tested(guard) {
+            if self.health.get(&guard).is_some_and(due) && !self.is_tested(guard) {
                 self.test(now, guard);
             }
         }
@@ -718,8 +671,7 @@ impl<R: Rng> Paths<R> {
         let mut tested = false;
         for guard in active {
             let rested = self.health.get(&guard).is_some_and(|health| health.rested(now));
-            let soon = self.is_tested(guard) || self.fresh.contains(&guard);
-            tested |= soon || (rested && self.test(now, guard));
+            tested |= self.is_tested(guard) || (rested && self.test(now, guard));
         }
         if tested { Found::Soon(error) } else { Found::Nothing(error) }
     }
@@ -794,9 +746,6 @@ impl<R: Rng> Paths<R> {
         let up = |guard: &guards::Guard| matches!(self.health.get(&guard.node), Some(Health::Up { .. }));
         if self.guards.active(&self.nodes).any(up) {
             return PathError::Near;
-        }
-        if self.unkept.is_some() {
-            return PathError::Unkept;
         }
         let guards = self.guards.active(&self.nodes).count();
         PathError::Guards { guards, left: self.guards.left(now, &self.nodes) }

@@ -127,40 +127,6 @@ impl Guards {
         Ok(Self(body.guards))
     }
 
-    /// What to keep: these, as one process has them, together with what another may have kept meanwhile.
-    /// Where that one has drawn guards, those that were drawn here and never kept give way.
-    #[must_use]
-    pub fn merge(&self, kept: &Self, now: Time, nodes: &BTreeMap<NodeId, Candidate>) -> Self {
-        let kept = Self(kept.0.iter().filter(|guard| guard.counts(now, nodes)).cloned().collect());
-        let mut all = self.adopt(&kept);
-        if kept.0.iter().all(|guard| self.contains(&guard.node)) {
-            all.0.extend(self.0.iter().filter(|guard| !kept.contains(&guard.node)).cloned());
-        }
-        all.0.truncate(MAX_KEPT);
-        all
-    }
-
-    /// The guards that are kept, with what is known of them here.
-    pub(super) fn adopt(&self, kept: &Self) -> Self {
-        let known = |theirs: &Guard| match self.0.iter().find(|mine| mine.node == theirs.node) {
-            Some(mine) => Guard {
-                drawn: mine.drawn.min(theirs.drawn),
-                until: mine.until.min(theirs.until),
-                seen: mine.seen.max(theirs.seen),
-                confirmed: mine.confirmed || theirs.confirmed,
-                retired: mine.retired || theirs.retired,
-                ..mine.clone()
-            },
-            None => theirs.clone(),
-        };
-        Self(kept.0.iter().map(known).collect())
-    }
-
-    /// Forgets one as if it had never been drawn.
-    pub(super) fn forget(&mut self, node: &NodeId) {
-        self.0.retain(|guard| guard.node != *node);
-    }
-
     #[cfg(test)]
     pub(super) const fn of(guards: Vec<Guard>) -> Self {
         Self(guards)
@@ -257,7 +223,10 @@ impl Guards {
     /// Whether anything changed.
     pub(super) fn retire(&mut self, now: Time, nodes: &BTreeMap<NodeId, Candidate>) -> bool {
         let before = self.0.len();
-        self.0.retain(|guard| guard.counts(now, nodes));
+        self.0.retain(|guard| {
+            let gone = guard.retired || !nodes.contains_key(&guard.node);
+            !gone || now < guard.seen.after(WINDOW)
+        });
         while self.0.len() >= MAX_KEPT {
             let Some(at) = self.0.iter().position(|guard| !nodes.contains_key(&guard.node)) else { break };
             self.0.remove(at);
@@ -299,12 +268,6 @@ impl Guards {
 }
 
 impl Guard {
-    /// Whether it is in use, or was lately.
-    fn counts(&self, now: Time, nodes: &BTreeMap<NodeId, Candidate>) -> bool {
-        let gone = self.retired || !nodes.contains_key(&self.node);
-        !gone || now < self.seen.after(WINDOW)
-    }
-
     /// When another may be drawn in its place; none while it answers.
     fn given_up(&self, limit: Span, health: &BTreeMap<NodeId, Health>) -> Option<Time> {
         let down = matches!(health.get(&self.node), Some(Health::Down { .. }));

@@ -117,15 +117,12 @@ fn months(options: &Options, at: &mut Time) -> Result<Report, Violation> {
             world.feed(Input::Nodes(world.nodes.clone()));
         }
         if quarter % 400 == 399 {
-            // What the machine had kept, and not what it knows.
-            let kept = world.kept.clone().unwrap_or_default();
-            let kept = Guards::decode(&kept.encode(&[1; 32]), &[1; 32]);
+            let kept = Guards::decode(&world.machine.guards().encode(&[1; 32]), &[1; 32]);
             let Ok(kept) = kept else {
                 return broken("guards are read as they were kept", format!("{kept:?}"));
             };
             let dead = world.dead.clone();
-            world = World::begin(world.nodes.clone(), fresh(&mut dice), world.now, kept.clone());
-            world.kept = Some(kept);
+            world = World::begin(world.nodes.clone(), fresh(&mut dice), world.now, kept);
             world.dead = dead;
             restarts += 1;
         }
