@@ -34,12 +34,10 @@ pub const ONION: &[&str] = &[
     "relay-any-size",
     "relay-strangers",
     "relay-entrance",
-    "relay-unauthentic",
     "key-too-soon",
     "blame-before",
     "blame-one",
     "path-mixed",
-    "path-immortal",
     "path-same-operator",
     "directory-few",
 ];

@@ -615,7 +615,7 @@ impl<R: Rng> Paths<R> {
             hops,
             made: now,
             replace_at: now.after(REPLACE).after(spread),
-            end: now.after(if mutants::on("path-immortal") { Span(life.0.saturating_mul(9)) } else { life }),
+            end: now.after(life),
             state: State::Building,
             refusals: 0,
             probed: false,

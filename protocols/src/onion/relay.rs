@@ -381,10 +381,7 @@ impl Opening {
                 Ok(Opened { text, bucket, position, by })
             }
             With::Session { keys, id, number } => {
-                let text = match layer::open_session(&keys, number, &packet) {
-                    Err(_) if mutants::on("relay-unauthentic") => packet,
-                    opened => opened?,
-                };
+                let text = layer::open_session(&keys, number, &packet)?;
                 Ok(Opened { text, bucket, position, by: By::Session { keys, id, number } })
             }
         }

@@ -91,17 +91,15 @@ caught! {
     forwarding_any_size "relay-any-size"
     forwarding_to_strangers "relay-strangers"
     letting_anybody_in "relay-entrance"
-    opening_what_is_not_authentic "relay-unauthentic"
     destroying_a_key_too_soon "key-too-soon"
     blaming_the_link_before "blame-before"
     leaving_out_on_one_word "blame-one"
     mixing_uses "path-mixed"
-    keeping_a_path_for_ever "path-immortal"
     two_of_one_operator "path-same-operator"
     believing_a_few "directory-few"
 }
 
 caught! {
-    GUARDS all_of_guards_are_tried by months within 6, elsewhere;
+    GUARDS all_of_guards_are_tried by months within 12, elsewhere;
     drawing_guards_without_end "guards-unlimited"
 }
