@@ -42,6 +42,7 @@ pub struct Share {
 }
 
 /// What the machine is fed.
+#[expect(clippy::large_enum_variant, reason = "short-lived, and few of the large one")]
 #[derive(Clone, Debug)]
 pub enum Input {
     /// This node's ledger crossed a border, and what it says there is durable.

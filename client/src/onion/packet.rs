@@ -82,7 +82,7 @@ impl Onion {
         for _ in 0..SEALS {
             let Sealed { packet, back, by_session } = match self.seal(path, hops, to, parcel) {
                 Ok(sealed) => sealed,
-                Err(passed) => return passed,
+                Err(passed) => return *passed,
             };
             let kept = self.links.live(guard, Protocol::Onion);
             let link = timeout(self.connect, self.links.link(guard, Protocol::Onion, self.clock.now())).await;
@@ -151,14 +151,14 @@ impl Onion {
         hops: [NodeId; HOPS],
         to: NodeId,
         parcel: &Parcel,
-    ) -> Result<Sealed, Passed> {
+    ) -> Result<Sealed, Box<Passed>> {
         let [guard, middle, last] = hops;
         let nodes = [guard, middle, last, to];
         let [Some(first), Some(second), Some(third), Some(end)] = nodes.map(|node| self.doors.of(&node))
         else {
             // They are others than the machine was told.
             self.tell();
-            return Err(Passed::nothing(Outcome::Undone));
+            return Err(Box::new(Passed::nothing(Outcome::Undone)));
         };
         let doors = [first, second, third, end];
         let state = &mut *self.state();
@@ -192,17 +192,19 @@ impl Onion {
             answer: parcel.answer,
             stamp: stamp(self.clock.now()),
         };
-        let (packet, back) = wrap(&self.network, hops, &question).map_err(|error| match error {
-            WrapError::TooLarge(bytes) => {
-                Passed::Done(Outcome::Undone, Brought::Nothing(Fault::TooLarge(bytes)))
-            }
-            WrapError::BadKey(at) => match nodes.get(at).filter(|_| at < HOPS) {
-                Some(hop) => Passed::nothing(Outcome::BadKey { hop: *hop }),
-                None => {
-                    let fault = Fault::Disbelieved("its onion key cannot be used");
-                    Passed::Done(Outcome::Undone, Brought::Nothing(fault))
+        let (packet, back) = wrap(&self.network, hops, &question).map_err(|error| {
+            Box::new(match error {
+                WrapError::TooLarge(bytes) => {
+                    Passed::Done(Outcome::Undone, Brought::Nothing(Fault::TooLarge(bytes)))
                 }
-            },
+                WrapError::BadKey(at) => match nodes.get(at).filter(|_| at < HOPS) {
+                    Some(hop) => Passed::nothing(Outcome::BadKey { hop: *hop }),
+                    None => {
+                        let fault = Fault::Disbelieved("its onion key cannot be used");
+                        Passed::Done(Outcome::Undone, Brought::Nothing(fault))
+                    }
+                },
+            })
         })?;
         Ok(Sealed { packet, back, by_session })
     }

@@ -201,7 +201,7 @@ fn cores() -> [Option<usize>; 2] {
     let Ok(all) = sched_getaffinity(None) else { return [None; 2] };
     let mut cores = (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core));
     let first = cores.next();
-    [first, cores.last().or(first)]
+    [first, cores.next_back().or(first)]
 }
 
 /// Keeps this thread, and what it starts, on one core; without leave to do so all goes on as it is.
