@@ -147,6 +147,14 @@ pub enum Outcome {
     Slow,
     /// There was none in time.
     Silent,
+    /// It was not taken, or did not come to be sent, and that says nothing of any hop: there is too much to
+    /// do, the clock is wrong, a key is not known.
+    Undone,
+    /// Nothing can be sealed for the key of this hop.
+    BadKey {
+        /// Whose key it is.
+        hop: NodeId,
+    },
 }
 
 /// What the host must do.
@@ -450,6 +458,21 @@ impl<R: Rng> Paths<R> {
             Outcome::Silent => {
                 let health = self.health.entry(guard).or_default();
                 if health.silent(test) {
+                    self.fails(now, guard);
+                }
+                self.close(now, id);
+            }
+            Outcome::Undone => {
+                // Tested again after a pause, and never given up for it.
+                if test {
+                    let health = self.health.get(&guard).copied().unwrap_or_default();
+                    self.health.insert(guard, health.down(now));
+                    self.close(now, id);
+                }
+            }
+            Outcome::BadKey { hop } => {
+                self.blame.leave_out(now, hop);
+                if hop == guard {
                     self.fails(now, guard);
                 }
                 self.close(now, id);

@@ -5,8 +5,10 @@ use std::{collections::BTreeSet, time::Instant};
 use futures::StreamExt;
 use session_protocols::{
     AccountId, Namespace, NodeId, Protocol,
+    answer::Answer,
     onion::size::{Bucket, Position, answer_len, packet_len},
     path::{State, Use},
+    request::Request,
 };
 use tokio::time::{Duration, timeout};
 
@@ -15,7 +17,7 @@ use super::{
     fake::{Net, Over},
     some, texts,
 };
-use crate::{Client, ClientError, Cursors, Home, HomeError, Options, client::TTL};
+use crate::{Client, ClientError, Cursors, Home, HomeError, Options, client::TTL, clock::Comparison};
 
 /// How long a request may take whose path dies under it.
 const TWO_SECONDS: Duration = Duration::from_secs(2);
@@ -140,6 +142,87 @@ async fn with_both_guards_gone_it_says_so_and_goes_on_when_one_returns() {
     let again = async { while client.inbox(&account(2)).await.is_err() {} };
     timeout(PATIENCE, again).await.unwrap();
     assert_eq!(client.inner.onion.as_ref().unwrap().guards(), guards, "the same as before");
+}
+
+#[tokio::test]
+async fn a_clock_that_goes_wrong_under_paths_is_set_right_and_no_guard_is_blamed() {
+    let net = Net::start(12, Over::Tcp).await;
+    let client = net.hidden().await;
+    send(&client, "before").await;
+    let onion = client.inner.onion.as_ref().unwrap();
+    let guards = onion.guards();
+    for hours in [1, -1] {
+        net.world.lock().offset_ms = hours * 3_600_000;
+        net.world.lock().met.clear();
+        client.rebuild_paths();
+        send(&client, "after").await;
+        assert_eq!(onion.guards(), guards);
+        let met = net.world.lock().met.clone();
+        assert!(met.iter().all(|node| guards.contains(node)), "{met:?}");
+    }
+    let silent = || onion.state().machine.guards().all().iter().any(|guard| guard.silent.is_some());
+    assert!(!silent());
+    // Further away than nodes are followed it is told, and nobody is blamed either.
+    net.world.lock().offset_ms = 30 * 3_600_000;
+    client.rebuild_paths();
+    let error = client.inbox(&account(2)).await.unwrap_err();
+    assert!(matches!(error, ClientError::Clock { seconds: 107_990..=108_010 }), "{error}");
+    assert!(!silent());
+}
+
+#[tokio::test]
+async fn one_guard_alone_does_not_move_the_clock() {
+    let net = Net::start(12, Over::Tcp).await;
+    let client = net.hidden().await;
+    send(&client, "before").await;
+    let liar = client.inner.onion.as_ref().unwrap().guards()[0];
+    let lie = |_: &Request, answer: Answer| Some(Answer { time: answer.time + 3_600_000, ..answer });
+    net.world.lock().lie(liar, Box::new(lie));
+    assert_eq!(client.inner.onion.as_ref().unwrap().compare_clocks().await, Comparison::Same);
+    assert_eq!(client.inner.clock.offset_ms(), 0);
+}
+
+#[tokio::test]
+async fn a_guard_that_has_too_much_to_do_is_passed_by_and_not_blamed() {
+    let net = Net::start(12, Over::Tcp).await;
+    let client = net.hidden().await;
+    send(&client, "before").await;
+    let onion = client.inner.onion.as_ref().unwrap();
+    let guards = onion.guards();
+    net.world.lock().busy.insert(guards[0]);
+    for number in 0..3 {
+        let started = Instant::now();
+        send(&client, &number.to_string()).await;
+        assert!(started.elapsed() < TWO_SECONDS, "{:?}", started.elapsed());
+    }
+    assert_eq!(onion.guards(), guards);
+    assert!(onion.state().machine.guards().all().iter().all(|guard| guard.silent.is_none()));
+}
+
+#[tokio::test]
+async fn nodes_whose_keys_cannot_be_used_are_left_out_and_no_guard_is_blamed_for_them() {
+    let net = Net::start(12, Over::Tcp).await;
+    // Half of those that are in no way of the others.
+    let bad: BTreeSet<_> = net.nodes().into_iter().take(5).collect();
+    let now = net.world.lock().now();
+    let mut records = net.records(now);
+    for record in records.iter_mut().filter(|record| bad.contains(&record.node)) {
+        record.onion.key = [0; 32].into();
+    }
+    let signed = records.into_iter().zip(&net.pairs).map(|(record, pair)| record.sign(&net.file.name, pair));
+    let signed = signed.collect();
+    net.world.lock().records = signed;
+    let client = net.hidden().await;
+    let started = Instant::now();
+    for _ in 0..10 {
+        client.rebuild_paths();
+        send(&client, "x").await;
+    }
+    assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
+    let onion = client.inner.onion.as_ref().unwrap();
+    let silent: Vec<_> =
+        onion.state().machine.guards().all().iter().filter(|guard| guard.silent.is_some()).cloned().collect();
+    assert!(silent.iter().all(|guard| bad.contains(&guard.node)), "{silent:?}");
 }
 
 #[tokio::test]

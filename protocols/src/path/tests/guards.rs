@@ -170,3 +170,25 @@ fn a_damaged_state_is_told_and_never_taken_for_another() {
     }
     assert_eq!(Guards::decode(&bytes, &[8; 32]), Err(GuardsError::OtherNetwork));
 }
+
+#[test]
+fn what_was_not_taken_or_not_sent_blames_no_guard() {
+    let mut world = World::new(apart(50), 9);
+    let (path, hops, _) = world.ask(Use::Send, id(40)).unwrap();
+    let guards = world.guards();
+    for _ in 0..10 {
+        world.feed(Input::Outcome { path, outcome: Outcome::Undone });
+        world.pass(Span::secs(1));
+    }
+    assert_eq!(world.machine.paths().next().map(|shown| shown.path), Some(path), "it goes on");
+    // A hop whose key is of no use is left out at once, and its guard is as good as before.
+    world.feed(Input::Outcome { path, outcome: Outcome::BadKey { hop: hops[1] } });
+    assert!(world.closed.contains(&path));
+    for _ in 0..100 {
+        world.feed(Input::Rebuild);
+        let (_, others, _) = world.ask(Use::Send, id(40)).unwrap();
+        assert!(!others.contains(&hops[1]));
+    }
+    assert_eq!(world.guards(), guards);
+    assert!(world.machine.guards().all().iter().all(|guard| guard.silent.is_none()));
+}
