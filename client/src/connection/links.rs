@@ -29,7 +29,7 @@ const BACKLOG: usize = 64 << 20;
 /// How long connecting to a node may take whose directory is to be read.
 const LEARN: Duration = Duration::from_secs(1);
 /// How long a node may take to say what time it is.
-const TIME: Duration = Duration::from_secs(2);
+const TIME: Duration = Duration::from_secs(1);
 /// How often nodes are asked for their directory.
 const REFRESH: Duration = Duration::from_secs(30);
 
