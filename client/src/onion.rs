@@ -13,6 +13,7 @@ mod time;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -37,7 +38,7 @@ use session_protocols::{
 };
 use tokio::{
     sync::{Notify, oneshot},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use crate::{
@@ -56,6 +57,8 @@ const TRIES: usize = 3;
 const RETRY: Duration = Duration::from_millis(100);
 /// How long a test of a path may take.
 const TEST: Duration = Duration::from_secs(2);
+/// When it is late, so that another one is made beside it.
+const LATE: Duration = Duration::from_millis(500);
 /// How long the keys of nodes that were just started are waited for, on a local network.
 const DOORS: Duration = Duration::from_secs(3);
 
@@ -180,13 +183,19 @@ impl Onion {
         if parcel.usage != Use::Look && self.clock.offset_ms() != offset {
             return Err(Fault::ClockMoved);
         }
-        let mut running = FuturesUnordered::new();
+        // A path may have to be waited for, and what is under way meanwhile goes on.
+        let (mut wanted, mut running) = (FuturesUnordered::new(), FuturesUnordered::new());
         let (mut not, mut tried) = (Vec::new(), Vec::new());
         let mut next = Instant::now();
         let mut last = Fault::Silent;
         loop {
-            if not.len() < TRIES && next <= Instant::now() {
-                match self.path(parcel.usage, to, not.clone()).await {
+            let more = not.len() < TRIES && wanted.is_empty();
+            if more && next <= Instant::now() {
+                wanted.push(self.path(parcel.usage, to, not.clone()));
+                continue;
+            }
+            tokio::select! {
+                Some(found) = wanted.next() => match found {
                     Ok((path, hops)) => {
                         not.push(hops);
                         tried.push(path);
@@ -196,10 +205,7 @@ impl Onion {
                     }
                     Err(error) if running.is_empty() => return Err(Fault::Path(error)),
                     Err(_) => next = deadline,
-                }
-            }
-            let more = not.len() < TRIES;
-            tokio::select! {
+                },
                 Some((path, brought)) = running.next() => match brought {
                     Brought::Answer(answer) => return Ok(Received::Answer(answer)),
                     Brought::TooLarge => return Ok(Received::TooLarge),
@@ -211,7 +217,7 @@ impl Onion {
                     Brought::Nothing(fault) => {
                         tried.retain(|other| *other != path);
                         last = fault;
-                        if !more && running.is_empty() {
+                        if not.len() >= TRIES && running.is_empty() {
                             return Err(last);
                         }
                         next = next.min(Instant::now() + self.between(Duration::ZERO, RETRY));
@@ -260,8 +266,9 @@ impl Onion {
     /// The nodes that know the client's address already, in the order in which they were drawn.
     pub(crate) fn guards(&self) -> Vec<NodeId> {
         let state = self.state();
-        let guards = state.machine.guards().all().iter().filter(|guard| !guard.retired);
-        guards.map(|guard| guard.node).collect()
+        let machine = &state.machine;
+        let kept = machine.guards().all().iter().filter(|guard| machine.is_kept(&guard.node));
+        kept.filter(|guard| !guard.retired).map(|guard| guard.node).collect()
     }
 
     /// How the paths are.
@@ -355,7 +362,8 @@ impl Onion {
     fn feed(&self, input: Input) {
         let mut state = self.state();
         // Nobody else's clock makes guards older than they are.
-        state.machine.handle(Clock::device_now(), input);
+        let now = Clock::device_now();
+        state.machine.handle(now, input);
         let mut probes = Vec::new();
         while let Some(output) = state.machine.poll() {
             match output {
@@ -370,9 +378,12 @@ impl Onion {
                     state.sessions.entry(path).or_default();
                     probes.push((path, hops, destination));
                 }
-                // At once, before anything is sent through a new guard: a process that forgot it would
-                // draw others.
-                Output::Keep(guards) => self.kept.keep_guards(&guards),
+                // At once, before anything is sent through a new guard.
+                Output::Keep(guards) => {
+                    let kept = self.kept.keep_guards(&guards, now, &self.nodes);
+                    let kept = kept.map_or(Input::Unkept, Input::Kept);
+                    state.machine.handle(now, kept);
+                }
                 Output::Closed { path } => {
                     state.sessions.remove(&path);
                 }
@@ -384,7 +395,11 @@ impl Onion {
             let Some(onion) = self.me.upgrade() else { return };
             tokio::spawn(async move {
                 let parcel = harmless(Use::Look);
-                onion.carry(path, hops, destination, &parcel, TEST).await;
+                let mut carried = pin!(onion.carry(path, hops, destination, &parcel, TEST));
+                if timeout(LATE, &mut carried).await.is_err() {
+                    onion.report(path, Outcome::Slow);
+                    carried.await;
+                }
             });
         }
     }

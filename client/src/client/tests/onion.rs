@@ -336,6 +336,59 @@ async fn guards_are_kept_at_home_and_never_replaced_unasked() {
 }
 
 #[tokio::test]
+async fn programs_with_one_home_have_the_guards_in_it_and_no_others() {
+    let net = Net::start(12, Over::Tcp).await;
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path().join("home")).unwrap();
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let options = Options { home: Some(home.clone()), ..Options::default() };
+        clients.push(Client::connect(net.file.clone(), options).await.unwrap());
+    }
+    // None of them knew of the others when it began.
+    futures::future::join_all(clients.iter().map(|client| send(client, "at once"))).await;
+    let through = || {
+        let tap = std::mem::take(&mut net.world.lock().tap);
+        tap.iter().filter(|seen| !seen.inside).map(|seen| seen.at).collect::<BTreeSet<_>>()
+    };
+    let first = through();
+    assert!(first.len() <= 2, "{first:?}");
+    // As their guards go, others are drawn: by all of them together no more than by one.
+    let mut all = first;
+    for _ in 0..4 {
+        net.world.lock().down.extend(all.iter().copied());
+        for client in &clients {
+            client.rebuild_paths();
+            let _ = client.inbox(&account(2)).await;
+        }
+        all.extend(through());
+    }
+    let guards: BTreeSet<_> =
+        clients.iter().flat_map(|client| client.inner.onion.as_ref().unwrap().guards()).collect();
+    assert!(guards.len() <= 4 && all.is_subset(&guards), "{all:?} of {guards:?}");
+}
+
+#[tokio::test]
+async fn no_guard_is_used_that_cannot_be_kept() {
+    let net = Net::start(12, Over::Tcp).await;
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path().join("home")).unwrap();
+    // Nothing can be changed where a folder stands in the place of the lock, whoever runs this.
+    let lock = home.path().join("lock");
+    let _ = std::fs::remove_file(&lock);
+    std::fs::create_dir(&lock).unwrap();
+    let options = Options { home: Some(home.clone()), ..Options::default() };
+    let client = Client::connect(net.file.clone(), options).await.unwrap();
+    let error = client.inbox(&account(2)).await.unwrap_err();
+    assert_eq!(error.code(), "guards_unkept", "{error}");
+    assert!(error.remedy().contains("home folder"));
+    assert!(net.world.lock().tap.is_empty() && client.inner.onion.as_ref().unwrap().guards().is_empty());
+    std::fs::remove_dir(&lock).unwrap();
+    let again = async { while client.inbox(&account(2)).await.is_err() {} };
+    timeout(PATIENCE, again).await.unwrap();
+}
+
+#[tokio::test]
 async fn straight_is_refused_where_the_network_is_not_local() {
     let net = Net::start(4, Over::Tcp).await;
     let file = session_chain::network::NetworkFile { local: false, ..net.file.clone() };
