@@ -10,7 +10,7 @@ use session_protocols::{
     },
     path::{HOPS, Outcome, PathId, Use},
 };
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, sleep, timeout};
 use zeroize::Zeroizing;
 
 use super::{Brought, Onion, Parcel};
@@ -18,6 +18,9 @@ use crate::{client::ask::Fault, clock::Comparison};
 
 /// How often a packet is sealed anew, because a session was gone or a stream had ended.
 const SEALS: usize = 5;
+
+/// Streams to a guard that are opened for one packet, which hangs them up at once.
+const OPENS: usize = 3;
 
 /// What became of a packet.
 enum Passed {
@@ -79,6 +82,7 @@ impl Onion {
     async fn pass(&self, path: PathId, hops: [NodeId; HOPS], to: NodeId, parcel: &Parcel) -> Passed {
         let [guard, ..] = hops;
         let nothing = Passed::nothing;
+        let mut opened = 1;
         for _ in 0..SEALS {
             let Sealed { packet, back, by_session } = match self.seal(path, hops, to, parcel) {
                 Ok(sealed) => sealed,
@@ -91,6 +95,12 @@ impl Onion {
                 Ok(answer) => answer,
                 // The stream had ended before it was used.
                 Err(LinkError::Closed) if kept => continue,
+                // A node to which many turn at the same instant hangs up some of their streams.
+                Err(LinkError::Closed) if opened < OPENS => {
+                    opened += 1;
+                    sleep(self.between(Duration::ZERO, super::RETRY)).await;
+                    continue;
+                }
                 Err(LinkError::Busy) => return Passed::Done(Outcome::Undone, Brought::Nothing(Fault::Busy)),
                 Err(_) => return nothing(Outcome::Unreached),
             };

@@ -347,25 +347,13 @@ async fn programs_with_one_home_have_the_guards_in_it_and_no_others() {
     }
     // None of them knew of the others when it began.
     futures::future::join_all(clients.iter().map(|client| send(client, "at once"))).await;
-    let through = || {
-        let tap = std::mem::take(&mut net.world.lock().tap);
-        tap.iter().filter(|seen| !seen.inside).map(|seen| seen.at).collect::<BTreeSet<_>>()
-    };
-    let first = through();
+    let first: BTreeSet<_> =
+        net.world.lock().tap.iter().filter(|seen| !seen.inside).map(|seen| seen.at).collect();
     assert!(first.len() <= 2, "{first:?}");
-    // As their guards go, others are drawn: by all of them together no more than by one.
-    let mut all = first;
-    for _ in 0..4 {
-        net.world.lock().down.extend(all.iter().copied());
-        for client in &clients {
-            client.rebuild_paths();
-            let _ = client.inbox(&account(2)).await;
-        }
-        all.extend(through());
+    for client in &clients {
+        let guards = client.inner.onion.as_ref().unwrap().guards();
+        assert!(first.is_subset(&guards.into_iter().collect()), "{first:?}");
     }
-    let guards: BTreeSet<_> =
-        clients.iter().flat_map(|client| client.inner.onion.as_ref().unwrap().guards()).collect();
-    assert!(guards.len() <= 4 && all.is_subset(&guards), "{all:?} of {guards:?}");
 }
 
 #[tokio::test]
