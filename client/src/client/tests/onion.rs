@@ -336,6 +336,18 @@ async fn guards_are_kept_at_home_and_never_replaced_unasked() {
 }
 
 #[tokio::test]
+async fn guards_are_the_last_to_be_asked() {
+    let net = Net::start(12, Over::Tcp).await;
+    let client = net.hidden().await;
+    send(&client, "x").await;
+    let guards: BTreeSet<_> = client.inner.onion.as_ref().unwrap().guards().into_iter().collect();
+    for _ in 0..20 {
+        let order = client.inner.order(&net.nodes(), Protocol::Storage);
+        assert_eq!(order[10..].iter().copied().collect::<BTreeSet<_>>(), guards);
+    }
+}
+
+#[tokio::test]
 async fn programs_with_one_home_have_the_guards_in_it_and_no_others() {
     let net = Net::start(12, Over::Tcp).await;
     let folder = tempfile::tempdir().unwrap();
