@@ -202,14 +202,19 @@ impl Inner {
         Ok(messages.into_iter().filter(|message| message.expiry > now).collect())
     }
 
-    /// The members in the order in which to ask them: those that lately failed last, those that
-    /// are linked first, otherwise at random.
+    /// The members in the order in which to ask them: those that lately failed last, before them the
+    /// guards, who know where the client is, and through one of which alone the other one is asked; first
+    /// those that are linked; otherwise at random.
     pub(crate) fn order(&self, members: &[NodeId], protocol: session_protocols::Protocol) -> Vec<NodeId> {
         let mut members = members.to_vec();
         for end in (1..members.len()).rev() {
             members.swap(end, self.random(end + 1));
         }
-        members.sort_by_key(|node| (self.links.avoided(*node), !self.links.live(*node, protocol)));
+        let guards = self.onion.as_ref().map_or_else(Vec::new, |onion| onion.guards());
+        members.sort_by_key(|node| {
+            let (failed, linked) = (self.links.avoided(*node), self.links.live(*node, protocol));
+            (failed, guards.contains(node), !linked)
+        });
         members
     }
 }

@@ -11,6 +11,8 @@ use session_protocols::Time;
 const MAX_OFFSET: i64 = 24 * 60 * 60 * 1_000;
 /// Differences up to this are the way there and back, in milliseconds.
 const SAME: i64 = 2_000;
+/// Differences up to this between two nodes' clocks leave them agreed, in milliseconds.
+const AGREED: i64 = 5_000;
 
 /// The device's clock, and what is added to it.
 #[derive(Debug, Default)]
@@ -40,22 +42,32 @@ impl Clock {
         Time::from_millis(self.now_ms())
     }
 
+    /// What the device's own clock says: for what must not change by anybody's word.
+    pub(crate) fn device_now() -> Time {
+        Time::from_millis(system_ms())
+    }
+
+    /// What is added to the device's clock: whoever made something with another offset must make it again.
+    pub(crate) fn offset_ms(&self) -> i64 {
+        self.offset_ms.load(Ordering::Relaxed)
+    }
+
     /// How far a node's clock is from the device's, in milliseconds, by an answer that just came.
     pub(crate) fn sample(node_ms: u64) -> i64 {
         i64::try_from(i128::from(node_ms) - i128::from(system_ms())).unwrap_or(i64::MAX)
     }
 
-    /// Follows the median of the samples, when it is another time and not too far away.
+    /// Follows the median of the samples, when it is another time and not too far away. One node alone
+    /// moves nothing: another one must agree with it.
     pub(crate) fn follow(&self, mut samples: Vec<i64>) -> Comparison {
         samples.sort_unstable();
-        // Of two, the one that moves the clock less.
-        let median = match samples.as_slice() {
-            [] => return Comparison::Same,
-            [one, two] if one.unsigned_abs() <= two.unsigned_abs() => *one,
-            sorted => sorted.get(sorted.len() / 2).copied().unwrap_or_default(),
-        };
-        if median.saturating_sub(self.offset_ms.load(Ordering::Relaxed)).unsigned_abs() <= SAME.unsigned_abs()
-        {
+        // Of two in the middle, the one that moves the clock less.
+        let middle = [samples.len().saturating_sub(1) / 2, samples.len() / 2];
+        let middle = middle.iter().filter_map(|at| samples.get(*at)).copied();
+        let Some(median) = middle.min_by_key(|sample| sample.unsigned_abs()) else { return Comparison::Same };
+        let near = |other: &&i64| other.saturating_sub(median).unsigned_abs() <= AGREED.unsigned_abs();
+        let moves = median.saturating_sub(self.offset_ms()).unsigned_abs();
+        if moves <= SAME.unsigned_abs() || samples.iter().filter(near).count() < 2 {
             return Comparison::Same;
         }
         if median.unsigned_abs() > MAX_OFFSET.unsigned_abs() {
@@ -90,10 +102,22 @@ mod tests {
     }
 
     #[test]
+    fn one_node_alone_moves_nothing() {
+        let clock = Clock::default();
+        for samples in [vec![HOUR], vec![HOUR, 2 * HOUR], vec![-HOUR, HOUR, 9 * HOUR]] {
+            assert_eq!(clock.follow(samples.clone()), Comparison::Same, "{samples:?}");
+            assert_eq!(clock.offset_ms(), 0);
+        }
+        assert_eq!(clock.follow(vec![HOUR, HOUR - 4_000]), Comparison::Moved);
+        assert_eq!(clock.offset_ms(), HOUR - 4_000);
+    }
+
+    #[test]
     fn nobody_moves_the_clock_by_more_than_a_day() {
         let clock = Clock::default();
-        assert_eq!(clock.follow(vec![25 * HOUR]), Comparison::TooFar(25 * HOUR));
-        assert_eq!(clock.follow(vec![Clock::sample(0)]), Comparison::TooFar(Clock::sample(0)));
+        assert_eq!(clock.follow(vec![25 * HOUR; 2]), Comparison::TooFar(25 * HOUR));
+        let ancient = Clock::sample(0);
+        assert_eq!(clock.follow(vec![ancient; 3]), Comparison::TooFar(ancient));
         assert_eq!(Clock::sample(u64::MAX), i64::MAX);
     }
 }

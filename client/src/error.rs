@@ -131,6 +131,7 @@ impl ClientError {
             Self::Clock { .. } => "clock",
             Self::Directory { .. } => "no_directory",
             Self::Path(PathError::Guards { .. }) => "guards_gone",
+            Self::Path(PathError::Unkept) => "guards_unkept",
             Self::Path(_) => "no_path",
             Self::TooLarge { .. } => "too_large",
             Self::NotLocal { .. } => "not_local",
@@ -162,6 +163,10 @@ impl ClientError {
             Self::Clock { .. } => "set the clock of this device",
             Self::Path(PathError::Guards { .. }) => {
                 "check the connection to the internet and try again; it goes on when one of them is back"
+            }
+            Self::Path(PathError::Unkept) => {
+                "make room on the disk, and check that the home folder may be written to; nothing is sent \
+                 through nodes that another run would not know again"
             }
             Self::Path(PathError::TooFew { .. }) => {
                 "wait until more nodes run, or get a newer network file; on a local network go without: --direct"

@@ -283,14 +283,23 @@ impl Home {
         files::read_guards(&self.network_path(files::GUARDS, network), network)
     }
 
-    /// Keeps the guards of the network with this digest.
+    /// Changes the guards of the network with this digest, while nobody else does, and returns them.
     ///
     /// # Errors
-    /// When the disk refuses.
-    pub fn keep_guards(&self, network: &[u8; 32], guards: &Guards) -> Result<(), HomeError> {
+    /// When there are some and they cannot be read, and when the disk refuses.
+    pub fn change_guards(
+        &self,
+        network: &[u8; 32],
+        change: impl FnOnce(&Guards) -> Guards,
+    ) -> Result<Guards, HomeError> {
         let _lock = disk::lock(&self.folder)?;
-        disk::make_folder(&self.folder.join(files::GUARDS))?;
-        disk::replace(&self.network_path(files::GUARDS, network), &guards.encode(network))
+        let before = self.guards(network)?;
+        let guards = change(&before);
+        if guards != before {
+            disk::make_folder(&self.folder.join(files::GUARDS))?;
+            disk::replace(&self.network_path(files::GUARDS, network), &guards.encode(network))?;
+        }
+        Ok(guards)
     }
 
     /// The signed list of nodes of the network with this digest, as it was kept; none if none was.

@@ -1,7 +1,13 @@
 //! Where a client keeps what it has to know again of one network: in its home, or nowhere.
 
+use std::collections::BTreeMap;
+
 use session_chain::network::NetworkFile;
-use session_protocols::{identity::blake2b, path::guards::Guards};
+use session_protocols::{
+    NodeId, Time,
+    identity::blake2b,
+    path::{Candidate, guards::Guards},
+};
 
 use crate::{error::ClientError, home::Home};
 
@@ -26,12 +32,17 @@ impl Kept {
         home.guards(&self.network).map_err(ClientError::Guards)
     }
 
-    /// Keeps the guards.
-    pub(crate) fn keep_guards(&self, guards: &Guards) {
-        let Some(home) = &self.home else { return };
-        if let Err(error) = home.keep_guards(&self.network, guards) {
-            tracing::error!(%error, "the guards cannot be kept: another run would choose others");
-        }
+    /// Keeps the guards together with those that other processes kept, and returns all of them; none if the
+    /// disk refuses.
+    pub(crate) fn keep_guards(
+        &self,
+        guards: &Guards,
+        now: Time,
+        nodes: &BTreeMap<NodeId, Candidate>,
+    ) -> Option<Guards> {
+        let Some(home) = &self.home else { return Some(guards.clone()) };
+        let kept = home.change_guards(&self.network, |kept| guards.merge(kept, now, nodes));
+        kept.inspect_err(|error| tracing::error!(%error, "the guards cannot be kept, and none is drawn")).ok()
     }
 
     /// The bytes of the signed list of nodes; none if there are none that can be read: it is fetched again.

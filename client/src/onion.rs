@@ -5,12 +5,15 @@
 //!
 //! - [`doors`]: the nodes' keys, as of now, and who is asked for them
 //! - `packet`: one packet over one path
+//! - `time`: whether the clock is to blame
 
 pub(crate) mod doors;
 mod packet;
+mod time;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -39,10 +42,14 @@ use tokio::{
 };
 
 use crate::{
-    client::ask::Fault, clock::Clock, connection::links::Links, directory::DirectoryError,
-    error::ClientError, kept::Kept,
+    client::ask::Fault,
+    clock::{Clock, Comparison},
+    connection::links::Links,
+    error::ClientError,
+    kept::Kept,
 };
 use doors::Doors;
+use time::Unlisted;
 
 /// Paths that one request is tried over.
 const TRIES: usize = 3;
@@ -50,6 +57,8 @@ const TRIES: usize = 3;
 const RETRY: Duration = Duration::from_millis(100);
 /// How long a test of a path may take.
 const TEST: Duration = Duration::from_secs(2);
+/// When it is late, so that another one is made beside it.
+const LATE: Duration = Duration::from_millis(500);
 /// How long the keys of nodes that were just started are waited for, on a local network.
 const DOORS: Duration = Duration::from_secs(3);
 
@@ -65,13 +74,14 @@ pub(crate) struct Onion {
     /// How long connecting to a guard may take.
     connect: Duration,
     aes: bool,
+    compared: tokio::sync::Mutex<Option<time::Compared>>,
     state: Mutex<State>,
     /// The machine's next deadline may be another.
     changed: Arc<Notify>,
 }
 
-struct State {
-    machine: Paths<ChaCha20Rng>,
+pub(crate) struct State {
+    pub(crate) machine: Paths<ChaCha20Rng>,
     random: ChaCha20Rng,
     sessions: BTreeMap<PathId, Sessions>,
     waiting: BTreeMap<u64, oneshot::Sender<Way>>,
@@ -150,6 +160,7 @@ impl Onion {
             kept,
             connect,
             aes: has_aes(),
+            compared: tokio::sync::Mutex::default(),
             state: Mutex::new(State {
                 machine,
                 random,
@@ -167,33 +178,46 @@ impl Onion {
     /// Sends a parcel, over as many paths as it takes.
     pub(crate) async fn send(&self, to: NodeId, parcel: &Parcel) -> Result<Received, Fault> {
         let deadline = Instant::now() + parcel.patience;
-        self.know(Some(to)).await.map_err(Fault::Directory)?;
-        let mut running = FuturesUnordered::new();
+        let offset = self.clock.offset_ms();
+        self.know(Some(to)).await?;
+        if parcel.usage != Use::Look && self.clock.offset_ms() != offset {
+            return Err(Fault::ClockMoved);
+        }
+        // A path may have to be waited for, and what is under way meanwhile goes on.
+        let (mut wanted, mut running) = (FuturesUnordered::new(), FuturesUnordered::new());
         let (mut not, mut tried) = (Vec::new(), Vec::new());
         let mut next = Instant::now();
         let mut last = Fault::Silent;
         loop {
-            if not.len() < TRIES && next <= Instant::now() {
-                match self.path(parcel.usage, to, not.clone()).await {
+            let more = not.len() < TRIES && wanted.is_empty();
+            if more && next <= Instant::now() {
+                wanted.push(self.path(parcel.usage, to, not.clone()));
+                continue;
+            }
+            tokio::select! {
+                Some(found) = wanted.next() => match found {
                     Ok((path, hops)) => {
                         not.push(hops);
                         tried.push(path);
-                        running.push(async move { (path, self.carry(path, hops, to, parcel).await) });
+                        let carried = self.carry(path, hops, to, parcel, parcel.patience);
+                        running.push(async move { (path, carried.await) });
                         next = Instant::now() + self.between(parcel.hedge / 2, parcel.hedge);
                     }
                     Err(error) if running.is_empty() => return Err(Fault::Path(error)),
                     Err(_) => next = deadline,
-                }
-            }
-            let more = not.len() < TRIES;
-            tokio::select! {
+                },
                 Some((path, brought)) = running.next() => match brought {
                     Brought::Answer(answer) => return Ok(Received::Answer(answer)),
                     Brought::TooLarge => return Ok(Received::TooLarge),
+                    // No other path does better.
+                    Brought::Nothing(fault @ (Fault::ClockMoved | Fault::ClockWrong(_) | Fault::TooLarge(_))) => {
+                        tried.iter().for_each(|path| self.report(*path, Outcome::Undone));
+                        return Err(fault);
+                    }
                     Brought::Nothing(fault) => {
                         tried.retain(|other| *other != path);
                         last = fault;
-                        if !more && running.is_empty() {
+                        if not.len() >= TRIES && running.is_empty() {
                             return Err(last);
                         }
                         next = next.min(Instant::now() + self.between(Duration::ZERO, RETRY));
@@ -212,7 +236,7 @@ impl Onion {
 
     /// Makes a path ready for each of these uses, and tells how all paths are.
     pub(crate) async fn prepare(&self, uses: &[Use], patience: Duration) -> Result<Vec<Shown>, ClientError> {
-        self.know(None).await.map_err(|cause| ClientError::Directory { cause })?;
+        self.know(None).await?;
         let mut error = None;
         for usage in uses {
             for _ in 0..TRIES {
@@ -242,8 +266,9 @@ impl Onion {
     /// The nodes that know the client's address already, in the order in which they were drawn.
     pub(crate) fn guards(&self) -> Vec<NodeId> {
         let state = self.state();
-        let guards = state.machine.guards().all().iter().filter(|guard| !guard.retired);
-        guards.map(|guard| guard.node).collect()
+        let machine = &state.machine;
+        let kept = machine.guards().all().iter().filter(|guard| machine.is_kept(&guard.node));
+        kept.filter(|guard| !guard.retired).map(|guard| guard.node).collect()
     }
 
     /// How the paths are.
@@ -253,7 +278,7 @@ impl Onion {
 
     /// Makes sure that there is a list of nodes to make paths of, and that `node` stands in it if that can
     /// be.
-    async fn know(&self, node: Option<NodeId>) -> Result<(), DirectoryError> {
+    async fn know(&self, node: Option<NodeId>) -> Result<(), Unlisted> {
         if !self.doors.are_usable() {
             return self.learn(node).await;
         }
@@ -278,16 +303,26 @@ impl Onion {
 
     /// Fetches the list for the first time, or because the one that is known is too old. Nodes of a local
     /// network may have started just now, and not know each other: they are given a moment.
-    async fn learn(&self, node: Option<NodeId>) -> Result<(), DirectoryError> {
+    async fn learn(&self, node: Option<NodeId>) -> Result<(), Unlisted> {
         let until = Instant::now() + DOORS;
         let mut pause = Duration::from_millis(50);
+        let mut compared = false;
         loop {
             let refreshed = self.doors.refresh(&self.guards(), true).await;
             self.tell();
+            if !compared && !self.doors.are_usable() && self.is_untimely(refreshed) {
+                compared = true;
+                match self.compare_clocks().await {
+                    Comparison::Same => {}
+                    Comparison::Moved => continue,
+                    Comparison::TooFar(by) => return Err(Unlisted::Clock(by)),
+                }
+            }
             let all = self.doors.all();
             let enough = node.map_or_else(|| !all.is_empty(), |node| all.contains_key(&node));
             let whole = all.len() == self.nodes.len() || !self.doors.are_local();
             if whole || Instant::now() >= until || (enough && pause >= Duration::from_millis(200)) {
+                let refreshed = refreshed.map_err(Unlisted::Directory);
                 return if self.doors.are_usable() { Ok(()) } else { refreshed };
             }
             sleep(pause).await;
@@ -326,7 +361,8 @@ impl Onion {
     /// Feeds the machine, and does what it says.
     fn feed(&self, input: Input) {
         let mut state = self.state();
-        let now = self.clock.now();
+        // Nobody else's clock makes guards older than they are.
+        let now = Clock::device_now();
         state.machine.handle(now, input);
         let mut probes = Vec::new();
         while let Some(output) = state.machine.poll() {
@@ -342,9 +378,12 @@ impl Onion {
                     state.sessions.entry(path).or_default();
                     probes.push((path, hops, destination));
                 }
-                // At once, before anything is sent through a new guard: a process that forgot it would
-                // draw others.
-                Output::Keep(guards) => self.kept.keep_guards(&guards),
+                // At once, before anything is sent through a new guard.
+                Output::Keep(guards) => {
+                    let kept = self.kept.keep_guards(&guards, now, &self.nodes);
+                    let kept = kept.map_or(Input::Unkept, Input::Kept);
+                    state.machine.handle(now, kept);
+                }
                 Output::Closed { path } => {
                     state.sessions.remove(&path);
                 }
@@ -356,11 +395,10 @@ impl Onion {
             let Some(onion) = self.me.upgrade() else { return };
             tokio::spawn(async move {
                 let parcel = harmless(Use::Look);
-                if timeout(TEST, onion.carry(path, hops, destination, &parcel)).await.is_err() {
-                    // Whatever it leads to, the next test begins anew.
-                    let [guard, ..] = hops;
-                    onion.links.forget(guard, session_protocols::Protocol::Onion);
-                    onion.report(path, Outcome::Silent);
+                let mut carried = pin!(onion.carry(path, hops, destination, &parcel, TEST));
+                if timeout(LATE, &mut carried).await.is_err() {
+                    onion.report(path, Outcome::Slow);
+                    carried.await;
                 }
             });
         }
@@ -376,7 +414,7 @@ impl Onion {
         usize::try_from(drawn % (bound.max(1) as u64)).unwrap_or_default()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -419,7 +457,7 @@ async fn tick(onion: Weak<Onion>, changed: Arc<Notify>) {
         let Some(wait) = onion.upgrade().map(|onion| {
             let deadline = onion.state().machine.deadline();
             deadline.map_or(Duration::from_micros(LIFETIME.0), |at| {
-                Duration::from_micros(at.since(onion.clock.now()).0)
+                Duration::from_micros(at.since(Clock::device_now()).0)
             })
         }) else {
             return;

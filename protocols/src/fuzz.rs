@@ -341,7 +341,8 @@ fn client(guards: Guards, seed: u8) {
                     paths.handle(now, path::Input::Outcome { path, outcome });
                 }
                 path::Output::Use { .. } | path::Output::Fail { .. } => answered = true,
-                path::Output::Keep(_) | path::Output::Closed { .. } => {}
+                path::Output::Keep(guards) => paths.handle(now, path::Input::Kept(guards)),
+                path::Output::Closed { .. } => {}
             }
         }
         let Some(next) = paths.deadline() else { break };

@@ -51,6 +51,8 @@ pub const MAX_WANTS: usize = 1_024;
 pub const WAIT: Span = Span::secs(5);
 /// How long a test may take; its host reports by then.
 pub const TEST: Span = Span::secs(15);
+/// Tests of one guard at once: one that is late may have gone wrong at another hop.
+const TESTS: usize = 2;
 /// The pause between two tries to make a path for a use.
 const PAUSE: Span = Span::secs(1);
 /// The pause after no guard could be drawn.
@@ -123,6 +125,11 @@ pub enum Input {
     },
     /// The user wants other paths; guards stay.
     Rebuild,
+    /// These are the guards that are kept: the answer to [`Output::Keep`], before anything else is fed,
+    /// after a [`merge`](Guards::merge) with what other processes kept.
+    Kept(Guards),
+    /// They cannot be kept: the other answer to [`Output::Keep`].
+    Unkept,
     /// Time has passed.
     Tick,
 }
@@ -147,6 +154,14 @@ pub enum Outcome {
     Slow,
     /// There was none in time.
     Silent,
+    /// It was not taken, or did not come to be sent, and that says nothing of any hop: there is too much to
+    /// do, the clock is wrong, a key is not known.
+    Undone,
+    /// Nothing can be sealed for the key of this hop.
+    BadKey {
+        /// Whose key it is.
+        hop: NodeId,
+    },
 }
 
 /// What the host must do.
@@ -178,7 +193,8 @@ pub enum Output {
         /// Whom to ask.
         destination: NodeId,
     },
-    /// Keep the guards: they changed.
+    /// Keep the guards: they changed. Nothing goes through new ones before [`Input::Kept`] names them: a
+    /// process that forgot them would draw others.
     Keep(Guards),
     /// A path is no more: forget its sessions.
     Closed {
@@ -213,6 +229,9 @@ pub enum PathError {
         /// How many more may be drawn for now.
         left: usize,
     },
+    /// Guards cannot be kept, so that none is used.
+    #[error("no guard that is kept answers, and new ones cannot be kept")]
+    Unkept,
     /// Every guard that answers stands too near the destination.
     #[error("every guard has the operator or the prefix of the node that is asked")]
     Near,
@@ -290,6 +309,12 @@ pub struct Paths<R> {
     nodes: BTreeMap<NodeId, Candidate>,
     guards: Guards,
     health: BTreeMap<NodeId, Health>,
+    /// They are to be kept as they are now.
+    keep: bool,
+    /// Guards that were drawn and are not kept so far.
+    fresh: BTreeSet<NodeId>,
+    /// No guard is drawn before this: the last ones could not be kept.
+    unkept: Option<Time>,
     blame: Blame,
     paths: BTreeMap<PathId, Path>,
     uses: BTreeMap<Use, Usage>,
@@ -311,6 +336,9 @@ impl<R: Rng> Paths<R> {
             nodes: BTreeMap::new(),
             health: guards.health(),
             guards,
+            keep: false,
+            fresh: BTreeSet::new(),
+            unkept: None,
             blame: Blame::default(),
             paths: BTreeMap::new(),
             uses: BTreeMap::new(),
@@ -338,6 +366,8 @@ impl<R: Rng> Paths<R> {
                 let all: Vec<_> = self.paths.keys().copied().collect();
                 all.into_iter().for_each(|path| self.close(now, path));
             }
+            Input::Kept(guards) => self.kept_guards(&guards),
+            Input::Unkept => self.unkept_guards(now),
             Input::Tick => {}
         }
         self.blame.refresh(now, &self.nodes);
@@ -350,6 +380,9 @@ impl<R: Rng> Paths<R> {
 
     /// Returns the next thing the host must do.
     pub fn poll(&mut self) -> Option<Output> {
+        if core::mem::take(&mut self.keep) {
+            return Some(Output::Keep(self.guards.clone()));
+        }
         self.outbox.pop_front()
     }
 
@@ -370,6 +403,11 @@ impl<R: Rng> Paths<R> {
     /// The guards, in the order in which they were drawn.
     pub const fn guards(&self) -> &Guards {
         &self.guards
+    }
+
+    /// Whether a guard is kept, so that it may learn of the client.
+    pub fn is_kept(&self, guard: &NodeId) -> bool {
+        self.guards.contains(guard) && !self.fresh.contains(guard)
     }
 
     /// The paths that there are, oldest first.
@@ -425,7 +463,7 @@ impl<R: Rng> Paths<R> {
                 path.refusals = 0;
                 self.answers(now, guard);
                 if test {
-                    self.close(now, id);
+                    self.tests(guard).into_iter().for_each(|test| self.close(now, test));
                 }
             }
             Outcome::Stopped { by, destination } => {
@@ -440,6 +478,8 @@ impl<R: Rng> Paths<R> {
                     self.close(now, id);
                 }
             }
+            // Nobody waits for it; a guard is tested once more.
+            Outcome::Slow if path.probed => path.state = State::Suspect,
             Outcome::Slow => {
                 path.state = State::Suspect;
                 if let Some(health) = self.health.get_mut(&guard) {
@@ -454,6 +494,21 @@ impl<R: Rng> Paths<R> {
                 }
                 self.close(now, id);
             }
+            Outcome::Undone => {
+                // Tested again after a pause, and never given up for it.
+                if test {
+                    let health = self.health.get(&guard).copied().unwrap_or_default();
+                    self.health.insert(guard, health.down(now));
+                    self.close(now, id);
+                }
+            }
+            Outcome::BadKey { hop } => {
+                self.blame.leave_out(now, hop);
+                if hop == guard {
+                    self.fails(now, guard);
+                }
+                self.close(now, id);
+            }
             Outcome::Refused | Outcome::Unreached => {
                 self.fails(now, guard);
                 self.close(now, id);
@@ -464,18 +519,14 @@ impl<R: Rng> Paths<R> {
     /// A guard answers.
     fn answers(&mut self, now: Time, guard: NodeId) {
         self.health.insert(guard, Health::Up { suspect: false, silent: 0 });
-        if self.guards.answers(now, guard) {
-            self.outbox.push_back(Output::Keep(self.guards.clone()));
-        }
+        self.keep |= self.guards.answers(now, guard);
     }
 
     /// A guard does not answer.
     fn fails(&mut self, now: Time, guard: NodeId) {
         let health = self.health.get(&guard).copied().unwrap_or_default();
         self.health.insert(guard, health.down(now));
-        if self.guards.fails(now, guard) {
-            self.outbox.push_back(Output::Keep(self.guards.clone()));
-        }
+        self.keep |= self.guards.fails(now, guard);
     }
 
     fn close(&mut self, now: Time, id: PathId) {
@@ -511,14 +562,37 @@ impl<R: Rng> Paths<R> {
         }
     }
 
+    /// Goes on with the guards that are kept: those drawn here, or by another process before.
+    fn kept_guards(&mut self, kept: &Guards) {
+        self.guards = self.guards.adopt(kept);
+        for (node, health) in kept.health() {
+            self.health.entry(node).or_insert(health);
+        }
+        self.fresh.clear();
+        self.unkept = None;
+    }
+
+    /// Forgets guards that could not be kept; others are drawn after a pause, if somebody waits.
+    fn unkept_guards(&mut self, now: Time) {
+        for node in core::mem::take(&mut self.fresh) {
+            self.guards.forget(&node);
+            self.health.remove(&node);
+            self.unkept = Some(now.after(PAUSE));
+        }
+    }
+
     /// Draws guards where there are too few.
     fn recruit(&mut self, now: Time) {
         if self.wanted.is_none() || self.nodes.is_empty() {
             return;
         }
-        let mut changed = self.guards.retire(now, &self.nodes);
+        self.keep |= self.guards.retire(now, &self.nodes);
         let mut lacking = None;
         while self.guards.wants_another(now, &self.nodes, &self.health) {
+            if let Some(until) = self.unkept.filter(|until| now < *until) {
+                lacking = Some(until);
+                break;
+            }
             let pool = Pool { nodes: &self.nodes, avoid: self.blame.dropped() };
             let Some(node) = pool.guard(&mut self.random, &self.guards) else {
                 lacking = Some(now.after(DRAW_PAUSE));
@@ -526,14 +600,12 @@ impl<R: Rng> Paths<R> {
             };
             self.guards.draw(now, node, &mut self.random);
             self.health.insert(node, Health::default());
-            changed = true;
+            self.fresh.insert(node);
+            self.keep = true;
         }
         let next = self.guards.deadline(now, &self.nodes, &self.health);
         self.health.retain(|node, _| self.guards.contains(node));
         self.recruit_at = lacking.into_iter().chain(next).min();
-        if changed {
-            self.outbox.push_back(Output::Keep(self.guards.clone()));
-        }
     }
 
     fn test_guards(&mut self, now: Time) {
@@ -547,14 +619,24 @@ impl<R: Rng> Paths<R> {
         };
         let guards: Vec<_> = self.guards.active(&self.nodes).map(|guard| guard.node).collect();
         for guard in guards {
-            if self.health.get(&guard).is_some_and(due) && !self.is_tested(guard) {
+            let kept = !self.fresh.contains(&guard);
+            if kept && self.health.get(&guard).is_some_and(due) && !self.is_tested(guard) {
                 self.test(now, guard);
             }
         }
     }
 
+    /// The tests of a guard that are under way.
+    fn tests(&self, guard: NodeId) -> Vec<PathId> {
+        let mine = |path: &Path| path.usage.is_none() && path.hops.first() == Some(&guard);
+        self.paths.iter().filter(|(_, path)| mine(path)).map(|(id, _)| *id).collect()
+    }
+
+    /// Whether no further test of a guard is to begin: beside one that is late a second one is made.
     fn is_tested(&self, guard: NodeId) -> bool {
-        self.paths.values().any(|path| path.usage.is_none() && path.hops.first() == Some(&guard))
+        let tests = self.tests(guard);
+        let late = |test: &PathId| self.paths.get(test).is_some_and(|path| path.state == State::Suspect);
+        tests.len() >= TESTS || !tests.iter().all(late)
     }
 
     fn test(&mut self, now: Time, guard: NodeId) -> bool {
@@ -570,7 +652,10 @@ impl<R: Rng> Paths<R> {
 
     /// Makes a path through a guard and has it tried; false if there is none.
     fn probe(&mut self, now: Time, usage: Option<Use>, guard: NodeId, beside: Option<NodeId>) -> bool {
-        let pool = Pool { nodes: &self.nodes, avoid: self.blame.dropped() };
+        let mut avoid = self.avoided();
+        let late = self.tests(guard).into_iter().filter_map(|test| self.paths.get(&test));
+        avoid.extend(late.flat_map(|test| test.hops));
+        let pool = Pool { nodes: &self.nodes, avoid: &avoid };
         let found = pool.probe(&mut self.random, guard, beside);
         let found = found.or_else(|| pool.probe(&mut self.random, guard, None).filter(|_| beside.is_some()));
         let Some((hops, destination)) = found else { return false };
@@ -630,7 +715,7 @@ impl<R: Rng> Paths<R> {
             return Found::Path(path, hops);
         }
         // A second try avoids the hops of the first, if there are others.
-        let mut avoid = self.blame.dropped().clone();
+        let mut avoid = self.avoided();
         avoid.extend(want.not.iter().flatten());
         let guards = self.usable(want.destination, &avoid);
         let pool = Pool { nodes: &self.nodes, avoid: &avoid };
@@ -648,7 +733,8 @@ impl<R: Rng> Paths<R> {
         let mut tested = false;
         for guard in active {
             let rested = self.health.get(&guard).is_some_and(|health| health.rested(now));
-            tested |= self.is_tested(guard) || (rested && self.test(now, guard));
+            let soon = self.is_tested(guard) || self.fresh.contains(&guard);
+            tested |= soon || (rested && self.test(now, guard));
         }
         if tested { Found::Soon(error) } else { Found::Nothing(error) }
     }
@@ -691,6 +777,13 @@ impl<R: Rng> Paths<R> {
         matches!(self.health.get(guard), Some(Health::Up { suspect: true, .. }))
     }
 
+    /// Nodes that are chosen only where nothing else will do: those left out for refusals, and guards that
+    /// do not answer, which are no better further on.
+    fn avoided(&self) -> BTreeSet<NodeId> {
+        let silent = self.health.iter().filter(|(_, health)| !health.is_well()).map(|(guard, _)| *guard);
+        self.blame.dropped().iter().copied().chain(silent).collect()
+    }
+
     /// The guards that a packet for this destination may go through, the best first.
     fn usable(&self, destination: NodeId, avoid: &BTreeSet<NodeId>) -> Vec<NodeId> {
         let up = self.guards.active(&self.nodes).filter_map(|guard| match self.health.get(&guard.node) {
@@ -723,6 +816,9 @@ impl<R: Rng> Paths<R> {
         let up = |guard: &guards::Guard| matches!(self.health.get(&guard.node), Some(Health::Up { .. }));
         if self.guards.active(&self.nodes).any(up) {
             return PathError::Near;
+        }
+        if self.unkept.is_some() {
+            return PathError::Unkept;
         }
         let guards = self.guards.active(&self.nodes).count();
         PathError::Guards { guards, left: self.guards.left(now, &self.nodes) }

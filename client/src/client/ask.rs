@@ -78,6 +78,10 @@ pub(crate) enum Fault {
     Path(PathError),
     /// There is no list of nodes to make paths of.
     Directory(DirectoryError),
+    /// The clock was moved: the request must be made again.
+    ClockMoved,
+    /// The clock is wrong by so many milliseconds, too many to follow the nodes.
+    ClockWrong(i64),
     /// The request of so many bytes is larger than any that may be sent.
     TooLarge(usize),
 }
@@ -167,6 +171,7 @@ impl Inner {
         let mut faults = BTreeMap::new();
         let (mut followed, mut compared) = (false, false);
         let begun = Instant::now();
+        let offset = self.clock.offset_ms();
         for round in 0.. {
             let pathless = self.onion.is_some() && faults.values().all(is_silence);
             if round >= ROUNDS && !(pathless && begun.elapsed() < RESTART) {
@@ -230,6 +235,14 @@ impl Inner {
                             queue.reverse();
                         }
                         continue;
+                    }
+                    Fault::ClockMoved => return Err(Failure::ClockMoved),
+                    Fault::ClockWrong(by) => return Err(Failure::ClockWrong(*by)),
+                    // What another request found out holds for this one.
+                    Fault::Refused(Refusal { code: Code::Clock | Code::BadTtl, .. })
+                        if self.clock.offset_ms() != offset =>
+                    {
+                        return Err(Failure::ClockMoved);
                     }
                     Fault::Refused(Refusal { code: Code::Clock, .. }) if !compared => {
                         compared = true;
@@ -403,10 +416,12 @@ impl Inner {
             match fault {
                 Fault::Path(why) => error = (*why).into(),
                 Fault::Directory(cause) => error = ClientError::Directory { cause: *cause },
+                Fault::ClockWrong(by) => error = ClientError::Clock { seconds: by / 1_000 },
                 Fault::Silent
                 | Fault::Busy
                 | Fault::Disbelieved(_)
                 | Fault::Refused(_)
+                | Fault::ClockMoved
                 | Fault::TooLarge(_) => {}
             }
         }
@@ -445,6 +460,8 @@ fn is_witnessed(info: &SwarmInfo, faults: &BTreeMap<NodeId, Fault>, swarm: &[Nod
             | Fault::Disbelieved(_)
             | Fault::Path(_)
             | Fault::Directory(_)
+            | Fault::ClockMoved
+            | Fault::ClockWrong(_)
             | Fault::TooLarge(_),
         )
         | None => false,
@@ -473,6 +490,8 @@ fn is_final(fault: &Fault) -> bool {
         | Fault::Disbelieved(_)
         | Fault::Path(_)
         | Fault::Directory(_)
+        | Fault::ClockMoved
+        | Fault::ClockWrong(_)
         | Fault::TooLarge(_) => false,
         Fault::Refused(refusal) => match refusal.code {
             BadRequest | Unauthorized | BadTtl | TooLarge => true,
@@ -489,8 +508,8 @@ const fn is_silence(fault: &Fault) -> bool {
 /// Whether a member may do better when it is asked again soon.
 fn may_be_asked_again(fault: &Fault) -> bool {
     match fault {
-        Fault::Silent | Fault::Busy | Fault::Path(_) => true,
-        Fault::Disbelieved(_) | Fault::Directory(_) | Fault::TooLarge(_) => false,
+        Fault::Silent | Fault::Busy | Fault::Path(_) | Fault::ClockMoved => true,
+        Fault::Disbelieved(_) | Fault::Directory(_) | Fault::ClockWrong(_) | Fault::TooLarge(_) => false,
         Fault::Refused(refusal) => matches!(refusal.code, Code::TooMany | Code::Failed | Code::NotReady),
     }
 }

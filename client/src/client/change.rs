@@ -125,7 +125,8 @@ impl Client {
             Err(Fault::Disbelieved(what)) => Err(ClientError::Disbelieved { node, what }),
             Err(Fault::Path(error)) => Err(error.into()),
             Err(Fault::Directory(cause)) => Err(ClientError::Directory { cause }),
-            Err(Fault::Silent | Fault::Busy | Fault::Refused(_) | Fault::TooLarge(_)) => {
+            Err(Fault::ClockWrong(by)) => Err(ClientError::Clock { seconds: by / 1_000 }),
+            Err(Fault::Silent | Fault::Busy | Fault::Refused(_) | Fault::ClockMoved | Fault::TooLarge(_)) => {
                 Err(ClientError::Silent { node })
             }
         }

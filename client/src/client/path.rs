@@ -8,7 +8,7 @@ use session_protocols::{
 };
 
 use super::Client;
-use crate::error::ClientError;
+use crate::{clock::Clock, error::ClientError};
 
 /// A path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Client {
     pub fn paths(&self) -> Vec<PathInfo> {
         let inner = &*self.inner;
         let Some(onion) = &inner.onion else { return Vec::new() };
-        let now = inner.clock.now();
+        let now = Clock::device_now();
         let hop = |id: NodeId| {
             let address = inner.links.addresses().of(&id).and_then(|(_, all)| all.into_iter().next());
             PathHop { id, address: address.map(|address| address.to_string()) }

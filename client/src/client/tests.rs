@@ -307,15 +307,20 @@ async fn receipts_of_an_older_map_are_not_counted() {
 
 #[tokio::test]
 async fn the_clock_follows_the_nodes() {
-    for hours in [-1, 1] {
-        let net = Net::start(5, Over::Tcp).await;
+    for (hours, hidden) in [(-1, false), (1, false), (-1, true), (1, true)] {
+        let net = Net::start(8, Over::Tcp).await;
         net.world.lock().offset_ms = hours * 3_600_000;
+        net.announce();
         let (alice, bob) = (account(1), account(2));
-        let client = net.client().await;
+        let client = if hidden { net.hidden().await } else { net.client().await };
         client.send(&alice, &bob.id(), "late").await.unwrap();
         assert_eq!(texts(&client, &bob).await, some(&["late"]));
         let wrong = client.now_ms().abs_diff(net.world.lock().now().as_millis());
         assert!(wrong < 2_000, "{wrong} ms");
+        if let Some(onion) = &client.inner.onion {
+            let guards = onion.guards();
+            assert!(guards.len() <= 2 && !net.world.lock().tap.is_empty(), "{guards:?}");
+        }
     }
 }
 

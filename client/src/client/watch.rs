@@ -511,12 +511,19 @@ impl Watcher {
                         Comparison::TooFar(by) => return Err(Failure::ClockWrong(by)),
                     }
                 }
+                Fault::ClockMoved if !compared => {
+                    compared = true;
+                    queue.push_front(node);
+                    continue;
+                }
+                Fault::ClockWrong(by) => return Err(Failure::ClockWrong(*by)),
                 Fault::Silent | Fault::Disbelieved(_) => inner.links.failed(node),
                 Fault::Directory(_) => {
                     faults.insert(node, fault);
                     break;
                 }
-                Fault::Refused(_) | Fault::Busy | Fault::Path(_) | Fault::TooLarge(_) => {}
+                Fault::Refused(_) | Fault::Busy | Fault::Path(_) | Fault::ClockMoved | Fault::TooLarge(_) => {
+                }
             }
             faults.insert(node, fault);
         }

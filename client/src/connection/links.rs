@@ -6,14 +6,19 @@ use std::{
     time::Duration,
 };
 
+use libp2p::PeerId;
 use session_protocols::{
-    NodeId, Protocol, Time, answer,
+    NodeId, Protocol, Time,
+    answer::{self, Answer},
+    codec,
     libp2p::link::{self, Asker, Backlog, Limits},
     notify, onion,
+    request::Request,
 };
 use tokio::time::Instant;
 
 use super::{Connection, addresses::Addresses};
+use crate::clock::Clock;
 
 /// Requests under way on one link before the others wait.
 const WINDOW: usize = 128;
@@ -23,6 +28,8 @@ const AVOID: Duration = Duration::from_secs(10);
 const BACKLOG: usize = 64 << 20;
 /// How long connecting to a node may take whose directory is to be read.
 const LEARN: Duration = Duration::from_secs(1);
+/// How long a node may take to say what time it is.
+const TIME: Duration = Duration::from_secs(1);
 /// How often nodes are asked for their directory.
 const REFRESH: Duration = Duration::from_secs(30);
 
@@ -138,6 +145,22 @@ impl Links {
         reached
     }
 
+    /// What time a node says it is, asked straight of it by a stream that is not kept; none if it does not
+    /// answer. The question is nobody's, and nobody else is asked where the node is.
+    pub(crate) async fn time_of(&self, node: NodeId) -> Option<i64> {
+        let (peer, addresses) = self.addresses.of(&node)?;
+        let asked = async {
+            if !self.connection.dial(peer, addresses).await {
+                return None;
+            }
+            let link = self.stream(peer, Protocol::Storage).await.ok()?;
+            let answer = link.ask(codec::encode(&Request::Info)).await.ok()?;
+            let answer: Answer = codec::decode(&answer, answer::MAX_ANSWER).ok()?;
+            Some(Clock::sample(answer.time))
+        };
+        tokio::time::timeout(TIME, asked).await.ok().flatten()
+    }
+
     fn slot(&self, node: NodeId, protocol: Protocol) -> Slot {
         let mut slots = lock(&self.slots);
         slots.clock = slots.clock.wrapping_add(1);
@@ -165,6 +188,11 @@ impl Links {
                 return Err(Unreachable);
             }
         }
+        self.stream(peer, protocol).await
+    }
+
+    /// A new link to a connected node.
+    async fn stream(&self, peer: PeerId, protocol: Protocol) -> Result<Asker, Unreachable> {
         let stream = self.connection.open(peer, protocol).await.ok_or(Unreachable)?;
         let max_in = match protocol {
             Protocol::Notify => notify::MAX_EVENT,

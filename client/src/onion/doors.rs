@@ -8,6 +8,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use futures::{StreamExt, stream::FuturesUnordered};
 use session_protocols::{
     NodeId, Time,
     directory::{OnionDoor, Snapshot, Timing},
@@ -20,8 +21,10 @@ use crate::{
     directory::{DirectoryError, Snapshots},
 };
 
-/// Nodes that are asked in turn until one has the newest list.
+/// Nodes that are asked one after the other until one has the newest list.
 const ASKED: usize = 5;
+/// How long one of them may be silent until the next is asked beside it.
+const BESIDE: Duration = Duration::from_millis(500);
 /// How long connecting to one of them may take.
 const DIAL: Duration = Duration::from_secs(2);
 /// How long all of it may take.
@@ -117,30 +120,41 @@ impl Doors {
         if guards.is_empty() || self.snapshot().is_none() {
             nodes.extend(self.links.at_random().into_iter().filter(|node| !guards.contains(node)));
         }
-        let mut failed = DirectoryError::Silent;
-        for node in nodes.into_iter().take(ASKED) {
-            let Some((peer, addresses)) = self.links.addresses().of(&node) else { continue };
-            let (now, connection) = (self.clock.now(), self.links.connection());
-            if timeout(DIAL, connection.dial(peer, addresses)).await != Ok(true) {
-                self.links.failed(node);
-                continue;
+        let mut nodes = nodes.into_iter().take(ASKED);
+        let (mut asked, mut failed) = (FuturesUnordered::new(), DirectoryError::Silent);
+        loop {
+            if let Some(node) = nodes.next() {
+                asked.push(self.ask_one(node));
             }
-            match self.snapshots.refresh(now, |request| connection.records(peer, request)).await {
-                Ok(()) => self.tell(now),
+            match timeout(BESIDE, asked.next()).await {
+                Ok(Some(Ok(true))) => return Ok(()),
                 // What a node says tells more than silence.
-                Err(DirectoryError::Silent) => {}
-                Err(error) => failed = error,
-            }
-            let done = match self.local {
-                true => !self.lack_some() || self.links.learn(node, now).await,
-                // Some node may hide what another one shows.
-                false => !self.snapshots.is_behind(now),
-            };
-            if done {
-                return Ok(());
+                Ok(Some(Ok(false) | Err(DirectoryError::Silent))) | Err(_) => {}
+                Ok(Some(Err(error))) => failed = error,
+                Ok(None) => break,
             }
         }
         if self.snapshot().is_some() { Ok(()) } else { Err(failed) }
+    }
+
+    /// Asks one node for what is new; true when nobody else need be asked.
+    async fn ask_one(&self, node: NodeId) -> Result<bool, DirectoryError> {
+        let (peer, addresses) = self.links.addresses().of(&node).ok_or(DirectoryError::Silent)?;
+        let (now, connection) = (self.clock.now(), self.links.connection());
+        if timeout(DIAL, connection.dial(peer, addresses)).await != Ok(true) {
+            self.links.failed(node);
+            return Err(DirectoryError::Silent);
+        }
+        let refreshed = self.snapshots.refresh(now, |request| connection.records(peer, request)).await;
+        if refreshed.is_ok() {
+            self.tell(now);
+        }
+        let done = match self.local {
+            true => !self.lack_some() || self.links.learn(node, now).await,
+            // Some node may hide what another one shows.
+            false => !self.snapshots.is_behind(now),
+        };
+        if done { Ok(true) } else { refreshed.map(|()| false) }
     }
 
     fn lack_some(&self) -> bool {

@@ -6,18 +6,35 @@ use session_protocols::{
     onion::{
         relay::Refusal,
         replay::stamp,
-        wrap::{Entry, Hop, Question, Return, Status, Stopped, Unwrapped, wrap},
+        wrap::{Entry, Hop, Question, Return, Status, Stopped, Unwrapped, WrapError, wrap},
     },
     path::{HOPS, Outcome, PathId, Use},
 };
-use tokio::time::timeout;
+use tokio::time::{Duration, sleep, timeout};
 use zeroize::Zeroizing;
 
 use super::{Brought, Onion, Parcel};
-use crate::client::ask::Fault;
+use crate::{client::ask::Fault, clock::Comparison};
 
 /// How often a packet is sealed anew, because a session was gone or a stream had ended.
 const SEALS: usize = 5;
+
+/// Streams to a guard that are opened for one packet, which hangs them up at once.
+const OPENS: usize = 3;
+
+/// What became of a packet.
+enum Passed {
+    /// This.
+    Done(Outcome, Brought),
+    /// A hop cannot read what greets it, whosever fault that is.
+    Unread(Outcome),
+}
+
+impl Passed {
+    const fn nothing(outcome: Outcome) -> Self {
+        Self::Done(outcome, Brought::Nothing(Fault::Silent))
+    }
+}
 
 /// A packet that is ready to go.
 struct Sealed {
@@ -28,22 +45,48 @@ struct Sealed {
 }
 
 impl Onion {
-    /// Takes a parcel over one path, and tells the machine what became of it.
+    /// Takes a parcel over one path, and tells the machine what became of it, whatever that is. A test may
+    /// take no longer than `patience`.
     pub(super) async fn carry(
         &self,
         path: PathId,
         hops: [NodeId; HOPS],
         to: NodeId,
         parcel: &Parcel,
+        patience: Duration,
     ) -> Brought {
-        let [guard, ..] = hops;
-        let nothing = |outcome| {
+        for last in [false, true] {
+            let passed = timeout(patience, self.pass(path, hops, to, parcel)).await;
+            let (outcome, brought) = match passed {
+                Ok(Passed::Done(outcome, brought)) => (outcome, brought),
+                Ok(Passed::Unread(outcome)) => match self.compare_clocks().await {
+                    // A question that names no time is asked again as it is.
+                    Comparison::Moved if parcel.usage == Use::Look && !last => continue,
+                    Comparison::Moved => (Outcome::Undone, Brought::Nothing(Fault::ClockMoved)),
+                    Comparison::TooFar(by) => (Outcome::Undone, Brought::Nothing(Fault::ClockWrong(by))),
+                    Comparison::Same => (outcome, Brought::Nothing(Fault::Silent)),
+                },
+                Err(_) => {
+                    // Whatever it leads to, the next packet begins anew.
+                    let [guard, ..] = hops;
+                    self.links.forget(guard, Protocol::Onion);
+                    (Outcome::Silent, Brought::Nothing(Fault::Silent))
+                }
+            };
             self.report(path, outcome);
-            Brought::Nothing(Fault::Silent)
-        };
+            return brought;
+        }
+        Brought::Nothing(Fault::Silent)
+    }
+
+    async fn pass(&self, path: PathId, hops: [NodeId; HOPS], to: NodeId, parcel: &Parcel) -> Passed {
+        let [guard, ..] = hops;
+        let nothing = Passed::nothing;
+        let mut opened = 1;
         for _ in 0..SEALS {
-            let Some(Sealed { packet, back, by_session }) = self.seal(path, hops, to, parcel) else {
-                return Brought::Nothing(Fault::Disbelieved("its onion key cannot be used"));
+            let Sealed { packet, back, by_session } = match self.seal(path, hops, to, parcel) {
+                Ok(sealed) => sealed,
+                Err(passed) => return *passed,
             };
             let kept = self.links.live(guard, Protocol::Onion);
             let link = timeout(self.connect, self.links.link(guard, Protocol::Onion, self.clock.now())).await;
@@ -52,7 +95,13 @@ impl Onion {
                 Ok(answer) => answer,
                 // The stream had ended before it was used.
                 Err(LinkError::Closed) if kept => continue,
-                Err(LinkError::Busy) => return Brought::Nothing(Fault::Busy),
+                // A node to which many turn at the same instant hangs up some of their streams.
+                Err(LinkError::Closed) if opened < OPENS => {
+                    opened += 1;
+                    sleep(self.between(Duration::ZERO, super::RETRY)).await;
+                    continue;
+                }
+                Err(LinkError::Busy) => return Passed::Done(Outcome::Undone, Brought::Nothing(Fault::Busy)),
                 Err(_) => return nothing(Outcome::Unreached),
             };
             if let Some(refusal) = Refusal::read(&answer) {
@@ -60,20 +109,20 @@ impl Onion {
                     self.forget(path, to, 0);
                     continue;
                 }
-                return nothing(Outcome::Refused);
+                return match refusal {
+                    Refusal::Unreadable => Passed::Unread(Outcome::Refused),
+                    Refusal::Busy => Passed::Done(Outcome::Undone, Brought::Nothing(Fault::Busy)),
+                    Refusal::Unknown => nothing(Outcome::Refused),
+                };
             }
             let Ok(Unwrapped { sessions, outcome }) = back.open(&answer) else {
                 return nothing(Outcome::Refused);
             };
             self.keep(path, to, parcel.usage, sessions);
             match outcome {
-                Ok(answer) => {
-                    self.report(path, Outcome::Answered);
-                    return Brought::Answer(answer);
-                }
+                Ok(answer) => return Passed::Done(Outcome::Answered, Brought::Answer(answer)),
                 Err(Stopped { by: HOPS, status }) => {
-                    self.report(path, Outcome::Answered);
-                    return match status {
+                    let brought = match status {
                         Status::TooLarge => Brought::TooLarge,
                         Status::Unreachable | Status::Busy => Brought::Nothing(Fault::Silent),
                         Status::Ok
@@ -84,6 +133,7 @@ impl Onion {
                             Brought::Nothing(Fault::Disbelieved("it does not know the service"))
                         }
                     };
+                    return Passed::Done(Outcome::Answered, brought);
                 }
                 // The next hop has lost its session: it is greeted anew.
                 Err(Stopped { by, status: Status::Unreadable })
@@ -91,17 +141,36 @@ impl Onion {
                 {
                     self.forget(path, to, by + 1);
                 }
-                Err(Stopped { by, .. }) => return nothing(Outcome::Stopped { by, destination: to }),
+                Err(Stopped { by, status }) => {
+                    let stopped = Outcome::Stopped { by, destination: to };
+                    return if status == Status::Unreadable {
+                        Passed::Unread(stopped)
+                    } else {
+                        nothing(stopped)
+                    };
+                }
             }
         }
         nothing(Outcome::Refused)
     }
 
-    fn seal(&self, path: PathId, hops: [NodeId; HOPS], to: NodeId, parcel: &Parcel) -> Option<Sealed> {
+    /// Seals a parcel, or says what stands in its way.
+    fn seal(
+        &self,
+        path: PathId,
+        hops: [NodeId; HOPS],
+        to: NodeId,
+        parcel: &Parcel,
+    ) -> Result<Sealed, Box<Passed>> {
         let [guard, middle, last] = hops;
         let nodes = [guard, middle, last, to];
-        let doors =
-            [self.doors.of(&guard)?, self.doors.of(&middle)?, self.doors.of(&last)?, self.doors.of(&to)?];
+        let [Some(first), Some(second), Some(third), Some(end)] = nodes.map(|node| self.doors.of(&node))
+        else {
+            // They are others than the machine was told.
+            self.tell();
+            return Err(Box::new(Passed::nothing(Outcome::Undone)));
+        };
+        let doors = [first, second, third, end];
         let state = &mut *self.state();
         let mut fresh = [const { None }; HOPS + 1];
         for random in &mut fresh {
@@ -133,8 +202,21 @@ impl Onion {
             answer: parcel.answer,
             stamp: stamp(self.clock.now()),
         };
-        let (packet, back) = wrap(&self.network, hops, &question).ok()?;
-        Some(Sealed { packet, back, by_session })
+        let (packet, back) = wrap(&self.network, hops, &question).map_err(|error| {
+            Box::new(match error {
+                WrapError::TooLarge(bytes) => {
+                    Passed::Done(Outcome::Undone, Brought::Nothing(Fault::TooLarge(bytes)))
+                }
+                WrapError::BadKey(at) => match nodes.get(at).filter(|_| at < HOPS) {
+                    Some(hop) => Passed::nothing(Outcome::BadKey { hop: *hop }),
+                    None => {
+                        let fault = Fault::Disbelieved("its onion key cannot be used");
+                        Passed::Done(Outcome::Undone, Brought::Nothing(fault))
+                    }
+                },
+            })
+        })?;
+        Ok(Sealed { packet, back, by_session })
     }
 
     /// Keeps the sessions that hops made; that of a destination only for reading one account.

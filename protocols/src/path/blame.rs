@@ -21,6 +21,8 @@ const OPERATORS: usize = 2;
 pub(super) struct Blame {
     /// By both ends, the lesser first: when it was last refused.
     links: BTreeMap<(NodeId, NodeId), Time>,
+    /// Left out without a witness, and since when.
+    alone: BTreeMap<NodeId, Time>,
     dropped: BTreeSet<NodeId>,
     stale: bool,
 }
@@ -36,6 +38,14 @@ impl Blame {
         self.stale = true;
     }
 
+    /// The client itself has seen that a node is of no use.
+    pub(super) fn leave_out(&mut self, now: Time, node: NodeId) {
+        if self.alone.len() < MAX_LINKS {
+            self.alone.insert(node, now);
+        }
+        self.stale = true;
+    }
+
     /// The nodes are others: look again.
     pub(super) const fn stale(&mut self) {
         self.stale = true;
@@ -43,13 +53,14 @@ impl Blame {
 
     /// Forgets what is worn out, and says anew who is left out.
     pub(super) fn refresh(&mut self, now: Time, nodes: &BTreeMap<NodeId, Candidate>) {
-        let before = self.links.len();
+        let before = (self.links.len(), self.alone.len());
         self.links.retain(|_, at| now < at.after(WEARS_OUT));
-        if !self.stale && self.links.len() == before {
+        self.alone.retain(|_, at| now < at.after(WEARS_OUT));
+        if !self.stale && (self.links.len(), self.alone.len()) == before {
             return;
         }
         self.stale = false;
-        self.dropped.clear();
+        self.dropped = self.alone.keys().copied().collect();
         while let Some(worst) = self.worst(nodes) {
             self.dropped.insert(worst);
         }

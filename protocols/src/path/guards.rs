@@ -127,6 +127,41 @@ impl Guards {
         Ok(Self(body.guards))
     }
 
+    /// What to keep: these, as one process has them, together with what another may have kept meanwhile.
+    /// Where that one has drawn guards, those that were drawn here and never kept give way.
+    #[must_use]
+    pub fn merge(&self, kept: &Self, now: Time, nodes: &BTreeMap<NodeId, Candidate>) -> Self {
+        let mut kept = kept.clone();
+        kept.prune(now, nodes);
+        let mut all = self.adopt(&kept);
+        if kept.0.iter().all(|guard| self.contains(&guard.node)) {
+            all.0.extend(self.0.iter().filter(|guard| !kept.contains(&guard.node)).cloned());
+        }
+        all.prune(now, nodes);
+        all
+    }
+
+    /// The guards that are kept, with what is known of them here.
+    pub(super) fn adopt(&self, kept: &Self) -> Self {
+        let known = |theirs: &Guard| match self.0.iter().find(|mine| mine.node == theirs.node) {
+            Some(mine) => Guard {
+                drawn: mine.drawn.min(theirs.drawn),
+                until: mine.until.min(theirs.until),
+                seen: mine.seen.max(theirs.seen),
+                confirmed: mine.confirmed || theirs.confirmed,
+                retired: mine.retired || theirs.retired,
+                ..mine.clone()
+            },
+            None => theirs.clone(),
+        };
+        Self(kept.0.iter().map(known).collect())
+    }
+
+    /// Forgets one as if it had never been drawn.
+    pub(super) fn forget(&mut self, node: &NodeId) {
+        self.0.retain(|guard| guard.node != *node);
+    }
+
     #[cfg(test)]
     pub(super) const fn of(guards: Vec<Guard>) -> Self {
         Self(guards)
@@ -156,7 +191,7 @@ impl Guards {
     /// How many more may be drawn.
     pub(super) fn left(&self, now: Time, nodes: &BTreeMap<NodeId, Candidate>) -> usize {
         let counted = self.0.iter().filter(|guard| {
-            nodes.contains_key(&guard.node) && (!guard.retired || now < guard.seen.after(WINDOW))
+            nodes.contains_key(&guard.node) && (!guard.retired || now < guard.counts_until())
         });
         if mutants::on("guards-unlimited") {
             return MAX_GUARDS;
@@ -222,16 +257,7 @@ impl Guards {
     /// Retires one whose time is over, if another may be drawn for it; forgets those that count no more.
     /// Whether anything changed.
     pub(super) fn retire(&mut self, now: Time, nodes: &BTreeMap<NodeId, Candidate>) -> bool {
-        let before = self.0.len();
-        self.0.retain(|guard| {
-            let gone = guard.retired || !nodes.contains_key(&guard.node);
-            !gone || now < guard.seen.after(WINDOW)
-        });
-        while self.0.len() >= MAX_KEPT {
-            let Some(at) = self.0.iter().position(|guard| !nodes.contains_key(&guard.node)) else { break };
-            self.0.remove(at);
-        }
-        let mut changed = self.0.len() != before;
+        let mut changed = self.prune(now, nodes);
         if self.left(now, nodes) > 0
             && let Some(over) = self
                 .0
@@ -246,6 +272,20 @@ impl Guards {
             changed = true;
         }
         changed
+    }
+
+    /// Forgets those that count no more. Whether there were any.
+    fn prune(&mut self, now: Time, nodes: &BTreeMap<NodeId, Candidate>) -> bool {
+        let before = self.0.len();
+        self.0.retain(|guard| {
+            let gone = guard.retired || !nodes.contains_key(&guard.node);
+            !gone || now < guard.counts_until()
+        });
+        while self.0.len() >= MAX_KEPT {
+            let Some(at) = self.0.iter().position(|guard| !nodes.contains_key(&guard.node)) else { break };
+            self.0.remove(at);
+        }
+        self.0.len() != before
     }
 
     /// Notes that a guard answers. Whether that is to be kept.
@@ -268,6 +308,11 @@ impl Guards {
 }
 
 impl Guard {
+    /// How long it counts after it is in use no more: [`Self::seen`] may be an hour behind.
+    fn counts_until(&self) -> Time {
+        self.seen.after(SEEN).after(WINDOW)
+    }
+
     /// When another may be drawn in its place; none while it answers.
     fn given_up(&self, limit: Span, health: &BTreeMap<NodeId, Health>) -> Option<Time> {
         let down = matches!(health.get(&self.node), Some(Health::Down { .. }));
@@ -301,6 +346,11 @@ impl Default for Health {
 }
 
 impl Health {
+    /// Whether nothing speaks against it.
+    pub(super) const fn is_well(&self) -> bool {
+        matches!(self, Self::Untested { .. } | Self::Up { suspect: false, .. })
+    }
+
     /// Something is late.
     pub(super) const fn suspect(&mut self) {
         if let Self::Up { suspect, .. } = self {

@@ -42,6 +42,8 @@ pub struct World<R> {
     /// They say that the next hop is gone.
     pub liars: BTreeSet<NodeId>,
     pub kept: Option<Guards>,
+    /// Guards cannot be kept.
+    pub disk_full: bool,
     /// What came of each ticket.
     pub results: BTreeMap<u64, Result<(PathId, [NodeId; HOPS]), PathError>>,
     pub closed: BTreeSet<PathId>,
@@ -54,12 +56,13 @@ impl<R: Rng> World<R> {
     /// A client that had these guards. `random` fixes what it draws.
     pub fn begin(nodes: BTreeMap<NodeId, Candidate>, random: R, now: Time, guards: Guards) -> Self {
         let mut world = Self {
+            kept: Some(guards.clone()).filter(|guards| !guards.all().is_empty()),
             machine: Paths::new(guards, random),
             now,
             nodes,
             dead: BTreeSet::new(),
             liars: BTreeSet::new(),
-            kept: None,
+            disk_full: false,
             results: BTreeMap::new(),
             closed: BTreeSet::new(),
             probes: 0,
@@ -85,7 +88,13 @@ impl<R: Rng> World<R> {
                     let outcome = self.send(&hops, destination);
                     self.machine.handle(self.now, Input::Outcome { path, outcome });
                 }
-                Output::Keep(guards) => self.kept = Some(guards),
+                Output::Keep(_) if self.disk_full => self.machine.handle(self.now, Input::Unkept),
+                Output::Keep(guards) => {
+                    let before = self.kept.take().unwrap_or_default();
+                    let kept = guards.merge(&before, self.now, &self.nodes);
+                    self.kept = Some(kept.clone());
+                    self.machine.handle(self.now, Input::Kept(kept));
+                }
                 Output::Closed { path } => assert!(self.closed.insert(path), "closed twice"),
             }
         }

@@ -6,7 +6,10 @@ use std::{
 };
 
 use session_client::{Account, Client, Options};
-use session_protocols::{Namespace, path::State};
+use session_protocols::{
+    Namespace,
+    path::{State, guards::MAX_GUARDS},
+};
 
 use crate::support::Place;
 
@@ -78,10 +81,15 @@ async fn paths_are_shown_and_rebuilt_and_the_direct_way_is_for_local_networks() 
             assert!(hop["address"].as_str().unwrap().starts_with("/ip4/127.0."), "{hop}");
         }
     }
-    let first = guards(&shown);
-    let rebuilt = place.data(&["path", "rebuild"]);
-    assert_ne!(rebuilt["paths"], shown["paths"]);
-    assert!(guards(&rebuilt).is_subset(&first) || first.is_subset(&guards(&rebuilt)), "other guards");
+    // Programs come and go, and the guards stay. Four are allowed should one be slow to answer; drawn
+    // anew by each program they would be more.
+    let mut all = guards(&shown);
+    for _ in 0..6 {
+        let rebuilt = place.data(&["path", "rebuild"]);
+        assert_ne!(rebuilt["paths"], shown["paths"]);
+        all.append(&mut guards(&rebuilt));
+    }
+    assert!(all.len() <= MAX_GUARDS, "{all:?}");
     assert!(place.run(&["path", "show"]).out.contains("guard"));
 
     let sent = place.run(&["send", "alice", "over", "a", "path"]);

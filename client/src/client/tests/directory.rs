@@ -293,6 +293,17 @@ async fn guards_may_hide_what_is_new_and_cannot_put_anything_in_its_place() {
 }
 
 #[tokio::test]
+async fn a_list_from_the_future_sets_the_clock_right() {
+    let net = Net::far().await;
+    net.world.lock().offset_ms = 2 * 3_600_000;
+    net.show(&net.certified(0), &net.nodes());
+    let client = net.stranger(None).await;
+    send(&client, "in time").await;
+    assert!(client.now_ms().abs_diff(net.world.lock().now().as_millis()) < 2_000);
+    assert!(client.inner.onion.as_ref().unwrap().guards().len() <= 2);
+}
+
+#[tokio::test]
 async fn a_list_that_became_too_old_is_used_no_longer_and_others_are_asked_as_at_first() {
     let net = Net::far().await;
     let old = net.certified(3);
@@ -302,7 +313,7 @@ async fn a_list_that_became_too_old_is_used_no_longer_and_others_are_asked_as_at
     let guards = client.inner.onion.as_ref().unwrap().guards();
     let later = 22 * 3_600_000;
     net.world.lock().offset_ms = later;
-    assert_eq!(client.inner.clock.follow(vec![later]), Comparison::Moved);
+    assert_eq!(client.inner.clock.follow(vec![later; 2]), Comparison::Moved);
     net.world.lock().tap.clear();
     let error = client.inbox(&account(2)).await.unwrap_err();
     assert_eq!(error.code(), "no_directory", "{error}");

@@ -5,8 +5,10 @@ use std::{collections::BTreeSet, time::Instant};
 use futures::StreamExt;
 use session_protocols::{
     AccountId, Namespace, NodeId, Protocol,
+    answer::Answer,
     onion::size::{Bucket, Position, answer_len, packet_len},
     path::{State, Use},
+    request::Request,
 };
 use tokio::time::{Duration, timeout};
 
@@ -15,7 +17,7 @@ use super::{
     fake::{Net, Over},
     some, texts,
 };
-use crate::{Client, ClientError, Cursors, Home, HomeError, Options, client::TTL};
+use crate::{Client, ClientError, Cursors, Home, HomeError, Options, client::TTL, clock::Comparison};
 
 /// How long a request may take whose path dies under it.
 const TWO_SECONDS: Duration = Duration::from_secs(2);
@@ -143,6 +145,87 @@ async fn with_both_guards_gone_it_says_so_and_goes_on_when_one_returns() {
 }
 
 #[tokio::test]
+async fn a_clock_that_goes_wrong_under_paths_is_set_right_and_no_guard_is_blamed() {
+    let net = Net::start(12, Over::Tcp).await;
+    let client = net.hidden().await;
+    send(&client, "before").await;
+    let onion = client.inner.onion.as_ref().unwrap();
+    let guards = onion.guards();
+    for hours in [1, -1] {
+        net.world.lock().offset_ms = hours * 3_600_000;
+        net.world.lock().met.clear();
+        client.rebuild_paths();
+        send(&client, "after").await;
+        assert_eq!(onion.guards(), guards);
+        let met = net.world.lock().met.clone();
+        assert!(met.iter().all(|node| guards.contains(node)), "{met:?}");
+    }
+    let silent = || onion.state().machine.guards().all().iter().any(|guard| guard.silent.is_some());
+    assert!(!silent());
+    // Further away than nodes are followed it is told, and nobody is blamed either.
+    net.world.lock().offset_ms = 30 * 3_600_000;
+    client.rebuild_paths();
+    let error = client.inbox(&account(2)).await.unwrap_err();
+    assert!(matches!(error, ClientError::Clock { seconds: 107_990..=108_010 }), "{error}");
+    assert!(!silent());
+}
+
+#[tokio::test]
+async fn one_guard_alone_does_not_move_the_clock() {
+    let net = Net::start(12, Over::Tcp).await;
+    let client = net.hidden().await;
+    send(&client, "before").await;
+    let liar = client.inner.onion.as_ref().unwrap().guards()[0];
+    let lie = |_: &Request, answer: Answer| Some(Answer { time: answer.time + 3_600_000, ..answer });
+    net.world.lock().lie(liar, Box::new(lie));
+    assert_eq!(client.inner.onion.as_ref().unwrap().compare_clocks().await, Comparison::Same);
+    assert_eq!(client.inner.clock.offset_ms(), 0);
+}
+
+#[tokio::test]
+async fn a_guard_that_has_too_much_to_do_is_passed_by_and_not_blamed() {
+    let net = Net::start(12, Over::Tcp).await;
+    let client = net.hidden().await;
+    send(&client, "before").await;
+    let onion = client.inner.onion.as_ref().unwrap();
+    let guards = onion.guards();
+    net.world.lock().busy.insert(guards[0]);
+    for number in 0..3 {
+        let started = Instant::now();
+        send(&client, &number.to_string()).await;
+        assert!(started.elapsed() < TWO_SECONDS, "{:?}", started.elapsed());
+    }
+    assert_eq!(onion.guards(), guards);
+    assert!(onion.state().machine.guards().all().iter().all(|guard| guard.silent.is_none()));
+}
+
+#[tokio::test]
+async fn nodes_whose_keys_cannot_be_used_are_left_out_and_no_guard_is_blamed_for_them() {
+    let net = Net::start(12, Over::Tcp).await;
+    // Half of those that are in no way of the others.
+    let bad: BTreeSet<_> = net.nodes().into_iter().take(5).collect();
+    let now = net.world.lock().now();
+    let mut records = net.records(now);
+    for record in records.iter_mut().filter(|record| bad.contains(&record.node)) {
+        record.onion.key = [0; 32].into();
+    }
+    let signed = records.into_iter().zip(&net.pairs).map(|(record, pair)| record.sign(&net.file.name, pair));
+    let signed = signed.collect();
+    net.world.lock().records = signed;
+    let client = net.hidden().await;
+    let started = Instant::now();
+    for _ in 0..10 {
+        client.rebuild_paths();
+        send(&client, "x").await;
+    }
+    assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
+    let onion = client.inner.onion.as_ref().unwrap();
+    let silent: Vec<_> =
+        onion.state().machine.guards().all().iter().filter(|guard| guard.silent.is_some()).cloned().collect();
+    assert!(silent.iter().all(|guard| bad.contains(&guard.node)), "{silent:?}");
+}
+
+#[tokio::test]
 async fn a_hop_that_lost_its_sessions_is_greeted_again_on_the_same_path() {
     let net = Net::start(8, Over::Tcp).await;
     let client = net.hidden().await;
@@ -250,6 +333,59 @@ async fn guards_are_kept_at_home_and_never_replaced_unasked() {
     let error = Client::connect(net.file.clone(), options()).await.unwrap_err();
     let ClientError::Guards(HomeError::Broken { path, remedy, .. }) = &error else { panic!("{error}") };
     assert_eq!((path, *remedy, std::fs::read(&file).unwrap()), (&file, error.remedy(), bytes));
+}
+
+#[tokio::test]
+async fn guards_are_the_last_to_be_asked() {
+    let net = Net::start(12, Over::Tcp).await;
+    let client = net.hidden().await;
+    send(&client, "x").await;
+    let guards: BTreeSet<_> = client.inner.onion.as_ref().unwrap().guards().into_iter().collect();
+    for _ in 0..20 {
+        let order = client.inner.order(&net.nodes(), Protocol::Storage);
+        assert_eq!(order[10..].iter().copied().collect::<BTreeSet<_>>(), guards);
+    }
+}
+
+#[tokio::test]
+async fn programs_with_one_home_have_the_guards_in_it_and_no_others() {
+    let net = Net::start(12, Over::Tcp).await;
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path().join("home")).unwrap();
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let options = Options { home: Some(home.clone()), ..Options::default() };
+        clients.push(Client::connect(net.file.clone(), options).await.unwrap());
+    }
+    // None of them knew of the others when it began.
+    futures::future::join_all(clients.iter().map(|client| send(client, "at once"))).await;
+    let first: BTreeSet<_> =
+        net.world.lock().tap.iter().filter(|seen| !seen.inside).map(|seen| seen.at).collect();
+    assert!(first.len() <= 2, "{first:?}");
+    for client in &clients {
+        let guards = client.inner.onion.as_ref().unwrap().guards();
+        assert!(first.is_subset(&guards.into_iter().collect()), "{first:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_guard_is_used_that_cannot_be_kept() {
+    let net = Net::start(12, Over::Tcp).await;
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path().join("home")).unwrap();
+    // Nothing can be changed where a folder stands in the place of the lock, whoever runs this.
+    let lock = home.path().join("lock");
+    let _ = std::fs::remove_file(&lock);
+    std::fs::create_dir(&lock).unwrap();
+    let options = Options { home: Some(home.clone()), ..Options::default() };
+    let client = Client::connect(net.file.clone(), options).await.unwrap();
+    let error = client.inbox(&account(2)).await.unwrap_err();
+    assert_eq!(error.code(), "guards_unkept", "{error}");
+    assert!(error.remedy().contains("home folder"));
+    assert!(net.world.lock().tap.is_empty() && client.inner.onion.as_ref().unwrap().guards().is_empty());
+    std::fs::remove_dir(&lock).unwrap();
+    let again = async { while client.inbox(&account(2)).await.is_err() {} };
+    timeout(PATIENCE, again).await.unwrap();
 }
 
 #[tokio::test]

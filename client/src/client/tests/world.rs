@@ -67,6 +67,8 @@ pub(super) struct Machines {
     pub(super) mute: BTreeSet<NodeId>,
     /// How much the answers of watches may hold.
     pub(super) frames: Vec<usize>,
+    /// They have too much to do for clients.
+    pub(super) busy: BTreeSet<NodeId>,
     /// Packets as hops saw them.
     pub(super) tap: Vec<Tapped>,
 }
@@ -127,6 +129,7 @@ impl World {
             down: BTreeSet::new(),
             mute: BTreeSet::new(),
             frames: Vec::new(),
+            busy: BTreeSet::new(),
             tap: Vec::new(),
         };
         let world = Self(Arc::new(Mutex::new(machines)));
@@ -177,6 +180,9 @@ impl World {
             };
             if gone {
                 return None;
+            }
+            if !from.node && world.lock().busy.contains(&at) {
+                return Some(Refusal::Busy.frame().to_vec());
             }
             if mute {
                 futures::future::pending::<()>().await;

@@ -3,7 +3,7 @@
 use data_encoding::HEXLOWER;
 
 use super::{model::START, *};
-use crate::path::guards::{Guard, GuardsError, PATIENCE};
+use crate::path::guards::{GUARDS, Guard, GuardsError, PATIENCE};
 
 const NETWORK: [u8; 32] = [7; 32];
 
@@ -59,38 +59,44 @@ fn a_silent_guard_is_waited_for_and_has_its_place_back() {
 #[test]
 fn with_both_guards_gone_two_more_are_drawn_and_then_it_fails_until_one_returns() {
     let mut world = World::new(apart(50), 3);
-    world.ask(Use::Send, id(40)).unwrap();
+    // Somebody who is no guard.
+    fn ask(world: &mut World) -> Result<(PathId, [NodeId; HOPS], Outcome), PathError> {
+        let guards = world.guards();
+        let to = (0..50).map(id).find(|node| !guards.contains(node)).unwrap();
+        world.ask(Use::Send, to)
+    }
+    ask(&mut world).unwrap();
     let guards = world.guards();
     world.dead.extend(&guards);
     // The paths find out.
-    while world.ask(Use::Send, id(40)).is_ok() {}
-    let error = world.ask(Use::Send, id(40)).unwrap_err();
+    while ask(&mut world).is_ok() {}
+    let error = ask(&mut world).unwrap_err();
     assert_eq!(error, PathError::Guards { guards: 2, left: 2 });
     assert_eq!(error.to_string(), "both guards are gone, and 2 more may be chosen");
     assert_eq!(world.guards(), guards, "the network may be what is gone");
     world.pass(Span::secs(20));
     for drawn in [3, 4] {
-        assert!(world.ask(Use::Send, id(40)).is_ok());
+        assert!(ask(&mut world).is_ok());
         let all = world.guards();
         assert_eq!(all.len(), drawn, "one at a time");
         world.dead.insert(all[drawn - 1]);
-        while world.ask(Use::Send, id(40)).is_ok() {}
+        while ask(&mut world).is_ok() {}
         world.pass(Span::secs(20));
     }
     let all = world.guards();
     for _ in 0..3_000 {
-        if let Ok((.., outcome)) = world.ask(Use::Send, id(40)) {
+        if let Ok((.., outcome)) = ask(&mut world) {
             assert_ne!(outcome, Outcome::Answered);
         }
         world.pass(Span::secs(60));
     }
     assert_eq!(world.guards(), all, "no fifth in two days");
-    let error = world.ask(Use::Send, id(40)).unwrap_err();
+    let error = ask(&mut world).unwrap_err();
     assert_eq!(error, PathError::Guards { guards: 4, left: 0 });
     assert_eq!(error.to_string(), "all 4 guards are gone, and 0 more may be chosen");
     world.dead.remove(&all[3]);
     world.pass(Span::secs(2));
-    let (_, hops, outcome) = world.ask(Use::Send, id(40)).unwrap();
+    let (_, hops, outcome) = ask(&mut world).unwrap();
     assert_eq!((hops[0], outcome), (all[3], Outcome::Answered), "it recovers when it is asked");
 }
 
@@ -169,4 +175,116 @@ fn a_damaged_state_is_told_and_never_taken_for_another() {
         assert_eq!(Guards::decode(&bytes[..length], &NETWORK), Err(GuardsError::Damaged));
     }
     assert_eq!(Guards::decode(&bytes, &[8; 32]), Err(GuardsError::OtherNetwork));
+}
+
+#[test]
+fn what_was_not_taken_or_not_sent_blames_no_guard() {
+    let mut world = World::new(apart(50), 9);
+    let (path, hops, _) = world.ask(Use::Send, id(40)).unwrap();
+    let guards = world.guards();
+    for _ in 0..10 {
+        world.feed(Input::Outcome { path, outcome: Outcome::Undone });
+        world.pass(Span::secs(1));
+    }
+    assert_eq!(world.machine.paths().next().map(|shown| shown.path), Some(path), "it goes on");
+    // A hop whose key is of no use is left out at once, and its guard is as good as before.
+    world.feed(Input::Outcome { path, outcome: Outcome::BadKey { hop: hops[1] } });
+    assert!(world.closed.contains(&path));
+    for _ in 0..100 {
+        world.feed(Input::Rebuild);
+        let (_, others, _) = world.ask(Use::Send, id(40)).unwrap();
+        assert!(!others.contains(&hops[1]));
+    }
+    assert_eq!(world.guards(), guards);
+    assert!(world.machine.guards().all().iter().all(|guard| guard.silent.is_none()));
+}
+
+#[test]
+fn guards_that_cannot_be_kept_are_not_used() {
+    let mut world = World::new(apart(50), 10);
+    world.disk_full = true;
+    for _ in 0..20 {
+        assert_eq!(world.ask(Use::Send, id(40)).unwrap_err(), PathError::Unkept);
+        world.pass(Span::secs(3));
+    }
+    assert_eq!((world.probes, world.guards()), (0, Vec::new()));
+    world.disk_full = false;
+    world.pass(Span::secs(3));
+    world.ask(Use::Send, id(40)).unwrap();
+    // What is kept is used, whatever becomes of the disk.
+    world.disk_full = true;
+    world.feed(Input::Rebuild);
+    world.pass(Span::hours(2));
+    world.ask(Use::Send, id(40)).unwrap();
+}
+
+#[test]
+fn two_processes_together_use_no_more_guards_than_one() {
+    let mut worlds = [World::new(apart(50), 11), World::new(apart(50), 12)];
+    // What both read and write.
+    let mut file: Option<Guards> = None;
+    for gone in 0..4 {
+        for _ in 0..3 {
+            for world in &mut worlds {
+                world.kept = file.take();
+                let dead = world.kept.iter().flat_map(|guards| guards.all().iter().take(gone));
+                let dead: Vec<_> = dead.map(|guard| guard.node).collect();
+                world.dead.extend(dead);
+                world.feed(Input::Rebuild);
+                let _ = world.ask(Use::Send, id(40));
+                world.pass(Span::hours(2));
+                file = world.kept.take();
+                let kept: Vec<_> = file.iter().flat_map(Guards::all).map(|guard| guard.node).collect();
+                assert!(kept.len() <= 4, "{kept:?}");
+                assert!(world.guards().iter().all(|guard| kept.contains(guard)));
+            }
+        }
+    }
+    assert_eq!(file.unwrap().all().len(), 4, "others are drawn where they are needed");
+}
+
+#[test]
+fn a_guard_that_is_gone_is_no_hop_of_other_paths_either() {
+    let mut world = World::new(apart(30), 13);
+    world.ask(Use::Send, id(29)).unwrap();
+    let gone = world.guards()[0];
+    world.dead.insert(gone);
+    world.pass(Span::secs(2));
+    while world.ask(Use::Send, id(29)).unwrap().2 != Outcome::Answered {}
+    for _ in 0..60 {
+        world.feed(Input::Rebuild);
+        let (_, hops, outcome) = world.ask(Use::Send, id(29)).unwrap();
+        assert_eq!(outcome, Outcome::Answered, "{hops:?} with {gone}");
+    }
+}
+
+#[test]
+fn beside_a_test_that_is_late_another_one_goes_through_other_hops() {
+    let World { mut machine, now, .. } = World::new(apart(30), 14);
+    let mut step = |input: Input| {
+        let (mut probes, mut closed) = (Vec::new(), 0);
+        machine.handle(now, input);
+        while let Some(output) = machine.poll() {
+            match output {
+                Output::Keep(guards) => machine.handle(now, Input::Kept(guards)),
+                Output::Probe { path, hops, .. } => probes.push((path, hops)),
+                Output::Closed { .. } => closed += 1,
+                Output::Use { .. } | Output::Fail { .. } => {}
+            }
+        }
+        (probes, closed)
+    };
+    let want = Want { ticket: 1, usage: Use::Look, destination: id(29), not: Vec::new() };
+    let (first, _) = step(Input::Want(want));
+    assert_eq!(first.len(), GUARDS);
+    let [(path, hops), _] = first[..] else { panic!("two guards") };
+    let (second, _) = step(Input::Outcome { path, outcome: Outcome::Slow });
+    let [(beside, others)] = second[..] else { panic!("{second:?}") };
+    assert_eq!(others[0], hops[0]);
+    assert!(!hops[1..].iter().any(|hop| others.contains(hop)), "{hops:?} {others:?}");
+    let late = step(Input::Outcome { path: beside, outcome: Outcome::Slow });
+    assert_eq!(late, (Vec::new(), 0), "two are enough");
+    assert_eq!(step(Input::Outcome { path: beside, outcome: Outcome::Answered }), (Vec::new(), 2));
+    // What becomes of the first says nothing any more.
+    assert_eq!(step(Input::Outcome { path, outcome: Outcome::Silent }), (Vec::new(), 0));
 }

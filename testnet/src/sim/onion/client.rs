@@ -266,7 +266,7 @@ impl World {
                     let (to, usage, answer) = (destination, Use::Look, Bucket::ALL[0]);
                     self.fly(at, Flight { request: None, path, hops, to, usage, answer, seals: 0 })?;
                 }
-                Output::Keep(_) => {}
+                Output::Keep(guards) => client.paths.handle(now, Input::Kept(guards)),
                 Output::Closed { path } => drop(client.sessions.remove(&path)),
             }
         }
