@@ -69,7 +69,6 @@ type SharedAsker = Arc<tokio::sync::Mutex<Option<Asker>>>;
 #[derive(Clone)]
 pub(crate) struct Links {
     network: NetworkName,
-    map_version: u64,
     jobs: mpsc::Sender<Job>,
     admission: Arc<Mutex<Admission<PeerId>>>,
     pub(crate) metrics: Metrics,
@@ -104,7 +103,6 @@ impl Links {
         let subscriptions = Seats::new(notify::MAX_PER_NEIGHBOUR, notify::MAX_SUBSCRIPTIONS);
         Self {
             network: setup.network.clone(),
-            map_version: setup.map.version,
             jobs,
             admission: Arc::new(Mutex::new(admission)),
             metrics,
@@ -113,7 +111,7 @@ impl Links {
             askers: Arc::default(),
             fellows: Arc::default(),
             places: behaviour.neighbours.places(),
-            memory: Memory::new(setup.map.swarms.values().flatten().copied().collect()),
+            memory: Memory::new(setup.maps.acts.swarms.values().flatten().copied().collect()),
             subscribers: Arc::default(),
             subscriptions: Arc::new(Mutex::new(subscriptions)),
             workers: Arc::new(Semaphore::new(workers)),
@@ -194,7 +192,7 @@ impl Links {
             }
             let answer = match answer {
                 Some(answer) => {
-                    let (network, version) = (links.network.clone(), links.map_version);
+                    let (network, version) = (links.network.clone(), request.map_version);
                     let costly = costly(&answer);
                     let check = move || check_answer(&network, now(), version, to, &subjects, answer);
                     links.off_the_loop(costly, check).await

@@ -14,7 +14,7 @@ use std::{
 };
 
 use session_protocols::{
-    NodeId, SwarmId,
+    Maps, NodeId, SwarmId,
     answer::{Answer, Body, Code},
     identity::blake2b,
     mailbox,
@@ -74,6 +74,10 @@ pub(crate) enum Job {
     Connected(NodeId),
     /// A node went out of contact.
     Disconnected(NodeId),
+    /// Go by these maps from now on. Who has to do with this node then is to be kept in contact with, and
+    /// welcomed by the links.
+    #[expect(dead_code, reason = "maps are fixed until the node follows a chain")]
+    Maps(Box<Maps>),
     /// Say how things are.
     Inspect(oneshot::Sender<Inspection>),
 }
@@ -358,6 +362,10 @@ impl Host {
                 self.contacts.remove(&node);
                 Input::Disconnected(node)
             }
+            Job::Maps(maps) => {
+                self.setup.maps = (*maps).clone();
+                Input::Maps(*maps)
+            }
             Job::Inspect(answer) => {
                 self.inspections.push(answer);
                 return None;
@@ -583,6 +591,7 @@ impl Host {
             Job::Disconnected(node) => {
                 self.contacts.remove(&node);
             }
+            Job::Maps(maps) => self.setup.maps = *maps,
             // Nobody answers: that is what is to be known.
             Job::Inspect(_) | Job::Answered { .. } | Job::Unsubscribe { .. } | Job::Pushed { .. } => {}
         }

@@ -10,7 +10,7 @@ use libp2p::{
 };
 use session_chain::Ledger;
 use session_protocols::{
-    KeyPair, NodeId,
+    KeyPair, Maps, NodeId,
     directory::{Directory, Endpoint, Input, Timing},
     libp2p::address::{keypair, multiaddr, peer_id},
     limits::Admission,
@@ -87,11 +87,12 @@ async fn from_start_to_stop(config: Config, mut shutdown: BoxFuture<'static, ()>
         listened.map_err(|error| NodeError::Listen { endpoint: *endpoint, reason: cause(&error) })?;
     }
     let map = ledger.map().clone();
-    let fellows = map.swarm_with(&id).map_or(&[][..], |swarm| map.members(swarm)).iter().copied().collect();
+    let maps = Maps::from(map);
+    let fellows = maps.kin(&id).into_keys().collect();
     let limits = Limits { bytes: config.max_bytes, account_bytes: config.account_bytes };
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let name = config.network.name.clone();
-    let setup = Setup { network: name.clone(), pair: pair.clone(), map, limits, version: version.clone() };
+    let setup = Setup { network: name.clone(), pair: pair.clone(), maps, limits, version: version.clone() };
 
     let (jobs, queue) = mpsc::channel(member::QUEUE);
     let (stopping, stop_seen) = watch::channel(false);

@@ -23,6 +23,10 @@ pub const ALL: &[&str] = &[
     "keep-foreign",
     "forget-early-end",
     "unsigned-resurrects",
+    "purge-at-once",
+    "purge-at-one",
+    "change-old-majority",
+    "ready-before-pull",
 ];
 
 /// Switches one deliberate bug on for this thread, or all off.

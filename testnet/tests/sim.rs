@@ -38,6 +38,8 @@ fn what_was_drawn_happened(report: &Report) {
         ("blackouts", faults.blackouts, report.blackouts),
         ("failed commits", faults.failed_commits > 0, report.failed_commits),
         ("liars", faults.hostile, report.lies),
+        ("changing swarms", faults.changes, report.borders),
+        ("changing swarms", faults.changes, report.purged),
     ] {
         assert_eq!(on, count > 0, "{kind}: {count} in {report:?}");
     }
@@ -170,5 +172,9 @@ mod mutants {
         keeping_what_is_foreign "keep-foreign"
         forgetting_an_early_end "forget-early-end"
         resurrecting_by_a_strangers_store "unsigned-resurrects"
+        purging_at_once "purge-at-once"
+        purging_when_one_has_it "purge-at-one"
+        asking_the_old_majority_alone "change-old-majority"
+        serving_before_the_pull "ready-before-pull"
     }
 }

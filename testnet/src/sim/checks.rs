@@ -7,6 +7,7 @@
 //! - nothing is accepted, kept or served that nobody signed, or that belongs to another swarm
 //! - a member serves only while it is caught up with a majority, and then it has everything that
 //!   was acknowledged before
+//! - a node forgets what others keep now only when a majority of them has it
 //! - an honest node acknowledges with a majority of receipts and not without
 //! - a cursor never skips (see `readers`), members are equal after healing (see `finale`)
 //!
@@ -15,16 +16,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use session_protocols::{
-    AccountId, MessageHash, Namespace, NodeId, SwarmMap, Time,
+    AccountId, Maps, MessageHash, Namespace, NodeId, Time,
     answer::{Done, Message, Receipt},
     member::Output,
     record::{Life, Record, Stamp},
-    ring::majority,
+    ring::{Arc, majority},
     store::Effect,
     swarm::{Ask, Replicated, SwarmAnswer},
 };
 
-use super::host::{About, Node, Step};
+use super::{
+    Counts,
+    host::{About, Node, Step},
+};
 
 mod fate;
 mod finale;
@@ -49,7 +53,7 @@ pub(super) const MARGIN: u64 = 15_000;
 /// Watches everything.
 #[derive(Debug)]
 pub(super) struct Checks {
-    map: SwarmMap,
+    maps: Maps,
     pub(super) fates: BTreeMap<MessageHash, Fate>,
     pub(super) drawers: BTreeMap<(AccountId, Namespace), Vec<MessageHash>>,
     watched: Vec<Watched>,
@@ -63,11 +67,20 @@ struct Watched {
     /// What it has signed for.
     promises: BTreeMap<(AccountId, MessageHash), Promise>,
     /// The comparison under way, and when it began.
-    comparing: Option<(NodeId, Time)>,
-    /// When the last comparison with each member in contact began.
-    compared: BTreeMap<NodeId, Time>,
+    comparing: Option<Comparison>,
+    /// The last comparison with each member in contact, for each map.
+    compared: BTreeMap<(NodeId, u64), Comparison>,
     /// A liar, or its disk was lost: a swarm with one promises less.
     unsound: bool,
+}
+
+/// With whom, by which map, on which part of the ring, and when it began.
+#[derive(Clone, Copy, Debug)]
+struct Comparison {
+    with: NodeId,
+    version: u64,
+    arc: Arc,
+    began: Time,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,10 +90,39 @@ enum Promise {
 }
 
 impl Checks {
-    pub(super) fn new(map: SwarmMap, nodes: &[Node]) -> Self {
+    pub(super) fn new(maps: Maps, nodes: &[Node]) -> Self {
         let watch = |node: &Node| Watched { unsound: node.hostile, ..Watched::default() };
         let watched = nodes.iter().map(watch).collect();
-        Self { map, fates: BTreeMap::new(), drawers: BTreeMap::new(), watched }
+        Self { maps, fates: BTreeMap::new(), drawers: BTreeMap::new(), watched }
+    }
+
+    /// These are the maps from now on.
+    pub(super) fn change(&mut self, maps: &Maps) {
+        self.maps = maps.clone();
+    }
+
+    /// Whether a node may keep an account: by a map of the world, or by one that it still goes by.
+    fn may_keep(&self, host: &Node, account: &AccountId) -> bool {
+        let maps = self.maps.all().chain(host.maps.all());
+        maps.into_iter().any(|map| map.members_of(account).contains(&host.id))
+    }
+
+    /// Whether a majority of those who keep a record now has it. Of who lies, or cannot be looked at, it
+    /// is assumed.
+    fn handed_over(&self, host: &Node, nodes: &[Node], effect: &Effect, before: &Record) -> bool {
+        let Effect { account, hash, .. } = effect;
+        let owners = host.maps.acts.members_of(account);
+        let has = |node: &&Node| {
+            let at = nodes.iter().position(|one| one.id == node.id).unwrap_or_default();
+            let Some(store) = node.disk.store().filter(|_| !self.watched[at].unsound) else { return true };
+            let Some(record) = store.record(account, hash).ok().flatten() else { return false };
+            let mut joined = record;
+            before.life.map(|life| joined.join_life(life));
+            before.change.map(|change| joined.join_change(change));
+            joined.id(account, hash) == record.id(account, hash)
+        };
+        let having = nodes.iter().filter(|node| owners.contains(&node.id)).filter(has).count();
+        having >= majority(owners.len())
     }
 
     /// Whether every member of a node's swarm is honest and has kept its disk.
@@ -97,13 +139,15 @@ impl Checks {
     pub(super) fn committed(
         &mut self,
         node: usize,
-        host: &Node,
+        nodes: &[Node],
         now: Time,
         effects: &[Effect],
+        counts: &mut Counts,
     ) -> Result<(), Violation> {
+        let host = &nodes[node];
         for effect in effects {
             let Effect { account, hash, before, after } = effect;
-            if self.map.swarm_of(account) != Some(host.swarm) {
+            if after.is_some() && !self.may_keep(host, account) {
                 return broken(
                     "nothing is stored outside its swarm",
                     format!("node {node} stored {hash} of {account}"),
@@ -115,6 +159,19 @@ impl Checks {
             let local = host.clock(now).as_millis();
             let fate = self.fates.get(hash);
             let ended = fate.is_some_and(|fate| fate.changes.iter().any(|change| change.expiry <= local));
+            let kept = host.maps.acts.members_of(account).contains(&host.id);
+            if let (Some(before), None) = (before, after)
+                && before.until() > local
+                && !kept
+            {
+                if !ended && !self.handed_over(host, nodes, effect, before) {
+                    let detail = format!("node {node} forgot {hash} of {account}: {before:?}");
+                    return broken("a record goes only when a majority of its new owners has it", detail);
+                }
+                counts.purged += 1;
+                self.watched[node].promises.remove(&(*account, *hash));
+                continue;
+            }
             if let (Some(before), None) = (before, after)
                 && before.until() > local
                 && !ended
@@ -162,19 +219,22 @@ impl Checks {
     }
 
     /// One step of a batch that is durable.
-    pub(super) fn step(&mut self, node: usize, now: Time, step: &Step) -> Result<(), Violation> {
+    pub(super) fn step(&mut self, node: usize, host: &Node, now: Time, step: &Step) -> Result<(), Violation> {
         let watched = &mut self.watched[node];
         match step {
             Step::Gone(peer) => {
-                watched.compared.remove(peer);
-                watched.comparing.take_if(|(with, _)| with == peer);
+                watched.compared.retain(|(with, _), _| with != peer);
+                watched.comparing.take_if(|one| one.with == *peer);
             }
             Step::Said(Output::Send { to, request, .. }) if request.ask == Ask::Fingerprints => {
-                watched.comparing = Some((*to, now));
+                let version = request.map_version;
+                let territory = || host.maps.arcs(&host.id).get(&version).copied();
+                let arc = request.arc.or_else(territory);
+                watched.comparing = arc.map(|arc| Comparison { with: *to, version, arc, began: now });
             }
             Step::Said(Output::Reconciled { with, .. }) => {
-                if let Some((_, began)) = watched.comparing.take().filter(|(peer, _)| peer == with) {
-                    watched.compared.insert(*with, began);
+                if let Some(one) = watched.comparing.take().filter(|one| one.with == *with) {
+                    watched.compared.insert((*with, one.version), one);
                 }
             }
             Step::Said(Output::Damaged(why)) => {
@@ -185,10 +245,17 @@ impl Checks {
         Ok(())
     }
 
-    /// Since when a node is caught up with a majority of its swarm, itself included.
-    fn caught_up_since(&self, node: usize, host: &Node) -> Option<Time> {
-        let others = majority(host.fellows.len() + 1) - 1;
-        let mut since: Vec<_> = self.watched[node].compared.values().copied().collect();
+    /// Since when a node is caught up with a majority of its swarm, itself included, about a part of the
+    /// ring. It goes by the maps that its machine knows.
+    fn caught_up_since(&self, node: usize, host: &Node, about: impl Fn(Arc) -> bool) -> Option<Time> {
+        let acts = &host.member.as_ref()?.maps().acts;
+        let members = acts.members(acts.swarm_with(&host.id)?);
+        let others = majority(members.len()) - 1;
+        let last = |member: &NodeId| {
+            let compared = self.watched[node].compared.range((*member, 0)..=(*member, u64::MAX));
+            compared.filter(|(_, one)| about(one.arc)).map(|(_, one)| one.began).max()
+        };
+        let mut since: Vec<_> = members.iter().filter_map(last).collect();
         since.sort_unstable_by(|a, b| b.cmp(a));
         match others {
             0 => Some(Time::ZERO),
@@ -198,11 +265,14 @@ impl Checks {
 
     /// Whether a node says that it is ready without being so.
     pub(super) fn ready(&self, node: usize, host: &Node) -> Result<(), Violation> {
-        let says = host.member.as_ref().is_some_and(session_protocols::member::Member::ready);
-        if says && self.caught_up_since(node, host).is_none() {
+        let Some(member) = host.member.as_ref().filter(|member| member.ready()) else { return Ok(()) };
+        let (acts, id) = (&member.maps().acts, &host.id);
+        let Some(territory) = acts.swarm_with(id).and_then(|swarm| acts.territory(swarm)) else {
+            return broken("who serves has a swarm", format!("node {node} is ready"));
+        };
+        if self.caught_up_since(node, host, |arc| territory.within(arc)).is_none() {
             let compared = self.watched[node].compared.len();
-            let detail =
-                format!("node {node} is ready, and compared with {compared} of {}", host.fellows.len());
+            let detail = format!("node {node} is ready, and made {compared} comparisons");
             return broken("a member is ready only when caught up with a majority", detail);
         }
         Ok(())
@@ -251,7 +321,7 @@ impl Checks {
         if host.hostile {
             return Ok(());
         }
-        let Some(since) = self.caught_up_since(node, host) else {
+        let Some(since) = self.caught_up_since(node, host, |arc| arc.holds(&drawer.0)) else {
             return broken(
                 "a member serves only when caught up with a majority",
                 format!("node {node} serves"),

@@ -96,8 +96,13 @@ impl World {
     pub(super) fn new(network: &NetworkName, map: &SwarmMap, pairs: &[KeyPair]) -> Self {
         let one = |(number, pair): (usize, &KeyPair)| {
             let (limits, version) = (Limits::default(), "1.2.3".to_owned());
-            let setup =
-                Setup { network: network.clone(), pair: pair.clone(), map: map.clone(), limits, version };
+            let setup = Setup {
+                network: network.clone(),
+                pair: pair.clone(),
+                maps: map.clone().into(),
+                limits,
+                version,
+            };
             let store = MemoryStore::new(number as u64 + 1);
             let one = One { member: Member::new(setup), store, alive: true, lie: None, twist: None };
             (pair.node_id(), one)

@@ -14,12 +14,19 @@ type Items = BTreeMap<(AccountId, MessageHash), ([u8; 32], u64)>;
 impl Checks {
     /// Checks every honest member of every swarm.
     pub(in crate::sim) fn finale(&self, nodes: &[Node], start: Time, now: Time) -> Result<(), Violation> {
+        let acts = &self.maps.acts;
         for (at, node) in nodes.iter().enumerate().filter(|(_, node)| !node.hostile) {
-            let honest = node.fellows.iter().filter(|fellow| !nodes[**fellow].hostile).count();
-            at_rest(at, node, honest)?;
+            let members = node.swarm.map_or(&[][..], |swarm| acts.members(swarm));
+            let fellow = |one: &&Node| one.id != node.id && members.contains(&one.id) && !one.hostile;
+            at_rest(at, node, nodes.iter().filter(fellow).count())?;
             self.readable(at, node, start, now)?;
+            let foreign = |(account, _): &&(AccountId, MessageHash)| acts.swarm_of(account) != node.swarm;
+            if let Some((account, hash)) = items(at, node, now)?.keys().find(foreign) {
+                let detail = format!("node {at} holds {hash} of {account}");
+                return broken("what others keep is forgotten after healing", detail);
+            }
         }
-        for members in self.map.swarms.values() {
+        for members in acts.swarms.values() {
             let mut honest =
                 nodes.iter().enumerate().filter(|(_, node)| members.contains(&node.id) && !node.hostile);
             let Some((first, model)) = honest.next() else { continue };
@@ -36,7 +43,7 @@ impl Checks {
         let Some(store) = node.disk.store() else { return Ok(()) };
         let local = node.clock(now);
         for (drawer, hashes) in &self.drawers {
-            if self.map.swarm_of(&drawer.0) != Some(node.swarm) {
+            if node.swarm.is_none() || self.maps.acts.swarm_of(&drawer.0) != node.swarm {
                 continue;
             }
             let page = mailbox::page(&View(store), local, &drawer.0, drawer.1, None, usize::MAX, usize::MAX);
@@ -67,7 +74,10 @@ fn at_rest(at: usize, node: &Node, honest: usize) -> Result<(), Violation> {
     let Some(member) = &node.member else {
         return broken("every node returns", format!("node {at} is down"));
     };
-    if !member.ready() || member.current() < honest {
+    if member.handing_over() {
+        return broken("every handover ends after healing", format!("node {at} hands over"));
+    }
+    if node.swarm.is_some() && (!member.ready() || member.current() < honest) {
         let detail = format!("node {at} is caught up with {} of {honest} honest members", member.current());
         return broken("every member catches up after healing", detail);
     }

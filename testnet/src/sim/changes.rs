@@ -1,0 +1,127 @@
+//! Borders of epochs: nodes come and go, and the ledger's own rule says who keeps what from then on.
+
+use session_chain::{Block, Border, Input, Ledger, ledger::Cursors};
+use session_protocols::{Maps, Span, member};
+
+use super::{dice::Dice, queue::Event, world::World};
+
+/// The shortest and the longest epoch.
+const EPOCH: (Span, Span) = (Span::secs(70), Span::secs(130));
+/// How much later than others a node may hear of a border.
+const LATE: Span = Span::secs(3);
+/// After the healing the last map that is known acts this soon.
+const LAST: Span = Span::secs(10);
+
+/// What the maps come from.
+#[derive(Debug)]
+pub(super) struct Changes {
+    ledger: Ledger,
+    dice: Dice,
+    epoch: Span,
+    /// Nodes that are no members for now.
+    away: Vec<usize>,
+}
+
+impl Changes {
+    pub(super) fn new(ledger: Ledger, seed: u64) -> Self {
+        let mut dice = Dice::new(seed, "changes");
+        let epoch = dice.span(EPOCH.0, EPOCH.1);
+        Self { ledger, dice, epoch, away: Vec::new() }
+    }
+
+    /// What is said in an epoch: some nodes lose their place, others take it again.
+    fn comings_and_goings(&mut self, nodes: &[session_protocols::NodeId]) -> Vec<Input> {
+        let few = nodes.len() < 4;
+        let most = if few { 0 } else { nodes.len() as u64 * 2 / 5 };
+        let wanted = self.dice.between(0, most) as usize;
+        let mut inputs = Vec::new();
+        while self.away.len() > wanted {
+            let node = self.away.swap_remove(self.dice.index(self.away.len()));
+            inputs.push(Input::Recommission { node: nodes[node] });
+        }
+        while self.away.len() < wanted {
+            let node = self.dice.index(nodes.len());
+            if !self.away.contains(&node) {
+                self.away.push(node);
+                inputs.push(Input::Decommission { node: nodes[node] });
+            }
+        }
+        inputs
+    }
+
+    /// Ends the epoch.
+    fn cross(&mut self, nodes: &[session_protocols::NodeId]) -> Option<Maps> {
+        let inputs = self.comings_and_goings(nodes);
+        let (height, time) = (self.ledger.height() + 1, self.ledger.border() - 1);
+        self.ledger.apply(&Block { height, time, inputs }).ok()?;
+        let before = self.ledger.map().clone();
+        let hash = self.dice.array::<32>().into();
+        let border =
+            Border { epoch: self.ledger.epoch(), height: height + 1, hash, cursors: Cursors::default() };
+        self.ledger.cross(border).ok()?;
+        let acts = self.ledger.map().clone();
+        let past = Some(before).filter(|before| before.version != acts.version);
+        Some(Maps { past, acts, next: self.ledger.next_map().cloned() })
+    }
+}
+
+impl World {
+    pub(super) fn border_later(&mut self) {
+        let epoch = self.changes.epoch;
+        if self.faults.changes {
+            let at = self.now.after(epoch);
+            let last = self.heal.after(LAST);
+            self.queue.push(if at < self.heal { at } else { last }, Event::Border);
+        }
+    }
+
+    /// An epoch ends.
+    pub(super) fn border(&mut self) {
+        let healed = self.now >= self.heal;
+        let maps = match (healed, self.maps.next.take()) {
+            // The last map that was known acts, and then nothing changes any more.
+            (true, Some(next)) => {
+                let past = Some(std::mem::replace(&mut self.maps.acts, next));
+                Maps { past, acts: self.maps.acts.clone(), next: None }
+            }
+            (true, None) => Maps { past: None, ..self.maps.clone() },
+            (false, next) => {
+                self.maps.next = next;
+                let nodes: Vec<_> = self.nodes.iter().map(|node| node.id).collect();
+                self.changes.cross(&nodes).unwrap_or_else(|| self.maps.clone())
+            }
+        };
+        self.counts.borders += 1;
+        self.map = maps.acts.clone();
+        self.maps = maps;
+        self.checks.change(&self.maps);
+        for node in 0..self.nodes.len() {
+            let late = self.dice.trouble.span(Span(0), LATE);
+            self.queue.push(self.now.after(late), Event::Told { node });
+        }
+        if !healed {
+            self.border_later();
+        } else if self.maps.past.is_some() {
+            self.queue.push(self.now.after(self.changes.epoch), Event::Border);
+        }
+    }
+
+    /// A node hears of the maps.
+    pub(super) fn told(&mut self, node: usize) {
+        self.take_maps(node);
+        let maps = self.nodes[node].maps.clone();
+        self.feed(node, member::Input::Maps(maps));
+        if self.nodes[node].up() {
+            self.dial_all(node);
+        }
+    }
+
+    /// What a node knows of the maps, and whom it has to do with.
+    pub(super) fn take_maps(&mut self, node: usize) {
+        let host = &mut self.nodes[node];
+        host.maps = self.maps.clone();
+        host.swarm = self.maps.acts.swarm_with(&host.id);
+        let kin = self.maps.kin(&host.id).into_keys().filter(|one| *one != host.id);
+        host.fellows = kin.filter_map(|one| self.index.get(&one).copied()).collect();
+    }
+}
