@@ -545,6 +545,7 @@ fn costly(answer: &SwarmAnswer) -> bool {
         SwarmAnswer::Noted
         | SwarmAnswer::Fingerprints { .. }
         | SwarmAnswer::Reconcile { .. }
+        | SwarmAnswer::Held { .. }
         | SwarmAnswer::Refused { .. } => false,
     }
 }

@@ -94,6 +94,8 @@ pub(crate) struct Inspection {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
     pub(crate) subscriptions: usize,
+    /// It may still keep what other swarms keep since the map changed.
+    pub(crate) handing_over: bool,
     /// The disk is full: nothing is written.
     pub(crate) full: bool,
     /// BLAKE2b-256 over the fingerprints of all buckets: equal at members that hold the same.
@@ -478,6 +480,7 @@ impl Host {
             messages: self.store.stats().messages,
             bytes: self.store.occupied(),
             subscriptions: self.member.subscriptions(),
+            handing_over: self.member.handing_over(),
             full: matches!(self.full, Full::Until { .. }),
             fingerprint: blake2b(&[&prints]),
         }

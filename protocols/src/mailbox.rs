@@ -3,7 +3,7 @@
 //! The host hands each input a transaction, commits, and releases the outputs only then. Whoever
 //! sent a request, its signature has been checked before it comes here.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
     AccountId, MessageHash, NetworkName, Time,
@@ -201,7 +201,8 @@ impl Mailbox {
             }
             Input::Purge { records } => {
                 let mut effects = Vec::with_capacity(records.len());
-                for Known { account, hash, id } in records {
+                let once = |Known { account, hash, id }| ((account, hash), id);
+                for ((account, hash), id) in records.into_iter().map(once).collect::<BTreeMap<_, _>>() {
                     let before = self.survive(store.record(&account, &hash).map(Ok), true)?;
                     if let Ok(Some(before)) = before
                         && before.id(&account, &hash) == *id

@@ -124,6 +124,7 @@ impl Goal {
     fn new(me: &NodeId, map: &SwarmMap, before: Option<&SwarmMap>) -> Option<Self> {
         let swarm = map.swarm_with(me)?;
         let arc = map.territory(swarm)?;
+        let before = before.filter(|_| !crate::mutants::on("ready-before-pull"));
         let source = |(swarm, members): (&_, &Vec<NodeId>)| {
             let part = arc.part(before?.territory(*swarm)?)?;
             Some((part, Quorum::of(members.clone())))

@@ -380,8 +380,9 @@ impl Member {
                 self.writes.handle(now, writes::Input::Tick);
                 self.repair.handle(now, repair::Input::Tick, store)?;
                 self.subscriptions.handle(now, notify::Input::Tick);
-                let busy = self.full || !self.repair.idle();
-                self.handover.step(now, busy, &self.outlook, store)?;
+                if !self.full {
+                    self.handover.step(now, !self.repair.idle(), &self.outlook, store)?;
+                }
             }
         }
         self.drain(now, store)
@@ -415,7 +416,7 @@ impl Member {
     /// Returns when [`Input::Tick`] is next due.
     pub fn deadline(&self) -> Option<Time> {
         let (writes, repair, handover) =
-            (self.writes.deadline(), self.repair.deadline(), self.handover.deadline());
+            (self.writes.deadline(), self.repair.deadline(), self.handover.deadline().filter(|_| !self.full));
         let subscriptions = self.subscriptions.deadline();
         [writes, repair, handover, subscriptions, Some(self.forget_at)].into_iter().flatten().min()
     }

@@ -28,6 +28,8 @@ pub const ROUND_PAUSE: Span = Span::secs(10);
 const STEP: usize = 1 << 14;
 /// From one step to the next, and until it is looked again whether a comparison is under way.
 const STEP_PAUSE: Span = Span::millis(100);
+/// How often in turn a comparison that is under way holds it up.
+const MAX_WAITS: u32 = 20;
 
 /// What the host must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +56,8 @@ pub struct Handover {
     found: bool,
     /// When to go on.
     due: Time,
+    /// How often it has waited for something else by now.
+    waits: u32,
     chunk: Option<Chunk>,
     next_question: u64,
     outbox: VecDeque<Output>,
@@ -163,7 +167,12 @@ impl Handover {
             return self.ask_next(now, outlook);
         }
         self.due = now.after(STEP_PAUSE);
-        if busy { Ok(()) } else { self.collect(now, outlook, store) }
+        if busy && self.waits < MAX_WAITS {
+            self.waits = self.waits.saturating_add(1);
+            return Ok(());
+        }
+        self.waits = 0;
+        self.collect(now, outlook, store)
     }
 
     /// Takes in an answer, or that none came.

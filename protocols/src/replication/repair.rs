@@ -248,22 +248,23 @@ impl Repair {
         let before = core::mem::take(&mut self.goals);
         let complete =
             |version| before.iter().find(|one| one.goal.version == version).map(|one| one.complete);
-        if let Some(past) = maps.past.as_ref().map(|past| past.version)
-            && self.never_complete != Some(past)
-        {
-            self.never_complete = (complete(past) == Some(false)).then_some(past);
-        }
-        let stays = before.iter().find(|one| one.goal.version == self.acts).map(|one| one.goal.arc);
-        let known = core::mem::take(&mut self.tasks);
+        let past = maps.past.as_ref().map(|past| past.version);
+        let never = past.filter(|past| complete(*past) == Some(false) || self.never_complete == Some(*past));
+        self.never_complete = never;
+        let mut arcs: BTreeMap<_, _> = before.iter().map(|one| (one.goal.version, one.goal.arc)).collect();
+        let mut known = core::mem::take(&mut self.tasks);
         for goal in maps.goals(&self.me) {
+            let stays = arcs.get(&goal.before) == Some(&goal.arc);
             for (partner, arc) in goal.partners(&self.me) {
                 let same = known.get(&(partner, goal.version)).filter(|task| task.arc == arc);
                 // Whoever keeps the same accounts as before has compared them already.
-                let earlier = known.get(&(partner, self.acts));
-                let earlier = earlier.filter(|task| stays == Some(goal.arc) && arc.within(task.arc));
+                let earlier = known.get(&(partner, goal.before));
+                let earlier = earlier.filter(|task| stays && arc.within(task.arc));
                 let task = same.or(earlier).cloned().map(|task| Task { arc, ..task });
                 self.tasks.insert((partner, goal.version), task.unwrap_or_else(|| Task::new(arc, now)));
             }
+            arcs.insert(goal.version, goal.arc);
+            known.extend(self.tasks.iter().map(|(key, task)| (*key, task.clone())));
             let complete = complete(goal.version).unwrap_or(false);
             self.goals.push(Progress { goal, complete });
         }
@@ -289,7 +290,7 @@ impl Repair {
         let acting = self.goals.iter().find(|one| one.goal.version == self.acts);
         acting.is_none_or(|Progress { goal, complete }| {
             let current = self.current().saturating_add(1) >= goal.swarm.needed;
-            current && (*complete || crate::mutants::on("ready-before-pull"))
+            current && *complete
         })
     }
 

@@ -6,7 +6,7 @@ use session_protocols::{Maps, Span, member};
 use super::{dice::Dice, queue::Event, world::World};
 
 /// The shortest and the longest epoch.
-const EPOCH: (Span, Span) = (Span::secs(70), Span::secs(130));
+const EPOCH: (Span, Span) = (Span::secs(80), Span::secs(130));
 /// How much later than others a node may hear of a border.
 const LATE: Span = Span::secs(3);
 /// After the healing the last map that is known acts this soon.
@@ -32,7 +32,7 @@ impl Changes {
     /// What is said in an epoch: some nodes lose their place, others take it again.
     fn comings_and_goings(&mut self, nodes: &[session_protocols::NodeId]) -> Vec<Input> {
         let few = nodes.len() < 4;
-        let most = if few { 0 } else { nodes.len() as u64 * 2 / 5 };
+        let most = if few { 0 } else { nodes.len() as u64 / 2 };
         let wanted = self.dice.between(0, most) as usize;
         let mut inputs = Vec::new();
         while self.away.len() > wanted {

@@ -103,8 +103,8 @@ impl Checks {
 
     /// Whether a node may keep an account: by a map of the world, or by one that it still goes by.
     fn may_keep(&self, host: &Node, account: &AccountId) -> bool {
-        let maps = self.maps.all().chain(host.maps.all());
-        maps.into_iter().any(|map| map.members_of(account).contains(&host.id))
+        let mut maps = self.maps.all().chain(host.maps.all());
+        maps.any(|map| map.members_of(account).contains(&host.id))
     }
 
     /// Whether a majority of those who keep a record now has it. Of who lies, or cannot be looked at, it
@@ -117,8 +117,12 @@ impl Checks {
             let Some(store) = node.disk.store().filter(|_| !self.watched[at].unsound) else { return true };
             let Some(record) = store.record(account, hash).ok().flatten() else { return false };
             let mut joined = record;
-            before.life.map(|life| joined.join_life(life));
-            before.change.map(|change| joined.join_change(change));
+            if let Some(life) = before.life {
+                joined.join_life(life);
+            }
+            if let Some(change) = before.change {
+                joined.join_change(change);
+            }
             joined.id(account, hash) == record.id(account, hash)
         };
         let having = nodes.iter().filter(|node| owners.contains(&node.id)).filter(has).count();

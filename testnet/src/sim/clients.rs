@@ -552,8 +552,8 @@ impl World {
             return Some(Ok(self.some_member(account)));
         }
         // The node may not have heard of the last border.
-        let known = self.maps.all().chain(self.nodes[from].maps.all());
-        let known = known.into_iter().any(|map| map.swarms.values().any(|swarm| swarm == members));
+        let mut known = self.maps.all().chain(self.nodes[from].maps.all());
+        let known = known.any(|map| map.swarms.values().any(|swarm| swarm == members));
         if self.nodes[from].hostile || known {
             return None;
         }

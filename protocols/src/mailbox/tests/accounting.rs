@@ -8,9 +8,9 @@ use super::*;
 fn known(store: &MemoryStore, person: &Person, hashes: &[MessageHash]) -> Vec<Known> {
     let account = person.account;
     let id = |hash| Some(store.record(&account, &hash).unwrap()?.id(&account, &hash));
-    let here = hashes.iter().filter_map(|hash| {
-        Some(Known { account, hash: *hash, id: serde_bytes::ByteArray::new(id(*hash)?) })
-    });
+    let here = hashes
+        .iter()
+        .filter_map(|hash| Some(Known { account, hash: *hash, id: serde_bytes::ByteArray::new(id(*hash)?) }));
     let changed = Known { account, hash: person.hash("1"), id: serde_bytes::ByteArray::new([7; 32]) };
     here.chain([changed]).collect()
 }

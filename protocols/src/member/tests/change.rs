@@ -178,6 +178,7 @@ fn a_write_while_the_swarm_changes_wants_both_majorities() {
     assert_eq!((receipts.map_version, receipts.signed.len()), (3, 3), "those of the acting members");
     assert_eq!(durable(&network(), &pick(&OLD), &subject, &receipts), 3);
     // The old majority is wanted as well.
+    net.tick_all(Span::secs(1));
     net.down = [1, 2].into();
     let refused = refusal(net.request(0, Request::Store(person.post("b", 0, 9_000))));
     assert_eq!(refused.code, Code::NotReady);
