@@ -4,7 +4,7 @@
 //! the maps alone, and stands here: whom a node listens to, what it keeps, and what it must have
 //! pulled, and from whom, before it serves under a map ([`Goal`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     AccountId, NodeId, SwarmMap,
@@ -21,11 +21,13 @@ pub struct Maps {
     pub acts: SwarmMap,
     /// The map that acts from the next border on, if that changes it.
     pub next: Option<SwarmMap>,
+    /// Nodes of the network that none of these names: they may still have something to hand over.
+    pub leaving: BTreeSet<NodeId>,
 }
 
 impl From<SwarmMap> for Maps {
     fn from(acts: SwarmMap) -> Self {
-        Self { past: None, acts, next: None }
+        Self { past: None, acts, next: None, leaving: BTreeSet::new() }
     }
 }
 
@@ -180,7 +182,9 @@ impl Outlook {
     /// Whether another node has or had a part in the network.
     pub(crate) fn knows(&self, node: &NodeId) -> bool {
         *node != self.me
-            && (self.kin.contains_key(node) || self.maps.all().any(|map| map.swarm_with(node).is_some()))
+            && (self.kin.contains_key(node)
+                || self.maps.leaving.contains(node)
+                || self.maps.all().any(|map| map.swarm_with(node).is_some()))
     }
 
     /// Whether this node keeps an account under a map of at least this version.

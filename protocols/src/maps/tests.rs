@@ -19,7 +19,7 @@ fn account(place: u64) -> AccountId {
 fn split() -> Maps {
     let before = map(4, &[(100, &[0, 1, 2, 3]), (1 << 63, &[6, 7])]);
     let after = map(5, &[(100, &[0, 1, 8]), (300, &[2, 3]), (1 << 63, &[6, 7])]);
-    Maps { past: None, acts: before, next: Some(after) }
+    Maps { past: None, acts: before, next: Some(after), leaving: BTreeSet::new() }
 }
 
 #[test]

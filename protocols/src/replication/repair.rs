@@ -122,8 +122,6 @@ pub struct Repair {
     newest: u64,
     /// For the map that acts, and for the next one.
     goals: Vec<Progress>,
-    /// The version of the map before, if this member was not complete under it when it ended.
-    never_complete: Option<u64>,
     /// Whether the sums that the store keeps are those of every scope.
     steady: bool,
     sums: Sums,
@@ -229,7 +227,6 @@ impl Repair {
             acts: 0,
             newest: 0,
             goals: Vec::new(),
-            never_complete: None,
             steady: true,
             sums: Sums::default(),
             contacts: BTreeSet::new(),
@@ -248,9 +245,6 @@ impl Repair {
         let before = core::mem::take(&mut self.goals);
         let complete =
             |version| before.iter().find(|one| one.goal.version == version).map(|one| one.complete);
-        let past = maps.past.as_ref().map(|past| past.version);
-        let never = past.filter(|past| complete(*past) == Some(false) || self.never_complete == Some(*past));
-        self.never_complete = never;
         let mut arcs: BTreeMap<_, _> = before.iter().map(|one| (one.goal.version, one.goal.arc)).collect();
         let mut known = core::mem::take(&mut self.tasks);
         for goal in maps.goals(&self.me) {
@@ -302,8 +296,7 @@ impl Repair {
 
     /// The versions of the maps under which this member is not complete.
     pub fn incomplete(&self) -> Vec<u64> {
-        let goals = self.goals.iter().filter(|one| !one.complete).map(|one| one.goal.version);
-        self.never_complete.into_iter().chain(goals).collect()
+        self.goals.iter().filter(|one| !one.complete).map(|one| one.goal.version).collect()
     }
 
     /// Whether no comparison is under way.

@@ -1,7 +1,7 @@
 //! Borders of epochs: nodes come and go, and the ledger's own rule says who keeps what from then on.
 
 use session_chain::{Block, Border, Input, Ledger, ledger::Cursors};
-use session_protocols::{Maps, Span, member};
+use session_protocols::{Maps, NodeId, Span, member};
 
 use super::{dice::Dice, queue::Event, world::World};
 
@@ -10,7 +10,7 @@ const EPOCH: (Span, Span) = (Span::secs(80), Span::secs(130));
 /// How much later than others a node may hear of a border.
 const LATE: Span = Span::secs(3);
 /// After the healing the last map that is known acts this soon.
-const LAST: Span = Span::secs(10);
+const LAST: Span = Span::secs(30);
 
 /// What the maps come from.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Changes {
     }
 
     /// What is said in an epoch: some nodes lose their place, others take it again.
-    fn comings_and_goings(&mut self, nodes: &[session_protocols::NodeId]) -> Vec<Input> {
+    fn comings_and_goings(&mut self, nodes: &[NodeId]) -> Vec<Input> {
         let few = nodes.len() < 4;
         let most = if few { 0 } else { nodes.len() as u64 / 2 };
         let wanted = self.dice.between(0, most) as usize;
@@ -50,7 +50,7 @@ impl Changes {
     }
 
     /// Ends the epoch.
-    fn cross(&mut self, nodes: &[session_protocols::NodeId]) -> Option<Maps> {
+    fn cross(&mut self, nodes: &[NodeId]) -> Option<Maps> {
         let inputs = self.comings_and_goings(nodes);
         let (height, time) = (self.ledger.height() + 1, self.ledger.border() - 1);
         self.ledger.apply(&Block { height, time, inputs }).ok()?;
@@ -61,7 +61,7 @@ impl Changes {
         self.ledger.cross(border).ok()?;
         let acts = self.ledger.map().clone();
         let past = Some(before).filter(|before| before.version != acts.version);
-        Some(Maps { past, acts, next: self.ledger.next_map().cloned() })
+        Some(Maps { past, acts, next: self.ledger.next_map().cloned(), ..Maps::default() })
     }
 }
 
@@ -78,11 +78,11 @@ impl World {
     /// An epoch ends.
     pub(super) fn border(&mut self) {
         let healed = self.now >= self.heal;
-        let maps = match (healed, self.maps.next.take()) {
+        let mut maps = match (healed, self.maps.next.take()) {
             // The last map that was known acts, and then nothing changes any more.
             (true, Some(next)) => {
                 let past = Some(std::mem::replace(&mut self.maps.acts, next));
-                Maps { past, acts: self.maps.acts.clone(), next: None }
+                Maps { past, next: None, ..self.maps.clone() }
             }
             (true, None) => Maps { past: None, ..self.maps.clone() },
             (false, next) => {
@@ -91,6 +91,9 @@ impl World {
                 self.changes.cross(&nodes).unwrap_or_else(|| self.maps.clone())
             }
         };
+        let named = |node: &NodeId| maps.all().any(|map| map.swarm_with(node).is_some());
+        let leaving = self.nodes.iter().map(|node| node.id).filter(|node| !named(node));
+        maps.leaving = leaving.collect();
         self.counts.borders += 1;
         self.map = maps.acts.clone();
         self.maps = maps;

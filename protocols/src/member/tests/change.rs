@@ -27,11 +27,11 @@ fn after(person: &Person) -> SwarmMap {
 }
 
 fn known(person: &Person) -> Maps {
-    Maps { past: None, acts: before(person), next: Some(after(person)) }
+    Maps { past: None, acts: before(person), next: Some(after(person)), leaving: BTreeSet::new() }
 }
 
 fn acting(person: &Person) -> Maps {
-    Maps { past: Some(before(person)), acts: after(person), next: None }
+    Maps { past: Some(before(person)), acts: after(person), next: None, leaving: BTreeSet::new() }
 }
 
 /// Six members in contact and caught up, by the first map.
@@ -152,9 +152,12 @@ fn a_node_that_leaves_hands_everything_over() {
     let mut net = settled(&person);
     stored(net.request(0, Request::Store(person.post("a", 0, 9_000))));
     let left = two_swarms(4, &person, &[1, 2, 3], &[4, 5]);
-    tell(&mut net, &Maps { past: None, acts: before(&person), next: Some(left.clone()) });
+    tell(
+        &mut net,
+        &Maps { past: None, acts: before(&person), next: Some(left.clone()), leaving: BTreeSet::new() },
+    );
     rest(&mut net);
-    tell(&mut net, &Maps { past: Some(before(&person)), acts: left, next: None });
+    tell(&mut net, &Maps { past: Some(before(&person)), acts: left, next: None, leaving: BTreeSet::new() });
     assert_eq!((net.members[0].0.swarm(), net.members[0].0.handing_over()), (None, true));
     rest(&mut net);
     assert_eq!((holds(&net, &person, "a"), net.members[0].0.handing_over()), (vec![1, 2, 3], false));
@@ -256,9 +259,13 @@ fn who_stays_with_its_territory_stays_ready() {
     stored(net.request(0, Request::Store(person.post("a", 0, 9_000))));
     let next = two_swarms(4, &person, &[0, 1, 3], &[2, 4, 5]);
     net.down.extend([2, 3]);
-    let maps = Maps { past: None, acts: before(&person), next: Some(next.clone()) };
+    let maps = Maps { past: None, acts: before(&person), next: Some(next.clone()), leaving: BTreeSet::new() };
     let ready = |net: &Net| net.members[0].0.ready() && net.members[1].0.ready();
-    for maps in [maps, Maps { past: Some(before(&person)), acts: next.clone(), next: None }, next.into()] {
+    for maps in [
+        maps,
+        Maps { past: Some(before(&person)), acts: next.clone(), next: None, leaving: BTreeSet::new() },
+        next.into(),
+    ] {
         for who in [0, 1, 4, 5] {
             net.feed(who, Input::Maps(maps.clone()));
             assert!(ready(&net), "{maps:?}");
