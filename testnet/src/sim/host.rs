@@ -424,7 +424,7 @@ impl World {
                 return Err(Violation { check: "a store opens after a crash", detail });
             }
         }
-        self.checks.reopened(node, &self.nodes[node], self.now)?;
+        self.checks.reopened(node, &self.nodes, self.now)?;
         self.take_maps(node);
         let setup = Setup {
             network: self.network.clone(),

@@ -135,7 +135,9 @@ impl World {
                 liars += 1;
                 bad -= 1;
             }
-            let lost = if drawn.lost_disks { dice.between(0, bad as u64) } else { 0 };
+            // Where there may be few in all, these are they.
+            let least = if drawn.changes { bad as u64 } else { 0 };
+            let lost = if drawn.lost_disks { dice.between(least, bad as u64) } else { 0 };
             for _ in 0..lost {
                 doomed[left.swap_remove(dice.index(left.len()))] = true;
             }
