@@ -9,6 +9,8 @@ use super::{dice::Dice, queue::Event, world::World};
 const EPOCH: (Span, Span) = (Span::secs(80), Span::secs(130));
 /// How much later than others a node may hear of a border.
 const LATE: Span = Span::secs(3);
+/// The same of those that lag behind the chain, and how many in a thousand do so at a border.
+const LAGGING: (Span, u32) = (Span::secs(60), 200);
 /// After the healing the last map that is known acts this soon.
 const LAST: Span = Span::secs(30);
 
@@ -97,9 +99,10 @@ impl World {
         self.counts.borders += 1;
         self.map = maps.acts.clone();
         self.maps = maps;
-        self.checks.change(&self.maps);
+        self.checks.change(&self.maps, self.now);
         for node in 0..self.nodes.len() {
-            let late = self.dice.trouble.span(Span(0), LATE);
+            let lags = !healed && self.dice.trouble.chance(LAGGING.1);
+            let late = self.dice.trouble.span(Span(0), if lags { LAGGING.0 } else { LATE });
             self.queue.push(self.now.after(late), Event::Told { node });
         }
         if !healed {
@@ -122,7 +125,9 @@ impl World {
     /// What a node knows of the maps, and whom it has to do with.
     pub(super) fn take_maps(&mut self, node: usize) {
         let host = &mut self.nodes[node];
-        host.maps = self.maps.clone();
+        if host.maps != self.maps {
+            (host.maps, host.told) = (self.maps.clone(), self.now);
+        }
         host.swarm = self.maps.acts.swarm_with(&host.id);
         let kin = self.maps.kin(&host.id).into_keys().filter(|one| *one != host.id);
         host.fellows = kin.filter_map(|one| self.index.get(&one).copied()).collect();

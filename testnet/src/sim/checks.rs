@@ -7,6 +7,8 @@
 //! - nothing is accepted, kept or served that nobody signed, or that belongs to another swarm
 //! - a member serves only while it is caught up with a majority, and then it has everything that
 //!   was acknowledged before
+//! - while a swarm changes, a node acknowledges what a majority of the next members has as well, and
+//!   who serves under a new map has what was acknowledged before that was known
 //! - a node forgets what others keep now only when a majority of them has it
 //! - an honest node acknowledges with a majority of receipts and not without
 //! - a cursor never skips (see `readers`), members are equal after healing (see `finale`)
@@ -16,10 +18,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use session_protocols::{
-    AccountId, Maps, MessageHash, Namespace, NodeId, Time,
+    AccountId, Maps, MessageHash, Namespace, NodeId, Span, Time,
     answer::{Done, Message, Receipt},
     member::Output,
     record::{Life, Record, Stamp},
+    request::Store,
     ring::{Arc, majority},
     store::Effect,
     swarm::{Ask, Replicated, SwarmAnswer},
@@ -54,6 +57,8 @@ pub(super) const MARGIN: u64 = 15_000;
 #[derive(Debug)]
 pub(super) struct Checks {
     maps: Maps,
+    /// When each map became known.
+    known: BTreeMap<u64, Time>,
     pub(super) fates: BTreeMap<MessageHash, Fate>,
     pub(super) drawers: BTreeMap<(AccountId, Namespace), Vec<MessageHash>>,
     watched: Vec<Watched>,
@@ -72,6 +77,8 @@ struct Watched {
     compared: BTreeMap<(NodeId, u64), Comparison>,
     /// A liar, or its disk was lost: a swarm with one promises less.
     unsound: bool,
+    /// The newest map under which it has served.
+    served: u64,
 }
 
 /// With whom, by which map, on which part of the ring, and when it began.
@@ -93,11 +100,14 @@ impl Checks {
     pub(super) fn new(maps: Maps, nodes: &[Node]) -> Self {
         let watch = |node: &Node| Watched { unsound: node.hostile, ..Watched::default() };
         let watched = nodes.iter().map(watch).collect();
-        Self { maps, fates: BTreeMap::new(), drawers: BTreeMap::new(), watched }
+        Self { maps, known: BTreeMap::new(), fates: BTreeMap::new(), drawers: BTreeMap::new(), watched }
     }
 
     /// These are the maps from now on.
-    pub(super) fn change(&mut self, maps: &Maps) {
+    pub(super) fn change(&mut self, maps: &Maps, now: Time) {
+        for map in maps.all() {
+            self.known.entry(map.version).or_insert(now);
+        }
         self.maps = maps.clone();
     }
 
@@ -272,7 +282,7 @@ impl Checks {
     }
 
     /// Whether a node says that it is ready without being so.
-    pub(super) fn ready(&self, node: usize, host: &Node) -> Result<(), Violation> {
+    pub(super) fn ready(&mut self, node: usize, host: &Node, now: Time) -> Result<(), Violation> {
         let Some(member) = host.member.as_ref().filter(|member| member.ready()) else { return Ok(()) };
         let (acts, id) = (&member.maps().acts, &host.id);
         let Some(territory) = acts.swarm_with(id).and_then(|swarm| acts.territory(swarm)) else {
@@ -282,6 +292,49 @@ impl Checks {
             let compared = self.watched[node].compared.len();
             let detail = format!("node {node} is ready, and made {compared} comparisons");
             return broken("a member is ready only when caught up with a majority", detail);
+        }
+        let (version, changed) = (acts.version, member.maps().past.is_some());
+        if std::mem::replace(&mut self.watched[node].served, version) == version || !changed || host.hostile {
+            return Ok(());
+        }
+        let (Some(known), Some(store)) = (self.known.get(&version), host.disk.store()) else { return Ok(()) };
+        let local = host.clock(now);
+        let ours = self.drawers.iter().filter(|(drawer, _)| territory.holds(&drawer.0));
+        for ((account, hash), fate) in ours
+            .flat_map(|((account, _), hashes)| hashes.iter().map(move |hash| (*account, *hash)))
+            .filter_map(|key| Some((key, self.fates.get(&key.1)?)))
+        {
+            let kept = fate.changes.is_empty() && fate.kept_since(*known, local.as_millis() + MARGIN);
+            let record = store.record(&account, &hash).ok().flatten();
+            if kept && self.sound(node, host) && !record.is_some_and(|record| record.readable(local)) {
+                let detail =
+                    format!("node {node} serves by map {version}, known since {known}, without {hash}");
+                return broken("who serves under a new map has what was there before it", detail);
+            }
+        }
+        Ok(())
+    }
+
+    /// A node acknowledges a store: the next members have it too, unless the node heard of them meanwhile.
+    pub(super) fn stored(
+        &self,
+        node: usize,
+        nodes: &[Node],
+        now: Time,
+        request: &Store,
+    ) -> Result<(), Violation> {
+        let host = &nodes[node];
+        let late = now < host.told.after(Span::secs(15)) || request.expiry <= now.as_millis() + MARGIN;
+        let Some(next) = host.maps.next.as_ref().filter(|_| !late && !host.hostile) else { return Ok(()) };
+        let owners = next.members_of(&request.account);
+        let has = |at: &usize| {
+            let store = nodes[*at].disk.store().filter(|_| !self.watched[*at].unsound);
+            store.is_none_or(|store| store.record(&request.account, &request.hash()).ok().flatten().is_some())
+        };
+        let having = (0..nodes.len()).filter(|at| owners.contains(&nodes[*at].id)).filter(has).count();
+        if having < majority(owners.len()) {
+            let detail = format!("node {node} acknowledged {}, which {having} have", request.hash());
+            return broken("a majority of the next members has what is acknowledged", detail);
         }
         Ok(())
     }

@@ -657,6 +657,9 @@ impl World {
                 self.checks.read(node, host, self.now, drawer)
             }
             (body, Request::Store(_) | Request::Delete(_)) => {
+                if let (Body::Stored { .. }, Request::Store(request)) = (body, request) {
+                    self.checks.stored(node, &self.nodes, self.now, request)?;
+                }
                 let about = match request {
                     Request::Store(request) => About::Store(request.account, request.hash()),
                     Request::Retrieve(_)

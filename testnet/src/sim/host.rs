@@ -34,8 +34,9 @@ pub(super) const PATIENCE: Span = Span::secs(10);
 pub(super) struct Node {
     pub(super) id: NodeId,
     pub(super) pair: KeyPair,
-    /// The maps that it was told of.
+    /// The maps that it was told of, and when.
     pub(super) maps: Maps,
+    pub(super) told: Time,
     pub(super) swarm: Option<SwarmId>,
     /// The other nodes that it has to do with: the members of its swarm, and those before and after.
     pub(super) fellows: Vec<usize>,
@@ -115,6 +116,7 @@ impl Node {
             id: pair.node_id(),
             pair,
             maps: Maps::default(),
+            told: Time::ZERO,
             swarm: None,
             fellows: Vec::new(),
             life: 0,
@@ -533,7 +535,7 @@ impl World {
             }
         }
         let host = &self.nodes[node];
-        self.checks.ready(node, host)
+        self.checks.ready(node, host, self.now)
     }
 
     /// Reads a page for a subscriber and sends it, if there is anything in it.
