@@ -53,6 +53,9 @@ pub(super) fn broken<T>(check: &'static str, detail: impl Into<String>) -> Resul
 /// By how many milliseconds ends are taken earlier or later, for clocks that disagree.
 pub(super) const MARGIN: u64 = 15_000;
 
+/// A record: whose, and of which message.
+pub(super) type Key = (AccountId, MessageHash);
+
 /// Watches everything.
 #[derive(Debug)]
 pub(super) struct Checks {
@@ -79,6 +82,8 @@ struct Watched {
     unsound: bool,
     /// The newest map under which it has served.
     served: u64,
+    /// Which nodes have told it that they hold what.
+    confirmed: BTreeMap<Key, BTreeSet<NodeId>>,
 }
 
 /// With whom, by which map, on which part of the ring, and when it began.
@@ -115,6 +120,31 @@ impl Checks {
     fn may_keep(&self, host: &Node, account: &AccountId) -> bool {
         let mut maps = self.maps.all().chain(host.maps.all());
         maps.any(|map| map.members_of(account).contains(&host.id))
+    }
+
+    /// An answer tells a node which records another has.
+    pub(super) fn confirmed(&mut self, node: usize, by: NodeId, about: &[Key], answer: &SwarmAnswer) {
+        let holds = |place: usize| match answer {
+            SwarmAnswer::Held { places } => places.iter().any(|held| *held as usize == place),
+            SwarmAnswer::Replicated { results } => {
+                matches!(results.get(place), Some(Replicated::Done { .. }))
+            }
+            SwarmAnswer::Noted
+            | SwarmAnswer::Fingerprints { .. }
+            | SwarmAnswer::Reconcile { .. }
+            | SwarmAnswer::Fetched { .. }
+            | SwarmAnswer::Refused { .. } => false,
+        };
+        for (_, key) in about.iter().enumerate().filter(|(place, _)| holds(*place)) {
+            self.watched[node].confirmed.entry(*key).or_default().insert(by);
+        }
+    }
+
+    /// Whether a majority of those who keep a record now told a node that they have it.
+    fn told(&self, node: usize, host: &Node, key: &Key) -> bool {
+        let owners = host.maps.acts.members_of(&key.0);
+        let confirmed = self.watched[node].confirmed.get(key).into_iter().flatten();
+        confirmed.filter(|by| owners.contains(by)).count() >= majority(owners.len())
     }
 
     /// Whether a majority of those who keep a record now has it. Of who lies, or cannot be looked at, it
@@ -182,7 +212,8 @@ impl Checks {
                 let soon = local + MARGIN;
                 let ends = fate.is_some_and(|fate| fate.expiries().any(|end| end <= soon));
                 let over = ends || before.until() <= soon;
-                if !over && !self.handed_over(host, nodes, effect, before) {
+                let told = self.told(node, host, &(*account, *hash));
+                if !over && (!told || !self.handed_over(host, nodes, effect, before)) {
                     let detail = format!("node {node} forgot {hash} of {account}: {before:?}");
                     return broken("a record goes only when a majority of its new owners has it", detail);
                 }
@@ -477,6 +508,7 @@ impl Checks {
     /// A node's machine is gone.
     pub(super) fn stopped(&mut self, node: usize) {
         self.watched[node].comparing = None;
+        self.watched[node].confirmed.clear();
         self.watched[node].compared.clear();
     }
 

@@ -16,7 +16,7 @@ use session_protocols::{
 };
 
 use super::{
-    checks::Violation,
+    checks::{Key, Violation},
     disk::{Commit, Disk, View},
     queue::{Event, Word},
     world::World,
@@ -98,6 +98,8 @@ struct Open {
     epoch: u32,
     /// The version of the map that the question named.
     version: u64,
+    /// Which records an answer may confirm.
+    about: Vec<Key>,
     subjects: Vec<Subject>,
 }
 
@@ -216,6 +218,21 @@ fn about(ask: &Ask) -> Vec<About> {
         Mutation::Expire { .. } => About::Expire,
     };
     mutations.iter().map(one).collect()
+}
+
+/// The records that a question is about, in its order.
+fn records(ask: &Ask) -> Vec<Key> {
+    let first = |held: &[MessageHash]| held.first().copied().unwrap_or(MessageHash([0; 32]));
+    let one = |mutation: &Mutation| match mutation {
+        Mutation::Store(request) => (request.account, request.hash()),
+        Mutation::Delete { request, held } => (request.account, first(held)),
+        Mutation::Expire { request, held } => (request.account, first(held)),
+    };
+    match ask {
+        Ask::Held { records } => records.iter().map(|known| (known.account, known.hash)).collect(),
+        Ask::Replicate { mutations } => mutations.iter().map(one).collect(),
+        Ask::Behind | Ask::Fingerprints | Ask::Reconcile { .. } | Ask::Fetch { .. } => Vec::new(),
+    }
 }
 
 impl World {
@@ -588,7 +605,8 @@ impl World {
             self.dial_later(node, to, Span::millis(1), Span::millis(50));
         }
         let version = request.map_version;
-        let open = Open { to, epoch: connection.unwrap_or_default(), version, subjects };
+        let about = records(&request.ask);
+        let open = Open { to, epoch: connection.unwrap_or_default(), version, about, subjects };
         self.nodes[node].open.insert(exchange, open);
         self.queue.push(self.now.after(wait), Event::Silence { node, life, exchange });
         if connection.is_some() {
@@ -643,6 +661,9 @@ impl World {
         let Some(exchange) = word.exchange.filter(|_| host.life == word.life) else { return };
         let Some(open) = host.open.remove(&exchange) else { return };
         let answer = codec::decode::<SwarmAnswer>(&word.bytes, swarm::MAX_MESSAGE).ok();
+        if let Some(answer) = &answer {
+            self.checks.confirmed(word.to, from, &open.about, answer);
+        }
         let check = |answer| check_answer(&self.network, local, open.version, from, &open.subjects, answer);
         let answer = answer.map(check);
         self.feed(word.to, Input::Answered { exchange, answer });

@@ -326,7 +326,11 @@ impl World {
     fn trouble(&mut self, trouble: Trouble) {
         match trouble {
             Trouble::Crash => {
-                let node = self.dice.trouble.index(self.nodes.len());
+                let any = self.dice.trouble.index(self.nodes.len());
+                // Where few are doomed, their time comes all the same.
+                let doomed = self.doomed.iter().position(|doomed| *doomed);
+                let doomed = doomed.filter(|_| self.faults.changes && self.dice.trouble.chance(150));
+                let node = doomed.unwrap_or(any);
                 let lose = self.doomed[node] && self.dice.trouble.coin();
                 // A node rests most of the time, and a crash then takes nothing with it.
                 if self.dice.trouble.coin() {
