@@ -37,6 +37,20 @@ need_compiler() {
 need_c() { need_compiler cc C gcc libc6-dev; }
 need_cxx() { need_compiler c++ C++ g++; }
 
+# Compiles and tests the contracts, whose tools are npm packages.
+need_node() {
+  if ! { command -v node && command -v npm; } >/dev/null 2>&1; then
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null ||
+      fail 'Node.js is missing' 'install it, for example: sudo apt-get install nodejs npm'
+    say 'installing Node.js'
+    apt-get update -q >&2 && apt-get install -qy nodejs npm >&2
+  fi
+  local found
+  found=$(node --version)
+  [ "$(printf '%s\n' v18 "$found" | sort -V | head -n1)" = v18 ] ||
+    fail "Node.js $found is too old; this needs v18" 'install a newer one, as https://nodejs.org says'
+}
+
 # need_cargo SUBCOMMAND: cargo's own installer brings what is missing.
 need_cargo() {
   cargo "$1" --version >/dev/null 2>&1 && return

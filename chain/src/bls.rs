@@ -18,9 +18,6 @@ use crate::ledger::BlsKey;
 
 /// What messages are hashed to the curve with.
 pub const SUITE: &[u8] = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_NUL_";
-/// Bytes of a field element in front of which EIP-2537 wants 16 zeros.
-const FIELD: usize = 48;
-
 /// A node's secret key for checkpoints. Zeroized when dropped.
 pub struct BlsSecret(SecretKey);
 
@@ -58,14 +55,6 @@ impl fmt::Debug for BlsSecret {
 }
 
 impl BlsKey {
-    /// The point as EIP-2537 reads it, 128 bytes.
-    pub fn to_evm(&self) -> [u8; 128] {
-        let mut padded = [0; 128];
-        let fields = self.0.chunks_exact(FIELD).zip(padded.chunks_exact_mut(64));
-        fields.for_each(|(field, into)| into.split_at_mut(16).1.copy_from_slice(field));
-        padded
-    }
-
     /// Whether it is a point of the group that is not its neutral element.
     pub fn is_valid(&self) -> bool {
         PublicKey::deserialize(&self.0).is_ok_and(|key| key.validate().is_ok())
@@ -91,20 +80,21 @@ impl BlsSignature {
         Some(Self(sum.to_signature().compress()))
     }
 
-    /// The point as EIP-2537 reads it, 256 bytes.
+    /// The signature that [`Self::uncompressed`] wrote.
     ///
     /// # Errors
     /// When it is no point of the curve.
-    pub fn to_evm(&self) -> Result<[u8; 256], PointError> {
-        let bytes = Signature::uncompress(&self.0).map_err(|_| PointError)?.serialize();
-        let mut padded = [0; 256];
-        // The usual encoding puts the imaginary part first, EIP-2537 the real one.
-        for (at, field) in [1, 0, 3, 2].into_iter().zip(bytes.chunks_exact(FIELD)) {
-            if let Some(into) = padded.chunks_exact_mut(64).nth(at) {
-                into.split_at_mut(16).1.copy_from_slice(field);
-            }
-        }
-        Ok(padded)
+    pub fn compress(uncompressed: &[u8; 192]) -> Result<Self, PointError> {
+        let point = Signature::deserialize(uncompressed).map_err(|_| PointError)?;
+        Ok(Self(point.compress()))
+    }
+
+    /// The point as the contracts read it: `x.c1`, `x.c0`, `y.c1`, `y.c0`, 48 bytes each.
+    ///
+    /// # Errors
+    /// When it is no point of the curve.
+    pub fn uncompressed(&self) -> Result<[u8; 192], PointError> {
+        Ok(Signature::uncompress(&self.0).map_err(|_| PointError)?.serialize())
     }
 }
 
@@ -160,22 +150,13 @@ mod tests {
         assert!(!signature.verify(&[BlsKey([7; 96])], b"root"));
         let broken = BlsSignature([7; 96]);
         assert!(!broken.verify(&[key], b"root"));
-        assert_eq!((BlsSignature::aggregate(&[signature, broken]), broken.to_evm()), (None, Err(PointError)));
+        assert_eq!(
+            (BlsSignature::aggregate(&[signature, broken]), broken.uncompressed()),
+            (None, Err(PointError))
+        );
         // The neutral signature is what a neutral key signs, whatever the message.
         let mut bytes = [0; 96];
         bytes[0] = 0xc0;
         assert!(!BlsSignature(bytes).verify(&[neutral], b"root"));
-    }
-
-    #[test]
-    fn points_are_written_as_contracts_read_them() {
-        let secret = &secrets(1)[0];
-        let key = secret.public().to_evm();
-        assert_eq!((&key[..16], &key[16..64]), (&[0; 16][..], &secret.public().0[..48]));
-        assert_eq!((&key[64..80], &key[80..]), (&[0; 16][..], &secret.public().0[48..]));
-        let signature = secret.sign(b"root").to_evm().unwrap();
-        let usual = Signature::uncompress(&secret.sign(b"root").0).unwrap().serialize();
-        assert_eq!((&signature[16..64], &signature[80..128]), (&usual[48..96], &usual[..48]));
-        assert_eq!((&signature[144..192], &signature[208..]), (&usual[144..], &usual[96..144]));
     }
 }

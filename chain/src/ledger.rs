@@ -59,7 +59,8 @@ pub struct Parameters {
     pub genesis: u64,
     /// Seconds from one border to the next. [`EPOCH_SECONDS`] by default.
     pub epoch_seconds: NonZeroU64,
-    /// How long a node must have been active to earn, in seconds. [`ACTIVE_FOR`] by default.
+    /// How long a node must have been active to earn, in seconds, until the chain says otherwise.
+    /// [`ACTIVE_FOR`] by default.
     pub active_for: u64,
     /// How long the stake of a node that lost its place stays locked, in seconds. [`LOCK`] by default.
     pub lock: u64,
@@ -116,6 +117,8 @@ pub struct Ledger {
     map: SwarmMap,
     next: Option<SwarmMap>,
     rewards: Rewards,
+    /// How long a node must have been active to earn, in seconds.
+    active_for: u64,
     /// The digest of the last border's checkpoint; zero before the first.
     digest: B256,
     /// The epoch and digest of the last checkpoint that the contract accepted.
@@ -135,6 +138,7 @@ impl Ledger {
             map: SwarmMap { version: 0, swarms: BTreeMap::new() },
             next: None,
             rewards: Rewards::default(),
+            active_for: parameters.active_for,
             digest: B256::ZERO,
             accepted: None,
         }
@@ -195,7 +199,7 @@ impl Ledger {
         self.time = now;
         self.epoch = self.epoch.saturating_add(1);
         let earns = |member: &&Member| {
-            let long = member.since.saturating_add(self.parameters.active_for) <= now;
+            let long = member.since.saturating_add(self.active_for) <= now;
             member.state == State::Active && long && !member.shares.is_empty()
         };
         let earners: Vec<&Member> = self.members.values().filter(earns).collect();

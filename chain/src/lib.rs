@@ -2,15 +2,20 @@
 //!
 //! This crate computes; it never opens sockets or files, reads clocks or draws randomness of its own.
 //!
+//! - [`attestation`]: how nodes sign a checkpoint and who submits it
 //! - [`bls`]: the signatures under checkpoints
+//! - [`candidate`]: what a node's keys say to its registration
 //! - [`ledger`]: the state machine that takes blocks and yields members, swarm maps, rewards and checkpoints
 //! - [`ledger::placement`]: the rule by which nodes are seated in swarms
 //! - [`network`]: the network file, which names the nodes that a network begins with
 
+pub mod attestation;
 pub mod bls;
+pub mod candidate;
 pub mod ledger;
 pub mod network;
 
+pub use candidate::Candidate;
 pub use ledger::{
     Amount, Block, Border, Checkpoint, Event, Founder, Input, Ledger, LedgerError, Member, Operator,
     Parameters, Prefix, Registration, Share, Stake, StakeId, State, SwarmRule,

@@ -1,10 +1,13 @@
-//! The network file: the nodes that a network begins with, until a chain says more.
+//! The network file: the nodes that a network begins with, and the chain that says more, if there is one.
 //!
 //! Its text is TOML; the crate's README shows one. Reading it from disk is the caller's part.
 
+use core::num::NonZeroU64;
+
+use alloy::primitives::Address;
 use session_protocols::{NetworkName, NodeId};
 
-use crate::ledger::{Founder, Ledger, Operator, Parameters, Prefix};
+use crate::ledger::{Domain, Founder, Ledger, Operator, Parameters, Prefix};
 
 pub use error::{NetworkFileError, Problem};
 
@@ -21,6 +24,8 @@ pub const MAX_NODES: usize = 10_000;
 pub const MAX_ADDRESSES: usize = 8;
 /// Bytes of one address; a file with a longer one is refused.
 pub const MAX_ADDRESS_BYTES: usize = 256;
+/// Endpoints of the chain in a file; a file with more is refused.
+pub const MAX_RPC: usize = 8;
 /// Bytes of a file, room for [`MAX_NODES`] with usual addresses; a longer one is refused unread.
 pub const MAX_BYTES: usize = 16 << 20;
 
@@ -33,8 +38,44 @@ pub struct NetworkFile {
     pub local: bool,
     /// Seeds the first swarm map.
     pub seed: [u8; 32],
-    /// The nodes that the network begins with.
+    /// The nodes that the network begins with; where there is a chain, those that are dialled first.
     pub nodes: Vec<NetworkNode>,
+    /// The chain that nodes register on; without one the nodes above are all there are.
+    pub settlement: Option<Settlement>,
+}
+
+/// The chain that nodes stake on, and the contracts there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// The chain's id.
+    pub chain: u64,
+    /// Where it is asked, 1 to [`MAX_RPC`] URLs; a node may be told of others.
+    pub rpc: Vec<String>,
+    /// The block from which on events are read: none of the contracts is older.
+    pub start: u64,
+    /// When epoch 0 begins, in seconds since 1970.
+    pub genesis: u64,
+    /// Seconds of an epoch.
+    pub epoch: NonZeroU64,
+    /// How long the stake of a node that lost its place stays locked, in seconds.
+    pub lock: u64,
+    /// The contracts.
+    pub contracts: Contracts,
+}
+
+/// The contracts of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contracts {
+    /// What is staked and paid.
+    pub token: Address,
+    /// What rewards come from.
+    pub pool: Address,
+    /// What holds the stakes.
+    pub staking: Address,
+    /// What makes the contributions of nodes that several stake.
+    pub factory: Address,
+    /// What takes checkpoints and pays claims.
+    pub checkpoints: Address,
 }
 
 /// A node as the network file describes it.
@@ -67,6 +108,9 @@ impl NetworkFile {
             self.local,
             data_encoding::HEXLOWER.encode(&self.seed),
         );
+        if let Some(settlement) = &self.settlement {
+            text.push_str(&format!("\n{}", settlement.to_toml()));
+        }
         for node in &self.nodes {
             text.push_str(&format!("\n{}", node.to_toml()));
         }
@@ -80,15 +124,49 @@ impl NetworkFile {
         self.nodes.iter().map(founder)
     }
 
-    /// The ledger that the network begins with, under the default parameters.
+    /// The ledger that the network begins with: of its nodes, or, where there is a chain, of nobody.
     pub fn ledger(&self) -> Ledger {
-        Ledger::genesis(Parameters::default(), self.seed, self.founders())
+        match &self.settlement {
+            Some(settlement) => Ledger::new(settlement.parameters()),
+            None => Ledger::genesis(Parameters::default(), self.seed, self.founders()),
+        }
     }
 
     /// The border at which the network begins, its height and its hash: what node records name for as long
     /// as there is no chain.
     pub fn border(&self) -> (u64, [u8; 32]) {
         (0, self.seed)
+    }
+}
+
+impl Settlement {
+    /// What the contracts' signatures are bound to.
+    pub const fn domain(&self) -> Domain {
+        let Contracts { staking, checkpoints, .. } = self.contracts;
+        Domain { chain: self.chain, staking, checkpoints }
+    }
+
+    /// What the ledgers of the network have in common.
+    pub fn parameters(&self) -> Parameters {
+        Parameters {
+            genesis: self.genesis,
+            epoch_seconds: self.epoch,
+            lock: self.lock,
+            domain: self.domain(),
+            ..Parameters::default()
+        }
+    }
+
+    /// The section of the file.
+    pub fn to_toml(&self) -> String {
+        let Self { chain, rpc, start, genesis, epoch, lock, contracts } = self;
+        let Contracts { token, pool, staking, factory, checkpoints } = contracts;
+        let rpc = toml::Value::from(rpc.clone());
+        format!(
+            "[settlement]\nchain = {chain}\nrpc = {rpc}\nstart = {start}\ngenesis = {genesis}\nepoch = {epoch}\n\
+             lock = {lock}\ntoken = \"{token}\"\npool = \"{pool}\"\nstaking = \"{staking}\"\n\
+             factory = \"{factory}\"\ncheckpoints = \"{checkpoints}\"\n"
+        )
     }
 }
 

@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use session_chain::Operator;
 use session_protocols::directory::Endpoint;
-use session_testnet::sim;
+
+mod simulation;
+
+pub(crate) use simulation::{Sim, Simulation};
 
 /// Private messages over a network that nobody runs.
 #[derive(Debug, Parser)]
@@ -309,7 +312,10 @@ Examples:
     #[command(after_help = "\
 Examples:
   session testnet sim --nodes 200 --minutes 10 --seed 7
-  session testnet sim --faults none --json")]
+  session testnet sim --faults none --json
+  session testnet sim --what onion --seed 7     onion paths through hostile nodes
+  session testnet sim --what ends               how often both ends of a path are bad
+  session testnet sim --what guards --days 90   how many guards see a client in months of churn")]
     Sim(Sim),
 }
 
@@ -334,83 +340,9 @@ pub(crate) struct Bench {
     /// Measure stores over onion paths instead, beside stores that go straight
     #[arg(long)]
     pub(crate) paths: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Sim {
-    /// How many nodes, 1 to 2000
-    #[arg(long, default_value_t = 30)]
-    pub(crate) nodes: usize,
-    /// How many minutes of virtual time, 6 at least
-    #[arg(long, default_value_t = 10)]
-    pub(crate) minutes: u64,
-    /// Fixes everything that is drawn
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
-    /// Which faults there are
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) faults: Faults,
-    /// What the nodes keep their messages on
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) disk: Disk,
-    /// A deliberate bug, which the run must catch
-    #[cfg(feature = "mutants")]
-    #[arg(long, value_parser = mutant)]
-    pub(crate) mutant: Option<&'static str>,
-}
-
-#[cfg(feature = "mutants")]
-fn mutant(name: &str) -> Result<&'static str, String> {
-    let all = session_protocols::mutants::ALL;
-    let known = all.iter().copied().find(|known| *known == name);
-    known.ok_or_else(|| format!("the deliberate bugs are {}", all.join(", ")))
-}
-
-impl Sim {
-    /// What to run.
-    pub(crate) fn options(&self) -> sim::Options {
-        sim::Options {
-            nodes: self.nodes,
-            minutes: self.minutes,
-            seed: self.seed,
-            faults: match self.faults {
-                Faults::Seeded => sim::Choice::Seeded,
-                Faults::None => sim::Choice::None,
-                Faults::All => sim::Choice::All,
-            },
-            disk: match self.disk {
-                Disk::Seeded => sim::Disk::Seeded,
-                Disk::Memory => sim::Disk::Memory,
-                Disk::Redb => sim::Disk::Redb,
-            },
-            #[cfg(feature = "mutants")]
-            mutant: self.mutant,
-            #[cfg(not(feature = "mutants"))]
-            mutant: None,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub(crate) enum Faults {
-    /// The seed decides
-    #[default]
-    Seeded,
-    /// None at all
-    None,
-    /// Every kind
-    All,
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub(crate) enum Disk {
-    /// The seed decides
-    #[default]
-    Seeded,
-    /// Plain maps
-    Memory,
-    /// The node's own engine
-    Redb,
+    /// Measure one relay on a core of its own instead
+    #[arg(long, conflicts_with = "paths")]
+    pub(crate) relay: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -481,34 +413,13 @@ pub(crate) enum LogFormat {
 mod tests {
     use clap::CommandFactory;
 
+    use session_testnet::sim;
+
     use super::*;
 
     #[test]
     fn the_definition_holds() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn the_line_that_replays_a_run_is_understood() {
-        let plain = sim::Options { nodes: 7, minutes: 6, seed: u64::MAX, ..sim::Options::default() };
-        let mut runs = vec![sim::Options::default(), plain];
-        for faults in [sim::Choice::None, sim::Choice::All] {
-            for disk in [sim::Disk::Memory, sim::Disk::Redb] {
-                runs.push(sim::Options { faults, disk, ..sim::Options::default() });
-            }
-        }
-        #[cfg(feature = "mutants")]
-        for mutant in session_protocols::mutants::ALL {
-            runs.push(sim::Options { mutant: Some(mutant), ..sim::Options::default() });
-        }
-        for options in runs {
-            let line = options.replay();
-            let cli = Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
-            let Command::Testnet(Testnet { verb: Verb::Sim(sim), .. }) = cli.command else {
-                panic!("{line} is something else")
-            };
-            assert_eq!(sim.options(), options, "{line}");
-        }
     }
 
     #[test]
@@ -520,8 +431,11 @@ mod tests {
             let argument = verb.get_arguments().find(|known| known.get_id() == argument).unwrap();
             argument.get_help().unwrap().to_string()
         };
+        assert_eq!(sim::MIN_MINUTES, sim::onion::MIN_MINUTES);
         assert!(help("sim", "minutes").contains(&format!("{} at least", sim::MIN_MINUTES)));
-        assert!(help("sim", "nodes").ends_with(&format!("1 to {}", sim::MAX_NODES)));
+        assert!(help("sim", "nodes").contains(&format!("1 to {}", sim::MAX_NODES)));
+        let paths = format!("{} to {}", sim::onion::MIN_NODES, sim::onion::MAX_NODES);
+        assert!(help("sim", "nodes").contains(&paths));
         assert!(help("up", "nodes").contains(&format!("1 to {}", session_testnet::MAX_NODES)));
         let least = format!("{} to {}", session_testnet::bench::MIN_NODES, session_testnet::MAX_NODES);
         assert!(help("bench", "nodes").contains(&least));

@@ -11,6 +11,7 @@ pub(crate) async fn run(context: &Context, arguments: &args::Bench) -> Result<()
         nodes: arguments.nodes.into(),
         clients: arguments.clients.into(),
         seconds: arguments.seconds.into(),
+        paths: arguments.paths,
     };
     let bar = testnet::bar("");
     let mut progress = |what, done, all| {
@@ -18,10 +19,8 @@ pub(crate) async fn run(context: &Context, arguments: &args::Bench) -> Result<()
         bar.set_length(all);
         bar.set_position(done);
     };
-    let rows = match arguments.paths {
-        true => bench.paths(&mut progress).await,
-        false => bench.run(&mut progress).await,
-    };
+    let rows =
+        if arguments.relay { bench.relay(&mut progress).await } else { bench.run(&mut progress).await };
     bar.finish_and_clear();
     let rows = rows?;
     context.output.data(&json!({ "rows": rows }), || {

@@ -126,7 +126,9 @@ impl From<HomeError> for Failure {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let exit = match error.code() {
-            "unreachable" | "not_durable" | "no_nodes" | "no_path" | "guards_gone" => Exit::NotReady,
+            "unreachable" | "not_durable" | "no_nodes" | "no_path" | "guards_gone" | "no_directory" => {
+                Exit::NotReady
+            }
             "not_local" => Exit::Refused,
             _ => Exit::Failed,
         };

@@ -23,6 +23,7 @@ mod node;
 mod output;
 mod path;
 mod send;
+mod simulation;
 mod testnet;
 mod text;
 

@@ -3,18 +3,18 @@
 use std::{
     io::{self, IsTerminal},
     path::PathBuf,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use session_testnet::{Folder, NodeStatus, Options, Stopped, Testnet, TestnetError, Up, logs, sim};
+use session_testnet::{Folder, NodeStatus, Options, Stopped, Testnet, TestnetError, Up, logs};
 
 use crate::{
     Context,
     args::{self, Verb},
-    failure::{Exit, Failure},
-    network, text,
+    failure::Failure,
+    network, simulation, text,
 };
 
 pub(crate) async fn run(context: &Context, arguments: args::Testnet) -> Result<(), Failure> {
@@ -53,7 +53,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Testnet) -> Result<(
         }
         Verb::Logs { node, follow } => show_log(context, &testnet, node, follow).await,
         Verb::Bench(bench) => crate::bench::run(context, &bench).await,
-        Verb::Sim(sim) => simulate(context, &sim),
+        Verb::Sim(sim) => simulation::run(context, &sim),
     }
 }
 
@@ -159,50 +159,6 @@ async fn show_log(context: &Context, testnet: &Testnet, node: usize, follow: boo
             None => return Ok(()),
         }
     }
-}
-
-fn simulate(context: &Context, arguments: &args::Sim) -> Result<(), Failure> {
-    let options = arguments.options();
-    if !(1..=sim::MAX_NODES).contains(&options.nodes) || options.minutes < sim::MIN_MINUTES {
-        let message =
-            format!("a run has 1 to {} nodes and at least {} minutes", sim::MAX_NODES, sim::MIN_MINUTES);
-        return Err(Failure::usage(message, "choose other numbers for --nodes and --minutes"));
-    }
-    let spinner = bar("");
-    spinner.set_style(
-        ProgressStyle::with_template("{spinner} {elapsed} {msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
-    );
-    spinner.set_message(format!("{} nodes, {} virtual minutes", options.nodes, options.minutes));
-    spinner.enable_steady_tick(Duration::from_millis(200));
-    let report = sim::run(&options);
-    spinner.finish_and_clear();
-    let report = report.map_err(|failure| {
-        Failure::new(
-            Exit::Failed,
-            "promise_broken",
-            failure.to_string(),
-            format!("see it again with: {}", failure.replay),
-        )
-    })?;
-    context.output.data(&report, || {
-        format!(
-            "every promise was kept, for {} nodes in {} swarms over {} virtual minutes\n\n\
-             seed          {}\nfaults        {}\nacknowledged  {}\ndelivered     {}\nrepaired      {}\n\
-             crashes       {}\nevents        {}\ntrace         {}\n",
-            report.nodes,
-            report.swarms,
-            report.virtual_ms / 60_000,
-            report.seed,
-            report.faults,
-            report.acknowledged,
-            report.delivered,
-            report.repaired,
-            report.crashes,
-            report.events,
-            report.trace,
-        )
-    })
 }
 
 /// A bar on a terminal, and nothing elsewhere.

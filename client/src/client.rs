@@ -43,7 +43,8 @@ use crate::{
     directory::Snapshots,
     error::ClientError,
     home::Home,
-    onion::{Onion, guards::GuardFile},
+    kept::Kept,
+    onion::{Onion, doors::Doors},
 };
 
 /// How patient a client is. The defaults suit people.
@@ -64,8 +65,8 @@ pub struct Options {
     /// Whether requests go straight to the nodes that are asked, which then see the address they come
     /// from: for looking into faults, on local networks alone. No by default.
     pub direct: bool,
-    /// Where the guards are kept, the first hops of paths. Without it they are drawn anew by every client,
-    /// which shows its address to many nodes over time.
+    /// Where the guards are kept, the first hops of paths, and the signed list of nodes. Without it they
+    /// are drawn and fetched anew by every client, which shows its address to many nodes over time.
     pub home: Option<Home>,
 }
 
@@ -97,10 +98,10 @@ pub(crate) struct Inner {
     map: SwarmMap,
     pub(crate) options: Options,
     pub(crate) links: Arc<Links>,
-    pub(crate) snapshots: Snapshots,
+    pub(crate) doors: Arc<Doors>,
     pub(crate) clock: Arc<Clock>,
     /// None where requests go straight to nodes.
-    onion: Option<Arc<Onion>>,
+    pub(crate) onion: Option<Arc<Onion>>,
     /// How much each account's next page may bring.
     appetite: ask::Appetite,
     random: Mutex<ChaCha8Rng>,
@@ -126,16 +127,19 @@ impl Client {
         let connection = Connection::start(network.name.clone())?;
         let links = Arc::new(Links::new(connection, Addresses::new(&network), options.links));
         let clock = Arc::new(Clock::default());
+        let kept = Kept::new(options.home.clone(), &network);
+        let snapshots = Snapshots::new(&network, kept.clone(), clock.now());
+        let doors = Doors::new(Arc::clone(&links), Arc::clone(&clock), snapshots, network.local);
+        let doors = Arc::new(doors);
         let onion = if options.direct {
             None
         } else {
-            let guards = GuardFile::new(options.home.clone(), &network);
-            Some(Onion::start(&network, Arc::clone(&links), Arc::clone(&clock), guards, options.connect)?)
+            Some(Onion::start(&network, Arc::clone(&links), Arc::clone(&doors), kept, options.connect)?)
         };
         let inner = Inner {
             map: network.ledger().map().clone(),
             links,
-            snapshots: Snapshots::new(&network),
+            doors,
             network: network.name,
             options,
             clock,

@@ -4,24 +4,21 @@
 //! whole, later ones as changes of the one before. Who fetches the whole list tells nobody which node
 //! it is about to use.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use session_chain::network::NetworkFile;
 use session_protocols::{
-    Protocol, Time,
+    NodeId, Time,
     directory::{
-        Answer, Distrust, Download, DownloadError, Found, Progress, Request, Snapshot, Timing, Trusted,
+        Answer, Distrust, Download, DownloadError, Found, OnionDoor, Progress, Request, Snapshot, Timing,
+        Trusted,
     },
 };
-use tokio::time::timeout;
 
-use crate::{
-    client::{Client, Inner},
-    error::ClientError,
-};
-
-/// Nodes that are asked, one after the other.
-const ASKED: usize = 5;
+use crate::{client::Client, error::ClientError, kept::Kept};
 
 /// Why no node gave a snapshot that can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,19 +38,23 @@ pub enum DirectoryError {
     Distrust(#[from] Distrust),
 }
 
-/// The newest snapshot that was believed.
+/// The newest snapshot that was believed, and where it is kept.
 pub(crate) struct Snapshots {
     trusted: Mutex<Trusted>,
-    /// Held by whoever fetches, so that nobody fetches the same.
-    fetching: tokio::sync::Mutex<()>,
+    kept: Kept,
 }
 
 impl Snapshots {
-    /// Trusts the members that the network file names.
-    pub(crate) fn new(file: &NetworkFile) -> Self {
+    /// Trusts the members that the network file names, and what was kept as far as they have signed it.
+    pub(crate) fn new(file: &NetworkFile, kept: Kept, now: Time) -> Self {
         let members = file.nodes.iter().map(|node| (node.id, node.prefix)).collect();
-        let trusted = Trusted::new(file.name.clone(), Timing::of(file.local), members);
-        Self { trusted: Mutex::new(trusted), fetching: tokio::sync::Mutex::default() }
+        let mut trusted = Trusted::new(file.name.clone(), Timing::of(file.local), members);
+        if let Some(bytes) = kept.directory()
+            && let Err(error) = trusted.restore(now, &bytes)
+        {
+            tracing::info!(%error, "the list of nodes is fetched again");
+        }
+        Self { trusted: Mutex::new(trusted), kept }
     }
 
     /// The newest one that was fetched, if it can still be used.
@@ -61,22 +62,43 @@ impl Snapshots {
         self.trusted().snapshot(now).cloned()
     }
 
+    /// How each member is entered by onion packets, by a snapshot that can be used.
+    pub(crate) fn doors(&self, now: Time) -> BTreeMap<NodeId, OnionDoor> {
+        self.trusted().records(now).map(|record| (record.node, record.onion)).collect()
+    }
+
+    /// The same of one member.
+    pub(crate) fn door(&self, now: Time, node: &NodeId) -> Option<OnionDoor> {
+        self.trusted().record(now, node).map(|record| record.onion)
+    }
+
+    /// Whether there is a newer one, by the clock.
+    pub(crate) fn is_behind(&self, now: Time) -> bool {
+        self.trusted().is_behind(now)
+    }
+
     /// Fetches the newest one from whoever `ask` asks, unless the one that is known is as new.
-    pub(crate) async fn refresh(
+    pub(crate) async fn refresh<F: Future<Output = Option<Answer>>>(
         &self,
         now: Time,
-        ask: impl AsyncFn(Request) -> Option<Answer>,
+        ask: impl Fn(Request) -> F,
     ) -> Result<(), DirectoryError> {
-        if !self.trusted().is_behind(now) {
+        if !self.is_behind(now) {
             return Ok(());
         }
         let download = self.trusted().download();
         let found = fetch(download, ask).await?;
-        match self.trusted().believe(now, found) {
-            // Nobody has a newer one: what is known goes on.
-            Err(Distrust::NotNewer) => Ok(()),
-            other => Ok(other?),
-        }
+        let kept = {
+            let mut trusted = self.trusted();
+            match trusted.believe(now, found) {
+                // Nobody has a newer one: what is known goes on.
+                Err(Distrust::NotNewer) => return Ok(()),
+                other => other?,
+            }
+            trusted.encode()
+        };
+        kept.iter().for_each(|bytes| self.kept.keep_directory(bytes));
+        Ok(())
     }
 
     fn trusted(&self) -> MutexGuard<'_, Trusted> {
@@ -85,9 +107,9 @@ impl Snapshots {
 }
 
 /// Asks for page after page.
-async fn fetch(
+async fn fetch<F: Future<Output = Option<Answer>>>(
     mut download: Download,
-    ask: impl AsyncFn(Request) -> Option<Answer>,
+    ask: impl Fn(Request) -> F,
 ) -> Result<Found, DirectoryError> {
     loop {
         let page = match ask(download.request()).await.ok_or(DirectoryError::Silent)? {
@@ -104,59 +126,38 @@ async fn fetch(
 impl Client {
     /// What each node says of itself: where it is reached, how onion packets enter it. The newest
     /// snapshot that more than two thirds of the network's nodes have signed, fetched if a newer one is
-    /// due; at most 24 hours old.
+    /// due; at most 24 hours old. Paths are made of nothing else, but on local networks.
     ///
     /// # Errors
     /// When none is known that can be used, and no node gives one.
     pub async fn directory(&self) -> Result<Arc<Snapshot>, ClientError> {
-        self.inner.directory().await.map_err(|cause| ClientError::Directory { cause })
-    }
-}
-
-impl Inner {
-    async fn directory(&self) -> Result<Arc<Snapshot>, DirectoryError> {
-        let _one = self.snapshots.fetching.lock().await;
-        let now = self.clock.now();
-        let nodes: Vec<_> = self.links.addresses().nodes().collect();
-        let mut failed = DirectoryError::Silent;
-        for node in self.order(&nodes, Protocol::Storage).into_iter().take(ASKED) {
-            let Some((peer, addresses)) = self.links.addresses().of(&node) else { continue };
-            let connection = self.links.connection();
-            let ask = async |request| {
-                let dialled = timeout(self.options.connect, connection.dial(peer, addresses.clone())).await;
-                if dialled == Ok(true) { connection.records(peer, request).await } else { None }
-            };
-            match self.snapshots.refresh(now, ask).await {
-                Ok(()) => break,
-                // What a node says tells more than silence.
-                Err(DirectoryError::Silent) => {}
-                Err(error) => failed = error,
-            }
-        }
-        self.snapshots.known(now).ok_or(failed)
+        let inner = &*self.inner;
+        let guards = inner.onion.as_ref().map_or_else(Vec::new, |onion| onion.guards());
+        let refreshed = inner.doors.refresh(&guards, false).await;
+        let cause = refreshed.err().unwrap_or(DirectoryError::Unknown);
+        inner.doors.snapshot().ok_or(ClientError::Directory { cause })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use session_chain::{NetworkNode, Operator};
     use session_protocols::{
         KeyPair,
         directory::{
-            Certificate, Members, NodeRecord, OnionDoor, Vote,
+            Certificate, Members, NodeRecord, Vote,
             snapshot::{Entry, MAX_AGE},
         },
     };
 
     use super::*;
+    use crate::Home;
 
     const PERIOD: u64 = 340_000_000;
 
     struct World {
         file: NetworkFile,
-        pairs: BTreeMap<session_protocols::NodeId, KeyPair>,
+        pairs: BTreeMap<NodeId, KeyPair>,
     }
 
     impl World {
@@ -169,8 +170,19 @@ mod tests {
                 addresses: Vec::new(),
             };
             let nodes = (1..).zip(&pairs).map(node).collect();
-            let file = NetworkFile { name: "test".parse().unwrap(), local: true, seed: [0; 32], nodes };
+            let file = NetworkFile {
+                name: "test".parse().unwrap(),
+                local: true,
+                seed: [0; 32],
+                nodes,
+                settlement: None,
+            };
             Self { file, pairs: pairs.into_iter().map(|pair| (pair.node_id(), pair)).collect() }
+        }
+
+        /// What a client with this home knows at first.
+        fn snapshots(&self, home: Option<&Home>, period: u64) -> Snapshots {
+            Snapshots::new(&self.file, Kept::new(home.cloned(), &self.file), now(period))
         }
 
         /// The snapshot of a period in which one more node has spoken again.
@@ -218,7 +230,7 @@ mod tests {
     #[tokio::test]
     async fn a_snapshot_is_fetched_whole_and_then_by_its_changes() {
         let world = World::new();
-        let snapshots = Snapshots::new(&world.file);
+        let snapshots = world.snapshots(None, PERIOD);
         assert!(snapshots.known(now(PERIOD)).is_none());
         let first = async |request| world.page(0, PERIOD, 3, &request);
         snapshots.refresh(now(PERIOD), first).await.unwrap();
@@ -240,7 +252,7 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_believed_changes_nothing() {
         let world = World::new();
-        let snapshots = Snapshots::new(&world.file);
+        let snapshots = world.snapshots(None, PERIOD);
         let few = async |request| world.page(0, PERIOD, 2, &request);
         let refused = snapshots.refresh(now(PERIOD), few).await;
         let expected = DownloadError::Certificate(Distrust::Signatures { found: 2, needed: 3 });
@@ -252,5 +264,57 @@ mod tests {
         assert_eq!(unknown, Err(DirectoryError::Unknown));
         assert_eq!(snapshots.refresh(now(PERIOD), async |_| None).await, Err(DirectoryError::Silent));
         assert!(snapshots.known(now(PERIOD)).is_none());
+    }
+
+    #[tokio::test]
+    async fn it_is_kept_at_home_until_it_is_too_old_and_whatever_is_damaged_is_fetched_again() {
+        let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+        let home = Home::open(folder.path().join("home")).unwrap();
+        let page = async |request| world.page(0, PERIOD, 3, &request);
+        world.snapshots(Some(&home), PERIOD).refresh(now(PERIOD), page).await.unwrap();
+        let again = world.snapshots(Some(&home), PERIOD);
+        assert_eq!(again.known(now(PERIOD)).unwrap().hash(), world.snapshot(PERIOD).hash());
+        // A later one takes its place, as changes of it.
+        let next = async |request| {
+            let answer = world.page(PERIOD, PERIOD + 1, 3, &request);
+            assert!(matches!(&answer, Some(Answer::Snapshot(page)) if page.base.is_some()), "{answer:?}");
+            answer
+        };
+        again.refresh(now(PERIOD + 1), next).await.unwrap();
+        let later = |period| world.snapshots(Some(&home), period);
+        assert_eq!(later(PERIOD + 1).known(now(PERIOD + 1)).unwrap().period(), PERIOD + 1);
+        let day = MAX_AGE.0 / Timing::LOCAL.period.0;
+        assert!(later(PERIOD + 1 + day).known(now(PERIOD + 1 + day)).is_none(), "a day old");
+
+        let path = std::fs::read_dir(home.path().join("directory")).unwrap().next().unwrap().unwrap().path();
+        let whole = std::fs::read(&path).unwrap();
+        let mut damaged = whole.clone();
+        damaged[whole.len() / 2] ^= 1;
+        for bytes in [&damaged[..], &whole[..whole.len() / 2], b""] {
+            std::fs::write(&path, bytes).unwrap();
+            let damaged = later(PERIOD + 1);
+            assert!(damaged.known(now(PERIOD + 1)).is_none());
+            let page = async |request| world.page(0, PERIOD + 1, 3, &request);
+            damaged.refresh(now(PERIOD + 1), page).await.unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), whole);
+        }
+    }
+
+    #[tokio::test]
+    async fn changes_that_do_not_give_what_was_signed_are_refused() {
+        let world = World::new();
+        let snapshots = world.snapshots(None, PERIOD);
+        let first = async |request| world.page(0, PERIOD, 3, &request);
+        snapshots.refresh(now(PERIOD), first).await.unwrap();
+        let lacking = async |request| {
+            let Some(Answer::Snapshot(mut page)) = world.page(PERIOD, PERIOD + 1, 3, &request) else {
+                panic!()
+            };
+            page.changes.clear();
+            Some(Answer::Snapshot(page))
+        };
+        let refused = snapshots.refresh(now(PERIOD + 1), lacking).await;
+        assert_eq!(refused, Err(DownloadError::Hash.into()));
+        assert_eq!(snapshots.known(now(PERIOD + 1)).unwrap().period(), PERIOD, "what was known goes on");
     }
 }

@@ -7,10 +7,12 @@
 //! seeds/<id>      one account's seed, in hex
 //! inbox/<id>.json what one account was shown, and until when that has to be known
 //! guards/<network> the first hops of paths, one file for each network
+//! directory/<network> the newest signed list of a network's nodes
 //! ```
 //!
 //! Files change as a whole or not at all, under a kernel lock, so that commands that run at once
-//! lose nothing. A file that cannot be read is never overwritten.
+//! lose nothing. A file that cannot be read is never overwritten, but for lists of nodes, which are
+//! fetched again.
 
 mod disk;
 mod files;
@@ -278,7 +280,7 @@ impl Home {
     /// # Errors
     /// When there are some and they cannot be read: others must not take their place unasked.
     pub fn guards(&self, network: &[u8; 32]) -> Result<Guards, HomeError> {
-        files::read_guards(&self.guards_path(network), network)
+        files::read_guards(&self.network_path(files::GUARDS, network), network)
     }
 
     /// Keeps the guards of the network with this digest.
@@ -288,12 +290,31 @@ impl Home {
     pub fn keep_guards(&self, network: &[u8; 32], guards: &Guards) -> Result<(), HomeError> {
         let _lock = disk::lock(&self.folder)?;
         disk::make_folder(&self.folder.join(files::GUARDS))?;
-        disk::replace(&self.guards_path(network), &guards.encode(network))
+        disk::replace(&self.network_path(files::GUARDS, network), &guards.encode(network))
     }
 
-    fn guards_path(&self, network: &[u8; 32]) -> PathBuf {
+    /// The signed list of nodes of the network with this digest, as it was kept; none if none was.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn directory(&self, network: &[u8; 32]) -> Result<Option<Vec<u8>>, HomeError> {
+        let bytes = disk::read(&self.network_path(files::DIRECTORY, network))?;
+        Ok(bytes.map(|bytes| bytes.to_vec()))
+    }
+
+    /// Keeps the signed list of nodes of the network with this digest.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn keep_directory(&self, network: &[u8; 32], bytes: &[u8]) -> Result<(), HomeError> {
+        let _lock = disk::lock(&self.folder)?;
+        disk::make_folder(&self.folder.join(files::DIRECTORY))?;
+        disk::replace(&self.network_path(files::DIRECTORY, network), bytes)
+    }
+
+    fn network_path(&self, folder: &str, network: &[u8; 32]) -> PathBuf {
         let name = network.get(..8).unwrap_or_default();
-        self.folder.join(files::GUARDS).join(data_encoding::HEXLOWER.encode(name))
+        self.folder.join(folder).join(data_encoding::HEXLOWER.encode(name))
     }
 
     fn read_inbox(&self, account: &AccountId) -> Result<Inbox, HomeError> {

@@ -46,6 +46,7 @@ pub mod directory;
 pub mod envelope;
 pub mod error;
 pub mod home;
+mod kept;
 mod onion;
 pub mod phrase;
 

@@ -3,12 +3,10 @@
 //! It keeps streams to guards alone, and the sessions of each path's hops. A request goes over one path;
 //! when that is refused or silent it goes over another, after a delay that nobody can foresee.
 //!
-//! - [`doors`]: the nodes' keys and addresses, as of now
-//! - [`guards`]: where the guards are kept
+//! - [`doors`]: the nodes' keys, as of now, and who is asked for them
 //! - `packet`: one packet over one path
 
 pub(crate) mod doors;
-pub(crate) mod guards;
 mod packet;
 
 use std::{
@@ -40,9 +38,11 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use crate::{client::ask::Fault, clock::Clock, connection::links::Links, error::ClientError};
+use crate::{
+    client::ask::Fault, clock::Clock, connection::links::Links, directory::DirectoryError,
+    error::ClientError, kept::Kept,
+};
 use doors::Doors;
-use guards::GuardFile;
 
 /// Paths that one request is tried over.
 const TRIES: usize = 3;
@@ -50,7 +50,7 @@ const TRIES: usize = 3;
 const RETRY: Duration = Duration::from_millis(100);
 /// How long a test of a path may take.
 const TEST: Duration = Duration::from_secs(2);
-/// How long the keys of nodes that were just started are waited for.
+/// How long the keys of nodes that were just started are waited for, on a local network.
 const DOORS: Duration = Duration::from_secs(3);
 
 /// The paths of one client.
@@ -60,8 +60,8 @@ pub(crate) struct Onion {
     nodes: BTreeMap<NodeId, Candidate>,
     links: Arc<Links>,
     clock: Arc<Clock>,
-    doors: Doors,
-    guards: GuardFile,
+    doors: Arc<Doors>,
+    kept: Kept,
     /// How long connecting to a guard may take.
     connect: Duration,
     aes: bool,
@@ -125,8 +125,8 @@ impl Onion {
     pub(crate) fn start(
         file: &NetworkFile,
         links: Arc<Links>,
-        clock: Arc<Clock>,
-        guards: GuardFile,
+        doors: Arc<Doors>,
+        kept: Kept,
         connect: Duration,
     ) -> Result<Arc<Self>, ClientError> {
         let random = || -> Result<_, ClientError> {
@@ -134,7 +134,7 @@ impl Onion {
             getrandom::fill(&mut seed).map_err(ClientError::Random)?;
             Ok(ChaCha20Rng::from_seed(seed))
         };
-        let machine = Paths::new(guards.read()?, random()?);
+        let machine = Paths::new(kept.guards()?, random()?);
         let random = random()?;
         let nodes = file.nodes.iter().map(|node| {
             let operator = *node.operator.as_bytes();
@@ -144,10 +144,10 @@ impl Onion {
             me: me.clone(),
             network: file.name.clone(),
             nodes: nodes.collect(),
-            doors: Doors::new(Arc::clone(&links)),
+            clock: Arc::clone(doors.clock()),
+            doors,
             links,
-            clock,
-            guards,
+            kept,
             connect,
             aes: has_aes(),
             state: Mutex::new(State {
@@ -159,6 +159,7 @@ impl Onion {
             }),
             changed: Arc::new(Notify::new()),
         });
+        onion.tell();
         tokio::spawn(tick(Arc::downgrade(&onion), Arc::clone(&onion.changed)));
         Ok(onion)
     }
@@ -166,7 +167,7 @@ impl Onion {
     /// Sends a parcel, over as many paths as it takes.
     pub(crate) async fn send(&self, to: NodeId, parcel: &Parcel) -> Result<Received, Fault> {
         let deadline = Instant::now() + parcel.patience;
-        self.know(Some(to)).await;
+        self.know(Some(to)).await.map_err(Fault::Directory)?;
         let mut running = FuturesUnordered::new();
         let (mut not, mut tried) = (Vec::new(), Vec::new());
         let mut next = Instant::now();
@@ -210,8 +211,8 @@ impl Onion {
     }
 
     /// Makes a path ready for each of these uses, and tells how all paths are.
-    pub(crate) async fn prepare(&self, uses: &[Use], patience: Duration) -> Result<Vec<Shown>, PathError> {
-        self.know(None).await;
+    pub(crate) async fn prepare(&self, uses: &[Use], patience: Duration) -> Result<Vec<Shown>, ClientError> {
+        self.know(None).await.map_err(|cause| ClientError::Directory { cause })?;
         let mut error = None;
         for usage in uses {
             for _ in 0..TRIES {
@@ -228,7 +229,7 @@ impl Onion {
         }
         let shown = self.shown();
         match error {
-            Some(error) if shown.is_empty() => Err(error),
+            Some(error) if shown.is_empty() => Err(error.into()),
             _ => Ok(shown),
         }
     }
@@ -238,9 +239,11 @@ impl Onion {
         self.feed(Input::Rebuild);
     }
 
-    #[cfg(test)]
+    /// The nodes that know the client's address already, in the order in which they were drawn.
     pub(crate) fn guards(&self) -> Vec<NodeId> {
-        self.state().machine.guards().all().iter().map(|guard| guard.node).collect()
+        let state = self.state();
+        let guards = state.machine.guards().all().iter().filter(|guard| !guard.retired);
+        guards.map(|guard| guard.node).collect()
     }
 
     /// How the paths are.
@@ -248,53 +251,48 @@ impl Onion {
         self.state().machine.paths().collect()
     }
 
-    /// Makes sure that the nodes' keys are known, that of `node` first of all.
-    async fn know(&self, node: Option<NodeId>) {
-        let enough = || match node {
-            Some(node) => self.doors.of(&node).is_some(),
-            None => !self.doors.all().is_empty(),
-        };
-        if self.doors.is_stale() {
-            return self.learn(enough).await;
+    /// Makes sure that there is a list of nodes to make paths of, and that `node` stands in it if that can
+    /// be.
+    async fn know(&self, node: Option<NodeId>) -> Result<(), DirectoryError> {
+        if !self.doors.are_usable() {
+            return self.learn(node).await;
         }
-        if enough() && self.doors.is_fresh() {
-            return;
-        }
-        let now = self.clock.now();
-        let first = self.first();
-        if !enough() {
-            self.doors.refresh(&first, now, false).await;
-            return self.tell();
-        }
-        // Nobody waits for what is only about to be too old.
-        if let Some(onion) = self.me.upgrade() {
+        if node.is_some_and(|node| self.doors.of(&node).is_none()) {
+            // The machine says what is missing.
+            let _ = self.doors.refresh(&self.guards(), false).await;
+            self.tell();
+        } else if self.doors.are_behind()
+            && let Some(onion) = self.me.upgrade()
+        {
+            // Nobody waits for what is only about to be too old.
             tokio::spawn(async move {
-                onion.doors.refresh(&first, now, false).await;
+                let refreshed = onion.doors.refresh(&onion.guards(), false).await;
+                if let Err(error) = refreshed {
+                    tracing::debug!(%error, "no newer list of nodes");
+                }
                 onion.tell();
             });
         }
+        Ok(())
     }
 
-    /// Reads the keys of all nodes for the first time. Nodes that were just started may not know each
-    /// other so far: they are given a moment.
-    async fn learn(&self, enough: impl Fn() -> bool) {
+    /// Fetches the list for the first time, or because the one that is known is too old. Nodes of a local
+    /// network may have started just now, and not know each other: they are given a moment.
+    async fn learn(&self, node: Option<NodeId>) -> Result<(), DirectoryError> {
         let until = Instant::now() + DOORS;
         let mut pause = Duration::from_millis(50);
         loop {
-            self.doors.refresh(&self.first(), self.clock.now(), true).await;
+            let refreshed = self.doors.refresh(&self.guards(), true).await;
             self.tell();
-            let whole = self.doors.all().len() == self.nodes.len();
-            if whole || Instant::now() >= until || (enough() && pause >= Duration::from_millis(200)) {
-                return;
+            let all = self.doors.all();
+            let enough = node.map_or_else(|| !all.is_empty(), |node| all.contains_key(&node));
+            let whole = all.len() == self.nodes.len() || !self.doors.are_local();
+            if whole || Instant::now() >= until || (enough && pause >= Duration::from_millis(200)) {
+                return if self.doors.are_usable() { Ok(()) } else { refreshed };
             }
             sleep(pause).await;
             pause *= 2;
         }
-    }
-
-    /// Whom to ask for the directory first: the guards know the client's address already.
-    fn first(&self) -> Vec<NodeId> {
-        self.state().machine.guards().all().iter().map(|guard| guard.node).collect()
     }
 
     /// Tells the machine which nodes can be used.
@@ -346,7 +344,7 @@ impl Onion {
                 }
                 // At once, before anything is sent through a new guard: a process that forgot it would
                 // draw others.
-                Output::Keep(guards) => self.guards.keep(&guards),
+                Output::Keep(guards) => self.kept.keep_guards(&guards),
                 Output::Closed { path } => {
                     state.sessions.remove(&path);
                 }

@@ -31,6 +31,7 @@ use crate::{
     member::{self, Inspection, Job},
     metrics::Metrics,
     network::Contacts,
+    onion::Hop,
 };
 
 /// Connections that are served at once; more wait until one of them ends.
@@ -45,6 +46,7 @@ pub(crate) struct View {
     pub(crate) jobs: mpsc::Sender<Job>,
     pub(crate) contacts: watch::Receiver<Contacts>,
     pub(crate) metrics: Metrics,
+    pub(crate) hop: Hop,
     pub(crate) libp2p: prometheus_client::registry::Registry,
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -200,6 +202,12 @@ async fn readyz(State(view): State<Arc<View>>) -> impl IntoResponse {
             detail: format!("compared with {current} of {others} other members"),
         });
     }
+    let kept = view.hop.has_kept();
+    checks.push(Check {
+        name: "onion_keys",
+        ok: kept,
+        detail: if kept { "kept".into() } else { "cannot be written: make the data folder writable".into() },
+    });
     checks.push(Check {
         name: "running",
         ok: !stopping,
@@ -261,7 +269,11 @@ mod tests {
         let (_stop, stopping) = watch::channel(false);
         let (id, metrics) = (NodeId::from_bytes([1; 32]), Metrics::new().unwrap());
         let libp2p = prometheus_client::registry::Registry::default();
-        let view = View { id, http, jobs, contacts, metrics, libp2p, stopping };
+        let data = tempfile::tempdir().unwrap();
+        let hop =
+            Hop::open(data.path(), "test".parse().unwrap(), id, std::collections::BTreeSet::new(), true)
+                .unwrap();
+        let view = View { id, http, jobs, contacts, metrics, hop, libp2p, stopping };
         let door = tokio::spawn(serve(listener, view));
         let ask = async |path: &str| {
             let mut stream = tokio::net::TcpStream::connect(http).await.unwrap();

@@ -53,6 +53,8 @@ const MAX_LINKS: usize = 8_192;
 const LINKS_PER_NEIGHBOUR: usize = 8;
 /// Those of strangers of one address prefix.
 const LINKS_PER_PREFIX: usize = 512;
+/// Where those come from together of whom it is not known, as their connection has just ended.
+const NOWHERE: Prefix = Prefix::V4([0; 3]);
 /// How long the other side may take over a frame that it has begun, or over the next part of what it
 /// is sent.
 const FRAME: Duration = Duration::from_secs(20);
@@ -139,7 +141,7 @@ impl Links {
         for protocol in [Protocol::Storage, Protocol::Swarm, Protocol::Notify, Protocol::Onion] {
             let Some(name) = self.protocol(protocol) else { continue };
             let mut streams = self.control.accept(name)?;
-            let links = self.clone();
+            let links = Arc::new(self.clone());
             let room = Room::new();
             self.spawn(async move {
                 while let Some((peer, stream)) = streams.next().await {
@@ -150,7 +152,7 @@ impl Links {
                             continue;
                         }
                     };
-                    let serving = links.clone();
+                    let serving = Arc::clone(&links);
                     links.spawn(async move {
                         serving.serve(protocol, peer, stream).await;
                         drop(seats);
@@ -261,13 +263,13 @@ impl Links {
         StreamProtocol::try_from_owned(self.network.protocol(protocol)).ok()
     }
 
-    async fn serve(self, protocol: Protocol, peer: PeerId, stream: Stream) {
+    async fn serve(self: Arc<Self>, protocol: Protocol, peer: PeerId, stream: Stream) {
         let limits = self.limits(protocol, peer);
         let (mut requests, run) = link::serve_within(stream, limits, || tokio::time::sleep(FRAME));
         let metrics = self.metrics.clone();
         self.spawn(async move { metrics.ended(label(protocol), run.await) });
         while let Some(incoming) = requests.next().await {
-            let links = self.clone();
+            let links = Arc::clone(&self);
             self.spawn(async move {
                 match protocol {
                     Protocol::Storage => links.storage(peer, incoming).await,
@@ -291,7 +293,7 @@ impl Links {
         });
     }
 
-    async fn storage(self, peer: PeerId, incoming: Incoming) {
+    async fn storage(self: Arc<Self>, peer: PeerId, incoming: Incoming) {
         let answer = self.answer(peer, &incoming.payload).await;
         if let Some(answer) = answer {
             incoming.reply.answer(codec::encode(&answer)).await;
@@ -359,7 +361,7 @@ impl Links {
         Answer::refused(now().as_millis(), code)
     }
 
-    async fn swarm(self, peer: PeerId, incoming: Incoming) {
+    async fn swarm(self: Arc<Self>, peer: PeerId, incoming: Incoming) {
         self.metrics.swarm_requests_total.inc();
         // It was a member when it opened the stream.
         let Some(from) = self.fellow(&peer) else { return };
@@ -382,7 +384,7 @@ impl Links {
         }
     }
 
-    async fn notify(self, peer: PeerId, incoming: Incoming) {
+    async fn notify(self: Arc<Self>, peer: PeerId, incoming: Incoming) {
         let (retrieve, seat) = match self.subscription(peer, &incoming.payload) {
             Ok(allowed) => allowed,
             Err(code) => {
@@ -450,6 +452,11 @@ impl Links {
     pub(crate) fn arrive(&self, peer: PeerId) -> bool {
         let prefix = self.places.of(&peer);
         self.admission.lock().unwrap_or_else(PoisonError::into_inner).arrive(now(), peer, prefix)
+    }
+
+    /// The prefix that a stranger shares with others; not for local networks.
+    pub(crate) fn place(&self, peer: &PeerId) -> Prefix {
+        self.places.of(peer).unwrap_or(NOWHERE)
     }
 
     /// Charges nobody in particular for something that came through an onion path.

@@ -323,11 +323,11 @@ impl Network {
                 }
             }
             SwarmEvent::Behaviour(BehaviourEvent::Directory(request_response::Event::InboundFailure {
-                peer,
                 error,
                 ..
             })) => {
-                tracing::debug!(%peer, %error, "a question about the directory went unanswered");
+                // Whoever asked may be a client: it is not named.
+                tracing::debug!(%error, "a question about the directory went unanswered");
                 self.metrics.directory_failures_total.with_label_values(&["answered"]).inc();
             }
             SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => {

@@ -6,10 +6,14 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use libp2p::PeerId;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use session_protocols::{
@@ -24,6 +28,7 @@ use session_protocols::{
         noise::has_aes,
         relay::{Back, Neighbour, Opening, Refusal, Relay, Sealed, Step},
         replay::in_doubt,
+        size::Position,
         wrap::{Service, Status},
     },
     request::{self, Request},
@@ -38,29 +43,39 @@ use crate::{
     seat::{Seat, SharedSeats},
 };
 
-/// How long the next hop may take over its answer: longer than a destination waits for a majority.
+/// How long a destination may take over its answer: longer than it waits for a majority.
 const HOP: Duration = Duration::from_secs(10);
+/// How much longer each hop waits than the one behind it; see [`patience`].
+const MARGIN: Duration = Duration::from_secs(1);
 /// How long an answer waits for something to arrive, on a local network; less than [`HOP`].
 const HOLD: Duration = Duration::from_secs(8);
 /// On every other network answers are given when the clock has come to a multiple of this, so that when
 /// one comes tells nothing.
 const TICK: Duration = Duration::from_secs(1);
-/// Answers that wait at once; beyond it they are given as they are.
+/// Answers that wait at once; beyond it questions are refused.
 const MAX_WAITING: usize = 8_192;
 /// Those that came from one neighbour.
 const WAITING_PER_NEIGHBOUR: usize = 1_024;
 /// The longest sleep between two looks at the keys, so that a stepped clock is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// From one try to keep the keys to the next, where that fails.
+const KEEP_AGAIN: Duration = Duration::from_secs(10);
 
 /// The relay machine, and where its keys are kept.
 #[derive(Clone)]
 pub(crate) struct Hop {
     relay: Arc<Mutex<Relay<PeerId, ChaCha20Rng>>>,
     data: PathBuf,
+    /// Whether the keys on the disk are those in use.
+    kept: Arc<AtomicBool>,
     /// Whether the network is one machine's, where times tell nobody anything.
     local: bool,
+    /// Waits for the next tick.
+    tick: Tick,
     waiting: SharedSeats<PeerId>,
 }
+
+type Tick = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 impl Hop {
     /// A hop that forwards to `nodes`, with the keys of the data folder; a first one is made if there
@@ -84,7 +99,10 @@ impl Hop {
         keystore::save_onion(data, &keys, None)?;
         let relay = Relay::new(network, me, keys, nodes, taken, ChaCha20Rng::from_seed(*seed));
         let waiting = Arc::new(Mutex::new(Seats::new(WAITING_PER_NEIGHBOUR, MAX_WAITING)));
-        Ok(Self { relay: Arc::new(Mutex::new(relay)), data: data.to_owned(), local, waiting })
+        let (relay, tick) =
+            (Arc::new(Mutex::new(relay)), Arc::new(|| -> BoxFuture<'static, ()> { Box::pin(tick()) }));
+        let kept = Arc::new(AtomicBool::new(true));
+        Ok(Self { relay, data: data.to_owned(), kept, local, tick, waiting })
     }
 
     /// How others enter this node.
@@ -96,13 +114,35 @@ impl Hop {
     pub(crate) async fn keep_keys(self, doors: watch::Sender<OnionDoor>) {
         loop {
             let wait = Duration::from_micros(self.relay().deadline().since(now()).0);
-            tokio::time::sleep(wait.clamp(Duration::from_secs(1), LONGEST_SLEEP)).await;
-            if let Some(keys) = self.turn_keys(now()) {
-                if let Err(error) = keystore::save_onion(&self.data, &keys, None) {
-                    tracing::error!(%error, "today's onion key cannot be kept: it will be lost at a restart");
-                }
+            let longest = if self.has_kept() { LONGEST_SLEEP } else { KEEP_AGAIN };
+            tokio::time::sleep(wait.clamp(Duration::from_secs(1), longest)).await;
+            let turned = self.turn_keys(now()).is_some();
+            if turned || !self.has_kept() {
+                self.keep();
+            }
+            if turned {
                 doors.send_replace(self.door());
             }
+        }
+    }
+
+    /// Whether the keys on the disk are those in use, and no key that was to be destroyed is there.
+    pub(crate) fn has_kept(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// Puts the keys on the disk, in the place of those that are there.
+    fn keep(&self) {
+        let keys = self.relay().keys().clone();
+        let saved = keystore::save_onion(&self.data, &keys, None);
+        let before = self.kept.swap(saved.is_ok(), Ordering::Relaxed);
+        match saved {
+            Err(error) if before => tracing::error!(
+                %error,
+                "today's onion key cannot be kept, and old ones stay on the disk: a restart would lose it; trying on"
+            ),
+            Ok(()) if !before => tracing::info!("the onion keys are kept again"),
+            Ok(()) | Err(_) => {}
         }
     }
 
@@ -123,6 +163,24 @@ impl Hop {
     }
 }
 
+/// How long a hop at this position waits for the next one.
+///
+/// Of all who wait for one that is silent, the hop before it ends first: that one tells the client, and
+/// no link between two that are honest is named.
+fn patience(position: Position) -> Duration {
+    match position {
+        Position::Destination | Position::Last => HOP,
+        Position::Middle => HOP + MARGIN,
+        Position::Guard => HOP + 2 * MARGIN,
+    }
+}
+
+/// Waits for the next multiple of [`TICK`].
+async fn tick() {
+    let tick = TICK.as_micros() as u64;
+    tokio::time::sleep(Duration::from_micros(tick - now().0 % tick)).await;
+}
+
 /// Bytes that nobody can guess.
 fn random() -> Result<Zeroizing<[u8; 32]>, KeyError> {
     let mut bytes = Zeroizing::new([0; 32]);
@@ -132,7 +190,7 @@ fn random() -> Result<Zeroizing<[u8; 32]>, KeyError> {
 
 impl Links {
     /// Answers a packet.
-    pub(crate) async fn onion(self, peer: PeerId, Incoming { payload, reply }: Incoming) {
+    pub(crate) async fn onion(self: Arc<Self>, peer: PeerId, Incoming { payload, reply }: Incoming) {
         let answer = match self.pass(peer, payload).await {
             Ok(answer) => answer,
             Err(refusal) => {
@@ -154,7 +212,8 @@ impl Links {
         if !node && !self.arrive(peer) {
             return Err(Refusal::Busy);
         }
-        let from = Neighbour { key: peer, node };
+        let prefix = if node || self.hop.local { None } else { Some(self.place(&peer)) };
+        let from = Neighbour { key: peer, node, prefix };
         let opening = self.hop.relay().arrive(from, packet)?;
         let sealed = self.go_on(from, opening).await;
         let mut relay = self.hop.relay();
@@ -178,7 +237,7 @@ impl Links {
         self.metrics.onion_packets_total.with_label_values(&[outcome]).inc();
         match step {
             Step::Forward { to, packet, back } => {
-                let asked = tokio::time::timeout(HOP, async {
+                let asked = tokio::time::timeout(patience(back.position()), async {
                     self.asker(to, Protocol::Onion).await?.ask(packet).await.ok()
                 });
                 let answer = asked.await.ok().flatten();
@@ -208,12 +267,12 @@ impl Links {
         let Ok(Request::Retrieve(mut retrieve)) = codec::decode(payload, request::MAX_REQUEST) else {
             return Some(self.refuse(Code::BadRequest));
         };
+        // At once with an answer, whoever asks on would ask without end.
         let Some(_seat) = Seat::take(&self.hop.waiting, from) else {
-            return self.admitted(payload, Some(room)).await;
+            return Some(self.refuse(Code::TooMany));
         };
         if !self.hop.local {
-            let tick = TICK.as_micros() as u64;
-            tokio::time::sleep(Duration::from_micros(tick - now().0 % tick)).await;
+            (self.hop.tick)().await;
             return self.admitted(payload, Some(room)).await;
         }
         // What is there, or a refusal, is told at once.
@@ -237,34 +296,4 @@ impl Links {
 }
 
 #[cfg(test)]
-mod tests {
-    use session_protocols::{KeyPair, onion::keys::DAY};
-
-    use super::*;
-
-    #[test]
-    fn only_a_clean_stop_tells_the_next_start_what_was_taken() {
-        let folder = tempfile::tempdir().unwrap();
-        let open = || {
-            let me = KeyPair::from_seed(&[1; 32]).node_id();
-            Hop::open(folder.path(), "test".parse().unwrap(), me, BTreeSet::new(), true).unwrap()
-        };
-        let first = open();
-        assert_eq!(first.relay().taken(), 0, "nothing was sealed to a new key");
-        first.close().unwrap();
-        let second = open();
-        assert_eq!(second.relay().taken(), 0);
-        assert_eq!(second.door(), first.door());
-        // This one is killed.
-        let before = in_doubt(now());
-        drop(second);
-        let third = open();
-        assert!(third.relay().taken() >= before, "what it may have taken is refused");
-        assert_eq!(third.door(), first.door());
-        // The next day has another key, and the old one goes on being accepted.
-        assert!(third.turn_keys(now()).is_none());
-        let keys = third.turn_keys(now().after(DAY)).unwrap();
-        assert_ne!(third.door(), first.door());
-        assert!(keys.find(first.door().day).is_some());
-    }
-}
+mod tests;

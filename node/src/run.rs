@@ -142,6 +142,7 @@ async fn from_start_to_stop(config: Config, mut shutdown: BoxFuture<'static, ()>
         jobs: jobs.clone(),
         contacts: watching.clone(),
         metrics,
+        hop: hop.clone(),
         libp2p: registry,
         stopping: stop_seen,
     };

@@ -409,8 +409,13 @@ fn only_ipv6() -> Plan {
         prefix,
         addresses: listen.iter().map(ToString::to_string).collect(),
     };
-    let network =
-        NetworkFile { name: "test".parse().unwrap(), local: true, seed: [7; 32], nodes: vec![node] };
+    let network = NetworkFile {
+        name: "test".parse().unwrap(),
+        local: true,
+        seed: [7; 32],
+        nodes: vec![node],
+        settlement: None,
+    };
     let http = vec![door.local_addr().unwrap()];
     Plan { folder, network, listen: vec![listen], http, rates: None }
 }

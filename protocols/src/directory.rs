@@ -14,6 +14,7 @@
 //! - [`agreement`]: how the nodes come to sign the same
 //! - [`download`]: how a list is fetched, page by page
 //! - [`trusted`]: what a client believes, and on whose word
+//! - [`kept`]: the same until another time
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
@@ -23,6 +24,7 @@ use crate::{NodeId, Span};
 pub mod agreement;
 pub mod certificate;
 pub mod download;
+pub mod kept;
 pub mod machine;
 pub mod record;
 pub mod snapshot;
@@ -30,6 +32,7 @@ pub mod trusted;
 
 pub use certificate::{Certificate, Members, Share, Vote};
 pub use download::{Download, DownloadError, Found, Progress};
+pub use kept::KeptError;
 pub use machine::{Directory, Input, Output, Verdict};
 pub use record::{Endpoint, EndpointError, NodeRecord, OnionDoor, SignedRecord, Transport};
 pub use snapshot::{Change, Page, Snapshot, Timing};

@@ -20,7 +20,7 @@ use crate::{
     KeyPair, NetworkName, NodeId, Prefix, Time,
     answer::{Answer, MAX_ANSWER},
     codec,
-    directory::{self, Certificate, Download, Members, Progress, Share, SignedRecord, Timing},
+    directory::{self, Certificate, Download, Members, Progress, Share, SignedRecord, Timing, Trusted},
     frame,
     identity::blake2b,
     member,
@@ -60,6 +60,9 @@ pub const TARGETS: &[Target] = &[
     ("onion_answer", onion::answer),
     ("guards", guards),
 ];
+
+/// When the snapshot of the vectors can be used.
+const KEPT: Time = Time::from_millis(1_700_000_000_000);
 
 /// Bytes as a source of choices; zeros when it has run dry.
 #[derive(Debug)]
@@ -155,21 +158,27 @@ pub fn directory(bytes: &[u8]) -> bool {
     request || answer || record || signed
 }
 
-/// Pages and shares of the members whose keys grow from 3, 4 and 5, which may be known or not.
+/// Pages and shares of the members whose keys grow from 3, 4 and 5, which may be known or not, and what
+/// a client kept of them.
 pub fn snapshot(bytes: &[u8]) -> bool {
     let share = round_trip::<Share>(bytes, directory::MAX_SHARE);
     let verified = share.is_some_and(|share| share.verify(&network()));
     let certificate = round_trip::<Certificate>(bytes, directory::MAX_ANSWER);
-    let members = || {
-        let node = |seed: u8| KeyPair::from_seed(&[seed; 32]).node_id();
-        let nodes = (3..6).map(|seed| (node(seed), Prefix::V4([127, 0, 1]))).collect();
-        Arc::new(Members::new(&network(), nodes))
-    };
+    let nodes: BTreeMap<_, _> =
+        (3..6).map(|seed| (KeyPair::from_seed(&[seed; 32]).node_id(), Prefix::V4([127, 0, 1]))).collect();
+    let mut client = Trusted::new(network(), Timing::PUBLIC, nodes.clone());
+    let kept = client.restore(KEPT, bytes).is_ok();
+    if kept {
+        let again = client.encode().unwrap_or_default();
+        let mut later = Trusted::new(network(), Timing::PUBLIC, nodes.clone());
+        assert_eq!((later.restore(KEPT, &again), later.snapshot(KEPT)), (Ok(()), client.snapshot(KEPT)));
+    }
+    let members = || Arc::new(Members::new(&network(), nodes.clone()));
     if let Some(certificate) = &certificate {
         let _ = certificate.verify(&network(), &members(), 0, [0; 32]);
     }
     let Some(directory::Answer::Snapshot(page)) = round_trip(bytes, directory::MAX_ANSWER) else {
-        return verified || certificate.is_some();
+        return kept || verified || certificate.is_some();
     };
     let download = |base| Download::new(network(), Timing::PUBLIC, members(), None, base);
     match download(None).take(page.clone()) {

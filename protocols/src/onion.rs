@@ -13,6 +13,7 @@
 //! - [`fit`]: storage answers that end where their bucket ends
 //! - [`session`]: what a finished handshake leaves at a hop
 //! - [`replay`]: first packets that were seen
+//! - [`shares`]: how much of all that each neighbour may have
 //! - [`relay`]: what a hop does with what arrives
 
 pub mod fit;
@@ -24,6 +25,7 @@ pub mod noise;
 pub mod relay;
 pub mod replay;
 pub mod session;
+pub mod shares;
 pub mod size;
 pub mod wrap;
 

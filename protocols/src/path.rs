@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rand_core::Rng;
 
-use crate::{AccountId, NodeId, Prefix, Span, Time};
+use crate::{AccountId, NodeId, Prefix, Span, Time, mutants};
 
 use blame::Blame;
 use choose::{Pool, below};
@@ -24,6 +24,8 @@ use guards::{Guards, Health};
 mod blame;
 mod choose;
 pub mod guards;
+#[cfg(any(test, feature = "test-utils"))]
+pub mod model;
 #[cfg(test)]
 mod tests;
 
@@ -378,6 +380,11 @@ impl<R: Rng> Paths<R> {
         })
     }
 
+    /// Who is left out for refusals.
+    pub const fn left_out(&self) -> &BTreeSet<NodeId> {
+        self.blame.dropped()
+    }
+
     fn want(&mut self, now: Time, want: Want) {
         if self.wants.len() >= MAX_WANTS {
             self.outbox.push_back(Output::Fail { ticket: want.ticket, error: PathError::Busy });
@@ -649,7 +656,7 @@ impl<R: Rng> Paths<R> {
     /// The best path that there is for a packet: the oldest of those with the fewest flaws.
     fn kept(&self, now: Time, want: &Want) -> Option<(Flaws, PathId, [NodeId; HOPS])> {
         let usable = self.paths.iter().filter(|(_, path)| {
-            path.usage == Some(want.usage)
+            (path.usage == Some(want.usage) || (path.usage.is_some() && mutants::on("path-mixed")))
                 && now < Time(path.end.0.saturating_sub(LAST.0))
                 && self.stands(&path.hops)
                 && choose::fits(&self.nodes, &path.hops, want.destination)
@@ -672,11 +679,12 @@ impl<R: Rng> Paths<R> {
         Flaws { suspect: self.is_suspect(hops), blamed, old: false }
     }
 
-    /// Whether a path's hops are still nodes, and its guard answers.
+    /// Whether a path's hops can still be used, and its guard answers.
     fn stands(&self, hops: &[NodeId; HOPS]) -> bool {
         let [guard, ..] = hops;
         let up = matches!(self.health.get(guard), Some(Health::Up { .. }));
-        up && self.guards.is_active(*guard) && hops.iter().all(|hop| self.nodes.contains_key(hop))
+        up && self.guards.is_active(*guard)
+            && hops.iter().all(|hop| self.nodes.get(hop).is_some_and(|node| node.open))
     }
 
     fn is_suspect(&self, [guard, ..]: &[NodeId; HOPS]) -> bool {

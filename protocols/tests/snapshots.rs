@@ -6,7 +6,10 @@
     reason = "a test fails where it finds something else"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use proptest::prelude::*;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -15,8 +18,10 @@ use serde_bytes::ByteArray;
 use session_protocols::{
     KeyPair, NetworkName, NodeId, Prefix, Span, Time,
     directory::{
-        Answer, Certificate, Directory, Download, Input, Members, NodeRecord, OnionDoor, Output, Page,
-        Progress, Request, Share, SignedRecord, Snapshot, Timing, Trusted, Vote, snapshot::Entry,
+        Answer, Certificate, Directory, Distrust, Download, DownloadError, Found, Input, KeptError,
+        MAX_AHEAD, Members, NodeRecord, OnionDoor, Output, Page, Progress, Request, Share, SignedRecord,
+        Snapshot, Timing, Trusted, Vote,
+        snapshot::{Entry, MAX_AGE},
     },
 };
 
@@ -465,6 +470,137 @@ fn a_certificate_needs_more_than_two_thirds_each_once_and_in_order() {
     assert!(!take(&|page| page.changes.truncate(8)));
     assert!(!take(&|page| page.changes.extend(page.changes.clone())));
     assert!(!take(&|page| page.base = Some(page.hash)));
+}
+
+/// What a node answers to a client.
+fn fetch(net: &Net, client: &Trusted) -> Result<Found, DownloadError> {
+    let Answer::Snapshot(page) = net.nodes[3].directory.answer(&client.download().request()) else {
+        panic!()
+    };
+    client.download().take(page).map(|progress| match progress {
+        Progress::Whole(found) => found,
+        Progress::More(_) => panic!("one page"),
+    })
+}
+
+#[test]
+fn others_are_the_members_from_a_border_on_that_all_name() {
+    let mut net = Net::new(Weather::fair(12));
+    let mut client = Trusted::new(net.network.clone(), TIMING, net.members.clone());
+    let all = net.members.clone();
+    let mut fewer = all.clone();
+    let (gone, _) = fewer.pop_last().unwrap();
+    let change = |net: &mut Net, period: u64, members: &BTreeMap<_, _>| {
+        for at in 0..net.nodes.len() {
+            // Each hears of it at another time, some before and some after a border that is not the one.
+            net.run_until(net.now.after(Span::secs(120)));
+            let input = Input::Members { period, members: members.clone() };
+            net.nodes[at].directory.handle(net.now, input);
+        }
+    };
+    net.run_until(TIMING.border(HOUR + 1).after(Span::secs(3_000)));
+    client.believe(net.now, fetch(&net, &client).unwrap()).unwrap();
+    change(&mut net, HOUR + 3, &fewer);
+    assert!(net.now > TIMING.border(HOUR + 2) && net.now < TIMING.border(HOUR + 3));
+    assert!(net.agreed(HOUR + 2).is_some(), "the former members still sign");
+    assert_eq!(net.nodes[0].directory.snapshot().unwrap().period(), HOUR + 2);
+    client.believe(net.now, fetch(&net, &client).unwrap()).unwrap();
+    net.run_until(after_border(HOUR + 3));
+    assert!(net.agreed(HOUR + 3).is_some());
+    let newest = Arc::clone(net.nodes[0].directory.snapshot().unwrap());
+    assert_eq!((newest.period(), newest.entries().len(), newest.get(&gone)), (HOUR + 3, 11, None));
+
+    // A client that has not heard of them goes on with what it knows, until it has.
+    let found = fetch(&net, &client);
+    assert!(matches!(found, Err(DownloadError::Certificate(_))), "{found:?}");
+    assert!(client.record(net.now, &gone).is_some());
+    client.replace_members(fewer.clone());
+    assert_eq!((client.records(net.now).count(), client.record(net.now, &gone)), (11, None));
+    let before = fetch(&net, &client).unwrap();
+    client.believe(net.now, before).unwrap();
+    assert_eq!(client.snapshot(net.now).map(|known| known.period()), Some(HOUR + 3));
+
+    // What was found among the former members counts for nothing among these.
+    change(&mut net, HOUR + 4, &all);
+    net.run_until(after_border(HOUR + 5));
+    assert!(net.agreed(HOUR + 5).is_some());
+    assert_eq!(net.nodes[0].directory.snapshot().unwrap().entries().len(), 12);
+    let mut other = Trusted::new(net.network.clone(), TIMING, all);
+    let found = fetch(&net, &other).unwrap();
+    other.replace_members(fewer);
+    assert_eq!(other.believe(net.now, found), Err(Distrust::Uncertified));
+}
+
+#[test]
+fn what_a_client_kept_is_believed_as_little_as_a_stranger() {
+    let mut net = Net::new(Weather::fair(12));
+    net.run_until(after_border(HOUR + 1));
+    let client = || Trusted::new(net.network.clone(), TIMING, net.members.clone());
+    let mut first = client();
+    assert_eq!(first.encode(), None);
+    first.believe(net.now, fetch(&net, &first).unwrap()).unwrap();
+    let bytes = first.encode().unwrap();
+    let mut later = client();
+    later.restore(net.now, &bytes).unwrap();
+    assert_eq!((later.snapshot(net.now), later.encode()), (first.snapshot(net.now), Some(bytes.clone())));
+    assert_eq!(later.restore(net.now, &bytes), Err(KeptError::Distrust(Distrust::NotNewer)));
+    let old = net.now.after(MAX_AGE);
+    assert_eq!(client().restore(old, &bytes), Err(KeptError::Distrust(Distrust::Old { hours: 24 })));
+    let mut fewer = client();
+    fewer.replace_members(net.members.clone().into_iter().skip(1).collect());
+    assert!(fewer.restore(net.now, &bytes).is_err(), "of other members");
+    for length in (0..bytes.len()).step_by(7) {
+        assert_eq!(client().restore(net.now, &bytes[..length]), Err(KeptError::Damaged));
+    }
+    // Bits of names and of versions may make no difference, others all do.
+    for at in (0..bytes.len()).step_by(13) {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        let mut other = client();
+        if other.restore(net.now, &changed).is_ok() {
+            assert_eq!(other.snapshot(net.now), first.snapshot(net.now), "byte {at}");
+        }
+    }
+}
+
+#[test]
+fn a_client_believes_for_a_day_and_forwards_alone() {
+    let mut net = Net::new(Weather::fair(9));
+    let fetch = |net: &Net, client: &Trusted| {
+        let Answer::Snapshot(page) = net.nodes[0].directory.answer(&client.download().request()) else {
+            panic!()
+        };
+        let Progress::Whole(found) = client.download().take(page).unwrap() else { panic!() };
+        found
+    };
+    let trusting = |members| Trusted::new("test".parse().unwrap(), TIMING, members);
+    let mut client = trusting(net.members.clone());
+    net.run_until(after_border(HOUR + 1));
+    let first = fetch(&net, &client);
+    net.run_until(after_border(HOUR + 2));
+    let second = fetch(&net, &client);
+    let border = TIMING.border(HOUR + 2);
+    let (before, instant) = (Time(border.0 - MAX_AHEAD.0), Span::millis(1));
+    let late = border.after(MAX_AGE);
+    assert_eq!(client.believe(Time(before.0 - instant.0), second.clone()), Err(Distrust::Ahead));
+    assert_eq!(client.believe(late.after(instant), second.clone()), Err(Distrust::Old { hours: 24 }));
+    // Others would have to sign for other members, and for members that stand elsewhere.
+    let (mut fewer, mut moved) = (net.members.clone(), net.members.clone());
+    fewer.pop_last();
+    *moved.values_mut().next().unwrap() = "127.0.99.0/24".parse().unwrap();
+    for members in [fewer, moved] {
+        assert_eq!(trusting(members).believe(net.now, second.clone()), Err(Distrust::Uncertified));
+    }
+    client.believe(before, second.clone()).unwrap();
+    assert_eq!(client.believe(net.now, first), Err(Distrust::NotNewer));
+    assert_eq!(client.believe(net.now, second), Err(Distrust::NotNewer));
+    assert!(client.snapshot(late).is_some() && client.snapshot(late.after(instant)).is_none());
+    // Records that the client has already are too old for a later border.
+    let known = client.snapshot(net.now).unwrap();
+    let entries = known.entries().iter().map(|entry| (entry.record().node, entry.clone())).collect();
+    let later = Snapshot::new(&net.network, HOUR + 5, entries);
+    let taken = client.download().take(later.page(Some(known), None, 0));
+    assert!(matches!(taken, Err(DownloadError::Unfit { .. })), "{taken:?}");
 }
 
 proptest! {

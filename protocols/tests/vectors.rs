@@ -461,6 +461,15 @@ fn snapshots() {
         let Ok(directory::Progress::Whole(found)) = download.take(page.clone()) else { panic!() };
         assert_eq!(*found.snapshot, new);
     }
+    let prefixes = MEMBERS.map(|seed| (pair(seed).node_id(), "127.0.1.0/24".parse().unwrap()));
+    let client = || directory::Trusted::new(network(), Timing::PUBLIC, prefixes.into());
+    let (mut first, mut later) = (client(), client());
+    let Ok(directory::Progress::Whole(found)) = first.download().take(whole.clone()) else { panic!() };
+    let now = Timing::PUBLIC.border(period);
+    first.believe(now, found).unwrap();
+    let kept = first.encode().unwrap();
+    later.restore(now, &kept).unwrap();
+    assert_eq!(later.snapshot(now).map(|one| &**one), Some(&new));
     let (hash, have) = (Some(ByteArray::new(new.hash())), Some(ByteArray::new(old.hash())));
     let newest = directory::Request::Snapshot { hash: None, have: None, from: 0 };
     let next = directory::Request::Snapshot { hash, have, from: 2_000 };
@@ -473,6 +482,7 @@ fn snapshots() {
         wire("unknown", &directory::Answer::Unknown, directory::MAX_ANSWER),
         wire("share, as gossiped", &share, directory::MAX_SHARE),
         wire("certificate", &certificate, directory::MAX_ANSWER),
+        json!({ "name": "as a client keeps it", "cbor": HEX.encode(&kept) }),
     ];
     check("snapshots.json", &entries);
 }

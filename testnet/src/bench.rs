@@ -1,6 +1,8 @@
 //! Measures a testnet: how fast it keeps messages, how fast it delivers them, what it costs at rest,
 //! how soon a killed node is back.
 
+mod paths;
+
 use std::{
     path::PathBuf,
     sync::{
@@ -18,6 +20,8 @@ use session_protocols::{AccountId, Namespace};
 use tokio::time::Instant;
 
 use crate::{Folder, Options as TestnetOptions, Testnet, error::TestnetError};
+
+mod relay;
 
 /// The fewest nodes of a measurement: a majority is there without one of them.
 pub const MIN_NODES: usize = 3;
@@ -37,13 +41,6 @@ const DELIVERY: Duration = Duration::from_secs(10);
 const VICTIM: usize = 1;
 /// How long messages are stored while it is away, at most.
 const AWAY: Duration = Duration::from_secs(5);
-
-/// Stores over a path, and as many straight, between two looks at the clock.
-const PATH_STORES: usize = 100;
-/// Times that both are measured; the median counts.
-const PATH_RUNS: usize = 5;
-/// Stores that make paths, sessions and connections warm.
-const PATH_WARM: usize = 30;
 
 /// What is asked of twelve nodes and 64 clients on two cores.
 mod targets {
@@ -80,6 +77,8 @@ pub struct Bench {
     pub clients: usize,
     /// For how long.
     pub seconds: u64,
+    /// Whether onion paths are measured, and not nodes that clients ask straight.
+    pub paths: bool,
 }
 
 /// A figure beside its target.
@@ -124,74 +123,33 @@ impl Bench {
         let io = |cause| TestnetError::Io { deed: "make", path: std::env::temp_dir(), cause };
         let temp = tempfile::tempdir().map_err(io)?;
         let testnet = Testnet::new(Folder::new(Some(temp.path()))?, self.binary.clone());
-        let rows = self.measure(&testnet, progress).await;
+        let rows = match self.paths {
+            true => self.measure_paths(&testnet, progress).await,
+            false => self.measure_nodes(&testnet, progress).await,
+        };
         let _ = testnet.down(false).await?;
         rows
     }
 
-    /// The same for onion paths: stores one after the other, over a warm path and straight, by turns.
-    ///
-    /// # Errors
-    /// As [`Self::run`].
-    pub async fn paths(&self, progress: Progress<'_>) -> Result<Vec<Row>, TestnetError> {
-        let io = |cause| TestnetError::Io { deed: "make", path: std::env::temp_dir(), cause };
-        let temp = tempfile::tempdir().map_err(io)?;
-        let testnet = Testnet::new(Folder::new(Some(temp.path()))?, self.binary.clone());
-        let rows = self.measure_paths(&testnet, progress).await;
-        let _ = testnet.down(false).await?;
-        rows
+    /// Starts the nodes; how long that took.
+    async fn up(&self, testnet: &Testnet, progress: Progress<'_>) -> Result<Duration, TestnetError> {
+        let started = Instant::now();
+        let options = TestnetOptions { nodes: Some(self.nodes), arguments: vec!["--unlimited".to_owned()] };
+        testnet.up(&options, &mut |ready, all| progress("start", ready as u64, all as u64)).await?;
+        Ok(started.elapsed())
     }
 
-    async fn measure_paths(
+    async fn measure_nodes(
         &self,
         testnet: &Testnet,
         progress: Progress<'_>,
     ) -> Result<Vec<Row>, TestnetError> {
-        let options = TestnetOptions { nodes: Some(self.nodes), arguments: vec!["--unlimited".to_owned()] };
-        testnet.up(&options, &mut |ready, all| progress("start", ready as u64, all as u64)).await?;
-        let network = testnet.folder().network()?;
-        let account = Account::generate().map_err(|_| TestnetError::Random)?.id();
-        let path = Client::connect(network.clone(), ClientOptions::default()).await?;
-        let straight = Client::connect(network, direct()).await?;
-        let mut number = 0;
-        let mut stores = async |client: &Client, count: usize| -> Result<f64, TestnetError> {
-            let mut delays = Vec::new();
-            for _ in 0..count {
-                number += 1;
-                let begun = Instant::now();
-                client.store(&account, Namespace::INBOX, body(number), TTL, None).await?;
-                delays.push(ms(begun.elapsed()));
-            }
-            percentile(&mut delays, 50)
-        };
-        let (mut over, mut direct) = (Vec::new(), Vec::new());
-        for client in [&path, &straight] {
-            stores(client, PATH_WARM).await?;
-        }
-        for run in 0..PATH_RUNS {
-            // Each side goes first by turns.
-            for first in [run % 2 == 0, run % 2 != 0] {
-                let (client, found) = if first { (&path, &mut over) } else { (&straight, &mut direct) };
-                found.push(stores(client, PATH_STORES).await?);
-            }
-            progress("store", run as u64 + 1, PATH_RUNS as u64);
-        }
-        let (over, direct) = (percentile(&mut over, 50)?, percentile(&mut direct, 50)?);
-        let what = "store over a warm path, p50, beside one that goes straight".to_owned();
-        let beside =
-            Row { what, ours: over, peer: direct, unit: "ms", ratio: direct / over, wanted: targets::PATH };
-        Ok(vec![beside, Row::below("store over a warm path, p50", over, targets::PATH_P50, "ms")])
-    }
-
-    async fn measure(&self, testnet: &Testnet, progress: Progress<'_>) -> Result<Vec<Row>, TestnetError> {
-        let started = Instant::now();
-        let options = TestnetOptions { nodes: Some(self.nodes), arguments: vec!["--unlimited".to_owned()] };
-        testnet.up(&options, &mut |ready, all| progress("start", ready as u64, all as u64)).await?;
-        let up = started.elapsed();
+        let up = self.up(testnet, progress).await?;
         wait(SETTLE, |done, all| progress("settle", done, all)).await;
         let resident = testnet.resident()?.into_iter().max().unwrap_or_default();
         let network = testnet.folder().network()?;
-        let mut delays = deliveries(&network, &mut |done, all| progress("deliver", done, all)).await?;
+        let mut deliver = |done, all| progress("deliver", done, all);
+        let mut delays = deliveries(&network, direct(), &mut deliver).await?;
         let clients = self.clients(&network).await?;
         let seconds = Duration::from_secs(self.seconds);
         let load = clients.load(seconds, &mut |done, all| progress("store", done, all)).await?;
@@ -320,17 +278,18 @@ struct Load {
     failed: u64,
 }
 
-/// Sends messages one by one to a client that watches. The clock starts before each is sent, and so
-/// before any member has committed it.
+/// Sends messages one by one, straight, to a client that watches as told. The clock starts before each is
+/// sent, and so before any member has committed it.
 async fn deliveries(
     network: &NetworkFile,
+    reader: ClientOptions,
     progress: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<Vec<f64>, TestnetError> {
     let account = || Account::generate().map_err(|_| TestnetError::Random);
     let (alice, bob) = (account()?, account()?);
     let to = bob.id();
     let sender = Client::connect(network.clone(), direct()).await?;
-    let reader = Client::connect(network.clone(), direct()).await?;
+    let reader = Client::connect(network.clone(), reader).await?;
     let mut watch = reader.watch(&bob, Cursors::new(), []).await?;
     sender.send(&alice, &to, "connect").await?;
     watch.next().await;

@@ -45,7 +45,7 @@ pub(crate) fn make(folder: &Folder, count: usize) -> Result<(NetworkFile, Vec<En
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|_| TestnetError::Random)?;
     let name = NAME.parse().map_err(|_| TestnetError::Nodes(count))?;
-    Ok((NetworkFile { name, local: true, seed, nodes }, entries))
+    Ok((NetworkFile { name, local: true, seed, nodes, settlement: None }, entries))
 }
 
 /// Refuses a number of nodes that there cannot be.

@@ -30,6 +30,7 @@ mod faults;
 mod host;
 mod hostile;
 mod links;
+pub mod onion;
 mod queue;
 mod readers;
 mod world;
@@ -91,11 +92,7 @@ impl Options {
             "session testnet sim --nodes {} --minutes {} --seed {}",
             self.nodes, self.minutes, self.seed
         );
-        match self.faults {
-            Choice::Seeded => {}
-            Choice::None => line.push_str(" --faults none"),
-            Choice::All => line.push_str(" --faults all"),
-        }
+        line.push_str(self.faults.argument());
         match self.disk {
             Disk::Seeded => {}
             Disk::Memory => line.push_str(" --disk memory"),

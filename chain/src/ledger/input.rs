@@ -79,7 +79,7 @@ pub enum Input {
         /// Where they go.
         beneficiary: Address,
     },
-    /// A contributor's share is another's from here on.
+    /// A share is another's from here on, and its rewards too; the operator's makes another the operator.
     HandOver {
         /// Which registration.
         id: StakeId,
@@ -106,6 +106,11 @@ pub enum Input {
     ChangeCredit {
         /// To how much.
         credit: Amount,
+    },
+    /// How long a node must have been active to earn changed.
+    ChangeActiveFor {
+        /// To so many seconds.
+        seconds: u64,
     },
     /// A node failed its tests: it serves nobody until it passes them again.
     Decommission {

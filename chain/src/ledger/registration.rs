@@ -130,12 +130,11 @@ pub fn prefix_bytes(prefix: Prefix) -> [u8; 7] {
     }
 }
 
-/// Reads a prefix as the contract writes it.
+/// Reads a prefix as the contract writes it; whatever the contract lets through is one, or who registers could
+/// make its events unreadable.
 pub fn prefix_from(bytes: [u8; 7]) -> Option<Prefix> {
     match bytes {
         [4, a, b, c, 0, 0, 0] => Some(Prefix::V4([a, b, c])),
-        // An IPv4 address in IPv6's clothes has an IPv4 prefix.
-        [6, 0, 0, 0, 0, 0, 0] => None,
         [6, a, b, c, d, e, f] => Some(Prefix::V6([a, b, c, d, e, f])),
         _ => None,
     }

@@ -57,6 +57,7 @@ struct Stored {
     credit: ByteArray<16>,
     /// 20 bytes each.
     submitters: ByteBuf,
+    active_for: u64,
     digest: ByteArray<32>,
     accepted: Option<(u64, ByteArray<32>)>,
 }
@@ -111,6 +112,7 @@ impl Ledger {
                 .flat_map(|one| one.into_array())
                 .collect::<Vec<u8>>()
                 .into(),
+            active_for: self.active_for,
             digest: self.digest.0.into(),
             accepted: self.accepted.map(|(epoch, digest)| (epoch, digest.0.into())),
         })
@@ -153,6 +155,7 @@ impl Ledger {
                     .collect(),
                 credit: amount(stored.credit),
             },
+            active_for: stored.active_for,
             digest: B256::from(stored.digest.into_array()),
             accepted: stored.accepted.map(|(epoch, digest)| (epoch, B256::from(digest.into_array()))),
         };

@@ -52,6 +52,10 @@ impl Ledger {
                 self.rewards.credit = *credit;
                 Ok(None)
             }
+            Input::ChangeActiveFor { seconds } => {
+                self.active_for = *seconds;
+                Ok(None)
+            }
             Input::Decommission { node } => self.decommission(*node).map(Some),
             Input::Recommission { node } => self.recommission(*node).map(Some),
             Input::Deregister { node, penalty } => self.deregister(*node, *penalty).map(Some),
@@ -139,10 +143,15 @@ impl Ledger {
         if member.shares.iter().any(|share| share.contributor == to) {
             return Err(Refusal::Share);
         }
-        // The operator's own share stays: it is what answers for the node.
-        let mut shares = member.shares.iter_mut().skip(1);
-        let share = shares.find(|share| share.contributor == from).ok_or(Refusal::Share)?;
-        (share.contributor, share.beneficiary) = (to, to);
+        let mut shares = member.shares.iter_mut();
+        let at = shares.position(|share| share.contributor == from).ok_or(Refusal::Share)?;
+        if let Some(share) = member.shares.get_mut(at) {
+            (share.contributor, share.beneficiary) = (to, to);
+        }
+        if at == 0 {
+            // Who holds the operator's share is the operator: the next map keeps its nodes apart.
+            member.operator = to.into();
+        }
         Ok(None)
     }
 

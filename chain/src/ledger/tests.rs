@@ -9,6 +9,7 @@ use super::*;
 mod rewards;
 mod snapshot;
 mod states;
+mod vectors;
 
 /// How far apart borders are, in seconds.
 const EPOCH: u64 = 10;

@@ -5,7 +5,7 @@ use session_protocols::identity::ParseError;
 use session_protocols::network::NameError;
 use session_protocols::{NodeId, Prefix};
 
-use super::{MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BYTES, MAX_NODES, VERSION};
+use super::{MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BYTES, MAX_NODES, MAX_RPC, VERSION};
 use crate::ledger::{OperatorError, PrefixError};
 
 /// A network file that cannot be used.
@@ -109,6 +109,27 @@ pub enum Problem {
         /// Its length.
         bytes: usize,
     },
+    /// No endpoints of the chain, or too many.
+    #[error("{found} endpoints of the chain, expected 1 to {MAX_RPC}")]
+    Endpoints {
+        /// How many there are.
+        found: usize,
+    },
+    /// Not an endpoint of a chain.
+    #[error("expected a URL that begins with http:// or https://")]
+    Rpc,
+    /// A number that is negative, too large, or zero where it cannot be.
+    #[error("`{key}` is out of range")]
+    Number {
+        /// The key.
+        key: &'static str,
+    },
+    /// Not a contract's address.
+    #[error("`{key}` is not an address: 0x and 40 hex digits")]
+    Contract {
+        /// The key.
+        key: &'static str,
+    },
     /// An address that is none.
     #[error("{0}")]
     Endpoint(EndpointError),
@@ -147,6 +168,12 @@ impl NetworkFileError {
             Problem::Addresses { found: 0 } => format!("add `{}`", example("addresses")),
             Problem::Addresses { .. } => format!("keep the {MAX_ADDRESSES} that are reached best"),
             Problem::Outside { .. } => "correct the address, or the prefix if it is the wrong one".to_owned(),
+            Problem::Endpoints { found: 0 } => format!("add `{}`", example("rpc")),
+            Problem::Endpoints { .. } => format!("keep {MAX_RPC} of them"),
+            Problem::Rpc => format!("write it as in `{}`", example("rpc")),
+            Problem::Number { key } | Problem::Contract { key } => {
+                format!("write it as in `{}`", example(key))
+            }
             Problem::Address { .. } | Problem::Endpoint(_) => {
                 format!("write it as in `{}`", example("addresses"))
             }
@@ -164,6 +191,18 @@ fn example(key: &str) -> &'static str {
         "nodes" => "[[nodes]]",
         "id" => "id = \"...\" (64 hex digits)",
         "operator" => "operator = \"0x...\" (40 hex digits)",
+        "settlement" => "[settlement]",
+        "chain" => "chain = 42161",
+        "rpc" => "rpc = [\"https://rpc.example/\"]",
+        "start" => "start = 1000",
+        "genesis" => "genesis = 1767225600",
+        "epoch" => "epoch = 3600",
+        "lock" => "lock = 2592000",
+        "token" => "token = \"0x...\" (40 hex digits)",
+        "pool" => "pool = \"0x...\" (40 hex digits)",
+        "staking" => "staking = \"0x...\" (40 hex digits)",
+        "factory" => "factory = \"0x...\" (40 hex digits)",
+        "checkpoints" => "checkpoints = \"0x...\" (40 hex digits)",
         "prefix" => "prefix = \"203.0.113.0/24\"",
         _ => "addresses = [\"/ip4/203.0.113.7/udp/22021/quic-v1\"]",
     }

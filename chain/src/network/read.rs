@@ -1,6 +1,6 @@
 //! From a network file's text to its value, keeping places for errors.
 
-use core::ops::Range;
+use core::{num::NonZeroU64, ops::Range};
 use std::collections::BTreeMap;
 
 use data_encoding::HEXLOWER_PERMISSIVE as HEX;
@@ -9,11 +9,24 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BYTES, MAX_NODES, NetworkFile, NetworkFileError, NetworkNode,
-    Problem, VERSION,
+    Contracts, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BYTES, MAX_NODES, MAX_RPC, NetworkFile,
+    NetworkFileError, NetworkNode, Problem, Settlement, VERSION,
 };
 
-const KEYS: &[&str] = &["version", "name", "local", "seed", "nodes"];
+const KEYS: &[&str] = &["version", "name", "local", "seed", "nodes", "settlement"];
+const SETTLEMENT_KEYS: &[&str] = &[
+    "chain",
+    "rpc",
+    "start",
+    "genesis",
+    "epoch",
+    "lock",
+    "token",
+    "pool",
+    "staking",
+    "factory",
+    "checkpoints",
+];
 const NODE_KEYS: &[&str] = &["id", "operator", "prefix", "addresses"];
 
 pub(super) fn network(text: &str) -> Result<NetworkFile, NetworkFileError> {
@@ -48,7 +61,11 @@ pub(super) fn network(text: &str) -> Result<NetworkFile, NetworkFileError> {
         }
         nodes.push(node);
     }
-    Ok(NetworkFile { name, local, seed, nodes })
+    let settlement = match table.optional("settlement") {
+        Some(item) => Some(reader.settlement(item)?),
+        None => None,
+    };
+    Ok(NetworkFile { name, local, seed, nodes, settlement })
 }
 
 struct Reader<'a> {
@@ -67,6 +84,52 @@ impl Reader<'_> {
     fn error(&self, span: &Range<usize>, problem: Problem) -> NetworkFileError {
         let (line, column) = self.place(span.start);
         NetworkFileError { line, column, problem }
+    }
+
+    fn settlement(&self, item: &Spanned<DeValue<'_>>) -> Result<Settlement, NetworkFileError> {
+        let table = item.get_ref().as_table().ok_or_else(|| {
+            let found = item.get_ref().type_str();
+            self.error(&item.span(), Problem::Type { key: "settlement", expected: "a table", found })
+        })?;
+        let fields = Fields { reader: self, table, span: item.span() };
+        fields.known(SETTLEMENT_KEYS)?;
+        let (items, span) = fields.get("rpc", "an array of strings", DeValue::as_array)?;
+        if !(1..=MAX_RPC).contains(&items.len()) {
+            return Err(self.error(&span, Problem::Endpoints { found: items.len() }));
+        }
+        let rpc = items.iter().map(|item| self.url(item)).collect::<Result<_, _>>()?;
+        let (epoch, span) = fields.number("epoch")?;
+        let epoch =
+            NonZeroU64::new(epoch).ok_or_else(|| self.error(&span, Problem::Number { key: "epoch" }))?;
+        let address = |key| fields.parsed(key, |text| text.parse().map_err(|_| Problem::Contract { key }));
+        Ok(Settlement {
+            chain: fields.number("chain")?.0,
+            rpc,
+            start: fields.number("start")?.0,
+            genesis: fields.number("genesis")?.0,
+            epoch,
+            lock: fields.number("lock")?.0,
+            contracts: Contracts {
+                token: address("token")?,
+                pool: address("pool")?,
+                staking: address("staking")?,
+                factory: address("factory")?,
+                checkpoints: address("checkpoints")?,
+            },
+        })
+    }
+
+    fn url(&self, item: &Spanned<DeValue<'_>>) -> Result<String, NetworkFileError> {
+        let value = item.get_ref();
+        let url = value.as_str().ok_or_else(|| {
+            let (key, expected, found) = ("rpc", "an array of strings", value.type_str());
+            self.error(&item.span(), Problem::Type { key, expected, found })
+        })?;
+        let fits = (1..=MAX_ADDRESS_BYTES).contains(&url.len());
+        if !fits || !(url.starts_with("http://") || url.starts_with("https://")) {
+            return Err(self.error(&item.span(), Problem::Rpc));
+        }
+        Ok(url.to_owned())
     }
 
     /// One node, and where its id stands.
@@ -133,14 +196,27 @@ impl<'a> Fields<'a> {
         Err(self.reader.error(&first.span(), Problem::UnknownKey { key, nearest, known }))
     }
 
+    fn optional(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, item)| item)
+    }
+
+    /// A number that is not negative, and where it stands.
+    fn number(&self, key: &'static str) -> Result<(u64, Range<usize>), NetworkFileError> {
+        let (number, span) = self.get(key, "an integer", DeValue::as_integer)?;
+        match u64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => Ok((number, span)),
+            Err(_) => Err(self.reader.error(&span, Problem::Number { key })),
+        }
+    }
+
     fn get<T>(
         &self,
         key: &'static str,
         expected: &'static str,
         read: impl FnOnce(&'a DeValue<'a>) -> Option<T>,
     ) -> Result<(T, Range<usize>), NetworkFileError> {
-        let item = self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, item)| item);
-        let item = item.ok_or_else(|| self.reader.error(&self.span, Problem::Missing { key }))?;
+        let item =
+            self.optional(key).ok_or_else(|| self.reader.error(&self.span, Problem::Missing { key }))?;
         let found = item.get_ref().type_str();
         let value = read(item.get_ref());
         let value =

@@ -34,12 +34,19 @@ fn the_example_is_read_and_written_back() {
     assert_eq!((file.name.as_str(), file.local, file.nodes.len()), ("example", false, 2));
     assert_eq!(file.nodes[1].prefix.to_string(), "2001:db8:1::/48");
     assert_eq!(file.nodes[0].addresses.len(), 2);
-    assert_eq!(NetworkFile::parse(&file.to_toml()), Ok(file));
+    let settlement = file.settlement.as_ref().unwrap();
+    assert_eq!((settlement.chain, settlement.rpc.len(), settlement.epoch.get()), (42_161, 2, 3_600));
+    assert_eq!(settlement.parameters().domain.staking, settlement.contracts.staking);
+    assert_eq!(NetworkFile::parse(&file.to_toml()).as_ref(), Ok(&file));
+    let alone = NetworkFile { settlement: None, ..file };
+    assert_eq!(NetworkFile::parse(&alone.to_toml()), Ok(alone));
 }
 
 #[test]
 fn a_file_makes_the_genesis_ledger() {
-    let ledger = NetworkFile::parse(example()).unwrap().ledger();
+    let file = NetworkFile::parse(example()).unwrap();
+    assert_eq!((file.ledger().nodes().len(), file.ledger().border()), (0, 1_767_225_600 + 3_600));
+    let ledger = NetworkFile { settlement: None, ..file }.ledger();
     assert_eq!((ledger.map().version, ledger.nodes().len(), ledger.map().swarms.len()), (1, 2, 1));
 }
 
@@ -78,7 +85,7 @@ fn an_unknown_key_is_refused_with_the_nearest_known() {
         refused("name =", "colour ="),
         (name, 1),
         "unknown key `colour`",
-        "remove it; known here are version, name, local, seed, nodes",
+        "remove it; known here are version, name, local, seed, nodes, settlement",
     );
 }
 
@@ -123,6 +130,15 @@ fn wrong_values_are_refused_where_they_stand() {
         ("name = \"example\"", "name = \"Example\"", "a network's name is 1 to 32 of a-z, 0-9 and -"),
         ("operator = \"0x", "operator = \"", "expected an operator's address: 0x and 40 hex digits"),
         ("id = \"", "id = \"0", "expected a node id: 64 hex digits"),
+        ("https://rpc.example/", "rpc.example", "expected a URL that begins with http:// or https://"),
+        ("epoch = 3600", "epoch = 0", "`epoch` is out of range"),
+        ("chain = 42161", "chain = -1", "`chain` is out of range"),
+        ("pool = \"0x1", "pool = \"0x", "`pool` is not an address: 0x and 40 hex digits"),
+        (
+            "rpc = [\"https://rpc.example/\", \"https://other.example/\"]",
+            "rpc = []",
+            "0 endpoints of the chain, expected 1 to 8",
+        ),
         ("addresses = [", "addresses = [1, ", "`addresses` is integer, expected an array of strings"),
         ("addresses = [", "addresses = [\"\", ", "an address of 0 bytes, expected 1 to 256"),
         (
@@ -179,8 +195,8 @@ fn a_node_stands_in_the_file_once() {
     let id = file.nodes[0].id;
     file.nodes[1].id = id;
     let error = NetworkFile::parse(&file.to_toml()).unwrap_err();
-    assert_eq!((error.line, error.column), (13, 6));
-    assert_eq!(error.problem, Problem::Duplicate { id, first: 7 });
+    assert_eq!(error.line, file.to_toml().lines().count() - 3);
+    assert_eq!(error.problem, Problem::Duplicate { id, first: file.to_toml().lines().count() - 9 });
 }
 
 proptest::proptest! {

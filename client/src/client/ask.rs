@@ -33,6 +33,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::Inner;
 use crate::{
     clock::{Clock, Comparison},
+    directory::DirectoryError,
     envelope::SealError,
     error::ClientError,
     onion::{Onion, Parcel, Received},
@@ -75,6 +76,8 @@ pub(crate) enum Fault {
     Refused(Refusal),
     /// There is no path to it.
     Path(PathError),
+    /// There is no list of nodes to make paths of.
+    Directory(DirectoryError),
     /// The request of so many bytes is larger than any that may be sent.
     TooLarge(usize),
 }
@@ -102,13 +105,6 @@ pub(crate) struct Question {
     pub(crate) patience: Duration,
     /// Asked first, unless it failed lately.
     pub(crate) first: Option<NodeId>,
-}
-
-/// How an exchange travels.
-struct Way {
-    service: Service,
-    patience: Duration,
-    hedge: Duration,
 }
 
 /// How large an answer is asked for.
@@ -246,7 +242,7 @@ impl Inner {
                     Fault::Silent | Fault::Disbelieved(_) => self.links.failed(node),
                     Fault::TooLarge(bytes) => return Err(Failure::TooLarge(*bytes)),
                     // No other member can be reached either.
-                    Fault::Path(PathError::TooFew { .. }) => {
+                    Fault::Path(PathError::TooFew { .. }) | Fault::Directory(_) => {
                         faults.insert(node, fault);
                         return Err(Failure::Faults(faults));
                     }
@@ -278,28 +274,31 @@ impl Inner {
         Box::pin(async move {
             match &self.onion {
                 _ if payload.len() > MAX_REQUEST => Err(Fault::TooLarge(payload.len())),
-                Some(onion) => {
-                    // Another path is tried before another member is asked.
-                    let hedge = self.options.hedge * 3 / 4;
-                    let way = Way { service: Service::Storage, patience, hedge };
-                    self.by_path(onion, node, &request, payload, way).await
-                }
+                Some(onion) => self.by_path(onion, node, &request, payload, patience).await,
                 None => self.directly(node, payload, patience).await,
             }
         })
     }
 
-    /// Asks one node for what arrives after a cursor, and gives it time to wait for that.
+    /// Asks one node for what arrives after a cursor, and gives it time to wait for that; none when that
+    /// is longer than the answer of a watch, which is never larger than the smallest.
     pub(crate) fn await_arrival(
         &self,
         onion: &Onion,
         node: NodeId,
         request: Request,
-    ) -> impl Future<Output = Result<Answer, Fault>> + Send {
-        let payload = codec::encode(&request);
+    ) -> impl Future<Output = Result<Option<Answer>, Fault>> + Send {
+        let [answer, ..] = Bucket::ALL;
+        let (usage, service) = (usage(&request), Service::Notify);
         let hedge = HOLD + self.options.hedge;
-        let way = Way { service: Service::Notify, patience: hedge + self.options.answer, hedge };
-        async move { self.by_path(onion, node, &request, payload, way).await }
+        let patience = hedge + self.options.answer;
+        let parcel = Parcel { usage, service, request: codec::encode(&request), answer, patience, hedge };
+        async move {
+            match onion.send(node, &parcel).await? {
+                Received::Answer(bytes) => self.read_answer(&request, &bytes).map(Some),
+                Received::TooLarge => Ok(None),
+            }
+        }
     }
 
     async fn by_path(
@@ -308,29 +307,28 @@ impl Inner {
         node: NodeId,
         request: &Request,
         payload: Vec<u8>,
-        Way { service, patience, hedge }: Way,
+        patience: Duration,
     ) -> Result<Answer, Fault> {
-        let usage = match payer(request) {
-            Some((account, Side::Owner)) => Use::Read(*account),
-            Some((_, Side::Stranger)) => Use::Send,
-            None => Use::Look,
-        };
-        let answer = self.appetite.bucket(request);
+        let (usage, service, answer) = (usage(request), Service::Storage, self.appetite.bucket(request));
+        // Another path is tried before another member is asked.
+        let hedge = self.options.hedge * 3 / 4;
         let mut parcel = Parcel { usage, service, request: payload, answer, patience, hedge };
         loop {
             match onion.send(node, &parcel).await? {
-                Received::Answer(bytes) => {
-                    let answer: Answer = codec::decode(&bytes, MAX_ANSWER)
-                        .map_err(|_| Fault::Disbelieved("the answer cannot be read"))?;
-                    self.appetite.note(request, &answer.body);
-                    return Ok(answer);
-                }
+                Received::Answer(bytes) => return self.read_answer(request, &bytes),
                 Received::TooLarge => {
                     let next = Bucket::from_number(parcel.answer.number().saturating_add(1));
                     parcel.answer = next.ok_or(Fault::Disbelieved("its answer is larger than any"))?;
                 }
             }
         }
+    }
+
+    fn read_answer(&self, request: &Request, bytes: &[u8]) -> Result<Answer, Fault> {
+        let answer: Answer =
+            codec::decode(bytes, MAX_ANSWER).map_err(|_| Fault::Disbelieved("the answer cannot be read"))?;
+        self.appetite.note(request, &answer.body);
+        Ok(answer)
     }
 
     fn directly(
@@ -402,8 +400,14 @@ impl Inner {
         }
         let mut error = ClientError::Unreachable { account, asked: faults.len(), swarm };
         for fault in faults.values() {
-            if let Fault::Path(why) = fault {
-                error = (*why).into();
+            match fault {
+                Fault::Path(why) => error = (*why).into(),
+                Fault::Directory(cause) => error = ClientError::Directory { cause: *cause },
+                Fault::Silent
+                | Fault::Busy
+                | Fault::Disbelieved(_)
+                | Fault::Refused(_)
+                | Fault::TooLarge(_) => {}
             }
         }
         // What nodes say tells more than silence, and a refusal more than what is not believed.
@@ -421,12 +425,28 @@ impl Inner {
     }
 }
 
+/// Which paths a request may go over.
+const fn usage(request: &Request) -> Use {
+    match payer(request) {
+        Some((account, Side::Owner)) => Use::Read(*account),
+        Some((_, Side::Stranger)) => Use::Send,
+        None => Use::Look,
+    }
+}
+
 /// Whether a majority of `swarm` names this other swarm instead. Fewer could have made it up, to
 /// sign for what they do not keep; the same majority is trusted with the messages.
 fn is_witnessed(info: &SwarmInfo, faults: &BTreeMap<NodeId, Fault>, swarm: &[NodeId]) -> bool {
     let names = |node: &&NodeId| match faults.get(*node) {
         Some(Fault::Refused(refusal)) => refusal.swarm.as_ref() == Some(info),
-        Some(Fault::Silent | Fault::Busy | Fault::Disbelieved(_) | Fault::Path(_) | Fault::TooLarge(_))
+        Some(
+            Fault::Silent
+            | Fault::Busy
+            | Fault::Disbelieved(_)
+            | Fault::Path(_)
+            | Fault::Directory(_)
+            | Fault::TooLarge(_),
+        )
         | None => false,
     };
     is_majority(swarm.iter().filter(names).count(), swarm)
@@ -448,7 +468,12 @@ fn is_final(fault: &Fault) -> bool {
         BadRequest, BadTtl, Clock, Failed, Full, NotReady, TooLarge, TooMany, Unauthorized, WrongSwarm,
     };
     match fault {
-        Fault::Silent | Fault::Busy | Fault::Disbelieved(_) | Fault::Path(_) | Fault::TooLarge(_) => false,
+        Fault::Silent
+        | Fault::Busy
+        | Fault::Disbelieved(_)
+        | Fault::Path(_)
+        | Fault::Directory(_)
+        | Fault::TooLarge(_) => false,
         Fault::Refused(refusal) => match refusal.code {
             BadRequest | Unauthorized | BadTtl | TooLarge => true,
             Clock | WrongSwarm | TooMany | Failed | NotReady | Full => false,
@@ -465,7 +490,7 @@ const fn is_silence(fault: &Fault) -> bool {
 fn may_be_asked_again(fault: &Fault) -> bool {
     match fault {
         Fault::Silent | Fault::Busy | Fault::Path(_) => true,
-        Fault::Disbelieved(_) | Fault::TooLarge(_) => false,
+        Fault::Disbelieved(_) | Fault::Directory(_) | Fault::TooLarge(_) => false,
         Fault::Refused(refusal) => matches!(refusal.code, Code::TooMany | Code::Failed | Code::NotReady),
     }
 }

@@ -124,6 +124,7 @@ impl Client {
             Ok(_) => Err(ClientError::Disbelieved { node, what: "it answers something else" }),
             Err(Fault::Disbelieved(what)) => Err(ClientError::Disbelieved { node, what }),
             Err(Fault::Path(error)) => Err(error.into()),
+            Err(Fault::Directory(cause)) => Err(ClientError::Directory { cause }),
             Err(Fault::Silent | Fault::Busy | Fault::Refused(_) | Fault::TooLarge(_)) => {
                 Err(ClientError::Silent { node })
             }

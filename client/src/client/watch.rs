@@ -57,6 +57,11 @@ const PAUSE: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// Pages of hashes that are taken from one member; no mailbox has more.
 const MAX_LISTS: usize = 512;
+/// Outside local networks a member is asked over a path no sooner than so long after the last time, which
+/// is how often it answers.
+const TICK: Duration = Duration::from_secs(1);
+/// The same on a local network, where the last answer brought nothing: it should have waited for something.
+const SOON: Duration = Duration::from_millis(100);
 /// A subscription that ended sooner did not go well.
 const SHORT: Duration = Duration::from_secs(5);
 
@@ -394,32 +399,62 @@ impl Watcher {
     }
 
     /// Asks a member for what arrives over a path, for as long as it goes well.
+    ///
+    /// What one answer of a watch does not hold is read apart, as anything else is read: so its answers
+    /// are of one length.
     async fn follow_by_path(&mut self, node: NodeId) {
         let inner = Arc::clone(&self.inner);
         let Some(onion) = &inner.onion else { return };
+        let (mut apart, mut due) = (false, Instant::now());
         while !self.batches.is_closed() {
-            let after = self.cursors.at(&node);
-            let request = inner.retrieve(&self.account, self.namespace, after, None, None);
-            let answered = inner.await_arrival(onion, node, Request::Retrieve(request));
+            let begun = Instant::now().max(due);
+            let ask = async {
+                if !apart {
+                    sleep_until(begun).await;
+                }
+                let after = self.cursors.at(&node);
+                let request = inner.retrieve(&self.account, self.namespace, after, None, None);
+                let request = Request::Retrieve(request);
+                if apart {
+                    inner.exchange(node, request, inner.options.answer).await.map(Some)
+                } else {
+                    inner.await_arrival(onion, node, request).await
+                }
+            };
             let answered = tokio::select! {
-                answered = answered => answered,
+                answered = ask => answered,
                 () = self.batches.closed() => return,
             };
-            let Some(batch) = answered.ok().and_then(|answer| match answer.body {
-                Body::Messages { messages, cursor, .. } => self.believe(node, messages, cursor),
-                Body::Stored { .. }
-                | Body::Changed { .. }
-                | Body::Ids { .. }
-                | Body::Fetched { .. }
-                | Body::Swarm(_)
-                | Body::Info { .. }
-                | Body::Refused(_) => None,
-            }) else {
+            let page = match answered.map(|answer| answer.map(|answer| answer.body)) {
+                Ok(Some(Body::Messages { messages, more, cursor })) => {
+                    self.believe(node, messages, cursor).map(|batch| (Some(batch), more))
+                }
+                Ok(None) => Some((None, true)),
+                Ok(Some(
+                    Body::Stored { .. }
+                    | Body::Changed { .. }
+                    | Body::Ids { .. }
+                    | Body::Fetched { .. }
+                    | Body::Swarm(_)
+                    | Body::Info { .. }
+                    | Body::Refused(_),
+                ))
+                | Err(_) => None,
+            };
+            let Some((batch, more)) = page else {
                 inner.links.failed(node);
                 return;
             };
             inner.links.answered(node);
-            if self.batches.send(batch).await.is_err() {
+            let brought = batch.as_ref().is_some_and(|batch| !batch.messages.is_empty());
+            if !apart {
+                due = begun + pace(inner.doors.are_local(), brought);
+            }
+            // A member that goes on and on about what it does not give is not followed.
+            apart = more && (brought || !apart);
+            if let Some(batch) = batch
+                && self.batches.send(batch).await.is_err()
+            {
                 return;
             }
         }
@@ -477,6 +512,10 @@ impl Watcher {
                     }
                 }
                 Fault::Silent | Fault::Disbelieved(_) => inner.links.failed(node),
+                Fault::Directory(_) => {
+                    faults.insert(node, fault);
+                    break;
+                }
                 Fault::Refused(_) | Fault::Busy | Fault::Path(_) | Fault::TooLarge(_) => {}
             }
             faults.insert(node, fault);
@@ -537,6 +576,15 @@ impl Watcher {
     }
 }
 
+/// How long after a question over a path the next one may be asked, whenever it was answered.
+const fn pace(local: bool, brought: bool) -> Duration {
+    match (local, brought) {
+        (false, _) => TICK,
+        (true, false) => SOON,
+        (true, true) => Duration::ZERO,
+    }
+}
+
 /// The messages that came lately.
 #[derive(Default)]
 struct Seen {
@@ -555,5 +603,17 @@ impl Seen {
             }
         }
         new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_that_answers_at_once_is_not_asked_without_end() {
+        assert_eq!([false, true].map(|brought| pace(false, brought)), [TICK; 2], "whatever came");
+        assert_eq!(pace(true, false), SOON);
+        assert_eq!(pace(true, true), Duration::ZERO, "what arrives is told at once");
     }
 }

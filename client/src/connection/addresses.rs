@@ -1,15 +1,16 @@
-//! Where nodes are reached: as the network file says, and as they say themselves.
+//! Where nodes are reached: by the list that most of them have signed, and as the network file says. On
+//! local networks their own word counts too.
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use libp2p::{Multiaddr, PeerId};
 use session_chain::network::NetworkFile;
 use session_protocols::{
     NetworkName, NodeId, Time,
-    directory::{self, Answer, Directory, OnionDoor, Request},
+    directory::{self, Answer, Directory, OnionDoor, Request, Snapshot},
     libp2p::address,
 };
 
@@ -22,6 +23,8 @@ const MAX_PAGES: usize = 64;
 pub(crate) struct Addresses {
     network: NetworkName,
     nodes: BTreeMap<NodeId, (PeerId, Vec<Multiaddr>)>,
+    listed: Mutex<Option<Arc<Snapshot>>>,
+    /// What nodes say themselves, one by one: nothing but on local networks.
     directory: Mutex<Directory>,
 }
 
@@ -41,7 +44,8 @@ impl Addresses {
         let mut directory = Directory::new(None, String::new(), members);
         let (height, hash) = file.border();
         directory.handle(Time::ZERO, directory::Input::Border { height, hash });
-        Self { network: file.name.clone(), nodes: nodes.collect(), directory: Mutex::new(directory) }
+        let (network, nodes) = (file.name.clone(), nodes.collect());
+        Self { network, nodes, listed: Mutex::default(), directory: Mutex::new(directory) }
     }
 
     /// Whether a node is one of the network's.
@@ -62,13 +66,22 @@ impl Addresses {
     /// A node's libp2p identity, and where to dial it.
     pub(crate) fn of(&self, node: &NodeId) -> Option<(PeerId, Vec<Multiaddr>)> {
         let (peer, written) = self.nodes.get(node)?;
-        let mut addresses = written.clone();
-        for said in self.directory().endpoints(node).iter().map(address::multiaddr) {
-            if !addresses.contains(&said) {
-                addresses.push(said);
+        let mut addresses: Vec<_> = match lock(&self.listed).as_ref().and_then(|listed| listed.get(node)) {
+            Some(entry) => entry.record().endpoints.iter().map(address::multiaddr).collect(),
+            None => Vec::new(),
+        };
+        let said = lock(&self.directory).endpoints(node).iter().map(address::multiaddr).collect::<Vec<_>>();
+        for address in written.iter().cloned().chain(said) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
             }
         }
         Some((*peer, addresses))
+    }
+
+    /// Nodes are where this list says, from now on. A node is known by its key, wherever it is dialled.
+    pub(crate) fn follow(&self, listed: Arc<Snapshot>) {
+        *lock(&self.listed) = Some(listed);
     }
 
     /// Reads a connected node's directory. What it hands on is believed only where the node that a
@@ -85,7 +98,7 @@ impl Addresses {
             for signed in records {
                 let Some(record) = signed.open(&self.network) else { continue };
                 last = last.max(Some(record.node));
-                let mut directory = self.directory();
+                let mut directory = lock(&self.directory);
                 directory.handle(now, directory::Input::Record { record, signed, message: None });
                 // What was found is asked for when it is needed.
                 while directory.poll().is_some() {}
@@ -98,12 +111,12 @@ impl Addresses {
         true
     }
 
-    /// How a node is entered by onion packets; none when it has not said so.
+    /// How a node is entered by onion packets, by its own record; none when it has not said so.
     pub(crate) fn onion(&self, node: &NodeId) -> Option<OnionDoor> {
-        self.directory().onion(node).copied()
+        lock(&self.directory).onion(node).copied()
     }
+}
 
-    fn directory(&self) -> MutexGuard<'_, Directory> {
-        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -18,6 +18,9 @@ pub(super) const INBOX: &str = "inbox";
 /// The folder of the guards.
 pub(super) const GUARDS: &str = "guards";
 
+/// The folder of the signed lists of nodes.
+pub(super) const DIRECTORY: &str = "directory";
+
 /// The version of the JSON files, one for all of them. What was shown has ends since 2.
 const VERSION: u64 = 2;
 

@@ -63,8 +63,13 @@ impl Plan {
             });
             listen.push(endpoints);
         }
-        let network =
-            NetworkFile { name: "test".parse().unwrap(), local: true, seed: [7; 32], nodes: network };
+        let network = NetworkFile {
+            name: "test".parse().unwrap(),
+            local: true,
+            seed: [7; 32],
+            nodes: network,
+            settlement: None,
+        };
         Self { folder, network, listen, http, rates: None }
     }
 

@@ -67,6 +67,12 @@ impl Stranger {
         self.control.clone().open_stream(self.node, name).await.unwrap()
     }
 
+    /// Takes the streams of a protocol that the node opens.
+    pub fn accept(&self, protocol: session_protocols::Protocol) -> libp2p_stream::IncomingStreams {
+        let name = StreamProtocol::try_from_owned(self.network.protocol(protocol)).unwrap();
+        self.control.clone().accept(name).unwrap()
+    }
+
     /// Opens a kept stream of a protocol.
     pub async fn link(&self, protocol: session_protocols::Protocol) -> Asker {
         let (asker, run) = link::open(

@@ -61,6 +61,8 @@ pub(super) struct Agreement {
     network: NetworkName,
     me: NodeId,
     members: Arc<Members>,
+    /// Those from this period on.
+    next: Option<(u64, Arc<Members>)>,
     timing: Timing,
     /// The newest records at or before the border of `period`.
     draft: BTreeMap<NodeId, Arc<Entry>>,
@@ -108,6 +110,7 @@ impl Agreement {
             network,
             me,
             members,
+            next: None,
             timing,
             draft: BTreeMap::new(),
             later: BTreeMap::new(),
@@ -119,6 +122,18 @@ impl Agreement {
             looks: 0,
             demands: VecDeque::new(),
         }
+    }
+
+    /// Others are the members from this period on. All have to name the same one: a period that is signed
+    /// by some under the one set and by some under the other is certified by neither. Named before the last
+    /// ones are in force, they take their place.
+    pub(super) fn replace_members(&mut self, period: u64, members: Arc<Members>) {
+        self.next = Some((period, members));
+    }
+
+    /// Those who agree on the period that is under way.
+    pub(super) const fn members(&self) -> &Arc<Members> {
+        &self.members
     }
 
     /// A record that the directory believes.
@@ -133,7 +148,8 @@ impl Agreement {
     pub(super) fn share(&mut self, now: Time, share: &Share) -> Verdict {
         self.begin(now);
         let Share { vote, node, signature } = share;
-        if *vote.members != self.members.id() || !self.members.contains(node) {
+        let members = self.members_of(vote.period);
+        if *vote.members != members.id() || !members.contains(node) {
             return Verdict::Ignore;
         }
         let passed = self.timing.border(vote.period) <= now.after(MAX_AHEAD.min(self.timing.step));
@@ -159,7 +175,7 @@ impl Agreement {
             let snapshot = Arc::clone(&found.snapshot);
             // One from the future would stand in the way of all until then.
             let passed = self.timing.border(snapshot.period()) <= now.after(MAX_AHEAD);
-            if found.certified_by(&self.members)
+            if found.certified_by(self.members_of(snapshot.period()))
                 && passed
                 && let Some(certificate) = found.certificate
             {
@@ -220,6 +236,11 @@ impl Agreement {
         Some(snapshot.page(base, None, from))
     }
 
+    fn members_of(&self, period: u64) -> &Members {
+        let next = self.next.as_ref().filter(|(from, _)| *from <= period);
+        next.map_or(&self.members, |(_, members)| members)
+    }
+
     fn begin(&mut self, now: Time) {
         if self.period.is_none() {
             self.period = Some(self.timing.last(now).saturating_add(1));
@@ -230,6 +251,11 @@ impl Agreement {
     fn freeze(&mut self, now: Time, period: u64) {
         let border = self.timing.border(period);
         self.ripen(border);
+        if let Some((_, members)) = self.next.take_if(|(from, _)| *from <= period) {
+            self.draft.retain(|node, _| members.contains(node));
+            self.later.retain(|node, _| members.contains(node));
+            self.members = members;
+        }
         let entries: BTreeMap<_, _> = self
             .draft
             .iter()
@@ -299,7 +325,7 @@ impl Agreement {
     /// Signs a snapshot, if this member may and has not.
     fn vote(&mut self, hash: [u8; 32]) {
         let Some(ballot) = &mut self.ballot else { return };
-        let fit = ballot.held.get(&hash).is_some_and(|(_, fit)| *fit);
+        let fit = ballot.held.get(&hash).is_some_and(|(_, fit)| *fit) && self.members.contains(&self.me);
         if fit && ballot.cast.len() < MAX_VOTES && ballot.cast.insert(hash) {
             self.demands.push_back(Demand::Vote(Vote {
                 period: ballot.period,

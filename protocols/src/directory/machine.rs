@@ -44,6 +44,13 @@ pub enum Input {
         /// Its hash.
         hash: [u8; 32],
     },
+    /// These nodes are registered from now on, and they agree on the snapshots from this period on.
+    Members {
+        /// The period, the same at all nodes.
+        period: u64,
+        /// The nodes, and the prefix that each declared.
+        members: BTreeMap<NodeId, Prefix>,
+    },
     /// Somebody new can hear this node's record.
     Heard,
     /// A share arrived by gossip, or was made here; its signature was checked.
@@ -127,7 +134,6 @@ pub struct Directory {
 struct Snapshots {
     network: NetworkName,
     timing: Timing,
-    members: Arc<Members>,
     agreement: Agreement,
 }
 
@@ -154,8 +160,8 @@ impl Directory {
     pub fn with_snapshots(mut self, network: NetworkName, timing: Timing) -> Self {
         let members = Arc::new(Members::new(&network, self.members.clone()));
         self.snapshots = self.me.map(|me| {
-            let agreement = Agreement::new(network.clone(), me, Arc::clone(&members), timing);
-            Box::new(Snapshots { network, timing, members, agreement })
+            let agreement = Agreement::new(network.clone(), me, members, timing);
+            Box::new(Snapshots { network, timing, agreement })
         });
         self
     }
@@ -190,6 +196,13 @@ impl Directory {
                 if self.borders.len() == 1 {
                     self.announce_soon(now);
                 }
+            }
+            Input::Members { period, members } => {
+                self.known.retain(|node, _| members.contains_key(node));
+                if let Some(Snapshots { network, agreement, .. }) = self.snapshots.as_deref_mut() {
+                    agreement.replace_members(period, Arc::new(Members::new(network, members.clone())));
+                }
+                self.members = members;
             }
             Input::Heard => self.announce_soon(now),
             Input::Share { share, message } => {
@@ -360,7 +373,7 @@ impl Snapshots {
         Some(match self.agreement.poll()? {
             Demand::Vote(vote) => Output::Vote(vote),
             Demand::Fetch { from, hash, base } => {
-                let (network, members) = (self.network.clone(), Arc::clone(&self.members));
+                let (network, members) = (self.network.clone(), Arc::clone(self.agreement.members()));
                 let download = Download::new(network, self.timing, members, hash, base);
                 Output::Fetch { from, download }
             }

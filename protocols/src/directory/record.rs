@@ -4,6 +4,7 @@ use core::fmt;
 use core::net::IpAddr;
 use core::str::FromStr;
 
+use curve25519_dalek::MontgomeryPoint;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
@@ -78,6 +79,11 @@ impl OnionDoor {
         Self { day: key.day(), key: ByteArray::new(*key.key.public()), aes }
     }
 
+    /// Whether packets can be sealed to it: its key is none of those few with which every secret is known to all.
+    pub fn is_sound(&self) -> bool {
+        MontgomeryPoint(*self.key).mul_clamped([1; PUBLIC]) != MontgomeryPoint([0; PUBLIC])
+    }
+
     /// The door for a client that is fast at AES or not.
     pub fn door(&self, aes: bool) -> Door<'_> {
         let suite = if aes && self.aes { Suite::Aes } else { Suite::ChaCha };
@@ -104,7 +110,7 @@ impl NodeRecord {
 }
 
 impl SignedRecord {
-    /// Reads the record, if the node that it names has signed it.
+    /// Reads the record, if the node that it names has signed it and can be entered.
     pub fn open(&self, network: &NetworkName) -> Option<NodeRecord> {
         let record: NodeRecord = codec::decode(&self.record, MAX_RECORD).ok()?;
         let signed = identity::verify(
@@ -112,7 +118,7 @@ impl SignedRecord {
             statement(network, &self.record).as_bytes(),
             &self.signature,
         );
-        signed.then_some(record)
+        (signed && record.onion.is_sound()).then_some(record)
     }
 }
 
@@ -165,6 +171,34 @@ impl<'de> Deserialize<'de> for Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_whose_key_keeps_no_secret_is_none() {
+        let network: NetworkName = "test".parse().unwrap();
+        let pair = KeyPair::from_seed(&[1; 32]);
+        let opened = |key: [u8; PUBLIC]| {
+            let record = NodeRecord {
+                node: pair.node_id(),
+                time: 1,
+                height: 0,
+                border: [0; 32].into(),
+                endpoints: vec!["/ip4/127.0.1.1/tcp/9".parse().unwrap()],
+                onion: OnionDoor { day: 1, key: key.into(), aes: true },
+                version: "1".into(),
+            };
+            record.sign(&network, &pair).open(&network).is_some()
+        };
+        let number = |low: u8, high: u8| {
+            let mut key = [if high == 0 { 0 } else { 0xff }; PUBLIC];
+            (key[0], key[PUBLIC - 1]) = (low, high);
+            key
+        };
+        // 0, 1, -1, the modulus and one more, each of low order or written in another way.
+        for key in [number(0, 0), number(1, 0), number(0xec, 0x7f), number(0xed, 0x7f), number(0xee, 0x7f)] {
+            assert!(!opened(key), "{key:?}");
+        }
+        assert!(opened([9; PUBLIC]));
+    }
 
     #[test]
     fn endpoints_are_shown_as_they_are_read() {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{
-    Download, Found, MAX_AHEAD, Members, NodeRecord, Snapshot, Timing,
+    Certificate, Download, Found, KeptError, MAX_AHEAD, Members, NodeRecord, Snapshot, Timing, kept,
     snapshot::{Entry, MAX_AGE},
 };
 use crate::{NetworkName, NodeId, Prefix, Time};
@@ -63,20 +63,27 @@ pub struct Trusted {
     network: NetworkName,
     timing: Timing,
     members: Arc<Members>,
-    snapshot: Option<Arc<Snapshot>>,
+    /// The newest, and who signed it.
+    known: Option<(Arc<Snapshot>, Certificate)>,
 }
 
 impl Trusted {
     /// Trusts these members, which the network description names, and knows no snapshot.
     pub fn new(network: NetworkName, timing: Timing, members: BTreeMap<NodeId, Prefix>) -> Self {
         let members = Arc::new(Members::new(&network, members));
-        Self { network, timing, members, snapshot: None }
+        Self { network, timing, members, known: None }
+    }
+
+    /// Trusts these members from now on, on the word of those trusted before. What they signed goes on
+    /// being used until it is too old, but for the records of nodes that are no members any more.
+    pub fn replace_members(&mut self, members: BTreeMap<NodeId, Prefix>) {
+        self.members = Arc::new(Members::new(&self.network, members));
     }
 
     /// How to fetch the newest snapshot: as changes of the one known, where that can be.
     pub fn download(&self) -> Download {
         let (network, members) = (self.network.clone(), Arc::clone(&self.members));
-        Download::new(network, self.timing, members, None, self.snapshot.clone())
+        Download::new(network, self.timing, members, None, self.newest().cloned())
     }
 
     /// Believes what was fetched, in place of what was known before.
@@ -84,34 +91,62 @@ impl Trusted {
     /// # Errors
     /// When it is not certified, too old, or not newer; what was known before stays.
     pub fn believe(&mut self, now: Time, found: Found) -> Result<(), Distrust> {
-        if !found.certified_by(&self.members) {
+        let Some(certificate) = found.certificate.clone().filter(|_| found.certified_by(&self.members))
+        else {
             return Err(Distrust::Uncertified);
-        }
+        };
         let snapshot = found.snapshot;
         self.usable(now, &snapshot)?;
-        if self.snapshot.as_ref().is_some_and(|known| known.period() >= snapshot.period()) {
+        if self.newest().is_some_and(|known| known.period() >= snapshot.period()) {
             return Err(Distrust::NotNewer);
         }
-        self.snapshot = Some(snapshot);
+        self.known = Some((snapshot, certificate));
         Ok(())
     }
 
     /// The snapshot to use; none when none is known or the one that is known is too old.
     pub fn snapshot(&self, now: Time) -> Option<&Arc<Snapshot>> {
-        self.snapshot.as_ref().filter(|snapshot| self.usable(now, snapshot).is_ok())
+        self.newest().filter(|snapshot| self.usable(now, snapshot).is_ok())
     }
 
-    /// What each node says of itself, in order of their ids; nothing when there is no snapshot to use.
+    /// What each member says of itself, in order of their ids; nothing when there is no snapshot to use.
     pub fn records(&self, now: Time) -> impl Iterator<Item = &NodeRecord> {
         let entries: &[Arc<Entry>] = self.snapshot(now).map_or(&[], |snapshot| snapshot.entries());
-        entries.iter().map(|entry| entry.record())
+        let records = entries.iter().map(|entry| entry.record());
+        records.filter(|record| self.members.contains(&record.node))
+    }
+
+    /// What one member says of itself.
+    pub fn record(&self, now: Time, node: &NodeId) -> Option<&NodeRecord> {
+        let entry = self.snapshot(now).filter(|_| self.members.contains(node))?.get(node)?;
+        Some(entry.record())
     }
 
     /// Whether there is a newer snapshot than the one known, by the clock.
     pub fn is_behind(&self, now: Time) -> bool {
         // The agreement takes some steps; until then there is only the one before.
         let ready = Time(now.0.saturating_sub(self.timing.step.0.saturating_mul(4)));
-        self.snapshot.as_ref().is_none_or(|known| known.period() < self.timing.last(ready))
+        self.newest().is_none_or(|known| known.period() < self.timing.last(ready))
+    }
+
+    /// The bytes to keep until another time: the newest snapshot, with those who signed it. None while
+    /// there is none.
+    pub fn encode(&self) -> Option<Vec<u8>> {
+        self.known.as_ref().map(|(snapshot, certificate)| kept::encode(snapshot, certificate))
+    }
+
+    /// Believes what [`Self::encode`] wrote, no more than if a stranger handed it out.
+    ///
+    /// # Errors
+    /// When it is damaged, not certified by the members that are trusted, too old or not newer; what was
+    /// known before stays.
+    pub fn restore(&mut self, now: Time, bytes: &[u8]) -> Result<(), KeptError> {
+        let found = kept::decode(bytes, self.download())?;
+        Ok(self.believe(now, found)?)
+    }
+
+    fn newest(&self) -> Option<&Arc<Snapshot>> {
+        self.known.as_ref().map(|(snapshot, _)| snapshot)
     }
 
     fn usable(&self, now: Time, snapshot: &Snapshot) -> Result<(), Distrust> {

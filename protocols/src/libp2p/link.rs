@@ -21,7 +21,7 @@ use std::{
 };
 
 use futures::{
-    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, SinkExt, StreamExt,
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, SinkExt, StreamExt,
     channel::{mpsc, oneshot},
     future::{self, Either, Future},
 };
@@ -29,9 +29,11 @@ use futures::{
 use crate::frame::{HEAD, Head, Kind};
 
 mod backlog;
+mod window;
 
 pub use backlog::Backlog;
 use backlog::Charge;
+use window::{Slot, Window};
 
 /// What may travel over a link.
 #[derive(Clone, Debug)]
@@ -83,7 +85,7 @@ type Frame = (u32, Kind, Vec<u8>, Held);
 struct Held {
     _bytes: Option<Charge>,
     /// The place of its request in the window: whoever does not take answers may ask for no more.
-    _slot: Option<mpsc::Sender<()>>,
+    _slot: Option<Slot>,
 }
 
 type Waiting = Arc<Mutex<HashMap<u32, Waiter>>>;
@@ -301,7 +303,7 @@ pub struct Reply {
     frames: mpsc::Sender<Frame>,
     closed: Option<oneshot::Receiver<()>>,
     /// Held while the request counts against the window.
-    slot: Option<mpsc::Sender<()>>,
+    slot: Option<Slot>,
     /// What this link holds in memory.
     share: Backlog,
     /// The request counts until it is answered.
@@ -434,9 +436,7 @@ where
     P: Fn() -> F,
     F: Future<Output = ()>,
 {
-    // A slot is a sender that lives as long as its request; each adds one place to the queue, so
-    // counting the live ones is what bounds the requests under way.
-    let mut slots: Vec<mpsc::Receiver<()>> = Vec::new();
+    let window = Window::new(limits.window);
     let mut open: HashMap<u32, oneshot::Sender<()>> = HashMap::new();
     let share = limits.backlog.part(usize::MAX);
     loop {
@@ -446,15 +446,12 @@ where
         };
         match head.kind {
             Kind::Request => {
-                while slots.len() >= limits.window {
-                    let gone = future::select_all(slots.iter_mut().map(|slot| slot.next().boxed()));
-                    let (_, index, _) = gone.await;
-                    slots.swap_remove(index);
-                }
-                let (slot, freed) = mpsc::channel(0);
-                slots.push(freed);
-                open.retain(|_, open| !open.is_canceled());
+                let slot = window.slot().await;
                 let (close, closed) = oneshot::channel();
+                // Those that have ended are looked for where they are in the way.
+                if open.len() >= MAX_OPEN {
+                    open.retain(|_, open| !open.is_canceled());
+                }
                 if open.len() >= MAX_OPEN {
                     return End::Garbage;
                 }
@@ -524,11 +521,10 @@ async fn read_rest<R: AsyncRead + Unpin>(
         if !charge.grow(next) {
             return Err(End::Crowded);
         }
-        payload.reserve(next);
-        let read = (&mut *reader).take(next as u64).read_to_end(&mut payload).await.map_err(broken)?;
-        if read < next {
-            return Err(End::Garbage);
-        }
+        let read = payload.len();
+        payload.resize(read.saturating_add(next), 0);
+        let rest = payload.get_mut(read..).unwrap_or_default();
+        reader.read_exact(rest).await.map_err(broken)?;
     }
     Ok((head, payload, charge))
 }

@@ -103,7 +103,7 @@ impl Hop {
             .expect("one of four");
         let nodes: BTreeSet<_> = (0..4).map(node).collect();
         let relay = Relay::new(network(), node(at), keys(at), nodes, 0, Counting::of(at));
-        let from = Neighbour { key: NEIGHBOUR, node: position != Position::Guard };
+        let from = Neighbour { key: NEIGHBOUR, node: position != Position::Guard, prefix: None };
         Self { at, position, from, relay }
     }
 

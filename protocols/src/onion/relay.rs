@@ -10,10 +10,7 @@
 //! ```
 
 use core::fmt;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use rand_core::Rng;
 use zeroize::Zeroizing;
@@ -25,14 +22,15 @@ use super::{
     prologue,
     replay::Replays,
     session::{MAX_SESSIONS, Sessions},
+    shares::Shares,
     size::{
         Bucket, DELIVERY, Position, RESULT, ROUTE, answer_len, answer_text_len, packet_len, packet_shape,
     },
     wrap::{Service, Status},
 };
-use crate::{NetworkName, NodeId, Time};
+use crate::{NetworkName, NodeId, Prefix, Time, mutants};
 
-/// Packets under way through a hop, from arrival to answer.
+/// Packets under way through a hop, from arrival to answer; shared out as [`super::shares`] says.
 pub const MAX_UNDER_WAY: usize = 4_096;
 
 /// Why a hop does not even open a packet, or forgets it: a code that it answers its neighbour with,
@@ -86,6 +84,8 @@ pub struct Neighbour<K> {
     pub key: K,
     /// Whether that is a registered node: nodes forward, everybody else enters.
     pub node: bool,
+    /// The address prefix that a stranger shares with others; none where it is counted by itself.
+    pub prefix: Option<Prefix>,
 }
 
 /// A packet that may be opened.
@@ -169,9 +169,8 @@ pub struct Relay<K, R> {
     keys: Keyring,
     nodes: BTreeSet<NodeId>,
     sessions: Sessions<K>,
-    replays: Replays,
-    under_way: BTreeMap<K, usize>,
-    total: usize,
+    replays: Replays<K>,
+    under_way: Shares<K>,
     random: R,
 }
 
@@ -195,8 +194,7 @@ impl<K: Copy + Ord, R: Rng> Relay<K, R> {
             nodes,
             sessions: Sessions::new(MAX_SESSIONS),
             replays: Replays::new(taken, secret),
-            under_way: BTreeMap::new(),
-            total: 0,
+            under_way: Shares::new(MAX_UNDER_WAY),
             random,
         }
     }
@@ -228,7 +226,7 @@ impl<K: Copy + Ord, R: Rng> Relay<K, R> {
 
     /// How many packets are under way.
     pub const fn under_way(&self) -> usize {
-        self.total
+        self.under_way.held()
     }
 
     /// A packet arrived. Once this has said yes, [`Self::leave`] or [`Self::forget`] must follow.
@@ -239,7 +237,7 @@ impl<K: Copy + Ord, R: Rng> Relay<K, R> {
     pub fn arrive(&mut self, from: Neighbour<K>, packet: Vec<u8>) -> Result<Opening, Refusal> {
         let (bucket, position) = packet_shape(packet.len()).ok_or(Refusal::Unreadable)?;
         // Only nodes stand inside a path, and only others enter one.
-        if from.node == (position == Position::Guard) {
+        if from.node == (position == Position::Guard) && !mutants::on("relay-entrance") {
             return Err(Refusal::Unknown);
         }
         let with = match layer::way(&packet)? {
@@ -255,14 +253,9 @@ impl<K: Copy + Ord, R: Rng> Relay<K, R> {
                 With::Session { keys, id, number }
             }
         };
-        let own = self.under_way.entry(from.key).or_default();
-        // Each may have as many under way as are still free: one alone fills half, and there is
-        // always room for whoever comes next.
-        if *own >= MAX_UNDER_WAY.saturating_sub(self.total) {
+        if !self.under_way.take(from) {
             return Err(Refusal::Busy);
         }
-        *own = own.saturating_add(1);
-        self.total = self.total.saturating_add(1);
         Ok(Opening { packet, bucket, position, with })
     }
 
@@ -270,16 +263,14 @@ impl<K: Copy + Ord, R: Rng> Relay<K, R> {
     ///
     /// # Errors
     ///
-    /// When it was seen before, or came at a wrong time.
+    /// When it was seen before, came at a wrong time, or its neighbour has sent too many first ones.
     pub fn opened(&mut self, now: Time, from: Neighbour<K>, opened: Opened) -> Result<Step, Refusal> {
         let Opened { text, bucket, position, by } = opened;
         let with = match by {
             By::First { ephemeral, stamp, state } => {
-                if !self.replays.take(now, stamp, &ephemeral) {
-                    return Err(Refusal::Unreadable);
-                }
+                self.replays.take(now, stamp, &ephemeral, from)?;
                 let mut id = SessionId::NONE;
-                if self.sessions.has_room(from.key) {
+                if self.sessions.has_room(from) {
                     self.random.fill_bytes(&mut id.0);
                 }
                 let mut mask = Zeroizing::new([0; 32]);
@@ -312,11 +303,11 @@ impl<K: Copy + Ord, R: Rng> Relay<K, R> {
         let to = NodeId::from_bytes(*to);
         let (answer, rest) = rest.split_first()?;
         let back = Back { bucket: Bucket::from_number(*answer)?, position, with };
-        let length = packet_len(bucket, next);
+        let length = if mutants::on("relay-any-size") { rest.len() } else { packet_len(bucket, next) };
         if !rest.get(length..)?.iter().all(|fill| *fill == 0) {
             return None;
         }
-        if to == self.me || !self.nodes.contains(&to) {
+        if to == self.me || !(self.nodes.contains(&to) || mutants::on("relay-strangers")) {
             return Some(Step::Turn { status: Status::Unknown, back });
         }
         text.drain(..ROUTE);
@@ -327,7 +318,7 @@ impl<K: Copy + Ord, R: Rng> Relay<K, R> {
     /// The answer leaves: what it left behind is kept.
     pub fn leave(&mut self, now: Time, from: Neighbour<K>, sealed: Sealed) -> Vec<u8> {
         if let Some((id, keys)) = sealed.session {
-            self.sessions.keep(now, id, from.key, keys);
+            self.sessions.keep(now, id, from, keys);
         }
         self.forget(from);
         sealed.answer
@@ -335,13 +326,7 @@ impl<K: Copy + Ord, R: Rng> Relay<K, R> {
 
     /// A packet is under way no longer.
     pub fn forget(&mut self, from: Neighbour<K>) {
-        self.total = self.total.saturating_sub(1);
-        if let Some(own) = self.under_way.get_mut(&from.key) {
-            *own = own.saturating_sub(1);
-            if *own == 0 {
-                self.under_way.remove(&from.key);
-            }
-        }
+        self.under_way.leave(from);
     }
 
     /// Time has passed. True when the keys changed: they are to be kept, and the new one given out.
@@ -407,6 +392,11 @@ impl Back {
     /// Whether sealing the answer is worth a thread of its own.
     pub const fn is_dear(&self) -> bool {
         matches!(self.with, Reply::First(..))
+    }
+
+    /// Where on its path this hop is, which the packet's length told.
+    pub const fn position(&self) -> Position {
+        self.position
     }
 
     /// How many bytes an answer may have.
@@ -497,7 +487,7 @@ impl fmt::Debug for Sealed {
 
 impl<K, R> fmt::Debug for Relay<K, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Relay({}, {:?}, {} under way)", self.me, self.sessions, self.total)
+        write!(f, "Relay({}, {:?}, {} under way)", self.me, self.sessions, self.under_way.held())
     }
 }
 

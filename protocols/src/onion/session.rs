@@ -9,11 +9,13 @@ use std::{
 
 use super::{
     layer::{MAX_NUMBER, SessionId, SessionKeys},
+    relay::Neighbour,
+    shares::Shares,
     size::NUMBER,
 };
-use crate::{Span, Time};
+use crate::{Span, Time, mutants};
 
-/// Sessions that a hop keeps at once. Each takes about 1.5 KiB.
+/// Sessions that a hop keeps at once, shared out as [`super::shares`] says. Each takes about 1.5 KiB.
 pub const MAX_SESSIONS: usize = 16_384;
 /// How long a session lives: a little longer than any path.
 pub const LIFETIME: Span = Span::secs(660);
@@ -43,6 +45,9 @@ impl Window {
     pub fn allows(&self, number: u64) -> bool {
         if number > MAX_NUMBER {
             return false;
+        }
+        if mutants::on("session-window") {
+            return true;
         }
         number > self.highest || (self.highest.saturating_sub(number) < WINDOW && !self.has(number))
     }
@@ -84,23 +89,22 @@ fn place(number: u64) -> (usize, u64) {
 
 /// The sessions of a hop, and whose they are.
 pub struct Sessions<K> {
-    capacity: usize,
+    shares: Shares<K>,
     kept: BTreeMap<SessionId, Kept<K>>,
     ends: BTreeSet<(Time, SessionId)>,
-    of: BTreeMap<K, usize>,
 }
 
 struct Kept<K> {
     keys: Arc<SessionKeys>,
     window: Window,
-    owner: K,
+    owner: Neighbour<K>,
     end: Time,
 }
 
 impl<K: Copy + Ord> Sessions<K> {
     /// An empty table for at most so many.
     pub const fn new(capacity: usize) -> Self {
-        Self { capacity, kept: BTreeMap::new(), ends: BTreeSet::new(), of: BTreeMap::new() }
+        Self { shares: Shares::new(capacity), kept: BTreeMap::new(), ends: BTreeSet::new() }
     }
 
     /// How many there are.
@@ -113,23 +117,25 @@ impl<K: Copy + Ord> Sessions<K> {
         self.kept.is_empty()
     }
 
-    /// Whether a neighbour may have another one: each may have as many as are still free, so that
-    /// one alone takes half at most, and there is always room for the next.
-    pub fn has_room(&self, owner: K) -> bool {
-        let own = self.of.get(&owner).copied().unwrap_or_default();
-        own < self.capacity.saturating_sub(self.kept.len())
+    /// Whether a neighbour may have another one.
+    pub(super) fn has_room(&self, owner: Neighbour<K>) -> bool {
+        self.shares.has_room(owner)
     }
 
     /// Keeps a session for [`LIFETIME`]. An id that is taken, or no room, leaves all as it was.
-    pub(super) fn keep(&mut self, now: Time, id: SessionId, owner: K, keys: Arc<SessionKeys>) -> bool {
-        if id == SessionId::NONE || self.kept.contains_key(&id) || !self.has_room(owner) {
+    pub(super) fn keep(
+        &mut self,
+        now: Time,
+        id: SessionId,
+        owner: Neighbour<K>,
+        keys: Arc<SessionKeys>,
+    ) -> bool {
+        if id == SessionId::NONE || self.kept.contains_key(&id) || !self.shares.take(owner) {
             return false;
         }
         let end = now.after(LIFETIME);
         self.kept.insert(id, Kept { keys, window: Window::default(), owner, end });
         self.ends.insert((end, id));
-        let own = self.of.entry(owner).or_default();
-        *own = own.saturating_add(1);
         true
     }
 
@@ -142,7 +148,7 @@ impl<K: Copy + Ord> Sessions<K> {
         masked: [u8; NUMBER],
         packet: &[u8],
     ) -> Option<(Arc<SessionKeys>, u64)> {
-        let kept = self.kept.get(&id).filter(|kept| kept.owner == from)?;
+        let kept = self.kept.get(&id).filter(|kept| kept.owner.key == from)?;
         let number = kept.keys.number(masked, packet)?;
         kept.window.allows(number).then(|| (Arc::clone(&kept.keys), number))
     }
@@ -158,12 +164,7 @@ impl<K: Copy + Ord> Sessions<K> {
             self.ends.pop_first();
             let Some(kept) = self.kept.remove(&id) else { continue };
             debug_assert!(kept.end <= now);
-            if let Some(own) = self.of.get_mut(&kept.owner) {
-                *own = own.saturating_sub(1);
-                if *own == 0 {
-                    self.of.remove(&kept.owner);
-                }
-            }
+            self.shares.leave(kept.owner);
         }
     }
 
@@ -175,7 +176,7 @@ impl<K: Copy + Ord> Sessions<K> {
 
 impl<K> fmt::Debug for Sessions<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sessions({} of {})", self.kept.len(), self.capacity)
+        write!(f, "Sessions({}, {:?})", self.kept.len(), self.shares)
     }
 }
 

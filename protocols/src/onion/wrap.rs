@@ -10,7 +10,7 @@ use super::{
     prologue,
     size::{Bucket, DELIVERY, Position, answer_len, packet_len, text_len},
 };
-use crate::{NetworkName, NodeId};
+use crate::{NetworkName, NodeId, mutants};
 
 /// What is asked of a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -256,6 +256,7 @@ impl Return {
                 // The hop before it let something through that this one did not make.
                 Err(Unreadable) => match by.checked_sub(1) {
                     Some(by) => {
+                        let by = if mutants::on("blame-before") { by.saturating_sub(1) } else { by };
                         let outcome = Err(Stopped { by, status: Status::Malformed });
                         return Ok(Unwrapped { sessions, outcome });
                     }

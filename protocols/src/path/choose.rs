@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand_core::Rng;
 
 use super::{Candidate, HOPS, guards::Guards};
-use crate::NodeId;
+use crate::{NodeId, mutants};
 
 /// A number below `bound`, or zero where there is none. The bias is below `bound` in 2^64.
 pub(super) fn below(random: &mut impl Rng, bound: u64) -> u64 {
@@ -21,7 +21,7 @@ fn pick<T: Copy>(random: &mut impl Rng, from: &[T]) -> Option<T> {
 
 /// Whether two nodes may stand on one path.
 pub(super) fn differ(one: &Candidate, other: &Candidate) -> bool {
-    one.operator != other.operator && one.prefix != other.prefix
+    (one.operator != other.operator || mutants::on("path-same-operator")) && one.prefix != other.prefix
 }
 
 /// Whether none of these hops is the destination, or near it.

@@ -1,165 +1,27 @@
 mod guards;
-mod simulation;
 
 use proptest::prelude::*;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
-use super::*;
+use super::{
+    model::{START, apart, candidate, id},
+    *,
+};
 
-pub(super) const START: Time = Time::from_millis(1_790_000_000_000);
-const ALICE: Use = Use::Read(AccountId::from_bytes([5; 33]));
-const BOB: Use = Use::Read(AccountId::from_bytes([6; 33]));
-
-pub(super) fn id(number: u16) -> NodeId {
-    let mut bytes = [0; 32];
-    bytes[..2].copy_from_slice(&number.to_be_bytes());
-    NodeId::from_bytes(bytes)
-}
-
-pub(super) fn candidate(operator: u16, prefix: u16) -> Candidate {
-    let mut bytes = [0; 20];
-    bytes[..2].copy_from_slice(&operator.to_be_bytes());
-    let [high, low] = prefix.to_be_bytes();
-    Candidate { operator: bytes, prefix: Prefix::V4([10, high, low]), open: true }
-}
-
-/// As many nodes, each of an operator and a prefix of its own.
-pub(super) fn apart(count: u16) -> BTreeMap<NodeId, Candidate> {
-    (0..count).map(|number| (id(number), candidate(number, number))).collect()
-}
-
-/// A machine, and the nodes that it speaks to: they answer at once, or are dead, or lie.
-pub(super) struct World {
-    pub(super) machine: Paths<ChaCha8Rng>,
-    pub(super) now: Time,
-    pub(super) nodes: BTreeMap<NodeId, Candidate>,
-    pub(super) dead: BTreeSet<NodeId>,
-    /// They say that the next hop is gone.
-    pub(super) liars: BTreeSet<NodeId>,
-    pub(super) kept: Option<Guards>,
-    /// What came of each ticket.
-    pub(super) results: BTreeMap<u64, Result<(PathId, [NodeId; HOPS]), PathError>>,
-    pub(super) closed: BTreeSet<PathId>,
-    pub(super) probes: usize,
-    ticket: u64,
-}
+type World = model::World<ChaCha8Rng>;
 
 impl World {
-    pub(super) fn new(nodes: BTreeMap<NodeId, Candidate>, seed: u64) -> Self {
+    fn new(nodes: BTreeMap<NodeId, Candidate>, seed: u64) -> Self {
         Self::resume(nodes, seed, START, Guards::default())
     }
 
-    pub(super) fn resume(nodes: BTreeMap<NodeId, Candidate>, seed: u64, now: Time, guards: Guards) -> Self {
-        let mut world = Self {
-            machine: Paths::new(guards, ChaCha8Rng::seed_from_u64(seed)),
-            now,
-            nodes,
-            dead: BTreeSet::new(),
-            liars: BTreeSet::new(),
-            kept: None,
-            results: BTreeMap::new(),
-            closed: BTreeSet::new(),
-            probes: 0,
-            ticket: 0,
-        };
-        world.feed(Input::Nodes(world.nodes.clone()));
-        world
-    }
-
-    pub(super) fn feed(&mut self, input: Input) {
-        self.machine.handle(self.now, input);
-        while let Some(output) = self.machine.poll() {
-            match output {
-                Output::Use { ticket, path, hops } => {
-                    self.results.insert(ticket, Ok((path, hops)));
-                }
-                Output::Fail { ticket, error } => {
-                    self.results.insert(ticket, Err(error));
-                }
-                Output::Probe { path, hops, destination } => {
-                    self.probes += 1;
-                    check(&self.nodes, &hops, destination);
-                    let outcome = self.send(&hops, destination);
-                    self.machine.handle(self.now, Input::Outcome { path, outcome });
-                }
-                Output::Keep(guards) => self.kept = Some(guards),
-                Output::Closed { path } => assert!(self.closed.insert(path), "closed twice"),
-            }
-        }
-        assert!(self.machine.deadline().is_none_or(|at| at > self.now), "nothing is due for ever");
-    }
-
-    /// What becomes of a packet.
-    pub(super) fn send(&self, hops: &[NodeId; HOPS], destination: NodeId) -> Outcome {
-        let [guard, middle, last] = *hops;
-        if self.dead.contains(&guard) {
-            return Outcome::Unreached;
-        }
-        for (by, (hop, next)) in
-            [(guard, middle), (middle, last), (last, destination)].into_iter().enumerate()
-        {
-            if self.dead.contains(&next) || self.liars.contains(&hop) {
-                return Outcome::Stopped { by, destination };
-            }
-        }
-        Outcome::Answered
-    }
-
-    pub(super) fn want(&mut self, usage: Use, destination: NodeId, not: Vec<[NodeId; HOPS]>) -> u64 {
-        self.ticket += 1;
-        let ticket = self.ticket;
-        self.feed(Input::Want(Want { ticket, usage, destination, not }));
-        ticket
-    }
-
-    /// A request that is tried once: its path, and what became of it.
-    pub(super) fn ask(
-        &mut self,
-        usage: Use,
-        destination: NodeId,
-    ) -> Result<(PathId, [NodeId; HOPS], Outcome), PathError> {
-        let ticket = self.want(usage, destination, Vec::new());
-        let until = self.now.after(Span(WAIT.0 * 2));
-        while !self.results.contains_key(&ticket) {
-            let next = self.machine.deadline().expect("the wait has an end");
-            assert!(next <= until, "a want is answered in time");
-            self.run(next);
-        }
-        let (path, hops) = self.results[&ticket]?;
-        check(&self.nodes, &hops, destination);
-        let outcome = self.send(&hops, destination);
-        self.feed(Input::Outcome { path, outcome });
-        Ok((path, hops, outcome))
-    }
-
-    /// Lets time pass.
-    pub(super) fn run(&mut self, until: Time) {
-        while let Some(next) = self.machine.deadline().filter(|next| *next <= until) {
-            self.now = next;
-            self.feed(Input::Tick);
-        }
-        self.now = until;
-    }
-
-    pub(super) fn pass(&mut self, span: Span) {
-        self.run(self.now.after(span));
-    }
-
-    pub(super) fn guards(&self) -> Vec<NodeId> {
-        self.machine.guards().all().iter().map(|guard| guard.node).collect()
+    fn resume(nodes: BTreeMap<NodeId, Candidate>, seed: u64, now: Time, guards: Guards) -> Self {
+        Self::begin(nodes, ChaCha8Rng::seed_from_u64(seed), now, guards)
     }
 }
 
-/// The rules that every path keeps.
-fn check(nodes: &BTreeMap<NodeId, Candidate>, hops: &[NodeId; HOPS], destination: NodeId) {
-    let all: Vec<_> = hops.iter().chain([&destination]).collect();
-    for (at, one) in all.iter().enumerate() {
-        for other in &all[at + 1..] {
-            let (one, other) = (&nodes[*one], &nodes[*other]);
-            assert!(one.operator != other.operator && one.prefix != other.prefix, "{all:?}");
-        }
-    }
-}
+const ALICE: Use = Use::Read(AccountId::from_bytes([5; 33]));
+const BOB: Use = Use::Read(AccountId::from_bytes([6; 33]));
 
 /// Whether three hops and this destination can be found at all.
 fn possible(nodes: &BTreeMap<NodeId, Candidate>, chosen: &[NodeId]) -> bool {

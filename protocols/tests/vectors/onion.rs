@@ -109,7 +109,7 @@ impl Hops {
     }
 
     fn pass(&mut self, at: usize, packet: Vec<u8>, with: &[u8]) -> Vec<u8> {
-        let (now, from) = (Time::from_millis(TIME), Neighbour { key: 0, node: at > 0 });
+        let (now, from) = (Time::from_millis(TIME), Neighbour { key: 0, node: at > 0, prefix: None });
         let came = packet.clone();
         let opened = self.relays[at].arrive(from, packet).unwrap().run().unwrap();
         let sealed = match self.relays[at].opened(now, from, opened).unwrap() {

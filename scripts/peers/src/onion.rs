@@ -41,7 +41,7 @@ usage: ./scripts/bench onion [--json] [--packets N] [--repeats N]
 
 const REQUEST: [u8; 2_048] = [7; 2_048];
 const NOW: Time = Time::from_millis(1_790_000_000_000);
-const CLIENT: Neighbour<u8> = Neighbour { key: 200, node: false };
+const CLIENT: Neighbour<u8> = Neighbour { key: 200, node: false, prefix: None };
 
 /// Measures what `words` ask for.
 pub fn run(words: &[String]) -> Result<Vec<Row>, String> {
@@ -179,7 +179,7 @@ fn pass(relays: &mut [Relay<u8, ChaCha20Rng>], from: Neighbour<u8>, packet: Vec<
     let opened = relay.arrive(from, packet).expect("it arrives").run().expect("it opens");
     let sealed = match relay.opened(NOW, from, opened).expect("it is new") {
         Step::Forward { packet, back, .. } => {
-            back.relay(Some(&pass(rest, Neighbour { key: 0, node: true }, packet)))
+            back.relay(Some(&pass(rest, Neighbour { key: 0, node: true, prefix: None }, packet)))
         }
         Step::Deliver { request, back, .. } => back.answer(&request),
         Step::Turn { .. } => panic!("it goes on"),

@@ -24,7 +24,8 @@ fn network(nodes: u8) -> Vec<u8> {
         addresses: vec![format!("/ip4/127.0.{number}.1/tcp/22021")],
     };
     let nodes = (1..=nodes).map(node).collect();
-    let file = NetworkFile { name: "test".parse().unwrap(), local: true, seed: [7; 32], nodes };
+    let file =
+        NetworkFile { name: "test".parse().unwrap(), local: true, seed: [7; 32], nodes, settlement: None };
     file.to_toml().into_bytes()
 }
 

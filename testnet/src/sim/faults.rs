@@ -18,6 +18,17 @@ pub enum Choice {
     All,
 }
 
+impl Choice {
+    /// What a line that runs it again says.
+    pub(super) const fn argument(self) -> &'static str {
+        match self {
+            Self::Seeded => "",
+            Self::None => " --faults none",
+            Self::All => " --faults all",
+        }
+    }
+}
+
 /// The faults of one run. Chances are out of a thousand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Faults {

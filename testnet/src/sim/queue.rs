@@ -82,19 +82,25 @@ pub(super) enum Trouble {
 }
 
 /// Events in the order of their time, those of one moment in the order of their making.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    events: BTreeMap<(Time, u64), Event>,
+#[derive(Debug)]
+pub(super) struct Queue<E = Event> {
+    events: BTreeMap<(Time, u64), E>,
     made: u64,
 }
 
-impl Queue {
-    pub(super) fn push(&mut self, at: Time, event: Event) {
+impl<E> Default for Queue<E> {
+    fn default() -> Self {
+        Self { events: BTreeMap::new(), made: 0 }
+    }
+}
+
+impl<E> Queue<E> {
+    pub(super) fn push(&mut self, at: Time, event: E) {
         self.made += 1;
         self.events.insert((at, self.made), event);
     }
 
-    pub(super) fn pop(&mut self) -> Option<(Time, Event)> {
+    pub(super) fn pop(&mut self) -> Option<(Time, E)> {
         self.events.pop_first().map(|((at, _), event)| (at, event))
     }
 }

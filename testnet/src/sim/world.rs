@@ -381,7 +381,13 @@ fn placed(network: &NetworkName, pairs: &[KeyPair], dice: &mut Dice) -> Ledger {
             addresses: vec!["/memory/1".to_owned()],
         }
     });
-    let file = NetworkFile { name: network.clone(), local: true, seed: dice.array(), nodes: nodes.collect() };
+    let file = NetworkFile {
+        name: network.clone(),
+        local: true,
+        seed: dice.array(),
+        nodes: nodes.collect(),
+        settlement: None,
+    };
     file.ledger()
 }
 

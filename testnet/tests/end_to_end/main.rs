@@ -15,6 +15,7 @@ mod conversations;
 mod health;
 mod journey;
 mod paths;
+mod quiet;
 mod raw;
 mod support;
 mod upkeep;

@@ -96,10 +96,28 @@ fn shares_change_hands_and_beneficiaries() {
     let shares = &chain.ledger.node(&node(1)).unwrap().shares;
     let people: Vec<_> = shares.iter().map(|share| (share.contributor, share.beneficiary)).collect();
     assert_eq!(people, [(operator, account(60)), (account(61), account(61))]);
-    for input in [change(contributor, operator), hand(operator, account(62)), hand(account(61), operator)] {
+    for input in [change(contributor, operator), hand(contributor, account(62)), hand(account(61), operator)]
+    {
         let refused = Event::Refused { input: input.clone(), reason: Refusal::Share };
         assert_eq!(chain.block(vec![input]), [refused]);
     }
+    assert_eq!(chain.block(vec![hand(operator, account(62))]), []);
+    let member = chain.ledger.node(&node(1)).unwrap();
+    let share = member.shares[0];
+    let whose = [share.contributor, share.beneficiary, Address::from(*member.operator.as_bytes())];
+    assert_eq!(whose, [account(62); 3]);
+}
+
+#[test]
+fn how_long_a_node_waits_for_its_first_reward_can_change() {
+    let mut chain = Chain::new(Ledger::new(parameters()));
+    chain.border();
+    chain.block(vec![with_shares(1, 1, 0, &[25]), Input::ChangeActiveFor { seconds: 0 }]);
+    chain.block(vec![Input::Release { amount: Amount(10) }]);
+    chain.border();
+    assert_eq!(chain.ledger.rewards().total(&account(1)), Amount(0), "active from this border on");
+    chain.border();
+    assert_eq!(chain.ledger.rewards().total(&account(1)), Amount(10));
 }
 
 #[test]

@@ -55,5 +55,5 @@ fn what_is_none_is_refused() {
 #[test]
 fn the_format_is_the_same_for_all_builds() {
     let digest = data_encoding::HEXLOWER.encode(&blake2b(&[&full().to_bytes()]));
-    assert_eq!(digest, "c7b6e08e0c599fe58fd6bc334e9aa86e8cb5b659b7c625305a91c6cc4de4faed");
+    assert_eq!(digest, "88a694edc72ccf3e468aa3150452537c322dca3c59b35a16b2ee5e00d849bacf");
 }

@@ -15,7 +15,7 @@ use session_chain::{
     network::{NetworkFile, NetworkNode},
 };
 use session_protocols::{
-    KeyPair, NetworkName, NodeId, Protocol, codec,
+    KeyPair, NetworkName, NodeId, Protocol, Time, codec,
     directory::{self, NodeRecord},
     libp2p::{
         address,
@@ -75,7 +75,8 @@ impl Net {
             addresses: Vec::new(),
         };
         let nodes = (1..).zip(&pairs).map(node).collect();
-        let mut file = NetworkFile { name: name.clone(), local: true, seed: [0; 32], nodes };
+        let mut file =
+            NetworkFile { name: name.clone(), local: true, seed: [0; 32], nodes, settlement: None };
         let world = World::new(&name, file.ledger().map(), &pairs);
         world.lock().hops(&name, &pairs);
         let mut hosts = Vec::new();
@@ -130,19 +131,23 @@ impl Net {
 
     /// Makes every member say where it is.
     pub(super) fn announce(&self) {
-        let mut world = self.world.lock();
-        let time = world.now().as_millis();
-        world.records = (self.file.nodes.iter().zip(&self.pairs))
-            .map(|(node, pair)| {
-                let address: Multiaddr = node.addresses[0].parse().unwrap();
-                let endpoints = vec![address::endpoint(&address).unwrap()];
-                let (height, border) = self.file.border();
-                let (border, version) = (ByteArray::new(border), String::new());
-                let onion = world.door(node.id);
-                NodeRecord { node: node.id, time, height, border, endpoints, onion, version }
-                    .sign(&self.file.name, pair)
-            })
-            .collect();
+        let time = self.world.lock().now();
+        let records = self.records(time).into_iter().zip(&self.pairs);
+        let signed = records.map(|(record, pair)| record.sign(&self.file.name, pair)).collect();
+        self.world.lock().records = signed;
+    }
+
+    /// What each member would say at a moment.
+    pub(super) fn records(&self, time: Time) -> Vec<NodeRecord> {
+        let record = |node: &NetworkNode| {
+            let address: Multiaddr = node.addresses[0].parse().unwrap();
+            let endpoints = vec![address::endpoint(&address).unwrap()];
+            let (height, border) = self.file.border();
+            let (border, version) = (ByteArray::new(border), String::new());
+            let (time, onion) = (time.as_millis(), self.world.lock().door(node.id));
+            NodeRecord { node: node.id, time, height, border, endpoints, onion, version }
+        };
+        self.file.nodes.iter().map(record).collect()
     }
 }
 
@@ -196,7 +201,7 @@ async fn host(
         let mut tasks = tokio::task::JoinSet::new();
         loop {
             tokio::select! {
-                event = swarm.select_next_some() => answer_directory(&mut swarm, &world, event),
+                event = swarm.select_next_some() => happened(&mut swarm, &world, node, event),
                 Some((_, stream)) = storage.next() => {
                     tasks.spawn(serve_storage(stream, node, world.clone()));
                 }
@@ -212,15 +217,17 @@ async fn host(
     (address, run)
 }
 
-fn answer_directory(swarm: &mut Swarm<Behaviour>, world: &World, event: SwarmEvent<BehaviourEvent>) {
-    if let SwarmEvent::Behaviour(BehaviourEvent::Directory(request_response::Event::Message {
-        message: request_response::Message::Request { channel, .. },
-        ..
-    })) = event
-    {
-        let records = world.lock().records.clone();
-        let answer = directory::Answer::Records { records, more: false };
-        let _ = swarm.behaviour_mut().directory.send_response(channel, answer);
+fn happened(swarm: &mut Swarm<Behaviour>, world: &World, node: NodeId, event: SwarmEvent<BehaviourEvent>) {
+    match event {
+        SwarmEvent::ConnectionEstablished { .. } => drop(world.lock().met.insert(node)),
+        SwarmEvent::Behaviour(BehaviourEvent::Directory(request_response::Event::Message {
+            message: request_response::Message::Request { channel, request, .. },
+            ..
+        })) => {
+            let answer = world.lock().directory(node, &request);
+            let _ = swarm.behaviour_mut().directory.send_response(channel, answer);
+        }
+        _ => {}
     }
 }
 
@@ -254,7 +261,7 @@ async fn serve_onion(stream: libp2p::Stream, peer: libp2p::PeerId, node: NodeId,
     let serve = async move {
         let mut tasks = tokio::task::JoinSet::new();
         while let Some(Incoming { payload, reply }) = requests.next().await {
-            let from = Neighbour { key: peer, node: false };
+            let from = Neighbour { key: peer, node: false, prefix: None };
             let passed = world.onion(node, from, payload);
             tasks.spawn(async move {
                 if let Some(answer) = passed.await {

@@ -197,6 +197,35 @@ async fn a_watch_over_a_path_brings_everything_once() {
 }
 
 #[tokio::test]
+async fn answers_of_a_watch_are_of_one_length_whatever_there_is_to_read() {
+    let net = Net::start(12, Over::Tcp).await;
+    let (client, bob) = (net.hidden().await, account(2));
+    let mut expected = BTreeSet::new();
+    let mut store = async |lengths: &[usize]| {
+        for length in lengths {
+            let data = vec![expected.len() as u8; *length];
+            expected.insert(client.store(&bob.id(), Namespace::INBOX, data, TTL, None).await.unwrap().hash);
+        }
+    };
+    // More than one page, and then some that are longer than a page by themselves.
+    store(&[900; 20]).await;
+    let mut watch = client.watch_namespace(&bob, Namespace::INBOX, Cursors::new(), []).await.unwrap();
+    store(&[10_000, 99, 70_000, 900]).await;
+    let came = async {
+        let mut came = BTreeSet::new();
+        while came.len() < expected.len() {
+            assert!(came.insert(watch.next().await.unwrap().hash), "it came twice");
+        }
+        came
+    };
+    assert_eq!(timeout(PATIENCE, came).await.unwrap(), expected);
+    let world = net.world.lock();
+    assert!(world.frames.len() > 1 && world.frames.iter().all(|room| *room == Bucket::ALL[0].capacity()));
+    let large = answer_len(Bucket::ALL[3], Position::Destination);
+    assert!(world.tap.iter().any(|seen| seen.answer.len() == large), "the rest was read apart");
+}
+
+#[tokio::test]
 async fn guards_are_kept_at_home_and_never_replaced_unasked() {
     let net = Net::start(12, Over::Tcp).await;
     let folder = tempfile::tempdir().unwrap();

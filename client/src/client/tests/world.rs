@@ -13,7 +13,7 @@ use session_protocols::{
     KeyPair, NetworkName, NodeId, SwarmMap, Time,
     answer::{Answer, Body, Code, Subject},
     codec,
-    directory::{OnionDoor, SignedRecord},
+    directory::{self, OnionDoor, SignedRecord},
     libp2p::address,
     mailbox::{self, Limits},
     member::{Input, Member, Output, Setup, check_answer, check_ask, check_request},
@@ -33,6 +33,9 @@ use tokio::sync::{mpsc, oneshot};
 /// What a lying member says to a request, given what an honest one would; none is silence.
 pub(super) type Lie = Box<dyn FnMut(&Request, Answer) -> Option<Answer> + Send>;
 
+/// What a node answers to somebody who asks for a list of all nodes.
+pub(super) type Listed = Arc<dyn Fn(&directory::Request) -> directory::Answer + Send + Sync>;
+
 /// What goes to a subscriber.
 pub(super) enum Push {
     Answer(Subscribed),
@@ -48,6 +51,10 @@ pub(super) struct Machines {
     /// Added to the clock of this machine, in milliseconds.
     pub(super) offset_ms: i64,
     pub(super) records: Vec<SignedRecord>,
+    /// What nodes answer who have a list of all nodes.
+    pub(super) lists: BTreeMap<NodeId, Listed>,
+    /// Whom anybody has connected to.
+    pub(super) met: BTreeSet<NodeId>,
     members: BTreeMap<NodeId, One>,
     next: u64,
     clients: BTreeMap<u64, oneshot::Sender<Answer>>,
@@ -58,6 +65,8 @@ pub(super) struct Machines {
     pub(super) down: BTreeSet<NodeId>,
     /// They take packets, and nothing follows.
     pub(super) mute: BTreeSet<NodeId>,
+    /// How much the answers of watches may hold.
+    pub(super) frames: Vec<usize>,
     /// Packets as hops saw them.
     pub(super) tap: Vec<Tapped>,
 }
@@ -112,6 +121,8 @@ impl World {
             version: map.version,
             offset_ms: 0,
             records: Vec::new(),
+            lists: BTreeMap::new(),
+            met: BTreeSet::new(),
             members: pairs.iter().enumerate().map(one).collect(),
             next: 0,
             clients: BTreeMap::new(),
@@ -120,6 +131,7 @@ impl World {
             relays: BTreeMap::new(),
             down: BTreeSet::new(),
             mute: BTreeSet::new(),
+            frames: Vec::new(),
             tap: Vec::new(),
         };
         let world = Self(Arc::new(Mutex::new(machines)));
@@ -207,7 +219,7 @@ impl World {
         });
         let sealed = match step.unwrap() {
             Ok(Step::Forward { to, packet, back }) => {
-                let me = Neighbour { key: address::peer_id(&at).unwrap(), node: true };
+                let me = Neighbour { key: address::peer_id(&at).unwrap(), node: true, prefix: None };
                 let answer = self.onion(to, me, packet.clone()).await;
                 *beyond = Beyond::Hop(to, packet, answer.clone().unwrap_or_default());
                 back.relay(answer.as_deref())
@@ -239,6 +251,9 @@ impl World {
 
     async fn deliver(&self, at: NodeId, service: Service, request: &[u8], room: usize) -> Option<Answer> {
         let asked: Request = codec::decode(request, MAX_REQUEST).unwrap();
+        if service == Service::Notify {
+            self.lock().frames.push(room);
+        }
         let mut answer = self.ask_within(at, asked.clone(), room).await?;
         if service == Service::Notify
             && let (Request::Retrieve(retrieve), Body::Messages { messages, .. }) = (&asked, &answer.body)
@@ -295,6 +310,18 @@ impl Machines {
     /// Whose machines these are, and whether each is alive.
     pub(super) fn nodes(&self) -> Vec<(NodeId, bool)> {
         self.members.iter().map(|(node, one)| (*node, one.alive)).collect()
+    }
+
+    /// What a node says of all nodes.
+    pub(super) fn directory(&self, node: NodeId, request: &directory::Request) -> directory::Answer {
+        match request {
+            directory::Request::Records { .. } => {
+                directory::Answer::Records { records: self.records.clone(), more: false }
+            }
+            directory::Request::Snapshot { .. } => {
+                self.lists.get(&node).map_or(directory::Answer::Unknown, |list| list(request))
+            }
+        }
     }
 
     pub(super) fn lie(&mut self, node: NodeId, lie: Lie) {

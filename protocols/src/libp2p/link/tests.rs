@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use futures::{executor::LocalPool, future::join, task::LocalSpawnExt};
+use futures::{FutureExt, executor::LocalPool, future::join, task::LocalSpawnExt};
 
 use super::*;
 

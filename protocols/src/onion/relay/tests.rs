@@ -7,11 +7,13 @@ use crate::onion::{
     layer::Door,
     noise::Suite,
     replay::stamp,
+    shares::STRANGER_PART,
+    size::{SESSION_HEAD, opened_len},
     wrap::{ClientSession, Entry, Hop, Question, Return, Stopped, Unwrapped, wrap},
 };
 
 const NOW: Time = Time::from_millis(1_790_000_000_000);
-const CLIENT: Neighbour<u8> = Neighbour { key: 200, node: false };
+const CLIENT: Neighbour<u8> = Neighbour { key: 200, node: false, prefix: None };
 
 /// Four hops, and the client of them.
 struct Path {
@@ -89,7 +91,7 @@ impl Path {
         let sealed = step.and_then(|step| match step {
             Step::Forward { to, packet, back } => {
                 let next = (0..4).find(|next| id(*next) == to).unwrap();
-                let answer = self.pass(next, Neighbour { key: at as u8, node: true }, packet);
+                let answer = self.pass(next, Neighbour { key: at as u8, node: true, prefix: None }, packet);
                 back.relay(Some(&answer))
             }
             Step::Deliver { service, request, back } => {
@@ -191,7 +193,11 @@ fn a_changed_bit_dies_at_the_next_hop() {
             // What reaches this hop.
             let mut reaching = packet;
             for hop in 0..at {
-                let from = if hop == 0 { CLIENT } else { Neighbour { key: hop as u8 - 1, node: true } };
+                let from = if hop == 0 {
+                    CLIENT
+                } else {
+                    Neighbour { key: hop as u8 - 1, node: true, prefix: None }
+                };
                 let opening = path.relays[hop].arrive(from, reaching).unwrap();
                 let opened = opening.run().unwrap();
                 let step = path.relays[hop].opened(NOW, from, opened).unwrap();
@@ -199,7 +205,8 @@ fn a_changed_bit_dies_at_the_next_hop() {
                 path.relays[hop].forget(from);
                 reaching = packet;
             }
-            let from = if at == 0 { CLIENT } else { Neighbour { key: at as u8 - 1, node: true } };
+            let from =
+                if at == 0 { CLIENT } else { Neighbour { key: at as u8 - 1, node: true, prefix: None } };
             for bit in (0..reaching.len() * 8).step_by(37) {
                 let mut changed = reaching.clone();
                 changed[bit / 8] ^= 1 << (bit % 8);
@@ -245,7 +252,8 @@ fn a_replay_is_refused_everywhere() {
         path.ask(&mut sessions, b"x", SMALL).unwrap();
         let seen = path.tap.clone();
         for (at, (packet, _)) in seen.into_iter().enumerate() {
-            let from = if at == 0 { CLIENT } else { Neighbour { key: at as u8 - 1, node: true } };
+            let from =
+                if at == 0 { CLIENT } else { Neighbour { key: at as u8 - 1, node: true, prefix: None } };
             assert_eq!(path.try_pass(at, from, packet.clone()), Err(Refusal::Unreadable));
             assert!(path.try_pass(at, Neighbour { key: 99, ..from }, packet).is_err(), "nor by another");
         }
@@ -272,7 +280,7 @@ fn a_hop_that_lost_its_session_is_named_by_the_one_before_it() {
 fn only_nodes_stand_inside_a_path_and_only_others_enter_it() {
     let mut path = Path::new();
     let (packet, _) = path.wrap(&mut [const { None }; 4], b"x", SMALL);
-    let node = Neighbour { key: 3, node: true };
+    let node = Neighbour { key: 3, node: true, prefix: None };
     assert_eq!(path.relays[0].arrive(node, packet.clone()).unwrap_err(), Refusal::Unknown);
     path.pass(0, CLIENT, packet);
     for at in 1..4 {
@@ -293,19 +301,130 @@ fn an_answer_that_needs_more_room_says_so() {
     assert_eq!(path.ask(&mut sessions, &[1; 2_049], Bucket::ALL[1]), Ok(vec![1; 2_049]));
 }
 
+/// A stranger of one of many identities, all of them at one address.
+fn one_of_a_crowd(key: usize) -> Neighbour<u8> {
+    Neighbour { key: (key % 199) as u8, node: false, prefix: Some(Prefix::V4([10, 1, 2])) }
+}
+
 #[test]
-fn one_neighbour_alone_leaves_room_for_the_next() {
+fn many_identities_of_one_prefix_leave_packets_of_others_room() {
     let mut path = Path::new();
-    let mut taken = [0, 0];
-    for (neighbour, taken) in [1, 2].into_iter().zip(&mut taken) {
-        let from = Neighbour { key: neighbour, node: false };
-        loop {
-            let (packet, _) = path.wrap(&mut [const { None }; 4], b"x", SMALL);
-            match path.relays[0].arrive(from, packet) {
-                Ok(_) => *taken += 1,
-                Err(refusal) => break assert_eq!(refusal, Refusal::Busy),
-            }
+    let mut arrive = |from| {
+        let (packet, _) = path.wrap(&mut [const { None }; 4], b"x", SMALL);
+        path.relays[0].arrive(from, packet).map(drop)
+    };
+    let mut crowd = 0;
+    while arrive(one_of_a_crowd(crowd)).is_ok() {
+        crowd += 1;
+    }
+    assert_eq!(crowd, MAX_UNDER_WAY / 2 / STRANGER_PART);
+    assert_eq!(arrive(one_of_a_crowd(0)), Err(Refusal::Busy));
+    let elsewhere = Neighbour { key: 1, node: false, prefix: Some(Prefix::V4([10, 1, 3])) };
+    assert_eq!(arrive(elsewhere), Ok(()));
+    assert_eq!(arrive(CLIENT), Ok(()), "one that is counted by itself");
+}
+
+#[test]
+fn many_identities_of_one_prefix_leave_sessions_of_others_room() {
+    let mut path = Path::new();
+    let mut greet = |from| {
+        let (packet, _) = path.wrap(&mut [const { None }; 4], b"x", SMALL);
+        let relay = &mut path.relays[0];
+        let before = relay.sessions();
+        let opened = relay.arrive(from, packet).unwrap().run().unwrap();
+        let Step::Forward { back, .. } = relay.opened(NOW, from, opened).unwrap() else {
+            panic!("it is forwarded")
+        };
+        relay.leave(NOW, from, back.relay(None).unwrap());
+        relay.sessions() > before
+    };
+    let crowd = (0..2_000).filter(|number| greet(one_of_a_crowd(*number))).count();
+    assert_eq!(crowd, MAX_SESSIONS / 2 / STRANGER_PART);
+    assert!(!greet(one_of_a_crowd(0)) && greet(CLIENT));
+    path.relays[0].tick(NOW.after(crate::Span::secs(661)));
+    assert_eq!(path.relays[0].sessions(), 0);
+    assert!(path.relays[0].sessions.has_room(one_of_a_crowd(0)), "what has ended is given back");
+}
+
+#[test]
+fn a_session_serves_the_neighbour_that_made_it_and_nobody_else() {
+    let mut path = Path::new();
+    let mut sessions = [const { None }; 4];
+    path.ask(&mut sessions, b"x", SMALL).unwrap();
+    let (packet, _) = path.wrap(&mut sessions, b"x", SMALL);
+    let thief = Neighbour { key: 201, node: false, prefix: None };
+    assert_eq!(path.try_pass(0, thief, packet.clone()), Err(Refusal::Unreadable));
+    assert!(path.try_pass(0, CLIENT, packet).is_ok());
+}
+
+#[test]
+fn of_two_copies_that_are_opened_at_once_one_goes_on() {
+    let mut path = Path::new();
+    let mut sessions = [const { None }; 4];
+    for _ in 0..2 {
+        let (packet, _) = path.wrap(&mut sessions, b"x", SMALL);
+        let copies = [packet.clone(), packet].map(|packet| path.relays[0].arrive(CLIENT, packet).unwrap());
+        let [first, second] = copies.map(|opening| opening.run().unwrap());
+        assert!(matches!(path.relays[0].opened(NOW, CLIENT, first), Ok(Step::Forward { .. })));
+        let second = path.relays[0].opened(NOW, CLIENT, second);
+        assert_eq!(second.unwrap_err(), Refusal::Unreadable);
+        // The next round is by sessions.
+        path.ask(&mut sessions, b"x", SMALL).unwrap();
+    }
+}
+
+#[test]
+fn an_answer_of_another_length_is_not_passed_on() {
+    let mut path = Path::new();
+    let length = answer_len(SMALL, Position::Middle);
+    for wrong in [0, 2, length - 1, length + 1, answer_len(Bucket::ALL[1], Position::Middle)] {
+        let (packet, back) = path.wrap(&mut [const { None }; 4], b"x", SMALL);
+        let opened = path.relays[0].arrive(CLIENT, packet).unwrap().run().unwrap();
+        let Step::Forward { back: seal, .. } = path.relays[0].opened(NOW, CLIENT, opened).unwrap() else {
+            panic!("it is forwarded")
+        };
+        let sealed = seal.relay(Some(&vec![9; wrong])).unwrap();
+        let answer = path.relays[0].leave(NOW, CLIENT, sealed);
+        let stopped = Stopped { by: 0, status: Status::Malformed };
+        assert_eq!(back.open(&answer).unwrap().outcome, Err(stopped), "{wrong} bytes");
+    }
+}
+
+#[test]
+fn a_client_that_seals_by_hand_bends_no_rule() {
+    let mut path = Path::new();
+    let key = path.relays[0].keys().current.clone();
+    let door = Door { suite: Suite::Aes, day: key.day(), public: key.key.public() };
+    let prologue = prologue(&path.network, &id(0));
+    let length = packet_len(SMALL, Position::Middle);
+    let text = |to: usize| [id(to).as_bytes().as_slice(), &[SMALL.number()], &vec![0; length]].concat();
+    let open = |path: &mut Path, packet: Vec<u8>| {
+        let opened = path.relays[0].arrive(CLIENT, packet)?.run()?;
+        path.relays[0].opened(NOW, CLIENT, opened)
+    };
+    let first = |path: &mut Path, to: usize| {
+        let random = [to as u8 + 1; 64];
+        let (packet, state) = layer::seal_first(&prologue, &door, stamp(NOW), &random, &text(to)).unwrap();
+        (open(path, packet), state)
+    };
+    let (step, _) = first(&mut path, 0);
+    assert!(matches!(step, Ok(Step::Turn { status: Status::Unknown, .. })), "a hop forwards to itself");
+    let (step, state) = first(&mut path, 1);
+    let Ok(Step::Forward { back, .. }) = step else { panic!("it is forwarded") };
+    let answer = path.relays[0].leave(NOW, CLIENT, back.relay(None).unwrap());
+    let kept = layer::open_first_answer(state, &answer).unwrap();
+    // A session's layer leaves room behind the packet, which must stay empty.
+    let whole = packet_len(SMALL, Position::Guard);
+    let room = opened_len(whole - SESSION_HEAD);
+    for (number, last) in [(1, 0), (2, 1)] {
+        let mut text = text(1);
+        text.resize(room, 0);
+        *text.last_mut().unwrap() = last;
+        let packet = layer::seal_session(&kept.keys, kept.id, number, &text, whole).unwrap();
+        match open(&mut path, packet) {
+            Ok(Step::Forward { packet, .. }) => assert_eq!((last, packet.len()), (0, length)),
+            Ok(step) => panic!("{step:?}"),
+            Err(refusal) => assert_eq!((last, refusal), (1, Refusal::Unreadable)),
         }
     }
-    assert_eq!(taken, [MAX_UNDER_WAY / 2, MAX_UNDER_WAY / 4]);
 }

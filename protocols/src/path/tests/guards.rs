@@ -2,7 +2,7 @@
 
 use data_encoding::HEXLOWER;
 
-use super::*;
+use super::{model::START, *};
 use crate::path::guards::{Guard, GuardsError, PATIENCE};
 
 const NETWORK: [u8; 32] = [7; 32];

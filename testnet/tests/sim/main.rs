@@ -8,6 +8,10 @@
     reason = "a test speaks when it fails"
 )]
 
+#[cfg(feature = "mutants")]
+mod mutants;
+mod onion;
+
 use std::process::Command;
 
 use session_testnet::sim::{self, Choice, Disk, Options, Report};
@@ -124,63 +128,5 @@ fn small_networks() {
     for nodes in 1..8 {
         let options = Options { nodes, minutes: 6, seed: nodes as u64, ..Options::default() };
         sim::run(&options).unwrap_or_else(|failure| panic!("{failure}"));
-    }
-}
-
-#[cfg(feature = "mutants")]
-mod mutants {
-    use super::*;
-    use session_protocols::mutants;
-
-    /// So many seeds are tried before a mutant counts as not caught.
-    const TRIES: u64 = 12;
-
-    fn caught(mutant: &'static str) {
-        assert!(mutants::ALL.contains(&mutant), "no such mutant: {mutant}");
-        let failure = (1..=TRIES).find_map(|seed| {
-            let options = Options { seed, mutant: Some(mutant), ..Options::default() };
-            Some((seed, sim::run(&options).err()?))
-        });
-        let (seed, failure) = failure.unwrap_or_else(|| panic!("{mutant} lives through {TRIES} seeds"));
-        let replay = format!("session testnet sim --nodes 30 --minutes 10 --seed {seed} --mutant {mutant}");
-        let told = failure.to_string();
-        assert_eq!(told.lines().last(), Some(replay.as_str()));
-        assert!(told.contains(concat!("version ", env!("CARGO_PKG_VERSION"))), "which build it was: {told}");
-        if let Ok(commit) = std::env::var("SESSION_COMMIT") {
-            assert!(told.contains(&format!("commit {commit}")), "{told}");
-        }
-        let sane = sim::run(&Options { seed, ..Options::default() });
-        sane.unwrap_or_else(|failure| panic!("without {mutant}: {failure}"));
-    }
-
-    macro_rules! caught {
-        ($($name:ident $mutant:literal)*) => {
-            $(#[test]
-            fn $name() {
-                caught($mutant);
-            })*
-
-            #[test]
-            fn all_are_tried() {
-                assert_eq!(mutants::ALL, [$($mutant),*]);
-            }
-        };
-    }
-
-    caught! {
-        acknowledging_before_the_commit "acknowledge-before-commit"
-        forgetting_tombstones "forget-tombstone"
-        skipping_verification "skip-verification"
-        serving_stale "serve-stale"
-        counting_one_as_a_majority "count-one-as-majority"
-        skipping_reconciliation "skip-reconciliation"
-        skipping_with_the_cursor "skip-cursor"
-        keeping_what_is_foreign "keep-foreign"
-        forgetting_an_early_end "forget-early-end"
-        resurrecting_by_a_strangers_store "unsigned-resurrects"
-        purging_at_once "purge-at-once"
-        purging_when_one_has_it "purge-at-one"
-        asking_the_old_majority_alone "change-old-majority"
-        serving_before_the_pull "ready-before-pull"
     }
 }

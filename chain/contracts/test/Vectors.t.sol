@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
+import {Checkpoint, Signers} from "../src/checkpoints/Checkpoints.sol";
+import {StakeMath} from "../src/staking/StakeMath.sol";
+import {Registration} from "../src/staking/StakingTypes.sol";
+import {Merkle} from "./Merkle.sol";
+import {Setup} from "./Setup.sol";
+import {Vm} from "./Vm.sol";
+
+/// @title What the contracts and the Rust code must agree on
+/// @dev The Rust code reads the same files. `formulas.json` comes from a plain reference, `signatures.json` from
+/// the contracts.
+contract VectorsTest is Setup {
+    string private constant SIGNATURES = "vectors/signatures.json";
+    string private json;
+
+    function setUp() public override {
+        super.setUp();
+        json = vm.readFile("vectors/formulas.json");
+    }
+
+    function test_payouts() public view {
+        uint256[] memory balances = column(".payout.balance");
+        uint256[] memory durations = column(".payout.seconds");
+        uint256[] memory payouts = column(".payout.payout");
+        for (uint256 i = 0; i < payouts.length; ++i) {
+            vm.assertEq(pool.payout(balances[i], durations[i]), payouts[i], "payout");
+        }
+        vm.assertTrue(payouts.length >= 40, "there are some");
+    }
+
+    function test_minima() public view {
+        uint256[] memory open = column(".minimum.open");
+        uint256[] memory slots = column(".minimum.slots");
+        uint256[] memory minima = column(".minimum.minimum");
+        for (uint256 i = 0; i < minima.length; ++i) {
+            vm.assertEq(StakeMath.minimum(open[i], slots[i]), minima[i], "minimum");
+        }
+        uint256[] memory requirements = column(".operatorMinimum.requirement");
+        minima = column(".operatorMinimum.minimum");
+        for (uint256 i = 0; i < minima.length; ++i) {
+            vm.assertEq(StakeMath.operatorMinimum(requirements[i]), minima[i], "operator's minimum");
+        }
+    }
+
+    function test_penalties() public view {
+        uint256[] memory stakes = column(".penalty.operatorStake");
+        uint256[] memory bps = column(".penalty.bps");
+        uint256[] memory most = column(".penalty.mostBps");
+        uint256[] memory penalties = column(".penalty.penalty");
+        for (uint256 i = 0; i < penalties.length; ++i) {
+            vm.assertEq(StakeMath.penalty(stakes[i], bps[i], most[i]), penalties[i], "penalty");
+        }
+    }
+
+    function test_trees() public view {
+        for (uint256 i = 0; i < 6; ++i) {
+            string memory tree = string.concat(".trees[", vm.toString(i), "]");
+            uint256[] memory totals = column(string.concat(tree, ".totals"));
+            uint256[] memory states = column(string.concat(tree, ".states"));
+            uint256[] memory penalties = column(string.concat(tree, ".penalties"));
+            bytes32[] memory rewards = new bytes32[](totals.length);
+            bytes32[] memory nodes = new bytes32[](totals.length);
+            for (uint256 j = 0; j < totals.length; ++j) {
+                string memory index = string.concat("[", vm.toString(j), "]");
+                address account = vm.parseJsonAddress(json, string.concat(tree, ".accounts", index));
+                rewards[j] = Merkle.reward(account, totals[j]);
+                nodes[j] = Merkle.state(uint64(j + 1), uint8(states[j]), uint16(penalties[j]));
+            }
+            provesAll(rewards, tree, ".rewards");
+            provesAll(nodes, tree, ".states");
+        }
+    }
+
+    function test_signatures() public {
+        string memory made = string.concat(
+            '{"chainId":',
+            vm.toString(block.chainid),
+            ',"staking":',
+            quoted(vm.toString(address(staking))),
+            ',"checkpoints":',
+            quoted(vm.toString(address(checkpoints))),
+            ',\n"possessions":[\n',
+            possession(1),
+            ",\n",
+            possession(2 ** 200 + 5),
+            '],\n"log":',
+            loggedRegistration(),
+            ',\n"checkpoint":',
+            submission(),
+            "}\n"
+        );
+        if (vm.envOr("SESSION_WRITE_VECTORS", false)) vm.writeFile(SIGNATURES, made);
+        vm.assertEq(bytes(vm.readFile(SIGNATURES)), bytes(made), "run ./build");
+    }
+
+    function provesAll(bytes32[] memory all, string memory tree, string memory name) private view {
+        bytes32 root = vm.parseJsonBytes32(json, string.concat(tree, name, "Root"));
+        vm.assertEq(Merkle.root(all), root, "root");
+        for (uint256 i = 0; i < all.length; ++i) {
+            string memory path = string.concat(tree, name, "Proofs[", vm.toString(i), "]");
+            bytes32[] memory proof = all.length == 1 ? new bytes32[](0) : vm.parseJsonBytes32Array(json, path);
+            vm.assertTrue(MerkleProof.verify(proof, root, all[i]), "proof");
+        }
+    }
+
+    function possession(uint256 secret) private view returns (string memory) {
+        address operator = vm.addr(secret);
+        Registration memory declared = registration(secret, operator);
+        return string.concat(
+            '{"secret":',
+            quoted(vm.toString(bytes32(secret))),
+            ',"operator":',
+            quoted(vm.toString(operator)),
+            ',"key":',
+            quoted(vm.toString(declared.blsKey)),
+            ',"message":',
+            quoted(vm.toString(staking.possessionMessage(operator, declared.blsKey))),
+            ',"proof":',
+            quoted(vm.toString(declared.proofOfPossession)),
+            "}"
+        );
+    }
+
+    /// @dev The log of a registration, and the rolling hash before and after it.
+    function loggedRegistration() private returns (string memory) {
+        bytes32 before = staking.rollingHash();
+        vm.recordLogs();
+        registerMany(4);
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        Vm.Log memory log;
+        for (uint256 i = 0; i < logs.length && log.emitter == address(0); ++i) {
+            if (logs[i].emitter == address(staking)) log = logs[i];
+        }
+        string memory topics = quoted(vm.toString(log.topics[0]));
+        for (uint256 i = 1; i < log.topics.length; ++i) {
+            topics = string.concat(topics, ",", quoted(vm.toString(log.topics[i])));
+        }
+        bytes32 entry = keccak256(abi.encodePacked(log.topics, log.data));
+        return string.concat(
+            '{"hashBefore":',
+            quoted(vm.toString(before)),
+            ',"topics":[',
+            topics,
+            '],"data":',
+            quoted(vm.toString(log.data)),
+            ',"hashAfter":',
+            quoted(vm.toString(keccak256(abi.encodePacked(before, entry)))),
+            "}"
+        );
+    }
+
+    /// @dev The checkpoint of epoch 0 of four nodes with the secrets 1 to 4, of which the node 2 does not sign.
+    function submission() private returns (string memory) {
+        passBorder(0);
+        Checkpoint memory content = checkpoint(0, keccak256("rewards"), keccak256("states"));
+        Signers memory signers = signed(content, 4, ids(2), 1 + 3 + 4);
+        bytes32 digest = checkpoints.digest(content);
+        checkpoints.submit(content, signers);
+        string memory fields = string.concat(
+            '{"epoch":0,"borderBlockHash":',
+            quoted(vm.toString(content.borderBlockHash)),
+            ',"previousDigest":',
+            quoted(vm.toString(content.previousDigest)),
+            ',"rewardsRoot":',
+            quoted(vm.toString(content.rewardsRoot)),
+            ',"statesRoot":',
+            quoted(vm.toString(content.statesRoot)),
+            ',"swarmsRoot":',
+            quoted(vm.toString(content.swarmsRoot)),
+            ',"directoryRoot":',
+            quoted(vm.toString(content.directoryRoot)),
+            ',"namesRoot":',
+            quoted(vm.toString(content.namesRoot))
+        );
+        return string.concat(
+            fields,
+            borderEvents("staking", staking.eventsAt),
+            borderEvents("checkpoints", checkpoints.eventsAt),
+            borderEvents("pool", pool.eventsAt),
+            ',"digest":',
+            quoted(vm.toString(digest)),
+            ',"nodes":4,"aggregateKey":',
+            quoted(vm.toString(signers.aggregateKey)),
+            ',"absent":',
+            quoted(vm.toString(signers.absent)),
+            ',"signature":',
+            quoted(vm.toString(signers.signature)),
+            "}"
+        );
+    }
+
+    function borderEvents(
+        string memory name,
+        function(uint64) external view returns (uint64, bytes32) eventsAt
+    ) private view returns (string memory) {
+        (uint64 number, bytes32 hash) = eventsAt(0);
+        return string.concat(
+            ',"', name, 'Number":', vm.toString(number), ',"', name, 'Hash":', quoted(vm.toString(hash))
+        );
+    }
+
+    function column(string memory path) private view returns (uint256[] memory) {
+        return vm.parseJsonUintArray(json, path);
+    }
+
+    function quoted(string memory text) private pure returns (string memory) {
+        return string.concat('"', text, '"');
+    }
+}

@@ -1,0 +1,341 @@
+//! How the nodes attest a checkpoint: each signs once, any of them adds the signatures up, one submits.
+//!
+//! A share is gossiped when the node's own ledger has crossed the border and is durable. Whoever holds shares
+//! of more than two thirds of those who may sign adds them up. Whose turn it is to pay for the transaction
+//! follows from the checkpoint; who comes next waits a pause longer, until the contract says that it has it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use alloy::primitives::B256;
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteArray;
+use session_protocols::{Span, Time, codec, directory::Verdict, identity::blake2b};
+
+use crate::{
+    bls::{BlsSecret, BlsSignature},
+    ledger::{BlsKey, Checkpoint, StakeId},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// The most bytes of a share.
+pub const MAX_SHARE: usize = 512;
+/// Epochs whose shares are held while the contract has accepted none of them; the oldest goes.
+pub const MAX_ROUNDS: usize = 4;
+/// Shares that are held for an epoch that has not ended here; more are dropped.
+const MAX_EARLY: usize = 16_384;
+/// Digests beside the own one that are told apart in one epoch; more are counted as one.
+const MAX_OTHERS: usize = 16;
+
+/// One node's signature under a checkpoint, as it travels on `<net>/checkpoints`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// The epoch that ended.
+    pub epoch: u64,
+    /// What is signed: [`Checkpoint::digest`].
+    pub digest: ByteArray<32>,
+    /// Who signed it: the number of its registration.
+    pub id: u64,
+    /// The signature, a compressed point of G2.
+    pub signature: ByteArray<96>,
+}
+
+/// What the machine is fed.
+#[expect(clippy::large_enum_variant, reason = "short-lived, and few of the large one")]
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// This node's ledger crossed a border, and what it says there is durable.
+    Crossed {
+        /// What the ledger says.
+        checkpoint: Checkpoint,
+        /// Who may sign it: all who held a stake at the border.
+        signers: BTreeMap<StakeId, BlsKey>,
+    },
+    /// A share arrived by gossip, or was made here; its signature was checked, if [`Attestation::key`] knew
+    /// its signer.
+    Share {
+        /// The share.
+        share: Share,
+        /// The gossip message to judge, if it came by gossip.
+        message: Option<u64>,
+    },
+    /// A share whose signature does not hold, or what is no share.
+    Garbage {
+        /// The gossip message to judge.
+        message: u64,
+    },
+    /// The contract accepted a checkpoint.
+    Accepted {
+        /// Of this epoch.
+        epoch: u64,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// What the host must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Sign this, gossip the share, and feed it back.
+    Sign {
+        /// The epoch that ended.
+        epoch: u64,
+        /// What to sign.
+        digest: B256,
+    },
+    /// Judge a gossip message.
+    Judge {
+        /// The number of [`Input::Share`].
+        message: u64,
+        /// What to do with it.
+        verdict: Verdict,
+    },
+    /// Submit this, unless the contract has it.
+    Submit {
+        /// What was signed.
+        checkpoint: Box<Checkpoint>,
+        /// The sum of the signatures.
+        signature: BlsSignature,
+        /// Who did not sign.
+        absent: Vec<StakeId>,
+    },
+    /// More than a third of those who may sign say something else of this epoch: this node's ledger is wrong,
+    /// or theirs.
+    Disagree {
+        /// The epoch.
+        epoch: u64,
+        /// How many say what this node says.
+        with: usize,
+        /// How many say something else.
+        against: usize,
+    },
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Attestation {
+    me: Option<StakeId>,
+    /// How long the next one waits for its turn to submit.
+    pause: Span,
+    /// The fewest signers that the contract takes.
+    least: usize,
+    rounds: BTreeMap<u64, Round>,
+    /// Shares of the epoch that ends next, and the key that each was checked with.
+    early: BTreeMap<StakeId, (Share, Option<BlsKey>)>,
+    /// Who could sign at the last border: most of them can at the next.
+    keys: BTreeMap<StakeId, BlsKey>,
+    next: Option<u64>,
+    accepted: Option<u64>,
+    outbox: VecDeque<Output>,
+}
+
+/// The signatures under one checkpoint.
+#[derive(Debug)]
+struct Round {
+    checkpoint: Checkpoint,
+    signers: BTreeMap<StakeId, BlsKey>,
+    shares: BTreeMap<StakeId, BlsSignature>,
+    /// Who says something else.
+    others: BTreeMap<B256, BTreeSet<StakeId>>,
+    told: bool,
+    /// When it is this node's turn; later again if nobody's transaction made it.
+    submit_at: Option<Time>,
+}
+
+impl Share {
+    /// Signs a checkpoint's digest.
+    pub fn sign(id: StakeId, secret: &BlsSecret, epoch: u64, digest: B256) -> Self {
+        let signature = secret.sign(digest.as_slice()).0.into();
+        Self { epoch, digest: digest.0.into(), id: id.0, signature }
+    }
+
+    /// Whether it was signed with `key`.
+    pub fn is_signed(&self, key: &BlsKey) -> bool {
+        BlsSignature(*self.signature).verify(&[*key], &*self.digest)
+    }
+
+    /// As it travels.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// Reads one as it travels.
+    ///
+    /// # Errors
+    /// When the bytes are none.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, codec::DecodeError> {
+        codec::decode(bytes, MAX_SHARE)
+    }
+}
+
+impl Attestation {
+    /// A machine for the node with this registration; one without watches only. Whoever's turn it is not waits
+    /// `pause` for each that comes before; the contract takes nothing from fewer than `least` signers.
+    pub const fn new(me: Option<StakeId>, pause: Span, least: usize) -> Self {
+        Self {
+            me,
+            pause,
+            least,
+            rounds: BTreeMap::new(),
+            early: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            next: None,
+            accepted: None,
+            outbox: VecDeque::new(),
+        }
+    }
+
+    /// Tells who this node is, once its registration is known.
+    pub const fn set_me(&mut self, me: Option<StakeId>) {
+        self.me = me;
+    }
+
+    /// The key that a share has to be checked with before it is fed; none when its signer or epoch is not
+    /// known here.
+    pub fn key(&self, share: &Share) -> Option<BlsKey> {
+        let id = StakeId(share.id);
+        match self.rounds.get(&share.epoch) {
+            Some(round) => round.signers.get(&id).copied(),
+            None => self.keys.get(&id).filter(|_| self.next == Some(share.epoch)).copied(),
+        }
+    }
+
+    /// Applies one input at `now`; results are read with [`Self::poll`].
+    pub fn handle(&mut self, now: Time, input: Input) {
+        match input {
+            Input::Crossed { checkpoint, signers } => self.crossed(now, checkpoint, signers),
+            Input::Share { share, message } => {
+                let verdict = self.share(now, share);
+                self.outbox.extend(message.map(|message| Output::Judge { message, verdict }));
+            }
+            Input::Garbage { message } => {
+                self.outbox.push_back(Output::Judge { message, verdict: Verdict::Reject });
+            }
+            Input::Accepted { epoch } => {
+                self.accepted = self.accepted.max(Some(epoch));
+                self.rounds.retain(|one, _| *one > epoch);
+            }
+            Input::Tick => self.submit(now),
+        }
+    }
+
+    /// Returns the next thing the host must do.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outbox.pop_front()
+    }
+
+    /// Returns when [`Input::Tick`] is next due.
+    pub fn deadline(&self) -> Option<Time> {
+        self.rounds.values().filter_map(|round| round.submit_at).min()
+    }
+
+    fn crossed(&mut self, now: Time, checkpoint: Checkpoint, signers: BTreeMap<StakeId, BlsKey>) {
+        let (epoch, digest) = (checkpoint.border.epoch, checkpoint.digest);
+        self.next = epoch.checked_add(1);
+        let early = std::mem::take(&mut self.early);
+        self.keys.clone_from(&signers);
+        if self.accepted >= Some(epoch) {
+            return;
+        }
+        if self.rounds.len() >= MAX_ROUNDS {
+            self.rounds.pop_first();
+        }
+        let (shares, others) = (BTreeMap::new(), BTreeMap::new());
+        let signs = self.me.is_some_and(|me| signers.contains_key(&me));
+        let round = Round { checkpoint, signers, shares, others, told: false, submit_at: None };
+        self.rounds.insert(epoch, round);
+        if signs {
+            self.outbox.push_back(Output::Sign { epoch, digest });
+        }
+        for (share, checked) in early.into_values().filter(|(share, _)| share.epoch == epoch) {
+            // Nobody could check a newcomer's before.
+            let key = self.key(&share);
+            if key.is_some_and(|key| checked == Some(key) || share.is_signed(&key)) {
+                self.share(now, share);
+            }
+        }
+    }
+
+    fn share(&mut self, now: Time, share: Share) -> Verdict {
+        let id = StakeId(share.id);
+        let key = self.key(&share);
+        let Some(round) = self.rounds.get_mut(&share.epoch) else {
+            let ahead = self.next.is_none_or(|next| share.epoch == next);
+            // Others have crossed the border before: it counts when this node has.
+            if ahead && self.early.len() < MAX_EARLY {
+                self.early.entry(id).or_insert((share, key));
+            }
+            return Verdict::Ignore;
+        };
+        if !round.signers.contains_key(&id) {
+            return Verdict::Ignore;
+        }
+        let digest = B256::from(share.digest.into_array());
+        if digest != round.checkpoint.digest {
+            return round.object(digest, id, &mut self.outbox);
+        }
+        if round.shares.insert(id, BlsSignature(share.signature.into_array())).is_some() {
+            return Verdict::Ignore;
+        }
+        if round.submit_at.is_none() && round.has_quorum(self.least) {
+            round.submit_at = self
+                .me
+                .and_then(|me| round.turn(me))
+                .map(|turn| now.after(Span::micros(self.pause.0.saturating_mul(turn))));
+        }
+        Verdict::Accept
+    }
+
+    fn submit(&mut self, now: Time) {
+        // The newest says all that older ones do.
+        let Some((_, round)) = self.rounds.iter_mut().next_back() else { return };
+        if round.submit_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let signatures: Vec<_> = round.shares.values().copied().collect();
+        let absent = round.signers.keys().filter(|id| !round.shares.contains_key(id)).copied().collect();
+        // Everybody else has had a turn when this node tries again.
+        let everybody = (round.signers.len() as u64).max(2);
+        round.submit_at = Some(now.after(Span::micros(self.pause.0.saturating_mul(everybody))));
+        if let Some(signature) = BlsSignature::aggregate(&signatures) {
+            let checkpoint = Box::new(round.checkpoint.clone());
+            self.outbox.push_back(Output::Submit { checkpoint, signature, absent });
+        }
+    }
+}
+
+impl Round {
+    /// Whether more than two thirds have signed, of enough.
+    fn has_quorum(&self, least: usize) -> bool {
+        let (signed, all) = (self.shares.len(), self.signers.len());
+        all >= least && signed.saturating_mul(3) > all.saturating_mul(2)
+    }
+
+    /// How many come before `me`.
+    fn turn(&self, me: StakeId) -> Option<u64> {
+        let place = |id: StakeId| blake2b(&[self.checkpoint.digest.as_slice(), &id.0.to_be_bytes()]);
+        let mine = self.signers.contains_key(&me).then(|| place(me))?;
+        Some(self.signers.keys().filter(|id| place(**id) < mine).count() as u64)
+    }
+
+    /// Somebody says something else.
+    fn object(&mut self, digest: B256, id: StakeId, outbox: &mut VecDeque<Output>) -> Verdict {
+        let known = self.others.contains_key(&digest) || self.others.len() < MAX_OTHERS;
+        let group = self.others.entry(if known { digest } else { B256::ZERO }).or_default();
+        if !group.insert(id) {
+            return Verdict::Ignore;
+        }
+        let against: BTreeSet<_> = self.others.values().flatten().collect();
+        if !self.told && against.len().saturating_mul(3) > self.signers.len() {
+            self.told = true;
+            outbox.push_back(Output::Disagree {
+                epoch: self.checkpoint.border.epoch,
+                with: self.shares.len(),
+                against: against.len(),
+            });
+        }
+        // Whoever is right, others have to hear of it.
+        Verdict::Accept
+    }
+}

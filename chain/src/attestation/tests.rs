@@ -1,0 +1,215 @@
+use alloy::primitives::Address;
+
+use super::*;
+use crate::ledger::{Border, Cursors, Domain, Roots};
+
+const PAUSE: Span = Span::secs(10);
+
+fn checkpoint(epoch: u64, reward: u8) -> Checkpoint {
+    let domain = Domain { chain: 1, staking: Address::ZERO, checkpoints: Address::ZERO };
+    let border = Border { epoch, height: epoch, hash: B256::ZERO, cursors: Cursors::default() };
+    let roots = Roots { rewards: B256::repeat_byte(reward), ..Roots::default() };
+    Checkpoint::new(&domain, border, B256::ZERO, roots)
+}
+
+fn secret(id: u64) -> BlsSecret {
+    BlsSecret::from_seed(&[id as u8; 32])
+}
+
+fn signers(count: u64) -> BTreeMap<StakeId, BlsKey> {
+    (1..=count).map(|id| (StakeId(id), secret(id).public())).collect()
+}
+
+fn share(id: u64, checkpoint: &Checkpoint) -> Share {
+    Share::sign(StakeId(id), &secret(id), checkpoint.border.epoch, checkpoint.digest)
+}
+
+/// A machine and the time.
+struct Node {
+    machine: Attestation,
+    now: Time,
+}
+
+impl Node {
+    fn new(me: Option<u64>) -> Self {
+        Self { machine: Attestation::new(me.map(StakeId), PAUSE, 4), now: Time::from_millis(1) }
+    }
+
+    fn feed(&mut self, input: Input) -> Vec<Output> {
+        self.machine.handle(self.now, input);
+        std::iter::from_fn(|| self.machine.poll()).collect()
+    }
+
+    fn crossed(&mut self, checkpoint: &Checkpoint, count: u64) -> Vec<Output> {
+        self.feed(Input::Crossed { checkpoint: checkpoint.clone(), signers: signers(count) })
+    }
+
+    /// What becomes of a share, checked as a host does.
+    fn heard(&mut self, share: Share) -> Verdict {
+        if self.machine.key(&share).is_some_and(|key| !share.is_signed(&key)) {
+            let outputs = self.feed(Input::Garbage { message: 7 });
+            assert_eq!(outputs, [Output::Judge { message: 7, verdict: Verdict::Reject }]);
+            return Verdict::Reject;
+        }
+        let outputs = self.feed(Input::Share { share, message: Some(7) });
+        let verdicts = outputs.into_iter().filter_map(|output| match output {
+            Output::Judge { message: 7, verdict } => Some(verdict),
+            Output::Judge { .. } | Output::Sign { .. } | Output::Submit { .. } | Output::Disagree { .. } => {
+                None
+            }
+        });
+        verdicts.collect::<Vec<_>>()[0]
+    }
+
+    /// Waits for the machine, at most `PAUSE` times `turns`.
+    fn submits(&mut self, turns: u64) -> Option<(BlsSignature, Vec<u64>)> {
+        let end = self.now.after(Span::micros(PAUSE.0 * turns));
+        while let Some(at) = self.machine.deadline().filter(|at| *at <= end) {
+            self.now = at.max(self.now);
+            for output in self.feed(Input::Tick) {
+                if let Output::Submit { signature, absent, .. } = output {
+                    return Some((signature, absent.into_iter().map(|id| id.0).collect()));
+                }
+            }
+        }
+        self.now = end;
+        None
+    }
+}
+
+#[test]
+fn more_than_two_thirds_make_one_signature_that_one_submits() {
+    let root = checkpoint(3, 1);
+    let mut nodes: Vec<_> = (1..=7).map(|id| Node::new(Some(id))).collect();
+    for node in &mut nodes {
+        assert_eq!(node.crossed(&root, 7), [Output::Sign { epoch: 3, digest: root.digest }]);
+        for id in 1..=4 {
+            assert_eq!(node.heard(share(id, &root)), Verdict::Accept);
+        }
+        assert_eq!(node.machine.deadline(), None, "four of seven are not more than two thirds");
+        assert_eq!(node.heard(share(6, &root)), Verdict::Accept);
+        assert_eq!(node.heard(share(6, &root)), Verdict::Ignore, "once is enough");
+    }
+    let turns: BTreeSet<_> = nodes.iter().map(|node| node.machine.deadline()).collect();
+    assert_eq!(turns.len(), 7, "everybody has a turn");
+    let first = nodes.iter_mut().find(|node| node.machine.deadline() == Some(node.now)).unwrap();
+    let (signature, absent) = first.submits(0).unwrap();
+    assert_eq!(absent, [5, 7]);
+    let present: Vec<_> = [1, 2, 3, 4, 6].map(|id| secret(id).public()).into();
+    assert!(signature.verify(&present, root.digest.as_slice()));
+    // Until the contract has it: then nobody does.
+    assert!(nodes[0].submits(7).is_some());
+    for node in &mut nodes {
+        assert_eq!(node.feed(Input::Accepted { epoch: 3 }), []);
+        assert_eq!((node.submits(20), node.heard(share(7, &root))), (None, Verdict::Ignore));
+    }
+}
+
+#[test]
+fn who_gets_no_transaction_through_tries_again_after_the_others() {
+    let root = checkpoint(3, 1);
+    let mut node = Node::new(Some(1));
+    node.crossed(&root, 4);
+    for id in 1..=4 {
+        node.heard(share(id, &root));
+    }
+    assert!(node.submits(4).is_some());
+    assert!(node.submits(3).is_none());
+    assert!(node.submits(1).is_some());
+}
+
+#[test]
+fn what_does_not_hold_counts_for_nothing() {
+    let root = checkpoint(3, 1);
+    let mut node = Node::new(Some(1));
+    node.crossed(&root, 7);
+    let mut forged = share(2, &root);
+    forged.id = 3;
+    assert_eq!(node.heard(forged), Verdict::Reject);
+    let stranger = share(8, &root);
+    assert_eq!(node.heard(stranger), Verdict::Ignore);
+    assert_eq!(node.heard(share(2, &checkpoint(9, 1))), Verdict::Ignore);
+    for id in 4..=7 {
+        node.heard(share(id, &root));
+    }
+    assert_eq!(node.machine.deadline(), None);
+}
+
+#[test]
+fn shares_that_came_before_the_border_count_after_it() {
+    let mut node = Node::new(None);
+    node.crossed(&checkpoint(3, 1), 4);
+    node.feed(Input::Accepted { epoch: 3 });
+    let root = checkpoint(4, 2);
+    let forged = |id| Share { id, ..share(1, &root) };
+    assert_eq!(node.heard(forged(4)), Verdict::Reject, "it cannot take the place of the true one");
+    // The fifth and sixth are new: nobody knows their keys so far.
+    for share in [share(1, &root), share(2, &root), share(4, &root), share(5, &root), forged(6)] {
+        assert_eq!(node.heard(share), Verdict::Ignore, "nobody passes on what it cannot judge");
+    }
+    assert_eq!(node.crossed(&root, 6), [], "a node without a stake signs nothing");
+    assert_eq!(node.machine.rounds[&4].shares.keys().map(|id| id.0).collect::<Vec<_>>(), [1, 2, 4, 5]);
+    assert_eq!(node.machine.deadline(), None, "nor does it submit");
+}
+
+#[test]
+fn a_third_that_says_something_else_is_told_of_once() {
+    let (root, other) = (checkpoint(3, 1), checkpoint(3, 2));
+    let mut node = Node::new(Some(1));
+    node.crossed(&root, 6);
+    node.heard(share(1, &root));
+    let mut told = Vec::new();
+    for id in 2..=5 {
+        told.extend(node.feed(Input::Share { share: share(id, &other), message: None }));
+    }
+    assert_eq!(told, [Output::Disagree { epoch: 3, with: 1, against: 3 }]);
+    assert_eq!(node.machine.deadline(), None);
+}
+
+#[test]
+fn a_set_below_the_least_submits_nothing() {
+    let root = checkpoint(3, 1);
+    let mut node = Node::new(Some(1));
+    node.crossed(&root, 3);
+    for id in 1..=3 {
+        node.heard(share(id, &root));
+    }
+    assert_eq!(node.machine.deadline(), None);
+}
+
+#[test]
+fn what_is_held_is_bounded() {
+    let mut node = Node::new(Some(1));
+    for epoch in 0..20 {
+        node.crossed(&checkpoint(epoch, 1), 4);
+    }
+    assert_eq!(node.machine.rounds.len(), MAX_ROUNDS);
+    for id in 0..=MAX_EARLY as u64 {
+        let share = Share { id, ..share(1, &checkpoint(20, 1)) };
+        node.feed(Input::Share { share, message: None });
+    }
+    assert_eq!(node.machine.early.len(), MAX_EARLY);
+    // Only the newest is submitted: it says all that the others do.
+    for epoch in [18, 19] {
+        for id in 1..=4 {
+            node.heard(share(id, &checkpoint(epoch, 1)));
+        }
+    }
+    node.now = node.now.after(Span::micros(PAUSE.0 * 4));
+    let outputs = node.feed(Input::Tick);
+    assert!(matches!(&outputs[..], [Output::Submit { checkpoint, .. }] if checkpoint.border.epoch == 19));
+}
+
+#[test]
+fn a_share_travels_in_few_bytes() {
+    let one = share(1, &checkpoint(3, 1));
+    let bytes = one.to_bytes();
+    assert!(bytes.len() <= MAX_SHARE, "{}", bytes.len());
+    assert_eq!(Share::from_bytes(&bytes), Ok(one));
+    assert!(Share::from_bytes(&bytes[1..]).is_err());
+    let digest = data_encoding::HEXLOWER.encode(&blake2b(&[&bytes]));
+    assert_eq!(
+        digest, "885976d20b768a8f6673c0f3fd4bc7f078471c0a1d9a3a8f4e55710ff6f180d6",
+        "the format on the wire"
+    );
+}
