@@ -6,7 +6,7 @@
 //! known to have made it durable. What is left waits for the next round. Nothing of this is kept on the
 //! disk: a restart walks the store again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use serde_bytes::ByteArray;
 
@@ -15,7 +15,7 @@ use crate::{
     NodeId, Span, SwarmId, Time,
     maps::Outlook,
     record::Mutation,
-    ring::majority,
+    ring::{SwarmMap, majority},
     store::{Item, Store, StoreError},
     swarm::{Ask, Known, MAX_BATCH, MAX_BATCH_BYTES, MAX_HELD, Replicated, SwarmAnswer, SwarmRequest},
 };
@@ -59,6 +59,8 @@ pub struct Handover {
     /// How often it has waited for something else by now.
     waits: u32,
     chunk: Option<Chunk>,
+    /// Who has not answered in this round, and is not asked again before the next one.
+    silent: BTreeSet<NodeId>,
     next_question: u64,
     outbox: VecDeque<Output>,
 }
@@ -108,6 +110,23 @@ enum About {
     },
 }
 
+impl Chunk {
+    /// These records, and whom to ask about them: who keeps them now, but for those who are silent.
+    fn new(now: Time, records: Vec<Known>, acts: &SwarmMap, silent: &BTreeSet<NodeId>) -> Self {
+        let foreign = |known: Known| {
+            let swarm = acts.swarm_of(&known.account)?;
+            let needed = majority(acts.members(swarm).len());
+            let needed = if crate::mutants::on("purge-at-one") { 1 } else { needed };
+            Some(Foreign { known, swarm, needed, at: 0 })
+        };
+        let records: Vec<_> = records.into_iter().filter_map(foreign).collect();
+        let swarms: BTreeSet<_> = records.iter().map(|record| record.swarm).collect();
+        let members = |swarm: SwarmId| acts.members(swarm).iter().map(move |member| (*member, swarm));
+        let todo = swarms.into_iter().flat_map(members).filter(|(member, _)| !silent.contains(member));
+        Self { records, todo: todo.collect(), question: 0, asked: now, about: About::Nothing }
+    }
+}
+
 impl Handover {
     /// Looks for foreign records from the beginning: the maps have changed, or one came.
     pub fn look(&mut self, now: Time) {
@@ -116,6 +135,7 @@ impl Handover {
         }
         self.walk = Some(Walk::default());
         self.chunk = None;
+        self.silent.clear();
         self.outbox.clear();
     }
 
@@ -164,6 +184,7 @@ impl Handover {
             return Ok(());
         }
         if self.chunk.is_some() {
+            self.note_silence();
             return self.ask_next(now, outlook);
         }
         self.due = now.after(STEP_PAUSE);
@@ -217,7 +238,20 @@ impl Handover {
                 }
                 self.push(now, to, &rest, outlook, store)
             }
+            (_, None) => {
+                self.note_silence();
+                self.ask_next(now, outlook)
+            }
             _ => self.ask_next(now, outlook),
+        }
+    }
+
+    /// Whoever was asked last has not answered.
+    fn note_silence(&mut self) {
+        if let Some(About::Held { to, .. } | About::Push { to, .. }) =
+            self.chunk.as_ref().map(|one| &one.about)
+        {
+            self.silent.insert(*to);
         }
     }
 
@@ -225,55 +259,44 @@ impl Handover {
     fn collect<S: Store>(&mut self, now: Time, outlook: &Outlook, store: &S) -> Result<(), StoreError> {
         let Some(walk) = &mut self.walk else { return Ok(()) };
         let acts = &outlook.maps().acts;
-        let mut seen = 0_usize;
+        let (mut records, mut seen, mut ended) = (Vec::new(), 0_usize, true);
         for (bucket, _) in store.fingerprints() {
             if bucket.0 < walk.bucket {
                 continue;
             }
-            if seen >= STEP {
-                return Ok(());
+            if seen >= STEP || records.len() >= MAX_HELD {
+                ended = false;
+                break;
             }
             if bucket.0 > walk.bucket {
                 (walk.bucket, walk.after) = (bucket.0, None);
             }
-            let mut records = Vec::new();
-            let mut last = None;
             let after = walk.after.map(|(until, known)| (until, known.account, known.hash));
             store.bucket(bucket, &mut |Item { id, until, account, hash }| {
                 seen = seen.saturating_add(1);
                 let new = after.is_none_or(|after| (until, account, hash) > after);
                 if new && records.len() < MAX_HELD && !outlook.keeps(&account, acts.version) {
                     let known = Known { account, hash, id: ByteArray::new(id) };
-                    last = Some((until, known));
+                    walk.after = Some((until, known));
                     records.push(known);
                 }
             })?;
-            if last.is_some() {
-                walk.after = last;
-                (walk.found, self.found) = (true, true);
-                let foreign = |known: Known| {
-                    let swarm = acts.swarm_of(&known.account)?;
-                    let needed = majority(acts.members(swarm).len());
-                    let needed = if crate::mutants::on("purge-at-one") { 1 } else { needed };
-                    Some(Foreign { known, swarm, needed, at: 0 })
-                };
-                let records: Vec<_> = records.into_iter().filter_map(foreign).collect();
-                let swarms: BTreeMap<_, _> =
-                    records.iter().map(|record| (record.swarm, acts.members(record.swarm))).collect();
-                let members = |(swarm, members): (SwarmId, &[NodeId])| {
-                    members.iter().map(move |member| (*member, swarm)).collect::<Vec<_>>()
-                };
-                let todo = swarms.into_iter().flat_map(members).collect();
-                let about = About::Nothing;
-                self.chunk = Some(Chunk { records, todo, question: 0, asked: now, about });
-                return self.ask_next(now, outlook);
+            if records.len() < MAX_HELD {
+                (walk.bucket, walk.after) = (bucket.0.saturating_add(1), None);
             }
-            walk.bucket = bucket.0.saturating_add(1);
-            walk.after = None;
+        }
+        if !records.is_empty() {
+            (walk.found, self.found) = (true, true);
+            self.chunk = Some(Chunk::new(now, records, acts, &self.silent));
+            return self.ask_next(now, outlook);
+        }
+        if !ended {
+            return Ok(());
         }
         self.found = walk.found;
         // Until a whole round has found nothing.
         self.walk = self.found.then(Walk::default);
+        self.silent.clear();
         self.due = if self.found { now.after(ROUND_PAUSE) } else { now };
         Ok(())
     }

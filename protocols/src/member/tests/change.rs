@@ -129,6 +129,29 @@ fn what_nobody_pulled_is_pushed_and_nothing_goes_before_a_majority_has_it() {
 }
 
 #[test]
+fn what_one_new_owner_has_confirmed_is_not_lost_with_its_disk() {
+    let person = Person::new(0);
+    let mut net = settled(&person);
+    stored(net.request(0, Request::Store(person.post("a", 0, 9_000))));
+    // Two of the three new owners cannot be reached, and hear of nothing.
+    net.down.extend([3, 4]);
+    for maps in [known(&person), acting(&person)] {
+        for who in [0, 1, 2, 5] {
+            net.feed(who, Input::Maps(maps.clone()));
+        }
+        rest(&mut net);
+    }
+    assert_eq!(holds(&net, &person, "a"), [0, 1, 2, 5]);
+    assert!(net.members[0].0.handing_over());
+    net.members[5] = (Member::new(setup(5, after(&person))), MemoryStore::new(99));
+    net.down.clear();
+    tell(&mut net, &acting(&person));
+    net.connect_all();
+    rest(&mut net);
+    assert_eq!(holds(&net, &person, "a"), NEW);
+}
+
+#[test]
 fn a_restart_finds_again_what_is_foreign() {
     let person = Person::new(0);
     let mut net = settled(&person);
