@@ -42,6 +42,12 @@ impl Maps {
         self.all().find(|map| map.version == version)
     }
 
+    /// All nodes that any of them names, or that are leaving.
+    pub fn nodes(&self) -> BTreeSet<NodeId> {
+        let named = self.all().flat_map(|map| map.swarms.values().flatten());
+        named.chain(&self.leaving).copied().collect()
+    }
+
     /// The version of the newest.
     pub fn newest(&self) -> u64 {
         self.next.as_ref().map_or(self.acts.version, |next| next.version)
@@ -152,12 +158,13 @@ pub(crate) struct Outlook {
     maps: Maps,
     mine: BTreeMap<u64, Arc>,
     kin: BTreeMap<NodeId, BTreeMap<u64, Arc>>,
+    nodes: BTreeSet<NodeId>,
 }
 
 impl Outlook {
     pub(crate) fn new(me: NodeId, maps: Maps) -> Self {
-        let (mine, kin) = (maps.arcs(&me), maps.kin(&me));
-        Self { me, maps, mine, kin }
+        let (mine, kin, nodes) = (maps.arcs(&me), maps.kin(&me), maps.nodes());
+        Self { me, maps, mine, kin, nodes }
     }
 
     pub(crate) const fn maps(&self) -> &Maps {
@@ -181,10 +188,7 @@ impl Outlook {
 
     /// Whether another node has or had a part in the network.
     pub(crate) fn knows(&self, node: &NodeId) -> bool {
-        *node != self.me
-            && (self.kin.contains_key(node)
-                || self.maps.leaving.contains(node)
-                || self.maps.all().any(|map| map.swarm_with(node).is_some()))
+        *node != self.me && self.nodes.contains(node)
     }
 
     /// Whether this node keeps an account under a map of at least this version.

@@ -27,6 +27,7 @@ pub const SWARMS: &[&str] = &[
     "purge-at-one",
     "change-old-majority",
     "ready-before-pull",
+    "act-at-once",
 ];
 
 /// Those that the simulation of onion paths catches.

@@ -3,7 +3,7 @@
 use session_chain::{Block, Border, Input, Ledger, ledger::Cursors};
 use session_protocols::{Maps, NodeId, Span, member};
 
-use super::{dice::Dice, queue::Event, world::World};
+use super::{checks::Violation, dice::Dice, queue::Event, world::World};
 
 /// The shortest and the longest epoch.
 const EPOCH: (Span, Span) = (Span::secs(80), Span::secs(130));
@@ -12,7 +12,7 @@ const LATE: Span = Span::secs(3);
 /// The same of those that lag behind the chain, and how many in a thousand do so at a border.
 const LAGGING: (Span, u32) = (Span::secs(60), 200);
 /// After the healing the last map that is known acts this soon.
-const LAST: Span = Span::secs(30);
+const LAST: Span = Span::secs(60);
 
 /// What the maps come from.
 #[derive(Debug)]
@@ -56,14 +56,11 @@ impl Changes {
         let inputs = self.comings_and_goings(nodes);
         let (height, time) = (self.ledger.height() + 1, self.ledger.border() - 1);
         self.ledger.apply(&Block { height, time, inputs }).ok()?;
-        let before = self.ledger.map().clone();
         let hash = self.dice.array::<32>().into();
         let border =
             Border { epoch: self.ledger.epoch(), height: height + 1, hash, cursors: Cursors::default() };
         self.ledger.cross(border).ok()?;
-        let acts = self.ledger.map().clone();
-        let past = Some(before).filter(|before| before.version != acts.version);
-        Some(Maps { past, acts, next: self.ledger.next_map().cloned(), ..Maps::default() })
+        Some(self.ledger.maps())
     }
 }
 
@@ -78,7 +75,7 @@ impl World {
     }
 
     /// An epoch ends.
-    pub(super) fn border(&mut self) {
+    pub(super) fn border(&mut self) -> Result<(), Violation> {
         let healed = self.now >= self.heal;
         let mut maps = match (healed, self.maps.next.take()) {
             // The last map that was known acts, and then nothing changes any more.
@@ -99,7 +96,7 @@ impl World {
         self.counts.borders += 1;
         self.map = maps.acts.clone();
         self.maps = maps;
-        self.checks.change(&self.maps, self.now);
+        self.checks.change(&self.maps, self.now)?;
         for node in 0..self.nodes.len() {
             let lags = !healed && self.dice.trouble.chance(LAGGING.1);
             let late = self.dice.trouble.span(Span(0), if lags { LAGGING.0 } else { LATE });
@@ -110,6 +107,7 @@ impl World {
         } else if self.maps.past.is_some() {
             self.queue.push(self.now.after(self.changes.epoch), Event::Border);
         }
+        Ok(())
     }
 
     /// A node hears of the maps.

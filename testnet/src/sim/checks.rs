@@ -9,6 +9,7 @@
 //!   was acknowledged before
 //! - while a swarm changes, a node acknowledges what a majority of the next members has as well, and
 //!   who serves under a new map has what was acknowledged before that was known
+//! - a map is known an epoch before it acts
 //! - a node forgets what others keep now only when a majority of them has it
 //! - an honest node acknowledges with a majority of receipts and not without
 //! - a cursor never skips (see `readers`), members are equal after healing (see `finale`)
@@ -18,13 +19,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use session_protocols::{
-    AccountId, Maps, MessageHash, Namespace, NodeId, Span, Time,
+    AccountId, Maps, MessageHash, Namespace, NodeId, Span, SwarmMap, Time,
     answer::{Done, Message, Receipt},
     member::Output,
     record::{Life, Record, Stamp},
     request::Store,
     ring::{Arc, majority},
-    store::Effect,
+    store::{self, Effect},
     swarm::{Ask, Replicated, SwarmAnswer},
 };
 
@@ -109,11 +110,17 @@ impl Checks {
     }
 
     /// These are the maps from now on.
-    pub(super) fn change(&mut self, maps: &Maps, now: Time) {
+    pub(super) fn change(&mut self, maps: &Maps, now: Time) -> Result<(), Violation> {
+        let (before, acts) = (self.maps.acts.version, maps.acts.version);
+        if acts != before && !self.known.contains_key(&acts) {
+            let detail = format!("map {acts} follows {before} at a border, and was not known before it");
+            return broken("a map is known an epoch before it acts", detail);
+        }
         for map in maps.all() {
             self.known.entry(map.version).or_insert(now);
         }
         self.maps = maps.clone();
+        Ok(())
     }
 
     /// Whether a node may keep an account: by a map of the world, or by one that it still goes by.
@@ -140,22 +147,27 @@ impl Checks {
         }
     }
 
-    /// Whether a majority of those who keep a record now told a node that they have it.
-    fn told(&self, node: usize, host: &Node, key: &Key) -> bool {
-        let owners = host.maps.acts.members_of(&key.0);
+    /// Whether a majority of those who keep a record told a node that they have it.
+    fn told(&self, node: usize, acts: &SwarmMap, key: &Key) -> bool {
+        let owners = acts.members_of(&key.0);
         let confirmed = self.watched[node].confirmed.get(key).into_iter().flatten();
         confirmed.filter(|by| owners.contains(by)).count() >= majority(owners.len())
     }
 
-    /// Whether a majority of those who keep a record now has it. Of who lies, or cannot be looked at, it
+    /// Whether a majority of those who keep a record has it. Of who lies, or cannot be looked at, it
     /// is assumed.
-    fn handed_over(&self, host: &Node, nodes: &[Node], effect: &Effect, before: &Record) -> bool {
+    fn handed_over(&self, acts: &SwarmMap, nodes: &[Node], effect: &Effect, before: &Record) -> bool {
         let Effect { account, hash, .. } = effect;
-        let owners = host.maps.acts.members_of(account);
+        let owners = acts.members_of(account);
         let has = |node: &&Node| {
             let at = nodes.iter().position(|one| one.id == node.id).unwrap_or_default();
             let Some(store) = node.disk.store().filter(|_| !self.watched[at].unsound) else { return true };
-            let Some(record) = store.record(account, hash).ok().flatten() else { return false };
+            let record = match store.record(account, hash) {
+                Ok(Some(record)) => record,
+                Ok(None) => return false,
+                // It is about to be opened again.
+                Err(_) => return true,
+            };
             let mut joined = record;
             if let Some(life) = before.life {
                 joined.join_life(life);
@@ -179,13 +191,14 @@ impl Checks {
         self.watched[node].unsound
     }
 
-    /// A node's batch is durable.
+    /// A node's batch is durable, and the map that `acted` when it began, if that may have changed.
     pub(super) fn committed(
         &mut self,
         node: usize,
         nodes: &[Node],
         now: Time,
         effects: &[Effect],
+        acted: Option<&SwarmMap>,
         counts: &mut Counts,
     ) -> Result<(), Violation> {
         let host = &nodes[node];
@@ -203,7 +216,8 @@ impl Checks {
             let local = host.clock(now).as_millis();
             let fate = self.fates.get(hash);
             let ended = fate.is_some_and(|fate| fate.changes.iter().any(|change| change.expiry <= local));
-            let kept = host.maps.acts.members_of(account).contains(&host.id);
+            let acts = host.member.as_ref().map_or(&host.maps.acts, |member| &member.maps().acts);
+            let kept = acts.members_of(account).contains(&host.id);
             if let (Some(before), None) = (before, after)
                 && before.until() > local
                 && !kept
@@ -212,8 +226,10 @@ impl Checks {
                 let soon = local + MARGIN;
                 let ends = fate.is_some_and(|fate| fate.expiries().any(|end| end <= soon));
                 let over = ends || before.until() <= soon;
-                let told = self.told(node, host, &(*account, *hash));
-                if !over && (!told || !self.handed_over(host, nodes, effect, before)) {
+                let handed_over = |acts: &SwarmMap| {
+                    self.told(node, acts, &(*account, *hash)) && self.handed_over(acts, nodes, effect, before)
+                };
+                if !over && !handed_over(acts) && !acted.is_some_and(handed_over) {
                     let detail = format!("node {node} forgot {hash} of {account}: {before:?}");
                     return broken("a record goes only when a majority of its new owners has it", detail);
                 }
@@ -360,7 +376,9 @@ impl Checks {
         let owners = next.members_of(&request.account);
         let has = |at: &usize| {
             let store = nodes[*at].disk.store().filter(|_| !self.watched[*at].unsound);
-            store.is_none_or(|store| store.record(&request.account, &request.hash()).ok().flatten().is_some())
+            let record = |store: &dyn store::Store| store.record(&request.account, &request.hash());
+            // One that cannot be read is about to be opened again.
+            store.is_none_or(|store| !matches!(record(store), Ok(None)))
         };
         let having = (0..nodes.len()).filter(|at| owners.contains(&nodes[*at].id)).filter(has).count();
         if having < majority(owners.len()) {

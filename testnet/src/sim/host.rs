@@ -279,6 +279,8 @@ impl World {
         let (Some(batch), Some(member)) = (&mut host.batch, &mut host.member) else { return Ok(Vec::new()) };
         let local = Time(batch.began.0.saturating_add_signed(host.ahead));
         let inputs = std::mem::take(&mut batch.inputs);
+        let changes = inputs.iter().any(|input| matches!(input, Input::Maps(_)));
+        let acted = changes.then(|| member.maps().acts.clone());
         self.counts.batches += 1;
         let done = host.disk.transact(commit, &mut self.dice.disk, |tx| {
             let mut steps = Vec::new();
@@ -294,7 +296,7 @@ impl World {
         match done {
             Ok((steps, effects)) => {
                 self.checks
-                    .committed(node, &self.nodes, self.now, &effects, &mut self.counts)
+                    .committed(node, &self.nodes, self.now, &effects, acted.as_ref(), &mut self.counts)
                     .map_err(Broken::Promise)?;
                 Ok(steps)
             }

@@ -28,6 +28,8 @@ const START: Time = Time::from_millis(1_800_000_000_000);
 const HEALING: Span = Span::secs(300);
 /// How long after the healing writes may still fail.
 const SETTLING: Span = Span::secs(40);
+/// The same where a last map acts meanwhile, whose members have yet to pull.
+const SETTLING_CHANGED: Span = Span::secs(100);
 /// How long writes go on after that.
 const LAST_WRITES: Span = Span::secs(60);
 /// Events in one second of virtual time, for each node, beyond which something spins.
@@ -158,7 +160,7 @@ impl World {
         let minutes = options.minutes.max(super::MIN_MINUTES);
         let end = START.after(Span::secs(minutes * 60));
         let heal = Time(end.0 - HEALING.0);
-        let settled = heal.after(SETTLING);
+        let settled = heal.after(if drawn.changes { SETTLING_CHANGED } else { SETTLING });
         let mut checks = Checks::new(map.clone().into(), &nodes);
         for (node, _) in doomed.iter().enumerate().filter(|(_, doomed)| **doomed) {
             checks.lost_disk(node);
@@ -299,7 +301,7 @@ impl World {
             }
             Event::Trouble(trouble) => self.trouble(trouble),
             Event::Mischief { node } => self.mischief(node),
-            Event::Border => self.border(),
+            Event::Border => return self.border(),
             Event::Told { node } => self.told(node),
             Event::Heal => self.heal_all(),
         }

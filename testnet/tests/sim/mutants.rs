@@ -85,6 +85,7 @@ caught! {
     purging_when_one_has_it "purge-at-one"
     asking_the_old_majority_alone "change-old-majority"
     serving_before_the_pull "ready-before-pull"
+    acting_as_soon_as_known "act-at-once"
 }
 
 caught! {

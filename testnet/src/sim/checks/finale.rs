@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use session_protocols::{
-    AccountId, MessageHash, Time, answer::Body, mailbox, record::Record, store::Fingerprint,
+    AccountId, MessageHash, Time,
+    answer::Body,
+    mailbox,
+    record::Record,
+    store::{Fingerprint, Store},
 };
 
 use super::{Checks, MARGIN, Node, Violation, broken};
@@ -75,7 +79,8 @@ fn at_rest(at: usize, node: &Node, honest: usize) -> Result<(), Violation> {
         return broken("every node returns", format!("node {at} is down"));
     };
     if member.handing_over() {
-        return broken("every handover ends after healing", format!("node {at} hands over"));
+        let left = node.disk.store().map(|store| foreign(store, node)).unwrap_or_default();
+        return broken("every handover ends after healing", format!("node {at} hands over {left:?}"));
     }
     if node.swarm.is_some() && (!member.ready() || member.current() < honest) {
         let detail = format!("node {at} is caught up with {} of {honest} honest members", member.current());
@@ -85,6 +90,19 @@ fn at_rest(at: usize, node: &Node, honest: usize) -> Result<(), Violation> {
         return broken("no write waits for ever", format!("{} wait at node {at}", member.waiting()));
     }
     Ok(())
+}
+
+/// What a member holds that others keep by the map that acts.
+fn foreign(store: &dyn Store, node: &Node) -> Vec<(MessageHash, Option<Record>)> {
+    let mut left = Vec::new();
+    for (bucket, _) in store.fingerprints() {
+        let _ = store.bucket(bucket, &mut |item| {
+            if !node.maps.acts.members_of(&item.account).contains(&node.id) {
+                left.push((item.hash, store.record(&item.account, &item.hash).ok().flatten()));
+            }
+        });
+    }
+    left
 }
 
 /// What a member holds that does not end soon; its sums are checked on the way.
