@@ -77,8 +77,8 @@ pub(crate) struct Links {
     pub(crate) hop: Hop,
     control: libp2p_stream::Control,
     askers: Arc<Mutex<Askers>>,
-    /// Members of this node's swarm: nobody else is answered on `/swarm/1`.
-    fellows: Arc<RwLock<BTreeSet<NodeId>>>,
+    /// The nodes of the network: nobody else is answered on `/swarm/1`.
+    nodes: Arc<RwLock<BTreeSet<NodeId>>>,
     places: Places,
     memory: Memory,
     subscribers: Arc<AtomicU64>,
@@ -111,9 +111,9 @@ impl Links {
             hop,
             control: behaviour.streams.new_control(),
             askers: Arc::default(),
-            fellows: Arc::default(),
+            nodes: Arc::default(),
             places: behaviour.neighbours.places(),
-            memory: Memory::new(setup.maps.acts.swarms.values().flatten().copied().collect()),
+            memory: Memory::new(setup.maps.nodes()),
             subscribers: Arc::default(),
             subscriptions: Arc::new(Mutex::new(subscriptions)),
             workers: Arc::new(Semaphore::new(workers)),
@@ -122,14 +122,14 @@ impl Links {
         }
     }
 
-    /// Answers these nodes as members of its own swarm from now on, and nobody else.
-    pub(crate) fn welcome(&self, fellows: BTreeSet<NodeId>) {
-        *self.fellows.write().unwrap_or_else(PoisonError::into_inner) = fellows;
+    /// Hands what these nodes ask as members of swarms to the member from now on, and of nobody else.
+    pub(crate) fn welcome(&self, nodes: BTreeSet<NodeId>) {
+        *self.nodes.write().unwrap_or_else(PoisonError::into_inner) = nodes;
     }
 
-    fn fellow(&self, peer: &PeerId) -> Option<NodeId> {
-        let fellows = self.fellows.read().unwrap_or_else(PoisonError::into_inner);
-        node_id(peer).filter(|node| fellows.contains(node))
+    fn welcomed(&self, peer: &PeerId) -> Option<NodeId> {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        node_id(peer).filter(|node| nodes.contains(node))
     }
 
     /// Starts to accept streams of the kept protocols.
@@ -170,7 +170,7 @@ impl Links {
         peer: PeerId,
         room: &Room,
     ) -> Result<(Seat<PeerId>, Option<Seat<Prefix>>), &'static str> {
-        if protocol == Protocol::Swarm && self.fellow(&peer).is_none() {
+        if protocol == Protocol::Swarm && self.welcomed(&peer).is_none() {
             return Err("stranger");
         }
         let neighbour = Seat::take(&room.neighbours, peer).ok_or("neighbour")?;
@@ -363,8 +363,8 @@ impl Links {
 
     async fn swarm(self: Arc<Self>, peer: PeerId, incoming: Incoming) {
         self.metrics.swarm_requests_total.inc();
-        // It was a member when it opened the stream.
-        let Some(from) = self.fellow(&peer) else { return };
+        // It was one when it opened the stream.
+        let Some(from) = self.welcomed(&peer) else { return };
         let Ok(request) = codec::decode::<SwarmRequest>(&incoming.payload, swarm::MAX_MESSAGE) else {
             self.metrics.garbage_total.with_label_values(&["swarm"]).inc();
             let refused = SwarmAnswer::Refused { code: Code::BadRequest };

@@ -74,9 +74,7 @@ pub(crate) enum Job {
     Connected(NodeId),
     /// A node went out of contact.
     Disconnected(NodeId),
-    /// Go by these maps from now on. Who has to do with this node then is to be kept in contact with, and
-    /// welcomed by the links.
-    #[expect(dead_code, reason = "maps are fixed until the node follows a chain")]
+    /// Go by these maps from now on.
     Maps(Box<Maps>),
     /// Say how things are.
     Inspect(oneshot::Sender<Inspection>),
@@ -518,9 +516,7 @@ impl Host {
         self.member.set_full(full);
         self.life = self.life.wrapping_add(1);
         // What the last batch said of contacts may not have got through.
-        let members = self.member.members().iter();
-        let gone =
-            members.filter(|node| !self.contacts.contains(*node)).map(|node| Input::Disconnected(*node));
+        let gone = self.member.kin().filter(|node| !self.contacts.contains(node)).map(Input::Disconnected);
         self.local = gone.chain(self.contacts.iter().map(|node| Input::Connected(*node))).collect();
         true
     }
