@@ -205,8 +205,9 @@ impl Network {
             }
         }
         let apart = |node: &&NodeId| peer_id(node).is_some_and(|peer| !self.swarm.is_connected(&peer));
+        let now = Instant::now();
         for node in dialling.kept.iter().filter(apart) {
-            dialling.dial_at.entry(*node).or_insert((Instant::now(), REDIAL));
+            dialling.dial_at.entry(*node).or_insert((now, REDIAL));
         }
     }
 
