@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alloy::primitives::{Address, B256};
 use session_protocols::identity::blake2b;
-use session_protocols::{NodeId, SwarmMap};
+use session_protocols::{Maps, NodeId, SwarmMap, mutants};
 
 pub use amount::{Amount, AmountError};
 pub use checkpoint::{Checkpoint, Roots, Standing};
@@ -114,6 +114,8 @@ pub struct Ledger {
     epoch: u64,
     members: BTreeMap<NodeId, Member>,
     stakes: BTreeMap<StakeId, Stake>,
+    /// The map before, if the last border changed it.
+    past: Option<SwarmMap>,
     map: SwarmMap,
     next: Option<SwarmMap>,
     rewards: Rewards,
@@ -135,6 +137,7 @@ impl Ledger {
             epoch: 0,
             members: BTreeMap::new(),
             stakes: BTreeMap::new(),
+            past: None,
             map: SwarmMap { version: 0, swarms: BTreeMap::new() },
             next: None,
             rewards: Rewards::default(),
@@ -205,8 +208,9 @@ impl Ledger {
         let earners: Vec<&Member> = self.members.values().filter(earns).collect();
         self.rewards.divide(earners.into_iter());
         self.end_services(now, &mut events);
+        self.past = None;
         if let Some(next) = self.next.take() {
-            self.map = next;
+            self.past = Some(core::mem::replace(&mut self.map, next));
             events.push(Event::MapActs { version: self.map.version });
         }
         self.activate(now, &mut events);
@@ -245,6 +249,15 @@ impl Ledger {
     /// The map that acts from the next border on; none when [`Self::map`] goes on.
     pub const fn next_map(&self) -> Option<&SwarmMap> {
         self.next.as_ref()
+    }
+
+    /// The maps that nodes go by until the next border.
+    pub fn maps(&self) -> Maps {
+        let (past, acts, next) = (self.past.clone(), self.map.clone(), self.next.clone());
+        let mut maps = Maps { past, acts, next, leaving: BTreeSet::new() };
+        let named = maps.nodes();
+        maps.leaving = self.members.keys().copied().filter(|node| !named.contains(node)).collect();
+        maps
     }
 
     /// What is known of a node; none when it is not a member.
@@ -317,7 +330,7 @@ impl Ledger {
             return;
         }
         let version = self.map.version.saturating_add(1);
-        if self.map.swarms.is_empty() {
+        if self.map.swarms.is_empty() || mutants::on("act-at-once") {
             self.map = SwarmMap { version, swarms };
             events.push(Event::MapActs { version });
             self.activate(now, events);

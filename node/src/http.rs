@@ -76,6 +76,8 @@ struct Status {
     messages: u64,
     bytes: u64,
     subscriptions: usize,
+    /// Whether it may still keep what other swarms keep since the map changed.
+    handing_over: bool,
     /// Equal at members that hold the same records.
     fingerprint: String,
     addresses: Vec<String>,
@@ -238,6 +240,7 @@ async fn status(State(view): State<Arc<View>>) -> impl IntoResponse {
         messages: inspection.as_ref().map_or(0, |one| one.messages),
         bytes: inspection.as_ref().map_or(0, |one| one.bytes),
         subscriptions: inspection.as_ref().map_or(0, |one| one.subscriptions),
+        handing_over: inspection.as_ref().is_some_and(|one| one.handing_over),
         fingerprint: inspection.map_or_else(String::new, |one| HEXLOWER.encode(&one.fingerprint)),
         addresses: listening,
         snapshot: snapshot.map(|seen| Snapshot {

@@ -5,7 +5,7 @@
 //!
 //! - [`Config`]: where a node lives and how much it may use
 //! - [`keystore`]: the node's key on disk
-//! - [`run`]: one node, from start to graceful stop
+//! - [`run`]: one node, from start to graceful stop; [`run_by`]: by swarm maps that change
 //! - `member`: the thread that owns the store and the member machine: commit, then speak
 //! - `links`: kept streams, in and out, and the checks before anything reaches the member
 //! - `onion`: the hop that this node is for others
@@ -34,7 +34,7 @@ mod seat;
 
 pub use config::Config;
 pub use error::NodeError;
-pub use run::run;
+pub use run::{run, run_by};
 
 use session_protocols::Time;
 

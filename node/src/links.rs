@@ -71,15 +71,14 @@ type SharedAsker = Arc<tokio::sync::Mutex<Option<Asker>>>;
 #[derive(Clone)]
 pub(crate) struct Links {
     network: NetworkName,
-    map_version: u64,
     jobs: mpsc::Sender<Job>,
     admission: Arc<Mutex<Admission<PeerId>>>,
     pub(crate) metrics: Metrics,
     pub(crate) hop: Hop,
     control: libp2p_stream::Control,
     askers: Arc<Mutex<Askers>>,
-    /// Members of this node's swarm: nobody else is answered on `/swarm/1`.
-    fellows: Arc<RwLock<BTreeSet<NodeId>>>,
+    /// The nodes of the network: nobody else is answered on `/swarm/1`.
+    nodes: Arc<RwLock<BTreeSet<NodeId>>>,
     places: Places,
     memory: Memory,
     subscribers: Arc<AtomicU64>,
@@ -106,16 +105,15 @@ impl Links {
         let subscriptions = Seats::new(notify::MAX_PER_NEIGHBOUR, notify::MAX_SUBSCRIPTIONS);
         Self {
             network: setup.network.clone(),
-            map_version: setup.map.version,
             jobs,
             admission: Arc::new(Mutex::new(admission)),
             metrics,
             hop,
             control: behaviour.streams.new_control(),
             askers: Arc::default(),
-            fellows: Arc::default(),
+            nodes: Arc::default(),
             places: behaviour.neighbours.places(),
-            memory: Memory::new(setup.map.swarms.values().flatten().copied().collect()),
+            memory: Memory::new(setup.maps.nodes()),
             subscribers: Arc::default(),
             subscriptions: Arc::new(Mutex::new(subscriptions)),
             workers: Arc::new(Semaphore::new(workers)),
@@ -124,14 +122,14 @@ impl Links {
         }
     }
 
-    /// Answers these nodes as members of its own swarm from now on, and nobody else.
-    pub(crate) fn welcome(&self, fellows: BTreeSet<NodeId>) {
-        *self.fellows.write().unwrap_or_else(PoisonError::into_inner) = fellows;
+    /// Hands what these nodes ask as members of swarms to the member from now on, and of nobody else.
+    pub(crate) fn welcome(&self, nodes: BTreeSet<NodeId>) {
+        *self.nodes.write().unwrap_or_else(PoisonError::into_inner) = nodes;
     }
 
-    fn fellow(&self, peer: &PeerId) -> Option<NodeId> {
-        let fellows = self.fellows.read().unwrap_or_else(PoisonError::into_inner);
-        node_id(peer).filter(|node| fellows.contains(node))
+    fn welcomed(&self, peer: &PeerId) -> Option<NodeId> {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        node_id(peer).filter(|node| nodes.contains(node))
     }
 
     /// Starts to accept streams of the kept protocols.
@@ -172,7 +170,7 @@ impl Links {
         peer: PeerId,
         room: &Room,
     ) -> Result<(Seat<PeerId>, Option<Seat<Prefix>>), &'static str> {
-        if protocol == Protocol::Swarm && self.fellow(&peer).is_none() {
+        if protocol == Protocol::Swarm && self.welcomed(&peer).is_none() {
             return Err("stranger");
         }
         let neighbour = Seat::take(&room.neighbours, peer).ok_or("neighbour")?;
@@ -196,7 +194,7 @@ impl Links {
             }
             let answer = match answer {
                 Some(answer) => {
-                    let (network, version) = (links.network.clone(), links.map_version);
+                    let (network, version) = (links.network.clone(), request.map_version);
                     let costly = costly(&answer);
                     let check = move || check_answer(&network, now(), version, to, &subjects, answer);
                     links.off_the_loop(costly, check).await
@@ -365,8 +363,8 @@ impl Links {
 
     async fn swarm(self: Arc<Self>, peer: PeerId, incoming: Incoming) {
         self.metrics.swarm_requests_total.inc();
-        // It was a member when it opened the stream.
-        let Some(from) = self.fellow(&peer) else { return };
+        // It was one when it opened the stream.
+        let Some(from) = self.welcomed(&peer) else { return };
         let Ok(request) = codec::decode::<SwarmRequest>(&incoming.payload, swarm::MAX_MESSAGE) else {
             self.metrics.garbage_total.with_label_values(&["swarm"]).inc();
             let refused = SwarmAnswer::Refused { code: Code::BadRequest };
@@ -554,6 +552,7 @@ fn costly(answer: &SwarmAnswer) -> bool {
         SwarmAnswer::Noted
         | SwarmAnswer::Fingerprints { .. }
         | SwarmAnswer::Reconcile { .. }
+        | SwarmAnswer::Held { .. }
         | SwarmAnswer::Refused { .. } => false,
     }
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use session_protocols::{
-    NodeId, SwarmId,
+    Maps, NodeId, SwarmId,
     answer::{Answer, Body, Code},
     identity::blake2b,
     mailbox,
@@ -74,6 +74,8 @@ pub(crate) enum Job {
     Connected(NodeId),
     /// A node went out of contact.
     Disconnected(NodeId),
+    /// Go by these maps from now on.
+    Maps(Box<Maps>),
     /// Say how things are.
     Inspect(oneshot::Sender<Inspection>),
 }
@@ -90,6 +92,8 @@ pub(crate) struct Inspection {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
     pub(crate) subscriptions: usize,
+    /// It may still keep what other swarms keep since the map changed.
+    pub(crate) handing_over: bool,
     /// The disk is full: nothing is written.
     pub(crate) full: bool,
     /// BLAKE2b-256 over the fingerprints of all buckets: equal at members that hold the same.
@@ -358,6 +362,10 @@ impl Host {
                 self.contacts.remove(&node);
                 Input::Disconnected(node)
             }
+            Job::Maps(maps) => {
+                self.setup.maps = (*maps).clone();
+                Input::Maps(*maps)
+            }
             Job::Inspect(answer) => {
                 self.inspections.push(answer);
                 return None;
@@ -470,6 +478,7 @@ impl Host {
             messages: self.store.stats().messages,
             bytes: self.store.occupied(),
             subscriptions: self.member.subscriptions(),
+            handing_over: self.member.handing_over(),
             full: matches!(self.full, Full::Until { .. }),
             fingerprint: blake2b(&[&prints]),
         }
@@ -507,9 +516,7 @@ impl Host {
         self.member.set_full(full);
         self.life = self.life.wrapping_add(1);
         // What the last batch said of contacts may not have got through.
-        let members = self.member.members().iter();
-        let gone =
-            members.filter(|node| !self.contacts.contains(*node)).map(|node| Input::Disconnected(*node));
+        let gone = self.member.kin().filter(|node| !self.contacts.contains(node)).map(Input::Disconnected);
         self.local = gone.chain(self.contacts.iter().map(|node| Input::Connected(*node))).collect();
         true
     }
@@ -583,6 +590,7 @@ impl Host {
             Job::Disconnected(node) => {
                 self.contacts.remove(&node);
             }
+            Job::Maps(maps) => self.setup.maps = *maps,
             // Nobody answers: that is what is to be known.
             Job::Inspect(_) | Job::Answered { .. } | Job::Unsubscribe { .. } | Job::Pushed { .. } => {}
         }

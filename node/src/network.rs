@@ -17,7 +17,7 @@ use libp2p::{
     swarm::{ConnectionId, DialError, SwarmEvent, dial_opts::DialOpts},
 };
 use session_protocols::{
-    KeyPair, NetworkName, NodeId, Time, codec,
+    KeyPair, Maps, NetworkName, NodeId, Time, codec,
     directory::{
         self, Directory, Download, Endpoint, Input, MAX_ENDPOINTS, OnionDoor, Output, Progress, Timing,
         Verdict,
@@ -101,7 +101,9 @@ pub(crate) struct Network {
     pub(crate) contacts: watch::Sender<Contacts>,
     /// How onion packets enter this node.
     pub(crate) door: watch::Receiver<OnionDoor>,
-    /// Members of this node's swarm.
+    /// The maps to go by.
+    pub(crate) maps: watch::Receiver<Maps>,
+    /// The other nodes that this one has to do with by these maps.
     pub(crate) fellows: BTreeSet<NodeId>,
     /// Where nodes are, by the network file and then by their own records.
     pub(crate) places: BTreeMap<NodeId, Vec<Endpoint>>,
@@ -111,7 +113,8 @@ pub(crate) struct Network {
 struct Dialling {
     /// Nodes that contact is kept with.
     kept: BTreeSet<NodeId>,
-    /// What the member is still to be told, at most two words about each of its fellows.
+    /// What the member is still to be told: the newest maps, and at most two words about each node that it
+    /// has or had to do with.
     owed: VecDeque<Job>,
     /// The node that is looked for, and when it or another may be looked for again.
     search: Option<(kad::QueryId, NodeId)>,
@@ -128,15 +131,8 @@ struct Dialling {
 impl Network {
     /// Runs until `stop` is told.
     pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<()>) {
-        let me = self.pair.node_id();
-        let mut others: Vec<_> = self.places.keys().filter(|node| **node != me).copied().collect();
-        // The fellows first; of the rest everybody has another choice, so that all are chosen by some.
-        others.sort_by_cached_key(|node| {
-            (!self.fellows.contains(node), blake2b(&[me.as_bytes(), node.as_bytes()]))
-        });
-        others.truncate(self.fellows.len().saturating_add(OTHERS));
         let mut dialling = Dialling {
-            kept: others.iter().copied().collect(),
+            kept: BTreeSet::new(),
             owed: VecDeque::new(),
             search: None,
             search_at: Instant::now(),
@@ -148,9 +144,7 @@ impl Network {
             fetching: BTreeMap::new(),
             checks: Checks::new(self.name.clone()),
         };
-        self.links.welcome(self.fellows.clone());
-        let first = Instant::now();
-        dialling.dial_at = others.into_iter().map(|node| (node, (first, REDIAL))).collect();
+        self.change(&mut dialling);
         for (node, endpoints) in self.places.clone() {
             self.found(node, &endpoints);
         }
@@ -174,6 +168,7 @@ impl Network {
                     let door = *self.door.borrow_and_update();
                     self.directory.handle(now(), Input::Onion(door));
                 }
+                Ok(()) = self.maps.changed() => self.change(&mut dialling),
                 () = tokio::time::sleep_until(wake) => self.directory.handle(now(), Input::Tick),
                 _ = &mut stop => break,
             }
@@ -183,6 +178,49 @@ impl Network {
             self.show_snapshot();
         }
         self.leave().await;
+    }
+
+    /// Goes by other maps. Who has to do with this node by them may ask it, is kept in contact with, and is
+    /// reported to the member.
+    fn change(&mut self, dialling: &mut Dialling) {
+        let maps = self.maps.borrow_and_update().clone();
+        let me = self.pair.node_id();
+        let fellows = maps.kin(&me).into_keys().filter(|node| *node != me).collect();
+        let before = std::mem::replace(&mut self.fellows, fellows);
+        // The member says itself what it takes from whom.
+        self.links.welcome(maps.nodes());
+        dialling.owed.retain(|job| !matches!(job, Job::Maps(_)));
+        dialling.owed.push_back(Job::Maps(Box::new(maps)));
+        for node in before.difference(&self.fellows) {
+            dialling.owe(*node, [Job::Disconnected(*node)]);
+        }
+        dialling.kept = self.chosen();
+        let kept = &dialling.kept;
+        dialling.dial_at.retain(|node, _| kept.contains(node));
+        for node in self.fellows.difference(&before) {
+            // Its pause may have grown long while it was one of many.
+            dialling.dial_at.remove(node);
+            if peer_id(node).is_some_and(|peer| self.swarm.is_connected(&peer)) {
+                dialling.owe(*node, [Job::Disconnected(*node), Job::Connected(*node)]);
+            }
+        }
+        let apart = |node: &&NodeId| peer_id(node).is_some_and(|peer| !self.swarm.is_connected(&peer));
+        let now = Instant::now();
+        for node in dialling.kept.iter().filter(apart) {
+            dialling.dial_at.entry(*node).or_insert((now, REDIAL));
+        }
+    }
+
+    /// The nodes to keep in contact with: the fellows, and of the rest some. Everybody has another choice,
+    /// so that all are chosen by some.
+    fn chosen(&self) -> BTreeSet<NodeId> {
+        let me = self.pair.node_id();
+        let others = self.places.keys().filter(|node| **node != me && !self.fellows.contains(*node));
+        let mut others: Vec<_> = others.copied().collect();
+        others.sort_by_cached_key(|node| blake2b(&[me.as_bytes(), node.as_bytes()]));
+        others.truncate(OTHERS);
+        others.extend(&self.fellows);
+        others.into_iter().collect()
     }
 
     /// Says goodbye, so that nobody has to find out by waiting.

@@ -1,6 +1,11 @@
 //! One node, from start to graceful stop.
 
-use std::{collections::BTreeMap, fs, future::Future, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    future::Future,
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
 use libp2p::{
@@ -10,7 +15,7 @@ use libp2p::{
 };
 use session_chain::Ledger;
 use session_protocols::{
-    KeyPair, NodeId,
+    KeyPair, Maps, NodeId,
     directory::{Directory, Endpoint, Input, Timing},
     libp2p::address::{keypair, multiaddr, peer_id},
     limits::Admission,
@@ -42,7 +47,8 @@ const STOP: Duration = Duration::from_secs(10);
 /// Page cache of the store, in bytes.
 const CACHE: usize = 64 << 20;
 
-/// Runs a node until `shutdown` completes; then closes its store and returns.
+/// Runs a node by the swarm map of its network file until `shutdown` completes; then closes its store
+/// and returns.
 ///
 /// # Errors
 ///
@@ -55,15 +61,43 @@ pub fn run(
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> BoxFuture<'static, Result<(), NodeError>> {
-    start(config, Box::pin(shutdown))
+    // Nobody sends another map: that of the network file acts for ever.
+    let (_, maps) = watch::channel(config.network.ledger().maps());
+    run_by(config, maps, shutdown)
+}
+
+/// Runs a node like [`run`], by the swarm maps that arrive: those of [`Ledger::maps`] at the start and
+/// after each border of an epoch. When nobody sends them any more it goes by the last ones.
+///
+/// # Errors
+///
+/// As with [`run`].
+///
+/// # Panics
+///
+/// As with [`run`].
+pub fn run_by(
+    config: Config,
+    maps: watch::Receiver<Maps>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> BoxFuture<'static, Result<(), NodeError>> {
+    start(config, maps, Box::pin(shutdown))
 }
 
 /// Boxed and not generic: the whole node is compiled here, and not again by whoever runs one.
-fn start(config: Config, shutdown: BoxFuture<'static, ()>) -> BoxFuture<'static, Result<(), NodeError>> {
-    Box::pin(from_start_to_stop(config, shutdown))
+fn start(
+    config: Config,
+    maps: watch::Receiver<Maps>,
+    shutdown: BoxFuture<'static, ()>,
+) -> BoxFuture<'static, Result<(), NodeError>> {
+    Box::pin(from_start_to_stop(config, maps, shutdown))
 }
 
-async fn from_start_to_stop(config: Config, mut shutdown: BoxFuture<'static, ()>) -> Result<(), NodeError> {
+async fn from_start_to_stop(
+    config: Config,
+    mut maps: watch::Receiver<Maps>,
+    mut shutdown: BoxFuture<'static, ()>,
+) -> Result<(), NodeError> {
     let lock = lock(&config)?;
     let pair = keystore::load(&config.data)?;
     let ledger = config.network.ledger();
@@ -86,12 +120,12 @@ async fn from_start_to_stop(config: Config, mut shutdown: BoxFuture<'static, ()>
         let listened = swarm.listen_on(multiaddr(endpoint));
         listened.map_err(|error| NodeError::Listen { endpoint: *endpoint, reason: cause(&error) })?;
     }
-    let map = ledger.map().clone();
-    let fellows = map.swarm_with(&id).map_or(&[][..], |swarm| map.members(swarm)).iter().copied().collect();
+    let first = maps.borrow_and_update().clone();
     let limits = Limits { bytes: config.max_bytes, account_bytes: config.account_bytes };
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let name = config.network.name.clone();
-    let setup = Setup { network: name.clone(), pair: pair.clone(), map, limits, version: version.clone() };
+    let setup =
+        Setup { network: name.clone(), pair: pair.clone(), maps: first, limits, version: version.clone() };
 
     let (jobs, queue) = mpsc::channel(member::QUEUE);
     let (stopping, stop_seen) = watch::channel(false);
@@ -130,7 +164,8 @@ async fn from_start_to_stop(config: Config, mut shutdown: BoxFuture<'static, ()>
         swarm_metrics,
         contacts,
         door,
-        fellows,
+        fellows: BTreeSet::new(),
+        maps,
         places: places(&config),
     };
     let (stop_network, stopped) = oneshot::channel();

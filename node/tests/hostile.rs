@@ -173,7 +173,7 @@ async fn bad_words_of_a_member_are_refused_and_counted() {
     let fellow = Stranger::meet_as(keypair(&pair).unwrap(), &plan, 0).await;
     let link = fellow.link(Protocol::Swarm).await;
     let before = resident();
-    let ask = swarm::SwarmRequest { map_version: 1, ask: swarm::Ask::Fingerprints };
+    let ask = swarm::SwarmRequest::new(1, swarm::Ask::Fingerprints);
     let bad = garbage(&codec::encode(&ask), swarm::MAX_MESSAGE);
     for payload in &bad {
         let answer: SwarmAnswer = codec::decode(&link.ask(payload.clone()).await.unwrap(), 1_000).unwrap();
@@ -225,7 +225,7 @@ async fn a_stranger_is_not_heard_among_members() {
     let running = plan.start(0);
     wait(&plan.http, 200).await;
     let stranger = Stranger::meet(&plan, 0).await;
-    let ask = swarm::SwarmRequest { map_version: 1, ask: swarm::Ask::Fingerprints };
+    let ask = swarm::SwarmRequest::new(1, swarm::Ask::Fingerprints);
     let link = stranger.link(Protocol::Swarm).await;
     assert!(link.ask(codec::encode(&ask)).await.is_err(), "it was answered");
     reaches(plan.http[0], "session_streams_refused_total{reason=\"stranger\"}", 1).await;

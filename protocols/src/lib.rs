@@ -7,7 +7,7 @@
 //! - [`identity`]: accounts, nodes, keys and signatures
 //! - [`network`]: the network's name and the ids of its protocols
 //! - [`namespace`], [`message`]: the drawers of a mailbox, and the hash of a message
-//! - [`ring`]: which swarm keeps which account
+//! - [`ring`], [`maps`]: which swarm keeps which account, and what that means while it changes
 //! - [`time`], [`statement`], [`codec`], [`frame`]: moments, what is signed, CBOR, frames
 //!
 //! What is said:
@@ -52,7 +52,9 @@ pub mod identity;
 #[cfg(feature = "libp2p")]
 pub mod libp2p;
 pub mod limits;
+
 pub mod mailbox;
+pub mod maps;
 pub mod member;
 pub mod message;
 pub mod mutants;
@@ -72,6 +74,7 @@ pub mod swarm;
 pub mod time;
 
 pub use identity::{AccountId, KeyPair, NodeId, Signature};
+pub use maps::Maps;
 pub use message::MessageHash;
 pub use namespace::Namespace;
 pub use network::{NetworkName, Protocol};

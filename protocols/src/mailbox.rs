@@ -3,7 +3,7 @@
 //! The host hands each input a transaction, commits, and releases the outputs only then. Whoever
 //! sent a request, its signature has been checked before it comes here.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
     AccountId, MessageHash, NetworkName, Time,
@@ -12,6 +12,7 @@ use crate::{
     record::{Change, Life, Mutation, Place, Record, Stamp, remembered},
     request::{Cursor, Delete, Direction, Expire, Fetch, Ids, Retrieve, Source, Store as StoreRequest},
     store::{Effect, Entry, Store, StoreError, Transaction},
+    swarm::Known,
 };
 
 /// How many records one tick may forget.
@@ -93,6 +94,11 @@ pub enum Input {
         account: AccountId,
         /// Which.
         hash: MessageHash,
+    },
+    /// Others keep these, and have them: those that are still in this state go.
+    Purge {
+        /// At most [`MAX_HELD`](crate::swarm::MAX_HELD).
+        records: Vec<Known>,
     },
     /// Time has passed: forget a bounded number of what has ended.
     Tick,
@@ -192,6 +198,19 @@ impl Mailbox {
                     let forgotten = store.append(entry).map(Ok);
                     let _ = self.survive(forgotten, head == store.head())?;
                 }
+            }
+            Input::Purge { records } => {
+                let mut effects = Vec::with_capacity(records.len());
+                let once = |Known { account, hash, id }| ((account, hash), id);
+                for ((account, hash), id) in records.into_iter().map(once).collect::<BTreeMap<_, _>>() {
+                    let before = self.survive(store.record(&account, &hash).map(Ok), true)?;
+                    if let Ok(Some(before)) = before
+                        && before.id(&account, &hash) == *id
+                    {
+                        effects.push(Effect { account, hash, before: Some(before), after: None });
+                    }
+                }
+                self.drop_records(effects, store)?;
             }
             Input::Tick => self.forget(now, store)?,
         }
@@ -410,23 +429,34 @@ impl Mailbox {
             }
         }
         self.more_to_forget = (full && !effects.is_empty()) || retired == FORGET_STEP;
+        if !self.drop_records(effects, store)? {
+            self.more_to_forget = false;
+        }
+        Ok(())
+    }
+
+    /// Appends that records go; false where some could not.
+    fn drop_records<T: Transaction>(
+        &mut self,
+        effects: Vec<Effect>,
+        store: &mut T,
+    ) -> Result<bool, StoreError> {
         if effects.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let head = store.head();
         let entry = |effects| Entry { mutation: None, evidence_until: None, effects };
         let together = store.append(entry(effects.clone())).map(Ok);
         if self.survive(together, head == store.head())?.is_ok() {
-            return Ok(());
+            return Ok(true);
         }
         // One account's sums cannot be read: the others' records go one by one.
-        self.more_to_forget = false;
         for effect in effects {
             let head = store.head();
             let alone = store.append(entry(vec![effect])).map(Ok);
             let _ = self.survive(alone, head == store.head())?;
         }
-        Ok(())
+        Ok(false)
     }
 }
 

@@ -5,6 +5,7 @@
 //! checked before, by [`check_request`], [`check_ask`] and [`check_answer`], which need no state and
 //! run on any thread.
 
+mod change;
 mod check;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -12,13 +13,14 @@ use std::collections::{BTreeMap, VecDeque};
 pub use check::{CheckedAnswer, CheckedAsk, check_answer, check_ask, check_request};
 
 use crate::{
-    KeyPair, NetworkName, NodeId, SwarmId, SwarmMap, Time,
+    KeyPair, Maps, NetworkName, NodeId, SwarmId, Time,
     answer::{Answer, Body, Code, Receipt, Receipts, Refusal, Subject, SwarmInfo},
     limits::{Limiter, Rate},
     mailbox::{self, Limits, Mailbox},
+    maps::Outlook,
     notify::{self, Subscribed, Subscriptions},
     record::Mutation,
-    replication::{Repair, Responder, Writes, repair, writes},
+    replication::{Handover, Repair, Responder, Writes, repair, writes},
     request::{Cursor, Request, Retrieve},
     ring,
     store::{StoreError, Transaction},
@@ -86,6 +88,9 @@ pub enum Input {
     Connected(NodeId),
     /// A node cannot be reached any more.
     Disconnected(NodeId),
+    /// These are the maps that are known from now on. To be said once at least at each border of an
+    /// epoch; maps that are no newer than those known change nothing.
+    Maps(Maps),
     /// Time has passed.
     Tick,
 }
@@ -155,8 +160,8 @@ pub struct Setup {
     pub network: NetworkName,
     /// The node's key, with which it signs receipts.
     pub pair: KeyPair,
-    /// Which nodes form which swarm.
-    pub map: SwarmMap,
+    /// Which nodes form which swarm, as far as is known now.
+    pub maps: Maps,
     /// How much may be kept.
     pub limits: Limits,
     /// The version of the software.
@@ -167,11 +172,13 @@ pub struct Setup {
 #[derive(Debug)]
 pub struct Member {
     setup: Setup,
+    outlook: Outlook,
     swarm: Option<SwarmId>,
     mailbox: Mailbox,
     writes: Writes,
     repair: Repair,
     responder: Responder,
+    handover: Handover,
     /// What each of the others may ask about this member's store.
     comparisons: Limiter<NodeId>,
     subscriptions: Subscriptions,
@@ -198,6 +205,7 @@ struct Waiting {
 enum Exchange {
     Batch(u64),
     Question(u64),
+    Handover(u64),
 }
 
 /// Questions that one member may ask about another's store; so many records that have to be read for it
@@ -205,26 +213,30 @@ enum Exchange {
 const COMPARISONS: Rate = Rate { per_second: 500, burst: 8_000 };
 /// See [`COMPARISONS`].
 const EFFORT_UNIT: u64 = 4_096;
-/// Members whose questions are counted: more than a swarm has.
-const MAX_COMPARED: usize = 64;
+/// Nodes whose questions are counted: more than have anything to do with one while maps change.
+const MAX_COMPARED: usize = 256;
 /// Damaged messages that one question may come upon; the next one finds the rest.
 const MAX_LOST: usize = 128;
 /// How often what has ended is looked for.
 const FORGET_EVERY: crate::Span = crate::Span::secs(5);
 
 impl Member {
-    /// A member as the map says; a node without a swarm refuses everything but [`Request::Info`].
+    /// A member as the maps say; a node without a swarm refuses everything but [`Request::Info`].
     pub fn new(setup: Setup) -> Self {
         let me = setup.pair.node_id();
-        let swarm = setup.map.swarm_with(&me);
-        let members = swarm.map_or(&[][..], |swarm| setup.map.members(swarm));
-        let version = setup.map.version;
-        Self {
-            swarm,
+        let outlook = Outlook::new(me, setup.maps.clone());
+        let mut handover = Handover::default();
+        handover.look(Time::ZERO);
+        let mut writes = Writes::new(me, [], 0);
+        writes.change(outlook.kin(), setup.maps.acts.version, setup.maps.newest());
+        let mut member = Self {
+            swarm: setup.maps.acts.swarm_with(&me),
+            outlook,
             mailbox: Mailbox::new(setup.network.clone(), setup.limits),
-            writes: Writes::new(me, members, version),
-            repair: Repair::new(me, members, version),
+            writes,
+            repair: Repair::new(me, &setup.maps),
             responder: Responder::default(),
+            handover,
             comparisons: Limiter::new(COMPARISONS, MAX_COMPARED),
             subscriptions: Subscriptions::new(),
             waiting: BTreeMap::new(),
@@ -235,7 +247,9 @@ impl Member {
             full: false,
             outbox: VecDeque::new(),
             setup,
-        }
+        };
+        member.repair.set_steady(member.steady());
+        member
     }
 
     /// Goes on after a batch that could not be committed, over the reopened store, which holds all
@@ -265,6 +279,23 @@ impl Member {
         self.full = full;
     }
 
+    /// The maps that it goes by.
+    pub const fn maps(&self) -> &Maps {
+        self.outlook.maps()
+    }
+
+    /// The other nodes that it has to do with under these maps: the host keeps in contact with them and
+    /// lets them ask.
+    pub fn kin(&self) -> impl Iterator<Item = NodeId> {
+        self.outlook.kin()
+    }
+
+    /// Whether it may still keep what belongs to other swarms by the map that acts. A node that leaves
+    /// the network has handed everything over when this turns false.
+    pub const fn handing_over(&self) -> bool {
+        self.handover.under_way()
+    }
+
     /// The swarm that this node belongs to.
     pub const fn swarm(&self) -> Option<SwarmId> {
         self.swarm
@@ -272,7 +303,7 @@ impl Member {
 
     /// The members of that swarm, this one included.
     pub fn members(&self) -> &[NodeId] {
-        self.swarm.map_or(&[], |swarm| self.setup.map.members(swarm))
+        self.swarm.map_or(&[], |swarm| self.maps().acts.members(swarm))
     }
 
     /// Whether clients are served: in a swarm, and caught up with a majority of it.
@@ -296,7 +327,7 @@ impl Member {
     }
 
     /// How many exchanges with other members it waits for: at most [`writes::WINDOW`] for each of
-    /// them, and one comparison.
+    /// them, one comparison, and one question of a handover.
     pub fn under_way(&self) -> usize {
         self.exchanges.len()
     }
@@ -338,6 +369,7 @@ impl Member {
             Input::Disconnected(node) => {
                 self.repair.handle(now, repair::Input::Disconnected(node), store)?;
             }
+            Input::Maps(maps) => self.change(now, maps),
             Input::Tick => {
                 if now >= self.forget_at && self.full {
                     self.forget_at = now.after(FORGET_EVERY);
@@ -349,6 +381,9 @@ impl Member {
                 self.writes.handle(now, writes::Input::Tick);
                 self.repair.handle(now, repair::Input::Tick, store)?;
                 self.subscriptions.handle(now, notify::Input::Tick);
+                if !self.full {
+                    self.handover.step(now, !self.repair.idle(), &self.outlook, store)?;
+                }
             }
         }
         self.drain(now, store)
@@ -361,10 +396,10 @@ impl Member {
 
     /// Returns when [`Input::Tick`] is next due.
     pub fn deadline(&self) -> Option<Time> {
-        [self.writes.deadline(), self.repair.deadline(), self.subscriptions.deadline(), Some(self.forget_at)]
-            .into_iter()
-            .flatten()
-            .min()
+        let (writes, repair, handover) =
+            (self.writes.deadline(), self.repair.deadline(), self.handover.deadline().filter(|_| !self.full));
+        let subscriptions = self.subscriptions.deadline();
+        [writes, repair, handover, subscriptions, Some(self.forget_at)].into_iter().flatten().min()
     }
 
     fn request<T: Transaction>(
@@ -397,7 +432,7 @@ impl Member {
                 return Ok(());
             }
             Request::GetSwarm { account } => {
-                let body = match self.setup.map.swarm_of(&account) {
+                let body = match self.maps().acts.swarm_of(&account) {
                     Some(id) => Body::Swarm(self.info(id)),
                     None => Body::Refused(Refusal { code: Code::NotReady, swarm: None, receipts: None }),
                 };
@@ -460,7 +495,7 @@ impl Member {
             | Request::Expire(_) => request.account(),
             Request::GetSwarm { .. } | Request::Info => None,
         }?;
-        let keeper = self.setup.map.swarm_of(about_mailbox);
+        let keeper = self.maps().acts.swarm_of(about_mailbox);
         if keeper != self.swarm || self.swarm.is_none() {
             return refusal(Code::WrongSwarm, keeper.map(|swarm| self.info(swarm)));
         }
@@ -468,8 +503,8 @@ impl Member {
     }
 
     fn info(&self, id: SwarmId) -> SwarmInfo {
-        let members = self.setup.map.members(id).to_vec();
-        SwarmInfo { map_version: self.setup.map.version, id, members }
+        let acts = &self.maps().acts;
+        SwarmInfo { map_version: acts.version, id, members: acts.members(id).to_vec() }
     }
 
     fn asked<T: Transaction>(
@@ -480,12 +515,14 @@ impl Member {
         ask: CheckedAsk,
         store: &mut T,
     ) -> Result<(), StoreError> {
-        let fellow = self.members().contains(&from) && from != self.setup.pair.node_id();
-        if !fellow || ask.map_version != self.setup.map.version {
-            let answer = SwarmAnswer::Refused { code: Code::WrongSwarm };
-            self.outbox.push_back(Output::Reply { ticket, answer });
-            return Ok(());
-        }
+        let scope = match self.hear(&from, &ask) {
+            Ok(scope) => scope,
+            Err(code) => {
+                self.outbox.push_back(Output::Reply { ticket, answer: SwarmAnswer::Refused { code } });
+                return Ok(());
+            }
+        };
+        let version = ask.map_version;
         match ask.ask {
             Checked::Replicate(_) if self.full => {
                 let answer = SwarmAnswer::Refused { code: Code::Full };
@@ -494,8 +531,7 @@ impl Member {
             Checked::Replicate(checked) => {
                 // A bad one is refused alone; the rest of the batch goes on.
                 let ours = |mutation: &Mutation| {
-                    self.setup.map.swarm_of(mutation.account()) == self.swarm
-                        || crate::mutants::on("keep-foreign")
+                    self.outlook.keeps(mutation.account(), version) || crate::mutants::on("keep-foreign")
                 };
                 let sound: Vec<_> = checked
                     .into_iter()
@@ -504,22 +540,31 @@ impl Member {
                     })
                     .collect();
                 let refused: Vec<_> = sound.iter().map(|result| result.as_ref().err().copied()).collect();
-                let mutations = sound.into_iter().filter_map(Result::ok).collect();
+                let mutations: Vec<_> = sound.into_iter().filter_map(Result::ok).collect();
+                let acts = self.maps().acts.version;
+                if mutations.iter().any(|mutation| !self.outlook.keeps(mutation.account(), acts)) {
+                    self.handover.came(now);
+                }
                 self.mailbox.handle(now, mailbox::Input::Replicated { ticket, mutations }, store)?;
-                self.drain_mailbox(now, Some(refused));
+                self.drain_mailbox(now, Some((version, refused)));
             }
             Checked::Other(Ask::Behind) => {
                 self.repair.handle(now, repair::Input::Behind(from), store)?;
                 self.outbox.push_back(Output::Reply { ticket, answer: SwarmAnswer::Noted });
             }
             Checked::Other(ask) => {
-                let effort = self.responder.effort(&*store, &ask) / EFFORT_UNIT;
+                let effort = self.responder.effort(&*store, &ask, scope) / EFFORT_UNIT;
                 let cost = u32::try_from(effort).unwrap_or(u32::MAX).saturating_add(1);
                 let answer = if self.comparisons.take(from, now, cost.min(COMPARISONS.burst)) {
                     let mut responder = core::mem::take(&mut self.responder);
-                    let answer = self.read(now, store, |store| responder.respond(store, &ask));
+                    let answer = self.read(now, store, |store| responder.respond(store, &ask, scope));
                     self.responder = responder;
-                    answer?.unwrap_or(SwarmAnswer::Refused { code: Code::Failed })
+                    match answer? {
+                        Some(SwarmAnswer::Fingerprints { buckets, .. }) => {
+                            SwarmAnswer::Fingerprints { buckets, incomplete: self.repair.incomplete() }
+                        }
+                        answer => answer.unwrap_or(SwarmAnswer::Refused { code: Code::Failed }),
+                    }
                 } else {
                     SwarmAnswer::Refused { code: Code::TooMany }
                 };
@@ -545,14 +590,11 @@ impl Member {
             }
             (Some(Exchange::Batch(batch)), _) => self.writes.handle(now, writes::Input::Failed { batch }),
             (Some(Exchange::Question(question)), answer) => {
-                let answer = match answer {
-                    Some(CheckedAnswer::Fetched(mutations, ids)) => {
-                        Some(SwarmAnswer::Fetched { mutations, ids })
-                    }
-                    Some(CheckedAnswer::Other(answer)) => Some(answer),
-                    Some(CheckedAnswer::Receipts(_)) | None => None,
-                };
+                let answer = unchecked(answer);
                 self.repair.handle(now, repair::Input::Answered { question, answer }, store)?;
+            }
+            (Some(Exchange::Handover(question)), answer) => {
+                self.handover.answered(now, question, unchecked(answer), &self.outlook, store)?;
             }
             (None, _) => {}
         }
@@ -576,7 +618,8 @@ impl Member {
             self.drain_mailbox(now, None);
             self.drain_writes(now);
             self.drain_subscriptions();
-            let Some(output) = self.repair.poll() else { return Ok(()) };
+            self.drain_handover(now, store)?;
+            let Some(output) = self.repair.poll() else { break };
             match output {
                 repair::Output::Ask { question, to, request } => {
                     self.send(Exchange::Question(question), to, request, Vec::new());
@@ -586,8 +629,8 @@ impl Member {
                     self.repair.handle(now, given_up, store)?;
                 }
                 repair::Output::Apply { question, mutations, .. } => {
-                    let ours =
-                        |mutation: &Mutation| self.setup.map.swarm_of(mutation.account()) == self.swarm;
+                    let acts = self.maps().acts.version;
+                    let ours = |mutation: &Mutation| self.outlook.keeps(mutation.account(), acts);
                     let mutations = mutations.into_iter().filter(ours).collect();
                     // Fetched, not asked: nobody waits for receipts.
                     let input = mailbox::Input::Replicated { ticket: NOBODY, mutations };
@@ -600,16 +643,24 @@ impl Member {
                 }
             }
         }
+        self.repair.set_steady(self.steady());
+        Ok(())
     }
 
-    /// `refused` tells, for the batch that was just applied, which of its mutations never got there.
-    fn drain_mailbox(&mut self, now: Time, mut refused: Option<Vec<Option<Code>>>) {
+    /// `batch` tells, of the batch that was just applied, by which map it came and which of its mutations
+    /// never got there.
+    fn drain_mailbox(&mut self, now: Time, batch: Option<(u64, Vec<Option<Code>>)>) {
+        let acts = self.maps().acts.version;
+        let (version, mut refused) =
+            batch.map_or((acts, None), |(version, refused)| (version, Some(refused)));
         while let Some(output) = self.mailbox.poll() {
             match output {
                 mailbox::Output::Written { ticket, subject, mutation, done, already } => {
-                    let receipt = self.sign(&subject, done);
+                    let receipt = self.sign(acts, &subject, done);
                     self.waiting.insert(ticket, Waiting { subject, already });
-                    self.writes.handle(now, writes::Input::Write { ticket, subject, mutation, receipt });
+                    let quorums = self.maps().quorums(mutation.account());
+                    let write = writes::Input::Write { ticket, subject, mutation, receipt, quorums };
+                    self.writes.handle(now, write);
                 }
                 mailbox::Output::Refused { ticket, code } => {
                     let answer = Answer::refused(now.as_millis(), code);
@@ -621,7 +672,7 @@ impl Member {
                     }
                     let mut applied = results.into_iter().map(|(subject, result)| match result {
                         Ok(done) => {
-                            let Receipt { done, signature, .. } = self.sign(&subject, done);
+                            let Receipt { done, signature, .. } = self.sign(version, &subject, done);
                             Replicated::Done { done, signature }
                         }
                         Err(code) => Replicated::Refused { code },
@@ -691,8 +742,8 @@ impl Member {
         }
     }
 
-    fn sign(&self, subject: &Subject, done: crate::answer::Done) -> Receipt {
-        Receipt::sign(&self.setup.pair, &self.setup.network, self.setup.map.version, subject, done)
+    fn sign(&self, version: u64, subject: &Subject, done: crate::answer::Done) -> Receipt {
+        Receipt::sign(&self.setup.pair, &self.setup.network, version, subject, done)
     }
 
     fn send(&mut self, what: Exchange, to: NodeId, request: SwarmRequest, subjects: Vec<Subject>) {
@@ -703,6 +754,15 @@ impl Member {
         }
         self.exchanges.insert(self.next_exchange, what);
         self.outbox.push_back(Output::Send { exchange: self.next_exchange, to, request, subjects });
+    }
+}
+
+/// An answer whose receipts, if it has any, nobody counts.
+fn unchecked(answer: Option<CheckedAnswer>) -> Option<SwarmAnswer> {
+    match answer? {
+        CheckedAnswer::Fetched(mutations, ids) => Some(SwarmAnswer::Fetched { mutations, ids }),
+        CheckedAnswer::Other(answer) => Some(answer),
+        CheckedAnswer::Receipts(_) => None,
     }
 }
 

@@ -23,6 +23,11 @@ pub const SWARMS: &[&str] = &[
     "keep-foreign",
     "forget-early-end",
     "unsigned-resurrects",
+    "purge-at-once",
+    "purge-at-one",
+    "change-old-majority",
+    "ready-before-pull",
+    "act-at-once",
 ];
 
 /// Those that the simulation of onion paths catches.

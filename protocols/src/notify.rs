@@ -208,6 +208,17 @@ impl Subscriptions {
         }
     }
 
+    /// Ends the subscriptions to accounts that are kept here no longer: whoever wants more subscribes
+    /// where they are kept now.
+    pub fn end_others(&mut self, kept: impl Fn(&AccountId) -> bool) {
+        let others =
+            self.all.iter().filter(|(_, one)| !kept(&one.account)).map(|(subscriber, _)| *subscriber);
+        for subscriber in others.collect::<Vec<_>>() {
+            self.remove(subscriber);
+            self.outbox.push_back(Output::End { subscriber, code: Code::WrongSwarm });
+        }
+    }
+
     /// Returns the next thing the host must do.
     pub fn poll(&mut self) -> Option<Output> {
         self.outbox.pop_front()

@@ -41,6 +41,19 @@ impl SwarmMap {
         self.swarm_of(account).and_then(|id| self.swarms.get(&id)).map_or(&[], Vec::as_slice)
     }
 
+    /// The places whose accounts a swarm keeps; none when there is no such swarm.
+    pub fn territory(&self, swarm: SwarmId) -> Option<Arc> {
+        self.swarms.get(&swarm)?;
+        let below = self.swarms.range(..swarm).next_back().or_else(|| self.swarms.last_key_value())?.0.0;
+        let above = self.swarms.range(swarm..).nth(1).or_else(|| self.swarms.first_key_value())?.0.0;
+        if below == swarm.0 {
+            return Some(Arc::WHOLE);
+        }
+        // The lower one of two equally near keeps what lies between.
+        let first = below.wrapping_add(swarm.0.wrapping_sub(below) / 2).wrapping_add(1);
+        Some(Arc { first, last: swarm.0.wrapping_add(above.wrapping_sub(swarm.0) / 2) })
+    }
+
     /// The swarm that `node` belongs to.
     pub fn swarm_with(&self, node: &NodeId) -> Option<SwarmId> {
         self.swarms.iter().find(|(_, members)| members.contains(node)).map(|(id, _)| *id)
@@ -49,6 +62,47 @@ impl SwarmMap {
     /// The members of one swarm; empty when there is no such swarm.
     pub fn members(&self, swarm: SwarmId) -> &[NodeId] {
         self.swarms.get(&swarm).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// A stretch of the ring: from its first place upwards to its last, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Arc {
+    /// Where it begins.
+    pub first: u64,
+    /// Where it ends, across the edge of the ring if that is below `first`.
+    pub last: u64,
+}
+
+impl Arc {
+    /// The whole ring.
+    pub const WHOLE: Self = Self { first: 0, last: u64::MAX };
+
+    /// Whether a place lies on it.
+    pub const fn contains(self, place: u64) -> bool {
+        place.wrapping_sub(self.first) <= self.last.wrapping_sub(self.first)
+    }
+
+    /// Whether an account's place lies on it.
+    pub fn holds(self, account: &AccountId) -> bool {
+        self == Self::WHOLE || self.contains(position(account))
+    }
+
+    /// Whether all of it lies on `other`.
+    pub const fn within(self, other: Self) -> bool {
+        let offset = self.first.wrapping_sub(other.first);
+        let (length, room) = (self.last.wrapping_sub(self.first), other.last.wrapping_sub(other.first));
+        room == u64::MAX || (offset <= room && length <= room.saturating_sub(offset))
+    }
+
+    /// The part of it that lies on `other`; all of it where that would be two parts. None where they do not meet.
+    pub const fn part(self, other: Self) -> Option<Self> {
+        if !self.contains(other.first) && !other.contains(self.first) {
+            return None;
+        }
+        let first = if other.contains(self.first) { self.first } else { other.first };
+        let last = if other.contains(self.last) { self.last } else { other.last };
+        Some(Self { first, last })
     }
 }
 
@@ -114,6 +168,45 @@ mod tests {
             assert_eq!(map.swarm_of(&account(place)), Some(SwarmId(swarm)), "at {place}");
         }
         assert_eq!(SwarmMap::default().swarm_of(&account(1)), None);
+    }
+
+    #[test]
+    fn a_territory_is_what_a_swarm_keeps() {
+        for ids in [&[7][..], &[7, 8], &[0, u64::MAX], &[100, 200, u64::MAX - 9], &[1 << 63, 3, 10, 11]] {
+            let map = map(ids);
+            let near = |id: u64| (0..3).flat_map(move |by| [id.wrapping_add(by), id.wrapping_sub(by)]);
+            let arcs: Vec<_> = ids.iter().filter_map(|id| map.territory(SwarmId(*id))).collect();
+            let edges = arcs.iter().flat_map(|arc| near(arc.first).chain(near(arc.last)));
+            for place in edges.chain(ids.iter().flat_map(|id| near(*id))) {
+                let keeper = map.swarm_of(&account(place)).unwrap();
+                for (id, arc) in ids.iter().zip(&arcs) {
+                    assert_eq!(arc.contains(place), keeper == SwarmId(*id), "{place} and {id} of {ids:?}");
+                }
+            }
+        }
+        assert_eq!(map(&[1]).territory(SwarmId(2)), None);
+    }
+
+    #[test]
+    fn parts_of_arcs_lie_on_both_or_are_all_of_one() {
+        let arc = |first, last| Arc { first, last };
+        for (one, other, part) in [
+            (arc(10, 20), arc(15, 30), Some(arc(15, 20))),
+            (arc(10, 20), arc(20, 5), Some(arc(20, 20))),
+            (arc(10, 20), arc(0, 50), Some(arc(10, 20))),
+            (arc(0, 50), arc(10, 20), Some(arc(10, 20))),
+            (arc(u64::MAX - 5, 5), arc(3, 9), Some(arc(3, 5))),
+            (arc(10, 20), arc(21, 9), None),
+            // Two parts.
+            (arc(10, 20), arc(18, 12), Some(arc(10, 20))),
+            (Arc::WHOLE, arc(18, 12), Some(Arc::WHOLE)),
+            (arc(18, 12), Arc::WHOLE, Some(arc(18, 12))),
+        ] {
+            assert_eq!(one.part(other), part, "{one:?} and {other:?}");
+            assert!(part.is_none_or(|part| part.within(one)), "{one:?} and {other:?}");
+        }
+        assert!(!arc(10, 20).within(arc(11, 30)) && !arc(10, 20).within(arc(5, 19)));
+        assert!(!Arc::WHOLE.within(arc(1, u64::MAX)) && arc(9, 3).within(Arc::WHOLE));
     }
 
     #[test]

@@ -4,9 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
 use crate::{
+    AccountId, MessageHash,
     answer::{Code, Done},
     identity::Signature,
     record::Mutation,
+    ring::Arc,
 };
 
 /// The longest encoded message between members, in bytes.
@@ -17,16 +19,31 @@ pub const MAX_BATCH: usize = 512;
 pub const MAX_BATCH_BYTES: usize = 512 * 1024;
 /// The most ids in one fetch.
 pub const MAX_FETCH: usize = 512;
+/// The most records in one question whether they are held.
+pub const MAX_HELD: usize = 512;
 /// The most bytes of one reconciliation message.
 pub const MAX_RECONCILE: usize = 256 * 1024;
 
 /// What one member asks of another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SwarmRequest {
-    /// The version of the map by which the asker counts both as members.
+    /// The version of the map by which the asker asks.
     pub map_version: u64,
+    /// The version of the newest map that the asker knows, if that is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<u64>,
+    /// Which part of the asker's territory a comparison is about; none for all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arc: Option<Arc>,
     /// What is asked.
     pub ask: Ask,
+}
+
+impl SwarmRequest {
+    /// A question by a map that is the newest, about all of the asker's territory.
+    pub const fn new(map_version: u64, ask: Ask) -> Self {
+        Self { map_version, newest: None, arc: None, ask }
+    }
 }
 
 /// What is asked.
@@ -60,6 +77,22 @@ pub enum Ask {
         /// At most [`MAX_FETCH`].
         ids: Vec<ByteArray<32>>,
     },
+    /// Say which of these you hold, so that the asker, who keeps them no longer, may forget them.
+    Held {
+        /// At most [`MAX_HELD`].
+        records: Vec<Known>,
+    },
+}
+
+/// A record in a known state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// Whose mailbox.
+    pub account: AccountId,
+    /// Which message.
+    pub hash: MessageHash,
+    /// [`crate::record::Record::id`].
+    pub id: ByteArray<32>,
 }
 
 /// The part of a bucket whose ids begin with given bits, so that no comparison grows without bound.
@@ -113,6 +146,10 @@ pub enum SwarmAnswer {
     Fingerprints {
         /// One for each hour that holds anything, in order.
         buckets: Vec<BucketPrint>,
+        /// The versions of the maps under which the member keeps accounts and has not caught up with
+        /// those who kept them before.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        incomplete: Vec<u64>,
     },
     /// The next word of the comparison.
     Reconcile {
@@ -125,6 +162,11 @@ pub enum SwarmAnswer {
         mutations: Vec<Mutation>,
         /// How many of the ids, from the first, are dealt with.
         ids: u32,
+    },
+    /// Which of the records asked for are held, in the very state.
+    Held {
+        /// Their places in the question, from 0 and in order.
+        places: Vec<u32>,
     },
     /// Not done.
     Refused {

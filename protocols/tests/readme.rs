@@ -55,6 +55,7 @@ fn the_limits_are_those_of_the_code() {
         ("swarm::MAX_BATCH", bytes(swarm::MAX_BATCH)),
         ("swarm::MAX_BATCH_BYTES", bytes(swarm::MAX_BATCH_BYTES)),
         ("swarm::MAX_FETCH", bytes(swarm::MAX_FETCH)),
+        ("swarm::MAX_HELD", bytes(swarm::MAX_HELD)),
         ("swarm::MAX_RECONCILE", bytes(swarm::MAX_RECONCILE)),
         ("swarm::Slice::MAX_BITS", u64::from(swarm::Slice::MAX_BITS)),
         ("repair::SLICE_IDS", repair::SLICE_IDS),

@@ -27,9 +27,9 @@ use session_protocols::{
     notify::{self, Event, Subscribe, Subscribed},
     record::{Change, Life, Mutation, Place, Record, Stamp},
     request::{Auth, Cursor, Delete, Direction, Expire, Fetch, Ids, MAX_REQUEST, Request, Retrieve, Store},
-    ring,
+    ring::{self, Arc},
     store::Fingerprint,
-    swarm::{Ask, BucketPrint, MAX_MESSAGE, Replicated, Slice, SwarmAnswer, SwarmRequest},
+    swarm::{Ask, BucketPrint, Known, MAX_MESSAGE, Replicated, Slice, SwarmAnswer, SwarmRequest},
 };
 
 #[path = "vectors/onion.rs"]
@@ -311,6 +311,7 @@ fn swarm() {
     let slice = Slice { bits: 1, value: 1 };
     let first = comparison().initiate().unwrap();
     let reply = comparison().reconcile(&first).unwrap();
+    let known = Known { account: alice(), hash: hash(b"hello"), id: ByteArray::new([0x22; 32]) };
     let asks = [
         (
             "replicate",
@@ -329,6 +330,7 @@ fn swarm() {
             Ask::Reconcile { bucket, slice: Slice::default(), message: ByteBuf::from(first) },
         ),
         ("fetch", Ask::Fetch { bucket, slice, ids: vec![ByteArray::new([0x11; 32])] }),
+        ("held", Ask::Held { records: vec![known] }),
     ];
     let print = BucketPrint { bucket, count: 3, sum: ByteArray::new(sum().sum) };
     let (signature, done) = (receipt(kept()).signature, kept().1);
@@ -340,19 +342,29 @@ fn swarm() {
             },
         ),
         ("noted", SwarmAnswer::Noted),
-        ("fingerprints", SwarmAnswer::Fingerprints { buckets: vec![print] }),
+        ("fingerprints", SwarmAnswer::Fingerprints { buckets: vec![print], incomplete: vec![] }),
         (
             "reconcile: the reply of a member that holds the same",
             SwarmAnswer::Reconcile { message: ByteBuf::from(reply) },
         ),
         ("fetched", SwarmAnswer::Fetched { mutations: vec![Mutation::Store(post())], ids: 1 }),
         ("refused", SwarmAnswer::Refused { code: Code::WrongSwarm }),
+        ("held", SwarmAnswer::Held { places: vec![0, 2] }),
+        (
+            "fingerprints: of a member that is not complete under the next map",
+            SwarmAnswer::Fingerprints { buckets: vec![], incomplete: vec![MAP_VERSION + 1] },
+        ),
     ];
-    let entries = asks.map(|(name, ask)| {
-        wire(&format!("ask: {name}"), &SwarmRequest { map_version: MAP_VERSION, ask }, MAX_MESSAGE)
-    });
+    let entries = asks
+        .map(|(name, ask)| wire(&format!("ask: {name}"), &SwarmRequest::new(MAP_VERSION, ask), MAX_MESSAGE));
+    let part = SwarmRequest {
+        newest: Some(MAP_VERSION + 1),
+        arc: Some(Arc { first: u64::MAX - 1, last: 7 }),
+        ..SwarmRequest::new(MAP_VERSION, Ask::Fingerprints)
+    };
+    let part = wire("ask: fingerprints of a part, by one who knows a newer map", &part, MAX_MESSAGE);
     let answers = answers.map(|(name, answer)| wire(&format!("answer: {name}"), &answer, MAX_MESSAGE));
-    check("swarm.json", &[entries.to_vec(), answers.to_vec()].concat());
+    check("swarm.json", &[entries.to_vec(), vec![part], answers.to_vec()].concat());
 }
 
 #[test]

@@ -21,6 +21,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+mod changes;
 mod checks;
 mod clients;
 mod dice;
@@ -173,6 +174,10 @@ pub struct Counts {
     pub lost_disks: u64,
     /// Partitions.
     pub partitions: u64,
+    /// Borders of epochs at which maps changed.
+    pub borders: u64,
+    /// Records that a node forgot because others keep them now.
+    pub purged: u64,
     /// Messages between nodes.
     pub messages: u64,
     /// Messages that were lost, for any reason.

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The version that this build reads and writes.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// The most bytes of a snapshot: some 100,000 nodes.
 const MAX_BYTES: usize = 256 << 20;
 
@@ -48,6 +48,7 @@ struct Stored {
     members: Vec<StoredMember>,
     /// Number, node, key, taken: 137 bytes each.
     stakes: ByteBuf,
+    past: Option<SwarmMap>,
     map: SwarmMap,
     next: Option<SwarmMap>,
     /// Account and lifetime total: 36 bytes each.
@@ -100,6 +101,7 @@ impl Ledger {
             epoch: self.epoch,
             members: self.members.iter().map(|(node, member)| StoredMember::new(*node, member)).collect(),
             stakes: self.stakes.iter().flat_map(stake).collect::<Vec<u8>>().into(),
+            past: self.past.clone(),
             map: self.map.clone(),
             next: self.next.clone(),
             totals: rewards.totals.iter().flat_map(total).collect::<Vec<u8>>().into(),
@@ -144,6 +146,7 @@ impl Ledger {
             epoch: stored.epoch,
             members: members.collect::<Result<_, SnapshotError>>()?,
             stakes: pieces(&stored.stakes, "stakes")?.map(stake).collect(),
+            past: stored.past,
             map: stored.map,
             next: stored.next,
             rewards: Rewards {

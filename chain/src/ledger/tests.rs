@@ -144,6 +144,27 @@ fn a_network_may_begin_empty_and_its_first_map_acts_at_once() {
 }
 
 #[test]
+fn a_map_is_known_for_an_epoch_acts_for_one_and_is_remembered_for_one() {
+    let mut chain = Chain::new(started(12));
+    let first = chain.ledger.map().clone();
+    assert_eq!(chain.ledger.maps(), Maps::from(first.clone()));
+    chain.block(vec![Input::Decommission { node: node(4) }]);
+    chain.border();
+    let known = chain.ledger.maps();
+    let second = known.next.clone().unwrap();
+    assert_eq!((known.past, &known.acts, second.version), (None, &first, 2));
+    assert!(second.swarm_with(&node(4)).is_none() && known.leaving.is_empty());
+    chain.border();
+    let acting = chain.ledger.maps();
+    assert_eq!((acting.past.as_ref(), &acting.acts), (Some(&first), &second));
+    assert!(acting.leaving.is_empty(), "the map before names it");
+    chain.border();
+    let later = chain.ledger.maps();
+    assert_eq!(later.past, acting.next.map(|_| second));
+    assert_eq!(later.leaving, [node(4)].into(), "it may still have something to hand over");
+}
+
+#[test]
 fn a_map_goes_on_while_nothing_changes() {
     let swarms = SwarmRule::new(5, 7, 10, 0).unwrap();
     let parameters = Parameters { swarms, ..parameters() };

@@ -1,6 +1,7 @@
 //! The client against fake members: honest, dead, silent and lying ones.
 
 mod anew;
+mod change;
 mod directory;
 mod fake;
 mod onion;

@@ -41,7 +41,13 @@ impl World {
         nodes.sort();
         let map = SwarmMap { version: 1, swarms: [(SwarmId(0), nodes)].into() };
         let network = "test".parse().unwrap();
-        let setup = Setup { network, pair: pair(1), map, limits: Limits::default(), version: String::new() };
+        let setup = Setup {
+            network,
+            pair: pair(1),
+            maps: map.into(),
+            limits: Limits::default(),
+            version: String::new(),
+        };
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (stop, stopping) = watch::channel(false);
         let metrics = Metrics::new().unwrap();

@@ -151,7 +151,7 @@ impl Watched {
         let map = SwarmMap { version: 1, swarms: [(SwarmId(0), vec![me.node_id()])].into() };
         let (version, limits) = (String::new(), Limits::default());
         let key = session_protocols::libp2p::address::keypair(&me).unwrap();
-        let setup = Setup { network: network(), pair: me, map, limits, version };
+        let setup = Setup { network: network(), pair: me, maps: map.into(), limits, version };
         let metrics = Metrics::new().unwrap();
         let behaviour =
             Behaviour::new(&key, &network(), local, usize::MAX, std::iter::empty(), &metrics).unwrap();
@@ -256,6 +256,7 @@ async fn member(mut queue: mpsc::Receiver<Job>, clock: Clock) {
             | Job::Pushed { .. }
             | Job::Connected(_)
             | Job::Disconnected(_)
+            | Job::Maps(_)
             | Job::Inspect(_) => {}
         }
     }

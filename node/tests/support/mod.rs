@@ -18,15 +18,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::future::BoxFuture;
 use session_chain::{NetworkFile, NetworkNode, Operator};
-use session_node::{Config, keystore, run};
+use session_node::{Config, NodeError, keystore, run, run_by};
 use session_protocols::{
-    Prefix,
+    Maps, Prefix,
     directory::{Endpoint, Transport},
     limits::AdmissionRates,
 };
 use tempfile::TempDir;
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
 
 /// Longer than any healthy start; a test that gets here has failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -82,12 +86,12 @@ impl Plan {
     }
 
     pub fn start(&self, index: usize) -> Running {
-        let (stop, stopped) = oneshot::channel::<()>();
-        let stopped = async move {
-            let _ = stopped.await;
-        };
-        let node = run(self.config(index), stopped);
-        Running { stop, task: tokio::spawn(async { node.await.expect("the node runs") }) }
+        Running::of(|stopped| run(self.config(index), stopped))
+    }
+
+    /// Starts a node that goes by the maps that arrive.
+    pub fn start_by(&self, index: usize, maps: watch::Receiver<Maps>) -> Running {
+        Running::of(|stopped| run_by(self.config(index), maps, stopped))
     }
 }
 
@@ -123,6 +127,14 @@ pub struct Running {
 }
 
 impl Running {
+    fn of(node: impl FnOnce(BoxFuture<'static, ()>) -> BoxFuture<'static, Result<(), NodeError>>) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let node = node(Box::pin(async move {
+            let _ = stopped.await;
+        }));
+        Self { stop, task: tokio::spawn(async { node.await.expect("the node runs") }) }
+    }
+
     pub async fn stop(self) {
         self.stop.send(()).unwrap();
         self.task.await.unwrap();
@@ -157,6 +169,26 @@ pub async fn wait(doors: &[SocketAddr], code: u16) {
     });
     if let Err(last) = waited.await.unwrap() {
         panic!("not all at {code}: {last:?}");
+    }
+}
+
+/// Waits until what every door says of its node has this in it.
+pub async fn shows(doors: &[SocketAddr], wanted: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    let (doors, wanted) = (doors.to_vec(), wanted.to_owned());
+    let waited = tokio::task::spawn_blocking(move || {
+        let mut last = Vec::new();
+        while Instant::now() < deadline {
+            last = doors.iter().filter_map(|door| Some(get(*door, "/status")?.1)).collect();
+            if last.len() == doors.len() && last.iter().all(|status: &String| status.contains(&wanted)) {
+                return Ok(());
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        Err(last)
+    });
+    if let Err(last) = waited.await.unwrap() {
+        panic!("not all as wanted: {last:?}");
     }
 }
 

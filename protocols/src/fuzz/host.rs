@@ -13,7 +13,7 @@ use crate::{
     member::{self, Input, Member, Output, Setup, durable, is_majority},
     notify::{EVENT_BYTES, EVENT_COUNT, Subscribed},
     record::Mutation,
-    replication::{Responder, writes},
+    replication::{Responder, respond::Scope, writes},
     request::{Auth, Cursor, Delete, Direction, Expire, Fetch, Ids, MAX_HASHES, Request, Retrieve, Store},
     store::memory::MemoryStore,
     swarm::{Ask, BucketPrint, MAX_MESSAGE, Replicated, Slice, SwarmAnswer, SwarmRequest},
@@ -76,7 +76,8 @@ impl Host {
         let map = SwarmMap { version: MAP_VERSION, swarms: [(SwarmId(0), members)].into() };
         // Little room, so that it runs out.
         let limits = Limits { bytes: 9_000, account_bytes: 3_000 };
-        let setup = Setup { network: network(), pair: node(0), map, limits, version: "fuzz".into() };
+        let setup =
+            Setup { network: network(), pair: node(0), maps: map.into(), limits, version: "fuzz".into() };
         Self {
             member: Member::new(setup),
             store: MemoryStore::new(1),
@@ -244,7 +245,9 @@ impl Host {
 
     fn honestly(&mut self, from: u8, request: &SwarmRequest, subjects: &[Subject]) -> SwarmAnswer {
         let Ask::Replicate { mutations } = &request.ask else {
-            return Responder::default().respond(&self.other.1, &request.ask).expect("memory does not fail");
+            return Responder::default()
+                .respond(&self.other.1, &request.ask, Scope::ALL)
+                .expect("memory does not fail");
         };
         let done = self.teach(mutations.clone());
         assert_eq!((done.len(), mutations.len()), (subjects.len(), subjects.len()));
@@ -272,7 +275,7 @@ impl Host {
                     count: u64::from(feed.byte()) << feed.below(57),
                     sum: ByteArray::new([feed.byte(); 32]),
                 };
-                SwarmAnswer::Fingerprints { buckets: (0..5).map(bucket).collect() }
+                SwarmAnswer::Fingerprints { buckets: (0..5).map(bucket).collect(), incomplete: Vec::new() }
             }
             3 | 4 => {
                 let word = [&[0x61][..], feed.some(200)].concat();
@@ -326,7 +329,7 @@ impl Host {
             _ => None,
         };
         let heard = self.member.members().iter().skip(1).any(|member| *member == from);
-        let ask = member::check_ask(&network(), self.now, SwarmRequest { map_version, ask });
+        let ask = member::check_ask(&network(), self.now, SwarmRequest::new(map_version, ask));
         self.replied = None;
         self.feed(Input::Asked { ticket: u64::MAX / 2, from, ask });
         let reply = self.replied.take().expect("every question has a reply");

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     fixture::{NOW, Person, at, network},
-    replication::Responder,
+    replication::{Responder, respond::Scope},
     request::{MAX_TTL, TOLERANCE},
     store::{Bucket, memory::MemoryStore},
     swarm::{Ask, Slice, SwarmAnswer},
@@ -23,7 +23,7 @@ fn pull(now: Time, from: &MemoryStore, to: &mut MemoryStore) {
         let mut ids = Vec::new();
         from.bucket(bucket, &mut |item| ids.push(serde_bytes::ByteArray::new(item.id))).unwrap();
         let answer = Responder::default()
-            .respond(from, &Ask::Fetch { bucket: hours, slice: Slice::default(), ids })
+            .respond(from, &Ask::Fetch { bucket: hours, slice: Slice::default(), ids }, Scope::ALL)
             .unwrap();
         let SwarmAnswer::Fetched { mutations, .. } = answer else { panic!("{answer:?}") };
         pass_on(now, mutations, to);

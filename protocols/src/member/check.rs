@@ -5,6 +5,7 @@ use crate::{
     answer::{Code, Receipt, Subject},
     record::Mutation,
     request::{Request, Source},
+    ring::Arc,
     swarm::{Ask, MAX_BATCH, Replicated, SwarmAnswer, SwarmRequest},
 };
 
@@ -12,6 +13,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct CheckedAsk {
     pub(super) map_version: u64,
+    pub(super) newest: u64,
+    pub(super) arc: Option<Arc>,
     pub(super) ask: Checked,
 }
 
@@ -49,14 +52,18 @@ pub fn check_ask(network: &NetworkName, now: Time, request: SwarmRequest) -> Che
             Checked::Replicate(mutations.into_iter().map(check).collect())
         }
         Ask::Replicate { .. } => Checked::Replicate(Vec::new()),
-        ask @ (Ask::Behind | Ask::Fingerprints | Ask::Reconcile { .. } | Ask::Fetch { .. }) => {
-            Checked::Other(ask)
-        }
+        ask @ (Ask::Behind
+        | Ask::Fingerprints
+        | Ask::Reconcile { .. }
+        | Ask::Fetch { .. }
+        | Ask::Held { .. }) => Checked::Other(ask),
     };
-    CheckedAsk { map_version: request.map_version, ask }
+    let SwarmRequest { map_version, newest, arc, .. } = request;
+    CheckedAsk { map_version, newest: newest.unwrap_or(map_version), arc, ask }
 }
 
-/// Checks the signatures in another member's answer to a question about `subjects`.
+/// Checks the signatures in another member's answer to a question about `subjects`, which named this
+/// version of the map.
 pub fn check_answer(
     network: &NetworkName,
     now: Time,
@@ -85,6 +92,7 @@ pub fn check_answer(
         | SwarmAnswer::Noted
         | SwarmAnswer::Fingerprints { .. }
         | SwarmAnswer::Reconcile { .. }
+        | SwarmAnswer::Held { .. }
         | SwarmAnswer::Refused { .. }) => CheckedAnswer::Other(answer),
     }
 }

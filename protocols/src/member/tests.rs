@@ -1,5 +1,6 @@
 //! One member among others: what it takes in, whom it answers and when.
 
+mod change;
 mod receipts;
 mod swarm;
 
@@ -8,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::swarm::MAX_BATCH;
 use crate::{
-    Namespace, Span,
+    Namespace, Span, SwarmMap,
     fixture::{NOW, Person, network, node, nodes, one_swarm},
     store::{Store as _, memory::MemoryStore},
 };
@@ -39,7 +40,7 @@ struct Net {
 
 fn setup(number: u8, map: SwarmMap) -> Setup {
     let (limits, version) = (Limits::default(), "1.2.3".into());
-    Setup { network: network(), pair: node(number), map, limits, version }
+    Setup { network: network(), pair: node(number), maps: map.into(), limits, version }
 }
 
 fn member(number: u8, map: SwarmMap) -> (Member, MemoryStore) {
@@ -120,9 +121,10 @@ impl Net {
             return self.waiting.push(question);
         }
         let asker = self.members[from].0.setup.pair.node_id();
+        let version = request.map_version;
         let answer = self.ask(to, asker, request);
         let node = self.members[to].0.setup.pair.node_id();
-        let answer = Some(check_answer(&network(), self.now, 3, node, &subjects, answer));
+        let answer = Some(check_answer(&network(), self.now, version, node, &subjects, answer));
         self.feed_quietly(from, Input::Answered { exchange, answer });
     }
 
@@ -328,7 +330,7 @@ fn a_damaged_message_of_a_damaged_account_is_refused_and_fails_no_batch() {
 #[test]
 fn no_member_may_ask_without_end_about_anothers_store() {
     let mut net = Net::ready(3);
-    let ask = SwarmRequest { map_version: 3, ask: Ask::Fingerprints };
+    let ask = SwarmRequest::new(3, Ask::Fingerprints);
     let other = node(1).node_id();
     let answered = (0..COMPARISONS.burst)
         .filter(|_| matches!(net.ask(0, other, ask.clone()), SwarmAnswer::Fingerprints { .. }));
@@ -374,7 +376,7 @@ fn a_comparison_that_ended_in_a_void_batch_does_not_count() {
     let (member, store) = &mut net.members[0];
     member.handle(NOW, Input::Connected(node(1).node_id()), store).unwrap();
     let Some(Output::Send { exchange, .. }) = member.poll() else { panic!("it asks") };
-    let nothing = CheckedAnswer::Other(SwarmAnswer::Fingerprints { buckets: vec![] });
+    let nothing = CheckedAnswer::Other(SwarmAnswer::Fingerprints { buckets: vec![], incomplete: vec![] });
     member.handle(NOW, Input::Answered { exchange, answer: Some(nothing) }, store).unwrap();
     assert_eq!(member.current(), 2);
     member.resume(NOW);

@@ -1,6 +1,6 @@
 //! Answers to the other members' comparisons.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use negentropy::Negentropy;
 use serde_bytes::{ByteArray, ByteBuf};
@@ -13,8 +13,11 @@ use crate::{
     MessageHash,
     answer::Code,
     record::{Life, Mutation, Record},
+    ring::Arc,
     store::{Bucket, Fingerprint, Item, Store, StoreError},
-    swarm::{Ask, BucketPrint, MAX_BATCH_BYTES, MAX_FETCH, MAX_RECONCILE, Slice, SwarmAnswer},
+    swarm::{
+        Ask, BucketPrint, Known, MAX_BATCH_BYTES, MAX_FETCH, MAX_HELD, MAX_RECONCILE, Slice, SwarmAnswer,
+    },
 };
 
 /// The most ids of a slice that is compared: both sides may have grown since the slices were cut.
@@ -24,6 +27,79 @@ pub(super) const MAX_SLICE_IDS: usize = SLICE_IDS as usize * 4;
 const MAX_WALKED_IDS: usize = MAX_SLICE_IDS;
 /// The most slices that are remembered.
 const MAX_WALKED: usize = 8;
+/// The most sums of parts of buckets that are remembered; beyond it they are made anew.
+const MAX_SUMS: usize = 1 << 15;
+
+/// What a comparison is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// The part of the ring whose accounts are compared.
+    pub arc: Arc,
+    /// Whether the store holds nothing else, as far as is known, so that the sums which it keeps will do.
+    /// Where it does hold more they differ from the other's, and buckets are compared in vain.
+    pub all: bool,
+}
+
+impl Scope {
+    /// Everything.
+    pub const ALL: Self = Self { arc: Arc::WHOLE, all: true };
+
+    /// The fingerprints of what belongs to it.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub fn fingerprints<S: Store>(
+        self,
+        store: &S,
+        sums: &mut Sums,
+    ) -> Result<Vec<(Bucket, Fingerprint)>, StoreError> {
+        if self.all { Ok(store.fingerprints()) } else { sums.of(store, self.arc) }
+    }
+}
+
+/// The sums of parts of buckets, which no store keeps. They are remembered for as long as their bucket is
+/// what it was.
+#[derive(Debug, Default)]
+pub struct Sums(BTreeMap<(Arc, Bucket), (Fingerprint, Fingerprint)>);
+
+impl Sums {
+    fn of<S: Store>(&mut self, store: &S, arc: Arc) -> Result<Vec<(Bucket, Fingerprint)>, StoreError> {
+        let mut parts = Vec::new();
+        for (bucket, whole) in store.fingerprints() {
+            let known = self.0.get(&(arc, bucket)).filter(|(then, _)| *then == whole);
+            let part = match known {
+                Some((_, part)) => *part,
+                None => {
+                    let mut part = Fingerprint::default();
+                    store.bucket(bucket, &mut |item| {
+                        if arc.holds(&item.account) {
+                            part.add(&item.id);
+                        }
+                    })?;
+                    if self.0.len() >= MAX_SUMS {
+                        self.0.clear();
+                    }
+                    self.0.insert((arc, bucket), (whole, part));
+                    part
+                }
+            };
+            if part.count > 0 {
+                parts.push((bucket, part));
+            }
+        }
+        Ok(parts)
+    }
+
+    /// How many records would have to be read.
+    fn effort<S: Store>(&self, store: &S, arc: Arc) -> u64 {
+        let fresh = |(bucket, whole): &(Bucket, Fingerprint)| {
+            self.0.get(&(arc, *bucket)).is_none_or(|(then, _)| then != whole)
+        };
+        let prints = store.fingerprints().into_iter();
+        prints.filter(fresh).fold(0, |sum, (_, whole)| sum.saturating_add(whole.count))
+    }
+}
 
 /// Answers the other members' comparisons.
 ///
@@ -33,11 +109,13 @@ const MAX_WALKED: usize = 8;
 pub struct Responder {
     /// The latest last.
     walked: VecDeque<Walked>,
+    sums: Sums,
 }
 
 /// A slice as it was.
 #[derive(Debug)]
 struct Walked {
+    arc: Arc,
     bucket: Bucket,
     slice: Slice,
     /// The fingerprint of the bucket at that time.
@@ -49,31 +127,40 @@ struct Walked {
 impl Responder {
     /// How many records answering would have to read, beside those that the question names: 0 where
     /// they are remembered.
-    pub fn effort<S: Store>(&self, store: &S, ask: &Ask) -> u64 {
+    pub fn effort<S: Store>(&self, store: &S, ask: &Ask, scope: Scope) -> u64 {
         let (bucket, slice, ids) = match ask {
             Ask::Reconcile { bucket, slice, .. } => (Bucket(*bucket), *slice, None),
             Ask::Fetch { bucket, slice, ids } => (Bucket(*bucket), *slice, Some(ids)),
-            Ask::Replicate { .. } | Ask::Behind | Ask::Fingerprints => return 0,
+            Ask::Fingerprints if scope.all => return 0,
+            Ask::Fingerprints => return self.sums.effort(store, scope.arc),
+            Ask::Replicate { .. } | Ask::Behind | Ask::Held { .. } => return 0,
         };
         let print = print(store, bucket);
         let known = self
-            .find(bucket, slice)
+            .find(scope.arc, bucket, slice)
             .is_some_and(|walked| walked.print == print || ids.is_some_and(|ids| walked.holds(slice, ids)));
         if known { 0 } else { print.count }
     }
 
-    /// Answers a question about what this member holds.
+    /// Answers a question about what this member holds of a scope.
     ///
     /// # Errors
     ///
     /// When the store fails.
-    pub fn respond<S: Store>(&mut self, store: &S, ask: &Ask) -> Result<SwarmAnswer, StoreError> {
+    pub fn respond<S: Store>(
+        &mut self,
+        store: &S,
+        ask: &Ask,
+        scope: Scope,
+    ) -> Result<SwarmAnswer, StoreError> {
+        let arc = scope.arc;
         let answer = match ask {
-            Ask::Fingerprints => Some(fingerprints(store)),
+            Ask::Fingerprints => Some(printed(scope.fingerprints(store, &mut self.sums)?)),
             Ask::Reconcile { bucket, slice, message } => {
-                self.reconcile(store, Bucket(*bucket), *slice, message)?
+                self.reconcile(store, arc, Bucket(*bucket), *slice, message)?
             }
-            Ask::Fetch { bucket, slice, ids } => self.fetch(store, Bucket(*bucket), *slice, ids)?,
+            Ask::Fetch { bucket, slice, ids } => self.fetch(store, arc, Bucket(*bucket), *slice, ids)?,
+            Ask::Held { records } => held(store, records)?,
             Ask::Behind => Some(SwarmAnswer::Noted),
             Ask::Replicate { .. } => None,
         };
@@ -83,6 +170,7 @@ impl Responder {
     fn reconcile<S: Store>(
         &mut self,
         store: &S,
+        arc: Arc,
         bucket: Bucket,
         slice: Slice,
         message: &[u8],
@@ -90,7 +178,7 @@ impl Responder {
         if message.len() > MAX_RECONCILE {
             return Ok(None);
         }
-        let Some(walked) = self.walk(store, bucket, slice)? else { return Ok(None) };
+        let Some(walked) = self.walk(store, arc, bucket, slice)? else { return Ok(None) };
         let Some(items) = sealed(walked.items.iter().map(|item| (item.until, item.id))) else {
             return Ok(None);
         };
@@ -102,6 +190,7 @@ impl Responder {
     fn fetch<S: Store>(
         &mut self,
         store: &S,
+        arc: Arc,
         bucket: Bucket,
         slice: Slice,
         ids: &[ByteArray<32>],
@@ -110,8 +199,9 @@ impl Responder {
             return Ok(None);
         }
         // What was compared a moment ago is fetched from what is remembered of it.
-        let known = self.find(bucket, slice).is_some_and(|walked| walked.holds(slice, ids));
-        let walked = if known { self.find(bucket, slice) } else { self.walk(store, bucket, slice)? };
+        let known = self.find(arc, bucket, slice).is_some_and(|walked| walked.holds(slice, ids));
+        let walked =
+            if known { self.find(arc, bucket, slice) } else { self.walk(store, arc, bucket, slice)? };
         let Some(walked) = walked else { return Ok(None) };
         let mut mutations = Vec::new();
         let mut bytes = 0_usize;
@@ -137,26 +227,27 @@ impl Responder {
         Ok(Some(SwarmAnswer::Fetched { mutations, ids: dealt }))
     }
 
-    fn find(&self, bucket: Bucket, slice: Slice) -> Option<&Walked> {
-        self.walked.iter().find(|walked| walked.bucket == bucket && walked.slice == slice)
+    fn find(&self, arc: Arc, bucket: Bucket, slice: Slice) -> Option<&Walked> {
+        self.walked.iter().find(|walked| walked.is(arc, bucket, slice))
     }
 
     /// A slice as it is now; none when it is malformed or holds too many.
     fn walk<S: Store>(
         &mut self,
         store: &S,
+        arc: Arc,
         bucket: Bucket,
         slice: Slice,
     ) -> Result<Option<&Walked>, StoreError> {
         let print = print(store, bucket);
-        let at = self.walked.iter().position(|walked| walked.bucket == bucket && walked.slice == slice);
+        let at = self.walked.iter().position(|walked| walked.is(arc, bucket, slice));
         let known = at.and_then(|at| self.walked.remove(at)).filter(|walked| walked.print == print);
         let walked = match known {
             Some(walked) => walked,
             None => {
-                let Some(mut items) = slice_of(store, bucket, slice)? else { return Ok(None) };
+                let Some(mut items) = slice_of(store, arc, bucket, slice)? else { return Ok(None) };
                 items.sort_unstable_by_key(|item| item.id);
-                Walked { bucket, slice, print, items }
+                Walked { arc, bucket, slice, print, items }
             }
         };
         self.walked.push_back(walked);
@@ -170,6 +261,10 @@ impl Responder {
 }
 
 impl Walked {
+    fn is(&self, arc: Arc, bucket: Bucket, slice: Slice) -> bool {
+        (self.arc, self.bucket, self.slice) == (arc, bucket, slice)
+    }
+
     /// Whether all of these ids that can belong to the slice do.
     fn holds(&self, slice: Slice, ids: &[ByteArray<32>]) -> bool {
         ids.iter().filter(|id| slice.contains(id)).all(|id| self.find(id).is_some())
@@ -187,21 +282,37 @@ fn print<S: Store>(store: &S, bucket: Bucket) -> Fingerprint {
     at.and_then(|at| prints.get(at)).map(|(_, print)| *print).unwrap_or_default()
 }
 
-fn fingerprints<S: Store>(store: &S) -> SwarmAnswer {
-    let prints = store.fingerprints().into_iter();
-    let buckets = prints.map(|(bucket, print)| BucketPrint {
+fn printed(prints: Vec<(Bucket, Fingerprint)>) -> SwarmAnswer {
+    let buckets = prints.into_iter().map(|(bucket, print)| BucketPrint {
         bucket: bucket.0,
         count: print.count,
         sum: ByteArray::new(print.sum),
     });
-    SwarmAnswer::Fingerprints { buckets: buckets.collect() }
+    SwarmAnswer::Fingerprints { buckets: buckets.collect(), incomplete: Vec::new() }
+}
+
+fn held<S: Store>(store: &S, records: &[Known]) -> Result<Option<SwarmAnswer>, StoreError> {
+    if records.len() > MAX_HELD {
+        return Ok(None);
+    }
+    let mut places = Vec::new();
+    for (place, Known { account, hash, id }) in (0..).zip(records) {
+        if store.record(account, hash)?.is_some_and(|record| record.id(account, hash) == **id) {
+            places.push(place);
+        }
+    }
+    Ok(Some(SwarmAnswer::Held { places }))
 }
 
 /// The requests that bring another member to the same record.
 ///
 /// Whichever ends later goes first: a message whose own end has passed is kept by who knows its
 /// extension, and a change that has passed is kept by who knows the message that it ended.
-fn evidence<S: Store>(store: &S, record: &Record, hash: MessageHash) -> Result<Vec<Mutation>, StoreError> {
+pub(super) fn evidence<S: Store>(
+    store: &S,
+    record: &Record,
+    hash: MessageHash,
+) -> Result<Vec<Mutation>, StoreError> {
     let (life, own_end) = match (record.life, record.place) {
         (Some(Life::Unsigned { timestamp, expiry }), Some(place)) => {
             // Repeats joined their times: what is passed on is the store that says both.
@@ -234,9 +345,10 @@ fn evidence<S: Store>(store: &S, record: &Record, hash: MessageHash) -> Result<V
     Ok(both.into_iter().flatten().collect())
 }
 
-/// What belongs to one slice of a bucket; none when the slice is malformed or holds too many.
+/// What belongs to one slice of a bucket, of the accounts on one arc; none when the slice is malformed or holds too many.
 pub(super) fn slice_of<S: Store>(
     store: &S,
+    arc: Arc,
     bucket: Bucket,
     slice: Slice,
 ) -> Result<Option<Vec<Item>>, StoreError> {
@@ -245,7 +357,7 @@ pub(super) fn slice_of<S: Store>(
     }
     let mut items = Vec::new();
     store.bucket(bucket, &mut |item| {
-        if slice.contains(&item.id) && items.len() <= MAX_SLICE_IDS {
+        if slice.contains(&item.id) && arc.holds(&item.account) && items.len() <= MAX_SLICE_IDS {
             items.push(item);
         }
     })?;

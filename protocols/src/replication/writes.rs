@@ -3,6 +3,9 @@
 //! Mutations to one member wait in a queue and leave in batches, few of them under way at once, so
 //! that load makes batches larger instead of messages more. What a member misses is not sent
 //! again: it is told that it is behind, and fetches it itself (see [`super::repair`]).
+//!
+//! While a swarm changes a write wants a majority of each of several quorums. One that is under way
+//! when the map changes is judged by those that it began with.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -10,10 +13,10 @@ use crate::{
     Span, Time,
     answer::{Receipt, Receipts, Subject},
     identity::NodeId,
+    maps::Quorum,
     message::MAX_DATA,
     record::Mutation,
     request::{MAX_HASHES, TOLERANCE_FORWARDED},
-    ring::majority,
     swarm::{Ask, MAX_BATCH, MAX_BATCH_BYTES, SwarmRequest},
 };
 
@@ -49,6 +52,8 @@ pub enum Input {
         mutation: Mutation,
         /// This member's own receipt.
         receipt: Receipt,
+        /// Who must have it. The client hears of receipts of the first alone.
+        quorums: Vec<Quorum>,
     },
     /// A batch was answered: a receipt, checked, for each mutation that was done.
     Answered {
@@ -110,8 +115,9 @@ pub enum Output {
 /// The machine of one member's writes.
 #[derive(Debug)]
 pub struct Writes {
+    me: NodeId,
     map_version: u64,
-    needed: usize,
+    newest: Option<u64>,
     links: BTreeMap<NodeId, Link>,
     pending: BTreeMap<u64, Pending>,
     deadlines: BTreeSet<(Time, u64)>,
@@ -139,16 +145,45 @@ struct Link {
 #[derive(Debug)]
 struct Queued {
     ticket: u64,
+    /// The map that acted when it was written, over which its receipts are signed, and the newest that
+    /// was known then, for whose members it was meant.
+    maps: (u64, Option<u64>),
     subject: Subject,
     mutation: Mutation,
 }
 
 #[derive(Debug)]
 struct Pending {
+    map_version: u64,
+    quorums: Vec<Quorum>,
     receipts: Vec<Receipt>,
     /// Members that have not said yes or no.
     open: usize,
     deadline: Time,
+}
+
+impl Pending {
+    fn of(&self, quorum: &Quorum) -> usize {
+        self.receipts.iter().filter(|receipt| quorum.members.contains(&receipt.node)).count()
+    }
+
+    fn done(&self) -> bool {
+        let one = crate::mutants::on("count-one-as-majority");
+        self.quorums.iter().all(|quorum| self.of(quorum) >= if one { 1 } else { quorum.needed })
+    }
+
+    /// What the client is told: receipts of members by the map that it knows. As long as a swarm changes
+    /// it hears of none before all have spoken, because it would count them to a majority of the old
+    /// members alone.
+    fn told(self, done: bool) -> Receipts {
+        let mut signed = self.receipts;
+        match self.quorums.first() {
+            Some(acting) if done => signed.retain(|receipt| acting.members.contains(&receipt.node)),
+            Some(_) if self.quorums.len() > 1 => signed.clear(),
+            Some(_) | None => {}
+        }
+        Receipts { map_version: self.map_version, signed }
+    }
 }
 
 #[derive(Debug)]
@@ -159,14 +194,14 @@ struct Batch {
 }
 
 impl Writes {
-    /// A machine for `me` in a swarm of `members`, which may or may not list `me`.
-    pub fn new(me: NodeId, members: &[NodeId], map_version: u64) -> Self {
-        let links: BTreeMap<_, _> =
-            members.iter().filter(|member| **member != me).map(|member| (*member, Link::default())).collect();
+    /// A machine for `me` that passes mutations on to `others`.
+    pub fn new(me: NodeId, others: impl IntoIterator<Item = NodeId>, map_version: u64) -> Self {
+        let others = others.into_iter().filter(|other| *other != me);
         Self {
+            me,
             map_version,
-            needed: majority(links.len().saturating_add(1)),
-            links,
+            newest: None,
+            links: others.map(|other| (other, Link::default())).collect(),
             pending: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             batches: BTreeMap::new(),
@@ -175,11 +210,23 @@ impl Writes {
         }
     }
 
+    /// Goes on with others under another map. What waits for those that are no longer among them is given up.
+    pub fn change(&mut self, others: impl IntoIterator<Item = NodeId>, map_version: u64, newest: u64) {
+        (self.map_version, self.newest) = (map_version, Some(newest).filter(|newest| *newest != map_version));
+        let mut left = core::mem::take(&mut self.links);
+        let others = others.into_iter().filter(|other| *other != self.me);
+        self.links = others.map(|other| (other, left.remove(&other).unwrap_or_default())).collect();
+        for queued in left.into_values().flat_map(|link| link.queue) {
+            self.answer_for(queued.ticket, None);
+            self.settle(queued.ticket);
+        }
+    }
+
     /// Applies one input at `now`; results are read with [`Self::poll`].
     pub fn handle(&mut self, now: Time, input: Input) {
         match input {
-            Input::Write { ticket, subject, mutation, receipt } => {
-                self.write(now, ticket, subject, &mutation, receipt);
+            Input::Write { ticket, subject, mutation, receipt, quorums } => {
+                self.write(now, ticket, subject, &mutation, receipt, quorums);
             }
             Input::Answered { batch, receipts } => self.answered(now, batch, receipts),
             Input::Failed { batch } => self.failed(now, batch),
@@ -216,13 +263,24 @@ impl Writes {
         self.pending.len()
     }
 
-    fn write(&mut self, now: Time, ticket: u64, subject: Subject, mutation: &Mutation, receipt: Receipt) {
+    fn write(
+        &mut self,
+        now: Time,
+        ticket: u64,
+        subject: Subject,
+        mutation: &Mutation,
+        receipt: Receipt,
+        quorums: Vec<Quorum>,
+    ) {
         let full = self.pending.len() >= MAX_PENDING;
-        let open = if full { 0 } else { self.links.len() };
-        let deadline = now.after(WAIT);
+        let members: BTreeSet<_> = quorums.iter().flat_map(|quorum| &quorum.members).copied().collect();
+        let members: Vec<_> = members.into_iter().filter(|member| self.links.contains_key(member)).collect();
+        let open = if full { 0 } else { members.len() };
+        let (deadline, maps) = (now.after(WAIT), (self.map_version, self.newest));
+        let map_version = self.map_version;
         self.deadlines.insert((deadline, ticket));
-        self.pending.insert(ticket, Pending { receipts: vec![receipt], open, deadline });
-        let members: Vec<_> = self.links.keys().copied().collect();
+        let pending = Pending { map_version, quorums, receipts: vec![receipt], open, deadline };
+        self.pending.insert(ticket, pending);
         let weight = weight(mutation);
         for member in members {
             let Some(link) = self.links.get_mut(&member) else { continue };
@@ -233,7 +291,7 @@ impl Writes {
                 continue;
             }
             link.bytes = bytes;
-            link.queue.push_back(Queued { ticket, subject, mutation: mutation.clone() });
+            link.queue.push_back(Queued { ticket, maps, subject, mutation: mutation.clone() });
             self.send(now, member);
         }
         self.settle(ticket);
@@ -245,8 +303,10 @@ impl Writes {
         while link.under_way < WINDOW && now >= link.not_before && !link.queue.is_empty() {
             let (mut mutations, mut subjects, mut tickets) = (Vec::new(), Vec::new(), Vec::new());
             let mut bytes = 0_usize;
+            let Some(maps) = link.queue.front().map(|queued| queued.maps) else { break };
             while mutations.len() < MAX_BATCH {
-                let Some(queued) = link.queue.front() else { break };
+                let front = link.queue.front().filter(|queued| queued.maps == maps);
+                let Some(queued) = front else { break };
                 bytes = bytes.saturating_add(weight(&queued.mutation));
                 if bytes > MAX_BATCH_BYTES && !mutations.is_empty() {
                     break;
@@ -262,7 +322,8 @@ impl Writes {
             self.next_batch = self.next_batch.wrapping_add(1);
             let batch = self.next_batch;
             self.batches.insert(batch, Batch { to: member, tickets: Some(tickets) });
-            let request = SwarmRequest { map_version: self.map_version, ask: Ask::Replicate { mutations } };
+            let (map_version, newest) = maps;
+            let request = SwarmRequest { map_version, newest, arc: None, ask: Ask::Replicate { mutations } };
             self.outbox.push_back(Output::Send { batch, to: member, request, subjects });
         }
     }
@@ -339,14 +400,13 @@ impl Writes {
     /// Ends a write that has its majority, or about which every member has spoken.
     fn settle(&mut self, ticket: u64) {
         let Some(pending) = self.pending.get(&ticket) else { return };
-        let needed = if crate::mutants::on("count-one-as-majority") { 1 } else { self.needed };
-        let done = pending.receipts.len() >= needed;
+        let done = pending.done();
         if !done && pending.open > 0 {
             return;
         }
         let Some(pending) = self.pending.remove(&ticket) else { return };
         self.deadlines.remove(&(pending.deadline, ticket));
-        let receipts = Receipts { map_version: self.map_version, signed: pending.receipts };
+        let receipts = pending.told(done);
         self.outbox.push_back(if done {
             Output::Done { ticket, receipts }
         } else {
@@ -363,7 +423,8 @@ impl Writes {
         self.next_batch = self.next_batch.wrapping_add(1);
         let batch = self.next_batch;
         self.batches.insert(batch, Batch { to: member, tickets: None });
-        let request = SwarmRequest { map_version: self.map_version, ask: Ask::Behind };
+        let ask = Ask::Behind;
+        let request = SwarmRequest { map_version: self.map_version, newest: self.newest, arc: None, ask };
         self.outbox.push_back(Output::Behind { batch, to: member, request });
     }
 

@@ -7,6 +7,10 @@
 //! - nothing is accepted, kept or served that nobody signed, or that belongs to another swarm
 //! - a member serves only while it is caught up with a majority, and then it has everything that
 //!   was acknowledged before
+//! - while a swarm changes, a node acknowledges what a majority of the next members has as well, and
+//!   who serves under a new map has what was acknowledged before that was known
+//! - a map is known an epoch before it acts
+//! - a node forgets what others keep now only when a majority of them has it
 //! - an honest node acknowledges with a majority of receipts and not without
 //! - a cursor never skips (see `readers`), members are equal after healing (see `finale`)
 //!
@@ -15,16 +19,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use session_protocols::{
-    AccountId, MessageHash, Namespace, NodeId, SwarmMap, Time,
+    AccountId, Maps, MessageHash, Namespace, NodeId, Span, SwarmMap, Time,
     answer::{Done, Message, Receipt},
     member::Output,
     record::{Life, Record, Stamp},
-    ring::majority,
-    store::Effect,
+    request::Store,
+    ring::{Arc, majority},
+    store::{self, Effect},
     swarm::{Ask, Replicated, SwarmAnswer},
 };
 
-use super::host::{About, Node, Step};
+use super::{
+    Counts,
+    host::{About, Node, Step},
+};
 
 mod fate;
 mod finale;
@@ -46,10 +54,15 @@ pub(super) fn broken<T>(check: &'static str, detail: impl Into<String>) -> Resul
 /// By how many milliseconds ends are taken earlier or later, for clocks that disagree.
 pub(super) const MARGIN: u64 = 15_000;
 
+/// A record: whose, and of which message.
+pub(super) type Key = (AccountId, MessageHash);
+
 /// Watches everything.
 #[derive(Debug)]
 pub(super) struct Checks {
-    map: SwarmMap,
+    maps: Maps,
+    /// When each map became known.
+    known: BTreeMap<u64, Time>,
     pub(super) fates: BTreeMap<MessageHash, Fate>,
     pub(super) drawers: BTreeMap<(AccountId, Namespace), Vec<MessageHash>>,
     watched: Vec<Watched>,
@@ -63,11 +76,24 @@ struct Watched {
     /// What it has signed for.
     promises: BTreeMap<(AccountId, MessageHash), Promise>,
     /// The comparison under way, and when it began.
-    comparing: Option<(NodeId, Time)>,
-    /// When the last comparison with each member in contact began.
-    compared: BTreeMap<NodeId, Time>,
+    comparing: Option<Comparison>,
+    /// The last comparison with each member in contact, for each map.
+    compared: BTreeMap<(NodeId, u64), Comparison>,
     /// A liar, or its disk was lost: a swarm with one promises less.
     unsound: bool,
+    /// The newest map under which it has served.
+    served: u64,
+    /// Which nodes have told it that they hold what.
+    confirmed: BTreeMap<Key, BTreeSet<NodeId>>,
+}
+
+/// With whom, by which map, on which part of the ring, and when it began.
+#[derive(Clone, Copy, Debug)]
+struct Comparison {
+    with: NodeId,
+    version: u64,
+    arc: Arc,
+    began: Time,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,10 +103,82 @@ enum Promise {
 }
 
 impl Checks {
-    pub(super) fn new(map: SwarmMap, nodes: &[Node]) -> Self {
+    pub(super) fn new(maps: Maps, nodes: &[Node]) -> Self {
         let watch = |node: &Node| Watched { unsound: node.hostile, ..Watched::default() };
         let watched = nodes.iter().map(watch).collect();
-        Self { map, fates: BTreeMap::new(), drawers: BTreeMap::new(), watched }
+        Self { maps, known: BTreeMap::new(), fates: BTreeMap::new(), drawers: BTreeMap::new(), watched }
+    }
+
+    /// These are the maps from now on.
+    pub(super) fn change(&mut self, maps: &Maps, now: Time) -> Result<(), Violation> {
+        let (before, acts) = (self.maps.acts.version, maps.acts.version);
+        if acts != before && !self.known.contains_key(&acts) {
+            let detail = format!("map {acts} follows {before} at a border, and was not known before it");
+            return broken("a map is known an epoch before it acts", detail);
+        }
+        for map in maps.all() {
+            self.known.entry(map.version).or_insert(now);
+        }
+        self.maps = maps.clone();
+        Ok(())
+    }
+
+    /// Whether a node may keep an account: by a map of the world, or by one that it still goes by.
+    fn may_keep(&self, host: &Node, account: &AccountId) -> bool {
+        let mut maps = self.maps.all().chain(host.maps.all());
+        maps.any(|map| map.members_of(account).contains(&host.id))
+    }
+
+    /// An answer tells a node which records another has.
+    pub(super) fn confirmed(&mut self, node: usize, by: NodeId, about: &[Key], answer: &SwarmAnswer) {
+        let holds = |place: usize| match answer {
+            SwarmAnswer::Held { places } => places.iter().any(|held| *held as usize == place),
+            SwarmAnswer::Replicated { results } => {
+                matches!(results.get(place), Some(Replicated::Done { .. }))
+            }
+            SwarmAnswer::Noted
+            | SwarmAnswer::Fingerprints { .. }
+            | SwarmAnswer::Reconcile { .. }
+            | SwarmAnswer::Fetched { .. }
+            | SwarmAnswer::Refused { .. } => false,
+        };
+        for (_, key) in about.iter().enumerate().filter(|(place, _)| holds(*place)) {
+            self.watched[node].confirmed.entry(*key).or_default().insert(by);
+        }
+    }
+
+    /// Whether a majority of those who keep a record told a node that they have it.
+    fn told(&self, node: usize, acts: &SwarmMap, key: &Key) -> bool {
+        let owners = acts.members_of(&key.0);
+        let confirmed = self.watched[node].confirmed.get(key).into_iter().flatten();
+        confirmed.filter(|by| owners.contains(by)).count() >= majority(owners.len())
+    }
+
+    /// Whether a majority of those who keep a record has it. Of who lies, or cannot be looked at, it
+    /// is assumed.
+    fn handed_over(&self, acts: &SwarmMap, nodes: &[Node], effect: &Effect, before: &Record) -> bool {
+        let Effect { account, hash, .. } = effect;
+        let owners = acts.members_of(account);
+        let has = |node: &&Node| {
+            let at = nodes.iter().position(|one| one.id == node.id).unwrap_or_default();
+            let Some(store) = node.disk.store().filter(|_| !self.watched[at].unsound) else { return true };
+            let record = match store.record(account, hash) {
+                Ok(Some(record)) => record,
+                Ok(None) => return false,
+                // It is about to be opened again.
+                Err(_) => return true,
+            };
+            let mut joined = record;
+            if let Some(life) = before.life {
+                joined.join_life(life);
+            }
+            if let Some(change) = before.change {
+                joined.join_change(change);
+            }
+            joined.id(account, hash) == record.id(account, hash)
+        };
+        let having = nodes.iter().filter(|node| owners.contains(&node.id)).filter(has).count();
+        having >= majority(owners.len())
     }
 
     /// Whether every member of a node's swarm is honest and has kept its disk.
@@ -93,17 +191,20 @@ impl Checks {
         self.watched[node].unsound
     }
 
-    /// A node's batch is durable.
+    /// A node's batch is durable, and the map that `acted` when it began, if that may have changed.
     pub(super) fn committed(
         &mut self,
         node: usize,
-        host: &Node,
+        nodes: &[Node],
         now: Time,
         effects: &[Effect],
+        acted: Option<&SwarmMap>,
+        counts: &mut Counts,
     ) -> Result<(), Violation> {
+        let host = &nodes[node];
         for effect in effects {
             let Effect { account, hash, before, after } = effect;
-            if self.map.swarm_of(account) != Some(host.swarm) {
+            if after.is_some() && !self.may_keep(host, account) {
                 return broken(
                     "nothing is stored outside its swarm",
                     format!("node {node} stored {hash} of {account}"),
@@ -115,6 +216,27 @@ impl Checks {
             let local = host.clock(now).as_millis();
             let fate = self.fates.get(hash);
             let ended = fate.is_some_and(|fate| fate.changes.iter().any(|change| change.expiry <= local));
+            let acts = host.member.as_ref().map_or(&host.maps.acts, |member| &member.maps().acts);
+            let kept = acts.members_of(account).contains(&host.id);
+            if let (Some(before), None) = (before, after)
+                && before.until() > local
+                && !kept
+            {
+                // Others may have forgotten what has ended by their clocks.
+                let soon = local + MARGIN;
+                let ends = fate.is_some_and(|fate| fate.expiries().any(|end| end <= soon));
+                let over = ends || before.until() <= soon;
+                let handed_over = |acts: &SwarmMap| {
+                    self.told(node, acts, &(*account, *hash)) && self.handed_over(acts, nodes, effect, before)
+                };
+                if !over && !handed_over(acts) && !acted.is_some_and(handed_over) {
+                    let detail = format!("node {node} forgot {hash} of {account}: {before:?}");
+                    return broken("a record goes only when a majority of its new owners has it", detail);
+                }
+                counts.purged += 1;
+                self.watched[node].promises.remove(&(*account, *hash));
+                continue;
+            }
             if let (Some(before), None) = (before, after)
                 && before.until() > local
                 && !ended
@@ -162,19 +284,22 @@ impl Checks {
     }
 
     /// One step of a batch that is durable.
-    pub(super) fn step(&mut self, node: usize, now: Time, step: &Step) -> Result<(), Violation> {
+    pub(super) fn step(&mut self, node: usize, host: &Node, now: Time, step: &Step) -> Result<(), Violation> {
         let watched = &mut self.watched[node];
         match step {
             Step::Gone(peer) => {
-                watched.compared.remove(peer);
-                watched.comparing.take_if(|(with, _)| with == peer);
+                watched.compared.retain(|(with, _), _| with != peer);
+                watched.comparing.take_if(|one| one.with == *peer);
             }
             Step::Said(Output::Send { to, request, .. }) if request.ask == Ask::Fingerprints => {
-                watched.comparing = Some((*to, now));
+                let version = request.map_version;
+                let territory = || host.maps.arcs(&host.id).get(&version).copied();
+                let arc = request.arc.or_else(territory);
+                watched.comparing = arc.map(|arc| Comparison { with: *to, version, arc, began: now });
             }
             Step::Said(Output::Reconciled { with, .. }) => {
-                if let Some((_, began)) = watched.comparing.take().filter(|(peer, _)| peer == with) {
-                    watched.compared.insert(*with, began);
+                if let Some(one) = watched.comparing.take().filter(|one| one.with == *with) {
+                    watched.compared.insert((*with, one.version), one);
                 }
             }
             Step::Said(Output::Damaged(why)) => {
@@ -185,10 +310,17 @@ impl Checks {
         Ok(())
     }
 
-    /// Since when a node is caught up with a majority of its swarm, itself included.
-    fn caught_up_since(&self, node: usize, host: &Node) -> Option<Time> {
-        let others = majority(host.fellows.len() + 1) - 1;
-        let mut since: Vec<_> = self.watched[node].compared.values().copied().collect();
+    /// Since when a node is caught up with a majority of its swarm, itself included, about a part of the
+    /// ring. It goes by the maps that its machine knows.
+    fn caught_up_since(&self, node: usize, host: &Node, about: impl Fn(Arc) -> bool) -> Option<Time> {
+        let acts = &host.member.as_ref()?.maps().acts;
+        let members = acts.members(acts.swarm_with(&host.id)?);
+        let others = majority(members.len()) - 1;
+        let last = |member: &NodeId| {
+            let compared = self.watched[node].compared.range((*member, 0)..=(*member, u64::MAX));
+            compared.filter(|(_, one)| about(one.arc)).map(|(_, one)| one.began).max()
+        };
+        let mut since: Vec<_> = members.iter().filter_map(last).collect();
         since.sort_unstable_by(|a, b| b.cmp(a));
         match others {
             0 => Some(Time::ZERO),
@@ -197,13 +329,61 @@ impl Checks {
     }
 
     /// Whether a node says that it is ready without being so.
-    pub(super) fn ready(&self, node: usize, host: &Node) -> Result<(), Violation> {
-        let says = host.member.as_ref().is_some_and(session_protocols::member::Member::ready);
-        if says && self.caught_up_since(node, host).is_none() {
+    pub(super) fn ready(&mut self, node: usize, host: &Node, now: Time) -> Result<(), Violation> {
+        let Some(member) = host.member.as_ref().filter(|member| member.ready()) else { return Ok(()) };
+        let (acts, id) = (&member.maps().acts, &host.id);
+        let Some(territory) = acts.swarm_with(id).and_then(|swarm| acts.territory(swarm)) else {
+            return broken("who serves has a swarm", format!("node {node} is ready"));
+        };
+        if self.caught_up_since(node, host, |arc| territory.within(arc)).is_none() {
             let compared = self.watched[node].compared.len();
-            let detail =
-                format!("node {node} is ready, and compared with {compared} of {}", host.fellows.len());
+            let detail = format!("node {node} is ready, and made {compared} comparisons");
             return broken("a member is ready only when caught up with a majority", detail);
+        }
+        let (version, changed) = (acts.version, member.maps().past.is_some());
+        if std::mem::replace(&mut self.watched[node].served, version) == version || !changed || host.hostile {
+            return Ok(());
+        }
+        let (Some(known), Some(store)) = (self.known.get(&version), host.disk.store()) else { return Ok(()) };
+        let local = host.clock(now);
+        let ours = self.drawers.iter().filter(|(drawer, _)| territory.holds(&drawer.0));
+        for ((account, hash), fate) in ours
+            .flat_map(|((account, _), hashes)| hashes.iter().map(move |hash| (*account, *hash)))
+            .filter_map(|key| Some((key, self.fates.get(&key.1)?)))
+        {
+            let kept = fate.changes.is_empty() && fate.kept_since(*known, local.as_millis() + MARGIN);
+            let record = store.record(&account, &hash).ok().flatten();
+            if kept && self.sound(node, host) && !record.is_some_and(|record| record.readable(local)) {
+                let detail =
+                    format!("node {node} serves by map {version}, known since {known}, without {hash}");
+                return broken("who serves under a new map has what was there before it", detail);
+            }
+        }
+        Ok(())
+    }
+
+    /// A node acknowledges a store: the next members have it too, unless the node heard of them meanwhile.
+    pub(super) fn stored(
+        &self,
+        node: usize,
+        nodes: &[Node],
+        now: Time,
+        request: &Store,
+    ) -> Result<(), Violation> {
+        let host = &nodes[node];
+        let late = now < host.told.after(Span::secs(15)) || request.expiry <= now.as_millis() + MARGIN;
+        let Some(next) = host.maps.next.as_ref().filter(|_| !late && !host.hostile) else { return Ok(()) };
+        let owners = next.members_of(&request.account);
+        let has = |at: &usize| {
+            let store = nodes[*at].disk.store().filter(|_| !self.watched[*at].unsound);
+            let record = |store: &dyn store::Store| store.record(&request.account, &request.hash());
+            // One that cannot be read is about to be opened again.
+            store.is_none_or(|store| !matches!(record(store), Ok(None)))
+        };
+        let having = (0..nodes.len()).filter(|at| owners.contains(&nodes[*at].id)).filter(has).count();
+        if having < majority(owners.len()) {
+            let detail = format!("node {node} acknowledged {}, which {having} have", request.hash());
+            return broken("a majority of the next members has what is acknowledged", detail);
         }
         Ok(())
     }
@@ -251,7 +431,7 @@ impl Checks {
         if host.hostile {
             return Ok(());
         }
-        let Some(since) = self.caught_up_since(node, host) else {
+        let Some(since) = self.caught_up_since(node, host, |arc| arc.holds(&drawer.0)) else {
             return broken(
                 "a member serves only when caught up with a majority",
                 format!("node {node} serves"),
@@ -307,7 +487,8 @@ impl Checks {
     }
 
     /// A node has opened its store again: what it signed for must be there.
-    pub(super) fn reopened(&mut self, node: usize, host: &Node, now: Time) -> Result<(), Violation> {
+    pub(super) fn reopened(&mut self, node: usize, nodes: &[Node], now: Time) -> Result<(), Violation> {
+        let host = &nodes[node];
         let watched = &self.watched[node];
         let Some(store) = host.disk.store().filter(|_| !host.hostile) else { return Ok(()) };
         let local = host.clock(now).as_millis();
@@ -329,7 +510,11 @@ impl Checks {
                     over_early || record.is_some_and(|record| record.deleted() || restored(record))
                 }
             };
-            if !held {
+            // It may have handed it over in a batch that failed and is durable all the same.
+            let kept = host.maps.acts.members_of(account).contains(&host.id);
+            if !held && !kept && record.is_none() {
+                over.insert((*account, *hash));
+            } else if !held {
                 let detail = format!("node {node} signed {promise:?} for {hash} and finds {record:?}");
                 return broken("a receipt is durable", detail);
             }
@@ -341,6 +526,7 @@ impl Checks {
     /// A node's machine is gone.
     pub(super) fn stopped(&mut self, node: usize) {
         self.watched[node].comparing = None;
+        self.watched[node].confirmed.clear();
         self.watched[node].compared.clear();
     }
 

@@ -74,8 +74,10 @@ struct Op {
     attempt: u32,
     tries: u32,
     until: Time,
-    /// Receipts that hold, one of each member.
+    /// Receipts that hold, one of each member by the map that acts.
     receipts: Vec<Receipt>,
+    /// The version of that map.
+    version: u64,
     /// It must come to a good end: everything has healed.
     must: bool,
 }
@@ -390,8 +392,8 @@ impl World {
         });
         let until = self.now.after(PERSISTENCE);
         let must = must && fresh;
-        let op_state =
-            Op { account, request, aim, target, attempt: 0, tries: 0, until, receipts: Vec::new(), must };
+        let (attempt, tries, receipts, version) = (0, 0, Vec::new(), self.map.version);
+        let op_state = Op { account, request, aim, target, attempt, tries, until, receipts, version, must };
         self.clients.ops.insert(op, op_state);
         self.attempt(op);
     }
@@ -511,7 +513,8 @@ impl World {
                     self.acknowledge(op);
                     return Ok(());
                 }
-                if honest {
+                // By another map they say nothing to this client.
+                if honest && receipts.map_version == self.map.version {
                     let signed = receipts.signed.len();
                     let detail = format!("node {from} acknowledged with {signed} receipts");
                     return broken("a majority of receipts is behind an acknowledgement", detail);
@@ -548,7 +551,10 @@ impl World {
         if own == members {
             return Some(Ok(self.some_member(account)));
         }
-        if self.nodes[from].hostile {
+        // The node may not have heard of the last border.
+        let mut known = self.maps.all().chain(self.nodes[from].maps.all());
+        let known = known.any(|map| map.swarms.values().any(|swarm| swarm == members));
+        if self.nodes[from].hostile || known {
             return None;
         }
         Some(broken("a refusal names the right swarm", format!("node {from} named {members:?}")))
@@ -559,6 +565,10 @@ impl World {
         let Some(state) = self.clients.ops.get_mut(&op) else { return false };
         let Some(subject) = subject(&self.network, &state.request) else { return false };
         let members = self.map.members_of(&self.clients.accounts[state.account].id);
+        if state.version != self.map.version {
+            state.version = self.map.version;
+            state.receipts.clear();
+        }
         for receipt in &receipts.signed {
             let known = state.receipts.iter().any(|known| known.node == receipt.node);
             let alone = Receipts { map_version: receipts.map_version, signed: vec![receipt.clone()] };
@@ -647,6 +657,9 @@ impl World {
                 self.checks.read(node, host, self.now, drawer)
             }
             (body, Request::Store(_) | Request::Delete(_)) => {
+                if let (Body::Stored { .. }, Request::Store(request)) = (body, request) {
+                    self.checks.stored(node, &self.nodes, self.now, request)?;
+                }
                 let about = match request {
                     Request::Store(request) => About::Store(request.account, request.hash()),
                     Request::Retrieve(_)

@@ -58,6 +58,8 @@ pub struct Faults {
     pub clock: Span,
     /// Whether a member of some swarms lies.
     pub hostile: bool,
+    /// Whether nodes come and go, so that swarms change.
+    pub changes: bool,
 }
 
 impl Faults {
@@ -77,6 +79,7 @@ impl Faults {
             lost_disks: false,
             clock: Span(0),
             hostile: false,
+            changes: false,
         }
     }
 
@@ -92,6 +95,12 @@ impl Faults {
         let (partitions, crashes, blackouts) = (on(600), on(700), on(350));
         let (failed, slow_disks, lost_disks) = (on(350), on(350), on(250));
         let (clock, hostile) = (on(500), on(450));
+        // Drawn by themselves: the other faults of a seed stay what they are.
+        let changes = match choice {
+            Choice::Seeded => Dice::new(seed, "whether swarms change").chance(450),
+            Choice::None => false,
+            Choice::All => true,
+        };
         let calm = Self::none();
         let number =
             |on: bool, low, high, dice: &mut Dice| if on { dice.between(low, high) as u32 } else { 0 };
@@ -110,6 +119,7 @@ impl Faults {
             // Members accept signed times 10 s further ahead than clients' nodes do.
             clock: if clock { Span::millis(dice.between(200, 4_500)) } else { Span(0) },
             hostile,
+            changes,
         }
     }
 
@@ -149,6 +159,7 @@ impl fmt::Display for Faults {
             ("slow disks", self.slow_disks),
             ("lost disks", self.lost_disks),
             ("hostile members", self.hostile),
+            ("changing swarms", self.changes),
         ] {
             if on {
                 write!(f, ", {what}")?;
@@ -181,6 +192,7 @@ mod tests {
             ("lost disks", |faults| faults.lost_disks),
             ("clocks", |faults| faults.clock > Span(0)),
             ("hostile members", |faults| faults.hostile),
+            ("changing swarms", |faults| faults.changes),
         ];
         for (kind, is_on) in kinds {
             let on = |choice| (1..=50).filter(|seed| is_on(&Faults::of(choice, *seed))).count();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use session_protocols::{
-    AccountId, KeyPair, MessageHash, NodeId, Span, SwarmId, Time,
+    AccountId, KeyPair, Maps, MessageHash, NodeId, Span, SwarmId, Time,
     answer::{Answer, Body, Code, Refusal, Subject},
     codec,
     mailbox::{self, Limits},
@@ -16,7 +16,7 @@ use session_protocols::{
 };
 
 use super::{
-    checks::Violation,
+    checks::{Key, Violation},
     disk::{Commit, Disk, View},
     queue::{Event, Word},
     world::World,
@@ -34,8 +34,11 @@ pub(super) const PATIENCE: Span = Span::secs(10);
 pub(super) struct Node {
     pub(super) id: NodeId,
     pub(super) pair: KeyPair,
-    pub(super) swarm: SwarmId,
-    /// The other members of its swarm.
+    /// The maps that it was told of, and when.
+    pub(super) maps: Maps,
+    pub(super) told: Time,
+    pub(super) swarm: Option<SwarmId>,
+    /// The other nodes that it has to do with: the members of its swarm, and those before and after.
     pub(super) fellows: Vec<usize>,
     /// Counts machines; what belongs to an earlier one is void.
     pub(super) life: u32,
@@ -93,6 +96,10 @@ enum Origin {
 struct Open {
     to: usize,
     epoch: u32,
+    /// The version of the map that the question named.
+    version: u64,
+    /// Which records an answer may confirm.
+    about: Vec<Key>,
     subjects: Vec<Subject>,
 }
 
@@ -106,11 +113,13 @@ pub(super) enum Step {
 }
 
 impl Node {
-    pub(super) fn new(pair: KeyPair, swarm: SwarmId, disk: Disk) -> Self {
+    pub(super) fn new(pair: KeyPair, disk: Disk) -> Self {
         Self {
             id: pair.node_id(),
             pair,
-            swarm,
+            maps: Maps::default(),
+            told: Time::ZERO,
+            swarm: None,
             fellows: Vec::new(),
             life: 0,
             boot: 0,
@@ -180,7 +189,8 @@ const fn writes(input: &Input) -> bool {
         | Input::Unsubscribe { .. }
         | Input::Pushed { .. }
         | Input::Connected(_)
-        | Input::Disconnected(_) => false,
+        | Input::Disconnected(_)
+        | Input::Maps(_) => false,
     }
 }
 
@@ -208,6 +218,21 @@ fn about(ask: &Ask) -> Vec<About> {
         Mutation::Expire { .. } => About::Expire,
     };
     mutations.iter().map(one).collect()
+}
+
+/// The records that a question is about, in its order.
+fn records(ask: &Ask) -> Vec<Key> {
+    let first = |held: &[MessageHash]| held.first().copied().unwrap_or(MessageHash([0; 32]));
+    let one = |mutation: &Mutation| match mutation {
+        Mutation::Store(request) => (request.account, request.hash()),
+        Mutation::Delete { request, held } => (request.account, first(held)),
+        Mutation::Expire { request, held } => (request.account, first(held)),
+    };
+    match ask {
+        Ask::Held { records } => records.iter().map(|known| (known.account, known.hash)).collect(),
+        Ask::Replicate { mutations } => mutations.iter().map(one).collect(),
+        Ask::Behind | Ask::Fingerprints | Ask::Reconcile { .. } | Ask::Fetch { .. } => Vec::new(),
+    }
 }
 
 impl World {
@@ -254,6 +279,8 @@ impl World {
         let (Some(batch), Some(member)) = (&mut host.batch, &mut host.member) else { return Ok(Vec::new()) };
         let local = Time(batch.began.0.saturating_add_signed(host.ahead));
         let inputs = std::mem::take(&mut batch.inputs);
+        let changes = inputs.iter().any(|input| matches!(input, Input::Maps(_)));
+        let acted = changes.then(|| member.maps().acts.clone());
         self.counts.batches += 1;
         let done = host.disk.transact(commit, &mut self.dice.disk, |tx| {
             let mut steps = Vec::new();
@@ -269,7 +296,7 @@ impl World {
         match done {
             Ok((steps, effects)) => {
                 self.checks
-                    .committed(node, &self.nodes[node], self.now, &effects)
+                    .committed(node, &self.nodes, self.now, &effects, acted.as_ref(), &mut self.counts)
                     .map_err(Broken::Promise)?;
                 Ok(steps)
             }
@@ -418,11 +445,12 @@ impl World {
                 return Err(Violation { check: "a store opens after a crash", detail });
             }
         }
-        self.checks.reopened(node, &self.nodes[node], self.now)?;
+        self.checks.reopened(node, &self.nodes, self.now)?;
+        self.take_maps(node);
         let setup = Setup {
             network: self.network.clone(),
             pair: self.nodes[node].pair.clone(),
-            map: self.map.clone(),
+            maps: self.nodes[node].maps.clone(),
             limits: Limits::default(),
             version: "sim".to_owned(),
         };
@@ -481,7 +509,7 @@ impl World {
     /// Says what a batch had to say, once it is durable.
     fn release(&mut self, node: usize, steps: Vec<Step>) -> Result<(), Violation> {
         for step in steps {
-            self.checks.step(node, self.now, &step)?;
+            self.checks.step(node, &self.nodes[node], self.now, &step)?;
             let Step::Said(output) = step else { continue };
             match output {
                 Output::Answer { ticket, answer } => {
@@ -526,7 +554,7 @@ impl World {
             }
         }
         let host = &self.nodes[node];
-        self.checks.ready(node, host)
+        self.checks.ready(node, host, self.now)
     }
 
     /// Reads a page for a subscriber and sends it, if there is anything in it.
@@ -575,7 +603,12 @@ impl World {
             Some(_) => PATIENCE,
             None => self.dice.net.span(Span::millis(1), Span::millis(50)),
         };
-        let open = Open { to, epoch: connection.unwrap_or_default(), subjects };
+        if connection.is_none() && to != node {
+            self.dial_later(node, to, Span::millis(1), Span::millis(50));
+        }
+        let version = request.map_version;
+        let about = records(&request.ask);
+        let open = Open { to, epoch: connection.unwrap_or_default(), version, about, subjects };
         self.nodes[node].open.insert(exchange, open);
         self.queue.push(self.now.after(wait), Event::Silence { node, life, exchange });
         if connection.is_some() {
@@ -624,15 +657,17 @@ impl World {
     }
 
     fn word_back(&mut self, word: Word) {
-        let version = self.map.version;
         let local = self.nodes[word.to].clock(self.now);
         let from = self.nodes[word.from].id;
         let host = &mut self.nodes[word.to];
         let Some(exchange) = word.exchange.filter(|_| host.life == word.life) else { return };
         let Some(open) = host.open.remove(&exchange) else { return };
         let answer = codec::decode::<SwarmAnswer>(&word.bytes, swarm::MAX_MESSAGE).ok();
-        let answer =
-            answer.map(|answer| check_answer(&self.network, local, version, from, &open.subjects, answer));
+        if let Some(answer) = &answer {
+            self.checks.confirmed(word.to, from, &open.about, answer);
+        }
+        let check = |answer| check_answer(&self.network, local, open.version, from, &open.subjects, answer);
+        let answer = answer.map(check);
         self.feed(word.to, Input::Answered { exchange, answer });
     }
 
@@ -688,6 +723,7 @@ const fn ticket_of(input: &Input) -> Option<u64> {
         | Input::Lost { .. }
         | Input::Connected(_)
         | Input::Disconnected(_)
+        | Input::Maps(_)
         | Input::Tick => None,
     }
 }

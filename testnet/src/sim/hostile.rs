@@ -39,9 +39,11 @@ impl World {
         // What it alone holds it gives away early or never: members could not come to rest.
         let dice = match request.ask {
             Ask::Replicate { .. } => self.dice.hostile.below(20),
-            Ask::Behind | Ask::Fingerprints | Ask::Reconcile { .. } | Ask::Fetch { .. } => {
-                self.dice.hostile.below(if self.now < self.heal { 20 } else { 7 })
-            }
+            Ask::Behind
+            | Ask::Fingerprints
+            | Ask::Reconcile { .. }
+            | Ask::Fetch { .. }
+            | Ask::Held { .. } => self.dice.hostile.below(if self.now < self.heal { 20 } else { 7 }),
         };
         let answer = match (dice, &request.ask) {
             (0, _) => return true,
@@ -65,7 +67,9 @@ impl World {
                 let results = mutations.iter().map(|mutation| self.lie(node, mutation, true)).collect();
                 SwarmAnswer::Replicated { results }
             }
-            (4..8, Ask::Fingerprints) => SwarmAnswer::Fingerprints { buckets: Vec::new() },
+            (4..8, Ask::Fingerprints) => {
+                SwarmAnswer::Fingerprints { buckets: Vec::new(), incomplete: Vec::new() }
+            }
             (8..14, Ask::Fingerprints) => {
                 let hour = (self.now.as_millis() / 3_600_000) as u32;
                 let mut bucket = hour;
@@ -74,7 +78,10 @@ impl World {
                     let count = self.dice.hostile.between(1, 200_000);
                     BucketPrint { bucket, count, sum: ByteArray::new(self.dice.hostile.array()) }
                 };
-                SwarmAnswer::Fingerprints { buckets: (0..20).map(|_| print()).collect() }
+                SwarmAnswer::Fingerprints {
+                    buckets: (0..20).map(|_| print()).collect(),
+                    incomplete: Vec::new(),
+                }
             }
             (4..9, Ask::Reconcile { message, .. }) => {
                 // Its own words back, with a bit turned.
@@ -88,6 +95,10 @@ impl World {
             (4..14, Ask::Fetch { ids, .. }) => {
                 let ids = self.dice.hostile.between(0, ids.len() as u64 + 1) as u32;
                 SwarmAnswer::Fetched { mutations: self.forged_batch(node), ids }
+            }
+            // Has everything.
+            (4..9, Ask::Held { records }) => {
+                SwarmAnswer::Held { places: (0..).zip(records).map(|(place, _)| place).collect() }
             }
             _ => return false,
         };
@@ -134,7 +145,7 @@ impl World {
     }
 
     fn forged(&mut self, node: usize) -> Mutation {
-        let ours = |account: &AccountId| self.map.swarm_of(account) == Some(self.nodes[node].swarm);
+        let ours = |account: &AccountId| self.map.swarm_of(account) == self.nodes[node].swarm;
         let accounts: Vec<_> = self.clients.accounts.iter().map(|account| account.id).collect();
         let near: Vec<_> = accounts.iter().copied().filter(ours).collect();
         let foreign = near.is_empty() || self.dice.hostile.chance(300);
@@ -221,7 +232,7 @@ impl World {
         };
         // A turned bit can make a store that anybody may ask for, in a public inbox.
         let sound = matches!(&ask, Ask::Replicate { mutations } if mutations.iter().any(may_anybody));
-        let mut bytes = codec::encode(&SwarmRequest { map_version, ask });
+        let mut bytes = codec::encode(&SwarmRequest::new(map_version, ask));
         if !sound && self.dice.hostile.chance(100) {
             let at = self.dice.hostile.index(bytes.len());
             bytes[at] ^= 1 << self.dice.hostile.below(8);
@@ -243,7 +254,8 @@ impl World {
             0 => return None,
             1 | 2 => {
                 // All sign, and none of it holds.
-                let members: Vec<NodeId> = self.map.members(self.nodes[node].swarm).to_vec();
+                let swarm = self.nodes[node].swarm;
+                let members: Vec<NodeId> = swarm.map_or(&[][..], |swarm| self.map.members(swarm)).to_vec();
                 if let Body::Stored { receipts, .. } | Body::Changed { receipts } = &mut answer.body {
                     let done = receipts.signed.first().map(|receipt| receipt.done.clone());
                     let done = done.unwrap_or(Done::Keeps { expiry: 0 });

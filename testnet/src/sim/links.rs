@@ -9,7 +9,7 @@ use super::{
     world::World,
 };
 
-/// The connections between members of one swarm, and what separates them.
+/// The connections between nodes that have to do with each other, and what separates them.
 #[derive(Debug, Default)]
 pub(super) struct Links {
     all: BTreeMap<(usize, usize), Link>,
@@ -96,7 +96,7 @@ impl World {
         }
     }
 
-    fn dial_later(&mut self, a: usize, b: usize, soonest: Span, latest: Span) {
+    pub(super) fn dial_later(&mut self, a: usize, b: usize, soonest: Span, latest: Span) {
         let (a, b) = pair(a, b);
         let link = self.links.all.entry((a, b)).or_default();
         if !link.up && !link.dialling {
@@ -133,8 +133,11 @@ impl World {
     pub(super) fn break_links(&mut self, node: usize) {
         let fast = self.dice.net.coin();
         let latest = if fast { Span::millis(50) } else { Span::secs(12) };
-        for peer in self.nodes[node].fellows.clone() {
-            let Some(link) = self.links.all.get_mut(&pair(node, peer)) else { continue };
+        for ((a, b), link) in &mut self.links.all {
+            if node != *a && node != *b {
+                continue;
+            }
+            let peer = if node == *a { *b } else { *a };
             if std::mem::take(&mut link.up) {
                 let epoch = link.epoch;
                 let at = self.now.after(self.dice.net.span(Span::millis(1), latest));

@@ -48,6 +48,10 @@ pub(super) enum Event {
     Trouble(Trouble),
     /// A hostile member says something on its own account.
     Mischief { node: usize },
+    /// An epoch ends, and the maps change.
+    Border,
+    /// A node hears of it.
+    Told { node: usize },
     /// Everything heals.
     Heal,
 }
@@ -177,6 +181,8 @@ impl Trace {
                 self.note(at, "trouble", &[kind, number], &[]);
             }
             Event::Mischief { node } => self.note(at, "mischief", &[index(node)], &[]),
+            Event::Border => self.note(at, "border", &[], &[]),
+            Event::Told { node } => self.note(at, "told", &[index(node)], &[]),
             Event::Heal => self.note(at, "heal", &[], &[]),
         }
     }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use session_chain::{NetworkFile, NetworkNode, Operator};
+use session_chain::{Ledger, NetworkFile, NetworkNode, Operator};
 use session_protocols::{
-    KeyPair, MessageHash, Namespace, NetworkName, NodeId, Span, SwarmMap, Time, mutants, record::Mutation,
-    ring::majority,
+    KeyPair, Maps, MessageHash, Namespace, NetworkName, NodeId, Span, SwarmMap, Time, mutants,
+    record::Mutation, ring::majority,
 };
 
 use super::{
     Counts, Disk as DiskChoice, Options, REDB_NODES, Report,
+    changes::Changes,
     checks::{Checks, Violation},
     clients::{Account, Clients},
     dice::Dice,
@@ -27,6 +28,8 @@ const START: Time = Time::from_millis(1_800_000_000_000);
 const HEALING: Span = Span::secs(300);
 /// How long after the healing writes may still fail.
 const SETTLING: Span = Span::secs(40);
+/// The same where a last map acts meanwhile, whose members have yet to pull.
+const SETTLING_CHANGED: Span = Span::secs(100);
 /// How long writes go on after that.
 const LAST_WRITES: Span = Span::secs(60);
 /// Events in one second of virtual time, for each node, beyond which something spins.
@@ -50,7 +53,10 @@ pub(super) struct World {
     pub(super) queue: Queue,
     pub(super) counts: Counts,
     pub(super) network: NetworkName,
+    /// The map that acts, for clients too.
     pub(super) map: SwarmMap,
+    pub(super) maps: Maps,
+    pub(super) changes: Changes,
     pub(super) nodes: Vec<Node>,
     pub(super) index: BTreeMap<NodeId, usize>,
     pub(super) links: Links,
@@ -95,7 +101,8 @@ impl World {
         let engine = engine && !mutants::on("acknowledge-before-commit");
         let pairs: Vec<_> = (0..count).map(|_| KeyPair::from_seed(&dice.array())).collect();
         let network: NetworkName = "sim".parse().unwrap_or_else(|_| unreachable!("a fixed name is a name"));
-        let map = placed(&network, &pairs, &mut dice);
+        let ledger = placed(&network, &pairs, &mut dice);
+        let map = ledger.map().clone();
         let index: BTreeMap<_, _> = pairs.iter().enumerate().map(|(at, pair)| (pair.node_id(), at)).collect();
         let mut streams = Streams {
             net: Dice::new(seed, "net"),
@@ -107,31 +114,32 @@ impl World {
         let mut nodes: Vec<Node> = pairs
             .into_iter()
             .map(|pair| {
-                let swarm = map.swarm_with(&pair.node_id()).unwrap_or(session_protocols::SwarmId(0));
                 let incarnation = streams.disk.number();
                 let disk = if engine {
                     Disk::engine(incarnation, &mut streams.disk)
                 } else {
                     Disk::memory(incarnation)
                 };
-                Node::new(pair, swarm, disk)
+                Node::new(pair, disk)
             })
             .collect();
         let mut doomed = vec![false; count];
         let mut liars = 0;
+        // Where swarms change, all that is bad may come to sit in one.
+        let mut budget = if drawn.changes { 2.min(count.saturating_sub(1) / 2) } else { count };
         for members in map.swarms.values() {
             let mut left: Vec<_> = members.iter().filter_map(|member| index.get(member).copied()).collect();
-            for node in &left {
-                nodes[*node].fellows = left.iter().copied().filter(|other| other != node).collect();
-            }
             // Liars and lost disks together never make a majority of receipts worthless.
-            let mut bad = majority(left.len()) - 1;
+            let mut bad = (majority(left.len()) - 1).min(budget);
+            budget -= bad;
             if drawn.hostile && bad > 0 && left.len() >= 4 && (liars == 0 || dice.chance(600)) {
                 nodes[left.swap_remove(dice.index(left.len()))].hostile = true;
                 liars += 1;
                 bad -= 1;
             }
-            let lost = if drawn.lost_disks { dice.between(0, bad as u64) } else { 0 };
+            // Where there may be few in all, these are they.
+            let least = if drawn.changes { bad as u64 } else { 0 };
+            let lost = if drawn.lost_disks { dice.between(least, bad as u64) } else { 0 };
             for _ in 0..lost {
                 doomed[left.swap_remove(dice.index(left.len()))] = true;
             }
@@ -152,8 +160,8 @@ impl World {
         let minutes = options.minutes.max(super::MIN_MINUTES);
         let end = START.after(Span::secs(minutes * 60));
         let heal = Time(end.0 - HEALING.0);
-        let settled = heal.after(SETTLING);
-        let mut checks = Checks::new(map.clone(), &nodes);
+        let settled = heal.after(if drawn.changes { SETTLING_CHANGED } else { SETTLING });
+        let mut checks = Checks::new(map.clone().into(), &nodes);
         for (node, _) in doomed.iter().enumerate().filter(|(_, doomed)| **doomed) {
             checks.lost_disk(node);
         }
@@ -164,6 +172,8 @@ impl World {
             counts: Counts::default(),
             checks,
             network,
+            maps: map.clone().into(),
+            changes: Changes::new(ledger, seed),
             map,
             nodes,
             index,
@@ -241,6 +251,8 @@ impl World {
     }
 
     fn begin_all(&mut self) {
+        (0..self.nodes.len()).for_each(|node| self.take_maps(node));
+        self.border_later();
         for node in 0..self.nodes.len() {
             let at = START.after(self.dice.trouble.span(Span(0), Span::secs(2)));
             self.queue.push(at, Event::Start { node });
@@ -289,6 +301,8 @@ impl World {
             }
             Event::Trouble(trouble) => self.trouble(trouble),
             Event::Mischief { node } => self.mischief(node),
+            Event::Border => return self.border(),
+            Event::Told { node } => self.told(node),
             Event::Heal => self.heal_all(),
         }
         Ok(())
@@ -314,7 +328,11 @@ impl World {
     fn trouble(&mut self, trouble: Trouble) {
         match trouble {
             Trouble::Crash => {
-                let node = self.dice.trouble.index(self.nodes.len());
+                let any = self.dice.trouble.index(self.nodes.len());
+                // Where few are doomed, their time comes all the same.
+                let doomed = self.doomed.iter().position(|doomed| *doomed);
+                let doomed = doomed.filter(|_| self.faults.changes && self.dice.trouble.chance(150));
+                let node = doomed.unwrap_or(any);
                 let lose = self.doomed[node] && self.dice.trouble.coin();
                 // A node rests most of the time, and a crash then takes nothing with it.
                 if self.dice.trouble.coin() {
@@ -328,7 +346,7 @@ impl World {
                 let Some(swarm) = self.dice.trouble.pick(&swarms) else { return };
                 self.counts.blackouts += 1;
                 for node in 0..self.nodes.len() {
-                    if self.nodes[node].swarm == swarm {
+                    if self.nodes[node].swarm == Some(swarm) {
                         self.crash(node, false);
                     }
                 }
@@ -352,8 +370,8 @@ impl World {
     }
 }
 
-/// The swarms that the ledger makes of these nodes, each with an operator and a prefix of its own.
-fn placed(network: &NetworkName, pairs: &[KeyPair], dice: &mut Dice) -> SwarmMap {
+/// The ledger that begins with these nodes, each with an operator and a prefix of its own.
+fn placed(network: &NetworkName, pairs: &[KeyPair], dice: &mut Dice) -> Ledger {
     let nodes = pairs.iter().enumerate().map(|(at, pair)| {
         let mut operator = [0; 20];
         operator[12..].copy_from_slice(&(at as u64).to_be_bytes());
@@ -372,7 +390,7 @@ fn placed(network: &NetworkName, pairs: &[KeyPair], dice: &mut Dice) -> SwarmMap
         nodes: nodes.collect(),
         settlement: None,
     };
-    file.ledger().map().clone()
+    file.ledger()
 }
 
 /// How far a clock is off, in microseconds.

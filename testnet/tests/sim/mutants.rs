@@ -81,6 +81,11 @@ caught! {
     keeping_what_is_foreign "keep-foreign"
     forgetting_an_early_end "forget-early-end"
     resurrecting_by_a_strangers_store "unsigned-resurrects"
+    purging_at_once "purge-at-once"
+    purging_when_one_has_it "purge-at-one"
+    asking_the_old_majority_alone "change-old-majority"
+    serving_before_the_pull "ready-before-pull"
+    acting_as_soon_as_known "act-at-once"
 }
 
 caught! {

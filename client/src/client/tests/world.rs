@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use libp2p::PeerId;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use session_protocols::{
-    KeyPair, NetworkName, NodeId, SwarmMap, Time,
+    KeyPair, Maps, NetworkName, NodeId, SwarmMap, Time,
     answer::{Answer, Body, Code, Subject},
     codec,
     directory::{self, OnionDoor, SignedRecord},
@@ -47,7 +47,6 @@ pub(super) struct World(Arc<Mutex<Machines>>);
 
 pub(super) struct Machines {
     network: NetworkName,
-    version: u64,
     /// Added to the clock of this machine, in milliseconds.
     pub(super) offset_ms: i64,
     pub(super) records: Vec<SignedRecord>,
@@ -58,7 +57,8 @@ pub(super) struct Machines {
     members: BTreeMap<NodeId, One>,
     next: u64,
     clients: BTreeMap<u64, oneshot::Sender<Answer>>,
-    asked: BTreeMap<u64, (NodeId, u64, Vec<Subject>)>,
+    /// Who asked, its number for the question, by which map, and what about.
+    asked: BTreeMap<u64, (NodeId, u64, u64, Vec<Subject>)>,
     subscribers: BTreeMap<u64, mpsc::UnboundedSender<Push>>,
     relays: BTreeMap<NodeId, Relay<PeerId, ChaCha8Rng>>,
     /// They hang up.
@@ -107,15 +107,19 @@ impl World {
     pub(super) fn new(network: &NetworkName, map: &SwarmMap, pairs: &[KeyPair]) -> Self {
         let one = |(number, pair): (usize, &KeyPair)| {
             let (limits, version) = (Limits::default(), "1.2.3".to_owned());
-            let setup =
-                Setup { network: network.clone(), pair: pair.clone(), map: map.clone(), limits, version };
+            let setup = Setup {
+                network: network.clone(),
+                pair: pair.clone(),
+                maps: map.clone().into(),
+                limits,
+                version,
+            };
             let store = MemoryStore::new(number as u64 + 1);
             let one = One { member: Member::new(setup), store, alive: true, lie: None, twist: None };
             (pair.node_id(), one)
         };
         let machines = Machines {
             network: network.clone(),
-            version: map.version,
             offset_ms: 0,
             records: Vec::new(),
             lists: BTreeMap::new(),
@@ -333,6 +337,15 @@ impl Machines {
         self.members.get_mut(&node).unwrap().twist = Some(Box::new(twist));
     }
 
+    /// Tells every member of these maps, and that it reaches whom it has to do with by them.
+    pub(super) fn tell(&mut self, maps: &Maps) {
+        for (node, _) in self.nodes() {
+            self.input(node, Input::Maps(maps.clone()));
+            let kin: Vec<_> = self.members[&node].member.kin().collect();
+            kin.into_iter().for_each(|other| self.input(node, Input::Connected(other)));
+        }
+    }
+
     pub(super) fn kill(&mut self, node: NodeId) {
         self.members.get_mut(&node).unwrap().alive = false;
     }
@@ -425,13 +438,13 @@ impl Machines {
                 self.clients.remove(&ticket).map(|client| client.send(answer));
             }
             Output::Reply { ticket, answer } => {
-                let Some((asker, exchange, subjects)) = self.asked.remove(&ticket) else { return };
-                let checked = check_answer(&self.network, self.now(), self.version, node, &subjects, answer);
+                let Some((asker, exchange, version, subjects)) = self.asked.remove(&ticket) else { return };
+                let checked = check_answer(&self.network, self.now(), version, node, &subjects, answer);
                 self.input(asker, Input::Answered { exchange, answer: Some(checked) });
             }
             Output::Send { exchange, to, request, subjects } if self.members[&to].alive => {
                 let ticket = self.number();
-                self.asked.insert(ticket, (node, exchange, subjects));
+                self.asked.insert(ticket, (node, exchange, request.map_version, subjects));
                 self.asked(node, to, ticket, request);
             }
             Output::Send { exchange, .. } => self.input(node, Input::Answered { exchange, answer: None }),

@@ -4,12 +4,23 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Two records as they are, and one as it is not.
+fn known(store: &MemoryStore, person: &Person, hashes: &[MessageHash]) -> Vec<Known> {
+    let account = person.account;
+    let id = |hash| Some(store.record(&account, &hash).unwrap()?.id(&account, &hash));
+    let here = hashes
+        .iter()
+        .filter_map(|hash| Some(Known { account, hash: *hash, id: serde_bytes::ByteArray::new(id(*hash)?) }));
+    let changed = Known { account, hash: person.hash("1"), id: serde_bytes::ByteArray::new([7; 32]) };
+    here.chain([changed]).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn the_books_equal_a_recount(
-        steps in proptest::collection::vec((0_u8..7, 0_u8..2, 0_u8..4, 0_u64..40, 1_u64..60), 1..40),
+        steps in proptest::collection::vec((0_u8..8, 0_u8..2, 0_u8..4, 0_u64..40, 1_u64..60), 1..40),
     ) {
         let mut keeper = Keeper::limited(1, Limits { bytes: 2_000, account_bytes: 1_200 });
         let people = [Person::new(0), Person::new(1)];
@@ -30,6 +41,8 @@ proptest! {
                     request: person.expire(&hashes, end, None, now / 2),
                     held: hashes.to_vec(),
                 }),
+                // Others keep the account now; one record has changed since they said so.
+                6 => Input::Purge { records: known(&keeper.store, person, &hashes) },
                 _ => { now += passes; Input::Tick }
             };
             keeper.feed(at(now), input);

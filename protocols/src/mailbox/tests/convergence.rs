@@ -7,7 +7,7 @@ use serde_bytes::ByteArray;
 
 use super::*;
 use crate::{
-    replication::Responder,
+    replication::{Responder, respond::Scope},
     store::Bucket,
     swarm::{Ask, MAX_FETCH, Slice, SwarmAnswer},
 };
@@ -27,7 +27,7 @@ pub(super) fn pull(keeper: &mut Keeper, source: &Keeper, now: Time) {
             let ids = lacking.iter().take(MAX_FETCH).copied().collect();
             let ask = Ask::Fetch { bucket: bucket.0, slice: Slice::default(), ids };
             let Ok(SwarmAnswer::Fetched { mutations, ids }) =
-                Responder::default().respond(&source.store, &ask)
+                Responder::default().respond(&source.store, &ask, Scope::ALL)
             else {
                 panic!("a fetch is answered");
             };

@@ -19,7 +19,7 @@ fn asks() -> Vec<Ask> {
 }
 
 fn replicate(mutations: Vec<Mutation>) -> SwarmRequest {
-    SwarmRequest { map_version: 3, ask: Ask::Replicate { mutations } }
+    SwarmRequest::new(3, Ask::Replicate { mutations })
 }
 
 fn codes(answer: SwarmAnswer) -> Vec<Option<Code>> {
@@ -38,7 +38,7 @@ fn only_members_by_the_same_map_are_listened_to() {
         for (from, version, heard) in
             [(1, 3, true), (1, 2, false), (1, 4, false), (0, 3, false), (7, 3, false)]
         {
-            let request = SwarmRequest { map_version: version, ask: ask.clone() };
+            let request = SwarmRequest::new(version, ask.clone());
             let answer = net.ask(0, node(from).node_id(), request);
             assert_eq!(answer != WRONG, heard, "node {from}, version {version}: {ask:?}");
         }
@@ -46,7 +46,7 @@ fn only_members_by_the_same_map_are_listened_to() {
     // A node without a swarm listens to nobody.
     net.members.push(member(9, one_swarm(nodes(3))));
     for ask in asks() {
-        let request = SwarmRequest { map_version: 3, ask };
+        let request = SwarmRequest::new(3, ask);
         assert_eq!(net.ask(3, node(1).node_id(), request), WRONG);
     }
 }
@@ -176,7 +176,7 @@ fn what_a_fetch_brings_is_checked_like_everything_else() {
     };
     let bucket = crate::store::Bucket::of(NOW.as_millis()).0;
     let print = BucketPrint { bucket, count: 1, sum: ByteArray::new([7; 32]) };
-    lies(&mut net, SwarmAnswer::Fingerprints { buckets: vec![print] });
+    lies(&mut net, SwarmAnswer::Fingerprints { buckets: vec![print], incomplete: vec![] });
     let one_id = [&[0x61, 0, 0, 2, 1][..], &[9; 32]].concat();
     lies(&mut net, SwarmAnswer::Reconcile { message: ByteBuf::from(one_id) });
     let mut forged = person.keep("forged", 0, 100);

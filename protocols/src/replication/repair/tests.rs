@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    fixture::{NOW, Person, change, deletion, network, nodes},
+    fixture::{NOW, Person, change, deletion, network, nodes, one_swarm},
     mailbox::{self, Limits, Mailbox},
     replication::Responder,
     store::memory::MemoryStore,
@@ -43,7 +43,7 @@ impl Swarm {
         let ids = nodes(count);
         let members = ids.iter().enumerate().map(|(place, id)| Member {
             id: *id,
-            repair: Repair::new(*id, &ids, 3),
+            repair: Repair::new(*id, &one_swarm(ids.clone()).into()),
             mailbox: Mailbox::new(network(), Limits::default()),
             store: MemoryStore::new(place as u64),
         });
@@ -91,7 +91,8 @@ impl Swarm {
                     self.slices.push(*slice);
                 }
                 let other = self.members.iter().find(|member| member.id == to).unwrap();
-                let answer = Some(Responder::default().respond(&other.store, &request.ask).unwrap());
+                let answer =
+                    Some(Responder::default().respond(&other.store, &request.ask, Scope::ALL).unwrap());
                 self.feed(who, Input::Answered { question, answer });
             }
             Output::Apply { question, mutations, .. } => {

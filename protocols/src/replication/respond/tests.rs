@@ -12,7 +12,7 @@ use crate::{
 };
 
 fn respond<S: Store>(store: &S, ask: &Ask) -> Result<SwarmAnswer, StoreError> {
-    Responder::default().respond(store, ask)
+    Responder::default().respond(store, ask, Scope::ALL)
 }
 
 fn store_of(requests: impl IntoIterator<Item = StoreRequest>) -> MemoryStore {
@@ -214,17 +214,17 @@ fn a_comparison_reads_a_bucket_once() {
     let (bucket, asked) = ids(&store);
     let (counted, mut responder) = (Counted(&store, core::cell::Cell::default()), Responder::default());
     let compare = Ask::Reconcile { bucket, slice: ALL, message: ByteBuf::from([0x61, 0, 0, 2, 0]) };
-    assert_eq!(responder.effort(&counted, &compare), 40);
+    assert_eq!(responder.effort(&counted, &compare, Scope::ALL), 40);
     for _ in 0..3 {
-        responder.respond(&counted, &compare).unwrap();
+        responder.respond(&counted, &compare, Scope::ALL).unwrap();
         for ids in asked.chunks(10) {
             let fetch = Ask::Fetch { bucket, slice: ALL, ids: ids.to_vec() };
-            let answer = responder.respond(&counted, &fetch).unwrap();
+            let answer = responder.respond(&counted, &fetch, Scope::ALL).unwrap();
             let SwarmAnswer::Fetched { mutations, .. } = answer else { panic!("{answer:?}") };
             assert_eq!(mutations.len(), 10);
         }
     }
-    assert_eq!((counted.1.get(), responder.effort(&counted, &compare)), (1, 0));
+    assert_eq!((counted.1.get(), responder.effort(&counted, &compare, Scope::ALL)), (1, 0));
 }
 
 #[test]
@@ -239,12 +239,12 @@ fn what_changed_since_it_was_compared_is_compared_anew() {
     let (bucket, _) = ids(&store);
     let mut responder = Responder::default();
     let compare = Ask::Reconcile { bucket, slice: ALL, message: ByteBuf::from([0x61, 0, 0, 2, 0]) };
-    let first = responder.respond(&store, &compare).unwrap();
+    let first = responder.respond(&store, &compare, Scope::ALL).unwrap();
     put("after", &mut store);
-    assert_ne!(responder.respond(&store, &compare).unwrap(), first);
+    assert_ne!(responder.respond(&store, &compare, Scope::ALL).unwrap(), first);
     let (_, asked) = ids(&store);
     let fetch = Ask::Fetch { bucket, slice: ALL, ids: asked };
-    let answer = responder.respond(&store, &fetch).unwrap();
+    let answer = responder.respond(&store, &fetch, Scope::ALL).unwrap();
     let SwarmAnswer::Fetched { mutations, .. } = answer else { panic!("{answer:?}") };
     assert_eq!(mutations.len(), 2);
 }
@@ -255,7 +255,7 @@ fn no_more_is_remembered_than_a_few_slices() {
     for value in 0..64 {
         let slice = Slice { bits: 6, value };
         let compare = Ask::Reconcile { bucket: 0, slice, message: ByteBuf::from([0x61, 0, 0, 2, 0]) };
-        responder.respond(&Wide(MAX_SLICE_IDS), &compare).unwrap();
+        responder.respond(&Wide(MAX_SLICE_IDS), &compare, Scope::ALL).unwrap();
         assert!(responder.walked.len() <= MAX_WALKED);
         let ids: usize = responder.walked.iter().map(|walked| walked.items.len()).sum();
         assert!(ids <= MAX_WALKED_IDS);

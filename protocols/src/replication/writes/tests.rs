@@ -11,6 +11,7 @@ use crate::{
     answer::Done,
     fixture::{NOW, Person, nodes},
     request::Store,
+    ring::majority,
 };
 
 /// The machine of member 0 of a swarm, and what it said last.
@@ -42,7 +43,7 @@ struct Said {
 impl Rig {
     fn new(members: u8) -> Self {
         let members = nodes(members);
-        Self { writes: Writes::new(members[0], &members, 3), members, now: NOW, deaf: false }
+        Self { writes: Writes::new(members[0], members.clone(), 3), members, now: NOW, deaf: false }
     }
 
     fn feed(&mut self, input: Input) -> Said {
@@ -59,7 +60,7 @@ impl Rig {
                     said.sent.push(Sent { batch, to, mutations: mutations.len() });
                 }
                 Output::Behind { batch, to, request } => {
-                    assert_eq!(request, SwarmRequest { map_version: 3, ask: Ask::Behind });
+                    assert_eq!(request, SwarmRequest::new(3, Ask::Behind));
                     said.behind.push(to);
                     let heard = Input::Answered { batch, receipts: Vec::new() };
                     let report = if self.deaf { Input::Failed { batch } } else { heard };
@@ -82,7 +83,8 @@ impl Rig {
         let (account, namespace) = (store.account, Namespace::INBOX);
         let subject = Subject::Message { account, namespace, hash: MessageHash([1; 32]) };
         let receipt = receipt(self.members[0]);
-        self.feed(Input::Write { ticket, subject, mutation: Mutation::Store(store), receipt })
+        let quorums = vec![Quorum::of(self.members.clone())];
+        self.feed(Input::Write { ticket, subject, mutation: Mutation::Store(store), receipt, quorums })
     }
 
     fn answer(&mut self, sent: &Sent) -> Said {

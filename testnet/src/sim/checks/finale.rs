@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use session_protocols::{
-    AccountId, MessageHash, Time, answer::Body, mailbox, record::Record, store::Fingerprint,
+    AccountId, MessageHash, Time,
+    answer::Body,
+    mailbox,
+    record::Record,
+    store::{Fingerprint, Store},
 };
 
 use super::{Checks, MARGIN, Node, Violation, broken};
@@ -14,12 +18,19 @@ type Items = BTreeMap<(AccountId, MessageHash), ([u8; 32], u64)>;
 impl Checks {
     /// Checks every honest member of every swarm.
     pub(in crate::sim) fn finale(&self, nodes: &[Node], start: Time, now: Time) -> Result<(), Violation> {
+        let acts = &self.maps.acts;
         for (at, node) in nodes.iter().enumerate().filter(|(_, node)| !node.hostile) {
-            let honest = node.fellows.iter().filter(|fellow| !nodes[**fellow].hostile).count();
-            at_rest(at, node, honest)?;
+            let members = node.swarm.map_or(&[][..], |swarm| acts.members(swarm));
+            let fellow = |one: &&Node| one.id != node.id && members.contains(&one.id) && !one.hostile;
+            at_rest(at, node, nodes.iter().filter(fellow).count())?;
             self.readable(at, node, start, now)?;
+            let foreign = |(account, _): &&(AccountId, MessageHash)| acts.swarm_of(account) != node.swarm;
+            if let Some((account, hash)) = items(at, node, now)?.keys().find(foreign) {
+                let detail = format!("node {at} holds {hash} of {account}");
+                return broken("what others keep is forgotten after healing", detail);
+            }
         }
-        for members in self.map.swarms.values() {
+        for members in acts.swarms.values() {
             let mut honest =
                 nodes.iter().enumerate().filter(|(_, node)| members.contains(&node.id) && !node.hostile);
             let Some((first, model)) = honest.next() else { continue };
@@ -36,7 +47,7 @@ impl Checks {
         let Some(store) = node.disk.store() else { return Ok(()) };
         let local = node.clock(now);
         for (drawer, hashes) in &self.drawers {
-            if self.map.swarm_of(&drawer.0) != Some(node.swarm) {
+            if node.swarm.is_none() || self.maps.acts.swarm_of(&drawer.0) != node.swarm {
                 continue;
             }
             let page = mailbox::page(&View(store), local, &drawer.0, drawer.1, None, usize::MAX, usize::MAX);
@@ -67,7 +78,11 @@ fn at_rest(at: usize, node: &Node, honest: usize) -> Result<(), Violation> {
     let Some(member) = &node.member else {
         return broken("every node returns", format!("node {at} is down"));
     };
-    if !member.ready() || member.current() < honest {
+    if member.handing_over() {
+        let left = node.disk.store().map(|store| foreign(store, node)).unwrap_or_default();
+        return broken("every handover ends after healing", format!("node {at} hands over {left:?}"));
+    }
+    if node.swarm.is_some() && (!member.ready() || member.current() < honest) {
         let detail = format!("node {at} is caught up with {} of {honest} honest members", member.current());
         return broken("every member catches up after healing", detail);
     }
@@ -75,6 +90,19 @@ fn at_rest(at: usize, node: &Node, honest: usize) -> Result<(), Violation> {
         return broken("no write waits for ever", format!("{} wait at node {at}", member.waiting()));
     }
     Ok(())
+}
+
+/// What a member holds that others keep by the map that acts.
+fn foreign(store: &dyn Store, node: &Node) -> Vec<(MessageHash, Option<Record>)> {
+    let mut left = Vec::new();
+    for (bucket, _) in store.fingerprints() {
+        let _ = store.bucket(bucket, &mut |item| {
+            if !node.maps.acts.members_of(&item.account).contains(&node.id) {
+                left.push((item.hash, store.record(&item.account, &item.hash).ok().flatten()));
+            }
+        });
+    }
+    left
 }
 
 /// What a member holds that does not end soon; its sums are checked on the way.

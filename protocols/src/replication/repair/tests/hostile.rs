@@ -14,7 +14,11 @@ impl Rig {
     /// In contact with member 1 and asked for fingerprints.
     fn begun() -> (Self, u64) {
         let ids = nodes(5);
-        let mut rig = Self { repair: Repair::new(ids[0], &ids, 3), store: MemoryStore::new(1), now: NOW };
+        let mut rig = Self {
+            repair: Repair::new(ids[0], &one_swarm(ids.clone()).into()),
+            store: MemoryStore::new(1),
+            now: NOW,
+        };
         rig.feed(Input::Connected(ids[1]));
         let (question, to, ask) = rig.asked().unwrap();
         assert_eq!((to, ask), (ids[1], Ask::Fingerprints));
@@ -70,7 +74,7 @@ fn fingerprints(counts: &[u64]) -> SwarmAnswer {
         count: *count,
         sum: ByteArray::new([7; 32]),
     };
-    SwarmAnswer::Fingerprints { buckets: counts.iter().enumerate().map(print).collect() }
+    SwarmAnswer::Fingerprints { buckets: counts.iter().enumerate().map(print).collect(), incomplete: vec![] }
 }
 
 /// A word of `negentropy` that names ids; with `more` it leaves a range open.
