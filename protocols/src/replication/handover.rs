@@ -162,7 +162,7 @@ impl Handover {
         self.outbox.pop_front()
     }
 
-    /// Returns when [`Self::step`] is next due.
+    /// Returns when another step is next due.
     pub fn deadline(&self) -> Option<Time> {
         let chunk = self.chunk.as_ref().map(|chunk| chunk.asked.after(PATIENCE));
         self.walk.as_ref().map(|_| chunk.unwrap_or(self.due))
