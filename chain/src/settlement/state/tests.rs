@@ -1,0 +1,77 @@
+use alloy::primitives::Address;
+use tempfile::TempDir;
+
+use super::*;
+
+fn followed() -> Followed {
+    let [staking, checkpoints, pool, token, factory] = [1, 2, 3, 4, 5].map(Address::repeat_byte);
+    let contracts = Contracts { staking, checkpoints, pool, token, factory };
+    Followed { chain: 31_337, start: 5, contracts }
+}
+
+fn border(epoch: u64) -> Border {
+    let cursors =
+        Cursors { pool: Cursor { number: epoch, hash: B256::repeat_byte(9) }, ..Cursors::default() };
+    Border { epoch, height: epoch + 10, hash: B256::repeat_byte(epoch as u8), cursors }
+}
+
+#[test]
+fn cursor_ledger_and_checkpoints_come_back_together() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("chain.redb");
+    let (mut file, mut mark, mut ledger) =
+        StateFile::open(&path, &followed(), Parameters::default()).unwrap();
+    assert_eq!((mark, ledger.epoch()), (Mark::before(&followed()), 0));
+    let mut made = Vec::new();
+    for epoch in 0..CHECKPOINTS + 6 {
+        let border = border(epoch);
+        let (height, hash, cursors) = (border.height, border.hash, border.cursors);
+        let (_, checkpoint) = ledger.cross(border).unwrap();
+        mark = Mark { height, hash, time: epoch, epoch: epoch + 1, cursors };
+        file.keep(&mark, &ledger, Some(&checkpoint)).unwrap();
+        made.push(checkpoint);
+    }
+    assert!(matches!(
+        StateFile::open(&path, &followed(), Parameters::default()),
+        Err(StateError::InUse { .. })
+    ));
+    drop(file);
+    let (file, found, kept) = StateFile::open(&path, &followed(), Parameters::default()).unwrap();
+    assert_eq!((found, &kept), (mark, &ledger));
+    assert_eq!(file.checkpoints().unwrap(), made[6..]);
+}
+
+#[test]
+fn what_is_not_this_networks_or_not_whole_is_not_opened() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("chain.redb");
+    let open = |followed: &Followed| StateFile::open(&path, followed, Parameters::default());
+    let (file, mark, ledger) = open(&followed()).unwrap();
+    let spoil = |file: StateFile, key: &str, value: &[u8]| {
+        let write = file.db.begin_write().unwrap();
+        write.open_table(STATE).unwrap().insert(key, value).unwrap();
+        write.commit().unwrap();
+    };
+    let other = Followed { chain: 1, ..followed() };
+    let header = [&[SCHEMA], &network(&followed(), &Parameters::default())[..]].concat();
+    drop(file);
+    assert!(matches!(open(&other), Err(StateError::Network { .. })));
+    spoil(open(&followed()).unwrap().0, "network", &[&[9], &header[1..]].concat());
+    assert!(matches!(open(&followed()), Err(StateError::Schema { found: 9, .. })));
+    // Back to what it was, but with a cursor that has gone on without its ledger.
+    let raw = |key: &str, value: &[u8]| {
+        let file = StateFile { db: Database::create(&path).unwrap(), path: path.clone() };
+        spoil(file, key, value);
+    };
+    raw("network", &header);
+    let ahead = mark_bytes(&Mark { height: 7, ..mark }, b"another ledger");
+    raw("mark", &ahead);
+    assert!(matches!(open(&followed()), Err(StateError::Damaged { .. })));
+    let mut flipped = ledger.to_bytes();
+    flipped[20] ^= 1;
+    raw("mark", &mark_bytes(&mark, &ledger.to_bytes()));
+    raw("ledger", &flipped);
+    assert!(matches!(open(&followed()), Err(StateError::Damaged { .. })));
+    raw("ledger", &ledger.to_bytes());
+    assert!(open(&followed()).is_ok());
+}
