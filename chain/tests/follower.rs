@@ -97,13 +97,15 @@ async fn a_reorganisation_through_finality_stops_the_ledger_and_names_the_block(
     let found = chain.hash(mark.height).await;
     assert_ne!(found, mark.hash);
     chain.mine(3, 1).await;
-    let stopped = until(&settlement, "it stops", |status| status.stopped.is_some()).await.stopped.unwrap().to_string();
+    let stopped =
+        until(&settlement, "it stops", |status| status.stopped.is_some()).await.stopped.unwrap().to_string();
     assert!(stopped.contains("was final as 0x"), "{stopped}");
     assert_eq!(settlement.settled().mark, mark);
     // Nor does it go on after a restart; there the mark itself is compared.
     drop(settlement);
     let settlement = chain.follow(&path, NO_EPOCH, &[anvil.url()]);
-    let stopped = until(&settlement, "it stops", |status| status.stopped.is_some()).await.stopped.unwrap().to_string();
+    let stopped =
+        until(&settlement, "it stops", |status| status.stopped.is_some()).await.stopped.unwrap().to_string();
     let block = format!("block {} was final as {} and is {found}", mark.height, mark.hash);
     assert_eq!(stopped, block);
 }
@@ -139,7 +141,8 @@ async fn faults_of_one_endpoint_are_named_and_survived() {
         chain.releases(3, 4).await;
         chain.mine(3, 1).await;
         let status =
-            until(&settlement, &format!("{fault:?} is named"), |status| trouble_of(status, 1).is_some()).await;
+            until(&settlement, &format!("{fault:?} is named"), |status| trouble_of(status, 1).is_some())
+                .await;
         let said = trouble_of(&status, 1).unwrap();
         assert!(said.contains(named), "{fault:?}: {said}");
         assert_eq!(status.endpoints[1].name, proxy.name());
@@ -177,7 +180,12 @@ async fn a_lone_endpoint_that_leaves_events_out_is_found_out_and_survived() {
     chain.releases(2, 50).await;
     chain.mine(3, 1).await;
     let status = until(&settlement, "it is named", |status| trouble_of(status, 0).is_some()).await;
-    assert!(trouble_of(&status, 0).unwrap().contains("logs of RewardPool that are not its own: event 1 is left out"), "{status:?}");
+    assert!(
+        trouble_of(&status, 0)
+            .unwrap()
+            .contains("logs of RewardPool that are not its own: event 1 is left out"),
+        "{status:?}"
+    );
     proxy.set(Fault::None);
     let mut settled = settlement.watch();
     let known = settled.wait_for(|settled| settled.ledger.rewards().released().0 == 100);

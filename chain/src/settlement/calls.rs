@@ -2,9 +2,15 @@
 //!
 //! `chain/contracts/README.md` says what each does. Amounts are in 10^-9 SESH, times in seconds.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use alloy::primitives::FixedBytes;
 
-use crate::{Candidate, bls::PointError, ledger};
+use crate::{
+    Candidate,
+    bls::{BlsSignature, PointError},
+    ledger::{self, BlsKey, StakeId},
+};
 
 /// The contracts' own types.
 #[allow(missing_docs, unreachable_pub)]
@@ -95,7 +101,6 @@ mod types {
             ) external returns (address contribution);
             function isContribution(address account) external view returns (bool);
 
-            #[derive(Debug)]
             event Created(
                 address indexed contribution, address indexed operator, bytes32 indexed ed25519Key
             );
@@ -179,6 +184,26 @@ impl From<&ledger::Checkpoint> for Checkpoint {
             directoryRoot: roots.directory,
             namesRoot: roots.names,
         }
+    }
+}
+
+impl Signers {
+    /// Those of `signers`, all who held a stake at the border, that are not `absent`, and the sum of their
+    /// signatures; none when a key or the signature is no point that it could be.
+    pub fn new(
+        signers: &BTreeMap<StakeId, BlsKey>,
+        absent: &[StakeId],
+        signature: &BlsSignature,
+    ) -> Option<Self> {
+        let keys: Vec<BlsKey> = signers.values().copied().collect();
+        let absent: BTreeSet<u32> =
+            absent.iter().map(|id| u32::try_from(id.0)).collect::<Result<_, _>>().ok()?;
+        Some(Self {
+            aggregateKey: BlsKey::aggregate(&keys)?.0.into(),
+            nodes: u64::try_from(keys.len()).ok()?,
+            absent: absent.into_iter().flat_map(u32::to_be_bytes).collect(),
+            signature: signature.uncompressed().ok()?.into(),
+        })
     }
 }
 

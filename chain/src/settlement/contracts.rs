@@ -219,14 +219,11 @@ mod tests {
         // What is numbered begins with its number; nothing else that the contracts tell does.
         let numbered = |signature: &String| {
             let name = signature.split('(').next().unwrap();
-            !["PenaltyNoted", "PausedChanged", "GuardianChanged"].contains(&name) && !name.starts_with("Ownership")
+            !["PenaltyNoted", "PausedChanged", "GuardianChanged"].contains(&name)
+                && !name.starts_with("Ownership")
         };
-        let mut there: Vec<B256> = artifacts
-            .iter()
-            .flat_map(|it| signatures(it, "event"))
-            .filter(numbered)
-            .map(keccak256)
-            .collect();
+        let mut there: Vec<B256> =
+            artifacts.iter().flat_map(|it| signatures(it, "event")).filter(numbered).map(keccak256).collect();
         there.sort();
         there.dedup();
         let mut asked = TOPICS.to_vec();

@@ -115,7 +115,10 @@ pub async fn deploy(sender: &mut Sender, terms: &Terms) -> Result<Deployed, Send
 fn bytecode(artifact: &str) -> Vec<u8> {
     let artifact: Option<serde_json::Value> = serde_json::from_str(artifact).ok();
     let code = artifact.as_ref().and_then(|it| it.get("bytecode")?.as_str()?.parse::<Bytes>().ok());
-    #[expect(clippy::expect_used, reason = "the artifacts are part of this program, and a test reads them all")]
+    #[expect(
+        clippy::expect_used,
+        reason = "the artifacts are part of this program, and a test reads them all"
+    )]
     code.expect("an artifact has bytecode").to_vec()
 }
 

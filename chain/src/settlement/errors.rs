@@ -393,7 +393,8 @@ mod tests {
 
     #[test]
     fn errors_are_told_by_name_with_their_values_and_what_to_do() {
-        let refusal = decoded(&interface::Contracts::TooFewNodes { nodes: U256::from(3), least: U256::from(4) });
+        let refusal =
+            decoded(&interface::Contracts::TooFewNodes { nodes: U256::from(3), least: U256::from(4) });
         assert_eq!(refusal.error, "TooFewNodes { nodes: 3, least: 4 }");
         assert_eq!(
             refusal.to_string(),
@@ -404,8 +405,12 @@ mod tests {
         assert_eq!(refusal.error, "NotInCheckpoint { id: 7, state: 4, penaltyBps: 0 }");
         assert_eq!(refusal.meaning.unwrap(), "the last checkpoint has another state of node 7");
         let stake = Amount::sesh(25_000);
-        let refusal = decoded(&interface::Contracts::BadStake { staked: U256::from(5), required: stake.units() });
-        assert_eq!(refusal.meaning.unwrap(), "the shares come to 0.000000005 SESH and a node takes 25000 SESH");
+        let refusal =
+            decoded(&interface::Contracts::BadStake { staked: U256::from(5), required: stake.units() });
+        assert_eq!(
+            refusal.meaning.unwrap(),
+            "the shares come to 0.000000005 SESH and a node takes 25000 SESH"
+        );
         let refusal = decoded(&interface::Contracts::ShareLocked { id: 1, until: U256::from(1_700_000_000) });
         assert!(refusal.meaning.unwrap().ends_with("from 2023-11-14T22:13:20Z on"));
     }
@@ -425,7 +430,8 @@ mod tests {
 
     #[test]
     fn every_error_of_the_contracts_is_known() {
-        let known = |selector: &[u8; 4]| Known::valid_selector(*selector) || Namesake::valid_selector(*selector);
+        let known =
+            |selector: &[u8; 4]| Known::valid_selector(*selector) || Namesake::valid_selector(*selector);
         for artifact in [
             include_str!("../../contracts/artifacts/Checkpoints.json"),
             include_str!("../../contracts/artifacts/Contribution.json"),

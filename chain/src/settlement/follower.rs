@@ -73,6 +73,19 @@ impl Default for Pace {
     }
 }
 
+impl Pace {
+    /// For a chain and its endpoints on this machine, where epochs pass in seconds.
+    pub const fn local() -> Self {
+        Self {
+            poll: Span::millis(500),
+            answer: Span::secs(2),
+            patience: Span::secs(4),
+            leave_out: Span::secs(1),
+            stale: Span::secs(600),
+        }
+    }
+}
+
 /// A block's header, as far as it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {

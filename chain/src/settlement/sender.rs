@@ -381,8 +381,7 @@ impl Sender {
     async fn view(&self, to: Address, data: Vec<u8>) -> Result<U256, SendError> {
         let request = TransactionRequest::default().to(to).input(Bytes::from(data).into());
         let returned = self.provider.call(request).await.map_err(|error| self.failed(&error))?;
-        let word: [u8; 32] =
-            returned.as_ref().try_into().map_err(|_| SendError::NoToken { token: to })?;
+        let word: [u8; 32] = returned.as_ref().try_into().map_err(|_| SendError::NoToken { token: to })?;
         Ok(U256::from_be_bytes(word))
     }
 

@@ -16,9 +16,9 @@ use alloy::{
 };
 use serde_json::{Value, json};
 use session_chain::{
-    Parameters,
+    Parameters, account,
     network::Contracts,
-    settlement::{Endpoint, Followed, LiveLedger, Options, Pace, contracts::events},
+    settlement::{Delivery, Endpoint, Followed, LiveLedger, Options, Pace, Sender, contracts::events},
 };
 use session_protocols::Span;
 
@@ -88,7 +88,7 @@ impl Drop for Anvil {
     }
 }
 
-/// A chain with three recorders in the place of the contracts.
+/// A local chain, and the contracts on it.
 pub struct Chain {
     pub rpc: RpcClient,
     pub followed: Followed,
@@ -98,23 +98,30 @@ pub struct Chain {
 }
 
 impl Chain {
-    pub async fn deploy(anvil: &Anvil) -> Self {
+    /// A chain with no contracts so far.
+    pub async fn connect(anvil: &Anvil) -> Self {
         let rpc = Endpoint::new(&anvil.url()).unwrap().rpc();
         let accounts: Vec<Address> = rpc.request("eth_accounts", json!([])).await.unwrap();
-        let code = include_str!("../contracts/recorder.hex").trim();
         let none = Address::ZERO;
         let none = Contracts { token: none, pool: none, staking: none, factory: none, checkpoints: none };
         let followed = Followed { chain: 31_337, start: 1, contracts: none };
         let mut chain = Self { rpc, followed, account: accounts[0], began: 0 };
         let first: Value = chain.ask("eth_getBlockByNumber", json!(["0x0", false])).await;
         chain.began = serde_json::from_value::<U64>(first["timestamp"].clone()).unwrap().to();
+        chain
+    }
+
+    /// A chain with three recorders in the place of the contracts.
+    pub async fn deploy(anvil: &Anvil) -> Self {
+        let mut chain = Self::connect(anvil).await;
+        let code = include_str!("../../contracts/vectors/recorder.hex").trim();
         let mut made = Vec::new();
         for _ in 0..3 {
             let receipt = chain.transact(None, hex::decode(code).unwrap().into()).await;
             made.push(serde_json::from_value::<Address>(receipt["contractAddress"].clone()).unwrap());
         }
         let [staking, checkpoints, pool] = made[..] else { panic!("three") };
-        chain.followed.contracts = Contracts { staking, checkpoints, pool, ..none };
+        chain.followed.contracts = Contracts { staking, checkpoints, pool, ..chain.followed.contracts };
         chain
     }
 
@@ -133,6 +140,15 @@ impl Chain {
                 return receipt;
             }
         }
+    }
+
+    /// What sends from the account of a seed, which is given ether.
+    pub async fn sender(&self, anvil: &Anvil, seed: u8) -> Sender {
+        let signer = account::signer(&[seed; 16]);
+        let wei = U256::from(10).pow(U256::from(21));
+        self.ask("anvil_setBalance", json!([signer.address(), wei])).await;
+        let delivery = Delivery { poll: Duration::from_millis(5), patience: PATIENCE, confirmations: 1 };
+        Sender::new(&Endpoint::new(&anvil.url()).unwrap(), signer, self.followed.chain, delivery)
     }
 
     /// Has the pool record a release, in a block of its own.
@@ -188,15 +204,19 @@ impl Chain {
     pub fn follow(&self, path: &std::path::Path, epoch: u64, urls: &[String]) -> LiveLedger {
         let endpoints = urls.iter().map(|url| Endpoint::new(url).unwrap()).collect();
         let (followed, parameters) = (self.followed, self.parameters(epoch));
-        let pace = Pace {
-            poll: Span::millis(50),
-            answer: Span::millis(2_000),
-            patience: Span::millis(2_300),
-            leave_out: Span::millis(300),
-            stale: Span::secs(3_600),
-        };
-        let options = Options { followed, parameters, endpoints, pace, seed: [7; 32] };
+        let options = Options { followed, parameters, endpoints, pace: pace(), seed: [7; 32] };
         LiveLedger::start(path, options).unwrap()
+    }
+}
+
+/// Impatient, so that tests are short.
+pub fn pace() -> Pace {
+    Pace {
+        poll: Span::millis(50),
+        answer: Span::millis(2_000),
+        patience: Span::millis(2_300),
+        leave_out: Span::millis(300),
+        stale: Span::secs(3_600),
     }
 }
 

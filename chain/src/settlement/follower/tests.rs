@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy::{
     primitives::{Address, Bytes, LogData, U256, keccak256},
@@ -573,5 +573,7 @@ fn a_follower_goes_on_where_it_was_and_checks_that_first() {
     let told = on.told.len();
     on.run(600);
     assert_eq!(on.told.len(), told);
-    assert!(on.follower.status(on.now).stopped.unwrap().to_string().contains(&format!("block {}", mark.height)));
+    assert!(
+        on.follower.status(on.now).stopped.unwrap().to_string().contains(&format!("block {}", mark.height))
+    );
 }

@@ -7,7 +7,10 @@ contract Recorder {
     uint64 public eventNumber;
     bytes32 public rollingHash;
 
+    /// @notice An error that nobody else has.
     error Refused(uint256 wanted, uint256 most);
+    /// @notice As the staking contract has it.
+    error NoSuchNode(uint64 id);
 
     /// @notice Records an event with up to two topics beside its number; those that are zero are left out.
     function record(bytes32 topic, bytes32 first, bytes32 second, bytes memory data) public {
@@ -35,13 +38,17 @@ contract Recorder {
 
     /// @notice Records an event many times.
     function many(uint256 count, bytes32 topic, bytes calldata data) external {
-        for (uint256 i = 0; i < count; ++i) record(topic, 0, 0, data);
+        for (uint256 i = 0; i < count; ++i) {
+            record(topic, 0, 0, data);
+        }
     }
 
     /// @notice Reverts when `wanted` is more than `most`; costs `work` rounds of gas.
     function refuse(uint256 wanted, uint256 most, uint256 work) external payable {
         if (wanted > most) revert Refused(wanted, most);
-        for (uint256 i = 0; i < work; ++i) rollingHash = keccak256(abi.encode(rollingHash));
+        for (uint256 i = 0; i < work; ++i) {
+            rollingHash = keccak256(abi.encode(rollingHash));
+        }
     }
 
     /// @notice As if it were a token, of which everybody has 5.
@@ -55,8 +62,6 @@ contract Recorder {
     }
 
     /// @notice Refuses as the staking contract does.
-    error NoSuchNode(uint64 id);
-
     function remove(uint64 id) external pure {
         revert NoSuchNode(id);
     }
