@@ -4,7 +4,8 @@
 //! logs up to the lowest of these, and believes what all agree on. Whoever contradicts itself is left out for a
 //! while and named; a strict majority outvotes the rest; without one the follower holds, and the ledger stays
 //! as it is. Before anything is applied, the block that was known last must still be the one it was, and the
-//! contracts' own counts and rolling hashes must fit the logs.
+//! contracts' own counts and rolling hashes must fit the logs. An endpoint that keeps no state of old blocks is
+//! held against the state of its final one: what it alone tells waits until then.
 //!
 //! The README of this room lists what each fault does.
 
@@ -43,6 +44,8 @@ const SMALL_SPAN: u64 = 250;
 const CALM: u32 = 16;
 /// Every so many cycles are spent on comparing the chain with what was known of it.
 const CHECK_EVERY: u64 = 8;
+/// Inputs that wait for their proof; whoever tells more without one cannot be followed.
+const MAX_UNPROVEN: usize = 1 << 20;
 /// The longest pause while endpoints disagree, in polls.
 const MAX_PAUSE: u64 = 32;
 
@@ -238,6 +241,10 @@ pub struct Follower {
     pace: Pace,
     rng: ChaCha8Rng,
     mark: Mark,
+    /// As far as the contracts' own state, or two endpoints, have shown what happened.
+    proven: Mark,
+    /// What happened between the two.
+    unproven: Vec<Advance>,
     /// Up to here there is nothing for the ledger behind the mark.
     scanned: u64,
     /// Agreed on at the last check; compared at the next.
@@ -281,6 +288,8 @@ impl Follower {
             pace,
             rng,
             mark,
+            proven: mark,
+            unproven: Vec::new(),
             scanned: mark.height,
             pin: mark.known(),
             newest: mark.known(),
@@ -329,7 +338,7 @@ impl Follower {
 
     /// How far the chain has been followed.
     pub const fn mark(&self) -> &Mark {
-        &self.mark
+        &self.proven
     }
 
     fn tick(&mut self, now: Time) {
@@ -370,7 +379,8 @@ impl Follower {
         let mut taking_part = self.witnesses.iter().filter(|witness| witness.takes_part).peekable();
         if taking_part.peek().is_some() {
             // Instead of a look at the chain's end, so that no cycle asks more than two questions in vain.
-            let check = self.cycle % CHECK_EVERY == 0 && taking_part.all(|witness| witness.head.is_some());
+            let check =
+                self.cycle.is_multiple_of(CHECK_EVERY) && taking_part.all(|witness| witness.head.is_some());
             let pin = Task::Check { known: self.pin, alone: true };
             self.start(now, if check && self.held.is_none() { pin } else { Task::Heads });
         } else {
@@ -401,14 +411,15 @@ impl Follower {
         if !witness.busy {
             return;
         }
-        let context = Context { followed: &self.followed, mark: &self.mark, pin: self.pin };
+        let Self { followed, mark, proven, pin, .. } = self;
+        let context = Context { followed, mark, proven, pin: *pin };
         match errand::next(&context, task, witness) {
             Next::Ask(question) => {
                 self.questions = self.questions.saturating_add(1);
                 witness.ask(self.questions, question, now.after(self.pace.answer));
                 self.outbox.push_back(Output::Ask { endpoint: number, id: self.questions, question });
             }
-            Next::Done(version) => witness.done(version),
+            Next::Done(version) => witness.done(*version),
             Next::Fault(fault) => {
                 if matches!(task, Task::Check { .. }) {
                     // Its word may be the first to show that events are missing: look for them again.
@@ -423,6 +434,15 @@ impl Follower {
         let Some(witness) = self.witnesses.get_mut(number) else { return };
         if let Failing::TooLong(fault) = witness.failed(now, &self.pace, trouble, &mut self.rng) {
             self.leave_out(now, number, fault);
+        }
+    }
+
+    /// Back to what is proven.
+    fn forget_unproven(&mut self) {
+        if !self.unproven.is_empty() {
+            self.unproven = Vec::new();
+            (self.mark, self.scanned, self.border) = (self.proven, self.proven.height, None);
+            (self.pin, self.newest) = (self.mark.known(), self.mark.known());
         }
     }
 
@@ -492,7 +512,10 @@ impl Follower {
         }
         let last = self.border.unwrap_or(target.height);
         if self.border.is_none() && self.scanned >= last {
-            return self.rest(now, &target);
+            if self.unproven.is_empty() {
+                return self.rest(now, &target);
+            }
+            return self.start(now, Task::Prove(target.height));
         }
         let from = self.scanned.saturating_add(1);
         let to = last.min(self.scanned.saturating_add(self.span));
@@ -538,6 +561,7 @@ impl Follower {
         self.holds = self.holds.saturating_add(1).min(16);
         self.held = Some(why);
         self.task = None;
+        self.forget_unproven();
         self.witnesses.iter_mut().for_each(Witness::reset);
         self.rest = Some(now.after(Span(self.pace.poll.0.saturating_mul(pause))));
     }

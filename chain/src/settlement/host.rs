@@ -9,7 +9,7 @@ use std::{
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use session_protocols::{Span, Time};
 use tokio::{
-    sync::watch,
+    sync::{oneshot, watch},
     task::{AbortHandle, JoinHandle, JoinSet, spawn_blocking},
     time::{sleep, timeout},
 };
@@ -93,6 +93,8 @@ pub struct Settled {
 pub struct LiveLedger {
     status: watch::Receiver<Status>,
     settled: watch::Receiver<Settled>,
+    /// Following ends when this is gone, behind what is being written.
+    go_on: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
@@ -125,7 +127,8 @@ impl LiveLedger {
             tell,
             settle,
         };
-        Ok(Self { status, settled, task: tokio::spawn(host.run(file)) })
+        let (go_on, end) = oneshot::channel();
+        Ok(Self { status, settled, go_on, task: tokio::spawn(host.run(file, end)) })
     }
 
     /// How following goes.
@@ -144,6 +147,14 @@ impl LiveLedger {
         self.settled.borrow().checkpoint.clone().filter(|_| may)
     }
 
+    /// Ends following and closes the file; dropping does the same, and waits for nothing.
+    pub async fn stop(self) {
+        drop(self.go_on);
+        if let Err(failed) = self.task.await {
+            error!(%failed, "following the settlement chain failed");
+        }
+    }
+
     /// Tells of every change of the status.
     pub fn watch_status(&self) -> watch::Receiver<Status> {
         self.status.clone()
@@ -152,12 +163,6 @@ impl LiveLedger {
     /// Tells of every change of the ledger.
     pub fn watch(&self) -> watch::Receiver<Settled> {
         self.settled.clone()
-    }
-}
-
-impl Drop for LiveLedger {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
@@ -176,7 +181,7 @@ struct Host {
 }
 
 impl Host {
-    async fn run(mut self, mut file: StateFile) {
+    async fn run(mut self, mut file: StateFile, mut end: oneshot::Receiver<()>) {
         loop {
             while let Some(output) = self.follower.poll() {
                 match output {
@@ -192,6 +197,7 @@ impl Host {
             let nap = deadline.map_or(NAP, |deadline| duration(deadline.since(now())).min(NAP));
             let input = tokio::select! {
                 biased;
+                _ = &mut end => return,
                 Some(answered) = self.asked.join_next() => match answered {
                     Ok((endpoint, id, answer)) => Input::Answer { endpoint, id, answer },
                     // Given up for another question.
@@ -242,9 +248,10 @@ impl Host {
         };
         debug!(height = settled.mark.height, epoch = settled.mark.epoch, "followed the settlement chain");
         for event in events {
-            match event {
-                Event::Refused { reason, .. } => debug!(%reason, "an event of the chain had no effect"),
-                event => debug!(?event, "the ledger changed"),
+            if let Event::Refused { reason, .. } = event {
+                debug!(%reason, "an event of the chain had no effect");
+            } else {
+                debug!(?event, "the ledger changed");
             }
         }
         self.settle.send_replace(settled);

@@ -30,7 +30,12 @@ const PATIENCE: u64 = 5;
 /// How often that is done.
 const MAX_BUMPS: usize = 12;
 /// How often a nonce is given up because somebody else took it.
-const MAX_NONCES: u32 = 4;
+const MAX_NONCES: u32 = 8;
+/// How many looks in a row must show that somebody else has the nonce: what serves an endpoint may be several
+/// machines, and know of a block what the other does not.
+const TAKEN_LOOKS: u32 = 10;
+/// What endpoints say when somebody sent another transaction with the nonce, or just the same one.
+const TAKEN: [&str; 4] = ["nonce too low", "underpriced", "already known", "already imported"];
 
 /// What to send.
 #[derive(Clone, Debug, Default)]
@@ -409,8 +414,7 @@ impl Sender {
         let (hash, raw) = self.sign(&transaction)?;
         match self.provider.send_raw_transaction(&raw).await {
             Ok(_) => {}
-            Err(error) if says(&error, "already known") => {}
-            Err(error) if says(&error, "nonce too low") || says(&error, "underpriced") => return Ok(None),
+            Err(error) if TAKEN.iter().any(|words| says(&error, words)) => return Ok(None),
             Err(error) => return Err(self.failed(&error)),
         }
         Ok(Some(Flight { transaction, hashes: vec![hash], raw, since }))
@@ -429,12 +433,20 @@ impl Sender {
         balance: U256,
         progress: &mut (impl FnMut(Progress) + Send),
     ) -> Result<Landing, SendError> {
-        let mut told = None;
+        let (mut told, mut taken) = (None, 0);
         let waited = tokio::time::timeout(self.delivery.patience, async {
             loop {
                 // An endpoint that fails for a while is asked again: the transaction is under way.
                 if let Ok(Some(landing)) = self.landing(&flight).await {
-                    let Landing::Mined(receipt) = &landing else { return landing };
+                    let Landing::Mined(receipt) = &landing else {
+                        taken += 1;
+                        if taken >= TAKEN_LOOKS {
+                            return landing;
+                        }
+                        tokio::time::sleep(self.delivery.poll).await;
+                        continue;
+                    };
+                    taken = 0;
                     let (hash, height) = (receipt.transaction_hash, receipt.block_number.unwrap_or_default());
                     if told.replace((hash, height)) != Some((hash, height)) {
                         progress(Progress::Mined { hash, height });

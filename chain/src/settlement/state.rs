@@ -3,7 +3,10 @@
 //! What cannot be read, or belongs to other contracts, is not opened: the ledger can always be made again from
 //! the chain, so whoever wants that deletes the file.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use alloy::primitives::{B256, keccak256};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
@@ -66,7 +69,7 @@ pub enum StateError {
         cause: SnapshotError,
     },
     /// The disk or the database refuses.
-    #[error("cannot use {path}")]
+    #[error("cannot use {path}: see whether its disk is full, and whether this user may write to it")]
     Disk {
         /// Which file.
         path: PathBuf,
@@ -95,9 +98,12 @@ impl StateFile {
     ) -> Result<(Self, Mark, Ledger), StateError> {
         let opened = Database::builder().set_cache_size(CACHE).create(path);
         let path = path.to_owned();
-        let db = opened.map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StateError::InUse { path: path.clone() },
-            error => disk(&path, error),
+        let db = opened.map_err(|error| {
+            if matches!(error, DatabaseError::DatabaseAlreadyOpen) {
+                StateError::InUse { path: path.clone() }
+            } else {
+                disk(&path, error)
+            }
         })?;
         let file = Self { db, path };
         let network = network(followed, &parameters);
@@ -207,7 +213,14 @@ impl StateFile {
 }
 
 fn disk(path: &Path, cause: impl Into<redb::Error>) -> StateError {
-    StateError::Disk { path: path.to_owned(), cause: Box::new(cause.into()) }
+    let (path, cause) = (path.to_owned(), cause.into());
+    if matches!(cause, redb::Error::Corrupted(_)) {
+        return StateError::Damaged { path, why: "it is corrupted" };
+    }
+    if matches!(&cause, redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData) {
+        return StateError::Damaged { path, why: "it is no database" };
+    }
+    StateError::Disk { path, cause: Box::new(cause) }
 }
 
 /// What two files of one network have in common.

@@ -210,10 +210,12 @@ pub enum Hold {
         /// Which blocks.
         about: String,
     },
-    /// There is nothing to hold the only endpoint's logs against.
-    #[error("the only endpoint that answers keeps no state of block {height}, so its logs cannot be checked")]
+    /// There is nothing to hold the only endpoint's logs against, or there are too many until there is.
+    #[error(
+        "the only endpoint that answers shows no state of the contracts, so what happened after block {height} cannot be checked"
+    )]
     Unproven {
-        /// Which one.
+        /// The last block that is proven.
         height: u64,
     },
     /// One of several says that a final block was replaced.

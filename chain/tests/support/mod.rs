@@ -56,7 +56,8 @@ impl Anvil {
         // It goes when this process goes, however that ends.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(anvil());
-        command.args(["--port", "0", "--hardfork", "prague"]).args(options);
+        // Old states would go to this user's disk, some 2 MB a block.
+        command.args(["--port", "0", "--hardfork", "prague", "--prune-history", "100"]).args(options);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("setpriv runs");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let port = lines

@@ -28,6 +28,8 @@ pub(super) enum Task {
     /// Whether a block that was agreed on is what it was, and whether the contracts count what was seen.
     /// `alone`: and nothing more in this cycle.
     Check { known: Known, alone: bool },
+    /// Whether the contracts' state after their final block is what was told until then, by one of them alone.
+    Prove(u64),
     /// One of them: where an epoch ends.
     Look { lead: usize, search: Search },
     /// What happened in some blocks.
@@ -60,6 +62,8 @@ pub(super) enum Outcome {
     Begin(Header),
     /// The block is what it was.
     Same,
+    /// All that was told is what happened, if that is confirmed.
+    Proven,
     /// The block is another one.
     Replaced(Replaced),
     /// The last block of the epoch.
@@ -82,12 +86,14 @@ pub(super) struct Told {
 pub(super) struct Context<'a> {
     pub(super) followed: &'a Followed,
     pub(super) mark: &'a Mark,
+    /// As far as the contracts' own state, or two endpoints, have shown what happened.
+    pub(super) proven: &'a Mark,
     pub(super) pin: Known,
 }
 
 pub(super) enum Next {
     Ask(Question),
-    Done(Version),
+    Done(Box<Version>),
     Fault(Trouble),
 }
 
@@ -109,7 +115,7 @@ impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Heads | Self::Look { .. } => f.write_str("the chain"),
-            Self::Begin(height) => write!(f, "block {height}"),
+            Self::Begin(height) | Self::Prove(height) => write!(f, "block {height}"),
             Self::Check { known, .. } => write!(f, "block {}", known.height),
             Self::Range(Range { from, to, .. }) if from >= to => write!(f, "block {to}"),
             Self::Range(Range { from, to, .. }) => write!(f, "blocks {from} to {to}"),
@@ -127,10 +133,11 @@ pub(super) fn next(context: &Context<'_>, task: &Task, witness: &Witness) -> Nex
             Version::new(digest, Outcome::Begin(header))
         }),
         Task::Check { known, .. } => errand.check(*known),
+        Task::Prove(height) => errand.prove(*height),
         Task::Look { search, .. } => errand.look(*search),
         Task::Range(range) => errand.range(range),
     };
-    version.map_or_else(|next| next, Next::Done)
+    version.map_or_else(|next| next, |version| Next::Done(Box::new(version)))
 }
 
 struct Errand<'a> {
@@ -172,6 +179,12 @@ impl<'a> Errand<'a> {
         Ok(Version { confirmed, ..same })
     }
 
+    fn prove(&self, height: u64) -> Step<Version> {
+        let hash = self.header(height)?.hash;
+        let confirmed = self.confirm(Known { height, hash }, &self.context.mark.cursors)?;
+        Ok(Version { confirmed, ..Version::new(hash, Outcome::Proven) })
+    }
+
     /// Goes on if a block is what it was.
     fn unchanged(&self, known: Known) -> Step<()> {
         let found = self.header(known.height)?.hash;
@@ -181,7 +194,7 @@ impl<'a> Errand<'a> {
         let replaced = Replaced { height: known.height, was: known.hash, is: found };
         // Another version than any that goes on.
         let digest = keccak256([b"replaced".as_slice(), found.as_slice()].concat());
-        Err(Next::Done(Version::new(digest, Outcome::Replaced(replaced))))
+        Err(Next::Done(Box::new(Version::new(digest, Outcome::Replaced(replaced)))))
     }
 
     /// Whether the contracts' state after a block has these cursors; false when the state is not kept.
@@ -193,7 +206,7 @@ impl<'a> Errand<'a> {
             Some(state) => {
                 let differs = |contract: &Contract| contract.cursor(state) != contract.cursor(cursors);
                 let contract = Contract::ALL.into_iter().find(differs).unwrap_or(Contract::Staking);
-                let number = contract.cursor(&self.context.mark.cursors).number.saturating_add(1);
+                let number = contract.cursor(&self.context.proven.cursors).number.saturating_add(1);
                 Err(Next::Fault(Trouble::Forged { contract, number, height: block.height }))
             }
         }
@@ -282,13 +295,15 @@ impl<'a> Errand<'a> {
             if height < range.from || height > range.to {
                 return Err(Trouble::Outside { height });
             }
+            // First, since its error says most.
+            let input = logs::read(self.context.followed, &mut cursors, log)?;
             let (before, at, block, then) = last;
             let ordered = if height == before { hash == block && index > at && *time == then } else { true };
             if log.removed || height < before || !ordered || *time < then || *time > end.time {
                 return Err(Trouble::NotFinal { height });
             }
             last = (height, index, hash, *time);
-            let Some(input) = logs::read(self.context.followed, &mut cursors, log)? else { continue };
+            let Some(input) = input else { continue };
             match blocks.last_mut() {
                 Some(block) if block.height == height => block.inputs.push(input),
                 _ => blocks.push(Block { height, time: *time, inputs: vec![input] }),

@@ -78,10 +78,14 @@ impl Follower {
             questions: witness.asked,
         });
         Status {
-            height: self.scanned.max(self.mark.height),
+            height: if self.unproven.is_empty() {
+                self.scanned.max(self.mark.height)
+            } else {
+                self.proven.height
+            },
             head: head.map(|head| head.height),
             lag: head.map(|head| now.since(Time::from_millis(head.time.saturating_mul(1_000)))),
-            epoch: self.mark.epoch,
+            epoch: self.proven.epoch,
             endpoints: endpoints.collect(),
             held: self.held.clone(),
             stopped: self.stopped.clone(),

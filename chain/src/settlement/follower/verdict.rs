@@ -47,7 +47,9 @@ impl Follower {
             }
             match task {
                 Task::Heads => self.heads(now, versions),
-                Task::Begin(_) | Task::Check { .. } | Task::Range(_) => self.compare(now, &task, versions),
+                Task::Begin(_) | Task::Check { .. } | Task::Prove(_) | Task::Range(_) => {
+                    self.compare(now, &task, versions)
+                }
                 Task::Look { .. } => {}
             }
         }
@@ -83,7 +85,8 @@ impl Follower {
     /// Whoever is far behind what more than half of all know keeps the others back, and is left out.
     fn leave_out_stale(&mut self, now: Time) {
         let mut heads = self.heads_taking_part();
-        heads.sort_by_key(|(_, head)| core::cmp::Reverse(head.height));
+        // By time, of which blocks of another chain have some too.
+        heads.sort_by_key(|(_, head)| core::cmp::Reverse(head.time));
         let Some((_, most)) = heads.get(heads.len() / 2).copied() else { return };
         for (number, head) in heads {
             if self.is_stale(&head, &most) {
@@ -139,10 +142,16 @@ impl Follower {
         match version.outcome {
             Outcome::Begin(header) => {
                 (self.mark.hash, self.mark.time) = (header.hash, header.time);
+                self.proven = self.mark;
                 (self.pin, self.newest) = (self.mark.known(), self.mark.known());
                 self.compared = true;
                 self.plan(now);
             }
+            Outcome::Proven if confirmed => {
+                self.release();
+                self.plan(now);
+            }
+            Outcome::Proven => self.hold(now, Hold::Unproven { height: self.proven.height }),
             Outcome::Same => {
                 (self.pin, self.compared) = (self.newest, true);
                 self.witnesses.iter_mut().for_each(Witness::forgive);
@@ -155,11 +164,8 @@ impl Follower {
             Outcome::Replaced(replaced) => self.replaced(now, agreeing, replaced),
             Outcome::Quiet(_) => self.quiet(now, task, &ends),
             Outcome::Told(told) => {
-                if confirmed || agreeing > 1 || told.cursors == self.mark.cursors {
-                    self.told(now, task, *told);
-                } else {
-                    self.hold(now, Hold::Unproven { height: told.to.height });
-                }
+                let shown = agreeing > 1 || told.cursors == self.mark.cursors;
+                self.told(now, task, *told, confirmed || (shown && self.unproven.is_empty()));
             }
             Outcome::Head(_) | Outcome::Border(_) => {}
         }
@@ -197,7 +203,7 @@ impl Follower {
         self.plan(now);
     }
 
-    fn told(&mut self, now: Time, task: &Task, told: Told) {
+    fn told(&mut self, now: Time, task: &Task, told: Told, proven: bool) {
         let Task::Range(range) = task else { return };
         let Told { to, after, blocks, cursors } = told;
         let instant = self.instant();
@@ -227,7 +233,21 @@ impl Follower {
         }
         self.scanned = self.scanned.max(to.height);
         self.went_well();
-        self.outbox.push_back(Output::Advance(Box::new(Advance { blocks, border, mark: self.mark })));
+        self.unproven.push(Advance { blocks, border, mark: self.mark });
+        if proven {
+            self.release();
+        }
+        let waiting: usize =
+            self.unproven.iter().flat_map(|advance| &advance.blocks).map(|block| block.inputs.len()).sum();
+        if waiting > MAX_UNPROVEN {
+            return self.hold(now, Hold::Unproven { height: self.proven.height });
+        }
         self.plan(now);
+    }
+
+    /// Tells what has been proven by now.
+    fn release(&mut self) {
+        self.proven = self.mark;
+        self.outbox.extend(self.unproven.drain(..).map(|advance| Output::Advance(Box::new(advance))));
     }
 }

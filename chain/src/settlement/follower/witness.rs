@@ -190,6 +190,6 @@ impl Witness {
 
 /// From one to one and a half times the pause, so that nodes do not come back all at once.
 fn jitter(pause: Span, rng: &mut ChaCha8Rng) -> Span {
-    let half = u128::from(pause.0 / 2) * u128::from(rng.next_u64()) >> 64;
+    let half = (u128::from(pause.0 / 2) * u128::from(rng.next_u64())) >> 64;
     Span(pause.0.saturating_add(u64::try_from(half).unwrap_or_default()))
 }

@@ -75,3 +75,23 @@ fn what_is_not_this_networks_or_not_whole_is_not_opened() {
     raw("ledger", &ledger.to_bytes());
     assert!(open(&followed()).is_ok());
 }
+
+#[test]
+fn what_is_no_database_is_not_opened_and_the_error_says_what_to_do() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("chain.redb");
+    let open = || StateFile::open(&path, &followed(), Parameters::default());
+    drop(open().unwrap());
+    let whole = std::fs::read(&path).unwrap();
+    let mut headless = whole.clone();
+    headless[..64].fill(0x55);
+    let junk = vec![0x2a; 4_096];
+    for bytes in [&junk, &headless, &whole[..whole.len() / 3].to_vec()] {
+        std::fs::write(&path, bytes).unwrap();
+        let error = open().unwrap_err();
+        assert!(matches!(error, StateError::Damaged { .. }), "{error:?}");
+        assert!(error.to_string().ends_with("delete it, and the ledger is made again from the chain"));
+    }
+    std::fs::write(&path, &whole).unwrap();
+    assert!(open().is_ok());
+}
