@@ -173,7 +173,10 @@ impl Endpoint {
         // Some say with a status of 4xx what is in the body.
         match serde_json::from_slice(&body) {
             Ok(packet) => Ok(packet),
-            Err(error) if status.is_success() => Err(TransportError::deser_err(error, String::new())),
+            Err(error) if status.is_success() => {
+                let begins = body.get(..body.len().min(MAX_WORDS)).unwrap_or_default();
+                Err(TransportError::deser_err(error, String::from_utf8_lossy(begins)))
+            }
             Err(_) => Err(TransportErrorKind::http_error(status.as_u16(), String::new())),
         }
     }
@@ -240,7 +243,8 @@ fn failure(error: &TransportError) -> Failure {
             Some(error) => Trouble::Unreachable { why: words(&chain(error)) },
             None => Trouble::Unreachable { why: "no connection".to_owned() },
         },
-        RpcError::DeserError { .. } | RpcError::NullResp => Trouble::NotRpc,
+        RpcError::DeserError { text, .. } => Trouble::NotRpc { said: words(text) },
+        RpcError::NullResp => Trouble::NoAnswer { what: "anything at all" },
         RpcError::UnsupportedFeature(_) | RpcError::LocalUsageError(_) | RpcError::SerError(_) => {
             Trouble::NoAnswer { what: "what cannot be asked" }
         }

@@ -337,7 +337,7 @@ impl Follower {
     }
 
     /// How far the chain has been followed.
-    pub const fn mark(&self) -> &Mark {
+    pub const fn proven(&self) -> &Mark {
         &self.proven
     }
 

@@ -36,8 +36,11 @@ pub enum Trouble {
         said: String,
     },
     /// A page, or something else that is not what is spoken.
-    #[error("answers with what is no JSON-RPC")]
-    NotRpc,
+    #[error("answers with what is no JSON-RPC: {said}")]
+    NotRpc {
+        /// How it begins.
+        said: String,
+    },
     /// JSON-RPC, but nothing that answers the question.
     #[error("gave no answer to what it was asked: {what}")]
     NoAnswer {
@@ -141,7 +144,7 @@ impl Trouble {
             Self::TooOften { .. } => "rate-limited",
             Self::Http { .. } => "http",
             Self::Refuses { .. } => "refuses",
-            Self::NotRpc => "not-rpc",
+            Self::NotRpc { .. } => "not-rpc",
             Self::NoAnswer { .. } => "no-answer",
             Self::WrongChain { .. } => "wrong-chain",
             Self::WentBack { .. } | Self::StaleHead { .. } => "stale",
@@ -160,7 +163,7 @@ impl Trouble {
                 "nothing if it passes: it is asked again; if it lasts, use another endpoint"
             }
             Self::TooOften { .. } => "raise what the provider lets you ask, or use another endpoint",
-            Self::NotRpc | Self::NoAnswer { .. } => {
+            Self::NotRpc { .. } | Self::NoAnswer { .. } => {
                 "check its URL: it must serve Ethereum's JSON-RPC, with logs and calls at past blocks"
             }
             Self::WrongChain { .. } => "check its URL: it belongs to another chain",

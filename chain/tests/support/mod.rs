@@ -1,6 +1,7 @@
 //! A local chain with contracts that record what they are told, and a proxy that spoils what passes.
 
 #![allow(dead_code, unreachable_pub, missing_debug_implementations, reason = "each test uses its part")]
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "what fails here fails a test")]
 
 use std::{
     io::{BufRead, BufReader},

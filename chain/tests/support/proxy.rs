@@ -133,9 +133,8 @@ async fn pass(State(state): State<Arc<Shared>>, body: Bytes) -> Response {
     if fault == Fault::OtherChain && method == "eth_chainId" {
         answer["result"] = json!("0x1");
     }
-    if let Some(logs) =
-        answer["result"].as_array_mut().filter(|logs| method == "eth_getLogs" && !logs.is_empty())
-    {
+    let logs = answer.get_mut("result").and_then(Value::as_array_mut);
+    if let Some(logs) = logs.filter(|logs| method == "eth_getLogs" && !logs.is_empty()) {
         match fault {
             Fault::Drops => drop(logs.remove(0)),
             Fault::Hides => logs.clear(),

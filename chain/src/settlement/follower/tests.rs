@@ -175,8 +175,8 @@ enum Manner {
     OtherChain,
     GoesBack,
     Dead,
+    // From here on: another chain that fits itself, now and then or always.
     OtherBlocks,
-    // From here on: another chain that fits itself.
     Elsewhere,
 }
 
@@ -224,7 +224,7 @@ impl Peer {
     fn answer(&mut self, dice: &mut Dice, height: u64, question: Question) -> Result<Answer, Failure> {
         match self.manner {
             Manner::Dead => return Err(Trouble::Unreachable { why: "refused".to_owned() }.into()),
-            Manner::Html if dice.chance(30) => return Err(Trouble::NotRpc.into()),
+            Manner::Html if dice.chance(30) => return Err(Trouble::NotRpc { said: String::new() }.into()),
             _ => {}
         }
         match dice.below(20) {
@@ -430,7 +430,7 @@ fn whatever_endpoints_do_the_ledger_is_told_the_chain_or_nothing() {
         sim.check(&chain);
         met.lock().unwrap().extend(manners.iter().copied());
         let honest = manners.iter().filter(|manner| manner.is_honest()).count();
-        let elsewhere = manners.iter().filter(|manner| **manner == Manner::Elsewhere).count();
+        let elsewhere = manners.iter().filter(|manner| **manner >= Manner::OtherBlocks).count();
         let asks_state = manners.iter().any(|it| it.is_honest() && *it != Manner::Forgetful);
         // Those that contradict themselves are left out; the rest is outvoted, or holds.
         if (elsewhere == 0 && asks_state) || (honest >= 2 && honest > elsewhere + 2) {
@@ -516,7 +516,7 @@ fn a_chain_that_changes_what_was_final_stops_the_ledger_and_the_block_is_named()
         let mut sim = Sim::new(3, &chain, manners);
         sim.run(1_500);
         sim.check(&chain);
-        let (before, mark) = (sim.told.len(), *sim.follower.mark());
+        let (before, mark) = (sim.told.len(), *sim.follower.proven());
         for peer in &mut sim.peers {
             peer.chain = chain.forked(mark.height - 3, 99);
         }
@@ -532,7 +532,7 @@ fn one_of_two_that_says_so_alone_does_not_stop_it() {
     let chain = Chain::new(4, 300, 4);
     let mut sim = Sim::new(4, &chain, &[Manner::Honest; 2]);
     sim.run(500);
-    let mark = *sim.follower.mark();
+    let mark = *sim.follower.proven();
     sim.peers[1].chain = chain.forked(mark.height - 3, 99);
     sim.run(1_000);
     sim.check(&chain);
@@ -583,7 +583,7 @@ fn a_follower_goes_on_where_it_was_and_checks_that_first() {
     let chain = Chain::new(7, 400, 4);
     let mut sim = Sim::new(7, &chain, &[Manner::Honest]);
     sim.run(300);
-    let (mark, told) = (*sim.follower.mark(), sim.told.clone());
+    let (mark, told) = (*sim.follower.proven(), sim.told.clone());
     let mut on = Sim::new(8, &chain, &[Manner::Honest]);
     on.follower = Follower::new(
         followed(),

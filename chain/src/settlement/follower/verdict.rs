@@ -6,7 +6,7 @@ use alloy::primitives::B256;
 use session_protocols::Time;
 
 use super::{
-    Advance, Follower, Header, Known, Mark, Output,
+    Advance, Follower, Header, Known, MAX_UNPROVEN, Mark, Output,
     errand::{Outcome, Range, Task, Told, Version},
     witness::Witness,
 };
@@ -164,8 +164,8 @@ impl Follower {
             Outcome::Replaced(replaced) => self.replaced(now, agreeing, replaced),
             Outcome::Quiet(_) => self.quiet(now, task, &ends),
             Outcome::Told(told) => {
-                let shown = agreeing > 1 || told.cursors == self.mark.cursors;
-                self.told(now, task, *told, confirmed || (shown && self.unproven.is_empty()));
+                let agreed = agreeing > 1 && self.unproven.is_empty();
+                self.told(now, task, *told, confirmed || agreed);
             }
             Outcome::Head(_) | Outcome::Border(_) => {}
         }
