@@ -177,7 +177,7 @@ fn registration(ledger: &Ledger, number: u64) -> Block {
 }
 
 fn change(number: u64) -> Input {
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         return Input::Release { amount: Amount::sesh(1) };
     }
     let node = number % NODES;

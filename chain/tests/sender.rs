@@ -1,5 +1,7 @@
 //! Transactions over a real chain: under contention, with fees that rise, and those that cannot succeed.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
+
 use std::time::Duration;
 
 use alloy::{

@@ -1,5 +1,7 @@
 //! The contracts, deployed from their artifacts on a real chain, and the ledger that follows them.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
+
 use std::collections::BTreeMap;
 
 use alloy::{
