@@ -41,6 +41,43 @@ fn cursor_ledger_and_checkpoints_come_back_together() {
     assert_eq!(file.checkpoints().unwrap(), made[6..]);
 }
 
+/// The layout as the README has it, so that no other build's file is misread.
+#[test]
+fn rows_are_laid_out_as_written_down() {
+    let number = |number: u64| number.to_be_bytes().to_vec();
+    let word = |byte: u8| vec![byte; 32];
+    let cursor = |at: u8| Cursor { number: u64::from(at), hash: B256::repeat_byte(at) };
+    let cursors = Cursors { staking: cursor(1), checkpoints: cursor(2), pool: cursor(3) };
+    let counted = [number(1), word(1), number(2), word(2), number(3), word(3)].concat();
+
+    let mark = Mark { height: 7, hash: B256::repeat_byte(9), time: 8, epoch: 6, cursors };
+    let mut bytes = [number(7), number(8), number(6), word(9), counted.clone()].concat();
+    let sealed = keccak256([&bytes, &b"ledger"[..]].concat());
+    bytes.extend(sealed);
+    assert_eq!(mark_bytes(&mark, b"ledger"), bytes);
+    assert_eq!(read_mark(&bytes, b"ledger"), Some(mark));
+    assert_eq!(read_mark(&bytes, b"Ledger"), None);
+    assert_eq!(read_mark(&bytes[1..], b"ledger"), None);
+
+    let [rewards, states, swarms, directory, names] = [14, 15, 16, 17, 18].map(B256::repeat_byte);
+    let checkpoint = Checkpoint {
+        border: Border { epoch: 4, height: 5, hash: B256::repeat_byte(12), cursors },
+        previous: B256::repeat_byte(13),
+        roots: Roots { rewards, states, swarms, directory, names },
+        digest: B256::repeat_byte(19),
+    };
+    let words = (12..=19).flat_map(word).collect();
+    let bytes = [number(4), number(5), words, counted].concat();
+    assert_eq!(checkpoint_bytes(&checkpoint), bytes);
+    assert_eq!(read_checkpoint(&bytes), Some(checkpoint));
+    assert_eq!(read_checkpoint(&bytes[..bytes.len() - 1]), None);
+
+    let parameters = Parameters { genesis: 21, active_for: 23, lock: 24, ..Parameters::default() };
+    let addresses = [1, 2, 3].map(|byte| vec![byte; 20]).concat();
+    let of = [addresses, number(31_337), number(5), number(21), number(3_600), number(23), number(24)];
+    assert_eq!(network(&followed(), &parameters), of.concat());
+}
+
 #[test]
 fn what_is_not_this_networks_or_not_whole_is_not_opened() {
     let dir = TempDir::new().unwrap();
