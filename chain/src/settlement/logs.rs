@@ -200,3 +200,6 @@ pub(super) fn append(log: &Log, time: u64, into: &mut Vec<u8>) {
     into.extend(hash);
     into.extend(time.to_be_bytes());
 }
+
+#[cfg(test)]
+mod tests;
