@@ -10,11 +10,11 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::*;
 use crate::{
-    ledger::{Cursor, Input as Happened},
+    ledger::{Border, Cursor, Cursors, Input as Happened},
     network::Contracts,
     settlement::{
         contracts::events,
-        logs::{read, roll},
+        logs::{Log, read, roll},
     },
 };
 
