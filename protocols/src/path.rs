@@ -23,9 +23,12 @@ use guards::{Guards, Health};
 
 mod blame;
 mod choose;
+pub mod delivery;
 pub mod guards;
 #[cfg(any(test, feature = "test-utils"))]
 pub mod model;
+pub mod passage;
+pub mod sessions;
 #[cfg(test)]
 mod tests;
 
