@@ -5,6 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+pub(crate) use session_protocols::path::passage::Comparison;
 use session_protocols::Time;
 
 /// The most that nodes may move the clock, in milliseconds: a day, wide enough for a wrong time zone.
@@ -18,17 +19,6 @@ const AGREED: i64 = 5_000;
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
     offset_ms: AtomicI64,
-}
-
-/// What came of a comparison with the nodes' clocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Comparison {
-    /// They agree with this one.
-    Same,
-    /// This one was moved.
-    Moved,
-    /// They are too far away to follow: by so many milliseconds.
-    TooFar(i64),
 }
 
 impl Clock {

@@ -1,7 +1,9 @@
-//! Which hops a client uses, and when it changes them.
+//! Which hops a client uses and when it changes them, and how a request gets over them to its destination.
 //!
-//! A machine: it is told which nodes there are, what is to be sent and what became of it, and says over
-//! which three hops to send. Its host keeps the links and the sessions.
+//! [`Paths`] is the machine of one client: it is told which nodes there are, what is to be sent and what
+//! became of it, and says over which three hops to send. A [`delivery`](delivery::Delivery) is the machine of
+//! one request: it wants paths, one after another or beside each other, and says what is reported of each. A
+//! [`passage`](passage::Passage) is that request on one path. Their host keeps the links and waits.
 //!
 //! A *use* has paths of its own, and each node on a path differs in operator and prefix from the others
 //! and from the destination. Paths begin at one of two *guards*, which are kept for weeks. A path that
@@ -10,6 +12,9 @@
 //! - [`guards`]: who the guards are, and when others may take their place
 //! - `blame`: who refused whom, and who is left out for that
 //! - `choose`: hops at random, under the rules
+//! - [`delivery`]: which path next for a request, and when it is given up
+//! - [`passage`]: what a refusal means for it on one path
+//! - [`sessions`]: what the hops of paths keep
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -23,9 +28,12 @@ use guards::{Guards, Health};
 
 mod blame;
 mod choose;
+pub mod delivery;
 pub mod guards;
 #[cfg(any(test, feature = "test-utils"))]
 pub mod model;
+pub mod passage;
+pub mod sessions;
 #[cfg(test)]
 mod tests;
 

@@ -25,7 +25,10 @@ use session_protocols::{
     limits::{Side, payer},
     member::is_majority,
     onion::{size::Bucket, wrap::Service},
-    path::{PathError, Use},
+    path::{
+        PathError, Use,
+        delivery::{self, Received},
+    },
     request::{Delete, Expire, MAX_REQUEST, Request},
 };
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -36,7 +39,7 @@ use crate::{
     directory::DirectoryError,
     envelope::SealError,
     error::ClientError,
-    onion::{Onion, Parcel, Received},
+    onion::{Onion, Parcel},
 };
 
 /// How often the members of a swarm are gone through.
@@ -84,6 +87,21 @@ pub(crate) enum Fault {
     ClockWrong(i64),
     /// The request of so many bytes is larger than any that may be sent.
     TooLarge(usize),
+}
+
+impl From<delivery::Fault> for Fault {
+    fn from(fault: delivery::Fault) -> Self {
+        match fault {
+            delivery::Fault::Silent => Self::Silent,
+            delivery::Fault::Busy => Self::Busy,
+            delivery::Fault::Service => Self::Disbelieved("it does not know the service"),
+            delivery::Fault::Key => Self::Disbelieved("its onion key cannot be used"),
+            delivery::Fault::Path(error) => Self::Path(error),
+            delivery::Fault::ClockMoved => Self::ClockMoved,
+            delivery::Fault::ClockWrong(by) => Self::ClockWrong(by),
+            delivery::Fault::TooLarge(bytes) => Self::TooLarge(bytes),
+        }
+    }
 }
 
 /// Why no member gave anything to go on with.
