@@ -5,8 +5,8 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-pub(crate) use session_protocols::path::passage::Comparison;
 use session_protocols::Time;
+pub(crate) use session_protocols::path::passage::Comparison;
 
 /// The most that nodes may move the clock, in milliseconds: a day, wide enough for a wrong time zone.
 const MAX_OFFSET: i64 = 24 * 60 * 60 * 1_000;

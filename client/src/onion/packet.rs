@@ -15,8 +15,8 @@ use tokio::time::{Duration, sleep, timeout};
 use super::{Onion, Parcel, State};
 
 impl Onion {
-    /// Takes a parcel over one path, and says what that says of the path and what it brought. None of its
-    /// packets, nor all that are sealed in place of one, may be under way for longer than `patience`.
+    /// Takes a parcel over one path, and says what became of that and what it brought. Packets that are sealed
+    /// in place of each other may take no longer than `patience` together; comparing clocks does not count.
     pub(super) async fn carry(
         &self,
         mut passage: Passage,

@@ -131,6 +131,19 @@ fn after_a_path_failed_another_one_is_tried_soon() {
 }
 
 #[test]
+fn a_path_that_fails_late_holds_the_next_one_up_no_longer_than_its_silence() {
+    for seed in 0..16 {
+        let mut parcel = Parcel::new(seed);
+        parcel.said();
+        parcel.find(0);
+        let due = parcel.machine.deadline().unwrap();
+        parcel.now = Time(due.0 - 1);
+        parcel.fails(0, Outcome::Refused);
+        assert!(parcel.machine.deadline() <= Some(due));
+    }
+}
+
+#[test]
 fn the_last_path_is_waited_for_after_all_others_failed() {
     let mut parcel = Parcel::new(1);
     parcel.said();

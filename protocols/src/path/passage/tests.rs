@@ -146,8 +146,8 @@ fn a_path_keeps_the_sessions_of_so_many_destinations_and_forgets_the_oldest() {
     let answer = net.pass(0, packet);
     let Opened { said: Said::Answer(unwrapped), .. } = passage.open(&answer) else { panic!("no answer") };
     let [.., session] = unwrapped.sessions;
-    // The first comes once more, and is the newest then.
-    let ends: Vec<_> = (0..MAX_ENDS).chain([0, MAX_ENDS]).map(|at| id(at + 3)).collect();
+    // The first comes again, takes no more room, and is the newest then.
+    let ends: Vec<_> = (0..MAX_ENDS).chain([0, 0, MAX_ENDS]).map(|at| id(at + 3)).collect();
     for to in &ends {
         net.sessions.keep(PATH, *to, READ, [None, None, None, session.clone()]);
     }
