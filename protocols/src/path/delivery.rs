@@ -148,8 +148,8 @@ pub struct Delivery<R> {
     wants: bool,
     /// The hops of each path that it went over.
     used: Vec<[NodeId; HOPS]>,
-    /// Paths that have brought nothing so far.
-    under_way: Vec<PathId>,
+    /// Paths that have brought nothing so far, and from when on each is slow.
+    under_way: Vec<(PathId, Time)>,
     /// What the last one that failed brought.
     last: Fault,
     done: bool,
@@ -208,10 +208,10 @@ impl<R: Rng> Delivery<R> {
             return;
         }
         self.used.push(hops);
-        self.under_way.push(path);
         self.outbox.push_back(Output::Carry { path, hops });
         let least = Span(self.hedge.0 / 2);
         self.next = now.after(self.between(least, self.hedge));
+        self.under_way.push((path, self.next));
     }
 
     fn pathless(&mut self, error: PathError) {
@@ -227,15 +227,13 @@ impl<R: Rng> Delivery<R> {
     }
 
     fn brought(&mut self, now: Time, path: PathId, outcome: Outcome, brought: Result<Received, Fault>) {
-        if !self.under_way.contains(&path) {
-            return;
-        }
-        self.under_way.retain(|other| *other != path);
+        let Some(at) = self.under_way.iter().position(|(other, _)| *other == path) else { return };
+        self.under_way.remove(at);
         self.outbox.push_back(Output::Report { path, outcome });
         match brought {
             Ok(received) => self.finish(Ok(received)),
             Err(fault) if fault.is_final() => {
-                self.report_all(Outcome::Undone);
+                self.report(Outcome::Undone, |_| true);
                 self.finish(Err(fault));
             }
             Err(fault) => {
@@ -255,10 +253,11 @@ impl<R: Rng> Delivery<R> {
             return;
         }
         if now >= self.end {
-            self.report_all(Outcome::Silent);
+            self.report(Outcome::Silent, |_| true);
             self.finish(Err(self.last));
         } else if self.may_want() && now >= self.next {
-            self.report_all(Outcome::Slow);
+            // One that was tried beside another, which failed just now, has its own time.
+            self.report(Outcome::Slow, |slow| slow <= now);
             self.wants = true;
             self.outbox.push_back(Output::Want { not: self.used.clone() });
         }
@@ -268,9 +267,10 @@ impl<R: Rng> Delivery<R> {
         !self.wants && self.used.len() < TRIES
     }
 
-    /// Reports all that is under way.
-    fn report_all(&mut self, outcome: Outcome) {
-        let reports = self.under_way.iter().map(|path| Output::Report { path: *path, outcome });
+    /// Reports those under way that this is true of, by when they are slow.
+    fn report(&mut self, outcome: Outcome, of: impl Fn(Time) -> bool) {
+        let paths = self.under_way.iter().filter(|(_, slow)| of(*slow));
+        let reports = paths.map(|(path, _)| Output::Report { path: *path, outcome });
         self.outbox.extend(reports);
     }
 

@@ -161,6 +161,18 @@ fn the_last_path_is_waited_for_after_all_others_failed() {
 }
 
 #[test]
+fn a_path_is_not_called_slow_because_another_one_failed() {
+    let mut parcel = Parcel::new(1);
+    parcel.said();
+    parcel.find(0);
+    assert_eq!(parcel.wait(), [report(0, Outcome::Slow), want(0..1)]);
+    parcel.find(1);
+    assert_eq!(parcel.fails(0, Outcome::Refused), [report(0, Outcome::Refused)]);
+    assert!(parcel.waited() <= RETRY);
+    assert_eq!(parcel.wait(), [want(0..2)]);
+}
+
+#[test]
 fn waiting_for_a_path_holds_nothing_up() {
     let mut parcel = Parcel::new(1);
     parcel.said();
