@@ -97,7 +97,10 @@ pub(crate) struct Parcel {
     pub(crate) answer: Bucket,
     /// How long all of it may take.
     pub(crate) patience: Duration,
-    /// How long one path may be silent until another one is tried beside it; half of it at least.
+    /// How long the destination may keep the answer back.
+    pub(crate) hold: Duration,
+    /// How long beyond that one path may be silent until another one is tried beside it; half of it at
+    /// least.
     pub(crate) hedge: Duration,
 }
 
@@ -155,7 +158,8 @@ impl Onion {
         if parcel.usage != Use::Look && self.clock.offset_ms() != offset {
             return Err(Fault::ClockMoved);
         }
-        let terms = Terms { patience: span(parcel.patience), hedge: span(parcel.hedge) };
+        let Parcel { patience, hold, hedge, .. } = *parcel;
+        let terms = Terms { patience: span(patience), hold: span(hold), hedge: span(hedge) };
         let mut delivery = Delivery::new(Time::ZERO, terms, self.generator());
         // A path may have to be waited for, and what is under way meanwhile goes on.
         let (mut wanted, mut running) = (FuturesUnordered::new(), FuturesUnordered::new());
@@ -406,6 +410,7 @@ fn harmless(usage: Use) -> Parcel {
         request: codec::encode(&Request::Info),
         answer: Bucket::ALL[0],
         patience: TEST,
+        hold: Duration::ZERO,
         hedge: TEST,
     }
 }

@@ -61,6 +61,8 @@ pub const WAIT: Span = Span::secs(5);
 pub const TEST: Span = Span::secs(15);
 /// Tests of one guard at once: one that is late may have gone wrong at another hop.
 const TESTS: usize = 2;
+/// A clock that goes back by more than this was set.
+const STEP: Span = Span::secs(1);
 /// The pause between two tries to make a path for a use.
 const PAUSE: Span = Span::secs(1);
 /// The pause after no guard could be drawn.
@@ -91,6 +93,9 @@ pub enum Use {
     Read(AccountId),
     /// Sending, which nobody signs.
     Send,
+    /// Storing for the sender's own devices what was sent to others: apart from that, so that no path joins
+    /// both swarms.
+    Copy,
     /// Questions that are about no mailbox's content.
     Look,
 }
@@ -314,6 +319,8 @@ struct Usage {
 #[derive(Debug)]
 pub struct Paths<R> {
     random: R,
+    /// What time it was last.
+    now: Time,
     nodes: BTreeMap<NodeId, Candidate>,
     guards: Guards,
     health: BTreeMap<NodeId, Health>,
@@ -341,6 +348,7 @@ impl<R: Rng> Paths<R> {
     pub fn new(guards: Guards, random: R) -> Self {
         Self {
             random,
+            now: Time::ZERO,
             nodes: BTreeMap::new(),
             health: guards.health(),
             guards,
@@ -360,6 +368,7 @@ impl<R: Rng> Paths<R> {
 
     /// Applies one input at `now`; results are read with [`Self::poll`].
     pub fn handle(&mut self, now: Time, input: Input) {
+        self.end_with_the_clock(now);
         match input {
             Input::Nodes(nodes) => {
                 self.nodes = nodes;
@@ -370,10 +379,7 @@ impl<R: Rng> Paths<R> {
                 self.wants.remove(&ticket);
             }
             Input::Outcome { path, outcome } => self.outcome(now, path, outcome),
-            Input::Rebuild => {
-                let all: Vec<_> = self.paths.keys().copied().collect();
-                all.into_iter().for_each(|path| self.close(now, path));
-            }
+            Input::Rebuild => self.close_all(now),
             Input::Kept(guards) => self.kept_guards(&guards),
             Input::Unkept => self.unkept_guards(now),
             Input::Tick => {}
@@ -535,6 +541,19 @@ impl<R: Rng> Paths<R> {
         let health = self.health.get(&guard).copied().unwrap_or_default();
         self.health.insert(guard, health.down(now));
         self.keep |= self.guards.fails(now, guard);
+    }
+
+    /// A clock that is set back would make paths live longer than they may.
+    fn end_with_the_clock(&mut self, now: Time) {
+        if now.after(STEP) < self.now {
+            self.close_all(now);
+        }
+        self.now = now;
+    }
+
+    fn close_all(&mut self, now: Time) {
+        let all: Vec<_> = self.paths.keys().copied().collect();
+        all.into_iter().for_each(|path| self.close(now, path));
     }
 
     fn close(&mut self, now: Time, id: PathId) {

@@ -33,7 +33,9 @@ pub const RETRY: Span = Span::millis(100);
 pub struct Terms {
     /// All of it.
     pub patience: Span,
-    /// The silence of one path until another one is tried beside it; half of it at least.
+    /// How long the destination may keep the answer back.
+    pub hold: Span,
+    /// The silence of one path, beyond that, until another one is tried beside it; half of it at least.
     pub hedge: Span,
 }
 
@@ -140,6 +142,7 @@ impl Fault {
 #[derive(Debug)]
 pub struct Delivery<R> {
     random: R,
+    hold: Span,
     hedge: Span,
     end: Time,
     /// When another path is tried, if there may be one more.
@@ -162,6 +165,7 @@ impl<R: Rng> Delivery<R> {
     pub fn new(now: Time, terms: Terms, random: R) -> Self {
         let mut delivery = Self {
             random,
+            hold: terms.hold,
             hedge: terms.hedge,
             end: now.after(terms.patience),
             next: now,
@@ -210,7 +214,7 @@ impl<R: Rng> Delivery<R> {
         self.used.push(hops);
         self.outbox.push_back(Output::Carry { path, hops });
         let least = Span(self.hedge.0 / 2);
-        self.next = now.after(self.between(least, self.hedge));
+        self.next = now.after(self.hold).after(self.between(least, self.hedge));
         self.under_way.push((path, self.next));
     }
 

@@ -251,6 +251,11 @@ async fn each_account_and_sending_have_paths_of_their_own() {
     let uses: BTreeSet<_> = paths.iter().map(|path| path.usage).collect();
     let reads = |number| Use::Read(account(number).id());
     assert_eq!(uses, [Use::Send, reads(2), reads(3)].into());
+    // What is kept for the sender's own devices goes another way than what was sent.
+    let sent = client.send(&account(2), &account(4).id(), "two").await.unwrap();
+    assert!(sent.copy.unwrap().is_ok());
+    let uses: BTreeSet<_> = client.paths().iter().map(|path| path.usage).collect();
+    assert_eq!(uses, [Use::Send, Use::Copy, reads(2), reads(3)].into());
     // Given up, they are others.
     client.rebuild_paths();
     assert_eq!(client.paths(), []);

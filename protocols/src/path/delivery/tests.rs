@@ -6,7 +6,7 @@ use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use super::*;
 
 const START: Time = Time::from_millis(1_790_000_000_000);
-const TERMS: Terms = Terms { patience: Span::secs(20), hedge: Span::secs(8) };
+const TERMS: Terms = Terms { patience: Span::secs(20), hold: Span(0), hedge: Span::secs(8) };
 
 fn hops(number: u64) -> [NodeId; HOPS] {
     [0, 1, 2].map(|at| NodeId::from_bytes([number as u8 * 3 + at; 32]))
@@ -108,6 +108,18 @@ fn beside_a_silent_path_another_one_is_tried_after_half_the_hedge_to_all_of_it()
     let (least, most) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
     assert!((Span::millis(4_000)..Span::millis(4_200)).contains(least), "{least:?}");
     assert!((Span::millis(7_800)..=Span::millis(8_000)).contains(most), "{most:?}");
+}
+
+#[test]
+fn what_a_destination_may_keep_back_is_no_silence() {
+    let terms = Terms { hold: Span::secs(8), hedge: Span::secs(1), ..TERMS };
+    for seed in 0..64 {
+        let machine = Delivery::new(START, terms, ChaCha8Rng::seed_from_u64(seed));
+        let mut parcel = Parcel { machine, now: START };
+        parcel.said();
+        parcel.find(0);
+        assert!((Span::millis(8_500)..=Span::millis(9_000)).contains(&parcel.waited()));
+    }
 }
 
 #[test]

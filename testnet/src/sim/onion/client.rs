@@ -31,7 +31,7 @@ pub(super) mod rogue;
 use packet::Flight;
 
 /// How long a request may take.
-const TERMS: Terms = Terms { patience: Span::secs(20), hedge: Span::secs(8) };
+const TERMS: Terms = Terms { patience: Span::secs(20), hold: Span(0), hedge: Span::secs(8) };
 /// How often a client wants something, on average.
 const EVERY: Span = Span::secs(7);
 /// How often it looks whether there is a newer directory.
