@@ -55,8 +55,8 @@ async fn a_text_arrives_and_the_copy_stays_out_of_sight() {
     let copies = client.retrieve(&alice, Namespace::INBOX, &mut Cursors::new()).await.unwrap();
     assert_eq!(copies.messages.len(), 1);
     // Members who compare what they keep find no number that is in both.
-    let (copy, kept) = (&copies.messages[0], client.retrieve(&bob, Namespace::INBOX, &mut Cursors::new()));
-    let message = &kept.await.unwrap().messages[0];
+    let kept = client.retrieve(&bob, Namespace::INBOX, &mut Cursors::new()).await.unwrap();
+    let (copy, message) = (&copies.messages[0], &kept.messages[0]);
     let life = |message: &Message| Duration::from_millis(message.expiry - message.timestamp);
     for life in [life(copy), life(message)] {
         assert!((TTL - Duration::from_secs(7_200)..=TTL - Duration::from_secs(3_600)).contains(&life));

@@ -183,7 +183,7 @@ mod tests {
         #[test]
         fn nothing_is_taken_twice(steps in prop::collection::vec((0_u32..60, 80_u32..160, 0_u8..4), 1..300)) {
             let (mut replays, mut taken) = (Replays::new(90, [1; 32]), BTreeSet::new());
-            let mut now = 100;
+            let mut now: u32 = 100;
             for (ahead, stamped, key) in steps {
                 // One step in sixty sets the clock back.
                 now = if ahead == 0 { now.saturating_sub(40) } else { now + ahead / 20 };
