@@ -57,3 +57,10 @@ need_cargo() {
   say "installing cargo-$1"
   cargo install "cargo-$1" --locked >&2
 }
+
+# need_anvil: the local settlement chain, from npm, as chain/contracts/package-lock.json pins it.
+need_anvil() {
+  [ -z "${SESSION_ANVIL:-}" ] || return 0
+  need_node
+  (cd "$root/chain/contracts" && . ./tools.sh && need_packages)
+}

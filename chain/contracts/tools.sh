@@ -31,3 +31,13 @@ write_artifacts() {
     ' "out/deployed/$name.sol/$name.json" "$1/$name.json"
   done
 }
+
+# write_recorder FILE: the bytecode of the contract that records what tests of followers tell it.
+write_recorder() {
+  forge build >&2
+  node -e '
+    const { readFileSync, writeFileSync } = require("fs");
+    const { bytecode } = JSON.parse(readFileSync("out/Recorder.sol/Recorder.json"));
+    writeFileSync(process.argv[1], bytecode.object.slice(2) + "\n");
+  ' "$1"
+}

@@ -59,6 +59,11 @@ impl BlsKey {
     pub fn is_valid(&self) -> bool {
         PublicKey::deserialize(&self.0).is_ok_and(|key| key.validate().is_ok())
     }
+
+    /// The sum of some keys; none when there are none or one of them is no point of the curve.
+    pub fn aggregate(keys: &[Self]) -> Option<Self> {
+        sum(keys).map(|key| Self(key.serialize()))
+    }
 }
 
 impl BlsSignature {

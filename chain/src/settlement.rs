@@ -1,0 +1,37 @@
+//! The settlement chain: follow the contracts' events at finality, and send transactions.
+//!
+//! Endpoints that serve the chain are not trusted: they are compared with each other and with the numbers and
+//! rolling hashes that the contracts keep over their own events.
+//!
+//! - [`contracts`]: which contracts are followed, and which events of theirs
+//! - [`logs`]: a raw log becomes a ledger's input
+//! - [`follower`]: the machine that decides what is asked of whom and what is believed
+//! - [`trouble`]: what can be wrong with an endpoint or the chain, and what to do
+//! - [`endpoint`]: JSON-RPC to one endpoint, with bounds
+//! - [`state`]: cursor and ledger on disk, in one transaction
+//! - [`host`]: the ledger, kept in step with the chain
+//! - [`calls`]: what can be asked of the contracts and sent to them
+//! - [`sender`]: transactions that arrive, once
+//! - [`errors`]: what the contracts refuse with, in words
+//! - [`deploy`]: puts the contracts on a chain
+
+pub mod calls;
+pub mod contracts;
+pub mod deploy;
+pub mod endpoint;
+pub mod errors;
+pub mod follower;
+pub mod host;
+pub mod logs;
+pub mod sender;
+pub mod state;
+pub mod trouble;
+
+pub use contracts::{Contract, Followed};
+pub use endpoint::{Endpoint, EndpointError};
+pub use errors::Refusal;
+pub use follower::{Advance, Follower, Mark, Pace, Status};
+pub use host::{FollowError, LiveLedger, Options, Settled};
+pub use sender::{Call, Delivery, Progress, Quote, SendError, Sender, Spending};
+pub use state::{StateError, StateFile};
+pub use trouble::{Hold, Stop, Trouble};

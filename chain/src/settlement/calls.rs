@@ -1,0 +1,263 @@
+//! What can be asked of the contracts and sent to them, as they declare it.
+//!
+//! `chain/contracts/README.md` says what each does. Amounts are in 10^-9 SESH, times in seconds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy::primitives::FixedBytes;
+
+use crate::{
+    Candidate,
+    bls::{BlsSignature, PointError},
+    ledger::{self, BlsKey, StakeId},
+};
+
+/// The contracts' own types.
+#[allow(missing_docs, unreachable_pub)]
+mod types {
+    alloy::sol! {
+        /// What a node declares.
+        #[derive(Debug, PartialEq, Eq)]
+        struct Registration {
+            bytes32 ed25519Key;
+            bytes32 signatureR;
+            bytes32 signatureS;
+            bytes7 prefix;
+            uint16 fee;
+            bytes blsKey;
+            bytes proofOfPossession;
+        }
+
+        /// A slot that is kept for somebody, for at least an amount.
+        #[derive(Debug, PartialEq, Eq)]
+        struct Reservation { address contributor; uint256 amount; }
+
+        /// What somebody has contributed.
+        #[derive(Debug, PartialEq, Eq)]
+        struct Part { address contributor; uint96 amount; address beneficiary; uint64 lastAt; }
+
+        /// An allowance of the token by signature (EIP-2612).
+        #[derive(Debug, PartialEq, Eq)]
+        struct Permit { uint256 value; uint256 deadline; uint8 v; bytes32 r; bytes32 s; }
+
+        /// What nodes say of the border of an epoch.
+        #[derive(Debug, PartialEq, Eq)]
+        struct Checkpoint {
+            uint64 epoch;
+            bytes32 borderBlockHash;
+            bytes32 previousDigest;
+            bytes32 rewardsRoot;
+            bytes32 statesRoot;
+            bytes32 swarmsRoot;
+            bytes32 directoryRoot;
+            bytes32 namesRoot;
+        }
+
+        /// Who signed a checkpoint.
+        #[derive(Debug, PartialEq, Eq)]
+        struct Signers { bytes aggregateKey; uint64 nodes; bytes absent; bytes signature; }
+
+        #[derive(Debug)]
+        interface Token {
+            function approve(address spender, uint256 value) external returns (bool);
+            function transfer(address to, uint256 value) external returns (bool);
+            function balanceOf(address account) external view returns (uint256);
+            function allowance(address owner, address spender) external view returns (uint256);
+            function nonces(address owner) external view returns (uint256);
+            function DOMAIN_SEPARATOR() external view returns (bytes32);
+        }
+
+        #[derive(Debug)]
+        interface Staking {
+            function register(Registration registration, address beneficiary) external returns (uint64 id);
+            function registerWithPermit(Registration registration, address beneficiary, Permit permit)
+                external returns (uint64 id);
+            function requestExit(uint64 id) external;
+            function release(uint64 id, uint8 state, uint16 penaltyBps, bytes32[] proof) external;
+            function notePenalty(uint64 id, uint8 state, uint16 penaltyBps, bytes32[] proof) external;
+            function escape(uint64 id) external;
+            function changeBeneficiary(uint64 id, address beneficiary) external;
+            function handOver(uint64 id, address to) external;
+            function sharesOf(uint64 id)
+                external view returns (address[] contributors, uint256[] amounts);
+            function stakeOf(uint64 id)
+                external view
+                returns (uint64 registeredAt, uint64 exitRequestedAt, uint16 penaltyBps, uint8 shares);
+            function parameter(bytes32 name) external view returns (uint256);
+            function isNode(uint64 id) external view returns (bool);
+            function nextId() external view returns (uint64);
+            function nodeCount() external view returns (uint64);
+            function aggregateKey() external view returns (bytes);
+        }
+
+        #[derive(Debug)]
+        interface ContributionFactory {
+            function create(
+                Registration registration, uint256 amount, address beneficiary, Reservation[] reserved
+            ) external returns (address contribution);
+            function createWithPermit(
+                Registration registration, uint256 amount, address beneficiary, Reservation[] reserved,
+                Permit permit
+            ) external returns (address contribution);
+            function isContribution(address account) external view returns (bool);
+
+            event Created(
+                address indexed contribution, address indexed operator, bytes32 indexed ed25519Key
+            );
+        }
+
+        #[derive(Debug)]
+        interface Contribution {
+            function contribute(uint256 amount, address beneficiary) external;
+            function contributeWithPermit(uint256 amount, address beneficiary, Permit permit) external;
+            function withdraw() external;
+            function reserve(Reservation[] reserved) external;
+            function finalise() external;
+            function cancel() external;
+            function changeBeneficiary(address beneficiary) external;
+            function requirement() external view returns (uint256);
+            function operator() external view returns (address);
+            function registration() external view returns (Registration);
+            function contributions() external view returns (Part[]);
+            function reservations() external view returns (Reservation[]);
+            function limits(address account) external view returns (uint256 least, uint256 most);
+            function status() external view returns (uint8);
+            function id() external view returns (uint64);
+            function total() external view returns (uint96);
+        }
+
+        #[derive(Debug)]
+        interface Checkpoints {
+            function submit(Checkpoint checkpoint, Signers signers) external;
+            function claim(uint256 lifetimeTotal, bytes32[] proof, address to)
+                external returns (uint256 amount);
+            function digest(Checkpoint checkpoint) external view returns (bytes32);
+            function nextEpoch() external view returns (uint64);
+            function lastDigest() external view returns (bytes32);
+            function rewardsRoot() external view returns (bytes32);
+            function statesRoot() external view returns (bytes32);
+            function claimed(address account) external view returns (uint256);
+            function funded() external view returns (uint72);
+            function paused() external view returns (bool);
+            function parameter(bytes32 name) external view returns (uint256);
+        }
+
+        #[derive(Debug)]
+        interface RewardPool {
+            function release() external returns (uint256 amount);
+            function releasable() external view returns (uint256);
+            function released() external view returns (uint88);
+        }
+    }
+}
+pub use types::*;
+
+impl Registration {
+    /// The registration of a candidate, whose operator keeps `fee` basis points of its rewards.
+    ///
+    /// # Errors
+    /// When the candidate's proof of possession is no point that could be one.
+    pub fn new(candidate: &Candidate, fee: u16) -> Result<Self, PointError> {
+        let (r, s) = candidate.signature.0.split_at(32);
+        Ok(Self {
+            ed25519Key: FixedBytes(*candidate.node.as_bytes()),
+            signatureR: FixedBytes::from_slice(r),
+            signatureS: FixedBytes::from_slice(s),
+            prefix: candidate.prefix_word(),
+            fee,
+            blsKey: candidate.bls.0.into(),
+            proofOfPossession: candidate.possession.uncompressed()?.into(),
+        })
+    }
+}
+
+impl From<&ledger::Checkpoint> for Checkpoint {
+    fn from(checkpoint: &ledger::Checkpoint) -> Self {
+        let ledger::Checkpoint { border, previous, roots, .. } = checkpoint;
+        Self {
+            epoch: border.epoch,
+            borderBlockHash: border.hash,
+            previousDigest: *previous,
+            rewardsRoot: roots.rewards,
+            statesRoot: roots.states,
+            swarmsRoot: roots.swarms,
+            directoryRoot: roots.directory,
+            namesRoot: roots.names,
+        }
+    }
+}
+
+impl Signers {
+    /// Those of `signers`, all who held a stake at the border, that are not `absent`, and the sum of their
+    /// signatures; none when a key or the signature is no point that it could be.
+    pub fn new(
+        signers: &BTreeMap<StakeId, BlsKey>,
+        absent: &[StakeId],
+        signature: &BlsSignature,
+    ) -> Option<Self> {
+        let keys: Vec<BlsKey> = signers.values().copied().collect();
+        let absent: BTreeSet<u32> =
+            absent.iter().map(|id| u32::try_from(id.0)).collect::<Result<_, _>>().ok()?;
+        Some(Self {
+            aggregateKey: BlsKey::aggregate(&keys)?.0.into(),
+            nodes: u64::try_from(keys.len()).ok()?,
+            absent: absent.into_iter().flat_map(u32::to_be_bytes).collect(),
+            signature: signature.uncompressed().ok()?.into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::sol_types::SolInterface;
+
+    use super::*;
+    use crate::settlement::contracts::signatures;
+
+    #[test]
+    fn all_that_is_called_is_there() {
+        let there = |artifact: &str, kind: &str, selectors: Vec<&'static str>| {
+            let signatures = signatures(artifact, kind);
+            for selector in selectors {
+                assert!(signatures.iter().any(|it| it == selector), "{selector}");
+            }
+        };
+        fn of<I: SolInterface>(signature: fn([u8; 4]) -> Option<&'static str>) -> Vec<&'static str> {
+            I::selectors().map(|selector| signature(selector).unwrap()).collect()
+        }
+        there(
+            include_str!("../../contracts/artifacts/SessionToken.json"),
+            "function",
+            of::<Token::TokenCalls>(Token::TokenCalls::signature_by_selector),
+        );
+        there(
+            include_str!("../../contracts/artifacts/BridgedSessionToken.json"),
+            "function",
+            of::<Token::TokenCalls>(Token::TokenCalls::signature_by_selector),
+        );
+        there(
+            include_str!("../../contracts/artifacts/Staking.json"),
+            "function",
+            of::<Staking::StakingCalls>(Staking::StakingCalls::signature_by_selector),
+        );
+        type Factory = ContributionFactory::ContributionFactoryCalls;
+        let factory = include_str!("../../contracts/artifacts/ContributionFactory.json");
+        there(factory, "function", of::<Factory>(Factory::signature_by_selector));
+        there(factory, "event", vec!["Created(address,address,bytes32)"]);
+        there(
+            include_str!("../../contracts/artifacts/Contribution.json"),
+            "function",
+            of::<Contribution::ContributionCalls>(Contribution::ContributionCalls::signature_by_selector),
+        );
+        there(
+            include_str!("../../contracts/artifacts/Checkpoints.json"),
+            "function",
+            of::<Checkpoints::CheckpointsCalls>(Checkpoints::CheckpointsCalls::signature_by_selector),
+        );
+        there(
+            include_str!("../../contracts/artifacts/RewardPool.json"),
+            "function",
+            of::<RewardPool::RewardPoolCalls>(RewardPool::RewardPoolCalls::signature_by_selector),
+        );
+    }
+}

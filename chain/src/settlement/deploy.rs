@@ -1,0 +1,135 @@
+//! Puts the contracts on a chain, wired to each other: what a local network does first, and whoever begins one.
+
+use core::num::NonZeroU64;
+
+use alloy::{
+    primitives::{Address, Bytes, U256},
+    sol_types::SolValue,
+};
+
+use super::sender::{Call, SendError, Sender};
+use crate::{
+    ledger::Amount,
+    network::{Contracts, Settlement},
+};
+
+const TOKEN: &str = include_str!("../../contracts/artifacts/SessionToken.json");
+const TIMELOCK: &str = include_str!("../../contracts/artifacts/TimelockController.json");
+const POOL: &str = include_str!("../../contracts/artifacts/RewardPool.json");
+const STAKING: &str = include_str!("../../contracts/artifacts/Staking.json");
+const CHECKPOINTS: &str = include_str!("../../contracts/artifacts/Checkpoints.json");
+const FACTORY: &str = include_str!("../../contracts/artifacts/ContributionFactory.json");
+
+/// What the contracts are given at their deployment; `chain/contracts/README.md` lists units and bounds.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// When epoch 0 begins, in seconds since 1970; not in the future.
+    pub genesis: u64,
+    /// Seconds of an epoch.
+    pub epoch: NonZeroU64,
+    /// How long the stake of a node that lost its place stays locked, in seconds. No contract knows it.
+    pub lock: u64,
+    /// What a node stakes.
+    pub requirement: Amount,
+    /// How long after a request a node serves on, in seconds.
+    pub unlock: u64,
+    /// The most that a penalty takes of an operator's share, in basis points.
+    pub maximum_penalty: u64,
+    /// The least number of nodes whose checkpoint is taken.
+    pub minimum_nodes: u64,
+    /// What the submitter of a checkpoint is credited.
+    pub submitter_reward: Amount,
+    /// For how long a node is active before it earns, in seconds.
+    pub active_for: u64,
+    /// Who may change parameters, through the timelock.
+    pub governor: Address,
+    /// How long a change of parameters is known before it acts, in seconds.
+    pub delay: u64,
+    /// Who may stop claims.
+    pub guardian: Address,
+}
+
+/// A chain that can be followed, and what its nodes have to know of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployed {
+    /// The contracts, as the network file has them; no endpoint is named.
+    pub settlement: Settlement,
+    /// Who owns the parameters.
+    pub timelock: Address,
+}
+
+/// Deploys the token and all other contracts. All tokens there will ever be are the sender's account's, and the
+/// pool is empty: whoever deploys gives it what rewards are to come from.
+///
+/// # Errors
+/// When a transaction fails; contracts that were deployed before it stay where they are and are of no use.
+pub async fn deploy(sender: &mut Sender, terms: &Terms) -> Result<Deployed, SendError> {
+    let me = sender.account();
+    let first = sender.nonce().await?;
+    let [token, timelock, pool, staking, checkpoints, factory] =
+        [0, 1, 2, 3, 4, 5].map(|after| me.create(first.saturating_add(after)));
+    let (genesis, epoch) = (terms.genesis, terms.epoch.get());
+    let governors = vec![terms.governor];
+    let timelock_takes = (U256::from(terms.delay), governors.clone(), governors, Address::ZERO);
+    let staking_takes = (
+        (timelock, token, pool, checkpoints, factory, genesis, epoch),
+        (terms.requirement.units(), U256::from(terms.unlock), U256::from(terms.maximum_penalty)),
+    );
+    let checkpoints_takes = (
+        (timelock, terms.guardian, token, pool, staking, genesis, epoch),
+        (U256::from(terms.minimum_nodes), terms.submitter_reward.units(), U256::from(terms.active_for)),
+    );
+    let steps = [
+        (token, TOKEN, (me, me, Address::ZERO, Address::ZERO).abi_encode_params()),
+        (timelock, TIMELOCK, timelock_takes.abi_encode_params()),
+        (pool, POOL, (token, checkpoints, genesis, epoch).abi_encode_params()),
+        // All are static types, so the parts simply follow one another.
+        (staking, STAKING, staking_takes.abi_encode_params()),
+        (checkpoints, CHECKPOINTS, checkpoints_takes.abi_encode_params()),
+        (factory, FACTORY, (token, staking).abi_encode_params()),
+    ];
+    let mut start = None;
+    for (at, artifact, arguments) in steps {
+        let data = [bytecode(artifact), arguments].concat().into();
+        let receipt = sender.send(&Call { data, ..Call::default() }, |_| {}).await?;
+        // Another transaction of the account came in between: the contracts would not know each other.
+        if receipt.contract_address != Some(at) {
+            return Err(SendError::Contended { account: me });
+        }
+        start = start.or(receipt.block_number);
+    }
+    let contracts = Contracts { token, pool, staking, factory, checkpoints };
+    let settlement = Settlement {
+        chain: sender.chain(),
+        rpc: Vec::new(),
+        start: start.unwrap_or_default(),
+        genesis,
+        epoch: terms.epoch,
+        lock: terms.lock,
+        contracts,
+    };
+    Ok(Deployed { settlement, timelock })
+}
+
+/// The code that creates a contract.
+fn bytecode(artifact: &str) -> Vec<u8> {
+    let artifact: Option<serde_json::Value> = serde_json::from_str(artifact).ok();
+    let code = artifact.as_ref().and_then(|it| it.get("bytecode")?.as_str()?.parse::<Bytes>().ok());
+    #[expect(
+        clippy::expect_used,
+        reason = "the artifacts are part of this program, and a test reads them all"
+    )]
+    code.expect("an artifact has bytecode").to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_artifacts_have_code() {
+        for artifact in [TOKEN, TIMELOCK, POOL, STAKING, CHECKPOINTS, FACTORY] {
+            assert!(bytecode(artifact).len() > 1_000);
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! JSON-RPC to one endpoint, with bounds on what it may send.
+
+use core::{fmt, task};
+
+use alloy::{
+    primitives::{Address, B256, Bytes, LogData, U64},
+    rpc::{
+        client::RpcClient,
+        json_rpc::{RequestPacket, ResponsePacket, RpcError},
+        types::Log as RpcLog,
+    },
+    transports::{TransportError, TransportErrorKind, TransportFut},
+};
+use reqwest::{Client, Url, redirect};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tower_service::Service;
+
+use super::{
+    contracts::{Followed, TOPICS},
+    follower::{Answer, Failure, Header, Question, Which},
+    logs::Log,
+    trouble::Trouble,
+};
+
+/// The most bytes of one answer; whoever asks for logs is told to ask for fewer.
+pub const MAX_BODY: usize = 32 << 20;
+/// The most characters of an endpoint's own words that are shown to anybody.
+const MAX_WORDS: usize = 120;
+/// What providers say when a range holds too much, whatever their error codes.
+const TOO_MANY: [&str; 10] = [
+    "limit",
+    "range",
+    "too many",
+    "too large",
+    "too big",
+    "exceed",
+    "more than",
+    "maximum",
+    "response size",
+    "timeout",
+];
+/// What providers say to those who ask too often.
+const TOO_OFTEN: [&str; 5] = ["too many requests", "rate limit", "rate-limit", "capacity", "throttl"];
+
+/// A URL is none that an endpoint can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EndpointError {
+    /// No URL of HTTP.
+    #[error("an endpoint of the settlement chain is an http or https URL, such as https://rpc.example.org")]
+    Url,
+    /// The system's certificates or sockets cannot be used.
+    #[error("cannot set up HTTP")]
+    Http,
+}
+
+/// The answer is longer than [`MAX_BODY`].
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("an answer of more than {MAX_BODY} bytes")]
+struct TooLong;
+
+/// An endpoint that serves a chain. Its URL may hold a key: only its host is ever shown.
+#[derive(Clone)]
+pub struct Endpoint {
+    name: String,
+    url: Url,
+    client: Client,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RpcHeader {
+    number: U64,
+    hash: B256,
+    parent_hash: B256,
+    timestamp: U64,
+}
+
+impl Endpoint {
+    /// The endpoint at a URL; nothing is asked so far.
+    ///
+    /// # Errors
+    /// When it is no URL of HTTP.
+    pub fn new(url: &str) -> Result<Self, EndpointError> {
+        let url: Url = url.trim().parse().map_err(|_| EndpointError::Url)?;
+        let host = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https"));
+        let host = host.ok_or(EndpointError::Url)?;
+        let name = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        let client = Client::builder().redirect(redirect::Policy::none()).build();
+        Ok(Self { name, url, client: client.map_err(|_| EndpointError::Http)? })
+    }
+
+    /// Its host, and its port where that is unusual.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A client for it.
+    pub fn rpc(&self) -> RpcClient {
+        RpcClient::new(self.clone(), false)
+    }
+
+    /// Asks what the follower wants to know.
+    ///
+    /// # Errors
+    /// Tells why there is no answer.
+    pub async fn answer(&self, followed: &Followed, question: Question) -> Result<Answer, Failure> {
+        let rpc = self.rpc();
+        match question {
+            Question::Chain => {
+                let id: U64 = rpc.request("eth_chainId", json!([])).await.map_err(|error| failure(&error))?;
+                Ok(Answer::Chain(id.to()))
+            }
+            Question::Header(which) => {
+                let block = match which {
+                    Which::Final => json!("finalized"),
+                    Which::At(height) => json!(U64::from(height)),
+                };
+                let asked = rpc.request("eth_getBlockByNumber", json!([block, false])).await;
+                let header: Option<RpcHeader> = asked.map_err(|error| failure(&error))?;
+                Ok(Answer::Header(header.map(RpcHeader::read)))
+            }
+            Question::Logs { from, to } => {
+                let filter = json!({
+                    "address": followed.addresses(), "topics": [TOPICS],
+                    "fromBlock": U64::from(from), "toBlock": U64::from(to),
+                });
+                let asked = rpc.request("eth_getLogs", json!([filter])).await;
+                let logs: Vec<RpcLog> = asked.map_err(|error| logs_failure(&error))?;
+                let logs: Option<Vec<Log>> = logs.into_iter().map(read_log).collect();
+                logs.map(Answer::Logs).ok_or_else(|| Trouble::NoAnswer { what: "logs of blocks" }.into())
+            }
+            Question::Cursors(hash) => {
+                let call = json!({ "from": Address::ZERO, "data": followed.cursors_program() });
+                match rpc.request("eth_call", json!([call, { "blockHash": hash }])).await {
+                    Ok(returned) => {
+                        let returned: Bytes = returned;
+                        let cursors = Followed::read_cursors(&returned);
+                        let nothing = || Trouble::NoAnswer { what: "a call without a receiver" };
+                        Ok(Answer::Cursors(Some(cursors.ok_or_else(nothing)?)))
+                    }
+                    // Nodes that are no archive forget old state, and say so in many ways.
+                    Err(error @ RpcError::ErrorResp(_)) => {
+                        let failure = failure(&error);
+                        if matches!(failure, Failure::Trouble(Trouble::TooOften { .. })) {
+                            Err(failure)
+                        } else {
+                            Ok(Answer::Cursors(None))
+                        }
+                    }
+                    Err(error) => Err(failure(&error)),
+                }
+            }
+        }
+    }
+
+    async fn post(self, request: RequestPacket) -> Result<ResponsePacket, TransportError> {
+        let sent = self.client.post(self.url).json(&request).send().await;
+        // The error of a client may name the URL, and the URL a key.
+        let sent = sent.map_err(reqwest::Error::without_url);
+        let mut response = sent.map_err(TransportErrorKind::custom)?;
+        let status = response.status();
+        let mut body: Vec<u8> = Vec::new();
+        loop {
+            let chunk = response.chunk().await.map_err(reqwest::Error::without_url);
+            let Some(chunk) = chunk.map_err(TransportErrorKind::custom)? else { break };
+            if body.len().saturating_add(chunk.len()) > MAX_BODY {
+                return Err(TransportErrorKind::custom(TooLong));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        // Some say with a status of 4xx what is in the body.
+        match serde_json::from_slice(&body) {
+            Ok(packet) => Ok(packet),
+            Err(error) if status.is_success() => {
+                let begins = body.get(..body.len().min(MAX_WORDS)).unwrap_or_default();
+                Err(TransportError::deser_err(error, String::from_utf8_lossy(begins)))
+            }
+            Err(_) => Err(TransportErrorKind::http_error(status.as_u16(), String::new())),
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({})", self.name)
+    }
+}
+
+impl Service<RequestPacket> for Endpoint {
+    type Response = ResponsePacket;
+    type Error = TransportError;
+    type Future = TransportFut<'static>;
+
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> task::Poll<Result<(), TransportError>> {
+        task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: RequestPacket) -> Self::Future {
+        Box::pin(self.clone().post(request))
+    }
+}
+
+impl RpcHeader {
+    fn read(self) -> Header {
+        let Self { number, hash, parent_hash, timestamp } = self;
+        Header { height: number.to(), hash, parent: parent_hash, time: timestamp.to() }
+    }
+}
+
+fn read_log(log: RpcLog) -> Option<Log> {
+    let (topics, data) = (log.topics().to_vec(), log.inner.data.data);
+    Some(Log {
+        address: log.inner.address,
+        data: LogData::new(topics, data)?,
+        height: log.block_number?,
+        hash: log.block_hash?,
+        time: log.block_timestamp,
+        index: log.log_index?,
+        removed: log.removed,
+    })
+}
+
+/// Why a question got no answer.
+fn failure(error: &TransportError) -> Failure {
+    let trouble = match error {
+        RpcError::ErrorResp(refusal) => {
+            let said = words(&refusal.message);
+            if refusal.code == 429 || says(&refusal.message, &TOO_OFTEN) {
+                Trouble::TooOften { said }
+            } else {
+                Trouble::Refuses { said }
+            }
+        }
+        RpcError::Transport(TransportErrorKind::HttpError(http)) => match http.status {
+            413 => return Failure::TooMany,
+            429 => Trouble::TooOften { said: "HTTP 429".to_owned() },
+            status => Trouble::Http { status },
+        },
+        RpcError::Transport(kind) => match kind.as_custom() {
+            Some(error) if error.is::<TooLong>() => return Failure::TooMany,
+            Some(error) => Trouble::Unreachable { why: words(&chain(error)) },
+            None => Trouble::Unreachable { why: "no connection".to_owned() },
+        },
+        RpcError::DeserError { text, .. } => Trouble::NotRpc { said: words(text) },
+        RpcError::NullResp => Trouble::NoAnswer { what: "anything at all" },
+        RpcError::UnsupportedFeature(_) | RpcError::LocalUsageError(_) | RpcError::SerError(_) => {
+            Trouble::NoAnswer { what: "what cannot be asked" }
+        }
+    };
+    trouble.into()
+}
+
+/// As [`failure`], where the question may have been for too much.
+fn logs_failure(error: &TransportError) -> Failure {
+    match (failure(error), error) {
+        (Failure::Trouble(Trouble::Refuses { .. }), RpcError::ErrorResp(refusal))
+            if refusal.code == -32_005 || says(&refusal.message, &TOO_MANY) =>
+        {
+            Failure::TooMany
+        }
+        (failure, _) => failure,
+    }
+}
+
+/// What an error comes from, outermost first.
+fn chain(error: &(dyn core::error::Error + 'static)) -> String {
+    let causes = core::iter::successors(Some(error), |error| error.source());
+    causes.last().map(ToString::to_string).unwrap_or_default()
+}
+
+fn says(message: &str, words: &[&str]) -> bool {
+    let message = message.to_ascii_lowercase();
+    words.iter().any(|word| message.contains(word))
+}
+
+/// An endpoint's own words, as far as they can be shown.
+pub(super) fn words(text: &str) -> String {
+    let shown = |char: &char| !char.is_control();
+    text.chars().filter(shown).take(MAX_WORDS).collect::<String>().trim().to_owned()
+}
+
+/// What is wrong with an endpoint at which a small question failed.
+pub(super) fn trouble(error: &TransportError) -> Trouble {
+    match failure(error) {
+        Failure::TooMany => Trouble::Refuses { said: "too much is asked".to_owned() },
+        Failure::Trouble(trouble) => trouble,
+    }
+}
+
+/// Data that came with a refusal: what a contract reverted with.
+pub(super) fn revert_data(error: &TransportError) -> Option<Bytes> {
+    let RpcError::ErrorResp(refusal) = error else { return None };
+    let data: Value = serde_json::from_str(refusal.data.as_ref()?.get()).ok()?;
+    let text = data.as_str().or_else(|| data.get("data")?.as_str())?;
+    text.parse().ok()
+}

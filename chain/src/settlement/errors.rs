@@ -1,0 +1,451 @@
+//! What the contracts refuse with: by name, in words, and with what to do.
+
+use core::fmt;
+
+use alloy::{
+    primitives::U256,
+    sol_types::{Panic, Revert, SolError, SolInterface, decode_revert_reason},
+    transports::{RpcError, TransportError},
+};
+use interface::{Contracts::ContractsErrors as Known, Namesakes::NamesakesErrors as Namesake};
+
+use super::endpoint;
+use crate::ledger::Amount;
+
+/// The errors of the contracts and of the libraries that they use.
+#[allow(missing_docs, unreachable_pub, clippy::too_many_arguments)]
+mod interface {
+    alloy::sol! {
+        #[derive(Debug)]
+        interface Contracts {
+            error AccessControlBadConfirmation();
+            error AccessControlUnauthorizedAccount(address account, bytes32 neededRole);
+            error AlreadyAContributor(uint64 id, address account);
+            error BadEpochs(uint64 genesis, uint64 epochSeconds);
+            error BadIds(uint256 length);
+            error BadLength(uint256 length, uint256 wanted);
+            error BadNumberOfShares(uint256 shares, uint256 most);
+            error BadPrefix(bytes7 prefix);
+            error BadProofOfPossession();
+            error BadSignature(bytes32 digest);
+            error BadStake(uint256 staked, uint256 required);
+            error BadValue(uint256 sent, uint256 wanted);
+            error BorderAhead(uint64 epoch, uint64 currentEpoch);
+            error BorderForgotten(uint64 epoch, uint64 oldest);
+            error ClaimsPaused();
+            error ECDSAInvalidSignature();
+            error ECDSAInvalidSignatureLength(uint256 length);
+            error ECDSAInvalidSignatureS(bytes32 s);
+            error ERC20InsufficientAllowance(address spender, uint256 allowance, uint256 needed);
+            error ERC20InsufficientBalance(address sender, uint256 balance, uint256 needed);
+            error ERC20InvalidApprover(address approver);
+            error ERC20InvalidReceiver(address receiver);
+            error ERC20InvalidSender(address sender);
+            error ERC20InvalidSpender(address spender);
+            error ERC2612ExpiredSignature(uint256 deadline);
+            error ERC2612InvalidSigner(address signer, address owner);
+            error EpochTaken(uint64 epoch, uint64 next);
+            error ExitAlreadyRequested(uint64 id, uint64 requestedAt);
+            error ExitNotRequested(uint64 id);
+            error FailedCall();
+            error FailedDeployment();
+            error FeeOutOfRange(uint16 fee, uint256 most);
+            error G1AddFailed();
+            error Incomplete(uint256 total, uint256 requirement);
+            error InsufficientBalance(uint256 balance, uint256 needed);
+            error InvalidAccountNonce(address account, uint256 currentNonce);
+            error InvalidShortString();
+            error KeyInUse(uint64 id);
+            error Miswired();
+            error MoreThanReleased(uint256 paid, uint256 released);
+            error NoSlot();
+            error NoSuchNode(uint64 id);
+            error NotAContribution(address caller);
+            error NotAContributor(address caller);
+            error NotAscending(uint64 id, uint64 previous);
+            error NotFactory(address caller);
+            error NotGateway(address caller, address gateway);
+            error NotGuardian(address caller);
+            error NotInCheckpoint(address account, uint256 lifetimeTotal);
+            error NotInSet(uint64 id, uint64 epoch);
+            error NotOperator(address caller);
+            error NotRegistrar(address caller, address registrar);
+            error NotTheSet(uint64 epoch, bytes32 given, bytes32 kept);
+            error NothingToClaim(uint256 lifetimeTotal, uint256 claimed);
+            error OperatorCancels();
+            error OperatorShareTooSmall(uint256 amount, uint256 least);
+            error OutOfBounds(bytes32 name, uint256 value, uint256 least, uint256 most);
+            error OwnableInvalidOwner(address owner);
+            error OwnableUnauthorizedAccount(address account);
+            error ReservedTwice(address contributor);
+            error ShareLocked(uint64 id, uint256 until);
+            error StringTooLong(string str);
+            error TimelockInsufficientDelay(uint256 delay, uint256 minDelay);
+            error TimelockInvalidOperationLength(uint256 targets, uint256 payloads, uint256 values);
+            error TimelockUnauthorizedCaller(address caller);
+            error TimelockUnexecutedPredecessor(bytes32 predecessorId);
+            error TimelockUnexpectedOperationState(bytes32 operationId, bytes32 expectedStates);
+            error TooEarly(uint256 opens);
+            error TooFewNodes(uint256 nodes, uint256 least);
+            error TooFewSigners(uint256 signers, uint256 nodes);
+            error TooLittle(uint256 amount, uint256 least);
+            error TooMuch(uint256 amount, uint256 most);
+            error TransferFailed();
+            error TransferFromFailed();
+            error UnknownParameter(bytes32 name);
+            error WrongPrevious(bytes32 given, bytes32 wanted);
+            error WrongState(uint64 id, uint8 state);
+            error WrongStatus(uint8 status);
+            error ZeroAddress();
+        }
+        /// Of the same names as others.
+        #[derive(Debug)]
+        interface Namesakes {
+            error NotAContributor(uint64 id, address account);
+            error NotInCheckpoint(uint64 id, uint8 state, uint16 penaltyBps);
+            error TooEarly(uint64 id, uint256 opens);
+        }
+    }
+}
+
+/// Why a contract refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The contract's own error, with its values, such as `TooFewNodes { nodes: 3, least: 4 }`; what it or the
+    /// endpoint says where it is none of those.
+    pub error: String,
+    /// What that means, where it is known.
+    pub meaning: Option<String>,
+    /// What to do about it.
+    pub remedy: &'static str,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.meaning {
+            Some(meaning) => write!(f, "{meaning} ({})", self.error),
+            None => f.write_str(&self.error),
+        }
+    }
+}
+
+impl Refusal {
+    /// Reads the refusal of a call.
+    pub fn of(error: &TransportError) -> Self {
+        if let Some(refusal) = endpoint::revert_data(error).and_then(|data| Self::decode(&data)) {
+            return refusal;
+        }
+        let said = if let RpcError::ErrorResp(refusal) = error {
+            endpoint::words(&refusal.message)
+        } else {
+            endpoint::trouble(error).to_string()
+        };
+        Self::unknown(said)
+    }
+
+    /// Reads what a contract reverted with; none when it said nothing.
+    pub fn decode(data: &[u8]) -> Option<Self> {
+        let selector = data.first_chunk::<4>()?;
+        if let Ok(error) = Known::abi_decode(data) {
+            let (meaning, remedy) = meaning(&error).unzip();
+            let remedy = remedy.unwrap_or(REPORT);
+            return Some(Self { error: inner(&format!("{error:?}")), meaning, remedy });
+        }
+        if let Ok(error) = Namesake::abi_decode(data) {
+            let (meaning, remedy) = namesake(&error);
+            return Some(Self { error: inner(&format!("{error:?}")), meaning: Some(meaning), remedy });
+        }
+        let usual = [Revert::SELECTOR, Panic::SELECTOR].contains(selector);
+        let said = usual.then(|| decode_revert_reason(data)).flatten();
+        let unknown =
+            || format!("an error that is not known here, 0x{}", data_encoding::HEXLOWER.encode(selector));
+        Some(Self::unknown(said.map_or_else(unknown, |said| endpoint::words(&said))))
+    }
+
+    pub(super) const fn unknown(error: String) -> Self {
+        Self { error, meaning: None, remedy: REPORT }
+    }
+}
+
+/// What to do about errors that nobody should meet.
+const REPORT: &str = "check the contracts' addresses in the network file; if they are right, report this";
+const ASK_LESS: &str = "give an amount within the bounds";
+const LATER: &str = "try again at that time";
+const NEXT_CHECKPOINT: &str = "wait for the next checkpoint, an epoch at most, and try again";
+const PERMIT: &str = "sign the permission again, or approve the tokens in a transaction";
+
+/// What an error means and what to do, for those that people meet.
+#[expect(clippy::wildcard_enum_match_arm, reason = "of what nobody should meet the name says enough")]
+fn meaning(error: &Known) -> Option<(String, &'static str)> {
+    let told = match error {
+        Known::BadPrefix(_) => (
+            "the address prefix is neither an IPv4 /24 nor an IPv6 /48".to_owned(),
+            "make the node's registration again, with `session node init`",
+        ),
+        Known::BadProofOfPossession(_) => (
+            "the node's BLS key did not sign this registration: it was made for another operator, contract or \
+             chain"
+                .to_owned(),
+            "make the node's registration again for this operator and network, with `session node init`",
+        ),
+        Known::KeyInUse(it) => {
+            (format!("node {} holds this BLS key", it.id), "each node needs keys of its own: `session node init`")
+        }
+        Known::FeeOutOfRange(it) => {
+            (format!("a fee of {} % is more than all", percent(it.fee)), "give a fee of 0 to 100 %")
+        }
+        Known::BadStake(it) => (
+            format!("the shares come to {} and a node takes {}", sesh(it.staked), sesh(it.required)),
+            "stake exactly what a node takes; it may have changed",
+        ),
+        Known::OperatorShareTooSmall(it) => (
+            format!("the operator's share is {} and has to be {} at least", sesh(it.amount), sesh(it.least)),
+            "raise the operator's share: it is a quarter of the stake or more",
+        ),
+        Known::BadNumberOfShares(it) => {
+            (format!("{} shares are not from 1 to {}", it.shares, it.most), "let fewer contribute")
+        }
+        Known::NotAContribution(_) => (
+            "only contributions that the factory made register nodes of several".to_owned(),
+            "open a contribution, then finalise it",
+        ),
+        Known::ZeroAddress(_) => ("nobody has the address zero".to_owned(), "give another address"),
+        Known::NoSuchNode(it) => (
+            format!("there is no node {}, or its stake was paid back", it.id),
+            "see `session stake list` for the nodes that there are",
+        ),
+        Known::AlreadyAContributor(it) => (
+            format!("{} holds a share of node {} already", it.account, it.id),
+            "hand the share to somebody who holds none",
+        ),
+        Known::ExitAlreadyRequested(it) => (
+            format!("an exit of node {} was requested before, and that is final", it.id),
+            "wait until its stake is paid back",
+        ),
+        Known::ExitNotRequested(it) => {
+            (format!("nobody requested an exit of node {}", it.id), "request the exit first")
+        }
+        Known::ShareLocked(it) => (
+            format!("a share of less than a quarter can make node {} leave from {} on", it.id, second(it.until)),
+            LATER,
+        ),
+        Known::WrongState(it) => {
+            (format!("node {} is in a state that does not permit this", it.id), NEXT_CHECKPOINT)
+        }
+        Known::NotAContributor(it) => {
+            (format!("{} contributed nothing here", it.caller), "use the account that contributed")
+        }
+        Known::NotOperator(it) => {
+            (format!("{} is not the operator", it.caller), "use the operator's account")
+        }
+        Known::OperatorCancels(_) => (
+            "the operator does not withdraw its share".to_owned(),
+            "cancel the contribution: that refunds everybody",
+        ),
+        Known::WrongStatus(it) => (
+            format!("the contribution is {}", status(it.status)),
+            "open another contribution for another node",
+        ),
+        Known::TooLittle(it) => (
+            format!("{} are less than the slot takes, which is {}", sesh(it.amount), sesh(it.least)),
+            ASK_LESS,
+        ),
+        Known::TooMuch(it) => {
+            (format!("{} are more than is open, which is {}", sesh(it.amount), sesh(it.most)), ASK_LESS)
+        }
+        Known::NoSlot(_) => (
+            "all slots, or all of the stake, are taken or reserved".to_owned(),
+            "contribute to another node, or ask the operator to reserve a slot",
+        ),
+        Known::ReservedTwice(it) => (
+            format!("{} has a slot already", it.contributor),
+            "reserve one slot for each, and none for who has contributed",
+        ),
+        Known::TooEarly(it) => (format!("it can be withdrawn from {} on", second(it.opens)), LATER),
+        Known::Incomplete(it) => (
+            format!("{} of {} are contributed", sesh(it.total), sesh(it.requirement)),
+            "wait for more contributions, or contribute the rest",
+        ),
+        Known::ERC20InsufficientBalance(it) => (
+            format!("{} has {} and {} are needed", it.sender, sesh(it.balance), sesh(it.needed)),
+            "send it more SESH",
+        ),
+        Known::ERC20InsufficientAllowance(it) => (
+            format!("{} may take {} and {} are needed", it.spender, sesh(it.allowance), sesh(it.needed)),
+            "approve more",
+        ),
+        Known::TransferFromFailed(_) => (
+            "the tokens could not be taken: there are too few, or too few are approved".to_owned(),
+            "approve the whole amount, and have it",
+        ),
+        Known::ERC2612ExpiredSignature(it) => {
+            (format!("the permission was for use until {}", second(it.deadline)), PERMIT)
+        }
+        Known::ERC2612InvalidSigner(_) => ("somebody else signed the permission".to_owned(), PERMIT),
+        Known::ClaimsPaused(_) => (
+            "claims are stopped".to_owned(),
+            "wait: nothing is lost; the guardian or the timelock lets them go on",
+        ),
+        Known::NotInCheckpoint(it) => {
+            (format!("the last checkpoint has another total for {}", it.account), NEXT_CHECKPOINT)
+        }
+        Known::NothingToClaim(it) => {
+            (format!("all {} are claimed", sesh(it.claimed)), "wait until there are more rewards")
+        }
+        Known::MoreThanReleased(_) => {
+            ("claims would come to more than the pool released".to_owned(), NEXT_CHECKPOINT)
+        }
+        Known::EpochTaken(it) => (
+            format!("a checkpoint of epoch {} or of a later one is taken already", it.epoch),
+            "nothing: somebody else was first",
+        ),
+        Known::WrongPrevious(_) => (
+            "the checkpoint does not follow the last one taken".to_owned(),
+            "see whether this node's ledger agrees with the others'",
+        ),
+        Known::TooFewNodes(it) => (
+            format!("there were {} nodes and checkpoints take {}", it.nodes, it.least),
+            "wait until more nodes are registered",
+        ),
+        Known::TooFewSigners(it) => (
+            format!("{} of {} nodes signed, and more than two thirds have to", it.signers, it.nodes),
+            "wait for more signatures",
+        ),
+        Known::BadSignature(_) => (
+            "the signature is not that of these nodes over this checkpoint".to_owned(),
+            "see whether this node's ledger agrees with the others'",
+        ),
+        Known::NotTheSet(it) => (
+            format!("key and number of nodes are not those of epoch {}", it.epoch),
+            "see whether this node's ledger agrees with the others'",
+        ),
+        Known::NotInSet(it) => (
+            format!("node {} did not count in epoch {}", it.id, it.epoch),
+            "leave it out of those that did not sign",
+        ),
+        Known::BorderAhead(it) => (format!("epoch {} has not ended", it.epoch), "wait until it has ended"),
+        Known::BorderForgotten(it) => (
+            format!("epoch {} ended too long ago; the oldest that counts is {}", it.epoch, it.oldest),
+            "submit the checkpoint of a later epoch",
+        ),
+        Known::OwnableUnauthorizedAccount(_) | Known::NotGuardian(_) => {
+            ("the account may not do this".to_owned(), "only timelock and guardian may")
+        }
+        Known::OutOfBounds(it) => (
+            format!("the value {} is not from {} to {}", it.value, it.least, it.most),
+            "give a value within the bounds",
+        ),
+        _ => return None,
+    };
+    Some(told)
+}
+
+fn namesake(error: &Namesake) -> (String, &'static str) {
+    match error {
+        Namesake::NotAContributor(it) => (
+            format!("{} holds no share of node {}", it.account, it.id),
+            "use the account that contributed, or that the share was handed to",
+        ),
+        Namesake::NotInCheckpoint(it) => {
+            (format!("the last checkpoint has another state of node {}", it.id), NEXT_CHECKPOINT)
+        }
+        Namesake::TooEarly(it) => {
+            (format!("the stake of node {} can be taken out from {} on", it.id, second(it.opens)), LATER)
+        }
+    }
+}
+
+/// An error as it is shown: a variant is shown around its error, which has the same name.
+fn inner(shown: &str) -> String {
+    let inner = shown.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(shown).to_owned()
+}
+
+fn sesh(units: U256) -> String {
+    Amount::try_from(units).map_or_else(|_| format!("{units} units"), |amount| format!("{amount} SESH"))
+}
+
+fn percent(basis_points: u16) -> String {
+    format!("{}.{:02}", basis_points / 100, basis_points % 100)
+}
+
+fn second(since_1970: U256) -> String {
+    let second = i64::try_from(since_1970).ok().and_then(|second| jiff::Timestamp::from_second(second).ok());
+    second.map_or_else(|| format!("second {since_1970} since 1970"), |time| time.to_string())
+}
+
+const fn status(status: u8) -> &'static str {
+    match status {
+        0 => "not opened",
+        1 => "open",
+        2 => "finalised",
+        _ => "cancelled",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(error: &impl SolError) -> Refusal {
+        Refusal::decode(&error.abi_encode()).unwrap()
+    }
+
+    #[test]
+    fn errors_are_told_by_name_with_their_values_and_what_to_do() {
+        let refusal =
+            decoded(&interface::Contracts::TooFewNodes { nodes: U256::from(3), least: U256::from(4) });
+        assert_eq!(refusal.error, "TooFewNodes { nodes: 3, least: 4 }");
+        assert_eq!(
+            refusal.to_string(),
+            "there were 3 nodes and checkpoints take 4 (TooFewNodes { nodes: 3, least: 4 })"
+        );
+        assert_eq!(refusal.remedy, "wait until more nodes are registered");
+        let refusal = decoded(&interface::Namesakes::NotInCheckpoint { id: 7, state: 4, penaltyBps: 0 });
+        assert_eq!(refusal.error, "NotInCheckpoint { id: 7, state: 4, penaltyBps: 0 }");
+        assert_eq!(refusal.meaning.unwrap(), "the last checkpoint has another state of node 7");
+        let stake = Amount::sesh(25_000);
+        let refusal =
+            decoded(&interface::Contracts::BadStake { staked: U256::from(5), required: stake.units() });
+        assert_eq!(
+            refusal.meaning.unwrap(),
+            "the shares come to 0.000000005 SESH and a node takes 25000 SESH"
+        );
+        let refusal = decoded(&interface::Contracts::ShareLocked { id: 1, until: U256::from(1_700_000_000) });
+        assert!(refusal.meaning.unwrap().ends_with("from 2023-11-14T22:13:20Z on"));
+    }
+
+    #[test]
+    fn what_is_none_of_them_is_told_as_it_is() {
+        assert!(decoded(&Revert::from("not yours".to_owned())).error.contains("not yours"));
+        let refusal = Refusal::decode(&[1, 2, 3, 4]).unwrap();
+        assert_eq!(refusal.to_string(), "an error that is not known here, 0x01020304");
+        // Of a known error, and cut short.
+        let known = interface::Contracts::NoSuchNode::SELECTOR;
+        assert!(Refusal::decode(&known).unwrap().error.starts_with("an error that is not known here, 0x"));
+        assert_eq!(Refusal::decode(&[]), None);
+        let far = decoded(&interface::Contracts::TooEarly { opens: U256::MAX });
+        assert!(far.meaning.unwrap().contains("since 1970"));
+    }
+
+    #[test]
+    fn every_error_of_the_contracts_is_known() {
+        let known =
+            |selector: &[u8; 4]| Known::valid_selector(*selector) || Namesake::valid_selector(*selector);
+        for artifact in [
+            include_str!("../../contracts/artifacts/Checkpoints.json"),
+            include_str!("../../contracts/artifacts/Contribution.json"),
+            include_str!("../../contracts/artifacts/ContributionFactory.json"),
+            include_str!("../../contracts/artifacts/RewardPool.json"),
+            include_str!("../../contracts/artifacts/SessionToken.json"),
+            include_str!("../../contracts/artifacts/Staking.json"),
+        ] {
+            let errors = crate::settlement::contracts::signatures(artifact, "error");
+            assert!(!errors.is_empty());
+            for signature in errors {
+                let hash = alloy::primitives::keccak256(&signature);
+                assert!(known(hash.first_chunk().unwrap()), "{signature}");
+            }
+        }
+    }
+}

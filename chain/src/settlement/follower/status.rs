@@ -1,0 +1,94 @@
+//! What an operator is told of the follower.
+
+use session_protocols::{Span, Time};
+
+use super::Follower;
+use crate::settlement::trouble::{Hold, Stop, Trouble};
+
+/// How an endpoint stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It takes part.
+    Good,
+    /// It fails to answer, and is asked again.
+    Failing,
+    /// It is left out until then.
+    LeftOut(Time),
+}
+
+/// An endpoint, by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointStatus {
+    /// Its host; no path and no credentials.
+    pub name: String,
+    /// How it stands.
+    pub standing: Standing,
+    /// What it did wrong last.
+    pub trouble: Option<Trouble>,
+    /// How often it was left out.
+    pub faults: u64,
+    /// How many questions it was asked.
+    pub questions: u64,
+}
+
+/// How following goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Up to here the ledger knows all.
+    pub height: u64,
+    /// The newest final block that all endpoints know.
+    pub head: Option<u64>,
+    /// How old that block is.
+    pub lag: Option<Span>,
+    /// The epoch that ends next.
+    pub epoch: u64,
+    /// The endpoints, as configured.
+    pub endpoints: Vec<EndpointStatus>,
+    /// Why nothing is applied at present.
+    pub held: Option<Hold>,
+    /// Why nothing will be applied any more.
+    pub stopped: Option<Stop>,
+}
+
+impl Status {
+    /// Whether the ledger may be relied on: something is known, and nothing keeps it from following.
+    pub const fn is_good(&self) -> bool {
+        self.head.is_some() && self.held.is_none() && self.stopped.is_none()
+    }
+
+    /// Whether what the ledger says may be signed: nobody contradicts it. That one endpoint is behind does not.
+    pub const fn may_sign(&self) -> bool {
+        self.head.is_some() && self.stopped.is_none() && matches!(self.held, None | Some(Hold::Apart { .. }))
+    }
+}
+
+impl Follower {
+    /// How following goes.
+    pub fn status(&self, now: Time) -> Status {
+        let head = self.target();
+        let endpoints = self.witnesses.iter().map(|witness| EndpointStatus {
+            name: witness.name.clone(),
+            standing: match (witness.out, witness.is_failing()) {
+                (Some(until), _) => Standing::LeftOut(until),
+                (None, true) => Standing::Failing,
+                (None, false) => Standing::Good,
+            },
+            trouble: witness.trouble.clone(),
+            faults: witness.faults,
+            questions: witness.asked,
+        });
+        Status {
+            height: if self.unproven.is_empty() {
+                self.scanned.max(self.mark.height)
+            } else {
+                self.proven.height
+            },
+            head: head.map(|head| head.height),
+            lag: head.map(|head| now.since(Time::from_millis(head.time.saturating_mul(1_000)))),
+            epoch: self.proven.epoch,
+            endpoints: endpoints.collect(),
+            held: self.held.clone(),
+            stopped: self.stopped.clone(),
+        }
+    }
+}

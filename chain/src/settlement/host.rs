@@ -1,0 +1,301 @@
+//! The follower over HTTP: asks what the machine wants to know, and keeps what it concludes before going on.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use session_protocols::{Span, Time};
+use tokio::{
+    sync::{oneshot, watch},
+    task::{AbortHandle, JoinHandle, JoinSet, spawn_blocking},
+    time::{sleep, timeout},
+};
+use tracing::{debug, error, info, warn};
+
+use super::{
+    contracts::Followed,
+    endpoint::{Endpoint, EndpointError},
+    follower::{Advance, Answer, Failure, Follower, Input, Mark, Output, Pace, Status},
+    state::{StateError, StateFile},
+    trouble::{Stop, Trouble},
+};
+use crate::{
+    ledger::{Checkpoint, Event, Ledger, LedgerError, Parameters},
+    network::Settlement,
+};
+
+/// The most that is slept at once, so that a clock that is set back is noticed.
+const NAP: Duration = Duration::from_secs(60);
+
+/// What is followed, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which contracts.
+    pub followed: Followed,
+    /// What the ledgers of the network have in common.
+    pub parameters: Parameters,
+    /// Who serves the chain: two or more, of different providers, so that none has to be trusted.
+    pub endpoints: Vec<Endpoint>,
+    /// How patiently.
+    pub pace: Pace,
+    /// Seeds the pauses.
+    pub seed: [u8; 32],
+}
+
+impl Options {
+    /// Follows the chain of a network over the endpoints that its file names.
+    ///
+    /// # Errors
+    /// When an endpoint's URL is none.
+    pub fn new(settlement: &Settlement, seed: [u8; 32]) -> Result<Self, EndpointError> {
+        let endpoints = settlement.rpc.iter().map(|url| Endpoint::new(url));
+        Ok(Self {
+            followed: settlement.into(),
+            parameters: settlement.parameters(),
+            endpoints: endpoints.collect::<Result<_, _>>()?,
+            pace: Pace::default(),
+            seed,
+        })
+    }
+}
+
+/// Why the chain cannot be followed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FollowError {
+    /// Nobody serves the chain.
+    #[error("no endpoint of the settlement chain is configured")]
+    NoEndpoint,
+    /// The file of cursor and ledger cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// What was followed does not fit the ledger.
+    #[error("the chain does not fit the ledger")]
+    Ledger(#[from] LedgerError),
+}
+
+/// The ledger at some height; on disk before anybody sees it.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// The ledger.
+    pub ledger: Arc<Ledger>,
+    /// Up to where the chain is in it.
+    pub mark: Mark,
+    /// The checkpoint of the last border; none before the first.
+    pub checkpoint: Option<Arc<Checkpoint>>,
+}
+
+/// A ledger that is kept in step with its chain, until this is dropped.
+#[derive(Debug)]
+pub struct LiveLedger {
+    status: watch::Receiver<Status>,
+    settled: watch::Receiver<Settled>,
+    /// Following ends when this is gone, behind what is being written.
+    go_on: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl LiveLedger {
+    /// Follows the chain from where the file at `path` has come to. Call it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When there is no endpoint, or the file cannot be used.
+    pub fn start(path: &Path, options: Options) -> Result<Self, FollowError> {
+        let Options { followed, parameters, endpoints, pace, seed } = options;
+        if endpoints.is_empty() {
+            return Err(FollowError::NoEndpoint);
+        }
+        let (file, mark, ledger) = StateFile::open(path, &followed, parameters)?;
+        let checkpoint = file.checkpoints()?.pop().map(Arc::new);
+        if let [endpoint] = &endpoints[..] {
+            info!(endpoint = endpoint.name(), "one endpoint serves the settlement chain, and is trusted");
+        }
+        let names = endpoints.iter().map(|endpoint| endpoint.name().to_owned());
+        let follower = Follower::new(followed, parameters, pace, mark, names, ChaCha8Rng::from_seed(seed));
+        let (tell, status) = watch::channel(follower.status(now()));
+        let (settle, settled) = watch::channel(Settled { ledger: Arc::new(ledger), mark, checkpoint });
+        let host = Host {
+            followed,
+            answer: duration(pace.answer),
+            slots: endpoints.iter().map(|_| None).collect(),
+            endpoints,
+            follower,
+            asked: JoinSet::new(),
+            tell,
+            settle,
+        };
+        let (go_on, end) = oneshot::channel();
+        Ok(Self { status, settled, go_on, task: tokio::spawn(host.run(file, end)) })
+    }
+
+    /// How following goes.
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// The ledger.
+    pub fn settled(&self) -> Settled {
+        self.settled.borrow().clone()
+    }
+
+    /// The checkpoint of the last border, if it is to be signed: not while endpoints disagree about the chain.
+    pub fn to_sign(&self) -> Option<Arc<Checkpoint>> {
+        let may = self.status.borrow().may_sign();
+        self.settled.borrow().checkpoint.clone().filter(|_| may)
+    }
+
+    /// Ends following and closes the file; dropping does the same, and waits for nothing.
+    pub async fn stop(self) {
+        drop(self.go_on);
+        if let Err(failed) = self.task.await {
+            error!(%failed, "following the settlement chain failed");
+        }
+    }
+
+    /// Tells of every change of the status.
+    pub fn watch_status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// Tells of every change of the ledger.
+    pub fn watch(&self) -> watch::Receiver<Settled> {
+        self.settled.clone()
+    }
+}
+
+type Answered = (usize, u64, Result<Answer, Failure>);
+
+struct Host {
+    followed: Followed,
+    endpoints: Vec<Endpoint>,
+    answer: Duration,
+    follower: Follower,
+    asked: JoinSet<Answered>,
+    /// The one question that each endpoint has to answer.
+    slots: Vec<Option<AbortHandle>>,
+    tell: watch::Sender<Status>,
+    settle: watch::Sender<Settled>,
+}
+
+impl Host {
+    async fn run(mut self, mut file: StateFile, mut end: oneshot::Receiver<()>) {
+        loop {
+            while let Some(output) = self.follower.poll() {
+                match output {
+                    Output::Ask { endpoint, id, question } => self.ask(endpoint, id, question),
+                    Output::Advance(advance) => match self.advance(file, *advance).await {
+                        Ok(kept) => file = kept,
+                        Err(error) => return self.give_up(&error),
+                    },
+                }
+            }
+            self.report();
+            let deadline = self.follower.deadline();
+            let nap = deadline.map_or(NAP, |deadline| duration(deadline.since(now())).min(NAP));
+            let input = tokio::select! {
+                biased;
+                _ = &mut end => return,
+                Some(answered) = self.asked.join_next() => match answered {
+                    Ok((endpoint, id, answer)) => Input::Answer { endpoint, id, answer },
+                    // Given up for another question.
+                    Err(_) => continue,
+                },
+                () = sleep(nap) => Input::Tick,
+            };
+            self.follower.handle(now(), input);
+        }
+    }
+
+    fn ask(&mut self, number: usize, id: u64, question: super::follower::Question) {
+        let (Some(endpoint), Some(slot)) = (self.endpoints.get(number), self.slots.get_mut(number)) else {
+            return;
+        };
+        if let Some(old) = slot.take() {
+            old.abort();
+        }
+        let (endpoint, followed, patience) = (endpoint.clone(), self.followed, self.answer);
+        *slot = Some(self.asked.spawn(async move {
+            let answer = timeout(patience, endpoint.answer(&followed, question)).await;
+            (number, id, answer.unwrap_or(Err(Failure::Trouble(Trouble::Late))))
+        }));
+    }
+
+    /// Applies and keeps a piece of the chain, and only then shows it.
+    async fn advance(&self, mut file: StateFile, advance: Advance) -> Result<StateFile, FollowError> {
+        let settled = self.settle.borrow().clone();
+        let work = move || -> Result<_, FollowError> {
+            let Advance { blocks, border, mark } = advance;
+            let mut ledger = Ledger::clone(&settled.ledger);
+            let mut events = Vec::new();
+            for block in &blocks {
+                events.extend(ledger.apply(block)?);
+            }
+            let crossed = border.map(|border| ledger.cross(border)).transpose()?;
+            let crossed = crossed.map(|(more, checkpoint)| {
+                events.extend(more);
+                Arc::new(checkpoint)
+            });
+            file.keep(&mark, &ledger, crossed.as_deref())?;
+            let checkpoint = crossed.or(settled.checkpoint);
+            Ok((file, events, Settled { ledger: Arc::new(ledger), mark, checkpoint }))
+        };
+        let (file, events, settled) = match spawn_blocking(work).await {
+            Ok(done) => done?,
+            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+        };
+        debug!(height = settled.mark.height, epoch = settled.mark.epoch, "followed the settlement chain");
+        for event in events {
+            if let Event::Refused { reason, .. } = event {
+                debug!(%reason, "an event of the chain had no effect");
+            } else {
+                debug!(?event, "the ledger changed");
+            }
+        }
+        self.settle.send_replace(settled);
+        Ok(file)
+    }
+
+    /// Shows the status, and logs what changed for the worse or the better.
+    fn report(&self) {
+        let status = self.follower.status(now());
+        let old = self.tell.send_replace(status.clone());
+        for (endpoint, before) in status.endpoints.iter().zip(&old.endpoints) {
+            if endpoint.faults > before.faults {
+                let Some(trouble) = &endpoint.trouble else { continue };
+                let (endpoint, remedy) = (&endpoint.name, trouble.remedy());
+                warn!(endpoint, %trouble, remedy, "an endpoint of the settlement chain is left out");
+            }
+        }
+        match (&old.held, &status.held) {
+            (before, Some(why)) if before.as_ref() != Some(why) => {
+                warn!(%why, remedy = why.remedy(), "the ledger holds");
+            }
+            (Some(_), None) => info!("the ledger goes on"),
+            _ => {}
+        }
+        if let (None, Some(why)) = (&old.stopped, &status.stopped) {
+            error!(%why, remedy = why.remedy(), "the ledger stopped");
+        }
+    }
+
+    fn give_up(self, error: &FollowError) {
+        let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+        let why = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        let stop = Stop::Failed { why };
+        error!(why = %stop, remedy = stop.remedy(), "the ledger stopped");
+        self.tell.send_modify(|status| status.stopped = Some(stop));
+    }
+}
+
+/// The time, by this machine's clock.
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Time(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
+const fn duration(span: Span) -> Duration {
+    Duration::from_micros(span.0)
+}

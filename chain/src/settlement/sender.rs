@@ -1,0 +1,584 @@
+//! Transactions that arrive, once: nonces, fees, receipts, and errors that say what is missing.
+//!
+//! Nothing is sent that would revert or that the account cannot pay. What is not mined in some blocks is sent
+//! again under the same nonce with a higher fee, so that one of them is mined and no more.
+
+use core::fmt;
+use std::time::Duration;
+
+use alloy::{
+    consensus::{SignableTransaction, TxEip1559, TxEnvelope},
+    eips::{eip1559::Eip1559Estimation, eip2718::Encodable2718},
+    primitives::{Address, B256, Bytes, TxKind, U256, utils::format_ether},
+    providers::{Provider, RootProvider},
+    rpc::types::{TransactionReceipt, TransactionRequest},
+    signers::{SignerSync, local::PrivateKeySigner},
+    sol_types::SolCall,
+    transports::{RpcError, TransportError},
+};
+
+use super::{
+    calls::Token,
+    endpoint::{self, Endpoint},
+    errors::Refusal,
+    trouble::Trouble,
+};
+use crate::ledger::Amount;
+
+/// Blocks until a transaction that is not mined is sent again with a higher fee.
+const PATIENCE: u64 = 5;
+/// How often that is done.
+const MAX_BUMPS: usize = 12;
+/// How often a nonce is given up because somebody else took it.
+const MAX_NONCES: u32 = 8;
+/// How many looks in a row must show that somebody else has the nonce: what serves an endpoint may be several
+/// machines, and know of a block what the other does not.
+const TAKEN_LOOKS: u32 = 10;
+/// What endpoints say when somebody sent another transaction with the nonce, or just the same one.
+const TAKEN: [&str; 4] = ["nonce too low", "underpriced", "already known", "already imported"];
+
+/// What to send.
+#[derive(Clone, Debug, Default)]
+pub struct Call {
+    /// To which contract; none deploys one.
+    pub to: Option<Address>,
+    /// The encoded call.
+    pub data: Bytes,
+    /// How much ether goes along, in wei.
+    pub value: U256,
+    /// What the contract will take of the account's tokens.
+    pub spends: Option<Spending>,
+}
+
+/// Tokens that a contract will take.
+#[derive(Clone, Copy, Debug)]
+pub struct Spending {
+    /// Which token.
+    pub token: Address,
+    /// Who takes them; with an allowance, unless it is the token itself.
+    pub spender: Address,
+    /// How many.
+    pub amount: Amount,
+}
+
+/// What sending costs, before it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quote {
+    /// Units of gas, a fifth more than the call takes now.
+    pub gas: u64,
+    /// What it will likely come to with the ether that goes along, in wei.
+    pub likely: U256,
+    /// The most that it can come to while it need not be sent again, in wei.
+    pub most: U256,
+    fees: Eip1559Estimation,
+    balance: U256,
+}
+
+impl fmt::Display for Quote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "about {} ETH, at most {} ETH", ether(self.likely), ether(self.most))
+    }
+}
+
+/// How sending goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It is on its way.
+    Sent {
+        /// Its hash.
+        hash: B256,
+        /// Its nonce.
+        nonce: u64,
+    },
+    /// It was sent again with a higher fee.
+    Bumped {
+        /// The hash of the new one.
+        hash: B256,
+        /// The most that it pays for a unit of gas, in wei.
+        fee: u128,
+    },
+    /// It is in a block.
+    Mined {
+        /// Its hash.
+        hash: B256,
+        /// The height of the block.
+        height: u64,
+    },
+}
+
+/// How transactions are sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery {
+    /// From one look at the chain to the next.
+    pub poll: Duration,
+    /// How long to wait for a transaction in all.
+    pub patience: Duration,
+    /// In how many blocks it has to be: its own, and those after it.
+    pub confirmations: u64,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self { poll: Duration::from_secs(1), patience: Duration::from_secs(600), confirmations: 1 }
+    }
+}
+
+/// Why a transaction did not do what it should.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The endpoint does not help.
+    #[error("{endpoint} {trouble}")]
+    Endpoint {
+        /// Its host.
+        endpoint: String,
+        /// What it did.
+        trouble: Trouble,
+    },
+    /// There is no token at the address that is said to be one.
+    #[error("there is no token at {token}")]
+    NoToken {
+        /// The address.
+        token: Address,
+    },
+    /// There is too little ether. Nothing was sent.
+    #[error(
+        "account {account} has {} ETH and needs {} ETH: {} ETH more",
+        ether(*has), ether(*needs), ether(needs.saturating_sub(*has))
+    )]
+    Ether {
+        /// Whose.
+        account: Address,
+        /// How much there is, in wei.
+        has: U256,
+        /// What value and fee may come to, in wei.
+        needs: U256,
+    },
+    /// There are too few tokens. Nothing was sent.
+    #[error("account {account} has {} SESH and needs {needs} SESH: {} SESH more", sesh(*has), more(*has, *needs))]
+    Tokens {
+        /// Whose.
+        account: Address,
+        /// How much there is, in units.
+        has: U256,
+        /// How much is needed.
+        needs: Amount,
+    },
+    /// The contract may not take that many tokens. Nothing was sent.
+    #[error(
+        "account {account} lets {spender} take {} SESH and it needs {needs} SESH: approve {needs} SESH first",
+        sesh(*has)
+    )]
+    Allowance {
+        /// Whose tokens.
+        account: Address,
+        /// Who may take them.
+        spender: Address,
+        /// How many, in units.
+        has: U256,
+        /// How many it will take.
+        needs: Amount,
+    },
+    /// The contract refuses. Nothing was sent.
+    #[error("the contract refuses: {refusal}")]
+    Refused {
+        /// Why.
+        refusal: Box<Refusal>,
+    },
+    /// It was mined and had no effect, since the chain had changed in between.
+    #[error("transaction {hash} had no effect: {refusal}")]
+    Reverted {
+        /// Its hash.
+        hash: B256,
+        /// Why.
+        refusal: Box<Refusal>,
+    },
+    /// It is still on its way, and may be mined later.
+    #[error("transaction {hash} (nonce {nonce}) was not mined in time; it may still be")]
+    Unmined {
+        /// The hash of the last one sent.
+        hash: B256,
+        /// Its nonce: one transaction at most is mined with it.
+        nonce: u64,
+    },
+    /// Others keep using the account.
+    #[error("other transactions of account {account} keep taking the nonces of this one")]
+    Contended {
+        /// Whose.
+        account: Address,
+    },
+    /// The key cannot sign.
+    #[error("cannot sign")]
+    Sign(#[from] alloy::signers::Error),
+}
+
+impl SendError {
+    /// What to do about it.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Endpoint { trouble, .. } => trouble.remedy(),
+            Self::NoToken { .. } => "check the token's address in the network file",
+            Self::Ether { .. } => "send it the ether that lacks, on this chain, then try again",
+            Self::Tokens { .. } => "send it the SESH that lack, on this chain, then try again",
+            Self::Allowance { .. } => "approve the amount, then try again",
+            Self::Refused { refusal } | Self::Reverted { refusal, .. } => refusal.remedy,
+            Self::Unmined { .. } => "look later whether it was mined before sending anything else",
+            Self::Contended { .. } => "let one program at a time send from this account",
+            Self::Sign(_) => "check the account's key",
+        }
+    }
+}
+
+/// Sends one account's transactions over one endpoint, one after the other.
+#[derive(Debug)]
+pub struct Sender {
+    endpoint: String,
+    provider: RootProvider,
+    signer: PrivateKeySigner,
+    chain: u64,
+    delivery: Delivery,
+    checked: bool,
+}
+
+/// A transaction that is on its way, and its earlier versions.
+struct Flight {
+    transaction: TxEip1559,
+    hashes: Vec<B256>,
+    raw: Vec<u8>,
+    /// At which height it was sent last.
+    since: u64,
+}
+
+/// What became of a flight.
+enum Landing {
+    Mined(Box<TransactionReceipt>),
+    /// Another transaction has the nonce.
+    Taken,
+}
+
+impl Sender {
+    /// A sender for an account on the chain of this id.
+    pub fn new(endpoint: &Endpoint, signer: PrivateKeySigner, chain: u64, delivery: Delivery) -> Self {
+        let provider = RootProvider::new(endpoint.rpc());
+        Self { endpoint: endpoint.name().to_owned(), provider, signer, chain, delivery, checked: false }
+    }
+
+    /// The account.
+    pub const fn account(&self) -> Address {
+        self.signer.address()
+    }
+
+    /// The chain's id.
+    pub const fn chain(&self) -> u64 {
+        self.chain
+    }
+
+    /// The nonce of the account's next transaction.
+    ///
+    /// # Errors
+    /// When the endpoint does not tell.
+    pub async fn nonce(&self) -> Result<u64, SendError> {
+        let counted = self.provider.get_transaction_count(self.account()).pending().await;
+        counted.map_err(|error| self.failed(&error))
+    }
+
+    /// What a call would cost; nothing is sent.
+    ///
+    /// # Errors
+    /// Tells what is missing, or why the contract would refuse.
+    pub async fn quote(&mut self, call: &Call) -> Result<Quote, SendError> {
+        self.check_chain().await?;
+        let balance = self.check_balances(call).await?;
+        let gas = match self.provider.estimate_gas(self.request(call)).await {
+            Ok(gas) => gas,
+            Err(error @ RpcError::ErrorResp(_)) => {
+                return Err(SendError::Refused { refusal: Box::new(Refusal::of(&error)) });
+            }
+            Err(error) => return Err(self.failed(&error)),
+        };
+        let fees = self.fees().await?;
+        // The most that is offered is twice the present base fee, and the tip.
+        let tip = fees.max_priority_fee_per_gas;
+        let present = (fees.max_fee_per_gas.saturating_sub(tip) / 2).saturating_add(tip);
+        let likely = cost(call.value, gas, present);
+        let gas = gas.saturating_add(gas / 5);
+        let most = cost(call.value, gas, fees.max_fee_per_gas);
+        let account = self.account();
+        if balance < most {
+            return Err(SendError::Ether { account, has: balance, needs: most });
+        }
+        Ok(Quote { gas, likely, most, fees, balance })
+    }
+
+    /// Sends a call and waits until it is mined.
+    ///
+    /// # Errors
+    /// Tells what is missing, or what the contract says; most are found before anything is sent.
+    pub async fn send(
+        &mut self,
+        call: &Call,
+        mut progress: impl FnMut(Progress) + Send,
+    ) -> Result<TransactionReceipt, SendError> {
+        let Quote { gas, fees, balance, .. } = self.quote(call).await?;
+        let account = self.account();
+        for _ in 0..MAX_NONCES {
+            let nonce = self.nonce().await?;
+            let transaction = TxEip1559 {
+                chain_id: self.chain,
+                nonce,
+                gas_limit: gas,
+                max_fee_per_gas: fees.max_fee_per_gas,
+                max_priority_fee_per_gas: fees.max_priority_fee_per_gas,
+                to: call.to.map_or(TxKind::Create, TxKind::Call),
+                value: call.value,
+                input: call.data.clone(),
+                access_list: Default::default(),
+            };
+            let Some(flight) = self.launch(transaction).await? else { continue };
+            if let Some(hash) = flight.hashes.last() {
+                progress(Progress::Sent { hash: *hash, nonce });
+            }
+            match self.wait(flight, balance, &mut progress).await? {
+                Landing::Taken => {}
+                Landing::Mined(receipt) if receipt.status() => return Ok(*receipt),
+                Landing::Mined(receipt) => {
+                    let refusal = Box::new(self.refusal(call, &receipt).await);
+                    return Err(SendError::Reverted { hash: receipt.transaction_hash, refusal });
+                }
+            }
+        }
+        Err(SendError::Contended { account })
+    }
+
+    async fn check_chain(&mut self) -> Result<(), SendError> {
+        if !self.checked {
+            let found = self.provider.get_chain_id().await.map_err(|error| self.failed(&error))?;
+            if found != self.chain {
+                return Err(self.trouble(Trouble::WrongChain { found, wanted: self.chain }));
+            }
+            self.checked = true;
+        }
+        Ok(())
+    }
+
+    /// The account's ether, if value and tokens suffice.
+    async fn check_balances(&self, call: &Call) -> Result<U256, SendError> {
+        let account = self.account();
+        let balance = self.provider.get_balance(account).await.map_err(|error| self.failed(&error))?;
+        if balance < call.value {
+            return Err(SendError::Ether { account, has: balance, needs: call.value });
+        }
+        let Some(Spending { token, spender, amount: needs }) = call.spends else { return Ok(balance) };
+        let has = self.view(token, Token::balanceOfCall { account }.abi_encode()).await?;
+        if has < needs.units() {
+            return Err(SendError::Tokens { account, has, needs });
+        }
+        if spender != token {
+            let allowed = Token::allowanceCall { owner: account, spender }.abi_encode();
+            let has = self.view(token, allowed).await?;
+            if has < needs.units() {
+                return Err(SendError::Allowance { account, spender, has, needs });
+            }
+        }
+        Ok(balance)
+    }
+
+    async fn view(&self, to: Address, data: Vec<u8>) -> Result<U256, SendError> {
+        let request = TransactionRequest::default().to(to).input(Bytes::from(data).into());
+        let returned = self.provider.call(request).await.map_err(|error| self.failed(&error))?;
+        let word: [u8; 32] = returned.as_ref().try_into().map_err(|_| SendError::NoToken { token: to })?;
+        Ok(U256::from_be_bytes(word))
+    }
+
+    fn request(&self, call: &Call) -> TransactionRequest {
+        let request = TransactionRequest {
+            from: Some(self.account()),
+            to: Some(call.to.map_or(TxKind::Create, TxKind::Call)),
+            value: Some(call.value),
+            ..TransactionRequest::default()
+        };
+        request.input(call.data.clone().into())
+    }
+
+    async fn fees(&self) -> Result<Eip1559Estimation, SendError> {
+        self.provider.estimate_eip1559_fees().await.map_err(|error| self.failed(&error))
+    }
+
+    async fn height(&self) -> Result<u64, SendError> {
+        self.provider.get_block_number().await.map_err(|error| self.failed(&error))
+    }
+
+    /// Signs and sends; none when somebody else has taken the nonce.
+    async fn launch(&self, transaction: TxEip1559) -> Result<Option<Flight>, SendError> {
+        let since = self.height().await?;
+        let (hash, raw) = self.sign(&transaction)?;
+        match self.provider.send_raw_transaction(&raw).await {
+            Ok(_) => {}
+            Err(error) if TAKEN.iter().any(|words| says(&error, words)) => return Ok(None),
+            Err(error) => return Err(self.failed(&error)),
+        }
+        Ok(Some(Flight { transaction, hashes: vec![hash], raw, since }))
+    }
+
+    fn sign(&self, transaction: &TxEip1559) -> Result<(B256, Vec<u8>), SendError> {
+        let signature = self.signer.sign_hash_sync(&transaction.signature_hash())?;
+        let signed = TxEnvelope::from(transaction.clone().into_signed(signature));
+        Ok((*signed.tx_hash(), signed.encoded_2718()))
+    }
+
+    /// Waits until one of a flight's versions is mined, and sends more expensive ones.
+    async fn wait(
+        &self,
+        mut flight: Flight,
+        balance: U256,
+        progress: &mut (impl FnMut(Progress) + Send),
+    ) -> Result<Landing, SendError> {
+        let (mut told, mut taken) = (None, 0);
+        let waited = tokio::time::timeout(self.delivery.patience, async {
+            loop {
+                // An endpoint that fails for a while is asked again: the transaction is under way.
+                if let Ok(Some(landing)) = self.landing(&flight).await {
+                    let Landing::Mined(receipt) = &landing else {
+                        taken += 1;
+                        if taken >= TAKEN_LOOKS {
+                            return landing;
+                        }
+                        tokio::time::sleep(self.delivery.poll).await;
+                        continue;
+                    };
+                    taken = 0;
+                    let (hash, height) = (receipt.transaction_hash, receipt.block_number.unwrap_or_default());
+                    if told.replace((hash, height)) != Some((hash, height)) {
+                        progress(Progress::Mined { hash, height });
+                    }
+                    let deep = self.height().await.is_ok_and(|head| {
+                        head.saturating_add(1).saturating_sub(height) >= self.delivery.confirmations
+                    });
+                    if deep {
+                        return landing;
+                    }
+                } else if let Some((hash, fee)) = self.bump(&mut flight, balance).await {
+                    progress(Progress::Bumped { hash, fee });
+                }
+                tokio::time::sleep(self.delivery.poll).await;
+            }
+        })
+        .await;
+        let unmined = |_| SendError::Unmined {
+            hash: flight.hashes.last().copied().unwrap_or_default(),
+            nonce: flight.transaction.nonce,
+        };
+        waited.map_err(unmined)
+    }
+
+    /// What became of a flight; none while it is under way.
+    async fn landing(&self, flight: &Flight) -> Result<Option<Landing>, TransportError> {
+        // Counted before the receipts are asked for: else one could be mined in between.
+        let counted = self.provider.get_transaction_count(self.account()).await?;
+        for hash in flight.hashes.iter().rev() {
+            if let Some(receipt) = self.provider.get_transaction_receipt(*hash).await? {
+                return Ok(Some(Landing::Mined(Box::new(receipt))));
+            }
+        }
+        Ok((counted > flight.transaction.nonce).then_some(Landing::Taken))
+    }
+
+    /// Sends it again when it has waited for long: with a fee that is higher by an eighth or more, as nodes
+    /// demand, if the account can pay that.
+    async fn bump(&self, flight: &mut Flight, balance: U256) -> Option<(B256, u128)> {
+        let height = self.height().await.ok()?;
+        if height < flight.since.saturating_add(PATIENCE) {
+            return None;
+        }
+        flight.since = height;
+        let market = self.fees().await.ok()?;
+        let mut transaction = flight.transaction.clone();
+        let TxEip1559 { max_fee_per_gas, max_priority_fee_per_gas, .. } = &mut transaction;
+        *max_fee_per_gas = higher(*max_fee_per_gas).max(market.max_fee_per_gas);
+        *max_priority_fee_per_gas =
+            higher(*max_priority_fee_per_gas).max(market.max_priority_fee_per_gas).min(*max_fee_per_gas);
+        let fee = transaction.max_fee_per_gas;
+        if flight.hashes.len() > MAX_BUMPS || balance < cost(transaction.value, transaction.gas_limit, fee) {
+            // What can be paid is sent once more, in case it was forgotten.
+            let _ = self.provider.send_raw_transaction(&flight.raw).await;
+            return None;
+        }
+        let (hash, raw) = self.sign(&transaction).ok()?;
+        let _watched = self.provider.send_raw_transaction(&raw).await.ok()?;
+        flight.hashes.push(hash);
+        (flight.transaction, flight.raw) = (transaction, raw);
+        Some((hash, fee))
+    }
+
+    /// Why a transaction that was mined had no effect: what the contract says where it was.
+    async fn refusal(&self, call: &Call, receipt: &TransactionReceipt) -> Refusal {
+        let height = receipt.block_number.unwrap_or_default();
+        match self.provider.call(self.request(call)).block(height.into()).await {
+            Err(error) => Refusal::of(&error),
+            Ok(_) => Refusal::unknown("the contract refused it, or its gas ran out".to_owned()),
+        }
+    }
+
+    fn failed(&self, error: &TransportError) -> SendError {
+        self.trouble(endpoint::trouble(error))
+    }
+
+    fn trouble(&self, trouble: Trouble) -> SendError {
+        SendError::Endpoint { endpoint: self.endpoint.clone(), trouble }
+    }
+}
+
+fn says(error: &TransportError, words: &str) -> bool {
+    matches!(error, RpcError::ErrorResp(refusal) if refusal.message.to_ascii_lowercase().contains(words))
+}
+
+/// The most that a transaction can cost, in wei.
+fn cost(value: U256, gas: u64, fee: u128) -> U256 {
+    U256::from(gas).saturating_mul(U256::from(fee)).saturating_add(value)
+}
+
+/// An eighth more, rounded up.
+const fn higher(fee: u128) -> u128 {
+    fee.saturating_add(fee.div_ceil(8)).saturating_add(1)
+}
+
+fn ether(wei: U256) -> String {
+    let text = format_ether(wei);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn sesh(units: U256) -> String {
+    Amount::try_from(units).map_or_else(|_| units.to_string(), |amount| amount.to_string())
+}
+
+fn more(has: U256, needs: Amount) -> String {
+    sesh(needs.units().saturating_sub(has))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_said_exactly() {
+        let account = Address::repeat_byte(1);
+        let wei = |thousandths: u64| U256::from(thousandths) * U256::from(10).pow(U256::from(15));
+        let error = SendError::Ether { account, has: wei(10), needs: wei(13) };
+        let text = "account 0x0101010101010101010101010101010101010101 has 0.01 ETH and needs 0.013 ETH: 0.003 ETH more";
+        assert_eq!(error.to_string(), text);
+        let error =
+            SendError::Tokens { account, has: Amount::sesh(24_000).units(), needs: Amount::sesh(25_000) };
+        assert!(
+            error.to_string().ends_with("has 24000 SESH and needs 25000 SESH: 1000 SESH more"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_fee_rises_by_an_eighth_at_least() {
+        for fee in [0, 1, 7, 8, 1_000_000_007] {
+            assert!(higher(fee) * 8 >= fee * 9 && higher(fee) > fee);
+        }
+        assert_eq!(higher(u128::MAX), u128::MAX);
+    }
+}

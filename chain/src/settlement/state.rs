@@ -1,0 +1,300 @@
+//! Cursor and ledger on disk: both, and the checkpoints that came of them, in one redb transaction.
+//!
+//! What cannot be read, or belongs to other contracts, is not opened: the ledger can always be made again from
+//! the chain, so whoever wants that deletes the file.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use alloy::primitives::{B256, keccak256};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+
+use super::{contracts::Followed, follower::Mark};
+use crate::ledger::{
+    Border, Checkpoint, Cursor, Cursors, Ledger, Parameters, Roots, snapshot::SnapshotError,
+};
+use crate::network::Contracts;
+
+/// The version of the file that this build reads and writes.
+pub const SCHEMA: u8 = 1;
+/// Checkpoints that are kept, the newest.
+pub const CHECKPOINTS: u64 = 64;
+
+const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
+const KEPT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("checkpoints");
+/// Bytes of memory for the database's pages.
+const CACHE: usize = 16 << 20;
+
+/// Why a state file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// Another process has it open.
+    #[error("another process uses {path}: stop it first")]
+    InUse {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Another build wrote it.
+    #[error("{path} has schema {found}, this build reads {SCHEMA}")]
+    Schema {
+        /// Which file.
+        path: PathBuf,
+        /// Its schema.
+        found: u8,
+    },
+    /// It is of another network.
+    #[error("{path} follows other contracts, or other epochs: use another file for this network")]
+    Network {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// What was read is not what was written.
+    #[error("{path} is damaged ({why}): delete it, and the ledger is made again from the chain")]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// The ledger in it cannot be read.
+    #[error("{path} holds a ledger that cannot be read: delete it, and it is made again from the chain")]
+    Ledger {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: SnapshotError,
+    },
+    /// The disk or the database refuses.
+    #[error("cannot use {path}: see whether its disk is full, and whether this user may write to it")]
+    Disk {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: Box<redb::Error>,
+    },
+}
+
+/// The file.
+#[derive(Debug)]
+pub struct StateFile {
+    db: Database,
+    path: PathBuf,
+}
+
+impl StateFile {
+    /// Opens the file of a network, or begins it, and returns how far it has come.
+    ///
+    /// # Errors
+    /// When the file is damaged, in use, of another network or of another build.
+    pub fn open(
+        path: &Path,
+        followed: &Followed,
+        parameters: Parameters,
+    ) -> Result<(Self, Mark, Ledger), StateError> {
+        let opened = Database::builder().set_cache_size(CACHE).create(path);
+        let path = path.to_owned();
+        let db = opened.map_err(|error| {
+            if matches!(error, DatabaseError::DatabaseAlreadyOpen) {
+                StateError::InUse { path: path.clone() }
+            } else {
+                disk(&path, error)
+            }
+        })?;
+        let file = Self { db, path };
+        let network = network(followed, &parameters);
+        let damaged = |why| StateError::Damaged { path: file.path.clone(), why };
+        let (found, header, state) = file.read()?;
+        let Some(header) = header else {
+            if found {
+                return Err(damaged("it does not say what it is"));
+            }
+            let (mark, ledger) = (Mark::before(followed), Ledger::new(parameters));
+            file.write(Some(&network), &mark, &ledger, None)?;
+            return Ok((file, mark, ledger));
+        };
+        let (schema, of) = header.split_first().ok_or_else(|| damaged("it does not say what it is"))?;
+        if *schema != SCHEMA {
+            return Err(StateError::Schema { path: file.path, found: *schema });
+        }
+        if *of != network {
+            return Err(StateError::Network { path: file.path });
+        }
+        let [mark, ledger] = state.ok_or_else(|| damaged("there is no ledger"))?;
+        let mark = read_mark(&mark, &ledger).ok_or_else(|| damaged("the ledger is not the cursor's"))?;
+        let ledger = Ledger::from_bytes(parameters, &ledger)
+            .map_err(|cause| StateError::Ledger { path: file.path.clone(), cause })?;
+        if ledger.epoch() != mark.epoch || ledger.height() > mark.height {
+            return Err(damaged("the ledger is not the cursor's"));
+        }
+        Ok((file, mark, ledger))
+    }
+
+    /// Keeps how far the chain has been followed and what came of it, durably.
+    ///
+    /// # Errors
+    /// When the disk or the database refuses; the file is as it was, or has kept it.
+    pub fn keep(
+        &mut self,
+        mark: &Mark,
+        ledger: &Ledger,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<(), StateError> {
+        self.write(None, mark, ledger, checkpoint)
+    }
+
+    /// The newest checkpoints, oldest first.
+    ///
+    /// # Errors
+    /// When the disk or the database refuses, or what it holds is damaged.
+    pub fn checkpoints(&self) -> Result<Vec<Checkpoint>, StateError> {
+        let disk = |error: redb::Error| disk(&self.path, error);
+        let read = self.db.begin_read().map_err(|error| disk(error.into()))?;
+        let table = read.open_table(KEPT).map_err(|error| disk(error.into()))?;
+        let rows = table.iter().map_err(|error| disk(error.into()))?;
+        rows.map(|row| {
+            let (_, bytes) = row.map_err(|error| disk(error.into()))?;
+            let damaged = || StateError::Damaged { path: self.path.clone(), why: "a checkpoint" };
+            read_checkpoint(bytes.value()).ok_or_else(damaged)
+        })
+        .collect()
+    }
+
+    fn write(
+        &self,
+        network: Option<&[u8]>,
+        mark: &Mark,
+        ledger: &Ledger,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<(), StateError> {
+        let bytes = ledger.to_bytes();
+        let put = || -> Result<(), redb::Error> {
+            let write = self.db.begin_write()?;
+            {
+                let mut state = write.open_table(STATE)?;
+                if let Some(network) = network {
+                    state.insert("network", [&[SCHEMA], network].concat().as_slice())?;
+                }
+                state.insert("mark", mark_bytes(mark, &bytes).as_slice())?;
+                state.insert("ledger", bytes.as_slice())?;
+                let mut kept = write.open_table(KEPT)?;
+                if let Some(checkpoint) = checkpoint {
+                    let epoch = checkpoint.border.epoch;
+                    kept.insert(epoch, checkpoint_bytes(checkpoint).as_slice())?;
+                    kept.retain(|of, _| of.saturating_add(CHECKPOINTS) > epoch)?;
+                }
+            }
+            write.commit()?;
+            Ok(())
+        };
+        put().map_err(|cause| disk(&self.path, cause))
+    }
+
+    /// Whether the file holds anything, what it says of itself, and its mark and ledger.
+    #[expect(clippy::type_complexity, reason = "read in one place")]
+    fn read(&self) -> Result<(bool, Option<Vec<u8>>, Option<[Vec<u8>; 2]>), StateError> {
+        let read = || -> Result<_, redb::Error> {
+            let read = self.db.begin_read()?;
+            let state = match read.open_table(STATE) {
+                Ok(state) => state,
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok((false, None, None)),
+                Err(error) => return Err(error.into()),
+            };
+            let get = |key| -> Result<_, redb::Error> { Ok(state.get(key)?.map(|it| it.value().to_vec())) };
+            let both = get("mark")?.zip(get("ledger")?).map(|(mark, ledger)| [mark, ledger]);
+            Ok((true, get("network")?, both))
+        };
+        read().map_err(|cause| disk(&self.path, cause))
+    }
+}
+
+fn disk(path: &Path, cause: impl Into<redb::Error>) -> StateError {
+    let (path, cause) = (path.to_owned(), cause.into());
+    if matches!(cause, redb::Error::Corrupted(_)) {
+        return StateError::Damaged { path, why: "it is corrupted" };
+    }
+    if matches!(&cause, redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData) {
+        return StateError::Damaged { path, why: "it is no database" };
+    }
+    StateError::Disk { path, cause: Box::new(cause) }
+}
+
+/// What two files of one network have in common.
+fn network(followed: &Followed, parameters: &Parameters) -> Vec<u8> {
+    let Followed { chain, start, contracts } = followed;
+    let Contracts { staking, checkpoints, pool, .. } = contracts;
+    let Parameters { genesis, epoch_seconds, active_for, lock, .. } = parameters;
+    let addresses = [staking, checkpoints, pool].into_iter().flatten().copied();
+    let numbers = [*chain, *start, *genesis, epoch_seconds.get(), *active_for, *lock];
+    addresses.chain(numbers.into_iter().flat_map(u64::to_be_bytes)).collect()
+}
+
+fn cursors_bytes(cursors: &Cursors) -> Vec<u8> {
+    let cursor = |cursor: &Cursor| [&cursor.number.to_be_bytes()[..], cursor.hash.as_slice()].concat();
+    [&cursors.staking, &cursors.checkpoints, &cursors.pool].into_iter().flat_map(cursor).collect()
+}
+
+/// The mark, and a hash over it and its ledger.
+fn mark_bytes(mark: &Mark, ledger: &[u8]) -> Vec<u8> {
+    let Mark { height, hash, time, epoch, cursors } = mark;
+    let numbers = [height, time, epoch].into_iter().flat_map(|number| number.to_be_bytes());
+    let mut bytes: Vec<u8> = numbers.chain(hash.0).chain(cursors_bytes(cursors)).collect();
+    bytes.extend(keccak256([&bytes, ledger].concat()));
+    bytes
+}
+
+fn read_mark(bytes: &[u8], ledger: &[u8]) -> Option<Mark> {
+    let mut reader = Reader(bytes);
+    let (height, time, epoch) = (reader.number()?, reader.number()?, reader.number()?);
+    let mark = Mark { height, hash: reader.word()?, time, epoch, cursors: reader.cursors()? };
+    (mark_bytes(&mark, ledger) == bytes).then_some(mark)
+}
+
+fn checkpoint_bytes(checkpoint: &Checkpoint) -> Vec<u8> {
+    let Checkpoint { border, previous, roots, digest } = checkpoint;
+    let Roots { rewards, states, swarms, directory, names } = roots;
+    let words = [&border.hash, previous, rewards, states, swarms, directory, names, digest];
+    let numbers = [border.epoch, border.height].into_iter().flat_map(u64::to_be_bytes);
+    numbers.chain(words.into_iter().flatten().copied()).chain(cursors_bytes(&border.cursors)).collect()
+}
+
+fn read_checkpoint(bytes: &[u8]) -> Option<Checkpoint> {
+    let mut reader = Reader(bytes);
+    let (epoch, height) = (reader.number()?, reader.number()?);
+    let (hash, previous) = (reader.word()?, reader.word()?);
+    let (rewards, states, swarms) = (reader.word()?, reader.word()?, reader.word()?);
+    let roots = Roots { rewards, states, swarms, directory: reader.word()?, names: reader.word()? };
+    let (digest, cursors) = (reader.word()?, reader.cursors()?);
+    let border = Border { epoch, height, hash, cursors };
+    reader.0.is_empty().then_some(Checkpoint { border, previous, roots, digest })
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const LEN: usize>(&mut self) -> Option<[u8; LEN]> {
+        let (head, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        self.take().map(u64::from_be_bytes)
+    }
+
+    fn word(&mut self) -> Option<B256> {
+        self.take().map(B256::new)
+    }
+
+    fn cursors(&mut self) -> Option<Cursors> {
+        let mut cursor = || Some(Cursor { number: self.number()?, hash: self.word()? });
+        Some(Cursors { staking: cursor()?, checkpoints: cursor()?, pool: cursor()? })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+use alloy::primitives::Address;
+use tempfile::TempDir;
+
+use super::*;
+
+fn followed() -> Followed {
+    let [staking, checkpoints, pool, token, factory] = [1, 2, 3, 4, 5].map(Address::repeat_byte);
+    let contracts = Contracts { staking, checkpoints, pool, token, factory };
+    Followed { chain: 31_337, start: 5, contracts }
+}
+
+fn border(epoch: u64) -> Border {
+    let cursors =
+        Cursors { pool: Cursor { number: epoch, hash: B256::repeat_byte(9) }, ..Cursors::default() };
+    Border { epoch, height: epoch + 10, hash: B256::repeat_byte(epoch as u8), cursors }
+}
+
+#[test]
+fn cursor_ledger_and_checkpoints_come_back_together() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("chain.redb");
+    let (mut file, mut mark, mut ledger) =
+        StateFile::open(&path, &followed(), Parameters::default()).unwrap();
+    assert_eq!((mark, ledger.epoch()), (Mark::before(&followed()), 0));
+    let mut made = Vec::new();
+    for epoch in 0..CHECKPOINTS + 6 {
+        let border = border(epoch);
+        let (height, hash, cursors) = (border.height, border.hash, border.cursors);
+        let (_, checkpoint) = ledger.cross(border).unwrap();
+        mark = Mark { height, hash, time: epoch, epoch: epoch + 1, cursors };
+        file.keep(&mark, &ledger, Some(&checkpoint)).unwrap();
+        made.push(checkpoint);
+    }
+    assert!(matches!(
+        StateFile::open(&path, &followed(), Parameters::default()),
+        Err(StateError::InUse { .. })
+    ));
+    drop(file);
+    let (file, found, kept) = StateFile::open(&path, &followed(), Parameters::default()).unwrap();
+    assert_eq!((found, &kept), (mark, &ledger));
+    assert_eq!(file.checkpoints().unwrap(), made[6..]);
+}
+
+/// The layout as the README has it, so that no other build's file is misread.
+#[test]
+fn rows_are_laid_out_as_written_down() {
+    let number = |number: u64| number.to_be_bytes().to_vec();
+    let word = |byte: u8| vec![byte; 32];
+    let cursor = |at: u8| Cursor { number: u64::from(at), hash: B256::repeat_byte(at) };
+    let cursors = Cursors { staking: cursor(1), checkpoints: cursor(2), pool: cursor(3) };
+    let counted = [number(1), word(1), number(2), word(2), number(3), word(3)].concat();
+
+    let mark = Mark { height: 7, hash: B256::repeat_byte(9), time: 8, epoch: 6, cursors };
+    let mut bytes = [number(7), number(8), number(6), word(9), counted.clone()].concat();
+    let sealed = keccak256([&bytes, &b"ledger"[..]].concat());
+    bytes.extend(sealed);
+    assert_eq!(mark_bytes(&mark, b"ledger"), bytes);
+    assert_eq!(read_mark(&bytes, b"ledger"), Some(mark));
+    assert_eq!(read_mark(&bytes, b"Ledger"), None);
+    assert_eq!(read_mark(&bytes[1..], b"ledger"), None);
+
+    let [rewards, states, swarms, directory, names] = [14, 15, 16, 17, 18].map(B256::repeat_byte);
+    let checkpoint = Checkpoint {
+        border: Border { epoch: 4, height: 5, hash: B256::repeat_byte(12), cursors },
+        previous: B256::repeat_byte(13),
+        roots: Roots { rewards, states, swarms, directory, names },
+        digest: B256::repeat_byte(19),
+    };
+    let words = (12..=19).flat_map(word).collect();
+    let bytes = [number(4), number(5), words, counted].concat();
+    assert_eq!(checkpoint_bytes(&checkpoint), bytes);
+    assert_eq!(read_checkpoint(&bytes), Some(checkpoint));
+    assert_eq!(read_checkpoint(&bytes[..bytes.len() - 1]), None);
+
+    let parameters = Parameters { genesis: 21, active_for: 23, lock: 24, ..Parameters::default() };
+    let addresses = [1, 2, 3].map(|byte| vec![byte; 20]).concat();
+    let of = [addresses, number(31_337), number(5), number(21), number(3_600), number(23), number(24)];
+    assert_eq!(network(&followed(), &parameters), of.concat());
+}
+
+#[test]
+fn what_is_not_this_networks_or_not_whole_is_not_opened() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("chain.redb");
+    let open = |followed: &Followed| StateFile::open(&path, followed, Parameters::default());
+    let (file, mark, ledger) = open(&followed()).unwrap();
+    let spoil = |file: StateFile, key: &str, value: &[u8]| {
+        let write = file.db.begin_write().unwrap();
+        write.open_table(STATE).unwrap().insert(key, value).unwrap();
+        write.commit().unwrap();
+    };
+    let other = Followed { chain: 1, ..followed() };
+    let header = [&[SCHEMA], &network(&followed(), &Parameters::default())[..]].concat();
+    drop(file);
+    assert!(matches!(open(&other), Err(StateError::Network { .. })));
+    spoil(open(&followed()).unwrap().0, "network", &[&[9], &header[1..]].concat());
+    assert!(matches!(open(&followed()), Err(StateError::Schema { found: 9, .. })));
+    // Back to what it was, but with a cursor that has gone on without its ledger.
+    let raw = |key: &str, value: &[u8]| {
+        let file = StateFile { db: Database::create(&path).unwrap(), path: path.clone() };
+        spoil(file, key, value);
+    };
+    raw("network", &header);
+    let ahead = mark_bytes(&Mark { height: 7, ..mark }, b"another ledger");
+    raw("mark", &ahead);
+    assert!(matches!(open(&followed()), Err(StateError::Damaged { .. })));
+    let mut flipped = ledger.to_bytes();
+    flipped[20] ^= 1;
+    raw("mark", &mark_bytes(&mark, &ledger.to_bytes()));
+    raw("ledger", &flipped);
+    assert!(matches!(open(&followed()), Err(StateError::Damaged { .. })));
+    raw("ledger", &ledger.to_bytes());
+    assert!(open(&followed()).is_ok());
+}
+
+#[test]
+fn what_is_no_database_is_not_opened_and_the_error_says_what_to_do() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("chain.redb");
+    let open = || StateFile::open(&path, &followed(), Parameters::default());
+    drop(open().unwrap());
+    let whole = std::fs::read(&path).unwrap();
+    let mut headless = whole.clone();
+    headless[..64].fill(0x55);
+    let junk = vec![0x2a; 4_096];
+    for bytes in [&junk, &headless, &whole[..whole.len() / 3].to_vec()] {
+        std::fs::write(&path, bytes).unwrap();
+        let error = open().unwrap_err();
+        assert!(matches!(error, StateError::Damaged { .. }), "{error:?}");
+        assert!(error.to_string().ends_with("delete it, and the ledger is made again from the chain"));
+    }
+    std::fs::write(&path, &whole).unwrap();
+    assert!(open().is_ok());
+}

@@ -1,0 +1,151 @@
+//! Stands between a follower and its endpoint, and spoils what passes.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+/// What the proxy does to answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    None,
+    /// Gives a page.
+    Html,
+    /// Answers with a status.
+    Http(u16),
+    /// Says nothing.
+    Silent,
+    /// Says that it serves another chain.
+    OtherChain,
+    /// Leaves out the first log of each answer.
+    Drops,
+    /// Leaves out all logs.
+    Hides,
+    Repeats,
+    Reorders,
+    /// Changes the data of the first log.
+    Forges,
+    /// Refuses more than so many blocks.
+    Narrow(u64),
+    /// Its final block stays where it is.
+    Stale(Value),
+}
+
+pub struct Proxy {
+    pub url: String,
+    state: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    client: reqwest::Client,
+    upstream: Mutex<String>,
+    fault: Mutex<Fault>,
+    asked: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Proxy {
+    pub async fn start(upstream: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let state = Arc::new(Shared {
+            client: reqwest::Client::new(),
+            upstream: Mutex::new(upstream.to_owned()),
+            fault: Mutex::new(Fault::None),
+            asked: Mutex::default(),
+        });
+        let router = Router::new().fallback(pass).with_state(state.clone());
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { url, state, task }
+    }
+
+    pub fn set(&self, fault: Fault) {
+        *self.state.fault.lock().unwrap() = fault;
+    }
+
+    pub fn lead_to(&self, upstream: &str) {
+        *self.state.upstream.lock().unwrap() = upstream.to_owned();
+    }
+
+    /// How often it was asked for the final block, and anything at all.
+    pub fn asked(&self) -> (u64, u64) {
+        let asked = self.state.asked.lock().unwrap();
+        (asked.get("finalized").copied().unwrap_or_default(), asked.values().sum())
+    }
+
+    pub fn name(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn pass(State(state): State<Arc<Shared>>, body: Bytes) -> Response {
+    let request: Value = serde_json::from_slice(&body).unwrap();
+    let method = request["method"].as_str().unwrap_or_default().to_owned();
+    let is_final = request["params"][0] == "finalized";
+    let counted = if is_final { "finalized".to_owned() } else { method.clone() };
+    *state.asked.lock().unwrap().entry(counted).or_default() += 1;
+    let fault = state.fault.lock().unwrap().clone();
+    match &fault {
+        Fault::Html => return "<html>We will be back soon</html>".into_response(),
+        Fault::Http(status) => return StatusCode::from_u16(*status).unwrap().into_response(),
+        Fault::Silent => std::future::pending().await,
+        Fault::Stale(header) if is_final => {
+            return json!({ "jsonrpc": "2.0", "id": request["id"], "result": header })
+                .to_string()
+                .into_response();
+        }
+        Fault::Narrow(most) if method == "eth_getLogs" => {
+            let number = |key: &str| {
+                let text = request["params"][0][key].as_str().unwrap();
+                u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap()
+            };
+            if number("toBlock") - number("fromBlock") >= *most {
+                let error = json!({ "code": -32602, "message": format!("block range exceeds {most}") });
+                let answer = json!({ "jsonrpc": "2.0", "id": request["id"], "error": error });
+                return (StatusCode::BAD_REQUEST, answer.to_string()).into_response();
+            }
+        }
+        _ => {}
+    }
+    let upstream = state.upstream.lock().unwrap().clone();
+    let Ok(answer) =
+        state.client.post(upstream).header("content-type", "application/json").body(body).send().await
+    else {
+        return StatusCode::BAD_GATEWAY.into_response();
+    };
+    let mut answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+    if fault == Fault::OtherChain && method == "eth_chainId" {
+        answer["result"] = json!("0x1");
+    }
+    let logs = answer.get_mut("result").and_then(Value::as_array_mut);
+    if let Some(logs) = logs.filter(|logs| method == "eth_getLogs" && !logs.is_empty()) {
+        match fault {
+            Fault::Drops => drop(logs.remove(0)),
+            Fault::Hides => logs.clear(),
+            Fault::Repeats => logs.insert(0, logs[0].clone()),
+            Fault::Reorders => logs.reverse(),
+            Fault::Forges => {
+                let data = logs[0]["data"].as_str().unwrap();
+                logs[0]["data"] = json!(format!("{}{}", &data[..data.len() - 2], "99"));
+            }
+            _ => {}
+        }
+    }
+    answer.to_string().into_response()
+}
