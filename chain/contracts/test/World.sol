@@ -61,7 +61,7 @@ contract World is Setup {
         this.openContribution(pick, amount);
         if (contributions.length == last) return;
         this.contribute(last, who, amount / 2);
-        this.contribute(last, who + 1, type(uint256).max);
+        this.contribute(last, who ^ 1, type(uint256).max);
         this.endContribution(last, 0);
     }
 
