@@ -26,6 +26,11 @@ pub fn signer(seed: &[u8; SEED]) -> PrivateKeySigner {
     PrivateKeySigner::from_slice(&*key).expect("the number is in range")
 }
 
+/// The signer of a key that was made elsewhere; none where the bytes are no number from 1 to n - 1.
+pub fn imported(key: &[u8; 32]) -> Option<PrivateKeySigner> {
+    PrivateKeySigner::from_slice(key).ok()
+}
+
 struct Wide;
 
 impl KeyType for Wide {
@@ -95,6 +100,18 @@ mod tests {
             let shown = format!("{:?}", signer(&seed)).to_lowercase();
             assert!(!shown.contains(&key_is[..16]), "{shown}");
         }
+    }
+
+    #[test]
+    fn a_key_that_was_made_elsewhere_is_taken_as_it_is() {
+        let key: [u8; 32] =
+            data_encoding::HEXLOWER.decode(VECTORS[0].1.as_bytes()).unwrap().try_into().unwrap();
+        assert_eq!(imported(&key).unwrap().address().to_string(), VECTORS[0].2);
+        let mut order = [0; 32];
+        order.copy_from_slice(&MODULUS[1..]);
+        assert!(imported(&order).is_some());
+        order[31] += 1;
+        assert_eq!((imported(&order), imported(&[0; 32])), (None, None));
     }
 
     proptest! {

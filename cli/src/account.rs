@@ -2,7 +2,10 @@
 
 use std::io::{self, IsTerminal, Read, Write};
 
+use alloy::signers::local::PrivateKeySigner;
+use data_encoding::HEXLOWER_PERMISSIVE as HEX;
 use serde_json::json;
+use session_chain::account as chain_account;
 use session_client::{
     account::Account,
     home::{Home, HomeError},
@@ -17,8 +20,8 @@ use crate::{
     text,
 };
 
-/// The longest phrase that is read, in bytes.
-const MAX_PHRASE: u64 = 4_096;
+/// The longest secret that is read, in bytes.
+const MAX_SECRET: u64 = 4_096;
 
 pub(crate) fn run(context: &Context, command: args::Account) -> Result<(), Failure> {
     match command {
@@ -27,6 +30,8 @@ pub(crate) fn run(context: &Context, command: args::Account) -> Result<(), Failu
         args::Account::Show { name } => show(context, name.as_deref()),
         args::Account::Restore { name, phrase } => restore(context, name, phrase),
         args::Account::Export { name } => export(context, &name),
+        args::Account::Key(args::Key::Show { name }) => show_key(context, name.as_deref()),
+        args::Account::Key(args::Key::Import { name }) => import_key(context, name.as_deref()),
     }
 }
 
@@ -44,6 +49,23 @@ pub(crate) fn choose(home: &Home, named: Option<&str>) -> Result<(String, Accoun
     found.ok_or_else(|| HomeError::NoAccount(named.to_owned()).into())
 }
 
+/// What signs for an account on the settlement chain, and whether it was imported.
+pub(crate) fn signer(home: &Home, name: &str, id: &AccountId) -> Result<(PrivateKeySigner, bool), Failure> {
+    let Some(key) = home.chain_key(id)? else {
+        return Ok((chain_account::signer(home.account(name)?.seed()), false));
+    };
+    Ok((chain_account::imported(&key).ok_or_else(no_key)?, true))
+}
+
+fn no_key() -> Failure {
+    Failure::new(
+        Exit::Failed,
+        "chain_key",
+        "this is no key of an account on the settlement chain",
+        "give its 64 hex digits, with or without 0x in front",
+    )
+}
+
 fn new(context: &Context, name: Option<String>) -> Result<(), Failure> {
     let account = Account::generate().map_err(|error| {
         Failure::new(
@@ -57,7 +79,11 @@ fn new(context: &Context, name: Option<String>) -> Result<(), Failure> {
 }
 
 fn restore(context: &Context, name: Option<String>, phrase: Vec<String>) -> Result<(), Failure> {
-    let phrase = if phrase.is_empty() { ask()? } else { Zeroizing::new(phrase.join(" ")) };
+    let phrase = if phrase.is_empty() {
+        secret("The recovery phrase, thirteen words:")?
+    } else {
+        Zeroizing::new(phrase.join(" "))
+    };
     let account = Account::from_phrase(&phrase).map_err(|error| {
         let remedy = match error {
             PhraseError::Count { .. } => "give all thirteen words, in their order",
@@ -125,17 +151,48 @@ fn export(context: &Context, name: &str) -> Result<(), Failure> {
     context.output.data(&data, || phrase.to_string())
 }
 
-/// Asks for the phrase on a terminal, or reads it from standard input.
-fn ask() -> Result<Zeroizing<String>, Failure> {
-    // Room for any phrase, so that no copy of it stays behind in a smaller buffer.
-    let mut phrase = Zeroizing::new(String::with_capacity(MAX_PHRASE as usize));
+fn show_key(context: &Context, name: Option<&str>) -> Result<(), Failure> {
+    let home = context.home()?;
+    let (name, id) = choose(&home, name)?;
+    tell_key(context, &home, &name, &id)
+}
+
+fn import_key(context: &Context, name: Option<&str>) -> Result<(), Failure> {
+    let home = context.home()?;
+    let (name, id) = choose(&home, name)?;
+    let text = secret("The key, 64 hex digits:")?;
+    let digits = text.trim();
+    let digits = digits.strip_prefix("0x").unwrap_or(digits).as_bytes();
+    let mut key = Zeroizing::new([0; 32]);
+    // The place of a wrong digit would say something about the others, so the cause is left out.
+    if digits.len() != 2 * key.len() || HEX.decode_mut(digits, &mut *key).is_err() {
+        return Err(no_key());
+    }
+    chain_account::imported(&key).ok_or_else(no_key)?;
+    home.import_chain_key(&id, &key)?;
+    context.output.note("It is not in the recovery phrase: keep your own copy of it.");
+    tell_key(context, &home, &name, &id)
+}
+
+fn tell_key(context: &Context, home: &Home, name: &str, id: &AccountId) -> Result<(), Failure> {
+    let (signer, imported) = signer(home, name, id)?;
+    let address = signer.address().to_string();
+    let data = json!({ "name": name, "id": id, "address": address, "imported": imported });
+    let of = if imported { "imported" } else { "follows from the recovery phrase" };
+    context.output.data(&data, || format!("{name}\n  address  {address}\n  key      {of}"))
+}
+
+/// Asks for a secret on a terminal, or reads it from standard input.
+fn secret(question: &str) -> Result<Zeroizing<String>, Failure> {
+    // Room for any secret, so that no copy of it stays behind in a smaller buffer.
+    let mut secret = Zeroizing::new(String::with_capacity(MAX_SECRET as usize));
     let read = if io::stdin().is_terminal() {
         // A program that shows its user a terminal has to let the question through: not a note.
-        let _ = writeln!(io::stderr(), "The recovery phrase, thirteen words:");
-        io::stdin().read_line(&mut phrase).map(drop)
+        let _ = writeln!(io::stderr(), "{question}");
+        io::stdin().read_line(&mut secret).map(drop)
     } else {
-        io::stdin().take(MAX_PHRASE).read_to_string(&mut phrase).map(drop)
+        io::stdin().take(MAX_SECRET).read_to_string(&mut secret).map(drop)
     };
-    read.map_err(|cause| Failure::io("cannot read the phrase", &cause))?;
-    Ok(phrase)
+    read.map_err(|cause| Failure::io("cannot read it", &cause))?;
+    Ok(secret)
 }

@@ -50,7 +50,7 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make, list, show, restore and export accounts
+    /// Make, list, show, restore and export accounts, and their keys on the settlement chain
     #[command(
         subcommand,
         after_help = "\
@@ -162,6 +162,40 @@ Example:
     Export {
         /// Which account
         name: String,
+    },
+    /// Show or import the key that an account uses on the settlement chain
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  session account key show alice
+  session account key import alice < key.txt"
+    )]
+    Key(Key),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Show the address of an account on the settlement chain: what stakes and fees are paid from
+    #[command(after_help = "\
+Examples:
+  session account key show
+  session account key show alice --json")]
+    Show {
+        /// Which account [default: the first]
+        name: Option<String>,
+    },
+    /// Use a key that you have in place of the one that follows from the recovery phrase
+    ///
+    /// It is asked for on a terminal, and else read from standard input: 64 hex digits. It is kept in your
+    /// home folder and is not in the recovery phrase: back it up.
+    #[command(after_help = "\
+Examples:
+  session account key import alice         asks for the key, which then is in no shell history
+  session account key import < key.txt")]
+    Import {
+        /// Which account [default: the first]
+        name: Option<String>,
     },
 }
 

@@ -114,6 +114,11 @@ impl From<HomeError> for Failure {
             HomeError::NoContact(_) => {
                 (Exit::Failed, "no_contact", "see which there are: session contact list".to_owned())
             }
+            HomeError::ChainKeyExists(path) => (
+                Exit::Refused,
+                "chain_key_exists",
+                format!("it may hold money: move {} to a safe place first", path.display()),
+            ),
             HomeError::Unknown(name) => {
                 (Exit::Failed, "unknown_name", format!("add the id first: session contact add {name} ID"))
             }

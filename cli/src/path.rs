@@ -54,6 +54,7 @@ fn usage(usage: Use) -> String {
     match usage {
         Use::Read(account) => format!("read {account}"),
         Use::Send => "send".to_owned(),
+        Use::Copy => "copy".to_owned(),
         Use::Look => "look".to_owned(),
     }
 }

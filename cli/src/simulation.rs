@@ -126,7 +126,7 @@ fn both_ends(report: &ends::Report) -> String {
 
 fn months(report: &guards::Report) -> String {
     let mut shown = format!("every promise was kept, for one client over {} virtual days\n\n", report.days);
-    let rows: [(&str, &dyn std::fmt::Display); 8] = [
+    let rows: [(&str, &dyn std::fmt::Display); 9] = [
         ("seed", &report.seed),
         ("guards, in 60 d", &report.most_guards),
         ("guards, all", &report.all_guards),
@@ -134,6 +134,7 @@ fn months(report: &guards::Report) -> String {
         ("answered", &report.answered),
         ("deaths", &report.deaths),
         ("left, joined", &report.left),
+        ("taken down", &report.besieged),
         ("restarts", &report.restarts),
     ];
     list(&mut shown, &rows);

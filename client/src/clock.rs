@@ -6,6 +6,7 @@ use std::{
 };
 
 use session_protocols::Time;
+pub(crate) use session_protocols::path::passage::Comparison;
 
 /// The most that nodes may move the clock, in milliseconds: a day, wide enough for a wrong time zone.
 const MAX_OFFSET: i64 = 24 * 60 * 60 * 1_000;
@@ -18,17 +19,6 @@ const AGREED: i64 = 5_000;
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
     offset_ms: AtomicI64,
-}
-
-/// What came of a comparison with the nodes' clocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Comparison {
-    /// They agree with this one.
-    Same,
-    /// This one was moved.
-    Moved,
-    /// They are too far away to follow: by so many milliseconds.
-    TooFar(i64),
 }
 
 impl Clock {

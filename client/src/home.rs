@@ -5,6 +5,7 @@
 //! accounts.json   names and ids, in the order they were made
 //! contacts.json   names and ids of others
 //! seeds/<id>      one account's seed, in hex
+//! chain-keys/<id> one account's key on settlement chains, in hex, if it was imported
 //! inbox/<id>.json what one account was shown, and until when that has to be known
 //! guards/<network> the first hops of paths, one file for each network
 //! directory/<network> the newest signed list of a network's nodes
@@ -27,6 +28,7 @@ use std::{
 };
 
 use session_protocols::{AccountId, MessageHash, path::guards::Guards};
+use zeroize::Zeroizing;
 
 use crate::account::Account;
 use files::{Accounts, Contacts, Entry, Inbox};
@@ -102,6 +104,9 @@ pub enum HomeError {
     /// There is no contact of this name.
     #[error("there is no contact named {0}")]
     NoContact(String),
+    /// Another key was imported for the account before. It is left as it is.
+    #[error("another key was imported before, and is in {path}", path = .0.display())]
+    ChainKeyExists(PathBuf),
     /// A text is neither an id nor a known name.
     #[error("\"{0}\" is neither an account id nor the name of a contact or of an account")]
     Unknown(String),
@@ -172,6 +177,32 @@ impl Home {
         let entry = accounts.accounts.iter().find(|entry| entry.name == name);
         let entry = entry.ok_or_else(|| HomeError::NoAccount(name.to_owned()))?;
         self.read_seed(&entry.id)
+    }
+
+    /// The key on settlement chains that was imported for an account; none where the key of its seed counts.
+    ///
+    /// # Errors
+    /// When there is one and it cannot be read.
+    pub fn chain_key(&self, account: &AccountId) -> Result<Option<Zeroizing<[u8; 32]>>, HomeError> {
+        files::read_chain_key(&self.chain_key_path(account))
+    }
+
+    /// Keeps a key that the account uses on settlement chains from now on. The same key twice is no error;
+    /// another one is never replaced: it may hold money.
+    ///
+    /// # Errors
+    /// When another key was imported before, or the disk refuses.
+    pub fn import_chain_key(&self, account: &AccountId, key: &[u8; 32]) -> Result<(), HomeError> {
+        let _lock = disk::lock(&self.folder)?;
+        let path = self.chain_key_path(account);
+        match files::read_chain_key(&path)? {
+            Some(kept) if *kept == *key => Ok(()),
+            Some(_) => Err(HomeError::ChainKeyExists(path)),
+            None => {
+                disk::make_folder(&self.folder.join(files::CHAIN_KEYS))?;
+                files::write_chain_key(&path, key)
+            }
+        }
     }
 
     /// The address book, by name.
@@ -341,6 +372,10 @@ impl Home {
 
     fn seed_path(&self, account: &AccountId) -> PathBuf {
         self.folder.join(files::SEEDS).join(account.to_string())
+    }
+
+    fn chain_key_path(&self, account: &AccountId) -> PathBuf {
+        self.folder.join(files::CHAIN_KEYS).join(account.to_string())
     }
 
     fn read_seed(&self, id: &AccountId) -> Result<Account, HomeError> {

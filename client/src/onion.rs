@@ -1,10 +1,11 @@
-//! Requests that travel through onion paths: the host of the path machine.
+//! Requests that travel through onion paths: the host of the machines that decide over them.
 //!
-//! It keeps streams to guards alone, and the sessions of each path's hops. A request goes over one path;
-//! when that is refused or silent it goes over another, after a delay that nobody can foresee.
+//! It keeps streams to guards, waits, and draws random bytes. Which hops a path has is said by the machine of
+//! all paths, which path a request goes over and when another one by the machine of its delivery, and what a
+//! refusal means by that of its passage over one path.
 //!
 //! - [`doors`]: the nodes' keys, as of now, and who is asked for them
-//! - `packet`: one packet over one path
+//! - `packet`: a request over one path
 //! - `time`: whether the clock is to blame
 
 pub(crate) mod doors;
@@ -25,14 +26,13 @@ use rand_chacha::{
 };
 use session_chain::network::NetworkFile;
 use session_protocols::{
-    NetworkName, NodeId, codec,
-    onion::{
-        noise::has_aes,
-        size::Bucket,
-        wrap::{ClientSession, Service},
-    },
+    NetworkName, NodeId, Span, Time, codec,
+    onion::{noise::has_aes, size::Bucket, wrap::Service},
     path::{
-        self, Candidate, HOPS, Input, LIFETIME, Outcome, Output, PathError, PathId, Paths, Shown, Use, Want,
+        Candidate, HOPS, Input, LIFETIME, Outcome, Output, PathError, PathId, Paths, Shown, Use, Want,
+        delivery::{self, Delivery, Received, TRIES, Terms},
+        passage::Passage,
+        sessions::Sessions,
     },
     request::Request,
 };
@@ -40,6 +40,7 @@ use tokio::{
     sync::{Notify, oneshot},
     time::{Instant, sleep, sleep_until, timeout},
 };
+use zeroize::Zeroizing;
 
 use crate::{
     client::ask::Fault,
@@ -51,10 +52,6 @@ use crate::{
 use doors::Doors;
 use time::Unlisted;
 
-/// Paths that one request is tried over.
-const TRIES: usize = 3;
-/// The longest pause after a path was refused, until another one is tried.
-const RETRY: Duration = Duration::from_millis(100);
 /// How long a test of a path may take.
 const TEST: Duration = Duration::from_secs(2);
 /// When it is late, so that another one is made beside it.
@@ -83,21 +80,13 @@ pub(crate) struct Onion {
 pub(crate) struct State {
     pub(crate) machine: Paths<ChaCha20Rng>,
     random: ChaCha20Rng,
-    sessions: BTreeMap<PathId, Sessions>,
+    sessions: Sessions,
     waiting: BTreeMap<u64, oneshot::Sender<Way>>,
     next: u64,
 }
 
 /// A path and its hops, or why there is none.
 type Way = Result<(PathId, [NodeId; HOPS]), PathError>;
-
-/// What the hops of one path keep.
-#[derive(Default)]
-struct Sessions {
-    hops: [Option<ClientSession>; HOPS],
-    /// The destinations that one account is read at.
-    ends: BTreeMap<NodeId, ClientSession>,
-}
 
 /// A request, and how it is sent.
 pub(crate) struct Parcel {
@@ -108,25 +97,11 @@ pub(crate) struct Parcel {
     pub(crate) answer: Bucket,
     /// How long all of it may take.
     pub(crate) patience: Duration,
-    /// How long one path may be silent until another one is tried beside it; half of it at least.
+    /// How long the destination may keep the answer back.
+    pub(crate) hold: Duration,
+    /// How long beyond that one path may be silent until another one is tried beside it; half of it at
+    /// least.
     pub(crate) hedge: Duration,
-}
-
-/// What one path brought.
-enum Brought {
-    Answer(Vec<u8>),
-    /// The bucket is too small.
-    TooLarge,
-    /// The path failed; another one may do.
-    Nothing(Fault),
-}
-
-/// What came back for a parcel.
-pub(crate) enum Received {
-    /// The service's answer.
-    Answer(Vec<u8>),
-    /// It needs a larger bucket.
-    TooLarge,
 }
 
 impl Onion {
@@ -164,7 +139,7 @@ impl Onion {
             state: Mutex::new(State {
                 machine,
                 random,
-                sessions: BTreeMap::new(),
+                sessions: Sessions::default(),
                 waiting: BTreeMap::new(),
                 next: 0,
             }),
@@ -177,60 +152,42 @@ impl Onion {
 
     /// Sends a parcel, over as many paths as it takes.
     pub(crate) async fn send(&self, to: NodeId, parcel: &Parcel) -> Result<Received, Fault> {
-        let deadline = Instant::now() + parcel.patience;
+        let begun = Instant::now();
         let offset = self.clock.offset_ms();
         self.know(Some(to)).await?;
         if parcel.usage != Use::Look && self.clock.offset_ms() != offset {
             return Err(Fault::ClockMoved);
         }
+        let Parcel { patience, hold, hedge, .. } = *parcel;
+        let terms = Terms { patience: span(patience), hold: span(hold), hedge: span(hedge) };
+        let mut delivery = Delivery::new(Time::ZERO, terms, self.generator());
         // A path may have to be waited for, and what is under way meanwhile goes on.
         let (mut wanted, mut running) = (FuturesUnordered::new(), FuturesUnordered::new());
-        let (mut not, mut tried) = (Vec::new(), Vec::new());
-        let mut next = Instant::now();
-        let mut last = Fault::Silent;
         loop {
-            let more = not.len() < TRIES && wanted.is_empty();
-            if more && next <= Instant::now() {
-                wanted.push(self.path(parcel.usage, to, not.clone()));
-                continue;
-            }
-            tokio::select! {
-                Some(found) = wanted.next() => match found {
-                    Ok((path, hops)) => {
-                        not.push(hops);
-                        tried.push(path);
-                        let carried = self.carry(path, hops, to, parcel, parcel.patience);
+            while let Some(output) = delivery.poll() {
+                match output {
+                    delivery::Output::Want { not } => wanted.push(self.path(parcel.usage, to, not)),
+                    delivery::Output::Carry { path, hops } => {
+                        let carried =
+                            self.carry(Passage::new(path, hops, to, parcel.usage), parcel, parcel.patience);
                         running.push(async move { (path, carried.await) });
-                        next = Instant::now() + self.between(parcel.hedge / 2, parcel.hedge);
                     }
-                    Err(error) if running.is_empty() => return Err(Fault::Path(error)),
-                    Err(_) => next = deadline,
-                },
-                Some((path, brought)) = running.next() => match brought {
-                    Brought::Answer(answer) => return Ok(Received::Answer(answer)),
-                    Brought::TooLarge => return Ok(Received::TooLarge),
-                    // No other path does better.
-                    Brought::Nothing(fault @ (Fault::ClockMoved | Fault::ClockWrong(_) | Fault::TooLarge(_))) => {
-                        tried.iter().for_each(|path| self.report(*path, Outcome::Undone));
-                        return Err(fault);
-                    }
-                    Brought::Nothing(fault) => {
-                        tried.retain(|other| *other != path);
-                        last = fault;
-                        if not.len() >= TRIES && running.is_empty() {
-                            return Err(last);
-                        }
-                        next = next.min(Instant::now() + self.between(Duration::ZERO, RETRY));
-                    }
-                },
-                () = sleep_until(next), if more => {
-                    tried.iter().for_each(|path| self.report(*path, Outcome::Slow));
-                }
-                () = sleep_until(deadline) => {
-                    tried.iter().for_each(|path| self.report(*path, Outcome::Silent));
-                    return Err(last);
+                    delivery::Output::Report { path, outcome } => self.report(path, outcome),
+                    delivery::Output::Done(result) => return Ok(result?),
                 }
             }
+            let due = delivery.deadline().map(|due| begun + Duration::from_micros(due.0));
+            let input = tokio::select! {
+                Some(found) = wanted.next() => match found {
+                    Ok((path, hops)) => delivery::Input::Path { path, hops },
+                    Err(error) => delivery::Input::NoPath(error),
+                },
+                Some((path, (outcome, brought))) = running.next() => {
+                    delivery::Input::Brought { path, outcome, brought }
+                }
+                () = sleep_until(due.unwrap_or(begun)) => delivery::Input::Tick,
+            };
+            delivery.handle(Time::ZERO.after(span(begun.elapsed())), input);
         }
     }
 
@@ -368,14 +325,14 @@ impl Onion {
         while let Some(output) = state.machine.poll() {
             match output {
                 Output::Use { ticket, path, hops } => {
-                    state.sessions.entry(path).or_default();
+                    state.sessions.open(path);
                     state.waiting.remove(&ticket).map(|waiting| waiting.send(Ok((path, hops))));
                 }
                 Output::Fail { ticket, error } => {
                     state.waiting.remove(&ticket).map(|waiting| waiting.send(Err(error)));
                 }
                 Output::Probe { path, hops, destination } => {
-                    state.sessions.entry(path).or_default();
+                    state.sessions.open(path);
                     probes.push((path, hops, destination));
                 }
                 // At once, before anything is sent through a new guard.
@@ -384,29 +341,35 @@ impl Onion {
                     let kept = kept.map_or(Input::Unkept, Input::Kept);
                     state.machine.handle(now, kept);
                 }
-                Output::Closed { path } => {
-                    state.sessions.remove(&path);
-                }
+                Output::Closed { path } => state.sessions.close(path),
             }
         }
         drop(state);
         self.changed.notify_one();
         for (path, hops, destination) in probes {
             let Some(onion) = self.me.upgrade() else { return };
-            tokio::spawn(async move {
-                let parcel = harmless(Use::Look);
-                let mut carried = pin!(onion.carry(path, hops, destination, &parcel, TEST));
-                if timeout(LATE, &mut carried).await.is_err() {
-                    onion.report(path, Outcome::Slow);
-                    carried.await;
-                }
-            });
+            tokio::spawn(async move { onion.probe(path, hops, destination).await });
         }
     }
 
-    fn between(&self, least: Duration, most: Duration) -> Duration {
-        let micros = usize::try_from(most.saturating_sub(least).as_micros()).unwrap_or(usize::MAX);
-        least + Duration::from_micros(self.below(micros.saturating_add(1)) as u64)
+    /// Tests a path, and tells the machine what came of it.
+    async fn probe(&self, path: PathId, hops: [NodeId; HOPS], destination: NodeId) {
+        let parcel = harmless(Use::Look);
+        let passage = Passage::new(path, hops, destination, parcel.usage);
+        let mut carried = pin!(self.carry(passage, &parcel, parcel.patience));
+        if let Ok((outcome, _)) = timeout(LATE, &mut carried).await {
+            return self.report(path, outcome);
+        }
+        self.report(path, Outcome::Slow);
+        let (outcome, _) = carried.await;
+        self.report(path, outcome);
+    }
+
+    /// A generator of its own for a machine.
+    fn generator(&self) -> ChaCha20Rng {
+        let mut seed = Zeroizing::new([0; 32]);
+        self.state().random.fill_bytes(seed.as_mut_slice());
+        ChaCha20Rng::from_seed(*seed)
     }
 
     fn below(&self, bound: usize) -> usize {
@@ -447,8 +410,13 @@ fn harmless(usage: Use) -> Parcel {
         request: codec::encode(&Request::Info),
         answer: Bucket::ALL[0],
         patience: TEST,
+        hold: Duration::ZERO,
         hedge: TEST,
     }
+}
+
+fn span(duration: Duration) -> Span {
+    Span(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// Feeds the machine what time it is, when it wants to know.
@@ -465,7 +433,7 @@ async fn tick(onion: Weak<Onion>, changed: Arc<Notify>) {
         tokio::select! {
             () = sleep(wait) => {
                 if let Some(onion) = onion.upgrade() {
-                    onion.feed(path::Input::Tick);
+                    onion.feed(Input::Tick);
                 }
             }
             () = changed.notified() => {}

@@ -23,7 +23,7 @@
 //! - [`mailbox`]: what a request does to the store
 //! - [`replication`]: what the members of a swarm send each other
 //! - [`member`]: all of these as one member of a swarm, under one door
-//! - [`path`]: which hops a client uses, and when it changes them
+//! - [`path`]: which hops a client uses, when it changes them, and how a request gets over them
 //! - [`limits`]: how much anyone may ask
 //!
 //! Two things are off by default: the adaptor towards libp2p (feature `libp2p`), and [`mutants`],

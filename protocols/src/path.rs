@@ -1,7 +1,9 @@
-//! Which hops a client uses, and when it changes them.
+//! Which hops a client uses and when it changes them, and how a request gets over them to its destination.
 //!
-//! A machine: it is told which nodes there are, what is to be sent and what became of it, and says over
-//! which three hops to send. Its host keeps the links and the sessions.
+//! [`Paths`] is the machine of one client: it is told which nodes there are, what is to be sent and what
+//! became of it, and says over which three hops to send. A [`delivery`](delivery::Delivery) is the machine of
+//! one request: it wants paths, one after another or beside each other, and says what is reported of each. A
+//! [`passage`](passage::Passage) is that request on one path. Their host keeps the links and waits.
 //!
 //! A *use* has paths of its own, and each node on a path differs in operator and prefix from the others
 //! and from the destination. Paths begin at one of two *guards*, which are kept for weeks. A path that
@@ -10,6 +12,9 @@
 //! - [`guards`]: who the guards are, and when others may take their place
 //! - `blame`: who refused whom, and who is left out for that
 //! - `choose`: hops at random, under the rules
+//! - [`delivery`]: which path next for a request, and when it is given up
+//! - [`passage`]: what a refusal means for it on one path
+//! - [`sessions`]: what the hops of paths keep
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -23,9 +28,12 @@ use guards::{Guards, Health};
 
 mod blame;
 mod choose;
+pub mod delivery;
 pub mod guards;
 #[cfg(any(test, feature = "test-utils"))]
 pub mod model;
+pub mod passage;
+pub mod sessions;
 #[cfg(test)]
 mod tests;
 
@@ -53,6 +61,8 @@ pub const WAIT: Span = Span::secs(5);
 pub const TEST: Span = Span::secs(15);
 /// Tests of one guard at once: one that is late may have gone wrong at another hop.
 const TESTS: usize = 2;
+/// A clock that goes back by more than this was set.
+const STEP: Span = Span::secs(1);
 /// The pause between two tries to make a path for a use.
 const PAUSE: Span = Span::secs(1);
 /// The pause after no guard could be drawn.
@@ -83,6 +93,9 @@ pub enum Use {
     Read(AccountId),
     /// Sending, which nobody signs.
     Send,
+    /// Storing for the sender's own devices what was sent to others: apart from that, so that no path joins
+    /// both swarms.
+    Copy,
     /// Questions that are about no mailbox's content.
     Look,
 }
@@ -306,6 +319,8 @@ struct Usage {
 #[derive(Debug)]
 pub struct Paths<R> {
     random: R,
+    /// What time it was last.
+    now: Time,
     nodes: BTreeMap<NodeId, Candidate>,
     guards: Guards,
     health: BTreeMap<NodeId, Health>,
@@ -333,6 +348,7 @@ impl<R: Rng> Paths<R> {
     pub fn new(guards: Guards, random: R) -> Self {
         Self {
             random,
+            now: Time::ZERO,
             nodes: BTreeMap::new(),
             health: guards.health(),
             guards,
@@ -352,6 +368,7 @@ impl<R: Rng> Paths<R> {
 
     /// Applies one input at `now`; results are read with [`Self::poll`].
     pub fn handle(&mut self, now: Time, input: Input) {
+        self.end_with_the_clock(now);
         match input {
             Input::Nodes(nodes) => {
                 self.nodes = nodes;
@@ -362,10 +379,7 @@ impl<R: Rng> Paths<R> {
                 self.wants.remove(&ticket);
             }
             Input::Outcome { path, outcome } => self.outcome(now, path, outcome),
-            Input::Rebuild => {
-                let all: Vec<_> = self.paths.keys().copied().collect();
-                all.into_iter().for_each(|path| self.close(now, path));
-            }
+            Input::Rebuild => self.close_all(now),
             Input::Kept(guards) => self.kept_guards(&guards),
             Input::Unkept => self.unkept_guards(now),
             Input::Tick => {}
@@ -527,6 +541,19 @@ impl<R: Rng> Paths<R> {
         let health = self.health.get(&guard).copied().unwrap_or_default();
         self.health.insert(guard, health.down(now));
         self.keep |= self.guards.fails(now, guard);
+    }
+
+    /// A clock that is set back would make paths live longer than they may.
+    fn end_with_the_clock(&mut self, now: Time) {
+        if now.after(STEP) < self.now {
+            self.close_all(now);
+        }
+        self.now = now;
+    }
+
+    fn close_all(&mut self, now: Time) {
+        let all: Vec<_> = self.paths.keys().copied().collect();
+        all.into_iter().for_each(|path| self.close(now, path));
     }
 
     fn close(&mut self, now: Time, id: PathId) {

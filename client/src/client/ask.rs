@@ -25,7 +25,10 @@ use session_protocols::{
     limits::{Side, payer},
     member::is_majority,
     onion::{size::Bucket, wrap::Service},
-    path::{PathError, Use},
+    path::{
+        PathError, Use,
+        delivery::{self, Received},
+    },
     request::{Delete, Expire, MAX_REQUEST, Request},
 };
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -36,7 +39,7 @@ use crate::{
     directory::DirectoryError,
     envelope::SealError,
     error::ClientError,
-    onion::{Onion, Parcel, Received},
+    onion::{Onion, Parcel},
 };
 
 /// How often the members of a swarm are gone through.
@@ -54,8 +57,10 @@ const WITNESSES: usize = 2;
 const MAX_SWARM: usize = 32;
 /// The fewest members that a swarm has, in a network of more.
 const MIN_SWARM: usize = 5;
-/// How long a node lets a question wait for something to arrive, at most.
+/// How long a node of a local network lets a question wait for something to arrive, at most.
 const HOLD: Duration = Duration::from_secs(8);
+/// The same elsewhere, where every answer waits for the next tick.
+const TICK: Duration = Duration::from_secs(1);
 /// What a changed message takes up in the receipts of a swarm, in bytes.
 const CHANGED: usize = 34 * 10;
 /// Accounts whose next page is a large one.
@@ -86,6 +91,21 @@ pub(crate) enum Fault {
     TooLarge(usize),
 }
 
+impl From<delivery::Fault> for Fault {
+    fn from(fault: delivery::Fault) -> Self {
+        match fault {
+            delivery::Fault::Silent => Self::Silent,
+            delivery::Fault::Busy => Self::Busy,
+            delivery::Fault::Service => Self::Disbelieved("it does not know the service"),
+            delivery::Fault::Key => Self::Disbelieved("its onion key cannot be used"),
+            delivery::Fault::Path(error) => Self::Path(error),
+            delivery::Fault::ClockMoved => Self::ClockMoved,
+            delivery::Fault::ClockWrong(by) => Self::ClockWrong(by),
+            delivery::Fault::TooLarge(bytes) => Self::TooLarge(bytes),
+        }
+    }
+}
+
 /// Why no member gave anything to go on with.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
@@ -109,6 +129,8 @@ pub(crate) struct Question {
     pub(crate) patience: Duration,
     /// Asked first, unless it failed lately.
     pub(crate) first: Option<NodeId>,
+    /// What paths it may go over; of none, those of what is asked.
+    pub(crate) usage: Option<Use>,
 }
 
 /// How large an answer is asked for.
@@ -201,7 +223,7 @@ impl Inner {
             loop {
                 if running.is_empty() || (Instant::now() >= hedge && running.len() < MAX_RUNNING) {
                     if let Some(node) = queue.pop() {
-                        let asked = self.exchange(node, request(node), question.patience);
+                        let asked = self.exchange_as(node, request(node), question.patience, question.usage);
                         running.push(async move { (node, asked.await) });
                         hedge = Instant::now() + self.options.hedge;
                     } else if running.is_empty() {
@@ -283,11 +305,22 @@ impl Inner {
         request: Request,
         patience: Duration,
     ) -> BoxFuture<'_, Result<Answer, Fault>> {
+        self.exchange_as(node, request, patience, None)
+    }
+
+    fn exchange_as(
+        &self,
+        node: NodeId,
+        request: Request,
+        patience: Duration,
+        usage: Option<Use>,
+    ) -> BoxFuture<'_, Result<Answer, Fault>> {
         let payload = codec::encode(&request);
+        let usage = usage.unwrap_or_else(|| self::usage(&request));
         Box::pin(async move {
             match &self.onion {
                 _ if payload.len() > MAX_REQUEST => Err(Fault::TooLarge(payload.len())),
-                Some(onion) => self.by_path(onion, node, &request, payload, patience).await,
+                Some(onion) => self.by_path(onion, node, usage, &request, payload, patience).await,
                 None => self.directly(node, payload, patience).await,
             }
         })
@@ -303,9 +336,11 @@ impl Inner {
     ) -> impl Future<Output = Result<Option<Answer>, Fault>> + Send {
         let [answer, ..] = Bucket::ALL;
         let (usage, service) = (usage(&request), Service::Notify);
-        let hedge = HOLD + self.options.hedge;
-        let patience = hedge + self.options.answer;
-        let parcel = Parcel { usage, service, request: codec::encode(&request), answer, patience, hedge };
+        let hold = if self.doors.are_local() { HOLD } else { TICK };
+        let hedge = self.options.hedge;
+        let patience = hold + hedge + self.options.answer;
+        let parcel =
+            Parcel { usage, service, request: codec::encode(&request), answer, patience, hold, hedge };
         async move {
             match onion.send(node, &parcel).await? {
                 Received::Answer(bytes) => self.read_answer(&request, &bytes).map(Some),
@@ -318,14 +353,16 @@ impl Inner {
         &self,
         onion: &Onion,
         node: NodeId,
+        usage: Use,
         request: &Request,
         payload: Vec<u8>,
         patience: Duration,
     ) -> Result<Answer, Fault> {
-        let (usage, service, answer) = (usage(request), Service::Storage, self.appetite.bucket(request));
+        let (service, answer) = (Service::Storage, self.appetite.bucket(request));
         // Another path is tried before another member is asked.
         let hedge = self.options.hedge * 3 / 4;
-        let mut parcel = Parcel { usage, service, request: payload, answer, patience, hedge };
+        let hold = Duration::ZERO;
+        let mut parcel = Parcel { usage, service, request: payload, answer, patience, hold, hedge };
         loop {
             match onion.send(node, &parcel).await? {
                 Received::Answer(bytes) => return self.read_answer(request, &bytes),

@@ -88,7 +88,8 @@ impl Client {
     /// When no node gives an answer that can be believed.
     pub async fn get_swarm(&self, account: &AccountId) -> Result<SwarmInfo, ClientError> {
         let inner = &*self.inner;
-        let question = Question { account: *account, patience: inner.options.answer, first: None };
+        let question =
+            Question { account: *account, patience: inner.options.answer, first: None, usage: None };
         let judge = |_, swarm: &[NodeId], body| match body {
             Body::Swarm(info) if info.members == swarm => Ok(info),
             Body::Swarm(info) => {
@@ -172,7 +173,7 @@ impl Inner {
     ) -> Result<(usize, Vec<NodeId>), Failure> {
         let account = account.id();
         let subject = Subject::Request { account, digest };
-        let question = Question { account, patience: self.options.answer_write, first: None };
+        let question = Question { account, patience: self.options.answer_write, first: None, usage: None };
         let judge = |_, swarm: &[NodeId], body| {
             let ((), stored) = self.count(tally, swarm, &subject, body, changes, |body| match body {
                 Body::Changed { receipts } => Some(((), receipts)),

@@ -207,7 +207,8 @@ impl Inner {
         known: Option<Known<'_>>,
     ) -> Result<Page, Failure> {
         let (options, places) = (&self.options, &*cursors);
-        let question = Question { account: account.id(), patience: options.answer, first: places.last() };
+        let question =
+            Question { account: account.id(), patience: options.answer, first: places.last(), usage: None };
         let request = |node| match places.listing(&node) {
             Some(listing) if !listing.lacking.is_empty() => {
                 Request::Fetch(self.fetch(account, namespace, listing.next()))

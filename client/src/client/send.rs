@@ -11,6 +11,7 @@ use session_protocols::{
     AccountId, MessageHash, Namespace, NodeId,
     answer::{Body, Code, Done, Receipts, Refusal, Subject},
     member::{durable, is_majority},
+    path::Use,
     request::{MAX_TTL_PUBLIC, Request, Store},
     ring::majority,
 };
@@ -21,8 +22,10 @@ use super::{
 };
 use crate::{account::Account, envelope, error::ClientError};
 
-/// How long a direct message is kept: 14 days.
+/// How long a direct message is kept, at most: 14 days. Each is kept one to two hours less, at random.
 pub const TTL: Duration = Duration::from_millis(MAX_TTL_PUBLIC.as_millis());
+/// So much less at most: a message and its copy for the sender's own devices must not end together.
+const SPREAD: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// The most receipts of one answer that are looked at.
 const MAX_RECEIPTS: usize = 64;
@@ -74,7 +77,7 @@ impl Client {
         let once = async |tally: &Tally| {
             let now = inner.clock.now_ms();
             let data = envelope::seal(from, to, text, now, None).map_err(Failure::Seal)?;
-            inner.store(&outgoing(*to, Namespace::INBOX, now, TTL, data), tally).await
+            inner.store(&outgoing(*to, Namespace::INBOX, now, lifetime(inner), data), None, tally).await
         };
         let mut tally = Tally::default();
         let mut sent = once(&tally).await;
@@ -110,7 +113,7 @@ impl Client {
             let mut request = outgoing(*account, namespace, inner.clock.now_ms(), ttl, data.clone());
             request.auth =
                 owner.map(|owner| inner.sign(owner, |network, time| request.statement(network, time)));
-            inner.store(&request, &tally).await
+            inner.store(&request, None, &tally).await
         };
         let stored = match once().await {
             Err(Failure::ClockMoved) => once().await,
@@ -129,10 +132,17 @@ impl Client {
         let inner = &*self.inner;
         let data = envelope::seal(from, &from.id(), text, timestamp_ms, Some(to))?;
         let tally = Tally::default();
-        let request = outgoing(from.id(), Namespace::INBOX, timestamp_ms, TTL, data);
-        let stored = inner.store(&request, &tally).await;
+        // Neither the path nor a number that members keep may join it to what was sent.
+        let now = inner.clock.now_ms();
+        let request = outgoing(from.id(), Namespace::INBOX, now, lifetime(inner), data);
+        let stored = inner.store(&request, Some(Use::Copy), &tally).await;
         stored.map_err(|failure| inner.write_error(from.id(), &tally, failure))
     }
+}
+
+/// How long a message that is sent now is kept.
+fn lifetime(inner: &Inner) -> Duration {
+    TTL - inner.jitter(SPREAD)
 }
 
 fn outgoing(account: AccountId, namespace: Namespace, timestamp: u64, ttl: Duration, data: Vec<u8>) -> Store {
@@ -142,10 +152,10 @@ fn outgoing(account: AccountId, namespace: Namespace, timestamp: u64, ttl: Durat
 }
 
 impl Inner {
-    async fn store(&self, request: &Store, tally: &Tally) -> Result<Stored, Failure> {
+    async fn store(&self, request: &Store, usage: Option<Use>, tally: &Tally) -> Result<Stored, Failure> {
         let (account, namespace, hash) = (request.account, request.namespace, request.hash());
         let subject = Subject::Message { account, namespace, hash };
-        let question = Question { account, patience: self.options.answer_write, first: None };
+        let question = Question { account, patience: self.options.answer_write, first: None, usage };
         let judge = |_, swarm: &[NodeId], body| {
             let (already, stored) = self.count(tally, swarm, &subject, body, keeps, |body| match body {
                 Body::Stored { hash: named, already, receipts } if named == hash => Some((already, receipts)),

@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde_bytes::ByteBuf;
 use session_protocols::{
     AccountId, KeyPair, Namespace, NodeId, Signature,
-    answer::{Answer, Body, Code, Done, Receipt, Refusal, Subject, SwarmInfo},
+    answer::{Answer, Body, Code, Done, Message, Receipt, Refusal, Subject, SwarmInfo},
     request::{Direction, Request},
 };
 use tokio::time::timeout;
@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use fake::{Net, Over};
 use world::refusal;
 
-use crate::{Account, Client, ClientError, Cursors};
+use crate::{Account, Client, ClientError, Cursors, client::TTL};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -54,6 +54,15 @@ async fn a_text_arrives_and_the_copy_stays_out_of_sight() {
     assert_eq!(texts(&client, &alice).await, []);
     let copies = client.retrieve(&alice, Namespace::INBOX, &mut Cursors::new()).await.unwrap();
     assert_eq!(copies.messages.len(), 1);
+    // Members who compare what they keep find no number that is in both.
+    let kept = client.retrieve(&bob, Namespace::INBOX, &mut Cursors::new()).await.unwrap();
+    let (copy, message) = (&copies.messages[0], &kept.messages[0]);
+    let life = |message: &Message| Duration::from_millis(message.expiry - message.timestamp);
+    for life in [life(copy), life(message)] {
+        assert!((TTL - Duration::from_secs(7_200)..=TTL - Duration::from_secs(3_600)).contains(&life));
+    }
+    assert_ne!(life(copy), life(message));
+    assert_ne!(copy.expiry, message.expiry);
     let own = client.send(&alice, &alice.id(), "note").await.unwrap();
     assert!(own.copy.is_none());
     assert_eq!(texts(&client, &alice).await, some(&["note"]));

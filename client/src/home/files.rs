@@ -12,6 +12,8 @@ use crate::account::Account;
 
 /// The folder of the seeds.
 pub(super) const SEEDS: &str = "seeds";
+/// The folder of the keys on settlement chains that did not grow from a seed.
+pub(super) const CHAIN_KEYS: &str = "chain-keys";
 /// The folder of what was shown.
 pub(super) const INBOX: &str = "inbox";
 
@@ -26,10 +28,13 @@ const VERSION: u64 = 2;
 
 /// A seed's length in hex.
 const SEED_DIGITS: usize = 32;
+/// A chain key's length in hex.
+const KEY_DIGITS: usize = 64;
 
 const RESTORE_FILE: &str = "put a copy of it back, or move it away to start without it";
 const RESTORE_GUARDS: &str = "put a copy of it back; moving it away chooses new guards, and each new one is \
                               a chance for an adversary to be one";
+const RESTORE_KEY: &str = "put a copy of it back; moving it away makes the account use the key of its seed";
 const RESTORE_SEED: &str = "move it away, then restore the account from its recovery phrase";
 
 /// A file of which there is one.
@@ -172,5 +177,24 @@ pub(super) fn read_guards(path: &Path, network: &[u8; 32]) -> Result<Guards, Hom
 pub(super) fn write_seed(path: &Path, account: &Account) -> Result<(), HomeError> {
     let mut line = Zeroizing::new([b'\n'; SEED_DIGITS + 1]);
     HEX.encode_mut(&**account.seed(), &mut line[..SEED_DIGITS]);
+    disk::replace(path, &*line)
+}
+
+/// Reads the chain key that was imported for an account; none where none was.
+pub(super) fn read_chain_key(path: &Path) -> Result<Option<Zeroizing<[u8; 32]>>, HomeError> {
+    let Some(text) = disk::read(path)? else { return Ok(None) };
+    let digits = text.trim_ascii();
+    let mut key = Zeroizing::new([0; 32]);
+    if digits.len() != KEY_DIGITS || HEX.decode_mut(digits, &mut *key).is_err() {
+        let cause = "it is not a key in 64 hex digits".into();
+        return Err(HomeError::Broken { path: path.to_owned(), remedy: RESTORE_KEY, cause });
+    }
+    Ok(Some(key))
+}
+
+/// Writes the chain key of an account.
+pub(super) fn write_chain_key(path: &Path, key: &[u8; 32]) -> Result<(), HomeError> {
+    let mut line = Zeroizing::new([b'\n'; KEY_DIGITS + 1]);
+    HEX.encode_mut(key, &mut line[..KEY_DIGITS]);
     disk::replace(path, &*line)
 }

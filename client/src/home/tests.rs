@@ -311,3 +311,28 @@ fn only_the_owner_reads_and_writes() {
     let file = home.path().join("contacts.json");
     assert!(matches!(Home::open(file.join("below")), Err(HomeError::Io { .. })));
 }
+
+#[test]
+fn an_imported_chain_key_is_kept_for_its_owner_and_never_replaced() {
+    let (_folder, home) = home();
+    home.create_account("zoe", &account(1)).unwrap();
+    let zoe = account(1).id();
+    assert_eq!(home.chain_key(&zoe).unwrap(), None);
+    home.import_chain_key(&zoe, &[7; 32]).unwrap();
+    home.import_chain_key(&zoe, &[7; 32]).unwrap();
+    assert_eq!(home.chain_key(&zoe).unwrap().as_deref(), Some(&[7; 32]));
+    assert_eq!(home.chain_key(&account(2).id()).unwrap(), None);
+
+    let before = everything(home.path());
+    let refused = home.import_chain_key(&zoe, &[8; 32]).unwrap_err();
+    let HomeError::ChainKeyExists(path) = &refused else { panic!("{refused}") };
+    assert_eq!(everything(home.path()), before);
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    fs::write(path, "07").unwrap();
+    let broken = home.chain_key(&zoe).unwrap_err();
+    assert!(broken.to_string().contains("is broken; put a copy of it back"), "{broken}");
+}

@@ -86,8 +86,10 @@ impl<K: Copy + Ord> Replays<K> {
             return Err(Refusal::Unreadable);
         }
         let oldest = stamp(now).saturating_sub(PAST);
-        while self.seen.first_key_value().is_some_and(|(stamped, _)| *stamped < oldest) {
-            self.seen.pop_first();
+        while let Some(over) = self.seen.first_entry().filter(|first| *first.key() < oldest) {
+            // A clock that is set back must not bring the stamp back whose packets are forgotten.
+            self.until = self.until.max(*over.key());
+            over.remove();
         }
         let seen = self.seen.entry(stamped);
         let seen = seen.or_insert_with(|| Seen { tags: BTreeSet::new(), shares: Shares::new(LOAD) });
@@ -168,13 +170,23 @@ mod tests {
         assert_eq!(replays.take(at(100), 99, &key(0), crowd(0)), Ok(()), "other stamps have room");
     }
 
+    #[test]
+    fn a_clock_that_is_set_back_brings_no_packet_back() {
+        let mut replays = Replays::new(0, [1; 32]);
+        assert!(replays.take(at(100), 100, &[7; 32], FROM).is_ok());
+        assert!(replays.take(at(200), 200, &[8; 32], FROM).is_ok());
+        assert!(replays.take(at(100), 100, &[7; 32], FROM).is_err());
+        assert!(replays.take(at(101), 101, &[7; 32], FROM).is_ok(), "nothing of that stamp was taken");
+    }
+
     proptest! {
         #[test]
         fn nothing_is_taken_twice(steps in prop::collection::vec((0_u32..60, 80_u32..160, 0_u8..4), 1..300)) {
             let (mut replays, mut taken) = (Replays::new(90, [1; 32]), BTreeSet::new());
-            let mut now = 100;
+            let mut now: u32 = 100;
             for (ahead, stamped, key) in steps {
-                now += ahead / 20;
+                // One step in sixty sets the clock back.
+                now = if ahead == 0 { now.saturating_sub(40) } else { now + ahead / 20 };
                 if replays.take(at(now), stamped, &[key; 32], FROM).is_ok() {
                     prop_assert!(taken.insert((stamped, key)));
                     prop_assert!(stamped > 90 && stamped + PAST >= now && stamped <= now + FUTURE);

@@ -48,6 +48,8 @@ pub struct World<R> {
     pub results: BTreeMap<u64, Result<(PathId, [NodeId; HOPS]), PathError>>,
     pub closed: BTreeSet<PathId>,
     pub probes: usize,
+    /// The guards that anything was sent to, answered or not: they know where the client is.
+    pub dialled: BTreeSet<NodeId>,
     /// How often something was wanted.
     pub ticket: u64,
 }
@@ -66,6 +68,7 @@ impl<R: Rng> World<R> {
             results: BTreeMap::new(),
             closed: BTreeSet::new(),
             probes: 0,
+            dialled: BTreeSet::new(),
             ticket: 0,
         };
         world.feed(Input::Nodes(world.nodes.clone()));
@@ -102,8 +105,9 @@ impl<R: Rng> World<R> {
     }
 
     /// What becomes of a packet.
-    pub fn send(&self, hops: &[NodeId; HOPS], destination: NodeId) -> Outcome {
+    pub fn send(&mut self, hops: &[NodeId; HOPS], destination: NodeId) -> Outcome {
         let [guard, middle, last] = *hops;
+        self.dialled.insert(guard);
         if self.dead.contains(&guard) {
             return Outcome::Unreached;
         }

@@ -123,6 +123,20 @@ fn too_few_nodes_are_told_from_other_troubles() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_makes_no_path_live_longer() {
+    let mut world = World::new(apart(30), 2);
+    let (before, ..) = world.ask(Use::Send, id(29)).unwrap();
+    world.now = Time(world.now.0 - Span::secs(3_600).0);
+    world.feed(Input::Tick);
+    assert!(world.closed.contains(&before));
+    let (after, ..) = world.ask(Use::Send, id(29)).unwrap();
+    // What a clock wanders by as it is set right all the time changes nothing.
+    world.now = Time(world.now.0 - Span::millis(900).0);
+    world.feed(Input::Tick);
+    assert!(!world.closed.contains(&after));
+}
+
+#[test]
 fn a_path_serves_one_use_and_lives_for_ten_minutes() {
     let mut world = World::new(apart(30), 2);
     let mut used: BTreeMap<PathId, (Use, Time)> = BTreeMap::new();

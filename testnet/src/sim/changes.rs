@@ -126,6 +126,7 @@ impl World {
         if host.maps != self.maps {
             (host.maps, host.told) = (self.maps.clone(), self.now);
         }
+        self.checks.goes_by(node, &host.maps);
         host.swarm = self.maps.acts.swarm_with(&host.id);
         let kin = self.maps.kin(&host.id).into_keys().filter(|one| *one != host.id);
         host.fellows = kin.filter_map(|one| self.index.get(&one).copied()).collect();

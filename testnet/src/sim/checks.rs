@@ -8,7 +8,8 @@
 //! - a member serves only while it is caught up with a majority, and then it has everything that
 //!   was acknowledged before
 //! - while a swarm changes, a node acknowledges what a majority of the next members has as well, and
-//!   who serves under a new map has what was acknowledged before that was known
+//!   who serves under a new map has pulled from a majority of those who kept it before, and has what was
+//!   acknowledged before that was known
 //! - a map is known an epoch before it acts
 //! - a node forgets what others keep now only when a majority of them has it
 //! - an honest node acknowledges with a majority of receipts and not without
@@ -36,6 +37,9 @@ use super::{
 
 mod fate;
 mod finale;
+mod pull;
+
+use pull::Pulled;
 
 pub(super) use fate::{Change, Deletion, Fate, Stored};
 
@@ -61,8 +65,9 @@ pub(super) type Key = (AccountId, MessageHash);
 #[derive(Debug)]
 pub(super) struct Checks {
     maps: Maps,
-    /// When each map became known.
-    known: BTreeMap<u64, Time>,
+    /// All maps, and when each became known.
+    known: BTreeMap<u64, (Time, SwarmMap)>,
+    index: BTreeMap<NodeId, usize>,
     pub(super) fates: BTreeMap<MessageHash, Fate>,
     pub(super) drawers: BTreeMap<(AccountId, Namespace), Vec<MessageHash>>,
     watched: Vec<Watched>,
@@ -83,6 +88,8 @@ struct Watched {
     unsound: bool,
     /// The newest map under which it has served.
     served: u64,
+    /// What it has pulled since it has this disk.
+    pulled: Pulled,
     /// Which nodes have told it that they hold what.
     confirmed: BTreeMap<Key, BTreeSet<NodeId>>,
 }
@@ -106,7 +113,9 @@ impl Checks {
     pub(super) fn new(maps: Maps, nodes: &[Node]) -> Self {
         let watch = |node: &Node| Watched { unsound: node.hostile, ..Watched::default() };
         let watched = nodes.iter().map(watch).collect();
-        Self { maps, known: BTreeMap::new(), fates: BTreeMap::new(), drawers: BTreeMap::new(), watched }
+        let known = maps.all().map(|map| (map.version, (Time::ZERO, map.clone()))).collect();
+        let index = nodes.iter().enumerate().map(|(at, node)| (node.id, at)).collect();
+        Self { maps, known, index, fates: BTreeMap::new(), drawers: BTreeMap::new(), watched }
     }
 
     /// These are the maps from now on.
@@ -117,7 +126,7 @@ impl Checks {
             return broken("a map is known an epoch before it acts", detail);
         }
         for map in maps.all() {
-            self.known.entry(map.version).or_insert(now);
+            self.known.entry(map.version).or_insert_with(|| (now, map.clone()));
         }
         self.maps = maps.clone();
         Ok(())
@@ -299,6 +308,7 @@ impl Checks {
             }
             Step::Said(Output::Reconciled { with, .. }) => {
                 if let Some(one) = watched.comparing.take().filter(|one| one.with == *with) {
+                    watched.pulled.compared(*with, one.arc);
                     watched.compared.insert((*with, one.version), one);
                 }
             }
@@ -344,7 +354,13 @@ impl Checks {
         if std::mem::replace(&mut self.watched[node].served, version) == version || !changed || host.hostile {
             return Ok(());
         }
-        let (Some(known), Some(store)) = (self.known.get(&version), host.disk.store()) else { return Ok(()) };
+        if !self.pulled(id, version) {
+            let detail = format!("node {node} serves by map {version}");
+            return broken("who serves under a new map has pulled from a majority of those before", detail);
+        }
+        let (Some((known, _)), Some(store)) = (self.known.get(&version), host.disk.store()) else {
+            return Ok(());
+        };
         let local = host.clock(now);
         let ours = self.drawers.iter().filter(|(drawer, _)| territory.holds(&drawer.0));
         for ((account, hash), fate) in ours

@@ -13,6 +13,11 @@ impl Dice {
         Self(ChaCha8Rng::from_seed(blake2b(&[b"session sim", &seed.to_be_bytes(), stream.as_bytes()])))
     }
 
+    /// For what draws by itself.
+    pub(super) const fn generator(&mut self) -> &mut ChaCha8Rng {
+        &mut self.0
+    }
+
     pub(super) fn number(&mut self) -> u64 {
         self.0.next_u64()
     }

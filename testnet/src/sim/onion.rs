@@ -1,5 +1,5 @@
 //! Onion paths in virtual time, out of the machines that nodes and clients run: hops that relay, clients
-//! that choose paths, and the directory on which the nodes agree.
+//! that choose paths and deliver over them, and the directory on which the nodes agree.
 //!
 //! Packets are sealed and peeled as they are in earnest. Between the parties lie delay and loss; hops
 //! are slow, crash and return, with and without a clean stop; hostile ones drop packets, refuse them,

@@ -6,6 +6,8 @@ use std::{
     process::Stdio,
 };
 
+use serde_json::json;
+
 use crate::support::{Place, Ran};
 
 const LOVE: &str = "053db493811f729da20289e31498b8fe2b28edc90358cd3ec11a6b12ac1b9fb818";
@@ -212,4 +214,37 @@ fn a_reader_that_has_enough_is_no_failure() {
     drop(child.stdout.take());
     let ran = Ran::new(child.wait_with_output().unwrap());
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+}
+
+#[test]
+fn an_account_has_a_key_on_the_settlement_chain_and_another_can_be_imported() {
+    let place = Place::new();
+    place.data(&[&["account", "restore", "--name", "love"], &["love"; 13][..]].concat());
+    let derived = place.data(&["account", "key", "show"]);
+    assert_eq!((&derived["name"], &derived["imported"]), (&json!("love"), &json!(false)));
+
+    let import = |key: &str| {
+        let mut command = place.command(&["account", "key", "import", "love", "--json"]);
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(key.as_bytes()).unwrap();
+        Ran::new(child.wait_with_output().unwrap())
+    };
+    let one = format!("0x{:064x}\n", 1);
+    let ran = import(&one);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    let imported = place.data(&["account", "key", "show", "love"]);
+    // The address of the key 1 is known to everybody.
+    assert_eq!(imported["address"], "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf");
+    assert_eq!((&imported["imported"], &imported), (&json!(true), &ran.json()["data"]));
+    assert_ne!(imported["address"], derived["address"]);
+    for (wrong, code, name) in [
+        (format!("{:064x}", 2), 4, "chain_key_exists"),
+        ("0".repeat(64), 1, "chain_key"),
+        ("x".into(), 1, "chain_key"),
+    ] {
+        let ran = import(&wrong);
+        assert_eq!((ran.code, &ran.json()["error"]["code"]), (code, &json!(name)), "{wrong}");
+        assert!(!ran.out.contains(&wrong) || wrong == "x", "{}", ran.out);
+    }
 }

@@ -91,6 +91,9 @@ fn in_ninety_days_of_churn_no_sixty_have_more_than_four_guards() {
     for seed in 1..=6 {
         let report = guards::run(&guards::Options { seed, ..guards::Options::default() });
         let report = report.unwrap_or_else(|failure| panic!("{failure}"));
-        assert!(report.deaths > 0 && report.left > 0 && report.restarts > 0, "{report:?}");
+        assert!(
+            report.deaths > 0 && report.left > 0 && report.restarts > 0 && report.besieged > 0,
+            "{report:?}"
+        );
     }
 }

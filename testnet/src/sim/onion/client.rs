@@ -1,16 +1,19 @@
 //! A client: asks over the paths of its machine, by the directory that the nodes have signed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use session_protocols::{
     AccountId, NetworkName, NodeId, Prefix, Span, Time,
     directory::{Answer, Download, Found, OnionDoor, Progress, Trusted},
-    onion::{
-        size::{Bucket, CAPACITIES},
-        wrap::ClientSession,
+    onion::size::{Bucket, CAPACITIES},
+    path::{
+        Candidate, HOPS, Input, Output, Paths, Use, Want,
+        delivery::{self, Delivery, Received, Terms},
+        guards::Guards,
+        passage::Passage,
+        sessions::Sessions,
     },
-    path::{Candidate, HOPS, Input, Outcome, Output, PathId, Paths, Use, Want, guards::Guards},
 };
 
 use super::{
@@ -25,16 +28,10 @@ use crate::sim::{
 mod packet;
 pub(super) mod rogue;
 
-use packet::{Flight, Flying};
+use packet::Flight;
 
-/// Paths that one request is tried over.
-const TRIES: usize = 3;
 /// How long a request may take.
-const PATIENCE: Span = Span::secs(20);
-/// How long one path may be silent until another one is tried beside it; half of it at least.
-const HEDGE: Span = Span::secs(8);
-/// The longest pause after a path was refused, until another one is tried.
-const RETRY: Span = Span::millis(100);
+const TERMS: Terms = Terms { patience: Span::secs(20), hold: Span(0), hedge: Span::secs(8) };
 /// How often a client wants something, on average.
 const EVERY: Span = Span::secs(7);
 /// How often it looks whether there is a newer directory.
@@ -49,8 +46,8 @@ pub(super) struct Client {
     trusted: Trusted,
     /// The directory that it believes.
     doors: BTreeMap<NodeId, OnionDoor>,
-    sessions: BTreeMap<PathId, Sessions>,
-    flights: BTreeMap<u64, Flying>,
+    sessions: Sessions,
+    flights: BTreeMap<u64, Flight>,
     /// Requests by the tickets of their wants.
     tickets: BTreeMap<u64, u64>,
     pub(super) requests: BTreeMap<u64, Asked>,
@@ -63,14 +60,6 @@ pub(super) struct Client {
     aes: bool,
 }
 
-/// What the hops of one path keep.
-#[derive(Debug, Default)]
-struct Sessions {
-    hops: [Option<ClientSession>; HOPS],
-    /// The destinations that one account is read at.
-    ends: BTreeMap<NodeId, ClientSession>,
-}
-
 /// A request that is under way.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -79,12 +68,10 @@ pub(super) struct Asked {
     request: Vec<u8>,
     answer: Bucket,
     begun: Time,
-    /// The paths that it went over.
-    not: Vec<[NodeId; HOPS]>,
-    /// Those that have not brought anything.
-    tried: BTreeSet<PathId>,
+    delivery: Delivery<ChaCha8Rng>,
+    woken: Option<Time>,
     /// Packets that were sealed for it.
-    seals: u32,
+    packets: u32,
 }
 
 impl Client {
@@ -105,7 +92,7 @@ impl Client {
             paths: Paths::new(Guards::default(), ChaCha8Rng::from_seed(dice.array())),
             trusted: Trusted::new(network.clone(), TIMING, members.clone()),
             doors: BTreeMap::new(),
-            sessions: BTreeMap::new(),
+            sessions: Sessions::default(),
             flights: BTreeMap::new(),
             tickets: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -115,11 +102,6 @@ impl Client {
             woken: None,
             aes: dice.coin(),
         }
-    }
-
-    fn runs(&self, request: u64) -> bool {
-        self.flights.values().any(|flying| flying.flight.request == Some(request))
-            || self.tickets.values().any(|other| *other == request)
     }
 }
 
@@ -149,85 +131,111 @@ impl World {
         request.extend(filler);
         request.truncate(CAPACITIES[1]);
         let answer = Bucket::fitting(wanted).unwrap_or(Bucket::ALL[3]);
+        let (begun, random) = (self.now, ChaCha8Rng::from_seed(dice.array()));
+        let delivery = Delivery::new(begun, TERMS, random);
         let number = self.number();
-        let asked = Asked {
-            usage,
-            to,
-            request,
-            answer,
-            begun: self.now,
-            not: Vec::new(),
-            tried: BTreeSet::new(),
-            seals: 0,
-        };
+        let asked = Asked { usage, to, request, answer, begun, delivery, woken: None, packets: 0 };
         self.counts.requests += 1;
         self.clients[at].requests.insert(number, asked);
         self.queue.push(self.now.after(pause), Event::Act { client: at });
-        self.queue.push(self.now.after(PATIENCE), Event::Patience { client: at, request: number });
-        self.want(at, number)
+        self.deliver(at, number)
     }
 
-    /// A client tries a path for a request.
-    fn want(&mut self, at: usize, request: u64) -> Result<(), Violation> {
+    /// A delivery asked to be woken.
+    pub(super) fn due(&mut self, at: usize, request: u64) -> Result<(), Violation> {
+        if let Some(asked) = self.clients[at].requests.get_mut(&request) {
+            asked.woken = None;
+        }
+        self.tell(at, request, delivery::Input::Tick)
+    }
+
+    /// Feeds the machine of a delivery, and does what it says.
+    fn tell(&mut self, at: usize, request: u64, input: delivery::Input) -> Result<(), Violation> {
+        if let Some(asked) = self.clients[at].requests.get_mut(&request) {
+            asked.delivery.handle(self.now, input);
+        }
+        self.deliver(at, request)
+    }
+
+    fn deliver(&mut self, at: usize, request: u64) -> Result<(), Violation> {
+        while let Some(asked) = self.clients[at].requests.get_mut(&request)
+            && let Some(output) = asked.delivery.poll()
+        {
+            let (usage, to) = (asked.usage, asked.to);
+            match output {
+                delivery::Output::Want { not } => self.want(at, request, (usage, to), not)?,
+                delivery::Output::Carry { path, hops } => {
+                    self.fly(at, Some(request), Passage::new(path, hops, to, usage))?;
+                }
+                delivery::Output::Report { path, outcome } => {
+                    self.feed(at, Input::Outcome { path, outcome })?;
+                }
+                delivery::Output::Done(result) => self.done(at, request, result)?,
+            }
+        }
+        let Some(asked) = self.clients[at].requests.get_mut(&request) else { return Ok(()) };
+        let due = asked.delivery.deadline();
+        if let Some(due) = due.filter(|due| asked.woken.is_none_or(|woken| *due < woken)) {
+            asked.woken = Some(due);
+            self.queue.push(due, Event::Due { client: at, request });
+        }
+        Ok(())
+    }
+
+    fn want(
+        &mut self,
+        at: usize,
+        request: u64,
+        (usage, destination): (Use, NodeId),
+        not: Vec<[NodeId; HOPS]>,
+    ) -> Result<(), Violation> {
         let ticket = self.number();
+        self.clients[at].tickets.insert(ticket, request);
+        self.feed(at, Input::Want(Want { ticket, usage, destination, not }))
+    }
+
+    /// A delivery is over.
+    fn done(
+        &mut self,
+        at: usize,
+        request: u64,
+        result: Result<Received, delivery::Fault>,
+    ) -> Result<(), Violation> {
         let client = &mut self.clients[at];
-        let Some(asked) = client.requests.get(&request) else { return Ok(()) };
-        let want = Want { ticket, usage: asked.usage, destination: asked.to, not: asked.not.clone() };
-        client.tickets.insert(ticket, request);
-        self.feed(at, Input::Want(want))
-    }
-
-    /// What is late is tried over another path beside it.
-    pub(super) fn again(&mut self, at: usize, request: u64) -> Result<(), Violation> {
-        let Some(asked) = self.clients[at].requests.get(&request) else { return Ok(()) };
-        if asked.not.len() >= TRIES {
-            return Ok(());
+        client.flights.retain(|_, flight| flight.request != Some(request));
+        let tickets = client.tickets.iter().filter(|(_, other)| **other == request);
+        let tickets: Vec<_> = tickets.map(|(ticket, _)| *ticket).collect();
+        let asked = client.requests.remove(&request);
+        for ticket in tickets {
+            self.clients[at].tickets.remove(&ticket);
+            self.feed(at, Input::Forget { ticket })?;
         }
-        for path in asked.tried.clone() {
-            self.report_outcome(at, path, Outcome::Slow)?;
+        let Some(asked) = asked else { return Ok(()) };
+        match result {
+            Ok(Received::Answer(answer)) => self.succeeds(at, request, &asked, &answer),
+            Ok(Received::TooLarge) => self.fails(at, request, &asked, "its answer is too large"),
+            Err(fault) => self.fails(at, request, &asked, &fault.to_string()),
         }
-        self.want(at, request)
-    }
-
-    /// A request has had its time.
-    pub(super) fn impatient(&mut self, at: usize, request: u64) -> Result<(), Violation> {
-        let Some(asked) = self.clients[at].requests.get(&request) else { return Ok(()) };
-        for path in asked.tried.clone() {
-            self.report_outcome(at, path, Outcome::Silent)?;
-        }
-        self.fails(at, request, "in time")
     }
 
     /// A request is given up.
-    fn fails(&mut self, at: usize, request: u64, why: &str) -> Result<(), Violation> {
-        let client = &mut self.clients[at];
-        client.tickets.retain(|_, other| *other != request);
-        client.flights.retain(|_, flying| flying.flight.request != Some(request));
-        let Some(asked) = client.requests.remove(&request) else { return Ok(()) };
+    fn fails(&mut self, at: usize, request: u64, asked: &Asked, why: &str) -> Result<(), Violation> {
         self.counts.failed += 1;
         if asked.begun >= self.settled {
-            let detail = format!("client {at}, request {request} over {:?}: {why}", asked.not);
+            let detail = format!("client {at}, request {request}, {:?}: {why}", asked.delivery);
             return broken("every request is answered after healing", detail);
         }
         Ok(())
     }
 
     /// An answer has come for a request.
-    fn succeeds(&mut self, at: usize, request: u64, answer: &[u8]) -> Result<(), Violation> {
-        let client = &mut self.clients[at];
-        let Some(asked) = client.requests.remove(&request) else { return Ok(()) };
-        client.tickets.retain(|_, other| *other != request);
-        client.flights.retain(|_, flying| flying.flight.request != Some(request));
+    fn succeeds(&mut self, at: usize, request: u64, asked: &Asked, answer: &[u8]) -> Result<(), Violation> {
         if answer != echo(&asked.request) {
             return broken("an answer is the destination's", format!("client {at}, request {request}"));
         }
         self.counts.answered += 1;
-        self.counts.first_try += u64::from(asked.seals == 1);
+        self.counts.first_try += u64::from(asked.packets == 1);
         Ok(())
-    }
-
-    fn report_outcome(&mut self, at: usize, path: PathId, outcome: Outcome) -> Result<(), Violation> {
-        self.feed(at, Input::Outcome { path, outcome })
     }
 
     pub(super) fn wake_client(&mut self, at: usize) -> Result<(), Violation> {
@@ -243,31 +251,21 @@ impl World {
             let client = &mut self.clients[at];
             match output {
                 Output::Use { ticket, path, hops } => {
+                    client.sessions.open(path);
                     let Some(request) = client.tickets.remove(&ticket) else { continue };
-                    let Some(asked) = client.requests.get_mut(&request) else { continue };
-                    asked.not.push(hops);
-                    asked.tried.insert(path);
-                    let (usage, to, answer) = (asked.usage, asked.to, asked.answer);
-                    client.sessions.entry(path).or_default();
-                    let late = self.dice.client.span(Span(HEDGE.0 / 2), HEDGE);
-                    self.queue.push(now.after(late), Event::Again { client: at, request });
-                    let flight = Flight { request: Some(request), path, hops, to, usage, answer, seals: 0 };
-                    self.fly(at, flight)?;
+                    self.tell(at, request, delivery::Input::Path { path, hops })?;
                 }
                 Output::Fail { ticket, error } => {
                     let Some(request) = client.tickets.remove(&ticket) else { continue };
-                    if !client.runs(request) {
-                        self.fails(at, request, &error.to_string())?;
-                    }
+                    self.tell(at, request, delivery::Input::NoPath(error))?;
                 }
                 Output::Probe { path, hops, destination } => {
-                    client.sessions.entry(path).or_default();
+                    client.sessions.open(path);
                     self.counts.probes += 1;
-                    let (to, usage, answer) = (destination, Use::Look, Bucket::ALL[0]);
-                    self.fly(at, Flight { request: None, path, hops, to, usage, answer, seals: 0 })?;
+                    self.fly(at, None, Passage::new(path, hops, destination, Use::Look))?;
                 }
                 Output::Keep(guards) => client.paths.handle(now, Input::Kept(guards)),
-                Output::Closed { path } => drop(client.sessions.remove(&path)),
+                Output::Closed { path } => client.sessions.close(path),
             }
         }
         let client = &mut self.clients[at];

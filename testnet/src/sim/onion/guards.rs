@@ -1,6 +1,6 @@
 //! Months of churn, and how many guards a client shows itself to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use serde::Serialize;
@@ -49,6 +49,8 @@ pub struct Report {
     pub deaths: u32,
     /// Nodes that left, and others joined for them.
     pub left: u32,
+    /// Guards that somebody took down to make the client draw others.
+    pub besieged: u32,
     /// How often the client was started anew.
     pub restarts: u32,
     /// The most guards, of those still registered, that it showed itself to in 60 days.
@@ -61,6 +63,15 @@ pub struct Report {
     pub answered: u32,
 }
 
+/// Quarters of an hour from one siege to the next.
+const SIEGES: u32 = 20 * 96;
+/// For how many a siege holds the guards down that it met.
+const SIEGE: u32 = 32;
+/// It takes one more down every so many.
+const STRIKES: u32 = 6;
+/// So many in all: one of [`MAX_GUARDS`] is left.
+const STRUCK: usize = MAX_GUARDS - 1;
+
 impl Options {
     /// The line that runs this again.
     pub fn replay(&self) -> String {
@@ -71,7 +82,8 @@ impl Options {
 }
 
 /// Lets nodes die, return, leave and join for months, around a client that asks every quarter of an hour
-/// and is started anew now and then.
+/// and is started anew now and then. Somebody who sees its line takes down, every twenty days and one after
+/// the other, the guards that he sees used.
 ///
 /// # Errors
 ///
@@ -92,13 +104,16 @@ fn months(options: &Options, at: &mut Time) -> Result<Report, Violation> {
     let mut next = nodes;
     // When each guard last learnt where the client is.
     let mut shown: BTreeMap<NodeId, Time> = BTreeMap::new();
+    let mut siege = Siege::default();
     let (mut asked, mut answered, mut deaths, mut left, mut restarts) = (0, 0, 0, 0, 0);
     let mut most_guards = 0;
     for quarter in 0..days * 96 {
         // A node is down for some hours about twice a month.
         for node in world.nodes.keys().copied().collect::<Vec<_>>() {
             let down = world.dead.contains(&node);
-            if down && dice.below(16) == 0 {
+            if siege.struck.contains(&node) {
+                continue;
+            } else if down && dice.below(16) == 0 {
                 world.dead.remove(&node);
             } else if !down && dice.below(1_440) == 0 {
                 world.dead.insert(node);
@@ -122,9 +137,10 @@ fn months(options: &Options, at: &mut Time) -> Result<Report, Violation> {
             let Ok(kept) = kept else {
                 return broken("guards are read as they were kept", format!("{kept:?}"));
             };
-            let dead = world.dead.clone();
-            world = World::begin(world.nodes.clone(), fresh(&mut dice), world.now, kept);
+            let World { nodes, now, dead, dialled, .. } = world;
+            world = World::begin(nodes, fresh(&mut dice), now, kept);
             world.dead = dead;
+            world.dialled.extend(dialled);
             restarts += 1;
         }
         let alive: Vec<_> = world.nodes.keys().filter(|node| !world.dead.contains(node)).copied().collect();
@@ -133,8 +149,7 @@ fn months(options: &Options, at: &mut Time) -> Result<Report, Violation> {
         for _ in 0..4 {
             match world.ask(Use::Send, destination) {
                 Ok((_, [guard, ..], outcome)) => {
-                    // Whoever is dialled learns the address, answer or not.
-                    shown.insert(guard, world.now);
+                    siege.met = Some(guard);
                     if outcome == Outcome::Answered {
                         answered += 1;
                         break;
@@ -144,7 +159,10 @@ fn months(options: &Options, at: &mut Time) -> Result<Report, Violation> {
                 Err(other) => return broken("paths can be made", other.to_string()),
             }
         }
+        siege.go_on(quarter, &mut world.dead);
         *at = world.now;
+        // Whoever is dialled learns the address, answer or not.
+        shown.extend(std::mem::take(&mut world.dialled).into_iter().map(|guard| (guard, world.now)));
         let since = Time(world.now.0.saturating_sub(WINDOW.0));
         let lately =
             shown.iter().filter(|(guard, last)| world.nodes.contains_key(guard) && **last > since).count();
@@ -157,6 +175,33 @@ fn months(options: &Options, at: &mut Time) -> Result<Report, Violation> {
     if answered * 100 < asked * 99 {
         return broken("nearly every request is answered", format!("{answered} of {asked}"));
     }
-    let all_guards = shown.len();
-    Ok(Report { days, seed, deaths, left, restarts, most_guards, all_guards, asked, answered })
+    let (all_guards, besieged) = (shown.len(), siege.all);
+    Ok(Report { days, seed, deaths, left, besieged, restarts, most_guards, all_guards, asked, answered })
+}
+
+/// Somebody who makes guards fail, so that the client shows itself to others.
+#[derive(Debug, Default)]
+struct Siege {
+    /// The guard that he saw used last.
+    met: Option<NodeId>,
+    /// Those that he holds down.
+    struck: BTreeSet<NodeId>,
+    /// How many that were in all.
+    all: u32,
+}
+
+impl Siege {
+    fn go_on(&mut self, quarter: u32, dead: &mut BTreeSet<NodeId>) {
+        match quarter % SIEGES {
+            SIEGE => std::mem::take(&mut self.struck).iter().for_each(|node| {
+                dead.remove(node);
+            }),
+            within if within < SIEGE && within.is_multiple_of(STRIKES) && self.struck.len() < STRUCK => {
+                let Some(guard) = self.met.filter(|guard| self.struck.insert(*guard)) else { return };
+                dead.insert(guard);
+                self.all += 1;
+            }
+            _ => {}
+        }
+    }
 }

@@ -76,13 +76,8 @@ pub(super) enum Event {
     Act {
         client: usize,
     },
-    /// A client tries another path, beside the one that is late or in place of one that failed.
-    Again {
-        client: usize,
-        request: u64,
-    },
-    /// A client waits no longer for anything.
-    Patience {
+    /// The delivery of a client's request asked to be woken.
+    Due {
         client: usize,
         request: u64,
     },
@@ -318,8 +313,7 @@ impl World {
                 self.crash_later();
             }
             Event::Act { client } => return self.act(client),
-            Event::Again { client, request } => return self.again(client, request),
-            Event::Patience { client, request } => return self.impatient(client, request),
+            Event::Due { client, request } => return self.due(client, request),
             Event::Look { client } => self.look(client),
             Event::Mischief => {
                 self.mischief();
@@ -447,8 +441,7 @@ impl World {
             Event::Start { node } => ("start", [*node as u64, 0, 0, 0], Vec::new()),
             Event::Crash => ("crash", [0; 4], Vec::new()),
             Event::Act { client } => ("act", [*client as u64, 0, 0, 0], Vec::new()),
-            Event::Again { client, request } => ("again", [*client as u64, *request, 0, 0], Vec::new()),
-            Event::Patience { client, request } => ("patience", [*client as u64, *request, 0, 0], Vec::new()),
+            Event::Due { client, request } => ("due", [*client as u64, *request, 0, 0], Vec::new()),
             Event::Look { client } => ("look", [*client as u64, 0, 0, 0], Vec::new()),
             Event::Mischief => ("mischief", [0; 4], Vec::new()),
             Event::Heal => ("heal", [0; 4], Vec::new()),
