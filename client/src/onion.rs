@@ -14,7 +14,6 @@ mod time;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -26,7 +25,7 @@ use rand_chacha::{
 };
 use session_chain::network::NetworkFile;
 use session_protocols::{
-    NetworkName, NodeId, Span, Time, codec,
+    NetworkName, NodeId, Protocol, Span, Time, codec,
     onion::{noise::has_aes, size::Bucket, wrap::Service},
     path::{
         Candidate, HOPS, Input, LIFETIME, Outcome, Output, PathError, PathId, Paths, Shown, Use, Want,
@@ -37,8 +36,8 @@ use session_protocols::{
     request::Request,
 };
 use tokio::{
-    sync::{Notify, oneshot},
-    time::{Instant, sleep, sleep_until, timeout},
+    sync::{Notify, Semaphore, oneshot},
+    time::{Instant, sleep, sleep_until},
 };
 use zeroize::Zeroizing;
 
@@ -52,10 +51,10 @@ use crate::{
 use doors::Doors;
 use time::Unlisted;
 
-/// How long a test of a path may take.
-const TEST: Duration = Duration::from_secs(2);
-/// When it is late, so that another one is made beside it.
-const LATE: Duration = Duration::from_millis(500);
+/// How long a path may take that is made ready before it is wanted, until another one is tried.
+const READY: Duration = Duration::from_secs(2);
+/// Packets that are listened for though nobody waits for their answers: few of those that a link takes at once.
+const MAX_LISTENERS: usize = 16;
 /// How long the keys of nodes that were just started are waited for, on a local network.
 const DOORS: Duration = Duration::from_secs(3);
 
@@ -73,6 +72,8 @@ pub(crate) struct Onion {
     aes: bool,
     compared: tokio::sync::Mutex<Option<time::Compared>>,
     state: Mutex<State>,
+    /// The places of packets that nobody waits for.
+    listeners: Arc<Semaphore>,
     /// The machine's next deadline may be another.
     changed: Arc<Notify>,
 }
@@ -89,6 +90,7 @@ pub(crate) struct State {
 type Way = Result<(PathId, [NodeId; HOPS]), PathError>;
 
 /// A request, and how it is sent.
+#[derive(Clone)]
 pub(crate) struct Parcel {
     pub(crate) usage: Use,
     pub(crate) service: Service,
@@ -143,6 +145,7 @@ impl Onion {
                 waiting: BTreeMap::new(),
                 next: 0,
             }),
+            listeners: Arc::new(Semaphore::new(MAX_LISTENERS)),
             changed: Arc::new(Notify::new()),
         });
         onion.tell();
@@ -151,14 +154,14 @@ impl Onion {
     }
 
     /// Sends a parcel, over as many paths as it takes.
-    pub(crate) async fn send(&self, to: NodeId, parcel: &Parcel) -> Result<Received, Fault> {
+    pub(crate) async fn send(&self, to: NodeId, parcel: &Arc<Parcel>) -> Result<Received, Fault> {
         let begun = Instant::now();
         let offset = self.clock.offset_ms();
         self.know(Some(to)).await?;
         if parcel.usage != Use::Look && self.clock.offset_ms() != offset {
             return Err(Fault::ClockMoved);
         }
-        let Parcel { patience, hold, hedge, .. } = *parcel;
+        let Parcel { patience, hold, hedge, .. } = **parcel;
         let terms = Terms { patience: span(patience), hold: span(hold), hedge: span(hedge) };
         let mut delivery = Delivery::new(Time::ZERO, terms, self.generator());
         // A path may have to be waited for, and what is under way meanwhile goes on.
@@ -168,8 +171,8 @@ impl Onion {
                 match output {
                     delivery::Output::Want { not } => wanted.push(self.path(parcel.usage, to, not)),
                     delivery::Output::Carry { path, hops } => {
-                        let carried =
-                            self.carry(Passage::new(path, hops, to, parcel.usage), parcel, parcel.patience);
+                        let passage = Passage::new(path, hops, to, parcel.usage);
+                        let carried = self.carry(passage, Arc::clone(parcel));
                         running.push(async move { (path, carried.await) });
                     }
                     delivery::Output::Report { path, outcome } => self.report(path, outcome),
@@ -182,7 +185,9 @@ impl Onion {
                     Ok((path, hops)) => delivery::Input::Path { path, hops },
                     Err(error) => delivery::Input::NoPath(error),
                 },
-                Some((path, (outcome, brought))) = running.next() => {
+                Some((path, carried)) = running.next() => {
+                    let silent = (Outcome::Silent, Err(delivery::Fault::Silent));
+                    let (outcome, brought) = carried.unwrap_or(silent);
                     delivery::Input::Brought { path, outcome, brought }
                 }
                 () = sleep_until(due.unwrap_or(begun)) => delivery::Input::Tick,
@@ -201,7 +206,8 @@ impl Onion {
                 let to = ends.keys().nth(self.below(ends.len())).copied();
                 let to = to.or_else(|| self.nodes.keys().next().copied());
                 let Some(to) = to else { break };
-                match self.send(to, &Parcel { patience, ..harmless(*usage) }).await {
+                let parcel = Arc::new(Parcel { patience, ..harmless(*usage) });
+                match self.send(to, &parcel).await {
                     Ok(_) => break,
                     Err(Fault::Path(why)) => error = Some(why),
                     Err(_) => {}
@@ -342,27 +348,15 @@ impl Onion {
                     state.machine.handle(now, kept);
                 }
                 Output::Closed { path } => state.sessions.close(path),
+                // The next packet begins anew, whatever that one's silence was about.
+                Output::HangUp { guard } => self.links.forget(guard, Protocol::Onion),
             }
         }
         drop(state);
         self.changed.notify_one();
         for (path, hops, destination) in probes {
-            let Some(onion) = self.me.upgrade() else { return };
-            tokio::spawn(async move { onion.probe(path, hops, destination).await });
+            self.probe(Passage::new(path, hops, destination, Use::Look), Arc::new(harmless(Use::Look)));
         }
-    }
-
-    /// Tests a path, and tells the machine what came of it.
-    async fn probe(&self, path: PathId, hops: [NodeId; HOPS], destination: NodeId) {
-        let parcel = harmless(Use::Look);
-        let passage = Passage::new(path, hops, destination, parcel.usage);
-        let mut carried = pin!(self.carry(passage, &parcel, parcel.patience));
-        if let Ok((outcome, _)) = timeout(LATE, &mut carried).await {
-            return self.report(path, outcome);
-        }
-        self.report(path, Outcome::Slow);
-        let (outcome, _) = carried.await;
-        self.report(path, outcome);
     }
 
     /// A generator of its own for a machine.
@@ -409,9 +403,9 @@ fn harmless(usage: Use) -> Parcel {
         service: Service::Storage,
         request: codec::encode(&Request::Info),
         answer: Bucket::ALL[0],
-        patience: TEST,
+        patience: READY,
         hold: Duration::ZERO,
-        hedge: TEST,
+        hedge: READY,
     }
 }
 

@@ -26,9 +26,8 @@ use session_protocols::{
     onion::{
         keys::Keyring,
         noise::has_aes,
-        relay::{Back, Neighbour, Opening, Refusal, Relay, Sealed, Step},
+        relay::{Back, Neighbour, Opening, Refusal, Relay, Sealed, Step, patience},
         replay::in_doubt,
-        size::Position,
         wrap::{Service, Status},
     },
     request::{self, Request},
@@ -43,11 +42,7 @@ use crate::{
     seat::{Seat, SharedSeats},
 };
 
-/// How long a destination may take over its answer: longer than it waits for a majority.
-const HOP: Duration = Duration::from_secs(10);
-/// How much longer each hop waits than the one behind it; see [`patience`].
-const MARGIN: Duration = Duration::from_secs(1);
-/// How long an answer waits for something to arrive, on a local network; less than [`HOP`].
+/// How long an answer waits for something to arrive, on a local network; less than [`patience`] of the hop before.
 const HOLD: Duration = Duration::from_secs(8);
 /// On every other network answers are given when the clock has come to a multiple of this, so that when
 /// one comes tells nothing.
@@ -163,18 +158,6 @@ impl Hop {
     }
 }
 
-/// How long a hop at this position waits for the next one.
-///
-/// Of all who wait for one that is silent, the hop before it ends first: that one tells the client, and
-/// no link between two that are honest is named.
-fn patience(position: Position) -> Duration {
-    match position {
-        Position::Destination | Position::Last => HOP,
-        Position::Middle => HOP + MARGIN,
-        Position::Guard => HOP + 2 * MARGIN,
-    }
-}
-
 /// Waits for the next multiple of [`TICK`].
 async fn tick() {
     let tick = TICK.as_micros() as u64;
@@ -237,7 +220,8 @@ impl Links {
         self.metrics.onion_packets_total.with_label_values(&[outcome]).inc();
         match step {
             Step::Forward { to, packet, back } => {
-                let asked = tokio::time::timeout(patience(back.position()), async {
+                let patience = Duration::from_micros(patience(back.position()).0);
+                let asked = tokio::time::timeout(patience, async {
                     self.asker(to, Protocol::Onion).await?.ask(packet).await.ok()
                 });
                 let answer = asked.await.ok().flatten();

@@ -342,7 +342,7 @@ fn client(guards: Guards, seed: u8) {
                 }
                 path::Output::Use { .. } | path::Output::Fail { .. } => answered = true,
                 path::Output::Keep(guards) => paths.handle(now, path::Input::Kept(guards)),
-                path::Output::Closed { .. } => {}
+                path::Output::Closed { .. } | path::Output::HangUp { .. } => {}
             }
         }
         let Some(next) = paths.deadline() else { break };

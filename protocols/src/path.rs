@@ -10,6 +10,8 @@
 //! is needed is there before, and the next one before it ends.
 //!
 //! - [`guards`]: who the guards are, and when others may take their place
+//! - `trials`: guards that are drawn and tested, and paths that are tested before they are needed
+//! - `wants`: which path a packet gets
 //! - `blame`: who refused whom, and who is left out for that
 //! - `choose`: hops at random, under the rules
 //! - [`delivery`]: which path next for a request, and when it is given up
@@ -20,10 +22,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rand_core::Rng;
 
-use crate::{AccountId, NodeId, Prefix, Span, Time, mutants};
+use crate::{AccountId, NodeId, Prefix, Span, Time};
 
 use blame::Blame;
-use choose::{Pool, below};
+use choose::below;
 use guards::{Guards, Health};
 
 mod blame;
@@ -36,6 +38,8 @@ pub mod passage;
 pub mod sessions;
 #[cfg(test)]
 mod tests;
+mod trials;
+mod wants;
 
 /// Hops of a path.
 pub const HOPS: usize = 3;
@@ -57,8 +61,15 @@ pub const MAX_USES: usize = 64;
 pub const MAX_WANTS: usize = 1_024;
 /// How long a packet waits for a guard to be tested.
 pub const WAIT: Span = Span::secs(5);
-/// How long a test may take; its host reports by then.
-pub const TEST: Span = Span::secs(15);
+/// When a test is late, so that another one is made beside it.
+pub const LATE: Span = Span::millis(500);
+/// How long a test may take; after that it is silent.
+pub const TEST: Span = Span::secs(2);
+/// How long a packet's host listens on after its path was given up: by then the hop before a silent one has
+/// told so. It is longer than [`patience`](crate::onion::relay::patience) of a guard.
+pub const ECHO: Span = Span::secs(14);
+/// Paths that were closed lately, of which a hop may still say that it went no further.
+const MAX_GONE: usize = 256;
 /// Tests of one guard at once: one that is late may have gone wrong at another hop.
 const TESTS: usize = 2;
 /// A clock that goes back by more than this was set.
@@ -129,7 +140,8 @@ pub enum Input {
         /// The number of [`Want::ticket`].
         ticket: u64,
     },
-    /// Something became of a packet.
+    /// Something became of a packet. The last word on it may come after its path was given up, for as long as
+    /// [`ECHO`].
     Outcome {
         /// The path that it went over.
         path: PathId,
@@ -197,7 +209,8 @@ pub enum Output {
         error: PathError,
     },
     /// Ask this destination something harmless over this path, with fresh keys and nothing of any
-    /// account, and report what became of it: that tests the guard, and makes the path ready.
+    /// account, and report what comes of it: that tests the guard, and makes the path ready. When it is late,
+    /// or silent, the machine knows.
     Probe {
         /// The path.
         path: PathId,
@@ -213,6 +226,11 @@ pub enum Output {
     Closed {
         /// The path.
         path: PathId,
+    },
+    /// A guard was silent: let the stream to it go. The next packet to it begins with another.
+    HangUp {
+        /// The guard.
+        guard: NodeId,
     },
 }
 
@@ -301,8 +319,16 @@ struct Path {
     state: State,
     /// Refusals of its last hop in a row.
     refusals: u8,
-    /// A probe is under way on it.
-    probed: bool,
+    /// When the test that is under way on it began.
+    tested: Option<Time>,
+}
+
+impl Path {
+    /// When the test that is under way on it is late, or silent.
+    fn due(&self) -> Option<Time> {
+        let span = if self.state == State::Suspect { TEST } else { LATE };
+        self.tested.map(|begun| begun.after(span))
+    }
 }
 
 #[derive(Debug)]
@@ -332,6 +358,8 @@ pub struct Paths<R> {
     unkept: Option<Time>,
     blame: Blame,
     paths: BTreeMap<PathId, Path>,
+    /// The hops of paths that were closed, and until when a refusal on one counts.
+    gone: BTreeMap<PathId, ([NodeId; HOPS], Time)>,
     uses: BTreeMap<Use, Usage>,
     wants: BTreeMap<u64, (Want, Time)>,
     next: u64,
@@ -357,6 +385,7 @@ impl<R: Rng> Paths<R> {
             unkept: None,
             blame: Blame::default(),
             paths: BTreeMap::new(),
+            gone: BTreeMap::new(),
             uses: BTreeMap::new(),
             wants: BTreeMap::new(),
             next: 0,
@@ -386,6 +415,7 @@ impl<R: Rng> Paths<R> {
         }
         self.blame.refresh(now, &self.nodes);
         self.expire(now);
+        self.judge_trials(now);
         self.recruit(now);
         self.test_guards(now);
         self.serve(now);
@@ -411,7 +441,8 @@ impl<R: Rng> Paths<R> {
         let guards = self.guards.active(&self.nodes).filter(|guard| !self.is_tested(guard.node));
         let retries = guards.filter_map(|guard| self.health.get(&guard.node)?.retry_at());
         let guards = retries.chain(self.recruit_at).filter(|_| self.wanted.is_some());
-        paths.chain(waits).chain(uses).chain(guards).min()
+        let trials = self.paths.values().filter_map(Path::due);
+        paths.chain(waits).chain(uses).chain(guards).chain(trials).min()
     }
 
     /// The guards, in the order in which they were drawn.
@@ -437,39 +468,12 @@ impl<R: Rng> Paths<R> {
         self.blame.dropped()
     }
 
-    fn want(&mut self, now: Time, want: Want) {
-        if self.wants.len() >= MAX_WANTS {
-            self.outbox.push_back(Output::Fail { ticket: want.ticket, error: PathError::Busy });
-            return;
-        }
-        self.wanted = Some(now);
-        if !self.uses.contains_key(&want.usage) && self.uses.len() >= MAX_USES {
-            let oldest = self.uses.iter().min_by_key(|(_, usage)| usage.wanted).map(|(usage, _)| *usage);
-            if let Some(oldest) = oldest {
-                self.uses.remove(&oldest);
-                let paths = self.paths.iter().filter(|(_, path)| path.usage == Some(oldest));
-                let paths: Vec<_> = paths.map(|(path, _)| *path).collect();
-                paths.into_iter().for_each(|path| self.close(now, path));
-            }
-        }
-        let fresh = Usage {
-            since: now,
-            wanted: now,
-            destination: want.destination,
-            look_at: now.after(SPARE_AFTER),
-            tried: Time::ZERO,
-        };
-        let usage = self.uses.entry(want.usage).or_insert(fresh);
-        (usage.wanted, usage.destination) = (now, want.destination);
-        self.wants.insert(want.ticket, (want, now.after(WAIT)));
-    }
-
     fn outcome(&mut self, now: Time, id: PathId, outcome: Outcome) {
-        let Some(path) = self.paths.get_mut(&id) else { return };
+        let Some(path) = self.paths.get_mut(&id) else { return self.echo(now, id, outcome) };
         let (hops, test) = (path.hops, path.usage.is_none());
         let [guard, ..] = hops;
         if outcome != Outcome::Slow {
-            path.probed = false;
+            path.tested = None;
         }
         match outcome {
             Outcome::Answered => {
@@ -481,24 +485,26 @@ impl<R: Rng> Paths<R> {
                 }
             }
             Outcome::Stopped { by, destination } => {
-                let refused = by.checked_add(1).and_then(|next| hops.get(next)).copied();
-                if let Some(by) = hops.get(by) {
-                    self.blame.refuse(now, *by, refused.unwrap_or(destination));
-                }
                 path.refusals = path.refusals.saturating_add(1);
-                let keep = refused.is_none() && path.refusals < REFUSALS && !test;
-                self.answers(now, guard);
+                let keep = by.saturating_add(1) >= HOPS && path.refusals < REFUSALS && !test;
+                self.lay(now, hops, by, destination);
+                if by > 0 {
+                    self.answers(now, guard);
+                } else if !test {
+                    // Whoever gets nothing to any next hop is no guard, whatever it says: a test will tell.
+                    self.suspect(guard);
+                } else if self.health.entry(guard).or_default().silent(test) {
+                    self.fails(now, guard);
+                }
                 if !keep {
                     self.close(now, id);
                 }
             }
             // Nobody waits for it; a guard is tested once more.
-            Outcome::Slow if path.probed => path.state = State::Suspect,
+            Outcome::Slow if path.tested.is_some() => path.state = State::Suspect,
             Outcome::Slow => {
                 path.state = State::Suspect;
-                if let Some(health) = self.health.get_mut(&guard) {
-                    health.suspect();
-                }
+                self.suspect(guard);
                 self.look_soon(now, id);
             }
             Outcome::Silent => {
@@ -506,6 +512,7 @@ impl<R: Rng> Paths<R> {
                 if health.silent(test) {
                     self.fails(now, guard);
                 }
+                self.outbox.push_back(Output::HangUp { guard });
                 self.close(now, id);
             }
             Outcome::Undone => {
@@ -530,17 +537,20 @@ impl<R: Rng> Paths<R> {
         }
     }
 
-    /// A guard answers.
-    fn answers(&mut self, now: Time, guard: NodeId) {
-        self.health.insert(guard, Health::Up { suspect: false, silent: 0 });
-        self.keep |= self.guards.answers(now, guard);
+    /// Lays a refusal at the link between the hop `by` and the next.
+    fn lay(&mut self, now: Time, hops: [NodeId; HOPS], by: usize, destination: NodeId) {
+        let next = by.checked_add(1).and_then(|next| hops.get(next)).copied();
+        if let Some(by) = hops.get(by) {
+            self.blame.refuse(now, *by, next.unwrap_or(destination));
+        }
     }
 
-    /// A guard does not answer.
-    fn fails(&mut self, now: Time, guard: NodeId) {
-        let health = self.health.get(&guard).copied().unwrap_or_default();
-        self.health.insert(guard, health.down(now));
-        self.keep |= self.guards.fails(now, guard);
+    /// Something is heard of a path that was closed: who went no further, and nothing else, still counts.
+    fn echo(&mut self, now: Time, id: PathId, outcome: Outcome) {
+        let gone = self.gone.get(&id).filter(|(_, until)| now < *until).copied();
+        if let (Some((hops, _)), Outcome::Stopped { by, destination }) = (gone, outcome) {
+            self.lay(now, hops, by, destination);
+        }
     }
 
     /// A clock that is set back would make paths live longer than they may.
@@ -558,8 +568,11 @@ impl<R: Rng> Paths<R> {
 
     fn close(&mut self, now: Time, id: PathId) {
         self.look_soon(now, id);
-        if self.paths.remove(&id).is_some() {
-            self.outbox.push_back(Output::Closed { path: id });
+        let Some(Path { hops, .. }) = self.paths.remove(&id) else { return };
+        self.outbox.push_back(Output::Closed { path: id });
+        self.gone.insert(id, (hops, now.after(ECHO)));
+        if self.gone.len() > MAX_GONE {
+            self.gone.pop_first();
         }
     }
 
@@ -575,139 +588,27 @@ impl<R: Rng> Paths<R> {
     fn expire(&mut self, now: Time) {
         let over: Vec<_> =
             self.paths.iter().filter(|(_, path)| path.end <= now).map(|(path, _)| *path).collect();
-        for path in over {
-            let test = self.paths.get(&path).filter(|path| path.usage.is_none() && path.probed);
-            // A host that does not report has lost its probe.
-            if let Some([guard, ..]) = test.map(|path| path.hops) {
-                self.fails(now, guard);
-            }
-            self.close(now, path);
-        }
+        over.into_iter().for_each(|path| self.close(now, path));
+        self.gone.retain(|_, (_, until)| now < *until);
         self.uses.retain(|_, usage| now < usage.wanted.after(RECENT));
         if self.wanted.is_some_and(|wanted| now >= wanted.after(RECENT)) {
             self.wanted = None;
         }
     }
 
-    /// Goes on with the guards that are kept: those drawn here, or by another process before.
-    fn kept_guards(&mut self, kept: &Guards) {
-        self.guards = self.guards.adopt(kept);
-        for (node, health) in kept.health() {
-            self.health.entry(node).or_insert(health);
-        }
-        self.fresh.clear();
-        self.unkept = None;
-    }
-
-    /// Forgets guards that could not be kept; others are drawn after a pause, if somebody waits.
-    fn unkept_guards(&mut self, now: Time) {
-        for node in core::mem::take(&mut self.fresh) {
-            self.guards.forget(&node);
-            self.health.remove(&node);
-            self.unkept = Some(now.after(PAUSE));
-        }
-    }
-
-    /// Draws guards where there are too few.
-    fn recruit(&mut self, now: Time) {
-        if self.wanted.is_none() || self.nodes.is_empty() {
-            return;
-        }
-        self.keep |= self.guards.retire(now, &self.nodes);
-        let mut lacking = None;
-        while self.guards.wants_another(now, &self.nodes, &self.health) {
-            if let Some(until) = self.unkept.filter(|until| now < *until) {
-                lacking = Some(until);
-                break;
-            }
-            let pool = Pool { nodes: &self.nodes, avoid: self.blame.dropped() };
-            let Some(node) = pool.guard(&mut self.random, &self.guards) else {
-                lacking = Some(now.after(DRAW_PAUSE));
-                break;
-            };
-            self.guards.draw(now, node, &mut self.random);
-            self.health.insert(node, Health::default());
-            self.fresh.insert(node);
-            self.keep = true;
-        }
-        let next = self.guards.deadline(now, &self.nodes, &self.health);
-        self.health.retain(|node, _| self.guards.contains(node));
-        self.recruit_at = lacking.into_iter().chain(next).min();
-    }
-
-    fn test_guards(&mut self, now: Time) {
-        if self.wanted.is_none() {
-            return;
-        }
-        let due = |health: &Health| match health {
-            Health::Untested { .. } => true,
-            Health::Up { suspect, .. } => *suspect,
-            Health::Down { retry_at, .. } => *retry_at <= now,
-        };
-        let guards: Vec<_> = self.guards.active(&self.nodes).map(|guard| guard.node).collect();
-        for guard in guards {
-            let kept = !self.fresh.contains(&guard);
-            if kept && self.health.get(&guard).is_some_and(due) && !self.is_tested(guard) {
-                self.test(now, guard);
-            }
-        }
-    }
-
-    /// The tests of a guard that are under way.
-    fn tests(&self, guard: NodeId) -> Vec<PathId> {
-        let mine = |path: &Path| path.usage.is_none() && path.hops.first() == Some(&guard);
-        self.paths.iter().filter(|(_, path)| mine(path)).map(|(id, _)| *id).collect()
-    }
-
-    /// Whether no further test of a guard is to begin: beside one that is late a second one is made.
-    fn is_tested(&self, guard: NodeId) -> bool {
-        let tests = self.tests(guard);
-        let late = |test: &PathId| self.paths.get(test).is_some_and(|path| path.state == State::Suspect);
-        tests.len() >= TESTS || !tests.iter().all(late)
-    }
-
-    fn test(&mut self, now: Time, guard: NodeId) -> bool {
-        let probed = self.probe(now, None, guard, None);
-        if !probed {
-            // Nothing can be sent through it for now: that says nothing of it.
-            if let Some(health @ Health::Down { .. }) = self.health.get_mut(&guard) {
-                *health = health.down(now);
-            }
-        }
-        probed
-    }
-
-    /// Makes a path through a guard and has it tried; false if there is none.
-    fn probe(&mut self, now: Time, usage: Option<Use>, guard: NodeId, beside: Option<NodeId>) -> bool {
-        let mut avoid = self.avoided();
-        let late = self.tests(guard).into_iter().filter_map(|test| self.paths.get(&test));
-        avoid.extend(late.flat_map(|test| test.hops));
-        let pool = Pool { nodes: &self.nodes, avoid: &avoid };
-        let found = pool.probe(&mut self.random, guard, beside);
-        let found = found.or_else(|| pool.probe(&mut self.random, guard, None).filter(|_| beside.is_some()));
-        let Some((hops, destination)) = found else { return false };
-        let path = self.make(now, usage, hops);
-        if let Some(made) = self.paths.get_mut(&path) {
-            made.probed = true;
-        }
-        self.outbox.push_back(Output::Probe { path, hops, destination });
-        true
-    }
-
     fn make(&mut self, now: Time, usage: Option<Use>, hops: [NodeId; HOPS]) -> PathId {
         self.next = self.next.wrapping_add(1);
         let path = PathId(self.next);
         let spread = Span(below(&mut self.random, LIFETIME.0 / 5));
-        let life = if usage.is_some() { LIFETIME } else { TEST };
         let made = Path {
             usage,
             hops,
             made: now,
             replace_at: now.after(REPLACE).after(spread),
-            end: now.after(life),
+            end: now.after(LIFETIME),
             state: State::Building,
             refusals: 0,
-            probed: false,
+            tested: None,
         };
         let same = self.paths.iter().filter(|(_, path)| path.usage == usage && usage.is_some());
         let same: Vec<_> = same.map(|(path, _)| *path).collect();
@@ -717,183 +618,4 @@ impl<R: Rng> Paths<R> {
         self.paths.insert(path, made);
         path
     }
-
-    /// Gives paths to the packets that wait.
-    fn serve(&mut self, now: Time) {
-        let tickets: Vec<_> = self.wants.keys().copied().collect();
-        for ticket in tickets {
-            let Some((want, until)) = self.wants.get(&ticket).cloned() else { continue };
-            let output = match self.find(now, &want) {
-                Found::Path(path, hops) => Output::Use { ticket, path, hops },
-                Found::Soon(_) if now < until => continue,
-                Found::Soon(error) | Found::Nothing(error) => Output::Fail { ticket, error },
-            };
-            self.wants.remove(&ticket);
-            self.outbox.push_back(output);
-        }
-    }
-
-    fn find(&mut self, now: Time, want: &Want) -> Found {
-        if !self.nodes.get(&want.destination).is_some_and(|node| node.open) {
-            return Found::Nothing(PathError::Destination);
-        }
-        let kept = self.kept(now, want);
-        if let Some((Flaws { suspect: false, blamed: false, old: false }, path, hops)) = kept {
-            return Found::Path(path, hops);
-        }
-        // A second try avoids the hops of the first, if there are others.
-        let mut avoid = self.avoided();
-        avoid.extend(want.not.iter().flatten());
-        let guards = self.usable(want.destination, &avoid);
-        let pool = Pool { nodes: &self.nodes, avoid: &avoid };
-        let made = guards.iter().find_map(|guard| pool.hops(&mut self.random, *guard, &[want.destination]));
-        match (kept, made) {
-            (Some((flaws, path, hops)), made) if made.is_none_or(|made| self.flaws(&made) >= flaws) => {
-                return Found::Path(path, hops);
-            }
-            (_, Some(hops)) => return Found::Path(self.make(now, Some(want.usage), hops), hops),
-            (_, None) => {}
-        }
-        let error = self.shortage(now, want.destination);
-        // Guards that are down are asked again, now that somebody waits.
-        let active: Vec<_> = self.guards.active(&self.nodes).map(|guard| guard.node).collect();
-        let mut tested = false;
-        for guard in active {
-            let rested = self.health.get(&guard).is_some_and(|health| health.rested(now));
-            let soon = self.is_tested(guard) || self.fresh.contains(&guard);
-            tested |= soon || (rested && self.test(now, guard));
-        }
-        if tested { Found::Soon(error) } else { Found::Nothing(error) }
-    }
-
-    /// The best path that there is for a packet: the oldest of those with the fewest flaws.
-    fn kept(&self, now: Time, want: &Want) -> Option<(Flaws, PathId, [NodeId; HOPS])> {
-        let usable = self.paths.iter().filter(|(_, path)| {
-            (path.usage == Some(want.usage) || (path.usage.is_some() && mutants::on("path-mixed")))
-                && now < Time(path.end.0.saturating_sub(LAST.0))
-                && self.stands(&path.hops)
-                && choose::fits(&self.nodes, &path.hops, want.destination)
-                // A second try goes through another guard where it can.
-                && !want.not.iter().any(|hops| hops.first() == path.hops.first())
-        });
-        let best =
-            usable.min_by_key(|(id, path)| (self.flaws_of(now, path), path.state == State::Building, **id));
-        best.map(|(id, path)| (self.flaws_of(now, path), *id, path.hops))
-    }
-
-    fn flaws_of(&self, now: Time, path: &Path) -> Flaws {
-        let Flaws { suspect, blamed, .. } = self.flaws(&path.hops);
-        let suspect = suspect || path.state == State::Suspect;
-        Flaws { suspect, blamed, old: now >= path.replace_at }
-    }
-
-    fn flaws(&self, hops: &[NodeId; HOPS]) -> Flaws {
-        let blamed = hops.iter().any(|hop| self.blame.dropped().contains(hop));
-        Flaws { suspect: self.is_suspect(hops), blamed, old: false }
-    }
-
-    /// Whether a path's hops can still be used, and its guard answers.
-    fn stands(&self, hops: &[NodeId; HOPS]) -> bool {
-        let [guard, ..] = hops;
-        let up = matches!(self.health.get(guard), Some(Health::Up { .. }));
-        up && self.guards.is_active(*guard)
-            && hops.iter().all(|hop| self.nodes.get(hop).is_some_and(|node| node.open))
-    }
-
-    fn is_suspect(&self, [guard, ..]: &[NodeId; HOPS]) -> bool {
-        matches!(self.health.get(guard), Some(Health::Up { suspect: true, .. }))
-    }
-
-    /// Nodes that are chosen only where nothing else will do: those left out for refusals, and guards that
-    /// do not answer, which are no better further on.
-    fn avoided(&self) -> BTreeSet<NodeId> {
-        let silent = self.health.iter().filter(|(_, health)| !health.is_well()).map(|(guard, _)| *guard);
-        self.blame.dropped().iter().copied().chain(silent).collect()
-    }
-
-    /// The guards that a packet for this destination may go through, the best first.
-    fn usable(&self, destination: NodeId, avoid: &BTreeSet<NodeId>) -> Vec<NodeId> {
-        let up = self.guards.active(&self.nodes).filter_map(|guard| match self.health.get(&guard.node) {
-            Some(Health::Up { suspect, .. }) => Some((guard.node, *suspect)),
-            Some(Health::Untested { .. } | Health::Down { .. }) | None => None,
-        });
-        let up = up.filter(|(guard, _)| self.nodes.get(guard).is_some_and(|node| node.open));
-        let fits = |(at, (guard, suspect)): (usize, (NodeId, bool))| {
-            let fits = choose::fits(&self.nodes, &[guard], destination);
-            fits.then_some((avoid.contains(&guard), suspect, at, guard))
-        };
-        let mut all: Vec<_> = up.enumerate().filter_map(fits).collect();
-        all.sort_unstable();
-        all.into_iter().map(|(.., guard)| guard).collect()
-    }
-
-    /// What is missing for a path to this destination.
-    fn shortage(&mut self, now: Time, destination: NodeId) -> PathError {
-        let pool = Pool { nodes: &self.nodes, avoid: &BTreeSet::new() };
-        let possible = pool.any(&mut self.random, destination);
-        if !possible {
-            let open = || self.nodes.values().filter(|node| node.open);
-            return PathError::TooFew {
-                nodes: self.nodes.len(),
-                open: open().count(),
-                operators: open().map(|node| node.operator).collect::<BTreeSet<_>>().len(),
-                prefixes: open().map(|node| node.prefix).collect::<BTreeSet<_>>().len(),
-            };
-        }
-        let up = |guard: &guards::Guard| matches!(self.health.get(&guard.node), Some(Health::Up { .. }));
-        if self.guards.active(&self.nodes).any(up) {
-            return PathError::Near;
-        }
-        if self.unkept.is_some() {
-            return PathError::Unkept;
-        }
-        let guards = self.guards.active(&self.nodes).count();
-        PathError::Guards { guards, left: self.guards.left(now, &self.nodes) }
-    }
-
-    /// Has spare paths made for the uses that were wanted lately.
-    fn look_after_spares(&mut self, now: Time) {
-        let due: Vec<_> =
-            self.uses.iter().filter(|(_, usage)| usage.look_at <= now).map(|(usage, _)| *usage).collect();
-        for usage in due {
-            let good = |path: &&Path| {
-                let well = self.flaws_of(now, path) == Flaws::default();
-                path.usage == Some(usage) && well && self.stands(&path.hops)
-            };
-            let mine: Vec<_> = self.paths.values().filter(good).collect();
-            let until = mine.iter().map(|path| path.replace_at).min();
-            let (lacking, probed) = (mine.len() < READY, mine.iter().any(|path| path.probed));
-            let taken: BTreeSet<_> = mine.iter().filter_map(|path| path.hops.first()).copied().collect();
-            let Some(destination) = self.uses.get(&usage).map(|usage| usage.destination) else { continue };
-            if lacking && !probed {
-                // The spare begins at the other guard, so that the death of one leaves a path.
-                if let Some(guard) = self.usable(destination, &taken).first().copied() {
-                    self.probe(now, Some(usage), guard, Some(destination));
-                }
-            }
-            if let Some(usage) = self.uses.get_mut(&usage) {
-                usage.tried = now;
-                let next = if lacking { None } else { until };
-                usage.look_at = next.unwrap_or_else(|| now.after(PAUSE));
-            }
-        }
-    }
-}
-
-/// What speaks against a path, the worst first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Flaws {
-    /// An answer is late.
-    suspect: bool,
-    /// One of its hops is left out.
-    blamed: bool,
-    /// Another should have taken over.
-    old: bool,
-}
-
-enum Found {
-    Path(PathId, [NodeId; HOPS]),
-    /// Guards are being tested; why there is none so far.
-    Soon(PathError),
-    Nothing(PathError),
 }

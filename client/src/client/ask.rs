@@ -8,7 +8,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -341,6 +341,7 @@ impl Inner {
         let patience = hold + hedge + self.options.answer;
         let parcel =
             Parcel { usage, service, request: codec::encode(&request), answer, patience, hold, hedge };
+        let parcel = Arc::new(parcel);
         async move {
             match onion.send(node, &parcel).await? {
                 Received::Answer(bytes) => self.read_answer(&request, &bytes).map(Some),
@@ -362,13 +363,14 @@ impl Inner {
         // Another path is tried before another member is asked.
         let hedge = self.options.hedge * 3 / 4;
         let hold = Duration::ZERO;
-        let mut parcel = Parcel { usage, service, request: payload, answer, patience, hold, hedge };
+        let mut parcel = Arc::new(Parcel { usage, service, request: payload, answer, patience, hold, hedge });
         loop {
             match onion.send(node, &parcel).await? {
                 Received::Answer(bytes) => return self.read_answer(request, &bytes),
                 Received::TooLarge => {
                     let next = Bucket::from_number(parcel.answer.number().saturating_add(1));
-                    parcel.answer = next.ok_or(Fault::Disbelieved("its answer is larger than any"))?;
+                    Arc::make_mut(&mut parcel).answer =
+                        next.ok_or(Fault::Disbelieved("its answer is larger than any"))?;
                 }
             }
         }

@@ -1,75 +1,71 @@
 //! A request over one path: sealed, sent to the guard, and its answer opened.
 
+use std::{
+    pin::pin,
+    sync::{Arc, Weak},
+};
+
 use session_protocols::{
     Protocol,
-    libp2p::link::LinkError,
+    libp2p::link::{Asker, LinkError},
     onion::{replay::stamp, wrap::Question},
     path::{
-        Outcome,
+        ECHO, Outcome,
         delivery::{Fault, Received},
         passage::{Next, Passage},
     },
 };
-use tokio::time::{Duration, sleep, timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::{Duration, sleep, timeout},
+};
 
 use super::{Onion, Parcel, State};
 
+/// What came of a parcel on a path, and what that means for it.
+pub(super) type Carried = (Outcome, Result<Received, Fault>);
+
+/// A parcel on its way over one path. It keeps nothing of the client alive.
+struct Flight {
+    onion: Weak<Onion>,
+    passage: Passage,
+    parcel: Arc<Parcel>,
+    /// Whoever waits for it; none of a test.
+    told: Option<oneshot::Sender<Carried>>,
+    /// Its place among those that nobody waits for.
+    seat: Option<OwnedSemaphorePermit>,
+}
+
 impl Onion {
-    /// Takes a parcel over one path, and says what became of that and what it brought. Packets that are sealed
-    /// in place of each other may take no longer than `patience` together; comparing clocks does not count.
-    pub(super) async fn carry(
-        &self,
-        mut passage: Passage,
-        parcel: &Parcel,
-        patience: Duration,
-    ) -> (Outcome, Result<Received, Fault>) {
-        loop {
-            let passed = timeout(patience, self.pass(&mut passage, parcel)).await;
-            let next = match passed {
-                Ok(Next::Compare) => passage.compared(self.compare_clocks().await),
-                Ok(next) => next,
-                Err(_) => {
-                    // Whatever it leads to, the next packet begins anew.
-                    let [guard, ..] = passage.chain();
-                    self.links.forget(guard, Protocol::Onion);
-                    return (Outcome::Silent, Err(Fault::Silent));
-                }
-            };
-            if let Next::Done { outcome, brought } = next {
-                return (outcome, brought);
-            }
-        }
+    /// Takes a parcel over one path, and tells whoever waits what comes of it.
+    ///
+    /// When nobody waits any more no other packet is sealed. The one that is under way is listened for, until
+    /// [`ECHO`] is over, and what comes is told to the machine of all paths: only so late does it hear of a hop
+    /// that is silent, from the one before it.
+    pub(super) fn carry(&self, passage: Passage, parcel: Arc<Parcel>) -> oneshot::Receiver<Carried> {
+        let (told, carried) = oneshot::channel();
+        self.fly(passage, parcel, Some(told));
+        carried
     }
 
-    /// Sends packets until one is answered, or nothing is to be done but something else.
-    async fn pass(&self, passage: &mut Passage, parcel: &Parcel) -> Next {
-        loop {
-            match self.ask(passage, parcel).await {
-                Next::Seal { after } => sleep(Duration::from_micros(after.0)).await,
-                next @ (Next::Compare | Next::Done { .. }) => return next,
-            }
-        }
+    /// Takes a test over a path; the machine of all paths is told what comes of it.
+    pub(super) fn probe(&self, passage: Passage, parcel: Arc<Parcel>) {
+        self.fly(passage, parcel, None);
     }
 
-    /// Seals one packet, and asks the guard.
-    async fn ask(&self, passage: &mut Passage, parcel: &Parcel) -> Next {
-        let packet = match self.seal(passage, parcel) {
-            Ok(packet) => packet,
-            Err(next) => return next,
-        };
+    fn fly(&self, passage: Passage, parcel: Arc<Parcel>, told: Option<oneshot::Sender<Carried>>) {
+        let flight = Flight { onion: self.me.clone(), passage, parcel, told, seat: None };
+        tokio::spawn(timeout(Duration::from_micros(ECHO.0), flight.land()));
+    }
+
+    /// Seals one packet, for a link to the guard; whether that was there before.
+    async fn send_off(&self, passage: &mut Passage, parcel: &Parcel) -> Result<(Asker, bool, Vec<u8>), Next> {
+        let packet = self.seal(passage, parcel)?;
         let [guard, ..] = passage.chain();
         let kept = self.links.live(guard, Protocol::Onion);
         let link = timeout(self.connect, self.links.link(guard, Protocol::Onion, self.clock.now())).await;
-        let Ok(Ok(link)) = link else { return passage.unreached() };
-        match link.ask(packet).await {
-            Ok(answer) => {
-                let opened = passage.open(&answer);
-                passage.opened(&mut self.state().sessions, opened)
-            }
-            Err(LinkError::Closed) => passage.hung_up(kept, &mut self.state().random),
-            Err(LinkError::Busy) => passage.busy(),
-            Err(_) => passage.unreached(),
-        }
+        let link = link.ok().and_then(Result::ok).ok_or_else(|| passage.unreached())?;
+        Ok((link, kept, packet))
     }
 
     fn seal(&self, passage: &mut Passage, parcel: &Parcel) -> Result<Vec<u8>, Next> {
@@ -89,5 +85,70 @@ impl Onion {
         };
         let State { sessions, random, .. } = &mut *self.state();
         passage.seal(&self.network, sessions, doors, random, &question)
+    }
+}
+
+impl Flight {
+    /// Sends packets until one is answered, or nothing is to be done but something else.
+    async fn land(mut self) {
+        let carried = loop {
+            let Some(next) = self.ask().await else { return };
+            match next {
+                Next::Done { outcome, brought } => break (outcome, brought),
+                Next::Seal { .. } | Next::Compare if self.is_alone() => return,
+                Next::Seal { after } => sleep(Duration::from_micros(after.0)).await,
+                Next::Compare => {
+                    let Some(onion) = self.onion.upgrade() else { return };
+                    match self.passage.compared(onion.compare_clocks().await) {
+                        Next::Done { outcome, brought } => break (outcome, brought),
+                        Next::Seal { .. } | Next::Compare => {}
+                    }
+                }
+            }
+        };
+        let (outcome, _) = &carried;
+        let (path, outcome) = (self.passage.path(), *outcome);
+        let heard = self.told.map_or(Err(carried.clone()), |told| told.send(carried));
+        if heard.is_err()
+            && let Some(onion) = self.onion.upgrade()
+        {
+            onion.report(path, outcome);
+        }
+    }
+
+    /// Whether whoever waited does so no longer.
+    fn is_alone(&self) -> bool {
+        self.told.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
+
+    /// Seals one packet, and asks the guard; none if nobody wants to know any more.
+    async fn ask(&mut self) -> Option<Next> {
+        let sent = self.onion.upgrade()?.send_off(&mut self.passage, &self.parcel).await;
+        let (link, kept, packet) = match sent {
+            Ok(sent) => sent,
+            Err(next) => return Some(next),
+        };
+        let mut asked = pin!(link.ask(packet));
+        let answer = match &mut self.told {
+            None => asked.await,
+            Some(told) => tokio::select! {
+                answer = &mut asked => answer,
+                () = told.closed() => {
+                    let listeners = Arc::clone(&self.onion.upgrade()?.listeners);
+                    self.seat = Some(listeners.try_acquire_owned().ok()?);
+                    asked.await
+                }
+            },
+        };
+        let onion = self.onion.upgrade()?;
+        Some(match answer {
+            Ok(answer) => {
+                let opened = self.passage.open(&answer);
+                self.passage.opened(&mut onion.state().sessions, opened)
+            }
+            Err(LinkError::Closed) => self.passage.hung_up(kept, &mut onion.state().random),
+            Err(LinkError::Busy) => self.passage.busy(),
+            Err(_) => self.passage.unreached(),
+        })
     }
 }

@@ -78,21 +78,8 @@ fn keys_that_cannot_be_kept_are_said_not_to_be_until_they_are() {
 }
 
 #[test]
-fn of_all_who_wait_for_a_silent_node_the_hop_before_it_ends_first() {
-    // Each begins to wait when the one before it has sent the packet on, and its word takes a way back.
-    let way = MARGIN / 4;
-    for silent in 0..3 {
-        let waits = Position::ALL.into_iter().skip(1 + silent).zip(0_u32..);
-        let hops = u32::try_from(3 - silent).unwrap();
-        let begins = |hops_behind| way * (hops - 1 - hops_behind);
-        let ends: Vec<_> = waits.map(|(at, behind)| (begins(behind) + patience(at), at, behind)).collect();
-        let (first, named, _) = ends[0];
-        assert_eq!(named, Position::ALL[1 + silent]);
-        for (end, at, behind) in &ends[1..] {
-            assert!(first + way * *behind < *end, "{at:?} names another link before it hears of this one");
-        }
-    }
-    assert!(patience(Position::Last) > HOLD + MARGIN, "a watch that is held is not silent");
+fn a_watch_that_is_held_is_not_silent() {
+    assert!(u128::from(patience(Position::Last).0) > (HOLD + Duration::from_secs(1)).as_micros());
 }
 
 fn pair(number: u8) -> KeyPair {

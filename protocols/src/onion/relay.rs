@@ -28,10 +28,28 @@ use super::{
     },
     wrap::{Service, Status},
 };
-use crate::{NetworkName, NodeId, Prefix, Time, mutants};
+use crate::{NetworkName, NodeId, Prefix, Span, Time, mutants};
 
 /// Packets under way through a hop, from arrival to answer; shared out as [`super::shares`] says.
 pub const MAX_UNDER_WAY: usize = 4_096;
+
+/// How long a destination may take over its answer: longer than it waits for a majority.
+const HOP: Span = Span::secs(10);
+/// How much longer each hop waits than the one behind it; see [`patience`].
+const MARGIN: Span = Span::secs(1);
+
+/// How long a hop at this position waits for the next one.
+///
+/// Of all who wait for one that is silent, the hop before it ends first: that one tells the client, and no
+/// link between two that are honest is named. It tells so later than most clients wait for an answer: they
+/// listen on for [`ECHO`](crate::path::ECHO).
+pub const fn patience(position: Position) -> Span {
+    match position {
+        Position::Destination | Position::Last => HOP,
+        Position::Middle => Span(HOP.0 + MARGIN.0),
+        Position::Guard => Span(HOP.0 + 2 * MARGIN.0),
+    }
+}
 
 /// Why a hop does not even open a packet, or forgets it: a code that it answers its neighbour with,
 /// a frame of one byte.

@@ -71,6 +71,16 @@ impl Blame {
         &self.dropped
     }
 
+    /// The other ends of refusals that a node has.
+    pub(super) fn beside(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
+        let ends = self.links.keys().copied();
+        ends.filter_map(move |(one, other)| match node {
+            _ if node == one => Some(other),
+            _ if node == other => Some(one),
+            _ => None,
+        })
+    }
+
     #[cfg(test)]
     pub(super) fn links(&self) -> usize {
         self.links.len()

@@ -6,7 +6,9 @@
 //!
 //! - A path that is silent for a while is reported as slow, and another one is tried beside it.
 //! - One that fails is followed by another one soon, after a pause that nobody can foresee.
-//! - The first answer is taken. What is under way beside it has no outcome: nobody waits for it.
+//! - The first answer is taken. What is under way beside it, or when patience ends, is waited for no longer;
+//!   its host listens on for [`ECHO`](super::ECHO), and reports what it hears then to [`Paths`](super::Paths)
+//!   itself: of a hop that is silent, the one before it tells later than anybody waits.
 //! - Some faults are the same over every path: they end it at once, and say nothing of the other paths.
 //! - What is under way when patience ends was silent.
 //!
@@ -86,7 +88,7 @@ pub enum Output {
         /// What.
         outcome: Outcome,
     },
-    /// It is over, and this is the last output: forget what is wanted or under way.
+    /// It is over, and this is the last output: forget what is wanted, and only listen to what is under way.
     Done(Result<Received, Fault>),
 }
 

@@ -99,6 +99,7 @@ impl<R: Rng> World<R> {
                     self.machine.handle(self.now, Input::Kept(kept));
                 }
                 Output::Closed { path } => assert!(self.closed.insert(path), "closed twice"),
+                Output::HangUp { .. } => {}
             }
         }
         assert!(self.machine.deadline().is_none_or(|at| at > self.now), "nothing is due for ever");

@@ -215,6 +215,38 @@ fn after_silence_the_spare_by_the_other_guard_is_used_at_once() {
     assert_eq!(world.results[&ticket], Ok((spare.path, spare.hops)));
 }
 
+/// Of a hop that is silent, the one before it tells when the client has long gone on.
+#[test]
+fn a_refusal_counts_after_its_path_was_given_up_and_nothing_else_does() {
+    let mut world = World::new(apart(30), 6);
+    let silent = |world: &mut World| {
+        let (path, hops, _) = world.ask(Use::Send, id(29)).unwrap();
+        world.feed(Input::Outcome { path, outcome: Outcome::Silent });
+        assert!(world.closed.contains(&path));
+        (path, hops)
+    };
+    let (path, [guard, middle, last]) = silent(&mut world);
+    world.pass(Span(ECHO.0 - 1));
+    world.feed(Input::Outcome { path, outcome: Outcome::Refused });
+    world.feed(Input::Outcome { path, outcome: Outcome::BadKey { hop: guard } });
+    assert!(world.machine.is_up(guard) && world.machine.left_out().is_empty());
+    world.feed(Input::Outcome { path, outcome: Outcome::Stopped { by: 1, destination: id(29) } });
+    assert_eq!(world.machine.blame.links(), 1);
+    // The same of a path through another middle.
+    let (other, hops) = std::iter::repeat_with(|| silent(&mut world))
+        .take(10_000)
+        .find(|(_, hops)| hops[2] == last && hops[1] != middle)
+        .expect("so many paths");
+    world.feed(Input::Outcome { path: other, outcome: Outcome::Stopped { by: 1, destination: id(29) } });
+    assert_eq!(world.machine.left_out(), &[last].into(), "{hops:?}");
+    // Too late.
+    let (path, _) = silent(&mut world);
+    world.pass(ECHO);
+    world.feed(Input::Outcome { path, outcome: Outcome::Stopped { by: 0, destination: id(29) } });
+    assert_eq!(world.machine.blame.links(), 2);
+    assert!(world.machine.gone.len() <= MAX_GONE);
+}
+
 #[test]
 fn one_liar_gets_nobody_left_out_but_itself() {
     let mut world = World::new(apart(12), 7);
@@ -272,10 +304,11 @@ fn those_that_are_left_out_are_better_than_nothing() {
     world.ask(Use::Send, id(3)).unwrap();
     world.liars.extend([id(0), id(1), id(2)]);
     for _ in 0..20 {
-        let _ = world.ask(Use::Send, id(3)).unwrap();
+        let _ = world.ask(Use::Send, id(3));
     }
     assert!(!world.machine.blame.dropped().is_empty());
     world.liars.clear();
+    world.pass(Span::secs(1));
     assert_eq!(world.ask(Use::Send, id(3)).unwrap().2, Outcome::Answered);
 }
 

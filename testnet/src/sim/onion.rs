@@ -118,6 +118,8 @@ pub struct Counts {
     pub first_try: u64,
     /// Requests given up.
     pub failed: u64,
+    /// What was heard of packets that nobody waited for any more.
+    pub echoes: u64,
     /// Tests of paths.
     pub probes: u64,
     /// Packets that reached a hop.

@@ -428,3 +428,21 @@ fn a_client_that_seals_by_hand_bends_no_rule() {
         }
     }
 }
+
+#[test]
+fn of_all_who_wait_for_a_silent_node_the_hop_before_it_ends_first() {
+    // Each begins to wait when the one before it has sent the packet on, and its word takes a way back.
+    let way = MARGIN.0 / 4;
+    for silent in 0..3 {
+        let waits = Position::ALL.into_iter().skip(1 + silent).zip(0_u64..);
+        let hops = u64::try_from(3 - silent).unwrap();
+        let begins = |hops_behind| way * (hops - 1 - hops_behind);
+        let ends: Vec<_> = waits.map(|(at, behind)| (begins(behind) + patience(at).0, at, behind)).collect();
+        let (first, named, _) = ends[0];
+        assert_eq!(named, Position::ALL[1 + silent]);
+        for (end, at, behind) in &ends[1..] {
+            assert!(first + way * *behind < *end, "{at:?} names another link before it hears of this one");
+        }
+    }
+    assert!(crate::path::ECHO > patience(Position::Guard), "the client still listens");
+}

@@ -56,6 +56,27 @@ fn a_silent_guard_is_waited_for_and_has_its_place_back() {
     assert!(through.contains(&first) && !through.contains(&world.guards()[2]), "{through:?}");
 }
 
+/// It answers, and says each time that the next hop is gone.
+#[test]
+fn a_guard_that_never_carries_anything_is_replaced_like_a_silent_one() {
+    let mut world = World::new(apart(50), 2);
+    world.ask(Use::Send, id(40)).unwrap();
+    let [first, second] = world.guards()[..] else { panic!("two guards") };
+    world.liars.insert(first);
+    for _ in 0..70 {
+        let _ = world.ask(Use::Send, id(40));
+        world.feed(Input::Rebuild);
+        world.pass(Span::secs(60));
+    }
+    let [one, other, third] = world.guards()[..] else { panic!("after an hour a third one is drawn") };
+    assert_eq!([one, other], [first, second]);
+    for _ in 0..10 {
+        let (_, [guard, ..], outcome) = world.ask(Use::Send, id(40)).unwrap();
+        assert!(outcome == Outcome::Answered && [second, third].contains(&guard));
+        world.feed(Input::Rebuild);
+    }
+}
+
 #[test]
 fn with_both_guards_gone_two_more_are_drawn_and_then_it_fails_until_one_returns() {
     let mut world = World::new(apart(50), 3);
@@ -261,30 +282,42 @@ fn a_guard_that_is_gone_is_no_hop_of_other_paths_either() {
 #[test]
 fn beside_a_test_that_is_late_another_one_goes_through_other_hops() {
     let World { mut machine, now, .. } = World::new(apart(30), 14);
-    let mut step = |input: Input| {
-        let (mut probes, mut closed) = (Vec::new(), 0);
+    let mut step = |now: Time, input: Input| {
+        let (mut probes, mut closed, mut hung_up) = (Vec::new(), 0, 0);
         machine.handle(now, input);
         while let Some(output) = machine.poll() {
             match output {
                 Output::Keep(guards) => machine.handle(now, Input::Kept(guards)),
                 Output::Probe { path, hops, .. } => probes.push((path, hops)),
                 Output::Closed { .. } => closed += 1,
+                Output::HangUp { .. } => hung_up += 1,
                 Output::Use { .. } | Output::Fail { .. } => {}
             }
         }
-        (probes, closed)
+        (probes, closed, hung_up, machine.deadline())
     };
     let want = Want { ticket: 1, usage: Use::Look, destination: id(29), not: Vec::new() };
-    let (first, _) = step(Input::Want(want));
-    assert_eq!(first.len(), GUARDS);
-    let [(path, hops), _] = first[..] else { panic!("two guards") };
-    let (second, _) = step(Input::Outcome { path, outcome: Outcome::Slow });
+    let (first, .., due) = step(now, Input::Want(want));
+    assert_eq!((first.len(), due), (GUARDS, Some(now.after(LATE))));
+    let [(path, hops), (other, _)] = first[..] else { panic!("two guards") };
+    step(now, Input::Outcome { path: other, outcome: Outcome::Answered });
+    assert_eq!(step(Time(now.after(LATE).0 - 1), Input::Tick).0, []);
+    let late = now.after(LATE);
+    let (second, .., due) = step(late, Input::Tick);
     let [(beside, others)] = second[..] else { panic!("{second:?}") };
-    assert_eq!(others[0], hops[0]);
+    assert_eq!((others[0], due), (hops[0], Some(late.after(LATE))));
     assert!(!hops[1..].iter().any(|hop| others.contains(hop)), "{hops:?} {others:?}");
-    let late = step(Input::Outcome { path: beside, outcome: Outcome::Slow });
-    assert_eq!(late, (Vec::new(), 0), "two are enough");
-    assert_eq!(step(Input::Outcome { path: beside, outcome: Outcome::Answered }), (Vec::new(), 2));
+    let later = late.after(LATE);
+    let through_it = |(_, others): &(PathId, [NodeId; HOPS])| others[0] == hops[0];
+    assert!(!step(later, Input::Tick).0.iter().any(through_it), "two are enough");
+    // The first is silent, and its stream may be.
+    let (third, closed, hung_up, _) = step(now.after(TEST), Input::Tick);
+    assert_eq!((third.into_iter().filter(through_it).count(), closed, hung_up), (1, 1, 1));
+    let (.., closed, _, _) =
+        step(now.after(TEST), Input::Outcome { path: beside, outcome: Outcome::Answered });
+    assert_eq!(closed, 2);
     // What becomes of the first says nothing any more.
-    assert_eq!(step(Input::Outcome { path, outcome: Outcome::Silent }), (Vec::new(), 0));
+    let (probes, closed, hung_up, _) =
+        step(now.after(TEST), Input::Outcome { path, outcome: Outcome::Silent });
+    assert_eq!((probes.len(), closed, hung_up), (0, 0, 0));
 }

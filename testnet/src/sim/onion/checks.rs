@@ -62,9 +62,9 @@ pub(super) struct Truth {
     pub(super) answer: Bucket,
     /// What only the destination may read.
     pub(super) secrets: Vec<Vec<u8>>,
-    /// Hostile hops that changed it or refused it.
+    /// Hostile hops that changed it, refused it or dropped it.
     meddlers: Vec<NodeId>,
-    /// It was lost, dropped, or came to a node that was down.
+    /// It was lost, late, or came to a node that was down.
     trouble: bool,
 }
 
@@ -111,7 +111,7 @@ impl Checks {
         }
     }
 
-    /// A hostile hop changed a packet or its answer, or said something false about it.
+    /// A hostile hop changed or dropped a packet or its answer, or said something false about it.
     pub(super) fn meddled(&mut self, packet: u64, at: usize) {
         if let Some(truth) = self.packets.get_mut(&packet) {
             truth.meddlers.push(self.ids[at]);

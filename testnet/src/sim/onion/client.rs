@@ -30,8 +30,8 @@ pub(super) mod rogue;
 
 use packet::Flight;
 
-/// How long a request may take.
-const TERMS: Terms = Terms { patience: Span::secs(20), hold: Span(0), hedge: Span::secs(8) };
+/// How long a request may take: as a client has it that stores a message.
+const TERMS: Terms = Terms { patience: Span::secs(7), hold: Span(0), hedge: Span::millis(750) };
 /// How often a client wants something, on average.
 const EVERY: Span = Span::secs(7);
 /// How often it looks whether there is a newer directory.
@@ -202,7 +202,6 @@ impl World {
         result: Result<Received, delivery::Fault>,
     ) -> Result<(), Violation> {
         let client = &mut self.clients[at];
-        client.flights.retain(|_, flight| flight.request != Some(request));
         let tickets = client.tickets.iter().filter(|(_, other)| **other == request);
         let tickets: Vec<_> = tickets.map(|(ticket, _)| *ticket).collect();
         let asked = client.requests.remove(&request);
@@ -266,6 +265,8 @@ impl World {
                 }
                 Output::Keep(guards) => client.paths.handle(now, Input::Kept(guards)),
                 Output::Closed { path } => client.sessions.close(path),
+                // There are no streams here.
+                Output::HangUp { .. } => {}
             }
         }
         let client = &mut self.clients[at];

@@ -58,7 +58,7 @@ impl World {
         }
         if self.hostile(at, self.faults.drops) {
             self.counts.drops += 1;
-            self.checks.trouble(packet);
+            self.checks.meddled(packet, at);
             return;
         }
         if self.hostile(at, self.faults.flips) {
@@ -111,7 +111,7 @@ impl World {
         let WayBack { to, life, exchange, packet } = way_back;
         if self.hostile(at, self.faults.drops / 2) {
             self.counts.drops += 1;
-            self.checks.trouble(packet);
+            self.checks.meddled(packet, at);
             return;
         }
         if self.hostile(at, self.faults.flips) {

@@ -12,7 +12,7 @@ use session_protocols::{
     identity::blake2b,
     onion::{
         keys::{DAY, Keyring},
-        relay::{Back, Neighbour, Refusal, Relay, Sealed, Step},
+        relay::{Back, Neighbour, Refusal, Relay, Sealed, Step, patience},
         replay::in_doubt,
         wrap::Status,
     },
@@ -22,8 +22,6 @@ use session_protocols::{
 use super::world::{Event, Party, START, Say, TIMING, Word, World};
 use crate::sim::{checks::Violation, dice::Dice};
 
-/// How long the next hop may take over its answer.
-pub(super) const HOP: Span = Span::secs(10);
 /// How long a fetch may take.
 const FETCH: Span = Span::secs(10);
 
@@ -332,13 +330,14 @@ impl World {
                     return Ok(());
                 };
                 let (exchange, now) = (self.number(), self.now);
+                let until = now.after(patience(back.position()));
                 if let Some(running) = &mut self.nodes[at].running {
                     running.pending.insert(exchange, Pending { way_back, back, since: now });
                 }
                 self.forward(at, to, exchange, word.packet, packet);
                 let life = self.nodes[at].life;
                 let silence = Event::Silence { asker: Party::Node(at), life, exchange };
-                self.queue.push(self.now.after(HOP), silence);
+                self.queue.push(until, silence);
             }
         }
         self.drain(at)
@@ -375,7 +374,6 @@ impl World {
             return self.drain(at);
         }
         let Some(pending) = running.pending.remove(&exchange) else { return Ok(()) };
-        self.checks.trouble(pending.way_back.packet);
         let sealed = pending.back.relay(None);
         self.seal_checked(at, pending.way_back, sealed, false, None)
     }

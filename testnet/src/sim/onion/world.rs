@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use session_protocols::{
     KeyPair, NetworkName, NodeId, Prefix, Span, Time, codec,
     directory::{Answer, Request, Share, SignedRecord, Timing},
-    onion::wrap::Service,
+    onion::{relay::patience, size::Position, wrap::Service},
     path::Candidate,
 };
 
@@ -14,7 +14,7 @@ use super::{
     checks::Checks,
     client::{Client, rogue::Rogue},
     faults::Faults,
-    node::{HOP, Node},
+    node::Node,
 };
 use crate::sim::{
     checks::{Violation, broken},
@@ -302,7 +302,7 @@ impl World {
                 return self.unreached(client, exchange);
             }
             Event::Silence { asker: Party::Client(client), exchange, .. } => {
-                return self.silent(client, exchange);
+                self.silent(client, exchange);
             }
             Event::Wake { who: Party::Node(node), life } => return self.wake(node, life),
             Event::Wake { who: Party::Client(client), .. } => return self.wake_client(client),
@@ -402,7 +402,10 @@ impl World {
             };
             let under_way = running.relay.under_way();
             // A test of a path may be under way.
-            let old = running.pending.values().any(|pending| self.now > pending.since.after(HOP));
+            let old = running
+                .pending
+                .values()
+                .any(|pending| self.now > pending.since.after(patience(Position::Guard)));
             if under_way != running.pending.len() || old {
                 let detail = format!("node {at}: {under_way}, {} of them forwarded", running.pending.len());
                 return broken("no packet is under way for ever", detail);

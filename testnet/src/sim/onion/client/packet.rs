@@ -1,10 +1,9 @@
 //! One packet over one path: sealed, sent to the guard, and its answer opened.
 
 use session_protocols::{
-    Span,
     onion::{replay::stamp, size::Bucket, wrap::Question},
     path::{
-        HOPS, Input, Outcome,
+        ECHO, HOPS, Input, Outcome,
         delivery::{self, Received},
         passage::{Comparison, Next, Passage},
     },
@@ -17,9 +16,6 @@ use crate::sim::{
         world::{Event, Party, SERVICE, Say, Word, World},
     },
 };
-
-/// How long a test of a path may take.
-const TEST: Span = Span::secs(6);
 
 /// A packet that is under way.
 #[derive(Debug)]
@@ -78,10 +74,7 @@ impl World {
         self.clients[at].flights.insert(exchange, Flight { request, passage, packet });
         let (from, to) = (Party::Client(at), Party::Node(self.index[&guard]));
         self.send(Word { from, to, life: 0, exchange, say: Say::Packet(bytes), packet, spoilt: false });
-        if request.is_none() {
-            let test = Event::Silence { asker: from, life: 0, exchange };
-            self.queue.push(self.now.after(TEST), test);
-        }
+        self.queue.push(self.now.after(ECHO), Event::Silence { asker: from, life: 0, exchange });
         Ok(())
     }
 
@@ -113,18 +106,19 @@ impl World {
         self.goes_on(at, flight, next)
     }
 
-    /// A test, or a question for a directory, has had its time.
-    pub(in crate::sim::onion) fn silent(&mut self, at: usize, exchange: u64) -> Result<(), Violation> {
+    /// A packet is listened for no longer, or a question for a directory has had its time.
+    pub(in crate::sim::onion) fn silent(&mut self, at: usize, exchange: u64) {
         if self.clients[at].fetching.take_if(|(number, _)| *number == exchange).is_some() {
             self.disbelieve(at);
-            return Ok(());
         }
-        let Some(flight) = self.clients[at].flights.remove(&exchange) else { return Ok(()) };
-        self.feed(at, Input::Outcome { path: flight.passage.path(), outcome: Outcome::Silent })
+        self.clients[at].flights.remove(&exchange);
     }
 
     fn goes_on(&mut self, at: usize, mut flight: Flight, next: Next) -> Result<(), Violation> {
+        // Nobody waits for it any more: it is not sealed again, and what is heard counts for its path alone.
+        let alone = flight.request.is_some_and(|request| !self.clients[at].requests.contains_key(&request));
         match next {
+            Next::Seal { .. } | Next::Compare if alone => Ok(()),
             // No stream is hung up here, so that there is no pause.
             Next::Seal { .. } => {
                 self.counts.lost_sessions += 1;
@@ -141,7 +135,8 @@ impl World {
                     self.checks.stopped(at, self.now, flight.packet, link)?;
                 }
                 let path = flight.passage.path();
-                match flight.request {
+                self.counts.echoes += u64::from(alone);
+                match flight.request.filter(|_| !alone) {
                     Some(request) => {
                         self.tell(at, request, delivery::Input::Brought { path, outcome, brought })
                     }
