@@ -45,6 +45,8 @@ pub(super) struct Checks {
     /// Which honest nodes have signed which directory.
     votes: BTreeMap<[u8; 32], BTreeSet<usize>>,
     honest: Vec<bool>,
+    /// Hops that are late with everything.
+    slow: BTreeSet<NodeId>,
     ids: Vec<NodeId>,
     uses: BTreeMap<(usize, PathId), Use>,
     /// Whom each client has spoken to over a path.
@@ -92,6 +94,7 @@ impl Checks {
             taken: vec![BTreeSet::new(); nodes.len()],
             votes: BTreeMap::new(),
             honest: nodes.iter().map(|node| !node.hostile).collect(),
+            slow: nodes.iter().filter(|node| node.slow).map(|node| node.id).collect(),
             ids: nodes.iter().map(|node| node.id).collect(),
             uses: BTreeMap::new(),
             guards: vec![BTreeSet::new(); clients],
@@ -281,7 +284,9 @@ impl Checks {
         let [one, other] = link;
         self.refusals[client].push((now, one, other));
         let Some(truth) = self.packets.get(&packet) else { return Ok(()) };
-        if !truth.trouble && !truth.meddlers.iter().any(|node| link.contains(node)) {
+        // Word of a silent hop that a slow one is late with comes after the next has given up as well.
+        let late = truth.chain.iter().any(|hop| self.slow.contains(hop));
+        if !truth.trouble && !late && !truth.meddlers.iter().any(|node| link.contains(node)) {
             let detail = format!("client {client}, packet {packet}: {link:?} for {:?}", truth.meddlers);
             return broken("a refusal is laid at a link of whoever made it", detail);
         }
