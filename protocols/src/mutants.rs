@@ -35,21 +35,35 @@ pub const SWARMS: &[&str] = &[
 pub const ONION: &[&str] = &[
     "relay-replay",
     "relay-old-stamp",
-    "session-window",
     "relay-any-size",
     "relay-strangers",
     "relay-entrance",
+    "shares-alone",
+    "shares-by-name",
+    "session-window",
+    "session-anybody",
+    "session-endless",
+    "session-any-use",
     "key-too-soon",
+    "wrap-tells-end",
+    "layer-bare",
+    "layer-unchecked",
+    "handshake-unchecked",
+    "answer-unfilled",
     "blame-before",
     "blame-one",
     "path-mixed",
+    "path-endless",
     "path-same-operator",
+    "path-same-prefix",
     "directory-few",
+    "directory-old",
+    "directory-any-change",
 ];
 
 /// Those that the simulation of months of guards catches.
 #[cfg(feature = "mutants")]
-pub const GUARDS: &[&str] = &["guards-unlimited"];
+pub const GUARDS: &[&str] = &["guards-unlimited", "guards-unkept"];
 
 /// The names of all deliberate bugs.
 #[cfg(feature = "mutants")]

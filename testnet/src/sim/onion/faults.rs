@@ -29,11 +29,11 @@ pub struct Faults {
     pub sizes: u32,
     /// How often it sends a packet again; and again when the next hop has started anew.
     pub replays: u32,
-    /// How often it has a packet sent on by somebody who is no node.
+    /// How often it has a packet sent on by somebody else, who is no node or another hostile one.
     pub side_doors: u32,
-    /// Whether a client sends packets that lead to strangers.
+    /// Whether clients send packets that lead to strangers, and come in crowds.
     pub rogue: bool,
-    /// Whether as many as may lie sign a directory of their own.
+    /// Whether as many as may lie sign a directory of their own, and keep back what another says.
     pub forgers: bool,
 }
 

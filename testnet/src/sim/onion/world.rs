@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use session_protocols::{
     KeyPair, NetworkName, NodeId, Prefix, Span, Time, codec,
-    directory::{Answer, Request, Share, SignedRecord, Timing},
+    directory::{Answer, Request, Share, SignedRecord, Timing, Trusted, snapshot::MAX_AGE},
     onion::{relay::patience, size::Position, wrap::Service},
     path::Candidate,
 };
@@ -41,7 +41,7 @@ const CRASH: Span = Span::secs(240);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Party {
     Node(usize),
-    /// The last one is the rogue.
+    /// Those after the last client are rogues, all at one address.
     Client(usize),
 }
 
@@ -414,6 +414,13 @@ impl World {
         for (at, client) in self.clients.iter().enumerate() {
             if !client.requests.is_empty() {
                 return broken("every request ends", format!("client {at}: {:?}", client.requests));
+            }
+            let tomorrow = self.now.after(MAX_AGE).after(Span::secs(1));
+            let anew = Trusted::new(self.network.clone(), TIMING, self.members());
+            let (here, there) = (client.uses(self.now, anew.clone()), client.uses(tomorrow, anew));
+            if !here || there {
+                let detail = format!("client {at}: {here} now, {there} after a day");
+                return broken("a directory is used for a day", detail);
             }
         }
         Ok(())
