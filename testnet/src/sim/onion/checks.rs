@@ -371,7 +371,7 @@ impl Checks {
         self.refusals[client].push((now, one, other));
         let Some(truth) = self.packets.get(&packet) else { return Ok(()) };
         if !truth.trouble && !truth.meddlers.iter().any(|node| link.contains(node)) {
-            let detail = format!("client {client}, packet {packet}: {link:?} for {:?}", truth.meddlers);
+            let detail = format!("client {client}, packet {packet}: {link:?} in {truth:?}");
             return broken("a refusal is laid at a link of whoever made it", detail);
         }
         Ok(())

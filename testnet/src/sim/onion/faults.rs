@@ -77,7 +77,7 @@ impl Faults {
             flips: chance(flips, 40, 120),
             sizes: chance(sizes, 20, 80),
             replays: chance(replays, 100, 300),
-            side_doors: chance(side_doors, 20, 80),
+            side_doors: chance(side_doors, 60, 160),
             delay_min: if far { Span::millis(dice.between(1, 20)) } else { calm.delay_min },
             delay_max: if far { Span::millis(dice.between(20, 120)) } else { calm.delay_max },
             crashes,

@@ -37,6 +37,9 @@ const SPINNING: u64 = 200_000;
 /// How often a node crashes, in a run in which they do.
 const CRASH: Span = Span::secs(240);
 
+/// The longest way that hops reckon with, there and as long back, when they wait longer than the next one.
+const RECKONED: Span = Span((patience(Position::Middle).0 - patience(Position::Last).0) / 2);
+
 /// Who speaks, or is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Party {
@@ -369,6 +372,9 @@ impl World {
         {
             way = Span(way.0 + self.dice.net.span(Span::millis(200), Span::secs(1)).0);
             self.counts.slowed += 1;
+        }
+        if way > RECKONED {
+            self.checks.trouble(word.packet);
         }
         self.counts.longest_way_ms = self.counts.longest_way_ms.max(way.as_millis());
         self.queue.push(self.now.after(way), Event::Word(word));
