@@ -53,6 +53,11 @@ fn paths(seed: u64, mutant: Option<&'static str>) -> (String, Option<Failure>) {
     (options.replay(), onion::run(&options).err())
 }
 
+fn quiet(seed: u64, mutant: Option<&'static str>) -> (String, Option<Failure>) {
+    let options = onion::Options { seed, mutant, faults: Choice::None, ..onion::Options::default() };
+    (options.replay(), onion::run(&options).err())
+}
+
 fn months(seed: u64, mutant: Option<&'static str>) -> (String, Option<Failure>) {
     let options = guards::Options { seed, mutant, ..guards::Options::default() };
     (options.replay(), guards::run(&options).err())
@@ -133,7 +138,7 @@ caught! {
     joining_stores "session-any-use"
         breaks "a destination's session is for one account's reads"
     destroying_a_key_too_soon "key-too-soon"
-        breaks "a refusal is laid at a link of whoever made it"
+        breaks "every request is answered after healing"
     telling_the_guard_the_end "wrap-tells-end"
         breaks "no hop learns both ends"
     leaving_a_layer_bare "layer-bare"
@@ -150,8 +155,6 @@ caught! {
         breaks "nobody is left out on one operator's word"
     mixing_uses "path-mixed"
         breaks "a path serves one use"
-    keeping_paths "path-endless"
-        breaks "a path ends after ten minutes"
     two_of_one_operator "path-same-operator"
         breaks "all on a path differ in node, operator and prefix"
     two_of_one_prefix "path-same-prefix"
@@ -162,6 +165,12 @@ caught! {
         breaks "a directory is used for a day"
     taking_any_change "directory-any-change"
         breaks "no directory is believed that too few honest nodes signed"
+}
+
+caught! {
+    QUIET all_of_quiet_paths_are_tried by quiet within 1, elsewhere;
+    keeping_paths "path-endless"
+        breaks "a path ends after ten minutes"
 }
 
 caught! {

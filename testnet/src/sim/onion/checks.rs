@@ -64,10 +64,10 @@ pub(super) struct Checks {
     refusals: Vec<Vec<(Time, NodeId, NodeId)>>,
 }
 
-/// Whose packets a session has brought, and what for.
-#[derive(Debug)]
+/// Who made a session, and what its packets are for.
+#[derive(Clone, Copy, Debug)]
 struct Session {
-    from: Party,
+    maker: Party,
     /// None while there were only tests.
     usage: Option<Use>,
 }
@@ -103,6 +103,12 @@ impl Truth {
     fn position(&self, node: &NodeId) -> Option<Position> {
         let place = self.chain.iter().position(|hop| hop == node)?;
         Position::ALL.iter().rev().nth(place).copied()
+    }
+
+    /// Who brings it to a node; none where that is the client.
+    fn before(&self, node: &NodeId) -> Option<&NodeId> {
+        let place = self.chain.iter().position(|hop| hop == node)?;
+        self.chain.get(place.checked_sub(1)?)
     }
 }
 
@@ -238,7 +244,10 @@ impl Checks {
         }
         let (usage, bucket) = (truth.usage, truth.bucket);
         if bytes.first() == Some(&BY_SESSION) {
-            self.joins(at, word, bytes, position, usage)?;
+            let before = truth.before(&node.id);
+            let place = self.ids.iter().position(|id| Some(id) == before);
+            let maker = place.map_or(word.from, Party::Node);
+            self.joins((at, position), word, bytes, Session { maker, usage })?;
         } else {
             self.greeted(at, node.life).push_back(now);
         }
@@ -259,24 +268,23 @@ impl Checks {
     /// A node took a packet that came by a session, and so knows that it belongs to others.
     fn joins(
         &mut self,
-        at: usize,
+        (at, position): (usize, Position),
         word: &Word,
         bytes: &[u8],
-        position: Position,
-        usage: Option<Use>,
+        now: Session,
     ) -> Result<(), Violation> {
         let name = bytes.get(1..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
-        let session = self.sessions.entry((at, name)).or_insert(Session { from: word.from, usage });
-        let detail = |session: &Session| format!("node {at}, {session:?}: {usage:?} from {:?}", word.from);
-        if session.from != word.from {
-            return broken("a session serves the neighbour that made it", detail(session));
+        let known = self.sessions.entry((at, name)).or_insert(now);
+        let detail = format!("node {at}, packet {} from {:?}: {now:?} in {known:?}", word.packet, word.from);
+        if known.maker != word.from {
+            return broken("a session serves the neighbour that made it", detail);
         }
-        if position == Position::Destination && !matches!(usage, Some(Use::Read(_))) {
-            return broken("a destination's session is for one account's reads", detail(session));
+        if position == Position::Destination && !matches!(now.usage, Some(Use::Read(_))) {
+            return broken("a destination's session is for one account's reads", detail);
         }
-        session.usage = session.usage.or(usage);
-        if usage.is_some() && session.usage != usage {
-            return broken("a session serves one use", detail(session));
+        known.usage = known.usage.or(now.usage);
+        if now.usage.is_some() && known.usage != now.usage {
+            return broken("a session serves one use", detail);
         }
         Ok(())
     }
