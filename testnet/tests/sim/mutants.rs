@@ -139,10 +139,6 @@ caught! {
         breaks "a destination's session is for one account's reads"
     destroying_a_key_too_soon "key-too-soon"
         breaks "every request is answered after healing"
-    telling_the_guard_the_end "wrap-tells-end"
-        breaks "no hop learns both ends"
-    leaving_a_layer_bare "layer-bare"
-        breaks "no hop learns both ends"
     opening_what_was_changed "layer-unchecked"
         breaks "a changed packet is refused by the next honest hop"
     believing_a_changed_answer "handshake-unchecked"
@@ -169,6 +165,10 @@ caught! {
 
 caught! {
     QUIET all_of_quiet_paths_are_tried by quiet within 1, elsewhere;
+    telling_the_guard_the_end "wrap-tells-end"
+        breaks "no hop learns both ends"
+    leaving_a_layer_bare "layer-bare"
+        breaks "no hop learns both ends"
     keeping_paths "path-endless"
         breaks "a path ends after ten minutes"
 }
