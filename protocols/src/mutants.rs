@@ -35,26 +35,42 @@ pub const SWARMS: &[&str] = &[
 pub const ONION: &[&str] = &[
     "relay-replay",
     "relay-old-stamp",
-    "session-window",
     "relay-any-size",
     "relay-strangers",
     "relay-entrance",
+    "shares-alone",
+    "shares-by-name",
+    "session-window",
+    "session-anybody",
+    "session-endless",
+    "session-any-use",
     "key-too-soon",
+    "layer-unchecked",
+    "handshake-unchecked",
+    "answer-unfilled",
     "blame-before",
     "blame-one",
     "path-mixed",
     "path-same-operator",
+    "path-same-prefix",
     "directory-few",
+    "directory-old",
+    "directory-any-change",
 ];
+
+/// Those that it catches where nothing goes wrong: elsewhere no path grows old, and what a hop learns of both
+/// ends would also show as a packet that was changed, or was lost.
+#[cfg(feature = "mutants")]
+pub const QUIET: &[&str] = &["wrap-tells-end", "layer-bare", "path-endless"];
 
 /// Those that the simulation of months of guards catches.
 #[cfg(feature = "mutants")]
-pub const GUARDS: &[&str] = &["guards-unlimited"];
+pub const GUARDS: &[&str] = &["guards-unlimited", "guards-unkept"];
 
 /// The names of all deliberate bugs.
 #[cfg(feature = "mutants")]
 pub fn all() -> impl Iterator<Item = &'static str> {
-    [SWARMS, ONION, GUARDS].into_iter().flatten().copied()
+    [SWARMS, ONION, QUIET, GUARDS].into_iter().flatten().copied()
 }
 
 /// Switches one deliberate bug on for this thread, or all off.

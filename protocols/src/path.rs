@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rand_core::Rng;
 
-use crate::{AccountId, NodeId, Prefix, Span, Time};
+use crate::{AccountId, NodeId, Prefix, Span, Time, mutants};
 
 use blame::Blame;
 use choose::below;
@@ -605,7 +605,7 @@ impl<R: Rng> Paths<R> {
             hops,
             made: now,
             replace_at: now.after(REPLACE).after(spread),
-            end: now.after(LIFETIME),
+            end: now.after(if mutants::on("path-endless") { Span::days(1) } else { LIFETIME }),
             state: State::Building,
             refusals: 0,
             tested: None,

@@ -11,10 +11,11 @@ use zeroize::Zeroizing;
 use super::{
     noise::{self, Mask, OnionKey, Sealer, Suite},
     size::{
-        FIRST_ANSWER_HEAD, FIRST_HEAD, FIRST_NOTE, NUMBER, RECORD, SESSION_ANSWER_HEAD, SESSION_HEAD,
-        SESSION_ID, SESSION_NOTE, TAG, opened_len,
+        FIRST_ANSWER_HEAD, FIRST_HEAD, FIRST_NOTE, NUMBER, Position, RECORD, SESSION_ANSWER_HEAD,
+        SESSION_HEAD, SESSION_ID, SESSION_NOTE, TAG, opened_len, packet_shape,
     },
 };
+use crate::mutants;
 
 /// The first byte of packets and answers: the version of the construction and the way in.
 const CHACHA: u8 = 0x10;
@@ -104,7 +105,9 @@ pub(super) fn seal_first(
     state.write_message(note.as_slice(), message).map_err(|_| Unreadable)?;
     body.get_mut(..text.len()).ok_or(Unreadable)?.copy_from_slice(text);
     let sealer = Sealer::new(door.suite, &body_key).ok_or(Unreadable)?;
-    sealer.seal(state.get_handshake_hash(), body).ok_or(Unreadable)?;
+    if !bare(body) {
+        sealer.seal(state.get_handshake_hash(), body).ok_or(Unreadable)?;
+    }
     Ok((packet, Handshake { suite: door.suite, state }))
 }
 
@@ -177,10 +180,20 @@ pub(super) fn open_first(
     let (body_key, stamp) = note.split_first_chunk().ok_or(Unreadable)?;
     let stamp = u32::from_be_bytes(stamp.try_into().map_err(|_| Unreadable)?);
     let sealer = Sealer::new(first.suite, body_key).ok_or(Unreadable)?;
-    let length = sealer.open(state.get_handshake_hash(), body).ok_or(Unreadable)?.len();
+    if !bare(body) {
+        sealer.open(state.get_handshake_hash(), body).ok_or(Unreadable)?;
+    }
+    let length = body.len().saturating_sub(TAG);
     packet.drain(..FIRST_HEAD);
     packet.truncate(length);
     Ok(OpenedFirst { text: packet, stamp, state: Handshake { suite: first.suite, state } })
+}
+
+/// Whether a body travels as it is: a deliberate bug, of the destination's layer alone.
+fn bare(body: &[u8]) -> bool {
+    mutants::on("layer-bare")
+        && packet_shape(body.len().saturating_add(FIRST_HEAD))
+            .is_some_and(|(_, position)| position == Position::Destination)
 }
 
 /// Seals `text` for a hop that keeps a session, as its packet of this number, `length` bytes long.

@@ -24,7 +24,8 @@ use super::{
     session::{MAX_SESSIONS, Sessions},
     shares::Shares,
     size::{
-        Bucket, DELIVERY, Position, RESULT, ROUTE, answer_len, answer_text_len, packet_len, packet_shape,
+        Bucket, DELIVERY, Position, RESULT, ROUTE, answer_len, answer_of, answer_text_len, packet_len,
+        packet_shape,
     },
     wrap::{Service, Status},
 };
@@ -460,12 +461,13 @@ impl Back {
     }
 
     fn seal(self, status: Status, parts: &[&[u8]]) -> Result<Sealed, Refusal> {
-        let length = answer_len(self.bucket, self.position);
         let mut text = Vec::with_capacity(answer_text_len(self.bucket, self.position).max(RESULT));
         text.push(status.number());
         for part in parts {
             text.extend(*part);
         }
+        let full = answer_len(self.bucket, self.position);
+        let length = if mutants::on("answer-unfilled") { answer_of(text.len()) } else { full };
         Ok(match self.with {
             Reply::First(state, id, mask) => {
                 let (answer, keys) = layer::seal_first_answer(*state, id, &mask, &text, length)?;

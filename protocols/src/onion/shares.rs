@@ -9,7 +9,7 @@ use core::fmt;
 use std::collections::BTreeMap;
 
 use super::relay::Neighbour;
-use crate::Prefix;
+use crate::{Prefix, mutants};
 
 /// One node may have this part of its half, as one of so many.
 pub const NODE_PART: usize = 4;
@@ -48,7 +48,8 @@ impl<K: Copy + Ord> Shares<K> {
     /// Whether a neighbour may have one more.
     pub(super) fn has_room(&self, from: Neighbour<K>) -> bool {
         let (held, part) = if from.node { (self.nodes, NODE_PART) } else { (self.strangers, STRANGER_PART) };
-        let own = self.of.get(&sharer(from)).copied().unwrap_or_default();
+        let own = self.of.get(&sharer(from)).copied().filter(|_| !mutants::on("shares-alone"));
+        let own = own.unwrap_or_default();
         own.saturating_mul(part.saturating_sub(1)) < self.half.saturating_sub(held)
     }
 
@@ -82,8 +83,8 @@ impl<K: Copy + Ord> Shares<K> {
 fn sharer<K>(Neighbour { key, node, prefix }: Neighbour<K>) -> Sharer<K> {
     match prefix {
         _ if node => Sharer::Node(key),
-        Some(prefix) => Sharer::Prefix(prefix),
-        None => Sharer::Peer(key),
+        Some(prefix) if !mutants::on("shares-by-name") => Sharer::Prefix(prefix),
+        Some(_) | None => Sharer::Peer(key),
     }
 }
 

@@ -113,7 +113,7 @@ pub const fn packet_len(bucket: Bucket, position: Position) -> usize {
 
 /// The length of an answer from a position.
 pub const fn answer_len(bucket: Bucket, position: Position) -> usize {
-    FIRST_ANSWER_HEAD.saturating_add(sealed_len(answer_text_len(bucket, position)))
+    answer_of(answer_text_len(bucket, position))
 }
 
 /// What a packet of this length is: its bucket and who opens it. None if no packet has this length.
@@ -137,6 +137,11 @@ pub(super) const fn answer_text_len(bucket: Bucket, position: Position) -> usize
         None => RESULT.saturating_add(bucket.capacity()),
         Some(next) => STATUS.saturating_add(answer_len(bucket, next)),
     }
+}
+
+/// The length of an answer whose layer seals so much, whichever way the hop is entered.
+pub(super) const fn answer_of(text: usize) -> usize {
+    FIRST_ANSWER_HEAD.saturating_add(sealed_len(text))
 }
 
 /// The length of a text as Noise messages.

@@ -203,7 +203,7 @@ pub fn wrap(
             text.push(answer);
             text.extend(&packet);
         }
-        next = Some(hop.node);
+        next = next.filter(|_| mutants::on("wrap-tells-end")).or(Some(hop.node));
         let sealed = match hop.entry {
             Entry::First { door, random } => {
                 let sealed =

@@ -21,7 +21,8 @@ fn pick<T: Copy>(random: &mut impl Rng, from: &[T]) -> Option<T> {
 
 /// Whether two nodes may stand on one path.
 pub(super) fn differ(one: &Candidate, other: &Candidate) -> bool {
-    (one.operator != other.operator || mutants::on("path-same-operator")) && one.prefix != other.prefix
+    (one.operator != other.operator || mutants::on("path-same-operator"))
+        && (one.prefix != other.prefix || mutants::on("path-same-prefix"))
 }
 
 /// Whether none of these hops is the destination, or near it.

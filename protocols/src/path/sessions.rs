@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{HOPS, PathId, Use};
 use crate::{
-    NodeId,
+    NodeId, mutants,
     onion::{
         layer::Door,
         wrap::{ClientSession, Entry, Hop},
@@ -79,17 +79,18 @@ impl Sessions {
         usage: Use,
         [guard, middle, last, end]: [Option<ClientSession>; HOPS + 1],
     ) {
-        let Some(kept) = self.paths.get_mut(&path) else { return };
-        for (kept, made) in kept.hops.iter_mut().zip([guard, middle, last]) {
+        let Some(path) = self.paths.get_mut(&path) else { return };
+        for (kept, made) in path.hops.iter_mut().zip([guard, middle, last]) {
             if made.is_some() {
                 *kept = made;
             }
         }
-        if let (Some(end), Use::Read(_)) = (end, usage) {
-            kept.ends.retain(|(node, _)| *node != to);
-            kept.ends.push_back((to, end));
-            if kept.ends.len() > MAX_ENDS {
-                kept.ends.pop_front();
+        let kept = matches!(usage, Use::Read(_)) || mutants::on("session-any-use");
+        if let Some(end) = end.filter(|_| kept) {
+            path.ends.retain(|(node, _)| *node != to);
+            path.ends.push_back((to, end));
+            if path.ends.len() > MAX_ENDS {
+                path.ends.pop_front();
             }
         }
     }

@@ -7,7 +7,7 @@ use super::{
     choose::Pool,
     guards::{Guards, Health},
 };
-use crate::{NodeId, Time};
+use crate::{NodeId, Time, mutants};
 
 impl<R: Rng> Paths<R> {
     /// Draws guards where there are too few.
@@ -29,7 +29,9 @@ impl<R: Rng> Paths<R> {
             };
             self.guards.draw(now, node, &mut self.random);
             self.health.insert(node, Health::default());
-            self.fresh.insert(node);
+            if !mutants::on("guards-unkept") {
+                self.fresh.insert(node);
+            }
             self.keep = true;
         }
         let next = self.guards.deadline(now, &self.nodes, &self.health);

@@ -3,8 +3,8 @@
 //!
 //! Packets are sealed and peeled as they are in earnest. Between the parties lie delay and loss; hops
 //! are slow, crash and return, with and without a clean stop; hostile ones drop packets, refuse them,
-//! blame others, change bits and lengths, send packets again, have them sent by strangers, and sign a
-//! directory of their own. One seed fixes all of it. What is asked is in the module `checks`.
+//! blame others, change bits and lengths, send packets again, have them sent by others, sign a directory
+//! of their own, and keep back what is new in another; rogue clients come in crowds. One seed fixes all of it. What is asked is in the module `checks`.
 //!
 //! Two questions need months, or thousands of clients, and no packets: [`guards`] and [`ends`].
 
@@ -170,10 +170,16 @@ pub struct Counts {
     pub replays_after_start: u64,
     /// Packets that one had sent on by somebody who is no node.
     pub side_doors: u64,
-    /// Packets of the rogue client, which lead to strangers.
+    /// Packets that one had sent on by another hostile node.
+    pub detours: u64,
+    /// Packets of a rogue client, which lead to strangers.
     pub strange: u64,
+    /// Packets of a crowd of rogues at one address, which come at once.
+    pub crowd: u64,
     /// Directories that hostile nodes alone had signed, and a client was given.
     pub forged: u64,
+    /// Directories that a client was given without some of what had changed in them.
+    pub withheld: u64,
 }
 
 /// Runs a network and checks what onion paths promise.

@@ -9,14 +9,19 @@ use session_testnet::sim::{
 /// So many seeds are tried before a mutant counts as not caught.
 const TRIES: u64 = 12;
 
-/// Runs seeds until one breaks a promise; which one did.
-fn caught(mutant: &'static str, run: impl Fn(u64, Option<&'static str>) -> (String, Option<Failure>)) -> u64 {
+/// Runs seeds until one breaks a promise, which is to be this one; which seed did.
+fn caught(
+    mutant: &'static str,
+    check: &str,
+    run: impl Fn(u64, Option<&'static str>) -> (String, Option<Failure>),
+) -> u64 {
     let failed = (1..=TRIES).find_map(|seed| {
         let (replay, failure) = run(seed, Some(mutant));
         Some((seed, replay, failure?))
     });
     let (seed, replay, failure) = failed.unwrap_or_else(|| panic!("{mutant} lives through {TRIES} seeds"));
     println!("{failure}");
+    assert_eq!(failure.check, check, "another promise than the one that {mutant} is to break");
     let told = failure.to_string();
     assert_eq!(told.lines().last(), Some(replay.as_str()));
     assert!(replay.ends_with(&format!("--mutant {mutant}")), "{replay}");
@@ -48,16 +53,21 @@ fn paths(seed: u64, mutant: Option<&'static str>) -> (String, Option<Failure>) {
     (options.replay(), onion::run(&options).err())
 }
 
+fn quiet(seed: u64, mutant: Option<&'static str>) -> (String, Option<Failure>) {
+    let options = onion::Options { seed, mutant, faults: Choice::None, ..onion::Options::default() };
+    (options.replay(), onion::run(&options).err())
+}
+
 fn months(seed: u64, mutant: Option<&'static str>) -> (String, Option<Failure>) {
     let options = guards::Options { seed, mutant, ..guards::Options::default() };
     (options.replay(), guards::run(&options).err())
 }
 
 macro_rules! caught {
-    ($all:ident $tried:ident by $run:ident within $most:literal, $sane:expr; $($name:ident $mutant:literal)*) => {
+    ($all:ident $tried:ident by $run:ident within $most:literal, $sane:expr; $($name:ident $mutant:literal breaks $check:literal)*) => {
         $(#[test]
         fn $name() {
-            let seed = caught($mutant, $run);
+            let seed = caught($mutant, $check, $run);
             assert!(seed <= $most, "{} is caught by seed {seed} only", $mutant);
             $sane(seed);
         })*
@@ -72,39 +82,101 @@ macro_rules! caught {
 caught! {
     SWARMS all_of_swarms_are_tried by swarms within 12, sane;
     acknowledging_before_the_commit "acknowledge-before-commit"
+        breaks "a receipt is durable"
     forgetting_tombstones "forget-tombstone"
+        breaks "nothing is forgotten before its end"
     skipping_verification "skip-verification"
+        breaks "nothing forged is accepted"
     serving_stale "serve-stale"
+        breaks "a member is ready only when caught up with a majority"
     counting_one_as_a_majority "count-one-as-majority"
+        breaks "a majority of receipts is behind an acknowledgement"
     skipping_reconciliation "skip-reconciliation"
+        breaks "a ready member has what was acknowledged before it caught up"
     skipping_with_the_cursor "skip-cursor"
+        breaks "a cursor never skips"
     keeping_what_is_foreign "keep-foreign"
+        breaks "nothing is stored outside its swarm"
     forgetting_an_early_end "forget-early-end"
+        breaks "what is gone stays gone after healing"
     resurrecting_by_a_strangers_store "unsigned-resurrects"
+        breaks "nothing deleted comes back"
     purging_at_once "purge-at-once"
+        breaks "a record goes only when a majority of its new owners has it"
     purging_when_one_has_it "purge-at-one"
+        breaks "a record goes only when a majority of its new owners has it"
     asking_the_old_majority_alone "change-old-majority"
+        breaks "a majority of the next members has what is acknowledged"
     serving_before_the_pull "ready-before-pull"
+        breaks "who serves under a new map has pulled from a majority of those before"
     acting_as_soon_as_known "act-at-once"
+        breaks "a map is known an epoch before it acts"
 }
 
 caught! {
     ONION all_of_paths_are_tried by paths within 2, elsewhere;
     taking_a_replay "relay-replay"
+        breaks "nothing is taken twice"
     taking_an_old_stamp "relay-old-stamp"
-    taking_a_number_twice "session-window"
+        breaks "nothing is taken twice"
     forwarding_any_size "relay-any-size"
+        breaks "a packet has the length of its position"
     forwarding_to_strangers "relay-strangers"
+        breaks "packets go to registered nodes alone"
     letting_anybody_in "relay-entrance"
+        breaks "only nodes stand inside a path, and only others enter one"
+    giving_one_everything "shares-alone"
+        breaks "nobody has more than a share of a hop"
+    counting_names "shares-by-name"
+        breaks "nobody has more than a share of a hop"
+    taking_a_number_twice "session-window"
+        breaks "nothing is taken twice"
+    lending_a_session "session-anybody"
+        breaks "a session serves the neighbour that made it"
+    keeping_sessions "session-endless"
+        breaks "a hop forgets sessions"
+    joining_stores "session-any-use"
+        breaks "a destination's session is for one account's reads"
     destroying_a_key_too_soon "key-too-soon"
+        breaks "every request is answered after healing"
+    opening_what_was_changed "layer-unchecked"
+        breaks "a changed packet is refused by the next honest hop"
+    believing_a_changed_answer "handshake-unchecked"
+        breaks "a changed answer is no answer"
+    answering_at_any_length "answer-unfilled"
+        breaks "an answer has the length of its position"
     blaming_the_link_before "blame-before"
+        breaks "a refusal is laid at a link of whoever made it"
     leaving_out_on_one_word "blame-one"
+        breaks "nobody is left out on one operator's word"
     mixing_uses "path-mixed"
+        breaks "a path serves one use"
     two_of_one_operator "path-same-operator"
+        breaks "all on a path differ in node, operator and prefix"
+    two_of_one_prefix "path-same-prefix"
+        breaks "all on a path differ in node, operator and prefix"
     believing_a_few "directory-few"
+        breaks "no directory is believed that too few honest nodes signed"
+    using_an_old_directory "directory-old"
+        breaks "a directory is used for a day"
+    taking_any_change "directory-any-change"
+        breaks "no directory is believed that too few honest nodes signed"
+}
+
+caught! {
+    QUIET all_of_quiet_paths_are_tried by quiet within 1, elsewhere;
+    telling_the_guard_the_end "wrap-tells-end"
+        breaks "no hop learns both ends"
+    leaving_a_layer_bare "layer-bare"
+        breaks "no hop learns both ends"
+    keeping_paths "path-endless"
+        breaks "a path ends after ten minutes"
 }
 
 caught! {
     GUARDS all_of_guards_are_tried by months within 12, elsewhere;
     drawing_guards_without_end "guards-unlimited"
+        breaks "a client shows itself to few guards"
+    using_guards_that_are_not_kept "guards-unkept"
+        breaks "guards are kept before anything goes through them"
 }

@@ -34,8 +34,11 @@ fn what_was_drawn_happened(report: &Report) {
         ("replays", faults.replays > 0, report.replays),
         ("replays after a start", faults.replays > 0 && faults.crashes, report.replays_after_start),
         ("side doors", faults.side_doors > 0, report.side_doors),
+        ("detours", faults.side_doors > 0 && report.hostile > 1, report.detours),
         ("a rogue", faults.rogue, report.strange),
+        ("a crowd", faults.rogue, report.crowd),
         ("forgers", faults.forgers, report.forged),
+        ("news kept back", faults.forgers, report.withheld),
     ] {
         assert_eq!(on, count > 0, "{kind}: {count} in {report:?}");
     }
@@ -88,6 +91,7 @@ fn both_ends_are_bad_as_often_as_theory_says() {
 
 #[test]
 fn in_ninety_days_of_churn_no_sixty_have_more_than_four_guards() {
+    let mut refused = 0;
     for seed in 1..=6 {
         let report = guards::run(&guards::Options { seed, ..guards::Options::default() });
         let report = report.unwrap_or_else(|failure| panic!("{failure}"));
@@ -95,5 +99,7 @@ fn in_ninety_days_of_churn_no_sixty_have_more_than_four_guards() {
             report.deaths > 0 && report.left > 0 && report.restarts > 0 && report.besieged > 0,
             "{report:?}"
         );
+        refused += report.refused;
     }
+    assert!(refused > 0, "no guard was ever drawn while the disk was full");
 }

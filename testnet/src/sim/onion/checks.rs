@@ -7,13 +7,16 @@
 //! - an honest node takes nothing twice, across its restarts too
 //! - an honest node sends on to registered nodes alone, and lets nobody else into the inside of a path
 //! - a path serves one use and ends after ten minutes; all on it differ in node, operator and prefix
+//! - a session serves the neighbour that made it, and one use; at a destination that is one account's reads
+//! - nobody has more than its share of a hop, whatever it calls itself, and a hop forgets sessions
 //! - a refusal is laid at a link of whoever made it, and nobody is left out on one operator's word
-//! - a client believes no directory that too few honest nodes have signed, and shows itself to few guards
+//! - a client believes no directory that too few honest nodes have signed, uses none that is older than a
+//!   day, and shows itself to few guards
 //! - tables are bounded, every request ends, and after healing it is answered
 //!
 //! The watcher knows what nobody in the network does: which packet is whose. It is told beside the bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rand_chacha::ChaCha8Rng;
 use session_protocols::{
@@ -21,32 +24,38 @@ use session_protocols::{
     directory::Vote,
     identity::blake2b,
     onion::{
-        relay::{MAX_UNDER_WAY, Refusal, Relay, Step},
-        session::MAX_SESSIONS,
+        relay::{MAX_UNDER_WAY, Refusal, Step, patience},
+        session::{self, MAX_SESSIONS},
+        shares::{NODE_PART, STRANGER_PART},
         size::{Bucket, Position, answer_len, packet_len},
     },
     path::{Candidate, HOPS, LIFETIME, PathId, Paths, Use, guards::MAX_GUARDS},
 };
 
 use super::{
-    node::Node,
+    node::{Node, Running},
     world::{Party, Word},
 };
 use crate::sim::checks::{Violation, broken};
 
 /// How long a refusal counts against both ends of its link.
 const COUNTS: Span = Span::secs(600);
+/// The first byte of a packet that comes by a session; the session's name follows.
+const BY_SESSION: u8 = 0x12;
+
 /// Watches everything.
 #[derive(Debug)]
 pub(super) struct Checks {
     packets: BTreeMap<u64, Truth>,
     /// What each node has opened, by its digest.
     taken: Vec<BTreeSet<[u8; 32]>>,
+    /// What is known of each node's sessions, by their names.
+    sessions: BTreeMap<(usize, [u8; 8]), Session>,
+    /// When each node was greeted lately, and in which of its lives.
+    greeted: Vec<(u32, VecDeque<Time>)>,
     /// Which honest nodes have signed which directory.
     votes: BTreeMap<[u8; 32], BTreeSet<usize>>,
     honest: Vec<bool>,
-    /// Hops that are late with everything.
-    slow: BTreeSet<NodeId>,
     ids: Vec<NodeId>,
     uses: BTreeMap<(usize, PathId), Use>,
     /// Whom each client has spoken to over a path.
@@ -55,15 +64,25 @@ pub(super) struct Checks {
     refusals: Vec<Vec<(Time, NodeId, NodeId)>>,
 }
 
+/// Who made a session, and what its packets are for.
+#[derive(Clone, Copy, Debug)]
+struct Session {
+    maker: Party,
+    /// None while there were only tests.
+    usage: Option<Use>,
+}
+
 /// What a packet is, which nobody on its way knows.
 #[derive(Debug)]
 pub(super) struct Truth {
     /// Guard, middle, last hop and destination.
-    pub(super) chain: [NodeId; HOPS + 1],
-    pub(super) bucket: Bucket,
-    pub(super) answer: Bucket,
+    chain: [NodeId; HOPS + 1],
+    /// None of a test, and of a rogue's.
+    usage: Option<Use>,
+    bucket: Bucket,
+    answer: Bucket,
     /// What only the destination may read.
-    pub(super) secrets: Vec<Vec<u8>>,
+    secrets: Vec<Vec<u8>>,
     /// Hostile hops that changed it, refused it or dropped it.
     meddlers: Vec<NodeId>,
     /// It was lost, late, or came to a node that was down.
@@ -73,17 +92,23 @@ pub(super) struct Truth {
 impl Truth {
     pub(super) const fn new(
         chain: [NodeId; HOPS + 1],
-        bucket: Bucket,
-        answer: Bucket,
+        usage: Option<Use>,
+        [bucket, answer]: [Bucket; 2],
         secrets: Vec<Vec<u8>>,
     ) -> Self {
-        Self { chain, bucket, answer, secrets, meddlers: Vec::new(), trouble: false }
+        Self { chain, usage, bucket, answer, secrets, meddlers: Vec::new(), trouble: false }
     }
 
     /// Who opens it at a node.
     fn position(&self, node: &NodeId) -> Option<Position> {
         let place = self.chain.iter().position(|hop| hop == node)?;
         Position::ALL.iter().rev().nth(place).copied()
+    }
+
+    /// Who brings it to a node; none where that is the client.
+    fn before(&self, node: &NodeId) -> Option<&NodeId> {
+        let place = self.chain.iter().position(|hop| hop == node)?;
+        self.chain.get(place.checked_sub(1)?)
     }
 }
 
@@ -92,9 +117,10 @@ impl Checks {
         Self {
             packets: BTreeMap::new(),
             taken: vec![BTreeSet::new(); nodes.len()],
+            sessions: BTreeMap::new(),
+            greeted: vec![(0, VecDeque::new()); nodes.len()],
             votes: BTreeMap::new(),
             honest: nodes.iter().map(|node| !node.hostile).collect(),
-            slow: nodes.iter().filter(|node| node.slow).map(|node| node.id).collect(),
             ids: nodes.iter().map(|node| node.id).collect(),
             uses: BTreeMap::new(),
             guards: vec![BTreeSet::new(); clients],
@@ -128,19 +154,53 @@ impl Checks {
         }
     }
 
-    /// What a node has is bounded.
-    pub(super) fn bounded<R: rand_chacha::rand_core::Rng>(
-        &self,
-        at: usize,
-        relay: &Relay<Party, R>,
-        pending: usize,
-    ) -> Result<(), Violation> {
-        let (sessions, under_way) = (relay.sessions(), relay.under_way());
-        if sessions > MAX_SESSIONS || under_way > MAX_UNDER_WAY || pending > under_way {
-            let detail = format!("node {at}: {sessions} sessions, {under_way} and {pending} under way");
+    /// What a node has is bounded, and shared.
+    pub(super) fn bounded(&mut self, at: usize, node: &Node, now: Time) -> Result<(), Violation> {
+        let Some(Running { relay, pending, .. }) = &node.running else { return Ok(()) };
+        let (sessions, under_way, waiting) = (relay.sessions(), relay.under_way(), pending.len());
+        if sessions > MAX_SESSIONS || under_way > MAX_UNDER_WAY || waiting > under_way {
+            let detail = format!("node {at}: {sessions} sessions, {under_way} and {waiting} under way");
             return broken("a hop's tables are bounded", detail);
         }
+        let mut shares: BTreeMap<Party, usize> = BTreeMap::new();
+        for pending in pending.values() {
+            let from = if self.is_rogue(pending.way_back.to) { self.rogue() } else { pending.way_back.to };
+            *shares.entry(from).or_default() += 1;
+        }
+        let part = |from: Party| if matches!(from, Party::Node(_)) { NODE_PART } else { STRANGER_PART };
+        if let Some((from, held)) =
+            shares.iter().find(|(from, held)| **held > MAX_UNDER_WAY / 2 / part(**from))
+        {
+            let detail = format!("node {at}: {held} packets of {from:?} are under way");
+            return broken("nobody has more than a share of a hop", detail);
+        }
+        // A session begins when the answer to a greeting leaves.
+        let longest = Span(session::LIFETIME.0 + patience(Position::Guard).0);
+        let greeted = self.greeted(at, node.life);
+        greeted.retain(|at| now <= at.after(longest));
+        if !node.hostile && sessions > greeted.len() {
+            let detail = format!("node {at}: {sessions} sessions of {} greetings", greeted.len());
+            return broken("a hop forgets sessions", detail);
+        }
         Ok(())
+    }
+
+    /// When a node was greeted in this life.
+    fn greeted(&mut self, at: usize, life: u32) -> &mut VecDeque<Time> {
+        let (of, greeted) = &mut self.greeted[at];
+        if std::mem::replace(of, life) != life {
+            greeted.clear();
+        }
+        greeted
+    }
+
+    /// All rogues are at one address, and count as one.
+    const fn rogue(&self) -> Party {
+        Party::Client(self.guards.len())
+    }
+
+    fn is_rogue(&self, party: Party) -> bool {
+        matches!(party, Party::Client(_)) && party >= self.rogue()
     }
 
     /// A node has looked at a packet.
@@ -151,14 +211,15 @@ impl Checks {
         word: &Word,
         bytes: &[u8],
         step: &Result<Step, Refusal>,
-        rogue: Party,
+        now: Time,
     ) -> Result<(), Violation> {
+        let rogue = self.is_rogue(word.from);
         let Some(truth) = self.packets.get_mut(&word.packet) else { return Ok(()) };
         if step.is_err() && !word.spoilt {
             // A session that is gone, or a replay: nobody here is to blame.
             truth.trouble = true;
         }
-        if word.from != rogue {
+        if !rogue {
             learns_one_end(at, node, word, bytes, step, truth)?;
         }
         let Ok(step) = step else { return Ok(()) };
@@ -181,8 +242,17 @@ impl Checks {
         if matches!(word.from, Party::Node(_)) == (position == Position::Guard) {
             return broken("only nodes stand inside a path, and only others enter one", detail());
         }
+        let (usage, bucket) = (truth.usage, truth.bucket);
+        if bytes.first() == Some(&BY_SESSION) {
+            let before = truth.before(&node.id);
+            let place = self.ids.iter().position(|id| Some(id) == before);
+            let maker = place.map_or(word.from, Party::Node);
+            self.joins((at, position), word, bytes, Session { maker, usage })?;
+        } else {
+            self.greeted(at, node.life).push_back(now);
+        }
         let Step::Forward { packet, .. } = step else { return Ok(()) };
-        let next = position.next().map_or(0, |next| packet_len(truth.bucket, next));
+        let next = position.next().map_or(0, |next| packet_len(bucket, next));
         if packet.len() != next {
             return broken(
                 "a packet has the length of its position",
@@ -191,6 +261,30 @@ impl Checks {
         }
         if share_a_run(bytes, packet) {
             return broken("nothing is equal on both sides of a hop", detail());
+        }
+        Ok(())
+    }
+
+    /// A node took a packet that came by a session, and so knows that it belongs to others.
+    fn joins(
+        &mut self,
+        (at, position): (usize, Position),
+        word: &Word,
+        bytes: &[u8],
+        now: Session,
+    ) -> Result<(), Violation> {
+        let name = bytes.get(1..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
+        let known = self.sessions.entry((at, name)).or_insert(now);
+        let detail = format!("node {at}, packet {} from {:?}: {now:?} in {known:?}", word.packet, word.from);
+        if known.maker != word.from {
+            return broken("a session serves the neighbour that made it", detail);
+        }
+        if position == Position::Destination && !matches!(now.usage, Some(Use::Read(_))) {
+            return broken("a destination's session is for one account's reads", detail);
+        }
+        known.usage = known.usage.or(now.usage);
+        if now.usage.is_some() && known.usage != now.usage {
+            return broken("a session serves one use", detail);
         }
         Ok(())
     }
@@ -284,10 +378,8 @@ impl Checks {
         let [one, other] = link;
         self.refusals[client].push((now, one, other));
         let Some(truth) = self.packets.get(&packet) else { return Ok(()) };
-        // Word of a silent hop that a slow one is late with comes after the next has given up as well.
-        let late = truth.chain.iter().any(|hop| self.slow.contains(hop));
-        if !truth.trouble && !late && !truth.meddlers.iter().any(|node| link.contains(node)) {
-            let detail = format!("client {client}, packet {packet}: {link:?} for {:?}", truth.meddlers);
+        if !truth.trouble && !truth.meddlers.iter().any(|node| link.contains(node)) {
+            let detail = format!("client {client}, packet {packet}: {link:?} in {truth:?}");
             return broken("a refusal is laid at a link of whoever made it", detail);
         }
         Ok(())

@@ -103,6 +103,13 @@ impl Client {
             aes: dice.coin(),
         }
     }
+
+    /// Whether it would use the directory that it believes at another time, if it stopped or if it went on.
+    pub(super) fn uses(&self, now: Time, mut anew: Trusted) -> bool {
+        let kept = self.trusted.encode();
+        let restored = kept.is_some_and(|kept| anew.restore(now, &kept).is_ok());
+        restored || self.trusted.records(now).next().is_some()
+    }
 }
 
 impl World {
@@ -291,8 +298,10 @@ impl World {
         let guards = client.paths.guards().all();
         let guards: Vec<_> = guards.iter().filter_map(|guard| self.index.get(&guard.node).copied()).collect();
         let anybody = self.dice.client.index(self.nodes.len());
-        // The first client of a network with forgers begins at one of them.
-        let hostile = self.faults.forgers && at == 0 && guards.is_empty() && self.counts.forged == 0;
+        // The first client of a network with forgers begins at one of them, and comes back once.
+        let begins = guards.is_empty() && self.counts.forged == 0;
+        let returns = client.acts && !client.doubts && self.counts.withheld == 0;
+        let hostile = self.faults.forgers && at == 0 && (begins || returns);
         let guard = self.dice.client.pick(&guards).filter(|_| !client.doubts).unwrap_or(anybody);
         let from = if hostile { 0 } else { guard };
         let exchange = self.number();

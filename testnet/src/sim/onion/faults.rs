@@ -29,11 +29,11 @@ pub struct Faults {
     pub sizes: u32,
     /// How often it sends a packet again; and again when the next hop has started anew.
     pub replays: u32,
-    /// How often it has a packet sent on by somebody who is no node.
+    /// How often it has a packet sent on by somebody else, who is no node or another hostile one.
     pub side_doors: u32,
-    /// Whether a client sends packets that lead to strangers.
+    /// Whether clients send packets that lead to strangers, and come in crowds.
     pub rogue: bool,
-    /// Whether as many as may lie sign a directory of their own.
+    /// Whether as many as may lie sign a directory of their own, and keep back what another says.
     pub forgers: bool,
 }
 
@@ -77,7 +77,7 @@ impl Faults {
             flips: chance(flips, 40, 120),
             sizes: chance(sizes, 20, 80),
             replays: chance(replays, 100, 300),
-            side_doors: chance(side_doors, 20, 80),
+            side_doors: chance(side_doors, 60, 160),
             delay_min: if far { Span::millis(dice.between(1, 20)) } else { calm.delay_min },
             delay_max: if far { Span::millis(dice.between(20, 120)) } else { calm.delay_max },
             crashes,

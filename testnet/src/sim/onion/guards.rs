@@ -53,6 +53,8 @@ pub struct Report {
     pub besieged: u32,
     /// How often the client was started anew.
     pub restarts: u32,
+    /// Requests that found no guard that was kept, because the disk was full.
+    pub refused: u32,
     /// The most guards, of those still registered, that it showed itself to in 60 days.
     pub most_guards: usize,
     /// All guards of the run.
@@ -63,6 +65,8 @@ pub struct Report {
     pub answered: u32,
 }
 
+/// How often the client's disk is full, for a quarter of an hour.
+const FULL: u32 = 100;
 /// Quarters of an hour from one siege to the next.
 const SIEGES: u32 = 20 * 96;
 /// For how many a siege holds the guards down that it met.
@@ -82,12 +86,13 @@ impl Options {
 }
 
 /// Lets nodes die, return, leave and join for months, around a client that asks every quarter of an hour
-/// and is started anew now and then. Somebody who sees its line takes down, every twenty days and one after
+/// and is started anew now and then, and whose disk is full at times. Somebody who sees its line takes down, every twenty days and one after
 /// the other, the guards that he sees used.
 ///
 /// # Errors
 ///
-/// When it shows itself to more than [`MAX_GUARDS`] guards in [`WINDOW`], or is not answered.
+/// When it shows itself to more than [`MAX_GUARDS`] guards in [`WINDOW`], or to one that is not kept, or is
+/// not answered.
 pub fn run(options: &Options) -> Result<Report, Failure> {
     let _mutant = Mutant::activate(options.mutant);
     let mut at = START;
@@ -105,7 +110,7 @@ fn months(options: &Options, at: &mut Time) -> Result<Report, Violation> {
     // When each guard last learnt where the client is.
     let mut shown: BTreeMap<NodeId, Time> = BTreeMap::new();
     let mut siege = Siege::default();
-    let (mut asked, mut answered, mut deaths, mut left, mut restarts) = (0, 0, 0, 0, 0);
+    let (mut asked, mut answered, mut deaths, mut left, mut restarts, mut refused) = (0, 0, 0, 0, 0, 0);
     let mut most_guards = 0;
     for quarter in 0..days * 96 {
         // A node is down for some hours about twice a month.
@@ -143,6 +148,7 @@ fn months(options: &Options, at: &mut Time) -> Result<Report, Violation> {
             world.dialled.extend(dialled);
             restarts += 1;
         }
+        world.disk_full = dice.chance(FULL);
         let alive: Vec<_> = world.nodes.keys().filter(|node| !world.dead.contains(node)).copied().collect();
         let destination = alive[dice.index(alive.len())];
         asked += 1;
@@ -156,11 +162,16 @@ fn months(options: &Options, at: &mut Time) -> Result<Report, Violation> {
                     }
                 }
                 Err(PathError::Near | PathError::Guards { .. }) => {}
+                Err(PathError::Unkept) if world.disk_full => refused += 1,
                 Err(other) => return broken("paths can be made", other.to_string()),
             }
         }
         siege.go_on(quarter, &mut world.dead);
         *at = world.now;
+        let kept = world.kept.iter().flat_map(Guards::all).map(|guard| guard.node).collect::<BTreeSet<_>>();
+        if let Some(guard) = world.dialled.iter().find(|guard| !kept.contains(guard)) {
+            return broken("guards are kept before anything goes through them", format!("{guard} is not"));
+        }
         // Whoever is dialled learns the address, answer or not.
         shown.extend(std::mem::take(&mut world.dialled).into_iter().map(|guard| (guard, world.now)));
         let since = Time(world.now.0.saturating_sub(WINDOW.0));
@@ -176,7 +187,19 @@ fn months(options: &Options, at: &mut Time) -> Result<Report, Violation> {
         return broken("nearly every request is answered", format!("{answered} of {asked}"));
     }
     let (all_guards, besieged) = (shown.len(), siege.all);
-    Ok(Report { days, seed, deaths, left, besieged, restarts, most_guards, all_guards, asked, answered })
+    Ok(Report {
+        days,
+        seed,
+        deaths,
+        left,
+        besieged,
+        restarts,
+        refused,
+        most_guards,
+        all_guards,
+        asked,
+        answered,
+    })
 }
 
 /// Somebody who makes guards fail, so that the client shows itself to others.

@@ -72,15 +72,30 @@ impl World {
             self.checks.meddled(packet, at);
             spoilt = true;
         } else if self.hostile(at, self.faults.side_doors) {
-            self.counts.side_doors += 1;
             self.checks.trouble(packet);
-            from = Party::Client(self.clients.len());
+            from = self.other_sender(at);
         } else if self.hostile(at, self.faults.replays) {
             let pause = self.dice.hostile.span(Span::secs(2), Span::secs(90));
             self.replay_later(at, to, packet, bytes.clone(), pause);
         }
         let say = Say::Packet(bytes);
         self.send(Word { from, to: Party::Node(to), life, exchange, say, packet, spoilt });
+    }
+
+    /// Whom a hostile hop has a packet sent on by: somebody who is no node, or another hostile one.
+    fn other_sender(&mut self, at: usize) -> Party {
+        let allies: Vec<_> =
+            (0..self.nodes.len()).filter(|ally| *ally != at && self.nodes[*ally].hostile).collect();
+        match self.dice.hostile.pick(&allies).filter(|_| self.dice.hostile.coin()) {
+            Some(ally) => {
+                self.counts.detours += 1;
+                Party::Node(ally)
+            }
+            None => {
+                self.counts.side_doors += 1;
+                Party::Client(self.clients.len())
+            }
+        }
     }
 
     /// Hostile hops send a node that has started anew what they sent it before.
@@ -146,12 +161,26 @@ impl World {
         }
     }
 
-    /// A directory of hostile nodes alone, signed by all of them, for a client that asks one.
-    pub(super) fn forged_page(&mut self, at: usize, word: &Word, request: &Request) -> Option<Answer> {
-        let Request::Snapshot { hash: None, from: 0, .. } = request else { return None };
-        if !self.faults.forgers || !self.nodes[at].hostile || matches!(word.from, Party::Node(_)) {
-            return None;
+    /// What a node answers about the directory; a hostile one lies to clients.
+    pub(super) fn tells(&mut self, at: usize, to: Party, request: &Request) -> Option<Answer> {
+        let mut answer = self.nodes[at].running.as_ref()?.directory.answer(request);
+        let lies = self.faults.forgers && self.nodes[at].hostile && matches!(to, Party::Client(_));
+        let Request::Snapshot { hash: None, have, from: 0 } = request else { return Some(answer) };
+        if !lies {
+            return Some(answer);
         }
+        // To whoever knows a directory already it tells all news but one.
+        if let (Some(_), Answer::Snapshot(page)) = (have, &mut answer)
+            && page.changes.pop().is_some()
+        {
+            self.counts.withheld += 1;
+            return Some(answer);
+        }
+        Some(self.forged_page())
+    }
+
+    /// A directory of hostile nodes alone, signed by all of them.
+    fn forged_page(&mut self) -> Answer {
         self.counts.forged += 1;
         let period = TIMING.last(self.now);
         let members = Members::new(&self.network, self.members());
@@ -180,6 +209,6 @@ impl World {
             })
             .collect();
         signatures.sort_by_key(|(place, _)| *place);
-        Some(Answer::Snapshot(snapshot.page(None, Some(&Certificate { signatures }), 0)))
+        Answer::Snapshot(snapshot.page(None, Some(&Certificate { signatures }), 0))
     }
 }

@@ -213,9 +213,9 @@ impl World {
                 Output::Judge { .. } | Output::Found { .. } => {}
             }
         }
+        self.checks.bounded(at, &self.nodes[at], now)?;
         let node = &mut self.nodes[at];
         if let Some(running) = &mut node.running {
-            self.checks.bounded(at, &running.relay, running.pending.len())?;
             let due = running.directory.deadline().into_iter().chain([running.relay.deadline()]).min();
             let due = due.map(|due| due.max(now)).filter(|due| running.woken.is_none_or(|at| *due < at));
             if let Some(due) = due {
@@ -257,10 +257,8 @@ impl World {
             Say::Record(signed) => self.record(at, signed),
             Say::Share(share) => self.share(at, *share),
             Say::Ask(request) => {
-                let forged = self.forged_page(at, &word, &request);
-                let Some(running) = &self.nodes[at].running else { return Ok(()) };
-                let answer = Box::new(forged.unwrap_or_else(|| running.directory.answer(&request)));
-                let (from, to, say) = (word.to, word.from, Say::Tell(answer));
+                let Some(answer) = self.tells(at, word.from, &request) else { return Ok(()) };
+                let (from, to, say) = (word.to, word.from, Say::Tell(Box::new(answer)));
                 self.send(Word { from, to, say, ..word });
             }
             Say::Tell(answer) if self.nodes[at].life == word.life => self.take(at, word.exchange, *answer),
@@ -309,25 +307,25 @@ impl World {
             return Ok(());
         }
         let step = self.peel(at, word.from, bytes.clone());
-        self.checks.peeled(at, &self.nodes[at], &word, &bytes, &step, Party::Client(self.clients.len()))?;
+        self.checks.peeled(at, &self.nodes[at], &word, &bytes, &step, self.now)?;
         match step {
             Err(refusal) => self.answer(at, way_back, refusal.frame().to_vec(), false),
-            Ok(Step::Turn { status, back }) => self.seal(at, way_back, back.turn(status), false),
+            Ok(Step::Turn { status, back }) => {
+                return self.seal(at, way_back, back.turn(status), false, None);
+            }
             Ok(Step::Deliver { request, back, .. }) => {
                 self.counts.delivered += 1;
-                self.seal(at, way_back, back.answer(&echo(&request)), false);
+                return self.seal(at, way_back, back.answer(&echo(&request)), false, None);
             }
             Ok(Step::Forward { to, packet, back }) => {
                 if let Some(status) = self.accuses(at, word.packet) {
-                    self.seal(at, way_back, back.turn(status), false);
-                    return Ok(());
+                    return self.seal(at, way_back, back.turn(status), false, None);
                 }
                 // What the ledger does not name is nobody's address; the checks have seen it.
                 let known = self.index.get(&to).copied();
                 self.checks.forwards(at, &to, known.is_some())?;
                 let Some(to) = known else {
-                    self.seal(at, way_back, back.turn(Status::Unreachable), false);
-                    return Ok(());
+                    return self.seal(at, way_back, back.turn(Status::Unreachable), false, None);
                 };
                 let (exchange, now) = (self.number(), self.now);
                 let until = now.after(patience(back.position()));
@@ -344,9 +342,8 @@ impl World {
     }
 
     fn peel(&mut self, at: usize, from: Party, bytes: Vec<u8>) -> Result<Step, Refusal> {
-        let now = self.now;
+        let (now, neighbour) = (self.now, self.neighbour(from));
         let Some(running) = &mut self.nodes[at].running else { return Err(Refusal::Busy) };
-        let neighbour = neighbour(from);
         let opening = running.relay.arrive(neighbour, bytes)?;
         let step = opening.run().and_then(|opened| running.relay.opened(now, neighbour, opened));
         if step.is_err() {
@@ -362,7 +359,7 @@ impl World {
         let Some(pending) = running.pending.remove(&word.exchange) else { return Ok(()) };
         let sealed = pending.back.relay(Some(bytes));
         let spoilt = word.spoilt;
-        self.seal_checked(at, pending.way_back, sealed, spoilt, Some(bytes))
+        self.seal(at, pending.way_back, sealed, spoilt, Some(bytes))
     }
 
     /// The next hop, or whom a snapshot was asked of, is not there or does not answer.
@@ -375,10 +372,10 @@ impl World {
         }
         let Some(pending) = running.pending.remove(&exchange) else { return Ok(()) };
         let sealed = pending.back.relay(None);
-        self.seal_checked(at, pending.way_back, sealed, false, None)
+        self.seal(at, pending.way_back, sealed, false, None)
     }
 
-    fn seal_checked(
+    fn seal(
         &mut self,
         at: usize,
         way_back: WayBack,
@@ -392,15 +389,9 @@ impl World {
         self.drain(at)
     }
 
-    fn seal(&mut self, at: usize, way_back: WayBack, sealed: Result<Sealed, Refusal>, spoilt: bool) {
-        let bytes = self.leave(at, way_back, sealed);
-        self.answer(at, way_back, bytes, spoilt);
-    }
-
     fn leave(&mut self, at: usize, way_back: WayBack, sealed: Result<Sealed, Refusal>) -> Vec<u8> {
-        let now = self.now;
+        let (now, from) = (self.now, self.neighbour(way_back.to));
         let Some(running) = &mut self.nodes[at].running else { return Vec::new() };
-        let from = neighbour(way_back.to);
         match sealed {
             Ok(sealed) => running.relay.leave(now, from, sealed),
             Err(refusal) => {
@@ -409,11 +400,12 @@ impl World {
             }
         }
     }
-}
 
-/// Nodes forward, everybody else enters.
-const fn neighbour(party: Party) -> Neighbour<Party> {
-    Neighbour { key: party, node: matches!(party, Party::Node(_)), prefix: None }
+    /// Nodes forward, everybody else enters; all rogues come from one address.
+    fn neighbour(&self, party: Party) -> Neighbour<Party> {
+        let prefix = self.is_rogue(party).then_some(Prefix::V4([172, 16, 0]));
+        Neighbour { key: party, node: matches!(party, Party::Node(_)), prefix }
+    }
 }
 
 /// What a destination answers: as many bytes as the request's first two say, which follow from it.

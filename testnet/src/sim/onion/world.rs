@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use session_protocols::{
     KeyPair, NetworkName, NodeId, Prefix, Span, Time, codec,
-    directory::{Answer, Request, Share, SignedRecord, Timing},
+    directory::{Answer, Request, Share, SignedRecord, Timing, Trusted, snapshot::MAX_AGE},
     onion::{relay::patience, size::Position, wrap::Service},
     path::Candidate,
 };
@@ -37,11 +37,14 @@ const SPINNING: u64 = 200_000;
 /// How often a node crashes, in a run in which they do.
 const CRASH: Span = Span::secs(240);
 
+/// The longest way that hops reckon with, there and as long back, when they wait longer than the next one.
+const RECKONED: Span = Span((patience(Position::Middle).0 - patience(Position::Last).0) / 2);
+
 /// Who speaks, or is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Party {
     Node(usize),
-    /// The last one is the rogue.
+    /// Those after the last client are rogues, all at one address.
     Client(usize),
 }
 
@@ -370,6 +373,9 @@ impl World {
             way = Span(way.0 + self.dice.net.span(Span::millis(200), Span::secs(1)).0);
             self.counts.slowed += 1;
         }
+        if way > RECKONED {
+            self.checks.trouble(word.packet);
+        }
         self.counts.longest_way_ms = self.counts.longest_way_ms.max(way.as_millis());
         self.queue.push(self.now.after(way), Event::Word(word));
     }
@@ -414,6 +420,13 @@ impl World {
         for (at, client) in self.clients.iter().enumerate() {
             if !client.requests.is_empty() {
                 return broken("every request ends", format!("client {at}: {:?}", client.requests));
+            }
+            let tomorrow = self.now.after(MAX_AGE).after(Span::secs(1));
+            let anew = Trusted::new(self.network.clone(), TIMING, self.members());
+            let (here, there) = (client.uses(self.now, anew.clone()), client.uses(tomorrow, anew));
+            if !here || there {
+                let detail = format!("client {at}: {here} now, {there} after a day");
+                return broken("a directory is used for a day", detail);
             }
         }
         Ok(())

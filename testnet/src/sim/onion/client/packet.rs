@@ -70,7 +70,7 @@ impl World {
         self.counts.by_handshake += by_session.len() as u64 - by_sessions;
         let (packet, exchange) = (self.number(), self.number());
         let bucket = Bucket::fitting(body.len()).unwrap_or(Bucket::ALL[3]);
-        self.checks.sealed(packet, Truth::new(chain, bucket, answer, secrets));
+        self.checks.sealed(packet, Truth::new(chain, usage, [bucket, answer], secrets));
         self.clients[at].flights.insert(exchange, Flight { request, passage, packet });
         let (from, to) = (Party::Client(at), Party::Node(self.index[&guard]));
         self.send(Word { from, to, life: 0, exchange, say: Say::Packet(bytes), packet, spoilt: false });
