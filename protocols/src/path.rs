@@ -74,8 +74,10 @@ const MAX_GONE: usize = 256;
 const TESTS: usize = 2;
 /// A clock that goes back by more than this was set.
 const STEP: Span = Span::secs(1);
-/// The pause between two tries to make a path for a use.
+/// The pause between two tries to make a spare path for a use; it doubles while none comes of them.
 const PAUSE: Span = Span::secs(1);
+/// The longest.
+const MAX_PAUSE: Span = Span::secs(30);
 /// The pause after no guard could be drawn.
 const DRAW_PAUSE: Span = Span::secs(10);
 /// Paths of one use; beyond it the oldest is closed.
@@ -339,6 +341,8 @@ struct Usage {
     /// When its spare is looked after.
     look_at: Time,
     tried: Time,
+    /// From one try to the next.
+    pause: Span,
 }
 
 /// The machine of one client's paths.
@@ -580,7 +584,7 @@ impl<R: Rng> Paths<R> {
     fn look_soon(&mut self, now: Time, id: PathId) {
         let usage = self.paths.get(&id).and_then(|path| path.usage);
         if let Some(usage) = usage.and_then(|usage| self.uses.get_mut(&usage)) {
-            let soon = now.max(usage.tried.after(PAUSE)).max(usage.since.after(SPARE_AFTER));
+            let soon = now.max(usage.tried.after(usage.pause)).max(usage.since.after(SPARE_AFTER));
             usage.look_at = usage.look_at.min(soon);
         }
     }

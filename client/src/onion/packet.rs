@@ -106,10 +106,10 @@ impl Flight {
                 }
             }
         };
-        let (outcome, _) = &carried;
-        let (path, outcome) = (self.passage.path(), *outcome);
-        let heard = self.told.map_or(Err(carried.clone()), |told| told.send(carried));
-        if heard.is_err()
+        let (path, (outcome, _)) = (self.passage.path(), &carried);
+        let outcome = *outcome;
+        let heard = self.told.is_some_and(|told| told.send(carried).is_ok());
+        if !heard
             && let Some(onion) = self.onion.upgrade()
         {
             onion.report(path, outcome);

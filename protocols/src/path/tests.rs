@@ -215,6 +215,24 @@ fn after_silence_the_spare_by_the_other_guard_is_used_at_once() {
     assert_eq!(world.results[&ticket], Ok((spare.path, spare.hops)));
 }
 
+#[test]
+fn a_spare_that_cannot_be_made_is_tried_less_and_less_often() {
+    let mut world = World::new(apart(12), 6);
+    world.ask(Use::Send, id(11)).unwrap();
+    let guards = world.guards();
+    world.dead.extend((0..11).map(id).filter(|node| !guards.contains(node)));
+    world.feed(Input::Rebuild);
+    let before = world.probes;
+    world.pass(Span(RECENT.0 - 1));
+    let probes = world.probes - before;
+    assert!((4..16).contains(&probes), "{probes} tests in five minutes");
+    // When hops return, so does it.
+    world.dead.clear();
+    world.ask(Use::Send, id(11)).unwrap();
+    world.pass(MAX_PAUSE);
+    assert_eq!(world.machine.paths().count(), READY);
+}
+
 /// Of a hop that is silent, the one before it tells when the client has long gone on.
 #[test]
 fn a_refusal_counts_after_its_path_was_given_up_and_nothing_else_does() {

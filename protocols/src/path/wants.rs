@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use rand_core::Rng;
 
 use super::{
-    HOPS, LAST, MAX_USES, MAX_WANTS, Output, PAUSE, Path, PathError, PathId, Paths, READY, SPARE_AFTER,
-    State, Usage, WAIT, Want,
+    HOPS, LAST, MAX_PAUSE, MAX_USES, MAX_WANTS, Output, PAUSE, Path, PathError, PathId, Paths, READY,
+    SPARE_AFTER, State, Usage, WAIT, Want,
     choose::{self, Pool},
     guards::{Guard, Health},
 };
-use crate::{NodeId, Time, mutants};
+use crate::{NodeId, Span, Time, mutants};
 
 impl<R: Rng> Paths<R> {
     /// A packet wants a path.
@@ -35,6 +35,7 @@ impl<R: Rng> Paths<R> {
             destination: want.destination,
             look_at: now.after(SPARE_AFTER),
             tried: Time::ZERO,
+            pause: PAUSE,
         };
         let usage = self.uses.entry(want.usage).or_insert(fresh);
         (usage.wanted, usage.destination) = (now, want.destination);
@@ -193,7 +194,8 @@ impl<R: Rng> Paths<R> {
             let (lacking, tested) = (mine.len() < READY, mine.iter().any(|path| path.tested.is_some()));
             let taken: BTreeSet<_> = mine.iter().filter_map(|path| path.hops.first()).copied().collect();
             let Some(destination) = self.uses.get(&usage).map(|usage| usage.destination) else { continue };
-            if lacking && !tested {
+            let tries = lacking && !tested;
+            if tries {
                 // The spare begins at the other guard, so that the death of one leaves a path.
                 if let Some(guard) = self.usable(destination, &taken).first().copied() {
                     self.probe(now, Some(usage), guard, Some(destination));
@@ -201,8 +203,13 @@ impl<R: Rng> Paths<R> {
             }
             if let Some(usage) = self.uses.get_mut(&usage) {
                 usage.tried = now;
+                usage.pause = match lacking {
+                    true if tries => Span(usage.pause.0.saturating_mul(2)).min(MAX_PAUSE),
+                    true => usage.pause,
+                    false => PAUSE,
+                };
                 let next = if lacking { None } else { until };
-                usage.look_at = next.unwrap_or_else(|| now.after(PAUSE));
+                usage.look_at = next.unwrap_or_else(|| now.after(usage.pause));
             }
         }
     }

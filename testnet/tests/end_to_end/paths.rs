@@ -1,6 +1,7 @@
 //! Requests over onion paths, with hops that are killed under them.
 
 use std::{
+    cell::Cell,
     collections::BTreeSet,
     time::{Duration, Instant},
 };
@@ -15,7 +16,7 @@ use crate::support::Place;
 
 /// How long a request may take whose path dies under it.
 const TWO_SECONDS: Duration = Duration::from_secs(2);
-/// Requests around each death.
+/// Requests after each death.
 const REQUESTS: usize = 12;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,6 +27,11 @@ async fn a_middle_hop_that_is_killed_under_a_request_costs_no_more_than_two_seco
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_guard_that_is_killed_under_a_request_costs_no_more_than_two_seconds() {
     kill(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_last_hop_that_is_killed_under_a_request_costs_no_more_than_two_seconds() {
+    kill(2).await;
 }
 
 /// Kills a hop of the path in use while requests travel over it.
@@ -45,19 +51,56 @@ async fn kill(at: usize) {
     let paths = client.paths();
     let hop = paths.iter().rfind(|path| path.state == State::Ready).unwrap().hops[at].id;
     let victim = network.nodes.iter().position(|node| node.id == hop).unwrap() + 1;
-    let kill = place.testnet.kill(victim);
+    let dead = Cell::new(false);
+    let kill = async {
+        assert!(place.testnet.kill(victim).await.unwrap());
+        dead.set(true);
+    };
+    // One after the other, so that one is under way whenever it dies.
     let stores = async {
-        let mut longest = Duration::ZERO;
-        for _ in 0..REQUESTS {
+        let (mut longest, mut after) = (Duration::ZERO, 0);
+        while after < REQUESTS {
+            after += usize::from(dead.get());
             longest = longest.max(store().await);
         }
         longest
     };
-    let (killed, longest) = tokio::join!(kill, stores);
-    assert!(killed.unwrap());
+    let ((), longest) = tokio::join!(kill, stores);
     println!("{longest:?} at the most");
     assert!(longest < TWO_SECONDS, "{longest:?}");
     assert_eq!(client.inbox(&bob).await.unwrap().len(), usize::from(number));
+}
+
+#[test]
+fn four_nodes_are_enough_for_paths_and_three_are_not_and_say_so() {
+    let up = |nodes: &str| {
+        let place = Place::new();
+        place.data(&["testnet", "up", "--nodes", nodes]);
+        for name in ["alice", "bob"] {
+            place.data(&["account", "new", "--name", name]);
+        }
+        place
+    };
+    let place = up("4");
+    for text in ["one", "two"] {
+        let sent = place.data(&["send", "--from", "alice", "bob", text]);
+        assert_eq!(sent["swarm"], 4, "{sent}");
+    }
+    let inbox = place.data(&["inbox", "--account", "bob"]);
+    let texts = inbox["messages"].as_array().unwrap().iter().map(|message| message["text"].as_str().unwrap());
+    assert_eq!(texts.collect::<Vec<_>>(), ["one", "two"]);
+
+    let place = up("3");
+    for words in [&["send", "--from", "alice", "bob", "one"][..], &["inbox", "--account", "bob"]] {
+        let (code, error) = place.error(words);
+        let text = "a path needs 3 hops and a destination of different operators and prefixes: \
+                    3 of the network's 3 nodes can be used now, of 3 operators in 3 prefixes";
+        assert_eq!(
+            (code, &error["code"], &error["message"]),
+            (1, &"no_path".into(), &text.into()),
+            "{error}"
+        );
+    }
 }
 
 fn guards(paths: &serde_json::Value) -> BTreeSet<String> {
