@@ -109,9 +109,7 @@ impl Flight {
         let (path, (outcome, _)) = (self.passage.path(), &carried);
         let outcome = *outcome;
         let heard = self.told.is_some_and(|told| told.send(carried).is_ok());
-        if !heard
-            && let Some(onion) = self.onion.upgrade()
-        {
+        if !heard && let Some(onion) = self.onion.upgrade() {
             onion.report(path, outcome);
         }
     }
