@@ -447,7 +447,7 @@ pub(crate) enum LogFormat {
 mod tests {
     use clap::CommandFactory;
 
-    use session_testnet::sim;
+    use session_sim as sim;
 
     use super::*;
 

@@ -3,8 +3,8 @@
 use std::{fmt::Write, time::Duration};
 
 use indicatif::ProgressStyle;
-use session_testnet::sim::{
-    self,
+use session_sim::{
+    self as sim,
     onion::{self, ends, guards},
 };
 

@@ -1,4 +1,4 @@
-//! Run many Session nodes on one machine: as real processes, or as machines in virtual time.
+//! Run many Session nodes on one machine, as real processes.
 //!
 //! This crate starts nodes, stops them and looks at them; what they do is decided elsewhere.
 //!
@@ -7,7 +7,8 @@
 //! - [`logs`]: what its nodes wrote
 //! - [`mod@bench`]: how fast such a testnet is
 //! - [`mod@fuzz`]: what the fuzzers run, beside what `session-protocols` has for them
-//! - [`sim`]: a whole network in one thread, with faults, replayed from a seed
+//!
+//! A whole network in one thread and in virtual time is beside it, in `session-sim`.
 
 pub mod bench;
 mod door;
@@ -18,7 +19,6 @@ mod layout;
 pub mod logs;
 mod network;
 mod process;
-pub mod sim;
 
 pub use error::{LastWords, TestnetError};
 pub use layout::{Folder, MAX_NODES};

@@ -1,8 +1,8 @@
 //! What `session testnet sim` is told.
 
 use clap::{Args, ValueEnum};
-use session_testnet::sim::{
-    self,
+use session_sim::{
+    self as sim,
     onion::{self, ends, guards},
 };
 

@@ -14,7 +14,7 @@ use session_protocols::{
 };
 
 use super::{Failure, Mutant, failure};
-use crate::sim::{
+use crate::{
     checks::{Violation, broken},
     dice::Dice,
 };

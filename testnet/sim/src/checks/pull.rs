@@ -30,7 +30,7 @@ impl Pulled {
 
 impl Checks {
     /// A node goes by these maps: what no other one is known before, it need not pull.
-    pub(in crate::sim) fn goes_by(&mut self, node: usize, maps: &Maps) {
+    pub(crate) fn goes_by(&mut self, node: usize, maps: &Maps) {
         let first = maps.all().next().map(|map| map.version);
         self.watched[node].pulled.from_the_start.extend(first);
     }

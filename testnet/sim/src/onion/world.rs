@@ -16,7 +16,7 @@ use super::{
     faults::Faults,
     node::Node,
 };
-use crate::sim::{
+use crate::{
     checks::{Violation, broken},
     dice::Dice,
     queue::{Queue, Trace},

@@ -20,7 +20,7 @@ use session_protocols::{
 };
 
 use super::world::{Event, Party, START, Say, TIMING, Word, World};
-use crate::sim::{checks::Violation, dice::Dice};
+use crate::{checks::Violation, dice::Dice};
 
 /// How long a fetch may take.
 const FETCH: Span = Span::secs(10);

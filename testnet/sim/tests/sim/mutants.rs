@@ -1,8 +1,8 @@
 //! Every deliberate bug is caught by the simulation that is meant to catch it.
 
 use session_protocols::mutants;
-use session_testnet::sim::{
-    self, Choice, Failure, Options,
+use session_sim::{
+    self as sim, Choice, Failure, Options,
     onion::{self, guards},
 };
 

@@ -12,7 +12,7 @@ use session_protocols::{
 };
 
 use super::{Failure, failure};
-use crate::sim::{
+use crate::{
     checks::{Violation, broken},
     dice::Dice,
 };

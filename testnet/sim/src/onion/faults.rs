@@ -4,7 +4,7 @@ use std::fmt;
 
 use session_protocols::Span;
 
-use crate::sim::{Choice, dice::Dice};
+use crate::{Choice, dice::Dice};
 
 /// The faults of one run. Chances are out of a thousand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ mod onion;
 
 use std::process::Command;
 
-use session_testnet::sim::{self, Choice, Disk, Options, Report};
+use session_sim::{self as sim, Choice, Disk, Options, Report};
 
 /// Runs some seeds; a failure prints the line that replays it.
 fn seeds(seeds: std::ops::Range<u64>) {
@@ -81,7 +81,7 @@ fn a_seed_gives_one_trace_in_every_run_and_process() {
         let here = sim::run(&Options { seed, ..Options::default() }).unwrap();
         assert_eq!(here.disk, disk, "the seeds are chosen so that both are compared");
         let binary = std::env::var("SESSION_BIN")
-            .unwrap_or_else(|_| format!("{}/../target/release/session", env!("CARGO_MANIFEST_DIR")));
+            .unwrap_or_else(|_| format!("{}/../../target/release/session", env!("CARGO_MANIFEST_DIR")));
         let elsewhere = Command::new(binary)
             .args([
                 "testnet",

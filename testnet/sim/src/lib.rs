@@ -11,9 +11,9 @@
 //! progress and equality are asked for as well. What is asked is in the module `checks`.
 //!
 //! ```
-//! use session_testnet::sim::{self, Options};
+//! use session_sim::Options;
 //!
-//! let report = sim::run(&Options { nodes: 7, minutes: 6, seed: 1, ..Options::default() }).unwrap();
+//! let report = session_sim::run(&Options { nodes: 7, minutes: 6, seed: 1, ..Options::default() }).unwrap();
 //! assert!(report.acknowledged > 0);
 //! ```
 

@@ -7,44 +7,44 @@ use session_protocols::{
 
 /// Everything that was ever asked about one message.
 #[derive(Debug)]
-pub(in crate::sim) struct Fate {
-    pub(in crate::sim) drawer: (AccountId, Namespace),
-    pub(in crate::sim) stores: Vec<Stored>,
-    pub(in crate::sim) deletions: Vec<Deletion>,
-    pub(in crate::sim) changes: Vec<Change>,
+pub(crate) struct Fate {
+    pub(crate) drawer: (AccountId, Namespace),
+    pub(crate) stores: Vec<Stored>,
+    pub(crate) deletions: Vec<Deletion>,
+    pub(crate) changes: Vec<Change>,
 }
 
 /// A store that was asked for. Times without a type are milliseconds since 1970.
 #[derive(Debug)]
-pub(in crate::sim) struct Stored {
+pub(crate) struct Stored {
     /// None when it is not signed.
-    pub(in crate::sim) stamp: Option<Stamp>,
-    pub(in crate::sim) timestamp: u64,
-    pub(in crate::sim) expiry: u64,
-    pub(in crate::sim) asked: Time,
+    pub(crate) stamp: Option<Stamp>,
+    pub(crate) timestamp: u64,
+    pub(crate) expiry: u64,
+    pub(crate) asked: Time,
     /// When a majority was durable, and until when they all keep it.
-    pub(in crate::sim) acknowledged: Option<(Time, u64)>,
+    pub(crate) acknowledged: Option<(Time, u64)>,
 }
 
 /// A deletion that was asked for.
 #[derive(Debug)]
-pub(in crate::sim) struct Deletion {
-    pub(in crate::sim) stamp: Stamp,
+pub(crate) struct Deletion {
+    pub(crate) stamp: Stamp,
     /// Whether a majority was durable, with this message among the deleted at enough of them.
-    pub(in crate::sim) acknowledged: bool,
+    pub(crate) acknowledged: bool,
 }
 
 /// A change of expiry that was asked for.
 #[derive(Debug)]
-pub(in crate::sim) struct Change {
-    pub(in crate::sim) stamp: Stamp,
-    pub(in crate::sim) expiry: u64,
+pub(crate) struct Change {
+    pub(crate) stamp: Stamp,
+    pub(crate) expiry: u64,
     /// As with [`Deletion`].
-    pub(in crate::sim) acknowledged: bool,
+    pub(crate) acknowledged: bool,
 }
 
 impl Fate {
-    pub(in crate::sim) const fn new(drawer: (AccountId, Namespace)) -> Self {
+    pub(crate) const fn new(drawer: (AccountId, Namespace)) -> Self {
         Self { drawer, stores: Vec::new(), deletions: Vec::new(), changes: Vec::new() }
     }
 

@@ -11,13 +11,13 @@ use session_protocols::{
 };
 
 use super::{Checks, MARGIN, Node, Violation, broken};
-use crate::sim::disk::View;
+use crate::disk::View;
 
 type Items = BTreeMap<(AccountId, MessageHash), ([u8; 32], u64)>;
 
 impl Checks {
     /// Checks every honest member of every swarm.
-    pub(in crate::sim) fn finale(&self, nodes: &[Node], start: Time, now: Time) -> Result<(), Violation> {
+    pub(crate) fn finale(&self, nodes: &[Node], start: Time, now: Time) -> Result<(), Violation> {
         let acts = &self.maps.acts;
         for (at, node) in nodes.iter().enumerate().filter(|(_, node)| !node.hostile) {
             let members = node.swarm.map_or(&[][..], |swarm| acts.members(swarm));

@@ -1,6 +1,6 @@
 //! Onion paths: promises hold over many seeds, runs replay, and what one wants to know is measured.
 
-use session_testnet::sim::{
+use session_sim::{
     Choice,
     onion::{self, Options, Report, ends, guards},
 };

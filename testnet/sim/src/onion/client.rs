@@ -20,7 +20,7 @@ use super::{
     node::echo,
     world::{Event, Party, Say, TIMING, Word, World},
 };
-use crate::sim::{
+use crate::{
     checks::{Violation, broken},
     dice::Dice,
 };

@@ -36,7 +36,7 @@ use super::{
     node::{Node, Running},
     world::{Party, Word},
 };
-use crate::sim::checks::{Violation, broken};
+use crate::checks::{Violation, broken};
 
 /// How long a refusal counts against both ends of its link.
 const COUNTS: Span = Span::secs(600);
@@ -478,7 +478,7 @@ mod tests {
 
     #[test]
     fn a_run_is_found_wherever_it_stands() {
-        let mut dice = crate::sim::dice::Dice::new(1, "runs");
+        let mut dice = crate::dice::Dice::new(1, "runs");
         for at in 0..40 {
             let (one, mut other) = (dice.bytes(400), dice.bytes(300));
             assert!(!share_a_run(&one, &other));

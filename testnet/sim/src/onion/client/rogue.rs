@@ -13,7 +13,7 @@ use session_protocols::{
     },
 };
 
-use crate::sim::{
+use crate::{
     dice::Dice,
     onion::{
         checks::Truth,
@@ -25,14 +25,14 @@ use crate::sim::{
 const CROWD: usize = MAX_UNDER_WAY / 2 / STRANGER_PART + 64;
 
 #[derive(Debug)]
-pub(in crate::sim::onion) struct Rogue {
+pub(in crate::onion) struct Rogue {
     /// Somebody who is no node, and how it would be entered.
     stranger: NodeId,
     door: OnionDoor,
 }
 
 impl Rogue {
-    pub(in crate::sim::onion) fn new(dice: &mut Dice) -> Self {
+    pub(in crate::onion) fn new(dice: &mut Dice) -> Self {
         let keys = Keyring::new(START, dice.array()).unwrap_or_else(|| unreachable!("any bytes are a key"));
         let stranger = KeyPair::from_seed(&dice.array()).node_id();
         Self { stranger, door: OnionDoor::of(&keys.current, false) }
@@ -41,7 +41,7 @@ impl Rogue {
 
 impl World {
     /// Once many of one address send more at once than it may have under way; then one, to a stranger.
-    pub(in crate::sim::onion) fn mischief(&mut self) {
+    pub(in crate::onion) fn mischief(&mut self) {
         let Some(mut chain) = self.draw_chain() else { return };
         if self.counts.crowd == 0 {
             // One that is honest will be held to it.

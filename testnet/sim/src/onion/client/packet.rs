@@ -9,7 +9,7 @@ use session_protocols::{
     },
 };
 
-use crate::sim::{
+use crate::{
     checks::{Violation, broken},
     onion::{
         checks::Truth,
@@ -19,9 +19,9 @@ use crate::sim::{
 
 /// A packet that is under way.
 #[derive(Debug)]
-pub(in crate::sim::onion) struct Flight {
+pub(in crate::onion) struct Flight {
     /// None of a test.
-    pub(in crate::sim::onion) request: Option<u64>,
+    pub(in crate::onion) request: Option<u64>,
     passage: Passage,
     packet: u64,
 }
@@ -79,7 +79,7 @@ impl World {
     }
 
     /// What came back through the guard.
-    pub(in crate::sim::onion) fn returned(
+    pub(in crate::onion) fn returned(
         &mut self,
         at: usize,
         word: &Word,
@@ -96,7 +96,7 @@ impl World {
     }
 
     /// The guard is not there.
-    pub(in crate::sim::onion) fn unreached(&mut self, at: usize, exchange: u64) -> Result<(), Violation> {
+    pub(in crate::onion) fn unreached(&mut self, at: usize, exchange: u64) -> Result<(), Violation> {
         if self.clients[at].fetching.take_if(|(number, _)| *number == exchange).is_some() {
             self.disbelieve(at);
             return Ok(());
@@ -107,7 +107,7 @@ impl World {
     }
 
     /// A packet is listened for no longer, or a question for a directory has had its time.
-    pub(in crate::sim::onion) fn silent(&mut self, at: usize, exchange: u64) {
+    pub(in crate::onion) fn silent(&mut self, at: usize, exchange: u64) {
         if self.clients[at].fetching.take_if(|(number, _)| *number == exchange).is_some() {
             self.disbelieve(at);
         }
