@@ -7,6 +7,7 @@ use std::{
 
 use session_chain::NetworkFile;
 use session_client::{Client, ClientError, Options};
+use session_protocols::path::PathError;
 use session_testnet::{Folder, Testnet};
 
 use crate::{
@@ -39,9 +40,17 @@ impl Access {
 
     /// The failure that an error amounts to; of a local network it is the nodes that can be mended.
     pub(crate) fn failed(&self, error: ClientError) -> Failure {
+        let too_few = matches!(error, ClientError::Path(PathError::TooFew { .. }));
         let mut failure = Failure::from(error);
         if self.local && failure.exit == Exit::NotReady {
-            failure.remedy = "see which nodes are down: session testnet status".to_owned();
+            let remedy = match too_few {
+                true => {
+                    "paths need four nodes that run: see which are down by session testnet status, or go without \
+                     paths: --direct"
+                }
+                false => "see which nodes are down: session testnet status",
+            };
+            failure.remedy = remedy.to_owned();
         }
         failure
     }

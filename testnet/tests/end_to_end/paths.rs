@@ -93,14 +93,17 @@ fn four_nodes_are_enough_for_paths_and_three_are_not_and_say_so() {
     let place = up("3");
     for words in [&["send", "--from", "alice", "bob", "one"][..], &["inbox", "--account", "bob"]] {
         let (code, error) = place.error(words);
-        let text = "a path needs 3 hops and a destination of different operators and prefixes: \
+        let text = "no path: a path needs 3 hops and a destination of different operators and prefixes: \
                     3 of the network's 3 nodes can be used now, of 3 operators in 3 prefixes";
         assert_eq!(
             (code, &error["code"], &error["message"]),
-            (1, &"no_path".into(), &text.into()),
+            (3, &"no_path".into(), &text.into()),
             "{error}"
         );
+        assert!(error["remedy"].as_str().unwrap().starts_with("paths need four nodes that run"), "{error}");
     }
+    let sent = place.data(&["--direct", "send", "--from", "alice", "bob", "one"]);
+    assert_eq!(sent["swarm"], 3, "{sent}");
 }
 
 fn guards(paths: &serde_json::Value) -> BTreeSet<String> {
