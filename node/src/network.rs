@@ -301,8 +301,9 @@ impl Network {
                     self.disconnected(peer, dialling);
                 }
             }
-            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
-                tracing::debug!(%peer, %error, "not reached");
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), .. } => {
+                // Not whom: a packet may have led there, and the error names it too.
+                tracing::debug!("a node was not reached");
                 self.search(&peer, dialling);
             }
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message {

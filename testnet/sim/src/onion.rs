@@ -4,7 +4,8 @@
 //! Packets are sealed and peeled as they are in earnest. Between the parties lie delay and loss; hops
 //! are slow, crash and return, with and without a clean stop; hostile ones drop packets, refuse them,
 //! blame others, change bits and lengths, send packets again, have them sent by others, sign a directory
-//! of their own, and keep back what is new in another; rogue clients come in crowds. One seed fixes all of it. What is asked is in the module `checks`.
+//! of their own, and keep back what is new in another; rogue clients come in crowds. One seed fixes all
+//! of it. What is asked is in the module `checks`.
 //!
 //! Two questions need months, or thousands of clients, and no packets: [`guards`] and [`ends`].
 
