@@ -50,6 +50,7 @@ pub const ONION: &[&str] = &[
     "answer-unfilled",
     "blame-before",
     "blame-one",
+    "blame-guard",
     "path-mixed",
     "path-same-operator",
     "path-same-prefix",

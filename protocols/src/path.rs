@@ -70,6 +70,9 @@ pub const TEST: Span = Span::secs(2);
 pub const ECHO: Span = Span::secs(14);
 /// Paths that were closed lately, of which a hop may still say that it went no further.
 const MAX_GONE: usize = 256;
+/// Packets that a guard has to leave without a word, though it answers the tests between them, until another
+/// one takes its place.
+const UNHEARD: u8 = 3;
 /// Tests of one guard at once: one that is late may have gone wrong at another hop.
 const TESTS: usize = 2;
 /// A clock that goes back by more than this was set.
@@ -181,6 +184,9 @@ pub enum Outcome {
     Slow,
     /// There was none in time.
     Silent,
+    /// It was no test, and for as long as [`ECHO`] after it was sent there was not one word: the guard itself
+    /// keeps silent, for an honest one gives the next hop up sooner, and says so.
+    Unheard,
     /// It was not taken, or did not come to be sent, and that says nothing of any hop: there is too much to
     /// do, the clock is wrong, a key is not known.
     Undone,
@@ -333,6 +339,15 @@ impl Path {
     }
 }
 
+/// What a guard leaves without a word.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mute {
+    /// Packets.
+    packets: u8,
+    /// When it last answered a test, if no packet was counted since.
+    answered: Option<Time>,
+}
+
 #[derive(Debug)]
 struct Usage {
     since: Time,
@@ -362,8 +377,10 @@ pub struct Paths<R> {
     unkept: Option<Time>,
     blame: Blame,
     paths: BTreeMap<PathId, Path>,
-    /// The hops of paths that were closed, and until when a refusal on one counts.
+    /// The hops of paths that were closed, and until when it counts what is said of them.
     gone: BTreeMap<PathId, ([NodeId; HOPS], Time)>,
+    /// Guards that left packets without a word, since the last one that was answered.
+    mute: BTreeMap<NodeId, Mute>,
     uses: BTreeMap<Use, Usage>,
     wants: BTreeMap<u64, (Want, Time)>,
     next: u64,
@@ -390,6 +407,7 @@ impl<R: Rng> Paths<R> {
             blame: Blame::default(),
             paths: BTreeMap::new(),
             gone: BTreeMap::new(),
+            mute: BTreeMap::new(),
             uses: BTreeMap::new(),
             wants: BTreeMap::new(),
             next: 0,
@@ -474,7 +492,7 @@ impl<R: Rng> Paths<R> {
 
     fn outcome(&mut self, now: Time, id: PathId, outcome: Outcome) {
         let Some(path) = self.paths.get_mut(&id) else { return self.echo(now, id, outcome) };
-        let (hops, test) = (path.hops, path.usage.is_none());
+        let (hops, test, tried) = (path.hops, path.usage.is_none(), path.tested.is_some());
         let [guard, ..] = hops;
         if outcome != Outcome::Slow {
             path.tested = None;
@@ -484,6 +502,11 @@ impl<R: Rng> Paths<R> {
                 path.state = State::Ready;
                 path.refusals = 0;
                 self.answers(now, guard);
+                if tried {
+                    self.mute.entry(guard).or_default().answered = Some(now);
+                } else {
+                    self.mute.remove(&guard);
+                }
                 if test {
                     self.tests(guard).into_iter().for_each(|test| self.close(now, test));
                 }
@@ -511,10 +534,13 @@ impl<R: Rng> Paths<R> {
                 self.suspect(guard);
                 self.look_soon(now, id);
             }
-            Outcome::Silent => {
+            Outcome::Silent | Outcome::Unheard => {
                 let health = self.health.entry(guard).or_default();
                 if health.silent(test) {
                     self.fails(now, guard);
+                }
+                if outcome == Outcome::Unheard || mutants::on("blame-guard") {
+                    self.unheard(now, guard);
                 }
                 self.outbox.push_back(Output::HangUp { guard });
                 self.close(now, id);
@@ -549,11 +575,20 @@ impl<R: Rng> Paths<R> {
         }
     }
 
-    /// Something is heard of a path that was closed: who went no further, and nothing else, still counts.
+    /// What becomes of a packet whose path was closed: who went no further still counts, and who says nothing.
     fn echo(&mut self, now: Time, id: PathId, outcome: Outcome) {
-        let gone = self.gone.get(&id).filter(|(_, until)| now < *until).copied();
-        if let (Some((hops, _)), Outcome::Stopped { by, destination }) = (gone, outcome) {
-            self.lay(now, hops, by, destination);
+        let gone = self.gone.get(&id).filter(|(_, until)| now < *until);
+        let Some((hops, _)) = gone.copied() else { return };
+        match outcome {
+            Outcome::Stopped { by, destination } => self.lay(now, hops, by, destination),
+            Outcome::Unheard => self.unheard(now, hops[0]),
+            Outcome::Answered
+            | Outcome::Refused
+            | Outcome::Unreached
+            | Outcome::Slow
+            | Outcome::Silent
+            | Outcome::Undone
+            | Outcome::BadKey { .. } => {}
         }
     }
 

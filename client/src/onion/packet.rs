@@ -8,7 +8,7 @@ use std::{
 use session_protocols::{
     Protocol,
     libp2p::link::{Asker, LinkError},
-    onion::{replay::stamp, wrap::Question},
+    onion::{relay::patience, replay::stamp, size::Position, wrap::Question},
     path::{
         ECHO, Outcome,
         delivery::{Fault, Received},
@@ -17,10 +17,14 @@ use session_protocols::{
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
-    time::{Duration, sleep, timeout},
+    time::{Duration, Instant, sleep, timeout},
 };
 
 use super::{Onion, Parcel, State};
+
+/// How long an honest guard leaves a packet without a word at most, and some more.
+const HEED: Duration =
+    Duration::from_micros(patience(Position::Guard).0).saturating_add(Duration::from_secs(1));
 
 /// What came of a parcel on a path, and what that means for it.
 pub(super) type Carried = (Outcome, Result<Received, Fault>);
@@ -34,6 +38,8 @@ struct Flight {
     told: Option<oneshot::Sender<Carried>>,
     /// Its place among those that nobody waits for.
     seat: Option<OwnedSemaphorePermit>,
+    /// When the packet that is under way went out.
+    sent: Option<Instant>,
 }
 
 impl Onion {
@@ -54,8 +60,8 @@ impl Onion {
     }
 
     fn fly(&self, passage: Passage, parcel: Arc<Parcel>, told: Option<oneshot::Sender<Carried>>) {
-        let flight = Flight { onion: self.me.clone(), passage, parcel, told, seat: None };
-        tokio::spawn(timeout(Duration::from_micros(ECHO.0), flight.land()));
+        let flight = Flight { onion: self.me.clone(), passage, parcel, told, seat: None, sent: None };
+        tokio::spawn(flight.fly());
     }
 
     /// Seals one packet, for a link to the guard; whether that was there before.
@@ -89,8 +95,22 @@ impl Onion {
 }
 
 impl Flight {
+    async fn fly(mut self) {
+        let test = self.told.is_none();
+        let landed = timeout(Duration::from_micros(ECHO.0), self.land()).await;
+        // The guard had the time to say that it gave the next hop up.
+        let heeded = self.sent.is_some_and(|sent| sent.elapsed() >= HEED);
+        if landed.is_err()
+            && !test
+            && heeded
+            && let Some(onion) = self.onion.upgrade()
+        {
+            onion.report(self.passage.path(), Outcome::Unheard);
+        }
+    }
+
     /// Sends packets until one is answered, or nothing is to be done but something else.
-    async fn land(mut self) {
+    async fn land(&mut self) {
         let carried = loop {
             let Some(next) = self.ask().await else { return };
             match next {
@@ -108,7 +128,7 @@ impl Flight {
         };
         let (path, (outcome, _)) = (self.passage.path(), &carried);
         let outcome = *outcome;
-        let heard = self.told.is_some_and(|told| told.send(carried).is_ok());
+        let heard = self.told.take().is_some_and(|told| told.send(carried).is_ok());
         if !heard && let Some(onion) = self.onion.upgrade() {
             onion.report(path, outcome);
         }
@@ -126,6 +146,7 @@ impl Flight {
             Ok(sent) => sent,
             Err(next) => return Some(next),
         };
+        self.sent = Some(Instant::now());
         let mut asked = pin!(link.ask(packet));
         let answer = match &mut self.told {
             None => asked.await,
@@ -138,6 +159,7 @@ impl Flight {
                 }
             },
         };
+        self.sent = None;
         let onion = self.onion.upgrade()?;
         Some(match answer {
             Ok(answer) => {

@@ -45,7 +45,8 @@ impl Suite {
         }
     }
 
-    const fn params(self) -> &'static str {
+    /// The name of its Noise protocol.
+    pub const fn params(self) -> &'static str {
         match self {
             Self::ChaCha => "Noise_NK_25519_ChaChaPoly_SHA256",
             Self::Aes => "Noise_NK_25519_AESGCM_SHA256",
@@ -104,8 +105,12 @@ fn pair(bytes: &[u8; 32]) -> Option<(PrivateKey, [u8; PUBLIC])> {
     Some((private, public))
 }
 
-/// The side that knows the hop's public key. `ephemeral` must never be used again.
-pub(super) fn initiator(
+/// The side that knows the hop's public key. `ephemeral` must be random, and never be used again.
+///
+/// # Errors
+///
+/// Those of snow, which a key and a prologue of any bytes do not cause.
+pub fn initiator(
     suite: Suite,
     prologue: &[u8],
     hop: &[u8; PUBLIC],
@@ -119,8 +124,12 @@ pub(super) fn initiator(
         .build_initiator()
 }
 
-/// The hop's side. `ephemeral` must never be used again.
-pub(super) fn responder(
+/// The hop's side. `ephemeral` must be random, and never be used again.
+///
+/// # Errors
+///
+/// As with [`initiator`].
+pub fn responder(
     suite: Suite,
     prologue: &[u8],
     key: &OnionKey,

@@ -257,21 +257,25 @@ impl Guards {
     /// Retires one whose time is over, if another may be drawn for it; forgets those that count no more.
     /// Whether anything changed.
     pub(super) fn retire(&mut self, now: Time, nodes: &BTreeMap<NodeId, Candidate>) -> bool {
-        let mut changed = self.prune(now, nodes);
-        if self.left(now, nodes) > 0
-            && let Some(over) = self
-                .0
-                .iter_mut()
-                .find(|guard| !guard.retired && guard.until <= now && nodes.contains_key(&guard.node))
-        {
-            over.retired = true;
-            // Until now it was used, if it answered.
-            if over.silent.is_none() {
-                over.seen = over.seen.max(now);
-            }
-            changed = true;
+        let changed = self.prune(now, nodes);
+        let over = self.active(nodes).find(|guard| guard.until <= now).map(|guard| guard.node);
+        over.is_some_and(|over| self.replace(now, over, nodes)) || changed
+    }
+
+    /// Lets another be drawn in the place of one in use, if any may be. Whether it may.
+    pub(super) fn replace(&mut self, now: Time, node: NodeId, nodes: &BTreeMap<NodeId, Candidate>) -> bool {
+        if self.left(now, nodes) == 0 {
+            return false;
         }
-        changed
+        let Some(guard) = self.0.iter_mut().find(|guard| guard.node == node && !guard.retired) else {
+            return false;
+        };
+        guard.retired = true;
+        // Until now it was used, if it answered.
+        if guard.silent.is_none() {
+            guard.seen = guard.seen.max(now);
+        }
+        true
     }
 
     /// Forgets those that count no more. Whether there were any.

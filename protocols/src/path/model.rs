@@ -41,6 +41,8 @@ pub struct World<R> {
     pub dead: BTreeSet<NodeId>,
     /// They say that the next hop is gone.
     pub liars: BTreeSet<NodeId>,
+    /// As guards they answer tests, and say nothing to other packets.
+    pub mute: BTreeSet<NodeId>,
     pub kept: Option<Guards>,
     /// Guards cannot be kept.
     pub disk_full: bool,
@@ -64,6 +66,7 @@ impl<R: Rng> World<R> {
             nodes,
             dead: BTreeSet::new(),
             liars: BTreeSet::new(),
+            mute: BTreeSet::new(),
             disk_full: false,
             results: BTreeMap::new(),
             closed: BTreeSet::new(),
@@ -144,7 +147,10 @@ impl<R: Rng> World<R> {
         }
         let (path, hops) = self.results[&ticket]?;
         check(&self.nodes, &hops, destination);
-        let outcome = self.send(&hops, destination);
+        let mut outcome = self.send(&hops, destination);
+        if self.mute.contains(&hops[0]) && outcome != Outcome::Unreached {
+            outcome = Outcome::Silent;
+        }
         self.feed(Input::Outcome { path, outcome });
         Ok((path, hops, outcome))
     }

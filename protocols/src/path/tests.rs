@@ -78,8 +78,9 @@ proptest! {
                 5 => world.pass(Span::secs(number.into())),
                 6 => world.feed(Input::Rebuild),
                 7 => {
-                    let outcome = [Outcome::Slow, Outcome::Silent, Outcome::Refused, Outcome::Unreached,
-                        Outcome::Stopped { by: usize::from(number), destination: node }][usize::from(number % 5)];
+                    let outcome = [Outcome::Slow, Outcome::Silent, Outcome::Unheard, Outcome::Refused,
+                        Outcome::Unreached, Outcome::Answered,
+                        Outcome::Stopped { by: usize::from(number), destination: node }][usize::from(number % 7)];
                     world.feed(Input::Outcome { path: PathId(u64::from(number % 64)), outcome });
                 }
                 _ => {

@@ -3,7 +3,7 @@
 use rand_core::Rng;
 
 use super::{
-    DRAW_PAUSE, Outcome, Output, PAUSE, Path, PathId, Paths, State, TEST, TESTS, Use,
+    DRAW_PAUSE, ECHO, Outcome, Output, PAUSE, Path, PathId, Paths, State, TEST, TESTS, UNHEARD, Use,
     choose::Pool,
     guards::{Guards, Health},
 };
@@ -36,6 +36,7 @@ impl<R: Rng> Paths<R> {
         }
         let next = self.guards.deadline(now, &self.nodes, &self.health);
         self.health.retain(|node, _| self.guards.contains(node));
+        self.mute.retain(|node, _| self.guards.contains(node));
         self.recruit_at = lacking.into_iter().chain(next).min();
     }
 
@@ -148,6 +149,22 @@ impl<R: Rng> Paths<R> {
     pub(super) fn suspect(&mut self, guard: NodeId) {
         if let Some(health) = self.health.get_mut(&guard) {
             health.suspect();
+        }
+    }
+
+    /// A guard left a packet without a word.
+    ///
+    /// It counts if it answered a test meanwhile: then it is reached, and chooses what it answers. What was
+    /// lost with a link counts once at most, however many packets that were.
+    pub(super) fn unheard(&mut self, now: Time, guard: NodeId) {
+        let Some(mute) = self.mute.get_mut(&guard) else { return };
+        if mute.answered.take_if(|answered| now < answered.after(ECHO)).is_none() {
+            return;
+        }
+        mute.packets = mute.packets.saturating_add(1);
+        if mute.packets >= UNHEARD && self.guards.replace(now, guard, &self.nodes) {
+            self.mute.remove(&guard);
+            self.keep = true;
         }
     }
 

@@ -31,6 +31,8 @@ use zeroize::Zeroizing;
 
 use crate::table::{Row, median};
 
+mod noise;
+
 pub const HELP: &str = "\
 usage: ./scripts/bench onion [--json] [--packets N] [--repeats N]
 
@@ -90,11 +92,13 @@ pub fn run(words: &[String]) -> Result<Vec<Row>, String> {
         wanted,
     };
     let peer = median(sphinx_peel);
-    Ok(vec![
+    let mut rows = vec![
         row("peel one layer of a first packet, 2 KiB", median(peel), peer, 3.5),
         row("build a first packet of three layers, 2 KiB", median(build), median(sphinx_build), 3.0),
         row("one packet of a kept session, 2 KiB, AES-GCM", median(kept), peer, 100.0),
-    ])
+    ];
+    rows.extend(noise::run(packets, repeats));
+    Ok(rows)
 }
 
 /// Microseconds to build a packet of three handshakes and a session, to peel a handshake, and to

@@ -121,6 +121,8 @@ pub struct Counts {
     pub failed: u64,
     /// What was heard of packets that nobody waited for any more.
     pub echoes: u64,
+    /// Packets of which no hop said a word.
+    pub unheard: u64,
     /// Tests of paths.
     pub probes: u64,
     /// Packets that reached a hop.

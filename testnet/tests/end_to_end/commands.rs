@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::support::{Place, Ran};
+use crate::support::{Place, ended};
 
 const LOVE: &str = "053db493811f729da20289e31498b8fe2b28edc90358cd3ec11a6b12ac1b9fb818";
 
@@ -92,7 +92,7 @@ fn accounts_are_made_listed_exported_and_restored() {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(format!("{phrase}\n").as_bytes()).unwrap();
-    let piped = Ran::new(child.wait_with_output().unwrap());
+    let piped = ended(child, "what was piped to");
     assert_eq!(piped.json()["data"]["id"], first["id"], "{}", piped.err);
     let names = other.data(&["account", "list"]);
     assert_eq!(names["accounts"][1]["name"], "account-1");
@@ -212,7 +212,7 @@ fn a_reader_that_has_enough_is_no_failure() {
     let mut child =
         place.command(&["account", "list"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
-    let ran = Ran::new(child.wait_with_output().unwrap());
+    let ran = ended(child, "a list that nobody reads");
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
 }
 
@@ -228,7 +228,7 @@ fn an_account_has_a_key_on_the_settlement_chain_and_another_can_be_imported() {
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         child.stdin.take().unwrap().write_all(key.as_bytes()).unwrap();
-        Ran::new(child.wait_with_output().unwrap())
+        ended(child, "the import of a key")
     };
     let one = format!("0x{:064x}\n", 1);
     let ran = import(&one);

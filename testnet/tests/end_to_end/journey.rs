@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::{SocketAddr, TcpStream},
     process::Stdio,
     time::Duration,
@@ -14,7 +14,7 @@ use session_protocols::Namespace;
 
 use crate::{
     conversations::members_become_equal,
-    support::{Place, Ran, until},
+    support::{PATIENCE, Place, Ran, ended, lines, until},
 };
 
 fn texts(inbox: &serde_json::Value) -> Vec<String> {
@@ -154,9 +154,10 @@ fn a_watch_prints_what_arrives(place: &Place) {
     let mut command = place.command(&["inbox", "--account", "bob", "--new", "--watch", "--json"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     place.data(&["send", "--from", "alice", "bob", "one"]);
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut next = || {
-        let envelope: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    let lines = lines(child.stdout.take().unwrap());
+    let next = || {
+        let line = lines.recv_timeout(PATIENCE).expect("the watch prints nothing");
+        let envelope: serde_json::Value = serde_json::from_str(&line).unwrap();
         texts(&envelope["data"])
     };
     assert_eq!(next(), ["one"]);
@@ -164,10 +165,8 @@ fn a_watch_prints_what_arrives(place: &Place) {
     assert_eq!(next(), ["two"]);
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    let mut err = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-    assert_eq!(err, "");
+    let ran = ended(child, "the watch");
+    assert_eq!((ran.code, &*ran.err), (0, ""));
     assert_eq!(texts(&place.data(&["inbox", "--account", "bob", "--new"])), [""; 0], "they were shown");
 }
 

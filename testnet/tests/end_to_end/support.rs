@@ -1,8 +1,11 @@
 //! A testnet for a test, the program as a test runs it, and waiting.
 
 use std::{
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -57,7 +60,9 @@ impl Place {
 
     /// Runs the program to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
-        Ran::new(self.command(arguments).output().unwrap())
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        ended(command.spawn().unwrap(), &format!("`session {}`", arguments.join(" ")))
     }
 
     /// Runs the program with `--json`; returns its data.
@@ -107,6 +112,27 @@ impl Ran {
         assert_eq!(self.out.lines().count(), 1, "one envelope: {:?} {:?}", self.out, self.err);
         serde_json::from_str(&self.out).unwrap()
     }
+}
+
+/// Waits for a program to end, and kills it when it does not.
+pub(crate) fn ended(child: Child, what: &str) -> Ran {
+    let pid = rustix::process::Pid::from_child(&child);
+    let (tell, output) = channel();
+    thread::spawn(move || tell.send(child.wait_with_output()));
+    let output = output.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        panic!("{what} did not end within {} s", PATIENCE.as_secs())
+    });
+    Ran::new(output.unwrap())
+}
+
+/// The lines of a stream as they come; reading them has an end with [`Receiver::recv_timeout`].
+pub(crate) fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (tell, lines) = channel();
+    thread::spawn(move || {
+        BufReader::new(stream).lines().map_while(Result::ok).try_for_each(|line| tell.send(line))
+    });
+    lines
 }
 
 /// Waits for what `look` waits for.

@@ -1,14 +1,11 @@
 //! A testnet that is half there is brought back by the same command, and its logs can be followed.
 
-use std::{
-    io::{BufRead, BufReader},
-    process::Stdio,
-};
+use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::Place;
+use crate::support::{PATIENCE, Place, lines};
 
 fn pids(nodes: &Value) -> Vec<Option<u64>> {
     nodes["nodes"].as_array().unwrap().iter().map(|node| node["pid"].as_u64()).collect()
@@ -60,21 +57,22 @@ fn a_log_is_shown_as_lines_and_followed_in_an_envelope_a_line() {
     let place = Place::new();
     place.data(&["testnet", "up", "--nodes", "1"]);
     let shown = place.data(&["testnet", "logs", "1"]);
-    let lines = shown["lines"].as_array().unwrap();
-    assert!(lines[0].as_str().unwrap().contains("node started"), "{shown}");
+    let said = shown["lines"].as_array().unwrap();
+    assert!(said[0].as_str().unwrap().contains("node started"), "{shown}");
     let people = place.run(&["testnet", "logs", "1"]).out;
-    assert_eq!(people.lines().next(), lines[0].as_str());
+    assert_eq!(people.lines().next(), said[0].as_str());
 
     let mut command = place.command(&["testnet", "logs", "1", "--follow", "--json"]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut envelopes = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut next = || {
-        let envelope: Value = serde_json::from_str(&envelopes.next().unwrap().unwrap()).unwrap();
+    let envelopes = lines(child.stdout.take().unwrap());
+    let next = || {
+        let envelope = envelopes.recv_timeout(PATIENCE).expect("nothing more is told of the log");
+        let envelope: Value = serde_json::from_str(&envelope).unwrap();
         let data = &envelope["data"];
         assert_eq!((data["lines"].as_array().unwrap().len(), &data["path"]), (1, &shown["path"]));
         data["lines"][0].as_str().unwrap().to_owned()
     };
-    assert_eq!(Some(next().as_str()), lines[0].as_str());
+    assert_eq!(Some(next().as_str()), said[0].as_str());
     // What is written while it is watched comes too.
     place.data(&["testnet", "restart", "1"]);
     while !next().contains("stopping") {}

@@ -77,6 +77,62 @@ fn a_guard_that_never_carries_anything_is_replaced_like_a_silent_one() {
     }
 }
 
+/// It answers what is a test, and nothing else.
+#[test]
+fn a_guard_that_leaves_packets_without_a_word_is_replaced_whatever_it_says_to_tests() {
+    let mut world = World::new(apart(50), 2);
+    world.ask(Use::Send, id(40)).unwrap();
+    let [first, second] = world.guards()[..] else { panic!("two guards") };
+    world.mute.insert(first);
+    let mut packets = 0;
+    while world.machine.guards().is_active(first) {
+        packets += 1;
+        assert!(packets < 20, "it is kept");
+        let (path, [guard, ..], outcome) = world.ask(Use::Send, id(40)).unwrap();
+        if guard == first {
+            assert_eq!(outcome, Outcome::Silent);
+            // It was given up after a while, and is listened for still.
+            world.pass(Span::secs(7));
+            world.feed(Input::Outcome { path, outcome: Outcome::Unheard });
+        }
+        world.feed(Input::Rebuild);
+        world.pass(Span::secs(60));
+    }
+    let through = || world.ask(Use::Send, id(40)).map(|(_, [guard, ..], outcome)| (guard, outcome));
+    let through: Vec<_> = std::iter::repeat_with(through).take(10).collect();
+    let [_, _, third] = world.guards()[..] else { panic!("a third one is drawn at once") };
+    let good = |guard: NodeId| [second, third].contains(&guard);
+    assert!(
+        through
+            .iter()
+            .all(|sent| sent.is_ok_and(|(guard, outcome)| good(guard) && outcome == Outcome::Answered))
+    );
+}
+
+/// All packets that were under way when the client's own network went away are one loss, and what is answered
+/// afterwards makes it none.
+#[test]
+fn a_client_that_loses_its_network_blames_no_guard_for_it() {
+    let mut world = World::new(apart(50), 2);
+    for _ in 0..20 {
+        let mut under_way = BTreeSet::new();
+        for _ in 0..10 {
+            let ticket = world.want(Use::Send, id(40), Vec::new());
+            world.pass(WAIT);
+            under_way.extend(world.results[&ticket].map(|(path, _)| path));
+            world.feed(Input::Rebuild);
+        }
+        assert!(under_way.len() > 5);
+        world.pass(Span::secs(7));
+        for path in under_way {
+            world.feed(Input::Outcome { path, outcome: Outcome::Unheard });
+        }
+        assert_eq!(world.ask(Use::Send, id(40)).unwrap().2, Outcome::Answered);
+    }
+    assert_eq!(world.guards().len(), GUARDS);
+    assert!(world.machine.guards().all().iter().all(|guard| !guard.retired));
+}
+
 #[test]
 fn with_both_guards_gone_two_more_are_drawn_and_then_it_fails_until_one_returns() {
     let mut world = World::new(apart(50), 3);

@@ -305,7 +305,7 @@ impl World {
                 return self.unreached(client, exchange);
             }
             Event::Silence { asker: Party::Client(client), exchange, .. } => {
-                self.silent(client, exchange);
+                return self.silent(client, exchange);
             }
             Event::Wake { who: Party::Node(node), life } => return self.wake(node, life),
             Event::Wake { who: Party::Client(client), .. } => return self.wake_client(client),

@@ -107,11 +107,16 @@ impl World {
     }
 
     /// A packet is listened for no longer, or a question for a directory has had its time.
-    pub(in crate::onion) fn silent(&mut self, at: usize, exchange: u64) {
+    pub(in crate::onion) fn silent(&mut self, at: usize, exchange: u64) -> Result<(), Violation> {
         if self.clients[at].fetching.take_if(|(number, _)| *number == exchange).is_some() {
             self.disbelieve(at);
         }
-        self.clients[at].flights.remove(&exchange);
+        let Some(flight) = self.clients[at].flights.remove(&exchange) else { return Ok(()) };
+        if flight.request.is_none() {
+            return Ok(());
+        }
+        self.counts.unheard += 1;
+        self.feed(at, Input::Outcome { path: flight.passage.path(), outcome: Outcome::Unheard })
     }
 
     fn goes_on(&mut self, at: usize, mut flight: Flight, next: Next) -> Result<(), Violation> {
