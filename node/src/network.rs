@@ -345,7 +345,6 @@ impl Network {
                 }
             }
             SwarmEvent::Behaviour(BehaviourEvent::Directory(request_response::Event::OutboundFailure {
-                peer,
                 request_id,
                 error,
                 ..
@@ -355,7 +354,8 @@ impl Network {
                     let failed = Input::Fetched { hash: download.wanted(), found: None };
                     self.directory.handle(now(), failed);
                 }
-                tracing::debug!(%peer, %error, "no directory");
+                // Not whose: it is asked for on contact, and a packet may have led there.
+                tracing::debug!(%error, "no directory");
                 // What is no answer was counted where it was read.
                 if !matches!(&error, request_response::OutboundFailure::Io(error) if garbage(error)) {
                     self.metrics.directory_failures_total.with_label_values(&["asked"]).inc();
@@ -477,8 +477,9 @@ impl Network {
             places.flat_map(|info| info.addrs).filter(covered).take(MAX_ENDPOINTS).collect();
         let Some(peer) = peer_id(&node).filter(|_| !addresses.is_empty()) else { return };
         let options = DialOpts::peer_id(peer).addresses(addresses).build();
-        if let Err(error) = self.swarm.dial(options) {
-            tracing::debug!(%node, %error, "cannot dial where it was found");
+        if self.swarm.dial(options).is_err() {
+            // Not whom: it was searched for because it was not reached, maybe for a packet.
+            tracing::debug!("a node cannot be dialled where it was found");
         }
     }
 

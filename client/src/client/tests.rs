@@ -7,7 +7,6 @@ mod fake;
 mod onion;
 mod tap;
 mod watch;
-mod wire;
 mod world;
 
 use std::time::Duration;

@@ -10,6 +10,7 @@
     reason = "a test speaks when it fails"
 )]
 
+mod capture;
 mod commands;
 mod conversations;
 mod health;
@@ -19,3 +20,4 @@ mod quiet;
 mod raw;
 mod support;
 mod upkeep;
+mod wire;

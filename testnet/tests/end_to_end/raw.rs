@@ -1,4 +1,5 @@
-//! Mailboxes as each member hands them out, without a client that tidies up.
+//! Mailboxes as each member hands them out, and anything else that nodes answer, without a client that tidies
+//! up.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ use session_protocols::{
         address,
         link::{self, Asker, Backlog, Limits},
     },
-    request::{Auth, Request, Retrieve},
+    request::{Auth, Cursor, Request, Retrieve},
 };
 use tokio::task::AbortHandle;
 
@@ -27,7 +28,7 @@ use crate::support::PATIENCE;
 /// More pages than any mailbox of a test has.
 const MAX_PAGES: usize = 1_000;
 
-/// A connection to every node of a network, for as long as this lives.
+/// A connection to every node of a network, and a stream of one protocol on it, for as long as this lives.
 pub(crate) struct Members {
     network: NetworkName,
     links: BTreeMap<NodeId, Asker>,
@@ -35,7 +36,12 @@ pub(crate) struct Members {
 }
 
 impl Members {
+    /// Connects to ask them for mailboxes.
     pub(crate) async fn connect(file: &NetworkFile) -> Self {
+        Self::connect_over(file, Protocol::Storage).await
+    }
+
+    pub(crate) async fn connect_over(file: &NetworkFile, protocol: Protocol) -> Self {
         let mut swarm = SwarmBuilder::with_new_identity()
             .with_tokio()
             .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
@@ -63,7 +69,7 @@ impl Members {
             }
         };
         let mut tasks = vec![tokio::spawn(drive).abort_handle()];
-        let protocol = StreamProtocol::try_from_owned(file.name.protocol(Protocol::Storage)).unwrap();
+        let protocol = StreamProtocol::try_from_owned(file.name.protocol(protocol)).unwrap();
         let mut links = BTreeMap::new();
         for (node, peer) in peers {
             let stream = control.open_stream(peer, protocol.clone()).await.unwrap();
@@ -77,25 +83,36 @@ impl Members {
         Self { network: file.name.clone(), links, tasks }
     }
 
+    /// What a node answers to these bytes.
+    pub(crate) async fn ask(&self, node: &NodeId, bytes: Vec<u8>) -> Vec<u8> {
+        self.links[node].ask(bytes).await.unwrap()
+    }
+
+    /// What an account asks a member for: a page of its inbox after a cursor.
+    pub(crate) fn retrieve(&self, account: &Account, after: Option<Cursor>, now_ms: u64) -> Retrieve {
+        let auth = Auth { key: None, time: now_ms, signature: Signature([0; 64]) };
+        // Small pages, so that there are borders between them.
+        let mut request = Retrieve {
+            account: account.id(),
+            namespace: Namespace::INBOX,
+            after,
+            max_count: Some(7),
+            max_size: None,
+            ids: None,
+            auth,
+        };
+        let statement = request.statement(&self.network, now_ms);
+        request.auth = Auth::sign(&account.id(), account.key_pair(), now_ms, &statement);
+        request
+    }
+
     /// The hashes in somebody's inbox at one member, page after page, as they come.
     pub(crate) async fn inbox(&self, account: &Account, node: &NodeId, now_ms: u64) -> Vec<MessageHash> {
         let (mut hashes, mut after) = (Vec::new(), None);
         for _ in 0..MAX_PAGES {
-            let auth = Auth { key: None, time: now_ms, signature: Signature([0; 64]) };
-            // Small pages, so that there are borders between them.
-            let mut request = Retrieve {
-                account: account.id(),
-                namespace: Namespace::INBOX,
-                after,
-                max_count: Some(7),
-                max_size: None,
-                ids: None,
-                auth,
-            };
-            let statement = request.statement(&self.network, now_ms);
-            request.auth = Auth::sign(&account.id(), account.key_pair(), now_ms, &statement);
-            let asked = self.links[node].ask(codec::encode(&Request::Retrieve(request)));
-            let answer: Answer = codec::decode(&asked.await.unwrap(), MAX_ANSWER).unwrap();
+            let request = self.retrieve(account, after, now_ms);
+            let asked = self.ask(node, codec::encode(&Request::Retrieve(request)));
+            let answer: Answer = codec::decode(&asked.await, MAX_ANSWER).unwrap();
             let Body::Messages { messages, more, cursor } = answer.body else {
                 panic!("{node} answers {:?}", answer.body);
             };

@@ -28,10 +28,7 @@ use session_protocols::{
 };
 use tokio::task::JoinHandle;
 
-use super::{
-    wire::Line,
-    world::{Push, World},
-};
+use super::world::{Push, World};
 use crate::{Client, Options};
 
 /// What the members are reached over.
@@ -57,15 +54,6 @@ struct Behaviour {
 
 impl Net {
     pub(super) async fn start(nodes: u8, over: Over) -> Self {
-        Self::start_behind(nodes, over, None).await
-    }
-
-    /// Members that are reached over TCP, and a line to them that is watched.
-    pub(super) async fn watched(nodes: u8, line: Line) -> Self {
-        Self::start_behind(nodes, Over::Tcp, Some(line)).await
-    }
-
-    async fn start_behind(nodes: u8, over: Over, line: Option<Line>) -> Self {
         let name: NetworkName = "fake".parse().unwrap();
         let pairs: Vec<_> = (1..=nodes).map(|number| KeyPair::from_seed(&[number; 32])).collect();
         let node = |(number, pair): (u8, &KeyPair)| NetworkNode {
@@ -81,10 +69,7 @@ impl Net {
         world.lock().hops(&name, &pairs);
         let mut hosts = Vec::new();
         for (number, pair) in (1..).zip(&pairs) {
-            let (mut address, host) = host(&name, pair, number, over, world.clone()).await;
-            if let Some(line) = &line {
-                address = line.before(&address).await;
-            }
+            let (address, host) = host(&name, pair, number, over, world.clone()).await;
             file.nodes[number - 1].addresses = vec![address.to_string()];
             hosts.push(tokio::spawn(host));
         }
