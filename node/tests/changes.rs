@@ -76,7 +76,7 @@ impl Line {
 async fn a_mailbox_moves_to_its_new_owners() {
     let (plan, person) = (Plan::new(6), Person::new(9));
     let (old, new) = (map(&plan, 1, &person, [OLD, NEW]), map(&plan, 2, &person, [NEW, OLD]));
-    let (maps, seen) = watch::channel(Maps::from(old.clone()));
+    let (maps, seen) = watch::channel(plan.registry().with_maps(old.clone().into()));
     let running: Vec<_> = (0..6).map(|index| plan.start_by(index, seen.clone())).collect();
     wait(&plan.http, 200).await;
     let line = Line::to(&plan, 0).await;
@@ -88,7 +88,7 @@ async fn a_mailbox_moves_to_its_new_owners() {
     shows(&plan.http[NEW], "\"messages\":0,").await;
 
     // The next map is known: its owners pull, and get what is written from then on.
-    maps.send_replace(Maps { next: Some(new.clone()), ..Maps::from(old.clone()) });
+    maps.send_replace(plan.registry().with_maps(Maps { next: Some(new.clone()), ..Maps::from(old.clone()) }));
     shows(&plan.http[NEW], "\"messages\":20,").await;
     for number in 20..25 {
         sent.insert(line.store(&person, number).await);
@@ -97,7 +97,7 @@ async fn a_mailbox_moves_to_its_new_owners() {
     assert_eq!(line.inbox(&plan, &person).await, sent, "the owners serve until the border");
 
     // It acts: the new owners serve everything, and the old ones forget it.
-    maps.send_replace(Maps { past: Some(old), ..Maps::from(new.clone()) });
+    maps.send_replace(plan.registry().with_maps(Maps { past: Some(old), ..Maps::from(new.clone()) }));
     shows(&plan.http[OLD], "\"messages\":0,").await;
     shows(&plan.http, "\"handing_over\":false,").await;
     wait(&plan.http, 200).await;
@@ -124,7 +124,7 @@ async fn a_mailbox_moves_to_its_new_owners() {
 async fn an_old_owner_keeps_what_too_few_new_ones_have() {
     let (plan, person) = (Plan::new(6), Person::new(9));
     let (old, new) = (map(&plan, 1, &person, [OLD, NEW]), map(&plan, 2, &person, [NEW, OLD]));
-    let (maps, seen) = watch::channel(Maps::from(old.clone()));
+    let (maps, seen) = watch::channel(plan.registry().with_maps(old.clone().into()));
     let mut running: Vec<_> = (0..6).map(|index| plan.start_by(index, seen.clone())).collect();
     wait(&plan.http, 200).await;
     let line = Line::to(&plan, 0).await;
@@ -136,11 +136,11 @@ async fn an_old_owner_keeps_what_too_few_new_ones_have() {
     for one in running.drain(4..) {
         one.stop().await;
     }
-    maps.send_replace(Maps { next: Some(new.clone()), ..Maps::from(old.clone()) });
+    maps.send_replace(plan.registry().with_maps(Maps { next: Some(new.clone()), ..Maps::from(old.clone()) }));
     shows(&plan.http[3..4], "\"messages\":5,").await;
     let failures = "session_exchange_failures_total";
     let before = metric(plan.http[0], failures);
-    maps.send_replace(Maps { past: Some(old), ..Maps::from(new) });
+    maps.send_replace(plan.registry().with_maps(Maps { past: Some(old), ..Maps::from(new) }));
     // Two of the three new owners were asked in vain.
     reaches(plan.http[0], failures, before + 2).await;
     shows(&plan.http[OLD], "\"messages\":5,").await;

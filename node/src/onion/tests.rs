@@ -23,7 +23,7 @@ use session_protocols::{
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::{behaviour::Behaviour, member::Job, metrics::Metrics};
+use crate::{behaviour::Behaviour, member::Job, metrics::Metrics, registry::Registry};
 
 const SMALL: Bucket = Bucket::ALL[0];
 /// Answers of one watch.
@@ -140,12 +140,13 @@ impl Watched {
         let key = session_protocols::libp2p::address::keypair(&me).unwrap();
         let setup = Setup { network: network(), pair: me, maps: map.into(), limits, version };
         let metrics = Metrics::new().unwrap();
+        let registry = Registry::of([]);
         let behaviour =
-            Behaviour::new(&key, &network(), local, usize::MAX, std::iter::empty(), &metrics).unwrap();
+            Behaviour::new(&key, &network(), local, usize::MAX, false, registry.clone(), &metrics).unwrap();
         let (jobs, queue) = mpsc::channel(8);
         let (stop, stopping) = watch::channel(false);
         let admission = Admission::new(session_protocols::limits::AdmissionRates::default());
-        let links = Links::new(&setup, jobs, admission, metrics, own, &behaviour, stopping);
+        let links = Links::new(&setup, jobs, admission, metrics, own, &behaviour, registry, stopping);
         tokio::spawn(member(queue, clock.clone()));
         Self { hops: (1..4).map(hop).collect(), links, clock, owner: pair(200), _kept: (data, stop) }
     }
