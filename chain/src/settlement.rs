@@ -13,6 +13,8 @@
 //! - [`calls`]: what can be asked of the contracts and sent to them
 //! - [`sender`]: transactions that arrive, once
 //! - [`errors`]: what the contracts refuse with, in words
+//! - [`replay`]: the ledger at this moment, for programs that ask once and end
+//! - [`staker`]: one account at the contracts: what people register, contribute, take back and claim
 //! - [`deploy`]: puts the contracts on a chain
 
 pub mod calls;
@@ -23,7 +25,9 @@ pub mod errors;
 pub mod follower;
 pub mod host;
 pub mod logs;
+pub mod replay;
 pub mod sender;
+pub mod staker;
 pub mod state;
 pub mod trouble;
 
@@ -32,6 +36,8 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use errors::Refusal;
 pub use follower::{Advance, Follower, Mark, Pace, Status};
 pub use host::{FollowError, LiveLedger, Options, Settled, Signers};
+pub use replay::{ReplayError, Replayed, replay};
 pub use sender::{Call, Delivery, Progress, Quote, SendError, Sender, Spending};
+pub use staker::{StakeError, Staker};
 pub use state::{StateError, StateFile};
 pub use trouble::{Hold, Stop, Trouble};

@@ -7,8 +7,10 @@ use session_chain::Operator;
 use session_protocols::directory::Endpoint;
 
 mod simulation;
+mod stake;
 
 pub(crate) use simulation::{Sim, Simulation};
+pub(crate) use stake::{Deed, Register, Sending, Stake};
 
 /// Private messages over a network that nobody runs.
 #[derive(Debug, Parser)]
@@ -95,6 +97,15 @@ Examples:
   session path rebuild --json"
     )]
     Path(Path),
+    /// Stake on nodes, and claim what they earn
+    #[command(after_help = "\
+Examples:
+  session stake list
+  session stake register node-1 --fee 10%
+  session stake contribute d75a98...511a 5000 --account bob
+  session stake rewards
+  session stake claim --yes")]
+    Stake(Stake),
     /// Run a network of many nodes on this machine
     #[command(after_help = "\
 Examples:
@@ -385,9 +396,14 @@ pub(crate) struct Bench {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Node {
-    /// Make the key of a new node; print what the network file needs of it
+    /// Make the key of a new node, and say what to register
+    ///
+    /// In a network with a chain the node's keys sign its registration for one operator: registration.toml in
+    /// its folder, which is no secret. `session stake register` takes it. Without a chain the network file names
+    /// the node.
     #[command(after_help = "\
 Examples:
+  session node init --name berlin --address /ip4/203.0.113.7/udp/22021/quic-v1
   session node init --data /var/lib/session --operator 0x52908400098527886E0F7030069857D2E4169EE7 \\
       --address /ip4/203.0.113.7/udp/22021/quic-v1 --address /ip4/203.0.113.7/tcp/22021
 
@@ -406,12 +422,21 @@ Examples:
 
 #[derive(Debug, Args)]
 pub(crate) struct NodeInit {
-    /// The folder for the node's key and messages; made if missing
+    /// What to call it here; its folder is nodes/NAME of the home [default: node-1, node-2, ...]
+    #[arg(long, conflicts_with = "data")]
+    pub(crate) name: Option<String>,
+    /// The folder for the node's key and messages; made if missing [default: as the name says]
     #[arg(long, value_name = "DIR")]
-    pub(crate) data: PathBuf,
-    /// Who runs the node: 0x and 40 hex digits
+    pub(crate) data: Option<PathBuf>,
+    /// Who runs the node: 0x and 40 hex digits [default: the account's address on the settlement chain]
     #[arg(long, value_name = "ADDRESS")]
-    pub(crate) operator: Operator,
+    pub(crate) operator: Option<Operator>,
+    /// The account that will register the node [default: the first]
+    #[arg(long, value_name = "NAME", conflicts_with = "operator")]
+    pub(crate) account: Option<String>,
+    /// Sign the registration again with the key that is there: for another operator, prefix or network
+    #[arg(long)]
+    pub(crate) again: bool,
     /// Where others reach the node, several times if needed; all in one IPv4 /24 or IPv6 /48
     #[arg(long, value_name = "ENDPOINT", required = true)]
     pub(crate) address: Vec<Endpoint>,

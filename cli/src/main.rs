@@ -7,6 +7,7 @@
 //! - `output`, `failure`: what is printed, for people and for programs; exit codes
 //! - `network`: which network is meant
 //! - `account`, `contact`, `send`, `inbox`, `path`: what a user does
+//! - `stake`: what operators and contributors do on the settlement chain
 //! - `node`, `testnet`, `bench`: what operators and developers do
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "people are told of the rest in one way")]
@@ -24,6 +25,7 @@ mod output;
 mod path;
 mod send;
 mod simulation;
+mod stake;
 mod testnet;
 mod text;
 
@@ -80,6 +82,7 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
             Command::Send(arguments) => send::run(context, arguments).await,
             Command::Inbox(arguments) => inbox::run(context, arguments).await,
             Command::Path(command) => path::run(context, command).await,
+            Command::Stake(arguments) => stake::run(context, arguments).await,
             Command::Testnet(arguments) => testnet::run(context, arguments).await,
             Command::Node(command) => node::run(context, command).await,
         }

@@ -64,6 +64,14 @@ fn find(context: &Context) -> Result<NetworkFile, Failure> {
     }
 }
 
+/// The network that is meant, whether or not its nodes run.
+pub(crate) fn described(context: &Context) -> Result<NetworkFile, Failure> {
+    match context.global.network.as_deref() {
+        None | Some(LOCAL) => of_testnet(&local_folder()?),
+        Some(name) => read(&file(name, &context.home_path()?)?),
+    }
+}
+
 /// Reads a network file.
 pub(crate) fn read(path: &Path) -> Result<NetworkFile, Failure> {
     let shown = path.display();
@@ -106,15 +114,7 @@ pub(crate) fn local_folder() -> Result<Folder, Failure> {
 
 fn local() -> Result<NetworkFile, Failure> {
     let folder = local_folder()?;
-    let network = folder.network().map_err(|error| match error.code() {
-        "not_up" => Failure::new(
-            Exit::NotReady,
-            "no_network",
-            "no network was named, and no testnet runs on this machine",
-            "start one with: session testnet up, or name a network with --network FILE",
-        ),
-        _ => error.into(),
-    })?;
+    let network = of_testnet(&folder)?;
     if !Testnet::new(folder, PathBuf::new()).is_running()? {
         let remedy = "start them again with: session testnet up";
         return Err(Failure::new(
@@ -125,4 +125,17 @@ fn local() -> Result<NetworkFile, Failure> {
         ));
     }
     Ok(network)
+}
+
+/// The network of the testnet in a folder.
+fn of_testnet(folder: &Folder) -> Result<NetworkFile, Failure> {
+    folder.network().map_err(|error| match error.code() {
+        "not_up" => Failure::new(
+            Exit::NotReady,
+            "no_network",
+            "no network was named, and no testnet runs on this machine",
+            "start one with: session testnet up, or name a network with --network FILE",
+        ),
+        _ => error.into(),
+    })
 }

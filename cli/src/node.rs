@@ -1,9 +1,14 @@
 //! `session node`: the key of a new node, and one node in the foreground.
 
-use std::{io, path::Path};
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
 
+use alloy::primitives::Address;
 use serde_json::json;
-use session_chain::{NetworkFile, NetworkNode};
+use session_chain::{Candidate, NetworkFile, NetworkNode};
 use session_node::{
     Config, NodeError,
     keystore::{self, KeyError},
@@ -19,8 +24,11 @@ use crate::{
     Context,
     args::{Node, NodeInit, NodeRun},
     failure::{Exit, Failure},
-    network,
+    network, stake,
 };
+
+/// The longest name of a node, in characters.
+const MAX_NAME: usize = 64;
 
 /// More than any machine can ask.
 const UNLIMITED: Rate = Rate { per_second: 1 << 30, burst: 1 << 30 };
@@ -33,7 +41,7 @@ pub(crate) async fn run(context: &Context, command: Node) -> Result<(), Failure>
 }
 
 fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
-    let NodeInit { data, operator, address } = arguments;
+    let NodeInit { name, data, operator, account, address, again } = arguments;
     let Some(first) = address.first() else {
         return Err(Failure::usage(
             "a node needs an address",
@@ -53,10 +61,38 @@ fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
         let message = format!("{outside} lies outside {prefix}, the prefix of the first address");
         return Err(Failure::usage(message, "a node has one prefix: name addresses in it alone"));
     }
-    let pair = keystore::create(data).map_err(|error| not_made(&error, data))?;
-    let gas = keystore::create_gas(data).map_err(|error| not_made(&error, data))?.address();
+    let network = chosen(context)?;
+    let operator = match operator {
+        Some(operator) => *operator,
+        None => stake::address(context, account.as_deref())?.into(),
+    };
+    let data = &match data {
+        Some(data) => data.clone(),
+        None => folder(context, name.as_deref())?,
+    };
+    let pair = match keystore::load(data) {
+        Ok(pair) if *again => pair,
+        Err(error) if *again => return Err(stopped(error.into(), data)),
+        Ok(_) | Err(_) => keystore::create(data).map_err(|error| not_made(&error, data))?,
+    };
+    // Once more also where it was interrupted in between.
+    let gas = match keystore::load_gas(data).map_err(|error| not_made(&error, data))? {
+        Some(gas) => gas,
+        None => keystore::create_gas(data).map_err(|error| not_made(&error, data))?,
+    };
+    let gas = gas.address();
     let addresses = address.iter().map(ToString::to_string).collect();
-    let node = NetworkNode { id: pair.node_id(), operator: *operator, prefix, addresses };
+    let node = NetworkNode { id: pair.node_id(), operator, prefix, addresses };
+    let registration = network.as_ref().and_then(|network| {
+        let domain = network.settlement.as_ref()?.domain();
+        let operator = Address::from(*operator.as_bytes());
+        Some(Candidate::sign(network.name.clone(), &domain, &pair, operator, prefix))
+    });
+    let path = data.join(stake::REGISTRATION);
+    if let Some(registration) = &registration {
+        replace(&path, &registration.to_toml())
+            .map_err(|cause| Failure::io("cannot write the node's registration", &cause))?;
+    }
     let result = json!({
         "id": node.id,
         "data": data,
@@ -64,20 +100,68 @@ fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
         "prefix": prefix.to_string(),
         "gas_account": gas.to_string(),
         "addresses": node.addresses,
+        "network": registration.as_ref().map(|registration| registration.network.to_string()),
+        "registration": registration.as_ref().map(|_| &path),
     });
     context.output.data(&result, || {
-        format!(
-            "made the key of a new node, in {data}\n  id  {id}\n\
-             Back it up: whoever has it, has the node, and a new key is another node.\n\n\
-             Where nodes register on a chain, it submits checkpoints in its turn from the account {gas}: with \
-             some ether there it is credited for each.\n\n\
-             The network file needs:\n\n{section}\n\
-             Then: session node run --network FILE --data {data}",
+        let made = if *again { "signed with the key of the node" } else { "made the key of a new node" };
+        let head = format!(
+            "{made}, in {data}\n  id  {id}\n\
+             Back the key up: whoever has it, has the node, and a new key is another node.\n\n",
             data = data.display(),
             id = node.id,
-            section = node.to_toml(),
-        )
+        );
+        let next = match &registration {
+            Some(registration) => format!(
+                "In the network {network} its operator {operator} registers it:\n  session stake register {data} \
+                 --fee 10%\nElsewhere, take along {path}, which is no secret.\n\
+                 It submits checkpoints in its turn from the account {gas}: with some ether there it is credited \
+                 for each.\n",
+                network = registration.network,
+                data = data.display(),
+                path = path.display(),
+            ),
+            None => format!(
+                "Where nodes register on a chain, name the network: add --network FILE --again. Elsewhere its file \
+                 needs:\n\n{section}\n",
+                section = node.to_toml(),
+            ),
+        };
+        let listen: String = node.addresses.iter().map(|address| format!(" --listen {address}")).collect();
+        format!("{head}{next}Then: session node run --network FILE --data {}{listen}", data.display())
     })
+}
+
+/// The network that is named; where none is, the local testnet, if there is one.
+fn chosen(context: &Context) -> Result<Option<NetworkFile>, Failure> {
+    match network::described(context) {
+        Err(none) if context.global.network.is_none() && none.code == "no_network" => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+/// Replaces a file as a whole.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = fs::File::create(&new)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all())?;
+    fs::rename(&new, path)
+}
+
+/// The folder of a name; of the first of node-1, node-2, ... that is free, where none is given.
+fn folder(context: &Context, name: Option<&str>) -> Result<PathBuf, Failure> {
+    let nodes = context.home()?.path().join(stake::NODES);
+    let Some(name) = name else {
+        let mut free = (1_u64..).map(|number| nodes.join(format!("node-{number}")));
+        return Ok(free.find(|folder| !folder.exists()).unwrap_or(nodes));
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(plain) {
+        let message =
+            format!("\"{name}\" is no name for a node: a name is 1 to {MAX_NAME} of a-z, A-Z, 0-9, - and _");
+        return Err(Failure::usage(message, "choose another name"));
+    }
+    Ok(nodes.join(name))
 }
 
 fn not_made(error: &KeyError, data: &Path) -> Failure {
@@ -88,7 +172,8 @@ fn not_made(error: &KeyError, data: &Path) -> Failure {
     }
     let whose = keystore::load(data).map(|pair| format!(": the node {} is there", pair.node_id()));
     let message = message + &whose.unwrap_or_default();
-    Failure::new(Exit::Refused, "key_exists", message, "use that key, or name another folder with --data")
+    let remedy = "use that key: add --again; or name another folder with --data";
+    Failure::new(Exit::Refused, "key_exists", message, remedy)
 }
 
 async fn serve(context: &Context, arguments: NodeRun) -> Result<(), Failure> {

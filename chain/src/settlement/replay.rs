@@ -1,0 +1,214 @@
+//! The ledger at this moment, for programs that ask once and end: made from the chain's final events.
+//!
+//! The file it may begin with always stands right behind the border whose checkpoint the contract accepted, or
+//! an earlier one: what can be proved to the contract is what the ledger said there.
+
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use session_protocols::{Span, Time};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use super::{
+    follower::{Advance, Answer, Failure, Follower, Input, Mark, Output, Pace, Status},
+    host::{FollowError, Options},
+    state::{StateError, StateFile},
+    trouble::{Hold, Stop, Trouble},
+};
+use crate::ledger::Ledger;
+
+/// For somebody who waits.
+pub const PACE: Pace = Pace {
+    poll: Span::millis(500),
+    answer: Span::secs(5),
+    patience: Span::secs(8),
+    leave_out: Span::secs(2),
+    stale: Span::secs(600),
+};
+/// How long nothing may be believed until it is given up.
+const GIVE_UP: Span = Span::secs(12);
+/// So many borders are followed until the file is written, while they lie before the one that it is for.
+const KEEP_EVERY: u64 = 64;
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    /// The ledger at the newest final block.
+    pub ledger: Ledger,
+    /// The height of that block.
+    pub height: u64,
+    /// The ledger right behind the border whose checkpoint was asked for; none where that is not final.
+    pub accepted: Option<Ledger>,
+}
+
+/// Why there is no ledger.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// The chain cannot be followed, or its file not be used.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    /// Nobody can be believed.
+    #[error("the settlement chain cannot be read: {hold}{}", said(endpoint.as_ref()))]
+    Held {
+        /// Why.
+        hold: Hold,
+        /// An endpoint, by its host, and what it did.
+        endpoint: Option<(String, Trouble)>,
+    },
+    /// What was final was replaced.
+    #[error("the settlement chain cannot be relied on: {0}")]
+    Stopped(Stop),
+}
+
+impl ReplayError {
+    /// What to do about it.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Follow(FollowError::NoEndpoint) => {
+                "name endpoints in the network file: rpc = [\"https://...\"]"
+            }
+            Self::Follow(FollowError::State(_)) => "do what it says; the file is made again from the chain",
+            Self::Follow(FollowError::Ledger(_)) => "check the contracts' addresses in the network file",
+            Self::Held { endpoint: Some((_, trouble)), .. } => trouble.remedy(),
+            Self::Held { hold, endpoint: None } => hold.remedy(),
+            Self::Stopped(stop) => stop.remedy(),
+        }
+    }
+}
+
+/// Follows the chain up to its newest final block.
+///
+/// `accepted` is the epoch whose checkpoint the contract accepted last. With a `path` the next replay begins
+/// there; while another program uses that file, this one begins at the first block.
+///
+/// # Errors
+/// When nobody serves the chain, nobody can be believed, or the file cannot be used.
+pub async fn replay(
+    path: Option<&Path>,
+    options: Options,
+    accepted: Option<u64>,
+    mut progress: impl FnMut(&Status) + Send,
+) -> Result<Replayed, ReplayError> {
+    let Options { followed, parameters, endpoints, pace, seed } = options;
+    if endpoints.is_empty() {
+        return Err(FollowError::NoEndpoint.into());
+    }
+    let opened = match path.map(|path| StateFile::open(path, &followed, parameters)) {
+        None | Some(Err(StateError::InUse { .. })) => None,
+        Some(opened) => Some(opened.map_err(FollowError::from)?),
+    };
+    let (file, mark, ledger) = opened.map_or_else(
+        || (None, Mark::before(&followed), Ledger::new(parameters)),
+        |(file, mark, ledger)| (Some(file), mark, ledger),
+    );
+    let names = endpoints.iter().map(|endpoint| endpoint.name().to_owned());
+    let mut follower = Follower::new(followed, parameters, pace, mark, names, ChaCha8Rng::from_seed(seed));
+    let mut replay = Replay { file, wanted: accepted, accepted: None, ledger };
+    replay.look_back();
+    let mut asked = JoinSet::new();
+    let mut held: Option<Time> = None;
+    loop {
+        while let Some(output) = follower.poll() {
+            match output {
+                Output::Ask { endpoint: number, id, question } => {
+                    let Some(endpoint) = endpoints.get(number).cloned() else { continue };
+                    asked.spawn(async move {
+                        let answer =
+                            timeout(duration(pace.answer), endpoint.answer(&followed, question)).await;
+                        let late = Err(Failure::Trouble(Trouble::Late));
+                        (number, id, answer.unwrap_or(late))
+                    });
+                }
+                Output::Advance(advance) => replay.advance(&advance)?,
+            }
+        }
+        let status = follower.status(now());
+        progress(&status);
+        if let Some(stop) = status.stopped {
+            return Err(ReplayError::Stopped(stop));
+        }
+        match status.held {
+            None | Some(Hold::Apart { .. }) => held = None,
+            Some(hold) => {
+                if now().since(*held.get_or_insert_with(now)) >= GIVE_UP {
+                    let mut all = status.endpoints.into_iter();
+                    let endpoint = all.find_map(|endpoint| Some((endpoint.name, endpoint.trouble?)));
+                    return Err(ReplayError::Held { hold, endpoint });
+                }
+            }
+        }
+        if held.is_none() && status.head.is_some_and(|head| status.height >= head) {
+            let Replay { ledger, accepted, .. } = replay;
+            return Ok(Replayed { ledger, height: status.height, accepted });
+        }
+        let nap = follower.deadline().map_or(Duration::ZERO, |deadline| duration(deadline.since(now())));
+        let input = tokio::select! {
+            biased;
+            Some(answered) = asked.join_next() => {
+                let Ok((endpoint, id, answer)): Result<(usize, u64, Result<Answer, Failure>), _> = answered else {
+                    continue;
+                };
+                Input::Answer { endpoint, id, answer }
+            }
+            () = sleep(nap) => Input::Tick,
+        };
+        follower.handle(now(), input);
+    }
+}
+
+struct Replay {
+    file: Option<StateFile>,
+    wanted: Option<u64>,
+    accepted: Option<Ledger>,
+    ledger: Ledger,
+}
+
+impl Replay {
+    /// What the file began with may be what is wanted.
+    fn look_back(&mut self) {
+        let behind = self.wanted.and_then(|epoch| epoch.checked_add(1));
+        if self.file.is_some() && behind == Some(self.ledger.epoch()) {
+            self.accepted = Some(self.ledger.clone());
+        }
+    }
+
+    fn advance(&mut self, advance: &Advance) -> Result<(), FollowError> {
+        for block in &advance.blocks {
+            self.ledger.apply(block)?;
+        }
+        let Some(border) = advance.border.clone() else { return Ok(()) };
+        let epoch = border.epoch;
+        let (_, checkpoint) = self.ledger.cross(border)?;
+        let Some(wanted) = self.wanted else { return Ok(()) };
+        if epoch == wanted {
+            self.accepted = Some(self.ledger.clone());
+        }
+        if (epoch == wanted || epoch < wanted && epoch.is_multiple_of(KEEP_EVERY))
+            && let Some(file) = &mut self.file
+        {
+            file.keep(&advance.mark, &self.ledger, Some(&checkpoint))?;
+        }
+        Ok(())
+    }
+}
+
+fn said(endpoint: Option<&(String, Trouble)>) -> String {
+    endpoint.map(|(name, trouble)| format!(" ({name} {trouble})")).unwrap_or_default()
+}
+
+/// The time, by this machine's clock.
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Time(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
+const fn duration(span: Span) -> Duration {
+    Duration::from_micros(span.0)
+}

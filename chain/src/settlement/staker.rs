@@ -1,0 +1,446 @@
+//! One account at the contracts of a network: what people register, contribute, take back and claim.
+//!
+//! Whatever takes tokens takes them by a permit that the account signs, so each deed is one [`Call`]: it can be
+//! quoted exactly, and happens as a whole or not at all. Nothing is sent but by [`Staker::send`].
+
+use std::collections::BTreeMap;
+
+use alloy::{
+    primitives::{Address, B256, Bytes, U256, keccak256},
+    providers::{Provider, RootProvider},
+    rpc::types::{TransactionReceipt, TransactionRequest},
+    signers::{SignerSync, local::PrivateKeySigner},
+    sol_types::{SolCall, SolValue},
+    transports::{RpcError, TransportError},
+};
+use session_protocols::{NetworkName, NodeId};
+
+use super::{
+    calls::{
+        Checkpoints, Contribution, ContributionFactory, Permit, Registration, Reservation, Staking, Token,
+    },
+    endpoint::{self, Endpoint},
+    errors::Refusal,
+    replay::Replayed,
+    sender::{Call, Delivery, Progress, Quote, SendError, Sender, Spending},
+    trouble::Trouble,
+};
+use crate::{
+    Candidate,
+    ledger::{
+        Amount, Ledger, StakeId, Standing, State, checkpoint,
+        merkle::Tree,
+        registration::{MAX_FEE, MAX_SHARES},
+    },
+    network::Settlement,
+};
+
+pub use contribution::{Part, Pooled, Status};
+pub use error::{StakeError, word};
+
+mod contribution;
+mod error;
+
+/// For how long a permit can be used, in seconds.
+const PERMIT_SECONDS: u64 = 3_600;
+/// How long after a request of exit a stake can be taken out whatever happens, in seconds: 30 days.
+const ESCAPE: u64 = 30 * 24 * 3_600;
+/// What a permit is hashed with (EIP-2612).
+const PERMIT: &[u8] = b"Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)";
+
+/// What a registration comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enrolment {
+    /// The operator brings the whole stake.
+    Alone {
+        /// How much that is.
+        stake: Amount,
+    },
+    /// A contribution is opened.
+    Opened {
+        /// What the operator brings.
+        stake: Amount,
+        /// What others have to.
+        lacks: Amount,
+    },
+    /// The stake of several is complete, and the node is registered.
+    Finalised {
+        /// Where they contributed.
+        contribution: Address,
+        /// How much they did.
+        stake: Amount,
+    },
+}
+
+/// What comes back, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Return {
+    /// The account's part of a contribution.
+    Part(Amount),
+    /// All parts of a contribution, each to whose it is: its operator ends it.
+    All(Amount),
+    /// The stake of a node that a checkpoint releases, each part to whose it is.
+    Released(Amount),
+    /// The same, 30 days after its exit was requested.
+    Escaped(Amount),
+}
+
+/// What an account has earned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Earnings {
+    /// In all, as far as the chain is final.
+    pub earned: Amount,
+    /// Paid out of it.
+    pub claimed: Amount,
+    /// What the last checkpoint permits to claim now.
+    pub claimable: Amount,
+    /// The epoch of that checkpoint; none before the first.
+    pub epoch: Option<u64>,
+}
+
+/// One account at the contracts of a network.
+#[derive(Debug)]
+pub struct Staker {
+    settlement: Settlement,
+    endpoint: String,
+    provider: RootProvider,
+    signer: PrivateKeySigner,
+    sender: Sender,
+    requirement: Amount,
+}
+
+impl Staker {
+    /// An account at the contracts of a network, over the first of its endpoints that serves its chain.
+    ///
+    /// # Errors
+    /// When none does, or the contracts are not there.
+    pub async fn connect(
+        settlement: &Settlement,
+        signer: PrivateKeySigner,
+        delivery: Delivery,
+    ) -> Result<Self, StakeError> {
+        let mut failed = StakeError::Endpoint(endpoint::EndpointError::Url);
+        for url in &settlement.rpc {
+            let endpoint = Endpoint::new(url)?;
+            let mut staker = Self {
+                settlement: settlement.clone(),
+                endpoint: endpoint.name().to_owned(),
+                provider: RootProvider::new(endpoint.rpc()),
+                sender: Sender::new(&endpoint, signer.clone(), settlement.chain, delivery),
+                signer: signer.clone(),
+                requirement: Amount::ZERO,
+            };
+            match staker.check_chain().await {
+                Ok(()) => {
+                    staker.requirement = staker.ask_requirement().await?;
+                    return Ok(staker);
+                }
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    /// The account's address.
+    pub const fn account(&self) -> Address {
+        self.sender.account()
+    }
+
+    /// What a node takes in all.
+    pub const fn requirement(&self) -> Amount {
+        self.requirement
+    }
+
+    /// What a call would cost; nothing is sent.
+    ///
+    /// # Errors
+    /// Tells what is missing, or why the contract would refuse.
+    pub async fn quote(&mut self, call: &Call) -> Result<Quote, StakeError> {
+        Ok(self.sender.quote(call).await?)
+    }
+
+    /// Sends a call and waits until it is mined.
+    ///
+    /// # Errors
+    /// Tells what is missing, or what the contract says; most are found before anything is sent.
+    pub async fn send(
+        &mut self,
+        call: &Call,
+        progress: impl FnMut(Progress) + Send,
+    ) -> Result<TransactionReceipt, StakeError> {
+        Ok(self.sender.send(call, progress).await?)
+    }
+
+    /// Registers a node, whose operator keeps `fee` basis points of its rewards.
+    ///
+    /// With `own` less than a node takes, or slots that are reserved, a contribution is opened; `own` is all
+    /// that is not reserved where it is not given. If the operator's contribution for the node is open, it is
+    /// finalised.
+    ///
+    /// # Errors
+    /// When node, operator, fee or amounts do not fit, or the contribution still lacks something.
+    pub async fn register(
+        &self,
+        network: &NetworkName,
+        candidate: &Candidate,
+        fee: u16,
+        own: Option<Amount>,
+        reserved: &[(Address, Amount)],
+    ) -> Result<(Call, Enrolment), StakeError> {
+        candidate.check(network, &self.settlement.domain())?;
+        let (account, operator) = (self.account(), candidate.operator);
+        if account != operator {
+            return Err(StakeError::NotOperator { operator, account });
+        }
+        if fee > MAX_FEE {
+            return Err(StakeError::Fee { fee });
+        }
+        let (node, required) = (candidate.node, self.requirement);
+        let pooled = self.contributions(&node).await?;
+        if let Some(open) = pooled.iter().find(|it| it.is_open() && it.signed && it.operator == account) {
+            let lacks = required.checked_sub(open.total()).unwrap_or_default();
+            if !lacks.is_zero() {
+                return Err(StakeError::Incomplete { node, lacks });
+            }
+            let (contribution, stake) = (open.at, open.total());
+            let call = call(contribution, &Contribution::finaliseCall {});
+            return Ok((call, Enrolment::Finalised { contribution, stake }));
+        }
+        let sum = reserved.iter().try_fold(Amount::ZERO, |sum, (_, amount)| sum.checked_add(*amount));
+        let sum = sum.unwrap_or(Amount(u128::MAX));
+        let rest = required.checked_sub(sum).filter(|rest| !rest.is_zero());
+        let Some(rest) = rest.filter(|_| reserved.len() < MAX_SHARES) else {
+            return Err(StakeError::Reserved { reserved: sum, required });
+        };
+        let registration = Registration::new(candidate, fee)
+            .map_err(|_| crate::candidate::CandidateError::Unsigned { which: "BLS" })?;
+        let stake = own.unwrap_or(rest);
+        if stake == required && reserved.is_empty() {
+            let staking = self.settlement.contracts.staking;
+            let permit = self.permit(staking, stake).await?;
+            let deed = Staking::registerWithPermitCall { registration, beneficiary: account, permit };
+            return Ok((self.spending(staking, &deed, stake), Enrolment::Alone { stake }));
+        }
+        let factory = self.settlement.contracts.factory;
+        let permit = self.permit(factory, stake).await?;
+        let slot = |(contributor, amount): &(Address, Amount)| Reservation {
+            contributor: *contributor,
+            amount: amount.units(),
+        };
+        let deed = ContributionFactory::createWithPermitCall {
+            registration,
+            amount: stake.units(),
+            beneficiary: account,
+            reserved: reserved.iter().map(slot).collect(),
+            permit,
+        };
+        let lacks = required.checked_sub(stake).unwrap_or_default();
+        Ok((self.spending(factory, &deed, stake), Enrolment::Opened { stake, lacks }))
+    }
+
+    /// Contributes to a node, whose operator opened a contribution that its key agreed to. Returns where.
+    ///
+    /// # Errors
+    /// When no such contribution is open.
+    pub async fn contribute(&self, node: &NodeId, amount: Amount) -> Result<(Call, Address), StakeError> {
+        let pooled = self.contributions(node).await?;
+        let open = pooled.iter().find(|it| it.is_open() && it.signed);
+        let at = open.ok_or(StakeError::NotOpen { node: *node })?.at;
+        let permit = self.permit(at, amount).await?;
+        let beneficiary = self.account();
+        let deed = Contribution::contributeWithPermitCall { amount: amount.units(), beneficiary, permit };
+        Ok((self.spending(at, &deed, amount), at))
+    }
+
+    /// Gets a stake back: a part of a contribution that is open, or the stake of a node that has left.
+    ///
+    /// # Errors
+    /// When the account has none, or it is locked.
+    pub async fn withdraw(&self, node: &NodeId, now: &Replayed) -> Result<(Call, Return), StakeError> {
+        let account = self.account();
+        // Also where the node's key did not agree: whoever was deceived gets the money back.
+        for pooled in self.contributions(node).await?.into_iter().filter(Pooled::is_open) {
+            let Some(part) = pooled.parts.iter().find(|part| part.contributor == account) else { continue };
+            return Ok(if pooled.operator == account {
+                (call(pooled.at, &Contribution::cancelCall {}), Return::All(pooled.total()))
+            } else {
+                (call(pooled.at, &Contribution::withdrawCall {}), Return::Part(part.amount))
+            });
+        }
+        self.release(node, now).await
+    }
+
+    /// Requests that a node leaves, which is final.
+    ///
+    /// # Errors
+    /// When the node is not registered.
+    pub fn exit(&self, node: &NodeId, now: &Ledger) -> Result<(Call, StakeId), StakeError> {
+        let id = now.node(node).ok_or(StakeError::Unknown { node: *node })?.id;
+        Ok((call(self.settlement.contracts.staking, &Staking::requestExitCall { id: id.0 }), id))
+    }
+
+    /// The epoch of the last checkpoint that the contract accepted; none before the first.
+    ///
+    /// # Errors
+    /// When the chain does not tell.
+    pub async fn accepted(&self) -> Result<Option<u64>, StakeError> {
+        let next = self.view(self.settlement.contracts.checkpoints, Checkpoints::nextEpochCall {}).await?;
+        Ok(next.checked_sub(1))
+    }
+
+    /// What the account has earned, claimed, and can claim.
+    ///
+    /// # Errors
+    /// When the chain does not tell, or the ledger is not the one that was signed.
+    pub async fn earnings(&self, now: &Replayed) -> Result<Earnings, StakeError> {
+        let account = self.account();
+        let earned = now.ledger.rewards().total(&account);
+        let claimed = self.view(self.settlement.contracts.checkpoints, Checkpoints::claimedCall { account });
+        let claimed = Amount::try_from(claimed.await?).unwrap_or_default();
+        let Some(epoch) = self.accepted().await? else {
+            return Ok(Earnings { earned, claimed, claimable: Amount::ZERO, epoch: None });
+        };
+        let proved = self.proved(now, epoch).await?.rewards().total(&account);
+        let claimable = proved.checked_sub(claimed).unwrap_or_default();
+        Ok(Earnings { earned, claimed, claimable, epoch: Some(epoch) })
+    }
+
+    /// Claims all that the last checkpoint permits, to an address. Returns how much that is.
+    ///
+    /// # Errors
+    /// When there is no checkpoint, or nothing to claim.
+    pub async fn claim(&self, to: Address, now: &Replayed) -> Result<(Call, Amount), StakeError> {
+        let account = self.account();
+        let Earnings { claimed, claimable, epoch, .. } = self.earnings(now).await?;
+        let epoch = epoch.ok_or(StakeError::NoCheckpoint)?;
+        if claimable.is_zero() {
+            return Err(StakeError::NothingToClaim { account, claimed });
+        }
+        let rewards = self.proved(now, epoch).await?.rewards();
+        let total = rewards.total(&account);
+        let leaf = checkpoint::reward_leaf(account, total);
+        let proof = checkpoint::rewards_tree(rewards.totals()).proof(leaf);
+        let proof = proof.ok_or(StakeError::OtherLedger { epoch })?;
+        let deed = Checkpoints::claimCall { lifetimeTotal: total.units(), proof, to };
+        Ok((call(self.settlement.contracts.checkpoints, &deed), claimable))
+    }
+
+    /// The stake of a node that a checkpoint releases, or whose exit was requested long ago.
+    async fn release(&self, node: &NodeId, now: &Replayed) -> Result<(Call, Return), StakeError> {
+        let staking = self.settlement.contracts.staking;
+        let epoch = self.accepted().await?;
+        if let (Some(epoch), Some(_)) = (epoch, &now.accepted) {
+            let proved = self.proved(now, epoch).await?;
+            let standings: BTreeMap<StakeId, (Standing, u16)> =
+                proved.standings().map(|(id, standing, penalty)| (id, (standing, penalty))).collect();
+            // What was paid back since is in the older ledger alone.
+            for (id, _) in now.ledger.stakes().filter(|(_, stake)| stake.node == *node) {
+                let Some((standing, penalty)) = standings.get(id).copied() else { continue };
+                if !matches!(standing, Standing::Released | Standing::Refused) {
+                    continue;
+                }
+                let leaves = standings
+                    .iter()
+                    .map(|(id, (standing, penalty))| checkpoint::state_leaf(*id, *standing, *penalty));
+                let proof = Tree::new(leaves.collect()).proof(checkpoint::state_leaf(*id, standing, penalty));
+                let proof = proof.ok_or(StakeError::OtherLedger { epoch })?;
+                let deed =
+                    Staking::releaseCall { id: id.0, state: standing as u8, penaltyBps: penalty, proof };
+                return Ok((call(staking, &deed), Return::Released(self.staked(*id).await?)));
+            }
+        }
+        let member = now.ledger.node(node).ok_or(StakeError::NoStake { node: *node })?;
+        let held = self.view(staking, Staking::stakeOfCall { id: member.id.0 }).await?;
+        let leaving = held.exitRequestedAt != 0;
+        if leaving && held.exitRequestedAt.saturating_add(ESCAPE) <= self.time().await? {
+            let deed = Staking::escapeCall { id: member.id.0 };
+            return Ok((call(staking, &deed), Return::Escaped(self.staked(member.id).await?)));
+        }
+        let leaving = leaving || member.state == State::Deregistered;
+        Err(StakeError::Locked { node: *node, state: member.state, leaving })
+    }
+
+    /// What all holders of a registration have in it.
+    async fn staked(&self, id: StakeId) -> Result<Amount, StakeError> {
+        let shares = self.view(self.settlement.contracts.staking, Staking::sharesOfCall { id: id.0 }).await?;
+        let sum = shares.amounts.into_iter().fold(U256::ZERO, U256::saturating_add);
+        Ok(Amount::try_from(sum).unwrap_or_default())
+    }
+
+    /// The ledger of the last checkpoint, if it is the one that was signed.
+    async fn proved<'a>(&self, now: &'a Replayed, epoch: u64) -> Result<&'a Ledger, StakeError> {
+        let ledger = now.accepted.as_ref().ok_or(StakeError::NotFinal { epoch })?;
+        let digest = self.view(self.settlement.contracts.checkpoints, Checkpoints::lastDigestCall {}).await?;
+        if ledger.digest() == digest { Ok(ledger) } else { Err(StakeError::OtherLedger { epoch }) }
+    }
+
+    /// An allowance by signature.
+    async fn permit(&self, spender: Address, amount: Amount) -> Result<Permit, StakeError> {
+        let (owner, token) = (self.account(), self.settlement.contracts.token);
+        let nonce = self.view(token, Token::noncesCall { owner }).await?;
+        let domain: B256 = self.view(token, Token::DOMAIN_SEPARATORCall {}).await?;
+        let deadline = U256::from(self.time().await?.saturating_add(PERMIT_SECONDS));
+        let value = amount.units();
+        let hash = keccak256((keccak256(PERMIT), owner, spender, value, nonce, deadline).abi_encode());
+        let hash = keccak256([&[0x19, 0x01], domain.as_slice(), hash.as_slice()].concat());
+        let signature = self.signer.sign_hash_sync(&hash).map_err(SendError::from)?;
+        let v = 27_u8.saturating_add(signature.v().into());
+        Ok(Permit { value, deadline, v, r: signature.r().into(), s: signature.s().into() })
+    }
+
+    /// A call that takes tokens by a permit: the sender looks at the balance alone.
+    fn spending(&self, to: Address, deed: &impl SolCall, amount: Amount) -> Call {
+        let token = self.settlement.contracts.token;
+        Call { spends: Some(Spending { token, spender: token, amount }), ..call(to, deed) }
+    }
+
+    async fn check_chain(&self) -> Result<(), StakeError> {
+        let found = self.provider.get_chain_id().await.map_err(|error| self.failed(&error))?;
+        let wanted = self.settlement.chain;
+        if found == wanted { Ok(()) } else { Err(self.trouble(Trouble::WrongChain { found, wanted })) }
+    }
+
+    async fn ask_requirement(&self) -> Result<Amount, StakeError> {
+        let contracts = self.settlement.contracts;
+        let name = B256::right_padding_from(b"stakingRequirement");
+        let required = self.view(contracts.staking, Staking::parameterCall { name }).await?;
+        // Whoever asks for tokens or claims later should know now that the file is wrong.
+        self.view(contracts.token, Token::balanceOfCall { account: self.account() }).await?;
+        self.view(contracts.checkpoints, Checkpoints::nextEpochCall {}).await?;
+        self.view(contracts.factory, ContributionFactory::isContributionCall { account: self.account() })
+            .await?;
+        Ok(Amount::try_from(required).unwrap_or_default())
+    }
+
+    /// The time of the newest block, in seconds since 1970.
+    async fn time(&self) -> Result<u64, StakeError> {
+        let block = self.provider.get_block(alloy::eips::BlockId::latest()).await;
+        let block = block.map_err(|error| self.failed(&error))?;
+        Ok(block.map_or(0, |block| block.header.timestamp))
+    }
+
+    async fn view<C: SolCall>(&self, to: Address, view: C) -> Result<C::Return, StakeError> {
+        let request = TransactionRequest::default().to(to).input(Bytes::from(view.abi_encode()).into());
+        match self.provider.call(request).await {
+            Ok(returned) => C::abi_decode_returns(&returned)
+                .map_err(|_| StakeError::NoContract { at: to, chain: self.settlement.chain }),
+            Err(error @ RpcError::ErrorResp(_)) => {
+                let refusal = Box::new(Refusal::of(&error));
+                Err(SendError::Refused { refusal }.into())
+            }
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    fn failed(&self, error: &TransportError) -> StakeError {
+        self.trouble(endpoint::trouble(error))
+    }
+
+    fn trouble(&self, trouble: Trouble) -> StakeError {
+        SendError::Endpoint { endpoint: self.endpoint.clone(), trouble }.into()
+    }
+}
+
+fn call(to: Address, deed: &impl SolCall) -> Call {
+    Call { to: Some(to), data: deed.abi_encode().into(), ..Call::default() }
+}

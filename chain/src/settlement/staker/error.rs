@@ -1,0 +1,211 @@
+//! Why something cannot be done with a stake.
+
+use alloy::primitives::Address;
+use session_protocols::NodeId;
+
+use crate::{
+    candidate::CandidateError,
+    ledger::{Amount, State},
+    settlement::{endpoint::EndpointError, sender::SendError},
+};
+
+/// Why something cannot be done with a stake. Nothing was sent, unless the sender says otherwise.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StakeError {
+    /// It cannot be sent, or the chain cannot be asked.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// An endpoint's URL is none.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The network's contracts are not there.
+    #[error("there is no contract of the network at {at} on chain {chain}")]
+    NoContract {
+        /// Where it should be.
+        at: Address,
+        /// On which chain.
+        chain: u64,
+    },
+    /// The node's description does not fit.
+    #[error(transparent)]
+    Candidate(#[from] CandidateError),
+    /// Another account may.
+    #[error("the node was described for the operator {operator}, and this account is {account}")]
+    NotOperator {
+        /// Who may.
+        operator: Address,
+        /// Who asked.
+        account: Address,
+    },
+    /// More than all.
+    #[error("a fee of {}.{:02} % is more than all", fee / 100, fee % 100)]
+    Fee {
+        /// In basis points.
+        fee: u16,
+    },
+    /// Stake and reserved slots are more than a node takes.
+    #[error("the reserved slots come to {reserved} SESH and a node takes {required} SESH in all")]
+    Reserved {
+        /// Reserved in all.
+        reserved: Amount,
+        /// What a node takes.
+        required: Amount,
+    },
+    /// The contribution waits for others.
+    #[error("the contribution for node {node} is open and lacks {lacks} SESH")]
+    Incomplete {
+        /// For which node.
+        node: NodeId,
+        /// How much.
+        lacks: Amount,
+    },
+    /// Nobody opened a contribution, or it has ended.
+    #[error("no contribution for node {node} is open")]
+    NotOpen {
+        /// For which node.
+        node: NodeId,
+    },
+    /// The node is not in the ledger.
+    #[error("node {node} is not registered, as far as the chain is final")]
+    Unknown {
+        /// Which node.
+        node: NodeId,
+    },
+    /// Nothing of the account is to be had back.
+    #[error("this account has no stake in node {node}")]
+    NoStake {
+        /// Which node.
+        node: NodeId,
+    },
+    /// The stake has to stay.
+    #[error("the stake of node {node} is locked: the node is {}", word(*state))]
+    Locked {
+        /// Of which node.
+        node: NodeId,
+        /// What it is.
+        state: State,
+        /// Whether its exit was requested.
+        leaving: bool,
+    },
+    /// Nothing can be proved to the contract.
+    #[error("the nodes have agreed on no checkpoint so far")]
+    NoCheckpoint,
+    /// The ledger has not come to the last checkpoint.
+    #[error("the checkpoint of epoch {epoch} is not final so far")]
+    NotFinal {
+        /// Of which epoch.
+        epoch: u64,
+    },
+    /// The ledger is not the one that was signed.
+    #[error("the ledger that follows from the chain is not the one in the checkpoint of epoch {epoch}")]
+    OtherLedger {
+        /// Of which epoch.
+        epoch: u64,
+    },
+    /// All is claimed.
+    #[error("account {account} has nothing to claim: {claimed} SESH are claimed already")]
+    NothingToClaim {
+        /// Whose.
+        account: Address,
+        /// What it claimed in all.
+        claimed: Amount,
+    },
+}
+
+impl StakeError {
+    /// A word for it, which stays.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Send(error) => match error {
+                SendError::Endpoint { .. } => "chain",
+                SendError::Ether { .. } => "too_little_ether",
+                SendError::Tokens { .. } => "too_little_sesh",
+                SendError::Refused { .. } | SendError::Reverted { .. } => "contract_refuses",
+                SendError::Unmined { .. } => "not_mined",
+                SendError::NoToken { .. }
+                | SendError::Allowance { .. }
+                | SendError::Contended { .. }
+                | SendError::Sign(_) => "not_sent",
+            },
+            Self::Endpoint(_) | Self::NoContract { .. } => "network_file",
+            Self::Candidate(_) | Self::NotOperator { .. } => "registration",
+            Self::Fee { .. } => "fee",
+            Self::Reserved { .. } => "reserved",
+            Self::Incomplete { .. } => "incomplete",
+            Self::NotOpen { .. } => "not_open",
+            Self::Unknown { .. } => "not_registered",
+            Self::NoStake { .. } => "no_stake",
+            Self::Locked { .. } => "locked",
+            Self::NoCheckpoint => "no_checkpoint",
+            Self::NotFinal { .. } => "not_final",
+            Self::OtherLedger { .. } => "other_ledger",
+            Self::NothingToClaim { .. } => "nothing_to_claim",
+        }
+    }
+
+    /// What to do about it.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Send(error) => error.remedy(),
+            Self::Endpoint(_) => "correct `rpc` in the network file",
+            Self::NoContract { .. } => "check chain and addresses in the network file's section `settlement`",
+            Self::Candidate(_) => {
+                "make the node's registration again for this operator and network, with `session node init --again`"
+            }
+            Self::NotOperator { .. } => {
+                "name the operator's account with --account, or describe the node for this one: session node init \
+                 --again --operator ADDRESS"
+            }
+            Self::Fee { .. } => "give a fee of 0 to 100 %",
+            Self::Reserved { .. } => "reserve less: the operator brings a quarter at least",
+            Self::Incomplete { .. } => {
+                "wait until others have contributed, then register again to finalise it"
+            }
+            Self::NotOpen { .. } => {
+                "ask its operator to open one: session stake register NODE --stake AMOUNT"
+            }
+            Self::Unknown { .. } => {
+                "see which nodes there are: session stake list; a new one takes some blocks"
+            }
+            Self::NoStake { .. } => "name the account that contributed with --account",
+            Self::Locked { leaving: true, .. } => {
+                "wait until it has served its time and a checkpoint releases it; 30 days after the request it can \
+                 be taken out whatever happens"
+            }
+            Self::Locked { leaving: false, .. } => "let it leave first: session stake exit NODE",
+            Self::NoCheckpoint => {
+                "wait: the first comes when enough nodes are registered and an epoch has ended"
+            }
+            Self::NotFinal { .. } => "try again in a few minutes",
+            Self::OtherLedger { .. } => {
+                "use other endpoints in the network file; if they agree with these, report this"
+            }
+            Self::NothingToClaim { .. } => {
+                "wait for the next checkpoint: session stake rewards shows what is coming"
+            }
+        }
+    }
+
+    /// Whether waiting helps.
+    pub const fn passes(&self) -> bool {
+        matches!(
+            self,
+            Self::Incomplete { .. }
+                | Self::Locked { .. }
+                | Self::NoCheckpoint
+                | Self::NotFinal { .. }
+                | Self::Send(SendError::Endpoint { .. })
+        )
+    }
+}
+
+/// A state, as it is shown.
+pub const fn word(state: State) -> &'static str {
+    match state {
+        State::Awaiting => "awaiting",
+        State::Active => "active",
+        State::Decommissioned => "decommissioned",
+        State::Deregistered => "deregistered",
+    }
+}

@@ -1,0 +1,183 @@
+//! `session stake`: what it understands.
+
+use core::str::FromStr;
+
+use alloy::primitives::Address;
+use clap::{Args, Subcommand};
+use session_chain::Amount;
+
+#[derive(Debug, Args)]
+pub(crate) struct Stake {
+    /// Whose key signs and pays [default: the first account]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) account: Option<String>,
+    #[command(subcommand)]
+    pub(crate) deed: Deed,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Deed {
+    /// Register a node: alone with the whole stake, or with others
+    ///
+    /// With --stake or --reserve others contribute the rest; when all is there, register it once more.
+    #[command(after_help = "\
+Examples:
+  session stake register node-1 --fee 10%
+  session stake register node-1 --stake 6250              the rest is open to others
+  session stake register ./registration.toml --reserve 0x52908400098527886E0F7030069857D2E4169EE7=10000
+  session stake register node-1                           finalises it when others have contributed")]
+    Register(Register),
+    /// Contribute to a node that is open to others
+    #[command(after_help = "\
+Example:
+  session stake contribute d75a98...511a 5000 --account bob")]
+    Contribute {
+        /// The node: its id, its folder, or the name `node init` gave it
+        node: String,
+        /// How many SESH
+        amount: Amount,
+        #[command(flatten)]
+        sending: Sending,
+    },
+    /// Get a stake back: out of an open contribution, or of a node that has left
+    ///
+    /// A contribution can be withdrawn a day after it was made. When its operator withdraws, it ends, and all
+    /// are refunded.
+    #[command(after_help = "\
+Example:
+  session stake withdraw node-1")]
+    Withdraw {
+        /// The node: its id, its folder, or the name `node init` gave it
+        node: String,
+        #[command(flatten)]
+        sending: Sending,
+    },
+    /// Let a node leave; this is final
+    #[command(after_help = "\
+Example:
+  session stake exit node-1")]
+    Exit {
+        /// The node: its id, its folder, or the name `node init` gave it
+        node: String,
+        #[command(flatten)]
+        sending: Sending,
+    },
+    /// List the registered nodes
+    #[command(after_help = "\
+Example:
+  session stake list --json")]
+    List,
+    /// Show one node, registered or open to contributions
+    #[command(after_help = "\
+Example:
+  session stake show node-1")]
+    Show {
+        /// The node: its id, its folder, or the name `node init` gave it
+        node: String,
+    },
+    /// Show what the account has earned
+    #[command(after_help = "\
+Example:
+  session stake rewards --account alice")]
+    Rewards,
+    /// Claim all rewards that the last checkpoint permits, in one transaction
+    #[command(after_help = "\
+Examples:
+  session stake claim
+  session stake claim --to 0x52908400098527886E0F7030069857D2E4169EE7 --yes --json")]
+    Claim {
+        /// Where they go [default: the account itself]
+        #[arg(long, value_name = "ADDRESS")]
+        to: Option<Address>,
+        #[command(flatten)]
+        sending: Sending,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Register {
+    /// The node: its folder, the name `node init` gave it, or the file registration.toml
+    pub(crate) node: String,
+    /// What the operator keeps of the rewards before they are divided, 0 to 100 %
+    #[arg(long, value_name = "PERCENT", default_value = "0%")]
+    pub(crate) fee: Fee,
+    /// Your own part in SESH, a quarter at least [default: all that is not reserved]
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) stake: Option<Amount>,
+    /// Keep a slot for somebody, for at least so many SESH; several times if needed
+    #[arg(long, value_name = "ADDRESS=AMOUNT")]
+    pub(crate) reserve: Vec<Slot>,
+    #[command(flatten)]
+    pub(crate) sending: Sending,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Sending {
+    /// Send without asking
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// A fee, in basis points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fee(pub(crate) u16);
+
+impl FromStr for Fee {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str =
+            "expected a percentage from 0% to 100%, with up to two decimals, such as 10% or 2.5%";
+        let number = text.strip_suffix('%').unwrap_or(text);
+        let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(whole) || !digits(decimals) || whole.len() > 3 || decimals.len() > 2 {
+            return Err(WRONG);
+        }
+        let hundredths: u16 = format!("{whole}{decimals:0<2}").parse().map_err(|_| WRONG)?;
+        if hundredths <= 10_000 { Ok(Self(hundredths)) } else { Err(WRONG) }
+    }
+}
+
+/// A slot that is kept for somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot(pub(crate) Address, pub(crate) Amount);
+
+impl FromStr for Slot {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str = "expected an address and an amount of SESH, such as 0x5290...9EE7=6250";
+        let (address, amount) = text.split_once('=').ok_or(WRONG)?;
+        let slot = (address.parse().map_err(|_| WRONG)?, amount.parse().map_err(|_| WRONG)?);
+        Ok(Self(slot.0, slot.1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fees_are_percentages_up_to_all() {
+        for (text, points) in
+            [("10%", 1_000), ("10", 1_000), ("0%", 0), ("100%", 10_000), ("2.5%", 250), ("0.01", 1)]
+        {
+            assert_eq!(text.parse(), Ok(Fee(points)), "{text}");
+        }
+        for wrong in ["", "%", "-1%", "100.01%", "101", "1000", "1.234%", ".5", "5.", "ten", "10%%"] {
+            assert!(wrong.parse::<Fee>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn slots_name_an_address_and_an_amount() {
+        let address = "0x52908400098527886E0F7030069857D2E4169EE7";
+        let slot: Slot = format!("{address}=6250.5").parse().unwrap();
+        assert_eq!(slot, Slot(address.parse().unwrap(), Amount(6_250_500_000_000)));
+        for wrong in [address.to_owned(), format!("{address}="), format!("{address}=x"), "0x12=1".to_owned()]
+        {
+            assert!(wrong.parse::<Slot>().is_err(), "{wrong}");
+        }
+    }
+}
