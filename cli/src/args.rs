@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use session_chain::Operator;
+use session_chain::{Amount, Operator};
 use session_protocols::directory::Endpoint;
 
 mod simulation;
@@ -113,6 +113,7 @@ Examples:
   session testnet status
   session testnet kill 2 5                 as a crash would
   session testnet start 2 5
+  session testnet fund alice               SESH and ether, to stake with
   session testnet down                     stop them and remove their messages")]
     Testnet(Testnet),
     /// Make and run a node
@@ -337,6 +338,35 @@ Example:
 Example:
   session testnet restart 3")]
     Restart(Nodes),
+    /// Add one more node: it stakes through the contracts, and is active when the command returns
+    #[command(after_help = "\
+Example:
+  session testnet add")]
+    Add,
+    /// Let a node leave: it serves to its end, its stake is paid back, and it is taken down
+    ///
+    /// This takes a minute and a half.
+    #[command(after_help = "\
+Example:
+  session testnet remove 13")]
+    Remove {
+        /// Which node
+        #[arg(value_name = "N")]
+        node: usize,
+    },
+    /// Give an account SESH of the testnet's chain, and ether to pay for what it sends
+    #[command(after_help = "\
+Examples:
+  session testnet fund alice
+  session testnet fund alice --sesh 6250
+  session testnet fund 0x52908400098527886E0F7030069857D2E4169EE7")]
+    Fund {
+        /// An account of yours, by its name, or any address
+        account: String,
+        /// How many SESH
+        #[arg(long, value_name = "AMOUNT", default_value = "25000")]
+        sesh: Amount,
+    },
     /// Print what a node wrote
     #[command(after_help = "\
 Examples:

@@ -151,8 +151,8 @@ impl From<NodeError> for Failure {
 impl From<TestnetError> for Failure {
     fn from(error: TestnetError) -> Self {
         let exit = match error.code() {
-            "not_up" | "not_ready" | "busy" => Exit::NotReady,
-            "not_empty" => Exit::Refused,
+            "not_up" | "not_ready" | "busy" | "chain_down" => Exit::NotReady,
+            "not_empty" | "too_few_nodes" => Exit::Refused,
             "nodes" | "no_node" => Exit::Usage,
             _ => Exit::Failed,
         };

@@ -11,7 +11,7 @@ use alloy::primitives::{Address, U256, utils::format_ether};
 use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 use session_chain::{
-    Candidate, NetworkFile, account as chain_account,
+    Amount, Candidate, NetworkFile, account as chain_account,
     network::Settlement,
     settlement::{
         Call, Delivery, Options, Progress, ReplayError, Replayed, SendError, StakeError, Staker,
@@ -29,6 +29,7 @@ use crate::{
 };
 
 mod show;
+pub(crate) use show::lower;
 
 /// What describes a node to its operator, in its folder.
 pub(crate) const REGISTRATION: &str = "registration.toml";
@@ -36,6 +37,10 @@ pub(crate) const REGISTRATION: &str = "registration.toml";
 pub(crate) const NODES: &str = "nodes";
 /// The folder of what is known of chains, in the home.
 const LEDGERS: &str = "ledgers";
+/// What another checkpoint came in between of.
+const OVERTAKEN: &str = "overtaken";
+/// How often something is planned that checkpoints overtake.
+const MAX_PLANS: u32 = 4;
 
 pub(crate) async fn run(context: &Context, arguments: Stake) -> Result<(), Failure> {
     let network = network::described(context)?;
@@ -54,36 +59,6 @@ pub(crate) async fn run(context: &Context, arguments: Stake) -> Result<(), Failu
     let staker = Staker::connect(&settlement, signer, delivery).await?;
     let mut desk = Desk { context, network, settlement, name, staker };
     match arguments.deed {
-        Deed::Register(register) => desk.register(register).await,
-        Deed::Contribute { node, amount, sending } => {
-            let node = node_id(context, &node)?;
-            let (call, at) = desk.staker.contribute(&node, amount).await?;
-            let what = format!("contribute {amount} SESH to node {node}, at {at}");
-            let told = json!({ "node": node, "amount": amount.to_string(), "contribution": show::lower(at) });
-            desk.send(&call, &what, told, sending).await
-        }
-        Deed::Withdraw { node, sending } => {
-            let node = node_id(context, &node)?;
-            let now = desk.now().await?;
-            let (call, back) = desk.staker.withdraw(&node, &now).await?;
-            let (how, amount, what) = match back {
-                Return::Part(amount) => ("withdrawn", amount, "withdraw your contribution to node"),
-                Return::All(amount) => ("cancelled", amount, "end the contribution, and refund all, of node"),
-                Return::Released(amount) => ("released", amount, "pay all holders back the stake of node"),
-                Return::Escaped(amount) => {
-                    ("escaped", amount, "take out, for all holders, the stake of node")
-                }
-            };
-            let told = json!({ "node": node, "how": how, "amount": amount.to_string() });
-            desk.send(&call, &format!("{what} {node}: {amount} SESH"), told, sending).await
-        }
-        Deed::Exit { node, sending } => {
-            let node = node_id(context, &node)?;
-            let now = desk.now().await?;
-            let (call, id) = desk.staker.exit(&node, &now.ledger)?;
-            let what = format!("let node {node} leave, which is final");
-            desk.send(&call, &what, json!({ "node": node, "id": id.0 }), sending).await
-        }
         Deed::List => show::list(context, &desk.now().await?),
         Deed::Show { node } => {
             let node = node_id(context, &node)?;
@@ -96,13 +71,23 @@ pub(crate) async fn run(context: &Context, arguments: Stake) -> Result<(), Failu
             let earnings = desk.staker.earnings(&now).await?;
             show::earnings(context, &desk.name, desk.staker.account(), &earnings)
         }
-        Deed::Claim { to, sending } => {
-            let to = to.unwrap_or_else(|| desk.staker.account());
-            let now = desk.now().await?;
-            let (call, amount) = desk.staker.claim(to, &now).await?;
-            let told = json!({ "to": show::lower(to), "amount": amount.to_string() });
-            desk.send(&call, &format!("claim {amount} SESH to {to}"), told, sending).await
+        Deed::Register(register) => {
+            let sending = register.sending;
+            desk.send(sending, async |desk: &Desk<'_>| desk.register(&register).await).await
         }
+        Deed::Contribute { node, amount, sending } => {
+            let node = node_id(context, &node)?;
+            desk.send(sending, async |desk: &Desk<'_>| desk.contribute(&node, amount).await).await
+        }
+        Deed::Withdraw { node, sending } => {
+            let node = node_id(context, &node)?;
+            desk.send(sending, async |desk: &Desk<'_>| desk.withdraw(&node).await).await
+        }
+        Deed::Exit { node, sending } => {
+            let node = node_id(context, &node)?;
+            desk.send(sending, async |desk: &Desk<'_>| desk.exit(&node).await).await
+        }
+        Deed::Claim { to, sending } => desk.send(sending, async |desk: &Desk<'_>| desk.claim(to).await).await,
     }
 }
 
@@ -148,6 +133,15 @@ const fn poll(network: &NetworkFile) -> Duration {
     Duration::from_millis(if network.local { 100 } else { 1_000 })
 }
 
+/// A transaction, and what it does.
+struct Planned {
+    call: Call,
+    /// In words.
+    what: String,
+    /// For programs.
+    told: Value,
+}
+
 /// One account at a network's contracts, and whom to tell.
 struct Desk<'a> {
     context: &'a Context,
@@ -158,33 +152,65 @@ struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    async fn register(&mut self, arguments: Register) -> Result<(), Failure> {
-        let Register { node, fee, stake, reserve, sending } = arguments;
-        let candidate = candidate(self.context, &node)?;
+    async fn register(&self, arguments: &Register) -> Result<Planned, Failure> {
+        let Register { node, fee, stake, reserve, .. } = arguments;
+        let candidate = candidate(self.context, node)?;
         let reserved: Vec<_> = reserve.iter().map(|slot| (slot.0, slot.1)).collect();
-        let registered = self.staker.register(&self.network.name, &candidate, fee.0, stake, &reserved);
+        let registered = self.staker.register(&self.network.name, &candidate, fee.0, *stake, &reserved);
         let (call, enrolment) = registered.await?;
         let node = candidate.node;
         let (how, stake, lacks, what) = match enrolment {
             Enrolment::Alone { stake } => {
-                ("registered", stake, None, format!("register node {node} with {stake} SESH"))
+                ("registered", stake, Amount::ZERO, format!("register node {node} with {stake} SESH"))
             }
             Enrolment::Opened { stake, lacks } => (
                 "opened",
                 stake,
-                Some(lacks),
+                lacks,
                 format!("open node {node} to others with {stake} SESH; it lacks {lacks} SESH"),
             ),
             Enrolment::Finalised { stake, .. } => (
                 "finalised",
                 stake,
-                None,
+                Amount::ZERO,
                 format!("register node {node} with the {stake} SESH of all contributors"),
             ),
         };
-        let lacks = lacks.map(|lacks| lacks.to_string()).unwrap_or_else(|| "0".to_owned());
-        let told = json!({ "node": node, "how": how, "staked": stake.to_string(), "lacks": lacks });
-        self.send(&call, &what, told, sending).await
+        let told =
+            json!({ "node": node, "how": how, "staked": stake.to_string(), "lacks": lacks.to_string() });
+        Ok(Planned { call, what, told })
+    }
+
+    async fn contribute(&self, node: &NodeId, amount: Amount) -> Result<Planned, Failure> {
+        let (call, at) = self.staker.contribute(node, amount).await?;
+        let what = format!("contribute {amount} SESH to node {node}, at {at}");
+        let told = json!({ "node": node, "amount": amount.to_string(), "contribution": lower(at) });
+        Ok(Planned { call, what, told })
+    }
+
+    async fn withdraw(&self, node: &NodeId) -> Result<Planned, Failure> {
+        let (call, back) = self.staker.withdraw(node, &self.now().await?).await?;
+        let (how, amount, what) = match back {
+            Return::Part(amount) => ("withdrawn", amount, "withdraw your contribution to node"),
+            Return::All(amount) => ("cancelled", amount, "end the contribution, and refund all, of node"),
+            Return::Released(amount) => ("released", amount, "pay all holders back the stake of node"),
+            Return::Escaped(amount) => ("escaped", amount, "take out, for all holders, the stake of node"),
+        };
+        let told = json!({ "node": node, "how": how, "amount": amount.to_string() });
+        Ok(Planned { call, what: format!("{what} {node}: {amount} SESH"), told })
+    }
+
+    async fn exit(&self, node: &NodeId) -> Result<Planned, Failure> {
+        let (call, id) = self.staker.exit(node, &self.now().await?.ledger)?;
+        let what = format!("let node {node} leave, which is final");
+        Ok(Planned { call, what, told: json!({ "node": node, "id": id.0 }) })
+    }
+
+    async fn claim(&self, to: Option<Address>) -> Result<Planned, Failure> {
+        let to = to.unwrap_or_else(|| self.staker.account());
+        let (call, amount) = self.staker.claim(to, &self.now().await?).await?;
+        let told = json!({ "to": lower(to), "amount": amount.to_string() });
+        Ok(Planned { call, what: format!("claim {amount} SESH to {to}"), told })
     }
 
     /// The ledger, made from the chain.
@@ -206,13 +232,35 @@ impl Desk<'_> {
         Ok(now?)
     }
 
-    /// Tells what it costs, asks, sends, and tells what came of it.
-    async fn send(&mut self, call: &Call, what: &str, told: Value, sending: Sending) -> Result<(), Failure> {
-        let quote = self.staker.quote(call).await?;
+    /// Plans, tells what it costs, asks, sends, and tells what came of it. What another checkpoint overtook is
+    /// planned anew: whoever agreed to it is not asked again.
+    async fn send(
+        &mut self,
+        sending: Sending,
+        plan: impl AsyncFn(&Self) -> Result<Planned, Failure>,
+    ) -> Result<(), Failure> {
+        let (mut agreed, mut tries) = (sending.yes, MAX_PLANS);
+        loop {
+            tries -= 1;
+            let sent = match plan(self).await {
+                Ok(planned) => self.deliver(planned, &mut agreed).await,
+                Err(failure) => Err(failure),
+            };
+            match sent {
+                Err(failure) if failure.code == OVERTAKEN && tries > 0 => {}
+                sent => return sent,
+            }
+        }
+    }
+
+    async fn deliver(&mut self, planned: Planned, agreed: &mut bool) -> Result<(), Failure> {
+        let Planned { call, what, told } = planned;
+        let quote = self.staker.quote(&call).await?;
         let from = format!("{} ({})", self.name, self.staker.account());
         self.context.output.note(&format!("{what}\n  from  {from}\n  cost  {quote}"));
-        if !sending.yes {
-            self.agreed(what, &quote.to_string())?;
+        if !*agreed {
+            self.agreed(&what, &quote.to_string())?;
+            *agreed = true;
         }
         let bar = ProgressBar::new_spinner();
         let progress = |progress: Progress| {
@@ -223,7 +271,7 @@ impl Desk<'_> {
             });
             bar.tick();
         };
-        let receipt = self.staker.send(call, progress).await;
+        let receipt = self.staker.send(&call, progress).await;
         bar.finish_and_clear();
         let receipt = receipt?;
         let fee = U256::from(receipt.gas_used).saturating_mul(U256::from(receipt.effective_gas_price));

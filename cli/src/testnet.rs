@@ -3,18 +3,22 @@
 use std::{
     io::{self, IsTerminal},
     path::PathBuf,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use alloy::primitives::Address;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use session_testnet::{ChainStatus, Folder, NodeStatus, Options, Stopped, Testnet, TestnetError, Up, logs};
+use session_chain::Amount;
+use session_testnet::{
+    ChainStatus, FUND_ETHER, Folder, NodeStatus, Options, Stopped, Testnet, TestnetError, Up, logs,
+};
 
 use crate::{
     Context,
     args::{self, Verb},
     failure::Failure,
-    network, simulation, text,
+    network, simulation, stake, text,
 };
 
 pub(crate) async fn run(context: &Context, arguments: args::Testnet) -> Result<(), Failure> {
@@ -51,6 +55,9 @@ pub(crate) async fn run(context: &Context, arguments: args::Testnet) -> Result<(
             }
             some(context, &testnet, &nodes.nodes).await
         }
+        Verb::Add => add(context, &testnet).await,
+        Verb::Remove { node } => remove(context, &testnet, node).await,
+        Verb::Fund { account, sesh } => fund(context, &testnet, &account, sesh).await,
         Verb::Logs { node, follow } => show_log(context, &testnet, node, follow).await,
         Verb::Bench(bench) => crate::bench::run(context, &bench).await,
         Verb::Sim(sim) => simulation::run(context, &sim),
@@ -121,6 +128,46 @@ async fn status(context: &Context, testnet: &Testnet) -> Result<(), Failure> {
     context.output.data(&json!({ "nodes": nodes, "chain": chain }), || {
         format!("{}\n{}", table(&nodes), chain_line(chain.as_ref()))
     })
+}
+
+async fn add(context: &Context, testnet: &Testnet) -> Result<(), Failure> {
+    let bar = waiting("the node stakes, and is active at the border after next");
+    let added = testnet.add().await;
+    bar.finish_and_clear();
+    let node = added?;
+    context.output.data(&json!({ "nodes": [node] }), || {
+        format!("node {} is active\n\n{}", node.index, table(std::slice::from_ref(&node)))
+    })
+}
+
+async fn remove(context: &Context, testnet: &Testnet, node: usize) -> Result<(), Failure> {
+    check(testnet, &[node]).await?;
+    let bar = waiting("the node leaves: it serves for a minute, then a checkpoint releases its stake");
+    let removed = testnet.remove(node).await;
+    bar.finish_and_clear();
+    let stopped = removed?;
+    warn(context, &stopped);
+    context.output.data(&json!({ "removed": node, "killed": stopped.killed }), || {
+        format!("node {node} has left: its stake is paid back, and it is down")
+    })
+}
+
+async fn fund(context: &Context, testnet: &Testnet, account: &str, sesh: Amount) -> Result<(), Failure> {
+    let address: Address = match account.parse() {
+        Ok(address) => address,
+        Err(_) => stake::address(context, Some(account))?,
+    };
+    testnet.fund(address, sesh).await?;
+    let given = json!({ "address": stake::lower(address), "sesh": sesh.to_string(), "ether": FUND_ETHER.to_string() });
+    context.output.data(&given, || format!("gave {sesh} SESH and {FUND_ETHER} ETH to {address}"))
+}
+
+/// Says on a terminal what is waited for.
+fn waiting(what: &'static str) -> ProgressBar {
+    let bar = if io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+    bar.set_message(what);
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
 }
 
 /// Refuses as a whole what names a node that is not there.

@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use session_chain::{
     Amount, Candidate, NetworkFile, Operator, account,
-    network::Settlement,
+    network::{NetworkNode, Settlement},
     settlement::{
-        Call, Delivery, Endpoint, Sender,
+        Call, Delivery, Endpoint, Sender, Staker,
         calls::{Contribution, ContributionFactory, Registration, Staking, Token},
         deploy::{Deployed, Terms, deploy},
     },
@@ -50,6 +50,8 @@ const SHARED_EVERY: usize = 3;
 const BLOCK: u64 = 1;
 /// How long anvil may take to start, or to save its state and stop.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How transactions are sent to a chain on this machine.
+const DELIVERY: Delivery = Delivery { poll: Duration::from_millis(5), patience: PATIENCE, confirmations: 1 };
 /// What anvil calls itself.
 const CHAIN: u64 = 31_337;
 /// The seed of whoever has all tokens. No node has this number.
@@ -186,31 +188,61 @@ impl Anvil {
 
     /// Puts down the stakes of all nodes, some by two each, and pays for what they will submit.
     pub(crate) async fn register(&self, folder: &Folder, network: &NetworkFile) -> Result<(), TestnetError> {
-        let Some(settlement) = &network.settlement else { return Ok(()) };
-        let mut treasury = self.sender(TREASURY).await?;
-        let mut contributor = self.sender(CONTRIBUTOR).await?;
         for (index, node) in (1..).zip(&network.nodes) {
-            if let Some(gas) = keystore::load_gas(&folder.data(index))? {
-                self.ask("anvil_setBalance", json!([gas.address(), ETHER])).await?;
-            }
-            let number = u8::try_from(index).map_err(|_| TestnetError::Nodes(network.nodes.len()))?;
-            let mut operator = self.sender(number).await?;
-            let pair = keystore::load(&folder.data(index))?;
-            let account = operator.account();
-            let candidate =
-                Candidate::sign(network.name.clone(), &settlement.domain(), &pair, account, node.prefix);
-            let registration = Registration::new(&candidate, FEE).map_err(|_| TestnetError::Random)?;
-            self.give(&mut treasury, settlement, account, STAKE).await?;
-            if index % SHARED_EVERY == 0 {
-                self.give(&mut treasury, settlement, contributor.account(), STAKE).await?;
-                share(settlement, registration, &mut operator, &mut contributor).await?;
-            } else {
-                approve(&mut operator, settlement, settlement.contracts.staking).await?;
-                let register = Staking::registerCall { registration, beneficiary: account };
-                send(&mut operator, settlement.contracts.staking, register.abi_encode()).await?;
-            }
+            self.enrol(folder, network, index, node).await?;
         }
         Ok(())
+    }
+
+    /// Puts down the stake of one node, every third by two, and pays for what it will submit.
+    pub(crate) async fn enrol(
+        &self,
+        folder: &Folder,
+        network: &NetworkFile,
+        index: usize,
+        node: &NetworkNode,
+    ) -> Result<(), TestnetError> {
+        let Some(settlement) = &network.settlement else { return Ok(()) };
+        if let Some(gas) = keystore::load_gas(&folder.data(index))? {
+            self.ask("anvil_setBalance", json!([gas.address(), ETHER])).await?;
+        }
+        let mut treasury = self.sender(TREASURY).await?;
+        let mut operator = self.sender(number(index)?).await?;
+        let pair = keystore::load(&folder.data(index))?;
+        let account = operator.account();
+        let candidate =
+            Candidate::sign(network.name.clone(), &settlement.domain(), &pair, account, node.prefix);
+        let registration = Registration::new(&candidate, FEE).map_err(|_| TestnetError::Random)?;
+        self.give(&mut treasury, settlement, account, STAKE).await?;
+        if index.is_multiple_of(SHARED_EVERY) {
+            let mut contributor = self.sender(CONTRIBUTOR).await?;
+            self.give(&mut treasury, settlement, contributor.account(), STAKE).await?;
+            return share(settlement, registration, &mut operator, &mut contributor).await;
+        }
+        approve(&mut operator, settlement, settlement.contracts.staking).await?;
+        let register = Staking::registerCall { registration, beneficiary: account };
+        send(&mut operator, settlement.contracts.staking, register.abi_encode()).await
+    }
+
+    /// Gives an account tokens, and ether to pay for what it sends.
+    pub(crate) async fn fund(
+        &self,
+        settlement: &Settlement,
+        account: Address,
+        amount: Amount,
+        ether: U256,
+    ) -> Result<(), TestnetError> {
+        let mut treasury = self.sender(TREASURY).await?;
+        self.give(&mut treasury, settlement, account, amount).await?;
+        let call = Call { to: Some(account), value: ether, ..Call::default() };
+        treasury.send(&call, |_| {}).await.map(drop).map_err(Into::into)
+    }
+
+    /// The operator of a node at the contracts, with ether to pay for what it sends.
+    pub(crate) async fn staker(&self, settlement: &Settlement, index: usize) -> Result<Staker, TestnetError> {
+        let number = number(index)?;
+        self.sender(number).await?;
+        Ok(Staker::connect(settlement, account::signer(&[number; 16]), DELIVERY).await?)
     }
 
     /// Lets the clock go on, past the first border, and blocks come by themselves.
@@ -232,8 +264,7 @@ impl Anvil {
     async fn sender(&self, number: u8) -> Result<Sender, TestnetError> {
         let signer = account::signer(&[number; 16]);
         self.ask("anvil_setBalance", json!([signer.address(), ETHER])).await?;
-        let delivery = Delivery { poll: Duration::from_millis(5), patience: PATIENCE, confirmations: 1 };
-        Ok(Sender::new(&self.endpoint()?, signer, CHAIN, delivery))
+        Ok(Sender::new(&self.endpoint()?, signer, CHAIN, DELIVERY))
     }
 
     fn endpoint(&self) -> Result<Endpoint, TestnetError> {
@@ -255,6 +286,11 @@ impl Anvil {
         let answer = self.endpoint()?.rpc().request(method, params).await;
         answer.map_err(|error| TestnetError::Chain { what: format!("{method}: {error}") })
     }
+}
+
+/// The number that keys grow from, of a node.
+fn number(index: usize) -> Result<u8, TestnetError> {
+    u8::try_from(index).map_err(|_| TestnetError::Nodes(index))
 }
 
 /// The node of an operator with a quarter of its stake, and of somebody with the rest.

@@ -75,7 +75,7 @@ pub enum TestnetError {
     #[error("a testnet has 1 to {MAX_NODES} nodes, not {0}")]
     Nodes(usize),
     /// A node that is not there.
-    #[error("there is no node {index}; this testnet has 1 to {nodes}")]
+    #[error("there is no node {index}; this testnet has {nodes}")]
     NoNode {
         /// Which one was asked for.
         index: usize,
@@ -149,6 +149,39 @@ pub enum TestnetError {
     /// A transaction fails.
     #[error(transparent)]
     Send(#[from] session_chain::settlement::SendError),
+    /// The contracts refuse.
+    #[error(transparent)]
+    Stake(#[from] session_chain::settlement::StakeError),
+    /// The chain cannot be read.
+    #[error(transparent)]
+    Replay(#[from] session_chain::settlement::ReplayError),
+    /// An endpoint's URL is none.
+    #[error(transparent)]
+    Endpoint(#[from] session_chain::settlement::EndpointError),
+    /// There is no chain on which anybody could stake.
+    #[error("the testnet in {path} has no chain", path = .0.display())]
+    NoChain(PathBuf),
+    /// The chain does not run.
+    #[error("the chain of the testnet is down")]
+    ChainDown,
+    /// With fewer nodes no stake would be paid back.
+    #[error("a testnet of {nodes} nodes cannot let one go: {least} have to be left to agree on a checkpoint")]
+    TooFew {
+        /// How many it has.
+        nodes: usize,
+        /// How many have to be left.
+        least: usize,
+    },
+    /// A node does not come to what it should.
+    #[error("node {index} is not {what} after {seconds} s")]
+    Unsettled {
+        /// Which one.
+        index: usize,
+        /// What it should be.
+        what: &'static str,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// Nodes ended before they were ready.
     #[error("{} before being ready{}", names(.0, "stopped"), words(.0))]
     Died(Vec<LastWords>),
@@ -201,8 +234,13 @@ impl TestnetError {
             Self::ChainSilent { .. } | Self::ChainSignal { .. } | Self::Chain { .. } | Self::Send(_) => {
                 "chain"
             }
+            Self::Stake(cause) => cause.code(),
+            Self::Replay(_) | Self::Endpoint(_) => "chain",
+            Self::NoChain(_) => "no_chain",
+            Self::ChainDown => "chain_down",
+            Self::TooFew { .. } => "too_few_nodes",
             Self::Died(_) => "died",
-            Self::NotReady { .. } => "not_ready",
+            Self::NotReady { .. } | Self::Unsettled { .. } => "not_ready",
             Self::Client(_) | Self::Bench(_) => "bench",
         }
     }
@@ -247,6 +285,17 @@ impl TestnetError {
             }
             Self::ChainSignal { .. } => "check that its process belongs to this user".to_owned(),
             Self::Send(cause) => cause.remedy().to_owned(),
+            Self::Stake(cause) => cause.remedy().to_owned(),
+            Self::Replay(cause) => cause.remedy().to_owned(),
+            Self::Endpoint(_) => "correct `rpc` in the testnet's network.toml".to_owned(),
+            Self::NoChain(_) => {
+                "begin one that has: session testnet down, then session testnet up".to_owned()
+            }
+            Self::ChainDown => "bring it back with: session testnet up".to_owned(),
+            Self::TooFew { .. } => "add one first: session testnet add".to_owned(),
+            Self::Unsettled { index, .. } => {
+                format!("see what it waits for: session testnet status, session testnet logs {index}")
+            }
             Self::Died(nodes) => logs(nodes),
             Self::NotReady { nodes, .. } => {
                 format!("{}; where others are down, bring back all: session testnet up", logs(nodes))

@@ -32,21 +32,9 @@ pub(crate) fn make(
     let mut held = Vec::new();
     let (mut nodes, mut entries) = (Vec::new(), Vec::new());
     for index in 1..=count {
-        let number = u8::try_from(index).map_err(|_| TestnetError::Nodes(count))?;
-        let ip = IpAddr::V4(Ipv4Addr::new(127, 0, number, 1));
-        let ports = Ports::find(ip).map_err(|cause| TestnetError::Port { ip, cause })?;
-        let id = keystore::create(&folder.data(index))?.node_id();
-        let operator = if with_chain {
-            keystore::create_gas(&folder.data(index))?;
-            chain::operator(number)
-        } else {
-            let mut operator = [0; 20];
-            operator[19] = number;
-            Operator::from_bytes(operator)
-        };
-        let listen: Vec<String> = ports.endpoints.iter().map(ToString::to_string).collect();
-        nodes.push(NetworkNode { id, operator, prefix: Prefix::of(ip), addresses: listen.clone() });
-        entries.push(Entry { index, id, listen, http: ports.http, process: None });
+        let (node, entry, ports) = node(folder, index, with_chain)?;
+        nodes.push(node);
+        entries.push(entry);
         held.push(ports);
     }
     let mut seed = [0; 32];
@@ -55,12 +43,36 @@ pub(crate) fn make(
     Ok((NetworkFile { name, local: true, seed, nodes, settlement: None }, entries))
 }
 
+/// Makes the keys of one node, and finds an address for it and ports that stay free while they are held.
+pub(crate) fn node(
+    folder: &Folder,
+    index: usize,
+    with_chain: bool,
+) -> Result<(NetworkNode, Entry, Ports), TestnetError> {
+    let number = u8::try_from(index).map_err(|_| TestnetError::Nodes(index))?;
+    let ip = IpAddr::V4(Ipv4Addr::new(127, 0, number, 1));
+    let ports = Ports::find(ip).map_err(|cause| TestnetError::Port { ip, cause })?;
+    let id = keystore::create(&folder.data(index))?.node_id();
+    let operator = if with_chain {
+        keystore::create_gas(&folder.data(index))?;
+        chain::operator(number)
+    } else {
+        let mut operator = [0; 20];
+        operator[19] = number;
+        Operator::from_bytes(operator)
+    };
+    let addresses: Vec<String> = ports.endpoints.iter().map(ToString::to_string).collect();
+    let entry = Entry { index, id, listen: addresses.clone(), http: ports.http, process: None };
+    Ok((NetworkNode { id, operator, prefix: Prefix::of(ip), addresses }, entry, ports))
+}
+
 /// Refuses a number of nodes that there cannot be.
 pub(crate) fn check(count: usize) -> Result<(), TestnetError> {
     if (1..=MAX_NODES).contains(&count) { Ok(()) } else { Err(TestnetError::Nodes(count)) }
 }
 
-struct Ports {
+/// Free ports, for as long as this lives.
+pub(crate) struct Ports {
     endpoints: [Endpoint; 2],
     http: SocketAddr,
     _sockets: (UdpSocket, TcpListener, TcpListener),

@@ -223,6 +223,13 @@ impl Folder {
         make(&self.0.join(LOGS))
     }
 
+    /// Removes what one node kept and wrote.
+    pub(crate) fn remove_node(&self, index: usize, _lock: &Lock) -> Result<(), TestnetError> {
+        let (data, log) = (self.data(index), self.log(index));
+        gone(fs::remove_dir_all(&data), "remove", &data)?;
+        gone(fs::remove_file(&log), "remove", &log)
+    }
+
     /// Removes the testnet; the state goes last, so that an interrupted removal can be repeated.
     pub(crate) fn remove(&self, _lock: &Lock) -> Result<(), TestnetError> {
         self.clear()?;

@@ -20,8 +20,10 @@ mod layout;
 pub mod logs;
 mod network;
 mod process;
+mod stakes;
 
 pub use chain::ChainStatus;
 pub use error::{LastWords, TestnetError};
 pub use layout::{Folder, MAX_NODES};
 pub use network::{DEFAULT_NODES, NodeStatus, Options, Progress, Stopped, Testnet, Up};
+pub use stakes::FUND_ETHER;

@@ -32,7 +32,7 @@ const LAST_LINES: usize = 5;
 /// A local testnet: twelve processes and a folder, or as many as were asked for.
 #[derive(Clone, Debug)]
 pub struct Testnet {
-    folder: Folder,
+    pub(crate) folder: Folder,
     binary: PathBuf,
     /// How long nodes may take to be ready.
     patience: Duration,
@@ -361,7 +361,7 @@ impl Testnet {
         chain.begin().await
     }
 
-    fn launch(&self, state: &mut State, index: usize, lock: &Lock) -> Result<(), TestnetError> {
+    pub(crate) fn launch(&self, state: &mut State, index: usize, lock: &Lock) -> Result<(), TestnetError> {
         let node = state.node(index)?;
         let mut arguments = vec!["node".into(), "run".into()];
         arguments.extend(["--network".into(), self.folder.network_path().into_os_string()]);
@@ -378,7 +378,12 @@ impl Testnet {
     }
 
     /// Stops nodes gracefully, all at once; kills those that take too long.
-    async fn stop(&self, state: &mut State, nodes: &[usize], lock: &Lock) -> Result<Stopped, TestnetError> {
+    pub(crate) async fn stop(
+        &self,
+        state: &mut State,
+        nodes: &[usize],
+        lock: &Lock,
+    ) -> Result<Stopped, TestnetError> {
         for index in nodes {
             self.end(state, *index, Signal::TERM, lock)?;
         }
@@ -452,7 +457,7 @@ impl Testnet {
         }
     }
 
-    fn last_words(&self, node: &Entry, answer: Option<&door::Readiness>) -> LastWords {
+    pub(crate) fn last_words(&self, node: &Entry, answer: Option<&door::Readiness>) -> LastWords {
         let checks = answer.map_or(&[][..], |answer| &answer.checks);
         let unmet = checks.iter().filter(|check| !check.ok);
         LastWords {

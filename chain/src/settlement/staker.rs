@@ -96,6 +96,8 @@ pub struct Earnings {
     pub claimable: Amount,
     /// The epoch of that checkpoint; none before the first.
     pub epoch: Option<u64>,
+    /// The SESH that it has.
+    pub balance: Amount,
 }
 
 /// One account at the contracts of a network.
@@ -297,12 +299,14 @@ impl Staker {
         let earned = now.ledger.rewards().total(&account);
         let claimed = self.view(self.settlement.contracts.checkpoints, Checkpoints::claimedCall { account });
         let claimed = Amount::try_from(claimed.await?).unwrap_or_default();
+        let balance = self.view(self.settlement.contracts.token, Token::balanceOfCall { account }).await?;
+        let balance = Amount::try_from(balance).unwrap_or_default();
         let Some(epoch) = self.accepted().await? else {
-            return Ok(Earnings { earned, claimed, claimable: Amount::ZERO, epoch: None });
+            return Ok(Earnings { earned, claimed, claimable: Amount::ZERO, epoch: None, balance });
         };
         let proved = self.proved(now, epoch).await?.rewards().total(&account);
         let claimable = proved.checked_sub(claimed).unwrap_or_default();
-        Ok(Earnings { earned, claimed, claimable, epoch: Some(epoch) })
+        Ok(Earnings { earned, claimed, claimable, epoch: Some(epoch), balance })
     }
 
     /// Claims all that the last checkpoint permits, to an address. Returns how much that is.
@@ -336,7 +340,9 @@ impl Staker {
             // What was paid back since is in the older ledger alone.
             for (id, _) in now.ledger.stakes().filter(|(_, stake)| stake.node == *node) {
                 let Some((standing, penalty)) = standings.get(id).copied() else { continue };
-                if !matches!(standing, Standing::Released | Standing::Refused) {
+                let held = matches!(standing, Standing::Released | Standing::Refused)
+                    && self.view(staking, Staking::isNodeCall { id: id.0 }).await?;
+                if !held {
                     continue;
                 }
                 let leaves = standings
@@ -351,6 +357,10 @@ impl Staker {
         }
         let member = now.ledger.node(node).ok_or(StakeError::NoStake { node: *node })?;
         let held = self.view(staking, Staking::stakeOfCall { id: member.id.0 }).await?;
+        if held.registeredAt == 0 {
+            // It was paid back in a block that is not final so far.
+            return Err(StakeError::NoStake { node: *node });
+        }
         let leaving = held.exitRequestedAt != 0;
         if leaving && held.exitRequestedAt.saturating_add(ESCAPE) <= self.time().await? {
             let deed = Staking::escapeCall { id: member.id.0 };
@@ -369,9 +379,17 @@ impl Staker {
 
     /// The ledger of the last checkpoint, if it is the one that was signed.
     async fn proved<'a>(&self, now: &'a Replayed, epoch: u64) -> Result<&'a Ledger, StakeError> {
-        let ledger = now.accepted.as_ref().ok_or(StakeError::NotFinal { epoch })?;
+        let behind = |ledger: &&Ledger| ledger.epoch() == epoch.saturating_add(1);
+        let ledger = now.accepted.as_ref().filter(behind).ok_or(StakeError::NotFinal { epoch })?;
         let digest = self.view(self.settlement.contracts.checkpoints, Checkpoints::lastDigestCall {}).await?;
-        if ledger.digest() == digest { Ok(ledger) } else { Err(StakeError::OtherLedger { epoch }) }
+        if ledger.digest() == digest {
+            return Ok(ledger);
+        }
+        match self.accepted().await? {
+            // Another one came in between.
+            Some(later) if later != epoch => Err(StakeError::NotFinal { epoch: later }),
+            _ => Err(StakeError::OtherLedger { epoch }),
+        }
     }
 
     /// An allowance by signature.

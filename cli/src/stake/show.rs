@@ -59,7 +59,7 @@ pub(crate) fn earnings(
     address: Address,
     earnings: &Earnings,
 ) -> Result<(), Failure> {
-    let Earnings { earned, claimed, claimable, epoch } = earnings;
+    let Earnings { earned, claimed, claimable, epoch, balance } = earnings;
     let data = json!({
         "name": name,
         "address": lower(address),
@@ -67,6 +67,7 @@ pub(crate) fn earnings(
         "claimed": claimed.to_string(),
         "claimable": claimable.to_string(),
         "epoch": epoch,
+        "balance": balance.to_string(),
     });
     context.output.data(&data, || {
         let of = epoch.map_or_else(
@@ -75,7 +76,7 @@ pub(crate) fn earnings(
         );
         format!(
             "{name} ({address})\n  earned     {earned} SESH\n  claimed    {claimed} SESH\n  \
-             claimable  {claimable} SESH, {of}"
+             claimable  {claimable} SESH, {of}\n  balance    {balance} SESH"
         )
     })
 }
@@ -147,7 +148,7 @@ fn part(contributor: Address, beneficiary: Address, amount: Amount) -> Value {
 }
 
 /// An address as other ids are shown.
-pub(super) fn lower(address: Address) -> String {
+pub(crate) fn lower(address: Address) -> String {
     address.to_string().to_lowercase()
 }
 

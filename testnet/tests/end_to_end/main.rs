@@ -19,6 +19,7 @@ mod journey;
 mod paths;
 mod quiet;
 mod raw;
+mod stakes;
 mod support;
 mod upkeep;
 mod wire;

@@ -98,7 +98,7 @@ impl Staker {
         let mut found = Vec::new();
         for _ in 0..MAX_QUESTIONS {
             if from > head {
-                break;
+                return Ok(found);
             }
             let to = from.saturating_add(span).min(head);
             match self.provider.get_logs(&filter.clone().from_block(from).to_block(to)).await {
@@ -112,7 +112,7 @@ impl Staker {
                 Err(error) => return Err(self.failed(&error)),
             }
         }
-        Ok(found)
+        Err(StakeError::Unsearched { endpoint: self.endpoint.clone(), from, head })
     }
 
     async fn pooled(&self, node: &NodeId, at: Address) -> Result<Pooled, StakeError> {

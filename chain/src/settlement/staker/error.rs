@@ -88,6 +88,16 @@ pub enum StakeError {
         /// Whether its exit was requested.
         leaving: bool,
     },
+    /// The logs of so few blocks come at once that all of them would take too long.
+    #[error("{endpoint} gives the logs of few blocks at once: nobody looked at blocks {from} to {head}")]
+    Unsearched {
+        /// Who does, by its host.
+        endpoint: String,
+        /// The first block that nobody looked at.
+        from: u64,
+        /// The newest block.
+        head: u64,
+    },
     /// Nothing can be proved to the contract.
     #[error("the nodes have agreed on no checkpoint so far")]
     NoCheckpoint,
@@ -115,7 +125,10 @@ pub enum StakeError {
 
 impl StakeError {
     /// A word for it, which stays.
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
+        if self.is_overtaken() {
+            return "overtaken";
+        }
         match self {
             Self::Send(error) => match error {
                 SendError::Endpoint { .. } => "chain",
@@ -138,7 +151,8 @@ impl StakeError {
             Self::NoStake { .. } => "no_stake",
             Self::Locked { .. } => "locked",
             Self::NoCheckpoint => "no_checkpoint",
-            Self::NotFinal { .. } => "not_final",
+            Self::NotFinal { .. } => "overtaken",
+            Self::Unsearched { .. } => "chain",
             Self::OtherLedger { .. } => "other_ledger",
             Self::NothingToClaim { .. } => "nothing_to_claim",
         }
@@ -178,6 +192,9 @@ impl StakeError {
                 "wait: the first comes when enough nodes are registered and an epoch has ended"
             }
             Self::NotFinal { .. } => "try again in a few minutes",
+            Self::Unsearched { .. } => {
+                "name an endpoint that gives the logs of more blocks at once in the network file"
+            }
             Self::OtherLedger { .. } => {
                 "use other endpoints in the network file; if they agree with these, report this"
             }
@@ -187,16 +204,24 @@ impl StakeError {
         }
     }
 
+    /// Whether another checkpoint came in between: what was proved was true, and can be proved anew.
+    pub fn is_overtaken(&self) -> bool {
+        if let Self::Send(SendError::Refused { refusal } | SendError::Reverted { refusal, .. }) = self {
+            return refusal.error.starts_with("NotInCheckpoint");
+        }
+        matches!(self, Self::NotFinal { .. })
+    }
+
     /// Whether waiting helps.
-    pub const fn passes(&self) -> bool {
-        matches!(
-            self,
-            Self::Incomplete { .. }
-                | Self::Locked { .. }
-                | Self::NoCheckpoint
-                | Self::NotFinal { .. }
-                | Self::Send(SendError::Endpoint { .. })
-        )
+    pub fn passes(&self) -> bool {
+        self.is_overtaken()
+            || matches!(
+                self,
+                Self::Incomplete { .. }
+                    | Self::Locked { .. }
+                    | Self::NoCheckpoint
+                    | Self::Send(SendError::Endpoint { .. })
+            )
     }
 }
 
