@@ -2,141 +2,24 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
 
-use std::collections::BTreeMap;
-
 use alloy::{
     primitives::{Address, U256},
     sol_types::{SolCall, SolEvent},
 };
 use session_chain::{
-    Amount, Candidate, State,
-    bls::{BlsSecret, BlsSignature},
-    ledger::{BlsKey, Checkpoint, StakeId, Standing, checkpoint, merkle::Tree},
-    network::Settlement,
+    Amount, State,
+    ledger::{StakeId, Standing, checkpoint, merkle::Tree},
     settlement::{
-        Call, LiveLedger, Options, SendError, Sender, Spending,
-        calls::{
-            self, Checkpoints, Contribution, ContributionFactory, Registration, RewardPool, Signers, Staking,
-            Token,
-        },
-        deploy::{Deployed, Terms, deploy},
+        Call, SendError, Sender, Spending,
+        calls::{self, Checkpoints, Contribution, ContributionFactory, Registration, RewardPool, Staking},
     },
 };
-use session_protocols::{KeyPair, NetworkName};
-use support::{Anvil, Chain, through};
+use support::{
+    through,
+    world::{POOL, STAKE, World, pair, registration, send, signed},
+};
 
 mod support;
-
-const EPOCH: u64 = 60;
-const STAKE: Amount = Amount::sesh(25_000);
-/// What the pool is given: nearly 1 SESH a minute come of it.
-const POOL: Amount = Amount::sesh(4_000_000);
-
-/// A network's contracts on an anvil of their own.
-struct World {
-    chain: Chain,
-    anvil: Anvil,
-    settlement: Settlement,
-    deployer: Sender,
-}
-
-impl World {
-    async fn new() -> Self {
-        let anvil = Anvil::start(&["--slots-in-an-epoch", "1"]);
-        let chain = Chain::connect(&anvil).await;
-        let mut deployer = chain.sender(&anvil, 0).await;
-        let terms = Terms {
-            genesis: chain.began,
-            epoch: EPOCH.try_into().unwrap(),
-            lock: 60,
-            requirement: STAKE,
-            unlock: 60,
-            maximum_penalty: 1_000,
-            minimum_nodes: 4,
-            submitter_reward: Amount::sesh(1),
-            active_for: 0,
-            governor: deployer.account(),
-            delay: 60,
-            guardian: deployer.account(),
-        };
-        let Deployed { mut settlement, .. } = deploy(&mut deployer, &terms).await.unwrap();
-        settlement.rpc = vec![anvil.url()];
-        let mut world = Self { chain, anvil, settlement, deployer };
-        let pool = world.settlement.contracts.pool;
-        world.give(pool, POOL).await;
-        world
-    }
-
-    fn follow(&self, path: &std::path::Path) -> LiveLedger {
-        let options = Options { pace: support::pace(), ..Options::new(&self.settlement, [1; 32]).unwrap() };
-        LiveLedger::start(path, options).unwrap()
-    }
-
-    async fn give(&mut self, to: Address, amount: Amount) {
-        let data = Token::transferCall { to, value: amount.units() }.abi_encode();
-        let token = self.settlement.contracts.token;
-        send(&mut self.deployer, token, data).await;
-    }
-
-    /// Somebody with ether and tokens, all of which `spender` may take.
-    async fn person(&mut self, seed: u8, tokens: Amount, spender: Address) -> Sender {
-        let mut sender = self.chain.sender(&self.anvil, seed).await;
-        self.give(sender.account(), tokens).await;
-        let approve = Token::approveCall { spender, value: U256::MAX }.abi_encode();
-        send(&mut sender, self.settlement.contracts.token, approve).await;
-        sender
-    }
-
-    async fn balance(&self, account: Address) -> U256 {
-        let call = Token::balanceOfCall { account };
-        self.view::<Token::balanceOfCall>(self.settlement.contracts.token, call).await
-    }
-
-    async fn view<C: SolCall>(&self, to: Address, call: C) -> C::Return {
-        let call = serde_json::json!([{ "to": to, "data": alloy::primitives::Bytes::from(call.abi_encode()) }, "latest"]);
-        let returned = self.chain.ask("eth_call", call).await;
-        let returned: alloy::primitives::Bytes = serde_json::from_value(returned).unwrap();
-        C::abi_decode_returns(&returned).unwrap()
-    }
-
-    /// Goes on to the next epoch but some seconds, and makes what was before final.
-    async fn pass(&self, epochs: u64) {
-        self.chain.mine(4, epochs * EPOCH / 4 + 1).await;
-        self.chain.mine(4, 1).await;
-    }
-}
-
-async fn send(sender: &mut Sender, to: Address, data: Vec<u8>) {
-    let call = Call { to: Some(to), data: data.into(), ..Call::default() };
-    sender.send(&call, |_| {}).await.unwrap_or_else(|error| panic!("{error}: {}", error.remedy()));
-}
-
-fn pair(seed: u8) -> KeyPair {
-    KeyPair::from_seed(&[seed; 32])
-}
-
-fn registration(settlement: &Settlement, seed: u8, operator: Address) -> Registration {
-    let network: NetworkName = "local".parse().unwrap();
-    let prefix = format!("127.0.{seed}.0/24").parse().unwrap();
-    let candidate = Candidate::sign(network, &settlement.domain(), &pair(seed), operator, prefix);
-    Registration::new(&candidate, 1_000).unwrap()
-}
-
-/// What a checkpoint is submitted with, signed by all but the absent.
-fn signed(ledger: &session_chain::Ledger, checkpoint: &Checkpoint, nodes: u8, absent: &[StakeId]) -> Vec<u8> {
-    let signers: BTreeMap<StakeId, BlsKey> = ledger.stakes().map(|(id, stake)| (*id, stake.bls)).collect();
-    let present = ledger.stakes().filter(|(id, _)| !absent.contains(id));
-    let secrets: Vec<BlsSecret> = (1..=nodes).map(|seed| BlsSecret::of_node(&pair(seed))).collect();
-    let shares: Vec<BlsSignature> = present
-        .map(|(_, stake)| {
-            let secret = secrets.iter().find(|secret| secret.public() == stake.bls).unwrap();
-            secret.sign(checkpoint.digest.as_slice())
-        })
-        .collect();
-    let signature = BlsSignature::aggregate(&shares).unwrap();
-    let signers = Signers::new(&signers, absent, &signature).unwrap();
-    Checkpoints::submitCall { checkpoint: checkpoint.into(), signers }.abi_encode()
-}
 
 #[tokio::test]
 async fn stakes_rewards_and_exits_go_through_the_contracts_and_every_token_is_accounted_for() {

@@ -24,6 +24,7 @@ use session_chain::{
 use session_protocols::Span;
 
 pub mod proxy;
+pub mod world;
 
 alloy::sol! {
     function record(bytes32 topic, bytes32 first, bytes32 second, bytes data) external;

@@ -156,7 +156,10 @@ impl FromStr for Slot {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::args::{Cli, Command};
 
     #[test]
     fn fees_are_percentages_up_to_all() {
@@ -167,6 +170,59 @@ mod tests {
         }
         for wrong in ["", "%", "-1%", "100.01%", "101", "1000", "1.234%", ".5", "5.", "ten", "10%%"] {
             assert!(wrong.parse::<Fee>().is_err(), "{wrong}");
+        }
+    }
+
+    /// What `session stake` makes of these words.
+    fn deed(words: &str) -> Result<Stake, clap::error::ErrorKind> {
+        let words = ["session", "stake"].into_iter().chain(words.split_whitespace());
+        match Cli::try_parse_from(words) {
+            Ok(Cli { command: Command::Stake(stake), .. }) => Ok(stake),
+            Ok(_) => panic!("another command"),
+            Err(error) => Err(error.kind()),
+        }
+    }
+
+    #[test]
+    fn a_registration_says_what_is_kept_and_for_whom() {
+        let address = "0x52908400098527886E0F7030069857D2E4169EE7";
+        let words =
+            format!("register n --fee 2.5% --stake 6250 --reserve {address}=1 --reserve {address}=2 --yes");
+        let Deed::Register(Register { node, fee, stake, reserve, sending }) = deed(&words).unwrap().deed
+        else {
+            panic!("another deed")
+        };
+        assert_eq!((&*node, fee, stake), ("n", Fee(250), Some(Amount::sesh(6_250))));
+        assert_eq!(reserve.iter().map(|slot| slot.1).collect::<Vec<_>>(), [Amount::sesh(1), Amount::sesh(2)]);
+        assert!(sending.yes);
+        let Deed::Register(plain) = deed("register n").unwrap().deed else { panic!("another deed") };
+        assert_eq!((plain.fee, plain.stake, plain.sending.yes), (Fee(0), None, false));
+    }
+
+    #[test]
+    fn the_account_is_named_before_or_after_the_deed() {
+        for words in ["--account bob rewards", "rewards --account bob"] {
+            assert_eq!(deed(words).unwrap().account.as_deref(), Some("bob"));
+        }
+        let Deed::Claim { to, sending } = deed("claim").unwrap().deed else { panic!("another deed") };
+        assert_eq!((to, sending.yes), (None, false));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_a_matter_of_usage() {
+        use clap::error::ErrorKind::{MissingRequiredArgument, ValueValidation};
+        for (words, kind) in [
+            ("register", MissingRequiredArgument),
+            ("register n --fee 101%", ValueValidation),
+            ("register n --stake 1.0000000001", ValueValidation),
+            ("register n --reserve bob=1", ValueValidation),
+            ("contribute n", MissingRequiredArgument),
+            ("contribute n -5", clap::error::ErrorKind::UnknownArgument),
+            ("contribute n all", ValueValidation),
+            ("claim --to bob", ValueValidation),
+            ("exit", MissingRequiredArgument),
+        ] {
+            assert_eq!(deed(words).unwrap_err(), kind, "{words}");
         }
     }
 

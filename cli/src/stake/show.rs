@@ -177,3 +177,67 @@ fn human(node: &Value) -> String {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use session_chain::{
+        Parameters,
+        ledger::Founder,
+        settlement::staker::{Part, Status},
+    };
+
+    use super::*;
+
+    fn keys(value: &Value) -> Vec<&str> {
+        let mut keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    fn pooled() -> Pooled {
+        let address = Address::repeat_byte(0xab);
+        Pooled {
+            at: Address::repeat_byte(1),
+            operator: address,
+            fee: 1_050,
+            signed: false,
+            status: Status::Open,
+            parts: vec![Part { contributor: address, beneficiary: address, amount: Amount::sesh(6_250) }],
+            reserved: vec![(Address::repeat_byte(2), Amount::sesh(1))],
+        }
+    }
+
+    #[test]
+    fn a_node_has_one_shape_whatever_its_state() {
+        let node = NodeId::from_bytes([7; 32]);
+        let founder = Founder {
+            node,
+            operator: Address::repeat_byte(3).into(),
+            prefix: "10.0.0.0/24".parse().unwrap(),
+        };
+        let ledger = Ledger::genesis(Parameters::default(), [0; 32], [founder]);
+        let active = registered(&ledger, &node, ledger.node(&node).unwrap());
+        let open = waiting(&node, &pooled());
+        assert_eq!(keys(&active), keys(&open));
+        assert_eq!(
+            keys(&active),
+            ["contributors", "fee", "id", "node", "operator", "staked", "state", "swarm", "unlocks"]
+        );
+        assert_eq!((&active["state"], &active["staked"]), (&json!("active"), &json!("0")));
+        assert_eq!(active["swarm"].as_str().map(str::len), Some(16));
+        assert_eq!(
+            (&open["state"], &open["staked"], &open["fee"]),
+            (&json!("open"), &json!("6250"), &json!("10.50%"),)
+        );
+        assert_eq!(open["operator"], format!("0x{}", "ab".repeat(20)), "as ids are shown");
+    }
+
+    #[test]
+    fn whoever_might_contribute_is_warned_of_what_the_node_did_not_sign() {
+        let shown = contribution(&pooled(), Amount::sesh(25_000));
+        assert_eq!((&shown["lacks"], &shown["signed"]), (&json!("18750"), &json!(false)));
+        let mut node = waiting(&NodeId::from_bytes([7; 32]), &pooled());
+        node["contributions"] = json!([shown]);
+        assert!(human(&node).contains("lacks 18750 SESH (the node's key did NOT agree"), "{}", human(&node));
+    }
+}

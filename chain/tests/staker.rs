@@ -1,0 +1,208 @@
+//! One account at the contracts on a real chain: what it does, and what it is refused.
+
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "what fails here fails a test")]
+
+use std::time::Duration;
+
+use alloy::{primitives::Address, sol_types::SolCall};
+use serde_json::json;
+use session_chain::{
+    Amount, Candidate, account,
+    network::Settlement,
+    settlement::{
+        Delivery, Options, Replayed, SendError, StakeError, Staker, Trouble,
+        calls::ContributionFactory,
+        replay,
+        staker::{Enrolment, Return},
+    },
+};
+use session_protocols::NetworkName;
+use support::{
+    PATIENCE, pace,
+    world::{STAKE, World, pair, registration, send},
+};
+
+mod support;
+
+const DAY: u64 = 24 * 3_600;
+
+fn network() -> NetworkName {
+    "local".parse().unwrap()
+}
+
+fn address(seed: u8) -> Address {
+    account::signer(&[seed; 16]).address()
+}
+
+async fn connect(settlement: &Settlement, seed: u8) -> Result<Staker, StakeError> {
+    let delivery = Delivery { poll: Duration::from_millis(5), patience: PATIENCE, confirmations: 1 };
+    Staker::connect(settlement, account::signer(&[seed; 16]), delivery).await
+}
+
+/// Somebody with ether and tokens.
+async fn staker(world: &mut World, seed: u8, tokens: Amount) -> Staker {
+    world.chain.sender(&world.anvil, seed).await;
+    world.give(address(seed), tokens).await;
+    connect(&world.settlement, seed).await.unwrap()
+}
+
+fn candidate(settlement: &Settlement, seed: u8) -> Candidate {
+    let prefix = format!("127.0.{seed}.0/24").parse().unwrap();
+    Candidate::sign(network(), &settlement.domain(), &pair(seed), address(seed), prefix)
+}
+
+async fn now(settlement: &Settlement, path: Option<&std::path::Path>) -> Replayed {
+    let options = Options { pace: pace(), ..Options::new(settlement, [1; 32]).unwrap() };
+    replay::replay(path, options, None, |_| {}).await.unwrap()
+}
+
+/// Lets time pass, and all before it be final.
+async fn pass(world: &World, seconds: u64) {
+    world.chain.ask("evm_increaseTime", json!([seconds])).await;
+    world.chain.mine(4, 1).await;
+}
+
+#[tokio::test]
+async fn what_several_bring_is_open_to_them_and_comes_back() {
+    let mut world = World::new().await;
+    let node = pair(1).node_id();
+    let mut alice = staker(&mut world, 1, STAKE).await;
+    let mut bob = staker(&mut world, 2, STAKE).await;
+    let carol = address(3);
+    let own = candidate(&world.settlement, 1);
+    let part = Amount::sesh;
+
+    assert!(matches!(bob.contribute(&node, part(5_000)).await, Err(StakeError::NotOpen { .. })));
+    let error = bob.register(&network(), &own, 0, None, &[]).await.unwrap_err();
+    assert!(matches!(error, StakeError::NotOperator { .. }), "{error}");
+    let error = alice.register(&network(), &own, 10_001, None, &[]).await.unwrap_err();
+    assert_eq!(error.to_string(), "a fee of 100.01 % is more than all");
+    let error = alice.register(&network(), &own, 0, None, &[(carol, STAKE)]).await.unwrap_err();
+    assert!(matches!(error, StakeError::Reserved { .. }), "{error}");
+
+    // Somebody else opens a contribution for her node, whose key did not agree: nobody is led to it.
+    let mut thief = world.person(9, STAKE, world.settlement.contracts.factory).await;
+    let mut stolen = registration(&world.settlement, 9, thief.account());
+    stolen.ed25519Key = registration(&world.settlement, 1, thief.account()).ed25519Key;
+    let open = ContributionFactory::createCall {
+        registration: stolen,
+        amount: part(10_000).units(),
+        beneficiary: thief.account(),
+        reserved: Vec::new(),
+    };
+    send(&mut thief, world.settlement.contracts.factory, open.abi_encode()).await;
+    assert!(matches!(bob.contribute(&node, part(5_000)).await, Err(StakeError::NotOpen { .. })));
+
+    let reserved = [(carol, part(7_000))];
+    let (call, enrolment) = alice.register(&network(), &own, 1_000, None, &reserved).await.unwrap();
+    assert_eq!(enrolment, Enrolment::Opened { stake: part(18_000), lacks: part(7_000) });
+    alice.send(&call, |_| {}).await.unwrap();
+    let pooled = bob.contributions(&node).await.unwrap();
+    assert_eq!(
+        pooled.iter().map(|it| (it.signed, it.operator)).collect::<Vec<_>>(),
+        [(true, address(1)), (false, address(9)),]
+    );
+    assert_eq!((pooled[0].total(), &pooled[0].reserved[..]), (part(18_000), &reserved[..]));
+    // All that is open is kept for another.
+    let (call, _) = bob.contribute(&node, part(7_000)).await.unwrap();
+    refused(bob.quote(&call).await.unwrap_err(), "TooMuch");
+    // It ends, and a part of another one comes back after a day.
+    let back = alice.withdraw(&node, &now(&world.settlement, None).await).await.unwrap();
+    assert_eq!(back.1, Return::All(part(18_000)));
+    alice.send(&back.0, |_| {}).await.unwrap();
+    assert_eq!(world.balance(address(1)).await, STAKE.units());
+
+    let (call, _) = alice.register(&network(), &own, 1_000, Some(part(10_000)), &[]).await.unwrap();
+    alice.send(&call, |_| {}).await.unwrap();
+    let (call, _) = bob.contribute(&node, part(5_000)).await.unwrap();
+    bob.send(&call, |_| {}).await.unwrap();
+    let error = alice.register(&network(), &own, 0, None, &[]).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("the contribution for node {node} is open and lacks 10000 SESH"));
+    assert!(error.passes());
+    let replayed = now(&world.settlement, None).await;
+    let (call, back) = bob.withdraw(&node, &replayed).await.unwrap();
+    assert_eq!(back, Return::Part(part(5_000)));
+    refused(bob.quote(&call).await.unwrap_err(), "TooEarly");
+    pass(&world, DAY).await;
+    bob.send(&call, |_| {}).await.unwrap();
+    assert_eq!(world.balance(address(2)).await, STAKE.units());
+    assert!(matches!(bob.withdraw(&node, &replayed).await, Err(StakeError::NoStake { .. })));
+    // The thief gets back what it put down.
+    let mut thief = connect(&world.settlement, 9).await.unwrap();
+    let (call, back) = thief.withdraw(&node, &replayed).await.unwrap();
+    assert_eq!(back, Return::All(part(10_000)));
+    thief.send(&call, |_| {}).await.unwrap();
+    assert_eq!(world.balance(address(9)).await, STAKE.units());
+}
+
+#[tokio::test]
+async fn a_stake_of_one_goes_in_by_permit_and_comes_out_by_the_escape_hatch() {
+    let mut world = World::new().await;
+    let node = pair(1).node_id();
+    let mut alice = staker(&mut world, 1, STAKE).await;
+    let own = candidate(&world.settlement, 1);
+    let (call, enrolment) = alice.register(&network(), &own, 250, None, &[]).await.unwrap();
+    assert_eq!(enrolment, Enrolment::Alone { stake: STAKE });
+    let mut poor = connect(&world.settlement, 7).await.unwrap();
+    let (of_poor, _) =
+        poor.register(&network(), &candidate(&world.settlement, 7), 0, None, &[]).await.unwrap();
+    let error = poor.quote(&of_poor).await.unwrap_err();
+    assert!(error.to_string().ends_with("has 0 SESH and needs 25000 SESH: 25000 SESH more"), "{error}");
+    world.give(address(7), STAKE).await;
+    let error = poor.quote(&of_poor).await.unwrap_err();
+    assert!(matches!(error, StakeError::Send(SendError::Ether { .. })), "{error}");
+
+    let before = now(&world.settlement, None).await;
+    assert!(matches!(alice.exit(&node, &before.ledger), Err(StakeError::Unknown { .. })));
+    assert!(matches!(alice.claim(address(1), &before).await, Err(StakeError::NoCheckpoint)));
+    alice.send(&call, |_| {}).await.unwrap();
+    world.chain.mine(4, 1).await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.redb");
+    let registered = now(&world.settlement, Some(&path)).await;
+    assert_eq!(registered.ledger.node(&node).unwrap().fee, 250);
+    let again = now(&world.settlement, Some(&path)).await;
+    assert_eq!(again.ledger, registered.ledger, "the next one has the same");
+    let error = alice.withdraw(&node, &registered).await.unwrap_err();
+    assert!(matches!(error, StakeError::Locked { leaving: false, .. }), "{error}");
+
+    let (call, _) = alice.exit(&node, &registered.ledger).unwrap();
+    alice.send(&call, |_| {}).await.unwrap();
+    refused(alice.quote(&call).await.unwrap_err(), "ExitAlreadyRequested");
+    let error = alice.withdraw(&node, &registered).await.unwrap_err();
+    assert!(matches!(error, StakeError::Locked { leaving: true, .. }), "{error}");
+    pass(&world, 30 * DAY).await;
+    let (call, back) = alice.withdraw(&node, &registered).await.unwrap();
+    assert_eq!(back, Return::Escaped(STAKE));
+    alice.send(&call, |_| {}).await.unwrap();
+    assert_eq!(world.balance(address(1)).await, STAKE.units());
+    // It is paid back, which is not final so far.
+    assert!(matches!(alice.withdraw(&node, &registered).await, Err(StakeError::NoStake { .. })));
+}
+
+#[tokio::test]
+async fn a_network_file_that_does_not_fit_is_found_at_once() {
+    let world = World::new().await;
+    let elsewhere = Settlement { chain: 1, ..world.settlement.clone() };
+    let error = connect(&elsewhere, 1).await.unwrap_err();
+    let wrong = |error: &StakeError| match error {
+        StakeError::Send(SendError::Endpoint { trouble, .. }) => {
+            *trouble == Trouble::WrongChain { found: 31_337, wanted: 1 }
+        }
+        _ => false,
+    };
+    assert!(wrong(&error), "{error}");
+    let mut nobody = world.settlement.clone();
+    nobody.contracts.checkpoints = address(1);
+    let error = connect(&nobody, 1).await.unwrap_err();
+    assert!(matches!(error, StakeError::NoContract { at, .. } if at == address(1)), "{error}");
+    // Of several endpoints the first that serves the chain is taken.
+    let mut settlement = world.settlement.clone();
+    settlement.rpc.insert(0, "http://127.0.0.1:1/".to_owned());
+    assert!(connect(&settlement, 1).await.is_ok());
+}
+
+fn refused(error: StakeError, name: &str) {
+    let StakeError::Send(SendError::Refused { refusal }) = &error else { panic!("{error}") };
+    assert!(refusal.error.starts_with(name) && refusal.meaning.is_some(), "{error}");
+}
