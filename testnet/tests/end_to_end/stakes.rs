@@ -4,6 +4,7 @@
 use std::{
     net::{Ipv4Addr, TcpListener},
     process::{Child, Stdio},
+    time::Duration,
 };
 
 use alloy::{
@@ -17,13 +18,15 @@ use session_chain::{
     settlement::{Endpoint, calls::Token},
 };
 
-use crate::support::{Place, Ran, ended, get, until};
+use crate::support::{Place, Ran, ended, ended_within, get, until};
 
 /// What the operator brings, and what somebody else does.
 const OWN: &str = "10000";
 const OTHERS: &str = "15000";
 /// Epochs whose rewards are claimed at once, at least.
 const EPOCHS: u64 = 3;
+/// How long a node may take to leave, beside whatever else this machine does.
+const LEAVE: Duration = Duration::from_secs(300);
 /// All there will ever be.
 const SUPPLY: Amount = Amount::sesh(240_000_000);
 const STAKE: Amount = Amount::sesh(25_000);
@@ -178,7 +181,11 @@ async fn nodes_come_and_go_by_one_command_each() {
     let (code, error) = place.error(&["testnet", "up", "--nodes", "4"]);
     assert_eq!((code, error["code"].as_str().unwrap()), (1, "other_size"), "{error}");
 
-    let removed = place.data(&["testnet", "remove", "2"]);
+    let mut remove = place.command(&["testnet", "remove", "2", "--json"]);
+    let remove = remove.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let ran = ended_within(remove.spawn().unwrap(), "the removal", LEAVE);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    let removed = ran.json()["data"].clone();
     assert_eq!((&removed["removed"], &removed["killed"]), (&json!(2), &json!([])));
     let status = place.data(&["testnet", "status"]);
     let left: Vec<_> = status["nodes"].as_array().unwrap().iter().map(|node| node["index"].clone()).collect();
@@ -325,7 +332,9 @@ impl Newcomer {
         assert_eq!(again, made, "the same node");
         let mut command = place.command(&["node", "run", "--network", network, "--data", data]);
         command.args(["--listen", &address, "--http", &http]).stdin(Stdio::null());
-        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        // A pipe that nobody reads would fill.
+        let log = std::fs::File::create(place.path().join("newcomer.log")).unwrap();
+        let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Self { id: made["id"].as_str().unwrap().to_owned(), http, child: Some(child) }
     }
 

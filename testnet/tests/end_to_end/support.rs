@@ -118,12 +118,17 @@ impl Ran {
 
 /// Waits for a program to end, and kills it when it does not.
 pub(crate) fn ended(child: Child, what: &str) -> Ran {
+    ended_within(child, what, PATIENCE)
+}
+
+/// Waits so long for a program to end, and kills it when it does not.
+pub(crate) fn ended_within(child: Child, what: &str, patience: Duration) -> Ran {
     let pid = rustix::process::Pid::from_child(&child);
     let (tell, output) = channel();
     thread::spawn(move || tell.send(child.wait_with_output()));
-    let output = output.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+    let output = output.recv_timeout(patience).unwrap_or_else(|_| {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        panic!("{what} did not end within {} s", PATIENCE.as_secs())
+        panic!("{what} did not end within {} s", patience.as_secs())
     });
     Ran::new(output.unwrap())
 }
