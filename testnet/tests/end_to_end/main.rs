@@ -10,6 +10,7 @@
     reason = "a test speaks when it fails"
 )]
 
+mod chain;
 mod commands;
 mod conversations;
 mod health;

@@ -30,7 +30,10 @@ fn metrics(http: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_log_or_metric_names_a_client_or_a_mailbox() {
     let place = Place::new();
-    let up = place.command(&["testnet", "up", "--nodes", "12"]).env("RUST_LOG", "session=trace").output();
+    let up = place
+        .command(&["testnet", "up", "--no-chain", "--nodes", "12"])
+        .env("RUST_LOG", "session=trace")
+        .output();
     assert!(up.unwrap().status.success());
     let network = place.testnet.folder().network().unwrap();
     let client = session_client::Client::connect(network.clone(), Default::default()).await.unwrap();
