@@ -6,11 +6,13 @@ mod support;
 
 use std::{collections::BTreeSet, ops::Range};
 
+use futures::AsyncReadExt;
+use session_node::keystore;
 use session_protocols::{
     Maps, MessageHash, Protocol, SwarmId, SwarmMap,
     answer::{Answer, Body, Code},
     codec,
-    libp2p::link::Asker,
+    libp2p::{address::keypair, link::Asker},
     request::Request,
     ring::position,
 };
@@ -152,6 +154,41 @@ async fn an_old_owner_keeps_what_too_few_new_ones_have() {
     shows(&plan.http[OLD], "\"messages\":0,").await;
     shows(&plan.http[3..5], "\"messages\":5,").await;
     assert_eq!(Line::to(&plan, 4).await.inbox(&plan, &person).await, sent);
+    for one in running {
+        one.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_no_node_any_more_is_let_go_and_is_one_again_when_the_registry_says_so() {
+    let plan = Plan::new(4);
+    let by = |version: u64, members: usize| {
+        let mut members: Vec<_> = plan.network.nodes[..members].iter().map(|node| node.id).collect();
+        members.sort_unstable();
+        let map = SwarmMap { version, swarms: [(SwarmId(0), members)].into() };
+        plan.registry().with_maps(map.into())
+    };
+    let (registry, seen) = watch::channel(by(1, 4));
+    let running: Vec<_> = (0..4).map(|index| plan.start_by(index, seen.clone())).collect();
+    wait(&plan.http, 200).await;
+    shows(&plan.http, "\"peers\":3,").await;
+
+    registry.send_replace(by(2, 3));
+    shows(&plan.http[..3], "\"peers\":2,").await;
+    wait(&plan.http[..3], 200).await;
+    wait(&plan.http[3..], 503).await;
+    // It comes back as a stranger, and what members ask each other is none of its business.
+    let key = keypair(&keystore::load(&plan.folder.path().join("4")).unwrap()).unwrap();
+    let stranger = Stranger::meet_as(key, &plan, 0).await;
+    let mut stream = stranger.open(Protocol::Swarm).await;
+    assert_eq!(stream.read(&mut [0]).await.unwrap_or_default(), 0, "it is closed");
+    let refused = "session_streams_refused_total{reason=\"stranger\"}";
+    reaches(plan.http[0], refused, 1).await;
+    drop(stranger);
+
+    registry.send_replace(by(3, 4));
+    shows(&plan.http, "\"peers\":3,").await;
+    wait(&plan.http, 200).await;
     for one in running {
         one.stop().await;
     }

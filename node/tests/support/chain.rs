@@ -88,19 +88,8 @@ impl Chain {
         self.ask("anvil_setBalance", json!([account, "0x3635c9adc5dea00000"])).await;
     }
 
-    /// Takes blocks from now on when it is told to.
-    pub async fn pause(&self) {
-        self.ask("evm_setIntervalMining", json!([0])).await;
-    }
-
     async fn ask(&self, method: &'static str, params: Value) -> Value {
         ask(self.port, method, params).await
-    }
-
-    /// Kills it as a crash would.
-    pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
     }
 
     /// Ends it as one ends a program that is to save its state.
