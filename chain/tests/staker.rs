@@ -105,7 +105,7 @@ async fn what_several_bring_is_open_to_them_and_comes_back() {
     assert_eq!((pooled[0].total(), &pooled[0].reserved[..]), (part(18_000), &reserved[..]));
     // All that is open is kept for another.
     let (call, _) = bob.contribute(&node, part(7_000)).await.unwrap();
-    refused(bob.quote(&call).await.unwrap_err(), "TooMuch");
+    refused(bob.quote(&call).await.unwrap_err(), "NoSlot");
     // It ends, and a part of another one comes back after a day.
     let back = alice.withdraw(&node, &now(&world.settlement, None).await).await.unwrap();
     assert_eq!(back.1, Return::All(part(18_000)));

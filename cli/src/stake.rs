@@ -73,21 +73,21 @@ pub(crate) async fn run(context: &Context, arguments: Stake) -> Result<(), Failu
         }
         Deed::Register(register) => {
             let sending = register.sending;
-            desk.send(sending, async |desk: &Desk<'_>| desk.register(&register).await).await
+            desk.send(sending, async |desk| desk.register(&register).await).await
         }
         Deed::Contribute { node, amount, sending } => {
             let node = node_id(context, &node)?;
-            desk.send(sending, async |desk: &Desk<'_>| desk.contribute(&node, amount).await).await
+            desk.send(sending, async |desk| desk.contribute(&node, amount).await).await
         }
         Deed::Withdraw { node, sending } => {
             let node = node_id(context, &node)?;
-            desk.send(sending, async |desk: &Desk<'_>| desk.withdraw(&node).await).await
+            desk.send(sending, async |desk| desk.withdraw(&node).await).await
         }
         Deed::Exit { node, sending } => {
             let node = node_id(context, &node)?;
-            desk.send(sending, async |desk: &Desk<'_>| desk.exit(&node).await).await
+            desk.send(sending, async |desk| desk.exit(&node).await).await
         }
-        Deed::Claim { to, sending } => desk.send(sending, async |desk: &Desk<'_>| desk.claim(to).await).await,
+        Deed::Claim { to, sending } => desk.send(sending, async |desk| desk.claim(to).await).await,
     }
 }
 
@@ -242,7 +242,7 @@ impl Desk<'_> {
         let (mut agreed, mut tries) = (sending.yes, MAX_PLANS);
         loop {
             tries -= 1;
-            let sent = match plan(self).await {
+            let sent = match plan(&*self).await {
                 Ok(planned) => self.deliver(planned, &mut agreed).await,
                 Err(failure) => Err(failure),
             };

@@ -214,7 +214,7 @@ pub struct LastWords {
 
 impl TestnetError {
     /// A short name that stays the same between versions.
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::Io { .. } => "io",
             Self::NoHome => "no_home",

@@ -193,7 +193,8 @@ impl Replay {
         if (epoch == wanted || epoch < wanted && epoch.is_multiple_of(KEEP_EVERY))
             && let Some(file) = &mut self.file
         {
-            file.keep(&advance.mark, &self.ledger, Some(&checkpoint))?;
+            let signers = self.ledger.stakes().map(|(id, stake)| (*id, stake.bls)).collect();
+            file.keep(&advance.mark, &self.ledger, Some((&checkpoint, &signers)))?;
         }
         Ok(())
     }

@@ -37,7 +37,7 @@ const PURSE: &str = "0x7777777777777777777777777777777777777777";
 async fn a_person_sets_up_a_node_with_another_earns_leaves_and_has_every_token() {
     let place = Place::new();
     let network = up(&place, 6);
-    let chain = Chain::of(&place, &network);
+    let chain = Chain::of(&place);
     for name in ["alice", "bob", "carol", "dave"] {
         place.data(&["account", "new", "--name", name]);
     }
@@ -160,8 +160,8 @@ async fn a_person_sets_up_a_node_with_another_earns_leaves_and_has_every_token()
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_come_and_go_by_one_command_each() {
     let place = Place::new();
-    let network = up(&place, 4);
-    let chain = Chain::of(&place, &network);
+    up(&place, 4);
+    let chain = Chain::of(&place);
     let (code, error) = place.error(&["testnet", "remove", "2"]);
     assert_eq!((code, error["code"].as_str().unwrap()), (4, "too_few_nodes"), "{error}");
     let (code, error) = place.error(&["testnet", "remove", "5"]);
@@ -379,7 +379,7 @@ struct Chain {
 }
 
 impl Chain {
-    fn of(place: &Place, _network: &str) -> Self {
+    fn of(place: &Place) -> Self {
         let settlement = place.testnet.folder().network().unwrap().settlement.unwrap();
         let contracts = settlement.contracts;
         let rpc = Endpoint::new(&settlement.rpc[0]).unwrap().rpc();
