@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The name of the testnet on this machine.
-const LOCAL: &str = "local";
+pub(crate) const LOCAL: &str = "local";
 
 /// A client of the network that is meant, and what to say when it fails.
 pub(crate) struct Access {

@@ -128,7 +128,10 @@ fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
             ),
         };
         let listen: String = node.addresses.iter().map(|address| format!(" --listen {address}")).collect();
-        format!("{head}{next}Then: session node run --network FILE --data {}{listen}", data.display())
+        // Where none was named, the local testnet is meant, if there is one.
+        let found = if network.is_some() { network::LOCAL } else { "FILE" };
+        let named = context.global.network.as_deref().unwrap_or(found);
+        format!("{head}{next}Then: session node run --network {named} --data {}{listen}", data.display())
     })
 }
 
