@@ -180,9 +180,11 @@ fn a_node_gets_its_key_once_and_runs_with_what_was_printed() {
     let data = data.to_str().unwrap();
     let made = place.data(&["node", "init", "--data", data, "--operator", &operator, "--address", address]);
     let expected = serde_json::json!({
-        "id": made["id"], "data": data, "operator": operator, "prefix": "127.0.99.0/24", "addresses": [address],
+        "id": made["id"], "data": data, "operator": operator, "prefix": "127.0.99.0/24",
+        "gas_account": made["gas_account"], "addresses": [address],
     });
     assert_eq!(made, expected);
+    assert!(made["gas_account"].as_str().unwrap().starts_with("0x"), "{made}");
     assert_eq!(made["id"].as_str().unwrap().len(), 64);
 
     let (code, error) = place.error(&[&run[..], &["elsewhere"]].concat());
