@@ -15,6 +15,7 @@
 mod account;
 mod args;
 mod bench;
+mod chain;
 mod contact;
 mod failure;
 mod inbox;

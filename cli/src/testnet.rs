@@ -97,7 +97,7 @@ async fn up(context: &Context, testnet: &Testnet, nodes: Option<usize>, chain: b
             }
             Up::Already => format!("the testnet was up already; its {} nodes are ready", nodes.len()),
         };
-        format!("{head}\n\n{}\n{}{}", table(&nodes), chain_line(chain.as_ref()), next(testnet, nodes.len()))
+        format!("{head}\n\n{}{}\n{}", table(&nodes), chain_line(chain.as_ref()), next(testnet, nodes.len()))
     })
 }
 
@@ -126,7 +126,7 @@ fn warn(context: &Context, stopped: &Stopped) {
 async fn status(context: &Context, testnet: &Testnet) -> Result<(), Failure> {
     let (nodes, chain) = (testnet.status().await?, testnet.chain().await?);
     context.output.data(&json!({ "nodes": nodes, "chain": chain }), || {
-        format!("{}\n{}", table(&nodes), chain_line(chain.as_ref()))
+        format!("{}{}", table(&nodes), chain_line(chain.as_ref()))
     })
 }
 
@@ -228,7 +228,7 @@ fn chain_line(chain: Option<&ChainStatus>) -> String {
         (Some(pid), None) => format!("process {pid} does not answer"),
         (Some(pid), Some(height)) => format!("at block {height}, process {pid}"),
     };
-    format!("chain {}: {state}\n", chain.rpc)
+    format!("\nchain {}: {state}\n", chain.rpc)
 }
 
 fn table(nodes: &[NodeStatus]) -> String {

@@ -100,10 +100,10 @@ impl Links {
         metrics: Metrics,
         hop: Hop,
         behaviour: &Behaviour,
-        registry: Watched,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let workers = thread::available_parallelism().map_or(1, usize::from);
+        let registry = behaviour.neighbours.registry();
         let subscriptions = Seats::new(notify::MAX_PER_NEIGHBOUR, notify::MAX_SUBSCRIPTIONS);
         Self {
             network: setup.network.clone(),

@@ -115,6 +115,11 @@ impl Neighbours {
         self.places.leave(connection, peer);
     }
 
+    /// Who is registered.
+    pub(crate) fn registry(&self) -> Watched {
+        self.places.registry.clone()
+    }
+
     /// Who comes from where.
     pub(crate) fn places(&self) -> Places {
         self.places.clone()

@@ -196,7 +196,7 @@ impl Network {
             }
             self.show_snapshot();
         }
-        self.leave().await;
+        Box::pin(self.leave()).await;
     }
 
     /// Says goodbye, so that nobody has to find out by waiting.

@@ -148,7 +148,6 @@ async fn from_start_to_stop(
         metrics.clone(),
         hop.clone(),
         swarm.behaviour(),
-        registry.clone(),
         stop_seen.clone(),
     );
     let carrier = links.clone();

@@ -347,8 +347,9 @@ impl Testnet {
 
     /// Stops the chain of a network that was not made whole; what is left of it goes when the next one begins.
     async fn abandon(&self, lock: &Lock) -> Result<(), TestnetError> {
-        let chain = self.folder.read()?.and_then(|state| state.chain);
-        if let Some(mut chain) = chain {
+        // Nothing is written where nothing was begun.
+        let Some(state) = self.folder.read()? else { return Ok(()) };
+        if let Some(mut chain) = state.chain {
             chain.stop().await?;
         }
         self.folder.write(&State::new(Vec::new(), None, Vec::new()), lock)

@@ -142,11 +142,11 @@ impl Watched {
         let metrics = Metrics::new().unwrap();
         let registry = Registry::of([]);
         let behaviour =
-            Behaviour::new(&key, &network(), local, usize::MAX, false, registry.clone(), &metrics).unwrap();
+            Behaviour::new(&key, &network(), local, usize::MAX, false, registry, &metrics).unwrap();
         let (jobs, queue) = mpsc::channel(8);
         let (stop, stopping) = watch::channel(false);
         let admission = Admission::new(session_protocols::limits::AdmissionRates::default());
-        let links = Links::new(&setup, jobs, admission, metrics, own, &behaviour, registry, stopping);
+        let links = Links::new(&setup, jobs, admission, metrics, own, &behaviour, stopping);
         tokio::spawn(member(queue, clock.clone()));
         Self { hops: (1..4).map(hop).collect(), links, clock, owner: pair(200), _kept: (data, stop) }
     }

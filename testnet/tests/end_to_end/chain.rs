@@ -14,11 +14,11 @@ const UP: Duration = Duration::from_secs(90);
 async fn nodes_stake_serve_and_attest_and_survive_that_their_chain_is_away() {
     let place = Place::new();
     let started = Instant::now();
-    let up = place.data(&["testnet", "up", "--nodes", "8"]);
-    println!("8 nodes with their chain are ready after {} ms", up["ready_ms"]);
+    let up = place.data(&["testnet", "up"]);
+    println!("twelve nodes with their chain are ready after {} ms", up["ready_ms"]);
     assert!(started.elapsed() < UP, "{up}");
     let nodes = up["nodes"].as_array().unwrap();
-    assert_eq!(nodes.len(), 8);
+    assert_eq!(nodes.len(), 12, "of two swarms");
     for node in nodes {
         assert_eq!((&node["state"], &node["registration"]), (&"ready".into(), &"active".into()), "{node}");
     }
@@ -48,7 +48,7 @@ async fn nodes_stake_serve_and_attest_and_survive_that_their_chain_is_away() {
     let status = place.data(&["testnet", "status"]);
     assert_eq!(status["chain"]["pid"], Value::Null);
     let up = place.data(&["testnet", "up"]);
-    assert_eq!((&up["already"], up["nodes"].as_array().unwrap().len()), (&false.into(), 8));
+    assert_eq!((&up["already"], up["nodes"].as_array().unwrap().len()), (&false.into(), 12));
     let inbox = place.data(&["inbox", "--network", network, "--account", "bob"]);
     assert!(inbox.to_string().contains("staked"), "{inbox}");
     assert!(accepted(&doors, first + 1).await > first);

@@ -45,7 +45,19 @@ async fn status_tells_what_nodes_are(place: &Place) {
     for ((node, known), index) in nodes(&status).zip(&network.nodes).zip(1..) {
         assert_eq!(
             keys(node),
-            ["addresses", "fingerprint", "http", "id", "index", "messages", "peers", "pid", "state", "swarm"]
+            [
+                "addresses",
+                "fingerprint",
+                "http",
+                "id",
+                "index",
+                "messages",
+                "peers",
+                "pid",
+                "registration",
+                "state",
+                "swarm"
+            ]
         );
         assert_eq!(
             (&node["index"], &node["state"], &node["messages"]),
