@@ -2,6 +2,8 @@
 
 use std::{fmt, io, path::PathBuf};
 
+use session_chain::settlement::{ReplayError, StakeError};
+
 use crate::layout::MAX_NODES;
 
 /// Why a local testnet cannot do what it was asked.
@@ -151,10 +153,10 @@ pub enum TestnetError {
     Send(#[from] session_chain::settlement::SendError),
     /// The contracts refuse.
     #[error(transparent)]
-    Stake(#[from] session_chain::settlement::StakeError),
+    Stake(Box<StakeError>),
     /// The chain cannot be read.
     #[error(transparent)]
-    Replay(#[from] session_chain::settlement::ReplayError),
+    Replay(Box<ReplayError>),
     /// An endpoint's URL is none.
     #[error(transparent)]
     Endpoint(#[from] session_chain::settlement::EndpointError),
@@ -303,6 +305,18 @@ impl TestnetError {
             Self::Client(cause) => cause.remedy().to_owned(),
             Self::Bench(_) => "run it again, with more seconds".to_owned(),
         }
+    }
+}
+
+impl From<StakeError> for TestnetError {
+    fn from(error: StakeError) -> Self {
+        Self::Stake(Box::new(error))
+    }
+}
+
+impl From<ReplayError> for TestnetError {
+    fn from(error: ReplayError) -> Self {
+        Self::Replay(Box::new(error))
     }
 }
 
