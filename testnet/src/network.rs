@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 use rustix::process::Signal;
 use serde::Serialize;
 use session_chain::NetworkFile;
-use session_protocols::NodeId;
+use session_protocols::{NodeId, SwarmMap};
 use tokio::time::Instant;
 
 use crate::{
@@ -210,7 +210,10 @@ impl Testnet {
         let state = self.folder.state()?;
         let network = self.folder.network()?;
         // Where there is a chain, the nodes alone know the map.
-        let map = network.settlement.is_none().then(|| network.ledger().map().clone()).unwrap_or_default();
+        let map = match network.settlement {
+            Some(_) => SwarmMap::default(),
+            None => network.ledger().map().clone(),
+        };
         let one = async |node: &Entry| {
             let process = node.running();
             let said = if process.is_some() { door::status(node.http).await } else { None };

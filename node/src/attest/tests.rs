@@ -98,10 +98,9 @@ impl World {
     /// What it makes of a message.
     async fn judged(&mut self, message: u64, data: Vec<u8>) -> Verdict {
         self.heard.send(Heard { message, data }).await.unwrap();
-        match self.said().await {
-            Said::Judge { message: judged, verdict } if judged == message => verdict,
-            other => panic!("{other:?}"),
-        }
+        let Said::Judge { message: judged, verdict } = self.said().await else { panic!("it judges") };
+        assert_eq!(judged, message);
+        verdict
     }
 }
 
