@@ -1,6 +1,6 @@
 //! An account's key on the settlement chain, made from the seed that its recovery phrase stands for.
 
-use alloy::signers::local::PrivateKeySigner;
+pub use alloy::signers::local::PrivateKeySigner;
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 use zeroize::Zeroizing;
 

@@ -227,7 +227,7 @@ impl Attestation {
 
     /// Returns when [`Input::Tick`] is next due.
     pub fn deadline(&self) -> Option<Time> {
-        self.rounds.values().filter_map(|round| round.submit_at).min()
+        self.rounds.values().next_back().and_then(|round| round.submit_at)
     }
 
     fn crossed(&mut self, now: Time, checkpoint: Checkpoint, signers: BTreeMap<StakeId, BlsKey>) {
@@ -263,8 +263,10 @@ impl Attestation {
         let Some(round) = self.rounds.get_mut(&share.epoch) else {
             let ahead = self.next.is_none_or(|next| share.epoch == next);
             // Others have crossed the border before: it counts when this node has.
-            if ahead && self.early.len() < MAX_EARLY {
-                self.early.entry(id).or_insert((share, key));
+            if ahead && self.early.len() < MAX_EARLY && !self.early.contains_key(&id) {
+                self.early.insert(id, (share, key));
+                // Not only those who are late as well have to hear of it.
+                return if key.is_some() { Verdict::Accept } else { Verdict::Ignore };
             }
             return Verdict::Ignore;
         };
@@ -288,7 +290,7 @@ impl Attestation {
     }
 
     fn submit(&mut self, now: Time) {
-        // The newest says all that older ones do.
+        // The newest says all that older ones do: nobody submits those.
         let Some((_, round)) = self.rounds.iter_mut().next_back() else { return };
         if round.submit_at.is_none_or(|at| at > now) {
             return;

@@ -124,12 +124,10 @@ impl NetworkFile {
         self.nodes.iter().map(founder)
     }
 
-    /// The ledger that the network begins with: of its nodes, or, where there is a chain, of nobody.
+    /// The ledger of the nodes above alone. Where there is a chain it says otherwise, and whoever does not
+    /// follow it has no more to begin with than this.
     pub fn ledger(&self) -> Ledger {
-        match &self.settlement {
-            Some(settlement) => Ledger::new(settlement.parameters()),
-            None => Ledger::genesis(Parameters::default(), self.seed, self.founders()),
-        }
+        Ledger::genesis(Parameters::default(), self.seed, self.founders())
     }
 
     /// The border at which the network begins, its height and its hash: what node records name for as long

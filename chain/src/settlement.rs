@@ -31,7 +31,7 @@ pub use contracts::{Contract, Followed};
 pub use endpoint::{Endpoint, EndpointError};
 pub use errors::Refusal;
 pub use follower::{Advance, Follower, Mark, Pace, Status};
-pub use host::{FollowError, LiveLedger, Options, Settled};
+pub use host::{FollowError, LiveLedger, Options, Settled, Signers};
 pub use sender::{Call, Delivery, Progress, Quote, SendError, Sender, Spending};
 pub use state::{StateError, StateFile};
 pub use trouble::{Hold, Stop, Trouble};

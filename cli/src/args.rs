@@ -286,11 +286,15 @@ pub(crate) enum Verb {
 Examples:
   session testnet up
   session testnet up --nodes 30
+  session testnet up --no-chain            its nodes stake nothing, and are those of the network file
   session testnet up --dir /tmp/second     a second one beside the first")]
     Up {
         /// How many nodes, 1 to 250 [default: 12, or as many as there are]
         #[arg(long)]
         nodes: Option<usize>,
+        /// Start a new network without a chain
+        #[arg(long)]
+        no_chain: bool,
     },
     /// Stop the nodes, and remove them with their messages
     #[command(after_help = "\
@@ -424,6 +428,9 @@ pub(crate) struct NodeRun {
     /// Where to serve /livez, /readyz, /metrics and /status
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:22080")]
     pub(crate) http: SocketAddr,
+    /// Who serves the settlement chain, several times if needed [default: as the network file says]
+    #[arg(long, value_name = "URL", env = "SESSION_RPC", hide_env_values = true, value_delimiter = ',')]
+    pub(crate) rpc: Vec<String>,
     /// How many bytes of messages to keep [default: 20 GiB]
     #[arg(long, value_name = "BYTES")]
     pub(crate) max_bytes: Option<u64>,

@@ -14,6 +14,7 @@
 mod account;
 mod args;
 mod bench;
+mod chain;
 mod contact;
 mod failure;
 mod inbox;

@@ -54,6 +54,7 @@ fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
         return Err(Failure::usage(message, "a node has one prefix: name addresses in it alone"));
     }
     let pair = keystore::create(data).map_err(|error| not_made(&error, data))?;
+    let gas = keystore::create_gas(data).map_err(|error| not_made(&error, data))?.address();
     let addresses = address.iter().map(ToString::to_string).collect();
     let node = NetworkNode { id: pair.node_id(), operator: *operator, prefix, addresses };
     let result = json!({
@@ -61,12 +62,15 @@ fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
         "data": data,
         "operator": operator.to_string(),
         "prefix": prefix.to_string(),
+        "gas_account": gas.to_string(),
         "addresses": node.addresses,
     });
     context.output.data(&result, || {
         format!(
             "made the key of a new node, in {data}\n  id  {id}\n\
              Back it up: whoever has it, has the node, and a new key is another node.\n\n\
+             Where nodes register on a chain, it submits checkpoints in its turn from the account {gas}: with \
+             some ether there it is credited for each.\n\n\
              The network file needs:\n\n{section}\n\
              Then: session node run --network FILE --data {data}",
             data = data.display(),
@@ -95,6 +99,7 @@ async fn serve(context: &Context, arguments: NodeRun) -> Result<(), Failure> {
     let network = network::read(&network::file(name, &context.home_path()?)?)?;
     let listen = if arguments.listen.is_empty() { written(&network, &arguments)? } else { arguments.listen };
     let mut config = Config::new(network, arguments.data, listen, arguments.http);
+    config.rpc = arguments.rpc;
     if let Some(max_bytes) = arguments.max_bytes {
         config.max_bytes = max_bytes;
     }

@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use session_testnet::{Folder, NodeStatus, Options, Stopped, Testnet, TestnetError, Up, logs};
+use session_testnet::{ChainStatus, Folder, NodeStatus, Options, Stopped, Testnet, TestnetError, Up, logs};
 
 use crate::{
     Context,
@@ -21,7 +21,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Testnet) -> Result<(
     let folder = Folder::new(arguments.dir.as_deref())?;
     let testnet = Testnet::new(folder, binary()?);
     match arguments.verb {
-        Verb::Up { nodes } => up(context, &testnet, nodes).await,
+        Verb::Up { nodes, no_chain } => up(context, &testnet, nodes, !no_chain).await,
         Verb::Down { keep } => down(context, &testnet, keep).await,
         Verb::Status => status(context, &testnet).await,
         Verb::Kill(nodes) => {
@@ -62,19 +62,20 @@ pub(crate) fn binary() -> Result<PathBuf, Failure> {
     std::env::current_exe().map_err(|cause| Failure::io("cannot find the program itself", &cause))
 }
 
-async fn up(context: &Context, testnet: &Testnet, nodes: Option<usize>) -> Result<(), Failure> {
+async fn up(context: &Context, testnet: &Testnet, nodes: Option<usize>, chain: bool) -> Result<(), Failure> {
     let started = Instant::now();
     let bar = bar("nodes ready");
     let mut progress = |ready, total| {
         bar.set_length(total as u64);
         bar.set_position(ready as u64);
     };
-    let up = testnet.up(&Options { nodes, arguments: Vec::new() }, &mut progress).await;
+    let up = testnet.up(&Options { nodes, arguments: Vec::new(), chain }, &mut progress).await;
     bar.finish_and_clear();
     let (up, took) = (up?, started.elapsed());
-    let nodes = testnet.status().await?;
+    let (nodes, chain) = (testnet.status().await?, testnet.chain().await?);
     let data = json!({
         "nodes": nodes,
+        "chain": chain,
         "already": up == Up::Already,
         "network": testnet.folder().network_path(),
         "ready_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
@@ -89,7 +90,7 @@ async fn up(context: &Context, testnet: &Testnet, nodes: Option<usize>) -> Resul
             }
             Up::Already => format!("the testnet was up already; its {} nodes are ready", nodes.len()),
         };
-        format!("{head}\n\n{}\n{}", table(&nodes), next(testnet, nodes.len()))
+        format!("{head}\n\n{}{}\n{}", table(&nodes), chain_line(chain.as_ref()), next(testnet, nodes.len()))
     })
 }
 
@@ -116,8 +117,10 @@ fn warn(context: &Context, stopped: &Stopped) {
 }
 
 async fn status(context: &Context, testnet: &Testnet) -> Result<(), Failure> {
-    let nodes = testnet.status().await?;
-    context.output.data(&json!({ "nodes": nodes }), || table(&nodes))
+    let (nodes, chain) = (testnet.status().await?, testnet.chain().await?);
+    context.output.data(&json!({ "nodes": nodes, "chain": chain }), || {
+        format!("{}{}", table(&nodes), chain_line(chain.as_ref()))
+    })
 }
 
 /// Refuses as a whole what names a node that is not there.
@@ -168,6 +171,17 @@ pub(crate) fn bar(what: &str) -> ProgressBar {
     }
     let style = ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {what} {{msg}}"));
     ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// How the chain is, where there is one.
+fn chain_line(chain: Option<&ChainStatus>) -> String {
+    let Some(chain) = chain else { return String::new() };
+    let state = match (chain.pid, chain.height) {
+        (None, _) => "down: bring it back with session testnet up".to_owned(),
+        (Some(pid), None) => format!("process {pid} does not answer"),
+        (Some(pid), Some(height)) => format!("at block {height}, process {pid}"),
+    };
+    format!("\nchain {}: {state}\n", chain.rpc)
 }
 
 fn table(nodes: &[NodeStatus]) -> String {

@@ -68,6 +68,9 @@ pub struct Options {
     /// Where the guards are kept, the first hops of paths, and the signed list of nodes. Without it they
     /// are drawn and fetched anew by every client, which shows its address to many nodes over time.
     pub home: Option<Home>,
+    /// Which nodes keep which account, as whoever follows the network's chain knows. What the network file
+    /// says if none.
+    pub map: Option<SwarmMap>,
 }
 
 impl Default for Options {
@@ -81,6 +84,7 @@ impl Default for Options {
             links: 32,
             direct: false,
             home: None,
+            map: None,
         }
     }
 }
@@ -137,7 +141,7 @@ impl Client {
             Some(Onion::start(&network, Arc::clone(&links), Arc::clone(&doors), kept, options.connect)?)
         };
         let inner = Inner {
-            map: network.ledger().map().clone(),
+            map: options.map.clone().unwrap_or_else(|| network.ledger().map().clone()),
             links,
             doors,
             network: network.name,
@@ -155,7 +159,7 @@ impl Client {
         &self.inner.network
     }
 
-    /// Which nodes keep which account, as the network file says.
+    /// Which nodes keep which account, as it was known at the start.
     pub fn map(&self) -> &SwarmMap {
         &self.inner.map
     }

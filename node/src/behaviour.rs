@@ -1,6 +1,6 @@
 //! Which libp2p protocols a node speaks, and with which limits.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use libp2p::{
     StreamProtocol, connection_limits, gossipsub, identify, identity, kad, memory_connection_limits, ping,
@@ -13,7 +13,7 @@ use session_protocols::{
     libp2p::codec::Cbor,
 };
 
-use crate::{metrics::Metrics, neighbours::Neighbours};
+use crate::{metrics::Metrics, neighbours::Neighbours, registry::Watched};
 
 /// The longest message of gossip, in bytes.
 const MAX_GOSSIP: usize = MAX_RECORD + 512;
@@ -21,7 +21,7 @@ const MAX_GOSSIP: usize = MAX_RECORD + 512;
 /// All that a node speaks over libp2p, beside the kept streams inside `streams`.
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
-    limits: connection_limits::Behaviour,
+    pub(crate) limits: connection_limits::Behaviour,
     memory: memory_connection_limits::Behaviour,
     pub(crate) neighbours: Neighbours,
     pub(crate) streams: libp2p_stream::Behaviour,
@@ -33,19 +33,19 @@ pub(crate) struct Behaviour {
 }
 
 impl Behaviour {
-    /// A behaviour for the node that holds `key`; registered `nodes` are not turned away because
-    /// strangers have taken the room.
+    /// A behaviour for the node that holds `key`. Whoever is let past `limits` is not turned away because
+    /// strangers have taken the room. Shares of `checkpoints` are gossiped where nodes register on a chain.
     pub(crate) fn new(
         key: &identity::Keypair,
         network: &NetworkName,
         local: bool,
         max_memory: usize,
-        nodes: impl Iterator<Item = libp2p::PeerId>,
+        checkpoints: bool,
+        registry: Watched,
         metrics: &Metrics,
     ) -> Result<Self, String> {
         let me = key.public().to_peer_id();
-        let nodes: BTreeSet<_> = nodes.collect();
-        let mut limits = connection_limits::Behaviour::new(
+        let limits = connection_limits::Behaviour::new(
             connection_limits::ConnectionLimits::default()
                 .with_max_pending_incoming(Some(256))
                 .with_max_pending_outgoing(Some(256))
@@ -53,7 +53,6 @@ impl Behaviour {
                 .with_max_established_outgoing(Some(512))
                 .with_max_established_per_peer(Some(4)),
         );
-        nodes.iter().for_each(|peer| limits.bypass_peer_id(peer));
         let protocol = |protocol| {
             StreamProtocol::try_from_owned(network.protocol(protocol)).map_err(|error| error.to_string())
         };
@@ -72,14 +71,14 @@ impl Behaviour {
         Ok(Self {
             limits,
             memory: memory_connection_limits::Behaviour::with_max_bytes(max_memory),
-            neighbours: Neighbours::new(local, nodes),
+            neighbours: Neighbours::new(local, registry),
             streams: libp2p_stream::Behaviour::new(),
             directory: request_response::Behaviour::with_codec(
                 Cbor::new(directory::MAX_REQUEST, directory::MAX_ANSWER).on_garbage(move || garbage.inc()),
                 [(protocol(Protocol::Directory)?, request_response::ProtocolSupport::Full)],
                 request_response::Config::default().with_max_concurrent_streams(16),
             ),
-            gossip: gossip(network, local)?,
+            gossip: gossip(network, local, checkpoints)?,
             kad,
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(15))),
@@ -97,9 +96,14 @@ pub(crate) fn snapshots_topic(network: &NetworkName) -> gossipsub::IdentTopic {
     gossipsub::IdentTopic::new(network.topic("snapshots"))
 }
 
+/// The topic of shares of checkpoints.
+pub(crate) fn checkpoints_topic(network: &NetworkName) -> gossipsub::IdentTopic {
+    gossipsub::IdentTopic::new(network.topic("checkpoints"))
+}
+
 /// Records and shares are signed by the node that they name, so gossip itself signs nothing; a message is known
 /// by its bytes, passed on only after the directory has judged it, and senders are scored.
-fn gossip(network: &NetworkName, local: bool) -> Result<gossipsub::Behaviour, String> {
+fn gossip(network: &NetworkName, local: bool, checkpoints: bool) -> Result<gossipsub::Behaviour, String> {
     let config = gossipsub::ConfigBuilder::default()
         .validation_mode(gossipsub::ValidationMode::Anonymous)
         .validate_messages()
@@ -108,7 +112,10 @@ fn gossip(network: &NetworkName, local: bool) -> Result<gossipsub::Behaviour, St
         .build()
         .map_err(|error| error.to_string())?;
     let mut gossip = gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Anonymous, config)?;
-    let topics = [records_topic(network), snapshots_topic(network)];
+    let mut topics = vec![records_topic(network), snapshots_topic(network)];
+    if checkpoints {
+        topics.push(checkpoints_topic(network));
+    }
     let mut score = gossipsub::PeerScoreParams::default();
     for topic in &topics {
         score.topics.insert(

@@ -16,6 +16,8 @@ pub struct Config {
     pub listen: Vec<Endpoint>,
     /// Where to serve `/livez`, `/readyz`, `/metrics` and `/status`; loopback unless told otherwise.
     pub http: SocketAddr,
+    /// Who serves the settlement chain, by URL; those that the network file names if none.
+    pub rpc: Vec<String>,
     /// How many bytes of messages may be kept.
     pub max_bytes: u64,
     /// How many bytes one account may fill.
@@ -34,6 +36,7 @@ impl Config {
             data,
             listen,
             http,
+            rpc: Vec::new(),
             max_bytes: 20 << 30,
             account_bytes: 256 << 20,
             max_memory: 2 << 30,

@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf};
 
+use session_chain::settlement::{EndpointError, FollowError};
 use session_protocols::directory::Endpoint;
 
 use crate::keystore::KeyError;
@@ -39,6 +40,21 @@ pub enum NodeError {
         /// The network.
         network: String,
     },
+    /// The settlement chain cannot be followed.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    /// An endpoint of the settlement chain is none.
+    #[error(transparent)]
+    Rpc(#[from] EndpointError),
+    /// It is not known which checkpoint was signed last.
+    #[error("cannot tell from {path} which checkpoint was signed last")]
+    Signed {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
     /// An address cannot be listened on.
     #[error("cannot listen on {endpoint}: {reason}")]
     Listen {
@@ -73,6 +89,9 @@ impl NodeError {
             Self::Key(_) => "key",
             Self::Store(_) => "store",
             Self::NotRegistered { .. } => "not_registered",
+            Self::Follow(_) => "chain",
+            Self::Rpc(_) => "rpc",
+            Self::Signed { .. } => "signed",
             Self::Listen { .. } => "listen",
             Self::Http { .. } => "http",
             Self::Stopped { .. } => "stopped",
@@ -95,6 +114,11 @@ impl NodeError {
             }
             Self::Store(_) => "read the message above; the swarm refills an empty store",
             Self::NotRegistered { .. } => "use the key that is registered, or the network file that lists it",
+            Self::Follow(_) => "read the message above; the ledger can always be made again from the chain",
+            Self::Rpc(_) => "name endpoints by their URLs: in the network file, or with --rpc",
+            Self::Signed { .. } => {
+                "remove the file once an epoch has ended since this node ran: it must not sign two checkpoints of one"
+            }
             Self::Listen { .. } | Self::Http { .. } => "choose an address of this machine and a free port",
             Self::Stopped { .. } => "look at the last lines of the log, and start the node again",
         }

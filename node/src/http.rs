@@ -1,5 +1,9 @@
 //! The door for people who watch: `/livez`, `/readyz`, `/metrics`, `/status`. It changes nothing.
 
+mod chain;
+
+pub(crate) use chain::Chain;
+
 use std::{
     io,
     net::SocketAddr,
@@ -47,6 +51,8 @@ pub(crate) struct View {
     pub(crate) contacts: watch::Receiver<Contacts>,
     pub(crate) metrics: Metrics,
     pub(crate) hop: Hop,
+    /// The settlement chain, if the node follows one.
+    pub(crate) chain: Option<Chain>,
     pub(crate) libp2p: prometheus_client::registry::Registry,
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -83,6 +89,8 @@ struct Status {
     addresses: Vec<String>,
     /// The newest certified snapshot of the directory.
     snapshot: Option<Snapshot>,
+    /// The settlement chain, where nodes register on one.
+    chain: Option<chain::Shown>,
     http: String,
     version: &'static str,
 }
@@ -202,6 +210,7 @@ async fn readyz(State(view): State<Arc<View>>) -> impl IntoResponse {
             detail: format!("compared with {current} of {others} other members"),
         });
     }
+    checks.extend(view.chain.iter().flat_map(Chain::checks));
     let kept = view.hop.has_kept();
     checks.push(Check {
         name: "onion_keys",
@@ -220,6 +229,7 @@ async fn readyz(State(view): State<Arc<View>>) -> impl IntoResponse {
 
 async fn metrics(State(view): State<Arc<View>>) -> impl IntoResponse {
     let _ = view.inspect().await;
+    view.chain.iter().for_each(Chain::count);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], view.metrics.render(&view.libp2p))
 }
 
@@ -248,6 +258,7 @@ async fn status(State(view): State<Arc<View>>) -> impl IntoResponse {
             age_s: crate::now().since(seen.border).as_millis() / 1_000,
             nodes: seen.nodes,
         }),
+        chain: view.chain.as_ref().map(Chain::shown),
         http: view.http.to_string(),
         version: env!("CARGO_PKG_VERSION"),
     })
@@ -273,7 +284,7 @@ mod tests {
         let hop =
             Hop::open(data.path(), "test".parse().unwrap(), id, std::collections::BTreeSet::new(), true)
                 .unwrap();
-        let view = View { id, http, jobs, contacts, metrics, hop, libp2p, stopping };
+        let view = View { id, http, jobs, contacts, metrics, hop, chain: None, libp2p, stopping };
         let door = tokio::spawn(serve(listener, view));
         let ask = async |path: &str| {
             let mut stream = tokio::net::TcpStream::connect(http).await.unwrap();

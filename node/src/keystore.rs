@@ -1,5 +1,6 @@
 //! Keys on disk, in the data folder, readable by their owner only: `node.key`, the node's own in 64 hex
-//! digits, and `onion.keys`, those of the hop that it is.
+//! digits, `gas.key`, that of the account which pays for its transactions, likewise, and `onion.keys`, those
+//! of the hop that it is. The key that signs checkpoints follows from the node's own.
 
 mod onion;
 
@@ -13,9 +14,12 @@ use std::{
 };
 
 use data_encoding::HEXLOWER_PERMISSIVE as HEX;
+use session_chain::account::PrivateKeySigner;
 use session_protocols::KeyPair;
 use zeroize::Zeroizing;
 
+const NODE: &str = "node.key";
+const GAS: &str = "gas.key";
 /// The longest key file, in bytes.
 const MAX_FILE: usize = 1_024;
 
@@ -67,7 +71,38 @@ pub enum KeyError {
 ///
 /// When there is a key already: it is never replaced, nor made anew silently.
 pub fn create(data: &Path) -> Result<KeyPair, KeyError> {
-    let path = key_file(data);
+    make(data, NODE).map(|seed| KeyPair::from_seed(&seed))
+}
+
+/// Makes the key of the account on the settlement chain that pays for what the node submits; it needs some
+/// ether to be of use.
+///
+/// # Errors
+///
+/// As with [`create`].
+pub fn create_gas(data: &Path) -> Result<PrivateKeySigner, KeyError> {
+    signer(&*make(data, GAS)?, data)
+}
+
+/// That key; none where there is no file.
+///
+/// # Errors
+///
+/// When it is damaged, or others can read it.
+pub fn load_gas(data: &Path) -> Result<Option<PrivateKeySigner>, KeyError> {
+    match seed(data, GAS) {
+        Ok(seed) => signer(&seed, data).map(Some),
+        Err(KeyError::File { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn signer(key: &[u8; 32], data: &Path) -> Result<PrivateKeySigner, KeyError> {
+    session_chain::account::imported(key).ok_or_else(|| KeyError::Content { path: data.join(GAS) })
+}
+
+fn make(data: &Path, name: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    let path = data.join(name);
     let file = |cause| KeyError::File { path: path.clone(), cause };
     fs::create_dir_all(data).map_err(file)?;
     if path.exists() {
@@ -77,7 +112,7 @@ pub fn create(data: &Path) -> Result<KeyPair, KeyError> {
     getrandom::fill(seed.as_mut()).map_err(|_| KeyError::Random)?;
     let text = Zeroizing::new(HEX.encode(seed.as_ref()));
     // Whole under another name first: a key file is there as a whole or not at all.
-    let draft = Draft::write(data, "node.key", text.as_bytes()).map_err(file)?;
+    let draft = Draft::write(data, name, text.as_bytes()).map_err(file)?;
     match fs::hard_link(&draft.0, &path) {
         Ok(()) => {}
         Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => return Err(KeyError::Exists { path }),
@@ -85,14 +120,14 @@ pub fn create(data: &Path) -> Result<KeyPair, KeyError> {
     }
     drop(draft);
     fs::File::open(data).and_then(|folder| folder.sync_all()).map_err(file)?;
-    Ok(KeyPair::from_seed(&seed))
+    Ok(seed)
 }
 
 /// A file that is removed when it is dropped; its content may live on under another name.
-struct Draft(PathBuf);
+pub(crate) struct Draft(PathBuf);
 
 impl Draft {
-    fn write(folder: &Path, name: &str, content: &[u8]) -> io::Result<Self> {
+    pub(crate) fn write(folder: &Path, name: &str, content: &[u8]) -> io::Result<Self> {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let draft = Self(folder.join(format!("{name}.{}", HEX.encode(&random))));
@@ -100,6 +135,13 @@ impl Draft {
         out.write_all(content)?;
         out.sync_all()?;
         Ok(draft)
+    }
+
+    /// Takes the place of the file at `path`, durably.
+    pub(crate) fn replace(self, path: &Path) -> io::Result<()> {
+        fs::rename(&self.0, path)?;
+        let folder = path.parent().unwrap_or(path);
+        fs::File::open(folder)?.sync_all()
     }
 }
 
@@ -116,11 +158,15 @@ impl Drop for Draft {
 ///
 /// When there is none, it is damaged, or others can read it.
 pub fn load(data: &Path) -> Result<KeyPair, KeyError> {
-    let path = key_file(data);
+    seed(data, NODE).map(|seed| KeyPair::from_seed(&seed))
+}
+
+fn seed(data: &Path, name: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    let path = data.join(name);
     let text = read(&path)?;
     let seed = HEX.decode(text.trim().as_bytes()).ok().map(Zeroizing::new);
     let seed = seed.and_then(|seed| <[u8; 32]>::try_from(seed.as_slice()).ok()).map(Zeroizing::new);
-    seed.map(|seed| KeyPair::from_seed(&seed)).ok_or(KeyError::Content { path })
+    seed.ok_or(KeyError::Content { path })
 }
 
 /// The text of a key file, which nobody else may read.
@@ -135,10 +181,6 @@ fn read(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     Ok(text)
 }
 
-fn key_file(data: &Path) -> PathBuf {
-    data.join("node.key")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +192,21 @@ mod tests {
         assert_eq!(load(folder.path()).unwrap().public(), made.public());
         assert!(matches!(create(folder.path()), Err(KeyError::Exists { .. })));
         assert_eq!(load(folder.path()).unwrap().public(), made.public(), "still the same");
+    }
+
+    fn key_file(data: &Path) -> PathBuf {
+        data.join(NODE)
+    }
+
+    #[test]
+    fn what_pays_is_made_once_and_need_not_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(load_gas(folder.path()).unwrap().is_none());
+        let made = create_gas(folder.path()).unwrap().address();
+        assert_eq!(load_gas(folder.path()).unwrap().unwrap().address(), made);
+        assert!(matches!(create_gas(folder.path()), Err(KeyError::Exists { .. })));
+        fs::write(folder.path().join(GAS), "0".repeat(64)).unwrap();
+        assert!(matches!(load_gas(folder.path()), Err(KeyError::Content { .. })), "nobody's key");
     }
 
     #[test]

@@ -5,7 +5,10 @@
 //!
 //! - [`Config`]: where a node lives and how much it may use
 //! - [`keystore`]: the node's key on disk
-//! - [`run`]: one node, from start to graceful stop; [`run_by`]: by swarm maps that change
+//! - [`run`]: one node, from start to graceful stop; [`run_by`]: by a [`Registry`] that changes
+//! - [`Registry`]: who is a node of the network, and which maps it goes by
+//! - `attest`: the node's part in checkpoints
+//! - `follow`: the ledger of a network whose nodes register on a chain
 //! - `member`: the thread that owns the store and the member machine: commit, then speak
 //! - `links`: kept streams, in and out, and the checks before anything reaches the member
 //! - `onion`: the hop that this node is for others
@@ -16,9 +19,11 @@
 //! - `behaviour`: which libp2p protocols, with which limits
 //! - `http`, `metrics`: for people who watch
 
+mod attest;
 mod behaviour;
 mod config;
 mod error;
+mod follow;
 mod http;
 pub mod keystore;
 mod links;
@@ -29,11 +34,13 @@ mod neighbours;
 mod network;
 mod onion;
 mod records;
+mod registry;
 mod run;
 mod seat;
 
 pub use config::Config;
 pub use error::NodeError;
+pub use registry::Registry;
 pub use run::{run, run_by};
 
 use session_protocols::Time;

@@ -4,9 +4,9 @@
 //! signatures. Checks that may take long run on the blocking pool, off the tasks that read.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -40,6 +40,7 @@ use crate::{
     neighbours::Places,
     now,
     onion::Hop,
+    registry::Watched,
     seat::{Seat, SharedSeats},
 };
 
@@ -77,8 +78,8 @@ pub(crate) struct Links {
     pub(crate) hop: Hop,
     control: libp2p_stream::Control,
     askers: Arc<Mutex<Askers>>,
-    /// The nodes of the network: nobody else is answered on `/swarm/1`.
-    nodes: Arc<RwLock<BTreeSet<NodeId>>>,
+    /// Who is a node of the network: nobody else is answered on `/swarm/1`.
+    registry: Watched,
     places: Places,
     memory: Memory,
     subscribers: Arc<AtomicU64>,
@@ -102,6 +103,7 @@ impl Links {
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let workers = thread::available_parallelism().map_or(1, usize::from);
+        let registry = behaviour.neighbours.registry();
         let subscriptions = Seats::new(notify::MAX_PER_NEIGHBOUR, notify::MAX_SUBSCRIPTIONS);
         Self {
             network: setup.network.clone(),
@@ -111,9 +113,9 @@ impl Links {
             hop,
             control: behaviour.streams.new_control(),
             askers: Arc::default(),
-            nodes: Arc::default(),
+            registry: registry.clone(),
             places: behaviour.neighbours.places(),
-            memory: Memory::new(setup.maps.nodes()),
+            memory: Memory::new(registry),
             subscribers: Arc::default(),
             subscriptions: Arc::new(Mutex::new(subscriptions)),
             workers: Arc::new(Semaphore::new(workers)),
@@ -122,14 +124,9 @@ impl Links {
         }
     }
 
-    /// Hands what these nodes ask as members of swarms to the member from now on, and of nobody else.
-    pub(crate) fn welcome(&self, nodes: BTreeSet<NodeId>) {
-        *self.nodes.write().unwrap_or_else(PoisonError::into_inner) = nodes;
-    }
-
+    /// The node that a peer is, if it is one: the member says itself what it takes from whom.
     fn welcomed(&self, peer: &PeerId) -> Option<NodeId> {
-        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
-        node_id(peer).filter(|node| nodes.contains(node))
+        node_id(peer).filter(|node| self.registry.borrow().contains(node))
     }
 
     /// Starts to accept streams of the kept protocols.

@@ -5,7 +5,7 @@
 //! replication; in each, one node or one prefix of strangers holds no more than it leaves.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -14,6 +14,8 @@ use session_protocols::{
     NodeId, Prefix,
     libp2p::{address::node_id, link::Backlog},
 };
+
+use crate::registry::Watched;
 
 /// Bytes for all registered nodes.
 const NODES: usize = 256 << 20;
@@ -27,7 +29,7 @@ const STRANGER: usize = 16 << 20;
 /// The memory that streams may hold. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Memory {
-    registered: Arc<BTreeSet<NodeId>>,
+    registry: Watched,
     nodes: Backlog,
     strangers: Backlog,
     parts: Arc<Mutex<Parts>>,
@@ -48,9 +50,9 @@ enum Holder {
 }
 
 impl Memory {
-    pub(crate) fn new(registered: BTreeSet<NodeId>) -> Self {
+    pub(crate) fn new(registry: Watched) -> Self {
         Self {
-            registered: Arc::new(registered),
+            registry,
             nodes: Backlog::new(NODES),
             strangers: Backlog::new(STRANGERS),
             parts: Arc::default(),
@@ -59,7 +61,7 @@ impl Memory {
 
     /// What a peer may hold; `prefix` is where it comes from, where that counts.
     pub(crate) fn of(&self, peer: PeerId, prefix: Option<Prefix>) -> Backlog {
-        match node_id(&peer).filter(|node| self.registered.contains(node)) {
+        match node_id(&peer).filter(|node| self.registry.borrow().contains(node)) {
             Some(node) => self.part(Holder::Node(node), &self.nodes, NODE),
             None => {
                 let holder = prefix.map_or(Holder::Peer(peer), Holder::Prefix);
@@ -84,12 +86,13 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::Registry;
 
     #[test]
     fn strangers_share_what_their_prefix_may_hold_and_nothing_with_nodes() {
         let nodes: Vec<_> =
             (0..3).map(|seed| session_protocols::KeyPair::from_seed(&[seed; 32]).node_id()).collect();
-        let memory = Memory::new(nodes.iter().copied().collect());
+        let memory = Memory::new(Registry::of(nodes.iter().copied()));
         let prefix = |last| Some(Prefix::of(std::net::IpAddr::from([10, 0, last, 1])));
         let [one, same, other] =
             [prefix(1), prefix(1), prefix(2)].map(|prefix| memory.of(PeerId::random(), prefix));
@@ -100,7 +103,7 @@ mod tests {
 
     #[test]
     fn who_has_gone_is_forgotten() {
-        let memory = Memory::new(BTreeSet::new());
+        let memory = Memory::new(Registry::of([]));
         let kept = memory.of(PeerId::random(), None);
         for _ in 0..10_000 {
             memory.of(PeerId::random(), None);

@@ -1,5 +1,9 @@
 //! What can be counted about a node, for Prometheus: `session_...`, joined with libp2p's own.
 
+mod chain;
+
+pub(crate) use chain::{ChainMetrics, standing};
+
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
@@ -58,6 +62,8 @@ pub(crate) struct Metrics {
     pub(crate) directory_snapshot_border_seconds: IntGauge,
     /// Nodes in that snapshot.
     pub(crate) directory_snapshot_nodes: IntGauge,
+    /// Submissions of checkpoints, by what came of them.
+    pub(crate) checkpoint_submissions_total: IntCounterVec,
     /// 1 while clients are served.
     pub(crate) ready: IntGauge,
 }
@@ -143,6 +149,11 @@ impl Metrics {
                 "When that period ended, in seconds since 1970.",
             )?,
             directory_snapshot_nodes: gauge("directory_snapshot_nodes", "Nodes in that snapshot.")?,
+            checkpoint_submissions_total: counters(
+                "checkpoint_submissions_total",
+                "Submissions of checkpoints.",
+                "outcome",
+            )?,
             ready: gauge("ready", "1 while clients are served.")?,
             registry,
         })

@@ -21,6 +21,8 @@ use libp2p::{
 };
 use session_protocols::{Prefix, libp2p::address, limits::Seats};
 
+use crate::registry::Watched;
+
 /// Connections that strangers of one prefix may have open.
 pub(crate) const CONNECTIONS: usize = 256;
 /// Connections that one registered node may have open. It needs one; one that died unnoticed, and a dial
@@ -38,7 +40,6 @@ struct Crowded;
 #[derive(Debug)]
 pub(crate) struct Neighbours {
     local: bool,
-    registered: BTreeSet<PeerId>,
     nodes: Seats<PeerId>,
     /// Connections that hold one of these seats.
     seated: BTreeSet<ConnectionId>,
@@ -47,7 +48,10 @@ pub(crate) struct Neighbours {
 
 /// Which prefix each stranger in contact comes from. Clones share what they know.
 #[derive(Clone, Debug)]
-pub(crate) struct Places(Arc<Mutex<Table>>);
+pub(crate) struct Places {
+    registry: Watched,
+    table: Arc<Mutex<Table>>,
+}
 
 #[derive(Debug)]
 struct Table {
@@ -57,18 +61,23 @@ struct Table {
 
 impl Places {
     /// Nobody is known.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(registry: Watched) -> Self {
         let connections = Seats::new(CONNECTIONS, TOTAL);
-        Self(Arc::new(Mutex::new(Table { connections, peers: BTreeMap::new() })))
+        Self { registry, table: Arc::new(Mutex::new(Table { connections, peers: BTreeMap::new() })) }
     }
 
-    /// The prefix that counts for a peer, if one does.
+    /// The prefix that counts for a peer, if one does. None does for whoever has become a node since it came.
     pub(crate) fn of(&self, peer: &PeerId) -> Option<Prefix> {
-        self.lock().peers.get(peer)?.last().map(|(_, prefix)| *prefix)
+        let prefix = self.lock().peers.get(peer)?.last().map(|(_, prefix)| *prefix);
+        prefix.filter(|_| !self.is_node(peer))
+    }
+
+    fn is_node(&self, peer: &PeerId) -> bool {
+        address::node_id(peer).is_some_and(|node| self.registry.borrow().contains(&node))
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn enter(&self, connection: ConnectionId, peer: PeerId, prefix: Prefix) -> Result<(), Crowded> {
@@ -93,10 +102,10 @@ impl Places {
 }
 
 impl Neighbours {
-    /// Counts whoever is not `registered`, unless the network is `local`.
-    pub(crate) fn new(local: bool, registered: BTreeSet<PeerId>) -> Self {
+    /// Counts whoever is not registered, unless the network is `local`.
+    pub(crate) fn new(local: bool, registry: Watched) -> Self {
         let nodes = Seats::new(CONNECTIONS_OF_NODE, TOTAL);
-        Self { local, registered, nodes, seated: BTreeSet::new(), places: Places::new() }
+        Self { local, nodes, seated: BTreeSet::new(), places: Places::new(registry) }
     }
 
     fn leave(&mut self, connection: ConnectionId, peer: PeerId) {
@@ -104,6 +113,11 @@ impl Neighbours {
             self.nodes.leave(&peer);
         }
         self.places.leave(connection, peer);
+    }
+
+    /// Who is registered.
+    pub(crate) fn registry(&self) -> Watched {
+        self.places.registry.clone()
     }
 
     /// Who comes from where.
@@ -123,7 +137,7 @@ impl NetworkBehaviour for Neighbours {
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if self.registered.contains(&peer) {
+        if self.places.is_node(&peer) {
             if !self.nodes.take(peer) {
                 return Err(ConnectionDenied::new(Crowded));
             }
@@ -175,7 +189,11 @@ impl NetworkBehaviour for Neighbours {
 
 #[cfg(test)]
 mod tests {
+    use session_protocols::{KeyPair, NodeId};
+    use tokio::sync::watch;
+
     use super::*;
+    use crate::registry::Registry;
 
     const HERE: &str = "/ip4/10.1.2.3/udp/9/quic-v1";
     const BESIDE: &str = "/ip4/10.1.2.200/tcp/7";
@@ -188,7 +206,7 @@ mod tests {
 
     #[test]
     fn new_identities_do_not_get_one_prefix_more_connections() {
-        let mut neighbours = Neighbours::new(false, BTreeSet::new());
+        let mut neighbours = Neighbours::new(false, Registry::of([]));
         let peers: Vec<_> = (0..CONNECTIONS).map(|_| PeerId::random()).collect();
         for (id, peer) in peers.iter().enumerate() {
             assert!(enter(&mut neighbours, id, *peer, if id % 2 == 0 { HERE } else { BESIDE }));
@@ -201,9 +219,31 @@ mod tests {
         assert!(enter(&mut neighbours, 1_002, PeerId::random(), BESIDE), "there is room again");
     }
 
+    fn node(seed: u8) -> NodeId {
+        KeyPair::from_seed(&[seed; 32]).node_id()
+    }
+
+    #[test]
+    fn who_becomes_a_node_is_counted_as_one_from_then_on() {
+        let (register, registry) = watch::channel(Registry::default());
+        let mut neighbours = Neighbours::new(false, registry);
+        let newcomer = address::peer_id(&node(1)).unwrap();
+        assert!(enter(&mut neighbours, 0, newcomer, HERE));
+        assert_eq!(neighbours.places().of(&newcomer), Some(Prefix::V4([10, 1, 2])));
+        register.send_replace(Registry::of([node(1)]).borrow().clone());
+        assert_eq!(neighbours.places().of(&newcomer), None);
+        for id in 1..=CONNECTIONS_OF_NODE {
+            assert!(enter(&mut neighbours, id, newcomer, HERE));
+        }
+        assert!(!enter(&mut neighbours, 1_000, newcomer, HERE));
+        // What it came with is given back where it was taken.
+        neighbours.leave(ConnectionId::new_unchecked(0), newcomer);
+        assert!(neighbours.places.lock().peers.is_empty() && neighbours.seated.len() == CONNECTIONS_OF_NODE);
+    }
+
     #[test]
     fn in_a_local_network_nobody_is_counted_by_the_prefix() {
-        let (mut neighbours, stranger) = (Neighbours::new(true, BTreeSet::new()), PeerId::random());
+        let (mut neighbours, stranger) = (Neighbours::new(true, Registry::of([])), PeerId::random());
         for id in 0..=CONNECTIONS {
             assert!(enter(&mut neighbours, id, stranger, HERE));
         }
@@ -212,8 +252,10 @@ mod tests {
 
     #[test]
     fn a_registered_node_is_counted_by_itself_wherever_it_comes_from() {
-        let nodes: Vec<_> = (0..40).map(|_| PeerId::random()).collect();
-        let mut neighbours = Neighbours::new(false, nodes.iter().copied().collect());
+        let nodes: Vec<_> = (0..40).map(node).collect();
+        let registry = Registry::of(nodes.iter().copied());
+        let nodes: Vec<_> = nodes.iter().filter_map(address::peer_id).collect();
+        let mut neighbours = Neighbours::new(false, registry);
         let mut id = 0;
         for node in &nodes {
             for _ in 0..CONNECTIONS_OF_NODE {

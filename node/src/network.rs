@@ -3,6 +3,8 @@
 //! It keeps contact with the members of this node's swarm and with some other nodes, gossips the
 //! node's record, judges the others', and answers questions about the directory.
 
+mod change;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     io,
@@ -17,12 +19,11 @@ use libp2p::{
     swarm::{ConnectionId, DialError, SwarmEvent, dial_opts::DialOpts},
 };
 use session_protocols::{
-    KeyPair, Maps, NetworkName, NodeId, Time, codec,
+    KeyPair, NetworkName, NodeId, Time, codec,
     directory::{
         self, Directory, Download, Endpoint, Input, MAX_ENDPOINTS, OnionDoor, Output, Progress, Timing,
         Verdict,
     },
-    identity::blake2b,
     libp2p::address::{multiaddr, node_id, peer_id},
 };
 use tokio::{
@@ -31,12 +32,14 @@ use tokio::{
 };
 
 use crate::{
-    behaviour::{Behaviour, BehaviourEvent, records_topic, snapshots_topic},
+    attest::{Heard, Said},
+    behaviour::{Behaviour, BehaviourEvent, checkpoints_topic, records_topic, snapshots_topic},
     links::Links,
     member::Job,
     metrics::Metrics,
     now,
     records::{Asked, Checked, Checks, Unchecked},
+    registry::{Registry, Watched},
 };
 
 /// Nodes beyond the own swarm that contact is kept with.
@@ -87,6 +90,12 @@ pub(crate) struct SnapshotSeen {
     pub(crate) nodes: usize,
 }
 
+/// What connects the task to the node's part in checkpoints.
+pub(crate) struct Checkpoints {
+    pub(crate) hear: mpsc::Sender<Heard>,
+    pub(crate) said: mpsc::Receiver<Said>,
+}
+
 pub(crate) struct Network {
     pub(crate) swarm: Swarm<Behaviour>,
     pub(crate) name: NetworkName,
@@ -99,12 +108,18 @@ pub(crate) struct Network {
     pub(crate) metrics: Metrics,
     pub(crate) swarm_metrics: SwarmMetrics,
     pub(crate) contacts: watch::Sender<Contacts>,
+    /// None without a chain.
+    pub(crate) checkpoints: Option<Checkpoints>,
     /// How onion packets enter this node.
     pub(crate) door: watch::Receiver<OnionDoor>,
-    /// The maps to go by.
-    pub(crate) maps: watch::Receiver<Maps>,
+    /// Who is a node of the network, and the maps to go by.
+    pub(crate) registry: Watched,
+    /// What it said when this task looked last; none before it did.
+    pub(crate) seen: Option<Registry>,
     /// The other nodes that this one has to do with by these maps.
     pub(crate) fellows: BTreeSet<NodeId>,
+    /// The nodes of the network file, which are dialled whether or not they are registered.
+    pub(crate) first: BTreeSet<NodeId>,
     /// Where nodes are, by the network file and then by their own records.
     pub(crate) places: BTreeMap<NodeId, Vec<Endpoint>>,
 }
@@ -126,6 +141,8 @@ struct Dialling {
     asked: BTreeMap<request_response::OutboundRequestId, Asked>,
     fetching: BTreeMap<request_response::OutboundRequestId, (PeerId, Download)>,
     checks: Checks,
+    /// The newest of this node's shares of checkpoints, where nobody was there to hear it.
+    unsaid: Option<Vec<u8>>,
 }
 
 impl Network {
@@ -143,6 +160,7 @@ impl Network {
             asked: BTreeMap::new(),
             fetching: BTreeMap::new(),
             checks: Checks::new(self.name.clone()),
+            unsaid: None,
         };
         self.change(&mut dialling);
         for (node, endpoints) in self.places.clone() {
@@ -168,7 +186,8 @@ impl Network {
                     let door = *self.door.borrow_and_update();
                     self.directory.handle(now(), Input::Onion(door));
                 }
-                Ok(()) = self.maps.changed() => self.change(&mut dialling),
+                Some(said) = next_said(&mut self.checkpoints) => self.say(said, &mut dialling),
+                Ok(()) = self.registry.changed() => self.change(&mut dialling),
                 () = tokio::time::sleep_until(wake) => self.directory.handle(now(), Input::Tick),
                 _ = &mut stop => break,
             }
@@ -177,50 +196,7 @@ impl Network {
             }
             self.show_snapshot();
         }
-        self.leave().await;
-    }
-
-    /// Goes by other maps. Who has to do with this node by them may ask it, is kept in contact with, and is
-    /// reported to the member.
-    fn change(&mut self, dialling: &mut Dialling) {
-        let maps = self.maps.borrow_and_update().clone();
-        let me = self.pair.node_id();
-        let fellows = maps.kin(&me).into_keys().filter(|node| *node != me).collect();
-        let before = std::mem::replace(&mut self.fellows, fellows);
-        // The member says itself what it takes from whom.
-        self.links.welcome(maps.nodes());
-        dialling.owed.retain(|job| !matches!(job, Job::Maps(_)));
-        dialling.owed.push_back(Job::Maps(Box::new(maps)));
-        for node in before.difference(&self.fellows) {
-            dialling.owe(*node, [Job::Disconnected(*node)]);
-        }
-        dialling.kept = self.chosen();
-        let kept = &dialling.kept;
-        dialling.dial_at.retain(|node, _| kept.contains(node));
-        for node in self.fellows.difference(&before) {
-            // Its pause may have grown long while it was one of many.
-            dialling.dial_at.remove(node);
-            if peer_id(node).is_some_and(|peer| self.swarm.is_connected(&peer)) {
-                dialling.owe(*node, [Job::Disconnected(*node), Job::Connected(*node)]);
-            }
-        }
-        let apart = |node: &&NodeId| peer_id(node).is_some_and(|peer| !self.swarm.is_connected(&peer));
-        let now = Instant::now();
-        for node in dialling.kept.iter().filter(apart) {
-            dialling.dial_at.entry(*node).or_insert((now, REDIAL));
-        }
-    }
-
-    /// The nodes to keep in contact with: the fellows, and of the rest some. Everybody has another choice,
-    /// so that all are chosen by some.
-    fn chosen(&self) -> BTreeSet<NodeId> {
-        let me = self.pair.node_id();
-        let others = self.places.keys().filter(|node| **node != me && !self.fellows.contains(*node));
-        let mut others: Vec<_> = others.copied().collect();
-        others.sort_by_cached_key(|node| blake2b(&[me.as_bytes(), node.as_bytes()]));
-        others.truncate(OTHERS);
-        others.extend(&self.fellows);
-        others.into_iter().collect()
+        Box::pin(self.leave()).await;
     }
 
     /// Says goodbye, so that nobody has to find out by waiting.
@@ -320,6 +296,9 @@ impl Network {
             }
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Subscribed { .. })) => {
                 self.directory.handle(now(), Input::Heard);
+                if let Some(data) = dialling.unsaid.take() {
+                    self.say(Said::Share(data), dialling);
+                }
             }
             SwarmEvent::Behaviour(BehaviourEvent::Directory(request_response::Event::Message {
                 peer,
@@ -391,9 +370,8 @@ impl Network {
         let listening: Vec<_> = self.swarm.listeners().map(ToString::to_string).collect();
         let endpoints: Vec<Endpoint> = listening.iter().filter_map(|address| address.parse().ok()).collect();
         self.contacts.send_modify(|contacts| contacts.listening = listening);
-        let me = self.pair.node_id();
         // What is outside the declared prefix is listened on, not announced: nobody would believe it.
-        let prefix = self.directory.prefix(&me);
+        let prefix = self.prefix(&self.me());
         let announced =
             endpoints.into_iter().filter(|one| prefix.is_some_and(|prefix| prefix.covers(one.ip)));
         self.directory.handle(now(), Input::Listening(announced.collect()));
@@ -409,7 +387,8 @@ impl Network {
             .collect();
         connections.push((connection, Instant::now()));
         let fresh = connections.len() == 1 || !replaced.is_empty();
-        let Some(node) = node_id(&peer).filter(|node| self.directory.contains(node)) else { return };
+        let node = node_id(&peer).filter(|node| self.is_registered(node) || dialling.kept.contains(node));
+        let Some(node) = node else { return };
         dialling.dial_at.remove(&node);
         if !replaced.is_empty() {
             // Streams over the dead connection would only time out.
@@ -422,8 +401,7 @@ impl Network {
         if !fresh {
             return;
         }
-        self.directory.handle(now(), Input::Heard);
-        self.ask(Asked::first(peer), dialling);
+        self.meet(peer, dialling);
         if self.fellows.contains(&node) {
             dialling.owe(node, [Job::Disconnected(node), Job::Connected(node)]);
         }
@@ -431,7 +409,7 @@ impl Network {
 
     fn disconnected(&mut self, peer: PeerId, dialling: &mut Dialling) {
         dialling.connections.remove(&peer);
-        let Some(node) = node_id(&peer).filter(|node| self.directory.contains(node)) else { return };
+        let Some(node) = node_id(&peer) else { return };
         self.links.forget(&node);
         self.count(dialling);
         if dialling.kept.contains(&node) {
@@ -469,7 +447,7 @@ impl Network {
         if last {
             dialling.search = None;
         }
-        let (Ok(found), Some(prefix)) = (found, self.directory.prefix(&node)) else { return };
+        let (Ok(found), Some(prefix)) = (found, self.prefix(&node)) else { return };
         let places = found.peers.into_iter().filter(|info| node_id(&info.peer_id) == Some(node));
         let covered =
             |address: &Multiaddr| endpoint(address).is_some_and(|endpoint| prefix.covers(endpoint.ip));
@@ -485,7 +463,7 @@ impl Network {
 
     fn count(&self, dialling: &Dialling) {
         let nodes = dialling.connections.keys().filter_map(node_id);
-        let peers = nodes.filter(|node| self.directory.contains(node)).count();
+        let peers = nodes.filter(|node| self.is_registered(node)).count();
         self.metrics.peers.set(i64::try_from(peers).unwrap_or(i64::MAX));
         self.contacts.send_modify(|contacts| contacts.peers = peers);
     }
@@ -499,12 +477,16 @@ impl Network {
     ) {
         dialling.next_message = dialling.next_message.wrapping_add(1);
         let message = dialling.next_message;
-        let unchecked = if said.topic == snapshots_topic(&self.name).hash() {
-            Unchecked::Share { message, data: said.data }
+        let data = said.data;
+        let taken = if said.topic == checkpoints_topic(&self.name).hash() {
+            let heard = Heard { message, data };
+            self.checkpoints.as_ref().is_some_and(|one| one.hear.try_send(heard).is_ok())
+        } else if said.topic == snapshots_topic(&self.name).hash() {
+            dialling.checks.offer(Unchecked::Share { message, data })
         } else {
-            Unchecked::Gossip { message, data: said.data }
+            dialling.checks.offer(Unchecked::Gossip { message, data })
         };
-        if !dialling.checks.offer(unchecked) {
+        if !taken {
             self.metrics.records_dropped_total.inc();
             let dropped = gossipsub::MessageAcceptance::Ignore;
             self.swarm.behaviour_mut().gossip.report_message_validation_result(&id, &from, dropped);
@@ -615,15 +597,7 @@ impl Network {
                     tracing::debug!(%error, "the record was not gossiped yet");
                 }
             }
-            Output::Judge { message, verdict } => {
-                let Some((id, from)) = dialling.unjudged.remove(&message) else { return };
-                let acceptance = match verdict {
-                    Verdict::Accept => gossipsub::MessageAcceptance::Accept,
-                    Verdict::Ignore => gossipsub::MessageAcceptance::Ignore,
-                    Verdict::Reject => gossipsub::MessageAcceptance::Reject,
-                };
-                self.swarm.behaviour_mut().gossip.report_message_validation_result(&id, &from, acceptance);
-            }
+            Output::Judge { message, verdict } => self.judge(message, verdict, dialling),
             Output::Found { node, endpoints } => {
                 self.found(node, &endpoints);
                 self.places.insert(node, endpoints);
@@ -645,6 +619,33 @@ impl Network {
             },
         }
         self.metrics.known_nodes.set(i64::try_from(self.directory.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Does what the node's part in checkpoints wants.
+    fn say(&mut self, said: Said, dialling: &mut Dialling) {
+        match said {
+            Said::Judge { message, verdict } => self.judge(message, verdict, dialling),
+            Said::Share(data) => {
+                let topic = checkpoints_topic(&self.name);
+                match self.swarm.behaviour_mut().gossip.publish(topic, data.clone()) {
+                    Ok(_) | Err(gossipsub::PublishError::Duplicate) => {}
+                    Err(error) => {
+                        tracing::debug!(%error, "the share of a checkpoint was not gossiped yet");
+                        dialling.unsaid = Some(data);
+                    }
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, message: u64, verdict: Verdict, dialling: &mut Dialling) {
+        let Some((id, from)) = dialling.unjudged.remove(&message) else { return };
+        let acceptance = match verdict {
+            Verdict::Accept => gossipsub::MessageAcceptance::Accept,
+            Verdict::Ignore => gossipsub::MessageAcceptance::Ignore,
+            Verdict::Reject => gossipsub::MessageAcceptance::Reject,
+        };
+        self.swarm.behaviour_mut().gossip.report_message_validation_result(&id, &from, acceptance);
     }
 
     /// Shows the newest snapshot to those who watch, where it is another one.
@@ -678,6 +679,14 @@ impl Dialling {
     fn owe<const N: usize>(&mut self, node: NodeId, words: [Job; N]) {
         self.owed.retain(|job| !matches!(job, Job::Connected(one) | Job::Disconnected(one) if *one == node));
         self.owed.extend(words);
+    }
+}
+
+/// What the node's part in checkpoints wants next; nothing ever where it has none.
+async fn next_said(checkpoints: &mut Option<Checkpoints>) -> Option<Said> {
+    match checkpoints {
+        Some(checkpoints) => checkpoints.said.recv().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -724,6 +733,7 @@ mod tests {
             asked: BTreeMap::new(),
             fetching: BTreeMap::new(),
             checks: Checks::new("test".parse().unwrap()),
+            unsaid: None,
         };
         let nodes = [1, 2].map(|seed| KeyPair::from_seed(&[seed; 32]).node_id());
         for _ in 0..1_000 {

@@ -100,6 +100,11 @@ impl Hop {
         Ok(Self { relay, data: data.to_owned(), kept, local, tick, waiting })
     }
 
+    /// Forwards to these nodes and no others from now on, and they may forward to it.
+    pub(crate) fn set_nodes(&self, nodes: BTreeSet<NodeId>) {
+        self.relay().set_nodes(nodes);
+    }
+
     /// How others enter this node.
     pub(crate) fn door(&self) -> OnionDoor {
         OnionDoor::of(&self.relay().keys().current, has_aes())

@@ -10,14 +10,13 @@ use std::{
 use futures::future::BoxFuture;
 use libp2p::{
     Swarm,
-    metrics::{Metrics as SwarmMetrics, Registry},
+    metrics::{Metrics as SwarmMetrics, Registry as SwarmRegistry},
     noise, quic, tcp, yamux,
 };
-use session_chain::Ledger;
 use session_protocols::{
-    KeyPair, Maps, NodeId,
-    directory::{Directory, Endpoint, Input, Timing},
-    libp2p::address::{keypair, multiaddr, peer_id},
+    KeyPair, NodeId,
+    directory::{Directory, Endpoint, Timing},
+    libp2p::address::{keypair, multiaddr},
     limits::Admission,
     mailbox::Limits,
     member::Setup,
@@ -31,12 +30,14 @@ use tokio::{
 use crate::{
     Config, NodeError,
     behaviour::Behaviour,
+    follow::Follow,
     http, keystore,
     links::Links,
     member::{self, Job},
     metrics::Metrics,
     network::{Contacts, Network},
     onion::Hop,
+    registry::{Registry, Watched},
 };
 
 /// How often a line says how things are.
@@ -47,8 +48,8 @@ const STOP: Duration = Duration::from_secs(10);
 /// Page cache of the store, in bytes.
 const CACHE: usize = 64 << 20;
 
-/// Runs a node by the swarm map of its network file until `shutdown` completes; then closes its store
-/// and returns.
+/// Runs a node until `shutdown` completes; then closes its store and returns. Who else is a node, and which
+/// swarm map acts, is what the settlement chain says that the network file names, and without one the file.
 ///
 /// # Errors
 ///
@@ -61,13 +62,11 @@ pub fn run(
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> BoxFuture<'static, Result<(), NodeError>> {
-    // Nobody sends another map: that of the network file acts for ever.
-    let (_, maps) = watch::channel(config.network.ledger().maps());
-    run_by(config, maps, shutdown)
+    start(config, None, Box::pin(shutdown))
 }
 
-/// Runs a node like [`run`], by the swarm maps that arrive: those of [`Ledger::maps`] at the start and
-/// after each border of an epoch. When nobody sends them any more it goes by the last ones.
+/// Runs a node like [`run`], by the registry that somebody else keeps. When nobody sends another any more it
+/// goes by the last one.
 ///
 /// # Errors
 ///
@@ -78,34 +77,38 @@ pub fn run(
 /// As with [`run`].
 pub fn run_by(
     config: Config,
-    maps: watch::Receiver<Maps>,
+    registry: watch::Receiver<Registry>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> BoxFuture<'static, Result<(), NodeError>> {
-    start(config, maps, Box::pin(shutdown))
+    start(config, Some(registry), Box::pin(shutdown))
 }
 
 /// Boxed and not generic: the whole node is compiled here, and not again by whoever runs one.
 fn start(
     config: Config,
-    maps: watch::Receiver<Maps>,
+    registry: Option<Watched>,
     shutdown: BoxFuture<'static, ()>,
 ) -> BoxFuture<'static, Result<(), NodeError>> {
-    Box::pin(from_start_to_stop(config, maps, shutdown))
+    Box::pin(from_start_to_stop(config, registry, shutdown))
 }
 
 async fn from_start_to_stop(
     config: Config,
-    mut maps: watch::Receiver<Maps>,
+    registry: Option<Watched>,
     mut shutdown: BoxFuture<'static, ()>,
 ) -> Result<(), NodeError> {
     let lock = lock(&config)?;
     let pair = keystore::load(&config.data)?;
-    let ledger = config.network.ledger();
     let id = pair.node_id();
-    if ledger.node(&id).is_none() {
-        let network = config.network.name.to_string();
-        return Err(NodeError::NotRegistered { id: id.to_string(), network });
-    }
+    let follow = match (&registry, &config.network.settlement) {
+        (None, Some(settlement)) => Some(Follow::start(&config, settlement).await?),
+        _ => None,
+    };
+    let registry = match (&follow, registry) {
+        (Some(follow), _) => follow.registry(),
+        (None, Some(registry)) => registry,
+        (None, None) => written(&config, &id)?,
+    };
     let metrics = Metrics::new().map_err(|_| NodeError::Stopped { part: "metrics" })?;
     let store = open_store(&config)?;
     let listener = TcpListener::bind(config.http)
@@ -113,25 +116,30 @@ async fn from_start_to_stop(
         .map_err(|cause| NodeError::Http { address: config.http, cause })?;
     let http = listener.local_addr().unwrap_or(config.http);
 
-    let mut registry = Registry::default();
-    let swarm_metrics = SwarmMetrics::new(&mut registry);
-    let mut swarm = swarm(&config, &pair, &ledger, &metrics)?;
+    let mut libp2p = SwarmRegistry::default();
+    let swarm_metrics = SwarmMetrics::new(&mut libp2p);
+    let mut swarm = swarm(&config, &pair, registry.clone(), &metrics)?;
     for endpoint in &config.listen {
         let listened = swarm.listen_on(multiaddr(endpoint));
         listened.map_err(|error| NodeError::Listen { endpoint: *endpoint, reason: cause(&error) })?;
     }
-    let first = maps.borrow_and_update().clone();
+    let first = registry.borrow().clone();
     let limits = Limits { bytes: config.max_bytes, account_bytes: config.account_bytes };
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let name = config.network.name.clone();
-    let setup =
-        Setup { network: name.clone(), pair: pair.clone(), maps: first, limits, version: version.clone() };
+    let setup = Setup {
+        network: name.clone(),
+        pair: pair.clone(),
+        maps: first.maps().clone(),
+        limits,
+        version: version.clone(),
+    };
 
     let (jobs, queue) = mpsc::channel(member::QUEUE);
     let (stopping, stop_seen) = watch::channel(false);
     let admission = Admission::new(config.rates);
-    let nodes = ledger.nodes().map(|(node, _)| *node).filter(|node| *node != id).collect();
-    let hop = Hop::open(&config.data, name.clone(), id, nodes, config.network.local)?;
+    // Whom it forwards to it is told with the first look at the registry.
+    let hop = Hop::open(&config.data, name.clone(), id, BTreeSet::new(), config.network.local)?;
     let (doors, door) = watch::channel(hop.door());
     let mut links = Links::new(
         &setup,
@@ -148,9 +156,15 @@ async fn from_start_to_stop(
         .map_err(|cause| NodeError::Data { path: config.data.clone(), cause })?;
     links.accept().map_err(|_| NodeError::Stopped { part: "links" })?;
 
-    let mut directory = Directory::new(Some(id), version, prefixes(&ledger))
+    let directory = Directory::new(Some(id), version, first.listed())
         .with_snapshots(name.clone(), Timing::of(config.network.local));
-    directory.handle(crate::now(), Input::Border { height: ledger.height(), hash: config.network.seed });
+    let (checkpoints, chain) = match &follow {
+        Some(follow) => {
+            let (checkpoints, chain) = follow.attest(&config, &pair, &metrics)?;
+            (Some(checkpoints), Some(chain))
+        }
+        None => (None, None),
+    };
     let (contacts, watching) = watch::channel(Contacts::default());
     let network = Network {
         swarm,
@@ -163,9 +177,12 @@ async fn from_start_to_stop(
         metrics: metrics.clone(),
         swarm_metrics,
         contacts,
+        checkpoints,
         door,
         fellows: BTreeSet::new(),
-        maps,
+        registry,
+        seen: None,
+        first: config.network.nodes.iter().map(|node| node.id).collect(),
         places: places(&config),
     };
     let (stop_network, stopped) = oneshot::channel();
@@ -177,7 +194,8 @@ async fn from_start_to_stop(
         contacts: watching.clone(),
         metrics,
         hop: hop.clone(),
-        libp2p: registry,
+        chain,
+        libp2p,
         stopping: stop_seen,
     };
     let mut http_door = tokio::spawn(http::serve(listener, view));
@@ -204,8 +222,21 @@ async fn from_start_to_stop(
     let _ = http_door.await;
     let _ = keys.await;
     hop.close()?;
+    if let Some(follow) = follow {
+        follow.stop().await;
+    }
     drop(lock);
     if ended && member.ended_well() { result } else { Err(NodeError::Stopped { part: "member" }) }
+}
+
+/// The registry of a network without a chain, which nobody changes: whoever is not in its file is no node.
+fn written(config: &Config, id: &NodeId) -> Result<Watched, NodeError> {
+    let registry = Registry::new(&config.network.ledger(), config.network.border());
+    if !registry.contains(id) {
+        let network = config.network.name.to_string();
+        return Err(NodeError::NotRegistered { id: id.to_string(), network });
+    }
+    Ok(watch::channel(registry).1)
 }
 
 /// Logs how things are, again and again.
@@ -256,19 +287,17 @@ fn open_store(config: &Config) -> Result<MessageStore, NodeError> {
 fn swarm(
     config: &Config,
     pair: &KeyPair,
-    ledger: &Ledger,
+    registry: Watched,
     metrics: &Metrics,
 ) -> Result<Swarm<Behaviour>, NodeError> {
     let key = keypair(pair).ok_or(NodeError::Stopped { part: "key" })?;
-    let me = pair.node_id();
-    let nodes = ledger.nodes().map(|(node, _)| *node).filter(|node| *node != me);
-    let nodes = nodes.filter_map(|node| peer_id(&node));
     let network = &config.network;
-    let behaviour = Behaviour::new(&key, &network.name, network.local, config.max_memory, nodes, metrics)
-        .map_err(|reason| {
-            tracing::error!(reason, "the protocols cannot be set up");
-            NodeError::Stopped { part: "protocols" }
-        })?;
+    let (name, local, chain) = (&network.name, network.local, network.settlement.is_some());
+    let behaviour = Behaviour::new(&key, name, local, config.max_memory, chain, registry, metrics);
+    let behaviour = behaviour.map_err(|reason| {
+        tracing::error!(reason, "the protocols cannot be set up");
+        NodeError::Stopped { part: "protocols" }
+    })?;
     let transport = |_| NodeError::Stopped { part: "transport" };
     let builder = libp2p::SwarmBuilder::with_existing_identity(key)
         .with_tokio()
@@ -290,10 +319,6 @@ fn swarm(
             config.with_idle_connection_timeout(Duration::from_secs(600)).with_smart_dial()
         });
     Ok(builder.build())
-}
-
-fn prefixes(ledger: &Ledger) -> BTreeMap<NodeId, session_protocols::Prefix> {
-    ledger.nodes().map(|(node, member)| (*node, member.prefix)).collect()
 }
 
 /// The innermost cause, which is the one that says something.

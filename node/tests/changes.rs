@@ -6,11 +6,13 @@ mod support;
 
 use std::{collections::BTreeSet, ops::Range};
 
+use futures::AsyncReadExt;
+use session_node::keystore;
 use session_protocols::{
     Maps, MessageHash, Protocol, SwarmId, SwarmMap,
     answer::{Answer, Body, Code},
     codec,
-    libp2p::link::Asker,
+    libp2p::{address::keypair, link::Asker},
     request::Request,
     ring::position,
 };
@@ -76,7 +78,7 @@ impl Line {
 async fn a_mailbox_moves_to_its_new_owners() {
     let (plan, person) = (Plan::new(6), Person::new(9));
     let (old, new) = (map(&plan, 1, &person, [OLD, NEW]), map(&plan, 2, &person, [NEW, OLD]));
-    let (maps, seen) = watch::channel(Maps::from(old.clone()));
+    let (maps, seen) = watch::channel(plan.registry().with_maps(old.clone().into()));
     let running: Vec<_> = (0..6).map(|index| plan.start_by(index, seen.clone())).collect();
     wait(&plan.http, 200).await;
     let line = Line::to(&plan, 0).await;
@@ -88,7 +90,7 @@ async fn a_mailbox_moves_to_its_new_owners() {
     shows(&plan.http[NEW], "\"messages\":0,").await;
 
     // The next map is known: its owners pull, and get what is written from then on.
-    maps.send_replace(Maps { next: Some(new.clone()), ..Maps::from(old.clone()) });
+    maps.send_replace(plan.registry().with_maps(Maps { next: Some(new.clone()), ..Maps::from(old.clone()) }));
     shows(&plan.http[NEW], "\"messages\":20,").await;
     for number in 20..25 {
         sent.insert(line.store(&person, number).await);
@@ -97,7 +99,7 @@ async fn a_mailbox_moves_to_its_new_owners() {
     assert_eq!(line.inbox(&plan, &person).await, sent, "the owners serve until the border");
 
     // It acts: the new owners serve everything, and the old ones forget it.
-    maps.send_replace(Maps { past: Some(old), ..Maps::from(new.clone()) });
+    maps.send_replace(plan.registry().with_maps(Maps { past: Some(old), ..Maps::from(new.clone()) }));
     shows(&plan.http[OLD], "\"messages\":0,").await;
     shows(&plan.http, "\"handing_over\":false,").await;
     wait(&plan.http, 200).await;
@@ -124,7 +126,7 @@ async fn a_mailbox_moves_to_its_new_owners() {
 async fn an_old_owner_keeps_what_too_few_new_ones_have() {
     let (plan, person) = (Plan::new(6), Person::new(9));
     let (old, new) = (map(&plan, 1, &person, [OLD, NEW]), map(&plan, 2, &person, [NEW, OLD]));
-    let (maps, seen) = watch::channel(Maps::from(old.clone()));
+    let (maps, seen) = watch::channel(plan.registry().with_maps(old.clone().into()));
     let mut running: Vec<_> = (0..6).map(|index| plan.start_by(index, seen.clone())).collect();
     wait(&plan.http, 200).await;
     let line = Line::to(&plan, 0).await;
@@ -136,11 +138,11 @@ async fn an_old_owner_keeps_what_too_few_new_ones_have() {
     for one in running.drain(4..) {
         one.stop().await;
     }
-    maps.send_replace(Maps { next: Some(new.clone()), ..Maps::from(old.clone()) });
+    maps.send_replace(plan.registry().with_maps(Maps { next: Some(new.clone()), ..Maps::from(old.clone()) }));
     shows(&plan.http[3..4], "\"messages\":5,").await;
     let failures = "session_exchange_failures_total";
     let before = metric(plan.http[0], failures);
-    maps.send_replace(Maps { past: Some(old), ..Maps::from(new) });
+    maps.send_replace(plan.registry().with_maps(Maps { past: Some(old), ..Maps::from(new) }));
     // Two of the three new owners were asked in vain.
     reaches(plan.http[0], failures, before + 2).await;
     shows(&plan.http[OLD], "\"messages\":5,").await;
@@ -152,6 +154,41 @@ async fn an_old_owner_keeps_what_too_few_new_ones_have() {
     shows(&plan.http[OLD], "\"messages\":0,").await;
     shows(&plan.http[3..5], "\"messages\":5,").await;
     assert_eq!(Line::to(&plan, 4).await.inbox(&plan, &person).await, sent);
+    for one in running {
+        one.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_no_node_any_more_is_let_go_and_is_one_again_when_the_registry_says_so() {
+    let plan = Plan::new(4);
+    let by = |version: u64, members: usize| {
+        let mut members: Vec<_> = plan.network.nodes[..members].iter().map(|node| node.id).collect();
+        members.sort_unstable();
+        let map = SwarmMap { version, swarms: [(SwarmId(0), members)].into() };
+        plan.registry().with_maps(map.into())
+    };
+    let (registry, seen) = watch::channel(by(1, 4));
+    let running: Vec<_> = (0..4).map(|index| plan.start_by(index, seen.clone())).collect();
+    wait(&plan.http, 200).await;
+    shows(&plan.http, "\"peers\":3,").await;
+
+    registry.send_replace(by(2, 3));
+    shows(&plan.http[..3], "\"peers\":2,").await;
+    wait(&plan.http[..3], 200).await;
+    wait(&plan.http[3..], 503).await;
+    // It comes back as a stranger, and what members ask each other is none of its business.
+    let key = keypair(&keystore::load(&plan.folder.path().join("4")).unwrap()).unwrap();
+    let stranger = Stranger::meet_as(key, &plan, 0).await;
+    let mut stream = stranger.open(Protocol::Swarm).await;
+    assert_eq!(stream.read(&mut [0]).await.unwrap_or_default(), 0, "it is closed");
+    let refused = "session_streams_refused_total{reason=\"stranger\"}";
+    reaches(plan.http[0], refused, 1).await;
+    drop(stranger);
+
+    registry.send_replace(by(3, 4));
+    shows(&plan.http, "\"peers\":3,").await;
+    wait(&plan.http, 200).await;
     for one in running {
         one.stop().await;
     }

@@ -134,7 +134,11 @@ impl Bench {
     /// Starts the nodes; how long that took.
     async fn up(&self, testnet: &Testnet, progress: Progress<'_>) -> Result<Duration, TestnetError> {
         let started = Instant::now();
-        let options = TestnetOptions { nodes: Some(self.nodes), arguments: vec!["--unlimited".to_owned()] };
+        let options = TestnetOptions {
+            nodes: Some(self.nodes),
+            arguments: vec!["--unlimited".to_owned()],
+            chain: false,
+        };
         testnet.up(&options, &mut |ready, all| progress("start", ready as u64, all as u64)).await?;
         Ok(started.elapsed())
     }

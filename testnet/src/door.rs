@@ -25,8 +25,16 @@ pub(crate) struct Status {
     pub(crate) peers: u64,
     pub(crate) messages: u64,
     #[serde(default)]
+    pub(crate) chain: Option<Chain>,
+    #[serde(default)]
     pub(crate) fingerprint: String,
     pub(crate) addresses: Vec<String>,
+}
+
+/// What it tells of the chain, if there is one.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Chain {
+    pub(crate) registration: String,
 }
 
 /// What `/readyz` tells.

@@ -121,6 +121,34 @@ pub enum TestnetError {
         /// Which one.
         index: usize,
     },
+    /// There is no program to run the chain.
+    #[error("the chain of a testnet is run by anvil, and there is none at {path}", path = .path.display())]
+    NoAnvil {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// Anvil does not start.
+    #[error("anvil does not answer; it says what is wrong in {log}", log = .log.display())]
+    ChainSilent {
+        /// Its log.
+        log: PathBuf,
+    },
+    /// Anvil cannot be signalled.
+    #[error("cannot signal anvil")]
+    ChainSignal {
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+    /// The chain does not do what it is asked.
+    #[error("the chain of the testnet refuses: {what}")]
+    Chain {
+        /// What it says.
+        what: String,
+    },
+    /// A transaction fails.
+    #[error(transparent)]
+    Send(#[from] session_chain::settlement::SendError),
     /// Nodes ended before they were ready.
     #[error("{} before being ready{}", names(.0, "stopped"), words(.0))]
     Died(Vec<LastWords>),
@@ -169,6 +197,10 @@ impl TestnetError {
             Self::Port { .. } => "port",
             Self::Spawn { .. } => "spawn",
             Self::Signal { .. } | Self::Stuck { .. } => "signal",
+            Self::NoAnvil { .. } => "no_anvil",
+            Self::ChainSilent { .. } | Self::ChainSignal { .. } | Self::Chain { .. } | Self::Send(_) => {
+                "chain"
+            }
             Self::Died(_) => "died",
             Self::NotReady { .. } => "not_ready",
             Self::Client(_) | Self::Bench(_) => "bench",
@@ -203,6 +235,18 @@ impl TestnetError {
             Self::Spawn { .. } => "build it with: cargo build --release -p session-cli".to_owned(),
             Self::Signal { .. } => "check that its process belongs to this user".to_owned(),
             Self::Stuck { index } => format!("look at its log with: session testnet logs {index}"),
+            Self::NoAnvil { .. } => {
+                "run ./scripts/testnet up, which installs it, or set SESSION_ANVIL to one; without a chain: \
+                 session testnet up --no-chain"
+                    .to_owned()
+            }
+            Self::ChainSilent { .. } | Self::Chain { .. } => {
+                "remove the testnet and start anew: session testnet down; without a chain: session testnet up \
+                 --no-chain"
+                    .to_owned()
+            }
+            Self::ChainSignal { .. } => "check that its process belongs to this user".to_owned(),
+            Self::Send(cause) => cause.remedy().to_owned(),
             Self::Died(nodes) => logs(nodes),
             Self::NotReady { nodes, .. } => {
                 format!("{}; where others are down, bring back all: session testnet up", logs(nodes))

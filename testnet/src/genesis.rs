@@ -13,6 +13,7 @@ use session_protocols::{
 };
 
 use crate::{
+    chain,
     error::TestnetError,
     layout::{Entry, Folder, MAX_NODES},
 };
@@ -20,8 +21,13 @@ use crate::{
 /// What every local testnet is called.
 const NAME: &str = "local";
 
-/// Makes the keys of `count` nodes, and finds an address and free ports for each.
-pub(crate) fn make(folder: &Folder, count: usize) -> Result<(NetworkFile, Vec<Entry>), TestnetError> {
+/// Makes the keys of `count` nodes, and finds an address and free ports for each. Where there is to be a chain
+/// each has an account to submit from, and an operator that can sign.
+pub(crate) fn make(
+    folder: &Folder,
+    count: usize,
+    with_chain: bool,
+) -> Result<(NetworkFile, Vec<Entry>), TestnetError> {
     // Held until all are found, so that no port is found twice.
     let mut held = Vec::new();
     let (mut nodes, mut entries) = (Vec::new(), Vec::new());
@@ -30,15 +36,16 @@ pub(crate) fn make(folder: &Folder, count: usize) -> Result<(NetworkFile, Vec<En
         let ip = IpAddr::V4(Ipv4Addr::new(127, 0, number, 1));
         let ports = Ports::find(ip).map_err(|cause| TestnetError::Port { ip, cause })?;
         let id = keystore::create(&folder.data(index))?.node_id();
-        let mut operator = [0; 20];
-        operator[19] = number;
+        let operator = if with_chain {
+            keystore::create_gas(&folder.data(index))?;
+            chain::operator(number)
+        } else {
+            let mut operator = [0; 20];
+            operator[19] = number;
+            Operator::from_bytes(operator)
+        };
         let listen: Vec<String> = ports.endpoints.iter().map(ToString::to_string).collect();
-        nodes.push(NetworkNode {
-            id,
-            operator: Operator::from_bytes(operator),
-            prefix: Prefix::of(ip),
-            addresses: listen.clone(),
-        });
+        nodes.push(NetworkNode { id, operator, prefix: Prefix::of(ip), addresses: listen.clone() });
         entries.push(Entry { index, id, listen, http: ports.http, process: None });
         held.push(ports);
     }
@@ -80,7 +87,7 @@ mod tests {
     fn every_node_has_its_own_key_operator_prefix_and_ports() {
         let temp = tempfile::tempdir().unwrap();
         let folder = Folder::new(Some(temp.path())).unwrap();
-        let (network, entries) = make(&folder, 12).unwrap();
+        let (network, entries) = make(&folder, 12, false).unwrap();
         let count = |set: BTreeSet<String>| set.len();
         assert_eq!(count(network.nodes.iter().map(|node| node.id.to_string()).collect()), 12);
         assert_eq!(count(network.nodes.iter().map(|node| node.operator.to_string()).collect()), 12);

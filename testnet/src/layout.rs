@@ -4,8 +4,10 @@
 //! lock           held while something is changed
 //! testnet.json   the nodes and their processes
 //! network.toml   the network file
+//! chain.json     what anvil saved, where there is a chain
 //! nodes/<n>      the data folder of node n
 //! logs/<n>.log   what node n says
+//! logs/chain.log what anvil says
 //! ```
 
 use std::{
@@ -22,12 +24,12 @@ use session_chain::NetworkFile;
 use session_protocols::NodeId;
 use tokio::time::Instant;
 
-use crate::{error::TestnetError, process::Process};
+use crate::{chain::Anvil, error::TestnetError, process::Process};
 
 /// The most nodes: each has an address 127.0.n.1 of its own.
 pub const MAX_NODES: usize = 250;
 /// The version of the state file that this build writes.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 /// How long one command waits for another.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often is looked whether what is waited for has come.
@@ -36,6 +38,7 @@ pub const POLL: Duration = Duration::from_millis(50);
 const STATE: &str = "testnet.json";
 const LOCK: &str = "lock";
 const NETWORK: &str = "network.toml";
+const CHAIN: &str = "chain.json";
 const NODES: &str = "nodes";
 const LOGS: &str = "logs";
 
@@ -49,6 +52,9 @@ pub(crate) struct State {
     version: u64,
     /// Given to every node beside what tells it from the others.
     pub(crate) arguments: Vec<String>,
+    /// None without a chain.
+    #[serde(default)]
+    pub(crate) chain: Option<Anvil>,
     pub(crate) nodes: Vec<Entry>,
 }
 
@@ -69,8 +75,8 @@ pub(crate) struct Lock {
 }
 
 impl State {
-    pub(crate) const fn new(arguments: Vec<String>, nodes: Vec<Entry>) -> Self {
-        Self { version: VERSION, arguments, nodes }
+    pub(crate) const fn new(arguments: Vec<String>, chain: Option<Anvil>, nodes: Vec<Entry>) -> Self {
+        Self { version: VERSION, arguments, chain, nodes }
     }
 
     pub(crate) fn node(&self, index: usize) -> Result<&Entry, TestnetError> {
@@ -123,6 +129,16 @@ impl Folder {
     /// Where a node's log is.
     pub fn log(&self, index: usize) -> PathBuf {
         self.0.join(LOGS).join(format!("{index}.log"))
+    }
+
+    /// What anvil saves when it stops.
+    pub(crate) fn chain_state(&self) -> PathBuf {
+        self.0.join(CHAIN)
+    }
+
+    /// Where anvil's log is.
+    pub(crate) fn chain_log(&self) -> PathBuf {
+        self.0.join(LOGS).join("chain.log")
     }
 
     /// Reads the network file.
@@ -201,7 +217,7 @@ impl Folder {
                 return Err(TestnetError::NotEmpty(self.0.clone()));
             }
         }
-        self.write(&State::new(Vec::new(), Vec::new()), lock)?;
+        self.write(&State::new(Vec::new(), None, Vec::new()), lock)?;
         self.clear()?;
         make(&self.0.join(NODES))?;
         make(&self.0.join(LOGS))
@@ -218,7 +234,10 @@ impl Folder {
             let path = self.0.join(name);
             gone(fs::remove_dir_all(&path), "remove", &path)?;
         }
-        gone(fs::remove_file(self.network_path()), "remove", &self.network_path())
+        for path in [self.chain_state(), self.network_path()] {
+            gone(fs::remove_file(&path), "remove", &path)?;
+        }
+        Ok(())
     }
 }
 
@@ -289,8 +308,8 @@ mod tests {
     fn a_newer_or_broken_state_is_refused() {
         let temp = tempfile::tempdir().unwrap();
         let folder = folder(temp.path());
-        fs::write(temp.path().join(STATE), "{\"version\": 2, \"planets\": []}").unwrap();
-        assert!(matches!(folder.read(), Err(TestnetError::Newer { found: 2, known: 1, .. })));
+        fs::write(temp.path().join(STATE), "{\"version\": 3, \"planets\": []}").unwrap();
+        assert!(matches!(folder.read(), Err(TestnetError::Newer { found: 3, known: 2, .. })));
         fs::write(temp.path().join(STATE), "{").unwrap();
         assert!(matches!(folder.read(), Err(TestnetError::Broken { .. })));
     }

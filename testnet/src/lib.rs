@@ -11,6 +11,7 @@
 //! A whole network in one thread and in virtual time is beside it, in `session-sim`.
 
 pub mod bench;
+mod chain;
 mod door;
 mod error;
 pub mod fuzz;
@@ -20,6 +21,7 @@ pub mod logs;
 mod network;
 mod process;
 
+pub use chain::ChainStatus;
 pub use error::{LastWords, TestnetError};
 pub use layout::{Folder, MAX_NODES};
 pub use network::{DEFAULT_NODES, NodeStatus, Options, Progress, Stopped, Testnet, Up};

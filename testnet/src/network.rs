@@ -5,10 +5,11 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 use rustix::process::Signal;
 use serde::Serialize;
 use session_chain::NetworkFile;
-use session_protocols::NodeId;
+use session_protocols::{NodeId, SwarmMap};
 use tokio::time::Instant;
 
 use crate::{
+    chain::{Anvil, ChainStatus},
     door,
     error::{LastWords, TestnetError},
     genesis,
@@ -46,6 +47,8 @@ pub struct Options {
     pub nodes: Option<usize>,
     /// Given to every node in addition, such as `--unlimited`.
     pub arguments: Vec<String>,
+    /// Whether a new network has a chain on which its nodes register; one that is there stays as it is.
+    pub chain: bool,
 }
 
 /// What bringing up found and did.
@@ -80,6 +83,8 @@ pub struct NodeStatus {
     pub pid: Option<u32>,
     /// `down`, or what it says of itself: `starting`, `syncing`, `ready`, `stopping`.
     pub state: String,
+    /// `unregistered`, `awaiting`, `active`, `decommissioned` or `deregistered`; none without a chain.
+    pub registration: Option<String>,
     /// The swarm that it sits in.
     pub swarm: Option<String>,
     /// Nodes that it is in contact with.
@@ -130,26 +135,46 @@ impl Testnet {
                 if let Some(wanted) = options.nodes.filter(|wanted| *wanted != have) {
                     return Err(TestnetError::Size { have, wanted });
                 }
+                let chain = state.chain.as_ref().is_none_or(|chain| chain.running().is_some());
                 let up = match state.nodes.iter().filter(|node| node.running().is_some()).count() {
                     0 => Up::Resumed,
-                    some if some < have => Up::Completed,
+                    some if some < have || !chain => Up::Completed,
                     _ => Up::Already,
                 };
                 (up, state)
             }
-            None => (Up::New, self.begin(options, &lock)?),
+            None => match self.begin(options, &lock).await {
+                Ok(state) => (Up::New, state),
+                Err(error) => {
+                    self.abandon(&lock).await?;
+                    return Err(error);
+                }
+            },
         };
+        if let Some(chain) = state.chain.as_mut().filter(|_| up != Up::New) {
+            chain.resume(&self.folder).await?;
+            self.folder.write(&state, &lock)?;
+        }
         let all: Vec<usize> = state.nodes.iter().map(|node| node.index).collect();
         let down: Vec<usize> =
             state.nodes.iter().filter(|node| node.running().is_none()).map(|node| node.index).collect();
         let launched = down.iter().try_for_each(|index| self.launch(&mut state, *index, &lock));
-        let ready = match launched {
+        let registered = match launched {
+            Ok(()) if up == Up::New => self.settle(&state).await,
+            launched => launched,
+        };
+        // Nobody registers the rest of its nodes: the next one begins anew.
+        let half = up == Up::New && registered.is_err();
+        let ready = match registered {
             Ok(()) => self.wait(&state, &all, progress).await,
             failed => failed,
         };
         if ready.is_err() {
             // What does not get ready helps nobody; its logs stay.
             let _ = self.stop(&mut state, &down, &lock).await?;
+            if half {
+                self.abandon(&lock).await?;
+            }
         }
         ready.map(|()| up)
     }
@@ -167,6 +192,10 @@ impl Testnet {
         let Some(mut state) = self.folder.read()? else { return Ok(None) };
         let all: Vec<usize> = state.nodes.iter().map(|node| node.index).collect();
         let stopped = self.stop(&mut state, &all, &lock).await?;
+        if let Some(chain) = &mut state.chain {
+            chain.stop().await?;
+            self.folder.write(&state, &lock)?;
+        }
         if !keep {
             self.folder.remove(&lock)?;
         }
@@ -180,7 +209,11 @@ impl Testnet {
     pub async fn status(&self) -> Result<Vec<NodeStatus>, TestnetError> {
         let state = self.folder.state()?;
         let network = self.folder.network()?;
-        let map = network.ledger().map().clone();
+        // Where there is a chain, the nodes alone know the map.
+        let map = match network.settlement {
+            Some(_) => SwarmMap::default(),
+            None => network.ledger().map().clone(),
+        };
         let one = async |node: &Entry| {
             let process = node.running();
             let said = if process.is_some() { door::status(node.http).await } else { None };
@@ -192,6 +225,7 @@ impl Testnet {
                 id: node.id,
                 pid: process.map(|process| process.pid),
                 state: said.as_ref().map_or_else(|| silent.to_owned(), |said| said.state.clone()),
+                registration: said.as_ref().and_then(|said| Some(said.chain.as_ref()?.registration.clone())),
                 swarm: swarm.or_else(|| map.swarm_with(&node.id).map(|swarm| swarm.to_string())),
                 peers: said.as_ref().map_or(0, |said| said.peers),
                 messages: said.as_ref().map_or(0, |said| said.messages),
@@ -201,6 +235,32 @@ impl Testnet {
             }
         };
         Ok(futures::future::join_all(state.nodes.iter().map(one)).await)
+    }
+
+    /// How its chain is; none where it has none.
+    ///
+    /// # Errors
+    /// When there is no testnet.
+    pub async fn chain(&self) -> Result<Option<ChainStatus>, TestnetError> {
+        let (state, network) = (self.folder.state()?, self.folder.network()?);
+        match &state.chain {
+            Some(chain) => Ok(Some(chain.status(&network).await)),
+            None => Ok(None),
+        }
+    }
+
+    /// Stops the chain, so that it saves its state; [`Self::up`] brings it back. Tells whether it ran.
+    ///
+    /// # Errors
+    /// When there is no testnet, or the chain cannot be stopped.
+    pub async fn stop_chain(&self) -> Result<bool, TestnetError> {
+        let lock = self.folder.lock().await?;
+        let mut state = self.folder.state()?;
+        let Some(chain) = &mut state.chain else { return Ok(false) };
+        let ran = chain.running().is_some();
+        chain.stop().await?;
+        self.folder.write(&state, &lock)?;
+        Ok(ran)
     }
 
     /// Whether any of its nodes runs.
@@ -270,15 +330,39 @@ impl Testnet {
         Ok(state.nodes.iter().filter_map(|node| node.running()?.resident()).collect())
     }
 
-    fn begin(&self, options: &Options, lock: &Lock) -> Result<State, TestnetError> {
+    async fn begin(&self, options: &Options, lock: &Lock) -> Result<State, TestnetError> {
         let count = options.nodes.unwrap_or(DEFAULT_NODES);
         genesis::check(count)?;
         self.folder.begin(lock)?;
-        let (network, nodes): (NetworkFile, _) = genesis::make(&self.folder, count)?;
+        let (mut network, nodes): (NetworkFile, _) = genesis::make(&self.folder, count, options.chain)?;
+        let mut state = State::new(options.arguments.clone(), None, nodes);
+        if options.chain {
+            // Written down at once: whatever fails after this, "down" stops it.
+            let chain = Anvil::start(&self.folder).await?;
+            state.chain = Some(chain.clone());
+            self.folder.write(&state, lock)?;
+            network.settlement = Some(chain.deploy().await?);
+        }
         self.folder.write_network(&network)?;
-        let state = State::new(options.arguments.clone(), nodes);
         self.folder.write(&state, lock)?;
         Ok(state)
+    }
+
+    /// Stops the chain of a network that was not made whole; what is left of it goes when the next one begins.
+    async fn abandon(&self, lock: &Lock) -> Result<(), TestnetError> {
+        // Nothing is written where nothing was begun.
+        let Some(state) = self.folder.read()? else { return Ok(()) };
+        if let Some(mut chain) = state.chain {
+            chain.stop().await?;
+        }
+        self.folder.write(&State::new(Vec::new(), None, Vec::new()), lock)
+    }
+
+    /// Registers the nodes of a new network, and begins its epochs.
+    async fn settle(&self, state: &State) -> Result<(), TestnetError> {
+        let Some(chain) = &state.chain else { return Ok(()) };
+        chain.register(&self.folder, &self.folder.network()?).await?;
+        chain.begin().await
     }
 
     fn launch(&self, state: &mut State, index: usize, lock: &Lock) -> Result<(), TestnetError> {
@@ -400,7 +484,7 @@ mod tests {
         let testnet = Testnet { folder, binary, patience: short, grace: short };
         let lock = testnet.folder.lock().await.unwrap();
         let options = Options { nodes: Some(2), ..Options::default() };
-        let mut state = testnet.begin(&options, &lock).unwrap();
+        let mut state = testnet.begin(&options, &lock).await.unwrap();
         for index in [1, 2] {
             testnet.launch(&mut state, index, &lock).unwrap();
             let log = testnet.folder.log(index);

@@ -119,6 +119,23 @@ fn who_gets_no_transaction_through_tries_again_after_the_others() {
 }
 
 #[test]
+fn nobody_waits_to_submit_what_a_newer_one_says_as_well() {
+    let root = checkpoint(3, 1);
+    let mut node = Node::new(Some(1));
+    node.crossed(&root, 4);
+    for id in 1..=4 {
+        node.heard(share(id, &root));
+    }
+    assert!(node.machine.deadline().is_some());
+    node.crossed(&checkpoint(4, 1), 4);
+    assert_eq!(
+        node.machine.deadline(),
+        None,
+        "a host that is told of an instant which has passed asks for ever"
+    );
+}
+
+#[test]
 fn what_does_not_hold_counts_for_nothing() {
     let root = checkpoint(3, 1);
     let mut node = Node::new(Some(1));
@@ -143,8 +160,12 @@ fn shares_that_came_before_the_border_count_after_it() {
     let root = checkpoint(4, 2);
     let forged = |id| Share { id, ..share(1, &root) };
     assert_eq!(node.heard(forged(4)), Verdict::Reject, "it cannot take the place of the true one");
+    for share in [share(1, &root), share(2, &root), share(4, &root)] {
+        assert_eq!(node.heard(share.clone()), Verdict::Accept, "whoever is behind hears it from this node");
+        assert_eq!(node.heard(share), Verdict::Ignore, "once is enough");
+    }
     // The fifth and sixth are new: nobody knows their keys so far.
-    for share in [share(1, &root), share(2, &root), share(4, &root), share(5, &root), forged(6)] {
+    for share in [share(5, &root), forged(6)] {
         assert_eq!(node.heard(share), Verdict::Ignore, "nobody passes on what it cannot judge");
     }
     assert_eq!(node.crossed(&root, 6), [], "a node without a stake signs nothing");

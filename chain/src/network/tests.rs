@@ -45,8 +45,9 @@ fn the_example_is_read_and_written_back() {
 #[test]
 fn a_file_makes_the_genesis_ledger() {
     let file = NetworkFile::parse(example()).unwrap();
-    assert_eq!((file.ledger().nodes().len(), file.ledger().border()), (0, 1_767_225_600 + 3_600));
-    let ledger = NetworkFile { settlement: None, ..file }.ledger();
+    assert!(file.settlement.is_some());
+    let ledger = file.ledger();
+    assert_eq!(ledger, NetworkFile { settlement: None, ..file }.ledger(), "before anybody asks the chain");
     assert_eq!((ledger.map().version, ledger.nodes().len(), ledger.map().swarms.len()), (1, 2, 1));
 }
 

@@ -4,12 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy::primitives::FixedBytes;
+use alloy::{primitives::FixedBytes, sol_types::SolCall};
+
+use super::sender::Call;
 
 use crate::{
     Candidate,
     bls::{BlsSignature, PointError},
     ledger::{self, BlsKey, StakeId},
+    network::Contracts,
 };
 
 /// The contracts' own types.
@@ -185,6 +188,12 @@ impl From<&ledger::Checkpoint> for Checkpoint {
             namesRoot: roots.names,
         }
     }
+}
+
+/// The transaction that hands a checkpoint to its contract.
+pub fn submission(contracts: &Contracts, checkpoint: &ledger::Checkpoint, signers: Signers) -> Call {
+    let submit = types::Checkpoints::submitCall { checkpoint: checkpoint.into(), signers };
+    Call { to: Some(contracts.checkpoints), data: submit.abi_encode().into(), ..Call::default() }
 }
 
 impl Signers {

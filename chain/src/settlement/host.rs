@@ -1,6 +1,7 @@
 //! The follower over HTTP: asks what the machine wants to know, and keeps what it concludes before going on.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -23,7 +24,7 @@ use super::{
     trouble::{Stop, Trouble},
 };
 use crate::{
-    ledger::{Checkpoint, Event, Ledger, LedgerError, Parameters},
+    ledger::{BlsKey, Checkpoint, Event, Ledger, LedgerError, Parameters, StakeId},
     network::Settlement,
 };
 
@@ -86,7 +87,12 @@ pub struct Settled {
     pub mark: Mark,
     /// The checkpoint of the last border; none before the first.
     pub checkpoint: Option<Arc<Checkpoint>>,
+    /// Who may sign it: all that held a stake at that border.
+    pub signers: Arc<Signers>,
 }
+
+/// Those whose signatures a checkpoint takes, and with which keys.
+pub type Signers = BTreeMap<StakeId, BlsKey>;
 
 /// A ledger that is kept in step with its chain, until this is dropped.
 #[derive(Debug)]
@@ -110,13 +116,15 @@ impl LiveLedger {
         }
         let (file, mark, ledger) = StateFile::open(path, &followed, parameters)?;
         let checkpoint = file.checkpoints()?.pop().map(Arc::new);
+        let signers = Arc::new(file.signers()?);
         if let [endpoint] = &endpoints[..] {
             info!(endpoint = endpoint.name(), "one endpoint serves the settlement chain, and is trusted");
         }
         let names = endpoints.iter().map(|endpoint| endpoint.name().to_owned());
         let follower = Follower::new(followed, parameters, pace, mark, names, ChaCha8Rng::from_seed(seed));
         let (tell, status) = watch::channel(follower.status(now()));
-        let (settle, settled) = watch::channel(Settled { ledger: Arc::new(ledger), mark, checkpoint });
+        let (settle, settled) =
+            watch::channel(Settled { ledger: Arc::new(ledger), mark, checkpoint, signers });
         let host = Host {
             followed,
             answer: duration(pace.answer),
@@ -236,11 +244,19 @@ impl Host {
             let crossed = border.map(|border| ledger.cross(border)).transpose()?;
             let crossed = crossed.map(|(more, checkpoint)| {
                 events.extend(more);
-                Arc::new(checkpoint)
+                let stakes = ledger.stakes();
+                (Arc::new(checkpoint), Arc::new(stakes.map(|(id, stake)| (*id, stake.bls)).collect()))
             });
-            file.keep(&mark, &ledger, crossed.as_deref())?;
-            let checkpoint = crossed.or(settled.checkpoint);
-            Ok((file, events, Settled { ledger: Arc::new(ledger), mark, checkpoint }))
+            file.keep(
+                &mark,
+                &ledger,
+                crossed.as_ref().map(|(checkpoint, signers)| (&**checkpoint, &**signers)),
+            )?;
+            let (checkpoint, signers) = match crossed {
+                Some((checkpoint, signers)) => (Some(checkpoint), signers),
+                None => (settled.checkpoint, settled.signers),
+            };
+            Ok((file, events, Settled { ledger: Arc::new(ledger), mark, checkpoint, signers }))
         };
         let (file, events, settled) = match spawn_blocking(work).await {
             Ok(done) => done?,

@@ -11,9 +11,9 @@ use std::{
 use alloy::primitives::{B256, keccak256};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 
-use super::{contracts::Followed, follower::Mark};
+use super::{contracts::Followed, follower::Mark, host::Signers};
 use crate::ledger::{
-    Border, Checkpoint, Cursor, Cursors, Ledger, Parameters, Roots, snapshot::SnapshotError,
+    BlsKey, Border, Checkpoint, Cursor, Cursors, Ledger, Parameters, Roots, StakeId, snapshot::SnapshotError,
 };
 use crate::network::Contracts;
 
@@ -23,6 +23,8 @@ pub const SCHEMA: u8 = 1;
 pub const CHECKPOINTS: u64 = 64;
 
 const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
+/// The row of those who may sign the newest checkpoint.
+const SIGNERS: &str = "signers";
 const KEPT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("checkpoints");
 /// Bytes of memory for the database's pages.
 const CACHE: usize = 16 << 20;
@@ -134,7 +136,8 @@ impl StateFile {
         Ok((file, mark, ledger))
     }
 
-    /// Keeps how far the chain has been followed and what came of it, durably.
+    /// Keeps how far the chain has been followed and what came of it, durably: at a border the checkpoint, and
+    /// who may sign it.
     ///
     /// # Errors
     /// When the disk or the database refuses; the file is as it was, or has kept it.
@@ -142,7 +145,7 @@ impl StateFile {
         &mut self,
         mark: &Mark,
         ledger: &Ledger,
-        checkpoint: Option<&Checkpoint>,
+        checkpoint: Option<(&Checkpoint, &Signers)>,
     ) -> Result<(), StateError> {
         self.write(None, mark, ledger, checkpoint)
     }
@@ -164,12 +167,28 @@ impl StateFile {
         .collect()
     }
 
+    /// Who may sign the newest checkpoint.
+    ///
+    /// # Errors
+    /// When the disk or the database refuses, or what it holds is damaged.
+    pub fn signers(&self) -> Result<Signers, StateError> {
+        let read = || -> Result<_, redb::Error> {
+            let state = self.db.begin_read()?.open_table(STATE)?;
+            Ok(state.get(SIGNERS)?.map(|bytes| read_signers(bytes.value())))
+        };
+        let damaged = || StateError::Damaged { path: self.path.clone(), why: "who may sign" };
+        match read().map_err(|cause| disk(&self.path, cause))? {
+            Some(signers) => signers.ok_or_else(damaged),
+            None => Ok(Signers::new()),
+        }
+    }
+
     fn write(
         &self,
         network: Option<&[u8]>,
         mark: &Mark,
         ledger: &Ledger,
-        checkpoint: Option<&Checkpoint>,
+        checkpoint: Option<(&Checkpoint, &Signers)>,
     ) -> Result<(), StateError> {
         let bytes = ledger.to_bytes();
         let put = || -> Result<(), redb::Error> {
@@ -182,7 +201,8 @@ impl StateFile {
                 state.insert("mark", mark_bytes(mark, &bytes).as_slice())?;
                 state.insert("ledger", bytes.as_slice())?;
                 let mut kept = write.open_table(KEPT)?;
-                if let Some(checkpoint) = checkpoint {
+                if let Some((checkpoint, signers)) = checkpoint {
+                    state.insert(SIGNERS, signers_bytes(signers).as_slice())?;
                     let epoch = checkpoint.border.epoch;
                     kept.insert(epoch, checkpoint_bytes(checkpoint).as_slice())?;
                     kept.retain(|of, _| of.saturating_add(CHECKPOINTS) > epoch)?;
@@ -271,6 +291,19 @@ fn read_checkpoint(bytes: &[u8]) -> Option<Checkpoint> {
     let (digest, cursors) = (reader.word()?, reader.cursors()?);
     let border = Border { epoch, height, hash, cursors };
     reader.0.is_empty().then_some(Checkpoint { border, previous, roots, digest })
+}
+
+fn signers_bytes(signers: &Signers) -> Vec<u8> {
+    signers.iter().flat_map(|(id, key)| id.0.to_be_bytes().into_iter().chain(key.0)).collect()
+}
+
+fn read_signers(bytes: &[u8]) -> Option<Signers> {
+    let mut reader = Reader(bytes);
+    let mut signers = Signers::new();
+    while !reader.0.is_empty() {
+        signers.insert(StakeId(reader.number()?), BlsKey(reader.take()?));
+    }
+    Some(signers)
 }
 
 struct Reader<'a>(&'a [u8]);

@@ -11,7 +11,7 @@
 
 use std::{
     fmt::Write as _,
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -62,10 +62,7 @@ pub(crate) fn save(data: &Path, keys: &Keyring, taken: Option<u32>) -> Result<()
     if let Some(taken) = taken {
         let _ = writeln!(text, "taken {taken}");
     }
-    let written = Draft::write(data, "onion.keys", text.as_bytes()).and_then(|draft| {
-        fs::rename(&draft.0, &path)?;
-        fs::File::open(data)?.sync_all()
-    });
+    let written = Draft::write(data, "onion.keys", text.as_bytes()).and_then(|draft| draft.replace(&path));
     written.map_err(|cause| KeyError::File { path, cause })
 }
 
@@ -97,7 +94,7 @@ fn key_file(data: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     use session_protocols::onion::keys::DAY;
 

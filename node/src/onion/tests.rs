@@ -23,7 +23,7 @@ use session_protocols::{
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::{behaviour::Behaviour, member::Job, metrics::Metrics};
+use crate::{behaviour::Behaviour, member::Job, metrics::Metrics, registry::Registry};
 
 const SMALL: Bucket = Bucket::ALL[0];
 /// Answers of one watch.
@@ -140,8 +140,9 @@ impl Watched {
         let key = session_protocols::libp2p::address::keypair(&me).unwrap();
         let setup = Setup { network: network(), pair: me, maps: map.into(), limits, version };
         let metrics = Metrics::new().unwrap();
+        let registry = Registry::of([]);
         let behaviour =
-            Behaviour::new(&key, &network(), local, usize::MAX, std::iter::empty(), &metrics).unwrap();
+            Behaviour::new(&key, &network(), local, usize::MAX, false, registry, &metrics).unwrap();
         let (jobs, queue) = mpsc::channel(8);
         let (stop, stopping) = watch::channel(false);
         let admission = Admission::new(session_protocols::limits::AdmissionRates::default());

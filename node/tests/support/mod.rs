@@ -10,6 +10,7 @@
     reason = "helpers of tests, each of which takes what it needs"
 )]
 
+pub mod chain;
 pub mod stranger;
 
 use std::{
@@ -20,9 +21,9 @@ use std::{
 
 use futures::future::BoxFuture;
 use session_chain::{NetworkFile, NetworkNode, Operator};
-use session_node::{Config, NodeError, keystore, run, run_by};
+use session_node::{Config, NodeError, Registry, keystore, run, run_by};
 use session_protocols::{
-    Maps, Prefix,
+    Prefix,
     directory::{Endpoint, Transport},
     limits::AdmissionRates,
 };
@@ -33,7 +34,7 @@ use tokio::{
 };
 
 /// Longer than any healthy start; a test that gets here has failed.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Plan {
     pub folder: TempDir,
@@ -89,9 +90,14 @@ impl Plan {
         Running::of(|stopped| run(self.config(index), stopped))
     }
 
-    /// Starts a node that goes by the maps that arrive.
-    pub fn start_by(&self, index: usize, maps: watch::Receiver<Maps>) -> Running {
-        Running::of(|stopped| run_by(self.config(index), maps, stopped))
+    /// Starts a node that goes by what arrives.
+    pub fn start_by(&self, index: usize, registry: watch::Receiver<Registry>) -> Running {
+        Running::of(|stopped| run_by(self.config(index), registry, stopped))
+    }
+
+    /// What the network file says.
+    pub fn registry(&self) -> Registry {
+        Registry::new(&self.network.ledger(), self.network.border())
     }
 }
 
@@ -174,21 +180,30 @@ pub async fn wait(doors: &[SocketAddr], code: u16) {
 
 /// Waits until what every door says of its node has this in it.
 pub async fn shows(doors: &[SocketAddr], wanted: &str) {
+    says(doors, "/status", wanted).await;
+}
+
+/// The same of what it says about being ready.
+pub async fn ready_says(doors: &[SocketAddr], wanted: &str) {
+    says(doors, "/readyz", wanted).await;
+}
+
+async fn says(doors: &[SocketAddr], path: &'static str, wanted: &str) {
     let deadline = Instant::now() + PATIENCE;
     let (doors, wanted) = (doors.to_vec(), wanted.to_owned());
     let waited = tokio::task::spawn_blocking(move || {
         let mut last = Vec::new();
         while Instant::now() < deadline {
-            last = doors.iter().filter_map(|door| Some(get(*door, "/status")?.1)).collect();
-            if last.len() == doors.len() && last.iter().all(|status: &String| status.contains(&wanted)) {
+            last = doors.iter().filter_map(|door| Some(get(*door, path)?.1)).collect();
+            if last.len() == doors.len() && last.iter().all(|said: &String| said.contains(&wanted)) {
                 return Ok(());
             }
             std::thread::park_timeout(Duration::from_millis(20));
         }
-        Err(last)
+        Err((wanted, last))
     });
-    if let Err(last) = waited.await.unwrap() {
-        panic!("not all as wanted: {last:?}");
+    if let Err((wanted, last)) = waited.await.unwrap() {
+        panic!("not all say `{wanted}`: {last:?}");
     }
 }
 

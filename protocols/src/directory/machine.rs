@@ -37,7 +37,8 @@ pub enum Input {
     /// Onion packets for this node are sealed to this from now on.
     Onion(OnionDoor),
     /// The ledger reached another border; records that name one of the last [`RECENT_BORDERS`] are
-    /// believed. A network without a chain has one border, its seed.
+    /// believed, and one that names a later one is when it is known. The node says anew where it is. A
+    /// network without a chain has one border, its seed.
     Border {
         /// Its height.
         height: u64,
@@ -119,6 +120,8 @@ pub struct Directory {
     version: String,
     members: BTreeMap<NodeId, Prefix>,
     known: BTreeMap<NodeId, Arc<Entry>>,
+    /// Of each member at most one record that names a border which is not known here so far.
+    early: BTreeMap<NodeId, (NodeRecord, SignedRecord)>,
     endpoints: Vec<Endpoint>,
     onion: Option<OnionDoor>,
     /// The last few, the latest last.
@@ -145,6 +148,7 @@ impl Directory {
             version,
             members,
             known: BTreeMap::new(),
+            early: BTreeMap::new(),
             endpoints: Vec::new(),
             onion: None,
             borders: VecDeque::new(),
@@ -193,12 +197,15 @@ impl Directory {
                     self.borders.pop_front();
                 }
                 self.borders.push_back((height, hash));
-                if self.borders.len() == 1 {
-                    self.announce_soon(now);
+                // What named an older one will soon not be believed by whoever hears it for the first time.
+                self.announce_soon(now);
+                for (record, signed) in core::mem::take(&mut self.early).into_values() {
+                    self.take(now, record, signed);
                 }
             }
             Input::Members { period, members } => {
                 self.known.retain(|node, _| members.contains_key(node));
+                self.early.retain(|node, _| members.contains_key(node));
                 if let Some(Snapshots { network, agreement, .. }) = self.snapshots.as_deref_mut() {
                     agreement.replace_members(period, Arc::new(Members::new(network, members.clone())));
                 }
@@ -296,8 +303,12 @@ impl Directory {
         if record.endpoints.is_empty() || record.endpoints.len() > MAX_ENDPOINTS || !stays {
             return Verdict::Reject;
         }
-        // One that knows a later border than this participant is not to blame.
         if !self.borders.contains(&(record.height, *record.border)) {
+            // One that knows a later border than this participant is not to blame: it counts when that one
+            // is known here.
+            if self.borders.back().is_none_or(|(last, _)| record.height > *last) {
+                self.early.insert(record.node, (record, signed));
+            }
             return Verdict::Ignore;
         }
         let said = Time::from_millis(record.time);

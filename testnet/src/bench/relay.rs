@@ -142,7 +142,7 @@ struct Plan {
 
 impl Plan {
     fn new(folder: &Folder, transport: Transport) -> Result<Self, TestnetError> {
-        let (mut network, entries) = genesis::make(folder, 2)?;
+        let (mut network, entries) = genesis::make(folder, 2, false)?;
         for node in &mut network.nodes {
             let marked = if transport == Transport::Quic { "quic-v1" } else { "/tcp/" };
             node.addresses.retain(|address| address.contains(marked));

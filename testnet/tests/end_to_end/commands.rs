@@ -24,8 +24,8 @@ fn wrong_usage_is_told_in_the_same_envelope_with_code_2() {
         &["testnet", "kill"],
         &["testnet", "kill", "two"],
         &["testnet", "sim", "--minutes", "1"],
-        &["testnet", "up", "--nodes", "0"],
-        &["testnet", "up", "--nodes", "251"],
+        &["testnet", "up", "--no-chain", "--nodes", "0"],
+        &["testnet", "up", "--no-chain", "--nodes", "251"],
         &["node", "run", "--data", "x"],
         &["node", "init", "--data", "x"],
         &["node", "init", "--data", "x", "--operator", "0x12", "--address", "/ip4/127.0.1.1/tcp/1"],
@@ -126,7 +126,7 @@ fn a_folder_with_other_things_gets_no_testnet() {
     let folder = place.path().join("things");
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("thesis.txt"), "chapter 1").unwrap();
-    let (code, error) = place.error(&["testnet", "up", "--dir", folder.to_str().unwrap()]);
+    let (code, error) = place.error(&["testnet", "up", "--no-chain", "--dir", folder.to_str().unwrap()]);
     assert_eq!((code, error["code"].as_str().unwrap()), (4, "not_empty"));
     let down = place.data(&["testnet", "down", "--dir", folder.to_str().unwrap()]);
     assert_eq!(down["was_up"], false);
@@ -180,9 +180,11 @@ fn a_node_gets_its_key_once_and_runs_with_what_was_printed() {
     let data = data.to_str().unwrap();
     let made = place.data(&["node", "init", "--data", data, "--operator", &operator, "--address", address]);
     let expected = serde_json::json!({
-        "id": made["id"], "data": data, "operator": operator, "prefix": "127.0.99.0/24", "addresses": [address],
+        "id": made["id"], "data": data, "operator": operator, "prefix": "127.0.99.0/24",
+        "gas_account": made["gas_account"], "addresses": [address],
     });
     assert_eq!(made, expected);
+    assert!(made["gas_account"].as_str().unwrap().starts_with("0x"), "{made}");
     assert_eq!(made["id"].as_str().unwrap().len(), 64);
 
     let (code, error) = place.error(&[&run[..], &["elsewhere"]].concat());

@@ -48,7 +48,7 @@ async fn kept(place: &Place) -> u64 {
 #[tokio::test]
 async fn a_second_node_on_the_same_folder_is_refused() {
     let place = Place::new();
-    place.data(&["testnet", "up", "--nodes", "1"]);
+    place.data(&["testnet", "up", "--no-chain", "--nodes", "1"]);
     let folder = place.testnet.folder();
     let (network, data) = (folder.network_path(), folder.data(1));
     let run = ["node", "run", "--network", network.to_str().unwrap(), "--data", data.to_str().unwrap()];
@@ -75,7 +75,7 @@ fn a_broken_network_file_is_one_error_with_file_line_and_remedy() {
 #[test]
 fn a_node_without_its_key_makes_no_new_one() {
     let place = Place::new();
-    place.data(&["testnet", "up", "--nodes", "1"]);
+    place.data(&["testnet", "up", "--no-chain", "--nodes", "1"]);
     let network = place.testnet.folder().network_path();
     let data = place.path().join("empty");
     let (code, error) = place.error(&[

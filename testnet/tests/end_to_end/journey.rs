@@ -45,7 +45,19 @@ async fn status_tells_what_nodes_are(place: &Place) {
     for ((node, known), index) in nodes(&status).zip(&network.nodes).zip(1..) {
         assert_eq!(
             keys(node),
-            ["addresses", "fingerprint", "http", "id", "index", "messages", "peers", "pid", "state", "swarm"]
+            [
+                "addresses",
+                "fingerprint",
+                "http",
+                "id",
+                "index",
+                "messages",
+                "peers",
+                "pid",
+                "registration",
+                "state",
+                "swarm"
+            ]
         );
         assert_eq!(
             (&node["index"], &node["state"], &node["messages"]),
@@ -75,12 +87,12 @@ async fn status_tells_what_nodes_are(place: &Place) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_people_talk_while_nodes_2_and_5_are_killed() {
     let place = Place::new();
-    let up = place.data(&["testnet", "up"]);
+    let up = place.data(&["testnet", "up", "--no-chain"]);
     assert_eq!(up["nodes"].as_array().unwrap().len(), 12);
     assert_eq!(up["already"], false);
-    assert_eq!(place.data(&["testnet", "up"])["already"], true);
+    assert_eq!(place.data(&["testnet", "up", "--no-chain"])["already"], true);
     status_tells_what_nodes_are(&place).await;
-    let (code, error) = place.error(&["testnet", "up", "--nodes", "3"]);
+    let (code, error) = place.error(&["testnet", "up", "--no-chain", "--nodes", "3"]);
     assert_eq!((code, error["code"].as_str().unwrap()), (1, "other_size"));
 
     let alice = place.data(&["account", "new", "--name", "alice"]);
@@ -176,7 +188,7 @@ fn all_nodes_die_and_come_back(place: &Place) {
     place.data(&kill);
     let (code, error) = place.error(&["inbox", "--account", "bob"]);
     assert_eq!((code, error["code"].as_str().unwrap()), (3, "testnet_down"));
-    let ran: Ran = place.run(&["testnet", "up"]);
+    let ran: Ran = place.run(&["testnet", "up", "--no-chain"]);
     assert!(ran.code == 0 && ran.out.contains("ready again"), "{} {}", ran.out, ran.err);
     let inbox = texts(&place.data(&["inbox", "--account", "bob"]));
     assert_eq!(inbox, ["hello, bob", "after the garbage", "one", "two"]);

@@ -11,6 +11,7 @@
 )]
 
 mod capture;
+mod chain;
 mod commands;
 mod conversations;
 mod health;

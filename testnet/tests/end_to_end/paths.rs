@@ -75,7 +75,7 @@ async fn kill(at: usize) {
 fn four_nodes_are_enough_for_paths_and_three_are_not_and_say_so() {
     let up = |nodes: &str| {
         let place = Place::new();
-        place.data(&["testnet", "up", "--nodes", nodes]);
+        place.data(&["testnet", "up", "--no-chain", "--nodes", nodes]);
         for name in ["alice", "bob"] {
             place.data(&["account", "new", "--name", name]);
         }

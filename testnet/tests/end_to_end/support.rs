@@ -12,6 +12,7 @@ use std::{
 use serde_json::Value;
 use session_testnet::{Folder, Options, Testnet};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// How long anything may take that is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -53,6 +54,7 @@ impl Place {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs(std::env::var_os("SESSION_ANVIL").map(|path| ("SESSION_ANVIL", path)));
         command.env("SESSION_HOME", self.path().join("home"));
         command.env("SESSION_TESTNET_DIR", self.path().join("net"));
         command
@@ -145,4 +147,13 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
         assert!(Instant::now() < end, "waited {} s for {what}", PATIENCE.as_secs());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// What a node answers over HTTP; none while it does not.
+pub(crate) async fn get(door: &str, path: &str) -> Option<Value> {
+    let mut stream = tokio::net::TcpStream::connect(door).await.ok()?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {door}\r\n\r\n").as_bytes()).await.ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.ok()?;
+    serde_json::from_str(text.split_once("\r\n\r\n")?.1).ok()
 }

@@ -14,14 +14,14 @@ fn pids(nodes: &Value) -> Vec<Option<u64>> {
 #[test]
 fn up_starts_what_is_down_and_lets_the_rest_run() {
     let place = Place::new();
-    let first = place.data(&["testnet", "up", "--nodes", "3"]);
+    let first = place.data(&["testnet", "up", "--no-chain", "--nodes", "3"]);
     let before = pids(&first);
     // One is killed by the command, one behind its back.
     place.data(&["testnet", "kill", "1"]);
     let pid = Pid::from_raw(before[2].unwrap().try_into().unwrap()).unwrap();
     kill_process(pid, Signal::KILL).unwrap();
 
-    let up = place.data(&["testnet", "up"]);
+    let up = place.data(&["testnet", "up", "--no-chain"]);
     let states: Vec<_> = up["nodes"].as_array().unwrap().iter().map(|node| &node["state"]).collect();
     assert_eq!(states, ["ready", "ready", "ready"]);
     assert_eq!(up["already"], false);
@@ -29,10 +29,10 @@ fn up_starts_what_is_down_and_lets_the_rest_run() {
     assert_eq!(after[1], before[1], "what ran runs on");
     assert!(after[0].is_some() && after[0] != before[0] && after[2].is_some() && after[2] != before[2]);
 
-    let again = place.data(&["testnet", "up", "--nodes", "3"]);
+    let again = place.data(&["testnet", "up", "--no-chain", "--nodes", "3"]);
     assert_eq!((&again["already"], pids(&again)), (&Value::Bool(true), after));
     place.data(&["testnet", "kill", "2"]);
-    let ran = place.run(&["testnet", "up"]);
+    let ran = place.run(&["testnet", "up", "--no-chain"]);
     assert!(ran.code == 0 && ran.out.contains("up again") && ran.out.contains("Try:"), "{}", ran.out);
     assert!(!ran.out.contains("kill 2 5"), "there is no node 5: {}", ran.out);
 
@@ -46,7 +46,7 @@ fn up_starts_what_is_down_and_lets_the_rest_run() {
     }
     assert_eq!(pids(&place.data(&["testnet", "status"])), pids(&started), "node 2 was left alone");
 
-    let (code, error) = place.error(&["testnet", "up", "--nodes", "5"]);
+    let (code, error) = place.error(&["testnet", "up", "--no-chain", "--nodes", "5"]);
     assert_eq!((code, error["code"].as_str().unwrap()), (1, "other_size"));
     let remedy = error["remedy"].as_str().unwrap();
     assert!(remedy.contains("up --nodes 3") && remedy.contains("testnet down"), "{remedy}");
@@ -55,7 +55,7 @@ fn up_starts_what_is_down_and_lets_the_rest_run() {
 #[test]
 fn a_log_is_shown_as_lines_and_followed_in_an_envelope_a_line() {
     let place = Place::new();
-    place.data(&["testnet", "up", "--nodes", "1"]);
+    place.data(&["testnet", "up", "--no-chain", "--nodes", "1"]);
     let shown = place.data(&["testnet", "logs", "1"]);
     let said = shown["lines"].as_array().unwrap();
     assert!(said[0].as_str().unwrap().contains("node started"), "{shown}");

@@ -22,13 +22,15 @@ fn cursor_ledger_and_checkpoints_come_back_together() {
     let (mut file, mut mark, mut ledger) =
         StateFile::open(&path, &followed(), Parameters::default()).unwrap();
     assert_eq!((mark, ledger.epoch()), (Mark::before(&followed()), 0));
-    let mut made = Vec::new();
+    let (mut made, mut signers) = (Vec::new(), Signers::new());
+    assert_eq!(file.signers().unwrap(), signers);
     for epoch in 0..CHECKPOINTS + 6 {
         let border = border(epoch);
         let (height, hash, cursors) = (border.height, border.hash, border.cursors);
         let (_, checkpoint) = ledger.cross(border).unwrap();
         mark = Mark { height, hash, time: epoch, epoch: epoch + 1, cursors };
-        file.keep(&mark, &ledger, Some(&checkpoint)).unwrap();
+        signers = [(StakeId(epoch), BlsKey([epoch as u8; 96])), (StakeId(200), BlsKey([9; 96]))].into();
+        file.keep(&mark, &ledger, Some((&checkpoint, &signers))).unwrap();
         made.push(checkpoint);
     }
     assert!(matches!(
@@ -39,6 +41,7 @@ fn cursor_ledger_and_checkpoints_come_back_together() {
     let (file, found, kept) = StateFile::open(&path, &followed(), Parameters::default()).unwrap();
     assert_eq!((found, &kept), (mark, &ledger));
     assert_eq!(file.checkpoints().unwrap(), made[6..]);
+    assert_eq!(file.signers().unwrap(), signers);
 }
 
 /// The layout as the README has it, so that no other build's file is misread.
@@ -71,6 +74,11 @@ fn rows_are_laid_out_as_written_down() {
     assert_eq!(checkpoint_bytes(&checkpoint), bytes);
     assert_eq!(read_checkpoint(&bytes), Some(checkpoint));
     assert_eq!(read_checkpoint(&bytes[..bytes.len() - 1]), None);
+
+    let signers = [(StakeId(7), BlsKey([8; 96])), (StakeId(9), BlsKey([10; 96]))].into();
+    let bytes = [number(7), vec![8; 96], number(9), vec![10; 96]].concat();
+    assert_eq!(signers_bytes(&signers), bytes);
+    assert_eq!((read_signers(&bytes), read_signers(&bytes[1..])), (Some(signers), None));
 
     let parameters = Parameters { genesis: 21, active_for: 23, lock: 24, ..Parameters::default() };
     let addresses = [1, 2, 3].map(|byte| vec![byte; 20]).concat();

@@ -72,6 +72,47 @@ fn a_record_names_a_border_that_is_known_and_recent() {
 }
 
 #[test]
+fn a_record_of_a_later_border_counts_when_that_is_known() {
+    let (network, pair, mut directory) = setup();
+    let named = |height: u8| NodeRecord {
+        height: height.into(),
+        border: ByteArray::new([height; 32]),
+        ..record(&pair, 999_000 + u64::from(height), "/ip4/127.0.1.1/udp/9/quic-v1")
+    };
+    let now = Time::from_millis(1_000_000);
+    assert_eq!(judge(&mut directory, &network, &pair, named(2)), Verdict::Ignore);
+    assert_eq!(directory.early.len(), 1);
+    directory.handle(now, Input::Border { height: 1, hash: [1; 32] });
+    assert_eq!((directory.len(), directory.early.len()), (0, 1), "it is the next but one");
+    directory.handle(now, Input::Border { height: 2, hash: [9; 32] });
+    assert_eq!((directory.len(), directory.early.len()), (0, 0), "it is another one");
+    assert_eq!(judge(&mut directory, &network, &pair, named(3)), Verdict::Ignore);
+    directory.handle(now, Input::Border { height: 3, hash: [3; 32] });
+    assert_eq!((directory.len(), directory.early.len()), (1, 0));
+    // What waits goes with its member.
+    assert_eq!(judge(&mut directory, &network, &pair, named(4)), Verdict::Ignore);
+    directory.handle(now, Input::Members { period: 0, members: BTreeMap::new() });
+    assert!(directory.early.is_empty());
+}
+
+#[test]
+fn a_node_says_anew_where_it_is_at_each_border() {
+    let (_, pair, Directory { members, .. }) = setup();
+    let mut directory = Directory::new(Some(pair.node_id()), String::new(), members);
+    directory.handle(Time::ZERO, Input::Listening(vec!["/ip4/127.0.1.1/udp/9/quic-v1".parse().unwrap()]));
+    directory.handle(Time::ZERO, Input::Onion(DOOR));
+    for (height, seconds) in [(1, 0), (2, 60), (3, 61)] {
+        let now = Time::ZERO.after(Span::secs(seconds));
+        directory.handle(now, Input::Border { height, hash: [height as u8; 32] });
+        let due = directory.deadline().unwrap();
+        assert!(due <= now.after(ANNOUNCE_PAUSE));
+        directory.handle(due, Input::Tick);
+        let Some(Output::Announce(record)) = directory.poll() else { panic!("nothing to announce") };
+        assert_eq!(record.height, height);
+    }
+}
+
+#[test]
 fn a_node_announces_the_latest_border_and_nothing_before_the_first() {
     let (_, pair, Directory { members, .. }) = setup();
     let mut directory = Directory::new(Some(pair.node_id()), String::new(), members);

@@ -1,0 +1,317 @@
+//! The node's part in checkpoints: it signs each once, hears what others signed, and submits in its turn.
+//!
+//! The machine decides; here its shares are checked off its task, what is signed is on the disk before it is
+//! said, and one transaction at a time is under way.
+
+mod signed;
+mod submit;
+
+use std::{future, io, path::Path, sync::Arc, time::Duration};
+
+use session_chain::{
+    attestation::{Attestation, Input, Output, Share},
+    bls::BlsSecret,
+    ledger::{BlsKey, Checkpoint, StakeId},
+    settlement::{Settled, Signers, Status},
+};
+use session_protocols::{KeyPair, Span, directory::Verdict};
+use tokio::sync::{mpsc, watch};
+
+use crate::{metrics::Metrics, now};
+
+pub(crate) use signed::Signed;
+pub(crate) use submit::Payer;
+
+/// Shares of others that wait to be checked; more are dropped and counted.
+pub(crate) const MAX_HEARD: usize = 1_024;
+/// Shares that are checked in one go.
+const BATCH: usize = 64;
+/// How long the next one waits for its turn to submit.
+const PAUSE: Span = Span::secs(60);
+/// The same in a local network, whose epochs last for seconds.
+const PAUSE_LOCAL: Span = Span::secs(2);
+/// The fewest nodes whose checkpoint any contract takes.
+const LEAST: usize = 4;
+/// The longest sleep between two looks at the clock, so that a stepped clock is noticed.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// A gossip message about checkpoints.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    /// Its number, for [`Said::Judge`].
+    pub(crate) message: u64,
+    pub(crate) data: Vec<u8>,
+}
+
+/// What the network is asked to do.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// Judge a gossip message.
+    Judge { message: u64, verdict: Verdict },
+    /// Gossip this share.
+    Share(Vec<u8>),
+}
+
+/// How attesting goes, for those who watch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Attested {
+    /// The last epoch whose checkpoint this node signed.
+    pub(crate) signed: Option<u64>,
+    /// The epoch of which more than a third say something else than this node: how many say the same, and
+    /// how many do not.
+    pub(crate) against: Option<(u64, usize, usize)>,
+    /// What pays for submissions, by its address.
+    pub(crate) account: Option<String>,
+    /// Why the last submission failed, and what to do about it.
+    pub(crate) trouble: Option<String>,
+    /// Why nothing can be signed.
+    pub(crate) unsigned: Option<String>,
+}
+
+/// The machine, and all it needs.
+pub(crate) struct Attest {
+    machine: Attestation,
+    secret: BlsSecret,
+    key: BlsKey,
+    signed: Signed,
+    payer: Payer,
+    status: watch::Receiver<Status>,
+    settled: watch::Receiver<Settled>,
+    /// The newest border that the machine knows, and who may sign it.
+    crossed: Option<(u64, Arc<Signers>)>,
+    accepted: Option<u64>,
+    heard: mpsc::Receiver<Heard>,
+    say: mpsc::Sender<Said>,
+    tell: watch::Sender<Attested>,
+    metrics: Metrics,
+}
+
+/// What connects it to the network.
+pub(crate) struct Ends {
+    pub(crate) heard: mpsc::Receiver<Heard>,
+    pub(crate) say: mpsc::Sender<Said>,
+    pub(crate) tell: watch::Sender<Attested>,
+}
+
+impl Attest {
+    /// The part of the node that holds `pair`.
+    ///
+    /// # Errors
+    ///
+    /// When what it signed last cannot be read.
+    pub(crate) fn new(
+        data: &Path,
+        pair: &KeyPair,
+        local: bool,
+        payer: Payer,
+        (status, settled): (watch::Receiver<Status>, watch::Receiver<Settled>),
+        Ends { heard, say, tell }: Ends,
+        metrics: Metrics,
+    ) -> io::Result<Self> {
+        let secret = BlsSecret::of_node(pair);
+        let signed = Signed::open(data)?;
+        tell.send_modify(|told| (told.signed, told.account) = (signed.epoch(), payer.account()));
+        Ok(Self {
+            machine: Attestation::new(None, if local { PAUSE_LOCAL } else { PAUSE }, LEAST),
+            key: secret.public(),
+            secret,
+            signed,
+            payer,
+            status,
+            settled,
+            crossed: None,
+            accepted: None,
+            heard,
+            say,
+            tell,
+            metrics,
+        })
+    }
+
+    /// Runs until the network is gone.
+    pub(crate) async fn run(mut self) {
+        self.look();
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            while let Some(output) = self.machine.poll() {
+                if !self.output(output).await {
+                    return;
+                }
+            }
+            tokio::select! {
+                Ok(()) = self.settled.changed() => self.look(),
+                Ok(()) = self.status.changed() => self.look(),
+                count = self.heard.recv_many(&mut batch, BATCH) => {
+                    if count == 0 {
+                        return;
+                    }
+                    self.hear(std::mem::take(&mut batch)).await;
+                }
+                outcome = self.payer.outcome() => self.submitted(outcome),
+                () = sleep_until(self.machine.deadline()) => self.machine.handle(now(), Input::Tick),
+            }
+        }
+    }
+
+    /// Tells the machine what is new in the ledger: a border, once it may be signed, and what the contract has.
+    fn look(&mut self) {
+        let settled = self.settled.borrow_and_update().clone();
+        let may_sign = self.status.borrow_and_update().may_sign();
+        let accepted = settled.ledger.accepted().map(|(epoch, _)| epoch);
+        if let Some(epoch) = accepted.filter(|_| accepted > self.accepted) {
+            self.accepted = accepted;
+            self.machine.handle(now(), Input::Accepted { epoch });
+        }
+        let Settled { checkpoint: Some(checkpoint), signers, .. } = settled else { return };
+        let epoch = checkpoint.border.epoch;
+        let newer = self.crossed.as_ref().is_none_or(|(last, _)| *last < epoch);
+        if newer && may_sign && !signers.is_empty() {
+            // The contract counts whoever holds the key, whichever registration that is.
+            let mine = signers.iter().find(|(_, key)| **key == self.key);
+            self.machine.set_me(mine.map(|(id, _)| *id));
+            self.crossed = Some((epoch, Arc::clone(&signers)));
+            self.tell.send_modify(|told| told.against = None);
+            let crossed = Input::Crossed {
+                checkpoint: Checkpoint::clone(&checkpoint),
+                signers: Signers::clone(&signers),
+            };
+            self.machine.handle(now(), crossed);
+        }
+    }
+
+    /// Checks shares off this task, and feeds what holds.
+    async fn hear(&mut self, batch: Vec<Heard>) {
+        let shares: Vec<_> = batch
+            .into_iter()
+            .map(|Heard { message, data }| {
+                let share = Share::from_bytes(&data).ok();
+                let key = share.as_ref().and_then(|share| self.machine.key(share));
+                (message, share, key)
+            })
+            .collect();
+        let check = move || -> Vec<_> {
+            let holds = |share: &Share, key: Option<BlsKey>| key.is_none_or(|key| share.is_signed(&key));
+            let checked = shares.into_iter();
+            checked.map(|(message, share, key)| (message, share.filter(|share| holds(share, key)))).collect()
+        };
+        // It fails when the runtime stops.
+        for (message, share) in tokio::task::spawn_blocking(check).await.unwrap_or_default() {
+            let input = match share {
+                Some(share) => Input::Share { share, message: Some(message) },
+                None => {
+                    self.metrics.garbage_total.with_label_values(&["checkpoints"]).inc();
+                    Input::Garbage { message }
+                }
+            };
+            self.machine.handle(now(), input);
+        }
+    }
+
+    /// Does what the machine wants; false when the network is gone.
+    async fn output(&mut self, output: Output) -> bool {
+        match output {
+            Output::Sign { epoch, digest } => {
+                let Some(id) = self.id() else { return true };
+                if !self.may_sign(epoch, digest.0) {
+                    return true;
+                }
+                let share = Share::sign(id, &self.secret, epoch, digest);
+                let data = share.to_bytes();
+                self.machine.handle(now(), Input::Share { share, message: None });
+                self.say.send(Said::Share(data)).await.is_ok()
+            }
+            Output::Judge { message, verdict } => {
+                self.say.send(Said::Judge { message, verdict }).await.is_ok()
+            }
+            Output::Submit { checkpoint, signature, absent } => {
+                let epoch = checkpoint.border.epoch;
+                let signers = self.crossed.as_ref().filter(|(last, _)| *last == epoch).map(|(_, it)| it);
+                if let Some(signers) = signers {
+                    let status = self.status.borrow().clone();
+                    self.payer.submit(&status, &checkpoint, signers, &signature, &absent);
+                }
+                true
+            }
+            Output::Disagree { epoch, with, against } => {
+                tracing::warn!(
+                    epoch,
+                    with,
+                    against,
+                    remedy = DISAGREE,
+                    "more than a third sign another checkpoint than this node"
+                );
+                self.tell.send_modify(|told| told.against = Some((epoch, with, against)));
+                true
+            }
+        }
+    }
+
+    /// The number of this node's registration among those that may sign.
+    fn id(&self) -> Option<StakeId> {
+        let (_, signers) = self.crossed.as_ref()?;
+        signers.iter().find(|(_, key)| **key == self.key).map(|(id, _)| *id)
+    }
+
+    /// Whether it is on the disk that this, and nothing else of this epoch, is signed.
+    fn may_sign(&mut self, epoch: u64, digest: [u8; 32]) -> bool {
+        let why = match self.signed.note(epoch, digest) {
+            Ok(true) => {
+                self.tell.send_modify(|told| (told.signed, told.unsigned) = (Some(epoch), None));
+                return true;
+            }
+            Ok(false) => format!(
+                "another checkpoint of epoch {epoch}, or one of a later epoch, was signed before: it goes on with \
+                 the next"
+            ),
+            Err(error) => format!("what is signed cannot be kept: {error}; make the data folder writable"),
+        };
+        tracing::error!(epoch, why, "no checkpoint is signed");
+        self.tell.send_modify(|told| told.unsigned = Some(why));
+        false
+    }
+
+    fn submitted(&self, outcome: submit::Outcome) {
+        let trouble = match outcome {
+            submit::Outcome::Mined => {
+                self.metrics.checkpoint_submissions_total.with_label_values(&["mined"]).inc();
+                None
+            }
+            // Mostly another one was quicker.
+            submit::Outcome::Refused(why) => {
+                tracing::debug!(why, "the contract does not take the checkpoint");
+                self.metrics.checkpoint_submissions_total.with_label_values(&["refused"]).inc();
+                return;
+            }
+            submit::Outcome::Failed(why) => {
+                self.metrics.checkpoint_submissions_total.with_label_values(&["failed"]).inc();
+                Some(why)
+            }
+        };
+        self.tell.send_if_modified(|told| {
+            let other = told.trouble != trouble;
+            if let Some(why) = trouble.as_ref().filter(|_| other) {
+                tracing::warn!(why, "this node submits no checkpoints; others do");
+            }
+            told.trouble = trouble;
+            other
+        });
+    }
+}
+
+/// What to do where nodes disagree.
+pub(crate) const DISAGREE: &str =
+    "compare this node's endpoints of the settlement chain with others', and its version";
+
+/// Waits until the machine is due; for ever where it is not.
+async fn sleep_until(deadline: Option<session_protocols::Time>) {
+    match deadline {
+        Some(deadline) => {
+            let left = Duration::from_micros(deadline.since(now()).0);
+            tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
+        }
+        None => future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+//! A node's part in checkpoints, without a network: what it says, and what it makes of what it hears.
+
+use session_chain::{
+    Block, Border, Ledger, Parameters, Registration,
+    ledger::{Amount, Input as LedgerInput, Share as StakeShare},
+    network::Contracts,
+    settlement::{Endpoint, Followed, Mark, Sender},
+};
+use tokio::time::timeout;
+
+use super::*;
+
+/// Longer than any of this takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Nodes of one stake each, and the ledger after a border.
+struct World {
+    pairs: Vec<KeyPair>,
+    ledger: Ledger,
+    settled: watch::Sender<Settled>,
+    status: watch::Sender<Status>,
+    heard: mpsc::Sender<Heard>,
+    said: mpsc::Receiver<Said>,
+    told: watch::Receiver<Attested>,
+    data: tempfile::TempDir,
+}
+
+impl World {
+    /// The first of `count` nodes attests.
+    fn new(count: u8) -> Self {
+        let parameters = Parameters { genesis: 0, ..Parameters::default() };
+        let pairs: Vec<_> = (1..=count).map(|seed| KeyPair::from_seed(&[seed; 32])).collect();
+        let mut ledger = Ledger::new(parameters);
+        let inputs = (1_u8..).zip(&pairs).map(|(seed, pair)| registered(&parameters, seed, pair)).collect();
+        ledger.apply(&Block { height: 1, time: 1, inputs }).unwrap();
+        let mark = Mark::before(&Followed { chain: 1, start: 1, contracts: contracts() });
+        let first = Settled {
+            ledger: Arc::new(ledger.clone()),
+            mark,
+            checkpoint: None,
+            signers: Arc::new(Signers::new()),
+        };
+        let (settled, _) = watch::channel(first);
+        let (status, _) = watch::channel(Status { head: Some(1), ..Status::default() });
+        let (heard, hear) = mpsc::channel(MAX_HEARD);
+        let (say, said) = mpsc::channel(MAX_HEARD);
+        let (tell, told) = watch::channel(Attested::default());
+        let data = tempfile::tempdir().unwrap();
+        let world = Self { pairs, ledger, settled, status, heard, said, told, data };
+        world.start(Ends { heard: hear, say, tell });
+        world
+    }
+
+    fn start(&self, ends: Ends) {
+        let payer = Payer::new(contracts(), &[], None::<fn(&Endpoint) -> Sender>);
+        let watched = (self.status.subscribe(), self.settled.subscribe());
+        let metrics = Metrics::new().unwrap();
+        let attest = Attest::new(self.data.path(), &self.pairs[0], true, payer, watched, ends, metrics);
+        tokio::spawn(attest.unwrap().run());
+    }
+
+    /// Starts the node anew over the same folder.
+    fn restart(&mut self) {
+        let (heard, hear) = mpsc::channel(MAX_HEARD);
+        let (say, said) = mpsc::channel(MAX_HEARD);
+        let (tell, told) = watch::channel(Attested::default());
+        (self.heard, self.said, self.told) = (heard, said, told);
+        self.start(Ends { heard: hear, say, tell });
+    }
+
+    /// The ledger crosses a border whose block has this hash.
+    fn cross(&mut self, hash: u8) -> Checkpoint {
+        let height = self.ledger.epoch() + 2;
+        let border =
+            Border { epoch: self.ledger.epoch(), height, hash: [hash; 32].into(), cursors: <_>::default() };
+        let (_, checkpoint) = self.ledger.cross(border).unwrap();
+        self.show(&checkpoint);
+        checkpoint
+    }
+
+    fn show(&self, checkpoint: &Checkpoint) {
+        self.settled.send_modify(|settled| {
+            settled.ledger = Arc::new(self.ledger.clone());
+            settled.checkpoint = Some(Arc::new(checkpoint.clone()));
+            settled.signers = Arc::new(self.ledger.stakes().map(|(id, stake)| (*id, stake.bls)).collect());
+        });
+    }
+
+    fn share(&self, node: usize, checkpoint: &Checkpoint) -> Share {
+        let secret = BlsSecret::of_node(&self.pairs[node]);
+        Share::sign(StakeId(node as u64 + 1), &secret, checkpoint.border.epoch, checkpoint.digest)
+    }
+
+    async fn said(&mut self) -> Said {
+        timeout(PATIENCE, self.said.recv()).await.expect("it says something").expect("it runs")
+    }
+
+    /// What it makes of a message.
+    async fn judged(&mut self, message: u64, data: Vec<u8>) -> Verdict {
+        self.heard.send(Heard { message, data }).await.unwrap();
+        let Said::Judge { message: judged, verdict } = self.said().await else { panic!("it judges") };
+        assert_eq!(judged, message);
+        verdict
+    }
+}
+
+fn contracts() -> Contracts {
+    let none = [0; 20];
+    Contracts {
+        token: none.into(),
+        pool: none.into(),
+        staking: none.into(),
+        factory: none.into(),
+        checkpoints: none.into(),
+    }
+}
+
+fn registered(parameters: &Parameters, seed: u8, pair: &KeyPair) -> LedgerInput {
+    let (operator, bls) = ([seed; 20].into(), BlsSecret::of_node(pair).public());
+    let prefix = format!("127.0.{seed}.0/24").parse().unwrap();
+    let share = StakeShare { contributor: operator, beneficiary: operator, amount: Amount::sesh(1) };
+    LedgerInput::Register(Box::new(Registration {
+        id: StakeId(seed.into()),
+        node: pair.node_id(),
+        signature: pair.sign(&parameters.domain.registration(operator, prefix, &bls)),
+        operator,
+        prefix,
+        fee: 0,
+        bls,
+        shares: vec![share],
+    }))
+}
+
+#[tokio::test]
+async fn it_signs_once_and_passes_on_what_registered_nodes_signed() {
+    let mut world = World::new(5);
+    let checkpoint = world.cross(1);
+    let Said::Share(data) = world.said().await else { panic!("it signs") };
+    assert_eq!(Share::from_bytes(&data).unwrap(), world.share(0, &checkpoint));
+    let share = world.share(1, &checkpoint);
+    assert_eq!(world.judged(1, share.to_bytes()).await, Verdict::Accept);
+    assert_eq!(world.judged(2, share.to_bytes()).await, Verdict::Ignore, "once is enough");
+    let forged = Share { id: 3, ..share.clone() };
+    assert_eq!(world.judged(3, forged.to_bytes()).await, Verdict::Reject);
+    let stranger = Share { id: 9, ..share };
+    assert_eq!(world.judged(4, stranger.to_bytes()).await, Verdict::Ignore, "it is not passed on");
+    assert_eq!(world.judged(5, vec![1, 2, 3]).await, Verdict::Reject);
+    assert_eq!(world.told.borrow().signed, Some(0));
+}
+
+#[tokio::test]
+async fn it_never_signs_two_checkpoints_of_one_epoch() {
+    let mut world = World::new(5);
+    let before = world.ledger.clone();
+    let checkpoint = world.cross(1);
+    let Said::Share(first) = world.said().await else { panic!("it signs") };
+    // A restart with the same ledger says the same again.
+    world.restart();
+    let Said::Share(again) = world.said().await else { panic!("it signs") };
+    assert_eq!(first, again);
+    // One whose ledger was made anew and came out otherwise says nothing.
+    world.ledger = before;
+    let other = world.cross(2);
+    assert_ne!(other.digest, checkpoint.digest);
+    world.restart();
+    let mut told = world.told.clone();
+    let refused = timeout(PATIENCE, told.wait_for(|told| told.unsigned.is_some())).await.unwrap().unwrap();
+    assert!(refused.unsigned.as_ref().unwrap().contains("of epoch 0"), "{refused:?}");
+    drop(refused);
+    assert!(world.said.try_recv().is_err(), "and nothing else was said");
+    // The next one it signs.
+    let next = world.cross(3);
+    let Said::Share(data) = world.said().await else { panic!("it signs") };
+    assert_eq!(Share::from_bytes(&data).unwrap(), world.share(0, &next));
+    assert_eq!(world.told.borrow().unsigned, None);
+}
+
+#[tokio::test]
+async fn while_endpoints_disagree_it_signs_nothing_and_then_it_does() {
+    let mut world = World::new(5);
+    world.status.send_modify(|status| status.head = None);
+    let checkpoint = world.cross(1);
+    // What others signed is not judged before this node knows what it signs itself.
+    let share = world.share(1, &checkpoint);
+    assert_eq!(world.judged(1, share.to_bytes()).await, Verdict::Ignore);
+    world.status.send_modify(|status| status.head = Some(2));
+    let Said::Share(data) = world.said().await else { panic!("it signs") };
+    assert_eq!(Share::from_bytes(&data).unwrap(), world.share(0, &checkpoint));
+}
+
+#[tokio::test]
+async fn more_than_a_third_that_say_something_else_are_told_of() {
+    let mut world = World::new(5);
+    let before = world.ledger.clone();
+    let other = world.cross(2);
+    let shares = [1, 2].map(|node| world.share(node, &other));
+    let mut fresh = World::new(5);
+    fresh.ledger = before;
+    fresh.cross(1);
+    let Said::Share(_) = fresh.said().await else { panic!("it signs") };
+    for (message, share) in (1..).zip(&shares) {
+        assert_eq!(
+            fresh.judged(message, share.to_bytes()).await,
+            Verdict::Accept,
+            "others have to hear of it"
+        );
+    }
+    let mut told = fresh.told.clone();
+    let told = timeout(PATIENCE, told.wait_for(|told| told.against.is_some())).await.unwrap().unwrap();
+    assert_eq!(told.against, Some((0, 1, 2)));
+}

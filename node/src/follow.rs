@@ -1,0 +1,139 @@
+//! The ledger of a network whose nodes register on a settlement chain: followed, and told to the rest of the
+//! node.
+
+use std::time::Duration;
+
+use session_chain::{
+    NetworkFile,
+    network::Settlement,
+    settlement::{Delivery, Endpoint, LiveLedger, Options, Pace, Sender, Settled, Status},
+};
+use session_protocols::KeyPair;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    Config, NodeError,
+    attest::{Attest, Attested, Ends, MAX_HEARD, Payer},
+    http::Chain,
+    keystore,
+    metrics::{ChainMetrics, Metrics},
+    network::Checkpoints,
+    registry::{Registry, Watched},
+};
+
+/// The file that keeps the ledger, in the data folder.
+const FILE: &str = "chain.redb";
+/// How often it is looked, in a local network, whether a transaction is mined.
+const POLL_LOCAL: Duration = Duration::from_millis(250);
+/// How long a start waits for the ledger to come to where the chain is; it goes on as it was kept then.
+const CATCH_UP: Duration = Duration::from_secs(10);
+
+/// A ledger that is followed, and the registry that it makes.
+pub(crate) struct Follow {
+    live: LiveLedger,
+    settlement: Settlement,
+    endpoints: Vec<Endpoint>,
+    registry: Watched,
+    task: JoinHandle<()>,
+}
+
+impl Follow {
+    /// Follows the chain of the network from where the data folder has come to, and waits a while until that
+    /// is where the chain is.
+    pub(crate) async fn start(config: &Config, settlement: &Settlement) -> Result<Self, NodeError> {
+        let options = options(config, settlement)?;
+        let endpoints = options.endpoints.clone();
+        let live = LiveLedger::start(&config.data.join(FILE), options)?;
+        let mut status = live.watch_status();
+        let _ = tokio::time::timeout(CATCH_UP, status.wait_for(has_settled)).await;
+        let mut settled = live.watch();
+        let network = config.network.clone();
+        let (tell, registry) = watch::channel(said(&network, &settled.borrow_and_update()));
+        let task = tokio::spawn(async move {
+            while settled.changed().await.is_ok() {
+                let now = said(&network, &settled.borrow_and_update());
+                tell.send_if_modified(|before| {
+                    let other = *before != now;
+                    *before = now;
+                    other
+                });
+            }
+        });
+        Ok(Self { live, settlement: settlement.clone(), endpoints, registry, task })
+    }
+
+    /// Who is a node of the network, as it changes.
+    pub(crate) fn registry(&self) -> Watched {
+        self.registry.clone()
+    }
+
+    /// Starts the node's part in checkpoints; what connects the network to it, and what the door tells.
+    pub(crate) fn attest(
+        &self,
+        config: &Config,
+        pair: &KeyPair,
+        metrics: &Metrics,
+    ) -> Result<(Checkpoints, Chain), NodeError> {
+        let Settlement { chain, contracts, .. } = &self.settlement;
+        let mut delivery = Delivery::default();
+        if config.network.local {
+            delivery.poll = POLL_LOCAL;
+        }
+        let signer = keystore::load_gas(&config.data)?;
+        let sender = signer
+            .map(|signer| move |endpoint: &Endpoint| Sender::new(endpoint, signer.clone(), *chain, delivery));
+        let payer = Payer::new(*contracts, &self.endpoints, sender);
+        let (hear, heard) = mpsc::channel(MAX_HEARD);
+        let (say, said) = mpsc::channel(MAX_HEARD);
+        let (tell, attested) = watch::channel(Attested::default());
+        let (status, settled) = (self.live.watch_status(), self.live.watch());
+        let stands = NodeError::Stopped { part: "metrics" };
+        let chain = Chain {
+            id: pair.node_id(),
+            status: status.clone(),
+            settled: settled.clone(),
+            attested,
+            metrics: ChainMetrics::new(metrics).map_err(|_| stands)?,
+        };
+        let (watched, ends) = ((status, settled), Ends { heard, say, tell });
+        let local = config.network.local;
+        let attest = Attest::new(&config.data, pair, local, payer, watched, ends, metrics.clone());
+        let signed = |cause| NodeError::Signed { path: config.data.join("signed"), cause };
+        tokio::spawn(attest.map_err(signed)?.run());
+        Ok((Checkpoints { hear, said }, chain))
+    }
+
+    /// Ends following, and closes the file.
+    pub(crate) async fn stop(self) {
+        self.task.abort();
+        self.live.stop().await;
+    }
+}
+
+fn options(config: &Config, settlement: &Settlement) -> Result<Options, NodeError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|_| crate::keystore::KeyError::Random)?;
+    let mut options = Options::new(settlement, seed)?;
+    if config.network.local {
+        options.pace = Pace::local();
+    }
+    if !config.rpc.is_empty() {
+        let endpoints = config.rpc.iter().map(|url| Endpoint::new(url));
+        options.endpoints = endpoints.collect::<Result<_, _>>()?;
+    }
+    Ok(options)
+}
+
+/// Whether the ledger is where the chain is, or will not come there soon.
+fn has_settled(status: &Status) -> bool {
+    let there = status.head.is_some_and(|head| head <= status.height);
+    there || status.held.is_some() || status.stopped.is_some()
+}
+
+fn said(network: &NetworkFile, settled: &Settled) -> Registry {
+    let border = settled.checkpoint.as_ref().map(|one| (one.border.height, one.border.hash.0));
+    Registry::new(&settled.ledger, border.unwrap_or_else(|| network.border()))
+}

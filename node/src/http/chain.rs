@@ -1,0 +1,270 @@
+//! What the door tells of the settlement chain: whether the node is registered, how following goes, and how
+//! checkpoints do.
+
+use serde::Serialize;
+use session_chain::{
+    Ledger, State,
+    settlement::{Settled, Status, follower::EndpointStatus},
+};
+use session_protocols::NodeId;
+use tokio::sync::watch;
+
+use super::Check;
+use crate::{
+    attest::{Attested, DISAGREE},
+    metrics::{ChainMetrics, standing},
+    now,
+};
+
+/// What is known of the chain that the node follows.
+pub(crate) struct Chain {
+    pub(crate) id: NodeId,
+    pub(crate) status: watch::Receiver<Status>,
+    pub(crate) settled: watch::Receiver<Settled>,
+    pub(crate) attested: watch::Receiver<Attested>,
+    pub(crate) metrics: ChainMetrics,
+}
+
+/// The chain as `/status` shows it.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    /// `unregistered`, `awaiting`, `active`, `decommissioned` or `deregistered`.
+    registration: &'static str,
+    /// The block up to which the ledger knows all.
+    height: u64,
+    /// The newest final block that all endpoints know.
+    head: Option<u64>,
+    /// How old that one is.
+    lag_s: Option<u64>,
+    /// The epoch that ends next.
+    epoch: u64,
+    /// The last epoch whose checkpoint this node signed.
+    signed: Option<u64>,
+    /// The last epoch whose checkpoint the contract accepted.
+    accepted: Option<u64>,
+    /// What pays for submissions.
+    account: Option<String>,
+    /// What keeps this node from submitting checkpoints.
+    trouble: Option<String>,
+    endpoints: Vec<Endpoint>,
+}
+
+#[derive(Serialize)]
+struct Endpoint {
+    name: String,
+    standing: &'static str,
+    faults: u64,
+    trouble: Option<String>,
+}
+
+impl Chain {
+    /// Whether the node is registered, the ledger can be relied on, and the nodes agree.
+    pub(super) fn checks(&self) -> [Check; 3] {
+        let (status, attested) = (self.status.borrow().clone(), self.attested.borrow().clone());
+        let ledger = self.settled.borrow().ledger.clone();
+        let (registered, detail) = registered(&ledger, &self.id);
+        let registered = Check { name: "registered", ok: registered, detail };
+        let (ok, detail) = follows(&status, &ledger);
+        let chain = Check { name: "chain", ok, detail };
+        let (ok, detail) = agrees(&attested, &ledger);
+        [registered, chain, Check { name: "checkpoints", ok, detail }]
+    }
+
+    /// What is shown of it.
+    pub(super) fn shown(&self) -> Shown {
+        let (status, attested) = (self.status.borrow().clone(), self.attested.borrow().clone());
+        let ledger = self.settled.borrow().ledger.clone();
+        Shown {
+            registration: registration(&ledger, &self.id),
+            height: status.height,
+            head: status.head,
+            lag_s: status.lag.map(|lag| lag.as_millis() / 1_000),
+            epoch: status.epoch,
+            signed: attested.signed,
+            accepted: ledger.accepted().map(|(epoch, _)| epoch),
+            account: attested.account,
+            trouble: attested.trouble,
+            endpoints: status
+                .endpoints
+                .iter()
+                .map(|one| Endpoint {
+                    name: one.name.clone(),
+                    standing: standing(one.standing),
+                    faults: one.faults,
+                    trouble: trouble(one),
+                })
+                .collect(),
+        }
+    }
+
+    /// Brings the metrics up to date.
+    pub(super) fn count(&self) {
+        self.metrics.show(&self.status.borrow());
+        let epochs = |last: Option<u64>| {
+            last.map_or(0, |last| i64::try_from(last.saturating_add(1)).unwrap_or(i64::MAX))
+        };
+        self.metrics.signed_epochs.set(epochs(self.attested.borrow().signed));
+        let accepted = self.settled.borrow().ledger.accepted();
+        self.metrics.accepted_epochs.set(epochs(accepted.map(|(epoch, _)| epoch)));
+    }
+}
+
+fn registration(ledger: &Ledger, id: &NodeId) -> &'static str {
+    match ledger.node(id).map(|member| member.state) {
+        None => "unregistered",
+        Some(State::Awaiting) => "awaiting",
+        Some(State::Active) => "active",
+        Some(State::Decommissioned) => "decommissioned",
+        Some(State::Deregistered) => "deregistered",
+        Some(_) => "registered",
+    }
+}
+
+fn registered(ledger: &Ledger, id: &NodeId) -> (bool, String) {
+    let state = registration(ledger, id);
+    let (ok, detail) = match state {
+        "unregistered" => (
+            false,
+            "not registered: put its stake down, and wait until the epoch in which it is final has ended"
+                .into(),
+        ),
+        "awaiting" => {
+            (true, format!("awaiting its place, which is known when epoch {} ends", ledger.epoch()))
+        }
+        "decommissioned" => {
+            (false, "decommissioned: it failed its tests, and serves again when it passes".into())
+        }
+        "deregistered" => {
+            (false, "deregistered: its stake is released in time, and another takes its place".into())
+        }
+        _ => (true, state.into()),
+    };
+    (ok, detail)
+}
+
+/// Whether what the ledger says may be relied on; else why not and what to do.
+fn follows(status: &Status, ledger: &Ledger) -> (bool, String) {
+    let Status { height, head, epoch, .. } = *status;
+    let troubles: Vec<_> = status.endpoints.iter().filter_map(trouble).collect();
+    let also = troubles.iter().map(|trouble| format!("; {trouble}")).collect::<String>();
+    if let Some(why) = &status.stopped {
+        return (false, format!("stopped: {why}: {}{also}", why.remedy()));
+    }
+    if let Some(why) = &status.held {
+        return (false, format!("holds: {why}: {}{also}", why.remedy()));
+    }
+    let Some(head) = head else { return (false, format!("no endpoint has answered so far{also}")) };
+    if is_behind(status, ledger) {
+        return (false, format!("behind, at block {height} of {head}: wait until it has caught up{also}"));
+    }
+    (true, format!("at block {height}, in epoch {epoch}{also}"))
+}
+
+/// Whether the chain is more than an epoch beyond the end of the ledger's: others go by other maps.
+fn is_behind(status: &Status, ledger: &Ledger) -> bool {
+    let Some(lag) = status.lag else { return false };
+    let head = session_protocols::Time(now().0.saturating_sub(lag.0)).as_millis() / 1_000;
+    head >= ledger.border().saturating_add(ledger.parameters().epoch_seconds.get())
+}
+
+/// What is wrong with an endpoint at present, and what to do.
+fn trouble(endpoint: &EndpointStatus) -> Option<String> {
+    let trouble = endpoint.trouble.as_ref().filter(|_| standing(endpoint.standing) != "good")?;
+    Some(format!("{} {trouble}: {}", endpoint.name, trouble.remedy()))
+}
+
+fn agrees(attested: &Attested, ledger: &Ledger) -> (bool, String) {
+    if let Some((epoch, with, against)) = attested.against {
+        return (
+            false,
+            format!(
+                "{against} nodes sign another checkpoint of epoch {epoch} than this one, and {with} the same: \
+                 {DISAGREE}"
+            ),
+        );
+    }
+    if let Some(why) = &attested.unsigned {
+        return (false, why.clone());
+    }
+    let told = |what: &str, epoch: Option<u64>| epoch.map(|epoch| format!("{what} that of epoch {epoch}"));
+    let signed = told("signed", attested.signed);
+    let accepted = told("the contract has", ledger.accepted().map(|(epoch, _)| epoch));
+    let both: Vec<_> = signed.into_iter().chain(accepted).collect();
+    (true, if both.is_empty() { "none so far".into() } else { both.join(", ") })
+}
+
+#[cfg(test)]
+mod tests {
+    use session_chain::{
+        Parameters,
+        settlement::{Hold, Trouble, follower::Standing},
+    };
+    use session_protocols::{KeyPair, Span, Time};
+
+    use super::*;
+
+    fn good() -> Status {
+        Status { height: 7, head: Some(7), lag: Some(Span::secs(1)), ..Status::default() }
+    }
+
+    /// A ledger in the epoch that is under way.
+    fn ledger() -> Ledger {
+        Ledger::new(Parameters { genesis: now().as_millis() / 1_000 - 10, ..Parameters::default() })
+    }
+
+    #[test]
+    fn whatever_keeps_the_ledger_from_being_relied_on_is_told_with_what_to_do() {
+        let told = |status: &Status| follows(status, &ledger());
+        assert_eq!(told(&good()), (true, "at block 7, in epoch 0".into()));
+        assert_eq!(told(&Status { head: None, ..good() }), (false, "no endpoint has answered so far".into()));
+        let held = Status { held: Some(Hold::Unanswered), ..good() };
+        let (ok, detail) = told(&held);
+        assert!(!ok && detail.starts_with("holds: no endpoint answers: check the connection"), "{detail}");
+        let stopped = session_chain::settlement::Stop::Failed { why: "the disk is gone".into() };
+        let (ok, detail) = told(&Status { stopped: Some(stopped), ..held });
+        assert!(!ok && detail.starts_with("stopped: the disk is gone: mend what it names"), "{detail}");
+    }
+
+    #[test]
+    fn a_ledger_that_lacks_a_whole_epoch_is_behind() {
+        let old = |epochs: u64| {
+            let length = Parameters::default().epoch_seconds.get();
+            let genesis = now().as_millis() / 1_000 - epochs * length - length / 2;
+            Ledger::new(Parameters { genesis, ..Parameters::default() })
+        };
+        let told: Vec<_> = (0..4).map(|epochs| follows(&good(), &old(epochs)).0).collect();
+        assert_eq!(told, [true, true, false, false], "the next may just have begun");
+    }
+
+    #[test]
+    fn an_endpoint_is_named_while_something_is_wrong_with_it() {
+        let endpoint = |standing| EndpointStatus {
+            name: "rpc.example.org".into(),
+            standing,
+            trouble: Some(Trouble::Late),
+            faults: 1,
+            questions: 9,
+        };
+        let told = |standing| follows(&Status { endpoints: vec![endpoint(standing)], ..good() }, &ledger());
+        assert_eq!(told(Standing::Good), (true, "at block 7, in epoch 0".into()), "it is over");
+        for standing in [Standing::Failing, Standing::LeftOut(Time::ZERO)] {
+            let (ok, detail) = told(standing);
+            assert!(
+                ok && detail.contains("; rpc.example.org does not answer in time: nothing if"),
+                "{detail}"
+            );
+        }
+    }
+
+    #[test]
+    fn who_is_not_registered_and_who_disagrees_is_told_so() {
+        let id = KeyPair::from_seed(&[1; 32]).node_id();
+        let (ok, detail) = registered(&ledger(), &id);
+        assert!(!ok && detail.starts_with("not registered: put its stake down"), "{detail}");
+        let (ok, detail) = agrees(&Attested::default(), &ledger());
+        assert!(ok && detail == "none so far");
+        let against = Attested { against: Some((3, 2, 5)), ..Attested::default() };
+        let (ok, detail) = agrees(&against, &ledger());
+        assert!(!ok && detail.starts_with("5 nodes sign another checkpoint of epoch 3"), "{detail}");
+    }
+}

@@ -1,0 +1,105 @@
+//! A testnet whose nodes stake on a chain: up, a conversation, a checkpoint that the contract takes, and a chain
+//! that goes and comes back.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::{Place, get, until};
+
+/// How long a testnet with a chain may take to come up, beside whatever else this machine does.
+const UP: Duration = Duration::from_secs(90);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_stake_serve_and_attest_and_survive_that_their_chain_is_away() {
+    let place = Place::new();
+    let started = Instant::now();
+    let up = place.data(&["testnet", "up"]);
+    println!("twelve nodes with their chain are ready after {} ms", up["ready_ms"]);
+    assert!(started.elapsed() < UP, "{up}");
+    let nodes = up["nodes"].as_array().unwrap();
+    assert_eq!(nodes.len(), 12, "of two swarms");
+    all_serve(&place).await;
+    assert!(up["chain"]["height"].as_u64().unwrap() > 0, "{up}");
+
+    // A message is sent and read.
+    place.data(&["account", "new", "--name", "alice"]);
+    place.data(&["account", "new", "--name", "bob"]);
+    let network = up["network"].as_str().unwrap();
+    place.data(&["send", "--network", network, "--from", "alice", "bob", "staked"]);
+    let inbox = place.data(&["inbox", "--network", network, "--account", "bob"]);
+    assert!(inbox.to_string().contains("staked"), "{inbox}");
+
+    // A checkpoint is signed, submitted, and taken: all learn it from the contract.
+    let doors: Vec<String> = nodes.iter().map(|node| node["http"].as_str().unwrap().to_owned()).collect();
+    let first = accepted(&doors, 0).await;
+
+    // Without the chain they say so, with what to do; nothing that they keep is lost.
+    assert!(place.testnet.stop_chain().await.unwrap());
+    until("all nodes to miss their chain", async || {
+        let told = all(&doors, "/readyz").await?;
+        told.iter()
+            .all(|one| check(one, "chain").is_some_and(|(ok, why)| !ok && why.contains("holds")))
+            .then_some(())
+    })
+    .await;
+    let status = place.data(&["testnet", "status"]);
+    assert_eq!(status["chain"]["pid"], Value::Null);
+    let up = place.data(&["testnet", "up"]);
+    assert_eq!((&up["already"], up["nodes"].as_array().unwrap().len()), (&false.into(), 12));
+    let inbox = place.data(&["inbox", "--network", network, "--account", "bob"]);
+    assert!(inbox.to_string().contains("staked"), "{inbox}");
+    assert!(accepted(&doors, first + 1).await > first);
+
+    // All goes down, and comes up again as it was.
+    place.data(&["testnet", "down", "--keep"]);
+    let up = place.data(&["testnet", "up"]);
+    assert_eq!(up["nodes"].as_array().unwrap().len(), 12);
+    all_serve(&place).await;
+}
+
+#[test]
+fn where_there_is_no_anvil_it_says_how_to_get_one_and_how_to_do_without() {
+    let place = Place::new();
+    let mut command = place.command(&["testnet", "up", "--json"]);
+    let ran = command.env("SESSION_ANVIL", place.path().join("nowhere")).output().unwrap();
+    let answer: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!((ran.status.code(), &answer["error"]["code"]), (Some(1), &"no_anvil".into()), "{answer}");
+    let remedy = answer["error"]["remedy"].as_str().unwrap();
+    assert!(remedy.contains("SESSION_ANVIL") && remedy.contains("--no-chain"), "{remedy}");
+}
+
+/// Waits until all nodes are active by the contract, and ready at one moment: a border may just have moved some.
+async fn all_serve(place: &Place) {
+    until("all nodes to be active and ready", async || {
+        let status = place.data(&["testnet", "status"]);
+        let mut nodes = status["nodes"].as_array().unwrap().iter();
+        nodes.all(|node| node["state"] == "ready" && node["registration"] == "active").then_some(())
+    })
+    .await;
+}
+
+/// Waits until all nodes know of an accepted checkpoint of this epoch or a later one; the earliest of them.
+async fn accepted(doors: &[String], least: u64) -> u64 {
+    until("a checkpoint to be accepted", async || {
+        let told = all(doors, "/status").await?;
+        let epochs: Option<Vec<u64>> = told.iter().map(|one| one["chain"]["accepted"].as_u64()).collect();
+        epochs?.into_iter().min().filter(|epoch| *epoch >= least)
+    })
+    .await
+}
+
+/// What all of them answer; none while one does not.
+async fn all(doors: &[String], path: &str) -> Option<Vec<Value>> {
+    let mut told = Vec::new();
+    for door in doors {
+        told.push(get(door, path).await?);
+    }
+    Some(told)
+}
+
+/// What a node says of one of its checks.
+fn check(readiness: &Value, name: &str) -> Option<(bool, String)> {
+    let one = readiness["checks"].as_array()?.iter().find(|check| check["name"] == name)?;
+    Some((one["ok"].as_bool()?, one["detail"].as_str()?.to_owned()))
+}
