@@ -50,7 +50,6 @@ pub const ONION: &[&str] = &[
     "answer-unfilled",
     "blame-before",
     "blame-one",
-    "blame-guard",
     "path-mixed",
     "path-same-operator",
     "path-same-prefix",

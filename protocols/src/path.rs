@@ -75,6 +75,9 @@ const MAX_GONE: usize = 256;
 const UNHEARD: u8 = 3;
 /// Tests of one guard at once: one that is late may have gone wrong at another hop.
 const TESTS: usize = 2;
+/// How long other guards are preferred to one that has too much to do. It is not replaced: whoever can keep it
+/// busy would choose the client's guards.
+const BUSY: Span = Span::secs(30);
 /// A clock that goes back by more than this was set.
 const STEP: Span = Span::secs(1);
 /// The pause between two tries to make a spare path for a use; it doubles while none comes of them.
@@ -187,8 +190,10 @@ pub enum Outcome {
     /// It was no test, and for as long as [`ECHO`] after it was sent there was not one word: the guard itself
     /// keeps silent, for an honest one gives the next hop up sooner, and says so.
     Unheard,
-    /// It was not taken, or did not come to be sent, and that says nothing of any hop: there is too much to
-    /// do, the clock is wrong, a key is not known.
+    /// The guard has too much to do, or says so.
+    Busy,
+    /// It did not come to be sent, and that says nothing of any hop: there is too much to do here, the clock is
+    /// wrong, a key is not known.
     Undone,
     /// Nothing can be sealed for the key of this hop.
     BadKey {
@@ -379,6 +384,8 @@ pub struct Paths<R> {
     paths: BTreeMap<PathId, Path>,
     /// The hops of paths that were closed, and until when it counts what is said of them.
     gone: BTreeMap<PathId, ([NodeId; HOPS], Time)>,
+    /// Guards that said that they have too much to do, and until when others are preferred.
+    busy: BTreeMap<NodeId, Time>,
     /// Guards that left packets without a word, since the last one that was answered.
     mute: BTreeMap<NodeId, Mute>,
     uses: BTreeMap<Use, Usage>,
@@ -407,6 +414,7 @@ impl<R: Rng> Paths<R> {
             blame: Blame::default(),
             paths: BTreeMap::new(),
             gone: BTreeMap::new(),
+            busy: BTreeMap::new(),
             mute: BTreeMap::new(),
             uses: BTreeMap::new(),
             wants: BTreeMap::new(),
@@ -539,13 +547,16 @@ impl<R: Rng> Paths<R> {
                 if health.silent(test) {
                     self.fails(now, guard);
                 }
-                if outcome == Outcome::Unheard || mutants::on("blame-guard") {
+                if outcome == Outcome::Unheard {
                     self.unheard(now, guard);
                 }
                 self.outbox.push_back(Output::HangUp { guard });
                 self.close(now, id);
             }
-            Outcome::Undone => {
+            Outcome::Busy if !test => {
+                self.busy.insert(guard, now.after(BUSY));
+            }
+            Outcome::Busy | Outcome::Undone => {
                 // Tested again after a pause, and never given up for it.
                 if test {
                     let health = self.health.get(&guard).copied().unwrap_or_default();
@@ -587,6 +598,7 @@ impl<R: Rng> Paths<R> {
             | Outcome::Unreached
             | Outcome::Slow
             | Outcome::Silent
+            | Outcome::Busy
             | Outcome::Undone
             | Outcome::BadKey { .. } => {}
         }
@@ -628,6 +640,7 @@ impl<R: Rng> Paths<R> {
         let over: Vec<_> =
             self.paths.iter().filter(|(_, path)| path.end <= now).map(|(path, _)| *path).collect();
         over.into_iter().for_each(|path| self.close(now, path));
+        self.busy.retain(|_, until| now < *until);
         self.gone.retain(|_, (_, until)| now < *until);
         self.uses.retain(|_, usage| now < usage.wanted.after(RECENT));
         if self.wanted.is_some_and(|wanted| now >= wanted.after(RECENT)) {

@@ -43,6 +43,8 @@ pub struct World<R> {
     pub liars: BTreeSet<NodeId>,
     /// As guards they answer tests, and say nothing to other packets.
     pub mute: BTreeSet<NodeId>,
+    /// As guards they answer tests, and say to other packets that they have too much to do.
+    pub busy: BTreeSet<NodeId>,
     pub kept: Option<Guards>,
     /// Guards cannot be kept.
     pub disk_full: bool,
@@ -67,6 +69,7 @@ impl<R: Rng> World<R> {
             dead: BTreeSet::new(),
             liars: BTreeSet::new(),
             mute: BTreeSet::new(),
+            busy: BTreeSet::new(),
             disk_full: false,
             results: BTreeMap::new(),
             closed: BTreeSet::new(),
@@ -150,6 +153,9 @@ impl<R: Rng> World<R> {
         let mut outcome = self.send(&hops, destination);
         if self.mute.contains(&hops[0]) && outcome != Outcome::Unreached {
             outcome = Outcome::Silent;
+        }
+        if self.busy.contains(&hops[0]) {
+            outcome = Outcome::Busy;
         }
         self.feed(Input::Outcome { path, outcome });
         Ok((path, hops, outcome))

@@ -195,7 +195,9 @@ impl Passage {
         let Unwrapped { sessions: made, outcome } = match said {
             Said::Refusal(Refusal::Unreadable) if kept(0) => return self.greet(sessions, 0),
             Said::Refusal(Refusal::Unreadable) => return self.unread(Outcome::Refused),
-            Said::Refusal(Refusal::Busy) => return self.busy(),
+            Said::Refusal(Refusal::Busy) => {
+                return Next::Done { outcome: Outcome::Busy, brought: Err(Fault::Busy) };
+            }
             Said::Refusal(Refusal::Unknown) | Said::Nonsense => return nothing(Outcome::Refused),
             Said::Answer(unwrapped) => unwrapped,
         };

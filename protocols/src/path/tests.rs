@@ -79,8 +79,8 @@ proptest! {
                 6 => world.feed(Input::Rebuild),
                 7 => {
                     let outcome = [Outcome::Slow, Outcome::Silent, Outcome::Unheard, Outcome::Refused,
-                        Outcome::Unreached, Outcome::Answered,
-                        Outcome::Stopped { by: usize::from(number), destination: node }][usize::from(number % 7)];
+                        Outcome::Unreached, Outcome::Answered, Outcome::Busy,
+                        Outcome::Stopped { by: usize::from(number), destination: node }][usize::from(number % 8)];
                     world.feed(Input::Outcome { path: PathId(u64::from(number % 64)), outcome });
                 }
                 _ => {

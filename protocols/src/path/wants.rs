@@ -130,7 +130,8 @@ impl<R: Rng> Paths<R> {
     }
 
     fn is_suspect(&self, [guard, ..]: &[NodeId; HOPS]) -> bool {
-        matches!(self.health.get(guard), Some(Health::Up { suspect: true, .. }))
+        self.busy.contains_key(guard)
+            || matches!(self.health.get(guard), Some(Health::Up { suspect: true, .. }))
     }
 
     /// Nodes that are chosen only where nothing else will do: those left out for refusals, and guards that
@@ -149,6 +150,7 @@ impl<R: Rng> Paths<R> {
         let up = up.filter(|(guard, _)| self.nodes.get(guard).is_some_and(|node| node.open));
         let fits = |(at, (guard, suspect)): (usize, (NodeId, bool))| {
             let fits = choose::fits(&self.nodes, &[guard], destination);
+            let suspect = suspect || self.busy.contains_key(&guard);
             fits.then_some((avoid.contains(&guard), suspect, at, guard))
         };
         let mut all: Vec<_> = up.enumerate().filter_map(fits).collect();

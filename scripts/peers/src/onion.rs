@@ -43,7 +43,13 @@ usage: ./scripts/bench onion [--json] [--packets N] [--repeats N]
 
 const REQUEST: [u8; 2_048] = [7; 2_048];
 const NOW: Time = Time::from_millis(1_790_000_000_000);
-const CLIENT: Neighbour<u8> = Neighbour { key: 200, node: false, prefix: None };
+const CLIENT: Neighbour<u16> = Neighbour { key: 200, node: false, prefix: None };
+/// Who else has a session at the hop that is measured: nearly as many as it gives to strangers.
+const STRANGERS: u16 = 8_000;
+/// The first of them.
+const STRANGER: u16 = 1_000;
+/// Nodes of the network.
+const NODES: u64 = 2_000;
 
 /// Measures what `words` ask for.
 pub fn run(words: &[String]) -> Result<Vec<Row>, String> {
@@ -107,7 +113,12 @@ fn ours(packets: usize, seed: u64) -> (f64, f64, f64) {
     let network: NetworkName = "bench".parse().expect("a name");
     let mut random = ChaCha20Rng::seed_from_u64(seed);
     let node = |at: u8| NodeId::from_bytes([at + 1; 32]);
-    let nodes: BTreeSet<_> = (0..4).map(node).collect();
+    let others = (4..NODES).map(|number| {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        NodeId::from_bytes(bytes)
+    });
+    let nodes: BTreeSet<_> = (0..4).map(node).chain(others).collect();
     let keys: Vec<_> = (0..4).map(|at| Keyring::new(NOW, [at + 50; 32]).expect("a key")).collect();
     let mut fresh = |at: u8| {
         let key = &keys[usize::from(at)].current;
@@ -133,6 +144,15 @@ fn ours(packets: usize, seed: u64) -> (f64, f64, f64) {
     let answer = pass(&mut relays, CLIENT, packet);
     let [kept, .., inner] = back.open(&answer).expect("it opens").sessions;
     let (mut kept, mut inner) = (kept.expect("a session"), inner.expect("a session"));
+    // As at a busy hop: what is looked up stands among many. No stamp's room is taken by them all.
+    for stranger in 0..STRANGERS {
+        let from = Neighbour { key: STRANGER + stranger, node: false, prefix: None };
+        let hops = [0, 1, 2, 3].map(|at| Hop { node: node(at), entry: fresh(at) });
+        let question = Question { stamp: stamp(NOW) - 1 - u32::from(stranger % 8), ..question };
+        let (packet, back) = wrap(&network, hops, &question).expect("a packet");
+        let answer = pass(&mut relays, from, packet);
+        assert!(back.open(&answer).expect("it opens").sessions[0].is_some(), "room for a session");
+    }
     let guard = &mut relays[0];
 
     let start = Instant::now();
@@ -178,7 +198,7 @@ fn ours(packets: usize, seed: u64) -> (f64, f64, f64) {
 }
 
 /// Takes a packet through the hops from this one on, and brings their answer back.
-fn pass(relays: &mut [Relay<u8, ChaCha20Rng>], from: Neighbour<u8>, packet: Vec<u8>) -> Vec<u8> {
+fn pass(relays: &mut [Relay<u16, ChaCha20Rng>], from: Neighbour<u16>, packet: Vec<u8>) -> Vec<u8> {
     let (relay, rest) = relays.split_first_mut().expect("a hop");
     let opened = relay.arrive(from, packet).expect("it arrives").run().expect("it opens");
     let sealed = match relay.opened(NOW, from, opened).expect("it is new") {

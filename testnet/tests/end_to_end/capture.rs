@@ -38,6 +38,8 @@ const SETTING_UP: usize = 1_024;
 /// What QUIC puts around a packet or an answer in two datagrams: heads, tags, and word of what has arrived, which varies
 /// whatever is asked.
 const IN_QUIC: RangeInclusive<usize> = 2 * 20..=2 * 64;
+/// How far what is equally long may be apart for that.
+const APART: usize = 48;
 /// A datagram up to so long carries nothing but such word.
 const WORD: usize = 100;
 
@@ -205,6 +207,12 @@ async fn over_quic_they_look_alike_but_for_what_quic_says_of_itself() {
             let around = (seen / requests).saturating_sub(carried + HEAD);
             assert!(IN_QUIC.contains(&around), "{deed}: {least:?} bytes where packets have {one:?}");
         }
+    }
+    for way in [0, 1] {
+        let ones =
+            DEEDS.iter().zip(&least).filter(|((_, requests), _)| *requests == 1).map(|(_, least)| least[way]);
+        let (least, most) = (ones.clone().min().unwrap(), ones.max().unwrap());
+        assert!(most - least <= APART, "from {least} to {most} bytes");
     }
     scene.store(vec![9; LONG]).await;
     assert!(sum(&scene.wire.take(), Way::Up) > packet_len(larger, Position::Guard));

@@ -193,7 +193,7 @@ fn a_stream_that_is_hung_up_is_opened_again_after_a_pause_and_not_for_ever() {
 fn what_a_guard_refuses_with_is_told_apart() {
     let mut net = Net::new();
     for (frame, next) in [
-        (Refusal::Busy.frame().to_vec(), undone(Fault::Busy)),
+        (Refusal::Busy.frame().to_vec(), Next::Done { outcome: Outcome::Busy, brought: Err(Fault::Busy) }),
         (Refusal::Unknown.frame().to_vec(), nothing(Outcome::Refused)),
         (Refusal::Unreadable.frame().to_vec(), Next::Compare),
         (vec![7; 5_000], nothing(Outcome::Refused)),

@@ -109,6 +109,29 @@ fn a_guard_that_leaves_packets_without_a_word_is_replaced_whatever_it_says_to_te
     );
 }
 
+/// Whoever can keep a guard busy must not choose the next one; but there are two.
+#[test]
+fn a_guard_that_has_too_much_to_do_is_passed_over_for_a_while_and_kept() {
+    let mut world = World::new(apart(50), 2);
+    world.ask(Use::Send, id(40)).unwrap();
+    world.pass(Span::secs(60));
+    let [first, second] = world.guards()[..] else { panic!("two guards") };
+    world.busy.insert(first);
+    let mut refused = 0;
+    for _ in 0..120 {
+        let (_, [guard, ..], outcome) = world.ask(Use::Send, id(40)).unwrap();
+        refused += usize::from(outcome == Outcome::Busy);
+        assert_eq!(outcome == Outcome::Busy, guard == first);
+        world.pass(Span::secs(5));
+    }
+    assert!((1..=24).contains(&refused), "{refused} of 120 went to it in ten minutes");
+    assert_eq!(world.guards(), [first, second]);
+    world.busy.clear();
+    world.pass(Span::secs(60));
+    world.feed(Input::Rebuild);
+    assert_eq!(world.ask(Use::Send, id(40)).unwrap().1[0], first, "it has its place back");
+}
+
 /// All packets that were under way when the client's own network went away are one loss, and what is answered
 /// afterwards makes it none.
 #[test]

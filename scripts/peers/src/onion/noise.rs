@@ -5,9 +5,8 @@ use std::{hint::black_box, time::Instant};
 use session_protocols::onion::noise::{self, OnionKey, Suite};
 use snow::{
     Builder, HandshakeState, StatelessTransportState,
-    resolvers::{BoxedCryptoResolver, CryptoResolver, DefaultResolver, FallbackResolver, RingResolver},
+    resolvers::{BoxedCryptoResolver, DefaultResolver, FallbackResolver, RingResolver},
 };
-use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
 use super::{REQUEST, micros};

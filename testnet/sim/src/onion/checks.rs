@@ -409,23 +409,6 @@ impl Checks {
         Ok(())
     }
 
-    /// A client keeps its guards for as long as they are honest.
-    pub(super) fn guards(
-        &self,
-        client: usize,
-        now: Time,
-        paths: &Paths<ChaCha8Rng>,
-    ) -> Result<(), Violation> {
-        let early = paths.guards().all().iter().find(|guard| {
-            let at = self.ids.iter().position(|id| *id == guard.node);
-            guard.retired && now < guard.until && at.is_some_and(|at| self.honest[at])
-        });
-        early.map_or(Ok(()), |guard| {
-            let detail = format!("client {client} has another for {}", guard.node);
-            broken("no honest guard is replaced for what it left unsaid", detail)
-        })
-    }
-
     /// A client believes a directory.
     pub(super) fn believes(&self, client: usize, hash: &[u8; 32]) -> Result<(), Violation> {
         let honest = self.honest.iter().filter(|honest| **honest).count();

@@ -278,10 +278,6 @@ impl World {
         }
         let client = &mut self.clients[at];
         self.checks.machine(at, now, &client.paths, &self.ledger)?;
-        // Where answers are lost on the way nobody can tell whose silence it is.
-        if self.drawn.loss == 0 {
-            self.checks.guards(at, now, &client.paths)?;
-        }
         self.counts.left_out = self.counts.left_out.max(client.paths.left_out().len() as u64);
         let due = client.paths.deadline().map(|due| due.max(now));
         if let Some(due) = due.filter(|due| client.woken.is_none_or(|woken| *due < woken)) {

@@ -149,8 +149,6 @@ caught! {
         breaks "a refusal is laid at a link of whoever made it"
     leaving_out_on_one_word "blame-one"
         breaks "nobody is left out on one operator's word"
-    replacing_the_guard_for_others "blame-guard"
-        breaks "no honest guard is replaced for what it left unsaid"
     mixing_uses "path-mixed"
         breaks "a path serves one use"
     two_of_one_operator "path-same-operator"
