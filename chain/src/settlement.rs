@@ -13,7 +13,7 @@
 //! - [`calls`]: what can be asked of the contracts and sent to them
 //! - [`sender`]: transactions that arrive, once
 //! - [`errors`]: what the contracts refuse with, in words
-//! - [`replay`]: the ledger at this moment, for programs that ask once and end
+//! - [`mod@replay`]: the ledger at this moment, for programs that ask once and end
 //! - [`staker`]: one account at the contracts: what people register, contribute, take back and claim
 //! - [`deploy`]: puts the contracts on a chain
 

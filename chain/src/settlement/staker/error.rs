@@ -79,7 +79,10 @@ pub enum StakeError {
         node: NodeId,
     },
     /// The stake has to stay.
-    #[error("the stake of node {node} is locked: the node is {}", word(*state))]
+    #[error(
+        "the stake of node {node} is locked: the node is {}{}",
+        word(*state), if *leaving { " and leaves" } else { "" }
+    )]
     Locked {
         /// Of which node.
         node: NodeId,
