@@ -108,7 +108,7 @@ proptest! {
             }
             rest = &rest[played..];
         }
-        while store.due(u64::MAX, 1).unwrap() != [] {
+        while !store.due(u64::MAX, 1).unwrap().is_empty() {
             batch(&mut player, &mut store, &[Step::Forget { hours: 1 << 30 }]).unwrap();
         }
         store.retire_all();
