@@ -21,7 +21,7 @@ mod tests;
 
 /// The most bytes of a share.
 pub const MAX_SHARE: usize = 512;
-/// Epochs whose shares are held while the contract has accepted none of them; the oldest goes.
+/// Epochs whose shares are held; the oldest goes.
 pub const MAX_ROUNDS: usize = 4;
 /// Shares that are held for an epoch that has not ended here; more are dropped.
 const MAX_EARLY: usize = 16_384;
@@ -100,6 +100,11 @@ pub enum Output {
         /// Who did not sign.
         absent: Vec<StakeId>,
     },
+    /// More than two thirds have signed, or one more than before: [`Attestation::signed`] has them.
+    Signed {
+        /// The epoch that ended.
+        epoch: u64,
+    },
     /// More than a third of those who may sign say something else of this epoch: this node's ledger is wrong,
     /// or theirs.
     Disagree {
@@ -139,6 +144,8 @@ struct Round {
     /// Who says something else.
     others: BTreeMap<B256, BTreeSet<StakeId>>,
     told: bool,
+    /// Whether the contract has it, or a later one.
+    done: bool,
     /// When it is this node's turn; later again if nobody's transaction made it.
     submit_at: Option<Time>,
 }
@@ -201,6 +208,11 @@ impl Attestation {
         }
     }
 
+    /// What was signed at the end of an epoch, and who has; none where that is not known here, or no longer.
+    pub fn signed(&self, epoch: u64) -> Option<(&Checkpoint, &BTreeMap<StakeId, BlsSignature>)> {
+        self.rounds.get(&epoch).map(|round| (&round.checkpoint, &round.shares))
+    }
+
     /// Applies one input at `now`; results are read with [`Self::poll`].
     pub fn handle(&mut self, now: Time, input: Input) {
         match input {
@@ -214,7 +226,9 @@ impl Attestation {
             }
             Input::Accepted { epoch } => {
                 self.accepted = self.accepted.max(Some(epoch));
-                self.rounds.retain(|one, _| *one > epoch);
+                // Who is late still signs for those who follow no chain.
+                let done = self.rounds.range_mut(..=epoch);
+                done.for_each(|(_, round)| (round.done, round.submit_at) = (true, None));
             }
             Input::Tick => self.submit(now),
         }
@@ -235,15 +249,13 @@ impl Attestation {
         self.next = epoch.checked_add(1);
         let early = std::mem::take(&mut self.early);
         self.keys.clone_from(&signers);
-        if self.accepted >= Some(epoch) {
-            return;
-        }
+        let done = self.accepted >= Some(epoch);
         if self.rounds.len() >= MAX_ROUNDS {
             self.rounds.pop_first();
         }
         let (shares, others) = (BTreeMap::new(), BTreeMap::new());
         let signs = self.me.is_some_and(|me| signers.contains_key(&me));
-        let round = Round { checkpoint, signers, shares, others, told: false, submit_at: None };
+        let round = Round { checkpoint, signers, shares, others, told: false, done, submit_at: None };
         self.rounds.insert(epoch, round);
         if signs {
             self.outbox.push_back(Output::Sign { epoch, digest });
@@ -280,7 +292,11 @@ impl Attestation {
         if round.shares.insert(id, BlsSignature(share.signature.into_array())).is_some() {
             return Verdict::Ignore;
         }
-        if round.submit_at.is_none() && round.has_quorum(self.least) {
+        if !round.has_quorum(self.least) {
+            return Verdict::Accept;
+        }
+        self.outbox.push_back(Output::Signed { epoch: share.epoch });
+        if round.submit_at.is_none() && !round.done {
             round.submit_at = self
                 .me
                 .and_then(|me| round.turn(me))

@@ -408,6 +408,7 @@ fn only_ipv6() -> Plan {
         operator: Operator::from_bytes([1; 20]),
         prefix,
         addresses: listen.iter().map(ToString::to_string).collect(),
+        bls: None,
     };
     let network = NetworkFile {
         name: "test".parse().unwrap(),

@@ -180,7 +180,7 @@ pub fn snapshot(bytes: &[u8]) -> bool {
     let Some(directory::Answer::Snapshot(page)) = round_trip(bytes, directory::MAX_ANSWER) else {
         return kept || verified || certificate.is_some();
     };
-    let download = |base| Download::new(network(), Timing::PUBLIC, members(), None, base);
+    let download = |base| Download::new(network(), Timing::PUBLIC, Roster::new(members()), None, base);
     match download(None).take(page.clone()) {
         Ok(Progress::More(more)) => assert_ne!(more.request(), download(None).request()),
         Ok(Progress::Whole(found)) => {

@@ -456,8 +456,8 @@ fn snapshots() {
     let whole = new.page(None, Some(&certificate), 0);
     let changes = new.page(Some(&old), None, 0);
     for (base, page) in [(None, &whole), (Some(old.clone().into()), &changes)] {
-        let download =
-            directory::Download::new(network(), Timing::PUBLIC, members().into(), Some(new.hash()), base);
+        let roster = Roster::new(members().into());
+        let download = directory::Download::new(network(), Timing::PUBLIC, roster, Some(new.hash()), base);
         let Ok(directory::Progress::Whole(found)) = download.take(page.clone()) else { panic!() };
         assert_eq!(*found.snapshot, new);
     }

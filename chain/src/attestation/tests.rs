@@ -54,9 +54,11 @@ impl Node {
         let outputs = self.feed(Input::Share { share, message: Some(7) });
         let verdicts = outputs.into_iter().filter_map(|output| match output {
             Output::Judge { message: 7, verdict } => Some(verdict),
-            Output::Judge { .. } | Output::Sign { .. } | Output::Submit { .. } | Output::Disagree { .. } => {
-                None
-            }
+            Output::Judge { .. }
+            | Output::Sign { .. }
+            | Output::Signed { .. }
+            | Output::Submit { .. }
+            | Output::Disagree { .. } => None,
         });
         verdicts.collect::<Vec<_>>()[0]
     }
@@ -101,7 +103,11 @@ fn more_than_two_thirds_make_one_signature_that_one_submits() {
     assert!(nodes[0].submits(7).is_some());
     for node in &mut nodes {
         assert_eq!(node.feed(Input::Accepted { epoch: 3 }), []);
+        // Who is late still signs, for those who follow no chain.
+        assert_eq!((node.submits(20), node.heard(share(7, &root))), (None, Verdict::Accept));
         assert_eq!((node.submits(20), node.heard(share(7, &root))), (None, Verdict::Ignore));
+        let (signed, shares) = node.machine.signed(3).unwrap();
+        assert_eq!((signed, shares.len()), (&root, 6));
     }
 }
 
@@ -205,8 +211,9 @@ fn what_is_held_is_bounded() {
         node.crossed(&checkpoint(epoch, 1), 4);
     }
     assert_eq!(node.machine.rounds.len(), MAX_ROUNDS);
+    let early = share(1, &checkpoint(20, 1));
     for id in 0..=MAX_EARLY as u64 {
-        let share = Share { id, ..share(1, &checkpoint(20, 1)) };
+        let share = Share { id, ..early.clone() };
         node.feed(Input::Share { share, message: None });
     }
     assert_eq!(node.machine.early.len(), MAX_EARLY);
