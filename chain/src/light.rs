@@ -14,7 +14,10 @@ use std::{
     sync::Arc,
 };
 
-use session_protocols::{NodeId, Prefix, Span, SwarmMap, Time, directory::SignedCheckpoint};
+use session_protocols::{
+    NodeId, Prefix, Span, SwarmMap, Time,
+    directory::{CheckpointPage, Request, SignedCheckpoint, checkpoint::Member},
+};
 
 use crate::{
     bls::BlsSignature,
@@ -213,22 +216,20 @@ impl Trusted {
     }
 }
 
-/// The checkpoints that a node hands out: the newest, and of those before it each that other members signed
-/// than the one before.
+/// The checkpoints that a node hands out: the newest, and of those before it each whose members are others
+/// than those of the one before.
 #[derive(Clone, Debug, Default)]
-pub struct Archive(BTreeMap<u64, Arc<Signed>>);
+pub struct Archive(BTreeMap<u64, Arc<SignedCheckpoint>>);
 
 impl Archive {
-    /// Takes one in that most members have signed, in place of what was known of its epoch. Returns those
-    /// that are no longer kept.
-    pub fn keep(&mut self, signed: Arc<Signed>) -> Vec<u64> {
+    /// Takes one in that most members have signed, in place of what was known of its epoch. Returns the epochs
+    /// of those that are no longer kept.
+    pub fn keep(&mut self, signed: Arc<SignedCheckpoint>) -> Vec<u64> {
         let before: BTreeSet<u64> = self.0.keys().copied().collect();
-        self.0.insert(signed.epoch(), signed);
-        let (mut keys, newest) = (None, self.0.keys().next_back().copied());
+        self.0.insert(signed.head.epoch, signed);
+        let (mut last, newest) = (None, self.0.keys().next_back().copied());
         self.0.retain(|epoch, one| {
-            let own = one.roll.keys();
-            let changed = keys.as_ref() != Some(&own);
-            keys = Some(own);
+            let changed = last.replace(Arc::clone(one)).is_none_or(|last| !same_keys(&last, one));
             changed || Some(*epoch) == newest
         });
         while self.0.len() > MAX_KEPT {
@@ -238,7 +239,7 @@ impl Archive {
     }
 
     /// The newest, or the first behind the epoch `after`.
-    pub fn get(&self, after: Option<u64>) -> Option<&Arc<Signed>> {
+    pub fn get(&self, after: Option<u64>) -> Option<&Arc<SignedCheckpoint>> {
         match after {
             None => self.0.last_key_value().map(|(_, one)| one),
             Some(after) => self.0.range(after.saturating_add(1)..).next().map(|(_, one)| one),
@@ -246,7 +247,23 @@ impl Archive {
     }
 
     /// That of one epoch.
-    pub fn of(&self, epoch: u64) -> Option<&Arc<Signed>> {
+    pub fn of(&self, epoch: u64) -> Option<&Arc<SignedCheckpoint>> {
         self.0.get(&epoch)
     }
+
+    /// A page, as it is asked for; none where there is none.
+    pub fn page(&self, request: &Request) -> Option<CheckpointPage> {
+        let Request::Checkpoint { after, have, from } = request else { return None };
+        let (one, from) = match from {
+            Some((epoch, from)) => (self.of(*epoch)?, *from),
+            None => (self.get(*after)?, 0),
+        };
+        Some(one.page(have.as_deref(), from))
+    }
+}
+
+fn same_keys(one: &SignedCheckpoint, other: &SignedCheckpoint) -> bool {
+    let key = |member: &Member| (member.node, member.key);
+    one.members.len() == other.members.len()
+        && one.members.iter().zip(&other.members).all(|(one, other)| key(one) == key(other))
 }

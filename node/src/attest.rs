@@ -3,15 +3,17 @@
 //! The machine decides; here its shares are checked off its task, what is signed is on the disk before it is
 //! said, and one transaction at a time is under way.
 
+mod shelf;
 mod signed;
 mod submit;
 
-use std::{future, io, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future, io, path::Path, sync::Arc, time::Duration};
 
 use session_chain::{
-    attestation::{Attestation, Input, Output, Share},
+    attestation::{Attestation, Input, MAX_ROUNDS, Output, Share},
     bls::BlsSecret,
-    ledger::{BlsKey, Checkpoint, StakeId},
+    ledger::{BlsKey, Checkpoint, Roll, StakeId},
+    light,
     settlement::{Settled, Signers, Status},
 };
 use session_protocols::{KeyPair, Span, directory::Verdict};
@@ -19,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{metrics::Metrics, now};
 
+pub(crate) use shelf::Shelf;
 pub(crate) use signed::Signed;
 pub(crate) use submit::Payer;
 
@@ -80,6 +83,9 @@ pub(crate) struct Attest {
     /// The newest border that the machine knows, and who may sign it.
     crossed: Option<(u64, Arc<Signers>)>,
     accepted: Option<u64>,
+    /// What the newest checkpoints say about members and maps, by their epochs.
+    rolls: BTreeMap<u64, Arc<Roll>>,
+    shelf: Shelf,
     heard: mpsc::Receiver<Heard>,
     say: mpsc::Sender<Said>,
     tell: watch::Sender<Attested>,
@@ -91,6 +97,7 @@ pub(crate) struct Ends {
     pub(crate) heard: mpsc::Receiver<Heard>,
     pub(crate) say: mpsc::Sender<Said>,
     pub(crate) tell: watch::Sender<Attested>,
+    pub(crate) shelf: Shelf,
 }
 
 impl Attest {
@@ -105,7 +112,7 @@ impl Attest {
         local: bool,
         payer: Payer,
         (status, settled): (watch::Receiver<Status>, watch::Receiver<Settled>),
-        Ends { heard, say, tell }: Ends,
+        Ends { heard, say, tell, shelf }: Ends,
         metrics: Metrics,
     ) -> io::Result<Self> {
         let secret = BlsSecret::of_node(pair);
@@ -121,6 +128,8 @@ impl Attest {
             settled,
             crossed: None,
             accepted: None,
+            rolls: BTreeMap::new(),
+            shelf,
             heard,
             say,
             tell,
@@ -162,7 +171,7 @@ impl Attest {
             self.accepted = accepted;
             self.machine.handle(now(), Input::Accepted { epoch });
         }
-        let Settled { checkpoint: Some(checkpoint), signers, .. } = settled else { return };
+        let Settled { checkpoint: Some(checkpoint), signers, roll, .. } = settled else { return };
         let epoch = checkpoint.border.epoch;
         let newer = self.crossed.as_ref().is_none_or(|(last, _)| *last < epoch);
         if newer && may_sign && !signers.is_empty() {
@@ -170,6 +179,10 @@ impl Attest {
             let mine = signers.iter().find(|(_, key)| **key == self.key);
             self.machine.set_me(mine.map(|(id, _)| *id));
             self.crossed = Some((epoch, Arc::clone(&signers)));
+            if self.rolls.len() >= MAX_ROUNDS {
+                self.rolls.pop_first();
+            }
+            self.rolls.insert(epoch, roll);
             self.tell.send_modify(|told| told.against = None);
             let crossed = Input::Crossed {
                 checkpoint: Checkpoint::clone(&checkpoint),
@@ -232,6 +245,10 @@ impl Attest {
                 }
                 true
             }
+            Output::Signed { epoch } => {
+                self.signed_by_most(epoch);
+                true
+            }
             Output::Disagree { epoch, with, against } => {
                 tracing::warn!(
                     epoch,
@@ -244,6 +261,18 @@ impl Attest {
                 true
             }
         }
+    }
+
+    /// Hands a checkpoint out to those who follow no chain, with the signatures of members.
+    fn signed_by_most(&self, epoch: u64) {
+        let Some((checkpoint, shares)) = self.machine.signed(epoch) else { return };
+        let Some(roll) = self.rolls.get(&epoch).filter(|roll| !roll.members.is_empty()) else { return };
+        let nodes = roll.members.iter().map(|member| (member.id, member.node));
+        let nodes: BTreeMap<_, _> = nodes.collect();
+        let signatures = shares.iter().filter_map(|(id, one)| Some((*nodes.get(id)?, *one))).collect();
+        let signed =
+            light::Signed { checkpoint: checkpoint.clone(), roll: Arc::clone(roll), signatures };
+        self.shelf.put(&signed);
     }
 
     /// The number of this node's registration among those that may sign.

@@ -39,6 +39,7 @@ impl World {
             mark,
             checkpoint: None,
             signers: Arc::new(Signers::new()),
+            roll: Arc::new(Roll::default()),
         };
         let (settled, _) = watch::channel(first);
         let (status, _) = watch::channel(Status { head: Some(1), ..Status::default() });
@@ -47,7 +48,8 @@ impl World {
         let (tell, told) = watch::channel(Attested::default());
         let data = tempfile::tempdir().unwrap();
         let world = Self { pairs, ledger, settled, status, heard, said, told, data };
-        world.start(Ends { heard: hear, say, tell });
+        let shelf = world.shelf();
+        world.start(Ends { heard: hear, say, tell, shelf });
         world
     }
 
@@ -65,7 +67,11 @@ impl World {
         let (say, said) = mpsc::channel(MAX_HEARD);
         let (tell, told) = watch::channel(Attested::default());
         (self.heard, self.said, self.told) = (heard, said, told);
-        self.start(Ends { heard: hear, say, tell });
+        self.start(Ends { heard: hear, say, tell, shelf: self.shelf() });
+    }
+
+    fn shelf(&self) -> Shelf {
+        Shelf::open(self.data.path(), &self.ledger.parameters().domain).unwrap()
     }
 
     /// The ledger crosses a border whose block has this hash.
@@ -82,6 +88,7 @@ impl World {
         self.settled.send_modify(|settled| {
             settled.ledger = Arc::new(self.ledger.clone());
             settled.checkpoint = Some(Arc::new(checkpoint.clone()));
+            settled.roll = Arc::new(self.ledger.roll());
             settled.signers = Arc::new(self.ledger.stakes().map(|(id, stake)| (*id, stake.bls)).collect());
         });
     }
