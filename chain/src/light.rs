@@ -163,7 +163,8 @@ impl Trusted {
     /// The map to go by: that which acts in the epoch of `now`, as far as it is known.
     pub fn map(&self, now: Time) -> Option<&SwarmMap> {
         let Signed { roll, checkpoint, .. } = self.last.as_ref()?;
-        let next = roll.next.as_ref().filter(|_| self.epochs.at(now) > checkpoint.border.epoch.saturating_add(1));
+        let next =
+            roll.next.as_ref().filter(|_| self.epochs.at(now) > checkpoint.border.epoch.saturating_add(1));
         Some(next.unwrap_or(&roll.acts))
     }
 

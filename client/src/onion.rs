@@ -47,6 +47,7 @@ use crate::{
     connection::links::Links,
     error::ClientError,
     kept::Kept,
+    membership::Membership,
 };
 use doors::Doors;
 use time::Unlisted;
@@ -62,7 +63,7 @@ const DOORS: Duration = Duration::from_secs(3);
 pub(crate) struct Onion {
     me: Weak<Self>,
     network: NetworkName,
-    nodes: BTreeMap<NodeId, Candidate>,
+    members: Arc<Membership>,
     links: Arc<Links>,
     clock: Arc<Clock>,
     doors: Arc<Doors>,
@@ -107,10 +108,11 @@ pub(crate) struct Parcel {
 }
 
 impl Onion {
-    /// Makes paths over the nodes that a network file names, with the guards that are kept. One task is
+    /// Makes paths over the nodes of a network, with the guards that are kept. One task is
     /// spawned, which ends with this.
     pub(crate) fn start(
         file: &NetworkFile,
+        members: Arc<Membership>,
         links: Arc<Links>,
         doors: Arc<Doors>,
         kept: Kept,
@@ -123,14 +125,10 @@ impl Onion {
         };
         let machine = Paths::new(kept.guards()?, random()?);
         let random = random()?;
-        let nodes = file.nodes.iter().map(|node| {
-            let operator = *node.operator.as_bytes();
-            (node.id, Candidate { operator, prefix: node.prefix, open: false })
-        });
         let onion = Arc::new_cyclic(|me| Self {
             me: me.clone(),
             network: file.name.clone(),
-            nodes: nodes.collect(),
+            members,
             clock: Arc::clone(doors.clock()),
             doors,
             links,
@@ -204,7 +202,7 @@ impl Onion {
             for _ in 0..TRIES {
                 let ends = self.doors.all();
                 let to = ends.keys().nth(self.below(ends.len())).copied();
-                let to = to.or_else(|| self.nodes.keys().next().copied());
+                let to = to.or_else(|| self.members.nodes().keys().next().copied());
                 let Some(to) = to else { break };
                 let parcel = Arc::new(Parcel { patience, ..harmless(*usage) });
                 match self.send(to, &parcel).await {
@@ -283,7 +281,7 @@ impl Onion {
             }
             let all = self.doors.all();
             let enough = node.map_or_else(|| !all.is_empty(), |node| all.contains_key(&node));
-            let whole = all.len() == self.nodes.len() || !self.doors.are_local();
+            let whole = all.len() == self.members.nodes().len() || !self.doors.are_local();
             if whole || Instant::now() >= until || (enough && pause >= Duration::from_millis(200)) {
                 let refreshed = refreshed.map_err(Unlisted::Directory);
                 return if self.doors.are_usable() { Ok(()) } else { refreshed };
@@ -294,10 +292,10 @@ impl Onion {
     }
 
     /// Tells the machine which nodes can be used.
-    fn tell(&self) {
+    pub(crate) fn tell(&self) {
         let known: BTreeSet<_> = self.doors.all().into_keys().collect();
-        let nodes =
-            self.nodes.iter().map(|(id, node)| (*id, Candidate { open: known.contains(id), ..*node }));
+        let nodes = self.members.nodes();
+        let nodes = nodes.iter().map(|(id, node)| (*id, Candidate { open: known.contains(id), ..*node }));
         self.feed(Input::Nodes(nodes.collect()));
     }
 
@@ -343,7 +341,7 @@ impl Onion {
                 }
                 // At once, before anything is sent through a new guard.
                 Output::Keep(guards) => {
-                    let kept = self.kept.keep_guards(&guards, now, &self.nodes);
+                    let kept = self.kept.keep_guards(&guards, now, &self.members.nodes());
                     let kept = kept.map_or(Input::Unkept, Input::Kept);
                     state.machine.handle(now, kept);
                 }

@@ -270,8 +270,7 @@ impl Attest {
         let nodes = roll.members.iter().map(|member| (member.id, member.node));
         let nodes: BTreeMap<_, _> = nodes.collect();
         let signatures = shares.iter().filter_map(|(id, one)| Some((*nodes.get(id)?, *one))).collect();
-        let signed =
-            light::Signed { checkpoint: checkpoint.clone(), roll: Arc::clone(roll), signatures };
+        let signed = light::Signed { checkpoint: checkpoint.clone(), roll: Arc::clone(roll), signatures };
         self.shelf.put(&signed);
     }
 

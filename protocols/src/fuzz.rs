@@ -20,7 +20,9 @@ use crate::{
     KeyPair, NetworkName, NodeId, Prefix, Time,
     answer::{Answer, MAX_ANSWER},
     codec,
-    directory::{self, Certificate, Download, Members, Progress, Share, SignedRecord, Timing, Trusted},
+    directory::{
+        self, Certificate, Download, Members, Progress, Roster, Share, SignedRecord, Timing, Trusted,
+    },
     frame,
     identity::blake2b,
     member,

@@ -16,9 +16,7 @@ use session_protocols::{
 use super::{Distrust, Signed};
 use crate::{
     bls::BlsSignature,
-    ledger::{
-        BlsKey, Border, Checkpoint, Cursor, Cursors, Domain, Listed, Operator, Roll, Roots, StakeId,
-    },
+    ledger::{BlsKey, Border, Checkpoint, Cursor, Cursors, Domain, Listed, Operator, Roll, Roots, StakeId},
 };
 
 /// The most bytes of what is kept.
@@ -77,9 +75,8 @@ impl Signed {
         let places = self.roll.places();
         let (acts, next) = self.roll.seats();
         let signatures = self.signatures.iter().take(MAX_SIGNATURES);
-        let signatures = signatures.filter_map(|(node, signature)| {
-            Some((*places.get(node)?, ByteArray::new(signature.0)))
-        });
+        let signatures = signatures
+            .filter_map(|(node, signature)| Some((*places.get(node)?, ByteArray::new(signature.0))));
         let head = Head {
             epoch: border.epoch,
             block: word(&border.hash),

@@ -201,7 +201,9 @@ impl StateFile {
             Ok(state.get(name)?.map(|bytes| parse(bytes.value())))
         };
         match read().map_err(|cause| disk(&self.path, cause))? {
-            Some(parsed) => parsed.map(Some).ok_or_else(|| StateError::Damaged { path: self.path.clone(), why }),
+            Some(parsed) => {
+                parsed.map(Some).ok_or_else(|| StateError::Damaged { path: self.path.clone(), why })
+            }
             None => Ok(None),
         }
     }
