@@ -161,7 +161,7 @@ impl NetworkFileError {
             Problem::Seed => "write the 32 bytes of the seed as 64 hex digits".to_owned(),
             Problem::Id(_) => "write the node's public key as 64 hex digits".to_owned(),
             Problem::Operator(_) => "write the operator's address as 0x and 40 hex digits".to_owned(),
-            Problem::Bls => "write what `session node show` says of the node, or leave it out".to_owned(),
+            Problem::Bls => "write the `bls_key` of the node's registration.toml, or leave it out".to_owned(),
             Problem::Prefix(PrefixError::LowBits { meant }) => format!("write {meant}"),
             Problem::Prefix(PrefixError::Form) => {
                 "write the first address of the node's IPv4 /24 or IPv6 /48, and its length".to_owned()
