@@ -39,9 +39,13 @@ fn what_was_drawn_happened(report: &Report) {
         ("a crowd", faults.rogue, report.crowd),
         ("forgers", faults.forgers, report.forged),
         ("news kept back", faults.forgers, report.withheld),
+        ("a mute guard", faults.mute, report.ignored),
+        ("a busy guard", faults.busy, report.busy),
+        ("a steering guard", faults.steers, report.steered),
     ] {
         assert_eq!(on, count > 0, "{kind}: {count} in {report:?}");
     }
+    assert!(!faults.mute || report.replaced > 0, "{report:?}");
     assert!(report.new_keys > 0 && report.by_session > 0 && report.by_handshake > 0, "{report:?}");
 }
 

@@ -1,9 +1,10 @@
 //! One packet over one path: sealed, sent to the guard, and its answer opened.
 
 use session_protocols::{
+    NodeId,
     onion::{replay::stamp, size::Bucket, wrap::Question},
     path::{
-        ECHO, HOPS, Input, Outcome,
+        ECHO, HOPS, Outcome,
         delivery::{self, Received},
         passage::{Comparison, Next, Passage},
     },
@@ -24,6 +25,14 @@ pub(in crate::onion) struct Flight {
     pub(in crate::onion) request: Option<u64>,
     passage: Passage,
     packet: u64,
+}
+
+impl Flight {
+    /// Whom it was sent to.
+    pub(super) const fn guard(&self) -> NodeId {
+        let [guard, ..] = self.passage.chain();
+        guard
+    }
 }
 
 /// A question that is nobody's.
@@ -116,7 +125,7 @@ impl World {
             return Ok(());
         }
         self.counts.unheard += 1;
-        self.feed(at, Input::Outcome { path: flight.passage.path(), outcome: Outcome::Unheard })
+        self.report(at, flight.passage.path(), Outcome::Unheard, false)
     }
 
     fn goes_on(&mut self, at: usize, mut flight: Flight, next: Next) -> Result<(), Violation> {
@@ -145,7 +154,7 @@ impl World {
                     Some(request) => {
                         self.tell(at, request, delivery::Input::Brought { path, outcome, brought })
                     }
-                    None => self.feed(at, Input::Outcome { path, outcome }),
+                    None => self.report(at, path, outcome, flight.request.is_none()),
                 }
             }
         }
