@@ -127,6 +127,7 @@ fn a_guard_that_refuses_packets_is_replaced_whatever_it_says_to_tests() {
                 let again = world.ask_anew(Use::Send, id(40), vec![hops]).unwrap();
                 assert_eq!((again.1[0], again.2), (second, Outcome::Answered));
             }
+            world.feed(Input::Rebuild);
             world.pass(pause);
         }
         assert!(packets > usize::from(UNHEARD), "{packets}");

@@ -212,7 +212,7 @@ impl World {
                     self.fly(at, Some(request), Passage::new(path, hops, to, usage))?;
                 }
                 delivery::Output::Report { path, outcome } => {
-                    self.report(at, path, outcome, false)?;
+                    self.becomes(at, path, outcome, false)?;
                 }
                 delivery::Output::Done(result) => self.done(at, request, result)?,
             }
@@ -303,7 +303,7 @@ impl World {
     }
 
     /// Tells a client's machine what became of a packet, which was a test or not.
-    fn report(&mut self, at: usize, path: PathId, outcome: Outcome, test: bool) -> Result<(), Violation> {
+    fn becomes(&mut self, at: usize, path: PathId, outcome: Outcome, test: bool) -> Result<(), Violation> {
         self.checks.guarding.told(at, self.now, path, outcome, test);
         self.feed(at, Input::Outcome { path, outcome })
     }

@@ -93,7 +93,7 @@ impl Node {
         let mut bytes = [0; 20];
         bytes[12..].copy_from_slice(&(operator as u64).to_be_bytes());
         // Every second one has a new key during the run, or destroys the last one.
-        let age = if at % 4 == 3 { DAY.after(ACCEPTED) } else { DAY };
+        let age = if at % 4 == 3 { Span(DAY.0 + ACCEPTED.0) } else { DAY };
         let key_since = Time(START.0 - age.0 + dice.between(Span::secs(60).0, 2 * life.0));
         Self {
             id: pair.node_id(),

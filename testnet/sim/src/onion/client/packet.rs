@@ -125,7 +125,7 @@ impl World {
             return Ok(());
         }
         self.counts.unheard += 1;
-        self.report(at, flight.passage.path(), Outcome::Unheard, false)
+        self.becomes(at, flight.passage.path(), Outcome::Unheard, false)
     }
 
     fn goes_on(&mut self, at: usize, mut flight: Flight, next: Next) -> Result<(), Violation> {
@@ -154,7 +154,7 @@ impl World {
                     Some(request) => {
                         self.tell(at, request, delivery::Input::Brought { path, outcome, brought })
                     }
-                    None => self.report(at, path, outcome, flight.request.is_none()),
+                    None => self.becomes(at, path, outcome, flight.request.is_none()),
                 }
             }
         }
