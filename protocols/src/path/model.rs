@@ -47,8 +47,9 @@ pub struct World<R> {
     pub picky: BTreeSet<NodeId>,
     /// As guards they answer tests, and say to other packets that they have too much to do.
     pub busy: BTreeSet<NodeId>,
-    /// As guards they answer tests, and say nothing to other packets unless middle and last hop are of them too.
-    pub steering: BTreeSet<NodeId>,
+    /// As guards they answer tests, and pass other packets on where middle and last hop are of them too: what
+    /// becomes of all else.
+    pub steering: BTreeMap<NodeId, Outcome>,
     pub kept: Option<Guards>,
     /// Guards cannot be kept.
     pub disk_full: bool,
@@ -75,7 +76,7 @@ impl<R: Rng> World<R> {
             mute: BTreeSet::new(),
             picky: BTreeSet::new(),
             busy: BTreeSet::new(),
-            steering: BTreeSet::new(),
+            steering: BTreeMap::new(),
             disk_full: false,
             results: BTreeMap::new(),
             closed: BTreeSet::new(),
@@ -167,9 +168,13 @@ impl<R: Rng> World<R> {
         let (path, hops) = self.results[&ticket]?;
         check(&self.nodes, &hops, destination);
         let mut outcome = self.send(&hops, destination);
-        let steered = self.steering.contains(&hops[0]) && !hops.iter().all(|hop| self.steering.contains(hop));
-        if (self.mute.contains(&hops[0]) || steered) && outcome != Outcome::Unreached {
+        if self.mute.contains(&hops[0]) && outcome != Outcome::Unreached {
             outcome = Outcome::Silent;
+        }
+        if let Some(steered) = self.steering.get(&hops[0])
+            && !hops.iter().all(|hop| self.steering.contains_key(hop))
+        {
+            outcome = *steered;
         }
         if self.picky.contains(&hops[0]) && outcome != Outcome::Unreached {
             outcome = Outcome::Refused;

@@ -61,14 +61,13 @@ impl<R: Rng> Paths<R> {
         if !self.nodes.get(&want.destination).is_some_and(|node| node.open) {
             return Found::Nothing(PathError::Destination);
         }
-        // A second try avoids the hops of the first, if there are others.
-        let not = if mutants::on("retry-same-guard") { &[][..] } else { &want.not };
-        let kept = self.kept(now, want, not);
+        let kept = self.kept(now, want);
         if let Some((Flaws { suspect: false, blamed: false, old: false }, path, hops)) = kept {
             return Found::Path(path, hops);
         }
+        // A second try avoids the hops of the first, if there are others.
         let mut avoid = self.avoided();
-        avoid.extend(not.iter().flatten());
+        avoid.extend(want.not.iter().flatten());
         let guards = self.usable(want.destination, &avoid);
         let pool = Pool { nodes: &self.nodes, avoid: &avoid };
         let made = guards.iter().find_map(|guard| pool.hops(&mut self.random, *guard, &[want.destination]));
@@ -92,19 +91,14 @@ impl<R: Rng> Paths<R> {
     }
 
     /// The best path that there is for a packet: the oldest of those with the fewest flaws.
-    fn kept(
-        &self,
-        now: Time,
-        want: &Want,
-        not: &[[NodeId; HOPS]],
-    ) -> Option<(Flaws, PathId, [NodeId; HOPS])> {
+    fn kept(&self, now: Time, want: &Want) -> Option<(Flaws, PathId, [NodeId; HOPS])> {
         let usable = self.paths.iter().filter(|(_, path)| {
             (path.usage == Some(want.usage) || (path.usage.is_some() && mutants::on("path-mixed")))
                 && now < Time(path.end.0.saturating_sub(LAST.0))
                 && self.stands(&path.hops)
                 && choose::fits(&self.nodes, &path.hops, want.destination)
                 // A second try goes through another guard where it can.
-                && !not.iter().any(|hops| hops.first() == path.hops.first())
+                && !want.not.iter().any(|hops| hops.first() == path.hops.first())
         });
         let best =
             usable.min_by_key(|(id, path)| (self.flaws_of(now, path), path.state == State::Building, **id));

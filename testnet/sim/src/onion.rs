@@ -22,6 +22,7 @@ pub mod guards;
 mod hostile;
 mod ill;
 mod node;
+pub mod steering;
 mod world;
 
 pub use faults::Faults;

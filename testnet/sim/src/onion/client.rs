@@ -34,6 +34,8 @@ use packet::Flight;
 const TERMS: Terms = Terms { patience: Span::secs(7), hold: Span(0), hedge: Span::millis(750) };
 /// How often a client wants something, on average.
 const EVERY: Span = Span::secs(7);
+/// How often the first client gives up all paths before that, out of a thousand.
+const REBUILD: u32 = 200;
 /// How often it looks whether there is a newer directory.
 const LOOK: Span = Span::secs(5);
 /// How long it waits for one.
@@ -132,6 +134,10 @@ impl World {
         if self.now >= self.rest {
             return Ok(());
         }
+        // Its user wants other paths now and then.
+        if at == 0 && self.dice.client.chance(REBUILD) {
+            self.feed(at, Input::Rebuild)?;
+        }
         let dice = &mut self.dice.client;
         let pause = dice.span(Span(0), Span(2 * EVERY.0));
         let to = self.nodes[dice.index(self.nodes.len())].id;
@@ -226,15 +232,15 @@ impl World {
         Ok(())
     }
 
-    /// A guard beside these that would do for a packet to `to`, by all that a client was told and waits for.
+    /// A guard beside these that would do for a packet to `to`, by all that a client was told.
     fn other_guard(&self, at: usize, to: NodeId, these: &[NodeId]) -> Option<NodeId> {
         let client = &self.clients[at];
         let end = self.ledger[&to];
         client.guards().into_iter().find(|guard| {
             let kind = self.ledger[guard];
-            let idle = client.flights.values().all(|flight| flight.guard() != *guard);
+            let silent = client.flights.values().any(|flight| flight.is_silent_test(*guard, self.now));
             !these.contains(guard)
-                && idle
+                && !silent
                 && self.checks.guarding.is_well(at, self.now, *guard)
                 && (kind.operator != end.operator && kind.prefix != end.prefix)
                 && client.doors.contains_key(guard)

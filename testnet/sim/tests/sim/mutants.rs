@@ -163,8 +163,6 @@ caught! {
         breaks "nothing but tests goes through a guard that has answered none"
     trying_again_at_once "retry-at-once"
         breaks "a second try waits for a time that nobody can foresee"
-    trying_again_by_the_same_guard "retry-same-guard"
-        breaks "a second try goes by another guard where there is one"
     believing_a_few "directory-few"
         breaks "no directory is believed that too few honest nodes signed"
     using_an_old_directory "directory-old"

@@ -2,7 +2,7 @@
 
 use session_sim::{
     Choice,
-    onion::{self, Options, Report, ends, guards},
+    onion::{self, Options, Report, ends, guards, steering},
 };
 
 fn run(options: &Options) -> Report {
@@ -91,6 +91,17 @@ fn both_ends_are_bad_as_often_as_theory_says() {
     let report = ends::run(&ends::Options::default()).unwrap_or_else(|failure| panic!("{failure}"));
     assert_eq!(report.rows.len(), ends::SHARES.len());
     assert!(report.rows.iter().all(|row| row.first >= row.both), "{report:?}");
+}
+
+/// Whoever drops, refuses or accuses is used less than who does not. That a guard is busy is believed.
+#[test]
+fn guards_that_steer_stand_at_both_ends_no_more_often_unless_they_say_that_they_are_busy() {
+    let rows = steering::run(&steering::Options::default()).unwrap_or_else(|failure| panic!("{failure}"));
+    for row in &rows {
+        println!("{row:?}");
+        let most = if row.manner == steering::Manner::Busy { 3.0 * row.theory } else { row.theory };
+        assert!(row.both <= most && row.failed < 6.0, "{row:?}");
+    }
 }
 
 #[test]
