@@ -3,21 +3,26 @@
 use std::{
     cell::Cell,
     collections::BTreeSet,
+    process::Stdio,
     time::{Duration, Instant},
 };
 
-use session_client::{Account, Client, Options};
+use session_client::{Account, Client, Options, home::Home};
 use session_protocols::{
-    Namespace,
-    path::{State, guards::MAX_GUARDS},
+    Namespace, NodeId,
+    identity::blake2b,
+    path::{State, Use, guards::MAX_GUARDS},
 };
 
-use crate::support::Place;
+use crate::support::{PATIENCE, Place, ended, lines};
 
 /// How long a request may take whose path dies under it.
 const TWO_SECONDS: Duration = Duration::from_secs(2);
 /// Requests after each death.
 const REQUESTS: usize = 12;
+/// Those of them in which one has met the dead hop: the destination of each is drawn, and one that is a hop of
+/// the path in use itself is reached over another.
+const MOST_REQUESTS: usize = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_middle_hop_that_is_killed_under_a_request_costs_no_more_than_two_seconds() {
@@ -34,7 +39,7 @@ async fn a_last_hop_that_is_killed_under_a_request_costs_no_more_than_two_second
     kill(2).await;
 }
 
-/// Kills a hop of the path in use while requests travel over it.
+/// Kills a hop of the path in use while requests travel over it, and sees to it that one meets the dead hop.
 async fn kill(at: usize) {
     let place = Place::up().await;
     let network = place.testnet.folder().network().unwrap();
@@ -48,27 +53,86 @@ async fn kill(at: usize) {
         started.elapsed()
     };
     store().await;
-    let paths = client.paths();
-    let hop = paths.iter().rfind(|path| path.state == State::Ready).unwrap().hops[at].id;
+    // The oldest that is good is the one that a request goes over.
+    let sends = || client.paths().into_iter().filter(|path| path.usage == Use::Send);
+    let used = sends().find(|path| path.state == State::Ready).unwrap().hops;
+    // Nothing but a packet over it tells that a hop is gone: then it is given up, or waits to be.
+    let is_good = || sends().any(|path| path.hops == used && path.state == State::Ready);
+    let hop = used[at].id;
     let victim = network.nodes.iter().position(|node| node.id == hop).unwrap() + 1;
     let dead = Cell::new(false);
     let kill = async {
+        assert!(is_good(), "the path in use is another by now");
         assert!(place.testnet.kill(victim).await.unwrap());
         dead.set(true);
     };
     // One after the other, so that one is under way whenever it dies.
     let stores = async {
-        let (mut longest, mut after) = (Duration::ZERO, 0);
-        while after < REQUESTS {
+        let (mut longest, mut after, mut met) = (Duration::ZERO, 0, None);
+        while after < REQUESTS || (met.is_none() && after < MOST_REQUESTS) {
             after += usize::from(dead.get());
-            longest = longest.max(store().await);
+            let took = store().await;
+            longest = longest.max(took);
+            if met.is_none() && !is_good() {
+                met = Some(took);
+            }
         }
-        longest
+        (longest, met.unwrap_or_else(|| panic!("none of {after} requests met the dead hop")))
     };
-    let ((), longest) = tokio::join!(kill, stores);
-    println!("{longest:?} at the most");
+    let ((), (longest, met)) = tokio::join!(kill, stores);
+    println!("{met:?} for the request that met the dead hop, {longest:?} at the most");
     assert!(longest < TWO_SECONDS, "{longest:?}");
     assert_eq!(client.inbox(&bob).await.unwrap().len(), usize::from(number));
+}
+
+/// The client is one process all the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_whose_guards_are_both_gone_says_so_and_goes_on_when_they_return() {
+    let place = Place::up().await;
+    for name in ["alice", "bob"] {
+        place.data(&["account", "new", "--name", name]);
+    }
+    let mut command = place.command(&["inbox", "--account", "bob", "--new", "--watch", "--json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (arrived, said) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
+    let arrives = |text: &str| {
+        let line = arrived.recv_timeout(PATIENCE).expect("the watch prints nothing");
+        let shown: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(shown["data"]["messages"][0]["text"], text, "{shown}");
+    };
+    place.data(&["send", "--from", "alice", "bob", "before"]);
+    arrives("before");
+
+    let network = place.testnet.folder().network().unwrap();
+    let kept = || kept_guards(&place);
+    let guards = kept();
+    assert_eq!(guards.len(), 2);
+    let index = |guard: &NodeId| network.nodes.iter().position(|node| node.id == *guard).unwrap() + 1;
+    let both: Vec<_> = guards.iter().map(index).collect();
+    for guard in &both {
+        assert!(place.testnet.kill(*guard).await.unwrap());
+    }
+    let word = said.recv_timeout(PATIENCE).expect("the watch says nothing");
+    assert!(word.contains("nobody to watch at; trying on"), "{word}");
+    assert!(word.contains("both guards are gone"), "{word}");
+    assert!(child.try_wait().unwrap().is_none(), "it has ended");
+
+    assert_eq!(place.testnet.start(&both).await.unwrap().len(), 2);
+    place.data(&["--direct", "send", "--from", "alice", "bob", "after"]);
+    arrives("after");
+    let after = kept();
+    assert!(after.is_superset(&guards) && after.len() <= MAX_GUARDS, "{guards:?}, then {after:?}");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(ended(child, "the watch").code, 0);
+}
+
+/// The guards that the programs of a place keep.
+fn kept_guards(place: &Place) -> BTreeSet<NodeId> {
+    let network = place.testnet.folder().network().unwrap();
+    let digest = blake2b(&[b"session guards of", network.name.as_str().as_bytes(), &network.seed]);
+    let kept = Home::open(place.path().join("home")).unwrap().guards(&digest).unwrap();
+    kept.all().iter().map(|guard| guard.node).collect()
 }
 
 #[test]
