@@ -393,7 +393,7 @@ impl World {
                 // Of so few nodes all is one page.
                 Ok(Progress::More(_)) | Err(_) => None,
             },
-            Answer::Records { .. } | Answer::Unknown => None,
+            Answer::Records { .. } | Answer::Checkpoint(_) | Answer::Unknown => None,
         };
         match found {
             Some(found) => self.believe(at, found),

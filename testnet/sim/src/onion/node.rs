@@ -291,7 +291,7 @@ impl World {
         let hash = download.wanted();
         let taken = match answer {
             Answer::Snapshot(page) => download.take(page).ok(),
-            Answer::Records { .. } | Answer::Unknown => None,
+            Answer::Records { .. } | Answer::Checkpoint(_) | Answer::Unknown => None,
         };
         let found = match taken {
             // Of so few nodes all is one page.
