@@ -58,6 +58,10 @@ const READY: Duration = Duration::from_secs(2);
 const MAX_LISTENERS: usize = 16;
 /// How long the keys of nodes that were just started are waited for, on a local network.
 const DOORS: Duration = Duration::from_secs(3);
+/// The same where nodes have to sign a list first.
+const LISTED: Duration = Duration::from_secs(14);
+/// The longest pause until they are asked again.
+const LONGEST: Duration = Duration::from_millis(400);
 
 /// The paths of one client.
 pub(crate) struct Onion {
@@ -265,7 +269,7 @@ impl Onion {
     /// Fetches the list for the first time, or because the one that is known is too old. Nodes of a local
     /// network may have started just now, and not know each other: they are given a moment.
     async fn learn(&self, node: Option<NodeId>) -> Result<(), Unlisted> {
-        let until = Instant::now() + DOORS;
+        let until = Instant::now() + if self.doors.are_local_lists() { LISTED } else { DOORS };
         let mut pause = Duration::from_millis(50);
         let mut compared = false;
         loop {
@@ -287,7 +291,7 @@ impl Onion {
                 return if self.doors.are_usable() { Ok(()) } else { refreshed };
             }
             sleep(pause).await;
-            pause *= 2;
+            pause = (pause * 2).min(LONGEST);
         }
     }
 

@@ -136,7 +136,7 @@ fn whoever_trusts_the_networks_nodes_follows_who_comes_and_goes() {
         assert!(!client.is_behind(world.now(), Span(0)));
         assert_eq!(client.map(world.now()), Some(world.ledger.map()));
         let ahead = world.now().after(Span::secs(SECONDS));
-        assert_eq!(client.map(ahead), Some(world.ledger.next_map().unwrap_or(world.ledger.map())));
+        assert_eq!(client.map(ahead), Some(world.ledger.next_map().unwrap_or_else(|| world.ledger.map())));
         assert!(client.is_behind(ahead, Span(0)) && !client.is_behind(ahead, Span::secs(20)));
     }
     let gone = KeyPair::from_seed(&[1; 32]).node_id();

@@ -76,6 +76,11 @@ impl Doors {
         self.local
     }
 
+    /// Whether all of it is on this machine, and its nodes sign who they are all the same.
+    pub(crate) const fn are_local_lists(&self) -> bool {
+        self.local && !self.by_word
+    }
+
     /// The doors of all nodes.
     pub(crate) fn all(&self) -> BTreeMap<NodeId, OnionDoor> {
         let mut doors = self.snapshots.doors(self.clock.now());

@@ -162,7 +162,7 @@ pub enum Collected {
 /// A checkpoint that is being fetched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Collection {
-    head: Option<Head>,
+    head: Option<Box<Head>>,
     members: Vec<Member>,
 }
 
@@ -180,7 +180,8 @@ impl Collection {
     pub fn take(mut self, page: CheckpointPage) -> Result<Collected, PageError> {
         let CheckpointPage { epoch, head, members, more } = page;
         let head = match (self.head.take(), head) {
-            (None, Some(head)) | (Some(head), None) if head.epoch == epoch => head,
+            (None, Some(head)) if head.epoch == epoch => Box::new(head),
+            (Some(head), None) if head.epoch == epoch => head,
             _ => return Err(PageError::Other),
         };
         let leads = !more || !members.is_empty();
@@ -192,7 +193,7 @@ impl Collection {
             self.head = Some(head);
             return Ok(Collected::More(self));
         }
-        Ok(Collected::Whole(Box::new(SignedCheckpoint { head, members: self.members })))
+        Ok(Collected::Whole(Box::new(SignedCheckpoint { head: *head, members: self.members })))
     }
 }
 
@@ -275,7 +276,7 @@ mod tests {
         assert_eq!(begun.clone().take(CheckpointPage { epoch: 1, ..next.clone() }), Err(PageError::Other));
         let empty = CheckpointPage { members: Vec::new(), more: true, ..next.clone() };
         assert_eq!(begun.clone().take(empty), Err(PageError::Endless));
-        let all = CheckpointPage { members: whole.members.clone(), ..next };
+        let all = CheckpointPage { members: whole.members, ..next };
         assert_eq!(begun.take(all), Err(PageError::Endless));
     }
 }

@@ -153,8 +153,8 @@ impl<K: Copy + Ord> Sessions<K> {
         masked: [u8; NUMBER],
         packet: &[u8],
     ) -> Option<(Arc<SessionKeys>, u64)> {
-        let own = |kept: &&Box<Kept<K>>| kept.owner.key == from || mutants::on("session-anybody");
-        let kept = self.kept.get(&place_of(id)).filter(own)?;
+        let own = |kept: &&Kept<K>| kept.owner.key == from || mutants::on("session-anybody");
+        let kept = self.kept.get(&place_of(id)).map(Box::as_ref).filter(own)?;
         let number = kept.keys.number(masked, packet)?;
         kept.window.allows(number).then(|| (Arc::clone(&kept.keys), number))
     }
