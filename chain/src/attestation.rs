@@ -23,8 +23,6 @@ mod tests;
 pub const MAX_SHARE: usize = 512;
 /// Epochs whose shares are held; the oldest goes.
 pub const MAX_ROUNDS: usize = 4;
-/// Shares that are held for an epoch that has not ended here; more are dropped.
-const MAX_EARLY: usize = 16_384;
 /// Digests beside the own one that are told apart in one epoch; more are counted as one.
 const MAX_OTHERS: usize = 16;
 
@@ -126,9 +124,10 @@ pub struct Attestation {
     /// The fewest signers that the contract takes.
     least: usize,
     rounds: BTreeMap<u64, Round>,
-    /// Shares of the epoch that ends next, and the key that each was checked with.
-    early: BTreeMap<StakeId, (Share, Option<BlsKey>)>,
-    /// Who could sign at the last border: most of them can at the next.
+    /// Shares of the epoch that ends next, and the key that each was checked with: one of each stake, and of
+    /// nobody else.
+    early: BTreeMap<StakeId, (Share, BlsKey)>,
+    /// Who holds a stake by now: most of them can sign at the next border.
     keys: BTreeMap<StakeId, BlsKey>,
     next: Option<u64>,
     accepted: Option<u64>,
@@ -198,13 +197,22 @@ impl Attestation {
         self.me = me;
     }
 
+    /// Tells who holds a stake by now. Shares of the next epoch are taken of them alone, as soon as they come.
+    pub fn set_stakes(&mut self, stakes: BTreeMap<StakeId, BlsKey>) {
+        self.early.retain(|id, (_, key)| stakes.get(id) == Some(key));
+        self.keys = stakes;
+    }
+
     /// The key that a share has to be checked with before it is fed; none when its signer or epoch is not
-    /// known here.
+    /// known here: then it counts for nothing.
     pub fn key(&self, share: &Share) -> Option<BlsKey> {
         let id = StakeId(share.id);
         match self.rounds.get(&share.epoch) {
             Some(round) => round.signers.get(&id).copied(),
-            None => self.keys.get(&id).filter(|_| self.next == Some(share.epoch)).copied(),
+            None => {
+                let ahead = self.next.is_none_or(|next| share.epoch == next);
+                self.keys.get(&id).filter(|_| ahead).copied()
+            }
         }
     }
 
@@ -261,9 +269,7 @@ impl Attestation {
             self.outbox.push_back(Output::Sign { epoch, digest });
         }
         for (share, checked) in early.into_values().filter(|(share, _)| share.epoch == epoch) {
-            // Nobody could check a newcomer's before.
-            let key = self.key(&share);
-            if key.is_some_and(|key| checked == Some(key) || share.is_signed(&key)) {
+            if self.key(&share) == Some(checked) {
                 self.share(now, share);
             }
         }
@@ -273,14 +279,11 @@ impl Attestation {
         let id = StakeId(share.id);
         let key = self.key(&share);
         let Some(round) = self.rounds.get_mut(&share.epoch) else {
-            let ahead = self.next.is_none_or(|next| share.epoch == next);
-            // Others have crossed the border before: it counts when this node has.
-            if ahead && self.early.len() < MAX_EARLY && !self.early.contains_key(&id) {
-                self.early.insert(id, (share, key));
-                // Not only those who are late as well have to hear of it.
-                return if key.is_some() { Verdict::Accept } else { Verdict::Ignore };
-            }
-            return Verdict::Ignore;
+            // Others have crossed the border before: it counts when this node has. What nobody can check is not
+            // held, or whoever likes could fill up the room for it.
+            let Some(key) = key.filter(|_| !self.early.contains_key(&id)) else { return Verdict::Ignore };
+            self.early.insert(id, (share, key));
+            return Verdict::Accept;
         };
         if !round.signers.contains_key(&id) {
             return Verdict::Ignore;

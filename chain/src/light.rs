@@ -3,7 +3,7 @@
 //!
 //! They begin with the nodes of the network file, which names their keys. A checkpoint that was believed says
 //! who may sign the next ones: any later one, as long as enough of them are still there. Whoever was away for
-//! longer goes through those that nodes keep of every change ([`Archive`]).
+//! longer goes through those that nodes keep of changes ([`Archive`]).
 //!
 //! A signature is checked with the key that is trusted, never with one that the checkpoint brings: keys that
 //! nobody has proven to hold could be made up so that they cancel others out.
@@ -14,6 +14,7 @@ use std::{
     sync::Arc,
 };
 
+use serde_bytes::ByteArray;
 use session_protocols::{
     NodeId, Prefix, Span, SwarmMap, Time,
     directory::{CheckpointPage, Request, SignedCheckpoint, checkpoint::Member},
@@ -30,7 +31,8 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-/// Checkpoints that a node keeps for those who were away: the last change of members each.
+/// Checkpoints that a node keeps for those who were away. Each step from one to another may be a third of the
+/// members.
 pub const MAX_KEPT: usize = 64;
 /// How far a border may lie ahead of the own clock.
 const MAX_AHEAD: Span = Span::secs(60);
@@ -109,15 +111,26 @@ impl Signed {
 
     /// Whether more than two thirds of those who hold these keys have signed it.
     fn check(&self, keys: &BTreeMap<NodeId, BlsKey>) -> Result<(), Distrust> {
+        let digest = self.checkpoint.digest.as_slice();
         let signed = self.signatures.iter().filter_map(|(node, one)| Some((*keys.get(node)?, *one)));
-        let (keys_of, signatures): (Vec<_>, Vec<_>) = signed.unzip();
-        let (found, trusted) = (signatures.len(), keys.len());
-        if found.saturating_mul(3) <= trusted.saturating_mul(2) {
-            return Err(Distrust::Signatures { found, trusted });
+        let mut signed: Vec<_> = signed.collect();
+        let enough = |found: usize| found.saturating_mul(3) > keys.len().saturating_mul(2);
+        let (by, signatures): (Vec<_>, Vec<_>) = signed.iter().copied().unzip();
+        let sum = BlsSignature::aggregate(&signatures).filter(|_| enough(signatures.len()));
+        if sum.is_some_and(|sum| sum.verify(&by, digest)) {
+            return Ok(());
         }
-        let sum = BlsSignature::aggregate(&signatures).ok_or(Distrust::Forged)?;
-        let holds = sum.verify(&keys_of, self.checkpoint.digest.as_slice());
-        if holds { Ok(()) } else { Err(Distrust::Forged) }
+        // One that has another key by now, or lies, must not spoil what the others signed.
+        let before = signed.len();
+        if enough(before) {
+            signed.retain(|(key, one)| one.verify(&[*key], digest));
+        }
+        let (found, trusted) = (signed.len(), keys.len());
+        match enough(found) {
+            true => Ok(()),
+            false if found == 0 && enough(before) => Err(Distrust::Forged),
+            false => Err(Distrust::Signatures { found, trusted }),
+        }
     }
 }
 
@@ -234,17 +247,22 @@ impl Archive {
             changed || Some(*epoch) == newest
         });
         while self.0.len() > MAX_KEPT {
-            self.0.pop_first();
+            self.thin();
         }
         before.into_iter().filter(|epoch| !self.0.contains_key(epoch)).collect()
     }
 
-    /// The newest, or the first behind the epoch `after`.
-    pub fn get(&self, after: Option<u64>) -> Option<&Arc<SignedCheckpoint>> {
-        match after {
+    /// The newest, or the first of the epoch `since` and later ones.
+    pub fn get(&self, since: Option<u64>) -> Option<&Arc<SignedCheckpoint>> {
+        match since {
             None => self.0.last_key_value().map(|(_, one)| one),
-            Some(after) => self.0.range(after.saturating_add(1)..).next().map(|(_, one)| one),
+            Some(since) => self.0.range(since..).next().map(|(_, one)| one),
         }
+    }
+
+    /// All of them, oldest first.
+    pub fn epochs(&self) -> impl Iterator<Item = u64> {
+        self.0.keys().copied()
     }
 
     /// That of one epoch.
@@ -252,15 +270,42 @@ impl Archive {
         self.0.get(&epoch)
     }
 
+    /// Drops the first that nobody needs who comes this way: whoever believed the one before it believes the one
+    /// behind it. If all are needed the oldest goes.
+    fn thin(&mut self) {
+        let all: Vec<_> = self.0.iter().collect();
+        let spare = all.windows(3).find_map(|three| match three {
+            [(_, before), (epoch, _), (_, behind)] => carries(before, behind).then_some(**epoch),
+            _ => None,
+        });
+        match spare {
+            Some(epoch) => drop(self.0.remove(&epoch)),
+            None => drop(self.0.pop_first()),
+        }
+    }
+
     /// A page, as it is asked for; none where there is none.
     pub fn page(&self, request: &Request) -> Option<CheckpointPage> {
-        let Request::Checkpoint { after, have, from } = request else { return None };
+        let Request::Checkpoint { since, have, from } = request else { return None };
         let (one, from) = match from {
             Some((epoch, from)) => (self.of(*epoch)?, *from),
-            None => (self.get(*after)?, 0),
+            None => (self.get(*since)?, 0),
         };
         Some(one.page(have.as_deref(), from))
     }
+}
+
+/// Whether whoever trusts the members of `one` believes `later`.
+fn carries(one: &SignedCheckpoint, later: &SignedCheckpoint) -> bool {
+    let keys = |of: &SignedCheckpoint| -> BTreeMap<NodeId, ByteArray<96>> {
+        of.members.iter().filter_map(|member| Some((member.node, member.key?))).collect()
+    };
+    let (trusted, present) = (keys(one), keys(later));
+    let signer =
+        |(place, _): &(u32, ByteArray<96>)| Some(later.members.get(usize::try_from(*place).ok()?)?.node);
+    let signers = later.head.signatures.iter().filter_map(signer);
+    let known = |node: &NodeId| trusted.get(node).is_some_and(|key| present.get(node) == Some(key));
+    signers.filter(known).count().saturating_mul(3) > trusted.len().saturating_mul(2)
 }
 
 fn same_keys(one: &SignedCheckpoint, other: &SignedCheckpoint) -> bool {

@@ -131,23 +131,23 @@ impl Membership {
         ask: &impl Fn(Request) -> F,
     ) -> Result<(), DirectoryError> {
         let Some(light) = &self.light else { return Ok(()) };
-        let mut after = None;
+        let mut since = None;
         for _ in 0..=2 * MAX_KEPT {
-            let found = fetch(after, self.root(), ask).await?;
+            let found = fetch(since, self.root(), ask).await?;
             let believed = lock(light).believe(now, &found);
-            match (believed, after) {
+            match (believed, since) {
                 (Ok(()), _) => {
                     self.look();
                     let bytes = lock(light).encode();
                     bytes.iter().for_each(|bytes| self.kept.keep_checkpoint(bytes));
-                    if after.take().is_none() {
+                    if since.take().is_none() {
                         return Ok(());
                     }
                 }
                 // Nobody has a newer one: what is known goes on.
                 (Err(light::Distrust::NotNewer), _) => return Ok(()),
                 (Err(light::Distrust::Signatures { .. }), None) => {
-                    after = Some(lock(light).last().map_or(0, light::Signed::epoch));
+                    since = Some(lock(light).last().map_or(0, |last| last.epoch().saturating_add(1)));
                 }
                 (Err(error), _) => return Err(error.into()),
             }
@@ -185,13 +185,13 @@ impl Membership {
 
 /// Asks for page after page.
 async fn fetch<F: Future<Output = Option<Answer>>>(
-    after: Option<u64>,
+    since: Option<u64>,
     have: Option<ByteArray<32>>,
     ask: &impl Fn(Request) -> F,
 ) -> Result<Box<SignedCheckpoint>, DirectoryError> {
     let mut collection = Collection::default();
     loop {
-        let request = Request::Checkpoint { after, have, from: collection.goes_on() };
+        let request = Request::Checkpoint { since, have, from: collection.goes_on() };
         let page = match ask(request).await.ok_or(DirectoryError::Silent)? {
             Answer::Checkpoint(page) => *page,
             Answer::Records { .. } | Answer::Snapshot(_) | Answer::Unknown => {

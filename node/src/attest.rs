@@ -29,6 +29,8 @@ pub(crate) use submit::Payer;
 pub(crate) const MAX_HEARD: usize = 1_024;
 /// Shares that are checked in one go.
 const BATCH: usize = 64;
+/// A checkpoint is handed out anew when one more in so many has signed it.
+const MORE: usize = 8;
 /// How long the next one waits for its turn to submit.
 const PAUSE: Span = Span::secs(60);
 /// The same in a local network, whose epochs last for seconds.
@@ -86,6 +88,8 @@ pub(crate) struct Attest {
     /// What the newest checkpoints say about members and maps, by their epochs.
     rolls: BTreeMap<u64, Arc<Roll>>,
     shelf: Shelf,
+    /// Of which epoch the newest on the shelf is, and how many signatures were known then.
+    shelved: Option<(u64, usize)>,
     heard: mpsc::Receiver<Heard>,
     say: mpsc::Sender<Said>,
     tell: watch::Sender<Attested>,
@@ -130,6 +134,7 @@ impl Attest {
             accepted: None,
             rolls: BTreeMap::new(),
             shelf,
+            shelved: None,
             heard,
             say,
             tell,
@@ -171,6 +176,12 @@ impl Attest {
             self.accepted = accepted;
             self.machine.handle(now(), Input::Accepted { epoch });
         }
+        self.cross(settled.clone(), may_sign);
+        let stakes = settled.ledger.stakes().map(|(id, stake)| (*id, stake.bls));
+        self.machine.set_stakes(stakes.collect());
+    }
+
+    fn cross(&mut self, settled: Settled, may_sign: bool) {
         let Settled { checkpoint: Some(checkpoint), signers, roll, .. } = settled else { return };
         let epoch = checkpoint.border.epoch;
         let newer = self.crossed.as_ref().is_none_or(|(last, _)| *last < epoch);
@@ -182,6 +193,8 @@ impl Attest {
             if self.rolls.len() >= MAX_ROUNDS {
                 self.rolls.pop_first();
             }
+            // With all that signed the one before after it was shelved.
+            self.shelve();
             self.rolls.insert(epoch, roll);
             self.tell.send_modify(|told| told.against = None);
             let crossed = Input::Crossed {
@@ -263,15 +276,30 @@ impl Attest {
         }
     }
 
-    /// Hands a checkpoint out to those who follow no chain, with the signatures of members.
-    fn signed_by_most(&self, epoch: u64) {
-        let Some((checkpoint, shares)) = self.machine.signed(epoch) else { return };
+    /// Most have signed a checkpoint, or one more has: hands it out to those who follow no chain, anew as soon as
+    /// some more have.
+    fn signed_by_most(&mut self, epoch: u64) {
+        let Some((_, shares)) = self.machine.signed(epoch) else { return };
+        let all = self.rolls.get(&epoch).map_or(0, |roll| roll.members.len());
+        let (before, now) = (self.shelved.filter(|(last, _)| *last == epoch), shares.len());
+        if before.is_none_or(|(_, before)| now >= all || now >= before.saturating_add(all / MORE)) {
+            self.shelved = Some((epoch, 0));
+            self.shelve();
+        }
+    }
+
+    /// Hands the checkpoint out that was signed last, with all signatures of members that are known by now.
+    fn shelve(&mut self) {
+        let Some((epoch, before)) = self.shelved else { return };
+        let Some((checkpoint, shares)) = self.machine.signed(epoch).filter(|(_, all)| all.len() > before)
+        else {
+            return;
+        };
         let Some(roll) = self.rolls.get(&epoch).filter(|roll| !roll.members.is_empty()) else { return };
-        let nodes = roll.members.iter().map(|member| (member.id, member.node));
-        let nodes: BTreeMap<_, _> = nodes.collect();
+        self.shelved = Some((epoch, shares.len()));
+        let nodes: BTreeMap<_, _> = roll.members.iter().map(|member| (member.id, member.node)).collect();
         let signatures = shares.iter().filter_map(|(id, one)| Some((*nodes.get(id)?, *one))).collect();
-        let signed = light::Signed { checkpoint: checkpoint.clone(), roll: Arc::clone(roll), signatures };
-        self.shelf.put(&signed);
+        self.shelf.put(&light::Signed { checkpoint: checkpoint.clone(), roll: Arc::clone(roll), signatures });
     }
 
     /// The number of this node's registration among those that may sign.

@@ -86,9 +86,10 @@ pub enum Request {
     },
     /// A checkpoint that most members have signed: the newest, but for what follows.
     Checkpoint {
-        /// The first that is kept behind this epoch's: for who trusts too few of those who signed the newest.
+        /// The first that is kept of this epoch and later ones: for who trusts too few of those who signed the
+        /// newest.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        after: Option<u64>,
+        since: Option<u64>,
         /// The members that the asker has, by their root.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         have: Option<ByteArray<32>>,

@@ -519,9 +519,9 @@ fn checkpoints() {
     };
     let whole = directory::SignedCheckpoint { head, members };
     let root = *whole.head.directory;
-    let newest = directory::Request::Checkpoint { after: None, have: None, from: None };
+    let newest = directory::Request::Checkpoint { since: None, have: None, from: None };
     let next =
-        directory::Request::Checkpoint { after: Some(299), have: Some(word(5)), from: Some((300, 2_000)) };
+        directory::Request::Checkpoint { since: Some(299), have: Some(word(5)), from: Some((300, 2_000)) };
     let page = |has| directory::Answer::Checkpoint(Box::new(whole.page(has, 0)));
     let entries = [
         wire("request for the newest", &newest, directory::MAX_REQUEST),

@@ -11,6 +11,7 @@ use session_protocols::{
         SignedCheckpoint,
         checkpoint::{Events, Head, MAX_MEMBERS, MAX_SIGNATURES, Member, Seats},
     },
+    identity::blake2b,
 };
 
 use super::{Distrust, Signed};
@@ -93,21 +94,25 @@ impl Signed {
         SignedCheckpoint { head, members: self.roll.members.iter().map(member).collect() }
     }
 
-    /// Reads what [`Self::to_bytes`] wrote.
+    /// Reads what [`Self::to_bytes`] wrote. Who has signed it is not looked at: that was done before it was kept.
     ///
     /// # Errors
-    /// When the bytes are none that it writes, or of another network.
+    /// When the bytes are none that it writes, damaged, or of another network.
     pub fn from_bytes(domain: &Domain, bytes: &[u8]) -> Result<Self, Distrust> {
-        let found: SignedCheckpoint = codec::decode(bytes, MAX_BYTES).map_err(|_| Distrust::Bytes)?;
+        let (seal, body) = bytes.split_first_chunk().ok_or(Distrust::Bytes)?;
+        let found: SignedCheckpoint = codec::decode(body, MAX_BYTES).map_err(|_| Distrust::Bytes)?;
         let signed = Self::read(domain, &found, None)?;
-        // Its own members' word is enough to know that it is whole.
-        signed.check(&signed.roll.keys())?;
-        Ok(signed)
+        if signed.seal(body) == *seal { Ok(signed) } else { Err(Distrust::Bytes) }
     }
 
-    /// The bytes to keep.
+    /// The bytes to keep: a hash over digest and body, and the body.
     pub fn to_bytes(&self) -> Vec<u8> {
-        codec::encode(&self.write())
+        let body = codec::encode(&self.write());
+        [&self.seal(&body)[..], &body].concat()
+    }
+
+    fn seal(&self, body: &[u8]) -> [u8; 32] {
+        blake2b(&[b"session checkpoint 1", self.checkpoint.digest.as_slice(), body])
     }
 }
 
