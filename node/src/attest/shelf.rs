@@ -143,7 +143,7 @@ mod tests {
     fn asked(shelf: &Shelf, since: Option<u64>) -> Option<u64> {
         match shelf.answer(&Request::Checkpoint { since, have: None, from: None }) {
             Answer::Checkpoint(page) => Some(page.epoch),
-            _ => None,
+            Answer::Records { .. } | Answer::Snapshot(_) | Answer::Unknown => None,
         }
     }
 
