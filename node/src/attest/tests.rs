@@ -187,9 +187,11 @@ async fn while_endpoints_disagree_it_signs_nothing_and_then_it_does() {
     let mut world = World::new(5);
     world.status.send_modify(|status| status.head = None);
     let checkpoint = world.cross(1);
-    // What others signed is not judged before this node knows what it signs itself.
+    // What others signed is held and passed on, as it is genuine, and of strangers it is not.
     let share = world.share(1, &checkpoint);
-    assert_eq!(world.judged(1, share.to_bytes()).await, Verdict::Ignore);
+    assert_eq!(world.judged(1, share.to_bytes()).await, Verdict::Accept);
+    let stranger = Share { id: 9, ..share };
+    assert_eq!(world.judged(2, stranger.to_bytes()).await, Verdict::Ignore);
     world.status.send_modify(|status| status.head = Some(2));
     let Said::Share(data) = world.said().await else { panic!("it signs") };
     assert_eq!(Share::from_bytes(&data).unwrap(), world.share(0, &checkpoint));

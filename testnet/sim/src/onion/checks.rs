@@ -10,7 +10,7 @@
 //! - a path serves one use and ends after ten minutes; all on it differ in node, operator and prefix
 //! - a session serves the neighbour that made it, and one use; at a destination that is one account's reads
 //! - nobody has more than its share of a hop, whatever it calls itself, and a hop forgets sessions
-//! - nothing but tests goes through a guard that has answered none; a second try goes by the other guard, after
+//! - nothing but tests goes through a guard that has answered none; a second try comes after
 //!   a pause that nobody can foresee; a guard is passed over while it is busy, and kept; one that serves tests
 //!   alone is replaced, and no other
 //! - a refusal is laid at a link of whoever made it, and nobody is left out on one operator's word

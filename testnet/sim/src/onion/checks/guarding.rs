@@ -110,20 +110,16 @@ impl Guarding {
         self.met.get(&(client, guard)).is_some_and(|met| met.well && met.busy <= now)
     }
 
-    /// A request begins over a path by this guard, having gone by those before; another would do.
+    /// A request begins over a path by this guard; another would do.
     pub(in crate::onion) fn begins(
         &self,
         client: usize,
         now: Time,
         guard: NodeId,
-        before: &[NodeId],
         other: Option<NodeId>,
     ) -> Result<(), Violation> {
         let Some(other) = other else { return Ok(()) };
         let detail = || format!("client {client}: {guard} and not {other}");
-        if before.contains(&guard) {
-            return broken("a second try goes by another guard where there is one", detail());
-        }
         if self.met.get(&(client, guard)).is_some_and(|met| met.busy > now) {
             return broken("a guard that is busy is passed over", detail());
         }
