@@ -21,10 +21,8 @@ mod tests;
 
 /// The most bytes of a share.
 pub const MAX_SHARE: usize = 512;
-/// Epochs whose shares are held while the contract has accepted none of them; the oldest goes.
+/// Epochs whose shares are held; the oldest goes.
 pub const MAX_ROUNDS: usize = 4;
-/// Shares that are held for an epoch that has not ended here; more are dropped.
-const MAX_EARLY: usize = 16_384;
 /// Digests beside the own one that are told apart in one epoch; more are counted as one.
 const MAX_OTHERS: usize = 16;
 
@@ -100,6 +98,11 @@ pub enum Output {
         /// Who did not sign.
         absent: Vec<StakeId>,
     },
+    /// More than two thirds have signed, or one more than before: [`Attestation::signed`] has them.
+    Signed {
+        /// The epoch that ended.
+        epoch: u64,
+    },
     /// More than a third of those who may sign say something else of this epoch: this node's ledger is wrong,
     /// or theirs.
     Disagree {
@@ -121,9 +124,10 @@ pub struct Attestation {
     /// The fewest signers that the contract takes.
     least: usize,
     rounds: BTreeMap<u64, Round>,
-    /// Shares of the epoch that ends next, and the key that each was checked with.
-    early: BTreeMap<StakeId, (Share, Option<BlsKey>)>,
-    /// Who could sign at the last border: most of them can at the next.
+    /// Shares of the epoch that ends next, and the key that each was checked with: one of each stake, and of
+    /// nobody else.
+    early: BTreeMap<StakeId, (Share, BlsKey)>,
+    /// Who holds a stake by now: most of them can sign at the next border.
     keys: BTreeMap<StakeId, BlsKey>,
     next: Option<u64>,
     accepted: Option<u64>,
@@ -139,6 +143,8 @@ struct Round {
     /// Who says something else.
     others: BTreeMap<B256, BTreeSet<StakeId>>,
     told: bool,
+    /// Whether the contract has it, or a later one.
+    done: bool,
     /// When it is this node's turn; later again if nobody's transaction made it.
     submit_at: Option<Time>,
 }
@@ -191,14 +197,28 @@ impl Attestation {
         self.me = me;
     }
 
+    /// Tells who holds a stake by now. Shares of the next epoch are taken of them alone, as soon as they come.
+    pub fn set_stakes(&mut self, stakes: BTreeMap<StakeId, BlsKey>) {
+        self.early.retain(|id, (_, key)| stakes.get(id) == Some(key));
+        self.keys = stakes;
+    }
+
     /// The key that a share has to be checked with before it is fed; none when its signer or epoch is not
-    /// known here.
+    /// known here: then it counts for nothing.
     pub fn key(&self, share: &Share) -> Option<BlsKey> {
         let id = StakeId(share.id);
         match self.rounds.get(&share.epoch) {
             Some(round) => round.signers.get(&id).copied(),
-            None => self.keys.get(&id).filter(|_| self.next == Some(share.epoch)).copied(),
+            None => {
+                let ahead = self.next.is_none_or(|next| share.epoch == next);
+                self.keys.get(&id).filter(|_| ahead).copied()
+            }
         }
+    }
+
+    /// What was signed at the end of an epoch, and who has; none where that is not known here, or no longer.
+    pub fn signed(&self, epoch: u64) -> Option<(&Checkpoint, &BTreeMap<StakeId, BlsSignature>)> {
+        self.rounds.get(&epoch).map(|round| (&round.checkpoint, &round.shares))
     }
 
     /// Applies one input at `now`; results are read with [`Self::poll`].
@@ -214,7 +234,9 @@ impl Attestation {
             }
             Input::Accepted { epoch } => {
                 self.accepted = self.accepted.max(Some(epoch));
-                self.rounds.retain(|one, _| *one > epoch);
+                // Who is late still signs for those who follow no chain.
+                let done = self.rounds.range_mut(..=epoch);
+                done.for_each(|(_, round)| (round.done, round.submit_at) = (true, None));
             }
             Input::Tick => self.submit(now),
         }
@@ -235,23 +257,19 @@ impl Attestation {
         self.next = epoch.checked_add(1);
         let early = std::mem::take(&mut self.early);
         self.keys.clone_from(&signers);
-        if self.accepted >= Some(epoch) {
-            return;
-        }
+        let done = self.accepted >= Some(epoch);
         if self.rounds.len() >= MAX_ROUNDS {
             self.rounds.pop_first();
         }
         let (shares, others) = (BTreeMap::new(), BTreeMap::new());
         let signs = self.me.is_some_and(|me| signers.contains_key(&me));
-        let round = Round { checkpoint, signers, shares, others, told: false, submit_at: None };
+        let round = Round { checkpoint, signers, shares, others, told: false, done, submit_at: None };
         self.rounds.insert(epoch, round);
         if signs {
             self.outbox.push_back(Output::Sign { epoch, digest });
         }
         for (share, checked) in early.into_values().filter(|(share, _)| share.epoch == epoch) {
-            // Nobody could check a newcomer's before.
-            let key = self.key(&share);
-            if key.is_some_and(|key| checked == Some(key) || share.is_signed(&key)) {
+            if self.key(&share) == Some(checked) {
                 self.share(now, share);
             }
         }
@@ -261,14 +279,11 @@ impl Attestation {
         let id = StakeId(share.id);
         let key = self.key(&share);
         let Some(round) = self.rounds.get_mut(&share.epoch) else {
-            let ahead = self.next.is_none_or(|next| share.epoch == next);
-            // Others have crossed the border before: it counts when this node has.
-            if ahead && self.early.len() < MAX_EARLY && !self.early.contains_key(&id) {
-                self.early.insert(id, (share, key));
-                // Not only those who are late as well have to hear of it.
-                return if key.is_some() { Verdict::Accept } else { Verdict::Ignore };
-            }
-            return Verdict::Ignore;
+            // Others have crossed the border before: it counts when this node has. What nobody can check is not
+            // held, or whoever likes could fill up the room for it.
+            let Some(key) = key.filter(|_| !self.early.contains_key(&id)) else { return Verdict::Ignore };
+            self.early.insert(id, (share, key));
+            return Verdict::Accept;
         };
         if !round.signers.contains_key(&id) {
             return Verdict::Ignore;
@@ -280,7 +295,11 @@ impl Attestation {
         if round.shares.insert(id, BlsSignature(share.signature.into_array())).is_some() {
             return Verdict::Ignore;
         }
-        if round.submit_at.is_none() && round.has_quorum(self.least) {
+        if !round.has_quorum(self.least) {
+            return Verdict::Accept;
+        }
+        self.outbox.push_back(Output::Signed { epoch: share.epoch });
+        if round.submit_at.is_none() && !round.done {
             round.submit_at = self
                 .me
                 .and_then(|me| round.turn(me))

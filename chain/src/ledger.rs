@@ -27,8 +27,9 @@ pub use input::{Block, Border, Cursor, Cursors, Event, Input, LedgerError, Refus
 pub use member::{Member, Operator, OperatorError, State};
 use placement::{Seat, Swarms};
 pub use placement::{SwarmRule, SwarmRuleError};
-pub use registration::{BlsKey, Domain, Registration, Share, StakeId};
+pub use registration::{BlsKey, BlsKeyError, Domain, Registration, Share, StakeId};
 pub use rewards::Rewards;
+pub use roll::{Listed, Roll};
 pub use session_protocols::prefix::{Prefix, PrefixError};
 
 mod amount;
@@ -40,6 +41,7 @@ pub mod merkle;
 pub mod placement;
 pub mod registration;
 mod rewards;
+mod roll;
 pub mod snapshot;
 mod stakes;
 #[cfg(test)]
@@ -303,14 +305,12 @@ impl Ledger {
     fn roots(&self) -> Roots {
         let states =
             self.standings().map(|(id, standing, penalty)| checkpoint::state_leaf(id, standing, penalty));
-        let swarms =
-            checkpoint::swarm_leaves(&self.map).chain(self.next.iter().flat_map(checkpoint::swarm_leaves));
-        let members = self.members.iter().map(|(node, member)| checkpoint::member_leaf(node, member));
+        let roll = self.roll();
         Roots {
             rewards: checkpoint::rewards_tree(self.rewards.totals()).root(),
             states: merkle::Tree::new(states.collect()).root(),
-            swarms: merkle::Tree::new(swarms.collect()).root(),
-            directory: merkle::Tree::new(members.collect()).root(),
+            swarms: roll.swarms_root(),
+            directory: roll.directory_root(),
             names: B256::ZERO,
         }
     }

@@ -9,6 +9,7 @@
 //! - [`candidate`]: what a node's keys say to its registration
 //! - [`ledger`]: the state machine that takes blocks and yields members, swarm maps, rewards and checkpoints
 //! - [`ledger::placement`]: the rule by which nodes are seated in swarms
+//! - [`light`]: what those believe who follow no chain
 //! - [`network`]: the network file, which names the nodes that a network begins with
 //! - `settlement`: the chain's contracts, followed and written to
 
@@ -18,6 +19,7 @@ pub mod attestation;
 pub mod bls;
 pub mod candidate;
 pub mod ledger;
+pub mod light;
 pub mod network;
 #[cfg(feature = "settlement")]
 pub mod settlement;

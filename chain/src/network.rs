@@ -7,7 +7,7 @@ use core::num::NonZeroU64;
 use alloy::primitives::Address;
 use session_protocols::{NetworkName, NodeId};
 
-use crate::ledger::{Domain, Founder, Ledger, Operator, Parameters, Prefix};
+use crate::ledger::{BlsKey, Domain, Founder, Ledger, Operator, Parameters, Prefix};
 
 pub use error::{NetworkFileError, Problem};
 
@@ -89,6 +89,9 @@ pub struct NetworkNode {
     pub prefix: Prefix,
     /// Where it can be dialled: multiaddresses, as they are written.
     pub addresses: Vec<String>,
+    /// The key that it signs checkpoints with, where there is a chain: whoever does not follow that believes
+    /// the first checkpoint that more than two thirds of these keys have signed.
+    pub bls: Option<BlsKey>,
 }
 
 impl NetworkFile {
@@ -171,10 +174,11 @@ impl Settlement {
 impl NetworkNode {
     /// The node's section of the file.
     pub fn to_toml(&self) -> String {
-        let Self { id, operator, prefix, addresses } = self;
+        let Self { id, operator, prefix, addresses, bls } = self;
         let addresses = toml::Value::from(addresses.clone());
+        let bls = bls.map(|bls| format!("bls = \"{bls}\"\n")).unwrap_or_default();
         format!(
-            "[[nodes]]\nid = \"{id}\"\noperator = \"{operator}\"\nprefix = \"{prefix}\"\naddresses = {addresses}\n"
+            "[[nodes]]\nid = \"{id}\"\noperator = \"{operator}\"\nprefix = \"{prefix}\"\naddresses = {addresses}\n{bls}"
         )
     }
 }

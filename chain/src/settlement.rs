@@ -35,7 +35,7 @@ pub use contracts::{Contract, Followed};
 pub use endpoint::{Endpoint, EndpointError};
 pub use errors::Refusal;
 pub use follower::{Advance, Follower, Mark, Pace, Status};
-pub use host::{FollowError, LiveLedger, Options, Settled, Signers};
+pub use host::{Crossed, FollowError, LiveLedger, Options, Settled, Signers};
 pub use replay::{ReplayError, Replayed, replay};
 pub use sender::{Call, Delivery, Progress, Quote, SendError, Sender, Spending};
 pub use staker::{StakeError, Staker};

@@ -16,6 +16,7 @@ use session_client::{
     home::Home,
 };
 use session_protocols::{AccountId, MessageHash};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{Context, account, args, failure::Failure, network::Access, output::Output, text};
 
@@ -58,6 +59,9 @@ pub(crate) async fn run(context: &Context, arguments: args::Inbox) -> Result<(),
         return Ok(());
     }
     known.extend(before);
+    // Listened for all the time: one that comes while messages are written down must not be missed.
+    let mut interrupt = signal(SignalKind::interrupt())
+        .map_err(|cause| Failure::io("cannot listen for an interrupt", &cause))?;
     let arriving = access.client.watch(&account, Cursors::new(), known).await;
     let mut arriving = pin!(arriving.map_err(|error| access.failed(error))?.ready_chunks(BATCH));
     loop {
@@ -69,7 +73,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Inbox) -> Result<(),
                 }
                 None => return Ok(()),
             },
-            _ = tokio::signal::ctrl_c() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
         }
     }
 }

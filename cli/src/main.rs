@@ -15,7 +15,6 @@
 mod account;
 mod args;
 mod bench;
-mod chain;
 mod contact;
 mod failure;
 mod inbox;

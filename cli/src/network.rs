@@ -11,7 +11,7 @@ use session_protocols::path::PathError;
 use session_testnet::{Folder, Testnet};
 
 use crate::{
-    Context, chain,
+    Context,
     failure::{Exit, Failure},
 };
 
@@ -31,11 +31,7 @@ impl Access {
         let local = network.local;
         let direct = context.global.direct;
         let home = Some(context.home()?);
-        let map = match &network.settlement {
-            Some(settlement) => Some(chain::map(&context.home_path()?, &network, settlement).await?),
-            None => None,
-        };
-        let options = Options { direct, home, map, ..Options::default() };
+        let options = Options { direct, home, ..Options::default() };
         let client = Client::connect(network, options).await?;
         if direct {
             context.output.warn("nodes are asked straight: they see where the requests come from");

@@ -8,7 +8,7 @@ use std::{
 
 use alloy::primitives::Address;
 use serde_json::json;
-use session_chain::{Candidate, NetworkFile, NetworkNode};
+use session_chain::{Candidate, NetworkFile, NetworkNode, bls::BlsSecret};
 use session_node::{
     Config, NodeError,
     keystore::{self, KeyError},
@@ -82,7 +82,9 @@ fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
     };
     let gas = gas.address();
     let addresses = address.iter().map(ToString::to_string).collect();
-    let node = NetworkNode { id: pair.node_id(), operator, prefix, addresses };
+    let bls = network.as_ref().is_none_or(|network| network.settlement.is_some());
+    let bls = bls.then(|| BlsSecret::of_node(&pair).public());
+    let node = NetworkNode { id: pair.node_id(), operator, prefix, addresses, bls };
     let registration = network.as_ref().and_then(|network| {
         let domain = network.settlement.as_ref()?.domain();
         let operator = Address::from(*operator.as_bytes());

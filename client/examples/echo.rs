@@ -9,7 +9,7 @@ use std::{error::Error, fs, path::PathBuf};
 use clap::Parser;
 use futures::StreamExt;
 use session_chain::network::NetworkFile;
-use session_client::{Account, Client, Cursors, Options};
+use session_client::{Account, Client, Cursors, Home, Options};
 
 /// Sends every text back to whoever sent it.
 #[derive(Parser)]
@@ -20,6 +20,9 @@ struct Arguments {
     /// The thirteen words of the bot's account; a new account if there are none
     #[arg(long, env = "ECHO_PHRASE", hide_env_values = true, value_name = "WORDS")]
     phrase: Option<String>,
+    /// Where the guards are remembered: others would be drawn at every start
+    #[arg(long, default_value = "echo-home", value_name = "DIR")]
+    home: PathBuf,
 }
 
 #[tokio::main]
@@ -31,7 +34,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Some(words) => Account::from_phrase(&words)?,
         None => Account::generate()?,
     };
-    let client = Client::connect(network, Options::default()).await?;
+    let options = Options { home: Some(Home::open(arguments.home)?), ..Options::default() };
+    let client = Client::connect(network, options).await?;
 
     // What came before this start was answered before it, or is too old to answer.
     let old = client.inbox(&account).await?.into_iter().map(|item| item.hash);

@@ -44,6 +44,7 @@ use crate::{
     error::ClientError,
     home::Home,
     kept::Kept,
+    membership::Membership,
     onion::{Onion, doors::Doors},
 };
 
@@ -68,9 +69,6 @@ pub struct Options {
     /// Where the guards are kept, the first hops of paths, and the signed list of nodes. Without it they
     /// are drawn and fetched anew by every client, which shows its address to many nodes over time.
     pub home: Option<Home>,
-    /// Which nodes keep which account, as whoever follows the network's chain knows. What the network file
-    /// says if none.
-    pub map: Option<SwarmMap>,
 }
 
 impl Default for Options {
@@ -84,7 +82,6 @@ impl Default for Options {
             links: 32,
             direct: false,
             home: None,
-            map: None,
         }
     }
 }
@@ -99,7 +96,7 @@ pub struct Client {
 
 pub(crate) struct Inner {
     network: NetworkName,
-    map: SwarmMap,
+    pub(crate) members: Arc<Membership>,
     pub(crate) options: Options,
     pub(crate) links: Arc<Links>,
     pub(crate) doors: Arc<Doors>,
@@ -129,19 +126,23 @@ impl Client {
             return Err(ClientError::NotLocal { network: network.name });
         }
         let connection = Connection::start(network.name.clone())?;
-        let links = Arc::new(Links::new(connection, Addresses::new(&network), options.links));
-        let clock = Arc::new(Clock::default());
         let kept = Kept::new(options.home.clone(), &network);
-        let snapshots = Snapshots::new(&network, kept.clone(), clock.now());
-        let doors = Doors::new(Arc::clone(&links), Arc::clone(&clock), snapshots, network.local);
+        let members = Arc::new(Membership::new(&network, kept.clone()));
+        let addresses = Addresses::new(&network, Arc::clone(&members));
+        let links = Arc::new(Links::new(connection, addresses, options.links));
+        let clock = Arc::new(Clock::default());
+        let snapshots = Snapshots::new(&network, Arc::clone(&members), kept.clone(), clock.now());
+        let of = Arc::clone(&members);
+        let doors = Doors::new(&network, Arc::clone(&links), Arc::clone(&clock), snapshots, of);
         let doors = Arc::new(doors);
         let onion = if options.direct {
             None
         } else {
-            Some(Onion::start(&network, Arc::clone(&links), Arc::clone(&doors), kept, options.connect)?)
+            let (members, links) = (Arc::clone(&members), Arc::clone(&links));
+            Some(Onion::start(&network, members, links, Arc::clone(&doors), kept, options.connect)?)
         };
         let inner = Inner {
-            map: options.map.clone().unwrap_or_else(|| network.ledger().map().clone()),
+            members,
             links,
             doors,
             network: network.name,
@@ -159,9 +160,10 @@ impl Client {
         &self.inner.network
     }
 
-    /// Which nodes keep which account, as it was known at the start.
-    pub fn map(&self) -> &SwarmMap {
-        &self.inner.map
+    /// Which nodes keep which account, as far as it is known: of a network with a chain nothing before
+    /// something was asked of it.
+    pub fn map(&self) -> Arc<SwarmMap> {
+        self.inner.map()
     }
 
     /// Milliseconds since 1970; the nodes' time when this device's clock has proven wrong.
@@ -171,6 +173,11 @@ impl Client {
 }
 
 impl Inner {
+    /// The map to go by.
+    pub(crate) fn map(&self) -> Arc<SwarmMap> {
+        self.members.map(self.clock.now())
+    }
+
     /// Signs a request as an account's owner.
     fn sign(&self, account: &Account, statement: impl FnOnce(&NetworkName, u64) -> Statement) -> Auth {
         let time = self.clock.now_ms();

@@ -9,16 +9,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use session_chain::network::NetworkFile;
+use session_chain::{light, network::NetworkFile};
 use session_protocols::{
     NodeId, Time,
     directory::{
         Answer, Distrust, Download, DownloadError, Found, OnionDoor, Progress, Request, Snapshot, Timing,
-        Trusted,
+        Trusted, checkpoint::PageError,
     },
 };
 
-use crate::{client::Client, error::ClientError, kept::Kept};
+use crate::{client::Client, error::ClientError, kept::Kept, membership::Membership};
 
 /// Why no node gave a snapshot that can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +30,15 @@ pub enum DirectoryError {
     /// Those which answered have none so far, or speak an older protocol.
     #[error("no node has a signed list of nodes")]
     Unknown,
+    /// Those which answered have no checkpoint so far that says who is a node.
+    #[error("no node has a signed checkpoint")]
+    Uncertain,
+    /// What was fetched is no checkpoint.
+    #[error("a node gave a checkpoint that cannot be read")]
+    Pages(#[from] PageError),
+    /// It is a checkpoint, and not to be believed.
+    #[error("a node gave a checkpoint that cannot be believed")]
+    Checkpoint(#[from] light::Distrust),
     /// What was fetched is no snapshot.
     #[error("a node gave a list of nodes that cannot be believed")]
     Download(#[from] DownloadError),
@@ -40,21 +49,25 @@ pub enum DirectoryError {
 
 /// The newest snapshot that was believed, and where it is kept.
 pub(crate) struct Snapshots {
+    timing: Timing,
+    members: Arc<Membership>,
     trusted: Mutex<Trusted>,
     kept: Kept,
 }
 
 impl Snapshots {
-    /// Trusts the members that the network file names, and what was kept as far as they have signed it.
-    pub(crate) fn new(file: &NetworkFile, kept: Kept, now: Time) -> Self {
-        let members = file.nodes.iter().map(|node| (node.id, node.prefix)).collect();
-        let mut trusted = Trusted::new(file.name.clone(), Timing::of(file.local), members);
+    /// Trusts the members that are known, and what was kept as far as they have signed it.
+    pub(crate) fn new(file: &NetworkFile, members: Arc<Membership>, kept: Kept, now: Time) -> Self {
+        let named = file.nodes.iter().map(|node| (node.id, node.prefix)).collect();
+        let timing = Timing::of(file.local);
+        let mut trusted = Trusted::new(file.name.clone(), timing, named);
+        follow(&mut trusted, timing, &members);
         if let Some(bytes) = kept.directory()
             && let Err(error) = trusted.restore(now, &bytes)
         {
             tracing::info!(%error, "the list of nodes is fetched again");
         }
-        Self { trusted: Mutex::new(trusted), kept }
+        Self { timing, members, trusted: Mutex::new(trusted), kept }
     }
 
     /// The newest one that was fetched, if it can still be used.
@@ -72,18 +85,23 @@ impl Snapshots {
         self.trusted().record(now, node).map(|record| record.onion)
     }
 
-    /// Whether there is a newer one, by the clock.
+    /// Whether there is a newer one, or a newer checkpoint of the members, by the clock.
     pub(crate) fn is_behind(&self, now: Time) -> bool {
-        self.trusted().is_behind(now)
+        self.trusted().is_behind(now) || self.members.is_behind(now)
     }
 
-    /// Fetches the newest one from whoever `ask` asks, unless the one that is known is as new.
+    /// Fetches the newest one from whoever `ask` asks, unless the one that is known is as new; before it the
+    /// checkpoint that says who has to sign it.
     pub(crate) async fn refresh<F: Future<Output = Option<Answer>>>(
         &self,
         now: Time,
         ask: impl Fn(Request) -> F,
     ) -> Result<(), DirectoryError> {
-        if !self.is_behind(now) {
+        if self.members.is_behind(now) {
+            self.members.refresh(now, &ask).await?;
+            follow(&mut self.trusted(), self.timing, &self.members);
+        }
+        if !self.trusted().is_behind(now) {
             return Ok(());
         }
         let download = self.trusted().download();
@@ -106,6 +124,13 @@ impl Snapshots {
     }
 }
 
+/// Trusts those with the next lists whom the newest checkpoint names.
+fn follow(trusted: &mut Trusted, timing: Timing, members: &Membership) {
+    for (from, members) in members.listed().into_iter().flatten() {
+        trusted.replace_members(timing.first(from), members);
+    }
+}
+
 /// Asks for page after page.
 async fn fetch<F: Future<Output = Option<Answer>>>(
     mut download: Download,
@@ -114,7 +139,9 @@ async fn fetch<F: Future<Output = Option<Answer>>>(
     loop {
         let page = match ask(download.request()).await.ok_or(DirectoryError::Silent)? {
             Answer::Snapshot(page) => page,
-            Answer::Records { .. } | Answer::Unknown => return Err(DirectoryError::Unknown),
+            Answer::Records { .. } | Answer::Checkpoint(_) | Answer::Unknown => {
+                return Err(DirectoryError::Unknown);
+            }
         };
         match download.take(page)? {
             Progress::More(more) => download = more,
@@ -168,6 +195,7 @@ mod tests {
                 operator: Operator::from_bytes([number; 20]),
                 prefix: "127.0.1.0/24".parse().unwrap(),
                 addresses: Vec::new(),
+                bls: None,
             };
             let nodes = (1..).zip(&pairs).map(node).collect();
             let file = NetworkFile {
@@ -182,7 +210,9 @@ mod tests {
 
         /// What a client with this home knows at first.
         fn snapshots(&self, home: Option<&Home>, period: u64) -> Snapshots {
-            Snapshots::new(&self.file, Kept::new(home.cloned(), &self.file), now(period))
+            let kept = Kept::new(home.cloned(), &self.file);
+            let members = Arc::new(Membership::new(&self.file, kept.clone()));
+            Snapshots::new(&self.file, members, kept, now(period))
         }
 
         /// The snapshot of a period in which one more node has spoken again.

@@ -9,11 +9,12 @@
 //! inbox/<id>.json what one account was shown, and until when that has to be known
 //! guards/<network> the first hops of paths, one file for each network
 //! directory/<network> the newest signed list of a network's nodes
+//! checkpoints/<network> the newest checkpoint that the nodes of a network with a chain have signed
 //! ```
 //!
 //! Files change as a whole or not at all, under a kernel lock, so that commands that run at once
-//! lose nothing. A file that cannot be read is never overwritten, but for lists of nodes, which are
-//! fetched again.
+//! lose nothing. A file that cannot be read is never overwritten, but for lists of nodes and
+//! checkpoints, which are fetched again.
 
 mod disk;
 mod files;
@@ -350,6 +351,25 @@ impl Home {
         let _lock = disk::lock(&self.folder)?;
         disk::make_folder(&self.folder.join(files::DIRECTORY))?;
         disk::replace(&self.network_path(files::DIRECTORY, network), bytes)
+    }
+
+    /// The newest checkpoint of the network with this digest, as it was kept; none if none was.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn checkpoint(&self, network: &[u8; 32]) -> Result<Option<Vec<u8>>, HomeError> {
+        let bytes = disk::read(&self.network_path(files::CHECKPOINTS, network))?;
+        Ok(bytes.map(|bytes| bytes.to_vec()))
+    }
+
+    /// Keeps the newest checkpoint of the network with this digest: who may sign the next is taken from it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn keep_checkpoint(&self, network: &[u8; 32], bytes: &[u8]) -> Result<(), HomeError> {
+        let _lock = disk::lock(&self.folder)?;
+        disk::make_folder(&self.folder.join(files::CHECKPOINTS))?;
+        disk::replace(&self.network_path(files::CHECKPOINTS, network), bytes)
     }
 
     fn network_path(&self, folder: &str, network: &[u8; 32]) -> PathBuf {

@@ -45,6 +45,22 @@ impl Kept {
         kept.inspect_err(|error| tracing::error!(%error, "the guards cannot be kept, and none is drawn")).ok()
     }
 
+    /// The bytes of the nodes' newest checkpoint; none if there are none that can be read: it is fetched again.
+    pub(crate) fn checkpoint(&self) -> Option<Vec<u8>> {
+        let read = self.home.as_ref()?.checkpoint(&self.network);
+        read.inspect_err(|error| tracing::warn!(%error, "the nodes' checkpoint is fetched again"))
+            .ok()
+            .flatten()
+    }
+
+    /// Keeps them.
+    pub(crate) fn keep_checkpoint(&self, bytes: &[u8]) {
+        let Some(home) = &self.home else { return };
+        if let Err(error) = home.keep_checkpoint(&self.network, bytes) {
+            tracing::warn!(%error, "the nodes' checkpoint cannot be kept: another run fetches it again");
+        }
+    }
+
     /// The bytes of the signed list of nodes; none if there are none that can be read: it is fetched again.
     pub(crate) fn directory(&self) -> Option<Vec<u8>> {
         let read = self.home.as_ref()?.directory(&self.network);

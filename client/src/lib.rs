@@ -30,6 +30,7 @@
 //! - [`client`]: sending, reading, watching and changing mailboxes
 //! - [`cursors`]: how far a mailbox was read
 //! - [`directory`]: all nodes at once, as more than two thirds of them have signed it
+//! - `membership`: who is a node, and which maps act, as most of them have signed it
 //! - [`error`]: what can go wrong, and what to do about it
 //! - `onion`: paths of three hops, and the packets that travel over them
 //! - `connection`: the task that owns libp2p, and the streams that it keeps
@@ -47,6 +48,7 @@ pub mod envelope;
 pub mod error;
 pub mod home;
 mod kept;
+mod membership;
 mod onion;
 pub mod phrase;
 

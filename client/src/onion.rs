@@ -47,6 +47,7 @@ use crate::{
     connection::links::Links,
     error::ClientError,
     kept::Kept,
+    membership::Membership,
 };
 use doors::Doors;
 use time::Unlisted;
@@ -57,12 +58,16 @@ const READY: Duration = Duration::from_secs(2);
 const MAX_LISTENERS: usize = 16;
 /// How long the keys of nodes that were just started are waited for, on a local network.
 const DOORS: Duration = Duration::from_secs(3);
+/// The same where nodes have to sign a list first.
+const LISTED: Duration = Duration::from_secs(14);
+/// The longest pause until they are asked again.
+const LONGEST: Duration = Duration::from_millis(400);
 
 /// The paths of one client.
 pub(crate) struct Onion {
     me: Weak<Self>,
     network: NetworkName,
-    nodes: BTreeMap<NodeId, Candidate>,
+    members: Arc<Membership>,
     links: Arc<Links>,
     clock: Arc<Clock>,
     doors: Arc<Doors>,
@@ -107,10 +112,11 @@ pub(crate) struct Parcel {
 }
 
 impl Onion {
-    /// Makes paths over the nodes that a network file names, with the guards that are kept. One task is
+    /// Makes paths over the nodes of a network, with the guards that are kept. One task is
     /// spawned, which ends with this.
     pub(crate) fn start(
         file: &NetworkFile,
+        members: Arc<Membership>,
         links: Arc<Links>,
         doors: Arc<Doors>,
         kept: Kept,
@@ -123,14 +129,10 @@ impl Onion {
         };
         let machine = Paths::new(kept.guards()?, random()?);
         let random = random()?;
-        let nodes = file.nodes.iter().map(|node| {
-            let operator = *node.operator.as_bytes();
-            (node.id, Candidate { operator, prefix: node.prefix, open: false })
-        });
         let onion = Arc::new_cyclic(|me| Self {
             me: me.clone(),
             network: file.name.clone(),
-            nodes: nodes.collect(),
+            members,
             clock: Arc::clone(doors.clock()),
             doors,
             links,
@@ -204,7 +206,7 @@ impl Onion {
             for _ in 0..TRIES {
                 let ends = self.doors.all();
                 let to = ends.keys().nth(self.below(ends.len())).copied();
-                let to = to.or_else(|| self.nodes.keys().next().copied());
+                let to = to.or_else(|| self.members.nodes().keys().next().copied());
                 let Some(to) = to else { break };
                 let parcel = Arc::new(Parcel { patience, ..harmless(*usage) });
                 match self.send(to, &parcel).await {
@@ -267,7 +269,7 @@ impl Onion {
     /// Fetches the list for the first time, or because the one that is known is too old. Nodes of a local
     /// network may have started just now, and not know each other: they are given a moment.
     async fn learn(&self, node: Option<NodeId>) -> Result<(), Unlisted> {
-        let until = Instant::now() + DOORS;
+        let until = Instant::now() + if self.doors.are_local_lists() { LISTED } else { DOORS };
         let mut pause = Duration::from_millis(50);
         let mut compared = false;
         loop {
@@ -283,21 +285,21 @@ impl Onion {
             }
             let all = self.doors.all();
             let enough = node.map_or_else(|| !all.is_empty(), |node| all.contains_key(&node));
-            let whole = all.len() == self.nodes.len() || !self.doors.are_local();
+            let whole = all.len() == self.members.nodes().len() || !self.doors.are_local();
             if whole || Instant::now() >= until || (enough && pause >= Duration::from_millis(200)) {
                 let refreshed = refreshed.map_err(Unlisted::Directory);
                 return if self.doors.are_usable() { Ok(()) } else { refreshed };
             }
             sleep(pause).await;
-            pause *= 2;
+            pause = (pause * 2).min(LONGEST);
         }
     }
 
     /// Tells the machine which nodes can be used.
-    fn tell(&self) {
+    pub(crate) fn tell(&self) {
         let known: BTreeSet<_> = self.doors.all().into_keys().collect();
-        let nodes =
-            self.nodes.iter().map(|(id, node)| (*id, Candidate { open: known.contains(id), ..*node }));
+        let nodes = self.members.nodes();
+        let nodes = nodes.iter().map(|(id, node)| (*id, Candidate { open: known.contains(id), ..*node }));
         self.feed(Input::Nodes(nodes.collect()));
     }
 
@@ -343,7 +345,7 @@ impl Onion {
                 }
                 // At once, before anything is sent through a new guard.
                 Output::Keep(guards) => {
-                    let kept = self.kept.keep_guards(&guards, now, &self.nodes);
+                    let kept = self.kept.keep_guards(&guards, now, &self.members.nodes());
                     let kept = kept.map_or(Input::Unkept, Input::Kept);
                     state.machine.handle(now, kept);
                 }

@@ -3,15 +3,17 @@
 //! The machine decides; here its shares are checked off its task, what is signed is on the disk before it is
 //! said, and one transaction at a time is under way.
 
+mod shelf;
 mod signed;
 mod submit;
 
-use std::{future, io, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future, io, path::Path, sync::Arc, time::Duration};
 
 use session_chain::{
-    attestation::{Attestation, Input, Output, Share},
+    attestation::{Attestation, Input, MAX_ROUNDS, Output, Share},
     bls::BlsSecret,
-    ledger::{BlsKey, Checkpoint, StakeId},
+    ledger::{BlsKey, Checkpoint, Roll, StakeId},
+    light,
     settlement::{Settled, Signers, Status},
 };
 use session_protocols::{KeyPair, Span, directory::Verdict};
@@ -19,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{metrics::Metrics, now};
 
+pub(crate) use shelf::Shelf;
 pub(crate) use signed::Signed;
 pub(crate) use submit::Payer;
 
@@ -26,6 +29,8 @@ pub(crate) use submit::Payer;
 pub(crate) const MAX_HEARD: usize = 1_024;
 /// Shares that are checked in one go.
 const BATCH: usize = 64;
+/// A checkpoint is handed out anew when one more in so many has signed it.
+const MORE: usize = 8;
 /// How long the next one waits for its turn to submit.
 const PAUSE: Span = Span::secs(60);
 /// The same in a local network, whose epochs last for seconds.
@@ -80,6 +85,11 @@ pub(crate) struct Attest {
     /// The newest border that the machine knows, and who may sign it.
     crossed: Option<(u64, Arc<Signers>)>,
     accepted: Option<u64>,
+    /// What the newest checkpoints say about members and maps, by their epochs.
+    rolls: BTreeMap<u64, Arc<Roll>>,
+    shelf: Shelf,
+    /// Of which epoch the newest on the shelf is, and how many signatures were known then.
+    shelved: Option<(u64, usize)>,
     heard: mpsc::Receiver<Heard>,
     say: mpsc::Sender<Said>,
     tell: watch::Sender<Attested>,
@@ -91,6 +101,7 @@ pub(crate) struct Ends {
     pub(crate) heard: mpsc::Receiver<Heard>,
     pub(crate) say: mpsc::Sender<Said>,
     pub(crate) tell: watch::Sender<Attested>,
+    pub(crate) shelf: Shelf,
 }
 
 impl Attest {
@@ -105,7 +116,7 @@ impl Attest {
         local: bool,
         payer: Payer,
         (status, settled): (watch::Receiver<Status>, watch::Receiver<Settled>),
-        Ends { heard, say, tell }: Ends,
+        Ends { heard, say, tell, shelf }: Ends,
         metrics: Metrics,
     ) -> io::Result<Self> {
         let secret = BlsSecret::of_node(pair);
@@ -121,6 +132,9 @@ impl Attest {
             settled,
             crossed: None,
             accepted: None,
+            rolls: BTreeMap::new(),
+            shelf,
+            shelved: None,
             heard,
             say,
             tell,
@@ -162,7 +176,13 @@ impl Attest {
             self.accepted = accepted;
             self.machine.handle(now(), Input::Accepted { epoch });
         }
-        let Settled { checkpoint: Some(checkpoint), signers, .. } = settled else { return };
+        self.cross(settled.clone(), may_sign);
+        let stakes = settled.ledger.stakes().map(|(id, stake)| (*id, stake.bls));
+        self.machine.set_stakes(stakes.collect());
+    }
+
+    fn cross(&mut self, settled: Settled, may_sign: bool) {
+        let Settled { checkpoint: Some(checkpoint), signers, roll, .. } = settled else { return };
         let epoch = checkpoint.border.epoch;
         let newer = self.crossed.as_ref().is_none_or(|(last, _)| *last < epoch);
         if newer && may_sign && !signers.is_empty() {
@@ -170,6 +190,12 @@ impl Attest {
             let mine = signers.iter().find(|(_, key)| **key == self.key);
             self.machine.set_me(mine.map(|(id, _)| *id));
             self.crossed = Some((epoch, Arc::clone(&signers)));
+            if self.rolls.len() >= MAX_ROUNDS {
+                self.rolls.pop_first();
+            }
+            // With all that signed the one before after it was shelved.
+            self.shelve();
+            self.rolls.insert(epoch, roll);
             self.tell.send_modify(|told| told.against = None);
             let crossed = Input::Crossed {
                 checkpoint: Checkpoint::clone(&checkpoint),
@@ -232,6 +258,10 @@ impl Attest {
                 }
                 true
             }
+            Output::Signed { epoch } => {
+                self.signed_by_most(epoch);
+                true
+            }
             Output::Disagree { epoch, with, against } => {
                 tracing::warn!(
                     epoch,
@@ -244,6 +274,32 @@ impl Attest {
                 true
             }
         }
+    }
+
+    /// Most have signed a checkpoint, or one more has: hands it out to those who follow no chain, anew as soon as
+    /// some more have.
+    fn signed_by_most(&mut self, epoch: u64) {
+        let Some((_, shares)) = self.machine.signed(epoch) else { return };
+        let all = self.rolls.get(&epoch).map_or(0, |roll| roll.members.len());
+        let (before, now) = (self.shelved.filter(|(last, _)| *last == epoch), shares.len());
+        if before.is_none_or(|(_, before)| now >= all || now >= before.saturating_add(all / MORE)) {
+            self.shelved = Some((epoch, 0));
+            self.shelve();
+        }
+    }
+
+    /// Hands the checkpoint out that was signed last, with all signatures of members that are known by now.
+    fn shelve(&mut self) {
+        let Some((epoch, before)) = self.shelved else { return };
+        let Some((checkpoint, shares)) = self.machine.signed(epoch).filter(|(_, all)| all.len() > before)
+        else {
+            return;
+        };
+        let Some(roll) = self.rolls.get(&epoch).filter(|roll| !roll.members.is_empty()) else { return };
+        self.shelved = Some((epoch, shares.len()));
+        let nodes: BTreeMap<_, _> = roll.members.iter().map(|member| (member.id, member.node)).collect();
+        let signatures = shares.iter().filter_map(|(id, one)| Some((*nodes.get(id)?, *one))).collect();
+        self.shelf.put(&light::Signed { checkpoint: checkpoint.clone(), roll: Arc::clone(roll), signatures });
     }
 
     /// The number of this node's registration among those that may sign.

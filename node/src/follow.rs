@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     Config, NodeError,
-    attest::{Attest, Attested, Ends, MAX_HEARD, Payer},
+    attest::{Attest, Attested, Ends, MAX_HEARD, Payer, Shelf},
     http::Chain,
     keystore,
     metrics::{ChainMetrics, Metrics},
@@ -98,12 +98,14 @@ impl Follow {
             attested,
             metrics: ChainMetrics::new(metrics).map_err(|_| stands)?,
         };
-        let (watched, ends) = ((status, settled), Ends { heard, say, tell });
+        let data = |cause| NodeError::Data { path: config.data.clone(), cause };
+        let shelf = Shelf::open(&config.data, &self.settlement.domain()).map_err(data)?;
+        let (watched, ends) = ((status, settled), Ends { heard, say, tell, shelf: shelf.clone() });
         let local = config.network.local;
         let attest = Attest::new(&config.data, pair, local, payer, watched, ends, metrics.clone());
         let signed = |cause| NodeError::Signed { path: config.data.join("signed"), cause };
         tokio::spawn(attest.map_err(signed)?.run());
-        Ok((Checkpoints { hear, said }, chain))
+        Ok((Checkpoints { hear, said, shelf }, chain))
     }
 
     /// Ends following, and closes the file.

@@ -32,7 +32,7 @@ use tokio::{
 };
 
 use crate::{
-    attest::{Heard, Said},
+    attest::{Heard, Said, Shelf},
     behaviour::{Behaviour, BehaviourEvent, checkpoints_topic, records_topic, snapshots_topic},
     links::Links,
     member::Job,
@@ -94,6 +94,8 @@ pub(crate) struct SnapshotSeen {
 pub(crate) struct Checkpoints {
     pub(crate) hear: mpsc::Sender<Heard>,
     pub(crate) said: mpsc::Receiver<Said>,
+    /// Those that most members have signed.
+    pub(crate) shelf: Shelf,
 }
 
 pub(crate) struct Network {
@@ -306,7 +308,10 @@ impl Network {
                 ..
             })) => {
                 if self.links.arrive(peer) {
-                    let answer = self.directory.answer(&request);
+                    let answer = match (&request, &self.checkpoints) {
+                        (directory::Request::Checkpoint { .. }, Some(known)) => known.shelf.answer(&request),
+                        _ => self.directory.answer(&request),
+                    };
                     let _ = self.swarm.behaviour_mut().directory.send_response(channel, answer);
                 } else {
                     // There is no word for it: the stream closes without an answer.
@@ -539,7 +544,9 @@ impl Network {
                 let (download, page) = (Box::new(download), Box::new(page));
                 dialling.checks.offer(Unchecked::Snapshot { from, download, page })
             }
-            directory::Answer::Records { .. } | directory::Answer::Unknown => false,
+            directory::Answer::Records { .. }
+            | directory::Answer::Checkpoint(_)
+            | directory::Answer::Unknown => false,
         };
         if !taken {
             self.directory.handle(now(), Input::Fetched { hash, found: None });

@@ -74,8 +74,7 @@ impl Registry {
 
     /// The first period whose border lies not before the end of the epoch.
     pub(crate) fn next_period(&self, timing: Timing) -> u64 {
-        let last = timing.last(self.ends);
-        if timing.border(last) == self.ends { last } else { last.saturating_add(1) }
+        timing.first(self.ends)
     }
 
     fn named<'a>(&self, maps: impl Iterator<Item = &'a SwarmMap>) -> BTreeMap<NodeId, Prefix> {

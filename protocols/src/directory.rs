@@ -15,6 +15,7 @@
 //! - [`download`]: how a list is fetched, page by page
 //! - [`trusted`]: what a client believes, and on whose word
 //! - [`kept`]: the same until another time
+//! - [`checkpoint`]: who is a member, for clients of a network whose nodes register on a chain
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
@@ -23,6 +24,7 @@ use crate::{NodeId, Span};
 
 pub mod agreement;
 pub mod certificate;
+pub mod checkpoint;
 pub mod download;
 pub mod kept;
 pub mod machine;
@@ -30,7 +32,8 @@ pub mod record;
 pub mod snapshot;
 pub mod trusted;
 
-pub use certificate::{Certificate, Members, Share, Vote};
+pub use certificate::{Certificate, Members, Roster, Share, Vote};
+pub use checkpoint::{CheckpointPage, SignedCheckpoint};
 pub use download::{Download, DownloadError, Found, Progress};
 pub use kept::KeptError;
 pub use machine::{Directory, Input, Output, Verdict};
@@ -45,7 +48,7 @@ pub const MAX_SHARE: usize = 512;
 /// The longest encoded request, in bytes.
 pub const MAX_REQUEST: usize = 1_024;
 /// The longest encoded answer, in bytes.
-pub const MAX_ANSWER: usize = 512 * 1024;
+pub const MAX_ANSWER: usize = 1024 * 1024;
 /// The most endpoints in a record.
 pub const MAX_ENDPOINTS: usize = 8;
 /// How far ahead of our clock a record's time may be.
@@ -81,6 +84,19 @@ pub enum Request {
         /// How many changes the pages before had; 0 for the first page.
         from: u32,
     },
+    /// A checkpoint that most members have signed: the newest, but for what follows.
+    Checkpoint {
+        /// The first that is kept of this epoch and later ones: for who trusts too few of those who signed the
+        /// newest.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<u64>,
+        /// The members that the asker has, by their root.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        have: Option<ByteArray<32>>,
+        /// The epoch whose pages have to follow, and how many members those before had.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<(u64, u32)>,
+    },
 }
 
 /// An answer about the directory.
@@ -96,6 +112,8 @@ pub enum Answer {
     },
     /// A page of a snapshot.
     Snapshot(Page),
-    /// There is no such snapshot here.
+    /// A page of a checkpoint.
+    Checkpoint(Box<CheckpointPage>),
+    /// There is nothing of that kind here.
     Unknown,
 }

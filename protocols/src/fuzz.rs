@@ -20,7 +20,9 @@ use crate::{
     KeyPair, NetworkName, NodeId, Prefix, Time,
     answer::{Answer, MAX_ANSWER},
     codec,
-    directory::{self, Certificate, Download, Members, Progress, Share, SignedRecord, Timing, Trusted},
+    directory::{
+        self, Certificate, Download, Members, Progress, Roster, Share, SignedRecord, Timing, Trusted,
+    },
     frame,
     identity::blake2b,
     member,
@@ -180,7 +182,7 @@ pub fn snapshot(bytes: &[u8]) -> bool {
     let Some(directory::Answer::Snapshot(page)) = round_trip(bytes, directory::MAX_ANSWER) else {
         return kept || verified || certificate.is_some();
     };
-    let download = |base| Download::new(network(), Timing::PUBLIC, members(), None, base);
+    let download = |base| Download::new(network(), Timing::PUBLIC, Roster::new(members()), None, base);
     match download(None).take(page.clone()) {
         Ok(Progress::More(more)) => assert_ne!(more.request(), download(None).request()),
         Ok(Progress::Whole(found)) => {

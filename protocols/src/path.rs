@@ -70,8 +70,8 @@ pub const TEST: Span = Span::secs(2);
 pub const ECHO: Span = Span::secs(14);
 /// Paths that were closed lately, of which a hop may still say that it went no further.
 const MAX_GONE: usize = 256;
-/// Packets that a guard has to leave without a word, though it answers the tests between them, until another
-/// one takes its place.
+/// Packets that a guard has to leave without a word, or refuse, though it answers the tests between them, until
+/// another one takes its place.
 const UNHEARD: u8 = 3;
 /// Tests of one guard at once: one that is late may have gone wrong at another hop.
 const TESTS: usize = 2;
@@ -344,7 +344,7 @@ impl Path {
     }
 }
 
-/// What a guard leaves without a word.
+/// What a guard leaves without a word, or refuses.
 #[derive(Clone, Copy, Debug, Default)]
 struct Mute {
     /// Packets.
@@ -386,7 +386,7 @@ pub struct Paths<R> {
     gone: BTreeMap<PathId, ([NodeId; HOPS], Time)>,
     /// Guards that said that they have too much to do, and until when others are preferred.
     busy: BTreeMap<NodeId, Time>,
-    /// Guards that left packets without a word, since the last one that was answered.
+    /// Guards that left packets without a word, or refused them, since the last one that was answered.
     mute: BTreeMap<NodeId, Mute>,
     uses: BTreeMap<Use, Usage>,
     wants: BTreeMap<u64, (Want, Time)>,
@@ -548,7 +548,7 @@ impl<R: Rng> Paths<R> {
                     self.fails(now, guard);
                 }
                 if outcome == Outcome::Unheard {
-                    self.unheard(now, guard);
+                    self.leaves(now, guard, ECHO);
                 }
                 self.outbox.push_back(Output::HangUp { guard });
                 self.close(now, id);
@@ -572,6 +572,10 @@ impl<R: Rng> Paths<R> {
                 self.close(now, id);
             }
             Outcome::Refused | Outcome::Unreached => {
+                // Whoever refuses is reached, whenever the test between was.
+                if outcome == Outcome::Refused && !tried {
+                    self.leaves(now, guard, LIFETIME);
+                }
                 self.fails(now, guard);
                 self.close(now, id);
             }
@@ -592,7 +596,7 @@ impl<R: Rng> Paths<R> {
         let Some((hops, _)) = gone.copied() else { return };
         match outcome {
             Outcome::Stopped { by, destination } => self.lay(now, hops, by, destination),
-            Outcome::Unheard => self.unheard(now, hops[0]),
+            Outcome::Unheard => self.leaves(now, hops[0], ECHO),
             Outcome::Answered
             | Outcome::Refused
             | Outcome::Unreached

@@ -86,6 +86,8 @@ fn the_limits_are_those_of_the_code() {
         ("directory::LIFETIME", seconds(directory::LIFETIME)),
         ("directory::RECENT_BORDERS", bytes(directory::RECENT_BORDERS)),
         ("directory::ANNOUNCE", seconds(directory::ANNOUNCE)),
+        ("directory::checkpoint::MAX_MEMBERS", bytes(directory::checkpoint::MAX_MEMBERS)),
+        ("directory::checkpoint::MAX_SIGNATURES", bytes(directory::checkpoint::MAX_SIGNATURES)),
         ("directory::snapshot::FRESH", seconds(directory::snapshot::FRESH)),
         ("directory::snapshot::MAX_AGE", seconds(directory::snapshot::MAX_AGE)),
         ("directory::agreement::MAX_VOTES", bytes(directory::agreement::MAX_VOTES)),

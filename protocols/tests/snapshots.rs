@@ -514,7 +514,7 @@ fn others_are_the_members_from_a_border_on_that_all_name() {
     let found = fetch(&net, &client);
     assert!(matches!(found, Err(DownloadError::Certificate(_))), "{found:?}");
     assert!(client.record(net.now, &gone).is_some());
-    client.replace_members(fewer.clone());
+    client.replace_members(HOUR + 3, fewer.clone());
     assert_eq!((client.records(net.now).count(), client.record(net.now, &gone)), (11, None));
     let before = fetch(&net, &client).unwrap();
     client.believe(net.now, before).unwrap();
@@ -527,7 +527,7 @@ fn others_are_the_members_from_a_border_on_that_all_name() {
     assert_eq!(net.nodes[0].directory.snapshot().unwrap().entries().len(), 12);
     let mut other = Trusted::new(net.network.clone(), TIMING, all);
     let found = fetch(&net, &other).unwrap();
-    other.replace_members(fewer);
+    other.replace_members(HOUR + 5, fewer);
     assert_eq!(other.believe(net.now, found), Err(Distrust::Uncertified));
 }
 
@@ -547,7 +547,7 @@ fn what_a_client_kept_is_believed_as_little_as_a_stranger() {
     let old = net.now.after(MAX_AGE);
     assert_eq!(client().restore(old, &bytes), Err(KeptError::Distrust(Distrust::Old { hours: 24 })));
     let mut fewer = client();
-    fewer.replace_members(net.members.clone().into_iter().skip(1).collect());
+    fewer.replace_members(0, net.members.clone().into_iter().skip(1).collect());
     assert!(fewer.restore(net.now, &bytes).is_err(), "of other members");
     for length in (0..bytes.len()).step_by(7) {
         assert_eq!(client().restore(net.now, &bytes[..length]), Err(KeptError::Damaged));

@@ -21,7 +21,7 @@ use session_protocols::{
     AccountId, KeyPair, MessageHash, Namespace, NetworkName, NodeId, Protocol, Signature, Statement, SwarmId,
     answer::{Answer, Body, Code, Done, MAX_ANSWER, Message, Receipt, Receipts, Refusal, Subject, SwarmInfo},
     codec,
-    directory::{self, Certificate, Members, Snapshot, Timing, Vote, snapshot::Entry},
+    directory::{self, Certificate, Members, Roster, Snapshot, Timing, Vote, checkpoint, snapshot::Entry},
     frame,
     identity::blake2b,
     notify::{self, Event, Subscribe, Subscribed},
@@ -456,8 +456,8 @@ fn snapshots() {
     let whole = new.page(None, Some(&certificate), 0);
     let changes = new.page(Some(&old), None, 0);
     for (base, page) in [(None, &whole), (Some(old.clone().into()), &changes)] {
-        let download =
-            directory::Download::new(network(), Timing::PUBLIC, members().into(), Some(new.hash()), base);
+        let roster = Roster::new(members().into());
+        let download = directory::Download::new(network(), Timing::PUBLIC, roster, Some(new.hash()), base);
         let Ok(directory::Progress::Whole(found)) = download.take(page.clone()) else { panic!() };
         assert_eq!(*found.snapshot, new);
     }
@@ -485,6 +485,52 @@ fn snapshots() {
         json!({ "name": "as a client keeps it", "cbor": HEX.encode(&kept) }),
     ];
     check("snapshots.json", &entries);
+}
+
+/// A checkpoint of two members, as it travels; what is hashed and signed has its vectors with the ledger.
+#[test]
+fn checkpoints() {
+    let word = |byte: u8| ByteArray::new([byte; 32]);
+    let member = |seed: u8, key, lists| checkpoint::Member {
+        node: pair(seed).node_id(),
+        registration: seed.into(),
+        operator: ByteArray::new([seed; 20]),
+        prefix: format!("127.0.{seed}.0/24"),
+        key,
+        lists,
+    };
+    let mut members =
+        vec![member(1, Some(ByteArray::new([7; 96])), 3), member(2, None, 1), member(3, None, 0)];
+    members.sort_by_key(|one| one.node);
+    let events = |number| checkpoint::Events { number, hash: word(9) };
+    let seats = |version, seats| checkpoint::Seats { version, swarms: vec![(1 << 40, seats)] };
+    let head = checkpoint::Head {
+        epoch: 300,
+        block: word(1),
+        previous: word(2),
+        events: [events(1), events(2), events(300)],
+        rewards: word(3),
+        states: word(4),
+        directory: word(5),
+        names: word(0),
+        acts: seats(6, vec![0, 1]),
+        next: Some(seats(7, vec![0, 2])),
+        signatures: vec![(0, ByteArray::new([8; 96])), (2, ByteArray::new([9; 96]))],
+    };
+    let whole = directory::SignedCheckpoint { head, members };
+    let root = *whole.head.directory;
+    let newest = directory::Request::Checkpoint { since: None, have: None, from: None };
+    let next =
+        directory::Request::Checkpoint { since: Some(299), have: Some(word(5)), from: Some((300, 2_000)) };
+    let page = |has| directory::Answer::Checkpoint(Box::new(whole.page(has, 0)));
+    let entries = [
+        wire("request for the newest", &newest, directory::MAX_REQUEST),
+        wire("request for a later page of another", &next, directory::MAX_REQUEST),
+        wire("page", &page(None), directory::MAX_ANSWER),
+        wire("page for who has the members", &page(Some(&root)), directory::MAX_ANSWER),
+        wire("as it is kept", &whole, directory::MAX_ANSWER),
+    ];
+    check("checkpoints.json", &entries);
 }
 
 /// A statement, its digest, and the signature of a known key.

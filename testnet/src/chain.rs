@@ -166,20 +166,8 @@ impl Anvil {
         self.ask("anvil_setBlockTimestampInterval", json!([0])).await?;
         let mut treasury = self.sender(TREASURY).await?;
         let governor = treasury.account();
-        let terms = Terms {
-            genesis: now.saturating_sub(EPOCH - 1),
-            epoch: EPOCH.try_into().unwrap_or(core::num::NonZeroU64::MIN),
-            lock: 60,
-            requirement: STAKE,
-            unlock: 60,
-            maximum_penalty: 1_000,
-            minimum_nodes: 4,
-            submitter_reward: Amount::sesh(1),
-            active_for: 0,
-            governor,
-            delay: 60,
-            guardian: governor,
-        };
+        let epoch = EPOCH.try_into().unwrap_or(core::num::NonZeroU64::MIN);
+        let terms = Terms::local(now.saturating_sub(EPOCH - 1), epoch, STAKE, governor);
         let Deployed { mut settlement, .. } = deploy(&mut treasury, &terms).await?;
         settlement.rpc = vec![self.url()];
         self.give(&mut treasury, &settlement, settlement.contracts.pool, POOL).await?;

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
 };
 
-use session_chain::{NetworkFile, Operator, network::NetworkNode};
+use session_chain::{NetworkFile, Operator, bls::BlsSecret, network::NetworkNode};
 use session_node::keystore;
 use session_protocols::{
     Prefix,
@@ -52,7 +52,8 @@ pub(crate) fn node(
     let number = u8::try_from(index).map_err(|_| TestnetError::Nodes(index))?;
     let ip = IpAddr::V4(Ipv4Addr::new(127, 0, number, 1));
     let ports = Ports::find(ip).map_err(|cause| TestnetError::Port { ip, cause })?;
-    let id = keystore::create(&folder.data(index))?.node_id();
+    let pair = keystore::create(&folder.data(index))?;
+    let (id, bls) = (pair.node_id(), with_chain.then(|| BlsSecret::of_node(&pair).public()));
     let operator = if with_chain {
         keystore::create_gas(&folder.data(index))?;
         chain::operator(number)
@@ -63,7 +64,7 @@ pub(crate) fn node(
     };
     let addresses: Vec<String> = ports.endpoints.iter().map(ToString::to_string).collect();
     let entry = Entry { index, id, listen: addresses.clone(), http: ports.http, process: None };
-    Ok((NetworkNode { id, operator, prefix: Prefix::of(ip), addresses }, entry, ports))
+    Ok((NetworkNode { id, operator, prefix: Prefix::of(ip), addresses, bls }, entry, ports))
 }
 
 /// Refuses a number of nodes that there cannot be.

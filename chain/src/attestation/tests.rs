@@ -54,9 +54,11 @@ impl Node {
         let outputs = self.feed(Input::Share { share, message: Some(7) });
         let verdicts = outputs.into_iter().filter_map(|output| match output {
             Output::Judge { message: 7, verdict } => Some(verdict),
-            Output::Judge { .. } | Output::Sign { .. } | Output::Submit { .. } | Output::Disagree { .. } => {
-                None
-            }
+            Output::Judge { .. }
+            | Output::Sign { .. }
+            | Output::Signed { .. }
+            | Output::Submit { .. }
+            | Output::Disagree { .. } => None,
         });
         verdicts.collect::<Vec<_>>()[0]
     }
@@ -101,7 +103,11 @@ fn more_than_two_thirds_make_one_signature_that_one_submits() {
     assert!(nodes[0].submits(7).is_some());
     for node in &mut nodes {
         assert_eq!(node.feed(Input::Accepted { epoch: 3 }), []);
+        // Who is late still signs, for those who follow no chain.
+        assert_eq!((node.submits(20), node.heard(share(7, &root))), (None, Verdict::Accept));
         assert_eq!((node.submits(20), node.heard(share(7, &root))), (None, Verdict::Ignore));
+        let (signed, shares) = node.machine.signed(3).unwrap();
+        assert_eq!((signed, shares.len()), (&root, 6));
     }
 }
 
@@ -164,10 +170,13 @@ fn shares_that_came_before_the_border_count_after_it() {
         assert_eq!(node.heard(share.clone()), Verdict::Accept, "whoever is behind hears it from this node");
         assert_eq!(node.heard(share), Verdict::Ignore, "once is enough");
     }
-    // The fifth and sixth are new: nobody knows their keys so far.
+    // The fifth and sixth are new: what nobody can check is neither held nor passed on.
     for share in [share(5, &root), forged(6)] {
-        assert_eq!(node.heard(share), Verdict::Ignore, "nobody passes on what it cannot judge");
+        assert_eq!(node.heard(share), Verdict::Ignore);
     }
+    node.machine.set_stakes(signers(6));
+    assert_eq!(node.heard(share(5, &root)), Verdict::Accept);
+    assert_eq!(node.heard(forged(6)), Verdict::Reject);
     assert_eq!(node.crossed(&root, 6), [], "a node without a stake signs nothing");
     assert_eq!(node.machine.rounds[&4].shares.keys().map(|id| id.0).collect::<Vec<_>>(), [1, 2, 4, 5]);
     assert_eq!(node.machine.deadline(), None, "nor does it submit");
@@ -205,11 +214,13 @@ fn what_is_held_is_bounded() {
         node.crossed(&checkpoint(epoch, 1), 4);
     }
     assert_eq!(node.machine.rounds.len(), MAX_ROUNDS);
-    for id in 0..=MAX_EARLY as u64 {
-        let share = Share { id, ..share(1, &checkpoint(20, 1)) };
+    // Nobody fills up the room for what comes early: of a stranger nothing is held, of a stake one.
+    let early = share(1, &checkpoint(20, 1));
+    for id in 0..1_000 {
+        let share = Share { id, ..early.clone() };
         node.feed(Input::Share { share, message: None });
     }
-    assert_eq!(node.machine.early.len(), MAX_EARLY);
+    assert_eq!(node.machine.early.keys().map(|id| id.0).collect::<Vec<_>>(), [1, 2, 3, 4]);
     // Only the newest is submitted: it says all that the others do.
     for epoch in [18, 19] {
         for id in 1..=4 {

@@ -6,7 +6,7 @@ use alloy::{
     primitives::{Address, B256, FixedBytes, U256, keccak256},
     sol_types::SolValue,
 };
-use session_protocols::{NodeId, SwarmMap};
+use session_protocols::SwarmMap;
 
 use super::{
     amount::Amount,
@@ -14,6 +14,7 @@ use super::{
     member::{Member, State},
     merkle::{self, Tree},
     registration::{Domain, StakeId, prefix_bytes},
+    roll::Listed,
 };
 
 /// The first word of what is hashed into a digest.
@@ -101,20 +102,24 @@ pub fn state_leaf(id: StakeId, standing: Standing, penalty: u16) -> B256 {
     merkle::leaf(&(id.0, U256::from(standing as u8), penalty).abi_encode())
 }
 
-/// The leaves of a map: of each swarm its map's version, its id, and the hash of its members' ids in order.
-pub fn swarm_leaves(map: &SwarmMap) -> impl Iterator<Item = B256> {
+/// The leaves of a map, which acts (`next` is false) or acts an epoch later: of each swarm the map's version,
+/// the swarm's id, and the hash of its members' ids in order.
+pub fn swarm_leaves(map: &SwarmMap, next: bool) -> impl Iterator<Item = B256> {
     let version = map.version;
     map.swarms.iter().map(move |(swarm, members)| {
         let ids: Vec<u8> = members.iter().flat_map(|node| *node.as_bytes()).collect();
-        merkle::leaf(&(version, swarm.0, keccak256(ids)).abi_encode())
+        merkle::leaf(&(version, next, swarm.0, keccak256(ids)).abi_encode())
     })
 }
 
-/// The leaf of a member: its key, its registration, who runs it, where it stands.
-pub fn member_leaf(node: &NodeId, member: &Member) -> B256 {
-    let prefix = FixedBytes::<7>::from(prefix_bytes(member.prefix));
-    let operator = Address::from(*member.operator.as_bytes());
-    merkle::leaf(&(B256::from(*node.as_bytes()), member.id.0, operator, prefix).abi_encode())
+/// The leaf of a member: its key, its registration, who runs it, where it stands, the hash of the key that it
+/// signs checkpoints with, and whether it agrees on the directory now and an epoch later.
+pub fn member_leaf(member: &Listed) -> B256 {
+    let Listed { node, id, operator, prefix, bls, now, later } = *member;
+    let prefix = FixedBytes::<7>::from(prefix_bytes(prefix));
+    let operator = Address::from(*operator.as_bytes());
+    let key = bls.map(|bls| keccak256(bls.0)).unwrap_or_default();
+    merkle::leaf(&(B256::from(*node.as_bytes()), id.0, operator, prefix, key, now, later).abi_encode())
 }
 
 impl Member {

@@ -1,11 +1,12 @@
 //! A registration, as the staking contract took it, and what the contract could not check.
 
-use core::fmt;
+use core::{fmt, str::FromStr};
 
 use alloy::{
     primitives::{Address, FixedBytes},
     sol_types::SolValue,
 };
+use data_encoding::HEXLOWER_PERMISSIVE as HEX;
 use session_protocols::{NodeId, Prefix, Signature, identity::verify};
 
 use super::amount::Amount;
@@ -35,6 +36,28 @@ impl fmt::Display for StakeId {
 /// The contract has checked that it is a point of the right order and that its secret is held.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlsKey(pub [u8; 96]);
+
+/// A text is no BLS key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a BLS12-381 public key: a point of the curve's group, as 192 hex digits")]
+pub struct BlsKeyError;
+
+impl FromStr for BlsKey {
+    type Err = BlsKeyError;
+
+    fn from_str(text: &str) -> Result<Self, BlsKeyError> {
+        let bytes = HEX.decode(text.as_bytes()).map_err(|_| BlsKeyError)?;
+        let key = bytes.try_into().map(Self).map_err(|_| BlsKeyError)?;
+        if key.is_valid() { Ok(key) } else { Err(BlsKeyError) }
+    }
+}
+
+/// 192 lower-case hex digits.
+impl fmt::Display for BlsKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEX.encode(&self.0))
+    }
+}
 
 impl fmt::Debug for BlsKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -238,7 +238,7 @@ fn the_rule_is_the_same_for_all_builds() {
     );
     assert_eq!(
         chain.ledger.digest().to_string(),
-        "0x177ff61a847fd7c7364beca39fce6cae09c628a85d7dff27ea1de9a14a47c6e7"
+        "0x635267f1c1c9a3bb5a5ecb579bb0168491f1d9037fd0c22728cf42018536fa3d"
     );
 }
 

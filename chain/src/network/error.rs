@@ -6,7 +6,7 @@ use session_protocols::network::NameError;
 use session_protocols::{NodeId, Prefix};
 
 use super::{MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BYTES, MAX_NODES, MAX_RPC, VERSION};
-use crate::ledger::{OperatorError, PrefixError};
+use crate::ledger::{BlsKeyError, OperatorError, PrefixError};
 
 /// A network file that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,6 +80,9 @@ pub enum Problem {
     /// Not an operator's address.
     #[error("{0}")]
     Operator(OperatorError),
+    /// Not a BLS key.
+    #[error("{BlsKeyError}")]
+    Bls,
     /// Not a prefix.
     #[error("{0}")]
     Prefix(PrefixError),
@@ -158,6 +161,7 @@ impl NetworkFileError {
             Problem::Seed => "write the 32 bytes of the seed as 64 hex digits".to_owned(),
             Problem::Id(_) => "write the node's public key as 64 hex digits".to_owned(),
             Problem::Operator(_) => "write the operator's address as 0x and 40 hex digits".to_owned(),
+            Problem::Bls => "write the `bls_key` of the node's registration.toml, or leave it out".to_owned(),
             Problem::Prefix(PrefixError::LowBits { meant }) => format!("write {meant}"),
             Problem::Prefix(PrefixError::Form) => {
                 "write the first address of the node's IPv4 /24 or IPv6 /48, and its length".to_owned()
@@ -203,6 +207,7 @@ fn example(key: &str) -> &'static str {
         "staking" => "staking = \"0x...\" (40 hex digits)",
         "factory" => "factory = \"0x...\" (40 hex digits)",
         "checkpoints" => "checkpoints = \"0x...\" (40 hex digits)",
+        "bls" => "bls = \"...\" (192 hex digits)",
         "prefix" => "prefix = \"203.0.113.0/24\"",
         _ => "addresses = [\"/ip4/203.0.113.7/udp/22021/quic-v1\"]",
     }

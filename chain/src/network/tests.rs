@@ -34,6 +34,7 @@ fn the_example_is_read_and_written_back() {
     assert_eq!((file.name.as_str(), file.local, file.nodes.len()), ("example", false, 2));
     assert_eq!(file.nodes[1].prefix.to_string(), "2001:db8:1::/48");
     assert_eq!(file.nodes[0].addresses.len(), 2);
+    assert!(file.nodes[0].bls.is_some() && file.nodes[1].bls.is_none());
     let settlement = file.settlement.as_ref().unwrap();
     assert_eq!((settlement.chain, settlement.rpc.len(), settlement.epoch.get()), (42_161, 2, 3_600));
     assert_eq!(settlement.parameters().domain.staking, settlement.contracts.staking);
@@ -164,6 +165,22 @@ fn columns_count_characters() {
 }
 
 #[test]
+fn a_bls_key_is_a_point_of_the_group() {
+    let (begins, key) = example().split_once("bls = \"").map(|(_, rest)| rest.split_at(4)).unwrap();
+    let place = (line("bls"), 7);
+    let remedy = "write the `bls_key` of the node's registration.toml, or leave it out";
+    for wrong in [String::new(), "17f2".to_owned(), format!("{begins}00")] {
+        let refusal = "expected a BLS12-381 public key: a point of the curve's group, as 192 hex digits";
+        is(
+            refused(&format!("{begins}{}", &key[..60]), &format!("{wrong}{}", &key[..60])),
+            place,
+            refusal,
+            remedy,
+        );
+    }
+}
+
+#[test]
 fn numbers_have_limits() {
     let mut file = NetworkFile::parse(example()).unwrap();
     let parsed = |file: &NetworkFile| NetworkFile::parse(&file.to_toml()).map_err(|error| error.problem);
@@ -197,7 +214,7 @@ fn a_node_stands_in_the_file_once() {
     file.nodes[1].id = id;
     let error = NetworkFile::parse(&file.to_toml()).unwrap_err();
     assert_eq!(error.line, file.to_toml().lines().count() - 3);
-    assert_eq!(error.problem, Problem::Duplicate { id, first: file.to_toml().lines().count() - 9 });
+    assert_eq!(error.problem, Problem::Duplicate { id, first: file.to_toml().lines().count() - 10 });
 }
 
 proptest::proptest! {

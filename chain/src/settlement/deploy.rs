@@ -49,6 +49,27 @@ pub struct Terms {
     pub guardian: Address,
 }
 
+impl Terms {
+    /// Those of a network on one machine, whose epochs last for seconds: what takes days or a month elsewhere
+    /// takes a minute, and a node earns as soon as it is active. One account governs and guards.
+    pub const fn local(genesis: u64, epoch: NonZeroU64, requirement: Amount, governor: Address) -> Self {
+        Self {
+            genesis,
+            epoch,
+            lock: 60,
+            requirement,
+            unlock: 60,
+            maximum_penalty: 1_000,
+            minimum_nodes: 4,
+            submitter_reward: Amount::sesh(1),
+            active_for: 0,
+            governor,
+            delay: 60,
+            guardian: governor,
+        }
+    }
+}
+
 /// A chain that can be followed, and what its nodes have to know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployed {

@@ -24,7 +24,7 @@ use super::{
     trouble::{Stop, Trouble},
 };
 use crate::{
-    ledger::{BlsKey, Checkpoint, Event, Ledger, LedgerError, Parameters, StakeId},
+    ledger::{BlsKey, Checkpoint, Event, Ledger, LedgerError, Parameters, Roll, StakeId},
     network::Settlement,
 };
 
@@ -89,10 +89,32 @@ pub struct Settled {
     pub checkpoint: Option<Arc<Checkpoint>>,
     /// Who may sign it: all that held a stake at that border.
     pub signers: Arc<Signers>,
+    /// What it says about members and maps.
+    pub roll: Arc<Roll>,
 }
 
 /// Those whose signatures a checkpoint takes, and with which keys.
 pub type Signers = BTreeMap<StakeId, BlsKey>;
+
+/// A border that was crossed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crossed {
+    /// What is to be signed.
+    pub checkpoint: Arc<Checkpoint>,
+    /// Who may sign it.
+    pub signers: Arc<Signers>,
+    /// What it says about members and maps.
+    pub roll: Arc<Roll>,
+}
+
+impl Crossed {
+    /// The border that `ledger` has just crossed, and the checkpoint that came of it.
+    pub fn new(ledger: &Ledger, checkpoint: Checkpoint) -> Self {
+        let signers = ledger.stakes().map(|(id, stake)| (*id, stake.bls)).collect();
+        let (checkpoint, roll) = (Arc::new(checkpoint), Arc::new(ledger.roll()));
+        Self { checkpoint, signers: Arc::new(signers), roll }
+    }
+}
 
 /// A ledger that is kept in step with its chain, until this is dropped.
 #[derive(Debug)]
@@ -116,7 +138,7 @@ impl LiveLedger {
         }
         let (file, mark, ledger) = StateFile::open(path, &followed, parameters)?;
         let checkpoint = file.checkpoints()?.pop().map(Arc::new);
-        let signers = Arc::new(file.signers()?);
+        let (signers, roll) = (Arc::new(file.signers()?), Arc::new(file.roll()?));
         if let [endpoint] = &endpoints[..] {
             info!(endpoint = endpoint.name(), "one endpoint serves the settlement chain, and is trusted");
         }
@@ -124,7 +146,7 @@ impl LiveLedger {
         let follower = Follower::new(followed, parameters, pace, mark, names, ChaCha8Rng::from_seed(seed));
         let (tell, status) = watch::channel(follower.status(now()));
         let (settle, settled) =
-            watch::channel(Settled { ledger: Arc::new(ledger), mark, checkpoint, signers });
+            watch::channel(Settled { ledger: Arc::new(ledger), mark, checkpoint, signers, roll });
         let host = Host {
             followed,
             answer: duration(pace.answer),
@@ -244,19 +266,17 @@ impl Host {
             let crossed = border.map(|border| ledger.cross(border)).transpose()?;
             let crossed = crossed.map(|(more, checkpoint)| {
                 events.extend(more);
-                let stakes = ledger.stakes();
-                (Arc::new(checkpoint), Arc::new(stakes.map(|(id, stake)| (*id, stake.bls)).collect()))
+                Crossed::new(&ledger, checkpoint)
             });
-            file.keep(
-                &mark,
-                &ledger,
-                crossed.as_ref().map(|(checkpoint, signers)| (&**checkpoint, &**signers)),
-            )?;
-            let (checkpoint, signers) = match crossed {
-                Some((checkpoint, signers)) => (Some(checkpoint), signers),
-                None => (settled.checkpoint, settled.signers),
+            file.keep(&mark, &ledger, crossed.as_ref())?;
+            let ledger = Arc::new(ledger);
+            let settled = match crossed {
+                Some(Crossed { checkpoint, signers, roll }) => {
+                    Settled { ledger, mark, checkpoint: Some(checkpoint), signers, roll }
+                }
+                None => Settled { ledger, mark, ..settled },
             };
-            Ok((file, events, Settled { ledger: Arc::new(ledger), mark, checkpoint, signers }))
+            Ok((file, events, settled))
         };
         let (file, events, settled) = match spawn_blocking(work).await {
             Ok(done) => done?,

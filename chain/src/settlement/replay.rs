@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     follower::{Advance, Answer, Failure, Follower, Input, Mark, Output, Pace, Status},
-    host::{FollowError, Options},
+    host::{Crossed, FollowError, Options},
     state::{StateError, StateFile},
     trouble::{Hold, Stop, Trouble},
 };
@@ -193,8 +193,7 @@ impl Replay {
         if (epoch == wanted || epoch < wanted && epoch.is_multiple_of(KEEP_EVERY))
             && let Some(file) = &mut self.file
         {
-            let signers = self.ledger.stakes().map(|(id, stake)| (*id, stake.bls)).collect();
-            file.keep(&advance.mark, &self.ledger, Some((&checkpoint, &signers)))?;
+            file.keep(&advance.mark, &self.ledger, Some(&Crossed::new(&self.ledger, checkpoint)))?;
         }
         Ok(())
     }

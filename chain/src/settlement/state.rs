@@ -11,9 +11,14 @@ use std::{
 use alloy::primitives::{B256, keccak256};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 
-use super::{contracts::Followed, follower::Mark, host::Signers};
+use super::{
+    contracts::Followed,
+    follower::Mark,
+    host::{Crossed, Signers},
+};
 use crate::ledger::{
-    BlsKey, Border, Checkpoint, Cursor, Cursors, Ledger, Parameters, Roots, StakeId, snapshot::SnapshotError,
+    BlsKey, Border, Checkpoint, Cursor, Cursors, Ledger, Parameters, Roll, Roots, StakeId,
+    snapshot::SnapshotError,
 };
 use crate::network::Contracts;
 
@@ -25,6 +30,8 @@ pub const CHECKPOINTS: u64 = 64;
 const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
 /// The row of those who may sign the newest checkpoint.
 const SIGNERS: &str = "signers";
+/// The row of the members and maps that it stands for.
+const ROLL: &str = "roll";
 const KEPT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("checkpoints");
 /// Bytes of memory for the database's pages.
 const CACHE: usize = 16 << 20;
@@ -136,8 +143,8 @@ impl StateFile {
         Ok((file, mark, ledger))
     }
 
-    /// Keeps how far the chain has been followed and what came of it, durably: at a border the checkpoint, and
-    /// who may sign it.
+    /// Keeps how far the chain has been followed and what came of it, durably: at a border the checkpoint, who
+    /// may sign it, and what it says about members and maps.
     ///
     /// # Errors
     /// When the disk or the database refuses; the file is as it was, or has kept it.
@@ -145,9 +152,9 @@ impl StateFile {
         &mut self,
         mark: &Mark,
         ledger: &Ledger,
-        checkpoint: Option<(&Checkpoint, &Signers)>,
+        crossed: Option<&Crossed>,
     ) -> Result<(), StateError> {
-        self.write(None, mark, ledger, checkpoint)
+        self.write(None, mark, ledger, crossed)
     }
 
     /// The newest checkpoints, oldest first.
@@ -172,14 +179,32 @@ impl StateFile {
     /// # Errors
     /// When the disk or the database refuses, or what it holds is damaged.
     pub fn signers(&self) -> Result<Signers, StateError> {
+        Ok(self.row(SIGNERS, "who may sign", read_signers)?.unwrap_or_default())
+    }
+
+    /// The members and maps that the newest checkpoint stands for; nobody where an older build wrote it.
+    ///
+    /// # Errors
+    /// When the disk or the database refuses, or what it holds is damaged.
+    pub fn roll(&self) -> Result<Roll, StateError> {
+        Ok(self.row(ROLL, "members and maps", |bytes| Roll::from_bytes(bytes).ok())?.unwrap_or_default())
+    }
+
+    fn row<T>(
+        &self,
+        name: &str,
+        why: &'static str,
+        parse: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, StateError> {
         let read = || -> Result<_, redb::Error> {
             let state = self.db.begin_read()?.open_table(STATE)?;
-            Ok(state.get(SIGNERS)?.map(|bytes| read_signers(bytes.value())))
+            Ok(state.get(name)?.map(|bytes| parse(bytes.value())))
         };
-        let damaged = || StateError::Damaged { path: self.path.clone(), why: "who may sign" };
         match read().map_err(|cause| disk(&self.path, cause))? {
-            Some(signers) => signers.ok_or_else(damaged),
-            None => Ok(Signers::new()),
+            Some(parsed) => {
+                parsed.map(Some).ok_or_else(|| StateError::Damaged { path: self.path.clone(), why })
+            }
+            None => Ok(None),
         }
     }
 
@@ -188,7 +213,7 @@ impl StateFile {
         network: Option<&[u8]>,
         mark: &Mark,
         ledger: &Ledger,
-        checkpoint: Option<(&Checkpoint, &Signers)>,
+        crossed: Option<&Crossed>,
     ) -> Result<(), StateError> {
         let bytes = ledger.to_bytes();
         let put = || -> Result<(), redb::Error> {
@@ -201,8 +226,9 @@ impl StateFile {
                 state.insert("mark", mark_bytes(mark, &bytes).as_slice())?;
                 state.insert("ledger", bytes.as_slice())?;
                 let mut kept = write.open_table(KEPT)?;
-                if let Some((checkpoint, signers)) = checkpoint {
+                if let Some(Crossed { checkpoint, signers, roll }) = crossed {
                     state.insert(SIGNERS, signers_bytes(signers).as_slice())?;
+                    state.insert(ROLL, roll.to_bytes().as_slice())?;
                     let epoch = checkpoint.border.epoch;
                     kept.insert(epoch, checkpoint_bytes(checkpoint).as_slice())?;
                     kept.retain(|of, _| of.saturating_add(CHECKPOINTS) > epoch)?;

@@ -40,20 +40,8 @@ impl World {
         let anvil = Anvil::start(&["--slots-in-an-epoch", "1"]);
         let chain = Chain::connect(&anvil).await;
         let mut deployer = chain.sender(&anvil, 0).await;
-        let terms = Terms {
-            genesis: chain.began,
-            epoch: EPOCH.try_into().unwrap(),
-            lock: 60,
-            requirement: STAKE,
-            unlock: 60,
-            maximum_penalty: 1_000,
-            minimum_nodes: 4,
-            submitter_reward: Amount::sesh(1),
-            active_for: 0,
-            governor: deployer.account(),
-            delay: 60,
-            guardian: deployer.account(),
-        };
+        let epoch = EPOCH.try_into().unwrap();
+        let terms = Terms::local(chain.began, epoch, STAKE, deployer.account());
         let Deployed { mut settlement, .. } = deploy(&mut deployer, &terms).await.unwrap();
         settlement.rpc = vec![anvil.url()];
         let mut world = Self { chain, anvil, settlement, deployer };

@@ -23,7 +23,6 @@ use session_protocols::{
     codec,
     libp2p::link::LinkError,
     limits::{Side, payer},
-    member::is_majority,
     onion::{size::Bucket, wrap::Service},
     path::{
         PathError, Use,
@@ -53,10 +52,8 @@ const PAUSE: Duration = Duration::from_millis(400);
 const MAX_RUNNING: usize = 3;
 /// Members that have to say that a request is wrong until it is believed.
 const WITNESSES: usize = 2;
-/// The most members that a swarm has.
-const MAX_SWARM: usize = 32;
-/// The fewest members that a swarm has, in a network of more.
-const MIN_SWARM: usize = 5;
+/// How long a first checkpoint is waited for.
+const MEMBERS: Duration = Duration::from_secs(10);
 /// How long a node of a local network lets a question wait for something to arrive, at most.
 const HOLD: Duration = Duration::from_secs(8);
 /// The same elsewhere, where every answer waits for the next tick.
@@ -117,6 +114,8 @@ pub(crate) enum Failure {
     ClockWrong(i64),
     /// The request of so many bytes is larger than any that may be sent.
     TooLarge(usize),
+    /// Nothing proves which nodes keep what.
+    Directory(DirectoryError),
     /// Each member's last fault.
     Faults(BTreeMap<NodeId, Fault>),
 }
@@ -189,9 +188,10 @@ impl Inner {
         judge: impl Fn(NodeId, &[NodeId], Body) -> Result<T, Fault> + Sync,
     ) -> Result<T, Failure> {
         let deadline = Instant::now() + self.options.deadline;
-        let mut swarm = self.map.members_of(&question.account).to_vec();
+        let mut swarm = self.swarm_of(&question.account).await?;
         let mut faults = BTreeMap::new();
-        let (mut followed, mut compared) = (false, false);
+        // Each once.
+        let (mut followed, mut looked, mut compared) = (false, false, false);
         let begun = Instant::now();
         let offset = self.clock.offset_ms();
         for round in 0.. {
@@ -245,13 +245,14 @@ impl Inner {
                 };
                 match &fault {
                     Fault::Refused(Refusal { code: Code::WrongSwarm, swarm: Some(info), .. })
-                        if !followed && self.is_plausible(info) =>
+                        if !followed =>
                     {
-                        let info = info.clone();
+                        let look = !std::mem::replace(&mut looked, true);
+                        let other = self.follow(&question.account, info, &swarm, look).await;
                         faults.insert(node, fault);
-                        if is_witnessed(&info, &faults, &swarm) {
+                        if let Some(other) = other {
                             followed = true;
-                            swarm = info.members;
+                            swarm = other;
                             running.clear();
                             queue = self.order(&swarm, Protocol::Storage);
                             queue.reverse();
@@ -415,14 +416,63 @@ impl Inner {
         })
     }
 
-    /// Whether a swarm that a node names could be one: its members are nodes of the network, as
-    /// many as a swarm has, by a map that is no older.
-    fn is_plausible(&self, info: &SwarmInfo) -> bool {
-        let addresses = self.links.addresses();
-        let distinct = info.members.is_sorted_by(|one, next| one < next);
-        let fits = (MIN_SWARM.min(addresses.len())..=MAX_SWARM).contains(&info.members.len());
-        let known = info.members.iter().all(|node| addresses.contains(node));
-        distinct && fits && known && info.map_version >= self.map.version
+    /// The members of the swarm that keeps an account; in a network with a chain a checkpoint has to say which
+    /// it is.
+    pub(crate) async fn swarm_of(&self, account: &AccountId) -> Result<Vec<NodeId>, Failure> {
+        let known = self.members.is_known();
+        if !known || (self.onion.is_none() && self.members.is_behind(self.clock.now())) {
+            let learned = self.learn_members().await;
+            if !self.members.is_known() {
+                return Err(learned.err().map_or(Failure::Faults(BTreeMap::new()), Failure::Directory));
+            }
+        }
+        Ok(self.map().members_of(account).to_vec())
+    }
+
+    /// Fetches the newest checkpoint; for a first one nodes that have just started are given a moment.
+    async fn learn_members(&self) -> Result<(), DirectoryError> {
+        let until = Instant::now() + self.options.deadline.min(MEMBERS);
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let guards = self.onion.as_ref().map_or_else(Vec::new, |onion| onion.guards());
+            let again = !self.members.is_known();
+            let learned = self.doors.refresh(&guards, again).await;
+            if let Some(onion) = &self.onion {
+                onion.tell();
+            }
+            let none = matches!(learned, Ok(()) | Err(DirectoryError::Uncertain | DirectoryError::Silent));
+            if self.members.is_known() || !none || Instant::now() + pause >= until {
+                return learned;
+            }
+            sleep(pause).await;
+            pause *= 2;
+        }
+    }
+
+    /// The other swarm that keeps an account, when a member of `swarm` names one: if a map says so that is
+    /// proven, or, where it may be looked, the newest checkpoint does once it was fetched. Nothing is followed
+    /// on that member's word.
+    async fn follow(
+        &self,
+        account: &AccountId,
+        info: &SwarmInfo,
+        swarm: &[NodeId],
+        look: bool,
+    ) -> Option<Vec<NodeId>> {
+        if self.members.proves(account, info) {
+            return Some(info.members.clone()).filter(|members| members != swarm);
+        }
+        if look && self.members.is_newer(info.map_version) {
+            let guards = self.onion.as_ref().map_or_else(Vec::new, |onion| onion.guards());
+            if let Err(error) = self.doors.refresh(&guards, true).await {
+                tracing::debug!(%error, "no newer checkpoint");
+            }
+            if self.members.proves(account, info) {
+                return Some(info.members.clone()).filter(|members| members != swarm);
+            }
+        }
+        let now = self.map().members_of(account).to_vec();
+        (now != swarm).then_some(now)
     }
 
     /// Compares the clock with that of the node which complained, and of some others beside it.
@@ -444,9 +494,10 @@ impl Inner {
             Failure::ClockWrong(by) => return ClientError::Clock { seconds: by / 1_000 },
             Failure::Seal(error) => return error.into(),
             Failure::TooLarge(bytes) => return ClientError::TooLarge { bytes },
+            Failure::Directory(cause) => return ClientError::Directory { cause },
             Failure::Faults(faults) => faults,
         };
-        let swarm = self.map.members_of(&account).len();
+        let swarm = self.map().members_of(&account).len();
         if swarm == 0 {
             return ClientError::NoNodes { account };
         }
@@ -486,26 +537,6 @@ const fn usage(request: &Request) -> Use {
         Some((_, Side::Stranger)) => Use::Send,
         None => Use::Look,
     }
-}
-
-/// Whether a majority of `swarm` names this other swarm instead. Fewer could have made it up, to
-/// sign for what they do not keep; the same majority is trusted with the messages.
-fn is_witnessed(info: &SwarmInfo, faults: &BTreeMap<NodeId, Fault>, swarm: &[NodeId]) -> bool {
-    let names = |node: &&NodeId| match faults.get(*node) {
-        Some(Fault::Refused(refusal)) => refusal.swarm.as_ref() == Some(info),
-        Some(
-            Fault::Silent
-            | Fault::Busy
-            | Fault::Disbelieved(_)
-            | Fault::Path(_)
-            | Fault::Directory(_)
-            | Fault::ClockMoved
-            | Fault::ClockWrong(_)
-            | Fault::TooLarge(_),
-        )
-        | None => false,
-    };
-    is_majority(swarm.iter().filter(names).count(), swarm)
 }
 
 /// Takes a refusal for what it is.

@@ -142,7 +142,7 @@ impl Inner {
         hashes: &[MessageHash],
         make: impl Fn(&[MessageHash]) -> (Request, [u8; 32]),
     ) -> Result<Changed, ClientError> {
-        let swarm = self.map.members_of(&account.id()).len();
+        let swarm = self.map().members_of(&account.id()).len();
         let mut all = Changed { hashes: Vec::new(), stored: swarm, swarm };
         for hashes in hashes.chunks(MAX_HASHES) {
             let mut tally = Tally::default();

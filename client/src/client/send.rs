@@ -193,8 +193,8 @@ impl Inner {
             let (taken, receipts) = take(body).ok_or(Fault::Disbelieved("it answers something else"))?;
             (taken, receipts, Fault::Disbelieved("too few of its receipts hold"))
         };
-        // What an older map's members signed once may be gone since.
-        let timely = receipts.map_version >= self.map.version;
+        // What members of an older map signed once may be gone since.
+        let timely = receipts.map_version >= self.members.version();
         let signed = if timely { receipts.signed } else { Vec::new() };
         let mut known = tally.lock();
         for receipt in signed.into_iter().take(MAX_RECEIPTS) {
@@ -215,7 +215,7 @@ impl Inner {
 
     /// Says what went wrong with a write: as a shortfall when some members have it.
     pub(super) fn write_error(&self, account: AccountId, tally: &Tally, failure: Failure) -> ClientError {
-        let swarm = self.map.members_of(&account).len();
+        let swarm = self.map().members_of(&account).len();
         let durable = tally.lock().len();
         let error = self.error(account, failure);
         let short = matches!(error, ClientError::Refused { code: Code::NotReady, .. });

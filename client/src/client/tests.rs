@@ -4,6 +4,7 @@ mod anew;
 mod change;
 mod directory;
 mod fake;
+mod membership;
 mod onion;
 mod tap;
 mod watch;
@@ -239,45 +240,6 @@ async fn strangers_are_not_followed() {
         point(members);
         let error = client.send(&alice, &bob.id(), "x").await.unwrap_err();
         assert!(matches!(error, ClientError::Refused { code: Code::WrongSwarm, .. }), "{error}");
-    }
-}
-
-#[tokio::test]
-async fn a_swarm_that_a_majority_names_is_followed() {
-    let net = Net::start(12, Over::Tcp).await;
-    let other = session_chain::network::NetworkFile { seed: [9; 32], ..net.file.clone() };
-    let (old, new) = (other.ledger(), net.file.ledger());
-    let moved = |bob: &Account| old.map().members_of(&bob.id()) != new.map().members_of(&bob.id());
-    let bob = (1..).map(account).find(moved).unwrap();
-    let client = net.client_of(other).await;
-    let sent = client.send(&account(200), &bob.id(), "found").await.unwrap();
-    assert_eq!(sent.swarm, new.map().members_of(&bob.id()).len());
-    assert_eq!(texts(&client, &bob).await, some(&["found"]));
-    assert_eq!(client.get_swarm(&bob.id()).await.unwrap().members, new.map().members_of(&bob.id()));
-}
-
-#[tokio::test]
-async fn a_swarm_that_a_minority_names_is_not_followed() {
-    let net = Net::start(12, Over::Tcp).await;
-    let map = net.file.ledger().map().clone();
-    let bob = account(2);
-    let own = map.members_of(&bob.id());
-    let others: Vec<_> = net.nodes().into_iter().filter(|node| !own.contains(node)).take(5).collect();
-    let liars = &own[..own.len() / 2];
-    let mut members = [&liars[..1], &others[..]].concat();
-    members.sort_unstable();
-    let swarm =
-        Some(SwarmInfo { map_version: map.version + 1, id: map.swarm_of(&bob.id()).unwrap(), members });
-    for liar in liars {
-        let body = Body::Refused(Refusal { code: Code::WrongSwarm, swarm: swarm.clone(), receipts: None });
-        let lie = move |_: &Request, answer: Answer| Some(Answer { body: body.clone(), ..answer });
-        net.world.lock().lie(*liar, Box::new(lie));
-    }
-    let client = net.client().await;
-    for _ in 0..8 {
-        let sent = client.send(&account(1), &bob.id(), "x").await.unwrap();
-        assert_eq!(sent.swarm, own.len());
-        assert_eq!(client.get_swarm(&bob.id()).await.unwrap().members, own);
     }
 }
 

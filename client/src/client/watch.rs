@@ -480,7 +480,8 @@ impl Watcher {
     async fn subscribe(&mut self) -> Result<Start, Failure> {
         let inner = Arc::clone(&self.inner);
         let deadline = Instant::now() + inner.options.deadline;
-        let members = inner.map.members_of(&self.account.id());
+        let members = inner.swarm_of(&self.account.id()).await?;
+        let members = &members[..];
         // Nodes that are linked for requests are connected: it costs nothing to reach them.
         let mut queue = VecDeque::from(inner.order(members, Protocol::Storage));
         if let Some(last) =

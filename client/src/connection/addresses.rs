@@ -1,8 +1,8 @@
 //! Where nodes are reached: by the list that most of them have signed, and as the network file says. On
-//! local networks their own word counts too.
+//! local networks without a chain their own word counts too.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -15,6 +15,7 @@ use session_protocols::{
 };
 
 use super::Connection;
+use crate::membership::Membership;
 
 /// Pages of one node's directory that are read; what follows is left.
 const MAX_PAGES: usize = 64;
@@ -22,61 +23,73 @@ const MAX_PAGES: usize = 64;
 /// The nodes of a network, and their addresses.
 pub(crate) struct Addresses {
     network: NetworkName,
-    nodes: BTreeMap<NodeId, (PeerId, Vec<Multiaddr>)>,
+    members: Arc<Membership>,
+    /// What the network file says.
+    written: BTreeMap<NodeId, Vec<Multiaddr>>,
     listed: Mutex<Option<Arc<Snapshot>>>,
     /// What nodes say themselves, one by one: nothing but on local networks.
     directory: Mutex<Directory>,
 }
 
 impl Addresses {
-    pub(crate) fn new(file: &NetworkFile) -> Self {
-        let nodes = file.nodes.iter().filter_map(|node| {
-            let peer = address::peer_id(&node.id)?;
+    pub(crate) fn new(file: &NetworkFile, members: Arc<Membership>) -> Self {
+        let written = file.nodes.iter().map(|node| {
             let addresses = node.addresses.iter().filter_map(|text| {
                 let address = text.parse::<Multiaddr>();
                 address
                     .inspect_err(|error| tracing::warn!(node = %node.id, text, %error, "not an address"))
                     .ok()
             });
-            Some((node.id, (peer, addresses.collect())))
+            (node.id, addresses.collect())
         });
-        let members = file.nodes.iter().map(|node| (node.id, node.prefix)).collect();
-        let mut directory = Directory::new(None, String::new(), members);
+        let prefixes = file.nodes.iter().map(|node| (node.id, node.prefix)).collect();
+        let mut directory = Directory::new(None, String::new(), prefixes);
         let (height, hash) = file.border();
         directory.handle(Time::ZERO, directory::Input::Border { height, hash });
-        let (network, nodes) = (file.name.clone(), nodes.collect());
-        Self { network, nodes, listed: Mutex::default(), directory: Mutex::new(directory) }
+        let (network, written) = (file.name.clone(), written.collect());
+        Self { network, members, written, listed: Mutex::default(), directory: Mutex::new(directory) }
     }
 
     /// Whether a node is one of the network's.
     pub(crate) fn contains(&self, node: &NodeId) -> bool {
-        self.nodes.contains_key(node)
+        self.members.nodes().contains_key(node)
     }
 
     /// How many nodes the network has.
     pub(crate) fn len(&self) -> usize {
-        self.nodes.len()
+        self.members.nodes().len()
     }
 
     /// The nodes, in order.
-    pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeId> {
-        self.nodes.keys().copied()
+    pub(crate) fn nodes(&self) -> Vec<NodeId> {
+        self.members.nodes().keys().copied().collect()
+    }
+
+    /// Whoever can be dialled: the nodes of the network, and those that its file names.
+    pub(crate) fn dialled(&self) -> BTreeSet<NodeId> {
+        let listed = lock(&self.listed).clone();
+        let listed = listed.iter().flat_map(|listed| listed.entries()).map(|entry| entry.record().node);
+        listed.filter(|node| self.contains(node)).chain(self.written.keys().copied()).collect()
     }
 
     /// A node's libp2p identity, and where to dial it.
     pub(crate) fn of(&self, node: &NodeId) -> Option<(PeerId, Vec<Multiaddr>)> {
-        let (peer, written) = self.nodes.get(node)?;
+        let peer = address::peer_id(node)?;
+        let written = self.written.get(node);
+        if written.is_none() && !self.contains(node) {
+            return None;
+        }
         let mut addresses: Vec<_> = match lock(&self.listed).as_ref().and_then(|listed| listed.get(node)) {
             Some(entry) => entry.record().endpoints.iter().map(address::multiaddr).collect(),
             None => Vec::new(),
         };
         let said = lock(&self.directory).endpoints(node).iter().map(address::multiaddr).collect::<Vec<_>>();
-        for address in written.iter().cloned().chain(said) {
+        for address in written.into_iter().flatten().cloned().chain(said) {
             if !addresses.contains(&address) {
                 addresses.push(address);
             }
         }
-        Some((*peer, addresses))
+        Some((peer, addresses))
     }
 
     /// Nodes are where this list says, from now on. A node is known by its key, wherever it is dialled.

@@ -127,7 +127,7 @@ impl Links {
 
     /// All nodes, those that failed a short while ago last, otherwise at random.
     pub(crate) fn at_random(&self) -> Vec<NodeId> {
-        let mut nodes: Vec<_> = self.addresses.nodes().collect();
+        let mut nodes: Vec<_> = self.addresses.dialled().into_iter().collect();
         let drawn = nodes.iter().map(|_| getrandom::u64().unwrap_or_default()).collect::<Vec<_>>();
         let mut order: Vec<_> = nodes.drain(..).zip(drawn).collect();
         order.sort_by_key(|(node, drawn)| (self.avoided(*node), *drawn));
@@ -212,7 +212,8 @@ impl Links {
         if refreshed.is_some_and(|at| at.elapsed() < REFRESH) {
             return;
         }
-        let mut others: Vec<_> = self.addresses.nodes().filter(|node| *node != missing).collect();
+        let mut others: Vec<_> = self.addresses.nodes();
+        others.retain(|node| *node != missing);
         // From the missing one on around, so that not every client turns to the same nodes.
         others.sort_by_key(|node| {
             (!self.live(*node, Protocol::Storage), self.avoided(*node), *node < missing, *node)

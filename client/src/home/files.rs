@@ -22,6 +22,8 @@ pub(super) const GUARDS: &str = "guards";
 
 /// The folder of the signed lists of nodes.
 pub(super) const DIRECTORY: &str = "directory";
+/// The folder of the nodes' checkpoints.
+pub(super) const CHECKPOINTS: &str = "checkpoints";
 
 /// The version of the JSON files, one for all of them. What was shown has ends since 2.
 const VERSION: u64 = 2;

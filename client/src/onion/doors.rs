@@ -3,12 +3,13 @@
 //! Both come from the newest list of nodes that more than two thirds of them have signed. Once there are
 //! guards, nobody else is asked for a newer one, as long as the one that is known can be used.
 //!
-//! On a local network, where nodes sign a first list only some seconds after they started, a node that
-//! no list names so far is taken by its own signed record.
+//! On a local network without a chain, where nodes sign a first list only some seconds after they started, a
+//! node that no list names so far is taken by its own signed record.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
+use session_chain::network::NetworkFile;
 use session_protocols::{
     NodeId, Time,
     directory::{OnionDoor, Snapshot, Timing},
@@ -19,6 +20,7 @@ use crate::{
     clock::Clock,
     connection::links::Links,
     directory::{DirectoryError, Snapshots},
+    membership::Membership,
 };
 
 /// Nodes that are asked one after the other until one has the newest list.
@@ -37,6 +39,9 @@ pub(crate) struct Doors {
     snapshots: Snapshots,
     /// Whether the network is all on this machine.
     local: bool,
+    /// Whether nodes are believed what they say of themselves.
+    by_word: bool,
+    members: Arc<Membership>,
     /// Held by whoever asks; others wait for the outcome.
     tried: tokio::sync::Mutex<Option<Tried>>,
 }
@@ -47,8 +52,16 @@ struct Tried {
 }
 
 impl Doors {
-    pub(crate) fn new(links: Arc<Links>, clock: Arc<Clock>, snapshots: Snapshots, local: bool) -> Self {
-        let doors = Self { links, clock, snapshots, local, tried: tokio::sync::Mutex::default() };
+    pub(crate) fn new(
+        file: &NetworkFile,
+        links: Arc<Links>,
+        clock: Arc<Clock>,
+        snapshots: Snapshots,
+        members: Arc<Membership>,
+    ) -> Self {
+        let (local, by_word) = (file.local, file.local && file.settlement.is_none());
+        let doors =
+            Self { links, clock, snapshots, local, by_word, members, tried: tokio::sync::Mutex::default() };
         doors.tell(doors.clock.now());
         doors
     }
@@ -63,12 +76,18 @@ impl Doors {
         self.local
     }
 
+    /// Whether all of it is on this machine, and its nodes sign who they are all the same.
+    pub(crate) const fn are_local_lists(&self) -> bool {
+        self.local && !self.by_word
+    }
+
     /// The doors of all nodes.
     pub(crate) fn all(&self) -> BTreeMap<NodeId, OnionDoor> {
         let mut doors = self.snapshots.doors(self.clock.now());
-        if self.local {
+        if self.by_word {
             let addresses = self.links.addresses();
-            for (node, door) in addresses.nodes().filter_map(|node| Some((node, addresses.onion(&node)?))) {
+            let said = addresses.nodes().into_iter().filter_map(|node| Some((node, addresses.onion(&node)?)));
+            for (node, door) in said {
                 doors.entry(node).or_insert(door);
             }
         }
@@ -77,7 +96,7 @@ impl Doors {
 
     /// The door of one node.
     pub(crate) fn of(&self, node: &NodeId) -> Option<OnionDoor> {
-        let said = || self.links.addresses().onion(node).filter(|_| self.local);
+        let said = || self.links.addresses().onion(node).filter(|_| self.by_word);
         self.snapshots.door(self.clock.now(), node).or_else(said)
     }
 
@@ -88,7 +107,7 @@ impl Doors {
 
     /// Whether there is something to make paths of.
     pub(crate) fn are_usable(&self) -> bool {
-        self.snapshot().is_some() || (self.local && !self.all().is_empty())
+        self.members.is_known() && (self.snapshot().is_some() || (self.by_word && !self.all().is_empty()))
     }
 
     /// Whether a newer list is due.
@@ -117,7 +136,7 @@ impl Doors {
         let mut nodes = guards.to_vec();
         // Without a list that can be used it is as the first time: no path could ever be made again if
         // the guards had gone meanwhile.
-        if guards.is_empty() || self.snapshot().is_none() {
+        if guards.is_empty() || !self.are_usable() {
             nodes.extend(self.links.at_random().into_iter().filter(|node| !guards.contains(node)));
         }
         let mut nodes = nodes.into_iter().take(ASKED);
@@ -134,7 +153,7 @@ impl Doors {
                 Ok(None) => break,
             }
         }
-        if self.snapshot().is_some() { Ok(()) } else { Err(failed) }
+        if self.snapshot().is_some() && self.members.is_known() { Ok(()) } else { Err(failed) }
     }
 
     /// Asks one node for what is new; true when nobody else need be asked.
@@ -149,7 +168,7 @@ impl Doors {
         if refreshed.is_ok() {
             self.tell(now);
         }
-        let done = match self.local {
+        let done = match self.by_word {
             true => !self.lack_some() || self.links.learn(node, now).await,
             // Some node may hide what another one shows.
             false => !self.snapshots.is_behind(now),

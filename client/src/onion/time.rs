@@ -2,6 +2,7 @@
 //! for it.
 
 use futures::future::join_all;
+use session_chain::light;
 use session_protocols::{NodeId, directory::Distrust};
 use tokio::time::{Duration, Instant};
 
@@ -80,8 +81,14 @@ impl Onion {
         match refreshed {
             Err(DirectoryError::Distrust(why)) => matches!(why, Distrust::Ahead | Distrust::Old { .. }),
             // Records of the future are passed over without a word.
+            Err(DirectoryError::Checkpoint(why)) => matches!(why, light::Distrust::Ahead),
             Ok(()) | Err(DirectoryError::Unknown) => self.doors.are_local(),
-            Err(DirectoryError::Silent | DirectoryError::Download(_)) => false,
+            Err(
+                DirectoryError::Silent
+                | DirectoryError::Uncertain
+                | DirectoryError::Pages(_)
+                | DirectoryError::Download(_),
+            ) => false,
         }
     }
 }

@@ -39,6 +39,7 @@ impl World {
             mark,
             checkpoint: None,
             signers: Arc::new(Signers::new()),
+            roll: Arc::new(Roll::default()),
         };
         let (settled, _) = watch::channel(first);
         let (status, _) = watch::channel(Status { head: Some(1), ..Status::default() });
@@ -47,7 +48,8 @@ impl World {
         let (tell, told) = watch::channel(Attested::default());
         let data = tempfile::tempdir().unwrap();
         let world = Self { pairs, ledger, settled, status, heard, said, told, data };
-        world.start(Ends { heard: hear, say, tell });
+        let shelf = world.shelf();
+        world.start(Ends { heard: hear, say, tell, shelf });
         world
     }
 
@@ -65,7 +67,11 @@ impl World {
         let (say, said) = mpsc::channel(MAX_HEARD);
         let (tell, told) = watch::channel(Attested::default());
         (self.heard, self.said, self.told) = (heard, said, told);
-        self.start(Ends { heard: hear, say, tell });
+        self.start(Ends { heard: hear, say, tell, shelf: self.shelf() });
+    }
+
+    fn shelf(&self) -> Shelf {
+        Shelf::open(self.data.path(), &self.ledger.parameters().domain).unwrap()
     }
 
     /// The ledger crosses a border whose block has this hash.
@@ -82,6 +88,7 @@ impl World {
         self.settled.send_modify(|settled| {
             settled.ledger = Arc::new(self.ledger.clone());
             settled.checkpoint = Some(Arc::new(checkpoint.clone()));
+            settled.roll = Arc::new(self.ledger.roll());
             settled.signers = Arc::new(self.ledger.stakes().map(|(id, stake)| (*id, stake.bls)).collect());
         });
     }
@@ -180,9 +187,11 @@ async fn while_endpoints_disagree_it_signs_nothing_and_then_it_does() {
     let mut world = World::new(5);
     world.status.send_modify(|status| status.head = None);
     let checkpoint = world.cross(1);
-    // What others signed is not judged before this node knows what it signs itself.
+    // What others signed is held and passed on, as it is genuine, and of strangers it is not.
     let share = world.share(1, &checkpoint);
-    assert_eq!(world.judged(1, share.to_bytes()).await, Verdict::Ignore);
+    assert_eq!(world.judged(1, share.to_bytes()).await, Verdict::Accept);
+    let stranger = Share { id: 9, ..share };
+    assert_eq!(world.judged(2, stranger.to_bytes()).await, Verdict::Ignore);
     world.status.send_modify(|status| status.head = Some(2));
     let Said::Share(data) = world.said().await else { panic!("it signs") };
     assert_eq!(Share::from_bytes(&data).unwrap(), world.share(0, &checkpoint));

@@ -1,6 +1,7 @@
 //! Who has to sign a snapshot's hash, and who has.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
@@ -71,6 +72,41 @@ impl Members {
         let made = crate::Time::from_millis(record.time);
         let fresh = made <= border && border.since(made) <= FRESH;
         some && fresh && record.endpoints.iter().all(|endpoint| prefix.covers(endpoint.ip))
+    }
+}
+
+/// Who agrees on the snapshots of which periods.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roster(BTreeMap<u64, Arc<Members>>);
+
+impl Roster {
+    /// Members in a roster; of more the oldest go.
+    const MAX: usize = 4;
+
+    /// These, for all periods.
+    pub fn new(members: Arc<Members>) -> Self {
+        Self(BTreeMap::from([(0, members)]))
+    }
+
+    /// From the period `first` on these agree, and none of those that were named for later ones.
+    pub fn change(&mut self, first: u64, members: Arc<Members>) {
+        self.0.retain(|period, _| *period < first);
+        if self.of(first).is_none_or(|before| before.id() != members.id()) {
+            self.0.insert(first, members);
+        }
+        while self.0.len() > Self::MAX {
+            self.0.pop_first();
+        }
+    }
+
+    /// Who agrees on the snapshot of a period; none when that is not known.
+    pub fn of(&self, period: u64) -> Option<&Arc<Members>> {
+        self.0.range(..=period).next_back().map(|(_, members)| members)
+    }
+
+    /// Who does from the last change on.
+    pub(super) fn last(&self) -> Option<&Arc<Members>> {
+        self.0.last_key_value().map(|(_, members)| members)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_bytes::ByteArray;
 
 use super::{
-    Certificate, Distrust, Members, Page, Request, Snapshot, Timing,
+    Certificate, Distrust, Members, Page, Request, Roster, Snapshot, Timing,
     snapshot::{Change, Entry},
 };
 use crate::{NetworkName, NodeId, mutants};
@@ -36,6 +36,9 @@ pub enum DownloadError {
     /// The changes do not give the hash.
     #[error("the changes do not give the hash")]
     Hash,
+    /// Who agrees on the snapshots of its period is not known.
+    #[error("of a period whose members are not known")]
+    Members,
     /// The certificate is not good.
     #[error("not certified")]
     Certificate(#[from] Distrust),
@@ -73,7 +76,7 @@ pub enum Progress {
 pub struct Download {
     network: NetworkName,
     timing: Timing,
-    members: Arc<Members>,
+    roster: Roster,
     wanted: Option<[u8; 32]>,
     base: Option<Arc<Snapshot>>,
     /// What the first page said.
@@ -88,6 +91,8 @@ struct Head {
     period: u64,
     base: Option<ByteArray<32>>,
     certificate: Option<Certificate>,
+    /// Who agrees on the snapshots of this period.
+    members: Arc<Members>,
 }
 
 impl Download {
@@ -96,12 +101,12 @@ impl Download {
     pub const fn new(
         network: NetworkName,
         timing: Timing,
-        members: Arc<Members>,
+        roster: Roster,
         wanted: Option<[u8; 32]>,
         base: Option<Arc<Snapshot>>,
     ) -> Self {
         let entries = BTreeMap::new();
-        Self { network, timing, members, wanted, base, head: None, entries, taken: 0 }
+        Self { network, timing, roster, wanted, base, head: None, entries, taken: 0 }
     }
 
     /// The hash of the snapshot that is wanted; the newest certified one if none.
@@ -123,7 +128,9 @@ impl Download {
     pub fn take(mut self, page: Page) -> Result<Progress, DownloadError> {
         let first = self.head.is_none();
         let Page { hash, period, base, certificate, changes, more } = page;
-        let head = self.head.get_or_insert(Head { hash: *hash, period, base, certificate });
+        let members = self.roster.of(period).cloned().ok_or(DownloadError::Members)?;
+        let head = self.head.get_or_insert(Head { hash: *hash, period, base, certificate, members });
+        let most = head.members.len();
         if (head.hash, head.period, head.base) != (*hash, period, base) {
             return Err(DownloadError::Other);
         }
@@ -140,7 +147,7 @@ impl Download {
         let known = self.base.clone().filter(|_| base.is_some());
         let count = u32::try_from(changes.len()).unwrap_or(u32::MAX);
         self.taken = self.taken.saturating_add(count);
-        let most = self.members.len().saturating_add(known.as_ref().map_or(0, |base| base.entries().len()));
+        let most = most.saturating_add(known.as_ref().map_or(0, |base| base.entries().len()));
         let endless = usize::try_from(self.taken).unwrap_or(usize::MAX) > most;
         if endless || (more && changes.is_empty() && !first) {
             return Err(DownloadError::Endless);
@@ -159,7 +166,8 @@ impl Download {
         let entry = change.signed(base).and_then(|signed| Entry::open(&self.network, signed));
         let entry = entry.ok_or(DownloadError::Forged)?;
         let node = entry.record().node;
-        if !self.members.admits(&entry, self.timing, period) {
+        let members = self.head.as_ref().map(|head| &head.members);
+        if !members.is_some_and(|members| members.admits(&entry, self.timing, period)) {
             return Err(DownloadError::Unfit { node });
         }
         self.entries.insert(node, Arc::new(entry));
@@ -167,8 +175,10 @@ impl Download {
     }
 
     fn finish(self) -> Result<Progress, DownloadError> {
-        let Self { network, timing, members, head, entries, .. } = self;
-        let Some(Head { hash, period, certificate, .. }) = head else { return Err(DownloadError::Hash) };
+        let Self { network, timing, head, entries, .. } = self;
+        let Some(Head { hash, period, certificate, members, .. }) = head else {
+            return Err(DownloadError::Hash);
+        };
         // What was taken over unchanged may have become too old, or the members others.
         let unfit = entries.values().find(|entry| !members.admits(entry, timing, period));
         if let Some(entry) = unfit {

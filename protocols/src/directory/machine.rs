@@ -8,8 +8,8 @@ use serde_bytes::ByteArray;
 
 use super::{
     ANNOUNCE, ANNOUNCE_PAUSE, Answer, Download, Endpoint, Found, LIFETIME, MAX_AHEAD, MAX_ANSWER,
-    MAX_ENDPOINTS, Members, NodeRecord, OnionDoor, RECENT_BORDERS, Request, Share, SignedRecord, Snapshot,
-    Timing, Vote,
+    MAX_ENDPOINTS, Members, NodeRecord, OnionDoor, RECENT_BORDERS, Request, Roster, Share, SignedRecord,
+    Snapshot, Timing, Vote,
     agreement::{Agreement, Demand},
     snapshot::Entry,
 };
@@ -268,7 +268,7 @@ impl Directory {
         self.members.get(node).copied()
     }
 
-    /// Answers a question.
+    /// Answers a question about records or snapshots.
     pub fn answer(&self, request: &Request) -> Answer {
         match request {
             Request::Records { after } => self.records(after.as_ref()),
@@ -279,6 +279,8 @@ impl Directory {
                     .and_then(|one| one.agreement.page(hash.as_deref(), have.as_deref(), *from));
                 page.map_or(Answer::Unknown, Answer::Snapshot)
             }
+            // Who follows the ledger keeps those.
+            Request::Checkpoint { .. } => Answer::Unknown,
         }
     }
 
@@ -384,8 +386,8 @@ impl Snapshots {
         Some(match self.agreement.poll()? {
             Demand::Vote(vote) => Output::Vote(vote),
             Demand::Fetch { from, hash, base } => {
-                let (network, members) = (self.network.clone(), Arc::clone(self.agreement.members()));
-                let download = Download::new(network, self.timing, members, hash, base);
+                let roster = Roster::new(Arc::clone(self.agreement.members()));
+                let download = Download::new(self.network.clone(), self.timing, roster, hash, base);
                 Output::Fetch { from, download }
             }
         })

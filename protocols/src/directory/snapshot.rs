@@ -47,6 +47,12 @@ impl Timing {
         Time(period.saturating_mul(self.period.0))
     }
 
+    /// The first period whose border does not lie before an instant.
+    pub const fn first(self, from: Time) -> u64 {
+        let last = self.last(from);
+        if self.border(last).0 == from.0 { last } else { last.saturating_add(1) }
+    }
+
     /// The last period whose border has passed.
     pub const fn last(self, now: Time) -> u64 {
         match now.0.checked_div(self.period.0) {

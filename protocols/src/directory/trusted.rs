@@ -1,14 +1,14 @@
 //! What a client believes of the whole network, and on whose word.
 //!
-//! It begins with the members that the network description names. A snapshot is believed when more
-//! than two thirds of the members trusted last have signed its hash, every record in it is signed by
-//! its node and inside its prefix, and its border is at most 24 hours away.
+//! It begins with the members that the network description names; others come by the checkpoints of a chain.
+//! A snapshot is believed when more than two thirds of the members of its period have signed its hash, every
+//! record in it is signed by its node and inside its prefix, and its border is at most 24 hours away.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{
-    Certificate, Download, Found, KeptError, MAX_AHEAD, Members, NodeRecord, Snapshot, Timing, kept,
+    Certificate, Download, Found, KeptError, MAX_AHEAD, Members, NodeRecord, Roster, Snapshot, Timing, kept,
     snapshot::{Entry, MAX_AGE},
 };
 use crate::{NetworkName, NodeId, Prefix, Time, mutants};
@@ -62,7 +62,7 @@ const HOUR: u64 = 3_600_000;
 pub struct Trusted {
     network: NetworkName,
     timing: Timing,
-    members: Arc<Members>,
+    roster: Roster,
     /// The newest, and who signed it.
     known: Option<(Arc<Snapshot>, Certificate)>,
 }
@@ -70,20 +70,21 @@ pub struct Trusted {
 impl Trusted {
     /// Trusts these members, which the network description names, and knows no snapshot.
     pub fn new(network: NetworkName, timing: Timing, members: BTreeMap<NodeId, Prefix>) -> Self {
-        let members = Arc::new(Members::new(&network, members));
-        Self { network, timing, members, known: None }
+        let roster = Roster::new(Arc::new(Members::new(&network, members)));
+        Self { network, timing, roster, known: None }
     }
 
-    /// Trusts these members from now on, on the word of those trusted before. What they signed goes on
-    /// being used until it is too old, but for the records of nodes that are no members any more.
-    pub fn replace_members(&mut self, members: BTreeMap<NodeId, Prefix>) {
-        self.members = Arc::new(Members::new(&self.network, members));
+    /// Trusts these members with the snapshots from the period `first` on; the caller has checked who they
+    /// are. What others signed goes on being used until it is too old, but for the records of nodes that are
+    /// no members any more.
+    pub fn replace_members(&mut self, first: u64, members: BTreeMap<NodeId, Prefix>) {
+        self.roster.change(first, Arc::new(Members::new(&self.network, members)));
     }
 
     /// How to fetch the newest snapshot: as changes of the one known, where that can be.
     pub fn download(&self) -> Download {
-        let (network, members) = (self.network.clone(), Arc::clone(&self.members));
-        Download::new(network, self.timing, members, None, self.newest().cloned())
+        let (network, roster) = (self.network.clone(), self.roster.clone());
+        Download::new(network, self.timing, roster, None, self.newest().cloned())
     }
 
     /// Believes what was fetched, in place of what was known before.
@@ -91,8 +92,9 @@ impl Trusted {
     /// # Errors
     /// When it is not certified, too old, or not newer; what was known before stays.
     pub fn believe(&mut self, now: Time, found: Found) -> Result<(), Distrust> {
-        let Some(certificate) = found.certificate.clone().filter(|_| found.certified_by(&self.members))
-        else {
+        let members = self.roster.of(found.snapshot.period());
+        let certified = members.is_some_and(|members| found.certified_by(members));
+        let Some(certificate) = found.certificate.clone().filter(|_| certified) else {
             return Err(Distrust::Uncertified);
         };
         let snapshot = found.snapshot;
@@ -113,12 +115,12 @@ impl Trusted {
     pub fn records(&self, now: Time) -> impl Iterator<Item = &NodeRecord> {
         let entries: &[Arc<Entry>] = self.snapshot(now).map_or(&[], |snapshot| snapshot.entries());
         let records = entries.iter().map(|entry| entry.record());
-        records.filter(|record| self.members.contains(&record.node))
+        records.filter(|record| self.contains(&record.node))
     }
 
     /// What one member says of itself.
     pub fn record(&self, now: Time, node: &NodeId) -> Option<&NodeRecord> {
-        let entry = self.snapshot(now).filter(|_| self.members.contains(node))?.get(node)?;
+        let entry = self.snapshot(now).filter(|_| self.contains(node))?.get(node)?;
         Some(entry.record())
     }
 
@@ -143,6 +145,10 @@ impl Trusted {
     pub fn restore(&mut self, now: Time, bytes: &[u8]) -> Result<(), KeptError> {
         let found = kept::decode(bytes, self.download())?;
         Ok(self.believe(now, found)?)
+    }
+
+    fn contains(&self, node: &NodeId) -> bool {
+        self.roster.last().is_some_and(|members| members.contains(node))
     }
 
     fn newest(&self) -> Option<&Arc<Snapshot>> {

@@ -1,5 +1,6 @@
-//! What the fuzzers run on the onion: any bytes as a packet, as an answer, and as what somebody sealed who
-//! means no good.
+//! What the fuzzers run on the onion: any bytes as a packet, as an answer, as what somebody sealed who means no
+//! good, and laid over what was sealed well. Few of them are enough for the largest bucket, whose packets and
+//! answers are several Noise messages long.
 //!
 //! Keys and all randomness are those of `vectors/onion.json`, so that its packets and answers open here.
 
@@ -158,10 +159,19 @@ impl Hop {
 fn chosen(bytes: &[u8], length: fn(Bucket, Position) -> usize) -> Option<(Bucket, Position, Vec<u8>)> {
     let (choice, text) = bytes.split_first()?;
     let position = Position::ALL[usize::from(choice % 4)];
-    let bucket = Bucket::ALL[usize::from(choice / 4 % 2)];
+    let bucket = Bucket::ALL[usize::from(choice / 4 % 4)];
     let mut text = text.to_vec();
     text.resize(length(bucket, position), 0);
     Some((bucket, position, text))
+}
+
+/// Something that was sealed with these bytes laid over it, from where the last of them say; none if that
+/// changes nothing.
+fn spoilt(sealed: &[u8], bytes: &[u8]) -> Option<Vec<u8>> {
+    let place = bytes.last_chunk::<3>()?.iter().fold(0, |place, byte| place << 8 | usize::from(*byte));
+    let mut spoilt = sealed.to_vec();
+    spoilt[place % sealed.len()..].iter_mut().zip(bytes).for_each(|(sealed, byte)| *sealed ^= byte);
+    Some(spoilt).filter(|spoilt| *spoilt != sealed)
 }
 
 /// A packet for a hop that was never entered: as it is, and as the text of a layer.
@@ -171,7 +181,14 @@ pub fn packet(bytes: &[u8]) -> bool {
     let Some((_, position, text)) = chosen(bytes, text_len) else { return taken };
     let mut hop = Hop::new(position);
     let (packet, state) = hop.first(&text);
+    if let Some(spoilt) = spoilt(&packet, bytes) {
+        assert_eq!(Hop::new(position).take(&spoilt, b"answer"), Err(Refusal::Unreadable));
+    }
     let Ok(answer) = hop.take(&packet, bytes) else { return taken };
+    if let Some(spoilt) = spoilt(&answer, bytes) {
+        let (_, state) = hop.first(&text);
+        assert!(layer::open_first_answer(state, &spoilt).is_err(), "a changed answer is no answer");
+    }
     assert!(layer::open_first_answer(state, &answer).is_ok(), "whoever asks can read the answer");
     assert_eq!(hop.relay.sessions(), 1);
     true
@@ -197,9 +214,15 @@ pub fn session(bytes: &[u8]) -> bool {
     let (mut hop, OpenedFirstAnswer { id, keys, .. }) = entered(position);
     let packet = layer::seal_session(&keys, id, number, &text, packet_len(bucket, position));
     let packet = packet.expect("five bytes are a number");
+    if let Some(spoilt) = spoilt(&packet, rest) {
+        assert_eq!(hop.take(&spoilt, b"answer"), Err(Refusal::Unreadable));
+    }
     match hop.take(&packet, bytes) {
         Ok(answer) => {
             assert_ne!(number, 0, "the first packet was number 0");
+            if let Some(spoilt) = spoilt(&answer, rest) {
+                assert!(layer::open_session_answer(&keys, number, &spoilt).is_err());
+            }
             assert!(layer::open_session_answer(&keys, number, &answer).is_ok());
             true
         }
@@ -207,8 +230,8 @@ pub fn session(bytes: &[u8]) -> bool {
     }
 }
 
-/// A client's request, as packet and as what opens its answer; by sessions if there are any.
-fn asked(salt: u8, sessions: Option<&mut [ClientSession; 4]>) -> (Vec<u8>, Return) {
+/// A client's request, as packet and as what opens its answer of this bucket; by sessions if there are any.
+fn asked(salt: u8, answer: Bucket, sessions: Option<&mut [ClientSession; 4]>) -> (Vec<u8>, Return) {
     let keys: [_; 4] = core::array::from_fn(|at| keys(at as u8));
     let mut sessions = sessions.map(|sessions| sessions.iter_mut());
     let hops = core::array::from_fn(|place| {
@@ -220,13 +243,12 @@ fn asked(salt: u8, sessions: Option<&mut [ClientSession; 4]>) -> (Vec<u8>, Retur
         };
         wrap::Hop { node: node(at), entry }
     });
-    let question =
-        Question { service: Service::Storage, request: b"request", answer: SMALL, stamp: stamp(NOW) };
+    let question = Question { service: Service::Storage, request: b"request", answer, stamp: stamp(NOW) };
     wrap::wrap(&network(), hops, &question).expect("it is small")
 }
 
 /// What reaches the client when one hop answers a first packet with this text, and those before it pass that on.
-fn answered(mut packet: Vec<u8>, position: Position, text: Vec<u8>) -> Vec<u8> {
+fn answered(mut packet: Vec<u8>, bucket: Bucket, position: Position, text: Vec<u8>) -> Vec<u8> {
     let mut states = Vec::new();
     for (at, hop) in (0..4_u8).zip(Position::ALL.into_iter().rev().take_while(|hop| *hop >= position)) {
         let Ok(Way::First(first)) = layer::way(&packet) else { panic!("a first packet") };
@@ -242,7 +264,7 @@ fn answered(mut packet: Vec<u8>, position: Position, text: Vec<u8>) -> Vec<u8> {
     let mut answer = Vec::new();
     for (at, hop, state) in states.into_iter().rev() {
         let drawn = Counting::of(at).0;
-        let length = answer_len(SMALL, hop);
+        let length = answer_len(bucket, hop);
         let sealed =
             layer::seal_first_answer(state, SessionId([drawn + 2; 8]), &[drawn + 3; 32], &text, length);
         answer = sealed.expect("it fits").0;
@@ -254,20 +276,22 @@ fn answered(mut packet: Vec<u8>, position: Position, text: Vec<u8>) -> Vec<u8> {
 /// An answer for a client: as it is, to first packets and to those of sessions, and as what one hop says in a
 /// layer of its own.
 pub fn answer(bytes: &[u8]) -> bool {
-    let (packet, back) = asked(0, None);
+    let (packet, back) = asked(0, SMALL, None);
     let mut read = back.open(bytes).is_ok();
-    let honest =
-        answered(packet, Position::Destination, vec![0; answer_text_len(SMALL, Position::Destination)]);
-    let opened = asked(0, None).1.open(&honest).expect("an honest answer");
+    let nothing = vec![0; answer_text_len(SMALL, Position::Destination)];
+    let honest = answered(packet, SMALL, Position::Destination, nothing);
+    let opened = asked(0, SMALL, None).1.open(&honest).expect("an honest answer");
     assert_eq!(opened.outcome, Ok(Vec::new()));
     let mut sessions = opened.sessions.map(|session| session.expect("every hop keeps one"));
-    read |= asked(0, Some(&mut sessions)).1.open(bytes).is_ok();
-    let Some((_, position, text)) = chosen(bytes, |_, position| answer_text_len(SMALL, position)) else {
-        return read;
-    };
+    read |= asked(0, SMALL, Some(&mut sessions)).1.open(bytes).is_ok();
+    let Some((bucket, position, text)) = chosen(bytes, answer_text_len) else { return read };
     // Other randomness: what hops beyond it have sealed fits no answer that is known.
-    let (packet, back) = asked(SALT, None);
-    let opened = back.open(&answered(packet, position, text)).expect("the guard speaks for itself");
+    let (packet, back) = asked(SALT, bucket, None);
+    let answer = answered(packet, bucket, position, text);
+    if let Some(spoilt) = spoilt(&answer, bytes) {
+        assert!(asked(SALT, bucket, None).1.open(&spoilt).is_err(), "a changed answer is no answer");
+    }
+    let opened = back.open(&answer).expect("the guard speaks for itself");
     let by = Position::ALL.into_iter().rev().take_while(|hop| *hop > position).count();
     assert!(opened.sessions.iter().take(by + 1).all(Option::is_some));
     match opened.outcome {
@@ -275,4 +299,30 @@ pub fn answer(bytes: &[u8]) -> bool {
         Err(Stopped { by: who, .. }) => assert_eq!(who, by, "whoever speaks is named"),
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_byte_chooses_any_bucket_at_any_position() {
+        let shapes: BTreeSet<_> = (0..16)
+            .filter_map(|choice| chosen(&[choice], text_len))
+            .map(|(bucket, position, text)| (bucket, position, text.len()))
+            .collect();
+        let all = Bucket::ALL.into_iter().flat_map(|bucket| Position::ALL.map(|position| (bucket, position)));
+        let all = all.map(|(bucket, position)| (bucket, position, text_len(bucket, position)));
+        assert_eq!(shapes, all.collect());
+    }
+
+    #[test]
+    fn what_is_laid_over_a_packet_changes_it_where_the_last_bytes_say() {
+        let [.., large] = Bucket::ALL;
+        let sealed = vec![0; packet_len(large, Position::Guard)];
+        let changed = spoilt(&sealed, &[5, 0x01, 0x04, 0x00]).expect("it changes something");
+        let places: Vec<_> = changed.iter().enumerate().filter(|(_, byte)| **byte != 0).collect();
+        assert_eq!(places, [(0x1_0400, &5), (0x1_0401, &1), (0x1_0402, &4)]);
+        assert_eq!(spoilt(&sealed, &[0, 0, 0, 0]), None);
+    }
 }

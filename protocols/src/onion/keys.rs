@@ -70,7 +70,8 @@ impl Keyring {
         if let Some(key) = OnionKey::from_bytes(fresh) {
             let replaced = core::mem::replace(&mut self.current, DayKey { key, since: now });
             // A node that slept for days gave this key out on its first day alone.
-            let until = end.after(ACCEPTED);
+            let accepted = if mutants::on("key-too-long") { Span::days(9) } else { ACCEPTED };
+            let until = end.after(accepted);
             if now < until && !mutants::on("key-too-soon") {
                 self.previous.insert(0, (replaced, until));
                 self.previous.truncate(2);

@@ -268,7 +268,9 @@ impl<K: Copy + Ord, R: Rng> Relay<K, R> {
             }
             Way::Session(id, masked) => {
                 let found = self.sessions.find(from.key, id, masked, &packet);
-                let (keys, number) = found.ok_or(Refusal::Unreadable)?;
+                let tells = mutants::on("refusal-tells");
+                let lost = if tells { Refusal::Unknown } else { Refusal::Unreadable };
+                let (keys, number) = found.ok_or(lost)?;
                 With::Session { keys, id, number }
             }
         };

@@ -90,9 +90,13 @@ fn place(number: u64) -> (usize, u64) {
 /// The sessions of a hop, and whose they are.
 pub struct Sessions<K> {
     shares: Shares<K>,
-    kept: BTreeMap<SessionId, Kept<K>>,
-    ends: BTreeSet<(Time, SessionId)>,
+    /// Small keys and values: each packet is looked up twice among thousands.
+    kept: BTreeMap<Place, Box<Kept<K>>>,
+    ends: BTreeSet<(Time, Place)>,
 }
+
+/// A session's id as a number, which is compared at once and not byte by byte.
+type Place = u64;
 
 struct Kept<K> {
     keys: Arc<SessionKeys>,
@@ -130,12 +134,13 @@ impl<K: Copy + Ord> Sessions<K> {
         owner: Neighbour<K>,
         keys: Arc<SessionKeys>,
     ) -> bool {
-        if id == SessionId::NONE || self.kept.contains_key(&id) || !self.shares.take(owner) {
+        let at = place_of(id);
+        if id == SessionId::NONE || self.kept.contains_key(&at) || !self.shares.take(owner) {
             return false;
         }
         let end = now.after(if mutants::on("session-endless") { Span::days(1) } else { LIFETIME });
-        self.kept.insert(id, Kept { keys, window: Window::default(), owner, end });
-        self.ends.insert((end, id));
+        self.kept.insert(at, Box::new(Kept { keys, window: Window::default(), owner, end }));
+        self.ends.insert((end, at));
         true
     }
 
@@ -149,21 +154,21 @@ impl<K: Copy + Ord> Sessions<K> {
         packet: &[u8],
     ) -> Option<(Arc<SessionKeys>, u64)> {
         let own = |kept: &&Kept<K>| kept.owner.key == from || mutants::on("session-anybody");
-        let kept = self.kept.get(&id).filter(own)?;
+        let kept = self.kept.get(&place_of(id)).map(Box::as_ref).filter(own)?;
         let number = kept.keys.number(masked, packet)?;
         kept.window.allows(number).then(|| (Arc::clone(&kept.keys), number))
     }
 
     /// Takes a packet in that was authentic. False if it came before.
     pub(super) fn take(&mut self, id: SessionId, number: u64) -> bool {
-        self.kept.get_mut(&id).is_some_and(|kept| kept.window.take(number))
+        self.kept.get_mut(&place_of(id)).is_some_and(|kept| kept.window.take(number))
     }
 
     /// Forgets what has ended.
     pub fn expire(&mut self, now: Time) {
-        while let Some((_, id)) = self.ends.first().copied().filter(|(end, _)| *end <= now) {
+        while let Some((_, at)) = self.ends.first().copied().filter(|(end, _)| *end <= now) {
             self.ends.pop_first();
-            let Some(kept) = self.kept.remove(&id) else { continue };
+            let Some(kept) = self.kept.remove(&at) else { continue };
             debug_assert!(kept.end <= now);
             self.shares.leave(kept.owner);
         }
@@ -173,6 +178,10 @@ impl<K: Copy + Ord> Sessions<K> {
     pub fn deadline(&self) -> Option<Time> {
         self.ends.first().map(|(end, _)| *end)
     }
+}
+
+const fn place_of(id: SessionId) -> Place {
+    u64::from_be_bytes(id.0)
 }
 
 impl<K> fmt::Debug for Sessions<K> {

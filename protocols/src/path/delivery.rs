@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use rand_core::Rng;
 
 use super::{HOPS, Outcome, PathError, PathId, choose::below};
-use crate::{NodeId, Span, Time};
+use crate::{NodeId, Span, Time, mutants};
 
 #[cfg(test)]
 mod tests;
@@ -247,7 +247,8 @@ impl<R: Rng> Delivery<R> {
                 if self.used.len() >= TRIES && self.under_way.is_empty() {
                     self.finish(Err(fault));
                 } else {
-                    self.next = self.next.min(now.after(self.between(Span(0), RETRY)));
+                    let longest = if mutants::on("retry-at-once") { Span(0) } else { RETRY };
+                    self.next = self.next.min(now.after(self.between(Span(0), longest)));
                 }
             }
         }

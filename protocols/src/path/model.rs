@@ -43,8 +43,13 @@ pub struct World<R> {
     pub liars: BTreeSet<NodeId>,
     /// As guards they answer tests, and say nothing to other packets.
     pub mute: BTreeSet<NodeId>,
+    /// As guards they answer tests, and refuse other packets.
+    pub picky: BTreeSet<NodeId>,
     /// As guards they answer tests, and say to other packets that they have too much to do.
     pub busy: BTreeSet<NodeId>,
+    /// As guards they answer tests, and pass other packets on where middle and last hop are of them too: what
+    /// becomes of all else.
+    pub steering: BTreeMap<NodeId, Outcome>,
     pub kept: Option<Guards>,
     /// Guards cannot be kept.
     pub disk_full: bool,
@@ -69,7 +74,9 @@ impl<R: Rng> World<R> {
             dead: BTreeSet::new(),
             liars: BTreeSet::new(),
             mute: BTreeSet::new(),
+            picky: BTreeSet::new(),
             busy: BTreeSet::new(),
+            steering: BTreeMap::new(),
             disk_full: false,
             results: BTreeMap::new(),
             closed: BTreeSet::new(),
@@ -141,7 +148,17 @@ impl<R: Rng> World<R> {
         usage: Use,
         destination: NodeId,
     ) -> Result<(PathId, [NodeId; HOPS], Outcome), PathError> {
-        let ticket = self.want(usage, destination, Vec::new());
+        self.ask_anew(usage, destination, Vec::new())
+    }
+
+    /// The same after it went over these paths in vain.
+    pub fn ask_anew(
+        &mut self,
+        usage: Use,
+        destination: NodeId,
+        not: Vec<[NodeId; HOPS]>,
+    ) -> Result<(PathId, [NodeId; HOPS], Outcome), PathError> {
+        let ticket = self.want(usage, destination, not);
         let until = self.now.after(Span(WAIT.0 * 2));
         while !self.results.contains_key(&ticket) {
             let next = self.machine.deadline().expect("the wait has an end");
@@ -153,6 +170,14 @@ impl<R: Rng> World<R> {
         let mut outcome = self.send(&hops, destination);
         if self.mute.contains(&hops[0]) && outcome != Outcome::Unreached {
             outcome = Outcome::Silent;
+        }
+        if let Some(steered) = self.steering.get(&hops[0])
+            && !hops.iter().all(|hop| self.steering.contains_key(hop))
+        {
+            outcome = *steered;
+        }
+        if self.picky.contains(&hops[0]) && outcome != Outcome::Unreached {
+            outcome = Outcome::Refused;
         }
         if self.busy.contains(&hops[0]) {
             outcome = Outcome::Busy;

@@ -202,6 +202,17 @@ fn a_second_try_takes_another_path_by_another_guard() {
     }
 }
 
+/// Nothing speaks against the first guard, and there is no spare so far.
+#[test]
+fn a_second_try_goes_by_the_other_guard_though_the_first_is_well() {
+    let mut world = World::new(apart(30), 5);
+    let (path, hops, _) = world.ask(Use::Send, id(29)).unwrap();
+    world.feed(Input::Outcome { path, outcome: Outcome::Stopped { by: 1, destination: id(29) } });
+    assert!(world.closed.contains(&path) && world.machine.is_up(hops[0]));
+    let ticket = world.want(Use::Send, id(29), vec![hops]);
+    assert_ne!(world.results[&ticket].unwrap().1[0], hops[0]);
+}
+
 #[test]
 fn after_silence_the_spare_by_the_other_guard_is_used_at_once() {
     let mut world = World::new(apart(30), 6);

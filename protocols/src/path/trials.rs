@@ -3,11 +3,11 @@
 use rand_core::Rng;
 
 use super::{
-    DRAW_PAUSE, ECHO, Outcome, Output, PAUSE, Path, PathId, Paths, State, TEST, TESTS, UNHEARD, Use,
+    DRAW_PAUSE, Outcome, Output, PAUSE, Path, PathId, Paths, State, TEST, TESTS, UNHEARD, Use,
     choose::Pool,
     guards::{Guards, Health},
 };
-use crate::{NodeId, Time, mutants};
+use crate::{NodeId, Span, Time, mutants};
 
 impl<R: Rng> Paths<R> {
     /// Draws guards where there are too few.
@@ -152,13 +152,13 @@ impl<R: Rng> Paths<R> {
         }
     }
 
-    /// A guard left a packet without a word.
+    /// A guard left a packet without a word, or refused it.
     ///
-    /// It counts if it answered a test meanwhile: then it is reached, and chooses what it answers. What was
-    /// lost with a link counts once at most, however many packets that were.
-    pub(super) fn unheard(&mut self, now: Time, guard: NodeId) {
+    /// It counts if it answered a test within this span: then it is reached, and chooses what it answers. What
+    /// was lost with a link counts once at most, however many packets that were.
+    pub(super) fn leaves(&mut self, now: Time, guard: NodeId, tested: Span) {
         let Some(mute) = self.mute.get_mut(&guard) else { return };
-        if mute.answered.take_if(|answered| now < answered.after(ECHO)).is_none() {
+        if mute.answered.take_if(|answered| now < answered.after(tested)).is_none() {
             return;
         }
         mute.packets = mute.packets.saturating_add(1);

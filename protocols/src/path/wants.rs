@@ -145,6 +145,7 @@ impl<R: Rng> Paths<R> {
     fn usable(&self, destination: NodeId, avoid: &BTreeSet<NodeId>) -> Vec<NodeId> {
         let up = self.guards.active(&self.nodes).filter_map(|guard| match self.health.get(&guard.node) {
             Some(Health::Up { suspect, .. }) => Some((guard.node, *suspect)),
+            Some(Health::Untested { .. }) if mutants::on("guards-untested") => Some((guard.node, false)),
             Some(Health::Untested { .. } | Health::Down { .. }) | None => None,
         });
         let up = up.filter(|(guard, _)| self.nodes.get(guard).is_some_and(|node| node.open));

@@ -4,8 +4,9 @@
 //! Packets are sealed and peeled as they are in earnest. Between the parties lie delay and loss; hops
 //! are slow, crash and return, with and without a clean stop; hostile ones drop packets, refuse them,
 //! blame others, change bits and lengths, send packets again, have them sent by others, sign a directory
-//! of their own, and keep back what is new in another; rogue clients come in crowds. One seed fixes all
-//! of it. What is asked is in the module `checks`.
+//! of their own, and keep back what is new in another; guards leave what is no test of a path, say that they
+//! have too much to do, or pass on to friends alone; rogue clients come in crowds. One seed fixes all of it.
+//! What is asked is in the module `checks`.
 //!
 //! Two questions need months, or thousands of clients, and no packets: [`guards`] and [`ends`].
 
@@ -19,7 +20,9 @@ pub mod ends;
 mod faults;
 pub mod guards;
 mod hostile;
+mod ill;
 mod node;
+pub mod steering;
 mod world;
 
 pub use faults::Faults;
@@ -179,6 +182,14 @@ pub struct Counts {
     pub strange: u64,
     /// Packets of a crowd of rogues at one address, which come at once.
     pub crowd: u64,
+    /// Packets that were no test and that a mute guard left, or refused.
+    pub ignored: u64,
+    /// Packets to which a busy guard said that it is.
+    pub busy: u64,
+    /// Packets that a steering guard left.
+    pub steered: u64,
+    /// Guards in whose place another was drawn, because they served tests alone.
+    pub replaced: u64,
     /// Directories that hostile nodes alone had signed, and a client was given.
     pub forged: u64,
     /// Directories that a client was given without some of what had changed in them.

@@ -30,6 +30,18 @@ async fn nodes_stake_serve_and_attest_and_survive_that_their_chain_is_away() {
     let inbox = place.data(&["inbox", "--network", network, "--account", "bob"]);
     assert!(inbox.to_string().contains("staked"), "{inbox}");
 
+    // Whoever writes asks no chain: what the nodes have signed says who keeps what.
+    let described = std::fs::read_to_string(network).unwrap();
+    let (head, tail) = described.split_once("rpc = [").unwrap();
+    let nowhere = format!(
+        "{head}rpc = [\"http://127.0.0.1:1/\"{}",
+        tail.split_once(']').unwrap().1.replacen('\n', "]\n", 1)
+    );
+    let without = place.path().join("without.toml");
+    std::fs::write(&without, nowhere).unwrap();
+    let without = without.to_str().unwrap();
+    place.data(&["send", "--network", without, "--from", "alice", "bob", "unchained"]);
+
     // A checkpoint is signed, submitted, and taken: all learn it from the contract.
     let doors: Vec<String> = nodes.iter().map(|node| node["http"].as_str().unwrap().to_owned()).collect();
     let first = accepted(&doors, 0).await;
@@ -43,12 +55,15 @@ async fn nodes_stake_serve_and_attest_and_survive_that_their_chain_is_away() {
             .then_some(())
     })
     .await;
+    place.data(&["send", "--network", network, "--from", "bob", "alice", "meanwhile"]);
+    let inbox = place.data(&["inbox", "--network", network, "--account", "alice"]);
+    assert!(inbox.to_string().contains("meanwhile"), "{inbox}");
     let status = place.data(&["testnet", "status"]);
     assert_eq!(status["chain"]["pid"], Value::Null);
     let up = place.data(&["testnet", "up"]);
     assert_eq!((&up["already"], up["nodes"].as_array().unwrap().len()), (&false.into(), 12));
     let inbox = place.data(&["inbox", "--network", network, "--account", "bob"]);
-    assert!(inbox.to_string().contains("staked"), "{inbox}");
+    assert!(inbox.to_string().contains("staked") && inbox.to_string().contains("unchained"), "{inbox}");
     assert!(accepted(&doors, first + 1).await > first);
 
     // All goes down, and comes up again as it was.

@@ -3,16 +3,18 @@
 use std::{
     cell::Cell,
     collections::BTreeSet,
+    process::Stdio,
     time::{Duration, Instant},
 };
 
-use session_client::{Account, Client, Options};
+use session_client::{Account, Client, Options, home::Home};
 use session_protocols::{
-    Namespace,
+    Namespace, NodeId,
+    identity::blake2b,
     path::{State, guards::MAX_GUARDS},
 };
 
-use crate::support::Place;
+use crate::support::{PATIENCE, Place, ended, lines};
 
 /// How long a request may take whose path dies under it.
 const TWO_SECONDS: Duration = Duration::from_secs(2);
@@ -69,6 +71,59 @@ async fn kill(at: usize) {
     println!("{longest:?} at the most");
     assert!(longest < TWO_SECONDS, "{longest:?}");
     assert_eq!(client.inbox(&bob).await.unwrap().len(), usize::from(number));
+}
+
+/// The client is one process all the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_whose_guards_are_both_gone_says_so_and_goes_on_when_they_return() {
+    let place = Place::up().await;
+    for name in ["alice", "bob"] {
+        place.data(&["account", "new", "--name", name]);
+    }
+    let mut command = place.command(&["inbox", "--account", "bob", "--new", "--watch", "--json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (arrived, said) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
+    let arrives = |text: &str| {
+        let line = arrived.recv_timeout(PATIENCE).expect("the watch prints nothing");
+        let shown: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(shown["data"]["messages"][0]["text"], text, "{shown}");
+    };
+    // The first may be there before the watch begins, the second arrives over it.
+    for text in ["at first", "before"] {
+        place.data(&["send", "--from", "alice", "bob", text]);
+        arrives(text);
+    }
+
+    let network = place.testnet.folder().network().unwrap();
+    let kept = || kept_guards(&place);
+    let guards = kept();
+    assert_eq!(guards.len(), 2);
+    let index = |guard: &NodeId| network.nodes.iter().position(|node| node.id == *guard).unwrap() + 1;
+    let both: Vec<_> = guards.iter().map(index).collect();
+    for guard in &both {
+        assert!(place.testnet.kill(*guard).await.unwrap());
+    }
+    let word = said.recv_timeout(PATIENCE).expect("the watch says nothing");
+    assert!(word.contains("nobody to watch at; trying on"), "{word}");
+    assert!(word.contains("both guards are gone"), "{word}");
+    assert!(child.try_wait().unwrap().is_none(), "it has ended");
+
+    assert_eq!(place.testnet.start(&both).await.unwrap().len(), 2);
+    place.data(&["--direct", "send", "--from", "alice", "bob", "after"]);
+    arrives("after");
+    let after = kept();
+    assert!(after.is_superset(&guards) && after.len() <= MAX_GUARDS, "{guards:?}, then {after:?}");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(ended(child, "the watch").code, 0);
+}
+
+/// The guards that the programs of a place keep.
+fn kept_guards(place: &Place) -> BTreeSet<NodeId> {
+    let network = place.testnet.folder().network().unwrap();
+    let digest = blake2b(&[b"session guards of", network.name.as_str().as_bytes(), &network.seed]);
+    let kept = Home::open(place.path().join("home")).unwrap().guards(&digest).unwrap();
+    kept.all().iter().map(|guard| guard.node).collect()
 }
 
 #[test]

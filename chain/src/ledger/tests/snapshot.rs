@@ -55,5 +55,5 @@ fn what_is_none_is_refused() {
 #[test]
 fn the_format_is_the_same_for_all_builds() {
     let digest = data_encoding::HEXLOWER.encode(&blake2b(&[&full().to_bytes()]));
-    assert_eq!(digest, "a82c80781b3e42c4d73f5c3e031e4dfe605132daabf5fba84af127294fededbf");
+    assert_eq!(digest, "96e9eb424501f1869058685ca457afc38c1686c2d013a100f5133ad0fd7a398b");
 }

@@ -1,4 +1,5 @@
 use alloy::primitives::Address;
+use session_protocols::SwarmMap;
 use tempfile::TempDir;
 
 use super::*;
@@ -22,16 +23,22 @@ fn cursor_ledger_and_checkpoints_come_back_together() {
     let (mut file, mut mark, mut ledger) =
         StateFile::open(&path, &followed(), Parameters::default()).unwrap();
     assert_eq!((mark, ledger.epoch()), (Mark::before(&followed()), 0));
-    let (mut made, mut signers) = (Vec::new(), Signers::new());
-    assert_eq!(file.signers().unwrap(), signers);
+    let (mut made, mut signers, mut roll) = (Vec::new(), Signers::new(), Roll::default());
+    assert_eq!((file.signers().unwrap(), file.roll().unwrap()), (signers.clone(), roll.clone()));
     for epoch in 0..CHECKPOINTS + 6 {
         let border = border(epoch);
         let (height, hash, cursors) = (border.height, border.hash, border.cursors);
         let (_, checkpoint) = ledger.cross(border).unwrap();
         mark = Mark { height, hash, time: epoch, epoch: epoch + 1, cursors };
         signers = [(StakeId(epoch), BlsKey([epoch as u8; 96])), (StakeId(200), BlsKey([9; 96]))].into();
-        file.keep(&mark, &ledger, Some((&checkpoint, &signers))).unwrap();
-        made.push(checkpoint);
+        roll = Roll { acts: SwarmMap { version: epoch, ..SwarmMap::default() }, ..Roll::default() };
+        made.push(checkpoint.clone());
+        let crossed = Crossed {
+            checkpoint: checkpoint.into(),
+            signers: signers.clone().into(),
+            roll: roll.clone().into(),
+        };
+        file.keep(&mark, &ledger, Some(&crossed)).unwrap();
     }
     assert!(matches!(
         StateFile::open(&path, &followed(), Parameters::default()),
@@ -41,7 +48,7 @@ fn cursor_ledger_and_checkpoints_come_back_together() {
     let (file, found, kept) = StateFile::open(&path, &followed(), Parameters::default()).unwrap();
     assert_eq!((found, &kept), (mark, &ledger));
     assert_eq!(file.checkpoints().unwrap(), made[6..]);
-    assert_eq!(file.signers().unwrap(), signers);
+    assert_eq!((file.signers().unwrap(), file.roll().unwrap()), (signers, roll));
 }
 
 /// The layout as the README has it, so that no other build's file is misread.

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::HEXLOWER;
 use session_protocols::{
-    Namespace,
+    Namespace, codec,
     libp2p::address,
     onion::size::{Bucket, Position, answer_len, packet_shape},
+    request::{MAX_REQUEST, Request},
 };
 
 use super::{
@@ -102,6 +103,24 @@ async fn tapped(net: &Net) -> Vec<Tapped> {
         client.get_swarm(&account(1).id()).await.unwrap();
     }
     std::mem::take(&mut net.world.lock().tap)
+}
+
+/// What makes a path ready, and what tests guards and spares, is nobody's question.
+#[tokio::test]
+async fn what_tests_a_path_names_nobody() {
+    let net = Net::start(12, Over::Tcp).await;
+    let client = net.hidden().await;
+    client.prepare_paths(&[account(1).id(), account(2).id()]).await.unwrap();
+    let tap = std::mem::take(&mut net.world.lock().tap);
+    let asked: Vec<Request> = tap
+        .iter()
+        .filter_map(|seen| match &seen.beyond {
+            Beyond::Service(request) => Some(codec::decode(request, MAX_REQUEST).unwrap()),
+            Beyond::Hop(..) | Beyond::Nothing => None,
+        })
+        .collect();
+    assert!(asked.len() >= 3, "a path for sending, and one for each account: {asked:?}");
+    assert!(asked.iter().all(|request| *request == Request::Info), "{asked:?}");
 }
 
 #[tokio::test]

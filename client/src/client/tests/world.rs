@@ -9,11 +9,12 @@ use std::{
 use futures::future::BoxFuture;
 use libp2p::PeerId;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use session_chain::light::Archive;
 use session_protocols::{
     KeyPair, Maps, NetworkName, NodeId, SwarmMap, Time,
     answer::{Answer, Body, Code, Subject},
     codec,
-    directory::{self, OnionDoor, SignedRecord},
+    directory::{self, OnionDoor, SignedCheckpoint, SignedRecord},
     libp2p::address,
     mailbox::{self, Limits},
     member::{Input, Member, Output, Setup, check_answer, check_ask, check_request},
@@ -52,6 +53,9 @@ pub(super) struct Machines {
     pub(super) records: Vec<SignedRecord>,
     /// What nodes answer who have a list of all nodes.
     pub(super) lists: BTreeMap<NodeId, Listed>,
+    /// The checkpoints that nodes hand out, and those who hand out others.
+    pub(super) archive: Archive,
+    pub(super) forged: BTreeMap<NodeId, Arc<SignedCheckpoint>>,
     /// Whom anybody has connected to.
     pub(super) met: BTreeSet<NodeId>,
     members: BTreeMap<NodeId, One>,
@@ -123,6 +127,8 @@ impl World {
             offset_ms: 0,
             records: Vec::new(),
             lists: BTreeMap::new(),
+            archive: Archive::default(),
+            forged: BTreeMap::new(),
             met: BTreeSet::new(),
             members: pairs.iter().enumerate().map(one).collect(),
             next: 0,
@@ -325,6 +331,15 @@ impl Machines {
             }
             directory::Request::Snapshot { .. } => {
                 self.lists.get(&node).map_or(directory::Answer::Unknown, |list| list(request))
+            }
+            directory::Request::Checkpoint { .. } => {
+                let mut archive = self.archive.clone();
+                if let Some(forged) = self.forged.get(&node) {
+                    archive = Archive::default();
+                    archive.keep(Arc::clone(forged));
+                }
+                let page = archive.page(request);
+                page.map_or(directory::Answer::Unknown, |page| directory::Answer::Checkpoint(Box::new(page)))
             }
         }
     }

@@ -109,6 +109,33 @@ fn a_guard_that_leaves_packets_without_a_word_is_replaced_whatever_it_says_to_te
     );
 }
 
+/// It refuses what is no test, now and then, for as rarely as anything is asked.
+#[test]
+fn a_guard_that_refuses_packets_is_replaced_whatever_it_says_to_tests() {
+    for pause in [Span::millis(1_500), Span::secs(60), Span(RECENT.0 - 1)] {
+        let mut world = World::new(apart(50), 2);
+        world.ask(Use::Send, id(40)).unwrap();
+        let [first, second] = world.guards()[..] else { panic!("two guards") };
+        world.picky.insert(first);
+        let mut packets = 0;
+        while world.machine.guards().is_active(first) {
+            packets += 1;
+            assert!(packets < 20, "it is kept");
+            let (_, hops, outcome) = world.ask(Use::Send, id(40)).unwrap();
+            assert_eq!(outcome == Outcome::Refused, hops[0] == first);
+            if outcome == Outcome::Refused {
+                let again = world.ask_anew(Use::Send, id(40), vec![hops]).unwrap();
+                assert_eq!((again.1[0], again.2), (second, Outcome::Answered));
+            }
+            world.feed(Input::Rebuild);
+            world.pass(pause);
+        }
+        assert!(packets > usize::from(UNHEARD), "{packets}");
+        world.ask(Use::Send, id(40)).unwrap();
+        assert_eq!(world.guards().len(), 3, "a third one is drawn at once");
+    }
+}
+
 /// Whoever can keep a guard busy must not choose the next one; but there are two.
 #[test]
 fn a_guard_that_has_too_much_to_do_is_passed_over_for_a_while_and_kept() {

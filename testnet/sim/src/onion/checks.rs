@@ -4,11 +4,15 @@
 //!   word of the request, and who sees one of these does not see the client
 //! - what goes into a hop and what comes out have nothing in common, and the length of their position
 //! - a changed packet is refused by the next honest hop, and a changed answer is no answer to the client
+//! - of what cannot be opened nobody learns why, and an onion key is destroyed when its time is over
 //! - an honest node takes nothing twice, across its restarts too
 //! - an honest node sends on to registered nodes alone, and lets nobody else into the inside of a path
 //! - a path serves one use and ends after ten minutes; all on it differ in node, operator and prefix
 //! - a session serves the neighbour that made it, and one use; at a destination that is one account's reads
 //! - nobody has more than its share of a hop, whatever it calls itself, and a hop forgets sessions
+//! - nothing but tests goes through a guard that has answered none; a second try comes after
+//!   a pause that nobody can foresee; a guard is passed over while it is busy, and kept; one that serves tests
+//!   alone is replaced, and no other
 //! - a refusal is laid at a link of whoever made it, and nobody is left out on one operator's word
 //! - a client believes no directory that too few honest nodes have signed, uses none that is older than a
 //!   day, and shows itself to few guards
@@ -24,19 +28,24 @@ use session_protocols::{
     directory::Vote,
     identity::blake2b,
     onion::{
+        keys::{ACCEPTED, DAY},
         relay::{MAX_UNDER_WAY, Refusal, Step, patience},
         session::{self, MAX_SESSIONS},
         shares::{NODE_PART, STRANGER_PART},
-        size::{Bucket, Position, answer_len, packet_len},
+        size::{Bucket, Position, answer_len, packet_len, packet_shape},
     },
     path::{Candidate, HOPS, LIFETIME, PathId, Paths, Use, guards::MAX_GUARDS},
 };
+
+use guarding::Guarding;
 
 use super::{
     node::{Node, Running},
     world::{Party, Word},
 };
 use crate::checks::{Violation, broken};
+
+mod guarding;
 
 /// How long a refusal counts against both ends of its link.
 const COUNTS: Span = Span::secs(600);
@@ -62,6 +71,7 @@ pub(super) struct Checks {
     guards: Vec<BTreeSet<NodeId>>,
     /// The refusals that each client was told.
     refusals: Vec<Vec<(Time, NodeId, NodeId)>>,
+    pub(super) guarding: Guarding,
 }
 
 /// Who made a session, and what its packets are for.
@@ -125,6 +135,7 @@ impl Checks {
             uses: BTreeMap::new(),
             guards: vec![BTreeSet::new(); clients],
             refusals: vec![Vec::new(); clients],
+            guarding: Guarding::default(),
         }
     }
 
@@ -147,6 +158,13 @@ impl Checks {
         }
     }
 
+    /// Whom a packet goes to from a node; none for tests.
+    pub(super) fn next_hop(&self, packet: u64, node: &NodeId) -> Option<NodeId> {
+        let truth = self.packets.get(&packet).filter(|truth| truth.usage.is_some())?;
+        let place = truth.chain.iter().position(|hop| hop == node)?;
+        truth.chain.get(place + 1).copied()
+    }
+
     /// A node's directory signs.
     pub(super) fn voted(&mut self, at: usize, vote: &Vote) {
         if self.honest[at] {
@@ -157,6 +175,14 @@ impl Checks {
     /// What a node has is bounded, and shared.
     pub(super) fn bounded(&mut self, at: usize, node: &Node, now: Time) -> Result<(), Violation> {
         let Some(Running { relay, pending, .. }) = &node.running else { return Ok(()) };
+        let on_disk = node.disk.as_ref().map(|(keys, _)| keys);
+        for (key, _) in [Some(relay.keys()), on_disk].into_iter().flatten().flat_map(|keys| &keys.previous) {
+            let end = key.since.after(DAY).after(ACCEPTED);
+            if now > end {
+                let detail = format!("node {at}: one of {} ms ago", now.since(key.since).as_millis());
+                return broken("an onion key is destroyed when its time is over", detail);
+            }
+        }
         let (sessions, under_way, waiting) = (relay.sessions(), relay.under_way(), pending.len());
         if sessions > MAX_SESSIONS || under_way > MAX_UNDER_WAY || waiting > under_way {
             let detail = format!("node {at}: {sessions} sessions, {under_way} and {waiting} under way");
@@ -218,6 +244,12 @@ impl Checks {
         if step.is_err() && !word.spoilt {
             // A session that is gone, or a replay: nobody here is to blame.
             truth.trouble = true;
+        }
+        let entered = packet_shape(bytes.len()).map(|(_, position)| position == Position::Guard);
+        let misplaced = entered == Some(matches!(word.from, Party::Node(_)));
+        if !node.hostile && matches!(step, Err(Refusal::Unknown)) && !misplaced {
+            let detail = format!("node {at}, packet {} from {:?}", word.packet, word.from);
+            return broken("whatever cannot be opened is refused with one code", detail);
         }
         if !rogue {
             learns_one_end(at, node, word, bytes, step, truth)?;
@@ -345,6 +377,7 @@ impl Checks {
                 return broken("a path serves one use", detail);
             }
         }
+        self.guarding.sends(client, path, hops[0], usage.is_none())?;
         self.guards[client].insert(hops[0]);
         let guards = self.guards[client].len();
         if guards > MAX_GUARDS {
@@ -403,6 +436,7 @@ impl Checks {
                 return broken("nobody is left out on one operator's word", detail);
             }
         }
+        self.guarding.guards(client, paths.guards().all())?;
         if let Some(old) = paths.paths().find(|path| now > path.made.after(LIFETIME)) {
             return broken("a path ends after ten minutes", format!("client {client}: {old:?}"));
         }

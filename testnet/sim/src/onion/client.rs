@@ -8,7 +8,7 @@ use session_protocols::{
     directory::{Answer, Download, Found, OnionDoor, Progress, Trusted},
     onion::size::{Bucket, CAPACITIES},
     path::{
-        Candidate, HOPS, Input, Output, Paths, Use, Want,
+        Candidate, HOPS, Input, Outcome, Output, PathId, Paths, Use, Want,
         delivery::{self, Delivery, Received, Terms},
         guards::Guards,
         passage::Passage,
@@ -34,6 +34,8 @@ use packet::Flight;
 const TERMS: Terms = Terms { patience: Span::secs(7), hold: Span(0), hedge: Span::millis(750) };
 /// How often a client wants something, on average.
 const EVERY: Span = Span::secs(7);
+/// How often the first client gives up all paths before that, out of a thousand.
+const REBUILD: u32 = 200;
 /// How often it looks whether there is a newer directory.
 const LOOK: Span = Span::secs(5);
 /// How long it waits for one.
@@ -72,6 +74,10 @@ pub(super) struct Asked {
     woken: Option<Time>,
     /// Packets that were sealed for it.
     packets: u32,
+    /// The guards that it went by.
+    guards: Vec<NodeId>,
+    /// When it last failed over a path, if nothing was tried since.
+    failed: Option<Time>,
 }
 
 impl Client {
@@ -104,6 +110,16 @@ impl Client {
         }
     }
 
+    /// The guards in use, the one that it prefers first.
+    pub(super) fn guards(&self) -> Vec<NodeId> {
+        self.paths.guards().all().iter().filter(|guard| !guard.retired).map(|guard| guard.node).collect()
+    }
+
+    /// Guards in whose place another was drawn.
+    pub(super) fn replaced(&self) -> usize {
+        self.paths.guards().all().iter().filter(|guard| guard.retired).count()
+    }
+
     /// Whether it would use the directory that it believes at another time, if it stopped or if it went on.
     pub(super) fn uses(&self, now: Time, mut anew: Trusted) -> bool {
         let kept = self.trusted.encode();
@@ -117,6 +133,10 @@ impl World {
     pub(super) fn act(&mut self, at: usize) -> Result<(), Violation> {
         if self.now >= self.rest {
             return Ok(());
+        }
+        // Its user wants other paths now and then.
+        if at == 0 && self.dice.client.chance(REBUILD) {
+            self.feed(at, Input::Rebuild)?;
         }
         let dice = &mut self.dice.client;
         let pause = dice.span(Span(0), Span(2 * EVERY.0));
@@ -141,7 +161,18 @@ impl World {
         let (begun, random) = (self.now, ChaCha8Rng::from_seed(dice.array()));
         let delivery = Delivery::new(begun, TERMS, random);
         let number = self.number();
-        let asked = Asked { usage, to, request, answer, begun, delivery, woken: None, packets: 0 };
+        let asked = Asked {
+            usage,
+            to,
+            request,
+            answer,
+            begun,
+            delivery,
+            woken: None,
+            packets: 0,
+            guards: Vec::new(),
+            failed: None,
+        };
         self.counts.requests += 1;
         self.clients[at].requests.insert(number, asked);
         self.queue.push(self.now.after(pause), Event::Act { client: at });
@@ -159,6 +190,9 @@ impl World {
     /// Feeds the machine of a delivery, and does what it says.
     fn tell(&mut self, at: usize, request: u64, input: delivery::Input) -> Result<(), Violation> {
         if let Some(asked) = self.clients[at].requests.get_mut(&request) {
+            if let delivery::Input::Brought { brought: Err(_), .. } = &input {
+                asked.failed = Some(self.now);
+            }
             asked.delivery.handle(self.now, input);
         }
         self.deliver(at, request)
@@ -170,12 +204,21 @@ impl World {
         {
             let (usage, to) = (asked.usage, asked.to);
             match output {
-                delivery::Output::Want { not } => self.want(at, request, (usage, to), not)?,
+                delivery::Output::Want { not } => {
+                    if let Some(failed) = asked.failed.take() {
+                        self.checks.guarding.pauses(self.now.since(failed));
+                    }
+                    self.want(at, request, (usage, to), not)?;
+                }
                 delivery::Output::Carry { path, hops } => {
+                    let before = asked.guards.clone();
+                    asked.guards.push(hops[0]);
+                    let other = self.other_guard(at, to, &[&before[..], &hops[..1]].concat());
+                    self.checks.guarding.begins(at, self.now, hops[0], other)?;
                     self.fly(at, Some(request), Passage::new(path, hops, to, usage))?;
                 }
                 delivery::Output::Report { path, outcome } => {
-                    self.feed(at, Input::Outcome { path, outcome })?;
+                    self.becomes(at, path, outcome, false)?;
                 }
                 delivery::Output::Done(result) => self.done(at, request, result)?,
             }
@@ -187,6 +230,22 @@ impl World {
             self.queue.push(due, Event::Due { client: at, request });
         }
         Ok(())
+    }
+
+    /// A guard beside these that would do for a packet to `to`, by all that a client was told.
+    fn other_guard(&self, at: usize, to: NodeId, these: &[NodeId]) -> Option<NodeId> {
+        let client = &self.clients[at];
+        let end = self.ledger[&to];
+        client.guards().into_iter().find(|guard| {
+            let kind = self.ledger[guard];
+            let silent = client.flights.values().any(|flight| flight.is_silent_test(*guard, self.now));
+            !these.contains(guard)
+                && !silent
+                && self.checks.guarding.is_well(at, self.now, *guard)
+                && (kind.operator != end.operator && kind.prefix != end.prefix)
+                && client.doors.contains_key(guard)
+                && !client.paths.left_out().contains(guard)
+        })
     }
 
     fn want(
@@ -249,6 +308,12 @@ impl World {
         self.feed(at, Input::Tick)
     }
 
+    /// Tells a client's machine what became of a packet, which was a test or not.
+    fn becomes(&mut self, at: usize, path: PathId, outcome: Outcome, test: bool) -> Result<(), Violation> {
+        self.checks.guarding.told(at, self.now, path, outcome, test);
+        self.feed(at, Input::Outcome { path, outcome })
+    }
+
     /// Feeds a client's machine, and does what it says.
     fn feed(&mut self, at: usize, input: Input) -> Result<(), Violation> {
         let now = self.now;
@@ -271,7 +336,10 @@ impl World {
                     self.fly(at, None, Passage::new(path, hops, destination, Use::Look))?;
                 }
                 Output::Keep(guards) => client.paths.handle(now, Input::Kept(guards)),
-                Output::Closed { path } => client.sessions.close(path),
+                Output::Closed { path } => {
+                    client.sessions.close(path);
+                    self.checks.guarding.closed(at, path);
+                }
                 // There are no streams here.
                 Output::HangUp { .. } => {}
             }
@@ -325,7 +393,7 @@ impl World {
                 // Of so few nodes all is one page.
                 Ok(Progress::More(_)) | Err(_) => None,
             },
-            Answer::Records { .. } | Answer::Unknown => None,
+            Answer::Records { .. } | Answer::Checkpoint(_) | Answer::Unknown => None,
         };
         match found {
             Some(found) => self.believe(at, found),

@@ -35,6 +35,12 @@ pub struct Faults {
     pub rogue: bool,
     /// Whether as many as may lie sign a directory of their own, and keep back what another says.
     pub forgers: bool,
+    /// Whether a client's guard answers tests of paths, and leaves what else it sends, or refuses it.
+    pub mute: bool,
+    /// Whether one says for some time that it has too much to do.
+    pub busy: bool,
+    /// Whether one passes on to its friends alone what is no test.
+    pub steers: bool,
 }
 
 impl Faults {
@@ -54,6 +60,9 @@ impl Faults {
             side_doors: 0,
             rogue: false,
             forgers: false,
+            mute: false,
+            busy: false,
+            steers: false,
         }
     }
 
@@ -68,6 +77,7 @@ impl Faults {
         let (far, loss, crashes, slow) = (on(700), on(500), on(600), on(400));
         let (drops, refusals, flips, sizes) = (on(400), on(500), on(500), on(400));
         let (replays, side_doors, rogue, forgers) = (on(500), on(400), on(500), on(400));
+        let (mute, busy, steers) = (on(400), on(400), on(300));
         let calm = Self::none();
         let mut chance = |on: bool, low, high| if on { dice.between(low, high) as u32 } else { 0 };
         Self {
@@ -84,6 +94,9 @@ impl Faults {
             slow,
             rogue,
             forgers,
+            mute,
+            busy,
+            steers,
         }
     }
 
@@ -120,6 +133,9 @@ impl fmt::Display for Faults {
             ("slow hops", self.slow),
             ("a rogue client", self.rogue),
             ("forgers", self.forgers),
+            ("a mute guard", self.mute),
+            ("a busy guard", self.busy),
+            ("a steering guard", self.steers),
         ] {
             if on {
                 write!(f, ", {what}")?;

@@ -11,7 +11,7 @@ use session_protocols::{
     },
     identity::blake2b,
     onion::{
-        keys::{DAY, Keyring},
+        keys::{ACCEPTED, DAY, Keyring},
         relay::{Back, Neighbour, Refusal, Relay, Sealed, Step, patience},
         replay::in_doubt,
         wrap::Status,
@@ -19,7 +19,10 @@ use session_protocols::{
     path::Operator,
 };
 
-use super::world::{Event, Party, START, Say, TIMING, Word, World};
+use super::{
+    ill::Fate,
+    world::{Event, Party, START, Say, TIMING, Word, World},
+};
 use crate::{checks::Violation, dice::Dice};
 
 /// How long a fetch may take.
@@ -39,7 +42,7 @@ pub(super) struct Node {
     pub(super) life: u32,
     pub(super) running: Option<Running>,
     /// What is on its disk: its keys, and the last stamp that it took if it stopped cleanly.
-    disk: Option<(Keyring, Option<u32>)>,
+    pub(super) disk: Option<(Keyring, Option<u32>)>,
     /// When its first key was made.
     key_since: Time,
     /// What a hostile hop sent on lately, to send it again.
@@ -89,8 +92,9 @@ impl Node {
         };
         let mut bytes = [0; 20];
         bytes[12..].copy_from_slice(&(operator as u64).to_be_bytes());
-        // Every second one has a new key during the run.
-        let key_since = Time(START.0 - DAY.0 + dice.between(Span::secs(60).0, 2 * life.0));
+        // Every second one has a new key during the run, or destroys the last one.
+        let age = if at % 4 == 3 { Span(DAY.0 + ACCEPTED.0) } else { DAY };
+        let key_since = Time(START.0 - age.0 + dice.between(Span::secs(60).0, 2 * life.0));
         Self {
             id: pair.node_id(),
             operator: bytes,
@@ -287,7 +291,7 @@ impl World {
         let hash = download.wanted();
         let taken = match answer {
             Answer::Snapshot(page) => download.take(page).ok(),
-            Answer::Records { .. } | Answer::Unknown => None,
+            Answer::Records { .. } | Answer::Checkpoint(_) | Answer::Unknown => None,
         };
         let found = match taken {
             // Of so few nodes all is one page.
@@ -302,6 +306,14 @@ impl World {
         self.counts.packets += 1;
         let way_back =
             WayBack { to: word.from, life: word.life, exchange: word.exchange, packet: word.packet };
+        match self.fate(at, &word) {
+            Some(Fate::Left) => return Ok(()),
+            Some(Fate::Refused(refusal)) => {
+                self.answer(at, way_back, refusal.frame().to_vec(), false);
+                return Ok(());
+            }
+            None => {}
+        }
         if self.refuses(at, word.packet) {
             self.answer(at, way_back, Refusal::Unreadable.frame().to_vec(), false);
             return Ok(());

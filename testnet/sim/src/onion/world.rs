@@ -14,6 +14,7 @@ use super::{
     checks::Checks,
     client::{Client, rogue::Rogue},
     faults::Faults,
+    ill::Ill,
     node::Node,
 };
 use crate::{
@@ -36,6 +37,8 @@ const REST: Span = Span::secs(40);
 const SPINNING: u64 = 200_000;
 /// How often a node crashes, in a run in which they do.
 const CRASH: Span = Span::secs(240);
+/// When guards fall ill: clients have some by then.
+const ILL: Span = Span::secs(90);
 
 /// The longest way that hops reckon with, there and as long back, when they wait longer than the next one.
 const RECKONED: Span = Span((patience(Position::Middle).0 - patience(Position::Last).0) / 2);
@@ -90,6 +93,8 @@ pub(super) enum Event {
     },
     /// The rogue client sends something.
     Mischief,
+    /// A guard falls ill.
+    FallIll,
     Heal,
 }
 
@@ -142,6 +147,8 @@ pub(super) struct World {
     pub(super) ledger: BTreeMap<NodeId, Candidate>,
     pub(super) clients: Vec<Client>,
     pub(super) rogue: Rogue,
+    /// Guards that are good to tests alone, until everything has healed.
+    pub(super) ill: BTreeMap<usize, Ill>,
     pub(super) checks: Checks,
     pub(super) dice: Streams,
     /// From when on requests must succeed.
@@ -149,7 +156,7 @@ pub(super) struct World {
     /// From when on clients rest.
     pub(super) rest: Time,
     pub(super) drawn: Faults,
-    heal: Time,
+    pub(super) heal: Time,
     end: Time,
     next: u64,
     trace: Trace,
@@ -200,6 +207,7 @@ impl World {
             ledger,
             clients,
             rogue,
+            ill: BTreeMap::new(),
             checks,
             dice: Streams {
                 net: Dice::new(seed, "onion net"),
@@ -276,7 +284,11 @@ impl World {
             drawn: self.drawn,
             trace: data_encoding::HEXLOWER.encode(&self.trace.digest()),
             virtual_ms: self.elapsed_ms(),
-            counts: Counts { guards: self.checks.most_guards(), ..self.counts },
+            counts: Counts {
+                guards: self.checks.most_guards(),
+                replaced: self.clients.iter().map(|client| client.replaced() as u64).sum(),
+                ..self.counts
+            },
         }
     }
 
@@ -290,6 +302,7 @@ impl World {
             self.queue.push(at, Event::Look { client });
         }
         self.queue.push(self.heal, Event::Heal);
+        self.queue.push(START.after(ILL), Event::FallIll);
         self.crash_later();
         self.mischief_later();
     }
@@ -322,6 +335,7 @@ impl World {
                 self.mischief();
                 self.mischief_later();
             }
+            Event::FallIll => self.fall_ill(),
             Event::Heal => self.faults = self.drawn.healed(),
         }
         Ok(())
@@ -402,6 +416,7 @@ impl World {
 
     /// What holds when nobody has anything left to do.
     fn at_rest(&self) -> Result<(), Violation> {
+        self.checks.guarding.at_rest()?;
         for (at, node) in self.nodes.iter().enumerate() {
             let Some(running) = &node.running else {
                 return broken("every node returns", format!("node {at} is down"));
@@ -460,6 +475,7 @@ impl World {
             Event::Due { client, request } => ("due", [*client as u64, *request, 0, 0], Vec::new()),
             Event::Look { client } => ("look", [*client as u64, 0, 0, 0], Vec::new()),
             Event::Mischief => ("mischief", [0; 4], Vec::new()),
+            Event::FallIll => ("ill", [0; 4], Vec::new()),
             Event::Heal => ("heal", [0; 4], Vec::new()),
         };
         self.trace.note(self.now, kind, &numbers, &bytes);

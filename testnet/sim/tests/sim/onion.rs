@@ -2,7 +2,7 @@
 
 use session_sim::{
     Choice,
-    onion::{self, Options, Report, ends, guards},
+    onion::{self, Options, Report, ends, guards, steering},
 };
 
 fn run(options: &Options) -> Report {
@@ -39,9 +39,13 @@ fn what_was_drawn_happened(report: &Report) {
         ("a crowd", faults.rogue, report.crowd),
         ("forgers", faults.forgers, report.forged),
         ("news kept back", faults.forgers, report.withheld),
+        ("a mute guard", faults.mute, report.ignored),
+        ("a busy guard", faults.busy, report.busy),
+        ("a steering guard", faults.steers, report.steered),
     ] {
         assert_eq!(on, count > 0, "{kind}: {count} in {report:?}");
     }
+    assert!(!faults.mute || report.replaced > 0, "{report:?}");
     assert!(report.new_keys > 0 && report.by_session > 0 && report.by_handshake > 0, "{report:?}");
 }
 
@@ -87,6 +91,17 @@ fn both_ends_are_bad_as_often_as_theory_says() {
     let report = ends::run(&ends::Options::default()).unwrap_or_else(|failure| panic!("{failure}"));
     assert_eq!(report.rows.len(), ends::SHARES.len());
     assert!(report.rows.iter().all(|row| row.first >= row.both), "{report:?}");
+}
+
+/// Whoever drops, refuses or accuses is used less than who does not. That a guard is busy is believed.
+#[test]
+fn guards_that_steer_stand_at_both_ends_no_more_often_unless_they_say_that_they_are_busy() {
+    let rows = steering::run(&steering::Options::default()).unwrap_or_else(|failure| panic!("{failure}"));
+    for row in &rows {
+        println!("{row:?}");
+        let most = if row.manner == steering::Manner::Busy { 3.0 * row.theory } else { row.theory };
+        assert!(row.both <= most && row.failed < 6.0, "{row:?}");
+    }
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! One packet over one path: sealed, sent to the guard, and its answer opened.
 
 use session_protocols::{
+    NodeId, Time,
     onion::{replay::stamp, size::Bucket, wrap::Question},
     path::{
-        ECHO, HOPS, Input, Outcome,
+        ECHO, HOPS, Outcome, TEST,
         delivery::{self, Received},
         passage::{Comparison, Next, Passage},
     },
@@ -22,8 +23,16 @@ use crate::{
 pub(in crate::onion) struct Flight {
     /// None of a test.
     pub(in crate::onion) request: Option<u64>,
+    sent: Time,
     passage: Passage,
     packet: u64,
+}
+
+impl Flight {
+    /// Whether it is a test through this guard that the machine has given up by now.
+    pub(super) fn is_silent_test(&self, guard: NodeId, now: Time) -> bool {
+        self.request.is_none() && self.passage.chain()[0] == guard && now >= self.sent.after(TEST)
+    }
 }
 
 /// A question that is nobody's.
@@ -71,7 +80,7 @@ impl World {
         let (packet, exchange) = (self.number(), self.number());
         let bucket = Bucket::fitting(body.len()).unwrap_or(Bucket::ALL[3]);
         self.checks.sealed(packet, Truth::new(chain, usage, [bucket, answer], secrets));
-        self.clients[at].flights.insert(exchange, Flight { request, passage, packet });
+        self.clients[at].flights.insert(exchange, Flight { request, sent: self.now, passage, packet });
         let (from, to) = (Party::Client(at), Party::Node(self.index[&guard]));
         self.send(Word { from, to, life: 0, exchange, say: Say::Packet(bytes), packet, spoilt: false });
         self.queue.push(self.now.after(ECHO), Event::Silence { asker: from, life: 0, exchange });
@@ -113,10 +122,11 @@ impl World {
         }
         let Some(flight) = self.clients[at].flights.remove(&exchange) else { return Ok(()) };
         if flight.request.is_none() {
+            self.checks.guarding.told(at, self.now, flight.passage.path(), Outcome::Silent, true);
             return Ok(());
         }
         self.counts.unheard += 1;
-        self.feed(at, Input::Outcome { path: flight.passage.path(), outcome: Outcome::Unheard })
+        self.becomes(at, flight.passage.path(), Outcome::Unheard, false)
     }
 
     fn goes_on(&mut self, at: usize, mut flight: Flight, next: Next) -> Result<(), Violation> {
@@ -145,7 +155,7 @@ impl World {
                     Some(request) => {
                         self.tell(at, request, delivery::Input::Brought { path, outcome, brought })
                     }
-                    None => self.feed(at, Input::Outcome { path, outcome }),
+                    None => self.becomes(at, path, outcome, flight.request.is_none()),
                 }
             }
         }

@@ -1,10 +1,6 @@
 //! Bad bytes and greed against real nodes: what is refused is counted, the node goes on serving, and its
 //! memory does not grow.
 
-#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "helpers of a test")]
-
-mod support;
-
 use std::{
     fs,
     io::{Read as _, Write as _},
@@ -31,7 +27,7 @@ use session_protocols::{
     swarm::{self, SwarmAnswer},
 };
 
-use support::{
+use crate::support::{
     Plan, metric, reaches,
     stranger::{Person, Stranger, refusal, refusal_of, subscribed},
     wait,
@@ -308,7 +304,7 @@ async fn bad_gossip_is_rejected_and_counted() {
             .unwrap()
         })
         .unwrap()
-        .with_swarm_config(|config| config.with_idle_connection_timeout(support::PATIENCE))
+        .with_swarm_config(|config| config.with_idle_connection_timeout(crate::support::PATIENCE))
         .build();
     swarm.behaviour_mut().subscribe(&topic).unwrap();
     swarm.dial(multiaddr(&plan.listen[0][1])).unwrap();
@@ -429,7 +425,7 @@ async fn until_there_is_room<F, E>(link: &Asker, plan: &Plan, person: &Person, s
 where
     F: AsyncFn(&Asker, &Person) -> Result<E, Code>,
 {
-    let deadline = tokio::time::Instant::now() + support::PATIENCE;
+    let deadline = tokio::time::Instant::now() + crate::support::PATIENCE;
     while subscribe(link, person).await.is_err() {
         assert!(tokio::time::Instant::now() < deadline, "no room, {:?}", plan.http);
     }

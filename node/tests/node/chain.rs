@@ -1,14 +1,10 @@
 //! Real nodes whose network is on a real chain: they become members, are joined by others, and sign
 //! checkpoints that the contract takes.
 
-#![allow(clippy::unwrap_used, reason = "helpers of a test")]
-
-mod support;
-
 use session_node::keystore;
 use session_protocols::{Protocol, codec, libp2p::link::Asker, request::Request};
 
-use support::{
+use crate::support::{
     Plan, Running,
     chain::{Chain, operator},
     metric, reaches, ready_says, shows,

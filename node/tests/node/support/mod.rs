@@ -20,7 +20,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use session_chain::{NetworkFile, NetworkNode, Operator};
+use session_chain::{NetworkFile, NetworkNode, Operator, bls::BlsSecret};
 use session_node::{Config, NodeError, Registry, keystore, run, run_by};
 use session_protocols::{
     Prefix,
@@ -65,6 +65,7 @@ impl Plan {
                 operator: Operator::from_bytes([index; 20]),
                 prefix: Prefix::of(ip.into()),
                 addresses: endpoints.iter().map(ToString::to_string).collect(),
+                bls: Some(BlsSecret::of_node(&pair).public()),
             });
             listen.push(endpoints);
         }

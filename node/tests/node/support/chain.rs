@@ -43,20 +43,8 @@ impl Chain {
         let (child, port) = spawn(&state, 0);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         let mut deployer = sender(port, DEPLOYER).await;
-        let terms = Terms {
-            genesis: now - 1,
-            epoch: EPOCH.try_into().unwrap(),
-            lock: 60,
-            requirement: STAKE,
-            unlock: 60,
-            maximum_penalty: 1_000,
-            minimum_nodes: 4,
-            submitter_reward: Amount::sesh(1),
-            active_for: 0,
-            governor: deployer.account(),
-            delay: 60,
-            guardian: deployer.account(),
-        };
+        let epoch = EPOCH.try_into().unwrap();
+        let terms = Terms::local(now - 1, epoch, STAKE, deployer.account());
         let Deployed { mut settlement, .. } = deploy(&mut deployer, &terms).await.unwrap();
         settlement.rpc = vec![url(port)];
         let chain = Self { child, port, state, settlement };

@@ -1,9 +1,5 @@
 //! Requests through three real hops to a fourth node.
 
-#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "helpers of a test")]
-
-mod support;
-
 use std::{collections::BTreeMap, time::Instant};
 
 use futures::{AsyncReadExt, AsyncWriteExt};
@@ -23,7 +19,7 @@ use session_protocols::{
 };
 use zeroize::Zeroizing;
 
-use support::{
+use crate::support::{
     PATIENCE, Plan, Running, metric, reaches,
     stranger::{Person, Stranger, now},
     wait,

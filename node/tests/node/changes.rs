@@ -1,9 +1,5 @@
 //! Swarms that change: a mailbox moves between real nodes, and nothing is lost on the way.
 
-#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "helpers of a test")]
-
-mod support;
-
 use std::{collections::BTreeSet, ops::Range};
 
 use futures::AsyncReadExt;
@@ -18,7 +14,7 @@ use session_protocols::{
 };
 use tokio::sync::watch;
 
-use support::{
+use crate::support::{
     Plan, metric, reaches, shows,
     stranger::{Person, Stranger},
     wait,

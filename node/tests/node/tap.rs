@@ -3,10 +3,6 @@
 //! The hops around it are relay machines in the test, and the two nodes that it knows are strangers who
 //! hold their keys. So all that it takes in and gives out passes here.
 
-#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "helpers of a test")]
-
-mod support;
-
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
@@ -33,7 +29,7 @@ use session_protocols::{
 };
 use zeroize::Zeroizing;
 
-use support::{
+use crate::support::{
     PATIENCE, Plan, Running,
     stranger::{Person, Stranger, now},
 };
@@ -69,7 +65,7 @@ impl Tap {
     async fn new(at: usize) -> Self {
         let plan = Plan::new(3);
         let running = plan.start(REAL);
-        support::wait(&plan.http[..1], 503).await;
+        crate::support::wait(&plan.http[..1], 503).await;
         let node = |index: usize| plan.network.nodes[index].id;
         let other = |number: u8| KeyPair::from_seed(&[number; 32]).node_id();
         let nodes = std::array::from_fn(|place| match place {

@@ -1,9 +1,5 @@
 //! What a real node answers, request by request, over IPv4 and IPv6, QUIC and TCP.
 
-#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "helpers of a test")]
-
-mod support;
-
 use std::{
     fs,
     net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
@@ -33,7 +29,7 @@ use session_protocols::{
 };
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use support::{
+use crate::support::{
     Plan,
     stranger::{Person, now},
     wait,
@@ -87,7 +83,7 @@ impl Client {
             .with_quic()
             .with_behaviour(|_| streams)
             .unwrap()
-            .with_swarm_config(|config| config.with_idle_connection_timeout(support::PATIENCE))
+            .with_swarm_config(|config| config.with_idle_connection_timeout(crate::support::PATIENCE))
             .build();
         let peer = peer_id(&plan.network.nodes[node].id).unwrap();
         swarm.dial(DialOpts::peer_id(peer).addresses(vec![multiaddr(endpoint)]).build()).unwrap();
@@ -111,7 +107,7 @@ impl Client {
     }
 
     async fn send(&self, payload: Vec<u8>) -> Body {
-        let answer = tokio::time::timeout(support::PATIENCE, self.link.ask(payload)).await;
+        let answer = tokio::time::timeout(crate::support::PATIENCE, self.link.ask(payload)).await;
         let answer = answer.expect("an answer in time").expect("an answer");
         codec::decode::<Answer>(&answer, MAX_ANSWER).unwrap().body
     }
@@ -408,6 +404,7 @@ fn only_ipv6() -> Plan {
         operator: Operator::from_bytes([1; 20]),
         prefix,
         addresses: listen.iter().map(ToString::to_string).collect(),
+        bls: None,
     };
     let network = NetworkFile {
         name: "test".parse().unwrap(),

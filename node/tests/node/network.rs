@@ -1,14 +1,10 @@
 //! A small network of real nodes in one process: they find each other, become ready and stop.
 
-#![allow(clippy::unwrap_used, reason = "helpers of a test")]
-
-mod support;
-
 use std::net::{Ipv4Addr, TcpListener};
 
 use session_node::{NodeError, keystore, run};
 
-use support::{Plan, free, get, wait};
+use crate::support::{Plan, free, get, wait};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_find_each_other_and_a_minority_is_not_ready() {

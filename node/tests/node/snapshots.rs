@@ -1,17 +1,13 @@
 //! Four real nodes sign one list of themselves; a client takes it from one, and then its changes from
 //! another.
 
-#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "helpers of a test")]
-
-mod support;
-
 use futures::{AsyncReadExt, AsyncWriteExt};
 use session_protocols::{
     Protocol, codec,
     directory::{self, Answer, Found, Page, Progress, Timing, Trusted},
 };
 
-use support::{
+use crate::support::{
     Plan, get, metric, reaches,
     stranger::{Stranger, now},
     wait,

@@ -1,0 +1,210 @@
+//! Who is a node of the network, and which maps act.
+//!
+//! Without a chain the network file says it once and for all. With one it is said by the newest checkpoint
+//! that most of the nodes have signed which were trusted before, beginning with those of the file. Any node
+//! may hand a checkpoint out: nothing in it is taken on that node's word. It is fetched with all members and
+//! maps, so that nobody learns whose mailbox is meant.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use serde_bytes::ByteArray;
+use session_chain::{
+    light::{self, MAX_KEPT},
+    network::NetworkFile,
+};
+use session_protocols::{
+    AccountId, NodeId, Prefix, Span, SwarmMap, Time,
+    answer::SwarmInfo,
+    directory::{
+        Answer, Request, SignedCheckpoint,
+        checkpoint::{Collected, Collection},
+    },
+    path::Candidate,
+};
+
+use crate::{directory::DirectoryError, kept::Kept};
+
+/// How long after a border nodes may take to sign its checkpoint.
+const GRACE: Span = Span::secs(120);
+/// The same on a local network.
+const GRACE_LOCAL: Span = Span::secs(2);
+
+/// What is known of a network's nodes and maps.
+pub(crate) struct Membership {
+    /// None without a chain.
+    light: Option<Mutex<light::Trusted>>,
+    seen: Mutex<Arc<Seen>>,
+    grace: Span,
+    kept: Kept,
+}
+
+/// The same at one moment.
+#[derive(Debug)]
+struct Seen {
+    nodes: Arc<BTreeMap<NodeId, Candidate>>,
+    acts: Arc<SwarmMap>,
+    /// What acts later, and from when.
+    next: Option<(Time, Arc<SwarmMap>)>,
+}
+
+impl Membership {
+    /// Trusts the nodes that a network file names, and what was kept of the checkpoints that they signed.
+    pub(crate) fn new(file: &NetworkFile, kept: Kept) -> Self {
+        let named = file.nodes.iter().map(|node| {
+            let operator = *node.operator.as_bytes();
+            (node.id, Candidate { operator, prefix: node.prefix, open: false })
+        });
+        let light = light::Trusted::new(file).map(|mut light| {
+            if let Some(bytes) = kept.checkpoint()
+                && let Err(error) = light.restore(&bytes)
+            {
+                tracing::info!(%error, "the nodes' checkpoint is fetched again");
+            }
+            Mutex::new(light)
+        });
+        // What a file says of a network with a chain is whom to ask, and nothing about mailboxes.
+        let acts = if light.is_some() { SwarmMap::default() } else { file.ledger().map().clone() };
+        let seen = Seen { nodes: Arc::new(named.collect()), acts: Arc::new(acts), next: None };
+        let grace = if file.local { GRACE_LOCAL } else { GRACE };
+        let membership = Self { light, seen: Mutex::new(Arc::new(seen)), grace, kept };
+        membership.look();
+        membership
+    }
+
+    /// The nodes, and what registration says of them; whether they are open is for others to say.
+    pub(crate) fn nodes(&self) -> Arc<BTreeMap<NodeId, Candidate>> {
+        Arc::clone(&self.seen().nodes)
+    }
+
+    /// Whether it is known which node keeps what.
+    pub(crate) fn is_known(&self) -> bool {
+        !self.seen().acts.swarms.is_empty()
+    }
+
+    /// The map to go by.
+    pub(crate) fn map(&self, now: Time) -> Arc<SwarmMap> {
+        let seen = self.seen();
+        let next = seen.next.as_ref().filter(|(from, _)| *from <= now);
+        Arc::clone(next.map_or(&seen.acts, |(_, map)| map))
+    }
+
+    /// The oldest version of a map that may act.
+    pub(crate) fn version(&self) -> u64 {
+        self.seen().acts.version
+    }
+
+    /// The members of a swarm that a node named, if a map which is proven says the same: clocks differ, and
+    /// the node may have come to its next map before this client, or not so far.
+    pub(crate) fn proves(&self, account: &AccountId, info: &SwarmInfo) -> bool {
+        let seen = self.seen();
+        let next = seen.next.as_ref().map(|(_, map)| map);
+        [Some(&seen.acts), next].into_iter().flatten().any(|map| {
+            let same = map.version == info.map_version && map.swarm_of(account) == Some(info.id);
+            same && map.members(info.id) == info.members
+        })
+    }
+
+    /// Whether there is a map behind all that are known.
+    pub(crate) fn is_newer(&self, version: u64) -> bool {
+        let seen = self.seen();
+        self.light.is_some() && seen.next.as_ref().map_or(&seen.acts, |(_, map)| map).version < version
+    }
+
+    /// Whether nodes have a newer checkpoint, by the clock.
+    pub(crate) fn is_behind(&self, now: Time) -> bool {
+        self.light.as_ref().is_some_and(|light| lock(light).is_behind(now, self.grace))
+    }
+
+    /// Who agrees on the directory, each from an instant on; none while the network file alone says it.
+    pub(crate) fn listed(&self) -> Option<[(Time, BTreeMap<NodeId, Prefix>); 2]> {
+        lock(self.light.as_ref()?).listed()
+    }
+
+    /// Fetches the newest checkpoint from whoever `ask` asks; if too few of those who are trusted have signed
+    /// that, those that lead to it.
+    pub(crate) async fn refresh<F: Future<Output = Option<Answer>>>(
+        &self,
+        now: Time,
+        ask: &impl Fn(Request) -> F,
+    ) -> Result<(), DirectoryError> {
+        let Some(light) = &self.light else { return Ok(()) };
+        let mut since = None;
+        for _ in 0..=2 * MAX_KEPT {
+            let found = fetch(since, self.root(), ask).await?;
+            let believed = lock(light).believe(now, &found);
+            match (believed, since) {
+                (Ok(()), _) => {
+                    self.look();
+                    let bytes = lock(light).encode();
+                    bytes.iter().for_each(|bytes| self.kept.keep_checkpoint(bytes));
+                    if since.take().is_none() {
+                        return Ok(());
+                    }
+                }
+                // Nobody has a newer one: what is known goes on.
+                (Err(light::Distrust::NotNewer), _) => return Ok(()),
+                (Err(light::Distrust::Signatures { .. }), None) => {
+                    since = Some(lock(light).last().map_or(0, |last| last.epoch().saturating_add(1)));
+                }
+                (Err(error), _) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The root of the members that are known.
+    fn root(&self) -> Option<ByteArray<32>> {
+        let light = lock(self.light.as_ref()?);
+        light.last().map(|last| ByteArray::new(last.checkpoint.roots.directory.0))
+    }
+
+    /// Shows what was believed last.
+    fn look(&self) {
+        let Some(light) = self.light.as_ref().map(lock) else { return };
+        let Some(last) = light.last() else { return };
+        let node = |one: &session_chain::ledger::Listed| {
+            let operator = *one.operator.as_bytes();
+            (one.node, Candidate { operator, prefix: one.prefix, open: false })
+        };
+        let from = light.epochs().end(last.epoch().saturating_add(1));
+        let seen = Seen {
+            nodes: Arc::new(last.roll.members.iter().map(node).collect()),
+            acts: Arc::new(last.roll.acts.clone()),
+            next: last.roll.next.clone().map(|map| (from, Arc::new(map))),
+        };
+        *lock(&self.seen) = Arc::new(seen);
+    }
+
+    fn seen(&self) -> Arc<Seen> {
+        Arc::clone(&lock(&self.seen))
+    }
+}
+
+/// Asks for page after page.
+async fn fetch<F: Future<Output = Option<Answer>>>(
+    since: Option<u64>,
+    have: Option<ByteArray<32>>,
+    ask: &impl Fn(Request) -> F,
+) -> Result<Box<SignedCheckpoint>, DirectoryError> {
+    let mut collection = Collection::default();
+    loop {
+        let request = Request::Checkpoint { since, have, from: collection.goes_on() };
+        let page = match ask(request).await.ok_or(DirectoryError::Silent)? {
+            Answer::Checkpoint(page) => *page,
+            Answer::Records { .. } | Answer::Snapshot(_) | Answer::Unknown => {
+                return Err(DirectoryError::Uncertain);
+            }
+        };
+        match collection.take(page)? {
+            Collected::More(more) => collection = more,
+            Collected::Whole(found) => return Ok(found),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
