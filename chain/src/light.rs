@@ -260,11 +260,6 @@ impl Archive {
         }
     }
 
-    /// All of them, oldest first.
-    pub fn epochs(&self) -> impl Iterator<Item = u64> {
-        self.0.keys().copied()
-    }
-
     /// That of one epoch.
     pub fn of(&self, epoch: u64) -> Option<&Arc<SignedCheckpoint>> {
         self.0.get(&epoch)
