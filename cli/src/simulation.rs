@@ -113,14 +113,19 @@ fn both_ends(report: &ends::Report) -> String {
     let rows: Vec<_> = report
         .rows
         .iter()
-        .map(|row| [format!("{} %", row.bad), percent(row.first), percent(row.both), percent(row.theory)])
+        .map(|row| {
+            let ends::Row { bad, first, both, theory, swarm, swarm_theory } = *row;
+            let [first, both, theory, swarm, swarm_theory] =
+                [first, both, theory, swarm, swarm_theory].map(percent);
+            [format!("{bad} %"), first, both, theory, swarm, swarm_theory]
+        })
         .collect();
     format!(
         "{} paths over {} nodes for each share of bad ones, seed {}\n\n{}",
         report.paths,
         report.nodes,
         report.seed,
-        text::table(["BAD", "FIRST HOP BAD", "BOTH ENDS BAD", "THEORY"], &rows)
+        text::table(["BAD", "FIRST HOP", "AND LAST", "THEORY", "AND LAST OR SWARM", "THEORY"], &rows)
     )
 }
 

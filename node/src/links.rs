@@ -26,7 +26,7 @@ use session_protocols::{
     limits::{Admission, Seats, Side, payer},
     member::{Setup, check_answer, check_ask, check_request},
     notify::{self, Subscribe, Subscribed},
-    onion::{self, fit},
+    onion::{self, fit, relay},
     request::{self, Request, Retrieve},
     swarm::{self, Ask, SwarmAnswer, SwarmRequest},
 };
@@ -46,8 +46,6 @@ use crate::{
 
 /// Requests under way on one link.
 const WINDOW: usize = 64;
-/// The same on one that carries packets.
-const ONION_WINDOW: usize = 512;
 /// Streams of one protocol that are served at once.
 const MAX_LINKS: usize = 8_192;
 /// Those of one neighbour. It needs one; a connection that died unnoticed keeps its own for a while.
@@ -511,7 +509,7 @@ impl Room {
 /// Requests under way on one link. Packets wait long at times: their own limits are the relay's.
 const fn window(protocol: Protocol) -> usize {
     match protocol {
-        Protocol::Onion => ONION_WINDOW,
+        Protocol::Onion => relay::STREAM_WINDOW,
         Protocol::Storage | Protocol::Swarm | Protocol::Notify | Protocol::Directory | Protocol::Kad => {
             WINDOW
         }

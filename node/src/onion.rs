@@ -23,6 +23,7 @@ use session_protocols::{
     directory::OnionDoor,
     libp2p::{address::node_id, link::Incoming},
     limits::Seats,
+    notify,
     onion::{
         keys::Keyring,
         noise::has_aes,
@@ -42,11 +43,8 @@ use crate::{
     seat::{Seat, SharedSeats},
 };
 
-/// How long an answer waits for something to arrive, on a local network; less than [`patience`] of the hop before.
-const HOLD: Duration = Duration::from_secs(8);
-/// On every other network answers are given when the clock has come to a multiple of this, so that when
-/// one comes tells nothing.
-const TICK: Duration = Duration::from_secs(1);
+/// How long an answer waits: less than [`patience`] of the hop before.
+const TICK: Duration = Duration::from_micros(notify::TICK.0);
 /// Answers that wait at once; beyond it questions are refused.
 const MAX_WAITING: usize = 8_192;
 /// Those that came from one neighbour.
@@ -271,7 +269,7 @@ impl Links {
             return Some(answer);
         }
         retrieve.after = Some(*cursor);
-        let arrived = tokio::time::timeout(HOLD, self.arrival(retrieve)).await;
+        let arrived = tokio::time::timeout(TICK, self.arrival(retrieve)).await;
         if arrived == Ok(true) { self.admitted(payload, Some(room)).await } else { Some(answer) }
     }
 

@@ -25,6 +25,10 @@ pub const EVENT_BYTES: usize = 256 * 1024;
 pub const EVENT_COUNT: usize = 256;
 /// How long a subscription lasts unless renewed.
 pub const LIFETIME: Span = Span::secs(65 * 60);
+/// How long an answer to a question over a path waits, at most. On a local network it comes sooner when
+/// something arrives; on every other one when the node's clock has come to a multiple of this, so that when it
+/// comes tells nothing. A hop that dies under a question costs the asker no more than this and its patience.
+pub const TICK: Span = Span::secs(1);
 /// The most subscriptions at one node.
 pub const MAX_SUBSCRIPTIONS: usize = 100_000;
 /// The most subscriptions of one neighbour, which the host counts.

@@ -100,6 +100,8 @@ fn the_limits_are_those_of_the_code() {
         ("onion::LIFETIME", seconds(onion::session::LIFETIME)),
         ("onion::WINDOW", onion::session::WINDOW),
         ("onion::MAX_UNDER_WAY", bytes(onion::relay::MAX_UNDER_WAY)),
+        ("onion::STREAM_WINDOW", bytes(onion::relay::STREAM_WINDOW)),
+        ("notify::TICK", seconds(notify::TICK)),
         ("onion::NODE_PART", bytes(onion::shares::NODE_PART)),
         ("onion::STRANGER_PART", bytes(onion::shares::STRANGER_PART)),
         ("path::LIFETIME", seconds(path::LIFETIME)),

@@ -60,6 +60,8 @@ mod targets {
     pub(super) const PATH: f64 = 0.4;
     /// Milliseconds that half the stores over a path may take.
     pub(super) const PATH_P50: f64 = 10.0;
+    /// Milliseconds that a store may take whose hop is killed under it.
+    pub(super) const KILLED: f64 = 2_000.0;
     /// Seconds until all nodes are ready.
     pub(super) const UP: f64 = 10.0;
     /// Seconds until a killed node has caught up and serves.

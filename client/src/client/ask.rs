@@ -1,7 +1,7 @@
 //! Which member of a swarm is asked, and which one next.
 //!
 //! One member is asked; when it fails the next one is, and when it is silent for a while the next
-//! one is asked beside it. Every request may be repeated, so the first answer that can be believed
+//! one is asked beside it; neither at a time that can be foreseen. Every request may be repeated, so the first answer that can be believed
 //! is taken. A node that failed is asked last for some seconds.
 //!
 //! Each exchange travels over an onion path, in packets and answers of a few fixed sizes.
@@ -32,7 +32,7 @@ use session_protocols::{
 };
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::Inner;
+use super::{Inner, watch::TICK};
 use crate::{
     clock::{Clock, Comparison},
     directory::DirectoryError,
@@ -48,16 +48,14 @@ const ROUNDS: u32 = 3;
 const RESTART: Duration = Duration::from_secs(12);
 /// The pause before the second round; it doubles.
 const PAUSE: Duration = Duration::from_millis(400);
+/// The longest pause after a member failed, until the next one is asked.
+const SOON: Duration = Duration::from_millis(100);
 /// Members that are asked at once.
 const MAX_RUNNING: usize = 3;
 /// Members that have to say that a request is wrong until it is believed.
 const WITNESSES: usize = 2;
 /// How long a first checkpoint is waited for.
 const MEMBERS: Duration = Duration::from_secs(10);
-/// How long a node of a local network lets a question wait for something to arrive, at most.
-const HOLD: Duration = Duration::from_secs(8);
-/// The same elsewhere, where every answer waits for the next tick.
-const TICK: Duration = Duration::from_secs(1);
 /// What a changed message takes up in the receipts of a swarm, in bytes.
 const CHANGED: usize = 34 * 10;
 /// Accounts whose next page is a large one.
@@ -221,14 +219,19 @@ impl Inner {
             let mut running = FuturesUnordered::new();
             let mut hedge = Instant::now();
             loop {
-                if running.is_empty() || (Instant::now() >= hedge && running.len() < MAX_RUNNING) {
-                    if let Some(node) = queue.pop() {
-                        let asked = self.exchange_as(node, request(node), question.patience, question.usage);
-                        running.push(async move { (node, asked.await) });
-                        hedge = Instant::now() + self.options.hedge;
-                    } else if running.is_empty() {
-                        break;
-                    }
+                if running.is_empty() && queue.is_empty() {
+                    break;
+                }
+                if Instant::now() >= hedge
+                    && running.len() < MAX_RUNNING
+                    && let Some(node) = queue.pop()
+                {
+                    let asked = self.exchange_as(node, request(node), question.patience, question.usage);
+                    running.push(async move { (node, asked.await) });
+                    // After a time that nobody can foresee: by it two questions could be known for one
+                    // request. And not before another path was tried.
+                    let half = self.options.hedge / 2;
+                    hedge = Instant::now() + half + self.jitter(half);
                 }
                 let may_hedge = running.len() < MAX_RUNNING && !queue.is_empty();
                 let (node, outcome) = tokio::select! {
@@ -256,6 +259,7 @@ impl Inner {
                             running.clear();
                             queue = self.order(&swarm, Protocol::Storage);
                             queue.reverse();
+                            hedge = Instant::now();
                         }
                         continue;
                     }
@@ -286,7 +290,7 @@ impl Inner {
                 }
                 tracing::debug!(%node, ?fault, "the next member is asked");
                 faults.insert(node, fault);
-                hedge = Instant::now();
+                hedge = Instant::now() + self.jitter(SOON);
                 let wrong = faults.values().filter(|fault| is_final(fault)).count();
                 if wrong >= WITNESSES {
                     return Err(Failure::Faults(faults));
@@ -337,7 +341,7 @@ impl Inner {
     ) -> impl Future<Output = Result<Option<Answer>, Fault>> + Send {
         let [answer, ..] = Bucket::ALL;
         let (usage, service) = (usage(&request), Service::Notify);
-        let hold = if self.doors.are_local() { HOLD } else { TICK };
+        let hold = TICK;
         let hedge = self.options.hedge;
         let patience = hold + hedge + self.options.answer;
         let parcel =

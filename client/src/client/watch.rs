@@ -19,7 +19,7 @@ use session_protocols::{
     answer::{Body, Code, Message, Refusal},
     codec,
     libp2p::link::{Events, LinkError},
-    notify::{Event, MAX_EVENT, Subscribe, Subscribed},
+    notify::{self, Event, MAX_EVENT, Subscribe, Subscribed},
     request::{Cursor, Ids, Request},
 };
 use tokio::{
@@ -57,9 +57,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// Pages of hashes that are taken from one member; no mailbox has more.
 const MAX_LISTS: usize = 512;
-/// Outside local networks a member is asked over a path no sooner than so long after the last time, which
-/// is how often it answers.
-const TICK: Duration = Duration::from_secs(1);
+/// How long an answer over a path may wait at the member. Outside local networks none is asked sooner than so
+/// long after the last time, which is how often it answers.
+pub(super) const TICK: Duration = Duration::from_micros(notify::TICK.0);
 /// The same on a local network, where the last answer brought nothing: it should have waited for something.
 const SOON: Duration = Duration::from_millis(100);
 /// A subscription that ended sooner did not go well.

@@ -79,7 +79,7 @@ fn keys_that_cannot_be_kept_are_said_not_to_be_until_they_are() {
 
 #[test]
 fn a_watch_that_is_held_is_not_silent() {
-    assert!(u128::from(patience(Position::Last).0) > (HOLD + Duration::from_secs(1)).as_micros());
+    assert!(u128::from(patience(Position::Last).0) > (TICK + Duration::from_secs(1)).as_micros());
 }
 
 fn pair(number: u8) -> KeyPair {

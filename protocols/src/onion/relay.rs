@@ -33,6 +33,9 @@ use crate::{NetworkName, NodeId, Prefix, Span, Time, mutants};
 
 /// Packets under way through a hop, from arrival to answer; shared out as [`super::shares`] says.
 pub const MAX_UNDER_WAY: usize = 4_096;
+/// Packets that a host lets be under way on one stream, at either end of it: more than one neighbour may have
+/// of [`MAX_UNDER_WAY`], so that one too many is refused. Left unread it would hold up all behind it.
+pub const STREAM_WINDOW: usize = 1_024;
 
 /// How long a destination may take over its answer: longer than it waits for a majority.
 const HOP: Span = Span::secs(10);
@@ -353,7 +356,7 @@ impl<K: Copy + Ord, R: Rng> Relay<K, R> {
     /// Time has passed. True when the keys changed: they are to be kept, and the new one given out.
     pub fn tick(&mut self, now: Time) -> bool {
         self.sessions.expire(now);
-        if now < self.keys.deadline() {
+        if !self.keys.is_due(now) {
             return false;
         }
         let mut fresh = Zeroizing::new([0; 32]);

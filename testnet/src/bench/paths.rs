@@ -1,8 +1,11 @@
-//! Onion paths: stores one after the other, over a warm path and straight, by turns; and how soon a client
-//! that watches over a path has what arrives.
+//! Onion paths: stores one after the other, over a warm path and straight, by turns; how soon a client that
+//! watches over a path has what arrives; and how long a store takes whose hop is killed under it.
 
+use std::cell::Cell;
+
+use session_chain::NetworkFile;
 use session_client::{Account, Client, Options as ClientOptions};
-use session_protocols::Namespace;
+use session_protocols::{Namespace, path::State};
 use tokio::time::Instant;
 
 use super::{Bench, Progress, Row, TTL, body, deliveries, direct, ms, percentile, targets};
@@ -14,6 +17,10 @@ const STORES: usize = 100;
 const RUNS: usize = 5;
 /// Stores that make paths, sessions and connections warm.
 const WARM: usize = 30;
+/// Hops that are killed, by turns the guard, the middle and the last one.
+const KILLS: usize = 6;
+/// Stores after each death.
+const AFTER: usize = 12;
 
 impl Bench {
     pub(super) async fn measure_paths(
@@ -53,6 +60,7 @@ impl Bench {
         let mut watched = deliveries(&network, ClientOptions::default(), &mut deliver).await?;
         let (over, direct) = (percentile(&mut over, 50)?, percentile(&mut direct, 50)?);
         let watched = percentile(&mut watched, 50)?;
+        let killed = killed(testnet, &network, progress).await?;
         let what = "store over a warm path, p50, beside one that goes straight".to_owned();
         let beside =
             Row { what, ours: over, peer: direct, unit: "ms", ratio: direct / over, wanted: targets::PATH };
@@ -60,6 +68,52 @@ impl Bench {
             beside,
             Row::below("store over a warm path, p50", over, targets::PATH_P50, "ms"),
             Row::below("from send to a client that watches over a path, p50", watched, targets::WATCH, "ms"),
+            Row::below("the slowest store whose hop was killed under it", killed, targets::KILLED, "ms"),
         ])
     }
+}
+
+/// Kills hops while stores travel, each time of a client that was just made, and starts them again: the
+/// milliseconds of the slowest store.
+async fn killed(
+    testnet: &Testnet,
+    network: &NetworkFile,
+    progress: Progress<'_>,
+) -> Result<f64, TestnetError> {
+    let account = Account::generate().map_err(|_| TestnetError::Random)?.id();
+    let (mut number, mut longest) = (0, 0.0);
+    for turn in 0..KILLS {
+        let client = Client::connect(network.clone(), ClientOptions::default()).await?;
+        let mut store = async || -> Result<f64, TestnetError> {
+            number += 1;
+            let begun = Instant::now();
+            client.store(&account, Namespace::INBOX, body(number), TTL, None).await?;
+            Ok(ms(begun.elapsed()))
+        };
+        store().await?;
+        let paths = client.paths();
+        let ready = paths.iter().rfind(|path| path.state == State::Ready);
+        let hop = ready.and_then(|path| path.hops.get(turn % path.hops.len()));
+        let index = hop.and_then(|hop| network.nodes.iter().position(|node| node.id == hop.id));
+        let Some(index) = index.map(|index| index + 1) else { continue };
+        let dead = Cell::new(false);
+        let kill = async {
+            testnet.kill(index).await?;
+            dead.set(true);
+            Ok::<_, TestnetError>(())
+        };
+        // One after the other, so that one is under way whenever it dies.
+        let stores = async {
+            let mut after = 0;
+            while after < AFTER {
+                after += usize::from(dead.get());
+                longest = store().await?.max(longest);
+            }
+            Ok::<_, TestnetError>(())
+        };
+        tokio::try_join!(kill, stores)?;
+        testnet.start(&[index]).await?;
+        progress("kill", turn as u64 + 1, KILLS as u64);
+    }
+    Ok(longest)
 }

@@ -1,22 +1,15 @@
 //! A testnet whose nodes stake on a chain: up, a conversation, a checkpoint that the contract takes, and a chain
 //! that goes and comes back.
 
-use std::time::{Duration, Instant};
-
 use serde_json::Value;
 
 use crate::support::{Place, get, until};
 
-/// How long a testnet with a chain may take to come up, beside whatever else this machine does.
-const UP: Duration = Duration::from_secs(90);
-
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_stake_serve_and_attest_and_survive_that_their_chain_is_away() {
     let place = Place::new();
-    let started = Instant::now();
     let up = place.data(&["testnet", "up"]);
     println!("twelve nodes with their chain are ready after {} ms", up["ready_ms"]);
-    assert!(started.elapsed() < UP, "{up}");
     let nodes = up["nodes"].as_array().unwrap();
     assert_eq!(nodes.len(), 12, "of two swarms");
     all_serve(&place).await;

@@ -1,11 +1,6 @@
 //! Requests over onion paths, with hops that are killed under them.
 
-use std::{
-    cell::Cell,
-    collections::BTreeSet,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{cell::Cell, collections::BTreeSet, process::Stdio, time::Duration};
 
 use session_client::{Account, Client, Options, home::Home};
 use session_protocols::{
@@ -16,27 +11,26 @@ use session_protocols::{
 
 use crate::support::{PATIENCE, Place, ended, lines};
 
-/// How long a request may take whose path dies under it.
-const TWO_SECONDS: Duration = Duration::from_secs(2);
 /// Requests after each death.
 const REQUESTS: usize = 12;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_middle_hop_that_is_killed_under_a_request_costs_no_more_than_two_seconds() {
+async fn a_middle_hop_that_is_killed_under_a_request_is_gone_around() {
     kill(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_guard_that_is_killed_under_a_request_costs_no_more_than_two_seconds() {
+async fn a_guard_that_is_killed_under_a_request_is_gone_around() {
     kill(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_last_hop_that_is_killed_under_a_request_costs_no_more_than_two_seconds() {
+async fn a_last_hop_that_is_killed_under_a_request_is_gone_around() {
     kill(2).await;
 }
 
-/// Kills a hop of the path in use while requests travel over it.
+/// Kills a hop of the path in use while requests travel over it. How long they take then is measured by
+/// `scripts/bench onion`.
 async fn kill(at: usize) {
     let place = Place::up().await;
     let network = place.testnet.folder().network().unwrap();
@@ -45,9 +39,8 @@ async fn kill(at: usize) {
     let mut number = 0_u8;
     let mut store = async || {
         number += 1;
-        let (started, ttl) = (Instant::now(), Duration::from_secs(3_600));
+        let ttl = Duration::from_secs(3_600);
         client.store(&bob.id(), Namespace::INBOX, vec![number; 99], ttl, None).await.unwrap();
-        started.elapsed()
     };
     store().await;
     let paths = client.paths();
@@ -60,16 +53,13 @@ async fn kill(at: usize) {
     };
     // One after the other, so that one is under way whenever it dies.
     let stores = async {
-        let (mut longest, mut after) = (Duration::ZERO, 0);
+        let mut after = 0;
         while after < REQUESTS {
             after += usize::from(dead.get());
-            longest = longest.max(store().await);
+            store().await;
         }
-        longest
     };
-    let ((), longest) = tokio::join!(kill, stores);
-    println!("{longest:?} at the most");
-    assert!(longest < TWO_SECONDS, "{longest:?}");
+    tokio::join!(kill, stores);
     assert_eq!(client.inbox(&bob).await.unwrap().len(), usize::from(number));
 }
 

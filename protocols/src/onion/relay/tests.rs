@@ -7,7 +7,7 @@ use crate::onion::{
     layer::Door,
     noise::Suite,
     replay::stamp,
-    shares::STRANGER_PART,
+    shares::{NODE_PART, STRANGER_PART},
     size::{SESSION_HEAD, opened_len},
     wrap::{ClientSession, Entry, Hop, Question, Return, Stopped, Unwrapped, wrap},
 };
@@ -322,6 +322,21 @@ fn many_identities_of_one_prefix_leave_packets_of_others_room() {
     let elsewhere = Neighbour { key: 1, node: false, prefix: Some(Prefix::V4([10, 1, 3])) };
     assert_eq!(arrive(elsewhere), Ok(()));
     assert_eq!(arrive(CLIENT), Ok(()), "one that is counted by itself");
+}
+
+#[test]
+fn one_node_is_refused_what_is_too_many_before_its_stream_stands_still() {
+    let mut path = Path::new();
+    let node = Neighbour { key: 7, node: true, prefix: None };
+    path.ask(&mut [const { None }; 4], b"x", SMALL).unwrap();
+    let inner = path.tap[1].0.clone();
+    let mut under_way = 0;
+    while path.relays[1].arrive(node, inner.clone()).is_ok() {
+        under_way += 1;
+    }
+    assert_eq!(path.relays[1].arrive(node, inner).map(drop), Err(Refusal::Busy));
+    assert_eq!(under_way, MAX_UNDER_WAY / 2 / NODE_PART);
+    assert!(under_way < STREAM_WINDOW);
 }
 
 #[test]
