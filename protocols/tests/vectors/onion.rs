@@ -1,4 +1,5 @@
-//! A request through three hops and its answer, by handshakes and then by sessions.
+//! Requests through three hops and their answers, by handshakes and then by sessions, in every bucket; and every way in
+//! which one comes back without an answer.
 
 use std::convert::Infallible;
 
@@ -9,14 +10,15 @@ use session_protocols::{
     NodeId, Time,
     answer::{Answer, Body},
     codec,
+    identity::blake2b,
     onion::{
         keys::Keyring,
         layer::Door,
         noise::Suite,
-        relay::{Neighbour, Relay, Step},
+        relay::{Neighbour, Refusal, Relay, Step},
         replay::stamp,
         size::Bucket,
-        wrap::{ClientSession, Entry, Hop, Question, Service, wrap},
+        wrap::{ClientSession, Entry, Hop, Question, Service, Status, Stopped, wrap},
     },
     request::Request,
 };
@@ -53,6 +55,16 @@ struct Hops {
     seen: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
+/// What comes of a request.
+enum End<'a> {
+    /// The destination answers.
+    Answer(&'a [u8]),
+    /// The destination gives its status.
+    Turn(Status),
+    /// The last hop gets this from the destination, or nothing.
+    Frame(Option<&'a [u8]>),
+}
+
 const PLACES: [&str; 4] = ["guard", "middle", "last", "destination"];
 
 fn hop(at: usize) -> NodeId {
@@ -81,7 +93,7 @@ impl Hops {
     }
 
     /// Asks the destination over all hops.
-    fn ask(&mut self, request: &[u8], answer: &[u8]) {
+    fn ask(&mut self, request: &[u8], answer: Bucket, end: &End<'_>) -> Result<Vec<u8>, Stopped> {
         let keys: Vec<_> = self.relays.iter().map(|relay| relay.keys().current.clone()).collect();
         let mut sessions = self.sessions.iter_mut();
         let hops = std::array::from_fn(|at| {
@@ -97,24 +109,32 @@ impl Hops {
             Hop { node: hop(at), entry }
         });
         let now = Time::from_millis(TIME);
-        let question =
-            Question { service: Service::Storage, request, answer: Bucket::ALL[0], stamp: stamp(now) };
+        let question = Question { service: Service::Storage, request, answer, stamp: stamp(now) };
         let (packet, back) = wrap(&network(), hops, &question).unwrap();
-        let came = self.pass(0, packet, answer);
+        let came = self.pass(0, packet, end);
         let opened = back.open(&came).unwrap();
-        assert_eq!(opened.outcome.as_deref(), Ok(answer));
         for (kept, fresh) in self.sessions.iter_mut().zip(opened.sessions) {
             *kept = fresh.or_else(|| kept.take());
         }
+        opened.outcome
     }
 
-    fn pass(&mut self, at: usize, packet: Vec<u8>, with: &[u8]) -> Vec<u8> {
+    fn pass(&mut self, at: usize, packet: Vec<u8>, end: &End<'_>) -> Vec<u8> {
         let (now, from) = (Time::from_millis(TIME), Neighbour { key: 0, node: at > 0, prefix: None });
         let came = packet.clone();
         let opened = self.relays[at].arrive(from, packet).unwrap().run().unwrap();
         let sealed = match self.relays[at].opened(now, from, opened).unwrap() {
-            Step::Forward { packet, back, .. } => back.relay(Some(&self.pass(at + 1, packet, with))),
-            Step::Deliver { back, .. } => back.answer(with),
+            Step::Forward { packet, back, .. } => match end {
+                End::Frame(frame) if at == 2 => back.relay(*frame),
+                End::Frame(_) | End::Answer(_) | End::Turn(_) => {
+                    back.relay(Some(&self.pass(at + 1, packet, end)))
+                }
+            },
+            Step::Deliver { back, .. } => match end {
+                End::Answer(answer) => back.answer(answer),
+                End::Turn(status) => back.turn(*status),
+                End::Frame(_) => unreachable!("it ends before"),
+            },
             Step::Turn { status, .. } => panic!("{status:?}"),
         };
         let answer = self.relays[at].leave(now, from, sealed.unwrap());
@@ -150,7 +170,7 @@ fn onion() {
         "request": HEX.encode(&request), "answer": HEX.encode(&answer),
     }));
     for way in ["first", "session"] {
-        hops.ask(&request, &answer);
+        assert_eq!(hops.ask(&request, Bucket::ALL[0], &End::Answer(&answer)).as_ref(), Ok(&answer));
         for (place, seen) in PLACES.iter().zip(&hops.seen) {
             entries.push(json!({ "name": format!("{way} packet, {place}"), "bytes": HEX.encode(&seen.0) }));
         }
@@ -158,5 +178,60 @@ fn onion() {
             entries.push(json!({ "name": format!("{way} answer, {place}"), "bytes": HEX.encode(&seen.1) }));
         }
     }
+    larger(&mut entries);
+    endings(&mut hops, &mut entries);
     check("onion.json", &entries);
+}
+
+/// In the larger buckets lengths and hashes stand for the bytes.
+fn larger(entries: &mut Vec<serde_json::Value>) {
+    for bucket in &Bucket::ALL[1..] {
+        let (number, mut hops) = (bucket.number(), Hops::new());
+        let (request, answer) =
+            (vec![0xa0 + number; bucket.capacity()], vec![0xb0 + number; bucket.capacity()]);
+        let name = |what| format!("bucket {number}: {what}");
+        entries.push(json!({
+            "name": name("question".to_owned()), "answer_bucket": number,
+            "request": HEX.encode(&request[..1]), "request_repeated": request.len(),
+            "answer": HEX.encode(&answer[..1]), "answer_repeated": answer.len(),
+        }));
+        for way in ["first", "session"] {
+            assert_eq!(hops.ask(&request, *bucket, &End::Answer(&answer)).as_ref(), Ok(&answer));
+            for (place, (packet, answer)) in PLACES.iter().zip(&hops.seen) {
+                for (what, bytes) in [("packet", packet), ("answer", answer)] {
+                    let name = name(format!("{way} {what}, {place}"));
+                    entries.push(hashed(name, bytes));
+                }
+            }
+        }
+    }
+}
+
+/// All refusals, and what the client is given for each, and for silence, by sessions.
+fn endings(hops: &mut Hops, entries: &mut Vec<serde_json::Value>) {
+    let refusals = [Refusal::Unreadable, Refusal::Busy, Refusal::Unknown];
+    let frames = refusals.map(Refusal::frame);
+    for frame in &frames {
+        entries.push(json!({ "name": format!("refusal {}", frame[0]), "bytes": HEX.encode(frame) }));
+    }
+    let mut ends = vec![
+        (2, Status::Unreachable, End::Frame(None)),
+        (2, Status::Malformed, End::Frame(Some(b"no answer"))),
+        (3, Status::Unreachable, End::Turn(Status::Unreachable)),
+        (3, Status::TooLarge, End::Turn(Status::TooLarge)),
+        (3, Status::BadRequest, End::Turn(Status::BadRequest)),
+    ];
+    let refused = refusals.iter().zip(&frames);
+    ends.extend(refused.map(|(refusal, frame)| (2, refusal.status(), End::Frame(Some(frame)))));
+    for (by, status, end) in ends {
+        assert_eq!(hops.ask(b"", Bucket::ALL[0], &end), Err(Stopped { by, status }));
+        let name = format!("status {} by {}", status.number(), PLACES[by]);
+        for (place, seen) in PLACES.iter().zip(&hops.seen).take(by + 1).rev() {
+            entries.push(hashed(format!("{name}, answer, {place}"), &seen.1));
+        }
+    }
+}
+
+fn hashed(name: String, bytes: &[u8]) -> serde_json::Value {
+    json!({ "name": name, "length": bytes.len(), "blake2b": HEX.encode(&blake2b(&[bytes])) })
 }
