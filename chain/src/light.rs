@@ -173,12 +173,12 @@ impl Trusted {
         }
     }
 
-    /// The map to go by: that which acts in the epoch of `now`, as far as it is known.
-    pub fn map(&self, now: Time) -> Option<&SwarmMap> {
-        let Signed { roll, checkpoint, .. } = self.last.as_ref()?;
-        let next =
-            roll.next.as_ref().filter(|_| self.epochs.at(now) > checkpoint.border.epoch.saturating_add(1));
-        Some(next.unwrap_or(&roll.acts))
+    /// The map that acts from the border of the last checkpoint on, and the one after it and from when, if it is
+    /// another.
+    pub fn maps(&self) -> Option<(&SwarmMap, Option<(Time, &SwarmMap)>)> {
+        let last = self.last.as_ref()?;
+        let from = self.epochs.end(last.epoch().saturating_add(1));
+        Some((&last.roll.acts, last.roll.next.as_ref().map(|next| (from, next))))
     }
 
     /// Who agrees on the directory: from the border of the last checkpoint on, and from an epoch later on.
@@ -227,6 +227,65 @@ impl Trusted {
         self.keys = signed.roll.keys();
         self.last = Some(signed);
         Ok(())
+    }
+}
+
+/// The way from what is trusted to the newest checkpoint: that itself, if enough of those who are trusted have
+/// signed it, else through those that lead to it.
+#[derive(Debug, Default)]
+pub struct Walk {
+    at: At,
+    asked: usize,
+}
+
+/// What a [`Walk`] asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum At {
+    /// The newest.
+    #[default]
+    Newest,
+    /// The first of this epoch or later.
+    Since(u64),
+    /// Nothing any more.
+    End,
+}
+
+impl Walk {
+    /// What to ask for next, as [`Request::Checkpoint`] wants it; none once the newest is believed.
+    pub const fn since(&self) -> Option<Option<u64>> {
+        match self.at {
+            At::Newest => Some(None),
+            At::Since(epoch) => Some(Some(epoch)),
+            At::End => None,
+        }
+    }
+
+    /// Takes what was given for that. Whether it is believed, and so to be kept.
+    ///
+    /// # Errors
+    /// When it leads nowhere: whoever gave it hides something or knows too little, and somebody else is to be
+    /// asked. The walk has ended then.
+    pub fn take(
+        &mut self,
+        trusted: &mut Trusted,
+        now: Time,
+        found: &SignedCheckpoint,
+    ) -> Result<bool, Distrust> {
+        let at = core::mem::replace(&mut self.at, At::End);
+        self.asked = self.asked.saturating_add(1);
+        match (trusted.believe(now, found), at) {
+            (Ok(()), At::Since(_)) => self.at = At::Newest,
+            (Ok(()), At::Newest | At::End) => {}
+            // Nobody has a newer one: what is known goes on.
+            (Err(Distrust::NotNewer), At::Newest) => return Ok(false),
+            // Each step but the last may take two questions.
+            (Err(Distrust::Signatures { .. }), At::Newest) if self.asked <= 2 * MAX_KEPT => {
+                self.at = At::Since(trusted.last().map_or(0, |last| last.epoch().saturating_add(1)));
+                return Ok(false);
+            }
+            (Err(error), _) => return Err(error),
+        }
+        Ok(true)
     }
 }
 

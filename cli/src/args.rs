@@ -278,6 +278,8 @@ Examples:
   session path show --json")]
     Show,
     /// Give the paths up, make others and show those; the guards stay
+    ///
+    /// Paths belong to one running program: a watch that runs elsewhere goes on over its own.
     #[command(after_help = "\
 Example:
   session path rebuild")]

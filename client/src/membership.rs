@@ -11,10 +11,7 @@ use std::{
 };
 
 use serde_bytes::ByteArray;
-use session_chain::{
-    light::{self, MAX_KEPT},
-    network::NetworkFile,
-};
+use session_chain::{light, network::NetworkFile};
 use session_protocols::{
     AccountId, NodeId, Prefix, Span, SwarmMap, Time,
     answer::SwarmInfo,
@@ -131,25 +128,14 @@ impl Membership {
         ask: &impl Fn(Request) -> F,
     ) -> Result<(), DirectoryError> {
         let Some(light) = &self.light else { return Ok(()) };
-        let mut since = None;
-        for _ in 0..=2 * MAX_KEPT {
+        let mut walk = light::Walk::default();
+        while let Some(since) = walk.since() {
             let found = fetch(since, self.root(), ask).await?;
-            let believed = lock(light).believe(now, &found);
-            match (believed, since) {
-                (Ok(()), _) => {
-                    self.look();
-                    let bytes = lock(light).encode();
-                    bytes.iter().for_each(|bytes| self.kept.keep_checkpoint(bytes));
-                    if since.take().is_none() {
-                        return Ok(());
-                    }
-                }
-                // Nobody has a newer one: what is known goes on.
-                (Err(light::Distrust::NotNewer), _) => return Ok(()),
-                (Err(light::Distrust::Signatures { .. }), None) => {
-                    since = Some(lock(light).last().map_or(0, |last| last.epoch().saturating_add(1)));
-                }
-                (Err(error), _) => return Err(error.into()),
+            let believed = walk.take(&mut lock(light), now, &found)?;
+            if believed {
+                self.look();
+                let bytes = lock(light).encode();
+                bytes.iter().for_each(|bytes| self.kept.keep_checkpoint(bytes));
             }
         }
         Ok(())
@@ -164,16 +150,15 @@ impl Membership {
     /// Shows what was believed last.
     fn look(&self) {
         let Some(light) = self.light.as_ref().map(lock) else { return };
-        let Some(last) = light.last() else { return };
+        let (Some(last), Some((acts, next))) = (light.last(), light.maps()) else { return };
         let node = |one: &session_chain::ledger::Listed| {
             let operator = *one.operator.as_bytes();
             (one.node, Candidate { operator, prefix: one.prefix, open: false })
         };
-        let from = light.epochs().end(last.epoch().saturating_add(1));
         let seen = Seen {
             nodes: Arc::new(last.roll.members.iter().map(node).collect()),
-            acts: Arc::new(last.roll.acts.clone()),
-            next: last.roll.next.clone().map(|map| (from, Arc::new(map))),
+            acts: Arc::new(acts.clone()),
+            next: next.map(|(from, map)| (from, Arc::new(map.clone()))),
         };
         *lock(&self.seen) = Arc::new(seen);
     }

@@ -134,13 +134,15 @@ fn whoever_trusts_the_networks_nodes_follows_who_comes_and_goes() {
         client.believe(world.now(), &signed.write()).unwrap();
         assert_eq!(client.last(), Some(&signed), "epoch {epoch}");
         assert!(!client.is_behind(world.now(), Span(0)));
-        assert_eq!(client.map(world.now()), Some(world.ledger.map()));
         let ahead = world.now().after(Span::secs(SECONDS));
-        assert_eq!(client.map(ahead), Some(world.ledger.next_map().unwrap_or_else(|| world.ledger.map())));
+        let from = client.epochs().end(signed.epoch() + 1);
+        assert!(world.now() < from && from <= ahead);
+        let next = world.ledger.next_map().map(|map| (from, map));
+        assert_eq!(client.maps(), Some((world.ledger.map(), next)));
         assert!(client.is_behind(ahead, Span(0)) && !client.is_behind(ahead, Span::secs(20)));
     }
     let gone = KeyPair::from_seed(&[1; 32]).node_id();
-    assert_eq!(client.map(world.now()).unwrap().swarm_with(&gone), None);
+    assert_eq!(client.maps().unwrap().0.swarm_with(&gone), None);
 }
 
 #[test]
@@ -171,7 +173,7 @@ fn more_than_two_thirds_of_those_who_are_trusted_have_to_sign() {
     let mut client = world.client();
     let refused = client.believe(world.now(), &two_thirds.write());
     assert_eq!(refused, Err(Distrust::Signatures { found: 6, trusted: 9 }));
-    assert!(client.last().is_none() && client.map(world.now()).is_none());
+    assert!(client.last().is_none() && client.maps().is_none());
     let more = world.cross(&[1, 2]);
     client.believe(world.now(), &more.write()).unwrap();
     assert_eq!(client.believe(world.now(), &more.write()), Err(Distrust::NotNewer));
@@ -305,15 +307,28 @@ fn whoever_was_away_while_all_members_changed_goes_from_one_change_to_the_next()
     assert!(archive.0.len() < 35, "what changed nothing is not kept: {}", archive.0.len());
     let refused = client.believe(world.now(), &newest);
     assert_eq!(refused, Err(Distrust::Signatures { found: 0, trusted: 6 }), "all have gone since");
-    let mut steps = 0;
-    while client.last().map(Signed::epoch) != Some(39) {
-        let since = client.last().map_or(0, |last| last.epoch() + 1);
-        let next = archive.get(Some(since)).unwrap();
-        client.believe(world.now(), next).unwrap();
-        steps += 1;
+    let stranger = client.clone();
+    let (mut walk, mut believed) = (Walk::default(), 0);
+    while let Some(since) = walk.since() {
+        let next = archive.get(since).unwrap();
+        believed += usize::from(walk.take(&mut client, world.now(), next).unwrap());
     }
-    assert!(steps <= archive.0.len());
-    assert_eq!(client.map(world.now()), Some(world.ledger.map()));
+    assert!((2..=archive.0.len()).contains(&believed), "{believed}");
+    assert_eq!(client.last().map(Signed::epoch), Some(39));
+    assert_eq!(client.maps().unwrap().0, world.ledger.map());
+
+    // Whoever gives the same again, or has nothing that leads on, ends it with an error: others are asked.
+    let first = archive.get(Some(0)).unwrap();
+    let (mut walk, mut client) = (Walk::default(), stranger);
+    assert_eq!(walk.take(&mut client, world.now(), &newest), Ok(false));
+    assert_eq!(walk.take(&mut client, world.now(), first), Ok(true));
+    assert_eq!(walk.take(&mut client, world.now(), &newest), Ok(false));
+    assert_eq!(walk.since(), Some(Some(first.head.epoch + 1)));
+    assert_eq!(walk.take(&mut client, world.now(), first), Err(Distrust::NotNewer));
+    assert_eq!(walk.since(), None);
+    let mut walk = Walk::default();
+    assert_eq!(walk.take(&mut client, world.now(), first), Ok(false), "there is nothing newer");
+    assert_eq!(walk.since(), None);
 }
 
 #[test]
@@ -383,5 +398,5 @@ fn an_archive_leads_from_the_first_to_the_last_through_many_changes() {
         let since = client.last().map_or(0, |last| last.epoch() + 1);
         client.believe(world.now(), archive.get(Some(since)).unwrap()).unwrap();
     }
-    assert_eq!(client.map(world.now()), Some(world.ledger.map()));
+    assert_eq!(client.maps().map(|(acts, _)| acts), Some(world.ledger.map()));
 }
