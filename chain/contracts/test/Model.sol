@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Checkpoint, Signers} from "../src/checkpoints/Checkpoints.sol";
-import {Contribution} from "../src/staking/Contribution.sol";
+import {Contribution, Reservation} from "../src/staking/Contribution.sol";
 import {Setup} from "./Setup.sol";
 
 /// @title What everybody should have, told apart from what the contracts say
@@ -60,6 +60,8 @@ abstract contract Model is Setup {
     Contribution[] public contributions;
     mapping(Contribution open => uint256) internal secretOf;
     mapping(Contribution open => Part[]) internal parts;
+    /// @dev The slot that is kept, if one is.
+    mapping(Contribution open => Reservation) internal reservation;
 
     Border internal border;
     bytes32[] internal rewards;

@@ -82,7 +82,7 @@ contract World is Model {
     function contribute(uint256 which, uint256 who, uint256 amount) public {
         if (contributions.length == 0) return;
         (Contribution clone, address account) = (pick(which), actor(who));
-        (uint256 least, uint256 most) = clone.limits(account);
+        (uint256 least, uint256 most) = limits(clone, account);
         bool allowed = isOpen(clone) && most != 0 && amount % 8 > 1;
         if (amount % 8 == 0) amount = least == 0 ? 0 : least - 1;
         else if (amount % 8 == 1) amount = most + 1;
@@ -95,7 +95,10 @@ contract World is Model {
         pay(account, address(clone), amount);
         Part[] storage all = parts[clone];
         uint256 index = find(all, account);
-        if (index == all.length) all.push(Part(account, 0, 0));
+        if (index == all.length) {
+            all.push(Part(account, 0, 0));
+            if (reservation[clone].contributor == account) delete reservation[clone];
+        }
         (all[index].amount, all[index].lastAt) = (all[index].amount + amount, block.timestamp);
     }
 
@@ -133,10 +136,11 @@ contract World is Model {
         if (contributions.length == 0) return;
         Contribution clone = pick(which, 2);
         Part[] storage all = parts[clone];
-        if (time % 2 == 0) vm.warp(block.timestamp + 1 days);
-        // Of eight: one contributed nothing, one is the operator, and six came last.
+        // Of eight: one contributed nothing, and one is the operator.
         uint256 index = all.length;
-        if (index != 0 && who % 8 != 0) index = who % 8 == 1 ? 0 : index - 1;
+        if (index == 1 || index != 0 && who % 8 == 1) index = 0;
+        else if (index != 0 && who % 8 != 0) index = 1 + who / 8 % (index - 1);
+        if (index < all.length) waitFor(all[index].lastAt + 1 days, time);
         bool contributed = index != 0 && index < all.length;
         bool allowed = contributed && block.timestamp >= all[index].lastAt + 1 days;
         address account = index < all.length ? all[index].holder : STRANGER;
@@ -163,7 +167,9 @@ contract World is Model {
         Reservation[] memory one = new Reservation[](1);
         one[0] = Reservation(account, amount);
         address operator = all.length == 0 ? STRANGER : all[0].holder;
-        attempt("reserve", operator, address(clone), abi.encodeCall(clone.reserve, (one)), allowed);
+        bytes memory call = abi.encodeCall(clone.reserve, (one));
+        (bool ok,) = attempt("reserve", operator, address(clone), call, allowed);
+        if (ok) reservation[clone] = one[0];
     }
 
     /// @dev Somebody's rewards go elsewhere, before the node is registered.
@@ -182,6 +188,7 @@ contract World is Model {
     function requestExit(uint256 which, uint256 who) public {
         (uint64 id, address account, uint256 index) = holder(which, who);
         bool allowed = node[id].askedAt == 0 && index != holdings[id].length;
+        if (who % 16 == 0) waitFor(node[id].registeredAt + 30 days, which);
         if (allowed && holdings[id][index].amount * 4 < sum(holdings[id])) {
             allowed = block.timestamp >= node[id].registeredAt + 30 days;
         }
@@ -194,7 +201,7 @@ contract World is Model {
         uint64 id = anyNode(which);
         uint256 opens = node[id].askedAt + 30 days;
         bool asked = node[id].present && node[id].askedAt != 0;
-        if (time % 2 == 0 && asked && block.timestamp < opens) vm.warp(opens);
+        if (asked) waitFor(opens, time);
         bytes memory call = abi.encodeCall(staking.escape, (id));
         remove("escape", id, call, asked && block.timestamp >= opens, node[id].notedBps);
     }
@@ -250,7 +257,7 @@ contract World is Model {
         if (flaw == 1) content.statesRoot = keccak256("another");
         if (flaw == 2) signers.absent = "";
         if (flaw == 3) signers.nodes -= 1;
-        if (flaw == 4) signers.aggregateKey = BlsSigner.publicKey(77);
+        if (flaw == 4) signers.aggregateKey = BlsSigner.publicKey(2 ** 200);
         if (flaw == 5) signers.signature = new bytes(192);
         if (flaw == 6) signers.absent = ids(uint32(staking.nextId()));
         if (flaw == 7) content.epoch = checkpoints.currentEpoch();
@@ -368,6 +375,25 @@ contract World is Model {
             pay(address(clone), all[i].holder, all[i].amount);
         }
         delete parts[clone];
+    }
+
+    /// @dev Until an instant, until the second before it, or not at all.
+    function waitFor(uint256 instant, uint256 way) private {
+        instant -= way % 4 == 1 ? 1 : 0;
+        if (way % 4 < 2 && block.timestamp < instant) vm.warp(instant);
+    }
+
+    /// @dev The least and the most that somebody can contribute.
+    function limits(Contribution clone, address account) private view returns (uint256 least, uint256 most) {
+        Part[] storage all = parts[clone];
+        Reservation storage kept = reservation[clone];
+        bool own = kept.contributor == account;
+        uint256 taken = sum(all) + (own ? 0 : kept.amount);
+        most = requirement > taken ? requirement - taken : 0;
+        uint256 slots = 10 - all.length - (kept.contributor == address(0) ? 0 : 1);
+        if (find(all, account) < all.length) return (1, most);
+        if (own) return (kept.amount < most ? kept.amount : most, most);
+        return slots == 0 ? (0, 0) : ((most + slots - 1) / slots, most);
     }
 
     function remove(string memory move, uint64 id, bytes memory call, bool allowed, uint256 bps) private {
