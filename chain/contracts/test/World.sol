@@ -321,10 +321,11 @@ contract World is Model {
         if (ok) paused = stops;
     }
 
-    /// @dev The requirement is nearly always the same: whatever is open when it changes must be added to.
+    /// @dev The requirement is nearly always the same: what is open when it changes has too little or too much.
     function setParameter(uint256 caller, uint256 which, uint256 value) external {
         bool penalty = which % 2 == 0;
-        value = penalty ? value % 1_100 : value % 8 == 0 ? REQUIREMENT + value % SESH : REQUIREMENT;
+        value =
+            penalty ? value % 1_100 : value % 8 == 0 ? REQUIREMENT - SESH + value % (2 * SESH) : REQUIREMENT;
         bool allowed = caller % 4 != 0 && !(penalty && value > 1_000);
         bytes memory call = abi.encodeCall(
             Parameters.setParameter,
