@@ -45,6 +45,15 @@ contract ClaimsTest is Setup {
         checkpoints.claim(21, proof, bob);
     }
 
+    function test_aClaimIsNoneOfTheEventsThatNodesFollow() public {
+        credit(10, 20);
+        passBorder(staking.currentEpoch());
+        (uint64 number, bytes32 hash) = (checkpoints.eventNumber(), checkpoints.rollingHash());
+        claim(alice, 10, alice);
+        vm.assertEq(checkpoints.eventNumber(), number, "number");
+        vm.assertEq(checkpoints.rollingHash(), hash, "hash");
+    }
+
     function test_anOldRootPaysNothing() public {
         credit(10, 20);
         bytes32[] memory old = Merkle.proof(rewards, Merkle.reward(alice, 10));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {Checkpoints} from "../src/checkpoints/Checkpoints.sol";
 import {EventLog} from "../src/libraries/EventLog.sol";
 import {Merkle} from "./Merkle.sol";
 import {Setup} from "./Setup.sol";
@@ -33,7 +34,9 @@ contract EventLogTest is Setup {
         address[3] memory contracts = [address(staking), address(checkpoints), address(pool)];
         for (uint256 i = 0; i < logs.length; ++i) {
             for (uint256 j = 0; j < 3; ++j) {
-                if (logs[i].emitter != contracts[j]) continue;
+                if (logs[i].emitter != contracts[j] || logs[i].topics[0] == Checkpoints.Claimed.selector) {
+                    continue;
+                }
                 ++numbers[j];
                 vm.assertEq(uint256(logs[i].topics[1]), numbers[j], "numbered without gaps");
                 bytes32 entry = keccak256(abi.encodePacked(logs[i].topics, logs[i].data));
@@ -46,7 +49,7 @@ contract EventLogTest is Setup {
         vm.assertEq(hashes[0], staking.rollingHash(), "staking");
         vm.assertEq(hashes[1], checkpoints.rollingHash(), "checkpoints");
         vm.assertEq(hashes[2], pool.rollingHash(), "pool");
-        vm.assertTrue(numbers[0] >= 12 && numbers[1] >= 5 && numbers[2] >= 2, "something happened");
+        vm.assertTrue(numbers[0] >= 12 && numbers[1] >= 4 && numbers[2] >= 2, "something happened");
     }
 
     function test_aBorderThatIsAheadOrForgottenIsRefused() public {

@@ -12,6 +12,8 @@ contract GasTest is Setup {
     uint256 private constant REGISTRATION = 550_000;
     uint256 private constant CLAIM = 100_000;
     uint256 private constant CHECKPOINT = 950_000;
+    /// @dev Of the deepest of 10,000 accounts: 2^13 < 10,000 <= 2^14.
+    uint256 private constant DEPTH = 14;
 
     /// @dev The first of a new epoch, which keeps the state at the border in slots that were never used.
     function test_registration() public {
@@ -34,32 +36,51 @@ contract GasTest is Setup {
         within("registration by permit, first of an epoch", REGISTRATION);
     }
 
-    /// @dev Out of 2^15 accounts. One that never had any token costs a little more than the budget.
+    /// @dev Every claim is proved as deep as one of 10,000 accounts can lie. What others did before it, a claim
+    /// may find at any time: here nothing since a border, and a release of the pool as the first since a border.
     function test_claim() public {
         registerMany(4);
-        passBorder(0);
-        address account = vm.addr(1);
-        (bytes32 root, bytes32[] memory proof) = deepTree(account, 5 * SESH);
-        token.transfer(address(0xbeef), 1);
-        submitAll(4, root, 0);
-        vm.prank(account);
-        checkpoints.claim(5 * SESH, proof, address(0xbeef));
-        within("claim, an account's first", CLAIM);
+        agree(1);
+        claims("claim, an account's first, to an address without tokens", 1, person(11));
+        agree(2);
+        claims("claim, an account's first, to an address with tokens", 2, person(11));
+        agree(1);
+        claims("claim, an account's later one, to an address with tokens", 1, person(11));
+        agree(1);
+        claims("claim, an account's later one, to an address without tokens", 1, person(12));
 
-        (root, proof) = deepTree(account, 8 * SESH);
-        passBorder(1);
-        submitAll(4, root, 0);
-        vm.prank(account);
-        checkpoints.claim(8 * SESH, proof, address(0xbeef));
-        within("claim, an account's second", CLAIM);
+        agree(3);
+        passBorder(checkpoints.currentEpoch());
+        claims("claim, an account's first, to an address without tokens, first of an epoch", 3, person(13));
+        agree(4);
+        passBorder(checkpoints.currentEpoch());
+        pool.release();
+        claims("claim, an account's first, to an address without tokens, after a release", 4, person(14));
+    }
 
-        account = vm.addr(2);
-        (root, proof) = deepTree(account, 5 * SESH);
-        passBorder(2);
+    /// @dev A checkpoint of the epoch before, in which one of 10,000 accounts has more than before.
+    function agree(uint256 who) private {
+        passBorder(checkpoints.currentEpoch());
+        (bytes32 root,) = deepTree(person(who), due(person(who)));
         submitAll(4, root, 0);
-        vm.prank(account);
-        checkpoints.claim(5 * SESH, proof, address(0xcafe));
-        vm.snapshotGasLastCall("Gas", "claim, an account's first, to one that has no token");
+    }
+
+    function claims(string memory name, uint256 who, address to) private {
+        uint256 total = due(person(who));
+        (, bytes32[] memory proof) = deepTree(person(who), total);
+        vm.prank(person(who));
+        checkpoints.claim(total, proof, to);
+        within(name, CLAIM);
+    }
+
+    /// @dev More than the account claimed, in digits that a real total has.
+    function due(address account) private view returns (uint256) {
+        return checkpoints.claimed(account) + 123_456_789_012;
+    }
+
+    /// @dev An address that looks like one: each byte that is not zero costs.
+    function person(uint256 who) private pure returns (address) {
+        return address(uint160(uint256(keccak256(abi.encode("person", who)))));
     }
 
     /// @dev 2,000 nodes of which 100 did not sign, with a registration after the border.
@@ -121,15 +142,15 @@ contract GasTest is Setup {
         vm.assertLe(vm.snapshotGasLastCall("Gas", name), budget, name);
     }
 
-    /// @dev A tree of which one path is known, 15 deep.
+    /// @dev A tree of which one path is known, as deep as the deepest of a tree of 10,000 leaves.
     function deepTree(address account, uint256 total)
         private
         pure
         returns (bytes32 root, bytes32[] memory proof)
     {
-        proof = new bytes32[](15);
+        proof = new bytes32[](DEPTH);
         root = Merkle.reward(account, total);
-        for (uint256 i = 0; i < 15; ++i) {
+        for (uint256 i = 0; i < DEPTH; ++i) {
             proof[i] = keccak256(abi.encode("sibling", i, total));
             root = root < proof[i]
                 ? keccak256(abi.encode(root, proof[i]))

@@ -35,6 +35,23 @@ contract ParametersTest is Setup {
         checkpoints.setParameter("x", 5);
     }
 
+    /// @dev As README.md lists them.
+    function test_bounds() public view {
+        bounded(staking, "stakingRequirement", 100 * SESH, 250_000 * SESH);
+        bounded(staking, "unlockTime", 1 minutes, 30 days);
+        bounded(staking, "maximumPenalty", 0, 1_000);
+        bounded(checkpoints, "minimumNodes", 4, 1_000);
+        bounded(checkpoints, "submitterReward", 0, 1_000 * SESH);
+        bounded(checkpoints, "activeFor", 0, 7 days);
+        vm.assertLe(30 days, staking.ESCAPE_DELAY(), "whoever takes the escape hatch has served to the end");
+    }
+
+    function bounded(Parameters chosen, bytes32 name, uint256 wantedLeast, uint256 wantedMost) private pure {
+        (uint256 least, uint256 most) = chosen.bounds(name);
+        vm.assertEq(least, wantedLeast, "least");
+        vm.assertEq(most, wantedMost, "most");
+    }
+
     function testFuzz_valuesStayWithinBounds(uint256 pick, uint256 value) public {
         Parameters[2] memory contracts = [Parameters(staking), Parameters(checkpoints)];
         bytes32[3][2] memory names = [
