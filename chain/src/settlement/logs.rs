@@ -148,10 +148,6 @@ fn checkpoints(log: &LogData) -> Option<Option<Input>> {
                 Some(None)
             }
         }
-        events::Claimed::SIGNATURE_HASH => {
-            let _: events::Claimed = event(log)?;
-            Some(None)
-        }
         _ => None,
     }
 }

@@ -137,8 +137,7 @@ fn happening<'a>(dice: &mut Dice, cursors: &'a mut Cursors) -> (Address, &'a mut
         }
         1 => {
             let number = cursors.checkpoints.number + 1;
-            let account = Address::repeat_byte(id as u8);
-            let event = events::Claimed { number, account, to: account, amount: U256::from(1) };
+            let event = events::ParameterChanged { number, name: B256::ZERO, value: U256::from(id) };
             (followed().contracts.checkpoints, &mut cursors.checkpoints, event.encode_log_data())
         }
         2 => {

@@ -143,8 +143,6 @@ fn of_the_other_events_the_ledger_is_told_what_it_needs() {
     let accepted = events::Accepted { number: 1, epoch: 2, submitter: account, digest };
     let input = Input::Accept { epoch: 2, submitter: account, digest };
     assert_eq!(first(&log(checkpoints, &accepted)), Some(input));
-    let claimed = events::Claimed { number: 1, account, to: other, amount: U256::from(1) };
-    assert_eq!(first(&log(checkpoints, &claimed)), None);
 
     let parameter = |name: &[u8]| events::ParameterChanged {
         number: 1,
