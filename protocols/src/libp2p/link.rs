@@ -8,8 +8,9 @@
 //! A frame that has begun must be whole before the host's pause ends, and what is written must be taken
 //! at that pace too: [`open_within`] and [`serve_within`] take the pause, for this crate has no clock.
 //!
-//! What waits in memory, frames that are not whole yet and answers that are not taken yet, is charged to
-//! a [`Backlog`], which links share as their host sees fit.
+//! What waits in memory, frames that are not whole yet and requests and answers that are not taken yet, is
+//! charged to a [`Backlog`], which links share as their host sees fit. A request whose asker has gone away
+//! counts until it is its turn, and is not sent then.
 
 use std::{
     collections::HashMap,
@@ -53,7 +54,7 @@ pub enum LinkError {
     /// The stream ended, or said something that is no frame.
     #[error("the link is closed")]
     Closed,
-    /// As many requests as the window allows wait already.
+    /// As many requests as the window allows wait already, or there is no memory left for one more.
     #[error("too many requests are under way")]
     Busy,
 }
@@ -81,15 +82,18 @@ pub enum End {
 type Frame = (u32, Kind, Vec<u8>, Held);
 
 /// What a frame holds that waits.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Held {
     _bytes: Option<Charge>,
     /// The place of its request in the window: whoever does not take answers may ask for no more.
     _slot: Option<Slot>,
+    /// The same at the side that asks.
+    _asked: Option<Arc<Asked>>,
 }
 
 type Waiting = Arc<Mutex<HashMap<u32, Waiter>>>;
 
+#[derive(Debug)]
 enum Waiter {
     Answer(oneshot::Sender<Vec<u8>>),
     Events(oneshot::Sender<Vec<u8>>, mpsc::Sender<Vec<u8>>),
@@ -103,6 +107,7 @@ pub struct Asker {
     waiting: Waiting,
     next: Arc<AtomicU32>,
     window: usize,
+    share: Backlog,
 }
 
 impl std::fmt::Debug for Asker {
@@ -131,18 +136,18 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let (frames, outgoing) = mpsc::channel(limits.window);
-    let waiting = Waiting::default();
+    let (waiting, share) = (Waiting::default(), limits.backlog.part(usize::MAX));
     let asker = Asker {
         frames,
         waiting: Arc::clone(&waiting),
         next: Arc::new(AtomicU32::new(0)),
         window: limits.window,
+        share: share.clone(),
     };
     let (reader, writer) = stream.split();
     let run = async move {
-        let share = limits.backlog.part(usize::MAX);
         let read = read_answers(reader, limits.max_in, &share, &waiting, &pause);
-        let write = write_frames(writer, outgoing, &pause);
+        let write = write_frames(writer, outgoing, Some(&waiting), &pause);
         let end = future::select(Box::pin(read), Box::pin(write)).await.factor_first().0;
         // Whoever still waits learns that nothing will come.
         lock(&waiting).clear();
@@ -159,9 +164,8 @@ impl Asker {
     /// When the link closes first, or too many requests are under way.
     pub async fn ask(&self, payload: Vec<u8>) -> Result<Vec<u8>, LinkError> {
         let (answer, answered) = oneshot::channel();
-        let id = self.register(Waiter::Answer(answer))?;
-        let _guard = Forget { asker: self, id };
-        self.send(id, Kind::Request, payload).await?;
+        let asked = self.register(Waiter::Answer(answer))?;
+        self.request(&asked, payload).await?;
         answered.await.map_err(|_| LinkError::Closed)
     }
 
@@ -173,9 +177,9 @@ impl Asker {
     pub async fn subscribe(&self, payload: Vec<u8>) -> Result<(Vec<u8>, Events), LinkError> {
         let (answer, answered) = oneshot::channel();
         let (events, received) = mpsc::channel(EVENTS);
-        let id = self.register(Waiter::Events(answer, events))?;
-        let events = Events { asker: self.clone(), id, received };
-        self.send(id, Kind::Request, payload).await?;
+        let asked = self.register(Waiter::Events(answer, events))?;
+        self.request(&asked, payload).await?;
+        let events = Events { frames: self.frames.clone(), asked, received };
         let answer = answered.await.map_err(|_| LinkError::Closed)?;
         Ok((answer, events))
     }
@@ -185,7 +189,7 @@ impl Asker {
         self.frames.is_closed()
     }
 
-    fn register(&self, waiter: Waiter) -> Result<u32, LinkError> {
+    fn register(&self, waiter: Waiter) -> Result<Arc<Asked>, LinkError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let mut waiting = lock(&self.waiting);
         if self.is_closed() {
@@ -195,31 +199,35 @@ impl Asker {
             return Err(LinkError::Busy);
         }
         waiting.insert(id, waiter);
-        Ok(id)
+        Ok(Arc::new(Asked { waiting: Arc::clone(&self.waiting), id }))
     }
 
-    async fn send(&self, id: u32, kind: Kind, payload: Vec<u8>) -> Result<(), LinkError> {
-        self.frames.clone().send((id, kind, payload, Held::default())).await.map_err(|_| LinkError::Closed)
+    async fn request(&self, asked: &Arc<Asked>, payload: Vec<u8>) -> Result<(), LinkError> {
+        let bytes = self.share.take(payload.len()).ok_or(LinkError::Busy)?;
+        let held = Held { _bytes: Some(bytes), _asked: Some(Arc::clone(asked)), ..Held::default() };
+        let frame = (asked.id, Kind::Request, payload, held);
+        self.frames.clone().send(frame).await.map_err(|_| LinkError::Closed)
     }
 }
 
-/// Forgets a request whose asker has gone away.
-struct Forget<'a> {
-    asker: &'a Asker,
+/// A place among those that wait, for as long as somebody does or something of it is still to be written.
+#[derive(Debug)]
+struct Asked {
+    waiting: Waiting,
     id: u32,
 }
 
-impl Drop for Forget<'_> {
+impl Drop for Asked {
     fn drop(&mut self) {
-        lock(&self.asker.waiting).remove(&self.id);
+        lock(&self.waiting).remove(&self.id);
     }
 }
 
 /// What follows the answer to a subscription. Dropping it closes the subscription.
 #[derive(Debug)]
 pub struct Events {
-    asker: Asker,
-    id: u32,
+    frames: mpsc::Sender<Frame>,
+    asked: Arc<Asked>,
     received: mpsc::Receiver<Vec<u8>>,
 }
 
@@ -232,9 +240,9 @@ impl Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        lock(&self.asker.waiting).remove(&self.id);
         // There is room for one more word of each asker.
-        let _ = self.asker.frames.try_send((self.id, Kind::Close, Vec::new(), Held::default()));
+        let held = Held { _asked: Some(Arc::clone(&self.asked)), ..Held::default() };
+        let _ = self.frames.try_send((self.asked.id, Kind::Close, Vec::new(), held));
     }
 }
 
@@ -318,7 +326,7 @@ impl Reply {
         self.request = None;
         let Some(charge) = self.share.take(payload.len()) else { return };
         self.answered = true;
-        let held = Held { _bytes: Some(charge), _slot: self.slot.take() };
+        let held = Held { _bytes: Some(charge), _slot: self.slot.take(), ..Held::default() };
         let _ = self.frames.send((self.id, Kind::Answer, payload, held)).await;
     }
 
@@ -332,7 +340,7 @@ impl Reply {
         let charge = self.share.take(payload.len()).ok_or(LinkError::Busy)?;
         self.answered = true;
         self.slot = None;
-        let held = Held { _bytes: Some(charge), _slot: None };
+        let held = Held { _bytes: Some(charge), ..Held::default() };
         let sent = self.frames.send((self.id, Kind::Answer, payload, held)).await;
         sent.map_err(|_| LinkError::Closed)?;
         let closed = self.closed.take();
@@ -343,7 +351,7 @@ impl Reply {
 impl Drop for Reply {
     fn drop(&mut self) {
         if !self.answered {
-            let held = Held { _bytes: None, _slot: self.slot.take() };
+            let held = Held { _slot: self.slot.take(), ..Held::default() };
             let _ = self.frames.try_send((self.id, Kind::Close, Vec::new(), held));
         }
     }
@@ -367,7 +375,7 @@ impl Pusher {
     /// for.
     pub async fn push(&mut self, payload: Vec<u8>) -> Result<(), LinkError> {
         let charge = self.share.take(payload.len()).ok_or(LinkError::Busy)?;
-        let held = Held { _bytes: Some(charge), _slot: None };
+        let held = Held { _bytes: Some(charge), ..Held::default() };
         let sent = self.frames.send((self.id, Kind::Event, payload, held)).await;
         sent.map_err(|_| LinkError::Closed)
     }
@@ -415,7 +423,7 @@ where
     let (reader, writer) = stream.split();
     let run = async move {
         let read = read_requests(reader, limits, requests, frames, &pause);
-        let write = write_frames(writer, outgoing, &pause);
+        let write = write_frames(writer, outgoing, None, &pause);
         future::select(Box::pin(read), Box::pin(write)).await.factor_first().0
     };
     (received, run)
@@ -529,7 +537,13 @@ async fn read_rest<R: AsyncRead + Unpin>(
     Ok((head, payload, charge))
 }
 
-async fn write_frames<W, P, F>(mut writer: W, mut outgoing: mpsc::Receiver<Frame>, pause: &P) -> End
+/// `waiting` are those who wait for answers, at the side that asks.
+async fn write_frames<W, P, F>(
+    mut writer: W,
+    mut outgoing: mpsc::Receiver<Frame>,
+    waiting: Option<&Waiting>,
+    pause: &P,
+) -> End
 where
     W: AsyncWrite + Unpin,
     P: Fn() -> F,
@@ -539,6 +553,11 @@ where
     while let Some(first) = outgoing.next().await {
         let mut next = Some(first);
         while let Some((id, kind, payload, held)) = next.take() {
+            if kind == Kind::Request && waiting.is_some_and(|waiting| is_abandoned(waiting, id)) {
+                drop(held);
+                next = outgoing.try_recv().ok();
+                continue;
+            }
             let Ok(len) = u32::try_from(payload.len()) else { return End::Closed };
             buffer.extend_from_slice(&Head { len, id, kind }.encode());
             // Small frames are gathered, large ones are not copied.
@@ -571,6 +590,14 @@ where
     }
     let _ = within(writer.close(), pause).await;
     End::Closed
+}
+
+/// Whether nobody waits for an answer any more.
+fn is_abandoned(waiting: &Waiting, id: u32) -> bool {
+    match lock(waiting).get(&id) {
+        Some(Waiter::Answer(answer) | Waiter::Events(answer, _)) => answer.is_canceled(),
+        Some(Waiter::Streaming(_)) | None => false,
+    }
 }
 
 /// Writes all, a chunk at a time, so that a slow line has time for as much as it takes.

@@ -320,3 +320,70 @@ fn whoever_takes_no_answers_may_ask_for_no_more() {
     }
     assert!(asked < 2 * some().window, "{asked}");
 }
+
+#[test]
+fn requests_that_nobody_waits_for_any_more_do_not_pile_up() {
+    const REQUEST: usize = 100;
+    let (client, server) = pair(64);
+    let held = limits(1_000, 4);
+    let backlog = held.backlog.clone();
+    let (asker, run) = open(client, held);
+    let mut pool = LocalPool::new();
+    pool.spawner().spawn_local(run.map(drop)).unwrap();
+    let mut taken = 0;
+    for _ in 0..1_000 {
+        let mut asked = Box::pin(asker.ask(vec![0; REQUEST]));
+        match (&mut asked).now_or_never() {
+            None => taken += 1,
+            Some(answer) => assert_eq!(answer, Err(LinkError::Busy)),
+        }
+        pool.run_until_stalled();
+    }
+    // Four for each that may be under way, behind the one that is being written.
+    assert_eq!(taken, 17, "wait at somebody who reads nothing");
+    assert!(backlog.held() >= REQUEST && backlog.held() <= taken * REQUEST, "{}", backlog.held());
+    // Once it reads it hears of what was begun alone, and of whatever is asked from then on.
+    let (requests, run) = serve(server, some());
+    pool.spawner().spawn_local(run.map(drop)).unwrap();
+    let requests: Vec<_> = {
+        let asked = asker.ask(b"last".to_vec());
+        let answered = requests.then(|incoming| async move {
+            let payload = incoming.payload.clone();
+            incoming.reply.answer(b"yes".to_vec()).await;
+            payload
+        });
+        let mut seen = Box::pin(answered);
+        let heard = async {
+            let mut heard = Vec::new();
+            while let Some(payload) = seen.next().await {
+                heard.push(payload.clone());
+                if payload == b"last" {
+                    break;
+                }
+            }
+            heard
+        };
+        pool.run_until_stalled();
+        let (heard, answer) = pool.run_until(join(heard, asked));
+        assert_eq!(answer, Ok(b"yes".to_vec()));
+        heard
+    };
+    assert!(requests.len() < taken, "{} of {taken} were sent for nobody", requests.len());
+    assert_eq!(backlog.held(), 0);
+}
+
+#[test]
+fn requests_take_no_more_memory_than_there_is() {
+    let (client, server) = pair(64);
+    let backlog = Backlog::new(8 * CHUNK);
+    let (asker, run) = open(client, Limits { max_in: 1_000, window: 64, backlog: backlog.clone() });
+    let mut pool = LocalPool::new();
+    pool.spawner().spawn_local(run.map(drop)).unwrap();
+    let mut asked: Vec<_> = (0..10).map(|_| Box::pin(asker.ask(vec![0; CHUNK]))).collect();
+    let refused = asked.iter_mut().filter_map(|ask| ask.now_or_never());
+    assert_eq!(refused.collect::<Vec<_>>(), vec![Err(LinkError::Busy); 6], "half of it is for one link");
+    drop(asked);
+    drop(server);
+    pool.run_until_stalled();
+    assert_eq!(backlog.held(), 0);
+}
