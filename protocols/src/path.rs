@@ -108,9 +108,9 @@ pub struct Candidate {
 /// What a path is used for. No path serves two of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Use {
-    /// What the owner of one account signs: reading first of all.
+    /// What the owner of one account signs, but for stores: reading first of all.
     Read(AccountId),
-    /// Sending, which nobody signs.
+    /// Storing, whoever signs it.
     Send,
     /// Storing for the sender's own devices what was sent to others: apart from that, so that no path joins
     /// both swarms.

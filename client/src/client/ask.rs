@@ -536,6 +536,10 @@ impl Inner {
 
 /// Which paths a request may go over.
 const fn usage(request: &Request) -> Use {
+    if let Request::Store(_) = request {
+        // Whoever signs it: a path that reads never stores.
+        return Use::Send;
+    }
     match payer(request) {
         Some((account, Side::Owner)) => Use::Read(*account),
         Some((_, Side::Stranger)) => Use::Send,

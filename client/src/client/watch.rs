@@ -405,13 +405,12 @@ impl Watcher {
     async fn follow_by_path(&mut self, node: NodeId) {
         let inner = Arc::clone(&self.inner);
         let Some(onion) = &inner.onion else { return };
-        let (mut apart, mut due) = (false, Instant::now());
+        let mut pace = Pace::new(inner.doors.are_local(), Instant::now());
         while !self.batches.is_closed() {
-            let begun = Instant::now().max(due);
+            let apart = pace.apart;
+            let begun = pace.next(Instant::now());
             let ask = async {
-                if !apart {
-                    sleep_until(begun).await;
-                }
+                sleep_until(begun).await;
                 let after = self.cursors.at(&node);
                 let request = inner.retrieve(&self.account, self.namespace, after, None, None);
                 let request = Request::Retrieve(request);
@@ -447,11 +446,7 @@ impl Watcher {
             };
             inner.links.answered(node);
             let brought = batch.as_ref().is_some_and(|batch| !batch.messages.is_empty());
-            if !apart {
-                due = begun + pace(inner.doors.are_local(), brought);
-            }
-            // A member that goes on and on about what it does not give is not followed.
-            apart = more && (brought || !apart);
+            pace.answered(begun, brought, more);
             if let Some(batch) = batch
                 && self.batches.send(batch).await.is_err()
             {
@@ -584,12 +579,36 @@ impl Watcher {
     }
 }
 
-/// How long after a question over a path the next one may be asked, whenever it was answered.
-const fn pace(local: bool, brought: bool) -> Duration {
-    match (local, brought) {
-        (false, _) => TICK,
-        (true, false) => SOON,
-        (true, true) => Duration::ZERO,
+/// When a watch over a path asks, and what.
+struct Pace {
+    /// Whether the network is one machine's, where times tell nobody anything.
+    local: bool,
+    /// What the last answer did not hold is asked for, in the bucket that it needs.
+    apart: bool,
+    /// When the next question may be asked.
+    due: Instant,
+}
+
+impl Pace {
+    const fn new(local: bool, now: Instant) -> Self {
+        Self { local, apart: false, due: now }
+    }
+
+    /// When to ask: outside local networks at times that follow from the first alone, whatever came.
+    fn next(&self, now: Instant) -> Instant {
+        if self.apart && self.local { now } else { now.max(self.due) }
+    }
+
+    /// What was asked for at `begun` is answered, whenever that was.
+    fn answered(&mut self, begun: Instant, brought: bool, more: bool) {
+        let pause = match (self.local, self.apart || brought) {
+            (false, _) => TICK,
+            (true, false) => SOON,
+            (true, true) => Duration::ZERO,
+        };
+        self.due = begun + pause;
+        // A member that goes on and on about what it does not give is not followed.
+        self.apart = more && (brought || !self.apart);
     }
 }
 
@@ -618,10 +637,40 @@ impl Seen {
 mod tests {
     use super::*;
 
+    /// When each question is asked, by whether the one before brought something and said that there is more,
+    /// and how long its answer took.
+    fn asked(local: bool, answers: &[(bool, bool, Duration)]) -> Vec<Duration> {
+        let start = Instant::now();
+        let (mut pace, mut now) = (Pace::new(local, start), start);
+        let mut asked = Vec::new();
+        for (brought, more, took) in answers {
+            let begun = pace.next(now);
+            asked.push(begun - start);
+            pace.answered(begun, *brought, *more);
+            now = begun + *took;
+        }
+        asked.push(pace.next(now) - start);
+        asked
+    }
+
     #[test]
-    fn a_member_that_answers_at_once_is_not_asked_without_end() {
-        assert_eq!([false, true].map(|brought| pace(false, brought)), [TICK; 2], "whatever came");
-        assert_eq!(pace(true, false), SOON);
-        assert_eq!(pace(true, true), Duration::ZERO, "what arrives is told at once");
+    fn outside_local_networks_questions_come_at_ticks_whatever_came() {
+        let soon = Duration::from_millis(90);
+        let answers =
+            [(false, false), (true, false), (true, true), (true, true), (true, false), (false, true)];
+        let answers = answers.map(|(brought, more)| (brought, more, soon));
+        let ticks: Vec<_> = (0..=6).map(|tick| TICK * tick).collect();
+        assert_eq!(asked(false, &answers), ticks);
+    }
+
+    #[test]
+    fn on_a_local_network_what_arrives_is_told_at_once_and_nobody_is_asked_without_end() {
+        let (at_once, soon) = (Duration::ZERO, SOON);
+        assert_eq!(asked(true, &[(true, false, at_once); 3]), [at_once; 4], "what arrives is told at once");
+        assert_eq!(asked(true, &[(false, false, at_once); 2]), [at_once, soon, soon * 2]);
+        // Something larger is read apart at once, but a member that only says so is not asked again for it.
+        assert_eq!(asked(true, &[(true, true, at_once); 2]), [at_once; 3]);
+        let empty = (false, true, at_once);
+        assert_eq!(asked(true, &[empty, empty, empty]), [at_once, at_once, at_once, soon]);
     }
 }

@@ -32,10 +32,10 @@ use super::{
 use crate::{NetworkName, NodeId, Prefix, Span, Time, mutants};
 
 /// Packets under way through a hop, from arrival to answer; shared out as [`super::shares`] says.
-pub const MAX_UNDER_WAY: usize = 4_096;
+pub const MAX_UNDER_WAY: usize = 16_384;
 /// Packets that a host lets be under way on one stream, at either end of it: more than one neighbour may have
 /// of [`MAX_UNDER_WAY`], so that one too many is refused. Left unread it would hold up all behind it.
-pub const STREAM_WINDOW: usize = 1_024;
+pub const STREAM_WINDOW: usize = 4_096;
 
 /// How long a destination may take over its answer: longer than it waits for a majority.
 const HOP: Span = Span::secs(10);

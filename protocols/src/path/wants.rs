@@ -62,17 +62,21 @@ impl<R: Rng> Paths<R> {
             return Found::Nothing(PathError::Destination);
         }
         let kept = self.kept(now, want);
-        if let Some((Flaws { suspect: false, blamed: false, old: false }, path, hops)) = kept {
+        if let Some((flaws, path, hops)) = kept
+            && flaws == Flaws::default()
+        {
             return Found::Path(path, hops);
         }
         // A second try avoids the hops of the first, if there are others.
         let mut avoid = self.avoided();
         avoid.extend(want.not.iter().flatten());
-        let guards = self.usable(want.destination, &avoid);
+        let guards = self.usable(want.destination, &avoid, &want.not);
         let pool = Pool { nodes: &self.nodes, avoid: &avoid };
         let made = guards.iter().find_map(|guard| pool.hops(&mut self.random, *guard, &[want.destination]));
         match (kept, made) {
-            (Some((flaws, path, hops)), made) if made.is_none_or(|made| self.flaws(&made) >= flaws) => {
+            (Some((flaws, path, hops)), made)
+                if made.is_none_or(|made| self.flaws(&made, &want.not) >= flaws) =>
+            {
                 return Found::Path(path, hops);
             }
             (_, Some(hops)) => return Found::Path(self.make(now, Some(want.usage), hops), hops),
@@ -100,20 +104,22 @@ impl<R: Rng> Paths<R> {
                 // A second try goes through another guard where it can.
                 && !want.not.iter().any(|hops| hops.first() == path.hops.first())
         });
-        let best =
-            usable.min_by_key(|(id, path)| (self.flaws_of(now, path), path.state == State::Building, **id));
-        best.map(|(id, path)| (self.flaws_of(now, path), *id, path.hops))
+        let best = usable.min_by_key(|(id, path)| {
+            (self.flaws_of(now, path, &want.not), path.state == State::Building, **id)
+        });
+        best.map(|(id, path)| (self.flaws_of(now, path, &want.not), *id, path.hops))
     }
 
-    fn flaws_of(&self, now: Time, path: &Path) -> Flaws {
-        let Flaws { suspect, blamed, .. } = self.flaws(&path.hops);
-        let suspect = suspect || path.state == State::Suspect;
-        Flaws { suspect, blamed, old: now >= path.replace_at }
+    fn flaws_of(&self, now: Time, path: &Path, not: &[[NodeId; HOPS]]) -> Flaws {
+        let flaws = self.flaws(&path.hops, not);
+        let suspect = flaws.suspect || path.state == State::Suspect;
+        Flaws { suspect, old: now >= path.replace_at, ..flaws }
     }
 
-    fn flaws(&self, hops: &[NodeId; HOPS]) -> Flaws {
+    fn flaws(&self, hops: &[NodeId; HOPS], not: &[[NodeId; HOPS]]) -> Flaws {
+        let tried = not.iter().flatten().any(|hop| hops.contains(hop));
         let blamed = hops.iter().any(|hop| self.blame.dropped().contains(hop));
-        Flaws { suspect: self.is_suspect(hops), blamed, old: false }
+        Flaws { tried, suspect: self.is_suspect(hops), blamed, old: false }
     }
 
     /// Whether a path's hops can still be used, and its guard answers.
@@ -141,8 +147,9 @@ impl<R: Rng> Paths<R> {
         self.blame.dropped().iter().copied().chain(silent).collect()
     }
 
-    /// The guards that a packet for this destination may go through, the best first.
-    fn usable(&self, destination: NodeId, avoid: &BTreeSet<NodeId>) -> Vec<NodeId> {
+    /// The guards that a packet for this destination may go through, the best first: those that none of the paths
+    /// `not` began with.
+    fn usable(&self, destination: NodeId, avoid: &BTreeSet<NodeId>, not: &[[NodeId; HOPS]]) -> Vec<NodeId> {
         let up = self.guards.active(&self.nodes).filter_map(|guard| match self.health.get(&guard.node) {
             Some(Health::Up { suspect, .. }) => Some((guard.node, *suspect)),
             Some(Health::Untested { .. }) if mutants::on("guards-untested") => Some((guard.node, false)),
@@ -151,8 +158,9 @@ impl<R: Rng> Paths<R> {
         let up = up.filter(|(guard, _)| self.nodes.get(guard).is_some_and(|node| node.open));
         let fits = |(at, (guard, suspect)): (usize, (NodeId, bool))| {
             let fits = choose::fits(&self.nodes, &[guard], destination);
+            let tried = not.iter().any(|hops| hops.first() == Some(&guard));
             let suspect = suspect || self.busy.contains_key(&guard);
-            fits.then_some((avoid.contains(&guard), suspect, at, guard))
+            fits.then_some((tried, avoid.contains(&guard), suspect, at, guard))
         };
         let mut all: Vec<_> = up.enumerate().filter_map(fits).collect();
         all.sort_unstable();
@@ -189,7 +197,7 @@ impl<R: Rng> Paths<R> {
             self.uses.iter().filter(|(_, usage)| usage.look_at <= now).map(|(usage, _)| *usage).collect();
         for usage in due {
             let good = |path: &&Path| {
-                let well = self.flaws_of(now, path) == Flaws::default();
+                let well = self.flaws_of(now, path, &[]) == Flaws::default();
                 path.usage == Some(usage) && well && self.stands(&path.hops)
             };
             let mine: Vec<_> = self.paths.values().filter(good).collect();
@@ -200,7 +208,7 @@ impl<R: Rng> Paths<R> {
             let tries = lacking && !tested;
             if tries {
                 // The spare begins at the other guard, so that the death of one leaves a path.
-                if let Some(guard) = self.usable(destination, &taken).first().copied() {
+                if let Some(guard) = self.usable(destination, &taken, &[]).first().copied() {
                     self.probe(now, Some(usage), guard, Some(destination));
                 }
             }
@@ -221,6 +229,8 @@ impl<R: Rng> Paths<R> {
 /// What speaks against a path, the worst first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Flaws {
+    /// One of its hops stood in a path that was tried in vain.
+    tried: bool,
     /// An answer is late.
     suspect: bool,
     /// One of its hops is left out.

@@ -4,6 +4,11 @@ use proptest::prelude::*;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
 use super::*;
+use crate::path::{
+    self as paths, Use,
+    guards::Guards,
+    model::{World, apart, id},
+};
 
 const START: Time = Time::from_millis(1_790_000_000_000);
 const TERMS: Terms = Terms { patience: Span::secs(20), hold: Span(0), hedge: Span::secs(8) };
@@ -119,6 +124,83 @@ fn what_a_destination_may_keep_back_is_no_silence() {
         parcel.said();
         parcel.find(0);
         assert!((Span::millis(8_500)..=Span::millis(9_000)).contains(&parcel.waited()));
+    }
+}
+
+/// How long a request may take whose hop dies under it, when all else goes well.
+const MOST: Span = Span::secs(2);
+/// What a client grants by default.
+const GRANTED: Terms = Terms { patience: Span::secs(7), hold: Span(0), hedge: Span::millis(750) };
+/// From a packet to its answer over any path, or to the word of a hop that the next is gone.
+const ROUND: Span = Span::millis(300);
+
+#[test]
+fn a_hop_that_dies_under_a_request_costs_no_more_than_two_seconds() {
+    let mut longest = Span(0);
+    for seed in 0..200 {
+        for at in 0..HOPS {
+            for mute in [true, false] {
+                longest = longest.max(deliver_over_a_dead_hop(seed, at, mute));
+            }
+        }
+    }
+    // Twice the way, and the longest silence between.
+    assert!(longest <= MOST && longest > GRANTED.hedge, "{longest:?}");
+}
+
+/// Takes a parcel over paths of which the first has a hop that is dead, or is silent: how long it takes.
+fn deliver_over_a_dead_hop(seed: u64, at: usize, mute: bool) -> Span {
+    let random = ChaCha8Rng::seed_from_u64(seed);
+    let mut world = World::begin(apart(12), random, START, Guards::default());
+    world.ask(Use::Look, id(0)).unwrap();
+    // One that is no guard itself: through the other alone there is no second way.
+    let is_guard = |node: &NodeId| world.machine.guards().all().iter().any(|guard| guard.node == *node);
+    let to = (0..12).map(id).find(|node| !is_guard(node)).unwrap();
+    world.ask(Use::Send, to).unwrap();
+    let begun = world.now;
+    let mut delivery = Delivery::new(begun, GRANTED, ChaCha8Rng::seed_from_u64(seed + 1));
+    let (mut victim, mut under_way) = (None, BTreeMap::new());
+    loop {
+        let mut found = None;
+        while let Some(output) = delivery.poll() {
+            match output {
+                Output::Want { not } => {
+                    let ticket = world.want(Use::Send, to, not);
+                    let (path, hops) = world.results[&ticket].unwrap();
+                    found = Some(Input::Path { path, hops });
+                }
+                Output::Carry { path, hops } => {
+                    let victim = *victim.get_or_insert(hops[at]);
+                    if mute && hops.contains(&victim) {
+                        continue;
+                    }
+                    if !mute {
+                        world.dead.insert(victim);
+                    }
+                    under_way.insert(world.now.after(ROUND), (path, world.send(&hops, to)));
+                }
+                Output::Report { path, outcome } => world.feed(paths::Input::Outcome { path, outcome }),
+                Output::Done(result) => {
+                    assert_eq!(result, answer(), "seed {seed}, hop {at}, mute: {mute}");
+                    return world.now.since(begun);
+                }
+            }
+        }
+        let due = delivery.deadline().unwrap();
+        let input = match (found, under_way.first_key_value()) {
+            (Some(found), _) => found,
+            (None, Some((&back, &(path, outcome)))) if back <= due => {
+                under_way.remove(&back);
+                world.run(back);
+                let brought = if outcome == Outcome::Answered { answer() } else { Err(Fault::Silent) };
+                Input::Brought { path, outcome, brought }
+            }
+            (None, _) => {
+                world.run(due);
+                Input::Tick
+            }
+        };
+        delivery.handle(world.now, input);
     }
 }
 
