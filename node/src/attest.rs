@@ -31,10 +31,6 @@ pub(crate) const MAX_HEARD: usize = 1_024;
 const BATCH: usize = 64;
 /// A checkpoint is handed out anew when one more in so many has signed it.
 const MORE: usize = 8;
-/// How long the next one waits for its turn to submit.
-const PAUSE: Span = Span::secs(60);
-/// The same in a local network, whose epochs last for seconds.
-const PAUSE_LOCAL: Span = Span::secs(2);
 /// The fewest nodes whose checkpoint any contract takes.
 const LEAST: usize = 4;
 /// The longest sleep between two looks at the clock, so that a stepped clock is noticed.
@@ -105,7 +101,7 @@ pub(crate) struct Ends {
 }
 
 impl Attest {
-    /// The part of the node that holds `pair`.
+    /// The part of the node that holds `pair`, in a network whose epochs last so long.
     ///
     /// # Errors
     ///
@@ -113,7 +109,7 @@ impl Attest {
     pub(crate) fn new(
         data: &Path,
         pair: &KeyPair,
-        local: bool,
+        epoch: Span,
         payer: Payer,
         (status, settled): (watch::Receiver<Status>, watch::Receiver<Settled>),
         Ends { heard, say, tell, shelf }: Ends,
@@ -123,7 +119,7 @@ impl Attest {
         let signed = Signed::open(data)?;
         tell.send_modify(|told| (told.signed, told.account) = (signed.epoch(), payer.account()));
         Ok(Self {
-            machine: Attestation::new(None, if local { PAUSE_LOCAL } else { PAUSE }, LEAST),
+            machine: Attestation::new(None, epoch, LEAST),
             key: secret.public(),
             secret,
             signed,

@@ -8,7 +8,7 @@ use session_chain::{
     network::Settlement,
     settlement::{Delivery, Endpoint, LiveLedger, Options, Pace, Sender, Settled, Status},
 };
-use session_protocols::KeyPair;
+use session_protocols::{KeyPair, Span};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -101,8 +101,8 @@ impl Follow {
         let data = |cause| NodeError::Data { path: config.data.clone(), cause };
         let shelf = Shelf::open(&config.data, &self.settlement.domain()).map_err(data)?;
         let (watched, ends) = ((status, settled), Ends { heard, say, tell, shelf: shelf.clone() });
-        let local = config.network.local;
-        let attest = Attest::new(&config.data, pair, local, payer, watched, ends, metrics.clone());
+        let epoch = Span::secs(self.settlement.parameters().epoch_seconds.get());
+        let attest = Attest::new(&config.data, pair, epoch, payer, watched, ends, metrics.clone());
         let signed = |cause| NodeError::Signed { path: config.data.join("signed"), cause };
         tokio::spawn(attest.map_err(signed)?.run());
         Ok((Checkpoints { hear, said, shelf }, chain))

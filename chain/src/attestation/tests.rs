@@ -3,7 +3,8 @@ use alloy::primitives::Address;
 use super::*;
 use crate::ledger::{Border, Cursors, Domain, Roots};
 
-const PAUSE: Span = Span::secs(10);
+const EPOCH: Span = Span::secs(120);
+const HALF: Span = Span::secs(60);
 
 fn checkpoint(epoch: u64, reward: u8) -> Checkpoint {
     let domain = Domain { chain: 1, staking: Address::ZERO, checkpoints: Address::ZERO };
@@ -32,7 +33,7 @@ struct Node {
 
 impl Node {
     fn new(me: Option<u64>) -> Self {
-        Self { machine: Attestation::new(me.map(StakeId), PAUSE, 4), now: Time::from_millis(1) }
+        Self { machine: Attestation::new(me.map(StakeId), EPOCH, 4), now: Time::from_millis(1) }
     }
 
     fn feed(&mut self, input: Input) -> Vec<Output> {
@@ -63,9 +64,9 @@ impl Node {
         verdicts.collect::<Vec<_>>()[0]
     }
 
-    /// Waits for the machine, at most `PAUSE` times `turns`.
-    fn submits(&mut self, turns: u64) -> Option<(BlsSignature, Vec<u64>)> {
-        let end = self.now.after(Span::micros(PAUSE.0 * turns));
+    /// Waits for the machine, at most so long.
+    fn submits(&mut self, within: Span) -> Option<(BlsSignature, Vec<u64>)> {
+        let end = self.now.after(within);
         while let Some(at) = self.machine.deadline().filter(|at| *at <= end) {
             self.now = at.max(self.now);
             for output in self.feed(Input::Tick) {
@@ -94,18 +95,19 @@ fn more_than_two_thirds_make_one_signature_that_one_submits() {
     }
     let turns: BTreeSet<_> = nodes.iter().map(|node| node.machine.deadline()).collect();
     assert_eq!(turns.len(), 7, "everybody has a turn");
+    assert!(turns.last().unwrap().unwrap() <= nodes[0].now.after(HALF), "soon enough: {turns:?}");
     let first = nodes.iter_mut().find(|node| node.machine.deadline() == Some(node.now)).unwrap();
-    let (signature, absent) = first.submits(0).unwrap();
+    let (signature, absent) = first.submits(Span::secs(0)).unwrap();
     assert_eq!(absent, [5, 7]);
     let present: Vec<_> = [1, 2, 3, 4, 6].map(|id| secret(id).public()).into();
     assert!(signature.verify(&present, root.digest.as_slice()));
     // Until the contract has it: then nobody does.
-    assert!(nodes[0].submits(7).is_some());
+    assert!(nodes[0].submits(HALF).is_some());
     for node in &mut nodes {
         assert_eq!(node.feed(Input::Accepted { epoch: 3 }), []);
         // Who is late still signs, for those who follow no chain.
-        assert_eq!((node.submits(20), node.heard(share(7, &root))), (None, Verdict::Accept));
-        assert_eq!((node.submits(20), node.heard(share(7, &root))), (None, Verdict::Ignore));
+        assert_eq!((node.submits(EPOCH), node.heard(share(7, &root))), (None, Verdict::Accept));
+        assert_eq!((node.submits(EPOCH), node.heard(share(7, &root))), (None, Verdict::Ignore));
         let (signed, shares) = node.machine.signed(3).unwrap();
         assert_eq!((signed, shares.len()), (&root, 6));
     }
@@ -119,9 +121,45 @@ fn who_gets_no_transaction_through_tries_again_after_the_others() {
     for id in 1..=4 {
         node.heard(share(id, &root));
     }
-    assert!(node.submits(4).is_some());
-    assert!(node.submits(3).is_none());
-    assert!(node.submits(1).is_some());
+    assert!(node.submits(HALF).is_some());
+    assert!(node.submits(Span::secs(59)).is_none());
+    assert!(node.submits(Span::secs(1)).is_some());
+}
+
+#[test]
+fn of_two_thousand_everybody_has_a_turn_in_half_an_epoch_whoever_can_pay_and_few_at_once() {
+    // An hour; what one sends, the others see soon.
+    let (epoch, seen) = (Span::secs(3_600), Span::secs(15));
+    let signers: BTreeMap<_, _> = (1..=2_000).map(|id| (StakeId(id), BlsKey([0; 96]))).collect();
+    let begin = Time::from_millis(1);
+    for payers in [1, 3, 20, 200] {
+        let mut sent = 0;
+        for draw in 1..=8 {
+            let root = checkpoint(3, draw);
+            let mut turns: Vec<_> = (1..=payers)
+                .map(|payer| {
+                    let mut machine = Attestation::new(Some(StakeId(payer)), epoch, 4);
+                    machine
+                        .handle(begin, Input::Crossed { checkpoint: root.clone(), signers: signers.clone() });
+                    for id in 1..=1_334 {
+                        let digest = root.digest.0.into();
+                        let share = Share { epoch: 3, digest, id, signature: [0; 96].into() };
+                        machine.handle(begin, Input::Share { share, message: None });
+                    }
+                    machine.deadline().expect("everybody has a turn")
+                })
+                .collect();
+            turns.sort_unstable();
+            assert!(turns.last() <= Some(&begin.after(Span::micros(epoch.0 / 2))), "{payers} can pay");
+            sent += turns.iter().filter(|turn| **turn <= turns[0].after(seen)).count();
+        }
+        assert!(sent <= 8 + 8 / 2, "{payers} can pay, and {sent} did in eight epochs");
+    }
+    // Where all can, the first have as long as they need.
+    let first: Vec<_> = (0..4).map(|before| wait(epoch, before, 2_000).0 / 1_000_000).collect();
+    assert_eq!(first, [0, 60, 90, 109]);
+    // Short epochs hurry all alike.
+    assert_eq!(wait(Span::secs(10), 12, 12).0 / 1_000, 4_999);
 }
 
 #[test]
@@ -227,7 +265,7 @@ fn what_is_held_is_bounded() {
             node.heard(share(id, &checkpoint(epoch, 1)));
         }
     }
-    node.now = node.now.after(Span::micros(PAUSE.0 * 4));
+    node.now = node.now.after(HALF);
     let outputs = node.feed(Input::Tick);
     assert!(matches!(&outputs[..], [Output::Submit { checkpoint, .. }] if checkpoint.border.epoch == 19));
 }

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::*;
 
+const EPOCH: Span = Span::secs(3_600);
 /// Longer than any of this takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -57,7 +58,7 @@ impl World {
         let payer = Payer::new(contracts(), &[], None::<fn(&Endpoint) -> Sender>);
         let watched = (self.status.subscribe(), self.settled.subscribe());
         let metrics = Metrics::new().unwrap();
-        let attest = Attest::new(self.data.path(), &self.pairs[0], true, payer, watched, ends, metrics);
+        let attest = Attest::new(self.data.path(), &self.pairs[0], EPOCH, payer, watched, ends, metrics);
         tokio::spawn(attest.unwrap().run());
     }
 
