@@ -83,7 +83,7 @@ pub struct NodeStatus {
     pub pid: Option<u32>,
     /// `down`, or what it says of itself: `starting`, `syncing`, `ready`, `stopping`.
     pub state: String,
-    /// `unregistered`, `awaiting`, `active`, `decommissioned` or `deregistered`; none without a chain.
+    /// `unregistered`, `refused`, `awaiting`, `active`, `decommissioned` or `deregistered`; none without a chain.
     pub registration: Option<String>,
     /// The swarm that it sits in.
     pub swarm: Option<String>,
