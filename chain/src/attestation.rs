@@ -8,6 +8,8 @@
 //! the more have passed: the second waits a pause, the third half of one more, the fourth a third. From any turn
 //! to the one with twice its number it is as long, so whatever part of the nodes can pay, the first of these is
 //! some time before the second; and 2,000 turns take eight pauses. All fit into half an epoch.
+//!
+//! A node whose endpoints disagree signs nothing, and says so to the others with a [`Report`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -21,6 +23,10 @@ use crate::{
     ledger::{BlsKey, Checkpoint, StakeId},
 };
 
+use report::Reports;
+pub use report::{Holding, Report};
+
+mod report;
 #[cfg(test)]
 mod tests;
 
@@ -65,7 +71,30 @@ pub enum Input {
         /// The gossip message to judge, if it came by gossip.
         message: Option<u64>,
     },
-    /// A share whose signature does not hold, or what is no share.
+    /// This node's endpoints disagree, and its ledger stands still here.
+    Holds {
+        /// The epoch that ends next.
+        epoch: u64,
+        /// The last block of which all is known.
+        height: u64,
+        /// What [`Report::rolled`] makes of the cursors there.
+        hash: B256,
+    },
+    /// This node's ledger has come here.
+    Been {
+        /// The last block of which all is known.
+        height: u64,
+        /// What [`Report::rolled`] makes of the cursors there.
+        hash: B256,
+    },
+    /// A report arrived by gossip; its signature was checked, if [`Attestation::holder`] knew its signer.
+    Report {
+        /// The report.
+        report: Report,
+        /// The gossip message to judge.
+        message: u64,
+    },
+    /// A share or report whose signature does not hold, or what is neither.
     Garbage {
         /// The gossip message to judge.
         message: u64,
@@ -89,9 +118,18 @@ pub enum Output {
         /// What to sign.
         digest: B256,
     },
+    /// Sign this report, and gossip it.
+    Report {
+        /// The epoch that ends next.
+        epoch: u64,
+        /// The last block of which all is known.
+        height: u64,
+        /// What is known there.
+        hash: B256,
+    },
     /// Judge a gossip message.
     Judge {
-        /// The number of [`Input::Share`].
+        /// The number that it came with.
         message: u64,
         /// What to do with it.
         verdict: Verdict,
@@ -138,6 +176,9 @@ pub struct Attestation {
     keys: BTreeMap<StakeId, BlsKey>,
     next: Option<u64>,
     accepted: Option<u64>,
+    reports: Reports,
+    /// The place that this node reported last.
+    reported: Option<(u64, u64, B256)>,
     outbox: VecDeque<Output>,
 }
 
@@ -185,7 +226,7 @@ impl Share {
 impl Attestation {
     /// A machine for the node with this registration; one without watches only. Within half an `epoch`
     /// everybody has a turn to submit; the contract takes nothing from fewer than `least` signers.
-    pub const fn new(me: Option<StakeId>, epoch: Span, least: usize) -> Self {
+    pub fn new(me: Option<StakeId>, epoch: Span, least: usize) -> Self {
         Self {
             me,
             epoch,
@@ -195,6 +236,8 @@ impl Attestation {
             keys: BTreeMap::new(),
             next: None,
             accepted: None,
+            reports: Reports::default(),
+            reported: None,
             outbox: VecDeque::new(),
         }
     }
@@ -207,6 +250,7 @@ impl Attestation {
     /// Tells who holds a stake by now. Shares of the next epoch are taken of them alone, as soon as they come.
     pub fn set_stakes(&mut self, stakes: BTreeMap<StakeId, BlsKey>) {
         self.early.retain(|id, (_, key)| stakes.get(id) == Some(key));
+        self.reports.retain(|id| stakes.contains_key(&id));
         self.keys = stakes;
     }
 
@@ -223,6 +267,24 @@ impl Attestation {
         }
     }
 
+    /// The key that a report has to be checked with before it is fed; none when it is of nobody who holds a stake
+    /// by now, or of another time: then it counts for nothing.
+    pub fn holder(&self, report: &Report) -> Option<BlsKey> {
+        let id = StakeId(report.id);
+        // Whether it has signed since is known of these epochs.
+        let oldest = |next: u64| next.saturating_sub(MAX_ROUNDS as u64);
+        let timely =
+            self.next.is_none_or(|next| (oldest(next)..=next.saturating_add(1)).contains(&report.epoch));
+        let since = self.rounds.range(report.epoch..).any(|(_, round)| round.has_heard(id))
+            || self.early.get(&id).is_some_and(|(share, _)| share.epoch >= report.epoch);
+        self.keys.get(&id).filter(|_| timely && !since).copied()
+    }
+
+    /// Who says that its endpoints disagree.
+    pub fn holding(&self) -> Holding {
+        self.reports.holding(self.keys.len())
+    }
+
     /// What was signed at the end of an epoch, and who has; none where that is not known here, or no longer.
     pub fn signed(&self, epoch: u64) -> Option<(&Checkpoint, &BTreeMap<StakeId, BlsSignature>)> {
         self.rounds.get(&epoch).map(|round| (&round.checkpoint, &round.shares))
@@ -235,6 +297,18 @@ impl Attestation {
             Input::Share { share, message } => {
                 let verdict = self.share(now, share);
                 self.outbox.extend(message.map(|message| Output::Judge { message, verdict }));
+            }
+            Input::Holds { epoch, height, hash } => {
+                let place = (epoch, height, hash);
+                if self.reported.replace(place) != Some(place) {
+                    self.outbox.push_back(Output::Report { epoch, height, hash });
+                }
+            }
+            Input::Been { height, hash } => self.reports.been(height, hash),
+            Input::Report { report, message } => {
+                let known = self.holder(&report).is_some();
+                let verdict = if known { self.reports.take(report) } else { Verdict::Ignore };
+                self.outbox.push_back(Output::Judge { message, verdict });
             }
             Input::Garbage { message } => {
                 self.outbox.push_back(Output::Judge { message, verdict: Verdict::Reject });
@@ -264,6 +338,7 @@ impl Attestation {
         self.next = epoch.checked_add(1);
         let early = std::mem::take(&mut self.early);
         self.keys.clone_from(&signers);
+        self.reports.retain(|id| signers.contains_key(&id));
         let done = self.accepted >= Some(epoch);
         if self.rounds.len() >= MAX_ROUNDS {
             self.rounds.pop_first();
@@ -289,12 +364,14 @@ impl Attestation {
             // Others have crossed the border before: it counts when this node has. What nobody can check is not
             // held, or whoever likes could fill up the room for it.
             let Some(key) = key.filter(|_| !self.early.contains_key(&id)) else { return Verdict::Ignore };
+            self.reports.signed(id, share.epoch);
             self.early.insert(id, (share, key));
             return Verdict::Accept;
         };
         if !round.signers.contains_key(&id) {
             return Verdict::Ignore;
         }
+        self.reports.signed(id, share.epoch);
         let digest = B256::from(share.digest.into_array());
         if digest != round.checkpoint.digest {
             return round.object(digest, id, &mut self.outbox);
@@ -347,6 +424,11 @@ impl Round {
     fn has_quorum(&self, least: usize) -> bool {
         let (signed, all) = (self.shares.len(), self.signers.len());
         all >= least && signed.saturating_mul(3) > all.saturating_mul(2)
+    }
+
+    /// Whether somebody has signed something.
+    fn has_heard(&self, id: StakeId) -> bool {
+        self.shares.contains_key(&id) || self.others.values().any(|group| group.contains(&id))
     }
 
     /// How many come before `me`.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use session_chain::{
     NetworkFile,
+    bls::BlsSecret,
     network::Settlement,
     settlement::{Delivery, Endpoint, LiveLedger, Options, Pace, Sender, Settled, Status},
 };
@@ -93,6 +94,7 @@ impl Follow {
         let stands = NodeError::Stopped { part: "metrics" };
         let chain = Chain {
             id: pair.node_id(),
+            key: BlsSecret::of_node(pair).public(),
             status: status.clone(),
             settled: settled.clone(),
             attested,

@@ -6,11 +6,14 @@ use crate::ledger::{Border, Cursors, Domain, Roots};
 const EPOCH: Span = Span::secs(120);
 const HALF: Span = Span::secs(60);
 
+fn domain() -> Domain {
+    Domain { chain: 1, staking: Address::ZERO, checkpoints: Address::ZERO }
+}
+
 fn checkpoint(epoch: u64, reward: u8) -> Checkpoint {
-    let domain = Domain { chain: 1, staking: Address::ZERO, checkpoints: Address::ZERO };
     let border = Border { epoch, height: epoch, hash: B256::ZERO, cursors: Cursors::default() };
     let roots = Roots { rewards: B256::repeat_byte(reward), ..Roots::default() };
-    Checkpoint::new(&domain, border, B256::ZERO, roots)
+    Checkpoint::new(&domain(), border, B256::ZERO, roots)
 }
 
 fn secret(id: u64) -> BlsSecret {
@@ -56,6 +59,7 @@ impl Node {
         let verdicts = outputs.into_iter().filter_map(|output| match output {
             Output::Judge { message: 7, verdict } => Some(verdict),
             Output::Judge { .. }
+            | Output::Report { .. }
             | Output::Sign { .. }
             | Output::Signed { .. }
             | Output::Submit { .. }
@@ -232,6 +236,105 @@ fn a_third_that_says_something_else_is_told_of_once() {
     }
     assert_eq!(told, [Output::Disagree { epoch: 3, with: 1, against: 3 }]);
     assert_eq!(node.machine.deadline(), None);
+}
+
+fn report(id: u64, epoch: u64, height: u64) -> Report {
+    let place = (epoch, height, B256::repeat_byte(height as u8));
+    Report::sign(StakeId(id), &secret(id), &domain(), place)
+}
+
+impl Node {
+    /// What becomes of a report, checked as a host does.
+    fn told(&mut self, report: Report) -> Verdict {
+        let holds = |key: BlsKey| report.is_signed(&key, &domain());
+        let input = if self.machine.holder(&report).is_none_or(holds) {
+            Input::Report { report, message: 7 }
+        } else {
+            Input::Garbage { message: 7 }
+        };
+        let [Output::Judge { message: 7, verdict }] = self.feed(input)[..] else { panic!("it judges") };
+        verdict
+    }
+}
+
+#[test]
+fn whose_endpoints_disagree_says_once_where_it_stands() {
+    let mut node = Node::new(Some(1));
+    let holds = |height| Input::Holds { epoch: 4, height, hash: B256::ZERO };
+    let report = |height| Output::Report { epoch: 4, height, hash: B256::ZERO };
+    assert_eq!(node.feed(holds(9)), [report(9)]);
+    assert_eq!(node.feed(holds(9)), []);
+    assert_eq!(node.feed(holds(11)), [report(11)], "it had gone on in between");
+}
+
+#[test]
+fn who_holds_is_known_until_it_signs_again() {
+    let mut node = Node::new(Some(1));
+    node.crossed(&checkpoint(3, 1), 6);
+    assert_eq!(node.machine.holding(), Holding::default());
+    assert_eq!(node.told(report(2, 4, 50)), Verdict::Accept);
+    assert_eq!(node.told(report(2, 4, 50)), Verdict::Ignore, "once is enough");
+    assert_eq!(node.told(report(2, 4, 49)), Verdict::Ignore, "an older one");
+    assert_eq!(node.told(report(2, 4, 51)), Verdict::Accept);
+    assert_eq!(node.told(report(9, 4, 50)), Verdict::Ignore, "a stranger");
+    assert_eq!(node.told(report(3, 7, 50)), Verdict::Ignore, "a time to come");
+    let forged = |report: Report| Report { id: 4, ..report };
+    assert_eq!(node.told(forged(report(3, 4, 50))), Verdict::Reject);
+    let moved = Report { height: 52, ..report(2, 4, 51) };
+    assert_eq!(node.told(moved), Verdict::Reject);
+    assert_eq!(node.machine.holding(), Holding { nodes: 1, most: false, other: None });
+    // What this node knows there is the same, or is not.
+    node.feed(Input::Been { height: 51, hash: B256::repeat_byte(51) });
+    assert_eq!(node.machine.holding().other, None);
+    node.feed(Input::Been { height: 51, hash: B256::ZERO });
+    assert_eq!(node.machine.holding().other, Some(51));
+    assert_eq!(node.told(report(3, 4, 50)), Verdict::Accept);
+    assert_eq!(node.told(report(4, 5, 50)), Verdict::Accept, "it has crossed the border before");
+    assert_eq!(node.machine.holding(), Holding { nodes: 3, most: true, other: Some(51) });
+    // The second signs, early; an old word of it counts no longer, whoever repeats it.
+    let next = checkpoint(4, 1);
+    assert_eq!(node.heard(share(2, &next)), Verdict::Accept);
+    assert_eq!(node.told(report(2, 4, 60)), Verdict::Ignore);
+    node.crossed(&next, 6);
+    assert_eq!(node.told(report(2, 4, 60)), Verdict::Ignore);
+    assert_eq!(node.heard(share(3, &next)), Verdict::Accept);
+    assert_eq!(node.machine.holding(), Holding { nodes: 1, most: false, other: None });
+    // The fourth holds on, until its stake is gone.
+    for epoch in 5..12 {
+        node.crossed(&checkpoint(epoch, 1), 6);
+    }
+    assert_eq!(node.machine.holding().nodes, 1);
+    node.machine.set_stakes(signers(3));
+    assert_eq!(node.machine.holding().nodes, 0);
+}
+
+#[test]
+fn reports_of_nobody_who_holds_a_stake_fill_no_room() {
+    let mut node = Node::new(Some(1));
+    node.crossed(&checkpoint(3, 1), 4);
+    let early = report(1, 4, 5);
+    for id in 0..1_000 {
+        node.feed(Input::Report { report: Report { id, ..early.clone() }, message: 7 });
+    }
+    assert_eq!(node.machine.holding().nodes, 4);
+    for height in 0..1_000 {
+        node.feed(Input::Been { height, hash: B256::ZERO });
+    }
+    assert_eq!(node.machine.reports.places(), 64);
+}
+
+#[test]
+fn a_report_is_no_share_and_travels_in_few_bytes() {
+    let one = report(1, 4, 5);
+    let bytes = one.to_bytes();
+    assert!(bytes.len() <= MAX_SHARE && Share::from_bytes(&bytes).is_err(), "{}", bytes.len());
+    assert!(Report::from_bytes(&share(1, &checkpoint(3, 1)).to_bytes()).is_err());
+    assert_eq!(Report::from_bytes(&bytes), Ok(one));
+    let digest = data_encoding::HEXLOWER.encode(&blake2b(&[&bytes]));
+    assert_eq!(
+        digest, "09dfadd96098e4f5478b1eb195ee20452a6e0fddb1f07a8edb082aa2af5117b6",
+        "the format on the wire"
+    );
 }
 
 #[test]

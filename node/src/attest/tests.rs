@@ -1,5 +1,6 @@
 //! A node's part in checkpoints, without a network: what it says, and what it makes of what it hears.
 
+use alloy::primitives::B256;
 use session_chain::{
     Block, Border, Ledger, Parameters, Registration,
     ledger::{Amount, Input as LedgerInput, Share as StakeShare},
@@ -196,6 +197,33 @@ async fn while_endpoints_disagree_it_signs_nothing_and_then_it_does() {
     world.status.send_modify(|status| status.head = Some(2));
     let Said::Share(data) = world.said().await else { panic!("it signs") };
     assert_eq!(Share::from_bytes(&data).unwrap(), world.share(0, &checkpoint));
+}
+
+#[tokio::test]
+async fn whose_endpoints_disagree_tells_the_others_and_they_say_so() {
+    let mut world = World::new(5);
+    let disagree = Hold::Disagree { names: vec!["one".into(), "two".into()], about: "block 2".into() };
+    world.status.send_modify(|status| status.held = Some(disagree));
+    let Said::Share(data) = world.said().await else { panic!("it tells") };
+    let report = Report::from_bytes(&data).unwrap();
+    let (ledger, mark) = (world.ledger.clone(), world.settled.borrow().mark);
+    let domain = ledger.parameters().domain;
+    assert_eq!((report.epoch, report.height, report.id), (0, mark.height, 1));
+    assert_eq!(B256::from(report.hash.into_array()), Report::rolled(&mark.cursors));
+    assert!(report.is_signed(&BlsSecret::of_node(&world.pairs[0]).public(), &domain));
+
+    // The same of another one, here.
+    let place = (report.epoch, report.height, B256::ZERO);
+    let sign = |node: usize, by: usize| {
+        let secret = BlsSecret::of_node(&world.pairs[by]);
+        Report::sign(StakeId(node as u64 + 1), &secret, &domain, place).to_bytes()
+    };
+    let (forged, second) = (sign(1, 2), sign(1, 1));
+    assert_eq!(world.judged(2, forged).await, Verdict::Reject);
+    assert_eq!(world.judged(3, second).await, Verdict::Accept);
+    let mut told = world.told.clone();
+    let told = timeout(PATIENCE, told.wait_for(|told| told.holding.nodes > 0)).await.unwrap().unwrap();
+    assert_eq!(told.holding, Holding { nodes: 1, most: false, other: Some(mark.height) }, "it knows another");
 }
 
 #[tokio::test]

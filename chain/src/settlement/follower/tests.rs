@@ -451,7 +451,7 @@ fn one_endpoint_that_is_honest_is_enough() {
         sim.check(&chain);
         assert!(sim.is_through(&chain), "{:?}", sim.follower.status(sim.now));
         let status = sim.follower.status(sim.now);
-        assert_eq!((status.height, status.is_good()), (299, true));
+        assert_eq!((status.height, status.is_good(), status.may_sign()), (299, true, true));
     });
 }
 
@@ -494,6 +494,53 @@ fn two_that_disagree_without_a_proof_hold_the_ledger_and_are_named() {
     let held = status.held.unwrap().to_string();
     assert!(held.contains("endpoint0 and endpoint1 disagree about block"), "{held}");
     assert!(!sim.is_through(&chain) && status.stopped.is_none());
+}
+
+#[test]
+fn that_one_of_two_falls_silent_does_not_tell_who_was_right() {
+    let chain = Chain::new(1, 200, 4);
+    let mut sim = Sim::new(1, &chain, &[Manner::Honest, Manner::Elsewhere]);
+    sim.run(3_000);
+    let before = sim.told.len();
+    sim.peers[1].manner = Manner::Dead;
+    sim.run(3_000);
+    let status = sim.follower.status(sim.now);
+    assert!(!status.may_sign() && sim.told.len() == before, "{status:?}");
+    let held = status.held.unwrap().to_string();
+    assert!(held.contains("endpoint0 and endpoint1 disagree about block"), "{held}");
+    // Another one that agrees does.
+    sim.peers[1].manner = Manner::Honest;
+    sim.peers[1].chain = chain.clone();
+    sim.run(3_000);
+    sim.check(&chain);
+    assert!(sim.is_through(&chain) && sim.follower.status(sim.now).may_sign());
+}
+
+#[test]
+fn one_of_several_that_is_left_alone_is_followed_and_not_signed_by() {
+    for count in [2, 3] {
+        let chain = Chain::new(10, 400, 4);
+        let mut sim = Sim::new(10, &chain, &vec![Manner::Honest; count]);
+        sim.run(300);
+        assert!(sim.follower.status(sim.now).may_sign());
+        sim.peers.iter_mut().skip(1).for_each(|peer| peer.manner = Manner::Dead);
+        sim.run(1_500);
+        sim.check(&chain);
+        assert!(sim.is_through(&chain), "{:?}", sim.follower.status(sim.now));
+        let status = sim.follower.status(sim.now);
+        assert!(status.is_good() && status.alone && !status.may_sign(), "{status:?}");
+        // Nor after a restart, until another one says the same.
+        let names = (0..count).map(|number| format!("endpoint{number}"));
+        let (mark, rng) = (*sim.follower.proven(), ChaCha8Rng::seed_from_u64(1));
+        sim.follower = Follower::new(followed(), parameters(), Pace::default(), mark, names, rng);
+        sim.answers.clear();
+        sim.run(300);
+        let status = sim.follower.status(sim.now);
+        assert!(status.is_good() && !status.may_sign(), "{status:?}");
+        sim.peers[1].manner = Manner::Honest;
+        sim.run(3_000);
+        assert!(sim.follower.status(sim.now).may_sign(), "{:?}", sim.follower.status(sim.now));
+    }
 }
 
 #[test]
