@@ -153,7 +153,7 @@ impl Anvil {
             rpc: self.url(),
             pid: self.running().map(|process| process.pid),
             height,
-            staking: network.settlement.as_ref().map(|it| it.contracts.staking.to_string()),
+            staking: network.settlement.as_ref().map(|it| format!("{:#x}", it.contracts.staking)),
         }
     }
 
