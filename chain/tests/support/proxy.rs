@@ -35,6 +35,8 @@ pub enum Fault {
     Reorders,
     /// Changes the data of the first log.
     Forges,
+    /// Gives every block another hash than it has.
+    OtherBlocks,
     /// Refuses more than so many blocks.
     Narrow(u64),
     /// Its final block stays where it is.
@@ -132,6 +134,13 @@ async fn pass(State(state): State<Arc<Shared>>, body: Bytes) -> Response {
     let mut answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
     if fault == Fault::OtherChain && method == "eth_chainId" {
         answer["result"] = json!("0x1");
+    }
+    if fault == Fault::OtherBlocks
+        && method == "eth_getBlockByNumber"
+        && let Some(hash) = answer["result"]["hash"].as_str()
+    {
+        let digit = if hash.ends_with('0') { '1' } else { '0' };
+        answer["result"]["hash"] = json!(format!("{}{digit}", &hash[..hash.len() - 1]));
     }
     let logs = answer.get_mut("result").and_then(Value::as_array_mut);
     if let Some(logs) = logs.filter(|logs| method == "eth_getLogs" && !logs.is_empty()) {

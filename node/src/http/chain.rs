@@ -213,8 +213,10 @@ fn agrees(attested: &Attested, ledger: &Ledger, status: &Status) -> (bool, Strin
     if status.alone && status.held.is_none() {
         detail += &format!("; none is signed while one of several endpoints is all there is: {LONE}");
     }
-    if let nodes @ 1.. = attested.holding.nodes {
-        detail += &format!("; {nodes} nodes sign none, as their endpoints disagree");
+    match attested.holding.nodes {
+        0 => {}
+        1 => detail += "; one other node signs none, as its endpoints disagree",
+        nodes => detail += &format!("; {nodes} other nodes sign none, as their endpoints disagree"),
     }
     (true, detail)
 }
@@ -329,7 +331,7 @@ mod tests {
         };
         let (ok, detail) = told(3, None);
         assert!(ok && detail.contains("; none is signed while one of several endpoints"), "{detail}");
-        assert!(detail.ends_with("; 3 nodes sign none, as their endpoints disagree"), "{detail}");
+        assert!(detail.ends_with("; 3 other nodes sign none, as their endpoints disagree"), "{detail}");
         let (ok, detail) = told(1, Some(7));
         assert!(!ok && detail.contains("another history at block 7"), "{detail}");
     }

@@ -174,13 +174,15 @@ enum Manner {
     Html,
     OtherChain,
     GoesBack,
+    /// Each answer comes when nobody waits for it any more.
+    Slow,
     Dead,
     // From here on: another chain that fits itself, now and then or always.
     OtherBlocks,
     Elsewhere,
 }
 
-const MANNERS: [Manner; 15] = {
+const MANNERS: [Manner; 16] = {
     use Manner::*;
     [
         Honest,
@@ -195,6 +197,7 @@ const MANNERS: [Manner; 15] = {
         Html,
         OtherChain,
         GoesBack,
+        Slow,
         Dead,
         OtherBlocks,
         Elsewhere,
@@ -341,7 +344,9 @@ impl Sim {
             while let Some(output) = self.follower.poll() {
                 match output {
                     Output::Ask { endpoint, id, question } => {
-                        let at = self.now.after(Span::millis(self.dice.below(400)));
+                        let late = self.peers.get(endpoint).is_some_and(|peer| peer.manner == Manner::Slow);
+                        let wait = if late { 5_500 + self.dice.below(40_000) } else { self.dice.below(400) };
+                        let at = self.now.after(Span::millis(wait));
                         self.answers.insert((at, id), (endpoint, question));
                     }
                     Output::Advance(advance) => self.told.push(*advance),
@@ -423,7 +428,7 @@ fn whatever_endpoints_do_the_ledger_is_told_the_chain_or_nothing() {
         let chain = Chain::new(seed, 100 + dice.below(300), busy);
         let mut manners = vec![MANNERS[dice.below(4) as usize]];
         for _ in 0..dice.below(5) {
-            manners.push(MANNERS[dice.below(15) as usize]);
+            manners.push(MANNERS[dice.below(16) as usize]);
         }
         let mut sim = Sim::new(seed, &chain, &manners);
         sim.run(3_000);
@@ -481,6 +486,23 @@ fn of_one_that_keeps_the_newest_state_alone_nothing_forged_is_applied() {
         let trouble = sim.follower.status(sim.now).endpoints[0].trouble.clone().unwrap();
         assert!(matches!(trouble.kind(), "forged" | "bad-logs"), "{trouble}");
     }
+}
+
+#[test]
+fn answers_beyond_patience_are_no_answers_whatever_is_asked_by_then() {
+    let chain = Chain::new(11, 300, 4);
+    let mut sim = Sim::new(11, &chain, &[Manner::Honest, Manner::Honest, Manner::Slow]);
+    sim.run(1_500);
+    sim.check(&chain);
+    assert!(sim.is_through(&chain), "{:?}", sim.follower.status(sim.now));
+    let status = sim.follower.status(sim.now);
+    assert_eq!(status.endpoints[2].trouble, Some(Trouble::Late));
+    assert!(status.may_sign() && status.endpoints[2].faults > 0, "{status:?}");
+    // Alone it has said nothing at all.
+    let mut sim = Sim::new(11, &chain, &[Manner::Slow]);
+    sim.run(1_500);
+    let status = sim.follower.status(sim.now);
+    assert!(sim.told.is_empty() && status.head.is_none() && status.held.is_some(), "{status:?}");
 }
 
 #[test]
