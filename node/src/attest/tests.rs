@@ -184,17 +184,37 @@ async fn it_never_signs_two_checkpoints_of_one_epoch() {
     assert_eq!(world.told.borrow().unsigned, None);
 }
 
+fn disagree() -> Hold {
+    Hold::Disagree { names: vec!["one".into(), "two".into()], about: "block 2".into() }
+}
+
 #[tokio::test]
 async fn while_endpoints_disagree_it_signs_nothing_and_then_it_does() {
     let mut world = World::new(5);
-    world.status.send_modify(|status| status.head = None);
+    world.status.send_modify(|status| status.held = Some(disagree()));
+    let Said::Share(data) = world.said().await else { panic!("it tells") };
+    assert_eq!(Report::from_bytes(&data).unwrap().epoch, 0);
+    let checkpoint = world.cross(1);
+    let Said::Share(data) = world.said().await else { panic!("it tells") };
+    assert_eq!(Report::from_bytes(&data).unwrap().epoch, 1, "and nothing else");
+    let share = world.share(1, &checkpoint);
+    assert_eq!(world.judged(1, share.to_bytes()).await, Verdict::Accept);
+    world.status.send_modify(|status| status.held = None);
+    let Said::Share(data) = world.said().await else { panic!("it signs") };
+    assert_eq!(Share::from_bytes(&data).unwrap(), world.share(0, &checkpoint));
+}
+
+#[tokio::test]
+async fn by_the_word_of_one_of_several_endpoints_it_signs_nothing_and_then_it_does() {
+    let mut world = World::new(5);
+    world.status.send_modify(|status| status.alone = true);
     let checkpoint = world.cross(1);
     // What others signed is held and passed on, as it is genuine, and of strangers it is not.
     let share = world.share(1, &checkpoint);
     assert_eq!(world.judged(1, share.to_bytes()).await, Verdict::Accept);
     let stranger = Share { id: 9, ..share };
     assert_eq!(world.judged(2, stranger.to_bytes()).await, Verdict::Ignore);
-    world.status.send_modify(|status| status.head = Some(2));
+    world.status.send_modify(|status| status.alone = false);
     let Said::Share(data) = world.said().await else { panic!("it signs") };
     assert_eq!(Share::from_bytes(&data).unwrap(), world.share(0, &checkpoint));
 }
@@ -202,8 +222,7 @@ async fn while_endpoints_disagree_it_signs_nothing_and_then_it_does() {
 #[tokio::test]
 async fn whose_endpoints_disagree_tells_the_others_and_they_say_so() {
     let mut world = World::new(5);
-    let disagree = Hold::Disagree { names: vec!["one".into(), "two".into()], about: "block 2".into() };
-    world.status.send_modify(|status| status.held = Some(disagree));
+    world.status.send_modify(|status| status.held = Some(disagree()));
     let Said::Share(data) = world.said().await else { panic!("it tells") };
     let report = Report::from_bytes(&data).unwrap();
     let (ledger, mark) = (world.ledger.clone(), world.settled.borrow().mark);
