@@ -120,6 +120,7 @@ fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
                  It submits checkpoints in its turn from the account {gas}: with some ether there it is credited \
                  for each.\n",
                 network = registration.network,
+                gas = stake::lower(gas),
                 data = data.display(),
                 path = path.display(),
             ),

@@ -28,7 +28,9 @@ pub(crate) fn list(context: &Context, now: &Replayed, refused: &[Held]) -> Resul
             let swarm = cell(node, "swarm");
             [cell(node, "node"), cell(node, "state"), cell(node, "operator"), cell(node, "staked"), swarm]
         });
-        text::table(["NODE", "STATE", "OPERATOR", "STAKED", "SWARM"], &rows.collect::<Vec<_>>())
+        let table = text::table(["NODE", "STATE", "OPERATOR", "STAKED", "SWARM"], &rows.collect::<Vec<_>>());
+        let hint = if refused.is_empty() { "" } else { "\n\nWhy one is refused: session stake show NODE" };
+        table.trim_end().to_owned() + hint
     })
 }
 
