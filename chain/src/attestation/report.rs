@@ -18,6 +18,8 @@ use crate::{
 
 /// The first words of what is signed.
 const TAG: &[u8] = b"session-holds-1";
+/// Reports of one node that count until it signs again; more are not passed on.
+pub(super) const MAX_REPORTS: u8 = 8;
 /// Places of this node's own ledger that reports are held against; the oldest goes.
 const MAX_PLACES: usize = 64;
 
@@ -95,7 +97,8 @@ impl Report {
 /// The reports that are held: the newest of each stake, and of nobody else.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
-    held: BTreeMap<StakeId, Report>,
+    /// Each with how many there were since its node signed last.
+    held: BTreeMap<StakeId, (Report, u8)>,
     /// Where this node's own ledger was, and the rolled hash there.
     places: BTreeMap<u64, B256>,
 }
@@ -105,16 +108,20 @@ impl Reports {
     pub(super) fn take(&mut self, report: Report) -> Verdict {
         let id = StakeId(report.id);
         let place = |one: &Report| (one.epoch, one.height);
-        if self.held.get(&id).is_some_and(|held| place(held) >= place(&report)) {
-            return Verdict::Ignore;
-        }
-        self.held.insert(id, report);
+        let count = match self.held.get(&id) {
+            Some((held, count)) if place(held) >= place(&report) || *count >= MAX_REPORTS => {
+                return Verdict::Ignore;
+            }
+            Some((_, count)) => count.saturating_add(1),
+            None => 1,
+        };
+        self.held.insert(id, (report, count));
         Verdict::Accept
     }
 
     /// Who signs the end of an epoch holds no longer.
     pub(super) fn signed(&mut self, id: StakeId, epoch: u64) {
-        if self.held.get(&id).is_some_and(|report| report.epoch <= epoch) {
+        if self.held.get(&id).is_some_and(|(report, _)| report.epoch <= epoch) {
             self.held.remove(&id);
         }
     }
@@ -139,12 +146,13 @@ impl Reports {
 
     /// What is known of them, where so many hold a stake.
     pub(super) fn holding(&self, stakes: usize) -> Holding {
+        let reports = self.held.values().map(|(report, _)| report);
         let differs =
             |report: &&Report| self.places.get(&report.height).is_some_and(|hash| hash.0 != *report.hash);
         Holding {
             nodes: self.held.len(),
             most: self.held.len().saturating_mul(3) > stakes,
-            other: self.held.values().filter(differs).map(|report| report.height).min(),
+            other: reports.filter(differs).map(|report| report.height).min(),
         }
     }
 }

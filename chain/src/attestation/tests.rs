@@ -1,6 +1,6 @@
 use alloy::primitives::Address;
 
-use super::*;
+use super::{report::MAX_REPORTS, *};
 use crate::ledger::{Border, Cursors, Domain, Roots};
 
 const EPOCH: Span = Span::secs(120);
@@ -317,6 +317,9 @@ fn reports_of_nobody_who_holds_a_stake_fill_no_room() {
         node.feed(Input::Report { report: Report { id, ..early.clone() }, message: 7 });
     }
     assert_eq!(node.machine.holding().nodes, 4);
+    // Nor do those of one who does fill the network.
+    let taken = |height| node.told(report(1, 4, height)) == Verdict::Accept;
+    assert_eq!((6..30).map(taken).filter(|taken| *taken).count(), usize::from(MAX_REPORTS) - 1);
     for height in 0..1_000 {
         node.feed(Input::Been { height, hash: B256::ZERO });
     }

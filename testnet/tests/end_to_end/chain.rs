@@ -124,6 +124,7 @@ async fn a_reorganisation_and_a_bad_endpoint_are_survived_and_a_lost_chain_is_to
         (named && checkpoints && signs.contains("one of several endpoints")).then_some(())
     })
     .await;
+    proxy.set(Fault::None);
     accepted(&doors, before.map_or(0, |epoch| epoch + 1)).await;
     let reorganised = u64::from_str_radix(height.trim_start_matches("0x"), 16).unwrap();
     until("all nodes to be beyond the reorganisation", async || {
@@ -136,7 +137,6 @@ async fn a_reorganisation_and_a_bad_endpoint_are_survived_and_a_lost_chain_is_to
     }
 
     // Two that contradict each other hold it, and its peers hear of that.
-    proxy.set(Fault::None);
     let agree = async || {
         let told = get(first, "/status").await?;
         let endpoints = told["chain"]["endpoints"].as_array()?.clone();
