@@ -288,7 +288,8 @@ impl Peer {
                 log.data.data = Bytes::from(data);
             }
             Manner::Strays => {
-                let mut log = self.chain.0.iter().find_map(|made| made.logs.first()).unwrap().clone();
+                let first = self.chain.0.iter().find_map(|made| made.logs.first());
+                let Some(mut log) = first.cloned() else { return Ok(logs) };
                 log.address = Address::repeat_byte(77);
                 (log.height, log.index) = (to, 99);
                 logs.push(log);
@@ -503,6 +504,19 @@ fn answers_beyond_patience_are_no_answers_whatever_is_asked_by_then() {
     sim.run(1_500);
     let status = sim.follower.status(sim.now);
     assert!(sim.told.is_empty() && status.head.is_none() && status.held.is_some(), "{status:?}");
+}
+
+#[test]
+fn a_majority_that_leaves_all_out_outvotes_nobody() {
+    for seed in 0..40 {
+        let chain = Chain::new(seed, 200, 4);
+        let mut sim = Sim::new(seed, &chain, &[Manner::Honest, Manner::Drops, Manner::Drops, Manner::Drops]);
+        sim.run(3_000);
+        sim.check(&chain);
+        let trouble = sim.follower.status(sim.now).endpoints[0].trouble.clone();
+        let outvoted = trouble.is_some_and(|trouble| matches!(trouble, Trouble::Outvoted { .. }));
+        assert!(!outvoted && sim.is_through(&chain), "seed {seed}");
+    }
 }
 
 #[test]

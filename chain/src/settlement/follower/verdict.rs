@@ -115,13 +115,14 @@ impl Follower {
         }
         let best = votes.iter().max_by_key(|(_, votes)| **votes).map(|(digest, votes)| (*digest, *votes));
         let Some((digest, agreeing)) = best else { return };
+        if let Task::Range(range) = task
+            && agreeing < voters
+            && !range.full
+        {
+            // Whoever left something out is to contradict itself: a majority that says nothing has shown nothing.
+            return self.start(now, Task::Range(Range { full: true, ..*range }));
+        }
         if agreeing < voters && !(agreeing >= 2 && agreeing * 2 > voters) {
-            if let Task::Range(range) = task
-                && !range.full
-            {
-                // Whoever left something out is to contradict itself.
-                return self.start(now, Task::Range(Range { full: true, ..*range }));
-            }
             let names = versions.keys().filter_map(|it| self.name(*it)).map(str::to_owned).collect();
             let why = Hold::Disagree { names, about: task.to_string() };
             self.disputed = Some(why.clone());
