@@ -2,7 +2,14 @@
 //!
 //! A share is gossiped when the node's own ledger has crossed the border and is durable. Whoever holds shares
 //! of more than two thirds of those who may sign adds them up. Whose turn it is to pay for the transaction
-//! follows from the checkpoint; who comes next waits a pause longer, until the contract says that it has it.
+//! follows from the checkpoint; who comes next waits longer, until the contract says that it has it.
+//!
+//! Most of a large network may have nothing to pay with, and nobody knows who has. So the turns come the faster
+//! the more have passed: the second waits a pause, the third half of one more, the fourth a third. From any turn
+//! to the one with twice its number it is as long, so whatever part of the nodes can pay, the first of these is
+//! some time before the second; and 2,000 turns take eight pauses. All fit into half an epoch.
+//!
+//! A node whose endpoints disagree signs nothing, and says so to the others with a [`Report`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -16,6 +23,10 @@ use crate::{
     ledger::{BlsKey, Checkpoint, StakeId},
 };
 
+use report::Reports;
+pub use report::{Holding, Report};
+
+mod report;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +34,8 @@ mod tests;
 pub const MAX_SHARE: usize = 512;
 /// Epochs whose shares are held; the oldest goes.
 pub const MAX_ROUNDS: usize = 4;
+/// How long the second waits for its turn to submit, unless turns would take more than half an epoch then.
+const PAUSE: Span = Span::secs(60);
 /// Digests beside the own one that are told apart in one epoch; more are counted as one.
 const MAX_OTHERS: usize = 16;
 
@@ -58,7 +71,30 @@ pub enum Input {
         /// The gossip message to judge, if it came by gossip.
         message: Option<u64>,
     },
-    /// A share whose signature does not hold, or what is no share.
+    /// This node's endpoints disagree, and its ledger stands still here.
+    Holds {
+        /// The epoch that ends next.
+        epoch: u64,
+        /// The last block of which all is known.
+        height: u64,
+        /// What [`Report::rolled`] makes of the cursors there.
+        hash: B256,
+    },
+    /// This node's ledger has come here.
+    Been {
+        /// The last block of which all is known.
+        height: u64,
+        /// What [`Report::rolled`] makes of the cursors there.
+        hash: B256,
+    },
+    /// A report arrived by gossip; its signature was checked, if [`Attestation::holder`] knew its signer.
+    Report {
+        /// The report.
+        report: Report,
+        /// The gossip message to judge.
+        message: u64,
+    },
+    /// A share or report whose signature does not hold, or what is neither.
     Garbage {
         /// The gossip message to judge.
         message: u64,
@@ -82,9 +118,18 @@ pub enum Output {
         /// What to sign.
         digest: B256,
     },
+    /// Sign this report, and gossip it.
+    Report {
+        /// The epoch that ends next.
+        epoch: u64,
+        /// The last block of which all is known.
+        height: u64,
+        /// What is known there.
+        hash: B256,
+    },
     /// Judge a gossip message.
     Judge {
-        /// The number of [`Input::Share`].
+        /// The number that it came with.
         message: u64,
         /// What to do with it.
         verdict: Verdict,
@@ -119,8 +164,8 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Attestation {
     me: Option<StakeId>,
-    /// How long the next one waits for its turn to submit.
-    pause: Span,
+    /// How long an epoch lasts.
+    epoch: Span,
     /// The fewest signers that the contract takes.
     least: usize,
     rounds: BTreeMap<u64, Round>,
@@ -131,6 +176,9 @@ pub struct Attestation {
     keys: BTreeMap<StakeId, BlsKey>,
     next: Option<u64>,
     accepted: Option<u64>,
+    reports: Reports,
+    /// The place that this node reported last.
+    reported: Option<(u64, u64, B256)>,
     outbox: VecDeque<Output>,
 }
 
@@ -176,18 +224,20 @@ impl Share {
 }
 
 impl Attestation {
-    /// A machine for the node with this registration; one without watches only. Whoever's turn it is not waits
-    /// `pause` for each that comes before; the contract takes nothing from fewer than `least` signers.
-    pub const fn new(me: Option<StakeId>, pause: Span, least: usize) -> Self {
+    /// A machine for the node with this registration; one without watches only. Within half an `epoch`
+    /// everybody has a turn to submit; the contract takes nothing from fewer than `least` signers.
+    pub fn new(me: Option<StakeId>, epoch: Span, least: usize) -> Self {
         Self {
             me,
-            pause,
+            epoch,
             least,
             rounds: BTreeMap::new(),
             early: BTreeMap::new(),
             keys: BTreeMap::new(),
             next: None,
             accepted: None,
+            reports: Reports::default(),
+            reported: None,
             outbox: VecDeque::new(),
         }
     }
@@ -200,6 +250,7 @@ impl Attestation {
     /// Tells who holds a stake by now. Shares of the next epoch are taken of them alone, as soon as they come.
     pub fn set_stakes(&mut self, stakes: BTreeMap<StakeId, BlsKey>) {
         self.early.retain(|id, (_, key)| stakes.get(id) == Some(key));
+        self.reports.retain(|id| stakes.contains_key(&id));
         self.keys = stakes;
     }
 
@@ -216,6 +267,24 @@ impl Attestation {
         }
     }
 
+    /// The key that a report has to be checked with before it is fed; none when it is of nobody who holds a stake
+    /// by now, or of another time: then it counts for nothing.
+    pub fn holder(&self, report: &Report) -> Option<BlsKey> {
+        let id = StakeId(report.id);
+        // Whether it has signed since is known of these epochs.
+        let oldest = |next: u64| next.saturating_sub(MAX_ROUNDS as u64);
+        let timely =
+            self.next.is_none_or(|next| (oldest(next)..=next.saturating_add(1)).contains(&report.epoch));
+        let since = self.rounds.range(report.epoch..).any(|(_, round)| round.has_heard(id))
+            || self.early.get(&id).is_some_and(|(share, _)| share.epoch >= report.epoch);
+        self.keys.get(&id).filter(|_| timely && !since).copied()
+    }
+
+    /// Who says that its endpoints disagree.
+    pub fn holding(&self) -> Holding {
+        self.reports.holding(self.keys.len())
+    }
+
     /// What was signed at the end of an epoch, and who has; none where that is not known here, or no longer.
     pub fn signed(&self, epoch: u64) -> Option<(&Checkpoint, &BTreeMap<StakeId, BlsSignature>)> {
         self.rounds.get(&epoch).map(|round| (&round.checkpoint, &round.shares))
@@ -228,6 +297,18 @@ impl Attestation {
             Input::Share { share, message } => {
                 let verdict = self.share(now, share);
                 self.outbox.extend(message.map(|message| Output::Judge { message, verdict }));
+            }
+            Input::Holds { epoch, height, hash } => {
+                let place = (epoch, height, hash);
+                if self.reported.replace(place) != Some(place) {
+                    self.outbox.push_back(Output::Report { epoch, height, hash });
+                }
+            }
+            Input::Been { height, hash } => self.reports.been(height, hash),
+            Input::Report { report, message } => {
+                let known = self.holder(&report).is_some();
+                let verdict = if known { self.reports.take(report) } else { Verdict::Ignore };
+                self.outbox.push_back(Output::Judge { message, verdict });
             }
             Input::Garbage { message } => {
                 self.outbox.push_back(Output::Judge { message, verdict: Verdict::Reject });
@@ -257,6 +338,7 @@ impl Attestation {
         self.next = epoch.checked_add(1);
         let early = std::mem::take(&mut self.early);
         self.keys.clone_from(&signers);
+        self.reports.retain(|id| signers.contains_key(&id));
         let done = self.accepted >= Some(epoch);
         if self.rounds.len() >= MAX_ROUNDS {
             self.rounds.pop_first();
@@ -282,12 +364,14 @@ impl Attestation {
             // Others have crossed the border before: it counts when this node has. What nobody can check is not
             // held, or whoever likes could fill up the room for it.
             let Some(key) = key.filter(|_| !self.early.contains_key(&id)) else { return Verdict::Ignore };
+            self.reports.signed(id, share.epoch);
             self.early.insert(id, (share, key));
             return Verdict::Accept;
         };
         if !round.signers.contains_key(&id) {
             return Verdict::Ignore;
         }
+        self.reports.signed(id, share.epoch);
         let digest = B256::from(share.digest.into_array());
         if digest != round.checkpoint.digest {
             return round.object(digest, id, &mut self.outbox);
@@ -302,8 +386,8 @@ impl Attestation {
         if round.submit_at.is_none() && !round.done {
             round.submit_at = self
                 .me
-                .and_then(|me| round.turn(me))
-                .map(|turn| now.after(Span::micros(self.pause.0.saturating_mul(turn))));
+                .and_then(|me| round.place(me))
+                .map(|place| now.after(wait(self.epoch, place, round.signers.len())));
         }
         Verdict::Accept
     }
@@ -317,13 +401,22 @@ impl Attestation {
         let signatures: Vec<_> = round.shares.values().copied().collect();
         let absent = round.signers.keys().filter(|id| !round.shares.contains_key(id)).copied().collect();
         // Everybody else has had a turn when this node tries again.
-        let everybody = (round.signers.len() as u64).max(2);
-        round.submit_at = Some(now.after(Span::micros(self.pause.0.saturating_mul(everybody))));
+        let everybody = round.signers.len().max(1);
+        round.submit_at = Some(now.after(wait(self.epoch, everybody, everybody)));
         if let Some(signature) = BlsSignature::aggregate(&signatures) {
             let checkpoint = Box::new(round.checkpoint.clone());
             self.outbox.push_back(Output::Submit { checkpoint, signature, absent });
         }
     }
+}
+
+/// How long whoever comes behind `before` others of `all` waits for its turn.
+fn wait(epoch: Span, before: usize, all: usize) -> Span {
+    // The sum of 1, 1/2, 1/3 and so on, in millionths.
+    let sum = |count: usize| (1..=count as u64).map(|one| 1_000_000 / one).fold(0, u64::saturating_add);
+    let pause = (epoch.0 / 2).saturating_mul(1_000_000).checked_div(sum(all));
+    let pause = pause.map_or(PAUSE.0, |pause| pause.min(PAUSE.0));
+    Span::micros(pause.saturating_mul(sum(before)) / 1_000_000)
 }
 
 impl Round {
@@ -333,11 +426,16 @@ impl Round {
         all >= least && signed.saturating_mul(3) > all.saturating_mul(2)
     }
 
+    /// Whether somebody has signed something.
+    fn has_heard(&self, id: StakeId) -> bool {
+        self.shares.contains_key(&id) || self.others.values().any(|group| group.contains(&id))
+    }
+
     /// How many come before `me`.
-    fn turn(&self, me: StakeId) -> Option<u64> {
-        let place = |id: StakeId| blake2b(&[self.checkpoint.digest.as_slice(), &id.0.to_be_bytes()]);
-        let mine = self.signers.contains_key(&me).then(|| place(me))?;
-        Some(self.signers.keys().filter(|id| place(**id) < mine).count() as u64)
+    fn place(&self, me: StakeId) -> Option<usize> {
+        let lot = |id: StakeId| blake2b(&[self.checkpoint.digest.as_slice(), &id.0.to_be_bytes()]);
+        let mine = self.signers.contains_key(&me).then(|| lot(me))?;
+        Some(self.signers.keys().filter(|id| lot(**id) < mine).count())
     }
 
     /// Somebody says something else.

@@ -103,8 +103,8 @@ pub struct Stake {
     pub node: NodeId,
     /// The key it signs checkpoints with; the contract counts it whether or not the nodes took the node.
     pub bls: BlsKey,
-    /// Whether the nodes took it.
-    pub taken: bool,
+    /// Why the nodes refuse the node: then the next checkpoint lets the stake be paid back in full.
+    pub refused: Option<Refusal>,
 }
 
 /// The members of a network, its swarm maps and its rewards, at some height.
@@ -295,7 +295,7 @@ impl Ledger {
     /// What the next checkpoint says of each registration, in order of their numbers, with the penalty.
     pub fn standings(&self) -> impl Iterator<Item = (StakeId, Standing, u16)> {
         self.stakes.iter().map(|(id, stake)| {
-            let member = self.members.get(&stake.node).filter(|_| stake.taken);
+            let member = self.members.get(&stake.node).filter(|_| stake.refused.is_none());
             let standing = member
                 .map_or(Standing::Refused, |member| member.standing(self.time, self.serves(&stake.node)));
             (*id, standing, member.map_or(0, |member| member.penalty))

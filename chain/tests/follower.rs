@@ -283,6 +283,71 @@ async fn a_chain_that_is_killed_and_comes_back_is_followed_on() {
 }
 
 #[tokio::test]
+async fn a_chain_that_is_killed_and_has_lost_what_was_final_is_named_and_never_followed_on() {
+    let dir = TempDir::new().unwrap();
+    let state = dir.path().join("state").display().to_string();
+    let options = ["--slots-in-an-epoch", "1", "--state", &state];
+    let anvil = Anvil::start(&options);
+    let chain = Chain::deploy(&anvil).await;
+    // What it has saved is what it will come back with.
+    anvil.stop();
+    let anvil = Anvil::start(&options);
+    let proxy = Proxy::start(&anvil.url()).await;
+    let connect = |anvil: &Anvil| session_chain::settlement::Endpoint::new(&anvil.url()).unwrap().rpc();
+    let chain = Chain { rpc: connect(&anvil), ..chain };
+    let settlement = chain.follow(&dir.path().join("chain.redb"), NO_EPOCH, std::slice::from_ref(&proxy.url));
+    chain.release(7).await;
+    chain.mine(5, 1).await;
+    through(&settlement, &chain).await;
+    let mark = settlement.settled().mark;
+    // Its end is SIGKILL.
+    drop(anvil);
+    until(&settlement, "it is missed", |status| status.held.is_some()).await;
+    let anvil = Anvil::start(&options);
+    proxy.lead_to(&anvil.url());
+    let chain = Chain { rpc: connect(&anvil), ..chain };
+    let lost = format!("is the last final one, and {} is", mark.height);
+    let named = |status: &Status| trouble_of(status, 0).is_some_and(|said| said.contains(&lost));
+    until(&settlement, "what it lost is named", named).await;
+    assert_eq!(settlement.settled().mark, mark);
+    // Once it has grown anew to where it was, it is another one.
+    chain.release(9).await;
+    chain.mine(12, 1).await;
+    let stopped = until(&settlement, "it stops", |status| status.stopped.is_some()).await.stopped.unwrap();
+    assert!(stopped.to_string().contains("was final as 0x"), "{stopped}");
+    assert_eq!((settlement.settled().mark, settlement.settled().ledger.rewards().released().0), (mark, 7));
+}
+
+#[tokio::test]
+async fn one_of_two_that_tells_of_other_blocks_holds_the_ledger_until_it_does_not() {
+    let anvil = Anvil::start(&FAST);
+    let chain = Chain::deploy(&anvil).await;
+    let dir = TempDir::new().unwrap();
+    let proxy = Proxy::start(&anvil.url()).await;
+    let urls = [anvil.url(), proxy.url.clone()];
+    let settlement = chain.follow(&dir.path().join("chain.redb"), NO_EPOCH, &urls);
+    chain.release(7).await;
+    chain.mine(5, 1).await;
+    through(&settlement, &chain).await;
+    until(&settlement, "both agree", |status| status.may_sign()).await;
+    proxy.set(Fault::OtherBlocks);
+    chain.release(9).await;
+    chain.mine(5, 1).await;
+    until(&settlement, "they disagree", |status| status.held.as_ref().is_some_and(|why| why.is_dispute()))
+        .await;
+    // That it falls silent proves nothing.
+    proxy.set(Fault::Http(503));
+    let left = |status: &Status| trouble_of(status, 1).is_some_and(|said| said.contains("503"));
+    until(&settlement, "it is left out", left).await;
+    let held = until(&settlement, "it holds on", |status| status.held.is_some()).await;
+    assert!(held.held.unwrap().is_dispute() && settlement.settled().ledger.rewards().released().0 == 7);
+    proxy.set(Fault::None);
+    through(&settlement, &chain).await;
+    until(&settlement, "both agree again", |status| status.may_sign()).await;
+    assert_eq!(settlement.settled().ledger.rewards().released().0, 16);
+}
+
+#[tokio::test]
 async fn an_idle_follower_asks_two_questions_a_poll() {
     let anvil = Anvil::start(&FAST);
     let chain = Chain::deploy(&anvil).await;

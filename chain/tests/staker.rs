@@ -4,16 +4,20 @@
 
 use std::time::Duration;
 
-use alloy::{primitives::Address, sol_types::SolCall};
+use alloy::{
+    primitives::{Address, U256},
+    sol_types::SolCall,
+};
 use serde_json::json;
 use session_chain::{
-    Amount, Candidate, account,
+    Amount, Candidate, StakeId, account,
+    ledger::Refusal,
     network::Settlement,
     settlement::{
         Delivery, Options, Replayed, SendError, StakeError, Staker, Trouble,
-        calls::ContributionFactory,
+        calls::{ContributionFactory, Staking},
         replay,
-        staker::{Enrolment, Return},
+        staker::{Enrolment, Held, Return},
     },
 };
 use session_protocols::NetworkName;
@@ -153,7 +157,7 @@ async fn a_stake_of_one_goes_in_by_permit_and_comes_out_by_the_escape_hatch() {
     assert!(matches!(error, StakeError::Send(SendError::Ether { .. })), "{error}");
 
     let before = now(&world.settlement, None).await;
-    assert!(matches!(alice.exit(&node, &before.ledger), Err(StakeError::Unknown { .. })));
+    assert!(matches!(alice.exit(&node, &before.ledger).await, Err(StakeError::Unknown { .. })));
     assert!(matches!(alice.claim(address(1), &before).await, Err(StakeError::NoCheckpoint)));
     alice.send(&call, |_| {}).await.unwrap();
     world.chain.mine(4, 1).await;
@@ -166,7 +170,7 @@ async fn a_stake_of_one_goes_in_by_permit_and_comes_out_by_the_escape_hatch() {
     let error = alice.withdraw(&node, &registered).await.unwrap_err();
     assert!(matches!(error, StakeError::Locked { leaving: false, .. }), "{error}");
 
-    let (call, _) = alice.exit(&node, &registered.ledger).unwrap();
+    let (call, _) = alice.exit(&node, &registered.ledger).await.unwrap();
     alice.send(&call, |_| {}).await.unwrap();
     refused(alice.quote(&call).await.unwrap_err(), "ExitAlreadyRequested");
     let error = alice.withdraw(&node, &registered).await.unwrap_err();
@@ -178,6 +182,54 @@ async fn a_stake_of_one_goes_in_by_permit_and_comes_out_by_the_escape_hatch() {
     assert_eq!(world.balance(address(1)).await, STAKE.units());
     // It is paid back, which is not final so far.
     assert!(matches!(alice.withdraw(&node, &registered).await, Err(StakeError::NoStake { .. })));
+}
+
+#[tokio::test]
+async fn what_the_nodes_refuse_comes_back_to_whose_it_is_whatever_others_put_down_for_the_same_key() {
+    let mut world = World::new().await;
+    let node = pair(1).node_id();
+    // A stranger and then alice put a stake down for a key that signed for neither.
+    let staking = world.settlement.contracts.staking;
+    for seed in [9, 1] {
+        let mut person = world.person(seed, STAKE, staking).await;
+        let mut unsigned = registration(&world.settlement, seed, person.account());
+        unsigned.ed25519Key = registration(&world.settlement, 1, person.account()).ed25519Key;
+        unsigned.signatureR.0[0] ^= 1;
+        let beneficiary = person.account();
+        let register = Staking::registerCall { registration: unsigned, beneficiary };
+        send(&mut person, staking, register.abi_encode()).await;
+    }
+    world.chain.mine(4, 1).await;
+    let replayed = now(&world.settlement, None).await;
+    assert!(replayed.ledger.node(&node).is_none());
+    let mut alice = connect(&world.settlement, 1).await.unwrap();
+    let stranger = connect(&world.settlement, 9).await.unwrap();
+    let nobody = connect(&world.settlement, 5).await.unwrap();
+    let held = alice.held(&replayed.ledger, |stake| stake.refused.is_some()).await.unwrap();
+    let of = |held: &Held| (held.id.0, held.parts[0].0, held.total(), held.refused);
+    let why = Some(Refusal::Unsigned);
+    assert_eq!(
+        held.iter().map(of).collect::<Vec<_>>(),
+        [(1, address(9), STAKE, why), (2, address(1), STAKE, why)]
+    );
+
+    // No checkpoint says so: each is told why, and has the escape hatch for an own one.
+    let error = alice.withdraw(&node, &replayed).await.unwrap_err();
+    assert!(matches!(error, StakeError::Unreleased { leaving: false, .. }) && error.passes(), "{error}");
+    assert!(error.to_string().contains("did not sign") && error.remedy().contains("session stake exit"));
+    assert!(matches!(nobody.exit(&node, &replayed.ledger).await, Err(StakeError::NoStake { .. })));
+    assert_eq!(stranger.exit(&node, &replayed.ledger).await.unwrap().1, StakeId(1));
+    let (call, id) = alice.exit(&node, &replayed.ledger).await.unwrap();
+    assert_eq!(id, StakeId(2));
+    alice.send(&call, |_| {}).await.unwrap();
+    let error = alice.withdraw(&node, &replayed).await.unwrap_err();
+    assert!(matches!(error, StakeError::Unreleased { leaving: true, .. }), "{error}");
+    pass(&world, 30 * DAY).await;
+    let (call, back) = alice.withdraw(&node, &replayed).await.unwrap();
+    assert_eq!(back, Return::Escaped(STAKE));
+    alice.send(&call, |_| {}).await.unwrap();
+    assert_eq!(world.balance(address(1)).await, STAKE.units());
+    assert_eq!(world.balance(address(9)).await, U256::ZERO);
 }
 
 #[tokio::test]

@@ -100,7 +100,7 @@ fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
         "data": data,
         "operator": operator.to_string(),
         "prefix": prefix.to_string(),
-        "gas_account": gas.to_string(),
+        "gas_account": stake::lower(gas),
         "addresses": node.addresses,
         "network": registration.as_ref().map(|registration| registration.network.to_string()),
         "registration": registration.as_ref().map(|_| &path),
@@ -120,6 +120,7 @@ fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
                  It submits checkpoints in its turn from the account {gas}: with some ether there it is credited \
                  for each.\n",
                 network = registration.network,
+                gas = stake::lower(gas),
                 data = data.display(),
                 path = path.display(),
             ),

@@ -12,6 +12,7 @@ use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 use session_chain::{
     Amount, Candidate, NetworkFile, account as chain_account,
+    ledger::Stake,
     network::Settlement,
     settlement::{
         Call, Delivery, Options, Progress, ReplayError, Replayed, SendError, StakeError, Staker,
@@ -23,7 +24,7 @@ use session_protocols::{NodeId, identity::blake2b};
 
 use crate::{
     Context, account,
-    args::{Deed, Register, Sending, Stake},
+    args::{self, Deed, Register, Sending},
     failure::{Exit, Failure, chain},
     network,
 };
@@ -42,7 +43,7 @@ const OVERTAKEN: &str = "overtaken";
 /// How often something is planned that checkpoints overtake.
 const MAX_PLANS: u32 = 4;
 
-pub(crate) async fn run(context: &Context, arguments: Stake) -> Result<(), Failure> {
+pub(crate) async fn run(context: &Context, arguments: args::Stake) -> Result<(), Failure> {
     let network = network::described(context)?;
     let settlement = settlement(&network)?.clone();
     let looks = matches!(arguments.deed, Deed::List | Deed::Show { .. });
@@ -59,12 +60,18 @@ pub(crate) async fn run(context: &Context, arguments: Stake) -> Result<(), Failu
     let staker = Staker::connect(&settlement, signer, delivery).await?;
     let mut desk = Desk { context, network, settlement, name, staker };
     match arguments.deed {
-        Deed::List => show::list(context, &desk.now().await?),
+        Deed::List => {
+            let now = desk.now().await?;
+            let refused = desk.staker.held(&now.ledger, |stake| stake.refused.is_some()).await?;
+            show::list(context, &now, &refused)
+        }
         Deed::Show { node } => {
             let node = node_id(context, &node)?;
             let now = desk.now().await?;
             let pooled = desk.staker.contributions(&node).await?;
-            show::node(context, &node, &now, &pooled, desk.staker.requirement())
+            let refused = |stake: &Stake| stake.node == node && stake.refused.is_some();
+            let refused = desk.staker.held(&now.ledger, refused).await?;
+            show::node(context, &node, &now, (&pooled, &refused), desk.staker.requirement())
         }
         Deed::Rewards => {
             let now = desk.now().await?;
@@ -201,7 +208,7 @@ impl Desk<'_> {
     }
 
     async fn exit(&self, node: &NodeId) -> Result<Planned, Failure> {
-        let (call, id) = self.staker.exit(node, &self.now().await?.ledger)?;
+        let (call, id) = self.staker.exit(node, &self.now().await?.ledger).await?;
         let what = format!("let node {node} leave, which is final");
         Ok(Planned { call, what, told: json!({ "node": node, "id": id.0 }) })
     }

@@ -10,11 +10,11 @@ mod submit;
 use std::{collections::BTreeMap, future, io, path::Path, sync::Arc, time::Duration};
 
 use session_chain::{
-    attestation::{Attestation, Input, MAX_ROUNDS, Output, Share},
+    attestation::{Attestation, Holding, Input, MAX_ROUNDS, Output, Report, Share},
     bls::BlsSecret,
     ledger::{BlsKey, Checkpoint, Roll, StakeId},
     light,
-    settlement::{Settled, Signers, Status},
+    settlement::{Hold, Settled, Signers, Status},
 };
 use session_protocols::{KeyPair, Span, directory::Verdict};
 use tokio::sync::{mpsc, watch};
@@ -31,10 +31,6 @@ pub(crate) const MAX_HEARD: usize = 1_024;
 const BATCH: usize = 64;
 /// A checkpoint is handed out anew when one more in so many has signed it.
 const MORE: usize = 8;
-/// How long the next one waits for its turn to submit.
-const PAUSE: Span = Span::secs(60);
-/// The same in a local network, whose epochs last for seconds.
-const PAUSE_LOCAL: Span = Span::secs(2);
 /// The fewest nodes whose checkpoint any contract takes.
 const LEAST: usize = 4;
 /// The longest sleep between two looks at the clock, so that a stepped clock is noticed.
@@ -53,7 +49,7 @@ pub(crate) struct Heard {
 pub(crate) enum Said {
     /// Judge a gossip message.
     Judge { message: u64, verdict: Verdict },
-    /// Gossip this share.
+    /// Gossip this share or report.
     Share(Vec<u8>),
 }
 
@@ -65,12 +61,20 @@ pub(crate) struct Attested {
     /// The epoch of which more than a third say something else than this node: how many say the same, and
     /// how many do not.
     pub(crate) against: Option<(u64, usize, usize)>,
+    /// Who says that its endpoints disagree.
+    pub(crate) holding: Holding,
     /// What pays for submissions, by its address.
     pub(crate) account: Option<String>,
     /// Why the last submission failed, and what to do about it.
     pub(crate) trouble: Option<String>,
     /// Why nothing can be signed.
     pub(crate) unsigned: Option<String>,
+}
+
+/// What a gossip message says.
+enum Word {
+    Share(Share),
+    Report(Report),
 }
 
 /// The machine, and all it needs.
@@ -85,6 +89,8 @@ pub(crate) struct Attest {
     /// The newest border that the machine knows, and who may sign it.
     crossed: Option<(u64, Arc<Signers>)>,
     accepted: Option<u64>,
+    /// Of what kind the trouble with submissions is that was told last.
+    failing: Option<&'static str>,
     /// What the newest checkpoints say about members and maps, by their epochs.
     rolls: BTreeMap<u64, Arc<Roll>>,
     shelf: Shelf,
@@ -105,7 +111,7 @@ pub(crate) struct Ends {
 }
 
 impl Attest {
-    /// The part of the node that holds `pair`.
+    /// The part of the node that holds `pair`, in a network whose epochs last so long.
     ///
     /// # Errors
     ///
@@ -113,7 +119,7 @@ impl Attest {
     pub(crate) fn new(
         data: &Path,
         pair: &KeyPair,
-        local: bool,
+        epoch: Span,
         payer: Payer,
         (status, settled): (watch::Receiver<Status>, watch::Receiver<Settled>),
         Ends { heard, say, tell, shelf }: Ends,
@@ -123,7 +129,7 @@ impl Attest {
         let signed = Signed::open(data)?;
         tell.send_modify(|told| (told.signed, told.account) = (signed.epoch(), payer.account()));
         Ok(Self {
-            machine: Attestation::new(None, if local { PAUSE_LOCAL } else { PAUSE }, LEAST),
+            machine: Attestation::new(None, epoch, LEAST),
             key: secret.public(),
             secret,
             signed,
@@ -132,6 +138,7 @@ impl Attest {
             settled,
             crossed: None,
             accepted: None,
+            failing: None,
             rolls: BTreeMap::new(),
             shelf,
             shelved: None,
@@ -179,6 +186,13 @@ impl Attest {
         self.cross(settled.clone(), may_sign);
         let stakes = settled.ledger.stakes().map(|(id, stake)| (*id, stake.bls));
         self.machine.set_stakes(stakes.collect());
+        let (height, hash) = (settled.mark.height, Report::rolled(&settled.mark.cursors));
+        self.machine.handle(now(), Input::Been { height, hash });
+        if self.status.borrow().held.as_ref().is_some_and(Hold::is_dispute) {
+            let epoch = settled.ledger.epoch();
+            self.machine.handle(now(), Input::Holds { epoch, height, hash });
+        }
+        self.tell_holding();
     }
 
     fn cross(&mut self, settled: Settled, may_sign: bool) {
@@ -205,25 +219,39 @@ impl Attest {
         }
     }
 
-    /// Checks shares off this task, and feeds what holds.
+    /// Checks what was heard off this task, and feeds what holds.
     async fn hear(&mut self, batch: Vec<Heard>) {
-        let shares: Vec<_> = batch
+        let domain = self.settled.borrow().ledger.parameters().domain;
+        let words: Vec<_> = batch
             .into_iter()
             .map(|Heard { message, data }| {
-                let share = Share::from_bytes(&data).ok();
-                let key = share.as_ref().and_then(|share| self.machine.key(share));
-                (message, share, key)
+                let share = Share::from_bytes(&data).map(Word::Share);
+                let word = share.or_else(|_| Report::from_bytes(&data).map(Word::Report)).ok();
+                let key = word.as_ref().and_then(|word| match word {
+                    Word::Share(share) => self.machine.key(share),
+                    Word::Report(report) => self.machine.holder(report),
+                });
+                (message, word, key)
             })
             .collect();
         let check = move || -> Vec<_> {
-            let holds = |share: &Share, key: Option<BlsKey>| key.is_none_or(|key| share.is_signed(&key));
-            let checked = shares.into_iter();
-            checked.map(|(message, share, key)| (message, share.filter(|share| holds(share, key)))).collect()
+            let signed = |word: &Word, key: BlsKey| match word {
+                Word::Share(share) => share.is_signed(&key),
+                Word::Report(report) => report.is_signed(&key, &domain),
+            };
+            let holds = |word: &Word, key: Option<BlsKey>| key.is_none_or(|key| signed(word, key));
+            let checked = words.into_iter();
+            checked.map(|(message, word, key)| (message, word.filter(|word| holds(word, key)))).collect()
         };
         // It fails when the runtime stops.
-        for (message, share) in tokio::task::spawn_blocking(check).await.unwrap_or_default() {
-            let input = match share {
-                Some(share) => Input::Share { share, message: Some(message) },
+        for (message, word) in tokio::task::spawn_blocking(check).await.unwrap_or_default() {
+            let input = match word {
+                Some(Word::Share(share)) => Input::Share { share, message: Some(message) },
+                Some(Word::Report(report)) => {
+                    let Report { id, epoch, height, .. } = report;
+                    tracing::debug!(id, epoch, height, "the endpoints of a node disagree");
+                    Input::Report { report, message }
+                }
                 None => {
                     self.metrics.garbage_total.with_label_values(&["checkpoints"]).inc();
                     Input::Garbage { message }
@@ -231,6 +259,27 @@ impl Attest {
             };
             self.machine.handle(now(), input);
         }
+        self.tell_holding();
+    }
+
+    /// Tells who holds, and logs what changed for the worse.
+    fn tell_holding(&self) {
+        let holding = self.machine.holding();
+        self.tell.send_if_modified(|told| {
+            let before = std::mem::replace(&mut told.holding, holding);
+            let nodes = holding.nodes;
+            if holding.most && !before.most {
+                tracing::warn!(nodes, "no checkpoint comes while the endpoints of so many nodes disagree");
+            }
+            if let Some(height) = holding.other.filter(|_| before.other.is_none()) {
+                tracing::warn!(
+                    height,
+                    remedy = DISAGREE,
+                    "a node that holds knows another history than this one"
+                );
+            }
+            before != holding
+        });
     }
 
     /// Does what the machine wants; false when the network is gone.
@@ -245,6 +294,15 @@ impl Attest {
                 let data = share.to_bytes();
                 self.machine.handle(now(), Input::Share { share, message: None });
                 self.say.send(Said::Share(data)).await.is_ok()
+            }
+            Output::Report { epoch, height, hash } => {
+                let (ledger, key) = (self.settled.borrow().ledger.clone(), self.key);
+                let mine = ledger.stakes().find(|(_, stake)| stake.bls == key).map(|(id, _)| *id);
+                let Some(id) = mine else { return true };
+                let domain = &ledger.parameters().domain;
+                let report = Report::sign(id, &self.secret, domain, (epoch, height, hash));
+                tracing::info!(epoch, height, "told the other nodes that this node's endpoints disagree");
+                self.say.send(Said::Share(report.to_bytes())).await.is_ok()
             }
             Output::Judge { message, verdict } => {
                 self.say.send(Said::Judge { message, verdict }).await.is_ok()
@@ -326,7 +384,7 @@ impl Attest {
         false
     }
 
-    fn submitted(&self, outcome: submit::Outcome) {
+    fn submitted(&mut self, outcome: submit::Outcome) {
         let trouble = match outcome {
             submit::Outcome::Mined => {
                 self.metrics.checkpoint_submissions_total.with_label_values(&["mined"]).inc();
@@ -338,19 +396,19 @@ impl Attest {
                 self.metrics.checkpoint_submissions_total.with_label_values(&["refused"]).inc();
                 return;
             }
-            submit::Outcome::Failed(why) => {
+            submit::Outcome::Failed { code, why } => {
                 self.metrics.checkpoint_submissions_total.with_label_values(&["failed"]).inc();
-                Some(why)
+                Some((code, why))
             }
         };
-        self.tell.send_if_modified(|told| {
-            let other = told.trouble != trouble;
-            if let Some(why) = trouble.as_ref().filter(|_| other) {
-                tracing::warn!(why, "this node submits no checkpoints; others do");
-            }
-            told.trouble = trouble;
-            other
-        });
+        // Amounts and fees differ each time: the kind tells whether there is something new.
+        let code = trouble.as_ref().map(|(code, _)| *code);
+        let before = std::mem::replace(&mut self.failing, code);
+        let trouble = trouble.map(|(_, why)| why);
+        if let Some(why) = trouble.as_ref().filter(|_| before != code) {
+            tracing::warn!(why, "this node submits no checkpoints; others do");
+        }
+        self.tell.send_modify(|told| told.trouble = trouble);
     }
 }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use session_chain::{
     NetworkFile,
+    bls::BlsSecret,
     network::Settlement,
     settlement::{Delivery, Endpoint, LiveLedger, Options, Pace, Sender, Settled, Status},
 };
-use session_protocols::KeyPair;
+use session_protocols::{KeyPair, Span};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -93,6 +94,7 @@ impl Follow {
         let stands = NodeError::Stopped { part: "metrics" };
         let chain = Chain {
             id: pair.node_id(),
+            key: BlsSecret::of_node(pair).public(),
             status: status.clone(),
             settled: settled.clone(),
             attested,
@@ -101,8 +103,8 @@ impl Follow {
         let data = |cause| NodeError::Data { path: config.data.clone(), cause };
         let shelf = Shelf::open(&config.data, &self.settlement.domain()).map_err(data)?;
         let (watched, ends) = ((status, settled), Ends { heard, say, tell, shelf: shelf.clone() });
-        let local = config.network.local;
-        let attest = Attest::new(&config.data, pair, local, payer, watched, ends, metrics.clone());
+        let epoch = Span::secs(self.settlement.parameters().epoch_seconds.get());
+        let attest = Attest::new(&config.data, pair, epoch, payer, watched, ends, metrics.clone());
         let signed = |cause| NodeError::Signed { path: config.data.join("signed"), cause };
         tokio::spawn(attest.map_err(signed)?.run());
         Ok((Checkpoints { hear, said, shelf }, chain))

@@ -210,6 +210,8 @@ async fn readyz(State(view): State<Arc<View>>) -> impl IntoResponse {
             detail: format!("compared with {current} of {others} other members"),
         });
     }
+    let (ok, detail) = view.contacts.borrow().announced.told();
+    checks.push(Check { name: "addresses", ok, detail });
     checks.extend(view.chain.iter().flat_map(Chain::checks));
     let kept = view.hop.has_kept();
     checks.push(Check {
@@ -235,7 +237,7 @@ async fn metrics(State(view): State<Arc<View>>) -> impl IntoResponse {
 
 async fn status(State(view): State<Arc<View>>) -> impl IntoResponse {
     let inspection = view.inspect().await;
-    let Contacts { peers, listening, snapshot } = view.contacts.borrow().clone();
+    let Contacts { peers, listening, snapshot, .. } = view.contacts.borrow().clone();
     let state = match &inspection {
         _ if *view.stopping.borrow() => "stopping",
         None => "starting",

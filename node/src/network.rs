@@ -19,7 +19,7 @@ use libp2p::{
     swarm::{ConnectionId, DialError, SwarmEvent, dial_opts::DialOpts},
 };
 use session_protocols::{
-    KeyPair, NetworkName, NodeId, Time, codec,
+    KeyPair, NetworkName, NodeId, Prefix, Time, codec,
     directory::{
         self, Directory, Download, Endpoint, Input, MAX_ENDPOINTS, OnionDoor, Output, Progress, Timing,
         Verdict,
@@ -65,6 +65,9 @@ const MAX_UNJUDGED: usize = 1_024;
 /// Pages of directories that are waited for; beyond it the next is left until the next contact.
 const MAX_ASKED: usize = 256;
 
+/// What to do about addresses outside the declared prefix.
+const OUTSIDE: &str = "listen within it, or let the node leave and register a new one from there";
+
 /// How long leaving may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -75,8 +78,21 @@ pub(crate) struct Contacts {
     pub(crate) peers: usize,
     /// Where this node listens.
     pub(crate) listening: Vec<String>,
+    /// What of that others are told, where the node declared a prefix.
+    pub(crate) announced: Announced,
     /// The newest certified snapshot of the directory.
     pub(crate) snapshot: Option<SnapshotSeen>,
+}
+
+/// Which addresses others are told: those within the prefix that the node declared. Nobody would believe others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Announced {
+    /// The prefix; none while the node is not registered.
+    pub(crate) prefix: Option<Prefix>,
+    /// Those that are told.
+    pub(crate) inside: Vec<Endpoint>,
+    /// Those that the operator named, and that lie elsewhere.
+    pub(crate) outside: Vec<Endpoint>,
 }
 
 /// What is shown of a snapshot.
@@ -112,6 +128,8 @@ pub(crate) struct Network {
     pub(crate) contacts: watch::Sender<Contacts>,
     /// None without a chain.
     pub(crate) checkpoints: Option<Checkpoints>,
+    /// Where the operator said to listen.
+    pub(crate) listen: Vec<Endpoint>,
     /// How onion packets enter this node.
     pub(crate) door: watch::Receiver<OnionDoor>,
     /// Who is a node of the network, and the maps to go by.
@@ -374,12 +392,12 @@ impl Network {
     fn listening(&mut self) {
         let listening: Vec<_> = self.swarm.listeners().map(ToString::to_string).collect();
         let endpoints: Vec<Endpoint> = listening.iter().filter_map(|address| address.parse().ok()).collect();
-        self.contacts.send_modify(|contacts| contacts.listening = listening);
-        // What is outside the declared prefix is listened on, not announced: nobody would believe it.
-        let prefix = self.prefix(&self.me());
-        let announced =
-            endpoints.into_iter().filter(|one| prefix.is_some_and(|prefix| prefix.covers(one.ip)));
-        self.directory.handle(now(), Input::Listening(announced.collect()));
+        let announced = Announced::new(self.prefix(&self.me()), endpoints, &self.listen);
+        self.directory.handle(now(), Input::Listening(announced.inside.clone()));
+        self.contacts.send_modify(|contacts| {
+            contacts.listening = listening;
+            contacts.announced = announced;
+        });
     }
 
     fn connected(&mut self, peer: PeerId, connection: ConnectionId, dialling: &mut Dialling) {
@@ -681,6 +699,39 @@ impl Network {
     }
 }
 
+impl Announced {
+    /// What is announced of where a node listens, and what its operator named in vain.
+    fn new(prefix: Option<Prefix>, listening: Vec<Endpoint>, named: &[Endpoint]) -> Self {
+        let covers = |one: &Endpoint| prefix.is_some_and(|prefix| prefix.covers(one.ip));
+        let (inside, mut outside): (Vec<_>, Vec<_>) = listening.into_iter().partition(covers);
+        // Not what comes of listening everywhere.
+        outside.retain(|one| prefix.is_some() && named.iter().any(|named| named.ip == one.ip));
+        Self { prefix, inside, outside }
+    }
+
+    /// Whether others can reach the node, and what is told of it.
+    pub(crate) fn told(&self) -> (bool, String) {
+        let list =
+            |endpoints: &[Endpoint]| endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let Some(prefix) = self.prefix else {
+            return (true, "announced once the node is registered".into());
+        };
+        if self.inside.is_empty() {
+            let named = if self.outside.is_empty() { "none".into() } else { list(&self.outside) };
+            let told = format!(
+                "the node listens on no address within {prefix}, the prefix that it declared, so nobody is told where \
+                 it is (it has {named}): {OUTSIDE}"
+            );
+            return (false, told);
+        }
+        let mut told = list(&self.inside);
+        if !self.outside.is_empty() {
+            told += &format!("; not told, as outside {prefix}: {}: {OUTSIDE}", list(&self.outside));
+        }
+        (true, told)
+    }
+}
+
 impl Dialling {
     /// Owes the member these words about a node, in place of those before.
     fn owe<const N: usize>(&mut self, node: NodeId, words: [Job; N]) {
@@ -724,6 +775,27 @@ mod tests {
             );
         }
         assert_eq!(endpoint(&"/dns4/example.org/tcp/1".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn what_lies_outside_the_declared_prefix_is_told_with_what_to_do() {
+        let [inside, elsewhere, loopback] =
+            ["/ip4/203.0.113.7/tcp/1", "/ip4/198.51.100.7/tcp/1", "/ip4/127.0.0.1/tcp/1"]
+                .map(|text| text.parse::<Endpoint>().unwrap());
+        let everywhere: Endpoint = "/ip4/0.0.0.0/tcp/1".parse().unwrap();
+        let prefix = Some(Prefix::of(inside.ip));
+        let (ok, told) = Announced::new(None, vec![elsewhere], &[elsewhere]).told();
+        assert!(ok && told.contains("once the node is registered"), "{told}");
+        // Whoever listens everywhere does not mean each address of the machine.
+        let all = Announced::new(prefix, vec![loopback, inside, elsewhere], &[everywhere]);
+        assert_eq!(all.told(), (true, "/ip4/203.0.113.7/tcp/1".into()));
+        let (ok, told) = Announced::new(prefix, vec![inside, elsewhere], &[inside, elsewhere]).told();
+        let named = "outside 203.0.113.0/24: /ip4/198.51.100.7/tcp/1: listen within it";
+        assert!(ok && told.contains(named), "{told}");
+        for named in [elsewhere, everywhere] {
+            let (ok, told) = Announced::new(prefix, vec![loopback, elsewhere], &[named]).told();
+            assert!(!ok && told.contains("no address within 203.0.113.0/24"), "{told}");
+        }
     }
 
     #[test]

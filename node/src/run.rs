@@ -35,7 +35,7 @@ use crate::{
     links::Links,
     member::{self, Job},
     metrics::Metrics,
-    network::{Contacts, Network},
+    network::{Announced, Contacts, Network},
     onion::Hop,
     registry::{Registry, Watched},
 };
@@ -178,6 +178,7 @@ async fn from_start_to_stop(
         swarm_metrics,
         contacts,
         checkpoints,
+        listen: config.listen.clone(),
         door,
         fellows: BTreeSet::new(),
         registry,
@@ -242,9 +243,15 @@ fn written(config: &Config, id: &NodeId) -> Result<Watched, NodeError> {
 /// Logs how things are, again and again.
 async fn log_status(jobs: mpsc::Sender<Job>, contacts: watch::Receiver<Contacts>) {
     let mut every = tokio::time::interval(STATUS_EVERY);
+    let mut told = Announced::default();
     loop {
         every.tick().await;
-        let peers = contacts.borrow().peers;
+        let Contacts { peers, announced, .. } = contacts.borrow().clone();
+        let (reachable, why) = announced.told();
+        if told != announced && (!reachable || !announced.outside.is_empty()) {
+            tracing::warn!(why, "addresses lie outside the node's prefix");
+        }
+        told = announced;
         match member::inspect(&jobs).await {
             Some(one) => {
                 tracing::info!(

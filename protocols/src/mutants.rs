@@ -57,6 +57,7 @@ pub const ONION: &[&str] = &[
     "path-same-prefix",
     "guards-untested",
     "retry-at-once",
+    "retry-same-guard",
     "directory-few",
     "directory-old",
     "directory-any-change",

@@ -125,16 +125,30 @@ impl Anvil {
 
     /// Ends it, so that it saves its state; kills it when that takes too long.
     pub(crate) async fn stop(&mut self) -> Result<(), TestnetError> {
-        for (signal, patience) in [(Signal::TERM, PATIENCE), (Signal::KILL, PATIENCE)] {
+        self.end(&[(Signal::TERM, PATIENCE), (Signal::KILL, PATIENCE)]).await
+    }
+
+    async fn end(&mut self, signals: &[(Signal, Duration)]) -> Result<(), TestnetError> {
+        for (signal, patience) in signals {
             let Some(process) = self.running() else { break };
-            process.signal(signal).map_err(|cause| TestnetError::ChainSignal { cause })?;
-            let until = Instant::now() + patience;
+            process.signal(*signal).map_err(|cause| TestnetError::ChainSignal { cause })?;
+            let until = Instant::now() + *patience;
             while self.running().is_some() && Instant::now() < until {
                 tokio::time::sleep(POLL).await;
             }
         }
         self.process = None;
         Ok(())
+    }
+
+    /// Kills it, as a crash would: what it did since it was last stopped is gone.
+    pub(crate) async fn kill(&mut self) -> Result<(), TestnetError> {
+        self.end(&[(Signal::KILL, PATIENCE)]).await
+    }
+
+    /// Replaces its newest blocks by others without transactions, as a reorganisation may.
+    pub(crate) async fn reorganise(&self, depth: u64) -> Result<(), TestnetError> {
+        self.ask("anvil_reorg", json!([depth, []])).await.map(drop)
     }
 
     /// The process, if it runs.
@@ -153,7 +167,7 @@ impl Anvil {
             rpc: self.url(),
             pid: self.running().map(|process| process.pid),
             height,
-            staking: network.settlement.as_ref().map(|it| it.contracts.staking.to_string()),
+            staking: network.settlement.as_ref().map(|it| format!("{:#x}", it.contracts.staking)),
         }
     }
 

@@ -83,7 +83,7 @@ pub struct NodeStatus {
     pub pid: Option<u32>,
     /// `down`, or what it says of itself: `starting`, `syncing`, `ready`, `stopping`.
     pub state: String,
-    /// `unregistered`, `awaiting`, `active`, `decommissioned` or `deregistered`; none without a chain.
+    /// `unregistered`, `refused`, `awaiting`, `active`, `decommissioned` or `deregistered`; none without a chain.
     pub registration: Option<String>,
     /// The swarm that it sits in.
     pub swarm: Option<String>,
@@ -261,6 +261,31 @@ impl Testnet {
         chain.stop().await?;
         self.folder.write(&state, &lock)?;
         Ok(ran)
+    }
+
+    /// Kills the chain, as a crash would: what it did since it was last stopped is gone, and [`Self::up`] brings
+    /// back what was before. Tells whether it ran.
+    ///
+    /// # Errors
+    /// When there is no testnet, or the chain cannot be killed.
+    pub async fn kill_chain(&self) -> Result<bool, TestnetError> {
+        let lock = self.folder.lock().await?;
+        let mut state = self.folder.state()?;
+        let Some(chain) = &mut state.chain else { return Ok(false) };
+        let ran = chain.running().is_some();
+        chain.kill().await?;
+        self.folder.write(&state, &lock)?;
+        Ok(ran)
+    }
+
+    /// Replaces the newest blocks of the chain by others, as a reorganisation does; two are not final.
+    ///
+    /// # Errors
+    /// When there is no testnet, or no chain that answers.
+    pub async fn reorganise_chain(&self, depth: u64) -> Result<(), TestnetError> {
+        let state = self.folder.state()?;
+        let chain = state.chain.as_ref().filter(|chain| chain.running().is_some());
+        chain.ok_or(TestnetError::ChainDown)?.reorganise(depth).await
     }
 
     /// Whether any of its nodes runs.

@@ -160,7 +160,7 @@ async fn leave(chain: &Anvil, settlement: &Settlement, node: &Entry) -> Result<(
         let now = replay(None, options, accepted, |_| {}).await?;
         let Some(member) = now.ledger.node(&id) else { return Ok(()) };
         if member.unlocks.is_none() && !requested {
-            let (call, _) = staker.exit(&id, &now.ledger)?;
+            let (call, _) = staker.exit(&id, &now.ledger).await?;
             staker.send(&call, |_| {}).await?;
             requested = true;
         }

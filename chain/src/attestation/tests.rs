@@ -1,15 +1,19 @@
 use alloy::primitives::Address;
 
-use super::*;
+use super::{report::MAX_REPORTS, *};
 use crate::ledger::{Border, Cursors, Domain, Roots};
 
-const PAUSE: Span = Span::secs(10);
+const EPOCH: Span = Span::secs(120);
+const HALF: Span = Span::secs(60);
+
+fn domain() -> Domain {
+    Domain { chain: 1, staking: Address::ZERO, checkpoints: Address::ZERO }
+}
 
 fn checkpoint(epoch: u64, reward: u8) -> Checkpoint {
-    let domain = Domain { chain: 1, staking: Address::ZERO, checkpoints: Address::ZERO };
     let border = Border { epoch, height: epoch, hash: B256::ZERO, cursors: Cursors::default() };
     let roots = Roots { rewards: B256::repeat_byte(reward), ..Roots::default() };
-    Checkpoint::new(&domain, border, B256::ZERO, roots)
+    Checkpoint::new(&domain(), border, B256::ZERO, roots)
 }
 
 fn secret(id: u64) -> BlsSecret {
@@ -32,7 +36,7 @@ struct Node {
 
 impl Node {
     fn new(me: Option<u64>) -> Self {
-        Self { machine: Attestation::new(me.map(StakeId), PAUSE, 4), now: Time::from_millis(1) }
+        Self { machine: Attestation::new(me.map(StakeId), EPOCH, 4), now: Time::from_millis(1) }
     }
 
     fn feed(&mut self, input: Input) -> Vec<Output> {
@@ -55,6 +59,7 @@ impl Node {
         let verdicts = outputs.into_iter().filter_map(|output| match output {
             Output::Judge { message: 7, verdict } => Some(verdict),
             Output::Judge { .. }
+            | Output::Report { .. }
             | Output::Sign { .. }
             | Output::Signed { .. }
             | Output::Submit { .. }
@@ -63,9 +68,9 @@ impl Node {
         verdicts.collect::<Vec<_>>()[0]
     }
 
-    /// Waits for the machine, at most `PAUSE` times `turns`.
-    fn submits(&mut self, turns: u64) -> Option<(BlsSignature, Vec<u64>)> {
-        let end = self.now.after(Span::micros(PAUSE.0 * turns));
+    /// Waits for the machine, at most so long.
+    fn submits(&mut self, within: Span) -> Option<(BlsSignature, Vec<u64>)> {
+        let end = self.now.after(within);
         while let Some(at) = self.machine.deadline().filter(|at| *at <= end) {
             self.now = at.max(self.now);
             for output in self.feed(Input::Tick) {
@@ -94,18 +99,19 @@ fn more_than_two_thirds_make_one_signature_that_one_submits() {
     }
     let turns: BTreeSet<_> = nodes.iter().map(|node| node.machine.deadline()).collect();
     assert_eq!(turns.len(), 7, "everybody has a turn");
+    assert!(turns.last().unwrap().unwrap() <= nodes[0].now.after(HALF), "soon enough: {turns:?}");
     let first = nodes.iter_mut().find(|node| node.machine.deadline() == Some(node.now)).unwrap();
-    let (signature, absent) = first.submits(0).unwrap();
+    let (signature, absent) = first.submits(Span::secs(0)).unwrap();
     assert_eq!(absent, [5, 7]);
     let present: Vec<_> = [1, 2, 3, 4, 6].map(|id| secret(id).public()).into();
     assert!(signature.verify(&present, root.digest.as_slice()));
     // Until the contract has it: then nobody does.
-    assert!(nodes[0].submits(7).is_some());
+    assert!(nodes[0].submits(HALF).is_some());
     for node in &mut nodes {
         assert_eq!(node.feed(Input::Accepted { epoch: 3 }), []);
         // Who is late still signs, for those who follow no chain.
-        assert_eq!((node.submits(20), node.heard(share(7, &root))), (None, Verdict::Accept));
-        assert_eq!((node.submits(20), node.heard(share(7, &root))), (None, Verdict::Ignore));
+        assert_eq!((node.submits(EPOCH), node.heard(share(7, &root))), (None, Verdict::Accept));
+        assert_eq!((node.submits(EPOCH), node.heard(share(7, &root))), (None, Verdict::Ignore));
         let (signed, shares) = node.machine.signed(3).unwrap();
         assert_eq!((signed, shares.len()), (&root, 6));
     }
@@ -119,9 +125,45 @@ fn who_gets_no_transaction_through_tries_again_after_the_others() {
     for id in 1..=4 {
         node.heard(share(id, &root));
     }
-    assert!(node.submits(4).is_some());
-    assert!(node.submits(3).is_none());
-    assert!(node.submits(1).is_some());
+    assert!(node.submits(HALF).is_some());
+    assert!(node.submits(Span::secs(59)).is_none());
+    assert!(node.submits(Span::secs(1)).is_some());
+}
+
+#[test]
+fn of_two_thousand_everybody_has_a_turn_in_half_an_epoch_whoever_can_pay_and_few_at_once() {
+    // An hour; what one sends, the others see soon.
+    let (epoch, seen) = (Span::secs(3_600), Span::secs(15));
+    let signers: BTreeMap<_, _> = (1..=2_000).map(|id| (StakeId(id), BlsKey([0; 96]))).collect();
+    let begin = Time::from_millis(1);
+    for payers in [1, 3, 20, 200] {
+        let mut sent = 0;
+        for draw in 1..=8 {
+            let root = checkpoint(3, draw);
+            let mut turns: Vec<_> = (1..=payers)
+                .map(|payer| {
+                    let mut machine = Attestation::new(Some(StakeId(payer)), epoch, 4);
+                    machine
+                        .handle(begin, Input::Crossed { checkpoint: root.clone(), signers: signers.clone() });
+                    for id in 1..=1_334 {
+                        let digest = root.digest.0.into();
+                        let share = Share { epoch: 3, digest, id, signature: [0; 96].into() };
+                        machine.handle(begin, Input::Share { share, message: None });
+                    }
+                    machine.deadline().expect("everybody has a turn")
+                })
+                .collect();
+            turns.sort_unstable();
+            assert!(turns.last() <= Some(&begin.after(Span::micros(epoch.0 / 2))), "{payers} can pay");
+            sent += turns.iter().filter(|turn| **turn <= turns[0].after(seen)).count();
+        }
+        assert!(sent <= 8 + 8 / 2, "{payers} can pay, and {sent} did in eight epochs");
+    }
+    // Where all can, the first have as long as they need.
+    let first: Vec<_> = (0..4).map(|before| wait(epoch, before, 2_000).0 / 1_000_000).collect();
+    assert_eq!(first, [0, 60, 90, 109]);
+    // Short epochs hurry all alike.
+    assert_eq!(wait(Span::secs(10), 12, 12).0 / 1_000, 4_999);
 }
 
 #[test]
@@ -196,6 +238,108 @@ fn a_third_that_says_something_else_is_told_of_once() {
     assert_eq!(node.machine.deadline(), None);
 }
 
+fn report(id: u64, epoch: u64, height: u64) -> Report {
+    let place = (epoch, height, B256::repeat_byte(height as u8));
+    Report::sign(StakeId(id), &secret(id), &domain(), place)
+}
+
+impl Node {
+    /// What becomes of a report, checked as a host does.
+    fn told(&mut self, report: Report) -> Verdict {
+        let holds = |key: BlsKey| report.is_signed(&key, &domain());
+        let input = if self.machine.holder(&report).is_none_or(holds) {
+            Input::Report { report, message: 7 }
+        } else {
+            Input::Garbage { message: 7 }
+        };
+        let [Output::Judge { message: 7, verdict }] = self.feed(input)[..] else { panic!("it judges") };
+        verdict
+    }
+}
+
+#[test]
+fn whose_endpoints_disagree_says_once_where_it_stands() {
+    let mut node = Node::new(Some(1));
+    let holds = |height| Input::Holds { epoch: 4, height, hash: B256::ZERO };
+    let report = |height| Output::Report { epoch: 4, height, hash: B256::ZERO };
+    assert_eq!(node.feed(holds(9)), [report(9)]);
+    assert_eq!(node.feed(holds(9)), []);
+    assert_eq!(node.feed(holds(11)), [report(11)], "it had gone on in between");
+}
+
+#[test]
+fn who_holds_is_known_until_it_signs_again() {
+    let mut node = Node::new(Some(1));
+    node.crossed(&checkpoint(3, 1), 6);
+    assert_eq!(node.machine.holding(), Holding::default());
+    assert_eq!(node.told(report(2, 4, 50)), Verdict::Accept);
+    assert_eq!(node.told(report(2, 4, 50)), Verdict::Ignore, "once is enough");
+    assert_eq!(node.told(report(2, 4, 49)), Verdict::Ignore, "an older one");
+    assert_eq!(node.told(report(2, 4, 51)), Verdict::Accept);
+    assert_eq!(node.told(report(9, 4, 50)), Verdict::Ignore, "a stranger");
+    assert_eq!(node.told(report(3, 7, 50)), Verdict::Ignore, "a time to come");
+    let forged = |report: Report| Report { id: 4, ..report };
+    assert_eq!(node.told(forged(report(3, 4, 50))), Verdict::Reject);
+    let moved = Report { height: 52, ..report(2, 4, 51) };
+    assert_eq!(node.told(moved), Verdict::Reject);
+    assert_eq!(node.machine.holding(), Holding { nodes: 1, most: false, other: None });
+    // What this node knows there is the same, or is not.
+    node.feed(Input::Been { height: 51, hash: B256::repeat_byte(51) });
+    assert_eq!(node.machine.holding().other, None);
+    node.feed(Input::Been { height: 51, hash: B256::ZERO });
+    assert_eq!(node.machine.holding().other, Some(51));
+    assert_eq!(node.told(report(3, 4, 50)), Verdict::Accept);
+    assert_eq!(node.told(report(4, 5, 50)), Verdict::Accept, "it has crossed the border before");
+    assert_eq!(node.machine.holding(), Holding { nodes: 3, most: true, other: Some(51) });
+    // The second signs, early; an old word of it counts no longer, whoever repeats it.
+    let next = checkpoint(4, 1);
+    assert_eq!(node.heard(share(2, &next)), Verdict::Accept);
+    assert_eq!(node.told(report(2, 4, 60)), Verdict::Ignore);
+    node.crossed(&next, 6);
+    assert_eq!(node.told(report(2, 4, 60)), Verdict::Ignore);
+    assert_eq!(node.heard(share(3, &next)), Verdict::Accept);
+    assert_eq!(node.machine.holding(), Holding { nodes: 1, most: false, other: None });
+    // The fourth holds on, until its stake is gone.
+    for epoch in 5..12 {
+        node.crossed(&checkpoint(epoch, 1), 6);
+    }
+    assert_eq!(node.machine.holding().nodes, 1);
+    node.machine.set_stakes(signers(3));
+    assert_eq!(node.machine.holding().nodes, 0);
+}
+
+#[test]
+fn reports_of_nobody_who_holds_a_stake_fill_no_room() {
+    let mut node = Node::new(Some(1));
+    node.crossed(&checkpoint(3, 1), 4);
+    let early = report(1, 4, 5);
+    for id in 0..1_000 {
+        node.feed(Input::Report { report: Report { id, ..early.clone() }, message: 7 });
+    }
+    assert_eq!(node.machine.holding().nodes, 4);
+    // Nor do those of one who does fill the network.
+    let taken = |height| node.told(report(1, 4, height)) == Verdict::Accept;
+    assert_eq!((6..30).map(taken).filter(|taken| *taken).count(), usize::from(MAX_REPORTS) - 1);
+    for height in 0..1_000 {
+        node.feed(Input::Been { height, hash: B256::ZERO });
+    }
+    assert_eq!(node.machine.reports.places(), 64);
+}
+
+#[test]
+fn a_report_is_no_share_and_travels_in_few_bytes() {
+    let one = report(1, 4, 5);
+    let bytes = one.to_bytes();
+    assert!(bytes.len() <= MAX_SHARE && Share::from_bytes(&bytes).is_err(), "{}", bytes.len());
+    assert!(Report::from_bytes(&share(1, &checkpoint(3, 1)).to_bytes()).is_err());
+    assert_eq!(Report::from_bytes(&bytes), Ok(one));
+    let digest = data_encoding::HEXLOWER.encode(&blake2b(&[&bytes]));
+    assert_eq!(
+        digest, "09dfadd96098e4f5478b1eb195ee20452a6e0fddb1f07a8edb082aa2af5117b6",
+        "the format on the wire"
+    );
+}
+
 #[test]
 fn a_set_below_the_least_submits_nothing() {
     let root = checkpoint(3, 1);
@@ -227,7 +371,7 @@ fn what_is_held_is_bounded() {
             node.heard(share(id, &checkpoint(epoch, 1)));
         }
     }
-    node.now = node.now.after(Span::micros(PAUSE.0 * 4));
+    node.now = node.now.after(HALF);
     let outputs = node.feed(Input::Tick);
     assert!(matches!(&outputs[..], [Output::Submit { checkpoint, .. }] if checkpoint.border.epoch == 19));
 }

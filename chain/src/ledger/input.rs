@@ -221,6 +221,28 @@ pub enum Refusal {
     Amount,
 }
 
+impl Refusal {
+    /// What whoever put down a stake does when the nodes refuse its registration so.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Unsigned => {
+                "get its stake back, which the next checkpoint releases in full: session stake withdraw NODE; \
+                 then describe the node again, for its operator and this network: session node init --again"
+            }
+            Self::Registered => {
+                "get its stake back, which the next checkpoint releases in full: session stake withdraw NODE"
+            }
+            Self::Leaving => {
+                "get its stake back, which the next checkpoint releases in full: session stake withdraw NODE; \
+                 register the node again when the stake that it had before is paid back too"
+            }
+            Self::Registration | Self::Unknown | Self::State | Self::Share | Self::Amount => {
+                "nothing: the chain goes on"
+            }
+        }
+    }
+}
+
 /// A block or border that does not follow; the ledger is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -9,14 +9,17 @@ use serde_bytes::{ByteArray, ByteBuf};
 use session_protocols::{NodeId, SwarmMap, codec};
 
 use super::{
-    Amount, BlsKey, Ledger, Member, Operator, Parameters, Rewards, Share, Stake, StakeId, State,
+    Amount, BlsKey, Ledger, Member, Operator, Parameters, Refusal, Rewards, Share, Stake, StakeId, State,
     registration::{prefix_bytes, prefix_from},
 };
 
 /// The version that this build reads and writes.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// The most bytes of a snapshot: some 100,000 nodes.
 const MAX_BYTES: usize = 256 << 20;
+
+/// Why a stake's registration was refused; the first has code 1, and 0 says that it was not.
+const REFUSALS: [Refusal; 3] = [Refusal::Unsigned, Refusal::Registered, Refusal::Leaving];
 
 /// Why bytes are no snapshot of a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +49,7 @@ struct Stored {
     time: u64,
     epoch: u64,
     members: Vec<StoredMember>,
-    /// Number, node, key, taken: 137 bytes each.
+    /// Number, node, key, refusal: 137 bytes each.
     stakes: ByteBuf,
     past: Option<SwarmMap>,
     map: SwarmMap,
@@ -86,9 +89,10 @@ impl Ledger {
     /// The ledger as bytes; equal ledgers give equal bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let stake = |(id, stake): (&StakeId, &Stake)| {
-            let parts =
-                [&id.0.to_be_bytes()[..], stake.node.as_bytes(), &stake.bls.0, &[u8::from(stake.taken)]];
-            parts.concat()
+            let codes = (1_u8..).zip(REFUSALS);
+            let code = codes.filter(|(_, reason)| stake.refused == Some(*reason)).map(|(code, _)| code).max();
+            let code = code.unwrap_or_default();
+            [&id.0.to_be_bytes()[..], stake.node.as_bytes(), &stake.bls.0, &[code]].concat()
         };
         let total =
             |(account, total): (&Address, &Amount)| [account.as_slice(), &total.0.to_be_bytes()].concat();
@@ -134,7 +138,8 @@ impl Ledger {
         let stake = |bytes: &[u8; 137]| {
             let id = StakeId(u64::from_be_bytes(part(bytes, 0)));
             let (node, bls) = (NodeId::from_bytes(part(bytes, 8)), BlsKey(part(bytes, 40)));
-            (id, Stake { node, bls, taken: bytes[136] != 0 })
+            let refused = usize::from(bytes[136]).checked_sub(1).and_then(|at| REFUSALS.get(at)).copied();
+            (id, Stake { node, bls, refused })
         };
         let total = |bytes: &[u8; 36]| {
             (Address::from(part::<20>(bytes, 0)), Amount(u128::from_be_bytes(part(bytes, 20))))

@@ -86,7 +86,7 @@ impl Ledger {
             Some(State::Awaiting | State::Active | State::Decommissioned) => Err(Refusal::Registered),
         };
         // The contract holds the stake in any case, and counts the key.
-        self.stakes.insert(id, Stake { node, bls, taken: taken.is_ok() });
+        self.stakes.insert(id, Stake { node, bls, refused: taken.err() });
         taken?;
         let mut member = Member::new(id, operator.into(), prefix, self.height);
         member.fee = fee;
@@ -108,7 +108,7 @@ impl Ledger {
 
     fn remove(&mut self, id: StakeId) -> Result<Option<Event>, Refusal> {
         let stake = self.stakes.remove(&id).ok_or(Refusal::Unknown)?;
-        if !stake.taken {
+        if stake.refused.is_some() {
             return Ok(None);
         }
         let serves = self.serves(&stake.node);
@@ -198,7 +198,7 @@ impl Ledger {
 
     /// The node that a registration was taken for.
     fn member(&mut self, id: StakeId) -> Result<(NodeId, &mut Member), Refusal> {
-        let stake = self.stakes.get(&id).filter(|stake| stake.taken).ok_or(Refusal::Unknown)?;
+        let stake = self.stakes.get(&id).filter(|stake| stake.refused.is_none()).ok_or(Refusal::Unknown)?;
         let member = self.members.get_mut(&stake.node).ok_or(Refusal::Unknown)?;
         Ok((stake.node, member))
     }

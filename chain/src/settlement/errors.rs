@@ -189,7 +189,11 @@ fn meaning(error: &Known) -> Option<(String, &'static str)> {
             "make the node's registration again for this operator and network, with `session node init`",
         ),
         Known::KeyInUse(it) => {
-            (format!("node {} holds this BLS key", it.id), "each node needs keys of its own: `session node init`")
+            (
+                format!("node {} holds this BLS key", it.id),
+                "each node needs keys of its own: `session node init`. Where the nodes refused what it was registered \
+             with, get that stake back first: `session stake withdraw NODE`",
+            )
         }
         Known::FeeOutOfRange(it) => {
             (format!("a fee of {} % is more than all", percent(it.fee)), "give a fee of 0 to 100 %")

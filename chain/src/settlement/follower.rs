@@ -131,6 +131,11 @@ pub struct Follower {
     calm: u32,
     holds: u32,
     held: Option<Hold>,
+    /// What several contradicted each other about, and who, until two agree: one that is left alone then proves
+    /// nothing.
+    disputed: Option<Hold>,
+    /// Whether one of several alone has told what was told last.
+    alone: bool,
     stopped: Option<Stop>,
     questions: u64,
     outbox: VecDeque<Output>,
@@ -146,6 +151,9 @@ impl Follower {
         endpoints: impl IntoIterator<Item = String>,
         rng: ChaCha8Rng,
     ) -> Self {
+        let witnesses: Vec<_> = endpoints.into_iter().map(Witness::new).collect();
+        // Who told what is in the ledger so far is not known.
+        let alone = witnesses.len() > 1;
         Self {
             followed,
             parameters,
@@ -158,7 +166,7 @@ impl Follower {
             pin: mark.known(),
             newest: mark.known(),
             border: None,
-            witnesses: endpoints.into_iter().map(Witness::new).collect(),
+            witnesses,
             task: None,
             rest: Some(Time::ZERO),
             cycle: 0,
@@ -169,6 +177,8 @@ impl Follower {
             calm: CALM,
             holds: 0,
             held: None,
+            disputed: None,
+            alone,
             stopped: None,
             questions: 0,
             outbox: VecDeque::new(),

@@ -19,7 +19,7 @@ use tracing::{debug, error, info, warn};
 use super::{
     contracts::Followed,
     endpoint::{Endpoint, EndpointError},
-    follower::{Advance, Answer, Failure, Follower, Input, Mark, Output, Pace, Status},
+    follower::{Advance, Answer, Failure, Follower, Input, Mark, Output, Pace, Standing, Status},
     state::{StateError, StateFile},
     trouble::{Stop, Trouble},
 };
@@ -312,6 +312,16 @@ impl Host {
             (Some(_), None) => info!("the ledger goes on"),
             _ => {}
         }
+        match (is_lone(&old), is_lone(&status)) {
+            (false, true) => warn!(
+                remedy = LONE,
+                "all endpoints of the settlement chain but one are left out: it is followed, and nothing is signed"
+            ),
+            (true, false) => {
+                info!("what one endpoint of the settlement chain told alone is confirmed, or disputed")
+            }
+            _ => {}
+        }
         if let (None, Some(why)) = (&old.stopped, &status.stopped) {
             error!(%why, remedy = why.remedy(), "the ledger stopped");
         }
@@ -324,6 +334,15 @@ impl Host {
         error!(why = %stop, remedy = stop.remedy(), "the ledger stopped");
         self.tell.send_modify(|status| status.stopped = Some(stop));
     }
+}
+
+/// What to do where one of several endpoints is left.
+pub const LONE: &str = "see what is wrong with the others, or use others";
+
+/// Whether the ledger goes by one of several endpoints, since all others are left out.
+fn is_lone(status: &Status) -> bool {
+    let good = status.endpoints.iter().filter(|one| !matches!(one.standing, Standing::LeftOut(_)));
+    status.alone && status.held.is_none() && good.count() == 1
 }
 
 /// The time, by this machine's clock.

@@ -3,8 +3,6 @@
 //! Whatever takes tokens takes them by a permit that the account signs, so each deed is one [`Call`]: it can be
 //! quoted exactly, and happens as a whole or not at all. Nothing is sent but by [`Staker::send`].
 
-use std::collections::BTreeMap;
-
 use alloy::{
     primitives::{Address, B256, Bytes, U256, keccak256},
     providers::{Provider, RootProvider},
@@ -28,8 +26,7 @@ use super::{
 use crate::{
     Candidate,
     ledger::{
-        Amount, Ledger, StakeId, Standing, State, checkpoint,
-        merkle::Tree,
+        Amount, Ledger, StakeId, checkpoint,
         registration::{MAX_FEE, MAX_SHARES},
     },
     network::Settlement,
@@ -37,14 +34,14 @@ use crate::{
 
 pub use contribution::{Part, Pooled, Status};
 pub use error::{StakeError, word};
+pub use held::Held;
 
 mod contribution;
 mod error;
+mod held;
 
 /// For how long a permit can be used, in seconds.
 const PERMIT_SECONDS: u64 = 3_600;
-/// How long after a request of exit a stake can be taken out whatever happens, in seconds: 30 days.
-const ESCAPE: u64 = 30 * 24 * 3_600;
 /// What a permit is hashed with (EIP-2612).
 const PERMIT: &[u8] = b"Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)";
 
@@ -272,12 +269,13 @@ impl Staker {
         self.release(node, now).await
     }
 
-    /// Requests that a node leaves, which is final.
+    /// Requests that a node leaves, which is final; of one that the nodes refused, that its stake comes back
+    /// 30 days later whatever happens.
     ///
     /// # Errors
-    /// When the node is not registered.
-    pub fn exit(&self, node: &NodeId, now: &Ledger) -> Result<(Call, StakeId), StakeError> {
-        let id = now.node(node).ok_or(StakeError::Unknown { node: *node })?.id;
+    /// When the node is not registered, or only others' registrations of it were refused.
+    pub async fn exit(&self, node: &NodeId, now: &Ledger) -> Result<(Call, StakeId), StakeError> {
+        let id = self.leaver(node, now).await?;
         Ok((call(self.settlement.contracts.staking, &Staking::requestExitCall { id: id.0 }), id))
     }
 
@@ -327,54 +325,6 @@ impl Staker {
         let proof = proof.ok_or(StakeError::OtherLedger { epoch })?;
         let deed = Checkpoints::claimCall { lifetimeTotal: total.units(), proof, to };
         Ok((call(self.settlement.contracts.checkpoints, &deed), claimable))
-    }
-
-    /// The stake of a node that a checkpoint releases, or whose exit was requested long ago.
-    async fn release(&self, node: &NodeId, now: &Replayed) -> Result<(Call, Return), StakeError> {
-        let staking = self.settlement.contracts.staking;
-        let epoch = self.accepted().await?;
-        if let (Some(epoch), Some(_)) = (epoch, &now.accepted) {
-            let proved = self.proved(now, epoch).await?;
-            let standings: BTreeMap<StakeId, (Standing, u16)> =
-                proved.standings().map(|(id, standing, penalty)| (id, (standing, penalty))).collect();
-            // What was paid back since is in the older ledger alone.
-            for (id, _) in now.ledger.stakes().filter(|(_, stake)| stake.node == *node) {
-                let Some((standing, penalty)) = standings.get(id).copied() else { continue };
-                let held = matches!(standing, Standing::Released | Standing::Refused)
-                    && self.view(staking, Staking::isNodeCall { id: id.0 }).await?;
-                if !held {
-                    continue;
-                }
-                let leaves = standings
-                    .iter()
-                    .map(|(id, (standing, penalty))| checkpoint::state_leaf(*id, *standing, *penalty));
-                let proof = Tree::new(leaves.collect()).proof(checkpoint::state_leaf(*id, standing, penalty));
-                let proof = proof.ok_or(StakeError::OtherLedger { epoch })?;
-                let deed =
-                    Staking::releaseCall { id: id.0, state: standing as u8, penaltyBps: penalty, proof };
-                return Ok((call(staking, &deed), Return::Released(self.staked(*id).await?)));
-            }
-        }
-        let member = now.ledger.node(node).ok_or(StakeError::NoStake { node: *node })?;
-        let held = self.view(staking, Staking::stakeOfCall { id: member.id.0 }).await?;
-        if held.registeredAt == 0 {
-            // It was paid back in a block that is not final so far.
-            return Err(StakeError::NoStake { node: *node });
-        }
-        let leaving = held.exitRequestedAt != 0;
-        if leaving && held.exitRequestedAt.saturating_add(ESCAPE) <= self.time().await? {
-            let deed = Staking::escapeCall { id: member.id.0 };
-            return Ok((call(staking, &deed), Return::Escaped(self.staked(member.id).await?)));
-        }
-        let leaving = leaving || member.state == State::Deregistered;
-        Err(StakeError::Locked { node: *node, state: member.state, leaving })
-    }
-
-    /// What all holders of a registration have in it.
-    async fn staked(&self, id: StakeId) -> Result<Amount, StakeError> {
-        let shares = self.view(self.settlement.contracts.staking, Staking::sharesOfCall { id: id.0 }).await?;
-        let sum = shares.amounts.into_iter().fold(U256::ZERO, U256::saturating_add);
-        Ok(Amount::try_from(sum).unwrap_or_default())
     }
 
     /// The ledger of the last checkpoint, if it is the one that was signed.

@@ -249,6 +249,11 @@ pub enum Hold {
 }
 
 impl Hold {
+    /// Whether endpoints contradict each other.
+    pub const fn is_dispute(&self) -> bool {
+        matches!(self, Self::Disagree { .. } | Self::Alone(_))
+    }
+
     /// What to do about it.
     pub const fn remedy(&self) -> &'static str {
         match self {

@@ -23,7 +23,7 @@ pub enum Fault {
     Html,
     /// Answers with a status.
     Http(u16),
-    /// Says nothing.
+    /// Says nothing: longer than anybody's patience.
     Silent,
     /// Says that it serves another chain.
     OtherChain,
@@ -35,6 +35,8 @@ pub enum Fault {
     Reorders,
     /// Changes the data of the first log.
     Forges,
+    /// Gives every block another hash than it has.
+    OtherBlocks,
     /// Refuses more than so many blocks.
     Narrow(u64),
     /// Its final block stays where it is.
@@ -133,6 +135,9 @@ async fn pass(State(state): State<Arc<Shared>>, body: Bytes) -> Response {
     if fault == Fault::OtherChain && method == "eth_chainId" {
         answer["result"] = json!("0x1");
     }
+    if fault == Fault::OtherBlocks {
+        rehash(&mut answer["result"]);
+    }
     let logs = answer.get_mut("result").and_then(Value::as_array_mut);
     if let Some(logs) = logs.filter(|logs| method == "eth_getLogs" && !logs.is_empty()) {
         match fault {
@@ -148,4 +153,17 @@ async fn pass(State(state): State<Arc<Shared>>, body: Bytes) -> Response {
         }
     }
     answer.to_string().into_response()
+}
+
+/// Gives blocks other hashes, wherever they are named: the chain still fits itself.
+fn rehash(value: &mut Value) {
+    if let Value::Array(all) = value {
+        return all.iter_mut().for_each(rehash);
+    }
+    for key in ["hash", "parentHash", "blockHash"] {
+        if let Some(hash) = value.get(key).and_then(Value::as_str) {
+            let digit = if hash.ends_with('0') { '1' } else { '0' };
+            value[key] = json!(format!("{}{digit}", &hash[..hash.len() - 1]));
+        }
+    }
 }

@@ -42,7 +42,7 @@ Example:
     /// Get a stake back: out of an open contribution, or of a node that has left
     ///
     /// A contribution can be withdrawn a day after it was made. When its operator withdraws, it ends, and all
-    /// are refunded.
+    /// are refunded. What the nodes refuse comes back in full, once a checkpoint says so.
     #[command(after_help = "\
 Example:
   session stake withdraw node-1")]
@@ -53,6 +53,9 @@ Example:
         sending: Sending,
     },
     /// Let a node leave; this is final
+    ///
+    /// Its stake is paid back when it has served its time and a checkpoint says so, or 30 days later whatever
+    /// happens; that of a registration which the nodes refuse, too.
     #[command(after_help = "\
 Example:
   session stake exit node-1")]
@@ -62,7 +65,7 @@ Example:
         #[command(flatten)]
         sending: Sending,
     },
-    /// List the registered nodes
+    /// List the registered nodes, and registrations that the nodes refuse
     #[command(after_help = "\
 Example:
   session stake list --json")]

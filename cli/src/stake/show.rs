@@ -4,19 +4,21 @@ use alloy::primitives::Address;
 use serde_json::{Value, json};
 use session_chain::{
     Amount, Ledger, Member,
+    ledger::Refusal,
     settlement::{
         Replayed, StakeError,
-        staker::{Earnings, Pooled, word},
+        staker::{Earnings, Held, Pooled, word},
     },
 };
 use session_protocols::NodeId;
 
 use crate::{Context, failure::Failure, text};
 
-/// All registered nodes.
-pub(crate) fn list(context: &Context, now: &Replayed) -> Result<(), Failure> {
+/// All registered nodes, and registrations that the nodes refuse.
+pub(crate) fn list(context: &Context, now: &Replayed, refused: &[Held]) -> Result<(), Failure> {
     let ledger = &now.ledger;
-    let nodes: Vec<Value> = ledger.nodes().map(|(id, member)| registered(ledger, id, member)).collect();
+    let members = ledger.nodes().map(|(id, member)| registered(ledger, id, member));
+    let nodes: Vec<Value> = members.chain(refused.iter().map(rejected)).collect();
     context.output.data(&json!({ "nodes": nodes }), || {
         if nodes.is_empty() {
             return format!("no node is registered, as of block {}", now.height);
@@ -26,28 +28,28 @@ pub(crate) fn list(context: &Context, now: &Replayed) -> Result<(), Failure> {
             let swarm = cell(node, "swarm");
             [cell(node, "node"), cell(node, "state"), cell(node, "operator"), cell(node, "staked"), swarm]
         });
-        text::table(["NODE", "STATE", "OPERATOR", "STAKED", "SWARM"], &rows.collect::<Vec<_>>())
+        let table = text::table(["NODE", "STATE", "OPERATOR", "STAKED", "SWARM"], &rows.collect::<Vec<_>>());
+        let hint = if refused.is_empty() { "" } else { "\n\nWhy one is refused: session stake show NODE" };
+        table.trim_end().to_owned() + hint
     })
 }
 
-/// One node, and the contributions that were opened for it.
+/// One node, the contributions that were opened for it, and registrations of it that the nodes refuse.
 pub(crate) fn node(
     context: &Context,
     id: &NodeId,
     now: &Replayed,
-    pooled: &[Pooled],
+    (pooled, refused): (&[Pooled], &[Held]),
     required: Amount,
 ) -> Result<(), Failure> {
     let contributions: Vec<Value> = pooled.iter().map(|it| contribution(it, required)).collect();
-    let mut data = match now.ledger.node(id) {
-        Some(member) => registered(&now.ledger, id, member),
-        None => {
-            let open = pooled.iter().find(|it| it.is_open() && it.signed);
-            waiting(id, open.ok_or(StakeError::Unknown { node: *id })?)
-        }
-    };
+    let member = now.ledger.node(id).map(|member| registered(&now.ledger, id, member));
+    let open = || pooled.iter().find(|it| it.is_open() && it.signed).map(|open| waiting(id, open));
+    let last = || refused.last().map(rejected);
+    let mut data = member.or_else(open).or_else(last).ok_or(StakeError::Unknown { node: *id })?;
     if let Some(data) = data.as_object_mut() {
         data.insert("contributions".to_owned(), json!(contributions));
+        data.insert("refused".to_owned(), refused.iter().map(rejected).collect());
     }
     context.output.data(&data, || human(&data))
 }
@@ -94,6 +96,26 @@ fn registered(ledger: &Ledger, id: &NodeId, member: &Member) -> Value {
         "contributors": shares.collect::<Vec<_>>(),
         "swarm": ledger.map().swarm_with(id).map(|swarm| swarm.to_string()),
         "unlocks": member.unlocks.map(|second| second.saturating_mul(1_000)),
+        "why": null,
+        "remedy": null,
+    })
+}
+
+/// A registration that the nodes refuse, in the shape of one that they took.
+fn rejected(held: &Held) -> Value {
+    let part = |(address, amount): &(Address, Amount)| json!({ "address": lower(*address), "beneficiary": null, "amount": amount.to_string() });
+    json!({
+        "node": held.node,
+        "id": held.id.0,
+        "state": "refused",
+        "operator": held.parts.first().map(|(operator, _)| lower(*operator)),
+        "fee": null,
+        "staked": held.total().to_string(),
+        "contributors": held.parts.iter().map(part).collect::<Vec<_>>(),
+        "swarm": null,
+        "unlocks": null,
+        "why": held.refused.map(|why| why.to_string()),
+        "remedy": held.refused.map(Refusal::remedy),
     })
 }
 
@@ -109,6 +131,8 @@ fn waiting(id: &NodeId, open: &Pooled) -> Value {
         "contributors": parts(open),
         "swarm": null,
         "unlocks": null,
+        "why": null,
+        "remedy": null,
     })
 }
 
@@ -149,7 +173,7 @@ fn part(contributor: Address, beneficiary: Address, amount: Amount) -> Value {
 
 /// An address as other ids are shown.
 pub(crate) fn lower(address: Address) -> String {
-    address.to_string().to_lowercase()
+    format!("{address:#x}")
 }
 
 fn percent(basis_points: u16) -> String {
@@ -175,13 +199,18 @@ fn human(node: &Value) -> String {
         let (at, lacks) = (field(open, "address"), field(open, "lacks"));
         lines.push_str(&format!("  open      {at} lacks {lacks} SESH{by}\n"));
     }
+    for refused in node["refused"].as_array().into_iter().flatten() {
+        let (staked, operator) = (field(refused, "staked"), field(refused, "operator"));
+        lines.push_str(&format!("  refused   {staked} SESH of {operator}: {}\n", field(refused, "why")));
+        lines.push_str(&format!("    fix     {}\n", field(refused, "remedy")));
+    }
     lines
 }
 
 #[cfg(test)]
 mod tests {
     use session_chain::{
-        Parameters,
+        Parameters, StakeId,
         ledger::Founder,
         settlement::staker::{Part, Status},
     };
@@ -218,11 +247,27 @@ mod tests {
         let ledger = Ledger::genesis(Parameters::default(), [0; 32], [founder]);
         let active = registered(&ledger, &node, ledger.node(&node).unwrap());
         let open = waiting(&node, &pooled());
+        let refused = rejected(&held(node));
         assert_eq!(keys(&active), keys(&open));
+        assert_eq!(keys(&active), keys(&refused));
         assert_eq!(
             keys(&active),
-            ["contributors", "fee", "id", "node", "operator", "staked", "state", "swarm", "unlocks"]
+            [
+                "contributors",
+                "fee",
+                "id",
+                "node",
+                "operator",
+                "remedy",
+                "staked",
+                "state",
+                "swarm",
+                "unlocks",
+                "why"
+            ]
         );
+        assert_eq!((&refused["state"], &refused["staked"]), (&json!("refused"), &json!("25000")));
+        assert_eq!(refused["operator"], format!("0x{}", "ab".repeat(20)));
         assert_eq!((&active["state"], &active["staked"]), (&json!("active"), &json!("0")));
         assert_eq!(active["swarm"].as_str().map(str::len), Some(16));
         assert_eq!(
@@ -230,6 +275,31 @@ mod tests {
             (&json!("open"), &json!("6250"), &json!("10.50%"),)
         );
         assert_eq!(open["operator"], format!("0x{}", "ab".repeat(20)), "as ids are shown");
+    }
+
+    fn held(node: NodeId) -> Held {
+        Held {
+            id: StakeId(4),
+            node,
+            refused: Some(Refusal::Unsigned),
+            exit_requested: None,
+            parts: vec![(Address::repeat_byte(0xab), Amount::sesh(25_000))],
+        }
+    }
+
+    #[test]
+    fn whose_registration_is_refused_reads_why_and_what_to_do() {
+        let mut node = rejected(&held(NodeId::from_bytes([7; 32])));
+        node["refused"] = json!([node]);
+        let shown = human(&node);
+        for said in [
+            "state     refused",
+            "25000 SESH of 0xab",
+            "the node's key did not sign",
+            "session stake withdraw",
+        ] {
+            assert!(shown.contains(said), "{said}: {shown}");
+        }
     }
 
     #[test]

@@ -16,8 +16,13 @@ pub(crate) enum Outcome {
     Mined,
     /// The contract would not take it: nothing was paid.
     Refused(String),
-    /// What happened, and what to do about it.
-    Failed(String),
+    /// It could not be sent.
+    Failed {
+        /// Of what kind this is, in a word.
+        code: &'static str,
+        /// What happened, and what to do about it.
+        why: String,
+    },
 }
 
 /// The account that pays, over each of the endpoints; none never submits.
@@ -41,7 +46,7 @@ impl Payer {
             endpoints.iter().map(|one| (one.name().to_owned(), sender(one))).collect()
         };
         let senders: BTreeMap<_, _> = sender.as_ref().map_or_else(BTreeMap::new, |sender| named(sender));
-        let account = senders.values().next().map(|sender| sender.account().to_string());
+        let account = senders.values().next().map(|sender| format!("{:#x}", sender.account()));
         Self { contracts, senders, account, task: None }
     }
 
@@ -82,7 +87,9 @@ impl Payer {
                 Err(error @ (SendError::Refused { .. } | SendError::Reverted { .. })) => {
                     Outcome::Refused(error.to_string())
                 }
-                Err(error) => Outcome::Failed(format!("{error}; {}", error.remedy())),
+                Err(error) => {
+                    Outcome::Failed { code: error.code(), why: format!("{error}; {}", error.remedy()) }
+                }
             };
             (name, sender, outcome)
         }));
@@ -99,7 +106,10 @@ impl Payer {
                 self.senders.insert(name, sender);
                 outcome
             }
-            Err(failed) => Outcome::Failed(format!("a submission failed: {failed}; look at the log")),
+            Err(failed) => Outcome::Failed {
+                code: "failed",
+                why: format!("a submission failed: {failed}; look at the log"),
+            },
         }
     }
 }

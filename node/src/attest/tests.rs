@@ -1,5 +1,6 @@
 //! A node's part in checkpoints, without a network: what it says, and what it makes of what it hears.
 
+use alloy::primitives::B256;
 use session_chain::{
     Block, Border, Ledger, Parameters, Registration,
     ledger::{Amount, Input as LedgerInput, Share as StakeShare},
@@ -10,6 +11,7 @@ use tokio::time::timeout;
 
 use super::*;
 
+const EPOCH: Span = Span::secs(3_600);
 /// Longer than any of this takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -57,7 +59,7 @@ impl World {
         let payer = Payer::new(contracts(), &[], None::<fn(&Endpoint) -> Sender>);
         let watched = (self.status.subscribe(), self.settled.subscribe());
         let metrics = Metrics::new().unwrap();
-        let attest = Attest::new(self.data.path(), &self.pairs[0], true, payer, watched, ends, metrics);
+        let attest = Attest::new(self.data.path(), &self.pairs[0], EPOCH, payer, watched, ends, metrics);
         tokio::spawn(attest.unwrap().run());
     }
 
@@ -182,19 +184,65 @@ async fn it_never_signs_two_checkpoints_of_one_epoch() {
     assert_eq!(world.told.borrow().unsigned, None);
 }
 
+fn disagree() -> Hold {
+    Hold::Disagree { names: vec!["one".into(), "two".into()], about: "block 2".into() }
+}
+
 #[tokio::test]
 async fn while_endpoints_disagree_it_signs_nothing_and_then_it_does() {
     let mut world = World::new(5);
-    world.status.send_modify(|status| status.head = None);
+    world.status.send_modify(|status| status.held = Some(disagree()));
+    let Said::Share(data) = world.said().await else { panic!("it tells") };
+    assert_eq!(Report::from_bytes(&data).unwrap().epoch, 0);
+    let checkpoint = world.cross(1);
+    let Said::Share(data) = world.said().await else { panic!("it tells") };
+    assert_eq!(Report::from_bytes(&data).unwrap().epoch, 1, "and nothing else");
+    let share = world.share(1, &checkpoint);
+    assert_eq!(world.judged(1, share.to_bytes()).await, Verdict::Accept);
+    world.status.send_modify(|status| status.held = None);
+    let Said::Share(data) = world.said().await else { panic!("it signs") };
+    assert_eq!(Share::from_bytes(&data).unwrap(), world.share(0, &checkpoint));
+}
+
+#[tokio::test]
+async fn by_the_word_of_one_of_several_endpoints_it_signs_nothing_and_then_it_does() {
+    let mut world = World::new(5);
+    world.status.send_modify(|status| status.alone = true);
     let checkpoint = world.cross(1);
     // What others signed is held and passed on, as it is genuine, and of strangers it is not.
     let share = world.share(1, &checkpoint);
     assert_eq!(world.judged(1, share.to_bytes()).await, Verdict::Accept);
     let stranger = Share { id: 9, ..share };
     assert_eq!(world.judged(2, stranger.to_bytes()).await, Verdict::Ignore);
-    world.status.send_modify(|status| status.head = Some(2));
+    world.status.send_modify(|status| status.alone = false);
     let Said::Share(data) = world.said().await else { panic!("it signs") };
     assert_eq!(Share::from_bytes(&data).unwrap(), world.share(0, &checkpoint));
+}
+
+#[tokio::test]
+async fn whose_endpoints_disagree_tells_the_others_and_they_say_so() {
+    let mut world = World::new(5);
+    world.status.send_modify(|status| status.held = Some(disagree()));
+    let Said::Share(data) = world.said().await else { panic!("it tells") };
+    let report = Report::from_bytes(&data).unwrap();
+    let (ledger, mark) = (world.ledger.clone(), world.settled.borrow().mark);
+    let domain = ledger.parameters().domain;
+    assert_eq!((report.epoch, report.height, report.id), (0, mark.height, 1));
+    assert_eq!(B256::from(report.hash.into_array()), Report::rolled(&mark.cursors));
+    assert!(report.is_signed(&BlsSecret::of_node(&world.pairs[0]).public(), &domain));
+
+    // The same of another one, here.
+    let place = (report.epoch, report.height, B256::ZERO);
+    let sign = |node: usize, by: usize| {
+        let secret = BlsSecret::of_node(&world.pairs[by]);
+        Report::sign(StakeId(node as u64 + 1), &secret, &domain, place).to_bytes()
+    };
+    let (forged, second) = (sign(1, 2), sign(1, 1));
+    assert_eq!(world.judged(2, forged).await, Verdict::Reject);
+    assert_eq!(world.judged(3, second).await, Verdict::Accept);
+    let mut told = world.told.clone();
+    let told = timeout(PATIENCE, told.wait_for(|told| told.holding.nodes > 0)).await.unwrap().unwrap();
+    assert_eq!(told.holding, Holding { nodes: 1, most: false, other: Some(mark.height) }, "it knows another");
 }
 
 #[tokio::test]

@@ -3,8 +3,9 @@
 
 use serde::Serialize;
 use session_chain::{
-    Ledger, State,
-    settlement::{Settled, Status, follower::EndpointStatus},
+    Ledger, StakeId, State,
+    ledger::{BlsKey, Refusal},
+    settlement::{Settled, Status, follower::EndpointStatus, host::LONE},
 };
 use session_protocols::NodeId;
 use tokio::sync::watch;
@@ -19,6 +20,8 @@ use crate::{
 /// What is known of the chain that the node follows.
 pub(crate) struct Chain {
     pub(crate) id: NodeId,
+    /// The key that it signs checkpoints with.
+    pub(crate) key: BlsKey,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) settled: watch::Receiver<Settled>,
     pub(crate) attested: watch::Receiver<Attested>,
@@ -28,7 +31,7 @@ pub(crate) struct Chain {
 /// The chain as `/status` shows it.
 #[derive(Serialize)]
 pub(super) struct Shown {
-    /// `unregistered`, `awaiting`, `active`, `decommissioned` or `deregistered`.
+    /// `unregistered`, `refused`, `awaiting`, `active`, `decommissioned` or `deregistered`.
     registration: &'static str,
     /// The block up to which the ledger knows all.
     height: u64,
@@ -62,11 +65,11 @@ impl Chain {
     pub(super) fn checks(&self) -> [Check; 3] {
         let (status, attested) = (self.status.borrow().clone(), self.attested.borrow().clone());
         let ledger = self.settled.borrow().ledger.clone();
-        let (registered, detail) = registered(&ledger, &self.id);
+        let (registered, detail) = registered(&ledger, &self.id, &self.key);
         let registered = Check { name: "registered", ok: registered, detail };
         let (ok, detail) = follows(&status, &ledger);
         let chain = Check { name: "chain", ok, detail };
-        let (ok, detail) = agrees(&attested, &ledger);
+        let (ok, detail) = agrees(&attested, &ledger, &status);
         [registered, chain, Check { name: "checkpoints", ok, detail }]
     }
 
@@ -75,7 +78,7 @@ impl Chain {
         let (status, attested) = (self.status.borrow().clone(), self.attested.borrow().clone());
         let ledger = self.settled.borrow().ledger.clone();
         Shown {
-            registration: registration(&ledger, &self.id),
+            registration: registration(&ledger, &self.id, &self.key),
             height: status.height,
             head: status.head,
             lag_s: status.lag.map(|lag| lag.as_millis() / 1_000),
@@ -109,8 +112,9 @@ impl Chain {
     }
 }
 
-fn registration(ledger: &Ledger, id: &NodeId) -> &'static str {
+fn registration(ledger: &Ledger, id: &NodeId, key: &BlsKey) -> &'static str {
     match ledger.node(id).map(|member| member.state) {
+        None if refused(ledger, key).is_some() => "refused",
         None => "unregistered",
         Some(State::Awaiting) => "awaiting",
         Some(State::Active) => "active",
@@ -120,8 +124,17 @@ fn registration(ledger: &Ledger, id: &NodeId) -> &'static str {
     }
 }
 
-fn registered(ledger: &Ledger, id: &NodeId) -> (bool, String) {
-    let state = registration(ledger, id);
+/// The last registration that was refused of those that hold this key. One of others has a key of their own.
+fn refused(ledger: &Ledger, key: &BlsKey) -> Option<(StakeId, Refusal)> {
+    let own = ledger.stakes().filter(|(_, stake)| stake.bls == *key);
+    own.filter_map(|(id, stake)| Some((*id, stake.refused?))).last()
+}
+
+fn registered(ledger: &Ledger, id: &NodeId, key: &BlsKey) -> (bool, String) {
+    let state = registration(ledger, id, key);
+    if let ("refused", Some((id, why))) = (state, refused(ledger, key)) {
+        return (false, format!("the nodes refuse registration {id}: {why}: {}", why.remedy()));
+    }
     let (ok, detail) = match state {
         "unregistered" => (
             false,
@@ -173,7 +186,7 @@ fn trouble(endpoint: &EndpointStatus) -> Option<String> {
     Some(format!("{} {trouble}: {}", endpoint.name, trouble.remedy()))
 }
 
-fn agrees(attested: &Attested, ledger: &Ledger) -> (bool, String) {
+fn agrees(attested: &Attested, ledger: &Ledger, status: &Status) -> (bool, String) {
     if let Some((epoch, with, against)) = attested.against {
         return (
             false,
@@ -183,6 +196,12 @@ fn agrees(attested: &Attested, ledger: &Ledger) -> (bool, String) {
             ),
         );
     }
+    if let Some(height) = attested.holding.other {
+        return (
+            false,
+            format!("a node that holds knows another history at block {height} than this one: {DISAGREE}"),
+        );
+    }
     if let Some(why) = &attested.unsigned {
         return (false, why.clone());
     }
@@ -190,13 +209,24 @@ fn agrees(attested: &Attested, ledger: &Ledger) -> (bool, String) {
     let signed = told("signed", attested.signed);
     let accepted = told("the contract has", ledger.accepted().map(|(epoch, _)| epoch));
     let both: Vec<_> = signed.into_iter().chain(accepted).collect();
-    (true, if both.is_empty() { "none so far".into() } else { both.join(", ") })
+    let mut detail = if both.is_empty() { "none so far".into() } else { both.join(", ") };
+    if status.alone && status.held.is_none() {
+        detail += &format!("; none is signed while one of several endpoints is all there is: {LONE}");
+    }
+    match attested.holding.nodes {
+        0 => {}
+        1 => detail += "; one other node signs none, as its endpoints disagree",
+        nodes => detail += &format!("; {nodes} other nodes sign none, as their endpoints disagree"),
+    }
+    (true, detail)
 }
 
 #[cfg(test)]
 mod tests {
     use session_chain::{
-        Parameters,
+        Amount, Block, Input, Parameters, Registration, Share,
+        attestation::Holding,
+        bls::BlsSecret,
         settlement::{Hold, Trouble, follower::Standing},
     };
     use session_protocols::{KeyPair, Span, Time};
@@ -258,13 +288,51 @@ mod tests {
 
     #[test]
     fn who_is_not_registered_and_who_disagrees_is_told_so() {
-        let id = KeyPair::from_seed(&[1; 32]).node_id();
-        let (ok, detail) = registered(&ledger(), &id);
+        let pair = KeyPair::from_seed(&[1; 32]);
+        let (id, key) = (pair.node_id(), BlsSecret::of_node(&pair).public());
+        let mut ledger = ledger();
+        let (ok, detail) = registered(&ledger, &id, &key);
         assert!(!ok && detail.starts_with("not registered: put its stake down"), "{detail}");
-        let (ok, detail) = agrees(&Attested::default(), &ledger());
+        // What somebody else puts down for the same key is no matter of its own.
+        let mut height = 0;
+        let mut register = |ledger: &mut Ledger, bls: BlsKey| {
+            height += 1;
+            let operator = [9; 20].into();
+            let share = Share { contributor: operator, beneficiary: operator, amount: Amount::sesh(1) };
+            let unsigned = Registration {
+                id: StakeId(height),
+                node: id,
+                signature: pair.sign(b"something else"),
+                operator,
+                prefix: "127.0.9.0/24".parse().unwrap(),
+                fee: 0,
+                bls,
+                shares: vec![share],
+            };
+            let inputs = vec![Input::Register(Box::new(unsigned))];
+            let time = ledger.parameters().genesis + height;
+            ledger.apply(&Block { height, time, inputs }).unwrap();
+        };
+        register(&mut ledger, BlsKey([7; 96]));
+        assert_eq!(registration(&ledger, &id, &key), "unregistered");
+        register(&mut ledger, key);
+        assert_eq!(registration(&ledger, &id, &key), "refused");
+        let (ok, detail) = registered(&ledger, &id, &key);
+        let said = "the nodes refuse registration 2: the node's key did not sign the registration: get its stake back";
+        assert!(!ok && detail.starts_with(said), "{detail}");
+        let (ok, detail) = agrees(&Attested::default(), &ledger, &good());
         assert!(ok && detail == "none so far");
         let against = Attested { against: Some((3, 2, 5)), ..Attested::default() };
-        let (ok, detail) = agrees(&against, &ledger());
+        let (ok, detail) = agrees(&against, &ledger, &good());
         assert!(!ok && detail.starts_with("5 nodes sign another checkpoint of epoch 3"), "{detail}");
+        let told = |nodes, other| {
+            let holding = Holding { nodes, other, most: false };
+            agrees(&Attested { holding, ..Attested::default() }, &ledger, &Status { alone: true, ..good() })
+        };
+        let (ok, detail) = told(3, None);
+        assert!(ok && detail.contains("; none is signed while one of several endpoints"), "{detail}");
+        assert!(detail.ends_with("; 3 other nodes sign none, as their endpoints disagree"), "{detail}");
+        let (ok, detail) = told(1, Some(7));
+        assert!(!ok && detail.contains("another history at block 7"), "{detail}");
     }
 }

@@ -102,7 +102,7 @@ impl<R: Rng> Paths<R> {
                 && self.stands(&path.hops)
                 && choose::fits(&self.nodes, &path.hops, want.destination)
                 // A second try goes through another guard where it can.
-                && !want.not.iter().any(|hops| hops.first() == path.hops.first())
+                && !begins(&want.not, path.hops[0])
         });
         let best = usable.min_by_key(|(id, path)| {
             (self.flaws_of(now, path, &want.not), path.state == State::Building, **id)
@@ -158,7 +158,7 @@ impl<R: Rng> Paths<R> {
         let up = up.filter(|(guard, _)| self.nodes.get(guard).is_some_and(|node| node.open));
         let fits = |(at, (guard, suspect)): (usize, (NodeId, bool))| {
             let fits = choose::fits(&self.nodes, &[guard], destination);
-            let tried = not.iter().any(|hops| hops.first() == Some(&guard));
+            let tried = begins(not, guard);
             let suspect = suspect || self.busy.contains_key(&guard);
             fits.then_some((tried, avoid.contains(&guard), suspect, at, guard))
         };
@@ -224,6 +224,11 @@ impl<R: Rng> Paths<R> {
             }
         }
     }
+}
+
+/// Whether one of these paths begins with this guard.
+fn begins(not: &[[NodeId; HOPS]], guard: NodeId) -> bool {
+    not.iter().any(|[first, ..]| *first == guard) && !mutants::on("retry-same-guard")
 }
 
 /// What speaks against a path, the worst first.

@@ -1,9 +1,14 @@
 //! A testnet whose nodes stake on a chain: up, a conversation, a checkpoint that the contract takes, and a chain
-//! that goes and comes back.
+//! that goes and comes back, is reorganised, lied about, and lost.
 
-use serde_json::Value;
+use alloy::primitives::B256;
+use serde_json::{Value, json};
+use session_chain::settlement::Endpoint;
 
-use crate::support::{Place, get, until};
+use crate::{
+    proxy::{Fault, Proxy},
+    support::{Place, get, until},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_stake_serve_and_attest_and_survive_that_their_chain_is_away() {
@@ -64,6 +69,99 @@ async fn nodes_stake_serve_and_attest_and_survive_that_their_chain_is_away() {
     let up = place.data(&["testnet", "up"]);
     assert_eq!(up["nodes"].as_array().unwrap().len(), 12);
     all_serve(&place).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reorganisation_and_a_bad_endpoint_are_survived_and_a_lost_chain_is_told_of() {
+    let place = Place::new();
+    let up = place.data(&["testnet", "up", "--nodes", "5"]);
+    let network = up["network"].as_str().unwrap();
+    let doors: Vec<String> = up["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|node| node["http"].as_str().unwrap().to_owned())
+        .collect();
+    let (first, others) = doors.split_first().unwrap();
+    place.data(&["account", "new", "--name", "alice"]);
+    place.data(&["send", "--network", network, "--from", "alice", "alice", "kept"]);
+
+    // One node asks a second endpoint, which lies.
+    let rpc = up["chain"]["rpc"].as_str().unwrap();
+    let proxy = Proxy::start(rpc).await;
+    let mut described = place.testnet.folder().network().unwrap();
+    described.settlement.as_mut().unwrap().rpc.push(proxy.url.clone());
+    std::fs::write(place.testnet.folder().network_path(), described.to_toml()).unwrap();
+    assert!(place.testnet.kill(1).await.unwrap());
+    assert_eq!(place.testnet.start(&[1]).await.unwrap(), [1]);
+    proxy.set(Fault::Hides);
+
+    // Blocks that are not final are replaced.
+    let block = async |which: Value| -> (String, B256) {
+        let rpc = Endpoint::new(rpc).unwrap().rpc();
+        let block: Value = rpc.request("eth_getBlockByNumber", json!([which, false])).await.unwrap();
+        let hash = serde_json::from_value(block["hash"].clone()).unwrap();
+        (block["number"].as_str().unwrap().to_owned(), hash)
+    };
+    let before = get(first, "/status").await.unwrap()["chain"]["accepted"].as_u64();
+    let (height, was) = block(json!("latest")).await;
+    place.testnet.reorganise_chain(2).await.unwrap();
+    assert_ne!(block(json!(height)).await.1, was, "block {height} is another one");
+
+    // The liar is named with what it does; its node serves on, and signs nothing by the word of one alone.
+    until("the liar to be named", async || {
+        let told = get(first, "/readyz").await?;
+        let (chain, why) = check(&told, "chain")?;
+        let (checkpoints, signs) = check(&told, "checkpoints")?;
+        let named = chain && why.contains(proxy.name()) && why.contains("is left out or forged");
+        (named && checkpoints && signs.contains("one of several endpoints")).then_some(())
+    })
+    .await;
+    proxy.set(Fault::None);
+    accepted(&doors, before.map_or(0, |epoch| epoch + 1)).await;
+    let reorganised = u64::from_str_radix(height.trim_start_matches("0x"), 16).unwrap();
+    until("all nodes to be beyond the reorganisation", async || {
+        let told = all(&doors, "/status").await?;
+        told.iter().all(|one| one["chain"]["height"].as_u64() > Some(reorganised)).then_some(())
+    })
+    .await;
+    for told in all(others, "/status").await.unwrap() {
+        assert_eq!(told["chain"]["endpoints"][0]["faults"], 0, "{told}");
+    }
+
+    // Two that contradict each other hold it, and its peers hear of that.
+    let agree = async || {
+        let told = get(first, "/status").await?;
+        let endpoints = told["chain"]["endpoints"].as_array()?.clone();
+        endpoints.iter().all(|one| one["standing"] == "good").then_some(())
+    };
+    until("both endpoints to be believed", agree).await;
+    proxy.set(Fault::OtherBlocks);
+    until("its peers to hear that they disagree", async || {
+        let (ok, why) = check(&get(first, "/readyz").await?, "chain")?;
+        let told = all(others, "/readyz").await?;
+        let heard =
+            |one| check(one, "checkpoints").is_some_and(|(_, why)| why.contains("one other node signs none"));
+        (!ok && why.contains("disagree") && told.iter().all(heard)).then_some(())
+    })
+    .await;
+    proxy.set(Fault::None);
+    until("it to go on", async || {
+        check(&get(first, "/readyz").await?, "chain").filter(|(ok, _)| *ok).map(|_| ())
+    })
+    .await;
+
+    // A chain that comes back without what was final is no chain to go by, and all say so.
+    assert!(place.testnet.kill_chain().await.unwrap());
+    place.data(&["testnet", "up"]);
+    until("all nodes to see what is lost", async || {
+        let lost =
+            |one| check(one, "chain").is_some_and(|(ok, why)| !ok && why.contains("is the last final one"));
+        all(&doors, "/readyz").await?.iter().all(lost).then_some(())
+    })
+    .await;
+    let inbox = place.data(&["inbox", "--network", network, "--account", "alice"]);
+    assert!(inbox.to_string().contains("kept"), "{inbox}");
 }
 
 #[test]

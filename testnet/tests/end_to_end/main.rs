@@ -17,6 +17,14 @@ mod conversations;
 mod health;
 mod journey;
 mod paths;
+#[path = "../../../chain/tests/support/proxy.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "the follower's tests use the rest"
+)]
+mod proxy;
 mod quiet;
 mod raw;
 mod stakes;

@@ -7,6 +7,10 @@ use session_protocols::codec::DecodeError;
 fn full() -> Ledger {
     let mut chain = Chain::new(started(12));
     chain.block(vec![register(50), register(51), Input::Register(Box::new(registration(9, 3)))]);
+    let mut unsigned = registration(10, 52);
+    unsigned.fee = 1;
+    unsigned.signature.0[0] ^= 1;
+    chain.block(vec![Input::Register(Box::new(unsigned))]);
     chain.border();
     chain.block(vec![
         Input::ChangeCredit { credit: Amount(5) },
@@ -29,6 +33,8 @@ fn what_was_put_away_goes_on_as_if_nothing_had_been() {
     let ledger = full();
     let again = Ledger::from_bytes(parameters(), &ledger.to_bytes()).unwrap();
     assert_eq!(again, ledger);
+    let refused = [9, 10].map(|id| ledger.stakes[&StakeId(id)].refused);
+    assert_eq!(refused, [Some(Refusal::Registered), Some(Refusal::Unsigned)]);
     let [mut one, mut other] = [ledger, again].map(Chain::new);
     assert_eq!(one.border(), other.border());
     assert_eq!(one.ledger.to_bytes(), other.ledger.to_bytes());
@@ -47,7 +53,7 @@ fn what_is_none_is_refused() {
         // Another ledger or none, and no panic.
         assert!(Ledger::from_bytes(parameters(), &flipped).ok() != Some(full()), "byte {at}");
     }
-    let newer = session_protocols::codec::encode(&std::collections::BTreeMap::from([("version", 3)]));
+    let newer = session_protocols::codec::encode(&std::collections::BTreeMap::from([("version", 4)]));
     assert!(Ledger::from_bytes(parameters(), &newer).is_err());
 }
 
@@ -55,5 +61,5 @@ fn what_is_none_is_refused() {
 #[test]
 fn the_format_is_the_same_for_all_builds() {
     let digest = data_encoding::HEXLOWER.encode(&blake2b(&[&full().to_bytes()]));
-    assert_eq!(digest, "96e9eb424501f1869058685ca457afc38c1686c2d013a100f5133ad0fd7a398b");
+    assert_eq!(digest, "4480572201f18cc1032140140b5d32a5cb50b2e12836d25854902d7c6d921152");
 }

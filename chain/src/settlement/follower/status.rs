@@ -44,6 +44,9 @@ pub struct Status {
     pub epoch: u64,
     /// The endpoints, as configured.
     pub endpoints: Vec<EndpointStatus>,
+    /// Whether one of several endpoints alone has told what is in the ledger by now: it is followed, and
+    /// nothing is signed by its word until another one agrees.
+    pub alone: bool,
     /// Why nothing is applied at present.
     pub held: Option<Hold>,
     /// Why nothing will be applied any more.
@@ -56,9 +59,11 @@ impl Status {
         self.head.is_some() && self.held.is_none() && self.stopped.is_none()
     }
 
-    /// Whether what the ledger says may be signed: nobody contradicts it. That one endpoint is behind does not.
+    /// Whether what the ledger says may be signed: nobody contradicts it, and another endpoint says the same,
+    /// where there are several. That one endpoint is behind does not matter.
     pub const fn may_sign(&self) -> bool {
-        self.head.is_some() && self.stopped.is_none() && matches!(self.held, None | Some(Hold::Apart { .. }))
+        let followed = matches!(self.held, None | Some(Hold::Apart { .. }));
+        self.head.is_some() && self.stopped.is_none() && followed && !self.alone
     }
 }
 
@@ -87,6 +92,7 @@ impl Follower {
             lag: head.map(|head| now.since(Time::from_millis(head.time.saturating_mul(1_000)))),
             epoch: self.proven.epoch,
             endpoints: endpoints.collect(),
+            alone: self.alone,
             held: self.held.clone(),
             stopped: self.stopped.clone(),
         }

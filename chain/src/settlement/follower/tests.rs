@@ -173,13 +173,15 @@ enum Manner {
     Html,
     OtherChain,
     GoesBack,
+    /// Each answer comes when nobody waits for it any more.
+    Slow,
     Dead,
     // From here on: another chain that fits itself, now and then or always.
     OtherBlocks,
     Elsewhere,
 }
 
-const MANNERS: [Manner; 15] = {
+const MANNERS: [Manner; 16] = {
     use Manner::*;
     [
         Honest,
@@ -194,6 +196,7 @@ const MANNERS: [Manner; 15] = {
         Html,
         OtherChain,
         GoesBack,
+        Slow,
         Dead,
         OtherBlocks,
         Elsewhere,
@@ -284,7 +287,8 @@ impl Peer {
                 log.data.data = Bytes::from(data);
             }
             Manner::Strays => {
-                let mut log = self.chain.0.iter().find_map(|made| made.logs.first()).unwrap().clone();
+                let first = self.chain.0.iter().find_map(|made| made.logs.first());
+                let Some(mut log) = first.cloned() else { return Ok(logs) };
                 log.address = Address::repeat_byte(77);
                 (log.height, log.index) = (to, 99);
                 logs.push(log);
@@ -340,7 +344,9 @@ impl Sim {
             while let Some(output) = self.follower.poll() {
                 match output {
                     Output::Ask { endpoint, id, question } => {
-                        let at = self.now.after(Span::millis(self.dice.below(400)));
+                        let late = self.peers.get(endpoint).is_some_and(|peer| peer.manner == Manner::Slow);
+                        let wait = if late { 5_500 + self.dice.below(40_000) } else { self.dice.below(400) };
+                        let at = self.now.after(Span::millis(wait));
                         self.answers.insert((at, id), (endpoint, question));
                     }
                     Output::Advance(advance) => self.told.push(*advance),
@@ -422,7 +428,7 @@ fn whatever_endpoints_do_the_ledger_is_told_the_chain_or_nothing() {
         let chain = Chain::new(seed, 100 + dice.below(300), busy);
         let mut manners = vec![MANNERS[dice.below(4) as usize]];
         for _ in 0..dice.below(5) {
-            manners.push(MANNERS[dice.below(15) as usize]);
+            manners.push(MANNERS[dice.below(16) as usize]);
         }
         let mut sim = Sim::new(seed, &chain, &manners);
         sim.run(3_000);
@@ -450,7 +456,7 @@ fn one_endpoint_that_is_honest_is_enough() {
         sim.check(&chain);
         assert!(sim.is_through(&chain), "{:?}", sim.follower.status(sim.now));
         let status = sim.follower.status(sim.now);
-        assert_eq!((status.height, status.is_good()), (299, true));
+        assert_eq!((status.height, status.is_good(), status.may_sign()), (299, true, true));
     });
 }
 
@@ -483,6 +489,36 @@ fn of_one_that_keeps_the_newest_state_alone_nothing_forged_is_applied() {
 }
 
 #[test]
+fn answers_beyond_patience_are_no_answers_whatever_is_asked_by_then() {
+    let chain = Chain::new(11, 300, 4);
+    let mut sim = Sim::new(11, &chain, &[Manner::Honest, Manner::Honest, Manner::Slow]);
+    sim.run(1_500);
+    sim.check(&chain);
+    assert!(sim.is_through(&chain), "{:?}", sim.follower.status(sim.now));
+    let status = sim.follower.status(sim.now);
+    assert_eq!(status.endpoints[2].trouble, Some(Trouble::Late));
+    assert!(status.may_sign() && status.endpoints[2].faults > 0, "{status:?}");
+    // Alone it has said nothing at all.
+    let mut sim = Sim::new(11, &chain, &[Manner::Slow]);
+    sim.run(1_500);
+    let status = sim.follower.status(sim.now);
+    assert!(sim.told.is_empty() && status.head.is_none() && status.held.is_some(), "{status:?}");
+}
+
+#[test]
+fn a_majority_that_leaves_all_out_outvotes_nobody() {
+    for seed in 0..40 {
+        let chain = Chain::new(seed, 200, 4);
+        let mut sim = Sim::new(seed, &chain, &[Manner::Honest, Manner::Drops, Manner::Drops, Manner::Drops]);
+        sim.run(3_000);
+        sim.check(&chain);
+        let trouble = sim.follower.status(sim.now).endpoints[0].trouble.clone();
+        let outvoted = trouble.is_some_and(|trouble| matches!(trouble, Trouble::Outvoted { .. }));
+        assert!(!outvoted && sim.is_through(&chain), "seed {seed}");
+    }
+}
+
+#[test]
 fn two_that_disagree_without_a_proof_hold_the_ledger_and_are_named() {
     let chain = Chain::new(1, 200, 4);
     let mut sim = Sim::new(1, &chain, &[Manner::Honest, Manner::Elsewhere]);
@@ -493,6 +529,53 @@ fn two_that_disagree_without_a_proof_hold_the_ledger_and_are_named() {
     let held = status.held.unwrap().to_string();
     assert!(held.contains("endpoint0 and endpoint1 disagree about block"), "{held}");
     assert!(!sim.is_through(&chain) && status.stopped.is_none());
+}
+
+#[test]
+fn that_one_of_two_falls_silent_does_not_tell_who_was_right() {
+    let chain = Chain::new(1, 200, 4);
+    let mut sim = Sim::new(1, &chain, &[Manner::Honest, Manner::Elsewhere]);
+    sim.run(3_000);
+    let before = sim.told.len();
+    sim.peers[1].manner = Manner::Dead;
+    sim.run(3_000);
+    let status = sim.follower.status(sim.now);
+    assert!(!status.may_sign() && sim.told.len() == before, "{status:?}");
+    let held = status.held.unwrap().to_string();
+    assert!(held.contains("endpoint0 and endpoint1 disagree about block"), "{held}");
+    // Another one that agrees does.
+    sim.peers[1].manner = Manner::Honest;
+    sim.peers[1].chain = chain.clone();
+    sim.run(3_000);
+    sim.check(&chain);
+    assert!(sim.is_through(&chain) && sim.follower.status(sim.now).may_sign());
+}
+
+#[test]
+fn one_of_several_that_is_left_alone_is_followed_and_not_signed_by() {
+    for count in [2, 3] {
+        let chain = Chain::new(10, 400, 4);
+        let mut sim = Sim::new(10, &chain, &vec![Manner::Honest; count]);
+        sim.run(300);
+        assert!(sim.follower.status(sim.now).may_sign());
+        sim.peers.iter_mut().skip(1).for_each(|peer| peer.manner = Manner::Dead);
+        sim.run(1_500);
+        sim.check(&chain);
+        assert!(sim.is_through(&chain), "{:?}", sim.follower.status(sim.now));
+        let status = sim.follower.status(sim.now);
+        assert!(status.is_good() && status.alone && !status.may_sign(), "{status:?}");
+        // Nor after a restart, until another one says the same.
+        let names = (0..count).map(|number| format!("endpoint{number}"));
+        let (mark, rng) = (*sim.follower.proven(), ChaCha8Rng::seed_from_u64(1));
+        sim.follower = Follower::new(followed(), parameters(), Pace::default(), mark, names, rng);
+        sim.answers.clear();
+        sim.run(300);
+        let status = sim.follower.status(sim.now);
+        assert!(status.is_good() && !status.may_sign(), "{status:?}");
+        sim.peers[1].manner = Manner::Honest;
+        sim.run(3_000);
+        assert!(sim.follower.status(sim.now).may_sign(), "{:?}", sim.follower.status(sim.now));
+    }
 }
 
 #[test]

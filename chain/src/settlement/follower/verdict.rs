@@ -56,7 +56,7 @@ impl Follower {
     }
 
     fn heads(&mut self, now: Time, versions: BTreeMap<usize, Version>) {
-        let newest = self.newest;
+        let (newest, told) = (self.newest, versions.len());
         let mut moved = false;
         for (number, version) in versions {
             let Outcome::Head(head) = version.outcome else { continue };
@@ -75,7 +75,7 @@ impl Follower {
         }
         if self.mark.hash.is_zero() {
             self.start(now, Task::Begin(self.mark.height));
-        } else if moved || !self.compared {
+        } else if moved || !self.compared || (self.alone && told > 1) {
             self.start(now, Task::Check { known: newest, alone: false });
         } else {
             self.plan(now);
@@ -115,15 +115,27 @@ impl Follower {
         }
         let best = votes.iter().max_by_key(|(_, votes)| **votes).map(|(digest, votes)| (*digest, *votes));
         let Some((digest, agreeing)) = best else { return };
+        if let Task::Range(range) = task
+            && agreeing < voters
+            && !range.full
+        {
+            // Whoever left something out is to contradict itself: a majority that says nothing has shown nothing.
+            return self.start(now, Task::Range(Range { full: true, ..*range }));
+        }
         if agreeing < voters && !(agreeing >= 2 && agreeing * 2 > voters) {
-            if let Task::Range(range) = task
-                && !range.full
-            {
-                // Whoever left something out is to contradict itself.
-                return self.start(now, Task::Range(Range { full: true, ..*range }));
-            }
             let names = versions.keys().filter_map(|it| self.name(*it)).map(str::to_owned).collect();
-            return self.hold(now, Hold::Disagree { names, about: task.to_string() });
+            let why = Hold::Disagree { names, about: task.to_string() };
+            self.disputed = Some(why.clone());
+            return self.hold(now, why);
+        }
+        match agreeing {
+            0 | 1 => {
+                // That the others fell silent does not tell who was right.
+                if let Some(why) = self.disputed.clone() {
+                    return self.hold(now, why);
+                }
+            }
+            _ => self.disputed = None,
         }
         let (agreed, outvoted): (BTreeMap<_, _>, BTreeMap<_, _>) =
             versions.into_iter().partition(|(_, version)| version.digest == digest);
@@ -139,12 +151,13 @@ impl Follower {
         let confirmed = versions.iter().any(|version| version.confirmed);
         let ends: Vec<Option<Header>> = versions.iter().map(Version::end).collect();
         let Some(version) = versions.into_iter().next() else { return };
+        let lone = agreeing == 1 && self.witnesses.len() > 1;
         match version.outcome {
             Outcome::Begin(header) => {
                 (self.mark.hash, self.mark.time) = (header.hash, header.time);
                 self.proven = self.mark;
                 (self.pin, self.newest) = (self.mark.known(), self.mark.known());
-                self.compared = true;
+                (self.compared, self.alone) = (true, lone);
                 self.plan(now);
             }
             Outcome::Proven if confirmed => {
@@ -154,6 +167,7 @@ impl Follower {
             Outcome::Proven => self.hold(now, Hold::Unproven { height: self.proven.height }),
             Outcome::Same => {
                 (self.pin, self.compared) = (self.newest, true);
+                self.alone &= lone;
                 self.witnesses.iter_mut().for_each(Witness::forgive);
                 if let (Task::Check { alone: true, .. }, Some(target)) = (task, self.target()) {
                     self.rest(now, &target);
@@ -164,6 +178,8 @@ impl Follower {
             Outcome::Replaced(replaced) => self.replaced(now, agreeing, replaced),
             Outcome::Quiet(_) => self.quiet(now, task, &ends),
             Outcome::Told(told) => {
+                // Who agrees on a block agrees on all before it.
+                self.alone = lone;
                 let agreed = agreeing > 1 && self.unproven.is_empty();
                 self.told(now, task, *told, confirmed || agreed);
             }

@@ -97,6 +97,20 @@ pub enum SendError {
 }
 
 impl SendError {
+    /// A word for it, which stays.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Endpoint { .. } => "chain",
+            Self::Ether { .. } => "too_little_ether",
+            Self::Tokens { .. } => "too_little_sesh",
+            Self::Refused { .. } | Self::Reverted { .. } => "contract_refuses",
+            Self::Unmined { .. } => "not_mined",
+            Self::NoToken { .. } | Self::Allowance { .. } | Self::Contended { .. } | Self::Sign(_) => {
+                "not_sent"
+            }
+        }
+    }
+
     /// What to do about it.
     pub const fn remedy(&self) -> &'static str {
         match self {

@@ -5,7 +5,7 @@ use session_protocols::NodeId;
 
 use crate::{
     candidate::CandidateError,
-    ledger::{Amount, State},
+    ledger::{Amount, Refusal, State},
     settlement::{endpoint::EndpointError, sender::SendError},
 };
 
@@ -91,6 +91,18 @@ pub enum StakeError {
         /// Whether its exit was requested.
         leaving: bool,
     },
+    /// The nodes refused the registration, and no checkpoint says so yet.
+    #[error(
+        "the nodes refuse this registration of node {node}: {why}; no checkpoint has released its stake so far"
+    )]
+    Unreleased {
+        /// Of which node.
+        node: NodeId,
+        /// Why they refuse it.
+        why: Refusal,
+        /// Whether its exit was requested.
+        leaving: bool,
+    },
     /// The logs of so few blocks come at once that all of them would take too long.
     #[error("{endpoint} gives the logs of few blocks at once: nobody looked at blocks {from} to {head}")]
     Unsearched {
@@ -133,17 +145,7 @@ impl StakeError {
             return "overtaken";
         }
         match self {
-            Self::Send(error) => match error {
-                SendError::Endpoint { .. } => "chain",
-                SendError::Ether { .. } => "too_little_ether",
-                SendError::Tokens { .. } => "too_little_sesh",
-                SendError::Refused { .. } | SendError::Reverted { .. } => "contract_refuses",
-                SendError::Unmined { .. } => "not_mined",
-                SendError::NoToken { .. }
-                | SendError::Allowance { .. }
-                | SendError::Contended { .. }
-                | SendError::Sign(_) => "not_sent",
-            },
+            Self::Send(error) => error.code(),
             Self::Endpoint(_) | Self::NoContract { .. } => "network_file",
             Self::Candidate(_) | Self::NotOperator { .. } => "registration",
             Self::Fee { .. } => "fee",
@@ -152,7 +154,7 @@ impl StakeError {
             Self::NotOpen { .. } => "not_open",
             Self::Unknown { .. } => "not_registered",
             Self::NoStake { .. } => "no_stake",
-            Self::Locked { .. } => "locked",
+            Self::Locked { .. } | Self::Unreleased { .. } => "locked",
             Self::NoCheckpoint => "no_checkpoint",
             Self::NotFinal { .. } => "overtaken",
             Self::Unsearched { .. } => "chain",
@@ -190,6 +192,14 @@ impl StakeError {
                 "wait until it has served its time and a checkpoint releases it; 30 days after the request it can \
                  be taken out whatever happens"
             }
+            Self::Unreleased { leaving: false, .. } => {
+                "wait: the next checkpoint releases it in full. Where none comes: session stake exit NODE, and \
+                 30 days later it can be taken out whatever happens"
+            }
+            Self::Unreleased { leaving: true, .. } => {
+                "wait: the next checkpoint releases it in full; 30 days after the request it can be taken out \
+                 whatever happens"
+            }
             Self::Locked { leaving: false, .. } => "let it leave first: session stake exit NODE",
             Self::NoCheckpoint => {
                 "wait: the first comes when enough nodes are registered and an epoch has ended"
@@ -222,6 +232,7 @@ impl StakeError {
                 self,
                 Self::Incomplete { .. }
                     | Self::Locked { .. }
+                    | Self::Unreleased { .. }
                     | Self::NoCheckpoint
                     | Self::Send(SendError::Endpoint { .. })
             )

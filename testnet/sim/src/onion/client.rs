@@ -214,7 +214,7 @@ impl World {
                     let before = asked.guards.clone();
                     asked.guards.push(hops[0]);
                     let other = self.other_guard(at, to, &[&before[..], &hops[..1]].concat());
-                    self.checks.guarding.begins(at, self.now, hops[0], other)?;
+                    self.checks.guarding.begins(at, self.now, hops[0], &before, other)?;
                     self.fly(at, Some(request), Passage::new(path, hops, to, usage))?;
                 }
                 delivery::Output::Report { path, outcome } => {

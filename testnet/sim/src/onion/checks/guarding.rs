@@ -110,18 +110,22 @@ impl Guarding {
         self.met.get(&(client, guard)).is_some_and(|met| met.well && met.busy <= now)
     }
 
-    /// A request begins over a path by this guard; another would do.
+    /// A request goes over a path by this guard, after those by `before`; another would do.
     pub(in crate::onion) fn begins(
         &self,
         client: usize,
         now: Time,
         guard: NodeId,
+        before: &[NodeId],
         other: Option<NodeId>,
     ) -> Result<(), Violation> {
         let Some(other) = other else { return Ok(()) };
         let detail = || format!("client {client}: {guard} and not {other}");
         if self.met.get(&(client, guard)).is_some_and(|met| met.busy > now) {
             return broken("a guard that is busy is passed over", detail());
+        }
+        if before.contains(&guard) {
+            return broken("a second try goes through another guard", detail());
         }
         Ok(())
     }

@@ -1,0 +1,156 @@
+//! Stakes that the contract holds: which there are, whose they are, and how they come back.
+
+use std::collections::BTreeMap;
+
+use alloy::primitives::Address;
+use session_protocols::NodeId;
+
+use super::{Return, StakeError, Staker, call};
+use crate::{
+    ledger::{Amount, Ledger, Refusal, Stake, StakeId, Standing, State, checkpoint, merkle::Tree},
+    settlement::{Replayed, calls::Staking, sender::Call},
+};
+
+/// How long after a request of exit a stake can be taken out whatever happens, in seconds: 30 days.
+const ESCAPE: u64 = 30 * 24 * 3_600;
+
+/// A stake that the contract holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The number of its registration.
+    pub id: StakeId,
+    /// For which node.
+    pub node: NodeId,
+    /// Why the nodes refused the registration, if they did.
+    pub refused: Option<Refusal>,
+    /// When its exit was requested, in seconds since 1970.
+    pub exit_requested: Option<u64>,
+    /// Who has how much in it, the operator first.
+    pub parts: Vec<(Address, Amount)>,
+}
+
+impl Held {
+    /// What all have in it.
+    pub fn total(&self) -> Amount {
+        self.parts.iter().fold(Amount::ZERO, |sum, (_, part)| sum.checked_add(*part).unwrap_or(sum))
+    }
+
+    fn is_of(&self, account: Address) -> bool {
+        self.parts.iter().any(|(contributor, _)| *contributor == account)
+    }
+}
+
+impl Staker {
+    /// Those stakes of the ledger that the contract holds now, in order of their numbers.
+    ///
+    /// # Errors
+    /// When the chain does not tell.
+    pub async fn held(&self, now: &Ledger, wanted: impl Fn(&Stake) -> bool) -> Result<Vec<Held>, StakeError> {
+        let staking = self.settlement.contracts.staking;
+        let mut held = Vec::new();
+        for (id, stake) in now.stakes().filter(|(_, stake)| wanted(stake)) {
+            let of = self.view(staking, Staking::stakeOfCall { id: id.0 }).await?;
+            let shares = self.view(staking, Staking::sharesOfCall { id: id.0 }).await?;
+            // It may have been paid back in a block that is not final so far.
+            if of.registeredAt == 0 || shares.contributors.is_empty() {
+                continue;
+            }
+            let amounts =
+                shares.amounts.into_iter().map(|amount| Amount::try_from(amount).unwrap_or_default());
+            held.push(Held {
+                id: *id,
+                node: stake.node,
+                refused: stake.refused,
+                exit_requested: (of.exitRequestedAt != 0).then_some(of.exitRequestedAt),
+                parts: shares.contributors.into_iter().zip(amounts).collect(),
+            });
+        }
+        Ok(held)
+    }
+
+    /// The registration that whoever wants a node to leave means: an own one, rather than one that others put
+    /// down for the same key.
+    pub(super) async fn leaver(&self, node: &NodeId, now: &Ledger) -> Result<StakeId, StakeError> {
+        let mut held = self.held(now, |stake| stake.node == *node).await?;
+        if held.is_empty() {
+            return Err(StakeError::Unknown { node: *node });
+        }
+        // What the contract says of one that is another's tells enough.
+        held.retain(|one| one.is_of(self.account()) || one.refused.is_none());
+        let first = held.iter().min_by_key(|one| {
+            (!one.is_of(self.account()), one.refused.is_some(), one.exit_requested.is_some(), one.id)
+        });
+        first.map(|one| one.id).ok_or(StakeError::NoStake { node: *node })
+    }
+
+    /// The stake of a node that a checkpoint releases, or whose exit was requested long ago. Who has a part in
+    /// one gets that one; anybody may have those of others paid back.
+    pub(super) async fn release(&self, node: &NodeId, now: &Replayed) -> Result<(Call, Return), StakeError> {
+        let staking = self.settlement.contracts.staking;
+        let held = own(self.held(&now.ledger, |stake| stake.node == *node).await?, self.account());
+        let epoch = self.accepted().await?;
+        if let (Some(epoch), Some(_)) = (epoch, &now.accepted) {
+            let proved = self.proved(now, epoch).await?;
+            let standings: BTreeMap<StakeId, (Standing, u16)> =
+                proved.standings().map(|(id, standing, penalty)| (id, (standing, penalty))).collect();
+            let free = held.iter().find_map(|one| {
+                let (standing, penalty) = standings.get(&one.id).copied()?;
+                matches!(standing, Standing::Released | Standing::Refused).then_some((one, standing, penalty))
+            });
+            if let Some((one, standing, penalty)) = free {
+                let leaf = checkpoint::state_leaf(one.id, standing, penalty);
+                let leaves = standings
+                    .iter()
+                    .map(|(id, (standing, penalty))| checkpoint::state_leaf(*id, *standing, *penalty));
+                let proof = Tree::new(leaves.collect()).proof(leaf);
+                let proof = proof.ok_or(StakeError::OtherLedger { epoch })?;
+                let deed =
+                    Staking::releaseCall { id: one.id.0, state: standing as u8, penaltyBps: penalty, proof };
+                return Ok((call(staking, &deed), Return::Released(one.total())));
+            }
+        }
+        let time = self.time().await?;
+        let long_ago = |one: &&Held| one.exit_requested.is_some_and(|at| at.saturating_add(ESCAPE) <= time);
+        if let Some(one) = held.iter().find(long_ago) {
+            let deed = Staking::escapeCall { id: one.id.0 };
+            return Ok((call(staking, &deed), Return::Escaped(one.total())));
+        }
+        // What the nodes took is what is meant, where there are others too.
+        let first = held.iter().min_by_key(|one| one.refused.is_some());
+        let one = first.ok_or(StakeError::NoStake { node: *node })?;
+        let leaving = one.exit_requested.is_some();
+        if let Some(why) = one.refused {
+            return Err(StakeError::Unreleased { node: *node, why, leaving });
+        }
+        let state = now.ledger.node(node).ok_or(StakeError::NoStake { node: *node })?.state;
+        Err(StakeError::Locked { node: *node, state, leaving: leaving || state == State::Deregistered })
+    }
+}
+
+/// Those that the account has a part in; where it has none, all.
+fn own(mut held: Vec<Held>, account: Address) -> Vec<Held> {
+    if held.iter().any(|one| one.is_of(account)) {
+        held.retain(|one| one.is_of(account));
+    }
+    held
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_a_part_in_one_gets_that_one_and_others_any() {
+        let [stranger, alice, bob, carol] = [9, 1, 2, 3].map(Address::repeat_byte);
+        let held = |id, refused, parts: &[Address]| Held {
+            id: StakeId(id),
+            node: NodeId::from_bytes([7; 32]),
+            refused,
+            exit_requested: None,
+            parts: parts.iter().map(|one| (*one, Amount::sesh(1))).collect(),
+        };
+        let all = vec![held(1, Some(Refusal::Unsigned), &[stranger]), held(2, None, &[alice, bob])];
+        let ids = |account| own(all.clone(), account).iter().map(|one| one.id.0).collect::<Vec<_>>();
+        assert_eq!([alice, bob, stranger, carol].map(ids), [vec![2], vec![2], vec![1], vec![1, 2]]);
+    }
+}
