@@ -601,12 +601,14 @@ impl Pace {
 
     /// What was asked for at `begun` is answered, whenever that was.
     fn answered(&mut self, begun: Instant, brought: bool, more: bool) {
-        let pause = match (self.local, self.apart || brought) {
-            (false, _) => TICK,
-            (true, false) => SOON,
-            (true, true) => Duration::ZERO,
-        };
-        self.due = begun + pause;
+        if !(self.local && self.apart) {
+            let pause = match (self.local, brought) {
+                (false, _) => TICK,
+                (true, false) => SOON,
+                (true, true) => Duration::ZERO,
+            };
+            self.due = begun + pause;
+        }
         // A member that goes on and on about what it does not give is not followed.
         self.apart = more && (brought || !self.apart);
     }
@@ -671,6 +673,6 @@ mod tests {
         // Something larger is read apart at once, but a member that only says so is not asked again for it.
         assert_eq!(asked(true, &[(true, true, at_once); 2]), [at_once; 3]);
         let empty = (false, true, at_once);
-        assert_eq!(asked(true, &[empty, empty, empty]), [at_once, at_once, at_once, soon]);
+        assert_eq!(asked(true, &[empty, empty, empty]), [at_once, at_once, soon, soon]);
     }
 }

@@ -23,13 +23,18 @@ use session_protocols::{
     },
     limits::{AdmissionRates, NEIGHBOURS_PER_PREFIX, Rate},
     notify::{self, MAX_PER_MAILBOX, MAX_PER_NEIGHBOUR, Subscribe, Subscribed},
+    onion::{
+        keys,
+        relay::Refusal,
+        size::{Bucket, MAX_PACKET, Position, packet_len},
+    },
     request::{self, Request},
     swarm::{self, SwarmAnswer},
 };
 
 use crate::support::{
     Plan, metric, reaches,
-    stranger::{Person, Stranger, refusal, refusal_of, subscribed},
+    stranger::{Person, Stranger, now, refusal, refusal_of, subscribed},
     wait,
 };
 
@@ -209,6 +214,50 @@ async fn bad_words_of_a_member_are_refused_and_counted() {
         let _ = stream.read_to_end(&mut Vec::new()).await;
     }
     reaches(door, "session_streams_slow_total{protocol=\"swarm\"}", 7).await;
+    wait(&plan.http[..2], 200).await;
+    for one in running {
+        one.stop().await;
+    }
+}
+
+/// From outside as a stranger, and inside a path as a member of the network.
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_packets_are_refused_in_every_position_and_counted() {
+    let plan = unlimited(3);
+    let running = [plan.start(0), plan.start(1)];
+    wait(&plan.http[..2], 200).await;
+    let door = plan.http[0];
+    let pair = keystore::load(&plan.folder.path().join("3")).unwrap();
+    let fellow = Stranger::meet_as(keypair(&pair).unwrap(), &plan, 0).await;
+    let stranger = Stranger::meet(&plan, 0).await;
+    // First packets of today's key are opened in vain, by both suites; all others are seen through sooner.
+    let today = (now().0 / keys::DAY.0 % 256) as u8;
+    let heads = [&[0x10, today][..], &[0x11, today], &[0x10, today.wrapping_sub(9)], &[0x12], &[0xff]];
+    let before = resident();
+    let mut sent = 0;
+    for (place, link) in [
+        (Position::Guard, stranger.link(Protocol::Onion).await),
+        (Position::Middle, fellow.link(Protocol::Onion).await),
+        (Position::Last, fellow.link(Protocol::Onion).await),
+        (Position::Destination, fellow.link(Protocol::Onion).await),
+    ] {
+        for bucket in Bucket::ALL {
+            let len = packet_len(bucket, place);
+            for (seed, head) in (0..8).flat_map(|seed| heads.iter().map(move |head| (seed, head))) {
+                let mut packet = noise(seed, len);
+                packet[..head.len()].copy_from_slice(head);
+                for bad in [&packet[..], &packet[..len - 1], &[&packet[..], &[0]].concat()] {
+                    let answer = link.ask(bad.to_vec()).await.unwrap();
+                    assert_eq!(Refusal::read(&answer), Some(Refusal::Unreadable), "{place:?}, {bucket:?}");
+                    sent += 1;
+                }
+            }
+        }
+    }
+    reaches(door, "session_onion_refused_total{reason=\"unreadable\"}", sent).await;
+    send_bad_frames(&stranger, Protocol::Onion, "onion", MAX_PACKET, door).await;
+    let grown = resident().saturating_sub(before);
+    assert!(grown < GROWTH, "grew by {grown} KiB");
     wait(&plan.http[..2], 200).await;
     for one in running {
         one.stop().await;

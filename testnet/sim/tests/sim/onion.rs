@@ -70,7 +70,7 @@ fn without_trouble_everything_is_answered_at_the_first_try() {
 
 #[test]
 fn every_fault_at_once() {
-    for seed in 1..=2 {
+    for seed in 3..=4 {
         let report = run(&Options { seed, faults: Choice::All, ..Options::default() });
         what_was_drawn_happened(&report);
         assert!(report.lost_sessions > 0 && report.left_out > 0, "{report:?}");

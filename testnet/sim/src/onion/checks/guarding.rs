@@ -78,16 +78,17 @@ impl Guarding {
     ) {
         let Some(guard) = self.guards.get(&(client, path)) else { return };
         let met = self.met.entry((client, *guard)).or_default();
-        if test {
-            met.well &= outcome != Outcome::Silent;
-        } else {
+        let well = matches!(outcome, Outcome::Answered | Outcome::Stopped { by: 1.., .. });
+        let closed = self.closed.contains(&(client, path));
+        // Bad news may count whatever became of the path. A test that was closed may have been late.
+        met.well &= well && !(test && closed);
+        if !test {
             met.left += u32::from(matches!(outcome, Outcome::Unheard | Outcome::Refused));
             met.ignored *= u32::from(outcome != Outcome::Answered);
         }
-        if self.closed.contains(&(client, path)) {
+        if closed {
             return;
         }
-        let well = matches!(outcome, Outcome::Answered | Outcome::Stopped { by: 1.., .. });
         met.answered |= well;
         met.well = well;
         if !test && outcome == Outcome::Busy {
