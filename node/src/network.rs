@@ -403,22 +403,17 @@ impl Network {
     fn connected(&mut self, peer: PeerId, connection: ConnectionId, dialling: &mut Dialling) {
         let replace_after = if self.local { REPLACE_AFTER_LOCAL } else { REPLACE_AFTER };
         let connections = dialling.connections.entry(peer).or_default();
-        let replaced: Vec<_> = connections
-            .iter()
-            .filter(|(_, since)| since.elapsed() >= replace_after)
-            .map(|(id, _)| *id)
-            .collect();
+        let replaces = connections.iter().any(|(_, since)| since.elapsed() >= replace_after);
         connections.push((connection, Instant::now()));
-        let fresh = connections.len() == 1 || !replaced.is_empty();
+        let fresh = connections.len() == 1;
         let node = node_id(&peer).filter(|node| self.is_registered(node) || dialling.kept.contains(node));
         let Some(node) = node else { return };
         dialling.dial_at.remove(&node);
-        if !replaced.is_empty() {
-            // Streams over the dead connection would only time out.
-            self.links.forget(&node);
-            for id in replaced {
-                self.swarm.close_connection(id);
-            }
+        if replaces {
+            // The node was killed and came back. Streams over the dead connection would only time out, and
+            // gossipsub says what it hears on the first connection alone: both begin anew.
+            let _ = self.swarm.disconnect_peer_id(peer);
+            return;
         }
         self.count(dialling);
         if !fresh {
