@@ -63,11 +63,9 @@ contract NamesGasTest is NamesSetup {
 
     function test_record() public {
         take(ALICE, alice, 365 days);
-        uint256 border = block.timestamp;
         vm.prank(alice);
         names.setRecord(ALICE, 1, noise(ACCOUNT));
         within("name: record of an account", RECORD);
-        vm.warp(border);
         passBorder(names.currentEpoch());
         vm.prank(alice);
         names.setRecord(ALICE, 5, noise(256));
@@ -90,18 +88,34 @@ contract NamesGasTest is NamesSetup {
         names.setPrice(ALICE, uint96(1_000 * SESH));
         vm.snapshotGasLastCall("Gas", "name: price");
         approves(carol, 1_000 * SESH);
+        passBorder(names.currentEpoch());
         vm.prank(carol);
         names.buy(ALICE, 1, 1_000 * SESH);
-        within("name: purchase, of a seller without tokens", PURCHASE);
-
-        address erin = rich(5);
+        within("name: purchase, of a seller without tokens, first of an epoch", PURCHASE);
         vm.prank(carol);
         names.setPrice(ALICE, uint96(900 * SESH));
-        approves(erin, 900 * SESH);
-        passBorder(names.currentEpoch());
-        vm.prank(erin);
+        approves(bob, 900 * SESH);
+        vm.prank(bob);
         names.buy(ALICE, 2, 900 * SESH);
-        within("name: purchase, of a seller with tokens, first of an epoch", PURCHASE);
+        within("name: purchase, of a seller with tokens", PURCHASE);
+        vm.prank(bob);
+        names.setPrice(ALICE, uint96(900 * SESH));
+        token.transfer(dave, 1_800 * SESH);
+        buysByPermit(4, 3, "name: purchase by permit, the buyer's first");
+        vm.prank(dave);
+        names.transferFrom(dave, bob, ALICE);
+        vm.prank(bob);
+        names.setPrice(ALICE, uint96(900 * SESH));
+        uint256 used = buysByPermit(4, 5, "name: purchase by permit, the buyer's second");
+        vm.assertLe(used, PURCHASE, "purchase by permit");
+    }
+
+    function buysByPermit(uint256 secret, uint32 version, string memory what) private returns (uint256) {
+        bytes[] memory both =
+            calls(allows(secret, 900 * SESH), abi.encodeCall(names.buy, (ALICE, version, 900 * SESH)));
+        vm.prank(vm.addr(secret));
+        names.multicall(both);
+        return vm.snapshotGasLastCall("Gas", what);
     }
 
     function test_otherThings() public {

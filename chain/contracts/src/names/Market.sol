@@ -34,8 +34,6 @@ abstract contract Market is Registry {
     mapping(uint256 id => Sale) private sales;
     /// @notice The last offer for a name, also when it counts no more and is not yet withdrawn.
     mapping(uint256 id => Offer) public offerOf;
-    /// @notice What all offers hold together.
-    uint256 public escrowed;
 
     /// @notice A name is for sale; no more if the price is zero. Numbered.
     event PriceChanged(uint64 indexed number, uint256 indexed id, uint32 version, uint96 price);
@@ -111,7 +109,6 @@ abstract contract Market is Registry {
             abi.encode(version, amount, until)
         );
         offerOf[id] = Offer(msg.sender, amount, until, version);
-        escrowed = escrowed + amount - before.amount;
         SafeTransferLib.safeTransferFrom(token, msg.sender, address(this), amount);
         if (before.amount != 0) SafeTransferLib.safeTransfer(token, before.buyer, before.amount);
     }
@@ -125,7 +122,6 @@ abstract contract Market is Registry {
         if (!_counts(best, lease.version)) revert NoOffer(id);
         if (best.amount < least) revert OfferTooLow(best.amount, least);
         delete offerOf[id];
-        escrowed -= best.amount;
         _hand(address(0), seller, best.buyer, id, lease.version, best.amount);
         SafeTransferLib.safeTransfer(token, seller, best.amount);
     }
@@ -140,7 +136,6 @@ abstract contract Market is Registry {
         if (block.timestamp < lease.expiry && _counts(own, lease.version)) revert OfferBinds(id, own.until);
         _record(OfferWithdrawn.selector, bytes32(id), bytes32(uint256(uint160(msg.sender))), "");
         delete offerOf[id];
-        escrowed -= own.amount;
         SafeTransferLib.safeTransfer(token, msg.sender, own.amount);
     }
 

@@ -62,10 +62,11 @@ contract Names is Records, Market, Multicallable {
 
     /// @notice Pays out all fees: nine tenths to the pool, one to the treasury; anyone may.
     function releaseFees() external {
-        uint256 fees = SafeTransferLib.balanceOf(token, address(this)) - escrowed;
-        uint256 toTreasury = fees * TREASURY_BPS / 10_000;
-        emit FeesReleased(fees - toTreasury, toTreasury);
-        SafeTransferLib.safeTransfer(token, address(pool), fees - toTreasury);
+        uint256 toTreasury = uint256(fees) * TREASURY_BPS / 10_000;
+        uint256 toPool = fees - toTreasury;
+        fees = 0;
+        emit FeesReleased(toPool, toTreasury);
+        SafeTransferLib.safeTransfer(token, address(pool), toPool);
         SafeTransferLib.safeTransfer(token, treasury, toTreasury);
     }
 

@@ -36,6 +36,9 @@ abstract contract Registry is ERC721, Parameters, EventLog {
         uint24 subnames;
     }
 
+    /// @notice What was paid for names and is not paid out. Shares a slot with the number of the last event.
+    uint96 public fees;
+
     /// @notice When a commitment was made; zero if it was not, or is used.
     mapping(bytes32 commitment => uint256) public committedAt;
 
@@ -242,6 +245,7 @@ abstract contract Registry is ERC721, Parameters, EventLog {
     function _payFee(uint256 period, uint256 mostFee) private {
         uint256 fee = feeOf(period);
         if (fee > mostFee) revert FeeTooHigh(fee, mostFee);
+        fees += uint96(fee);
         SafeTransferLib.safeTransferFrom(token, msg.sender, address(this), fee);
     }
 }
