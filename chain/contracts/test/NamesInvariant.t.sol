@@ -49,7 +49,7 @@ contract NamesInvariantTest {
         NamesIndex index = new NamesIndex();
         index.begin(names.eventNumber(), names.rollingHash());
         bytes4[] memory moves = world.moves();
-        for (uint256 i = 0; i < 2_000; ++i) {
+        for (uint256 i = 0; i < 3_000; ++i) {
             uint256 dice = uint256(keccak256(abi.encode(i)));
             bytes memory call = abi.encodePacked(
                 moves[dice % moves.length], keccak256(abi.encode(dice)), dice >> 8, dice >> 16

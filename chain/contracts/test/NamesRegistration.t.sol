@@ -7,6 +7,7 @@ import {SafeTransferLib} from "solady/utils/SafeTransferLib.sol";
 import {Names} from "../src/names/Names.sol";
 import {Registry} from "../src/names/Registry.sol";
 import {NamesSetup} from "./NamesSetup.sol";
+import {Vm} from "./Vm.sol";
 
 contract NamesRegistrationTest is NamesSetup {
     uint256 private constant YEAR = 365 days;
@@ -282,6 +283,7 @@ contract NamesRegistrationTest is NamesSetup {
         vm.prank(alice);
         names.renew(ALICE, 29 days + 1, ANY);
         vm.assertEq(names.ownerOf(ALICE), alice, "live, for a second");
+        vm.assertEq(expiryOf(ALICE), expiry + 29 days + 1, "time that it was expired is paid for too");
     }
 
     function test_afterItsGraceANameIsFree() public {
@@ -302,8 +304,12 @@ contract NamesRegistrationTest is NamesSetup {
         names.renew(ALICE, YEAR, ANY);
         (address owner, uint40 expiry,,) = names.nameOf(ALICE);
         vm.assertTrue(owner == address(0) && expiry == 0, "nobody's");
+        vm.recordLogs();
         vm.prank(bob);
         names.register(ALICE, bob, YEAR, keccak256("later"), ANY);
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        isTransfer(logs[0], alice, address(0));
+        isTransfer(logs[1], address(0), bob);
         vm.assertEq(names.ownerOf(ALICE), bob, "his");
         vm.assertEq(versionOf(ALICE), 2, "its next version");
         vm.assertTrue(names.balanceOf(alice) == 0 && names.balanceOf(bob) == 1, "counted");
@@ -402,6 +408,13 @@ contract NamesRegistrationTest is NamesSetup {
         vm.assertEq(bytes(names.name()), "Session Names", "name");
         vm.assertEq(bytes(names.symbol()), "NAME", "symbol");
         vm.assertEq(bytes(names.tokenURI(ALICE)), "", "nothing is told");
+    }
+
+    /// @dev A token that is burnt and made anew is not one that its owner handed over.
+    function isTransfer(Vm.Log memory log, address from, address to) private pure {
+        vm.assertEq(log.topics[0], ERC721.Transfer.selector, "ERC-721's event");
+        vm.assertEq(uint256(log.topics[1]), uint160(from), "from");
+        vm.assertEq(uint256(log.topics[2]), uint160(to), "to");
     }
 
     function setParameter(bytes32 name, uint256 value) private {

@@ -240,8 +240,12 @@ contract NamesWorld is Model {
         else minimumOffer = wanted;
     }
 
-    function wait(uint256 time, uint256 dice, uint256) external {
-        vm.warp(block.timestamp + time % (dice % 8 == 0 ? 90 days : dice % 2 == 0 ? 20 days : 1 days));
+    /// @dev Some time, or until just before or when a name expires or comes free.
+    function wait(uint256 time, uint256 which, uint256 dice) external {
+        uint256 edge = called[idOf(which)].expiry + (dice & 2 == 0 ? 0 : 30 days);
+        if (dice & 4 == 0 && edge != 0) --edge;
+        bool near = edge > block.timestamp && edge < block.timestamp + 100 days;
+        vm.warp(dice & 1 == 0 && near ? edge : block.timestamp + time % 20 days);
     }
 
     function counts(uint256 id) public view returns (bool) {

@@ -92,7 +92,7 @@ abstract contract Registry is ERC721, Parameters, EventLog {
 
     /// @notice Registers a name that is free and was committed to; the caller pays, and allowed it. Reverts with
     /// `NotCommitted`, `CommitmentTooNew`, `CommitmentTooOld`, `NameTaken`, `PeriodOutOfRange`, `FeeTooHigh`, or
-    /// as the token says.
+    /// as ERC-721 or the token says.
     /// @param owner_ whose the name will be; a contract is not asked
     /// @param period for how long
     /// @param secret what the commitment was made with; a fresh one each time
