@@ -7,6 +7,7 @@ import {Market} from "../src/names/Market.sol";
 import {Names} from "../src/names/Names.sol";
 import {Registry} from "../src/names/Registry.sol";
 import {NamesSetup} from "./NamesSetup.sol";
+import {Vm} from "./Vm.sol";
 
 /// @dev A token that calls back in the middle of every payment, as whom it was told to be.
 contract Meddler {
@@ -369,9 +370,20 @@ contract NamesMarketTest is NamesSetup {
         names.withdrawOffer(ALICE);
         vm.warp(block.timestamp + 1);
         uint256 before = balance(bob);
+        vm.recordLogs();
         vm.prank(bob);
         names.withdrawOffer(ALICE);
         vm.assertEq(balance(bob) - before, 100 * SESH, "paid back");
+        // Its time is not over: that it is gone, nodes learn from this alone.
+        Vm.Log memory log = vm.getRecordedLogs()[0];
+        vm.assertEq(log.topics[0], Market.OfferWithdrawn.selector, "told");
+        vm.assertTrue(uint256(log.topics[2]) == ALICE, "of the name");
+        vm.assertEq(uint256(log.topics[3]), uint160(bob), "by its buyer");
+        vm.prank(alice);
+        names.renew(ALICE, 28 days, ANY);
+        vm.expectRevert(abi.encodeWithSelector(Market.NoOffer.selector, ALICE));
+        vm.prank(alice);
+        names.accept(ALICE, 0);
     }
 
     function test_aPurchaseLeavesTheOffersMoneyToItsBuyer() public {
@@ -411,6 +423,7 @@ contract NamesMarketTest is NamesSetup {
     function test_whatATokenDoesInTheMiddleOfAPurchaseComesTooLate() public {
         (Names other, Meddler meddler) = meddling();
         meddler.prepare(address(other), abi.encodeCall(other.buy, (ALICE, 1, PRICE)));
+        meddler.give(address(meddler), PRICE);
         meddler.give(bob, PRICE);
         vm.prank(bob);
         other.buy(ALICE, 1, PRICE);
