@@ -25,6 +25,8 @@ contract ParametersTest is Setup {
         checkpoints.setParameter("minimumNodes", 5);
         vm.expectRevert(why);
         checkpoints.setGuardian(address(this));
+        vm.expectRevert(why);
+        names.setParameter("yearlyFee", 5 * SESH);
     }
 
     function test_unknownNamesAreRefused() public {
@@ -33,6 +35,8 @@ contract ParametersTest is Setup {
         vm.prank(address(timelock));
         vm.expectRevert(abi.encodeWithSelector(Parameters.UnknownParameter.selector, bytes32("x")));
         checkpoints.setParameter("x", 5);
+        vm.expectRevert(abi.encodeWithSelector(Parameters.UnknownParameter.selector, bytes32("activeFor")));
+        names.bounds("activeFor");
     }
 
     /// @dev As README.md lists them.
@@ -43,6 +47,8 @@ contract ParametersTest is Setup {
         bounded(checkpoints, "minimumNodes", 4, 1_000);
         bounded(checkpoints, "submitterReward", 0, 1_000 * SESH);
         bounded(checkpoints, "activeFor", 0, 7 days);
+        bounded(names, "yearlyFee", 1 * SESH, 1_000 * SESH);
+        bounded(names, "minimumOffer", 1 * SESH, 1_000 * SESH);
         vm.assertLe(30 days, staking.ESCAPE_DELAY(), "whoever takes the escape hatch has served to the end");
     }
 
@@ -53,13 +59,14 @@ contract ParametersTest is Setup {
     }
 
     function testFuzz_valuesStayWithinBounds(uint256 pick, uint256 value) public {
-        Parameters[2] memory contracts = [Parameters(staking), Parameters(checkpoints)];
-        bytes32[3][2] memory names = [
+        Parameters[3] memory contracts = [Parameters(staking), Parameters(checkpoints), Parameters(names)];
+        bytes32[3][3] memory all = [
             [bytes32("stakingRequirement"), "unlockTime", "maximumPenalty"],
-            [bytes32("minimumNodes"), "submitterReward", "activeFor"]
+            [bytes32("minimumNodes"), "submitterReward", "activeFor"],
+            [bytes32("yearlyFee"), "minimumOffer", "minimumOffer"]
         ];
-        Parameters chosen = contracts[pick % 2];
-        bytes32 name = names[pick % 2][pick / 2 % 3];
+        Parameters chosen = contracts[pick % 3];
+        bytes32 name = all[pick % 3][pick / 3 % 3];
         (uint256 least, uint256 most) = chosen.bounds(name);
         // A third each: anything, one beyond a bound, on a bound.
         if (value % 3 == 1) value = value % 2 == 0 || least == 0 ? most + 1 : least - 1;

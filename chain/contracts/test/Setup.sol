@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {TimelockController} from "@openzeppelin/contracts/governance/TimelockController.sol";
 import {RewardPool} from "../src/RewardPool.sol";
 import {Checkpoint, Checkpoints, Signers} from "../src/checkpoints/Checkpoints.sol";
+import {Names} from "../src/names/Names.sol";
 import {IGatewayRouter, IL1CustomGateway} from "../src/token/Arbitrum.sol";
 import {SessionToken} from "../src/token/SessionToken.sol";
 import {ContributionFactory} from "../src/staking/ContributionFactory.sol";
@@ -23,6 +24,9 @@ abstract contract Setup {
     uint64 internal constant EPOCH = 1 hours;
     uint256 internal constant TIMELOCK_DELAY = 2 days;
     address internal constant GUARDIAN = address(0x6a);
+    address internal constant TREASURY = address(0x7e);
+    uint256 internal constant YEARLY_FEE = 10 * SESH;
+    uint256 internal constant MINIMUM_OFFER = 10 * SESH;
 
     SessionToken internal token;
     TimelockController internal timelock;
@@ -30,6 +34,7 @@ abstract contract Setup {
     Staking internal staking;
     Checkpoints internal checkpoints;
     ContributionFactory internal factory;
+    Names internal names;
 
     function setUp() public virtual {
         vm.warp(GENESIS);
@@ -61,6 +66,9 @@ abstract contract Setup {
             address(timelock), GUARDIAN, address(token), pool, staking, GENESIS, EPOCH, 4, 1 * SESH, 1 days
         );
         factory = new ContributionFactory(address(token), IStaking(address(staking)));
+        names = new Names(
+            address(timelock), address(token), pool, TREASURY, GENESIS, EPOCH, YEARLY_FEE, MINIMUM_OFFER
+        );
         require(address(staking) == stakingAt && address(checkpoints) == checkpointsAt, "wired wrongly");
         require(address(factory) == factoryAt, "wired wrongly");
         token.transfer(address(pool), 40_000_000 * SESH);

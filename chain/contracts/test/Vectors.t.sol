@@ -6,14 +6,15 @@ import {Checkpoint, Signers} from "../src/checkpoints/Checkpoints.sol";
 import {StakeMath} from "../src/staking/StakeMath.sol";
 import {Registration} from "../src/staking/StakingTypes.sol";
 import {Merkle} from "./Merkle.sol";
-import {Setup} from "./Setup.sol";
+import {NamesSetup} from "./NamesSetup.sol";
 import {Vm} from "./Vm.sol";
 
 /// @title What the contracts and the Rust code must agree on
 /// @dev The Rust code reads the same files. `formulas.json` comes from a plain reference, `signatures.json` from
-/// the contracts.
-contract VectorsTest is Setup {
+/// the contracts, and so does `names.json`.
+contract VectorsTest is NamesSetup {
     string private constant SIGNATURES = "vectors/signatures.json";
+    string private constant NAMES = "vectors/names.json";
     string private json;
 
     function setUp() public override {
@@ -74,6 +75,81 @@ contract VectorsTest is Setup {
         }
     }
 
+    function test_nameFees() public {
+        uint256[] memory yearly = column(".nameFees.yearlyFee");
+        uint256[] memory periods = column(".nameFees.period");
+        uint256[] memory fees = column(".nameFees.fee");
+        for (uint256 i = 0; i < fees.length; ++i) {
+            vm.prank(address(timelock));
+            names.setParameter("yearlyFee", yearly[i]);
+            vm.assertEq(names.feeOf(periods[i]), fees[i], "fee");
+        }
+        vm.assertTrue(fees.length >= 20, "there are some");
+    }
+
+    function test_raises() public {
+        take(ALICE, alice, 365 days);
+        token.transfer(bob, 150_000_000 * SESH);
+        uint256[] memory offers = column(".raises.offer");
+        uint256[] memory minima = column(".raises.minimum");
+        uint256[] memory least = column(".raises.least");
+        for (uint256 i = 0; i < offers.length; ++i) {
+            setMinimumOffer(SESH);
+            // A version of its own for each.
+            vm.prank(alice);
+            names.transferFrom(alice, alice, ALICE);
+            offerFor(ALICE, bob, offers[i], 7);
+            setMinimumOffer(minima[i]);
+            vm.assertEq(names.leastOffer(ALICE), least[i], "least");
+        }
+    }
+
+    function test_nameIds() public view {
+        for (uint256 i = 0; i < 8; ++i) {
+            string memory row = string.concat(".nameIds[", vm.toString(i), "]");
+            uint256 id = uint256(vm.parseJsonBytes32(json, string.concat(row, ".id")));
+            bytes32 label = vm.parseJsonBytes32(json, string.concat(row, ".label"));
+            bytes32 secret = vm.parseJsonBytes32(json, string.concat(row, ".secret"));
+            address owner = vm.parseJsonAddress(json, string.concat(row, ".owner"));
+            bytes32 subId = vm.parseJsonBytes32(json, string.concat(row, ".subId"));
+            bytes32 commitment = vm.parseJsonBytes32(json, string.concat(row, ".commitment"));
+            vm.assertEq(names.subId(id, label), subId, "sub-name");
+            vm.assertEq(names.commitment(id, owner, secret), commitment, "commitment");
+        }
+    }
+
+    /// @dev All kinds of events that names have, as a node reads them, and the rolling hash before and after.
+    function test_names() public {
+        bytes32 before = names.rollingHash();
+        vm.assertEq(names.eventNumber(), 2, "what the constructor told");
+        vm.recordLogs();
+        liveWithNames();
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        string memory told = "";
+        uint256 number = 2;
+        for (uint256 i = 0; i < logs.length; ++i) {
+            if (logs[i].emitter != address(names) || logs[i].topics.length < 2) continue;
+            if (uint256(logs[i].topics[1]) != number + 1) continue;
+            ++number;
+            told = string.concat(told, bytes(told).length == 0 ? "" : ",\n", logged(logs[i]));
+        }
+        string memory made = string.concat(
+            '{"names":',
+            quoted(vm.toString(address(names))),
+            ',"numberBefore":2,"hashBefore":',
+            quoted(vm.toString(before)),
+            ',"logs":[\n',
+            told,
+            '\n],"numberAfter":',
+            vm.toString(names.eventNumber()),
+            ',"hashAfter":',
+            quoted(vm.toString(names.rollingHash())),
+            "}\n"
+        );
+        if (vm.envOr("SESSION_WRITE_VECTORS", false)) vm.writeFile(NAMES, made);
+        vm.assertEq(bytes(vm.readFile(NAMES)), bytes(made), "run ./build");
+    }
+
     function test_signatures() public {
         string memory made = string.concat(
             '{"chainId":',
@@ -106,6 +182,40 @@ contract VectorsTest is Setup {
         }
     }
 
+    function liveWithNames() private {
+        take(ALICE, alice, 365 days);
+        names.releaseFees();
+        vm.prank(alice);
+        names.setRecord(ALICE, 1, hex"c0ffee");
+        vm.prank(alice);
+        names.setSubnameRecord(ALICE, keccak256("shop"), 5, new bytes(40));
+        vm.prank(alice);
+        names.setReverse(ALICE);
+        vm.prank(alice);
+        names.reveal(ALICE, "alice");
+        vm.prank(bob);
+        names.renew(ALICE, 28 days, type(uint256).max);
+        offerFor(ALICE, bob, 20 * SESH, 1);
+        vm.prank(alice);
+        names.setPrice(ALICE, uint96(500 * SESH));
+        vm.prank(bob);
+        names.buy(ALICE, 1, 500 * SESH);
+        vm.prank(bob);
+        names.withdrawOffer(ALICE);
+        vm.prank(bob);
+        names.setRecord(ALICE, 1, "");
+        vm.prank(bob);
+        names.transferFrom(bob, alice, ALICE);
+        setMinimumOffer(5 * SESH);
+        vm.prank(alice);
+        names.setReverse(0);
+    }
+
+    function setMinimumOffer(uint256 value) private {
+        vm.prank(address(timelock));
+        names.setParameter("minimumOffer", value);
+    }
+
     function possession(uint256 secret) private view returns (string memory) {
         address operator = vm.addr(secret);
         Registration memory declared = registration(secret, operator);
@@ -134,22 +244,28 @@ contract VectorsTest is Setup {
         for (uint256 i = 0; i < logs.length && log.emitter == address(0); ++i) {
             if (logs[i].emitter == address(staking)) log = logs[i];
         }
-        string memory topics = quoted(vm.toString(log.topics[0]));
-        for (uint256 i = 1; i < log.topics.length; ++i) {
-            topics = string.concat(topics, ",", quoted(vm.toString(log.topics[i])));
-        }
         bytes32 entry = keccak256(abi.encodePacked(log.topics, log.data));
         return string.concat(
             '{"hashBefore":',
             quoted(vm.toString(before)),
-            ',"topics":[',
-            topics,
-            '],"data":',
-            quoted(vm.toString(log.data)),
+            ",",
+            fieldsOf(log),
             ',"hashAfter":',
             quoted(vm.toString(keccak256(abi.encodePacked(before, entry)))),
             "}"
         );
+    }
+
+    function logged(Vm.Log memory log) private pure returns (string memory) {
+        return string.concat("{", fieldsOf(log), "}");
+    }
+
+    function fieldsOf(Vm.Log memory log) private pure returns (string memory) {
+        string memory topics = quoted(vm.toString(log.topics[0]));
+        for (uint256 i = 1; i < log.topics.length; ++i) {
+            topics = string.concat(topics, ",", quoted(vm.toString(log.topics[i])));
+        }
+        return string.concat('"topics":[', topics, '],"data":', quoted(vm.toString(log.data)));
     }
 
     /// @dev The checkpoint of epoch 0 of four nodes with the secrets 1 to 4, of which the node 2 does not sign.

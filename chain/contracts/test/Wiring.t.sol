@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {Checkpoints} from "../src/checkpoints/Checkpoints.sol";
 import {ContributionFactory} from "../src/staking/ContributionFactory.sol";
+import {Names} from "../src/names/Names.sol";
 import {IStaking} from "../src/staking/StakingTypes.sol";
 import {Setup} from "./Setup.sol";
 
@@ -12,18 +13,26 @@ contract WiringTest is Setup {
         new ContributionFactory(address(token), IStaking(address(staking)));
         vm.expectRevert(Checkpoints.Miswired.selector);
         new Checkpoints(address(this), address(0), address(token), pool, staking, GENESIS, EPOCH, 4, 0, 0);
+        vm.expectRevert(Names.Miswired.selector);
+        new Names(address(this), address(this), pool, TREASURY, GENESIS, EPOCH, SESH, SESH);
+    }
+
+    function test_namesNeedATreasury() public {
+        vm.expectRevert(Names.ZeroAddress.selector);
+        new Names(address(this), address(token), pool, address(0), GENESIS, EPOCH, SESH, SESH);
     }
 
     function test_contractsAreSmallEnoughToDeploy() public view {
-        address[6] memory all = [
+        address[7] memory all = [
             address(token),
             address(pool),
             address(staking),
             address(checkpoints),
             address(factory),
-            address(factory.implementation())
+            address(factory.implementation()),
+            address(names)
         ];
-        for (uint256 i = 0; i < 6; ++i) {
+        for (uint256 i = 0; i < 7; ++i) {
             vm.assertLe(all[i].code.length, 24_576, "size");
         }
     }

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {SafeTransferLib} from "solady/utils/SafeTransferLib.sol";
+import {Registry} from "./Registry.sol";
+
+/// @title Names for money
+/// @notice A name stays with its owner until it is sold. Prices and offers count for one version of a name. A name
+/// has one offer, its best: what it offers is held here, it binds until the time that it names, and a better one
+/// pays it back. Amounts are in 10^-9 SESH, times in seconds.
+abstract contract Market is Registry {
+    /// @notice How long an offer binds, at least.
+    uint256 public constant MIN_OFFER_TIME = 1 days;
+    /// @notice How long an offer binds, at most.
+    uint256 public constant MAX_OFFER_TIME = 30 days;
+    /// @notice How much more than the best offer a better one is, in basis points.
+    uint256 public constant RAISE_BPS = 500;
+
+    /// @notice The least that is offered, in 10^-9 SESH.
+    bytes32 public constant MINIMUM_OFFER = "minimumOffer";
+
+    struct Sale {
+        uint96 price;
+        uint32 version;
+    }
+
+    struct Offer {
+        address buyer;
+        uint96 amount;
+        uint40 until;
+        uint32 version;
+    }
+
+    mapping(uint256 id => Sale) private sales;
+    /// @notice The last offer for a name, also when it counts no more and is not yet withdrawn.
+    mapping(uint256 id => Offer) public offerOf;
+
+    /// @notice A name is for sale; no more if the price is zero. Numbered.
+    event PriceChanged(uint64 indexed number, uint256 indexed id, uint32 version, uint96 price);
+    /// @notice An offer takes the place of the one before. Numbered.
+    event OfferMade(
+        uint64 indexed number,
+        uint256 indexed id,
+        address indexed buyer,
+        uint32 version,
+        uint96 amount,
+        uint40 until
+    );
+    /// @notice An offer that did not bind any more is paid back. Numbered.
+    event OfferWithdrawn(uint64 indexed number, uint256 indexed id, address indexed buyer);
+
+    /// @notice The name has another version than the caller saw: somebody else may have it.
+    error VersionChanged(uint256 id, uint32 version, uint32 seen);
+    /// @notice The name is not for sale.
+    error NotForSale(uint256 id);
+    /// @notice The price is more than the caller agreed to.
+    error PriceTooHigh(uint256 price, uint256 most);
+    /// @notice The offer is less than what is offered at least, than the best one and its raise, or than the
+    /// caller agreed to.
+    error OfferTooLow(uint256 amount, uint256 least);
+    /// @notice The offer binds too short or too long.
+    error OfferTimeOutOfRange(uint256 until, uint256 least, uint256 most);
+    /// @notice There is no offer, or it counts no more.
+    error NoOffer(uint256 id);
+    /// @notice Somebody else made the offer.
+    error NotBuyer(uint256 id, address caller);
+    /// @notice The offer binds until then.
+    error OfferBinds(uint256 id, uint256 until);
+
+    /// @notice Sells a name at a price to whoever comes; at none if it is zero. The name's owner and whom it
+    /// approved may; the owner is paid. Reverts with `NoSuchName`, `NameExpired`, `NotPermitted`.
+    function setPrice(uint256 id, uint96 price) external {
+        (, Lease memory lease) = _permitted(id);
+        _record(PriceChanged.selector, bytes32(id), abi.encode(lease.version, price));
+        sales[id] = Sale(price, lease.version);
+    }
+
+    /// @notice Buys a name at its price, which goes from the caller, who allowed it, to the name's owner. Reverts with
+    /// `NoSuchName`, `NameExpired`, `VersionChanged`, `NotForSale`, `PriceTooHigh`, or as the token says.
+    /// @param version the name's version that the caller saw
+    /// @param mostPrice the most that the caller pays
+    function buy(uint256 id, uint32 version, uint256 mostPrice) external {
+        address seller = _seen(id, version);
+        Sale memory sale = sales[id];
+        if (sale.price == 0 || sale.version != version) revert NotForSale(id);
+        if (sale.price > mostPrice) revert PriceTooHigh(sale.price, mostPrice);
+        delete sales[id];
+        _hand(address(0), seller, msg.sender, id, version, sale.price);
+        SafeTransferLib.safeTransferFrom(token, msg.sender, seller, sale.price);
+    }
+
+    /// @notice Offers to buy a name; the caller pays now, and allowed it. The offer before is paid back: one that
+    /// still counts only gives way to one better by `RAISE_BPS`. Reverts with `NoSuchName`, `NameExpired`,
+    /// `VersionChanged`, `OfferTooLow`, `OfferTimeOutOfRange`, or as the token says.
+    /// @param version the name's version that the caller saw
+    /// @param until how long the offer binds, in seconds since 1970
+    function offer(uint256 id, uint32 version, uint96 amount, uint40 until) external {
+        _seen(id, version);
+        Offer memory before = offerOf[id];
+        uint256 least = _leastOffer(before, version);
+        if (amount < least) revert OfferTooLow(amount, least);
+        (uint256 soonest, uint256 latest) =
+            (block.timestamp + MIN_OFFER_TIME, block.timestamp + MAX_OFFER_TIME);
+        if (until < soonest || until > latest) revert OfferTimeOutOfRange(until, soonest, latest);
+        _record(
+            OfferMade.selector,
+            bytes32(id),
+            bytes32(uint256(uint160(msg.sender))),
+            abi.encode(version, amount, until)
+        );
+        offerOf[id] = Offer(msg.sender, amount, until, version);
+        SafeTransferLib.safeTransferFrom(token, msg.sender, address(this), amount);
+        if (before.amount != 0) SafeTransferLib.safeTransfer(token, before.buyer, before.amount);
+    }
+
+    /// @notice Sells a name to whoever made the best offer. The name's owner and whom it approved may; the owner is
+    /// paid. Reverts with `NoSuchName`, `NameExpired`, `NotPermitted`, `NoOffer`, `OfferTooLow`.
+    /// @param least the least that the caller sells for
+    function accept(uint256 id, uint256 least) external {
+        (address seller, Lease memory lease) = _permitted(id);
+        Offer memory best = offerOf[id];
+        if (!_counts(best, lease.version)) revert NoOffer(id);
+        if (best.amount < least) revert OfferTooLow(best.amount, least);
+        delete offerOf[id];
+        _hand(address(0), seller, best.buyer, id, lease.version, best.amount);
+        SafeTransferLib.safeTransfer(token, seller, best.amount);
+    }
+
+    /// @notice Pays the caller's offer back: once it binds no more, or at once when its name expired or has another
+    /// version. Reverts with `NoOffer`, `NotBuyer`, `OfferBinds`.
+    function withdrawOffer(uint256 id) external {
+        Offer memory own = offerOf[id];
+        if (own.amount == 0) revert NoOffer(id);
+        if (own.buyer != msg.sender) revert NotBuyer(id, msg.sender);
+        (, Lease memory lease) = _lease(id);
+        if (block.timestamp < lease.expiry && _counts(own, lease.version)) revert OfferBinds(id, own.until);
+        _record(OfferWithdrawn.selector, bytes32(id), bytes32(uint256(uint160(msg.sender))), "");
+        delete offerOf[id];
+        SafeTransferLib.safeTransfer(token, msg.sender, own.amount);
+    }
+
+    /// @notice What a name can be bought for; zero if it is not for sale.
+    function priceOf(uint256 id) external view returns (uint256) {
+        (, Lease memory lease) = _lease(id);
+        Sale memory sale = sales[id];
+        return block.timestamp < lease.expiry && sale.version == lease.version ? sale.price : 0;
+    }
+
+    /// @notice The least that can be offered for a name.
+    function leastOffer(uint256 id) external view returns (uint256) {
+        (, Lease memory lease) = _lease(id);
+        return _leastOffer(offerOf[id], lease.version);
+    }
+
+    /// @dev The owner of a name that has the version that the caller saw.
+    function _seen(uint256 id, uint32 version) private view returns (address owner_) {
+        Lease memory lease;
+        (owner_, lease) = _live(id);
+        if (lease.version != version) revert VersionChanged(id, lease.version, version);
+    }
+
+    function _leastOffer(Offer memory best, uint32 version) private view returns (uint256 least) {
+        least = parameter[MINIMUM_OFFER];
+        if (!_counts(best, version)) return least;
+        uint256 raised = (uint256(best.amount) * (10_000 + RAISE_BPS) + 9_999) / 10_000;
+        if (raised > least) return raised;
+    }
+
+    function _counts(Offer memory one, uint32 version) private view returns (bool) {
+        return one.amount != 0 && one.version == version && block.timestamp <= one.until;
+    }
+}

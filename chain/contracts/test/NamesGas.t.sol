@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {NamesSetup} from "./NamesSetup.sol";
+
+/// @title What transactions with names cost, in the worst case that is named
+/// @dev Runs with `--isolate`, as `GasTest`. Ids, secrets and values are without zero bytes to spare, allowances are
+/// used up, and who gets a name or money had none before.
+contract NamesGasTest is NamesSetup {
+    uint256 private constant REGISTRATION = 160_000;
+    uint256 private constant RECORD = 90_000;
+    uint256 private constant PURCHASE = 120_000;
+    /// @dev A nonce, an account id or an address, and a tag.
+    uint256 private constant ACCOUNT = 24 + 33 + 16;
+
+    address private carol;
+
+    function setUp() public override {
+        super.setUp();
+        // One name is there already, and so are fees; the borders' slots have been used.
+        take(uint256(keccak256("another")), alice, 365 days);
+        for (uint64 i = 0; i < 9; ++i) {
+            passBorder(names.currentEpoch());
+            vm.prank(alice);
+            names.setReverse(i % 2 == 0 ? uint256(keccak256("another")) : 0);
+        }
+        carol = vm.addr(3);
+        token.transfer(carol, 1_000 * SESH + 1);
+    }
+
+    function test_registration() public {
+        bytes32 commitment = names.commitment(ALICE, carol, SECRET);
+        vm.prank(carol);
+        names.commit(commitment);
+        vm.snapshotGasLastCall("Gas", "name: commitment");
+        vm.warp(block.timestamp + 1 minutes);
+        approves(carol, 20 * SESH);
+        vm.prank(carol);
+        names.register(ALICE, carol, 2 * 365 days, SECRET, 20 * SESH);
+        within("name: registration by approval", REGISTRATION);
+    }
+
+    function test_registrationFirstOfAnEpoch() public {
+        commit(ALICE, carol);
+        approves(carol, 20 * SESH);
+        passBorder(names.currentEpoch());
+        vm.prank(carol);
+        names.register(ALICE, carol, 2 * 365 days, SECRET, 20 * SESH);
+        within("name: registration by approval, first of an epoch", REGISTRATION);
+    }
+
+    function test_registrationByPermit() public {
+        commit(ALICE, carol);
+        bytes[] memory both = calls(
+            allows(3, 20 * SESH),
+            abi.encodeCall(names.register, (ALICE, carol, 2 * 365 days, SECRET, 20 * SESH))
+        );
+        passBorder(names.currentEpoch());
+        vm.prank(carol);
+        names.multicall(both);
+        within("name: registration by permit, first of an epoch", REGISTRATION);
+    }
+
+    function test_record() public {
+        take(ALICE, alice, 365 days);
+        vm.prank(alice);
+        names.setRecord(ALICE, 1, noise(ACCOUNT));
+        within("name: record of an account", RECORD);
+        passBorder(names.currentEpoch());
+        vm.prank(alice);
+        names.setRecord(ALICE, 5, noise(256));
+        within("name: record of 256 bytes, first of an epoch", RECORD);
+        vm.prank(alice);
+        names.setSubnameRecord(ALICE, keccak256("shop"), 1, noise(ACCOUNT));
+        within("name: a sub-name's first record", RECORD);
+        passBorder(names.currentEpoch());
+        vm.prank(alice);
+        names.setSubnameRecord(ALICE, keccak256("other"), 5, noise(256));
+        within("name: a sub-name's first record, 256 bytes, first of an epoch", RECORD);
+    }
+
+    function test_purchase() public {
+        address dave = vm.addr(4);
+        commit(ALICE, dave);
+        vm.prank(alice);
+        names.register(ALICE, dave, 365 days, SECRET, 10 * SESH);
+        vm.prank(dave);
+        names.setPrice(ALICE, uint96(1_000 * SESH));
+        vm.snapshotGasLastCall("Gas", "name: price");
+        approves(carol, 1_000 * SESH);
+        passBorder(names.currentEpoch());
+        vm.prank(carol);
+        names.buy(ALICE, 1, 1_000 * SESH);
+        within("name: purchase, of a seller without tokens, first of an epoch", PURCHASE);
+        vm.prank(carol);
+        names.setPrice(ALICE, uint96(900 * SESH));
+        approves(bob, 900 * SESH);
+        vm.prank(bob);
+        names.buy(ALICE, 2, 900 * SESH);
+        within("name: purchase, of a seller with tokens", PURCHASE);
+        vm.prank(bob);
+        names.setPrice(ALICE, uint96(900 * SESH));
+        token.transfer(dave, 1_800 * SESH);
+        buysByPermit(4, 3, "name: purchase by permit, the buyer's first");
+        vm.prank(dave);
+        names.transferFrom(dave, bob, ALICE);
+        vm.prank(bob);
+        names.setPrice(ALICE, uint96(900 * SESH));
+        uint256 used = buysByPermit(4, 5, "name: purchase by permit, the buyer's second");
+        vm.assertLe(used, PURCHASE, "purchase by permit");
+    }
+
+    function buysByPermit(uint256 secret, uint32 version, string memory what) private returns (uint256) {
+        bytes[] memory both =
+            calls(allows(secret, 900 * SESH), abi.encodeCall(names.buy, (ALICE, version, 900 * SESH)));
+        vm.prank(vm.addr(secret));
+        names.multicall(both);
+        return vm.snapshotGasLastCall("Gas", what);
+    }
+
+    function test_otherThings() public {
+        take(ALICE, alice, 365 days);
+        vm.prank(bob);
+        names.renew(ALICE, 365 days, 10 * SESH);
+        vm.snapshotGasLastCall("Gas", "name: renewal");
+        vm.prank(alice);
+        names.reveal(ALICE, "alice");
+        vm.snapshotGasLastCall("Gas", "name: reveal");
+        vm.prank(alice);
+        names.setReverse(ALICE);
+        vm.snapshotGasLastCall("Gas", "name: reverse record");
+        offerFor(ALICE, bob, 100 * SESH, 7);
+        vm.snapshotGasLastCall("Gas", "name: offer");
+        offerFor(ALICE, carol = rich(6), 200 * SESH, 7);
+        vm.snapshotGasLastCall("Gas", "name: better offer");
+        vm.prank(alice);
+        names.accept(ALICE, 200 * SESH);
+        vm.snapshotGasLastCall("Gas", "name: acceptance");
+        vm.prank(carol);
+        names.transferFrom(carol, bob, ALICE);
+        vm.snapshotGasLastCall("Gas", "name: transfer");
+        names.releaseFees();
+        vm.snapshotGasLastCall("Gas", "name: release of fees");
+    }
+
+    function approves(address account, uint256 amount) private {
+        vm.prank(account);
+        token.approve(address(names), amount);
+    }
+
+    function noise(uint256 length) private pure returns (bytes memory made) {
+        made = new bytes(length);
+        for (uint256 i = 0; i < length; ++i) {
+            made[i] = bytes1(uint8(1 + i % 255));
+        }
+    }
+
+    function within(string memory what, uint256 budget) private {
+        vm.assertLe(vm.snapshotGasLastCall("Gas", what), budget, what);
+    }
+}
