@@ -1,7 +1,7 @@
 //! The time as the nodes have it.
 
 use std::{
-    sync::atomic::{AtomicI64, Ordering},
+    sync::atomic::{AtomicI64, AtomicU64, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -14,17 +14,36 @@ const MAX_OFFSET: i64 = 24 * 60 * 60 * 1_000;
 const SAME: i64 = 2_000;
 /// Differences up to this between two nodes' clocks leave them agreed, in milliseconds.
 const AGREED: i64 = 5_000;
+/// How far dates may run ahead of the clock, in milliseconds: nodes take nothing from further ahead than ten
+/// times that.
+const MAX_STAMPS: u64 = 1_000;
 
 /// The device's clock, and what is added to it.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
     offset_ms: AtomicI64,
+    /// What was given out last to date something.
+    stamped_ms: AtomicU64,
 }
 
 impl Clock {
     /// Milliseconds since 1970, as the nodes count them.
     pub(crate) fn now_ms(&self) -> u64 {
         system_ms().saturating_add_signed(self.offset_ms.load(Ordering::Relaxed))
+    }
+
+    /// The same, to date something that is read in the order of its dates: no two are equal, also within a
+    /// millisecond.
+    pub(crate) fn stamp_ms(&self) -> u64 {
+        let now = self.now_ms();
+        // A clock that was set back is followed.
+        let next = |last: u64| match last.checked_sub(now) {
+            Some(0..MAX_STAMPS) => last.saturating_add(1),
+            Some(_) | None => now,
+        };
+        let stamp = |last| Some(next(last));
+        let last = self.stamped_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, stamp);
+        last.map_or(now, next)
     }
 
     /// The same, as machines take it.
@@ -89,6 +108,16 @@ mod tests {
         let ahead = clock.now_ms() - system_ms();
         assert!((3_590_000..3_610_000).contains(&ahead));
         assert_eq!(clock.follow(vec![HOUR + 80]), Comparison::Same, "as the clock goes now");
+    }
+
+    #[test]
+    fn what_is_dated_within_a_millisecond_has_an_order() {
+        let clock = Clock::default();
+        let stamps: Vec<_> = (0..100).map(|_| clock.stamp_ms()).collect();
+        assert!(stamps.is_sorted_by(|one, next| one < next), "{stamps:?}");
+        assert_eq!(clock.follow(vec![-HOUR; 2]), Comparison::Moved);
+        let back = clock.stamp_ms();
+        assert!(back + 3_000_000 < stamps[0], "a clock that is set back is followed");
     }
 
     #[test]

@@ -246,12 +246,15 @@ async fn log_status(jobs: mpsc::Sender<Job>, contacts: watch::Receiver<Contacts>
     let mut told = Announced::default();
     loop {
         every.tick().await;
-        let Contacts { peers, announced, .. } = contacts.borrow().clone();
+        let Contacts { peers, announced, listening, .. } = contacts.borrow().clone();
         let (reachable, why) = announced.told();
-        if told != announced && (!reachable || !announced.outside.is_empty()) {
-            tracing::warn!(why, "addresses lie outside the node's prefix");
+        // Where it listens is not known at first.
+        if !listening.is_empty() && told != announced {
+            if !reachable || !announced.outside.is_empty() {
+                tracing::warn!(why, "addresses lie outside the node's prefix");
+            }
+            told = announced;
         }
-        told = announced;
         match member::inspect(&jobs).await {
             Some(one) => {
                 tracing::info!(

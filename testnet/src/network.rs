@@ -278,6 +278,20 @@ impl Testnet {
         Ok(ran)
     }
 
+    /// Starts the chain if it is down, and no node. Tells whether it was.
+    ///
+    /// # Errors
+    /// When there is no testnet, or the chain cannot be started.
+    pub async fn resume_chain(&self) -> Result<bool, TestnetError> {
+        let lock = self.folder.lock().await?;
+        let mut state = self.folder.state()?;
+        let Some(chain) = &mut state.chain else { return Ok(false) };
+        let down = chain.running().is_none();
+        chain.resume(&self.folder).await?;
+        self.folder.write(&state, &lock)?;
+        Ok(down)
+    }
+
     /// Replaces the newest blocks of the chain by others, as a reorganisation does; two are not final.
     ///
     /// # Errors

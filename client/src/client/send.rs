@@ -75,7 +75,7 @@ impl Client {
     pub async fn send(&self, from: &Account, to: &AccountId, text: &str) -> Result<Sent, ClientError> {
         let inner = &*self.inner;
         let once = async |tally: &Tally| {
-            let now = inner.clock.now_ms();
+            let now = inner.clock.stamp_ms();
             let data = envelope::seal(from, to, text, now, None).map_err(Failure::Seal)?;
             inner.store(&outgoing(*to, Namespace::INBOX, now, lifetime(inner), data), None, tally).await
         };

@@ -153,7 +153,7 @@ async fn a_reorganisation_and_a_bad_endpoint_are_survived_and_a_lost_chain_is_to
 
     // A chain that comes back without what was final is no chain to go by, and all say so.
     assert!(place.testnet.kill_chain().await.unwrap());
-    place.data(&["testnet", "up"]);
+    assert!(place.testnet.resume_chain().await.unwrap());
     until("all nodes to see what is lost", async || {
         let lost =
             |one| check(one, "chain").is_some_and(|(ok, why)| !ok && why.contains("is the last final one"));
