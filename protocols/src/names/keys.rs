@@ -35,10 +35,10 @@ pub struct Cost {
 
 /// The cost of every name, and part of its id: 64 MiB, 3 passes, one lane.
 ///
-/// This is the second choice of RFC 9106, section 4, for where memory is scarce (phones), with one lane
-/// for its four: lanes gain nobody anything who does not run them at once, which browsers cannot. It
-/// is a fraction of a second for whoever looks a name up once, and keeps the pin; for whoever guesses it is
-/// 192 MiB of memory written for each guess, which no special hardware makes cheap.
+/// This is the second choice of RFC 9106, section 4, for where memory is short (phones), with one lane
+/// for its four: lanes are for those who run them at once, which browsers cannot. Whoever looks a name up
+/// pays a fraction of a second once, and keeps what was found. Whoever guesses pays that for each guess, and
+/// needs 64 MiB for each that is under way, which is what makes special hardware dear.
 pub const COST: Cost = Cost { memory_kib: 64 * 1_024, passes: 3 };
 
 impl Cost {

@@ -335,6 +335,17 @@ fn any_text() -> impl Strategy<Value = String> {
     prop_oneof![nearly(), characters, "[a-zA-Z0-9_.-]{0,70}", "xn--[a-z0-9-]{0,20}"]
 }
 
+#[test]
+fn every_character_is_refused_or_reads_back() {
+    for character in char::MIN..=char::MAX {
+        for text in [format!("{character}"), format!("a{character}b")] {
+            let Ok(name) = text.parse::<Name>() else { continue };
+            assert_eq!(name.to_string().parse().as_ref(), Ok(&name), "{text:?}");
+            assert_eq!(name.to_unicode().parse().as_ref(), Ok(&name), "{text:?}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_a_name_reads_back_from_every_form_of_it(text in any_text()) {
