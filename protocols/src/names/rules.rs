@@ -135,7 +135,11 @@ pub(super) fn label(text: &str, at: usize) -> Result<String, NameError> {
         return Err(NameError::Hyphen { at: place(length.saturating_sub(1)) });
     }
     let plain = text.to_ascii_lowercase();
-    let label = if plain.is_ascii() && !plain.starts_with(PREFIX) { plain } else { encode(&plain, at)? };
+    let label = if plain.is_ascii() && !plain.starts_with(PREFIX) {
+        plain
+    } else {
+        uts46(&plain).ok_or_else(|| blame(&plain, at))?
+    };
     match label.len() {
         // UTS #46 can leave nothing.
         0 => Err(NameError::Empty { at }),
@@ -146,23 +150,14 @@ pub(super) fn label(text: &str, at: usize) -> Result<String, NameError> {
 
 /// The label as people write it.
 pub(super) fn to_unicode(label: &str) -> String {
-    if label.starts_with(PREFIX) { decode(label).0 } else { label.to_owned() }
+    if !label.starts_with(PREFIX) {
+        return label.to_owned();
+    }
+    Uts46::new().to_unicode(label.as_bytes(), AsciiDenyList::EMPTY, Hyphens::CheckFirstLast).0.into_owned()
 }
 
 const fn allowed(character: char) -> bool {
     matches!(character, 'a'..='z' | '0'..='9' | '-' | '_')
-}
-
-/// A label by UTS #46, in its one form.
-fn encode(text: &str, at: usize) -> Result<String, NameError> {
-    let label = uts46(text).ok_or_else(|| blame(text, at))?;
-    if label.starts_with(PREFIX) {
-        let (unicode, sound) = decode(&label);
-        if !sound || unicode.is_ascii() || uts46(&unicode).as_ref() != Some(&label) {
-            return Err(NameError::Punycode { at });
-        }
-    }
-    Ok(label)
 }
 
 /// What UTS #46 makes of a label, if that is one.
@@ -172,12 +167,6 @@ fn uts46(text: &str) -> Option<String> {
         .ok()?;
     let ends = label.starts_with('-') || label.ends_with('-');
     (label.chars().all(allowed) && !ends).then(|| label.into_owned())
-}
-
-fn decode(label: &str) -> (String, bool) {
-    let (unicode, result) =
-        Uts46::new().to_unicode(label.as_bytes(), AsciiDenyList::EMPTY, Hyphens::CheckFirstLast);
-    (unicode.into_owned(), result.is_ok())
 }
 
 /// Why UTS #46 refuses a label: one of its characters where it can be told, all of them else.

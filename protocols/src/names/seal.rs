@@ -116,3 +116,26 @@ fn unpad(text: &[u8]) -> Option<&[u8]> {
     let (value, rest) = text.split_at_checked(end)?;
     (rest.first() == Some(&END) && *pad(value) == text).then_some(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_padded_in_one_way() {
+        for length in [0, 1, 55, 56, 215] {
+            // Ends of values that look like padding.
+            for fill in [0, END] {
+                let value = vec![fill; length];
+                assert_eq!(unpad(&pad(&value)), Some(&value[..]));
+            }
+        }
+        let mut longer = pad(b"short").to_vec();
+        longer.resize(216, 0);
+        let mut unended = pad(b"short").to_vec();
+        unended[5] = 0x81;
+        for wrong in [vec![], vec![0; 56], longer, unended, pad(b"short")[..55].to_vec()] {
+            assert_eq!(unpad(&wrong), None);
+        }
+    }
+}
