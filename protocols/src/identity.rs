@@ -25,7 +25,7 @@ pub fn blake2b(parts: &[&[u8]]) -> [u8; 32] {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}")]
 pub struct ParseError {
-    expected: &'static str,
+    pub(crate) expected: &'static str,
 }
 
 /// What kind of key stands behind an account; the first byte of its id.
@@ -211,6 +211,8 @@ macro_rules! hex_and_bytes {
         }
     };
 }
+
+pub(crate) use hex_and_bytes;
 
 hex_and_bytes!(AccountId, 33, "an account id: 66 hex digits");
 hex_and_bytes!(NodeId, 32, "a node id: 64 hex digits");

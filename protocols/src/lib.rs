@@ -7,6 +7,7 @@
 //! - [`identity`]: accounts, nodes, keys and signatures
 //! - [`network`]: the network's name and the ids of its protocols
 //! - [`namespace`], [`message`]: the drawers of a mailbox, and the hash of a message
+//! - [`names`]: names for accounts and more: their rules, ids and records
 //! - [`ring`], [`maps`]: which swarm keeps which account, and what that means while it changes
 //! - [`time`], [`statement`], [`codec`], [`frame`]: moments, what is signed, CBOR, frames
 //!
@@ -58,6 +59,7 @@ pub mod maps;
 pub mod member;
 pub mod message;
 pub mod mutants;
+pub mod names;
 pub mod namespace;
 pub mod network;
 pub mod notify;

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use session_protocols::{
-    Span, answer, codec, directory, frame, limits, mailbox, message, notify, onion, path, record,
+    Span, answer, codec, directory, frame, limits, mailbox, message, names, notify, onion, path, record,
     replication::{repair, writes},
     request, swarm,
 };
@@ -118,6 +118,11 @@ fn the_limits_are_those_of_the_code() {
         ("path::passage::SEALS", bytes(path::passage::SEALS)),
         ("path::passage::OPENS", bytes(path::passage::OPENS)),
         ("path::sessions::MAX_ENDS", bytes(path::sessions::MAX_ENDS)),
+        ("names::MAX_LABEL", bytes(names::rules::MAX_LABEL)),
+        ("names::MAX_INPUT", bytes(names::rules::MAX_INPUT)),
+        ("names::MAX_TEXT", bytes(names::value::MAX_TEXT)),
+        ("names::COST.memory_kib", u64::from(names::COST.memory_kib())),
+        ("names::COST.passes", u64::from(names::COST.passes())),
         ("mailbox::Limits::bytes", kept.bytes),
         ("mailbox::Limits::account_bytes", kept.account_bytes),
         ("mailbox::FORGET_STEP", bytes(mailbox::FORGET_STEP)),

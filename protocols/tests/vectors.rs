@@ -32,6 +32,8 @@ use session_protocols::{
     swarm::{Ask, BucketPrint, Known, MAX_MESSAGE, Replicated, Slice, SwarmAnswer, SwarmRequest},
 };
 
+#[path = "vectors/names.rs"]
+mod names;
 #[path = "vectors/onion.rs"]
 mod onion;
 
