@@ -59,7 +59,7 @@ pub struct Options {
     pub answer: Duration,
     /// The same for writes, which wait for other nodes. 7 s by default.
     pub answer_write: Duration,
-    /// How long a node may be silent until another one is asked beside it. 1 s by default.
+    /// How long a node may be silent until another one is asked beside it. 800 ms by default.
     pub hedge: Duration,
     /// Streams that are kept at once. 32 by default.
     pub links: usize,
@@ -78,7 +78,7 @@ impl Default for Options {
             connect: Duration::from_secs(4),
             answer: Duration::from_secs(3),
             answer_write: Duration::from_secs(7),
-            hedge: Duration::from_secs(1),
+            hedge: Duration::from_millis(800),
             links: 32,
             direct: false,
             home: None,

@@ -130,7 +130,7 @@ fn what_a_destination_may_keep_back_is_no_silence() {
 /// How long a request may take whose hop dies under it, when all else goes well.
 const MOST: Span = Span::secs(2);
 /// What a client grants by default.
-const GRANTED: Terms = Terms { patience: Span::secs(7), hold: Span(0), hedge: Span::millis(750) };
+const GRANTED: Terms = Terms { patience: Span::secs(7), hold: Span(0), hedge: Span::millis(600) };
 /// From a packet to its answer over any path, or to the word of a hop that the next is gone.
 const ROUND: Span = Span::millis(300);
 
