@@ -6,7 +6,7 @@ use std::cell::Cell;
 use session_chain::NetworkFile;
 use session_client::{Account, Client, Options as ClientOptions};
 use session_protocols::{Namespace, path::State};
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant, sleep};
 
 use super::{Bench, Progress, Row, TTL, body, deliveries, direct, ms, percentile, targets};
 use crate::{Testnet, error::TestnetError};
@@ -21,6 +21,8 @@ const WARM: usize = 30;
 const KILLS: usize = 6;
 /// Stores after each death.
 const AFTER: usize = 12;
+/// How long a hop that was killed refuses handshakes after its return, at most.
+const RETURN: Duration = Duration::from_secs(11);
 
 impl Bench {
     pub(super) async fn measure_paths(
@@ -113,6 +115,8 @@ async fn killed(
         };
         tokio::try_join!(kill, stores)?;
         testnet.start(&[index]).await?;
+        // One at a time: until then it refuses handshakes, as it does not know what it took before.
+        sleep(RETURN).await;
         progress("kill", turn as u64 + 1, KILLS as u64);
     }
     Ok(longest)
