@@ -163,6 +163,8 @@ caught! {
         breaks "nothing but tests goes through a guard that has answered none"
     trying_again_at_once "retry-at-once"
         breaks "a second try waits for a time that nobody can foresee"
+    trying_again_by_the_same_guard "retry-same-guard"
+        breaks "every request is answered after healing"
     believing_a_few "directory-few"
         breaks "no directory is believed that too few honest nodes signed"
     using_an_old_directory "directory-old"
