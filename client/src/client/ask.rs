@@ -1,8 +1,8 @@
 //! Which member of a swarm is asked, and which one next.
 //!
 //! One member is asked; when it fails the next one is, and when it is silent for a while the next
-//! one is asked beside it; neither at a time that can be foreseen. Every request may be repeated, so the first answer that can be believed
-//! is taken. A node that failed is asked last for some seconds.
+//! one is asked beside it; neither at a time that can be foreseen. Every request may be repeated, so
+//! the first answer that can be believed is taken. A node that failed is asked last for some seconds.
 //!
 //! Each exchange travels over an onion path, in packets and answers of a few fixed sizes.
 
