@@ -10,6 +10,7 @@
 //! - [`ledger`]: the state machine that takes blocks and yields members, swarm maps, rewards and checkpoints
 //! - [`ledger::placement`]: the rule by which nodes are seated in swarms
 //! - [`light`]: what those believe who follow no chain
+//! - [`names`]: the index of names, and its proofs
 //! - [`network`]: the network file, which names the nodes that a network begins with
 //! - `settlement`: the chain's contracts, followed and written to
 
@@ -20,6 +21,7 @@ pub mod bls;
 pub mod candidate;
 pub mod ledger;
 pub mod light;
+pub mod names;
 pub mod network;
 #[cfg(feature = "settlement")]
 pub mod settlement;

@@ -9,6 +9,7 @@
 //! - [`trouble`]: what can be wrong with an endpoint or the chain, and what to do
 //! - [`endpoint`]: JSON-RPC to one endpoint, with bounds
 //! - [`state`]: cursor and ledger on disk, in one transaction
+//! - [`names`]: the index of names in the same file
 //! - [`host`]: the ledger, kept in step with the chain
 //! - [`calls`]: what can be asked of the contracts and sent to them
 //! - [`sender`]: transactions that arrive, once
@@ -25,6 +26,7 @@ pub mod errors;
 pub mod follower;
 pub mod host;
 pub mod logs;
+pub mod names;
 pub mod replay;
 pub mod sender;
 pub mod staker;
