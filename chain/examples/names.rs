@@ -8,13 +8,13 @@ use alloy::primitives::{Address, B256, keccak256};
 use redb::{Database, ReadableDatabase};
 use session_chain::{
     names::{Change, Index, Key},
-    settlement::names::{Snapshot, Tables},
+    settlement::names::{Snapshot, Writing},
 };
 use session_protocols::names::NameId;
 
 const NAMES: u64 = 1_000_000;
 /// Names that are new in one epoch.
-const PER_EPOCH: u64 = 100_000;
+const PER_EPOCH: u64 = 20_000;
 /// Bytes of memory for the database's pages, as nodes have them.
 const CACHE: usize = 64 << 20;
 const LOOKUPS: u64 = 500_000;
@@ -26,6 +26,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let began = Instant::now();
     let root = fill(&Database::builder().set_cache_size(CACHE).create(&path)?)?;
     let filled = began.elapsed();
+    {
+        let mut db = Database::builder().create(&path)?;
+        let w = db.begin_write()?;
+        eprintln!("{:?}", w.stats()?);
+        drop(w);
+        eprintln!("{}", std::fs::metadata(&path)?.len());
+        db.compact()?;
+        eprintln!("{}", std::fs::metadata(&path)?.len());
+    }
     let bytes = std::fs::metadata(&path)?.len();
 
     let began = Instant::now();
@@ -80,7 +89,7 @@ fn fill(db: &Database) -> Result<B256, redb::Error> {
     for epoch in 0..NAMES / PER_EPOCH {
         let write = db.begin_write()?;
         {
-            let mut index = Index(Tables::write(&write)?);
+            let mut index = Index(Writing::open(&write)?);
             for number in epoch * PER_EPOCH..(epoch + 1) * PER_EPOCH {
                 let (id, owner) = (id(number), Address::left_padding_from(&number.to_be_bytes()));
                 index.apply(&Change::Registered { id, owner, expires: 1 << 33, version: 1 })?;

@@ -81,16 +81,16 @@ impl Entry {
     pub fn to_bytes(&self) -> Vec<u8> {
         let offer =
             |offer: &Offer| (ByteArray::new(offer.buyer.into_array()), units(offer.amount), offer.until);
-        codec::encode(&Stored {
-            form: VERSION,
-            owner: ByteArray::new(self.owner.into_array()),
-            expires: self.expires,
-            version: self.version,
-            price: self.price.map(units),
-            offer: self.offer.as_ref().map(offer),
-            revealed: self.revealed.clone(),
-            records: stored(&self.records),
-        })
+        codec::encode(&Stored(
+            VERSION,
+            ByteArray::new(self.owner.into_array()),
+            self.expires,
+            self.version,
+            self.price.map(units),
+            self.offer.as_ref().map(offer),
+            self.revealed.clone(),
+            stored(&self.records),
+        ))
     }
 
     /// Reads them.
@@ -98,21 +98,17 @@ impl Entry {
     /// # Errors
     /// When they are none.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, EntryError> {
-        let stored: Stored = codec::decode(bytes, MAX_BYTES)?;
-        check(stored.form)?;
-        let offer = |(buyer, amount, until): (ByteArray<20>, _, _)| Offer {
-            buyer: Address::from(*buyer),
-            amount: amount_of(amount),
-            until,
-        };
+        let Stored(form, owner, expires, version, price, offer, revealed, records) =
+            codec::decode(bytes, MAX_BYTES)?;
+        check(form)?;
         Ok(Self {
-            owner: Address::from(*stored.owner),
-            expires: stored.expires,
-            version: stored.version,
-            price: stored.price.map(amount_of),
-            offer: stored.offer.map(offer),
-            revealed: stored.revealed,
-            records: records_of(stored.records),
+            owner: Address::from(*owner),
+            expires,
+            version,
+            price: price.map(amount_of),
+            offer: offer.map(offer_of),
+            revealed,
+            records: records_of(records),
         })
     }
 }
@@ -120,7 +116,7 @@ impl Entry {
 impl SubEntry {
     /// The bytes that the tree is over.
     pub fn to_bytes(&self) -> Vec<u8> {
-        codec::encode(&StoredSub { form: VERSION, version: self.version, records: stored(&self.records) })
+        codec::encode(&StoredSub(VERSION, self.version, stored(&self.records)))
     }
 
     /// Reads them.
@@ -128,37 +124,31 @@ impl SubEntry {
     /// # Errors
     /// When they are none.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, EntryError> {
-        let StoredSub { form, version, records } = codec::decode(bytes, MAX_BYTES)?;
+        let StoredSub(form, version, records) = codec::decode(bytes, MAX_BYTES)?;
         check(form)?;
         Ok(Self { version, records: records_of(records) })
     }
 }
 
-/// An [`Entry`] in CBOR.
+/// An [`Entry`] in CBOR, behind its form; an array, as there are many.
 #[derive(Serialize, Deserialize)]
-struct Stored {
-    form: u8,
-    owner: ByteArray<20>,
-    expires: u64,
-    version: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    price: Option<ByteArray<16>>,
-    /// Buyer, amount, until when.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    offer: Option<(ByteArray<20>, ByteArray<16>, u64)>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    revealed: Option<String>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    records: BTreeMap<u8, ByteBuf>,
-}
+struct Stored(
+    u8,
+    ByteArray<20>,
+    u64,
+    u32,
+    Option<ByteArray<16>>,
+    Option<StoredOffer>,
+    Option<String>,
+    BTreeMap<u8, ByteBuf>,
+);
 
-/// A [`SubEntry`] in CBOR.
+/// Buyer, amount, until when.
+type StoredOffer = (ByteArray<20>, ByteArray<16>, u64);
+
+/// A [`SubEntry`] in CBOR, behind its form.
 #[derive(Serialize, Deserialize)]
-struct StoredSub {
-    form: u8,
-    version: u32,
-    records: BTreeMap<u8, ByteBuf>,
-}
+struct StoredSub(u8, u32, BTreeMap<u8, ByteBuf>);
 
 const fn check(form: u8) -> Result<(), EntryError> {
     if form == VERSION { Ok(()) } else { Err(EntryError::Version { found: form }) }
@@ -170,6 +160,10 @@ const fn units(amount: Amount) -> ByteArray<16> {
 
 const fn amount_of(units: ByteArray<16>) -> Amount {
     Amount(u128::from_be_bytes(units.into_array()))
+}
+
+fn offer_of((buyer, amount, until): StoredOffer) -> Offer {
+    Offer { buyer: Address::from(*buyer), amount: amount_of(amount), until }
 }
 
 fn stored(records: &Records) -> BTreeMap<u8, ByteBuf> {

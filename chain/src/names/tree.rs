@@ -106,6 +106,22 @@ pub fn root<T: Read>(tables: &T) -> Result<B256, T::Error> {
     })
 }
 
+/// Shows the rows of nodes from the root down, those under a node only if `see` returned true for it.
+///
+/// # Errors
+/// As the tables.
+pub fn upper<T: Read>(tables: &T, mut see: impl FnMut(&[u8], &[u8]) -> bool) -> Result<(), T::Error> {
+    let mut open = vec![Place::ROOT];
+    while let Some(place) = open.pop() {
+        let row = place.row();
+        let value = tables.get(Table::Nodes, &row)?;
+        if value.is_some_and(|value| see(&row, &value)) {
+            open.extend([place.child(true), place.child(false)]);
+        }
+    }
+    Ok(())
+}
+
 /// A subtree: all keys that begin with the same bits.
 #[derive(Clone, Copy)]
 struct Place {

@@ -1,8 +1,13 @@
 //! The index of names in the state file, so that it is as far as the ledger beside it.
 
-use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use std::collections::HashMap;
 
-use crate::names::tables::{Read, Table, Write};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+
+use crate::names::{
+    tables::{Read, Table, Write},
+    tree,
+};
 
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
@@ -15,61 +20,92 @@ const TABLES: [Definition; 5] = [
     Definition::new("name expiries"),
 ];
 
-/// The tables of one transaction.
-#[derive(Debug)]
-pub struct Tables<T>([T; 5]);
+/// The rows of the tree's upper nodes that a [`Snapshot`] holds in memory have this many bytes at most: those of
+/// the 16 upper levels, which each proof goes through.
+const UPPER: usize = 2;
 
-/// Tables that are read, as of one moment, however long that is ago.
-pub type Snapshot = Tables<redb::ReadOnlyTable<&'static [u8], &'static [u8]>>;
+/// The tables of an index that are read, as of one moment, however long that is ago.
+#[derive(Debug)]
+pub struct Snapshot {
+    tables: [ReadOnlyTable<&'static [u8], &'static [u8]>; 5],
+    upper: HashMap<Vec<u8>, Vec<u8>>,
+}
+
+/// The tables of an index that are written.
+#[derive(Debug)]
+pub struct Writing<'t>([redb::Table<'t, &'static [u8], &'static [u8]>; 5]);
 
 impl Snapshot {
-    /// Opens the tables.
+    /// Opens the tables, and reads the upper nodes.
     ///
     /// # Errors
     /// When they are not there, or the database fails.
     pub fn open(transaction: &ReadTransaction) -> Result<Self, redb::Error> {
         let [entries, before, leaves, nodes, expiries] = TABLES.map(|table| transaction.open_table(table));
-        Ok(Self([entries?, before?, leaves?, nodes?, expiries?]))
+        let mut snapshot =
+            Self { tables: [entries?, before?, leaves?, nodes?, expiries?], upper: HashMap::new() };
+        let mut upper = HashMap::new();
+        tree::upper(&snapshot, |row, value| {
+            let is_upper = row.len() <= UPPER;
+            if is_upper {
+                upper.insert(row.to_vec(), value.to_vec());
+            }
+            is_upper
+        })?;
+        snapshot.upper = upper;
+        Ok(snapshot)
     }
 }
 
-impl<'t> Tables<redb::Table<'t, &'static [u8], &'static [u8]>> {
+impl<'t> Writing<'t> {
     /// Opens the tables, and makes those that are not there.
     ///
     /// # Errors
     /// When the database fails.
-    pub fn write(transaction: &'t WriteTransaction) -> Result<Self, redb::Error> {
+    pub fn open(transaction: &'t WriteTransaction) -> Result<Self, redb::Error> {
         let [entries, before, leaves, nodes, expiries] = TABLES.map(|table| transaction.open_table(table));
         Ok(Self([entries?, before?, leaves?, nodes?, expiries?]))
     }
 }
 
-impl<T: ReadableTable<&'static [u8], &'static [u8]>> Read for Tables<T> {
+impl Read for Snapshot {
     type Error = redb::Error;
 
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, redb::Error> {
-        let Some(table) = self.0.get(table as usize) else { return Ok(None) };
-        Ok(table.get(key)?.map(|value| value.value().to_vec()))
+        if table == Table::Nodes && key.len() <= UPPER && !self.upper.is_empty() {
+            return Ok(self.upper.get(key).cloned());
+        }
+        get(&self.tables, table, key)
     }
 
     fn scan(
         &self,
         table: Table,
         from: &[u8],
-        mut see: impl FnMut(&[u8], &[u8]) -> bool,
+        see: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), redb::Error> {
-        let Some(table) = self.0.get(table as usize) else { return Ok(()) };
-        for row in table.range(from..)? {
-            let (key, value) = row?;
-            if !see(key.value(), value.value()) {
-                break;
-            }
-        }
-        Ok(())
+        scan(&self.tables, table, from, see)
     }
 }
 
-impl Write for Tables<redb::Table<'_, &'static [u8], &'static [u8]>> {
+impl Read for Writing<'_> {
+    type Error = redb::Error;
+
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, redb::Error> {
+        get(&self.0, table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        see: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), redb::Error> {
+        scan(&self.0, table, from, see)
+    }
+}
+
+impl Write for Writing<'_> {
     fn put(&mut self, table: Table, key: &[u8], value: Option<&[u8]>) -> Result<(), redb::Error> {
         let Some(table) = self.0.get_mut(table as usize) else { return Ok(()) };
         match value {
@@ -78,4 +114,29 @@ impl Write for Tables<redb::Table<'_, &'static [u8], &'static [u8]>> {
         }
         Ok(())
     }
+}
+
+fn get(
+    tables: &[impl ReadableTable<&'static [u8], &'static [u8]>],
+    table: Table,
+    key: &[u8],
+) -> Result<Option<Vec<u8>>, redb::Error> {
+    let Some(table) = tables.get(table as usize) else { return Ok(None) };
+    Ok(table.get(key)?.map(|value| value.value().to_vec()))
+}
+
+fn scan(
+    tables: &[impl ReadableTable<&'static [u8], &'static [u8]>],
+    table: Table,
+    from: &[u8],
+    mut see: impl FnMut(&[u8], &[u8]) -> bool,
+) -> Result<(), redb::Error> {
+    let Some(table) = tables.get(table as usize) else { return Ok(()) };
+    for row in table.range(from..)? {
+        let (key, value) = row?;
+        if !see(key.value(), value.value()) {
+            break;
+        }
+    }
+    Ok(())
 }
