@@ -213,7 +213,7 @@ async fn what_a_node_signed_for_a_former_operator_is_void_once_another_registere
     let (call, _) = alice.register(&network(), &old, 0, None, &[]).await.unwrap();
     alice.send(&call, |_| {}).await.unwrap();
     assert_eq!(times(&world).await, 1);
-    come_out(&world, &mut alice).await;
+    come_out(&world, &mut alice, 1).await;
     let error = alice.register(&network(), &old, 0, None, &[]).await.unwrap_err();
     let spent = |error: &StakeError, wanted: (u64, u64)| match error {
         StakeError::Spent { signed, registered, .. } => (*signed, *registered) == wanted,
@@ -230,7 +230,7 @@ async fn what_a_node_signed_for_a_former_operator_is_void_once_another_registere
     bob.send(&call, |_| {}).await.unwrap();
     let (call, _) = alice.register(&network(), &old, 0, None, &[]).await.unwrap();
     refused(alice.quote(&call).await.unwrap_err(), "KeyInUse");
-    come_out(&world, &mut bob).await;
+    come_out(&world, &mut bob, 2).await;
 
     // Whatever alice sends, she blocks nothing and nobody is led to her.
     assert!(spent(&alice.register(&network(), &old, 0, None, &[]).await.unwrap_err(), (0, 2)));
@@ -254,9 +254,7 @@ async fn what_a_node_signed_for_a_former_operator_is_void_once_another_registere
     let next = described(&world.settlement, 1, address(2), 2);
     let (call, _) = bob.register(&network(), &next, 0, None, &[]).await.unwrap();
     bob.send(&call, |_| {}).await.unwrap();
-    world.chain.mine(4, 1).await;
-    let operator = now(&world.settlement, None).await.ledger.node(&node).unwrap().operator;
-    assert_eq!(operator, address(2).into());
+    assert!(world.view(staking, Staking::isNodeCall { id: 3 }).await);
 
     // Who asks how often believes no single one of several.
     let proxy = Proxy::start(&world.anvil.url()).await;
@@ -271,17 +269,16 @@ async fn what_a_node_signed_for_a_former_operator_is_void_once_another_registere
     assert!(matches!(error, StakeError::Send(SendError::Endpoint { .. })), "{error}");
 }
 
-/// Lets the only node leave, and takes its stake out.
-async fn come_out(world: &World, operator: &mut Staker) {
-    world.chain.mine(4, 1).await;
-    let registered = now(&world.settlement, None).await;
-    let node = pair(1).node_id();
-    let (call, _) = operator.exit(&node, &registered.ledger).await.unwrap();
-    operator.send(&call, |_| {}).await.unwrap();
+/// Lets a node leave, and takes its stake out.
+async fn come_out(world: &World, operator: &mut Staker, id: u64) {
+    let of = |data: Vec<u8>| Call {
+        to: Some(world.settlement.contracts.staking),
+        data: data.into(),
+        ..Call::default()
+    };
+    operator.send(&of(Staking::requestExitCall { id }.abi_encode()), |_| {}).await.unwrap();
     pass(world, 30 * DAY).await;
-    let (call, _) = operator.withdraw(&node, &registered).await.unwrap();
-    operator.send(&call, |_| {}).await.unwrap();
-    world.chain.mine(4, 1).await;
+    operator.send(&of(Staking::escapeCall { id }.abi_encode()), |_| {}).await.unwrap();
 }
 
 #[tokio::test]
