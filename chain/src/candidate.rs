@@ -1,6 +1,7 @@
 //! A node that can be registered: what its keys say to it, so that whoever stakes needs none of them.
 //!
-//! It is made beside the node's key and handed to the operator as a short text.
+//! It is made beside the node's key and handed to the operator as a short text. It counts for one registration of
+//! the node's keys: the contract counts these, and the proof of possession names their number.
 
 use alloy::primitives::{Address, FixedBytes};
 use data_encoding::HEXLOWER_PERMISSIVE as HEX;
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// The version of the text that this build reads and writes.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// The longest text, in bytes.
 pub const MAX_BYTES: usize = 4_096;
 
@@ -35,6 +36,8 @@ pub struct Candidate {
     pub signature: Signature,
     /// Its key for checkpoints.
     pub bls: BlsKey,
+    /// How often that key was registered before, by all operators.
+    pub registrations: u64,
     /// What that key signed: [`Domain::possession`].
     pub possession: BlsSignature,
 }
@@ -81,6 +84,7 @@ struct Text {
     prefix: String,
     signature: String,
     bls_key: String,
+    registrations: u64,
     bls_possession: String,
 }
 
@@ -93,13 +97,15 @@ impl BlsSecret {
 }
 
 impl Candidate {
-    /// Describes the node that holds `pair`, for this operator alone.
+    /// Describes the node that holds `pair`, for this operator alone, and for the next registration of keys that
+    /// were registered so often before: 0 for new ones.
     pub fn sign(
         network: NetworkName,
         domain: &Domain,
         pair: &KeyPair,
         operator: Address,
         prefix: Prefix,
+        registrations: u64,
     ) -> Self {
         let secret = BlsSecret::of_node(pair);
         let bls = secret.public();
@@ -110,7 +116,8 @@ impl Candidate {
             prefix,
             signature: pair.sign(&domain.registration(operator, prefix, &bls)),
             bls,
-            possession: secret.sign(&domain.possession(operator, &bls)),
+            registrations,
+            possession: secret.sign(&domain.possession(operator, &bls, registrations)),
         }
     }
 
@@ -127,7 +134,7 @@ impl Candidate {
         if !verify(self.node.as_bytes(), &statement, &self.signature) {
             return Err(CandidateError::Unsigned { which: "Ed25519" });
         }
-        let statement = domain.possession(self.operator, &self.bls);
+        let statement = domain.possession(self.operator, &self.bls, self.registrations);
         if !self.bls.is_valid() || !self.possession.verify(&[self.bls], &statement) {
             return Err(CandidateError::Unsigned { which: "BLS" });
         }
@@ -149,6 +156,7 @@ impl Candidate {
             prefix: self.prefix.to_string(),
             signature: HEX.encode(&self.signature.0),
             bls_key: HEX.encode(&self.bls.0),
+            registrations: self.registrations,
             bls_possession: HEX.encode(&self.possession.0),
         };
         toml::to_string(&text).unwrap_or_default()
@@ -179,6 +187,7 @@ impl Candidate {
             prefix: text.prefix.parse().map_err(|error| wrong(format!("{error}")))?,
             signature: Signature(bytes("signature", &text.signature)?),
             bls: BlsKey(bytes("bls_key", &text.bls_key)?),
+            registrations: text.registrations,
             possession: BlsSignature(bytes("bls_possession", &text.bls_possession)?),
         })
     }
@@ -196,11 +205,11 @@ mod tests {
     fn candidate() -> (NetworkName, Candidate) {
         let network: NetworkName = "local".parse().unwrap();
         let (pair, prefix) = (KeyPair::from_seed(&[7; 32]), "127.0.1.0/24".parse().unwrap());
-        (network.clone(), Candidate::sign(network, &domain(), &pair, Address::repeat_byte(9), prefix))
+        (network.clone(), Candidate::sign(network, &domain(), &pair, Address::repeat_byte(9), prefix, 3))
     }
 
     #[test]
-    fn what_a_node_signed_is_for_one_operator_on_one_chain() {
+    fn what_a_node_signed_is_for_one_operator_on_one_chain_and_one_registration() {
         let (network, candidate) = candidate();
         assert_eq!(candidate.check(&network, &domain()), Ok(()));
         let unsigned = |which| Err(CandidateError::Unsigned { which });
@@ -213,6 +222,8 @@ mod tests {
         assert_eq!(stolen.check(&network, &domain()), unsigned("Ed25519"));
         let moved = Candidate { prefix: "127.0.2.0/24".parse().unwrap(), ..candidate.clone() };
         assert_eq!(moved.check(&network, &domain()), unsigned("Ed25519"));
+        let later = Candidate { registrations: 4, ..candidate.clone() };
+        assert_eq!(later.check(&network, &domain()), unsigned("BLS"));
         let mut forged = candidate.clone();
         forged.possession = BlsSecret::from_seed(&[8; 32]).sign(b"else");
         assert_eq!(forged.check(&network, &domain()), unsigned("BLS"));
@@ -232,8 +243,8 @@ mod tests {
         let told =
             |from: &str, to: &str| Candidate::parse(&text.replacen(from, to, 1)).unwrap_err().to_string();
         assert_eq!(
-            told("version = 1", "version = 2"),
-            "the description of the node has version 2, this build reads 1"
+            told("version = 2", "version = 3"),
+            "the description of the node has version 3, this build reads 2"
         );
         assert!(told("bls_key = \"", "bls_key = \"0").contains("`bls_key` is not 192 hex digits"));
         assert!(told("node = \"", "node = \"x").contains("expected a node id"));

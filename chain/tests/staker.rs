@@ -14,8 +14,8 @@ use session_chain::{
     ledger::Refusal,
     network::Settlement,
     settlement::{
-        Delivery, Options, Replayed, SendError, StakeError, Staker, Trouble,
-        calls::{ContributionFactory, Staking},
+        Call, Delivery, Options, Replayed, SendError, StakeError, Staker, Trouble,
+        calls::{ContributionFactory, Registration, Staking},
         replay,
         staker::{Enrolment, Held, Return},
     },
@@ -23,6 +23,7 @@ use session_chain::{
 use session_protocols::NetworkName;
 use support::{
     PATIENCE, pace,
+    proxy::{Fault, Proxy},
     world::{STAKE, World, pair, registration, send},
 };
 
@@ -51,8 +52,13 @@ async fn staker(world: &mut World, seed: u8, tokens: Amount) -> Staker {
 }
 
 fn candidate(settlement: &Settlement, seed: u8) -> Candidate {
+    described(settlement, seed, address(seed), 0)
+}
+
+/// The node of a seed, for an operator, when its keys were registered so often.
+fn described(settlement: &Settlement, seed: u8, operator: Address, registrations: u64) -> Candidate {
     let prefix = format!("127.0.{seed}.0/24").parse().unwrap();
-    Candidate::sign(network(), &settlement.domain(), &pair(seed), address(seed), prefix)
+    Candidate::sign(network(), &settlement.domain(), &pair(seed), operator, prefix, registrations)
 }
 
 async fn now(settlement: &Settlement, path: Option<&std::path::Path>) -> Replayed {
@@ -137,6 +143,142 @@ async fn what_several_bring_is_open_to_them_and_comes_back() {
     assert_eq!(back, Return::All(part(10_000)));
     thief.send(&call, |_| {}).await.unwrap();
     assert_eq!(world.balance(address(9)).await, STAKE.units());
+}
+
+/// The endpoint is consistent: it names another contract in each log, and answers for it as if it were the real one.
+#[tokio::test]
+async fn an_endpoint_that_leads_elsewhere_is_found_out_and_nothing_is_permitted() {
+    let mut world = World::new().await;
+    let node = pair(1).node_id();
+    let mut alice = staker(&mut world, 1, STAKE).await;
+    let mut thief = staker(&mut world, 9, STAKE).await;
+    for (staker, seed) in [(&mut alice, 1), (&mut thief, 9)] {
+        let own = candidate(&world.settlement, seed);
+        let stake = Some(Amount::sesh(10_000));
+        let (call, _) = staker.register(&network(), &own, 1_000, stake, &[]).await.unwrap();
+        staker.send(&call, |_| {}).await.unwrap();
+    }
+    let at = alice.contributions(&node).await.unwrap()[0].at;
+    let trap = thief.contributions(&pair(9).node_id()).await.unwrap()[0].at;
+
+    let proxy = Proxy::start(&world.anvil.url()).await;
+    let through = Settlement { rpc: vec![proxy.url.clone()], ..world.settlement.clone() };
+    world.give(address(2), STAKE).await;
+    let [bob, alice] = [connect(&through, 2).await.unwrap(), connect(&through, 1).await.unwrap()];
+    let amount = Amount::sesh(5_000);
+    assert_eq!(bob.contribute(&node, amount).await.unwrap().1, at);
+    let hex = |address: Address| format!("{address:x}");
+    let word = |number: u32| format!("{number:064x}");
+    let (data, fee) = (format!("\"data\":\"0x{}", word(0)), format!("{}{}", &word(0)[..60], "03e8"));
+    for (from, to) in [
+        // A contract of the thief's own, one of the factory's, and the operator whom that one belongs to.
+        (hex(at), hex(Address::repeat_byte(0x66))),
+        (hex(at), hex(trap)),
+        (hex(address(1)), hex(address(9))),
+        // Another number, and what the operator did not declare.
+        (data, format!("\"data\":\"0x{}", word(1))),
+        (fee, word(1)),
+    ] {
+        let led = to.clone();
+        proxy.set(Fault::Swaps { from, to });
+        let error = bob.contribute(&node, amount).await.unwrap_err();
+        let StakeError::Forged { endpoint, at: named } = &error else { panic!("{led}: {error}") };
+        assert_eq!(endpoint, proxy.name());
+        let leads = led == hex(*named);
+        assert!(leads || *named == at, "{named}");
+        assert!(error.to_string().contains(&named.to_string()) && error.remedy().contains("network file"));
+        // Neither does the operator finalise or end what is not its own.
+        let own = candidate(&world.settlement, 1);
+        let error = alice.register(&network(), &own, 1_000, None, &[]).await.unwrap_err();
+        assert!(
+            matches!(error, StakeError::Forged { .. } | StakeError::NotOperator { .. }),
+            "{led}: {error}"
+        );
+    }
+    proxy.set(Fault::None);
+    assert_eq!(bob.contribute(&node, amount).await.unwrap().1, at);
+}
+
+#[tokio::test]
+async fn what_a_node_signed_for_a_former_operator_is_void_once_another_registered_it() {
+    let mut world = World::new().await;
+    let (node, staking) = (pair(1).node_id(), world.settlement.contracts.staking);
+    let old = candidate(&world.settlement, 1);
+    let mut alice = staker(&mut world, 1, STAKE).await;
+    let mut bob = staker(&mut world, 2, STAKE).await;
+    let times = async |world: &World| Staker::registrations(&world.settlement, &old.bls).await.unwrap();
+    assert_eq!(times(&world).await, 0);
+
+    // Alice has the node, then it leaves her, and bob has it.
+    let (call, _) = alice.register(&network(), &old, 0, None, &[]).await.unwrap();
+    alice.send(&call, |_| {}).await.unwrap();
+    assert_eq!(times(&world).await, 1);
+    come_out(&world, &mut alice, 1).await;
+    let error = alice.register(&network(), &old, 0, None, &[]).await.unwrap_err();
+    let spent = |error: &StakeError, wanted: (u64, u64)| match error {
+        StakeError::Spent { signed, registered, .. } => (*signed, *registered) == wanted,
+        _ => false,
+    };
+    assert!(spent(&error, (0, 1)) && error.code() == "registration", "{error}");
+    assert!(error.to_string().contains("for registration 1 of its keys, and the next is registration 2"));
+    assert!(error.remedy().contains("session node init --again"));
+    let ahead = described(&world.settlement, 1, address(2), 2);
+    let error = bob.register(&network(), &ahead, 0, None, &[]).await.unwrap_err();
+    assert!(spent(&error, (2, 1)), "{error}");
+    let next = described(&world.settlement, 1, address(2), times(&world).await);
+    let (call, _) = bob.register(&network(), &next, 0, None, &[]).await.unwrap();
+    bob.send(&call, |_| {}).await.unwrap();
+    let (call, _) = alice.register(&network(), &old, 0, None, &[]).await.unwrap();
+    refused(alice.quote(&call).await.unwrap_err(), "KeyInUse");
+    come_out(&world, &mut bob, 2).await;
+
+    // Whatever alice sends, she blocks nothing and nobody is led to her.
+    assert!(spent(&alice.register(&network(), &old, 0, None, &[]).await.unwrap_err(), (0, 2)));
+    let mut former = world.person(1, Amount::sesh(1), staking).await;
+    let registration = Registration::new(&old, 0).unwrap();
+    let replay = Staking::registerCall { registration: registration.clone(), beneficiary: former.account() };
+    let call = Call { to: Some(staking), data: replay.abi_encode().into(), ..Call::default() };
+    let error = former.quote(&call).await.unwrap_err();
+    assert!(
+        error.to_string().contains("(BadProofOfPossession") && error.remedy().contains("--again"),
+        "{error}"
+    );
+    let factory = world.settlement.contracts.factory;
+    let mut former = world.person(1, Amount::sesh(1), factory).await;
+    let (amount, beneficiary) = (Amount::sesh(10_000).units(), former.account());
+    let open = ContributionFactory::createCall { registration, amount, beneficiary, reserved: Vec::new() };
+    send(&mut former, factory, open.abi_encode()).await;
+    let pooled = bob.contributions(&node).await.unwrap();
+    assert_eq!(pooled.iter().map(|it| (it.is_open(), it.signed)).collect::<Vec<_>>(), [(true, false)]);
+    assert!(matches!(bob.contribute(&node, Amount::sesh(5_000)).await, Err(StakeError::NotOpen { .. })));
+    let next = described(&world.settlement, 1, address(2), 2);
+    let (call, _) = bob.register(&network(), &next, 0, None, &[]).await.unwrap();
+    bob.send(&call, |_| {}).await.unwrap();
+    assert!(world.view(staking, Staking::isNodeCall { id: 3 }).await);
+
+    // Who asks how often believes no single one of several.
+    let proxy = Proxy::start(&world.anvil.url()).await;
+    let mut several = world.settlement.clone();
+    several.rpc = vec!["http://127.0.0.1:1/".to_owned(), proxy.url.clone(), world.anvil.url()];
+    assert_eq!(Staker::registrations(&several, &old.bls).await.unwrap(), 3);
+    proxy.set(Fault::Swaps { from: format!("{:064x}", 3), to: format!("{:064x}", 9) });
+    let error = Staker::registrations(&several, &old.bls).await.unwrap_err();
+    assert!(matches!(error, StakeError::Apart { first: 9, second: 3, .. }), "{error}");
+    several.rpc.truncate(1);
+    let error = Staker::registrations(&several, &old.bls).await.unwrap_err();
+    assert!(matches!(error, StakeError::Send(SendError::Endpoint { .. })), "{error}");
+}
+
+/// Lets a node leave, and takes its stake out.
+async fn come_out(world: &World, operator: &mut Staker, id: u64) {
+    let of = |data: Vec<u8>| Call {
+        to: Some(world.settlement.contracts.staking),
+        data: data.into(),
+        ..Call::default()
+    };
+    operator.send(&of(Staking::requestExitCall { id }.abi_encode()), |_| {}).await.unwrap();
+    pass(world, 30 * DAY).await;
+    operator.send(&of(Staking::escapeCall { id }.abi_encode()), |_| {}).await.unwrap();
 }
 
 #[tokio::test]

@@ -295,7 +295,9 @@ pub(crate) enum Node {
     /// the node.
     #[command(after_help = "\
 Examples:
+  session node init --name berlin                         on a machine with a public address
   session node init --name berlin --address /ip4/203.0.113.7/udp/22021/quic-v1
+  session node init --name berlin --again                 once it has left, to register it again
   session node init --data /var/lib/session --operator 0x52908400098527886E0F7030069857D2E4169EE7 \\
       --address /ip4/203.0.113.7/udp/22021/quic-v1 --address /ip4/203.0.113.7/tcp/22021
 
@@ -326,11 +328,16 @@ pub(crate) struct NodeInit {
     /// The account that will register the node [default: the first]
     #[arg(long, value_name = "NAME", conflicts_with = "operator")]
     pub(crate) account: Option<String>,
-    /// Sign the registration again with the key that is there: for another operator, prefix or network
+    /// Sign the registration again with the key that is there: for another operator, prefix or network, or
+    /// because the node was registered since
     #[arg(long)]
     pub(crate) again: bool,
-    /// Where others reach the node, several times if needed; all in one IPv4 /24 or IPv6 /48
-    #[arg(long, value_name = "ENDPOINT", required = true)]
+    /// How often the node's keys have been registered [default: what the chain says; 0 for new keys]
+    #[arg(long, value_name = "TIMES", requires = "again")]
+    pub(crate) registrations: Option<u64>,
+    /// Where others reach the node, several times if needed; all in one IPv4 /24 or IPv6 /48 [default: this
+    /// machine's public address at port 22021; in a local network a free port of 127.0.0.1]
+    #[arg(long, value_name = "ENDPOINT")]
     pub(crate) address: Vec<Endpoint>,
 }
 

@@ -8,13 +8,13 @@ use std::{
 
 use alloy::primitives::Address;
 use serde_json::json;
-use session_chain::{Candidate, NetworkFile, NetworkNode, bls::BlsSecret};
+use session_chain::{Candidate, NetworkFile, NetworkNode, bls::BlsSecret, settlement::Staker};
 use session_node::{
     Config, NodeError,
     keystore::{self, KeyError},
 };
 use session_protocols::{
-    Prefix,
+    KeyPair, Prefix,
     directory::{Endpoint, MAX_ENDPOINTS},
     limits::{AdmissionRates, Rate},
 };
@@ -27,6 +27,8 @@ use crate::{
     network, stake,
 };
 
+mod address;
+
 /// The longest name of a node, in characters.
 const MAX_NAME: usize = 64;
 
@@ -35,33 +37,25 @@ const UNLIMITED: Rate = Rate { per_second: 1 << 30, burst: 1 << 30 };
 
 pub(crate) async fn run(context: &Context, command: Node) -> Result<(), Failure> {
     match command {
-        Node::Init(arguments) => init(context, &arguments),
+        Node::Init(arguments) => init(context, &arguments).await,
         Node::Run(arguments) => serve(context, arguments).await,
     }
 }
 
-fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
-    let NodeInit { name, data, operator, account, address, again } = arguments;
-    let Some(first) = address.first() else {
-        return Err(Failure::usage(
-            "a node needs an address",
-            "say where others reach it: --address ENDPOINT",
-        ));
-    };
-    if let Some(wrong) = address.iter().find(|address| address.port == 0 || address.ip.is_unspecified()) {
-        let message = format!("{wrong} is no address that others could dial");
-        return Err(Failure::usage(message, "name the address and port at which others reach the node"));
-    }
-    if address.len() > MAX_ENDPOINTS {
-        let message = format!("a node has at most {MAX_ENDPOINTS} addresses");
-        return Err(Failure::usage(message, "name the best ones"));
-    }
-    let prefix = Prefix::of(first.ip);
-    if let Some(outside) = address.iter().find(|address| !prefix.covers(address.ip)) {
-        let message = format!("{outside} lies outside {prefix}, the prefix of the first address");
-        return Err(Failure::usage(message, "a node has one prefix: name addresses in it alone"));
-    }
+async fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
+    let NodeInit { name, data, operator, account, address, again, registrations } = arguments;
     let network = chosen(context)?;
+    let address = &match &**address {
+        [] => {
+            let found = address::found(network.as_ref().is_some_and(|network| network.local))?;
+            let shown: Vec<String> = found.iter().map(ToString::to_string).collect();
+            let shown = shown.join(" and ");
+            context.output.note(&format!("no address was given: others are to reach the node at {shown}"));
+            found
+        }
+        given => given.to_vec(),
+    };
+    let prefix = prefix(address)?;
     let operator = match operator {
         Some(operator) => *operator,
         None => stake::address(context, account.as_deref())?.into(),
@@ -70,10 +64,13 @@ fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
         Some(data) => data.clone(),
         None => folder(context, name.as_deref())?,
     };
-    let pair = match keystore::load(data) {
-        Ok(pair) if *again => pair,
+    let (pair, registrations) = match keystore::load(data) {
+        Ok(pair) if *again => {
+            let registrations = registered(network.as_ref(), &pair, *registrations).await?;
+            (pair, registrations)
+        }
         Err(error) if *again => return Err(stopped(error.into(), data)),
-        Ok(_) | Err(_) => keystore::create(data).map_err(|error| not_made(&error, data))?,
+        Ok(_) | Err(_) => (keystore::create(data).map_err(|error| not_made(&error, data))?, 0),
     };
     // Once more also where it was interrupted in between.
     let gas = match keystore::load_gas(data).map_err(|error| not_made(&error, data))? {
@@ -88,7 +85,7 @@ fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
     let registration = network.as_ref().and_then(|network| {
         let domain = network.settlement.as_ref()?.domain();
         let operator = Address::from(*operator.as_bytes());
-        Some(Candidate::sign(network.name.clone(), &domain, &pair, operator, prefix))
+        Some(Candidate::sign(network.name.clone(), &domain, &pair, operator, prefix, registrations))
     });
     let path = data.join(stake::REGISTRATION);
     if let Some(registration) = &registration {
@@ -104,6 +101,7 @@ fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
         "addresses": node.addresses,
         "network": registration.as_ref().map(|registration| registration.network.to_string()),
         "registration": registration.as_ref().map(|_| &path),
+        "registrations": registration.as_ref().map(|registration| registration.registrations),
     });
     context.output.data(&result, || {
         let made = if *again { "signed with the key of the node" } else { "made the key of a new node" };
@@ -138,12 +136,49 @@ fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
     })
 }
 
+/// The prefix that all addresses of a node lie in.
+fn prefix(address: &[Endpoint]) -> Result<Prefix, Failure> {
+    if let Some(wrong) = address.iter().find(|address| address.port == 0 || address.ip.is_unspecified()) {
+        let message = format!("{wrong} is no address that others could dial");
+        return Err(Failure::usage(message, "name the address and port at which others reach the node"));
+    }
+    if address.len() > MAX_ENDPOINTS {
+        let message = format!("a node has at most {MAX_ENDPOINTS} addresses");
+        return Err(Failure::usage(message, "name the best ones"));
+    }
+    let Some(first) = address.first() else { return Err(address::none()) };
+    let prefix = Prefix::of(first.ip);
+    if let Some(outside) = address.iter().find(|address| !prefix.covers(address.ip)) {
+        let message = format!("{outside} lies outside {prefix}, the prefix of the first address");
+        return Err(Failure::usage(message, "a node has one prefix: name addresses in it alone"));
+    }
+    Ok(prefix)
+}
+
 /// The network that is named; where none is, the local testnet, if there is one.
 fn chosen(context: &Context) -> Result<Option<NetworkFile>, Failure> {
     match network::described(context) {
         Err(none) if context.global.network.is_none() && none.code == "no_network" => Ok(None),
         found => found.map(Some),
     }
+}
+
+/// How often a node's keys have been registered: as is said, or as the network's chain says.
+async fn registered(
+    network: Option<&NetworkFile>,
+    pair: &KeyPair,
+    said: Option<u64>,
+) -> Result<u64, Failure> {
+    let settlement = network.and_then(|network| network.settlement.as_ref());
+    let (None, Some(settlement)) = (said, settlement) else { return Ok(said.unwrap_or_default()) };
+    let asked = Staker::registrations(settlement, &BlsSecret::of_node(pair).public()).await;
+    asked.map_err(|error| {
+        let mut failure = Failure::from(error);
+        failure.message =
+            format!("the chain does not tell how often the node's keys were registered: {}", failure.message);
+        failure.remedy = format!("{}; or say it yourself: --registrations TIMES", failure.remedy);
+        failure
+    })
 }
 
 /// Replaces a file as a whole.

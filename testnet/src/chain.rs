@@ -213,7 +213,7 @@ impl Anvil {
         let pair = keystore::load(&folder.data(index))?;
         let account = operator.account();
         let candidate =
-            Candidate::sign(network.name.clone(), &settlement.domain(), &pair, account, node.prefix);
+            Candidate::sign(network.name.clone(), &settlement.domain(), &pair, account, node.prefix, 0);
         let registration = Registration::new(&candidate, FEE).map_err(|_| TestnetError::Random)?;
         self.give(&mut treasury, settlement, account, STAKE).await?;
         if index.is_multiple_of(SHARED_EVERY) {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {Clones} from "@openzeppelin/contracts/proxy/Clones.sol";
 import {Checkpoint} from "../src/checkpoints/Checkpoints.sol";
 import {Contribution, Reservation} from "../src/staking/Contribution.sol";
+import {NodeSet} from "../src/staking/NodeSet.sol";
 import {Staking} from "../src/staking/Staking.sol";
 import {Permit, Registration} from "../src/staking/StakingTypes.sol";
 import {Merkle} from "./Merkle.sol";
@@ -298,6 +300,36 @@ contract ContributionTest is Setup {
         vm.assertEq(address(open).code.length, 45, "of ERC-1167");
     }
 
+    function test_whereAContributionIsFollowsFromWhatItIsFor() public {
+        Registration memory declared = registration(1, operator);
+        vm.assertEq(address(open), at(operator, 0, declared), "the first");
+        vm.prank(operator);
+        open.cancel();
+        open = create(REQUIREMENT / 2, none());
+        vm.assertEq(address(open), at(operator, 1, declared), "the next, of the same registration");
+        vm.assertEq(factory.opened(operator), 2, "how many");
+        address other = purse(2);
+        vm.prank(other);
+        open = factory.create(declared, REQUIREMENT / 4, other, none());
+        vm.assertEq(address(open), at(other, 0, declared), "another operator's first");
+        vm.assertTrue(at(other, 0, registration(2, other)) != address(open), "of another registration");
+    }
+
+    function test_aStakeOfSeveralWhoseKeyWasRegisteredSinceIsRefusedAndComesBack() public {
+        register(1);
+        vm.prank(operator);
+        staking.requestExit(1);
+        vm.warp(block.timestamp + 30 days);
+        staking.escape(1);
+        contribute(2, REQUIREMENT * 3 / 4);
+        vm.expectRevert(NodeSet.BadProofOfPossession.selector);
+        vm.prank(operator);
+        open.finalise();
+        vm.prank(operator);
+        open.cancel();
+        vm.assertEq(token.balanceOf(vm.addr(2)), REQUIREMENT, "refunded");
+    }
+
     function fillAndFinalise() private {
         contribute(2, 12_750 * SESH);
         contribute(3, 6_000 * SESH);
@@ -324,6 +356,11 @@ contract ContributionTest is Setup {
         vm.expectRevert(why);
         vm.prank(operator);
         open.changeBeneficiary(operator);
+    }
+
+    function at(address by, uint256 number, Registration memory declared) private view returns (address) {
+        bytes32 salt = keccak256(abi.encode(by, number, declared));
+        return Clones.predictDeterministicAddress(address(factory.implementation()), salt, address(factory));
     }
 
     function purse(uint256 secret) private returns (address account) {

@@ -52,6 +52,10 @@ abstract contract Model is Setup {
     mapping(uint64 id => Part[]) internal holdings;
     /// @notice Who holds a BLS key, by its secret; zero for nobody.
     mapping(uint256 secret => uint64 id) public holderOfKey;
+    /// @dev How often a key was registered, and by what last, of nodes of one.
+    mapping(uint256 secret => uint64) internal registrationsOf;
+    mapping(uint256 secret => bytes) internal lastCall;
+    mapping(uint256 secret => address) internal lastOperator;
     /// @notice The sum of the secrets of all nodes.
     uint256 public secrets;
     uint256 internal requirement = REQUIREMENT;
@@ -59,6 +63,8 @@ abstract contract Model is Setup {
 
     Contribution[] public contributions;
     mapping(Contribution open => uint256) internal secretOf;
+    /// @dev How often the key had been registered when the proof was made.
+    mapping(Contribution open => uint64) internal provedAt;
     mapping(Contribution open => Part[]) internal parts;
     /// @dev The slot that is kept, if one is.
     mapping(Contribution open => Reservation) internal reservation;
@@ -164,6 +170,7 @@ abstract contract Model is Setup {
         nodes.push(id);
         node[id] = Node(true, secret, block.timestamp, 0, 0);
         holderOfKey[secret] = id;
+        ++registrationsOf[secret];
         secrets += secret;
     }
 

@@ -36,7 +36,9 @@ contract RegistrationTest is Setup {
         vm.assertEq(amounts[0], REQUIREMENT, "how much it is");
         vm.assertEq(staking.keyOf(id), declared.blsKey, "its key");
         vm.assertEq(staking.aggregateKey(), declared.blsKey, "the sum of one key");
-        vm.assertEq(staking.nodeOfKey(keccak256(declared.blsKey)), id, "who holds the key");
+        (uint64 holder, uint64 registrations) = staking.keys(keccak256(declared.blsKey));
+        vm.assertEq(holder, id, "who holds the key");
+        vm.assertEq(registrations, 1, "how often it was registered");
     }
 
     function test_aPermitStandsForAnApproval() public {
@@ -80,15 +82,44 @@ contract RegistrationTest is Setup {
     }
 
     function test_aProofForAnotherContractOrChainIsRefused() public {
-        declared.proofOfPossession = BlsSigner.sign(
-            1, abi.encodePacked("session-pop-1", block.chainid, address(this), operator, declared.blsKey)
-        );
+        prove(block.chainid, address(this), 0);
         refused(abi.encodeWithSelector(NodeSet.BadProofOfPossession.selector));
-        declared.proofOfPossession = BlsSigner.sign(
-            1,
-            abi.encodePacked("session-pop-1", block.chainid + 1, address(staking), operator, declared.blsKey)
-        );
+        prove(block.chainid + 1, address(staking), 0);
         refused(abi.encodeWithSelector(NodeSet.BadProofOfPossession.selector));
+        prove(block.chainid, address(staking), 0);
+        vm.prank(operator);
+        staking.register(declared, operator);
+    }
+
+    function test_aProofIsForOneRegistrationOfItsKey() public {
+        prove(block.chainid, address(staking), 1);
+        refused(abi.encodeWithSelector(NodeSet.BadProofOfPossession.selector));
+        prove(block.chainid, address(staking), 0);
+        vm.prank(operator);
+        leave(staking.register(declared, operator));
+        refused(abi.encodeWithSelector(NodeSet.BadProofOfPossession.selector));
+        prove(block.chainid, address(staking), 1);
+        vm.prank(operator);
+        staking.register(declared, operator);
+        (uint64 holder, uint64 registrations) = staking.keys(keccak256(declared.blsKey));
+        vm.assertEq(holder, 2, "who holds the key");
+        vm.assertEq(registrations, 2, "how often it was registered");
+    }
+
+    /// @dev Whether it used what the node's keys signed for it, or kept it.
+    function test_aFormerOperatorCannotRegisterANodeAgainThatAnotherRegisteredSince() public {
+        address another = operatorOf(2);
+        address idle = operatorOf(3);
+        Registration memory unused = registration(1, idle);
+        vm.prank(operator);
+        leave(staking.register(declared, operator));
+        Registration memory next = registration(1, another);
+        vm.prank(another);
+        leave(staking.register(next, another));
+        refused(abi.encodeWithSelector(NodeSet.BadProofOfPossession.selector));
+        vm.expectRevert(NodeSet.BadProofOfPossession.selector);
+        vm.prank(idle);
+        staking.register(unused, idle);
     }
 
     function test_aKeyInUseIsRefusedUntilItsNodeIsGone() public {
@@ -219,6 +250,24 @@ contract RegistrationTest is Setup {
         two[1] = Share(address(2), address(2), type(uint256).max);
         vm.expectRevert(abi.encodeWithSignature("Panic(uint256)", 0x11));
         staking.registerShared(declared, two);
+    }
+
+    /// @dev The declared key's proof, for what is named.
+    function prove(uint256 chain, address at, uint64 registrations) private {
+        bytes memory key = declared.blsKey;
+        bytes memory message = abi.encodePacked("session-pop-1", chain, at, operator, registrations, key);
+        declared.proofOfPossession = BlsSigner.sign(1, message);
+    }
+
+    /// @dev Takes a node of one out by the escape hatch.
+    function leave(uint64 id) private {
+        (address[] memory contributors,) = staking.sharesOf(id);
+        vm.prank(contributors[0]);
+        staking.requestExit(id);
+        vm.warp(block.timestamp + 30 days);
+        staking.escape(id);
+        vm.prank(contributors[0]);
+        token.approve(address(staking), REQUIREMENT);
     }
 
     function refused(bytes memory why) private {

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 import {Checkpoint, Signers} from "../src/checkpoints/Checkpoints.sol";
+import {Contribution, Reservation} from "../src/staking/Contribution.sol";
 import {StakeMath} from "../src/staking/StakeMath.sol";
 import {Registration} from "../src/staking/StakingTypes.sol";
 import {Merkle} from "./Merkle.sol";
@@ -162,10 +163,20 @@ contract VectorsTest is NamesSetup {
             possession(1),
             ",\n",
             possession(2 ** 200 + 5),
+            '],\n"factory":',
+            quoted(vm.toString(address(factory))),
+            ',"contributions":[\n',
+            contribution(7, 0),
+            ",\n",
+            contribution(7, 1),
+            ",\n",
+            contribution(2 ** 200 + 5, 0),
             '],\n"log":',
             loggedRegistration(),
             ',\n"checkpoint":',
             submission(),
+            ',\n"laterPossession":',
+            laterPossession(),
             "}\n"
         );
         if (vm.envOr("SESSION_WRITE_VECTORS", false)) vm.writeFile(SIGNATURES, made);
@@ -216,14 +227,26 @@ contract VectorsTest is NamesSetup {
         names.setParameter("minimumOffer", value);
     }
 
+    /// @dev Of the key of node 3, which has left.
+    function laterPossession() private returns (string memory) {
+        vm.prank(vm.addr(3));
+        staking.requestExit(3);
+        vm.warp(block.timestamp + 30 days);
+        staking.escape(3);
+        return possession(3);
+    }
+
     function possession(uint256 secret) private view returns (string memory) {
         address operator = vm.addr(secret);
         Registration memory declared = registration(secret, operator);
+        (, uint64 registrations) = staking.keys(keccak256(declared.blsKey));
         return string.concat(
             '{"secret":',
             quoted(vm.toString(bytes32(secret))),
             ',"operator":',
             quoted(vm.toString(operator)),
+            ',"registrations":',
+            vm.toString(registrations),
             ',"key":',
             quoted(vm.toString(declared.blsKey)),
             ',"message":',
@@ -232,6 +255,32 @@ contract VectorsTest is NamesSetup {
             quoted(vm.toString(declared.proofOfPossession)),
             "}"
         );
+    }
+
+    /// @dev Where the factory opens a contribution, which is how many its operator opened before, and the whole log.
+    function contribution(uint256 secret, uint256 number) private returns (string memory) {
+        address operator = vm.addr(secret);
+        Registration memory declared = registration(secret, operator);
+        token.transfer(operator, REQUIREMENT);
+        vm.prank(operator);
+        token.approve(address(factory), REQUIREMENT);
+        vm.recordLogs();
+        vm.prank(operator);
+        Contribution made = factory.create(declared, REQUIREMENT, operator, new Reservation[](0));
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        vm.assertEq(logs[0].emitter, address(factory), "the factory tells first");
+        vm.assertEq(factory.opened(operator), number + 1, "how many it opened");
+        string memory told = string.concat(
+            '{"operator":',
+            quoted(vm.toString(operator)),
+            ',"number":',
+            vm.toString(number),
+            ',"at":',
+            quoted(vm.toString(address(made))),
+            ',"registration":',
+            quoted(vm.toString(abi.encode(made.registration())))
+        );
+        return string.concat(told, ",", fieldsOf(logs[0]), "}");
     }
 
     /// @dev The log of a registration, and the rolling hash before and after it.

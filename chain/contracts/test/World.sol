@@ -24,7 +24,7 @@ contract World is Model {
     }
 
     function moves() public pure returns (bytes4[] memory all) {
-        all = new bytes4[](24);
+        all = new bytes4[](25);
         (all[0], all[1], all[2]) = (this.register.selector, this.open.selector, this.contribute.selector);
         (all[3], all[4], all[5]) = (this.complete.selector, this.finalise.selector, this.cancel.selector);
         (all[6], all[7], all[8]) = (this.withdraw.selector, this.reserve.selector, this.redirect.selector);
@@ -35,6 +35,7 @@ contract World is Model {
         (all[17], all[18]) = (this.release.selector, this.note.selector);
         (all[19], all[20]) = (this.pause.selector, this.setParameter.selector);
         (all[21], all[22], all[23]) = (this.give.selector, this.accrue.selector, this.wait.selector);
+        all[24] = this.replay.selector;
     }
 
     // Nodes of one.
@@ -55,6 +56,17 @@ contract World is Model {
         pay(operator, address(staking), requirement);
         holdings[id].push(Part(operator, requirement, block.timestamp));
         joins(id, secret);
+        (lastCall[secret], lastOperator[secret]) = (call, operator);
+    }
+
+    /// @dev What registered a key once does so never again, whether its node is there or has left.
+    function replay(uint256 key) external {
+        uint256 secret = 1 + key % KEYS;
+        address operator = lastOperator[secret];
+        if (operator == address(0)) return;
+        provide(operator, address(staking), requirement);
+        string memory move = holderOfKey[secret] == 0 ? "replay of one that left" : "replay";
+        attempt(move, operator, address(staking), lastCall[secret], false);
     }
 
     // Nodes of several.
@@ -73,7 +85,7 @@ contract World is Model {
         Contribution clone = abi.decode(made, (Contribution));
         contributions.push(clone);
         accounts.push(address(clone));
-        secretOf[clone] = secret;
+        (secretOf[clone], provedAt[clone]) = (secret, registrationsOf[secret]);
         parts[clone].push(Part(operator, amount, block.timestamp));
         pay(operator, address(clone), amount);
     }
@@ -115,7 +127,8 @@ contract World is Model {
         Part[] storage all = parts[clone];
         (uint64 id, uint256 secret) = (staking.nextId(), secretOf[clone]);
         bool whole = sum(all) == requirement && all[0].amount * 4 >= requirement;
-        bool allowed = isOpen(clone) && caller % 8 != 0 && whole && holderOfKey[secret] == 0;
+        bool free = holderOfKey[secret] == 0 && registrationsOf[secret] == provedAt[clone];
+        bool allowed = isOpen(clone) && caller % 8 != 0 && whole && free;
         address operator = caller % 8 == 0 || all.length == 0 ? STRANGER : all[0].holder;
         bytes memory call = abi.encodeCall(clone.finalise, ());
         (bool ok,) = attempt("finalise", operator, address(clone), call, allowed);

@@ -118,10 +118,12 @@ impl Domain {
         [head.abi_encode_packed(), bls.0.to_vec()].concat()
     }
 
-    /// What a BLS key signs so that the contract knows that its secret is held.
-    pub fn possession(&self, operator: Address, bls: &BlsKey) -> Vec<u8> {
+    /// What a BLS key signs so that the contract knows that its secret is held, for the next registration of a
+    /// key that was registered so often before.
+    pub fn possession(&self, operator: Address, bls: &BlsKey, registrations: u64) -> Vec<u8> {
         let Self { chain, staking, .. } = *self;
-        let head = (POSSESSION.to_owned(), alloy::primitives::U256::from(chain), staking, operator);
+        let chain = alloy::primitives::U256::from(chain);
+        let head = (POSSESSION.to_owned(), chain, staking, operator, registrations);
         [head.abi_encode_packed(), bls.0.to_vec()].concat()
     }
 }

@@ -4,7 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy::{primitives::FixedBytes, sol_types::SolCall};
+use alloy::{
+    primitives::{Address, FixedBytes, U256, hex, keccak256},
+    sol_types::{SolCall, SolValue},
+};
 
 use super::sender::Call;
 
@@ -88,6 +91,7 @@ mod types {
                 returns (uint64 registeredAt, uint64 exitRequestedAt, uint16 penaltyBps, uint8 shares);
             function parameter(bytes32 name) external view returns (uint256);
             function isNode(uint64 id) external view returns (bool);
+            function keys(bytes32 keyHash) external view returns (uint64 holder, uint64 registrations);
             function nextId() external view returns (uint64);
             function nodeCount() external view returns (uint64);
             function aggregateKey() external view returns (bytes);
@@ -105,7 +109,8 @@ mod types {
             function isContribution(address account) external view returns (bool);
 
             event Created(
-                address indexed contribution, address indexed operator, bytes32 indexed ed25519Key
+                address indexed contribution, address indexed operator, bytes32 indexed ed25519Key,
+                uint256 number
             );
         }
 
@@ -155,6 +160,10 @@ mod types {
 }
 pub use types::*;
 
+/// What makes an ERC-1167 clone: this, the address of what is cloned, and that.
+const CLONE: [&[u8]; 2] =
+    [&hex!("3d602d80600a3d3981f3363d3d373d3d3d363d73"), &hex!("5af43d82803e903d91602b57fd5bf3")];
+
 impl Registration {
     /// The registration of a candidate, whose operator keeps `fee` basis points of its rewards.
     ///
@@ -171,6 +180,17 @@ impl Registration {
             blsKey: candidate.bls.0.into(),
             proofOfPossession: candidate.possession.uncompressed()?.into(),
         })
+    }
+
+    /// Where the factory opens a contribution for this, of an operator who opened so many before.
+    ///
+    /// Nothing else can be there: the factory clones the contract that it made first, by `CREATE2`, with a salt
+    /// of these three.
+    pub fn contribution(&self, factory: Address, operator: Address, number: U256) -> Address {
+        let [before, behind] = CLONE;
+        let code = [before, factory.create(1).as_slice(), behind].concat();
+        let salt = keccak256((operator, number, self.clone()).abi_encode_params());
+        factory.create2_from_code(salt, code)
     }
 }
 
@@ -218,10 +238,37 @@ impl Signers {
 
 #[cfg(test)]
 mod tests {
-    use alloy::sol_types::SolInterface;
+    use alloy::{
+        primitives::{Bytes, LogData},
+        sol_types::{SolEvent, SolInterface},
+    };
 
     use super::*;
     use crate::settlement::contracts::signatures;
+
+    /// The log of the factory, and where what it opened is.
+    #[test]
+    fn a_contribution_is_where_the_factory_opens_it() {
+        let vectors: serde_json::Value =
+            serde_json::from_str(include_str!("../../contracts/vectors/signatures.json")).unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let factory: Address = text(&vectors["factory"]).parse().unwrap();
+        let all = vectors["contributions"].as_array().unwrap();
+        for vector in all {
+            let topics =
+                vector["topics"].as_array().unwrap().iter().map(|topic| text(topic).parse().unwrap());
+            let data = LogData::new(topics.collect(), text(&vector["data"]).parse().unwrap()).unwrap();
+            let created = ContributionFactory::Created::decode_log_data(&data).unwrap();
+            let declared: Bytes = text(&vector["registration"]).parse().unwrap();
+            let declared = Registration::abi_decode(&declared).unwrap();
+            let at: Address = text(&vector["at"]).parse().unwrap();
+            assert_eq!((created.contribution, created.ed25519Key), (at, declared.ed25519Key));
+            assert_eq!(created.operator, text(&vector["operator"]).parse::<Address>().unwrap());
+            assert_eq!(created.number, U256::from(vector["number"].as_u64().unwrap()));
+            assert_eq!(declared.contribution(factory, created.operator, created.number), at);
+        }
+        assert!(all.len() >= 3 && all.iter().any(|vector| vector["number"] == 1));
+    }
 
     #[test]
     fn all_that_is_called_is_there() {
@@ -252,7 +299,7 @@ mod tests {
         type Factory = ContributionFactory::ContributionFactoryCalls;
         let factory = include_str!("../../contracts/artifacts/ContributionFactory.json");
         there(factory, "function", of::<Factory>(Factory::signature_by_selector));
-        there(factory, "event", vec!["Created(address,address,bytes32)"]);
+        there(factory, "event", vec!["Created(address,address,bytes32,uint256)"]);
         there(
             include_str!("../../contracts/artifacts/Contribution.json"),
             "function",

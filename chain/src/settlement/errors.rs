@@ -184,9 +184,9 @@ fn meaning(error: &Known) -> Option<(String, &'static str)> {
         ),
         Known::BadProofOfPossession(_) => (
             "the node's BLS key did not sign this registration: it was made for another operator, contract or \
-             chain"
+             chain, or before the key was registered last"
                 .to_owned(),
-            "make the node's registration again for this operator and network, with `session node init`",
+            "make the node's registration again for this operator and network, with `session node init --again`",
         ),
         Known::KeyInUse(it) => {
             (

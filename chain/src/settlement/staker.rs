@@ -3,6 +3,8 @@
 //! Whatever takes tokens takes them by a permit that the account signs, so each deed is one [`Call`]: it can be
 //! quoted exactly, and happens as a whole or not at all. Nothing is sent but by [`Staker::send`].
 
+use core::time::Duration;
+
 use alloy::{
     primitives::{Address, B256, Bytes, U256, keccak256},
     providers::{Provider, RootProvider},
@@ -12,6 +14,7 @@ use alloy::{
     transports::{RpcError, TransportError},
 };
 use session_protocols::{NetworkName, NodeId};
+use tokio::time::timeout;
 
 use super::{
     calls::{
@@ -24,9 +27,9 @@ use super::{
     trouble::Trouble,
 };
 use crate::{
-    Candidate,
+    Candidate, account,
     ledger::{
-        Amount, Ledger, StakeId, checkpoint,
+        Amount, BlsKey, Ledger, StakeId, checkpoint,
         registration::{MAX_FEE, MAX_SHARES},
     },
     network::Settlement,
@@ -40,6 +43,8 @@ mod contribution;
 mod error;
 mod held;
 
+/// How long an endpoint is waited for where others can be asked.
+const ANSWER: Duration = Duration::from_secs(5);
 /// For how long a permit can be used, in seconds.
 const PERMIT_SECONDS: u64 = 3_600;
 /// What a permit is hashed with (EIP-2612).
@@ -140,6 +145,41 @@ impl Staker {
         Err(failed)
     }
 
+    /// How often a node's BLS key was registered, by all endpoints that answer: what a node signs for its next
+    /// registration holds from that number on, so that no single one is believed.
+    ///
+    /// # Errors
+    /// When none answers, or two say something else.
+    pub async fn registrations(settlement: &Settlement, key: &BlsKey) -> Result<u64, StakeError> {
+        let nobody = account::signer(&[0; account::SEED]);
+        let mut told: Option<(String, u64)> = None;
+        let mut failed = StakeError::Endpoint(endpoint::EndpointError::Url);
+        for url in &settlement.rpc {
+            let endpoint = Endpoint::new(url)?.name().to_owned();
+            let alone = Settlement { rpc: vec![url.clone()], ..settlement.clone() };
+            let ask =
+                async { Self::connect(&alone, nobody.clone(), Delivery::default()).await?.key(key).await };
+            let second = match timeout(ANSWER, ask).await {
+                Ok(Ok(key)) => key.registrations,
+                Ok(Err(error)) => {
+                    failed = error;
+                    continue;
+                }
+                Err(_) => {
+                    failed = SendError::Endpoint { endpoint, trouble: Trouble::Late }.into();
+                    continue;
+                }
+            };
+            match told {
+                Some((one, first)) if first != second => {
+                    return Err(StakeError::Apart { one, first, two: endpoint, second });
+                }
+                _ => told = Some((endpoint, second)),
+            }
+        }
+        told.map(|(_, registrations)| registrations).ok_or(failed)
+    }
+
     /// The account's address.
     pub const fn account(&self) -> Address {
         self.sender.account()
@@ -190,6 +230,12 @@ impl Staker {
         let (account, operator) = (self.account(), candidate.operator);
         if account != operator {
             return Err(StakeError::NotOperator { operator, account });
+        }
+        let key = self.key(&candidate.bls).await?;
+        // Of a key that is in use the contract says so.
+        if key.holder == 0 && key.registrations != candidate.registrations {
+            let (node, signed, registered) = (candidate.node, candidate.registrations, key.registrations);
+            return Err(StakeError::Spent { node, signed, registered });
         }
         if fee > MAX_FEE {
             return Err(StakeError::Fee { fee });
@@ -390,14 +436,17 @@ impl Staker {
     async fn view<C: SolCall>(&self, to: Address, view: C) -> Result<C::Return, StakeError> {
         let request = TransactionRequest::default().to(to).input(Bytes::from(view.abi_encode()).into());
         match self.provider.call(request).await {
-            Ok(returned) => C::abi_decode_returns(&returned)
-                .map_err(|_| StakeError::NoContract { at: to, chain: self.settlement.chain }),
+            Ok(returned) => C::abi_decode_returns(&returned).map_err(|_| self.nothing_at(to)),
             Err(error @ RpcError::ErrorResp(_)) => {
                 let refusal = Box::new(Refusal::of(&error));
                 Err(SendError::Refused { refusal }.into())
             }
             Err(error) => Err(self.failed(&error)),
         }
+    }
+
+    const fn nothing_at(&self, at: Address) -> StakeError {
+        StakeError::NoContract { at, chain: self.settlement.chain }
     }
 
     fn failed(&self, error: &TransportError) -> StakeError {

@@ -41,6 +41,11 @@ pub enum Fault {
     Narrow(u64),
     /// Its final block stays where it is.
     Stale(Value),
+    /// Says another text wherever it should say one, and takes it for that one.
+    Swaps {
+        from: String,
+        to: String,
+    },
 }
 
 pub struct Proxy {
@@ -126,12 +131,21 @@ async fn pass(State(state): State<Arc<Shared>>, body: Bytes) -> Response {
         _ => {}
     }
     let upstream = state.upstream.lock().unwrap().clone();
-    let Ok(answer) =
-        state.client.post(upstream).header("content-type", "application/json").body(body).send().await
+    let Ok(answer) = state
+        .client
+        .post(upstream)
+        .header("content-type", "application/json")
+        .body(meant(&fault, body))
+        .send()
+        .await
     else {
         return StatusCode::BAD_GATEWAY.into_response();
     };
-    let mut answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+    let answer = answer.bytes().await.unwrap();
+    if let Fault::Swaps { from, to } = &fault {
+        return String::from_utf8(answer.to_vec()).unwrap().replace(from, to).into_response();
+    }
+    let mut answer: Value = serde_json::from_slice(&answer).unwrap();
     if fault == Fault::OtherChain && method == "eth_chainId" {
         answer["result"] = json!("0x1");
     }
@@ -153,6 +167,12 @@ async fn pass(State(state): State<Arc<Shared>>, body: Bytes) -> Response {
         }
     }
     answer.to_string().into_response()
+}
+
+/// What a request asks for in truth.
+fn meant(fault: &Fault, body: Bytes) -> Bytes {
+    let Fault::Swaps { from, to } = fault else { return body };
+    String::from_utf8(body.to_vec()).unwrap().replace(to, from).into()
 }
 
 /// Gives blocks other hashes, wherever they are named: the chain still fits itself.

@@ -101,7 +101,7 @@ pub fn pair(seed: u8) -> KeyPair {
 pub fn registration(settlement: &Settlement, seed: u8, operator: Address) -> Registration {
     let network: NetworkName = "local".parse().unwrap();
     let prefix = format!("127.0.{seed}.0/24").parse().unwrap();
-    let candidate = Candidate::sign(network, &settlement.domain(), &pair(seed), operator, prefix);
+    let candidate = Candidate::sign(network, &settlement.domain(), &pair(seed), operator, prefix, 0);
     Registration::new(&candidate, 1_000).unwrap()
 }
 

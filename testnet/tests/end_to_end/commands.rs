@@ -27,7 +27,7 @@ fn wrong_usage_is_told_in_the_same_envelope_with_code_2() {
         &["testnet", "up", "--no-chain", "--nodes", "0"],
         &["testnet", "up", "--no-chain", "--nodes", "251"],
         &["node", "run", "--data", "x"],
-        &["node", "init", "--data", "x"],
+        &["node", "init", "--data", "x", "--address", "/ip4/127.0.1.1/tcp/1", "--registrations", "1"],
         &["node", "init", "--data", "x", "--operator", "0x12", "--address", "/ip4/127.0.1.1/tcp/1"],
         &["node", "run", "--network", "x.toml"],
         &["node", "run", "--network", "x.toml", "--data", "x", "--listen", "127.0.0.1:1"],
@@ -182,6 +182,7 @@ fn a_node_gets_its_key_once_and_runs_with_what_was_printed() {
     let expected = serde_json::json!({
         "id": made["id"], "data": data, "operator": operator, "prefix": "127.0.99.0/24",
         "gas_account": made["gas_account"], "addresses": [address], "network": null, "registration": null,
+        "registrations": null,
     });
     assert_eq!(made, expected);
     assert!(made["gas_account"].as_str().unwrap().starts_with("0x"), "{made}");

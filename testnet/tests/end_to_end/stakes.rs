@@ -131,6 +131,7 @@ async fn a_person_sets_up_a_node_with_another_earns_leaves_and_has_every_token()
     .await;
     let (code, error) = place.error(&["stake", "show", &node.id]);
     assert_eq!((code, error["code"].as_str().unwrap()), (1, "not_registered"), "{error}");
+    only_what_is_signed_anew_registers_it_again(&place, &node);
     assert_eq!(node.stop().code, 0);
     all_is_read(&place, &network, "before");
     all_is_read(&place, &network, "after");
@@ -304,9 +305,26 @@ fn operator(number: u8) -> String {
     account::signer(&[number; 16]).address().to_string().to_lowercase()
 }
 
+/// What its keys signed was for one registration.
+fn only_what_is_signed_anew_registers_it_again(place: &Place, node: &Newcomer) {
+    let register = ["stake", "register", "newcomer", "--stake", OWN];
+    let (code, error) = place.error(&register);
+    assert_eq!((code, error["code"].as_str().unwrap()), (4, "registration"), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("the next is registration 2"), "{error}");
+    assert!(error["remedy"].as_str().unwrap().contains("session node init --again"), "{error}");
+    let again = ["node", "init", "--name", "newcomer", "--address", &node.address, "--again"];
+    let said = place.data(&[&again[..], &["--registrations", "0"]].concat());
+    assert_eq!(said["registrations"], 0, "{said}");
+    assert_eq!(place.error(&register).0, 4, "it was told wrongly");
+    assert_eq!(place.data(&again)["registrations"], 1);
+    let (code, error) = place.error(&register);
+    assert_eq!((code, error["code"].as_str().unwrap()), (4, "not_confirmed"), "{error}");
+}
+
 /// A node of a person's own.
 struct Newcomer {
     id: String,
+    address: String,
     http: String,
     child: Option<Child>,
 }
@@ -326,13 +344,16 @@ impl Newcomer {
         let (code, error) = place.error(&["node", "init", "--name", "newcomer", "--address", &address]);
         assert_eq!((code, error["code"].as_str().unwrap()), (4, "key_exists"), "{error}");
         let again = place.data(&["node", "init", "--name", "newcomer", "--address", &address, "--again"]);
-        assert_eq!(again, made, "the same node");
+        assert_eq!((&again, &made["registrations"]), (&made, &json!(0)), "the same node");
+        let plain = place.data(&["node", "init", "--name", "plain"]);
+        let found = plain["addresses"][0].as_str().unwrap();
+        assert!(found.starts_with("/ip4/127.0.0.1/udp/") && plain["prefix"] == "127.0.0.0/24", "{plain}");
         let mut command = place.command(&["node", "run", "--network", network, "--data", data]);
         command.args(["--listen", &address, "--http", &http]).stdin(Stdio::null());
         // A pipe that nobody reads would fill.
         let log = std::fs::File::create(place.path().join("newcomer.log")).unwrap();
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        Self { id: made["id"].as_str().unwrap().to_owned(), http, child: Some(child) }
+        Self { id: made["id"].as_str().unwrap().to_owned(), address, http, child: Some(child) }
     }
 
     /// Waits until it serves, and has what the members of its swarm have.

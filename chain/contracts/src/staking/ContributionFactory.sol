@@ -9,6 +9,8 @@ import {Tokens} from "./Tokens.sol";
 
 /// @title Makes the contributions through which several stake one node
 /// @notice Each is an ERC-1167 clone of one implementation. Staking takes nodes of several from these alone.
+/// Where one is follows from this contract's address and what it is for, so nobody has to be believed that tells it:
+/// by `CREATE2`, with the salt `keccak256(abi.encode(operator, number, registration))`.
 contract ContributionFactory is IContributions {
     /// @notice The token that is staked.
     address public immutable token;
@@ -17,9 +19,16 @@ contract ContributionFactory is IContributions {
 
     /// @inheritdoc IContributions
     mapping(address account => bool) public isContribution;
+    /// @notice How many contributions an operator opened.
+    mapping(address operator => uint256) public opened;
 
-    /// @notice A contribution is open.
-    event Created(Contribution indexed contribution, address indexed operator, bytes32 indexed ed25519Key);
+    /// @notice A contribution is open. `number` is how many its operator opened before.
+    event Created(
+        Contribution indexed contribution,
+        address indexed operator,
+        bytes32 indexed ed25519Key,
+        uint256 number
+    );
 
     /// @notice The staking contract was deployed for another factory, or for another token.
     error Miswired();
@@ -44,9 +53,11 @@ contract ContributionFactory is IContributions {
         address beneficiary,
         Reservation[] calldata reserved
     ) public returns (Contribution contribution) {
-        contribution = Contribution(Clones.clone(address(implementation)));
+        uint256 number = opened[msg.sender]++;
+        bytes32 salt = keccak256(abi.encode(msg.sender, number, registration));
+        contribution = Contribution(Clones.cloneDeterministic(address(implementation), salt));
         isContribution[address(contribution)] = true;
-        emit Created(contribution, msg.sender, registration.ed25519Key);
+        emit Created(contribution, msg.sender, registration.ed25519Key, number);
         contribution.open(msg.sender, registration, amount, beneficiary, reserved);
         SafeTransferLib.safeTransferFrom(token, msg.sender, address(contribution), amount);
     }

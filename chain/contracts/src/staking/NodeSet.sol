@@ -25,15 +25,24 @@ abstract contract NodeSet is EventLog {
     /// @notice The id that the next node gets.
     uint64 public nextId = 1;
     mapping(uint64 id => Member) private members;
-    /// @notice The node that holds a key at present, by the key's hash; zero for none.
-    mapping(bytes32 keyHash => uint64 id) public nodeOfKey;
+
+    struct Key {
+        uint64 holder;
+        uint64 registrations;
+    }
+
+    /// @notice The node that holds a BLS key at present, zero for none, and how often the key was registered; by
+    /// the key's hash. A proof of possession is for one such number: with the next registration of the key all that
+    /// it signed before, used or not, is void.
+    mapping(bytes32 keyHash => Key) public keys;
 
     bytes32[3] private aggregate;
     mapping(uint256 slot => bytes32) private frozenSets;
 
     /// @notice Another node holds this BLS key.
     error KeyInUse(uint64 id);
-    /// @notice The proof of possession does not fit key, operator, chain and contract.
+    /// @notice The proof of possession does not fit key, operator, chain, contract and how often the key was
+    /// registered.
     error BadProofOfPossession();
     /// @notice Aggregate key and number of nodes are not those of the border.
     error NotTheSet(uint64 epoch, bytes32 given, bytes32 kept);
@@ -73,9 +82,11 @@ abstract contract NodeSet is EventLog {
         return found ? frozenSets[slot] : _set();
     }
 
-    /// @notice What a proof of possession signs.
+    /// @notice What a proof of possession signs, for the next registration of the key:
+    /// `"session-pop-1" ‖ chain id ‖ this contract ‖ operator ‖ how often the key was registered, as uint64 ‖ key`.
     function possessionMessage(address operator, bytes memory key) public view returns (bytes memory) {
-        return abi.encodePacked("session-pop-1", block.chainid, address(this), operator, key);
+        uint64 registrations = keys[keccak256(key)].registrations;
+        return abi.encodePacked("session-pop-1", block.chainid, address(this), operator, registrations, key);
     }
 
     /// @notice The key of all nodes that counted at the border of `epoch` but `absent`, and how many they are.
@@ -97,13 +108,13 @@ abstract contract NodeSet is EventLog {
 
     /// @dev Adds a node. The caller records the event first.
     function _join(uint64 id, address operator, bytes memory key, bytes memory proof) internal {
-        bytes32 hash = keccak256(key);
-        if (nodeOfKey[hash] != 0) revert KeyInUse(nodeOfKey[hash]);
+        Key storage held = keys[keccak256(key)];
+        if (held.holder != 0) revert KeyInUse(held.holder);
         BLS.G1Point memory point = Bls.key(key);
         if (!Bls.verify(point, possessionMessage(operator, key), Bls.signature(proof))) {
             revert BadProofOfPossession();
         }
-        nodeOfKey[hash] = id;
+        (held.holder, held.registrations) = (id, held.registrations + 1);
         members[id] = Member(SSTORE2.write(key), uint40(currentEpoch()), STAYS);
         (nextId, nodeCount) = (id + 1, nodeCount + 1);
         _addToAggregate(point);
@@ -112,7 +123,7 @@ abstract contract NodeSet is EventLog {
     /// @dev Removes a node. The caller records the event first.
     function _leave(uint64 id) internal {
         bytes memory key = keyOf(id);
-        delete nodeOfKey[keccak256(key)];
+        keys[keccak256(key)].holder = 0;
         members[id].until = uint40(currentEpoch());
         --nodeCount;
         _addToAggregate(Bls.negate(Bls.key(key)));

@@ -9,7 +9,8 @@ pragma solidity 0.8.37;
 /// @param prefix the addresses that it serves from: 4 and the 3 bytes of a /24 and zeros, or 6 and the 6 of a /48
 /// @param fee what its operator takes of the others' rewards, in basis points
 /// @param blsKey its key for checkpoints, 96 bytes; see `Bls`
-/// @param proofOfPossession that key's signature over `possessionMessage`, 192 bytes
+/// @param proofOfPossession that key's signature over `possessionMessage`, 192 bytes; it holds for one registration
+/// of the key, and with it what the Ed25519 key signed, which names the BLS key
 struct Registration {
     bytes32 ed25519Key;
     bytes32 signatureR;

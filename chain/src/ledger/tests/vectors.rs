@@ -109,9 +109,12 @@ fn keys_and_signatures_are_those_of_the_contracts() {
         staking: address(&vectors["staking"]),
         checkpoints: address(&vectors["checkpoints"]),
     };
-    for possession in vectors["possessions"].as_array().unwrap() {
+    let all = vectors["possessions"].as_array().unwrap().iter().chain([&vectors["laterPossession"]]);
+    assert_eq!(all.clone().last().unwrap()["registrations"], 1);
+    for possession in all {
+        let registrations = number(&possession["registrations"]) as u64;
         let (operator, key) = (address(&possession["operator"]), BlsKey(bytes(&possession["key"])));
-        let message = domain.possession(operator, &key);
+        let message = domain.possession(operator, &key, registrations);
         assert_eq!(message, possession["message"].as_str().unwrap().parse::<Bytes>().unwrap());
         let proof = BlsSignature::compress(&bytes(&possession["proof"])).unwrap();
         assert!(key.is_valid() && proof.verify(&[key], &message));

@@ -1,7 +1,7 @@
 //! Contributions: nodes that several stake, before they are registered.
 
 use alloy::{
-    primitives::{Address, B256},
+    primitives::{Address, B256, U256, keccak256},
     providers::Provider,
     rpc::types::Filter,
     sol_types::SolEvent,
@@ -11,8 +11,9 @@ use session_protocols::{NodeId, Signature};
 
 use super::{StakeError, Staker};
 use crate::{
+    bls::BlsSignature,
     ledger::{Amount, BlsKey, Registration, StakeId, registration::prefix_from},
-    settlement::calls::{self, Contribution, ContributionFactory},
+    settlement::calls::{self, Contribution, ContributionFactory, Staking},
 };
 
 /// The most contributions for one node that are looked at, the newest.
@@ -51,7 +52,8 @@ pub struct Pooled {
     pub operator: Address,
     /// What the operator keeps of the rewards, in basis points.
     pub fee: u16,
-    /// Whether the node's key agreed: else the nodes would refuse it.
+    /// Whether the node's keys agreed, and if it is open to the next registration of theirs: else the nodes would
+    /// refuse it, or the contract.
     pub signed: bool,
     /// What can be done with it.
     pub status: Status,
@@ -73,22 +75,30 @@ impl Pooled {
     }
 }
 
+/// What an endpoint says that the factory opened. Only what [`Staker::declared`] has looked at is believed.
+struct Created {
+    at: Address,
+    operator: Address,
+    number: U256,
+}
+
 impl Staker {
     /// The contributions that were opened for a node, newest first: anybody may open one, and only those that
-    /// are signed count.
+    /// are signed count. Where one is, whose, and what its operator declared is proved by its address; the rest is
+    /// as the endpoint tells it.
     ///
     /// # Errors
-    /// When the chain does not tell.
+    /// When the chain does not tell, or the endpoint names what the factory cannot have opened.
     pub async fn contributions(&self, node: &NodeId) -> Result<Vec<Pooled>, StakeError> {
         let mut found = Vec::new();
-        for at in self.created(node).await?.into_iter().rev().take(MAX_LOOKED_AT) {
-            found.push(self.pooled(node, at).await?);
+        for created in self.created(node).await?.into_iter().rev().take(MAX_LOOKED_AT) {
+            found.push(self.pooled(node, created).await?);
         }
         Ok(found)
     }
 
-    /// Where contributions for a node are, oldest first.
-    async fn created(&self, node: &NodeId) -> Result<Vec<Address>, StakeError> {
+    /// What the factory opened for a node, oldest first.
+    async fn created(&self, node: &NodeId) -> Result<Vec<Created>, StakeError> {
         let head = self.provider.get_block_number().await.map_err(|error| self.failed(&error))?;
         let filter = Filter::new()
             .address(self.settlement.contracts.factory)
@@ -103,8 +113,13 @@ impl Staker {
             let to = from.saturating_add(span).min(head);
             match self.provider.get_logs(&filter.clone().from_block(from).to_block(to)).await {
                 Ok(logs) => {
-                    let created = logs.iter().filter_map(|log| log.topics().get(1));
-                    found.extend(created.map(|word| Address::from_word(*word)));
+                    for log in logs {
+                        let created = ContributionFactory::Created::decode_log_data(&log.inner.data);
+                        let nothing = || self.nothing_at(self.settlement.contracts.factory);
+                        let created = created.map_err(|_| nothing())?;
+                        let ContributionFactory::Created { contribution: at, operator, number, .. } = created;
+                        found.push(Created { at, operator, number });
+                    }
                     from = to.saturating_add(1);
                 }
                 // So many blocks are refused.
@@ -115,7 +130,21 @@ impl Staker {
         Err(StakeError::Unsearched { endpoint: self.endpoint.clone(), from, head })
     }
 
-    async fn pooled(&self, node: &NodeId, at: Address) -> Result<Pooled, StakeError> {
+    /// What the operator of a contribution declared, if the contribution can be nowhere else.
+    async fn declared(&self, node: &NodeId, created: &Created) -> Result<calls::Registration, StakeError> {
+        let Created { at, operator, number } = *created;
+        let declared = self.view(at, Contribution::registrationCall {}).await?;
+        let follows = declared.contribution(self.settlement.contracts.factory, operator, number);
+        if follows == at && declared.ed25519Key.0 == *node.as_bytes() {
+            Ok(declared)
+        } else {
+            Err(StakeError::Forged { endpoint: self.endpoint.clone(), at })
+        }
+    }
+
+    async fn pooled(&self, node: &NodeId, created: Created) -> Result<Pooled, StakeError> {
+        let declared = self.declared(node, &created).await?;
+        let Created { at, operator, .. } = created;
         let status = match self.view(at, Contribution::statusCall {}).await? {
             2 => Status::Finalised,
             3 => Status::Cancelled,
@@ -131,13 +160,13 @@ impl Staker {
             })
             .collect();
         let reserved = self.view(at, Contribution::reservationsCall {}).await?;
-        let registration = self.view(at, Contribution::registrationCall {}).await?;
-        let operator = parts.first().map_or(Address::ZERO, |part| part.contributor);
+        let signed = self.is_signed(node, operator, &declared)
+            && (status != Status::Open || self.is_next(operator, &declared).await?);
         Ok(Pooled {
             at,
             operator,
-            fee: registration.fee,
-            signed: self.is_signed(node, operator, &registration),
+            fee: declared.fee,
+            signed,
             status,
             reserved: reserved
                 .into_iter()
@@ -165,5 +194,20 @@ impl Staker {
             shares: Vec::new(),
         };
         registration.is_signed(&self.settlement.domain())
+    }
+
+    /// Whether the node's BLS key signed for its next registration: what the contract checks when it is finalised.
+    async fn is_next(&self, operator: Address, declared: &calls::Registration) -> Result<bool, StakeError> {
+        let Ok(bls) = declared.blsKey.as_ref().try_into().map(BlsKey) else { return Ok(false) };
+        let Ok(proof) = declared.proofOfPossession.as_ref().try_into() else { return Ok(false) };
+        let Ok(proof) = BlsSignature::compress(proof) else { return Ok(false) };
+        let registrations = self.key(&bls).await?.registrations;
+        let statement = self.settlement.domain().possession(operator, &bls, registrations);
+        Ok(bls.is_valid() && proof.verify(&[bls], &statement))
+    }
+
+    /// What the contract knows of a BLS key.
+    pub(super) async fn key(&self, bls: &BlsKey) -> Result<Staking::keysReturn, StakeError> {
+        self.view(self.settlement.contracts.staking, Staking::keysCall { keyHash: keccak256(bls.0) }).await
     }
 }

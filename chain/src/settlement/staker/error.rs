@@ -38,6 +38,44 @@ pub enum StakeError {
         /// Who asked.
         account: Address,
     },
+    /// The node's keys signed for another registration of theirs than the next.
+    #[error(
+        "node {node} signed for registration {} of its keys, and the next is registration {}: what it signs is for \
+         one alone",
+        signed.saturating_add(1), registered.saturating_add(1)
+    )]
+    Spent {
+        /// Which node.
+        node: NodeId,
+        /// How often they had been registered by what it signed.
+        signed: u64,
+        /// How often they have been.
+        registered: u64,
+    },
+    /// An endpoint names a contract that is none of the network's.
+    #[error(
+        "{endpoint} names {at} as a contribution, and the network's factory cannot have opened it: it lies"
+    )]
+    Forged {
+        /// Who does, by its host.
+        endpoint: String,
+        /// Where it leads.
+        at: Address,
+    },
+    /// Two endpoints contradict each other.
+    #[error(
+        "{one} says that the node's keys have been registered {first} times, and {two} says {second} times"
+    )]
+    Apart {
+        /// An endpoint, by its host.
+        one: String,
+        /// How often by that one.
+        first: u64,
+        /// Another one.
+        two: String,
+        /// How often by that one.
+        second: u64,
+    },
     /// More than all.
     #[error("a fee of {}.{:02} % is more than all", fee / 100, fee % 100)]
     Fee {
@@ -147,7 +185,8 @@ impl StakeError {
         match self {
             Self::Send(error) => error.code(),
             Self::Endpoint(_) | Self::NoContract { .. } => "network_file",
-            Self::Candidate(_) | Self::NotOperator { .. } => "registration",
+            Self::Candidate(_) | Self::NotOperator { .. } | Self::Spent { .. } => "registration",
+            Self::Forged { .. } | Self::Apart { .. } => "endpoint_lies",
             Self::Fee { .. } => "fee",
             Self::Reserved { .. } => "reserved",
             Self::Incomplete { .. } => "incomplete",
@@ -176,6 +215,11 @@ impl StakeError {
                 "name the operator's account with --account, or describe the node for this one: session node init \
                  --again --operator ADDRESS"
             }
+            Self::Spent { .. } => {
+                "let the node sign once more, for this operator: session node init --again --operator ADDRESS"
+            }
+            Self::Forged { .. } => "take this endpoint out of `rpc` in the network file, and use another one",
+            Self::Apart { .. } => "take the one that is wrong, or behind, out of `rpc` in the network file",
             Self::Fee { .. } => "give a fee of 0 to 100 %",
             Self::Reserved { .. } => "reserve less: the operator brings a quarter at least",
             Self::Incomplete { .. } => {

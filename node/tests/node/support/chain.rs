@@ -63,7 +63,7 @@ impl Chain {
         let give = Token::transferCall { to: account, value: STAKE.units() };
         let approve = Token::approveCall { spender: staking, value: U256::MAX };
         let domain = self.settlement.domain();
-        let candidate = Candidate::sign(network.name.clone(), &domain, pair, account, node.prefix);
+        let candidate = Candidate::sign(network.name.clone(), &domain, pair, account, node.prefix, 0);
         let registration = Registration::new(&candidate, 0).unwrap();
         let register = Staking::registerCall { registration, beneficiary: account };
         send(&mut deployer, token, give.abi_encode()).await;

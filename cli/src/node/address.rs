@@ -1,0 +1,111 @@
+//! Where others are to reach a node, when nobody says.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+};
+
+use session_protocols::directory::{Endpoint, Transport};
+
+use crate::failure::{Exit, Failure};
+
+/// The port that nodes are reached at where nobody says otherwise.
+const PORT: u16 = 22_021;
+/// Somewhere in the internet: of documentation, and nothing is sent there.
+const AWAY: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), PORT),
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), PORT),
+];
+
+/// In a local network a free port of this machine; else the public address that this machine goes out from.
+///
+/// # Errors
+/// When it has none: behind a router nobody here knows the address that others see.
+pub(super) fn found(local: bool) -> Result<Vec<Endpoint>, Failure> {
+    if local {
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let port = UdpSocket::bind((ip, 0)).and_then(|socket| socket.local_addr());
+        let port = port.map_err(|cause| Failure::io("cannot find a free port", &cause))?.port();
+        return Ok(vec![Endpoint { transport: Transport::Quic, ip, port }]);
+    }
+    let own = AWAY.into_iter().filter_map(|away| source(away).ok()).find(|ip| is_public(*ip));
+    let ip = own.ok_or_else(none)?;
+    Ok([Transport::Quic, Transport::Tcp].map(|transport| Endpoint { transport, ip, port: PORT }).into())
+}
+
+/// Nobody said, and it cannot be seen.
+pub(super) fn none() -> Failure {
+    Failure::new(
+        Exit::Usage,
+        "usage",
+        "a node needs an address, and this machine has no public one",
+        "say where others reach it: --address /ip4/ADDRESS/udp/22021/quic-v1",
+    )
+}
+
+/// The address that this machine would send from.
+fn source(to: SocketAddr) -> io::Result<IpAddr> {
+    let any = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
+    // Of UDP this looks up the route alone.
+    socket.connect(to)?;
+    Ok(socket.local_addr()?.ip())
+}
+
+/// Whether everybody can reach an address: it belongs to no range that is kept for something else.
+fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, c, _] = ip.octets();
+            let carrier = a == 100 && b & 0xc0 == 64;
+            let kept = a == 0 || a >= 240 || (a, b, c) == (192, 0, 0) || a == 198 && b & 0xfe == 18;
+            !(ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_multicast())
+                && !(ip.is_documentation() || carrier || kept)
+        }
+        IpAddr::V6(ip) => {
+            let [a, b, ..] = ip.segments();
+            a & 0xe000 == 0x2000 && (a, b) != (0x2001, 0xdb8)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_address_is_one_that_everybody_can_reach() {
+        for public in ["1.1.1.1", "100.63.0.1", "100.128.0.1", "172.32.0.1", "198.20.0.1", "2a00::1"] {
+            assert!(is_public(public.parse().unwrap()), "{public}");
+        }
+        for kept in [
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "100.127.0.1",
+            "127.0.0.1",
+            "169.254.1.1",
+            "172.16.0.1",
+            "192.168.0.1",
+            "192.0.2.1",
+            "198.18.0.1",
+            "198.19.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "fe80::1",
+            "fd00::1",
+            "ff02::1",
+            "2001:db8::1",
+        ] {
+            assert!(!is_public(kept.parse().unwrap()), "{kept}");
+        }
+    }
+
+    #[test]
+    fn in_a_local_network_a_node_stands_on_this_machine() {
+        let found = found(true).unwrap();
+        assert!(found.len() == 1 && found[0].ip.is_loopback() && found[0].port != 0, "{found:?}");
+    }
+}
