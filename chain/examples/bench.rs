@@ -188,5 +188,5 @@ fn change(number: u64) -> Input {
 fn cross(ledger: &mut Ledger) {
     let (epoch, height) = (ledger.epoch(), ledger.height() + 1);
     let border = Border { epoch, height, hash: B256::repeat_byte(epoch as u8), cursors: Cursors::default() };
-    ledger.cross(border).expect("it follows");
+    ledger.cross(border, B256::ZERO).expect("it follows");
 }

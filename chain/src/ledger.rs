@@ -186,12 +186,13 @@ impl Ledger {
         Ok(block.inputs.iter().filter_map(|input| self.input(input)).collect())
     }
 
-    /// Ends the epoch, and tells what that did and what the nodes sign.
+    /// Ends the epoch, and tells what that did and what the nodes sign; `names` is the root of the index of names
+    /// there.
     ///
     /// # Errors
     /// When it is another epoch's end, or the border lies before a block that was applied; nothing has changed
     /// then.
-    pub fn cross(&mut self, border: Border) -> Result<(Vec<Event>, Checkpoint), LedgerError> {
+    pub fn cross(&mut self, border: Border, names: B256) -> Result<(Vec<Event>, Checkpoint), LedgerError> {
         if border.epoch != self.epoch {
             return Err(LedgerError::Border { epoch: self.epoch, found: border.epoch });
         }
@@ -217,7 +218,7 @@ impl Ledger {
         }
         self.activate(now, &mut events);
         self.plan_next(&border, now, &mut events);
-        let checkpoint = Checkpoint::new(&self.parameters.domain, border, self.digest, self.roots());
+        let checkpoint = Checkpoint::new(&self.parameters.domain, border, self.digest, self.roots(names));
         self.digest = checkpoint.digest;
         Ok((events, checkpoint))
     }
@@ -302,7 +303,7 @@ impl Ledger {
         })
     }
 
-    fn roots(&self) -> Roots {
+    fn roots(&self, names: B256) -> Roots {
         let states =
             self.standings().map(|(id, standing, penalty)| checkpoint::state_leaf(id, standing, penalty));
         let roll = self.roll();
@@ -311,7 +312,7 @@ impl Ledger {
             states: merkle::Tree::new(states.collect()).root(),
             swarms: roll.swarms_root(),
             directory: roll.directory_root(),
-            names: B256::ZERO,
+            names,
         }
     }
 

@@ -76,6 +76,8 @@ pub struct Contracts {
     pub factory: Address,
     /// What takes checkpoints and pays claims.
     pub checkpoints: Address,
+    /// What names are registered and sold at.
+    pub names: Address,
 }
 
 /// A node as the network file describes it.
@@ -161,12 +163,12 @@ impl Settlement {
     /// The section of the file.
     pub fn to_toml(&self) -> String {
         let Self { chain, rpc, start, genesis, epoch, lock, contracts } = self;
-        let Contracts { token, pool, staking, factory, checkpoints } = contracts;
+        let Contracts { token, pool, staking, factory, checkpoints, names } = contracts;
         let rpc = toml::Value::from(rpc.clone());
         format!(
             "[settlement]\nchain = {chain}\nrpc = {rpc}\nstart = {start}\ngenesis = {genesis}\nepoch = {epoch}\n\
              lock = {lock}\ntoken = \"{token}\"\npool = \"{pool}\"\nstaking = \"{staking}\"\n\
-             factory = \"{factory}\"\ncheckpoints = \"{checkpoints}\"\n"
+             factory = \"{factory}\"\ncheckpoints = \"{checkpoints}\"\nnames = \"{names}\"\n"
         )
     }
 }

@@ -126,7 +126,7 @@ mod tests {
             hash: [height as u8; 32].into(),
             cursors: <_>::default(),
         };
-        ledger.cross(border).unwrap();
+        ledger.cross(border, B256::ZERO).unwrap();
     }
 
     #[test]

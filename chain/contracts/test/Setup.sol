@@ -40,8 +40,8 @@ abstract contract Setup {
         vm.warp(GENESIS);
         uint64 nonce = vm.getNonce(address(this));
         address stakingAt = vm.computeCreateAddress(address(this), nonce + 3);
-        address checkpointsAt = vm.computeCreateAddress(address(this), nonce + 4);
-        address factoryAt = vm.computeCreateAddress(address(this), nonce + 5);
+        address checkpointsAt = vm.computeCreateAddress(address(this), nonce + 5);
+        address factoryAt = vm.computeCreateAddress(address(this), nonce + 6);
 
         token = new SessionToken(
             address(this), address(this), IL1CustomGateway(address(0)), IGatewayRouter(address(0))
@@ -62,13 +62,23 @@ abstract contract Setup {
             15 days,
             1_000
         );
-        checkpoints = new Checkpoints(
-            address(timelock), GUARDIAN, address(token), pool, staking, GENESIS, EPOCH, 4, 1 * SESH, 1 days
-        );
-        factory = new ContributionFactory(address(token), IStaking(address(staking)));
         names = new Names(
             address(timelock), address(token), pool, TREASURY, GENESIS, EPOCH, YEARLY_FEE, MINIMUM_OFFER
         );
+        checkpoints = new Checkpoints(
+            address(timelock),
+            GUARDIAN,
+            address(token),
+            pool,
+            staking,
+            names,
+            GENESIS,
+            EPOCH,
+            4,
+            1 * SESH,
+            1 days
+        );
+        factory = new ContributionFactory(address(token), IStaking(address(staking)));
         require(address(staking) == stakingAt && address(checkpoints) == checkpointsAt, "wired wrongly");
         require(address(factory) == factoryAt, "wired wrongly");
         token.transfer(address(pool), 40_000_000 * SESH);

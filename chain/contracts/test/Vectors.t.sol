@@ -340,11 +340,15 @@ contract VectorsTest is NamesSetup {
             ',"namesRoot":',
             quoted(vm.toString(content.namesRoot))
         );
-        return string.concat(
-            fields,
+        string memory events = string.concat(
             borderEvents("staking", staking.eventsAt),
             borderEvents("checkpoints", checkpoints.eventsAt),
             borderEvents("pool", pool.eventsAt),
+            borderEvents("names", names.eventsAt)
+        );
+        return string.concat(
+            fields,
+            events,
             ',"digest":',
             quoted(vm.toString(digest)),
             ',"nodes":4,"aggregateKey":',

@@ -52,7 +52,8 @@ pub struct Holding {
 impl Report {
     /// The rolling hashes of all contracts, and how many events each covers, in one hash.
     pub fn rolled(cursors: &Cursors) -> B256 {
-        let all = [cursors.staking, cursors.checkpoints, cursors.pool].map(|one| (one.number, one.hash));
+        let all = [cursors.staking, cursors.checkpoints, cursors.pool, cursors.names]
+            .map(|one| (one.number, one.hash));
         keccak256(all.abi_encode())
     }
 

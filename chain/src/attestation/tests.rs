@@ -385,7 +385,7 @@ fn a_share_travels_in_few_bytes() {
     assert!(Share::from_bytes(&bytes[1..]).is_err());
     let digest = data_encoding::HEXLOWER.encode(&blake2b(&[&bytes]));
     assert_eq!(
-        digest, "885976d20b768a8f6673c0f3fd4bc7f078471c0a1d9a3a8f4e55710ff6f180d6",
+        digest, "65e6453cc80312e9b77311e6467d76aa104d276b6644bc7167609287bca20d19",
         "the format on the wire"
     );
 }

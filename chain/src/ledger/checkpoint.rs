@@ -10,7 +10,7 @@ use session_protocols::SwarmMap;
 
 use super::{
     amount::Amount,
-    input::Border,
+    input::{Border, Cursors},
     member::{Member, State},
     merkle::{self, Tree},
     registration::{Domain, StakeId, prefix_bytes},
@@ -49,7 +49,7 @@ pub struct Roots {
     pub swarms: B256,
     /// Of the nodes that are members.
     pub directory: B256,
-    /// Of names; zero while there are none.
+    /// Of the index of names ([`crate::names`]).
     pub names: B256,
 }
 
@@ -70,7 +70,7 @@ impl Checkpoint {
     /// The checkpoint of a border.
     pub fn new(domain: &Domain, border: Border, previous: B256, roots: Roots) -> Self {
         let Border { epoch, hash, ref cursors, .. } = border;
-        let (staking, checkpoints, pool) = (cursors.staking, cursors.checkpoints, cursors.pool);
+        let Cursors { staking, checkpoints, pool, names } = *cursors;
         let head = (
             FixedBytes::<32>::right_padding_from(TAG),
             U256::from(domain.chain),
@@ -83,9 +83,9 @@ impl Checkpoint {
             (staking.number, staking.hash),
             (checkpoints.number, checkpoints.hash),
             (pool.number, pool.hash),
+            (names.number, names.hash),
         );
-        let Roots { rewards, states, swarms, directory, names } = roots;
-        let tail = (rewards, states, swarms, directory, names);
+        let tail = (roots.rewards, roots.states, roots.swarms, roots.directory, roots.names);
         // All are static types, so the encodings simply follow one another.
         let digest = keccak256([head.abi_encode(), logs.abi_encode(), tail.abi_encode()].concat());
         Self { border, previous, roots, digest }

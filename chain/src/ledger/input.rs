@@ -7,6 +7,7 @@ use super::{
     amount::Amount,
     registration::{Registration, StakeId},
 };
+use crate::names;
 
 /// One block with something in it. Blocks without inputs need not be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,12 +51,16 @@ pub struct Cursors {
     pub checkpoints: Cursor,
     /// Of the reward pool.
     pub pool: Cursor,
+    /// Of the contract of names.
+    pub names: Cursor,
 }
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Input {
+    /// Something happened to a name: for the index of names, and nothing to the ledger.
+    Name(names::Change),
     /// A stake was put down for a node.
     Register(Box<Registration>),
     /// A contributor wants the node's stake back: it goes when `unlocks` has come. Final.

@@ -35,6 +35,8 @@ impl Ledger {
     /// Applies one input; none when it did what it says and there is nothing more to tell.
     pub(super) fn input(&mut self, input: &Input) -> Option<Event> {
         let done = match input {
+            // For the index.
+            Input::Name(_) => Ok(None),
             Input::Register(registration) => self.register(registration).map(Some),
             Input::RequestExit { id, unlocks } => self.request_exit(*id, *unlocks).map(Some),
             Input::Remove { id } => self.remove(*id),

@@ -95,7 +95,7 @@ impl Chain {
     fn border_at(&mut self, height: u64) -> Checkpoint {
         let hash = B256::from(blake2b(&[b"block", &height.to_be_bytes()]));
         let border = Border { epoch: self.ledger.epoch(), height, hash, cursors: Cursors::default() };
-        let (events, checkpoint) = self.ledger.cross(border).unwrap();
+        let (events, checkpoint) = self.ledger.cross(border, B256::ZERO).unwrap();
         self.events = events;
         checkpoint
     }
@@ -206,10 +206,10 @@ fn blocks_and_borders_must_follow_one_another() {
         (border(0, 99), LedgerError::Height { last: 100, found: 99 }),
     ];
     for (border, error) in refused {
-        assert_eq!(chain.ledger.cross(border), Err(error));
+        assert_eq!(chain.ledger.cross(border, B256::ZERO), Err(error));
     }
     assert_eq!(chain.ledger, before);
-    chain.ledger.cross(border(0, 100)).unwrap();
+    chain.ledger.cross(border(0, 100), B256::ZERO).unwrap();
     assert_eq!(chain.ledger.apply(&block(101, 1_009)), Err(LedgerError::Time { last: 1_010, found: 1_009 }));
     assert_eq!(chain.ledger.apply(&block(101, 1_010)).unwrap().len(), 1);
     let error = chain.ledger.apply(&block(101, 1_010)).unwrap_err();
@@ -238,7 +238,7 @@ fn the_rule_is_the_same_for_all_builds() {
     );
     assert_eq!(
         chain.ledger.digest().to_string(),
-        "0x635267f1c1c9a3bb5a5ecb579bb0168491f1d9037fd0c22728cf42018536fa3d"
+        "0xb6153b011ba15d0277fd0f175fe7ff93e62b6a455e7c3ad477f892e4ee79ca78"
     );
 }
 

@@ -28,6 +28,7 @@ impl World {
             staking: [3; 20].into(),
             factory: [4; 20].into(),
             checkpoints: [5; 20].into(),
+            names: [6; 20].into(),
         };
         let epoch = NonZeroU64::new(SECONDS).unwrap();
         let (rpc, lock) = (vec!["http://127.0.0.1:1".to_owned()], 10);
@@ -92,8 +93,10 @@ impl World {
         self.height += 1;
         let (epoch, height) = (self.ledger.epoch(), self.height);
         let hash = B256::repeat_byte(height as u8);
-        let (_, mut checkpoint) =
-            self.ledger.cross(Border { epoch, height, hash, cursors: Cursors::default() }).unwrap();
+        let (_, mut checkpoint) = self
+            .ledger
+            .cross(Border { epoch, height, hash, cursors: Cursors::default() }, B256::ZERO)
+            .unwrap();
         checkpoint.border.height = 0;
         let roll = Arc::new(self.ledger.roll());
         let silent: Vec<_> = silent.iter().map(|seed| KeyPair::from_seed(&[*seed; 32]).node_id()).collect();

@@ -59,8 +59,8 @@ impl Signed {
             return Err(Distrust::Form { what: "members" });
         }
         let cursor = |events: Events| Cursor { number: events.number, hash: word(&events.hash) };
-        let [staking, checkpoints, pool] = head.events.map(cursor);
-        let cursors = Cursors { staking, checkpoints, pool };
+        let [staking, checkpoints, pool, names] = head.events.map(cursor);
+        let cursors = Cursors { staking, checkpoints, pool, names };
         // Its height is not signed, and does not travel.
         let border = Border { epoch: head.epoch, height: 0, hash: word(&head.block), cursors };
         let checkpoint = Checkpoint::new(domain, border, word(&head.previous), roots);
@@ -71,7 +71,7 @@ impl Signed {
     pub fn write(&self) -> SignedCheckpoint {
         let Checkpoint { border, previous, roots, .. } = &self.checkpoint;
         let word = |word: &B256| ByteArray::new(word.0);
-        let Cursors { staking, checkpoints, pool } = border.cursors;
+        let Cursors { staking, checkpoints, pool, names } = border.cursors;
         let events = |cursor: Cursor| Events { number: cursor.number, hash: word(&cursor.hash) };
         let places = self.roll.places();
         let (acts, next) = self.roll.seats();
@@ -82,7 +82,7 @@ impl Signed {
             epoch: border.epoch,
             block: word(&border.hash),
             previous: word(previous),
-            events: [staking, checkpoints, pool].map(events),
+            events: [staking, checkpoints, pool, names].map(events),
             rewards: word(&roots.rewards),
             states: word(&roots.states),
             directory: word(&roots.directory),

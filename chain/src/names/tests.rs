@@ -309,7 +309,7 @@ fn an_entry_has_one_form() {
     assert_eq!(Entry::from_bytes(&bytes), Ok(entry.clone()));
     assert!(bytes.len() < entry::MAX_BYTES / 2);
     let plain = Entry { price: None, offer: None, revealed: None, records: Records::new(), ..entry };
-    assert_eq!(Entry::from_bytes(&plain.to_bytes()), Ok(plain.clone()));
+    assert_eq!(Entry::from_bytes(&plain.to_bytes()), Ok(plain));
     let sub = SubEntry { version: 3, records: [(1, vec![7; 96])].into() };
     assert_eq!(SubEntry::from_bytes(&sub.to_bytes()), Ok(sub));
     assert!(Entry::from_bytes(&bytes[1..]).is_err());

@@ -207,6 +207,7 @@ fn example(key: &str) -> &'static str {
         "staking" => "staking = \"0x...\" (40 hex digits)",
         "factory" => "factory = \"0x...\" (40 hex digits)",
         "checkpoints" => "checkpoints = \"0x...\" (40 hex digits)",
+        "names" => "names = \"0x...\" (40 hex digits)",
         "bls" => "bls = \"...\" (192 hex digits)",
         "prefix" => "prefix = \"203.0.113.0/24\"",
         _ => "addresses = [\"/ip4/203.0.113.7/udp/22021/quic-v1\"]",

@@ -26,6 +26,7 @@ const SETTLEMENT_KEYS: &[&str] = &[
     "staking",
     "factory",
     "checkpoints",
+    "names",
 ];
 const NODE_KEYS: &[&str] = &["id", "operator", "prefix", "addresses", "bls"];
 
@@ -115,6 +116,7 @@ impl Reader<'_> {
                 staking: address("staking")?,
                 factory: address("factory")?,
                 checkpoints: address("checkpoints")?,
+                names: address("names")?,
             },
         })
     }

@@ -42,6 +42,35 @@ pub mod events {
         event Accepted(
             uint64 indexed number, uint64 indexed epoch, address indexed submitter, bytes32 digest
         );
+
+        #[derive(Debug)]
+        event NameRegistered(
+            uint64 indexed number, uint256 indexed id, address indexed owner, uint40 expiry, uint32 version
+        );
+        #[derive(Debug)]
+        event NameRenewed(uint64 indexed number, uint256 indexed id, uint40 expiry);
+        #[derive(Debug)]
+        event NameTransferred(
+            uint64 indexed number, uint256 indexed id, address indexed owner, uint32 version, uint256 price
+        );
+        #[derive(Debug)]
+        event RecordChanged(
+            uint64 indexed number, uint256 indexed id, bytes32 indexed subId, uint32 version, uint8 kind,
+            bytes value
+        );
+        #[derive(Debug)]
+        event ReverseChanged(uint64 indexed number, address indexed account, uint256 indexed id);
+        #[derive(Debug)]
+        event NameRevealed(uint64 indexed number, uint256 indexed id, uint32 version, string name);
+        #[derive(Debug)]
+        event PriceChanged(uint64 indexed number, uint256 indexed id, uint32 version, uint96 price);
+        #[derive(Debug)]
+        event OfferMade(
+            uint64 indexed number, uint256 indexed id, address indexed buyer, uint32 version, uint96 amount,
+            uint40 until
+        );
+        #[derive(Debug)]
+        event OfferWithdrawn(uint64 indexed number, uint256 indexed id, address indexed buyer);
     }
 }
 
@@ -51,7 +80,7 @@ pub const SUBMITTER_REWARD: &[u8] = b"submitterReward";
 pub const ACTIVE_FOR: &[u8] = b"activeFor";
 
 /// The first topics of all numbered events.
-pub const TOPICS: [B256; 8] = [
+pub const TOPICS: [B256; 17] = [
     events::Registered::SIGNATURE_HASH,
     events::ExitRequested::SIGNATURE_HASH,
     events::Removed::SIGNATURE_HASH,
@@ -60,6 +89,15 @@ pub const TOPICS: [B256; 8] = [
     events::ParameterChanged::SIGNATURE_HASH,
     events::Released::SIGNATURE_HASH,
     events::Accepted::SIGNATURE_HASH,
+    events::NameRegistered::SIGNATURE_HASH,
+    events::NameRenewed::SIGNATURE_HASH,
+    events::NameTransferred::SIGNATURE_HASH,
+    events::RecordChanged::SIGNATURE_HASH,
+    events::ReverseChanged::SIGNATURE_HASH,
+    events::NameRevealed::SIGNATURE_HASH,
+    events::PriceChanged::SIGNATURE_HASH,
+    events::OfferMade::SIGNATURE_HASH,
+    events::OfferWithdrawn::SIGNATURE_HASH,
 ];
 
 /// `eventNumber()` and `rollingHash()`.
@@ -74,11 +112,13 @@ pub enum Contract {
     Checkpoints,
     /// What rewards come from.
     Pool,
+    /// What names are registered and sold at.
+    Names,
 }
 
 impl Contract {
     /// All of them, in the order of [`Cursors`].
-    pub const ALL: [Self; 3] = [Self::Staking, Self::Checkpoints, Self::Pool];
+    pub const ALL: [Self; 4] = [Self::Staking, Self::Checkpoints, Self::Pool, Self::Names];
 
     /// How far its events have come.
     pub const fn cursor(self, cursors: &Cursors) -> &Cursor {
@@ -86,6 +126,7 @@ impl Contract {
             Self::Staking => &cursors.staking,
             Self::Checkpoints => &cursors.checkpoints,
             Self::Pool => &cursors.pool,
+            Self::Names => &cursors.names,
         }
     }
 
@@ -94,6 +135,7 @@ impl Contract {
             Self::Staking => &mut cursors.staking,
             Self::Checkpoints => &mut cursors.checkpoints,
             Self::Pool => &mut cursors.pool,
+            Self::Names => &mut cursors.names,
         }
     }
 }
@@ -104,6 +146,7 @@ impl fmt::Display for Contract {
             Self::Staking => "Staking",
             Self::Checkpoints => "Checkpoints",
             Self::Pool => "RewardPool",
+            Self::Names => "Names",
         })
     }
 }
@@ -128,8 +171,9 @@ impl From<&Settlement> for Followed {
 
 impl Followed {
     /// The contracts' addresses, in the order of [`Contract::ALL`].
-    pub const fn addresses(&self) -> [Address; 3] {
-        [self.contracts.staking, self.contracts.checkpoints, self.contracts.pool]
+    pub const fn addresses(&self) -> [Address; 4] {
+        let Contracts { staking, checkpoints, pool, names, .. } = self.contracts;
+        [staking, checkpoints, pool, names]
     }
 
     /// The contract at an address; none when it is not one of them.
@@ -138,12 +182,13 @@ impl Followed {
         Contract::ALL.get(at).copied()
     }
 
-    /// A program that asks all three contracts for number and rolling hash and returns the six words, to be
+    /// A program that asks all contracts for number and rolling hash and returns the eight words, to be
     /// run as a call without a receiver: one call, of one state, that needs no contract of its own.
     pub fn cursors_program(&self) -> Bytes {
         const PUSH1: u8 = 0x60;
-        const RESULT: u8 = 0x40;
-        let mut code = Vec::with_capacity(256);
+        const PUSH2: u8 = 0x61;
+        const RESULT: u16 = 0x40;
+        let mut code = Vec::with_capacity(320);
         for (view, at) in VIEWS.iter().zip([0x00, 0x20]) {
             // The selector goes to the upper end of a word at `at`.
             code.push(0x63);
@@ -154,25 +199,28 @@ impl Followed {
         for contract in self.addresses() {
             for at in [0x00, 0x20] {
                 // staticcall(gas, contract, at, 4, result, 32); a contract that is not there leaves zeros.
-                code.extend([PUSH1, 0x20, PUSH1, result, PUSH1, 0x04, PUSH1, at, 0x73]);
+                let [high, low] = result.to_be_bytes();
+                code.extend([PUSH1, 0x20, PUSH2, high, low, PUSH1, 0x04, PUSH1, at, 0x73]);
                 code.extend(contract);
                 code.extend([0x5a, 0xfa, 0x50]);
                 result = result.saturating_add(0x20);
             }
         }
-        code.extend([PUSH1, 0xc0, PUSH1, RESULT, 0xf3]);
+        let [high, low] = result.saturating_sub(RESULT).to_be_bytes();
+        code.extend([PUSH2, high, low, PUSH1, 0x40, 0xf3]);
         code.into()
     }
 
     /// Reads what the program returned.
     pub fn read_cursors(returned: &[u8]) -> Option<Cursors> {
         let (words, rest) = returned.as_chunks::<32>();
-        let [a, b, c, d, e, f] = words else { return None };
+        let [a, b, c, d, e, f, g, h] = words else { return None };
         let cursor = |number: &[u8; 32], hash: &[u8; 32]| {
             let number = u64::try_from(U256::from_be_bytes(*number)).ok()?;
             Some(Cursor { number, hash: B256::from(*hash) })
         };
-        let cursors = Cursors { staking: cursor(a, b)?, checkpoints: cursor(c, d)?, pool: cursor(e, f)? };
+        let (staking, checkpoints) = (cursor(a, b)?, cursor(c, d)?);
+        let cursors = Cursors { staking, checkpoints, pool: cursor(e, f)?, names: cursor(g, h)? };
         rest.is_empty().then_some(cursors)
     }
 }
@@ -212,12 +260,23 @@ mod tests {
             include_str!("../../contracts/artifacts/Checkpoints.json"),
             include_str!("../../contracts/artifacts/RewardPool.json"),
             include_str!("../../contracts/artifacts/Staking.json"),
+            include_str!("../../contracts/artifacts/Names.json"),
         ];
         // What is numbered begins with its number; nothing else that the contracts tell does.
         let numbered = |signature: &String| {
             let name = signature.split('(').next().unwrap();
-            !["PenaltyNoted", "PausedChanged", "GuardianChanged", "Claimed"].contains(&name)
-                && !name.starts_with("Ownership")
+            let plain = [
+                "PenaltyNoted",
+                "PausedChanged",
+                "GuardianChanged",
+                "Claimed",
+                "FeesReleased",
+                "TreasuryChanged",
+                "Transfer",
+                "Approval",
+                "ApprovalForAll",
+            ];
+            !plain.contains(&name) && !name.starts_with("Ownership")
         };
         let mut there: Vec<B256> =
             artifacts.iter().flat_map(|it| signatures(it, "event")).filter(numbered).map(keccak256).collect();

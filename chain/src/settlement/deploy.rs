@@ -19,6 +19,7 @@ const POOL: &str = include_str!("../../contracts/artifacts/RewardPool.json");
 const STAKING: &str = include_str!("../../contracts/artifacts/Staking.json");
 const CHECKPOINTS: &str = include_str!("../../contracts/artifacts/Checkpoints.json");
 const FACTORY: &str = include_str!("../../contracts/artifacts/ContributionFactory.json");
+const NAMES: &str = include_str!("../../contracts/artifacts/Names.json");
 
 /// What the contracts are given at their deployment; `chain/contracts/README.md` lists units and bounds.
 #[derive(Clone, Debug)]
@@ -41,6 +42,12 @@ pub struct Terms {
     pub submitter_reward: Amount,
     /// For how long a node is active before it earns, in seconds.
     pub active_for: u64,
+    /// What a name costs a year.
+    pub yearly_fee: Amount,
+    /// The least that is offered for a name.
+    pub minimum_offer: Amount,
+    /// Where a tenth of the fees for names goes.
+    pub treasury: Address,
     /// Who may change parameters, through the timelock.
     pub governor: Address,
     /// How long a change of parameters is known before it acts, in seconds.
@@ -51,7 +58,7 @@ pub struct Terms {
 
 impl Terms {
     /// Those of a network on one machine, whose epochs last for seconds: what takes days or a month elsewhere
-    /// takes a minute, and a node earns as soon as it is active. One account governs and guards.
+    /// takes a minute, and a node earns as soon as it is active. One account governs, guards and is the treasury.
     pub const fn local(genesis: u64, epoch: NonZeroU64, requirement: Amount, governor: Address) -> Self {
         Self {
             genesis,
@@ -63,6 +70,9 @@ impl Terms {
             minimum_nodes: 4,
             submitter_reward: Amount::sesh(1),
             active_for: 0,
+            yearly_fee: Amount::sesh(10),
+            minimum_offer: Amount::sesh(10),
+            treasury: governor,
             governor,
             delay: 60,
             guardian: governor,
@@ -87,8 +97,8 @@ pub struct Deployed {
 pub async fn deploy(sender: &mut Sender, terms: &Terms) -> Result<Deployed, SendError> {
     let me = sender.account();
     let first = sender.nonce().await?;
-    let [token, timelock, pool, staking, checkpoints, factory] =
-        [0, 1, 2, 3, 4, 5].map(|after| me.create(first.saturating_add(after)));
+    let [token, timelock, pool, staking, names, checkpoints, factory] =
+        [0, 1, 2, 3, 4, 5, 6].map(|after| me.create(first.saturating_add(after)));
     let (genesis, epoch) = (terms.genesis, terms.epoch.get());
     let governors = vec![terms.governor];
     let timelock_takes = (U256::from(terms.delay), governors.clone(), governors, Address::ZERO);
@@ -97,8 +107,12 @@ pub async fn deploy(sender: &mut Sender, terms: &Terms) -> Result<Deployed, Send
         (terms.requirement.units(), U256::from(terms.unlock), U256::from(terms.maximum_penalty)),
     );
     let checkpoints_takes = (
-        (timelock, terms.guardian, token, pool, staking, genesis, epoch),
+        (timelock, terms.guardian, token, pool, staking, names, genesis, epoch),
         (U256::from(terms.minimum_nodes), terms.submitter_reward.units(), U256::from(terms.active_for)),
+    );
+    let names_takes = (
+        (timelock, token, pool, terms.treasury, genesis, epoch),
+        (terms.yearly_fee.units(), terms.minimum_offer.units()),
     );
     let steps = [
         (token, TOKEN, (me, me, Address::ZERO, Address::ZERO).abi_encode_params()),
@@ -106,6 +120,7 @@ pub async fn deploy(sender: &mut Sender, terms: &Terms) -> Result<Deployed, Send
         (pool, POOL, (token, checkpoints, genesis, epoch).abi_encode_params()),
         // All are static types, so the parts simply follow one another.
         (staking, STAKING, staking_takes.abi_encode_params()),
+        (names, NAMES, names_takes.abi_encode_params()),
         (checkpoints, CHECKPOINTS, checkpoints_takes.abi_encode_params()),
         (factory, FACTORY, (token, staking).abi_encode_params()),
     ];
@@ -119,7 +134,7 @@ pub async fn deploy(sender: &mut Sender, terms: &Terms) -> Result<Deployed, Send
         }
         start = start.or(receipt.block_number);
     }
-    let contracts = Contracts { token, pool, staking, factory, checkpoints };
+    let contracts = Contracts { token, pool, staking, factory, checkpoints, names };
     let settlement = Settlement {
         chain: sender.chain(),
         rpc: Vec::new(),
@@ -149,7 +164,7 @@ mod tests {
 
     #[test]
     fn all_artifacts_have_code() {
-        for artifact in [TOKEN, TIMELOCK, POOL, STAKING, CHECKPOINTS, FACTORY] {
+        for artifact in [TOKEN, TIMELOCK, POOL, STAKING, NAMES, CHECKPOINTS, FACTORY] {
             assert!(bytecode(artifact).len() > 1_000);
         }
     }

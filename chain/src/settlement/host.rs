@@ -20,11 +20,13 @@ use super::{
     contracts::Followed,
     endpoint::{Endpoint, EndpointError},
     follower::{Advance, Answer, Failure, Follower, Input, Mark, Output, Pace, Standing, Status},
+    names::Snapshot,
     state::{StateError, StateFile},
     trouble::{Stop, Trouble},
 };
 use crate::{
     ledger::{BlsKey, Checkpoint, Event, Ledger, LedgerError, Parameters, Roll, StakeId},
+    names::Index,
     network::Settlement,
 };
 
@@ -91,6 +93,8 @@ pub struct Settled {
     pub signers: Arc<Signers>,
     /// What it says about members and maps.
     pub roll: Arc<Roll>,
+    /// The index of names, which proves what was known at the last border.
+    pub names: Arc<Index<Snapshot>>,
 }
 
 /// Those whose signatures a checkpoint takes, and with which keys.
@@ -139,14 +143,16 @@ impl LiveLedger {
         let (file, mark, ledger) = StateFile::open(path, &followed, parameters)?;
         let checkpoint = file.checkpoints()?.pop().map(Arc::new);
         let (signers, roll) = (Arc::new(file.signers()?), Arc::new(file.roll()?));
+        let index = Arc::new(file.index()?);
         if let [endpoint] = &endpoints[..] {
             info!(endpoint = endpoint.name(), "one endpoint serves the settlement chain, and is trusted");
         }
         let names = endpoints.iter().map(|endpoint| endpoint.name().to_owned());
         let follower = Follower::new(followed, parameters, pace, mark, names, ChaCha8Rng::from_seed(seed));
         let (tell, status) = watch::channel(follower.status(now()));
+        let ledger = Arc::new(ledger);
         let (settle, settled) =
-            watch::channel(Settled { ledger: Arc::new(ledger), mark, checkpoint, signers, roll });
+            watch::channel(Settled { ledger, mark, checkpoint, signers, roll, names: index });
         let host = Host {
             followed,
             answer: duration(pace.answer),
@@ -260,10 +266,14 @@ impl Host {
             let Advance { blocks, border, mark } = advance;
             let mut ledger = Ledger::clone(&settled.ledger);
             let mut events = Vec::new();
+            file.name(&blocks)?;
             for block in &blocks {
                 events.extend(ledger.apply(block)?);
             }
-            let crossed = border.map(|border| ledger.cross(border)).transpose()?;
+            let crossed = match border {
+                Some(border) => Some(ledger.cross(border, file.cross_names(ledger.border())?)?),
+                None => None,
+            };
             let crossed = crossed.map(|(more, checkpoint)| {
                 events.extend(more);
                 Crossed::new(&ledger, checkpoint)
@@ -272,7 +282,8 @@ impl Host {
             let ledger = Arc::new(ledger);
             let settled = match crossed {
                 Some(Crossed { checkpoint, signers, roll }) => {
-                    Settled { ledger, mark, checkpoint: Some(checkpoint), signers, roll }
+                    let names = Arc::new(file.index()?);
+                    Settled { ledger, mark, checkpoint: Some(checkpoint), signers, roll, names }
                 }
                 None => Settled { ledger, mark, ..settled },
             };

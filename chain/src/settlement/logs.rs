@@ -4,12 +4,13 @@ use alloy::{
     primitives::{Address, B256, Bytes, FixedBytes, LogData, U256, keccak256},
     sol_types::SolEvent,
 };
-use session_protocols::{NodeId, Prefix, Signature};
+use session_protocols::{NodeId, Prefix, Signature, names::NameId};
 
 use super::contracts::{ACTIVE_FOR, Contract, Followed, SUBMITTER_REWARD, events};
 use crate::ledger::{
     Amount, BlsKey, Cursor, Cursors, Input, Registration, Share, StakeId, registration::prefix_from,
 };
+use crate::names::Change;
 
 /// A log, as an endpoint tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +93,7 @@ fn input(contract: Contract, log: &LogData) -> Option<Option<Input>> {
     match contract {
         Contract::Staking => staking(log),
         Contract::Checkpoints => checkpoints(log),
+        Contract::Names => names(log),
         Contract::Pool => {
             let released: events::Released = event(log)?;
             Some(Some(Input::Release { amount: Amount::try_from(released.amount).ok()? }))
@@ -150,6 +152,56 @@ fn checkpoints(log: &LogData) -> Option<Option<Input>> {
         }
         _ => None,
     }
+}
+
+fn names(log: &LogData) -> Option<Option<Input>> {
+    let id = |id: U256| NameId::from_bytes(id.to_be_bytes());
+    Some(Some(Input::Name(match *log.topics().first()? {
+        events::NameRegistered::SIGNATURE_HASH => {
+            let it: events::NameRegistered = event(log)?;
+            let (owner, version) = (it.owner, it.version);
+            Change::Registered { id: id(it.id), owner, expires: it.expiry.to(), version }
+        }
+        events::NameRenewed::SIGNATURE_HASH => {
+            let it: events::NameRenewed = event(log)?;
+            Change::Renewed { id: id(it.id), expires: it.expiry.to() }
+        }
+        events::NameTransferred::SIGNATURE_HASH => {
+            let it: events::NameTransferred = event(log)?;
+            Change::Transferred { id: id(it.id), owner: it.owner, version: it.version }
+        }
+        events::RecordChanged::SIGNATURE_HASH => {
+            let events::RecordChanged { id: name, subId: sub, version, kind, value, .. } = event(log)?;
+            Change::Record { id: id(name), sub, version, kind, value: value.into() }
+        }
+        events::ReverseChanged::SIGNATURE_HASH => {
+            let it: events::ReverseChanged = event(log)?;
+            Change::Reverse { account: it.account, id: id(it.id) }
+        }
+        events::NameRevealed::SIGNATURE_HASH => {
+            let events::NameRevealed { id: name, version, name: called, .. } = event(log)?;
+            Change::Revealed { id: id(name), version, name: called }
+        }
+        events::PriceChanged::SIGNATURE_HASH => {
+            let it: events::PriceChanged = event(log)?;
+            Change::Price { id: id(it.id), version: it.version, price: Amount(it.price.to()) }
+        }
+        events::OfferMade::SIGNATURE_HASH => {
+            let events::OfferMade { id: name, buyer, version, amount, until, .. } = event(log)?;
+            let (amount, until) = (Amount(amount.to()), until.to());
+            Change::Offered { id: id(name), version, buyer, amount, until }
+        }
+        events::OfferWithdrawn::SIGNATURE_HASH => {
+            let it: events::OfferWithdrawn = event(log)?;
+            Change::Withdrawn { id: id(it.id), buyer: it.buyer }
+        }
+        // What names cost is asked of the contract.
+        events::ParameterChanged::SIGNATURE_HASH => {
+            let _: events::ParameterChanged = event(log)?;
+            return Some(None);
+        }
+        _ => return None,
+    })))
 }
 
 fn event<E: SolEvent>(log: &LogData) -> Option<E> {

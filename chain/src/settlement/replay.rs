@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    follower::{Advance, Answer, Failure, Follower, Input, Mark, Output, Pace, Status},
+    follower::{Advance, Answer, Failure, Follower, Input, Output, Pace, Status},
     host::{Crossed, FollowError, Options},
     state::{StateError, StateFile},
     trouble::{Hold, Stop, Trouble},
@@ -37,7 +37,7 @@ const GIVE_UP: Span = Span::secs(12);
 const KEEP_EVERY: u64 = 64;
 
 /// What came of it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Replayed {
     /// The ledger at the newest final block.
     pub ledger: Ledger,
@@ -45,6 +45,8 @@ pub struct Replayed {
     pub height: u64,
     /// The ledger right behind the border whose checkpoint was asked for; none where that is not final.
     pub accepted: Option<Ledger>,
+    /// Names, as they are in [`Self::ledger`].
+    pub names: StateFile,
 }
 
 /// Why there is no ledger.
@@ -101,13 +103,10 @@ pub async fn replay(
         return Err(FollowError::NoEndpoint.into());
     }
     let opened = match path.map(|path| StateFile::open(path, &followed, parameters)) {
-        None | Some(Err(StateError::InUse { .. })) => None,
-        Some(opened) => Some(opened.map_err(FollowError::from)?),
+        None | Some(Err(StateError::InUse { .. })) => StateFile::in_memory(&followed, parameters),
+        Some(opened) => opened,
     };
-    let (file, mark, ledger) = opened.map_or_else(
-        || (None, Mark::before(&followed), Ledger::new(parameters)),
-        |(file, mark, ledger)| (Some(file), mark, ledger),
-    );
+    let (file, mark, ledger) = opened.map_err(FollowError::from)?;
     let names = endpoints.iter().map(|endpoint| endpoint.name().to_owned());
     let mut follower = Follower::new(followed, parameters, pace, mark, names, ChaCha8Rng::from_seed(seed));
     let mut replay = Replay { file, wanted: accepted, accepted: None, ledger };
@@ -145,8 +144,8 @@ pub async fn replay(
             }
         }
         if held.is_none() && status.head.is_some_and(|head| status.height >= head) {
-            let Replay { ledger, accepted, .. } = replay;
-            return Ok(Replayed { ledger, height: status.height, accepted });
+            let Replay { ledger, accepted, file, .. } = replay;
+            return Ok(Replayed { ledger, height: status.height, accepted, names: file });
         }
         let nap = follower.deadline().map_or(Duration::ZERO, |deadline| duration(deadline.since(now())));
         let input = tokio::select! {
@@ -164,7 +163,7 @@ pub async fn replay(
 }
 
 struct Replay {
-    file: Option<StateFile>,
+    file: StateFile,
     wanted: Option<u64>,
     accepted: Option<Ledger>,
     ledger: Ledger,
@@ -174,26 +173,26 @@ impl Replay {
     /// What the file began with may be what is wanted.
     fn look_back(&mut self) {
         let behind = self.wanted.and_then(|epoch| epoch.checked_add(1));
-        if self.file.is_some() && behind == Some(self.ledger.epoch()) {
+        if behind == Some(self.ledger.epoch()) {
             self.accepted = Some(self.ledger.clone());
         }
     }
 
     fn advance(&mut self, advance: &Advance) -> Result<(), FollowError> {
+        self.file.name(&advance.blocks)?;
         for block in &advance.blocks {
             self.ledger.apply(block)?;
         }
         let Some(border) = advance.border.clone() else { return Ok(()) };
         let epoch = border.epoch;
-        let (_, checkpoint) = self.ledger.cross(border)?;
+        let names = self.file.cross_names(self.ledger.border())?;
+        let (_, checkpoint) = self.ledger.cross(border, names)?;
         let Some(wanted) = self.wanted else { return Ok(()) };
         if epoch == wanted {
             self.accepted = Some(self.ledger.clone());
         }
-        if (epoch == wanted || epoch < wanted && epoch.is_multiple_of(KEEP_EVERY))
-            && let Some(file) = &mut self.file
-        {
-            file.keep(&advance.mark, &self.ledger, Some(&Crossed::new(&self.ledger, checkpoint)))?;
+        if epoch == wanted || epoch < wanted && epoch.is_multiple_of(KEEP_EVERY) {
+            self.file.keep(&advance.mark, &self.ledger, Some(&Crossed::new(&self.ledger, checkpoint)))?;
         }
         Ok(())
     }

@@ -1,29 +1,40 @@
-//! Cursor and ledger on disk: both, and the checkpoints that came of them, in one redb transaction.
+//! Cursor, ledger and index of names on disk: all of them, and the checkpoints that came of them, in one redb
+//! transaction.
 //!
 //! What cannot be read, or belongs to other contracts, is not opened: the ledger can always be made again from
 //! the chain, so whoever wants that deletes the file.
 
+use core::fmt;
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
 use alloy::primitives::{B256, keccak256};
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+    backends::InMemoryBackend,
+};
+
+use session_protocols::names::NameId;
 
 use super::{
     contracts::Followed,
     follower::Mark,
     host::{Crossed, Signers},
+    names::{Snapshot, Writing},
 };
-use crate::ledger::{
-    BlsKey, Border, Checkpoint, Cursor, Cursors, Ledger, Parameters, Roll, Roots, StakeId,
-    snapshot::SnapshotError,
+use crate::{
+    ledger::{
+        Block, BlsKey, Border, Checkpoint, Cursor, Cursors, Input, Ledger, Parameters, Roll, Roots, StakeId,
+        snapshot::SnapshotError,
+    },
+    names::{Entry, Index},
+    network::Contracts,
 };
-use crate::network::Contracts;
 
 /// The version of the file that this build reads and writes.
-pub const SCHEMA: u8 = 1;
+pub const SCHEMA: u8 = 2;
 /// Checkpoints that are kept, the newest.
 pub const CHECKPOINTS: u64 = 64;
 
@@ -33,8 +44,12 @@ const SIGNERS: &str = "signers";
 /// The row of the members and maps that it stands for.
 const ROLL: &str = "roll";
 const KEPT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("checkpoints");
+/// How long the file was when its free pages were given back last.
+const COMPACTED: &str = "compacted";
 /// Bytes of memory for the database's pages.
-const CACHE: usize = 16 << 20;
+const CACHE: usize = 64 << 20;
+/// Free pages are given back, when the file is opened, from this length on and once it has grown by half.
+const COMPACT_FROM: u64 = 256 << 20;
 
 /// Why a state file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -89,10 +104,17 @@ pub enum StateError {
 }
 
 /// The file.
-#[derive(Debug)]
 pub struct StateFile {
     db: Database,
     path: PathBuf,
+    /// What became of names since the last [`StateFile::keep`].
+    writing: Option<WriteTransaction>,
+}
+
+impl fmt::Debug for StateFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateFile").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 impl StateFile {
@@ -114,7 +136,27 @@ impl StateFile {
                 disk(&path, error)
             }
         })?;
-        let file = Self { db, path };
+        let mut file = Self { db, path, writing: None };
+        file.compact()?;
+        file.begin(followed, parameters)
+    }
+
+    /// Begins one in memory, for whoever keeps nothing.
+    ///
+    /// # Errors
+    /// When there is not the memory.
+    pub fn in_memory(
+        followed: &Followed,
+        parameters: Parameters,
+    ) -> Result<(Self, Mark, Ledger), StateError> {
+        let path = PathBuf::from("(in memory)");
+        let opened = Database::builder().set_cache_size(CACHE).create_with_backend(InMemoryBackend::new());
+        let db = opened.map_err(|error| disk(&path, error))?;
+        Self { db, path, writing: None }.begin(followed, parameters)
+    }
+
+    fn begin(self, followed: &Followed, parameters: Parameters) -> Result<(Self, Mark, Ledger), StateError> {
+        let mut file = self;
         let network = network(followed, &parameters);
         let damaged = |why| StateError::Damaged { path: file.path.clone(), why };
         let (found, header, state) = file.read()?;
@@ -141,6 +183,68 @@ impl StateFile {
             return Err(damaged("the ledger is not the cursor's"));
         }
         Ok((file, mark, ledger))
+    }
+
+    /// Takes what blocks say of names. It is seen by [`Self::names`] at once, and kept with [`Self::keep`].
+    ///
+    /// # Errors
+    /// When the disk or the database refuses.
+    pub fn name(&mut self, blocks: &[Block]) -> Result<(), StateError> {
+        let inputs = || blocks.iter().flat_map(|block| &block.inputs);
+        if !inputs().any(|input| matches!(input, Input::Name(_))) {
+            return Ok(());
+        }
+        self.write_names(|index| {
+            for input in inputs() {
+                if let Input::Name(change) = input {
+                    index.apply(change)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Ends an epoch of names at an instant, in seconds since 1970, and returns the root of all that there are.
+    ///
+    /// # Errors
+    /// When the disk or the database refuses.
+    pub fn cross_names(&mut self, now: u64) -> Result<B256, StateError> {
+        self.write_names(|index| index.cross(now))
+    }
+
+    /// The index of names as it was kept last; it stays as it is when the file goes on.
+    ///
+    /// # Errors
+    /// When the disk or the database refuses.
+    pub fn index(&self) -> Result<Index<Snapshot>, StateError> {
+        let open = || Ok(Index(Snapshot::open(&self.db.begin_read()?)?));
+        open().map_err(|cause: redb::Error| disk(&self.path, cause))
+    }
+
+    /// Shows all names as they are now, also what is not kept yet, in order of their ids, until `see` returns
+    /// false.
+    ///
+    /// # Errors
+    /// When the disk or the database refuses.
+    pub fn names(&mut self, see: impl FnMut(NameId, Entry) -> bool) -> Result<(), StateError> {
+        self.write_names(|index| index.names(see))
+    }
+
+    fn write_names<T>(
+        &mut self,
+        work: impl FnOnce(&mut Index<Writing<'_>>) -> Result<T, redb::Error>,
+    ) -> Result<T, StateError> {
+        let Self { db, path, writing } = self;
+        let run = || {
+            let write = match writing.take() {
+                Some(write) => write,
+                None => db.begin_write()?,
+            };
+            let done = work(&mut Index(Writing::open(&write)?))?;
+            *writing = Some(write);
+            Ok(done)
+        };
+        run().map_err(|cause: redb::Error| disk(path, cause))
     }
 
     /// Keeps how far the chain has been followed and what came of it, durably: at a border the checkpoint, who
@@ -209,16 +313,22 @@ impl StateFile {
     }
 
     fn write(
-        &self,
+        &mut self,
         network: Option<&[u8]>,
         mark: &Mark,
         ledger: &Ledger,
         crossed: Option<&Crossed>,
     ) -> Result<(), StateError> {
         let bytes = ledger.to_bytes();
+        let writing = self.writing.take();
         let put = || -> Result<(), redb::Error> {
-            let write = self.db.begin_write()?;
+            let write = match writing {
+                Some(write) => write,
+                None => self.db.begin_write()?,
+            };
             {
+                // So that whoever reads finds the tables.
+                drop(Writing::open(&write)?);
                 let mut state = write.open_table(STATE)?;
                 if let Some(network) = network {
                     state.insert("network", [&[SCHEMA], network].concat().as_slice())?;
@@ -238,6 +348,31 @@ impl StateFile {
             Ok(())
         };
         put().map_err(|cause| disk(&self.path, cause))
+    }
+
+    /// Gives free pages back, if it is worth it: what comes and goes leaves them behind.
+    fn compact(&mut self) -> Result<(), StateError> {
+        let Self { db, path, .. } = self;
+        let length = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.len());
+        let mut run = || -> Result<(), redb::Error> {
+            let long = length(path)?;
+            if long < COMPACT_FROM {
+                return Ok(());
+            }
+            let before = match db.begin_read()?.open_table(STATE) {
+                Ok(state) => state.get(COMPACTED)?.and_then(|row| row.value().try_into().ok()),
+                Err(_) => None,
+            };
+            if long < before.map_or(0, u64::from_be_bytes).saturating_mul(3) / 2 {
+                return Ok(());
+            }
+            db.compact()?;
+            let write = db.begin_write()?;
+            write.open_table(STATE)?.insert(COMPACTED, length(path)?.to_be_bytes().as_slice())?;
+            write.commit()?;
+            Ok(())
+        };
+        run().map_err(|cause| disk(path, cause))
     }
 
     /// Whether the file holds anything, what it says of itself, and its mark and ledger.
@@ -272,16 +407,19 @@ fn disk(path: &Path, cause: impl Into<redb::Error>) -> StateError {
 /// What two files of one network have in common.
 fn network(followed: &Followed, parameters: &Parameters) -> Vec<u8> {
     let Followed { chain, start, contracts } = followed;
-    let Contracts { staking, checkpoints, pool, .. } = contracts;
+    let Contracts { staking, checkpoints, pool, names, .. } = contracts;
     let Parameters { genesis, epoch_seconds, active_for, lock, .. } = parameters;
-    let addresses = [staking, checkpoints, pool].into_iter().flatten().copied();
+    let addresses = [staking, checkpoints, pool, names].into_iter().flatten().copied();
     let numbers = [*chain, *start, *genesis, epoch_seconds.get(), *active_for, *lock];
     addresses.chain(numbers.into_iter().flat_map(u64::to_be_bytes)).collect()
 }
 
 fn cursors_bytes(cursors: &Cursors) -> Vec<u8> {
     let cursor = |cursor: &Cursor| [&cursor.number.to_be_bytes()[..], cursor.hash.as_slice()].concat();
-    [&cursors.staking, &cursors.checkpoints, &cursors.pool].into_iter().flat_map(cursor).collect()
+    [&cursors.staking, &cursors.checkpoints, &cursors.pool, &cursors.names]
+        .into_iter()
+        .flat_map(cursor)
+        .collect()
 }
 
 /// The mark, and a hash over it and its ledger.
@@ -351,7 +489,7 @@ impl Reader<'_> {
 
     fn cursors(&mut self) -> Option<Cursors> {
         let mut cursor = || Some(Cursor { number: self.number()?, hash: self.word()? });
-        Some(Cursors { staking: cursor()?, checkpoints: cursor()?, pool: cursor()? })
+        Some(Cursors { staking: cursor()?, checkpoints: cursor()?, pool: cursor()?, names: cursor()? })
     }
 }
 

@@ -105,8 +105,8 @@ impl Chain {
     pub async fn connect(anvil: &Anvil) -> Self {
         let rpc = Endpoint::new(&anvil.url()).unwrap().rpc();
         let accounts: Vec<Address> = rpc.request("eth_accounts", json!([])).await.unwrap();
-        let none = Address::ZERO;
-        let none = Contracts { token: none, pool: none, staking: none, factory: none, checkpoints: none };
+        let [token, pool, staking, factory, checkpoints, names] = [Address::ZERO; 6];
+        let none = Contracts { token, pool, staking, factory, checkpoints, names };
         let followed = Followed { chain: 31_337, start: 1, contracts: none };
         let mut chain = Self { rpc, followed, account: accounts[0], began: 0 };
         let first: Value = chain.ask("eth_getBlockByNumber", json!(["0x0", false])).await;
@@ -114,17 +114,18 @@ impl Chain {
         chain
     }
 
-    /// A chain with three recorders in the place of the contracts.
+    /// A chain with four recorders in the place of the contracts.
     pub async fn deploy(anvil: &Anvil) -> Self {
         let mut chain = Self::connect(anvil).await;
         let code = include_str!("../../contracts/vectors/recorder.hex").trim();
         let mut made = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..4 {
             let receipt = chain.transact(None, hex::decode(code).unwrap().into()).await;
             made.push(serde_json::from_value::<Address>(receipt["contractAddress"].clone()).unwrap());
         }
-        let [staking, checkpoints, pool] = made[..] else { panic!("three") };
-        chain.followed.contracts = Contracts { staking, checkpoints, pool, ..chain.followed.contracts };
+        let [staking, checkpoints, pool, names] = made[..] else { panic!("four") };
+        chain.followed.contracts =
+            Contracts { staking, checkpoints, pool, names, ..chain.followed.contracts };
         chain
     }
 

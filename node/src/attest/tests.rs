@@ -81,7 +81,7 @@ impl World {
         let height = self.ledger.epoch() + 2;
         let border =
             Border { epoch: self.ledger.epoch(), height, hash: [hash; 32].into(), cursors: <_>::default() };
-        let (_, checkpoint) = self.ledger.cross(border).unwrap();
+        let (_, checkpoint) = self.ledger.cross(border, B256::ZERO).unwrap();
         self.show(&checkpoint);
         checkpoint
     }
@@ -121,6 +121,7 @@ fn contracts() -> Contracts {
         staking: none.into(),
         factory: none.into(),
         checkpoints: none.into(),
+        names: none.into(),
     }
 }
 

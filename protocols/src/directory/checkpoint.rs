@@ -66,8 +66,8 @@ pub struct Head {
     pub block: ByteArray<32>,
     /// The digest of the epoch before.
     pub previous: ByteArray<32>,
-    /// Of the contracts of stakes and of checkpoints, and of the pool.
-    pub events: [Events; 3],
+    /// Of the contracts of stakes and of checkpoints, of the pool, and of the contract of names.
+    pub events: [Events; 4],
     /// The root of lifetime totals.
     pub rewards: ByteArray<32>,
     /// The root of the states of registrations.
@@ -216,7 +216,7 @@ mod tests {
             epoch: u64::MAX,
             block: word(),
             previous: word(),
-            events: [Events { number: u64::MAX, hash: word() }; 3],
+            events: [Events { number: u64::MAX, hash: word() }; 4],
             rewards: word(),
             states: word(),
             directory: word(),

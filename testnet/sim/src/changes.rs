@@ -59,7 +59,7 @@ impl Changes {
         let hash = self.dice.array::<32>().into();
         let border =
             Border { epoch: self.ledger.epoch(), height: height + 1, hash, cursors: Cursors::default() };
-        self.ledger.cross(border).ok()?;
+        self.ledger.cross(border, [0; 32].into()).ok()?;
         Some(self.ledger.maps())
     }
 }

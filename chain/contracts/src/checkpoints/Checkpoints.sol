@@ -8,6 +8,7 @@ import {RewardPool} from "../RewardPool.sol";
 import {Bls} from "../libraries/Bls.sol";
 import {EventLog} from "../libraries/EventLog.sol";
 import {Parameters} from "../libraries/Parameters.sol";
+import {Names} from "../names/Names.sol";
 import {Staking} from "../staking/Staking.sol";
 
 /// @notice What nodes say of the border of an epoch, beside what the contracts know themselves.
@@ -59,6 +60,8 @@ contract Checkpoints is Parameters, EventLog {
     RewardPool public immutable pool;
     /// @notice Who the nodes are.
     Staking public immutable staking;
+    /// @notice What nodes know of names.
+    Names public immutable names;
 
     // All that a claim needs but the root and what the account claimed: it shares a slot.
 
@@ -126,13 +129,14 @@ contract Checkpoints is Parameters, EventLog {
         address token_,
         RewardPool pool_,
         Staking staking_,
+        Names names_,
         uint64 genesis_,
         uint64 epochSeconds_,
         uint256 minimumNodes,
         uint256 submitterReward,
         uint256 activeFor
     ) Parameters(owner_) EventLog(genesis_, epochSeconds_) {
-        (guardian, token, pool, staking) = (guardian_, token_, pool_, staking_);
+        (guardian, token, pool, staking, names) = (guardian_, token_, pool_, staking_, names_);
         _checkWiring();
         _setParameter(MINIMUM_NODES, minimumNodes);
         _setParameter(SUBMITTER_REWARD, submitterReward);
@@ -217,10 +221,11 @@ contract Checkpoints is Parameters, EventLog {
     /// @dev The others are deployed before this one, for the address that it will have.
     function _checkWiring() private view {
         bool known = pool.beneficiary() == address(this) && address(staking.checkpoints()) == address(this)
-            && staking.pool() == address(pool);
-        bool sameToken = pool.token() == token && staking.token() == token;
+            && staking.pool() == address(pool) && address(names.pool()) == address(pool);
+        bool sameToken = pool.token() == token && staking.token() == token && names.token() == token;
         bool sameEpochs = pool.genesis() == genesis && pool.epochSeconds() == epochSeconds
-            && staking.genesis() == genesis && staking.epochSeconds() == epochSeconds;
+            && staking.genesis() == genesis && staking.epochSeconds() == epochSeconds
+            && names.genesis() == genesis && names.epochSeconds() == epochSeconds;
         if (!known || !sameToken || !sameEpochs) revert Miswired();
     }
 
@@ -250,7 +255,10 @@ contract Checkpoints is Parameters, EventLog {
         (uint64 stakingNumber, bytes32 stakingHash) = staking.eventsAt(epoch);
         (uint64 ownNumber, bytes32 ownHash) = eventsAt(epoch);
         (uint64 poolNumber, bytes32 poolHash) = pool.eventsAt(epoch);
-        return abi.encode(stakingNumber, stakingHash, ownNumber, ownHash, poolNumber, poolHash);
+        (uint64 namesNumber, bytes32 namesHash) = names.eventsAt(epoch);
+        return abi.encode(
+            stakingNumber, stakingHash, ownNumber, ownHash, poolNumber, poolHash, namesNumber, namesHash
+        );
     }
 
     function _roots(Checkpoint calldata checkpoint) private pure returns (bytes memory) {

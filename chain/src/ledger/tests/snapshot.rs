@@ -61,5 +61,5 @@ fn what_is_none_is_refused() {
 #[test]
 fn the_format_is_the_same_for_all_builds() {
     let digest = data_encoding::HEXLOWER.encode(&blake2b(&[&full().to_bytes()]));
-    assert_eq!(digest, "4480572201f18cc1032140140b5d32a5cb50b2e12836d25854902d7c6d921152");
+    assert_eq!(digest, "1099ef85d628adf3c283f617e004712e57a59720cda494d2c1302e8238dd7de9");
 }

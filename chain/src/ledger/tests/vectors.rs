@@ -147,6 +147,7 @@ fn digest_and_rolling_hash_are_those_of_the_contracts() {
             staking: cursor("staking"),
             checkpoints: cursor("checkpoints"),
             pool: cursor("pool"),
+            names: cursor("names"),
         },
     };
     let roots = Roots {

@@ -25,8 +25,8 @@ const GENESIS: u64 = 1_000;
 const START: u64 = 5;
 
 fn followed() -> Followed {
-    let [staking, checkpoints, pool, token, factory] = [1, 2, 3, 4, 5].map(Address::repeat_byte);
-    let contracts = Contracts { staking, checkpoints, pool, token, factory };
+    let [staking, checkpoints, pool, token, factory, names] = [1, 2, 3, 4, 5, 6].map(Address::repeat_byte);
+    let contracts = Contracts { staking, checkpoints, pool, token, factory, names };
     Followed { chain: 31_337, start: START, contracts }
 }
 

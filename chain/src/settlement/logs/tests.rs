@@ -1,9 +1,14 @@
+use std::collections::BTreeSet;
+
 use super::*;
-use crate::network::Contracts;
+use crate::{
+    names::{Index, tables::Memory},
+    network::Contracts,
+};
 
 fn followed() -> Followed {
-    let [staking, checkpoints, pool, token, factory] = [1, 2, 3, 4, 5].map(Address::repeat_byte);
-    let contracts = Contracts { staking, checkpoints, pool, token, factory };
+    let [staking, checkpoints, pool, token, factory, names] = [1, 2, 3, 4, 5, 6].map(Address::repeat_byte);
+    let contracts = Contracts { staking, checkpoints, pool, token, factory, names };
     Followed { chain: 31_337, start: 5, contracts }
 }
 
@@ -155,4 +160,43 @@ fn of_the_other_events_the_ledger_is_told_what_it_needs() {
     assert_eq!(first(&log(checkpoints, &parameter(b"minimumNodes"))), None);
     // Of the same name, and another contract's.
     assert_eq!(first(&log(staking, &parameter(SUBMITTER_REWARD))), None);
+}
+
+/// All kinds of events of names, as the contract itself told them, and its rolling hash before and after.
+#[test]
+fn names_are_read_as_their_contract_tells_of_them() {
+    let told: serde_json::Value =
+        serde_json::from_str(include_str!("../../../contracts/vectors/names.json")).unwrap();
+    let word = |value: &serde_json::Value| value.as_str().unwrap().parse::<B256>().unwrap();
+    let mut followed = followed();
+    followed.contracts.names = told["names"].as_str().unwrap().parse().unwrap();
+    let number = |key: &str| told[key].as_u64().unwrap();
+    let before = Cursor { number: number("numberBefore"), hash: word(&told["hashBefore"]) };
+    let mut cursors = Cursors { names: before, ..Cursors::default() };
+    let mut index = Index::<Memory>::default();
+    let mut seen = BTreeSet::new();
+    for row in told["logs"].as_array().unwrap() {
+        let topics = row["topics"].as_array().unwrap().iter().map(word).collect();
+        let data = LogData::new_unchecked(topics, row["data"].as_str().unwrap().parse().unwrap());
+        let log = Log { data, address: followed.contracts.names, ..released(1, 1) };
+        if let Some(Input::Name(change)) = read(&followed, &mut cursors, &log).unwrap() {
+            index.apply(&change).unwrap();
+            seen.insert(row["topics"][0].as_str());
+        }
+    }
+    let after = Cursor { number: number("numberAfter"), hash: word(&told["hashAfter"]) };
+    assert_eq!((cursors.names, seen.len()), (after, 9), "no kind of change is left out");
+    let mut names = Vec::new();
+    index
+        .names(|id, entry| {
+            names.push((id, entry));
+            true
+        })
+        .unwrap();
+    let [(id, entry)] = &names[..] else { panic!("one name") };
+    let label = keccak256("Argon2id of alice");
+    assert_eq!(id.as_bytes(), &keccak256(label).0);
+    assert_eq!((entry.version, entry.price, entry.offer, &entry.revealed), (3, None, None, &None));
+    assert!(entry.records.is_empty(), "those of other versions count no more");
+    assert_eq!(index.reverse(entry.owner).unwrap(), None);
 }

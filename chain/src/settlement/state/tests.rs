@@ -3,10 +3,11 @@ use session_protocols::SwarmMap;
 use tempfile::TempDir;
 
 use super::*;
+use crate::names::{Change, Key};
 
 fn followed() -> Followed {
-    let [staking, checkpoints, pool, token, factory] = [1, 2, 3, 4, 5].map(Address::repeat_byte);
-    let contracts = Contracts { staking, checkpoints, pool, token, factory };
+    let [staking, checkpoints, pool, token, factory, names] = [1, 2, 3, 4, 5, 6].map(Address::repeat_byte);
+    let contracts = Contracts { staking, checkpoints, pool, token, factory, names };
     Followed { chain: 31_337, start: 5, contracts }
 }
 
@@ -28,7 +29,7 @@ fn cursor_ledger_and_checkpoints_come_back_together() {
     for epoch in 0..CHECKPOINTS + 6 {
         let border = border(epoch);
         let (height, hash, cursors) = (border.height, border.hash, border.cursors);
-        let (_, checkpoint) = ledger.cross(border).unwrap();
+        let (_, checkpoint) = ledger.cross(border, B256::ZERO).unwrap();
         mark = Mark { height, hash, time: epoch, epoch: epoch + 1, cursors };
         signers = [(StakeId(epoch), BlsKey([epoch as u8; 96])), (StakeId(200), BlsKey([9; 96]))].into();
         roll = Roll { acts: SwarmMap { version: epoch, ..SwarmMap::default() }, ..Roll::default() };
@@ -57,8 +58,8 @@ fn rows_are_laid_out_as_written_down() {
     let number = |number: u64| number.to_be_bytes().to_vec();
     let word = |byte: u8| vec![byte; 32];
     let cursor = |at: u8| Cursor { number: u64::from(at), hash: B256::repeat_byte(at) };
-    let cursors = Cursors { staking: cursor(1), checkpoints: cursor(2), pool: cursor(3) };
-    let counted = [number(1), word(1), number(2), word(2), number(3), word(3)].concat();
+    let cursors = Cursors { staking: cursor(1), checkpoints: cursor(2), pool: cursor(3), names: cursor(4) };
+    let counted: Vec<u8> = (1..=4).flat_map(|at| [number(at.into()), word(at)].concat()).collect();
 
     let mark = Mark { height: 7, hash: B256::repeat_byte(9), time: 8, epoch: 6, cursors };
     let mut bytes = [number(7), number(8), number(6), word(9), counted.clone()].concat();
@@ -88,7 +89,7 @@ fn rows_are_laid_out_as_written_down() {
     assert_eq!((read_signers(&bytes), read_signers(&bytes[1..])), (Some(signers), None));
 
     let parameters = Parameters { genesis: 21, active_for: 23, lock: 24, ..Parameters::default() };
-    let addresses = [1, 2, 3].map(|byte| vec![byte; 20]).concat();
+    let addresses = [1, 2, 3, 6].map(|byte| vec![byte; 20]).concat();
     let of = [addresses, number(31_337), number(5), number(21), number(3_600), number(23), number(24)];
     assert_eq!(network(&followed(), &parameters), of.concat());
 }
@@ -112,7 +113,7 @@ fn what_is_not_this_networks_or_not_whole_is_not_opened() {
     assert!(matches!(open(&followed()), Err(StateError::Schema { found: 9, .. })));
     // Back to what it was, but with a cursor that has gone on without its ledger.
     let raw = |key: &str, value: &[u8]| {
-        let file = StateFile { db: Database::create(&path).unwrap(), path: path.clone() };
+        let file = StateFile { db: Database::create(&path).unwrap(), path: path.clone(), writing: None };
         spoil(file, key, value);
     };
     raw("network", &header);
@@ -146,4 +147,54 @@ fn what_is_no_database_is_not_opened_and_the_error_says_what_to_do() {
     }
     std::fs::write(&path, &whole).unwrap();
     assert!(open().is_ok());
+}
+
+#[test]
+fn names_are_kept_with_the_cursor_and_an_open_index_stays_as_it_was() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("chain.redb");
+    let open = || StateFile::open(&path, &followed(), Parameters::default()).unwrap();
+    let block = |byte: u8| {
+        let (id, owner) = (NameId::from_bytes([byte; 32]), Address::repeat_byte(byte));
+        let change = Change::Registered { id, owner, expires: u64::MAX, version: 1 };
+        Block { height: 9, time: 9, inputs: vec![Input::Name(change)] }
+    };
+    let key = |byte: u8| Key::Name(NameId::from_bytes([byte; 32]));
+    let (mut file, mark, ledger) = open();
+    let empty = file.index().unwrap();
+    assert_eq!(empty.root().unwrap(), B256::ZERO);
+    file.name(&[block(1)]).unwrap();
+    let first = file.cross_names(10).unwrap();
+    file.keep(&mark, &ledger, None).unwrap();
+    let before = file.index().unwrap();
+    // Told of, and not kept: whoever stops here has never heard of it.
+    file.name(&[block(2)]).unwrap();
+    let mut seen = 0;
+    file.names(|_, _| {
+        seen += 1;
+        true
+    })
+    .unwrap();
+    assert_eq!(seen, 2);
+    drop(file);
+    let (mut file, mark, ledger) = open();
+    assert_eq!(file.index().unwrap().root().unwrap(), first);
+    file.name(&[block(3)]).unwrap();
+    file.keep(&mark, &ledger, None).unwrap();
+    let middle = file.index().unwrap();
+    let second = file.cross_names(20).unwrap();
+    file.keep(&mark, &ledger, None).unwrap();
+    let after = file.index().unwrap();
+    for (index, root, there) in [
+        (&empty, B256::ZERO, [false; 3]),
+        (&before, first, [true, false, false]),
+        (&middle, first, [true, false, false]),
+        (&after, second, [true, false, true]),
+    ] {
+        assert_eq!(index.root().unwrap(), root);
+        for (byte, there) in (1..).zip(there) {
+            let proven = index.prove(&key(byte)).unwrap();
+            assert!(proven.value.is_some() == there && key(byte).is_proven(root, &proven), "{byte}");
+        }
+    }
 }

@@ -39,6 +39,7 @@ impl Net {
             staking: none.into(),
             factory: none.into(),
             checkpoints: none.into(),
+            names: none.into(),
         };
         let (genesis, epoch) = (now - 36_010, NonZeroU64::new(3_600).unwrap());
         let settlement =
