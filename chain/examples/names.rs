@@ -45,7 +45,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let compacted = began.elapsed();
     let after = length()?;
     let began = Instant::now();
-    let index = open()?.0.index()?;
+    let file = open()?.0;
+    let index = file.index()?;
     assert_eq!(index.root()?, root);
     let opened = began.elapsed();
 
