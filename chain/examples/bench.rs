@@ -106,6 +106,14 @@ fn ledger() -> Vec<Row> {
     let began = Instant::now();
     registrations.iter().for_each(|block| drop(ledger.apply(block).expect("it follows")));
     let registered = began.elapsed();
+    let mut mixed = Ledger::new(parameters);
+    let blocks: Vec<Block> =
+        registrations.iter().zip(0..).map(|(block, number)| mix(block, number)).collect();
+    let events: usize = blocks.iter().map(|block| block.inputs.len()).sum();
+    let began = Instant::now();
+    blocks.iter().for_each(|block| drop(mixed.apply(block).expect("it follows")));
+    let mingled = began.elapsed();
+    assert_eq!(mixed.nodes().len(), ledger.nodes().len());
     cross(&mut ledger);
     cross(&mut ledger);
     // Releases, and changes of beneficiaries that every node has.
@@ -132,6 +140,11 @@ fn ledger() -> Vec<Row> {
     let millis = |took: Duration| seconds(took) * 1_000.0;
     vec![
         Row { what: "ledger: registrations, signatures checked", value: rate(NODES, registered), unit: "/s" },
+        Row {
+            what: "ledger: one event in ten a registration",
+            value: rate(events as u64, mingled),
+            unit: "/s",
+        },
         Row { what: "ledger: other events", value: rate(EVENTS, applied), unit: "/s" },
         Row {
             what: "border and checkpoint, 2,000 nodes, 10,000 accounts",
@@ -174,6 +187,13 @@ fn registration(ledger: &Ledger, number: u64) -> Block {
         shares: (0..5).map(share).collect(),
     };
     Block { height: number + 1, time: 1, inputs: vec![Input::Register(Box::new(registration))] }
+}
+
+/// A registration, and nine other events behind it.
+fn mix(registration: &Block, number: u64) -> Block {
+    let mut block = registration.clone();
+    block.inputs.extend((0..9).map(|_| change(number)));
+    block
 }
 
 fn change(number: u64) -> Input {

@@ -3,6 +3,7 @@
 //! It keeps contact with the members of this node's swarm and with some other nodes, gossips the
 //! node's record, judges the others', and answers questions about the directory.
 
+mod announced;
 mod change;
 
 use std::{
@@ -19,7 +20,7 @@ use libp2p::{
     swarm::{ConnectionId, DialError, SwarmEvent, dial_opts::DialOpts},
 };
 use session_protocols::{
-    KeyPair, NetworkName, NodeId, Prefix, Time, codec,
+    KeyPair, NetworkName, NodeId, Time, codec,
     directory::{
         self, Directory, Download, Endpoint, Input, MAX_ENDPOINTS, OnionDoor, Output, Progress, Timing,
         Verdict,
@@ -41,6 +42,7 @@ use crate::{
     records::{Asked, Checked, Checks, Unchecked},
     registry::{Registry, Watched},
 };
+pub(crate) use announced::Announced;
 
 /// Nodes beyond the own swarm that contact is kept with.
 const OTHERS: usize = 64;
@@ -65,9 +67,6 @@ const MAX_UNJUDGED: usize = 1_024;
 /// Pages of directories that are waited for; beyond it the next is left until the next contact.
 const MAX_ASKED: usize = 256;
 
-/// What to do about addresses outside the declared prefix.
-const OUTSIDE: &str = "listen within it, or let the node leave and register a new one from there";
-
 /// How long leaving may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -82,17 +81,6 @@ pub(crate) struct Contacts {
     pub(crate) announced: Announced,
     /// The newest certified snapshot of the directory.
     pub(crate) snapshot: Option<SnapshotSeen>,
-}
-
-/// Which addresses others are told: those within the prefix that the node declared. Nobody would believe others.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Announced {
-    /// The prefix; none while the node is not registered.
-    pub(crate) prefix: Option<Prefix>,
-    /// Those that are told.
-    pub(crate) inside: Vec<Endpoint>,
-    /// Those that the operator named, and that lie elsewhere.
-    pub(crate) outside: Vec<Endpoint>,
 }
 
 /// What is shown of a snapshot.
@@ -168,20 +156,7 @@ struct Dialling {
 impl Network {
     /// Runs until `stop` is told.
     pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<()>) {
-        let mut dialling = Dialling {
-            kept: BTreeSet::new(),
-            owed: VecDeque::new(),
-            search: None,
-            search_at: Instant::now(),
-            connections: HashMap::new(),
-            dial_at: BTreeMap::new(),
-            unjudged: BTreeMap::new(),
-            next_message: 0,
-            asked: BTreeMap::new(),
-            fetching: BTreeMap::new(),
-            checks: Checks::new(self.name.clone()),
-            unsaid: None,
-        };
+        let mut dialling = Dialling::new(self.name.clone());
         self.change(&mut dialling);
         for (node, endpoints) in self.places.clone() {
             self.found(node, &endpoints);
@@ -694,40 +669,24 @@ impl Network {
     }
 }
 
-impl Announced {
-    /// What is announced of where a node listens, and what its operator named in vain.
-    fn new(prefix: Option<Prefix>, listening: Vec<Endpoint>, named: &[Endpoint]) -> Self {
-        let covers = |one: &Endpoint| prefix.is_some_and(|prefix| prefix.covers(one.ip));
-        let (inside, mut outside): (Vec<_>, Vec<_>) = listening.into_iter().partition(covers);
-        // Not what comes of listening everywhere.
-        outside.retain(|one| prefix.is_some() && named.iter().any(|named| named.ip == one.ip));
-        Self { prefix, inside, outside }
-    }
-
-    /// Whether others can reach the node, and what is told of it.
-    pub(crate) fn told(&self) -> (bool, String) {
-        let list =
-            |endpoints: &[Endpoint]| endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let Some(prefix) = self.prefix else {
-            return (true, "announced once the node is registered".into());
-        };
-        if self.inside.is_empty() {
-            let named = if self.outside.is_empty() { "none".into() } else { list(&self.outside) };
-            let told = format!(
-                "the node listens on no address within {prefix}, the prefix that it declared, so nobody is told where \
-                 it is (it has {named}): {OUTSIDE}"
-            );
-            return (false, told);
-        }
-        let mut told = list(&self.inside);
-        if !self.outside.is_empty() {
-            told += &format!("; not told, as outside {prefix}: {}: {OUTSIDE}", list(&self.outside));
-        }
-        (true, told)
-    }
-}
-
 impl Dialling {
+    fn new(name: NetworkName) -> Self {
+        Self {
+            kept: BTreeSet::new(),
+            owed: VecDeque::new(),
+            search: None,
+            search_at: Instant::now(),
+            connections: HashMap::new(),
+            dial_at: BTreeMap::new(),
+            unjudged: BTreeMap::new(),
+            next_message: 0,
+            asked: BTreeMap::new(),
+            fetching: BTreeMap::new(),
+            checks: Checks::new(name),
+            unsaid: None,
+        }
+    }
+
     /// Owes the member these words about a node, in place of those before.
     fn owe<const N: usize>(&mut self, node: NodeId, words: [Job; N]) {
         self.owed.retain(|job| !matches!(job, Job::Connected(one) | Job::Disconnected(one) if *one == node));
@@ -773,42 +732,8 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_outside_the_declared_prefix_is_told_with_what_to_do() {
-        let [inside, elsewhere, loopback] =
-            ["/ip4/203.0.113.7/tcp/1", "/ip4/198.51.100.7/tcp/1", "/ip4/127.0.0.1/tcp/1"]
-                .map(|text| text.parse::<Endpoint>().unwrap());
-        let everywhere: Endpoint = "/ip4/0.0.0.0/tcp/1".parse().unwrap();
-        let prefix = Some(Prefix::of(inside.ip));
-        let (ok, told) = Announced::new(None, vec![elsewhere], &[elsewhere]).told();
-        assert!(ok && told.contains("once the node is registered"), "{told}");
-        // Whoever listens everywhere does not mean each address of the machine.
-        let all = Announced::new(prefix, vec![loopback, inside, elsewhere], &[everywhere]);
-        assert_eq!(all.told(), (true, "/ip4/203.0.113.7/tcp/1".into()));
-        let (ok, told) = Announced::new(prefix, vec![inside, elsewhere], &[inside, elsewhere]).told();
-        let named = "outside 203.0.113.0/24: /ip4/198.51.100.7/tcp/1: listen within it";
-        assert!(ok && told.contains(named), "{told}");
-        for named in [elsewhere, everywhere] {
-            let (ok, told) = Announced::new(prefix, vec![loopback, elsewhere], &[named]).told();
-            assert!(!ok && told.contains("no address within 203.0.113.0/24"), "{told}");
-        }
-    }
-
-    #[test]
     fn the_last_words_about_a_node_are_owed_and_no_others() {
-        let mut dialling = Dialling {
-            kept: BTreeSet::new(),
-            owed: VecDeque::new(),
-            search: None,
-            search_at: Instant::now(),
-            connections: HashMap::new(),
-            dial_at: BTreeMap::new(),
-            unjudged: BTreeMap::new(),
-            next_message: 0,
-            asked: BTreeMap::new(),
-            fetching: BTreeMap::new(),
-            checks: Checks::new("test".parse().unwrap()),
-            unsaid: None,
-        };
+        let mut dialling = Dialling::new("test".parse().unwrap());
         let nodes = [1, 2].map(|seed| KeyPair::from_seed(&[seed; 32]).node_id());
         for _ in 0..1_000 {
             for node in nodes {

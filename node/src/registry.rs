@@ -92,19 +92,20 @@ impl Registry {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::num::NonZeroU64;
 
     use session_chain::{
-        Amount, Block, Border, Input, Parameters, Registration, Share, StakeId, ledger::BlsKey,
+        Amount, Block, Border, Input, Parameters, Registration, Share, StakeId, bls::BlsSecret,
     };
     use session_protocols::{KeyPair, Span};
 
     use super::*;
 
-    fn registered(parameters: &Parameters, seed: u8) -> Input {
+    /// The registration of the key that is made of `seed`, with an operator, a prefix and a stake of its own.
+    pub(crate) fn registered(parameters: &Parameters, seed: u8) -> Input {
         let pair = KeyPair::from_seed(&[seed; 32]);
-        let (operator, bls) = ([seed; 20].into(), BlsKey([seed; 96]));
+        let (operator, bls) = ([seed; 20].into(), BlsSecret::of_node(&pair).public());
         let prefix = format!("127.0.{seed}.0/24").parse().unwrap();
         let share = Share { contributor: operator, beneficiary: operator, amount: Amount::sesh(1) };
         Input::Register(Box::new(Registration {

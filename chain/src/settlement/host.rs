@@ -357,11 +357,11 @@ fn is_lone(status: &Status) -> bool {
 }
 
 /// The time, by this machine's clock.
-fn now() -> Time {
+pub(super) fn now() -> Time {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Time(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }
 
-const fn duration(span: Span) -> Duration {
+pub(super) const fn duration(span: Span) -> Duration {
     Duration::from_micros(span.0)
 }

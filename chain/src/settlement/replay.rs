@@ -3,10 +3,7 @@
 //! The file it may begin with always stands right behind the border whose checkpoint the contract accepted, or
 //! an earlier one: what can be proved to the contract is what the ledger said there.
 
-use std::{
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::{path::Path, time::Duration};
 
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use session_protocols::{Span, Time};
@@ -17,7 +14,7 @@ use tokio::{
 
 use super::{
     follower::{Advance, Answer, Failure, Follower, Input, Output, Pace, Status},
-    host::{Crossed, FollowError, Options},
+    host::{Crossed, FollowError, Options, duration, now},
     state::{StateError, StateFile},
     trouble::{Hold, Stop, Trouble},
 };
@@ -200,14 +197,4 @@ impl Replay {
 
 fn said(endpoint: Option<&(String, Trouble)>) -> String {
     endpoint.map(|(name, trouble)| format!(" ({name} {trouble})")).unwrap_or_default()
-}
-
-/// The time, by this machine's clock.
-fn now() -> Time {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Time(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
-}
-
-const fn duration(span: Span) -> Duration {
-    Duration::from_micros(span.0)
 }

@@ -2,14 +2,14 @@
 
 use alloy::primitives::B256;
 use session_chain::{
-    Block, Border, Ledger, Parameters, Registration,
-    ledger::{Amount, Input as LedgerInput, Share as StakeShare},
+    Block, Border, Ledger, Parameters,
     network::Contracts,
     settlement::{Endpoint, Followed, Mark, Sender},
 };
 use tokio::time::timeout;
 
 use super::*;
+use crate::registry::tests::registered;
 
 const EPOCH: Span = Span::secs(3_600);
 /// Longer than any of this takes.
@@ -33,7 +33,7 @@ impl World {
         let parameters = Parameters { genesis: 0, ..Parameters::default() };
         let pairs: Vec<_> = (1..=count).map(|seed| KeyPair::from_seed(&[seed; 32])).collect();
         let mut ledger = Ledger::new(parameters);
-        let inputs = (1_u8..).zip(&pairs).map(|(seed, pair)| registered(&parameters, seed, pair)).collect();
+        let inputs = (1..=count).map(|seed| registered(&parameters, seed)).collect();
         ledger.apply(&Block { height: 1, time: 1, inputs }).unwrap();
         let mark = Mark::before(&Followed { chain: 1, start: 1, contracts: contracts() });
         let first = Settled {
@@ -123,22 +123,6 @@ fn contracts() -> Contracts {
         checkpoints: none.into(),
         names: none.into(),
     }
-}
-
-fn registered(parameters: &Parameters, seed: u8, pair: &KeyPair) -> LedgerInput {
-    let (operator, bls) = ([seed; 20].into(), BlsSecret::of_node(pair).public());
-    let prefix = format!("127.0.{seed}.0/24").parse().unwrap();
-    let share = StakeShare { contributor: operator, beneficiary: operator, amount: Amount::sesh(1) };
-    LedgerInput::Register(Box::new(Registration {
-        id: StakeId(seed.into()),
-        node: pair.node_id(),
-        signature: pair.sign(&parameters.domain.registration(operator, prefix, &bls)),
-        operator,
-        prefix,
-        fee: 0,
-        bls,
-        shares: vec![share],
-    }))
 }
 
 #[tokio::test]

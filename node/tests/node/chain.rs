@@ -27,8 +27,7 @@ async fn planned(nodes: u8) -> (Plan, Chain) {
 
 async fn register(plan: &Plan, chain: &Chain, nodes: std::ops::Range<usize>) {
     for node in nodes {
-        let pair = keystore::load(&plan.folder.path().join((node + 1).to_string())).unwrap();
-        chain.register(&plan.network, &pair, node as u8 + 1).await;
+        chain.register(&plan.network, &plan.pair(node), node as u8 + 1).await;
     }
 }
 

@@ -10,17 +10,13 @@ use std::{
 
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::{Stream, SwarmBuilder, gossipsub, identity, noise, swarm::SwarmEvent, tcp, yamux};
-use session_node::keystore;
 use session_protocols::{
     Protocol,
     answer::Code,
     codec, directory,
     frame::{HEAD, Head, Kind},
     identity::blake2b,
-    libp2p::{
-        address::{keypair, multiaddr},
-        link::Asker,
-    },
+    libp2p::{address::multiaddr, link::Asker},
     limits::{AdmissionRates, NEIGHBOURS_PER_PREFIX, Rate},
     notify::{self, MAX_PER_MAILBOX, MAX_PER_NEIGHBOUR, Subscribe, Subscribed},
     onion::{
@@ -33,7 +29,7 @@ use session_protocols::{
 };
 
 use crate::support::{
-    Plan, metric, reaches,
+    Plan, Running, metric, reaches,
     stranger::{Person, Stranger, now, refusal, refusal_of, subscribed},
     wait,
 };
@@ -163,15 +159,19 @@ async fn bad_requests_and_subscriptions_are_refused_and_counted() {
     running.stop().await;
 }
 
-/// The third member of a swarm of three turns on the two others.
-#[tokio::test(flavor = "multi_thread")]
-async fn bad_words_of_a_member_are_refused_and_counted() {
+/// Three make a swarm: two run, and the third speaks to the first with its own key, as nobody should.
+async fn traitor() -> (Plan, [Running; 2], Stranger) {
     let plan = unlimited(3);
     let running = [plan.start(0), plan.start(1)];
     wait(&plan.http[..2], 200).await;
+    let fellow = Stranger::meet_as(2, &plan, 0).await;
+    (plan, running, fellow)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_words_of_a_member_are_refused_and_counted() {
+    let (plan, running, fellow) = traitor().await;
     let door = plan.http[0];
-    let pair = keystore::load(&plan.folder.path().join("3")).unwrap();
-    let fellow = Stranger::meet_as(keypair(&pair).unwrap(), &plan, 0).await;
     let link = fellow.link(Protocol::Swarm).await;
     let before = resident();
     let ask = swarm::SwarmRequest::new(1, swarm::Ask::Fingerprints);
@@ -223,12 +223,8 @@ async fn bad_words_of_a_member_are_refused_and_counted() {
 /// From outside as a stranger, and inside a path as a member of the network.
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_packets_are_refused_in_every_position_and_counted() {
-    let plan = unlimited(3);
-    let running = [plan.start(0), plan.start(1)];
-    wait(&plan.http[..2], 200).await;
+    let (plan, running, fellow) = traitor().await;
     let door = plan.http[0];
-    let pair = keystore::load(&plan.folder.path().join("3")).unwrap();
-    let fellow = Stranger::meet_as(keypair(&pair).unwrap(), &plan, 0).await;
     let stranger = Stranger::meet(&plan, 0).await;
     // First packets of today's key are opened in vain, by both suites; all others are seen through sooner.
     let today = (now().0 / keys::DAY.0 % 256) as u8;

@@ -2,12 +2,11 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use futures::{AsyncReadExt, AsyncWriteExt};
 use session_protocols::{
     NodeId, Protocol,
     answer::{Answer, Body},
     codec,
-    directory::{self, OnionDoor},
+    directory::OnionDoor,
     libp2p::link::Asker,
     onion::{
         relay::Refusal,
@@ -99,18 +98,8 @@ impl Path {
 async fn doors(stranger: &Stranger, plan: &Plan) -> BTreeMap<NodeId, OnionDoor> {
     let until = Instant::now() + PATIENCE;
     loop {
-        let mut stream = stranger.open(Protocol::Directory).await;
-        stream.write_all(&codec::encode(&directory::Request::Records { after: None })).await.unwrap();
-        stream.close().await.unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.unwrap();
-        let directory::Answer::Records { records, .. } =
-            codec::decode(&answer, directory::MAX_ANSWER).unwrap()
-        else {
-            panic!("no records");
-        };
-        let opened = records.iter().map(|signed| signed.open(&plan.network.name).unwrap());
-        let doors: BTreeMap<_, _> = opened.map(|record| (record.node, record.onion)).collect();
+        let records = stranger.records().await;
+        let doors: BTreeMap<_, _> = records.iter().map(|record| (record.node, record.onion)).collect();
         if doors.len() == plan.network.nodes.len() {
             return doors;
         }

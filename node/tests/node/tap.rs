@@ -9,14 +9,13 @@ use std::{
     time::Instant,
 };
 
-use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use futures::StreamExt;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
-use session_node::keystore;
 use session_protocols::{
     KeyPair, NodeId, Protocol, codec,
-    directory::{self, OnionDoor},
+    directory::OnionDoor,
     libp2p::{
-        address::{keypair, peer_id},
+        address::peer_id,
         link::{self, Asker, Backlog, Limits},
     },
     onion::{
@@ -82,14 +81,11 @@ impl Tap {
         };
         let before: Vec<Machine> = nodes[..at].iter().map(|node| machine(*node)).collect();
         let behind: Vec<Machine> = nodes[at + 1..].iter().map(|node| machine(*node)).collect();
-        let key = |index: usize| {
-            keypair(&keystore::load(&plan.folder.path().join((index + 1).to_string())).unwrap()).unwrap()
-        };
         let sender = match at {
             0 => Stranger::meet(&plan, REAL).await,
-            _ => Stranger::meet_as(key(BEFORE), &plan, REAL).await,
+            _ => Stranger::meet_as(BEFORE, &plan, REAL).await,
         };
-        let receiver = Stranger::meet_as(key(BEHIND), &plan, REAL).await;
+        let receiver = Stranger::meet_as(BEHIND, &plan, REAL).await;
         let real = door(&receiver, &plan).await;
         let of = |machine: &Machine| OnionDoor::of(&machine.keys().current, true);
         let doors = before.iter().map(of).chain([real]).chain(behind.iter().map(of));
@@ -165,15 +161,8 @@ fn random() -> [u8; 32] {
 async fn door(stranger: &Stranger, plan: &Plan) -> OnionDoor {
     let until = Instant::now() + PATIENCE;
     loop {
-        let mut stream = stranger.open(Protocol::Directory).await;
-        stream.write_all(&codec::encode(&directory::Request::Records { after: None })).await.unwrap();
-        stream.close().await.unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.unwrap();
-        let answer = codec::decode(&answer, directory::MAX_ANSWER).unwrap();
-        let directory::Answer::Records { records, .. } = answer else { panic!("{answer:?}") };
-        let mut opened = records.iter().filter_map(|signed| signed.open(&plan.network.name));
-        if let Some(record) = opened.find(|record| record.node == plan.network.nodes[REAL].id) {
+        let records = stranger.records().await;
+        if let Some(record) = records.iter().find(|record| record.node == plan.network.nodes[REAL].id) {
             return record.onion;
         }
         assert!(Instant::now() < until, "it does not say how it is entered");

@@ -16,6 +16,7 @@ pub mod stranger;
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -23,7 +24,7 @@ use futures::future::BoxFuture;
 use session_chain::{NetworkFile, NetworkNode, Operator, bls::BlsSecret};
 use session_node::{Config, NodeError, Registry, keystore, run, run_by};
 use session_protocols::{
-    Prefix,
+    KeyPair, Prefix,
     directory::{Endpoint, Transport},
     limits::AdmissionRates,
 };
@@ -79,10 +80,19 @@ impl Plan {
         Self { folder, network, listen, http, rates: None }
     }
 
+    /// The folder of a node.
+    pub fn data(&self, index: usize) -> PathBuf {
+        self.folder.path().join((index + 1).to_string())
+    }
+
+    /// The key of a node.
+    pub fn pair(&self, index: usize) -> KeyPair {
+        keystore::load(&self.data(index)).unwrap()
+    }
+
     pub fn config(&self, index: usize) -> Config {
-        let data = self.folder.path().join((index + 1).to_string());
         let mut config =
-            Config::new(self.network.clone(), data, self.listen[index].clone(), self.http[index]);
+            Config::new(self.network.clone(), self.data(index), self.listen[index].clone(), self.http[index]);
         config.rates = self.rates.unwrap_or(config.rates);
         config
     }

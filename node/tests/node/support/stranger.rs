@@ -1,18 +1,18 @@
 //! Somebody who speaks to a node, well or badly.
 
-use futures::StreamExt;
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::{
     PeerId, Stream, StreamProtocol, SwarmBuilder, identity, noise,
     swarm::{SwarmEvent, dial_opts::DialOpts},
     tcp, yamux,
 };
 use session_protocols::{
-    AccountId, KeyPair, Namespace, Signature, Time,
+    AccountId, KeyPair, Namespace, NetworkName, Protocol, Signature, Time,
     answer::{Answer, Body, Code},
     codec,
-    directory::Transport,
+    directory::{self, NodeRecord, Transport},
     libp2p::{
-        address::{multiaddr, peer_id},
+        address::{keypair, multiaddr, peer_id},
         link::{self, Asker, Backlog, Limits},
     },
     notify::Subscribed,
@@ -25,18 +25,23 @@ use super::Plan;
 pub struct Stranger {
     control: libp2p_stream::Control,
     node: PeerId,
-    network: session_protocols::NetworkName,
+    network: NetworkName,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Stranger {
     /// A nobody.
     pub async fn meet(plan: &Plan, node: usize) -> Self {
-        Self::meet_as(identity::Keypair::generate_ed25519(), plan, node).await
+        Self::with_key(identity::Keypair::generate_ed25519(), plan, node).await
+    }
+
+    /// Whoever holds the key of the node `own`.
+    pub async fn meet_as(own: usize, plan: &Plan, node: usize) -> Self {
+        Self::with_key(keypair(&plan.pair(own)).unwrap(), plan, node).await
     }
 
     /// Whoever holds `key`, over TCP, whose streams end where they are ended.
-    pub async fn meet_as(key: identity::Keypair, plan: &Plan, node: usize) -> Self {
+    async fn with_key(key: identity::Keypair, plan: &Plan, node: usize) -> Self {
         let streams = libp2p_stream::Behaviour::new();
         let control = streams.new_control();
         let mut swarm = SwarmBuilder::with_existing_identity(key)
@@ -62,19 +67,31 @@ impl Stranger {
     }
 
     /// Opens a stream of a protocol.
-    pub async fn open(&self, protocol: session_protocols::Protocol) -> Stream {
+    pub async fn open(&self, protocol: Protocol) -> Stream {
         let name = StreamProtocol::try_from_owned(self.network.protocol(protocol)).unwrap();
         self.control.clone().open_stream(self.node, name).await.unwrap()
     }
 
     /// Takes the streams of a protocol that the node opens.
-    pub fn accept(&self, protocol: session_protocols::Protocol) -> libp2p_stream::IncomingStreams {
+    pub fn accept(&self, protocol: Protocol) -> libp2p_stream::IncomingStreams {
         let name = StreamProtocol::try_from_owned(self.network.protocol(protocol)).unwrap();
         self.control.clone().accept(name).unwrap()
     }
 
+    /// What the node's directory says: its first page.
+    pub async fn records(&self) -> Vec<NodeRecord> {
+        let mut stream = self.open(Protocol::Directory).await;
+        stream.write_all(&codec::encode(&directory::Request::Records { after: None })).await.unwrap();
+        stream.close().await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = codec::decode(&answer, directory::MAX_ANSWER).unwrap();
+        let directory::Answer::Records { records, .. } = answer else { panic!("{answer:?}") };
+        records.iter().map(|signed| signed.open(&self.network).unwrap()).collect()
+    }
+
     /// Opens a kept stream of a protocol.
-    pub async fn link(&self, protocol: session_protocols::Protocol) -> Asker {
+    pub async fn link(&self, protocol: Protocol) -> Asker {
         let (asker, run) = link::open(
             self.open(protocol).await,
             Limits { max_in: 4 << 20, window: 64, backlog: Backlog::new(64 << 20) },
@@ -110,7 +127,7 @@ impl Person {
     }
 
     /// A signed question for the inbox.
-    pub fn retrieve(&self, network: &session_protocols::NetworkName) -> Retrieve {
+    pub fn retrieve(&self, network: &NetworkName) -> Retrieve {
         let time = now().as_millis();
         let auth = Auth { key: None, time, signature: Signature([0; 64]) };
         let mut retrieve = Retrieve {
@@ -141,7 +158,7 @@ impl Person {
     }
 
     /// A question for the inbox, signed by somebody else.
-    pub fn forged(&self, network: &session_protocols::NetworkName) -> Retrieve {
+    pub fn forged(&self, network: &NetworkName) -> Retrieve {
         let mut retrieve = self.retrieve(network);
         retrieve.auth.time += 1;
         retrieve
