@@ -24,7 +24,8 @@ use session_protocols::NetworkName;
 use support::{
     PATIENCE, pace,
     proxy::{Fault, Proxy},
-    world::{STAKE, World, pair, registration, send},
+    through,
+    world::{STAKE, World, pair, registration, send, signed},
 };
 
 mod support;
@@ -62,8 +63,13 @@ fn described(settlement: &Settlement, seed: u8, operator: Address, registrations
 }
 
 async fn now(settlement: &Settlement, path: Option<&std::path::Path>) -> Replayed {
+    behind(settlement, path, None).await
+}
+
+/// The ledger of now, and the one of an accepted checkpoint.
+async fn behind(settlement: &Settlement, path: Option<&std::path::Path>, accepted: Option<u64>) -> Replayed {
     let options = Options { pace: pace(), ..Options::new(settlement, [1; 32]).unwrap() };
-    replay::replay(path, options, None, |_| {}).await.unwrap()
+    replay::replay(path, options, accepted, |_| {}).await.unwrap()
 }
 
 /// Lets time pass, and all before it be final.
@@ -372,6 +378,48 @@ async fn what_the_nodes_refuse_comes_back_to_whose_it_is_whatever_others_put_dow
     alice.send(&call, |_| {}).await.unwrap();
     assert_eq!(world.balance(address(1)).await, STAKE.units());
     assert_eq!(world.balance(address(9)).await, U256::ZERO);
+}
+
+#[tokio::test]
+async fn a_checkpoint_releases_what_the_nodes_refuse_and_anybody_may_have_it_paid_back() {
+    let mut world = World::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let live = world.follow(&dir.path().join("chain.redb"));
+    let staking = world.settlement.contracts.staking;
+    // Four nodes, as many as a checkpoint takes; alice's key did not sign for her.
+    let mut first = None;
+    for seed in 1..=5 {
+        let mut person = world.person(seed, STAKE, staking).await;
+        let beneficiary = person.account();
+        let mut registration = registration(&world.settlement, seed, beneficiary);
+        registration.signatureR.0[0] ^= u8::from(seed == 5);
+        let register = Staking::registerCall { registration, beneficiary };
+        send(&mut person, staking, register.abi_encode()).await;
+        first.get_or_insert(person);
+    }
+    let node = pair(5).node_id();
+    let nobody = connect(&world.settlement, 9).await.unwrap();
+    world.pass(1).await;
+    let replayed = behind(&world.settlement, None, nobody.accepted().await.unwrap()).await;
+    let error = nobody.withdraw(&node, &replayed).await.unwrap_err();
+    assert!(matches!(error, StakeError::Unreleased { leaving: false, .. }), "{error}");
+
+    world.pass(1).await;
+    through(&live, &world.chain).await;
+    let submit = signed(&live.settled().ledger, &live.to_sign().unwrap(), 5, &[StakeId(5)]);
+    send(&mut first.unwrap(), world.settlement.contracts.checkpoints, submit).await;
+    let mut nobody = staker(&mut world, 9, Amount::ZERO).await;
+    let replayed = behind(&world.settlement, None, nobody.accepted().await.unwrap()).await;
+    let (call, back) = nobody.withdraw(&node, &replayed).await.unwrap();
+    assert_eq!(back, Return::Released(STAKE));
+    nobody.send(&call, |_| {}).await.unwrap();
+    assert_eq!(world.balance(address(5)).await, STAKE.units());
+    assert_eq!(world.balance(address(9)).await, U256::ZERO);
+    // Once.
+    assert!(matches!(nobody.withdraw(&node, &replayed).await, Err(StakeError::NoStake { .. })));
+    // A node that the others took is not released by the same checkpoint.
+    let error = nobody.withdraw(&pair(1).node_id(), &replayed).await.unwrap_err();
+    assert!(matches!(error, StakeError::Locked { leaving: false, .. }), "{error}");
 }
 
 #[tokio::test]

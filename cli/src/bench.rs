@@ -19,8 +19,11 @@ pub(crate) async fn run(context: &Context, arguments: &args::Bench) -> Result<()
         bar.set_length(all);
         bar.set_position(done);
     };
-    let rows =
-        if arguments.relay { bench.relay(&mut progress).await } else { bench.run(&mut progress).await };
+    let rows = match (arguments.relay, arguments.start) {
+        (true, _) => bench.relay(&mut progress).await,
+        (false, true) => bench.start(&mut progress).await,
+        (false, false) => bench.run(&mut progress).await,
+    };
     bar.finish_and_clear();
     let rows = rows?;
     context.output.data(&json!({ "rows": rows }), || {

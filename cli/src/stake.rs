@@ -29,7 +29,9 @@ use crate::{
     network,
 };
 
+mod consent;
 mod show;
+use consent::Consent;
 pub(crate) use show::lower;
 
 /// What describes a node to its operator, in its folder.
@@ -240,35 +242,34 @@ impl Desk<'_> {
     }
 
     /// Plans, tells what it costs, asks, sends, and tells what came of it. What another checkpoint overtook is
-    /// planned anew: whoever agreed to it is not asked again.
+    /// planned anew: whoever agreed to it is asked again where that changes what is done, or makes it cost more.
     async fn send(
         &mut self,
         sending: Sending,
         plan: impl AsyncFn(&Self) -> Result<Planned, Failure>,
     ) -> Result<(), Failure> {
-        let (mut agreed, mut tries) = (sending.yes, MAX_PLANS);
+        let (mut consent, mut tries) = (Consent::new(sending.yes), MAX_PLANS);
         loop {
             tries -= 1;
             let sent = match plan(&*self).await {
-                Ok(planned) => self.deliver(planned, &mut agreed).await,
+                Ok(planned) => self.deliver(planned, &mut consent).await,
                 Err(failure) => Err(failure),
             };
             match sent {
-                Err(failure) if failure.code == OVERTAKEN && tries > 0 => {}
+                Err(failure) if failure.code == OVERTAKEN && tries > 0 => {
+                    self.context.output.note("another checkpoint came in between: planning it anew");
+                }
                 sent => return sent,
             }
         }
     }
 
-    async fn deliver(&mut self, planned: Planned, agreed: &mut bool) -> Result<(), Failure> {
+    async fn deliver(&mut self, planned: Planned, consent: &mut Consent) -> Result<(), Failure> {
         let Planned { call, what, told } = planned;
         let quote = self.staker.quote(&call).await?;
         let from = format!("{} ({})", self.name, self.staker.account());
         self.context.output.note(&format!("{what}\n  from  {from}\n  cost  {quote}"));
-        if !*agreed {
-            self.agreed(&what, &quote.to_string())?;
-            *agreed = true;
-        }
+        consent.to(&what, quote.most, || self.ask(&what, &quote.to_string()))?;
         let bar = ProgressBar::new_spinner();
         let progress = |progress: Progress| {
             bar.set_message(match progress {
@@ -297,7 +298,7 @@ impl Desk<'_> {
     }
 
     /// Asks whoever sits at the terminal.
-    fn agreed(&self, what: &str, cost: &str) -> Result<(), Failure> {
+    fn ask(&self, what: &str, cost: &str) -> Result<(), Failure> {
         let refused = |message: String| {
             Failure::new(Exit::Refused, "not_confirmed", message, "to send it without being asked, add --yes")
         };

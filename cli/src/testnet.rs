@@ -97,7 +97,7 @@ async fn up(context: &Context, testnet: &Testnet, nodes: Option<usize>, chain: b
             }
             Up::Already => format!("the testnet was up already; its {} nodes are ready", nodes.len()),
         };
-        format!("{head}\n\n{}{}\n{}", table(&nodes), chain_line(chain.as_ref()), next(testnet, nodes.len()))
+        format!("{head}\n\n{}{}\n{}", table(&nodes), chain_line(chain.as_ref()), next(testnet, &nodes))
     })
 }
 
@@ -162,9 +162,14 @@ async fn fund(context: &Context, testnet: &Testnet, account: &str, sesh: Amount)
     context.output.data(&given, || format!("gave {sesh} SESH and {FUND_ETHER} ETH to {address}"))
 }
 
-/// Says on a terminal what is waited for.
+/// Says on a terminal what is waited for, and for how long so far.
 fn waiting(what: &'static str) -> ProgressBar {
-    let bar = if io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar.set_message(what);
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
@@ -237,7 +242,7 @@ fn table(nodes: &[NodeStatus]) -> String {
         .map(|node| {
             [
                 node.index.to_string(),
-                node.state.clone(),
+                state(node),
                 text::short(&node.id.to_string()),
                 node.swarm.clone().unwrap_or_else(|| "-".to_owned()),
                 node.peers.to_string(),
@@ -250,8 +255,16 @@ fn table(nodes: &[NodeStatus]) -> String {
     text::table(["#", "STATE", "ID", "SWARM", "PEERS", "MESSAGES", "ADDRESS", "HTTP"], &rows)
 }
 
+/// What a node says of itself, and what the contract has of it where that is not the usual.
+fn state(node: &NodeStatus) -> String {
+    match node.registration.as_deref() {
+        None | Some("active") => node.state.clone(),
+        Some(registration) => format!("{}, {registration}", node.state),
+    }
+}
+
 /// What to type next, as it can be typed here.
-fn next(testnet: &Testnet, nodes: usize) -> String {
+fn next(testnet: &Testnet, nodes: &[NodeStatus]) -> String {
     let program = program();
     let default = network::local_folder().is_ok_and(|folder| folder == *testnet.folder());
     let (dir, network) = if default {
@@ -263,11 +276,13 @@ fn next(testnet: &Testnet, nodes: usize) -> String {
             format!(" --network {}", folder.network_path().display()),
         )
     };
-    // Of fewer nodes these two may be half of a swarm.
-    let kill = if nodes < 6 {
-        String::new()
-    } else {
-        format!("  {program} testnet kill 2 5{dir}      # nothing is lost\n")
+    let kill = match nodes {
+        [_, second, _, _, fifth, _, ..] => {
+            let (second, fifth) = (second.index, fifth.index);
+            format!("  {program} testnet kill {second} {fifth}{dir}      # nothing is lost\n")
+        }
+        // Of fewer nodes two may be half of a swarm.
+        _ => String::new(),
     };
     format!(
         "Try:\n  {program} account new --name alice\n  {program} account new --name bob\n  \

@@ -1,5 +1,5 @@
 //! Measures a testnet: how fast it keeps messages, how fast it delivers them, what it costs at rest,
-//! how soon a killed node is back.
+//! how soon a killed node is back, and how soon one that begins from nothing is ready.
 
 mod paths;
 
@@ -62,8 +62,10 @@ mod targets {
     pub(super) const PATH_P50: f64 = 10.0;
     /// Milliseconds that a store may take whose hop is killed under it.
     pub(super) const KILLED: f64 = 2_000.0;
-    /// Seconds until all nodes are ready.
+    /// Seconds until all nodes are ready, without a chain.
     pub(super) const UP: f64 = 10.0;
+    /// The same with a chain, on which they register first.
+    pub(super) const UP_CHAIN: f64 = 25.0;
     /// Seconds until a killed node has caught up and serves.
     pub(super) const RETURN: f64 = 10.0;
 }
@@ -122,25 +124,51 @@ impl Bench {
     /// # Errors
     /// When the testnet does not come up, or clients cannot use it.
     pub async fn run(&self, progress: Progress<'_>) -> Result<Vec<Row>, TestnetError> {
+        self.within(async |testnet| match self.paths {
+            true => self.measure_paths(testnet, progress).await,
+            false => self.measure_nodes(testnet, progress).await,
+        })
+        .await
+    }
+
+    /// Measures how soon a testnet that begins from nothing is ready: with a chain of its own, and without one.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn start(&self, progress: Progress<'_>) -> Result<Vec<Row>, TestnetError> {
+        let mut rows = Vec::new();
+        let ways = [(true, "and their chain", targets::UP_CHAIN), (false, "without a chain", targets::UP)];
+        for (chain, words, target) in ways {
+            let up = self.within(async |testnet| self.up(testnet, chain, progress).await).await?;
+            let what = format!("until {} nodes {words} are ready, from nothing", self.nodes);
+            rows.push(Row::below(what, up.as_secs_f64(), target, "s"));
+        }
+        Ok(rows)
+    }
+
+    /// Does something to a testnet in a folder of its own, and removes it.
+    async fn within<T>(
+        &self,
+        measure: impl AsyncFnOnce(&Testnet) -> Result<T, TestnetError>,
+    ) -> Result<T, TestnetError> {
         let io = |cause| TestnetError::Io { deed: "make", path: std::env::temp_dir(), cause };
         let temp = tempfile::tempdir().map_err(io)?;
         let testnet = Testnet::new(Folder::new(Some(temp.path()))?, self.binary.clone());
-        let rows = match self.paths {
-            true => self.measure_paths(&testnet, progress).await,
-            false => self.measure_nodes(&testnet, progress).await,
-        };
+        let found = measure(&testnet).await;
         let _ = testnet.down(false).await?;
-        rows
+        found
     }
 
     /// Starts the nodes; how long that took.
-    async fn up(&self, testnet: &Testnet, progress: Progress<'_>) -> Result<Duration, TestnetError> {
+    async fn up(
+        &self,
+        testnet: &Testnet,
+        chain: bool,
+        progress: Progress<'_>,
+    ) -> Result<Duration, TestnetError> {
         let started = Instant::now();
-        let options = TestnetOptions {
-            nodes: Some(self.nodes),
-            arguments: vec!["--unlimited".to_owned()],
-            chain: false,
-        };
+        let options =
+            TestnetOptions { nodes: Some(self.nodes), arguments: vec!["--unlimited".to_owned()], chain };
         testnet.up(&options, &mut |ready, all| progress("start", ready as u64, all as u64)).await?;
         Ok(started.elapsed())
     }
@@ -150,7 +178,7 @@ impl Bench {
         testnet: &Testnet,
         progress: Progress<'_>,
     ) -> Result<Vec<Row>, TestnetError> {
-        let up = self.up(testnet, progress).await?;
+        let up = self.up(testnet, false, progress).await?;
         wait(SETTLE, |done, all| progress("settle", done, all)).await;
         let resident = testnet.resident()?.into_iter().max().unwrap_or_default();
         let network = testnet.folder().network()?;

@@ -110,7 +110,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   session testnet bench
-  session testnet bench --clients 16 --seconds 5 --json")]
+  session testnet bench --clients 16 --seconds 5 --json
+  session testnet bench --start                 how soon twelve nodes are ready")]
     Bench(Bench),
     /// Simulate a network with faults, in virtual time
     #[command(after_help = "\
@@ -147,4 +148,7 @@ pub(crate) struct Bench {
     /// Measure one relay on a core of its own instead
     #[arg(long, conflicts_with = "paths")]
     pub(crate) relay: bool,
+    /// Measure how soon a network from nothing is ready instead: with its chain, and without one
+    #[arg(long, conflicts_with_all = ["paths", "relay"])]
+    pub(crate) start: bool,
 }

@@ -3,7 +3,7 @@
 use alloy::primitives::Address;
 use serde_json::{Value, json};
 use session_chain::{
-    Amount, Ledger, Member,
+    Amount, Ledger, Member, State,
     ledger::Refusal,
     settlement::{
         Replayed, StakeError,
@@ -26,7 +26,7 @@ pub(crate) fn list(context: &Context, now: &Replayed, refused: &[Held]) -> Resul
         let cell = |node: &Value, key: &str| node[key].as_str().unwrap_or("-").to_owned();
         let rows = nodes.iter().map(|node| {
             let swarm = cell(node, "swarm");
-            [cell(node, "node"), cell(node, "state"), cell(node, "operator"), cell(node, "staked"), swarm]
+            [cell(node, "node"), state(node), cell(node, "operator"), cell(node, "staked"), swarm]
         });
         let table = text::table(["NODE", "STATE", "OPERATOR", "STAKED", "SWARM"], &rows.collect::<Vec<_>>());
         let hint = if refused.is_empty() { "" } else { "\n\nWhy one is refused: session stake show NODE" };
@@ -180,10 +180,20 @@ fn percent(basis_points: u16) -> String {
     format!("{}.{:02}%", basis_points / 100, basis_points % 100)
 }
 
+/// In which state a node is, and whether it is to leave.
+fn state(node: &Value) -> String {
+    let state = node["state"].as_str().unwrap_or("-");
+    let leaves = node["unlocks"].is_u64() && state != word(State::Deregistered);
+    if leaves { format!("{state}, leaves") } else { state.to_owned() }
+}
+
 fn human(node: &Value) -> String {
     let field = |of: &Value, key: &str| of[key].as_str().unwrap_or("-").to_owned();
-    let mut lines = format!("node {}\n", field(node, "node"));
-    for key in ["state", "operator", "fee", "staked", "swarm"] {
+    let mut lines = format!("node {}\n  state     {}\n", field(node, "node"), state(node));
+    if let Some(unlocks) = node["unlocks"].as_u64() {
+        lines.push_str(&format!("  serves    until {} at least\n", text::time(unlocks)));
+    }
+    for key in ["operator", "fee", "staked", "swarm"] {
         lines.push_str(&format!("  {key:<9} {}\n", field(node, key)));
     }
     for part in node["contributors"].as_array().into_iter().flatten() {
@@ -300,6 +310,18 @@ mod tests {
         ] {
             assert!(shown.contains(said), "{said}: {shown}");
         }
+    }
+
+    #[test]
+    fn who_leaves_is_seen_to_leave_until_it_has() {
+        let mut node = waiting(&NodeId::from_bytes([7; 32]), &pooled());
+        node["state"] = json!("active");
+        assert!(state(&node) == "active" && !human(&node).contains("serves"));
+        node["unlocks"] = json!(1_700_000_000_000_u64);
+        assert_eq!(state(&node), "active, leaves");
+        assert!(human(&node).contains("  serves    until 2023-11-1"), "{}", human(&node));
+        node["state"] = json!("deregistered");
+        assert_eq!(state(&node), "deregistered");
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Bench {
         testnet: &Testnet,
         progress: Progress<'_>,
     ) -> Result<Vec<Row>, TestnetError> {
-        self.up(testnet, progress).await?;
+        self.up(testnet, false, progress).await?;
         let network = testnet.folder().network()?;
         let account = Account::generate().map_err(|_| TestnetError::Random)?.id();
         let path = Client::connect(network.clone(), ClientOptions::default()).await?;

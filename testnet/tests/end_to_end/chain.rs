@@ -14,7 +14,6 @@ use crate::{
 async fn nodes_stake_serve_and_attest_and_survive_that_their_chain_is_away() {
     let place = Place::new();
     let up = place.data(&["testnet", "up"]);
-    println!("twelve nodes with their chain are ready after {} ms", up["ready_ms"]);
     let nodes = up["nodes"].as_array().unwrap();
     assert_eq!(nodes.len(), 12, "of two swarms");
     all_serve(&place).await;

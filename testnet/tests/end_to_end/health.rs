@@ -98,7 +98,15 @@ fn a_node_without_its_key_makes_no_new_one() {
 fn a_benchmark_prints_rows_of_one_form() {
     let place = Place::new();
     let small = ["testnet", "bench", "--nodes", "3", "--clients", "2", "--seconds", "1"];
-    let data = place.data(&small);
+    has_rows_of(
+        &place.data(&small),
+        &["stores, 3 nodes, 2 clients", "p50", "p99", "idle node", "nodes are ready", "killed node"],
+    );
+    let start = place.data(&["testnet", "bench", "--start", "--nodes", "4"]);
+    has_rows_of(&start, &["4 nodes and their chain are ready", "4 nodes without a chain are ready"]);
+}
+
+fn has_rows_of(data: &serde_json::Value, names: &[&str]) {
     assert_eq!(data.as_object().unwrap().len(), 1);
     let rows = data["rows"].as_array().unwrap();
     for row in rows {
@@ -110,7 +118,7 @@ fn a_benchmark_prints_rows_of_one_form() {
         }
         assert!(row["what"].is_string() && row["unit"].is_string(), "{row}");
     }
-    for what in ["stores, 3 nodes, 2 clients", "p50", "p99", "idle node", "nodes are ready", "killed node"] {
+    for what in names {
         let named = |row: &serde_json::Value| row["what"].as_str().unwrap().contains(what);
         assert!(rows.iter().any(named), "{what}");
     }

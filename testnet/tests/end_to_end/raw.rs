@@ -108,17 +108,29 @@ impl Members {
 
     /// The hashes in somebody's inbox at one member, page after page, as they come.
     pub(crate) async fn inbox(&self, account: &Account, node: &NodeId, now_ms: u64) -> Vec<MessageHash> {
+        self.pages(account, node, now_ms).await.unwrap_or_else(|body| panic!("{node} answers {body:?}"))
+    }
+
+    /// The same; none where the member does not answer for this account, as one of another swarm does not.
+    pub(crate) async fn kept(
+        &self,
+        account: &Account,
+        node: &NodeId,
+        now_ms: u64,
+    ) -> Option<Vec<MessageHash>> {
+        self.pages(account, node, now_ms).await.ok()
+    }
+
+    async fn pages(&self, account: &Account, node: &NodeId, now_ms: u64) -> Result<Vec<MessageHash>, Body> {
         let (mut hashes, mut after) = (Vec::new(), None);
         for _ in 0..MAX_PAGES {
             let request = self.retrieve(account, after, now_ms);
             let asked = self.ask(node, codec::encode(&Request::Retrieve(request)));
             let answer: Answer = codec::decode(&asked.await, MAX_ANSWER).unwrap();
-            let Body::Messages { messages, more, cursor } = answer.body else {
-                panic!("{node} answers {:?}", answer.body);
-            };
+            let Body::Messages { messages, more, cursor } = answer.body else { return Err(answer.body) };
             hashes.extend(messages.iter().map(|message| message.hash));
             if !more {
-                return hashes;
+                return Ok(hashes);
             }
             after = Some(cursor);
         }

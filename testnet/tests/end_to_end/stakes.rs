@@ -1,25 +1,28 @@
 //! A person with a funded account: sets up a node with somebody else, sees it serve, is paid, and leaves; and nodes
 //! that come and go by one command each.
 
-use std::{
-    net::{Ipv4Addr, TcpListener},
-    process::{Child, Stdio},
-    time::Duration,
-};
+use std::{process::Stdio, time::Duration};
 
-use alloy::{
-    primitives::{Address, Bytes, U64, U256},
-    sol_types::SolCall,
-};
-use rustix::process::{Pid, Signal, kill_process};
+use alloy::primitives::Address;
 use serde_json::{Value, json};
-use session_chain::{
-    Amount, account,
-    settlement::{Endpoint, calls::Token},
+use session_chain::{Amount, account};
+use session_client::home::Home;
+use session_protocols::{NodeId, SwarmId, SwarmMap};
+
+use self::{
+    chain::{Chain, STAKE},
+    mailboxes::Mailboxes,
+    newcomer::Newcomer,
 };
+use crate::support::{Place, ended_within, until};
 
-use crate::support::{Place, Ran, ended, ended_within, get, until};
+mod chain;
+mod mailboxes;
+mod newcomer;
+mod rule;
 
+/// Of two swarms.
+const NODES: usize = 12;
 /// What the operator brings, and what somebody else does.
 const OWN: &str = "10000";
 const OTHERS: &str = "15000";
@@ -27,30 +30,27 @@ const OTHERS: &str = "15000";
 const EPOCHS: u64 = 3;
 /// How long a node may take to leave, beside whatever else this machine does.
 const LEAVE: Duration = Duration::from_secs(300);
-/// All there will ever be.
-const SUPPLY: Amount = Amount::sesh(240_000_000);
-const STAKE: Amount = Amount::sesh(25_000);
 /// Somebody's address who has no account here.
 const PURSE: &str = "0x7777777777777777777777777777777777777777";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_sets_up_a_node_with_another_earns_leaves_and_has_every_token() {
     let place = Place::new();
-    let network = up(&place, 6);
+    let network = up(&place, NODES);
     let chain = Chain::of(&place);
-    for name in ["alice", "bob", "carol", "dave"] {
+    for name in ["alice", "bob", "carol"] {
         place.data(&["account", "new", "--name", name]);
     }
     let [alice, bob] =
         ["alice", "bob"].map(|name| funded(&place, name, if name == "alice" { OWN } else { OTHERS }));
-    for to in ["alice", "bob", "carol", "dave"] {
-        place.data(&["send", "--network", &network, "--from", "carol", to, "before"]);
-    }
+    let before = swarms(&place);
+    assert_eq!(before.swarms.len(), 2, "so a mailbox can move from one to the other: {before:?}");
+    let mut mailboxes = Mailboxes::fill(place.testnet.folder().network().unwrap(), &before).await;
 
     // The node is made, and runs without being one so far.
     let node = Newcomer::start(&place, &network);
     until("the newcomer to say that it is not registered", async || {
-        let told = get(&node.http, "/readyz").await?;
+        let told = node.told("/readyz").await?;
         told.to_string().contains("not registered").then_some(())
     })
     .await;
@@ -69,8 +69,11 @@ async fn a_person_sets_up_a_node_with_another_earns_leaves_and_has_every_token()
     let registered = place.data(&["stake", "register", "newcomer", "--yes"]);
     assert_eq!((&registered["how"], &registered["staked"]), (&json!("finalised"), &json!("25000")));
 
-    // It is active, in a swarm, and has all that the other members keep.
+    // It is active, in a swarm that has not been its own, and that swarm's mailboxes are in its own store.
+    let swarm = node.keeps_what_its_swarm_keeps(&mailboxes).await;
+    assert!(!before.swarms[&swarm].contains(&node.id.parse().unwrap()));
     let shown = until("the newcomer to be active", async || {
+        mailboxes.are_whole().await;
         let shown = place.run(&["stake", "show", &node.id, "--json"]);
         (shown.code == 0).then(|| shown.json()["data"].clone()).filter(|shown| shown["state"] == "active")
     })
@@ -79,30 +82,35 @@ async fn a_person_sets_up_a_node_with_another_earns_leaves_and_has_every_token()
     let parts: Vec<_> = shown["contributors"].as_array().unwrap().iter().map(|it| &it["amount"]).collect();
     assert_eq!(parts, [OWN, OTHERS], "{shown}");
     assert!(shown["swarm"].is_string(), "{shown}");
-    let listed = place.data(&["stake", "list"]);
-    let of_it = listed["nodes"].as_array().unwrap().iter().find(|it| it["node"] == node.id.as_str()).unwrap();
-    assert_eq!((listed["nodes"].as_array().unwrap().len(), &of_it["swarm"]), (7, &shown["swarm"]));
-    node.holds_what_others_hold(&place).await;
-    all_is_read(&place, &network, "before");
-    for to in ["alice", "bob", "carol", "dave"] {
-        place.data(&["send", "--network", &network, "--from", "dave", to, "after"]);
-    }
-    node.holds_what_others_hold(&place).await;
+    let now = swarms(&place);
+    assert_eq!(now.swarms.values().map(Vec::len).sum::<usize>(), NODES + 1, "{now:?}");
+    assert!(
+        now.swarms.keys().eq(before.swarms.keys()) && now.swarm_with(&node.id.parse().unwrap()).is_some()
+    );
+    // So are messages that come now, whichever swarm it sits in by then.
+    mailboxes.send().await;
+    node.keeps_what_its_swarm_keeps(&mailboxes).await;
 
-    // The rewards of several epochs, with one transaction each.
-    let first = rewards(&place, "alice")["epoch"].as_u64().unwrap_or_default();
-    until("some epochs to pass", async || {
-        let now = rewards(&place, "alice");
-        let enough = now["epoch"].as_u64()? >= first + EPOCHS && amount(&now["claimable"]) > Amount::ZERO;
-        enough.then_some(())
+    // The rewards of several epochs, with one transaction each: to the last unit what the rule makes of what
+    // the contracts told.
+    let key = node.id.parse().unwrap();
+    let first = chain.rule().await.first(key).expect("the newcomer is active");
+    until("a checkpoint of some epochs later", async || {
+        mailboxes.are_whole().await;
+        let accepted = node.told("/status").await?["chain"]["accepted"].as_u64()?;
+        (accepted + 1 >= first + EPOCHS).then_some(())
     })
     .await;
     let sent = chain.sent(&alice).await;
     let claimed = place.data(&["stake", "claim", "--yes"]);
     assert_eq!(chain.sent(&alice).await, sent + 1);
+    assert_eq!(amount(&claimed["amount"]), due(&chain, &alice, &claimed).await, "{claimed}");
     assert_eq!(chain.balance(&alice).await, amount(&claimed["amount"]), "{claimed}");
     assert_eq!(amount(&rewards(&place, "alice")["claimed"]), amount(&claimed["amount"]));
+    let sent = chain.sent(&bob).await;
     let claimed = place.data(&["stake", "claim", "--to", PURSE, "--account", "bob", "--yes"]);
+    assert_eq!(chain.sent(&bob).await, sent + 1);
+    assert_eq!(amount(&claimed["amount"]), due(&chain, &bob, &claimed).await, "{claimed}");
     assert_eq!(chain.balance(PURSE).await, amount(&claimed["amount"]), "{claimed}");
     assert_eq!(claimed["to"], PURSE);
 
@@ -114,11 +122,12 @@ async fn a_person_sets_up_a_node_with_another_earns_leaves_and_has_every_token()
     let (code, error) = place.error(&["stake", "withdraw", &node.id, "--account", "bob", "--yes"]);
     assert_eq!((code, error["code"].as_str().unwrap()), (3, "locked"), "{error}");
     until("the newcomer's service to end", async || {
-        let shown = place.data(&["stake", "show", &node.id]);
-        (shown["state"] == "deregistered").then_some(())
+        mailboxes.are_whole().await;
+        (node.told("/status").await?["chain"]["registration"] == "deregistered").then_some(())
     })
     .await;
     let released = until("its stake to be paid back", async || {
+        mailboxes.are_whole().await;
         let ran = place.run(&["stake", "withdraw", &node.id, "--account", "bob", "--yes", "--json"]);
         (ran.code == 0).then(|| ran.json()["data"].clone())
     })
@@ -126,27 +135,28 @@ async fn a_person_sets_up_a_node_with_another_earns_leaves_and_has_every_token()
     assert_eq!((&released["how"], &released["amount"]), (&json!("released"), &json!("25000")));
     until("the newcomer to be off the list", async || {
         let listed = place.data(&["stake", "list"]);
-        (listed["nodes"].as_array().unwrap().len() == 6).then_some(())
+        (listed["nodes"].as_array().unwrap().len() == NODES).then_some(())
     })
     .await;
     let (code, error) = place.error(&["stake", "show", &node.id]);
     assert_eq!((code, error["code"].as_str().unwrap()), (1, "not_registered"), "{error}");
     only_what_is_signed_anew_registers_it_again(&place, &node);
     assert_eq!(node.stop().code, 0);
-    all_is_read(&place, &network, "before");
-    all_is_read(&place, &network, "after");
+    mailboxes.are_whole().await;
 
     // What it earned since is claimed; then every token is somewhere.
-    for name in ["alice", "bob"] {
-        until("the rest to be claimed", async || {
+    for (name, address) in [("alice", &alice), ("bob", &bob)] {
+        let now = until("the rest to be claimed", async || {
             let ran = place.run(&["stake", "claim", "--account", name, "--yes", "--json"]);
             let now = rewards(&place, name);
-            (amount(&now["claimed"]) == amount(&now["earned"])).then_some(()).or_else(|| {
+            (amount(&now["claimed"]) == amount(&now["earned"])).then_some(now).or_else(|| {
                 assert!(ran.code == 0 || ran.json()["error"]["code"] == "nothing_to_claim", "{}", ran.out);
                 None
             })
         })
         .await;
+        let all = chain.rule().await.totals(now["epoch"].as_u64().unwrap());
+        assert_eq!(amount(&now["claimed"]), Amount(all[&address.parse::<Address>().unwrap()]), "{now}");
     }
     let [of_alice, of_bob] = ["alice", "bob"].map(|name| rewards(&place, name));
     let more =
@@ -155,7 +165,7 @@ async fn a_person_sets_up_a_node_with_another_earns_leaves_and_has_every_token()
     assert_eq!(of_alice["balance"], chain.balance(&alice).await.to_string());
     let kept = amount(&of_bob["claimed"]).checked_sub(chain.balance(PURSE).await).unwrap();
     assert_eq!(chain.balance(&bob).await, more(OTHERS, kept));
-    chain.every_token_is_somewhere(6, &[&alice, &bob, PURSE]).await;
+    chain.every_token_is_somewhere(NODES as u64, &[&alice, &bob, PURSE]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,12 +178,33 @@ async fn nodes_come_and_go_by_one_command_each() {
     let (code, error) = place.error(&["testnet", "remove", "5"]);
     assert_eq!((code, error["code"].as_str().unwrap()), (2, "no_node"), "{error}");
 
+    // A registration that its node's key did not sign is refused by the nodes. What it holds comes back by the
+    // next checkpoint, here to whose it is; what the others put down stays.
+    place.data(&["account", "new", "--name", "carol"]);
+    let carol = funded(&place, "carol", "25000");
+    let account = Home::open(place.path().join("home")).unwrap().account("carol").unwrap();
+    let refused = chain.register_unsigned(account::signer(account.seed())).await.to_string();
+    assert_eq!(chain.balance(&carol).await, Amount::ZERO);
+
     let added = place.data(&["testnet", "add"]);
     let node = &added["nodes"][0];
     assert_eq!(
         (&node["index"], &node["state"], &node["registration"]),
         (&json!(5), &json!("ready"), &json!("active"))
     );
+    let released = until("a checkpoint to release what the nodes refused", async || {
+        let ran = place.run(&["stake", "withdraw", &refused, "--account", "carol", "--yes", "--json"]);
+        assert!(ran.code == 0 || ran.json()["error"]["code"] == "locked", "{}", ran.out);
+        (ran.code == 0).then(|| ran.json()["data"].clone())
+    })
+    .await;
+    assert_eq!((&released["how"], &released["amount"]), (&json!("released"), &json!("25000")));
+    assert_eq!(chain.balance(&carol).await, STAKE);
+    until("the refused one to be off the list", async || {
+        let listed = place.data(&["stake", "list"]);
+        (!listed.to_string().contains(&refused)).then_some(())
+    })
+    .await;
     let ids = |listed: &Value| -> Vec<Value> {
         listed["nodes"].as_array().unwrap().iter().map(|it| it["node"].clone()).collect()
     };
@@ -194,7 +225,7 @@ async fn nodes_come_and_go_by_one_command_each() {
     assert_eq!(ids(&place.data(&["stake", "list"])).len(), 4);
     assert!(!place.testnet.folder().data(2).exists());
     assert_eq!(chain.balance(&operator(2)).await, STAKE, "its stake is paid back");
-    chain.every_token_is_somewhere(4, &[&operator(5)]).await;
+    chain.every_token_is_somewhere(4, &[&carol]).await;
 }
 
 #[test]
@@ -272,13 +303,26 @@ fn refusals_while_open(place: &Place, node: &str) {
     assert_eq!(open["signed"], true, "{shown}");
 }
 
-/// Everybody has the message of this text.
-fn all_is_read(place: &Place, network: &str, text: &str) {
-    for name in ["alice", "bob", "carol", "dave"] {
-        let inbox = place.data(&["inbox", "--network", network, "--account", name]);
-        let texts = inbox["messages"].as_array().unwrap().iter().filter(|message| message["text"] == text);
-        assert_eq!(texts.count(), 1, "{text} of {name}: {inbox}");
+/// Who sits in which swarm by the map that acts.
+fn swarms(place: &Place) -> SwarmMap {
+    let mut map = SwarmMap::default();
+    for one in place.data(&["stake", "list"])["nodes"].as_array().unwrap() {
+        let Some(swarm) = one["swarm"].as_str() else { continue };
+        let (swarm, node): (SwarmId, NodeId) =
+            (swarm.parse().unwrap(), one["node"].as_str().unwrap().parse().unwrap());
+        map.swarms.entry(swarm).or_default().push(node);
     }
+    map
+}
+
+/// What a first claim can come to by the rule, at the checkpoint that was the last one for it: of several epochs.
+async fn due(chain: &Chain, account: &str, claimed: &Value) -> Amount {
+    let (rule, account) = (chain.rule().await, account.parse::<Address>().unwrap());
+    let epoch = rule.checkpoint_before(chain.place(&claimed["transaction"]).await);
+    let total = |epoch| rule.totals(epoch).get(&account).copied().unwrap_or_default();
+    let epochs = (1..=epoch).filter(|epoch| total(*epoch) > total(epoch - 1)).count();
+    assert!(epochs as u64 >= EPOCHS, "the rewards of {epochs} epochs");
+    Amount(total(epoch))
 }
 
 fn rewards(place: &Place, name: &str) -> Value {
@@ -319,123 +363,4 @@ fn only_what_is_signed_anew_registers_it_again(place: &Place, node: &Newcomer) {
     assert_eq!(place.data(&again)["registrations"], 1);
     let (code, error) = place.error(&register);
     assert_eq!((code, error["code"].as_str().unwrap()), (4, "not_confirmed"), "{error}");
-}
-
-/// A node of a person's own.
-struct Newcomer {
-    id: String,
-    address: String,
-    http: String,
-    child: Option<Child>,
-}
-
-impl Newcomer {
-    /// Makes one, of the first account, and runs it.
-    fn start(place: &Place, network: &str) -> Self {
-        let ip = Ipv4Addr::new(127, 0, 251, 1);
-        let held: Vec<TcpListener> = (0..2).map(|_| TcpListener::bind((ip, 0)).unwrap()).collect();
-        let port = |of: &TcpListener| of.local_addr().unwrap().port();
-        let (address, http) =
-            (format!("/ip4/{ip}/tcp/{}", port(&held[0])), format!("{ip}:{}", port(&held[1])));
-        drop(held);
-        let made = place.data(&["node", "init", "--name", "newcomer", "--address", &address]);
-        assert_eq!((&made["network"], made["registration"].is_string()), (&json!("local"), true), "{made}");
-        let data = made["data"].as_str().unwrap();
-        let (code, error) = place.error(&["node", "init", "--name", "newcomer", "--address", &address]);
-        assert_eq!((code, error["code"].as_str().unwrap()), (4, "key_exists"), "{error}");
-        let again = place.data(&["node", "init", "--name", "newcomer", "--address", &address, "--again"]);
-        assert_eq!((&again, &made["registrations"]), (&made, &json!(0)), "the same node");
-        let plain = place.data(&["node", "init", "--name", "plain"]);
-        let found = plain["addresses"][0].as_str().unwrap();
-        assert!(found.starts_with("/ip4/127.0.0.1/udp/") && plain["prefix"] == "127.0.0.0/24", "{plain}");
-        let mut command = place.command(&["node", "run", "--network", network, "--data", data]);
-        command.args(["--listen", &address, "--http", &http]).stdin(Stdio::null());
-        // A pipe that nobody reads would fill.
-        let log = std::fs::File::create(place.path().join("newcomer.log")).unwrap();
-        let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        Self { id: made["id"].as_str().unwrap().to_owned(), address, http, child: Some(child) }
-    }
-
-    /// Waits until it serves, and has what the members of its swarm have.
-    async fn holds_what_others_hold(&self, place: &Place) {
-        until("the newcomer to hold what others hold", async || {
-            let own = get(&self.http, "/status").await?;
-            let nodes = place.testnet.status().await.ok()?;
-            let same = |node: &session_testnet::NodeStatus| {
-                own["swarm"].as_str() == node.swarm.as_deref()
-                    && own["fingerprint"] == node.fingerprint.as_str()
-            };
-            let serves = own["state"] == "ready" && own["messages"].as_u64()? > 0;
-            (serves && nodes.iter().all(same)).then_some(())
-        })
-        .await;
-    }
-
-    /// Stops it gracefully.
-    fn stop(mut self) -> Ran {
-        let child = self.child.take().unwrap();
-        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-        ended(child, "the newcomer")
-    }
-}
-
-impl Drop for Newcomer {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-/// The chain, asked beside the program.
-struct Chain {
-    rpc: alloy::rpc::client::RpcClient,
-    token: Address,
-    holders: Vec<Address>,
-    staking: Address,
-}
-
-impl Chain {
-    fn of(place: &Place) -> Self {
-        let settlement = place.testnet.folder().network().unwrap().settlement.unwrap();
-        let contracts = settlement.contracts;
-        let rpc = Endpoint::new(&settlement.rpc[0]).unwrap().rpc();
-        let holders = vec![contracts.pool, contracts.staking, contracts.checkpoints, contracts.factory];
-        Self { rpc, token: contracts.token, holders, staking: contracts.staking }
-    }
-
-    async fn balance(&self, account: &str) -> Amount {
-        self.balance_of(account.parse().unwrap()).await
-    }
-
-    async fn balance_of(&self, account: Address) -> Amount {
-        let data = Bytes::from(Token::balanceOfCall { account }.abi_encode());
-        let call = json!([{ "to": self.token, "data": data }, "latest"]);
-        let word: U256 = self.rpc.request("eth_call", call).await.unwrap();
-        Amount::try_from(word).unwrap()
-    }
-
-    /// How many transactions an account has sent.
-    async fn sent(&self, account: &str) -> u64 {
-        let count: U64 =
-            self.rpc.request("eth_getTransactionCount", json!([account, "latest"])).await.unwrap();
-        count.to()
-    }
-
-    /// The stakes are those of so many nodes, and all tokens are held by the contracts and by people.
-    async fn every_token_is_somewhere(&self, nodes: u64, people: &[&str]) {
-        assert_eq!(self.balance_of(self.staking).await, Amount(STAKE.0 * u128::from(nodes)));
-        let mut holders = self.holders.clone();
-        // Whoever has all others, those who run nodes of the testnet, and who contributes to them.
-        holders.extend((0..=9).chain([255]).map(|seed| account::signer(&[seed; 16]).address()));
-        holders.extend(people.iter().map(|person| person.parse::<Address>().unwrap()));
-        holders.sort_unstable();
-        holders.dedup();
-        let mut sum = Amount::ZERO;
-        for holder in holders {
-            sum = sum.checked_add(self.balance_of(holder).await).unwrap();
-        }
-        assert_eq!(sum, SUPPLY);
-    }
 }
