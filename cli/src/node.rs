@@ -176,7 +176,9 @@ async fn registered(
         let mut failure = Failure::from(error);
         failure.message =
             format!("the chain does not tell how often the node's keys were registered: {}", failure.message);
-        failure.remedy = format!("{}; or say it yourself: --registrations TIMES", failure.remedy);
+        failure.remedy =
+            "check `rpc` in the network file and try again, or say it yourself: --registrations TIMES"
+                .to_owned();
         failure
     })
 }

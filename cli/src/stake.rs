@@ -12,6 +12,7 @@ use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 use session_chain::{
     Amount, Candidate, NetworkFile, account as chain_account,
+    candidate::CandidateError,
     ledger::Stake,
     network::Settlement,
     settlement::{
@@ -134,7 +135,14 @@ fn candidate(context: &Context, text: &str) -> Result<Candidate, Failure> {
     };
     let read = fs::read_to_string(path)
         .map_err(|cause| wrong(format!("cannot read {}: {cause}", path.display())))?;
-    Candidate::parse(&read).map_err(|error| wrong(format!("{}: {}", path.display(), chain(&error))))
+    Candidate::parse(&read).map_err(|error| {
+        let mut failure = wrong(format!("{}: {}", path.display(), chain(&error)));
+        if matches!(error, CandidateError::Version { .. }) {
+            failure.remedy =
+                "let the node sign once more, by this build: session node init --again".to_owned();
+        }
+        failure
+    })
 }
 
 /// From one look at the chain to the next.
@@ -345,7 +353,11 @@ impl From<StakeError> for Failure {
         let exit = match &error {
             _ if error.passes() => Exit::NotReady,
             StakeError::Fee { .. } | StakeError::Reserved { .. } => Exit::Usage,
-            StakeError::OtherLedger { .. } | StakeError::Candidate(_) => Exit::Refused,
+            StakeError::OtherLedger { .. }
+            | StakeError::Candidate(_)
+            | StakeError::Spent { .. }
+            | StakeError::Forged { .. }
+            | StakeError::Apart { .. } => Exit::Refused,
             StakeError::Send(SendError::Endpoint { .. }) => Exit::NotReady,
             _ => Exit::Failed,
         };

@@ -194,6 +194,39 @@ fn a_node_gets_its_key_once_and_runs_with_what_was_printed() {
 }
 
 #[test]
+fn new_keys_are_signed_with_where_no_chain_can_be_asked_and_old_ones_where_somebody_says_how_often() {
+    let place = Place::new();
+    let operator = format!("0x{}", "5a".repeat(20));
+    let init = ["node", "init", "--operator", &operator, "--address", "/ip4/127.0.99.1/tcp/9", "--name"];
+    let section = place.run(&[&init[..], &["first"]].concat()).out;
+    let section: Vec<&str> = section.lines().skip_while(|line| *line != "[[nodes]]").take(6).collect();
+    let address = |digit: u8| format!("0x{}", format!("{digit:02x}").repeat(20));
+    let contracts = ["token", "pool", "staking", "factory", "checkpoints", "names"];
+    let contracts = (1..).zip(contracts).map(|(digit, name)| format!("{name} = \"{}\"\n", address(digit)));
+    let text = format!(
+        "version = 1\nname = \"test\"\nlocal = true\nseed = \"{}\"\n\n[settlement]\nchain = 1\n\
+         rpc = [\"http://127.0.0.1:1/\"]\nstart = 1\ngenesis = 1\nepoch = 60\nlock = 60\n{}\n{}\n",
+        "07".repeat(32),
+        contracts.collect::<String>(),
+        section.join("\n"),
+    );
+    let network = place.path().join("network.toml");
+    std::fs::write(&network, &text).unwrap();
+    session_chain::NetworkFile::parse(&text).unwrap();
+    let init = [&["--network", network.to_str().unwrap()], &init[..], &["second"]].concat();
+    assert_eq!(place.data(&init)["registrations"], 0);
+    let again = [&init[..], &["--again"]].concat();
+    let (code, error) = place.error(&again);
+    assert_eq!(code, 3, "{error}");
+    assert!(
+        error["message"].as_str().unwrap().contains("how often the node's keys were registered"),
+        "{error}"
+    );
+    assert!(error["remedy"].as_str().unwrap().ends_with("say it yourself: --registrations TIMES"), "{error}");
+    assert_eq!(place.data(&[&again[..], &["--registrations", "2"]].concat())["registrations"], 2);
+}
+
+#[test]
 fn help_and_version_are_answers() {
     let place = Place::new();
     for arguments in [&["--help"][..], &["send", "--help"], &["node", "run", "--help"], &["--version"]] {
