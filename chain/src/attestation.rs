@@ -9,6 +9,9 @@
 //! to the one with twice its number it is as long, so whatever part of the nodes can pay, the first of these is
 //! some time before the second; and 2,000 turns take eight pauses. All fit into half an epoch.
 //!
+//! Of how few nodes the contract takes a checkpoint is one of its parameters. Where there are fewer they sign all the
+//! same, for those who follow no chain, and nobody submits.
+//!
 //! A node whose endpoints disagree signs nothing, and says so to the others with a [`Report`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,7 +23,7 @@ use session_protocols::{Span, Time, codec, directory::Verdict, identity::blake2b
 
 use crate::{
     bls::{BlsSecret, BlsSignature},
-    ledger::{BlsKey, Checkpoint, StakeId},
+    ledger::{BlsKey, Checkpoint, MINIMUM_NODES, StakeId},
 };
 
 use report::Reports;
@@ -62,6 +65,8 @@ pub enum Input {
         checkpoint: Checkpoint,
         /// Who may sign it: all who held a stake at the border.
         signers: BTreeMap<StakeId, BlsKey>,
+        /// The fewest signers of whom the contract takes it.
+        least: u64,
     },
     /// A share arrived by gossip, or was made here; its signature was checked, if [`Attestation::key`] knew
     /// its signer.
@@ -166,8 +171,6 @@ pub struct Attestation {
     me: Option<StakeId>,
     /// How long an epoch lasts.
     epoch: Span,
-    /// The fewest signers that the contract takes.
-    least: usize,
     rounds: BTreeMap<u64, Round>,
     /// Shares of the epoch that ends next, and the key that each was checked with: one of each stake, and of
     /// nobody else.
@@ -191,6 +194,8 @@ struct Round {
     /// Who says something else.
     others: BTreeMap<B256, BTreeSet<StakeId>>,
     told: bool,
+    /// Whether the contract would take it: enough may sign it.
+    taken: bool,
     /// Whether the contract has it, or a later one.
     done: bool,
     /// When it is this node's turn; later again if nobody's transaction made it.
@@ -225,12 +230,11 @@ impl Share {
 
 impl Attestation {
     /// A machine for the node with this registration; one without watches only. Within half an `epoch`
-    /// everybody has a turn to submit; the contract takes nothing from fewer than `least` signers.
-    pub fn new(me: Option<StakeId>, epoch: Span, least: usize) -> Self {
+    /// everybody has a turn to submit.
+    pub fn new(me: Option<StakeId>, epoch: Span) -> Self {
         Self {
             me,
             epoch,
-            least,
             rounds: BTreeMap::new(),
             early: BTreeMap::new(),
             keys: BTreeMap::new(),
@@ -293,7 +297,7 @@ impl Attestation {
     /// Applies one input at `now`; results are read with [`Self::poll`].
     pub fn handle(&mut self, now: Time, input: Input) {
         match input {
-            Input::Crossed { checkpoint, signers } => self.crossed(now, checkpoint, signers),
+            Input::Crossed { checkpoint, signers, least } => self.crossed(now, checkpoint, signers, least),
             Input::Share { share, message } => {
                 let verdict = self.share(now, share);
                 self.outbox.extend(message.map(|message| Output::Judge { message, verdict }));
@@ -333,7 +337,7 @@ impl Attestation {
         self.rounds.values().next_back().and_then(|round| round.submit_at)
     }
 
-    fn crossed(&mut self, now: Time, checkpoint: Checkpoint, signers: BTreeMap<StakeId, BlsKey>) {
+    fn crossed(&mut self, now: Time, checkpoint: Checkpoint, signers: BTreeMap<StakeId, BlsKey>, least: u64) {
         let (epoch, digest) = (checkpoint.border.epoch, checkpoint.digest);
         self.next = epoch.checked_add(1);
         let early = std::mem::take(&mut self.early);
@@ -345,7 +349,8 @@ impl Attestation {
         }
         let (shares, others) = (BTreeMap::new(), BTreeMap::new());
         let signs = self.me.is_some_and(|me| signers.contains_key(&me));
-        let round = Round { checkpoint, signers, shares, others, told: false, done, submit_at: None };
+        let taken = signers.len() as u64 >= least;
+        let round = Round { checkpoint, signers, shares, others, told: false, taken, done, submit_at: None };
         self.rounds.insert(epoch, round);
         if signs {
             self.outbox.push_back(Output::Sign { epoch, digest });
@@ -379,11 +384,11 @@ impl Attestation {
         if round.shares.insert(id, BlsSignature(share.signature.into_array())).is_some() {
             return Verdict::Ignore;
         }
-        if !round.has_quorum(self.least) {
+        if !round.has_quorum() {
             return Verdict::Accept;
         }
         self.outbox.push_back(Output::Signed { epoch: share.epoch });
-        if round.submit_at.is_none() && !round.done {
+        if round.submit_at.is_none() && round.taken && !round.done {
             round.submit_at = self
                 .me
                 .and_then(|me| round.place(me))
@@ -420,10 +425,10 @@ fn wait(epoch: Span, before: usize, all: usize) -> Span {
 }
 
 impl Round {
-    /// Whether more than two thirds have signed, of enough.
-    fn has_quorum(&self, least: usize) -> bool {
+    /// Whether more than two thirds have signed, of so many that one bad node among them decides nothing.
+    fn has_quorum(&self) -> bool {
         let (signed, all) = (self.shares.len(), self.signers.len());
-        all >= least && signed.saturating_mul(3) > all.saturating_mul(2)
+        all as u64 >= MINIMUM_NODES && signed.saturating_mul(3) > all.saturating_mul(2)
     }
 
     /// Whether somebody has signed something.

@@ -51,6 +51,8 @@ mod tests;
 pub const EPOCH_SECONDS: NonZeroU64 = NonZeroU64::MIN.saturating_add(3_599);
 /// How long a node must have been active to earn, in seconds, by default: a day.
 pub const ACTIVE_FOR: u64 = 24 * 3_600;
+/// The fewest nodes whose checkpoint the contract takes, until the chain says otherwise: it never takes one of fewer.
+pub const MINIMUM_NODES: u64 = 4;
 /// How long the stake of a node that lost its place stays locked, in seconds, by default: 30 days.
 pub const LOCK: u64 = 30 * 24 * 3_600;
 
@@ -123,6 +125,8 @@ pub struct Ledger {
     rewards: Rewards,
     /// How long a node must have been active to earn, in seconds.
     active_for: u64,
+    /// The fewest nodes whose checkpoint the contract takes.
+    minimum_nodes: u64,
     /// The digest of the last border's checkpoint; zero before the first.
     digest: B256,
     /// The epoch and digest of the last checkpoint that the contract accepted.
@@ -144,6 +148,7 @@ impl Ledger {
             next: None,
             rewards: Rewards::default(),
             active_for: parameters.active_for,
+            minimum_nodes: MINIMUM_NODES,
             digest: B256::ZERO,
             accepted: None,
         }
@@ -286,6 +291,11 @@ impl Ledger {
     /// The digest of the last border's checkpoint; zero before the first.
     pub const fn digest(&self) -> B256 {
         self.digest
+    }
+
+    /// The fewest nodes whose checkpoint the contract takes.
+    pub const fn minimum_nodes(&self) -> u64 {
+        self.minimum_nodes
     }
 
     /// The epoch and digest of the last checkpoint that the contract accepted.

@@ -5,6 +5,10 @@
 //! who may sign the next ones: any later one, as long as enough of them are still there. Whoever was away for
 //! longer goes through those that nodes keep of changes ([`Archive`]).
 //!
+//! Trust has an age, counted from the border of the checkpoint that was believed last, or from when the network file
+//! was written. Nodes have something to lose for as long as their stakes are bound; of those that were nodes before
+//! that nothing is believed, whatever they sign. Then a newer network file has to say who the nodes are.
+//!
 //! A signature is checked with the key that is trusted, never with one that the checkpoint brings: keys that
 //! nobody has proven to hold could be made up so that they cancel others out.
 
@@ -90,6 +94,14 @@ pub enum Distrust {
     /// Its epoch has not ended.
     #[error("a checkpoint from the future")]
     Ahead,
+    /// It is of a time whose nodes may have nothing to lose any more.
+    #[error("it is {} old, and believed for {} at most", words(*.age), words(*.most))]
+    Old {
+        /// How old it is.
+        age: Span,
+        /// For how long it could be believed.
+        most: Span,
+    },
     /// Too few of the members that are trusted have signed it.
     #[error("{found} of the {trusted} nodes that are trusted have signed, and more than two thirds have to")]
     Signatures {
@@ -134,13 +146,24 @@ impl Signed {
     }
 }
 
+/// Who has to sign what is believed next.
+#[derive(Clone, Debug)]
+struct Signers {
+    keys: BTreeMap<NodeId, BlsKey>,
+    /// When they were the nodes of the network.
+    since: Time,
+}
+
 /// What is trusted.
 #[derive(Clone, Debug)]
 pub struct Trusted {
     domain: Domain,
     epochs: Epochs,
-    /// Who has to sign what is believed next.
-    keys: BTreeMap<NodeId, BlsKey>,
+    /// For how long.
+    most: Span,
+    /// Those that the network file names.
+    first: Arc<Signers>,
+    signers: Arc<Signers>,
     last: Option<Signed>,
 }
 
@@ -150,7 +173,33 @@ impl Trusted {
         let settlement = file.settlement.as_ref()?;
         let epochs = Epochs { genesis: settlement.genesis, seconds: settlement.epoch };
         let keys = file.nodes.iter().filter_map(|node| Some((node.id, node.bls?))).collect();
-        Some(Self { domain: settlement.domain(), epochs, keys, last: None })
+        let since = Time::from_millis(settlement.written.saturating_mul(1_000));
+        let first = Arc::new(Signers { keys, since });
+        let (domain, most) = (settlement.domain(), Span::secs(settlement.trust));
+        Some(Self { domain, epochs, most, signers: Arc::clone(&first), first, last: None })
+    }
+
+    /// Whether anybody can be believed at `now`.
+    ///
+    /// # Errors
+    /// When all that is known of the nodes is too old.
+    pub fn check(&self, now: Time) -> Result<(), Distrust> {
+        self.is_young(now, self.signers.since)
+    }
+
+    /// Lets go of what was believed last if it is too old at `now`, so that those are trusted whom the network file
+    /// names: it may be a newer one. Whether it was.
+    pub fn forget_old(&mut self, now: Time) -> bool {
+        let old = self.last.is_some() && self.check(now).is_err();
+        if old {
+            (self.signers, self.last) = (Arc::clone(&self.first), None);
+        }
+        old
+    }
+
+    fn is_young(&self, now: Time, since: Time) -> Result<(), Distrust> {
+        let (age, most) = (now.since(since), self.most);
+        if age <= most { Ok(()) } else { Err(Distrust::Old { age, most }) }
     }
 
     /// When epochs end.
@@ -195,8 +244,10 @@ impl Trusted {
     /// Believes what was fetched, in place of what was known before.
     ///
     /// # Errors
-    /// When it is not newer, or not signed by enough of those who are trusted; what was known stays.
+    /// When it is not newer, not signed by enough of those who are trusted, or too old, as they may be themselves; what
+    /// was known stays.
     pub fn believe(&mut self, now: Time, found: &SignedCheckpoint) -> Result<(), Distrust> {
+        self.check(now)?;
         let known = self.last.as_ref().map(|last| &*last.roll);
         let signed = Signed::read(&self.domain, found, known)?;
         let epoch = signed.epoch();
@@ -206,10 +257,23 @@ impl Trusted {
         if self.epochs.end(epoch) > now.after(MAX_AHEAD) {
             return Err(Distrust::Ahead);
         }
-        signed.check(&self.keys)?;
-        self.keys = signed.roll.keys();
-        self.last = Some(signed);
+        // Those of the file may have been nodes for long, and signed it long before the file was written.
+        self.is_young(now, self.epochs.end(epoch))?;
+        signed.check(&self.signers.keys)?;
+        self.trust(signed);
         Ok(())
+    }
+
+    fn trust(&mut self, signed: Signed) {
+        let since = self.epochs.end(signed.epoch());
+        self.signers = Arc::new(Signers { keys: signed.roll.keys(), since });
+        self.last = Some(signed);
+    }
+
+    /// The first epoch whose checkpoint may lead on from here.
+    fn next(&self) -> u64 {
+        let first = || self.epochs.at(self.first.since);
+        self.last.as_ref().map_or_else(first, |last| last.epoch().saturating_add(1))
     }
 
     /// The bytes to keep until another time; none while nothing was believed.
@@ -217,15 +281,15 @@ impl Trusted {
         self.last.as_ref().map(Signed::to_bytes)
     }
 
-    /// Goes on with what [`Self::encode`] wrote, which has to be kept where nobody else can write: who has
+    /// Goes on at `now` with what [`Self::encode`] wrote, which has to be kept where nobody else can write: who has
     /// signed it was checked before.
     ///
     /// # Errors
-    /// When it is damaged, or of another network.
-    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), Distrust> {
+    /// When it is damaged, of another network, or too old.
+    pub fn restore(&mut self, now: Time, bytes: &[u8]) -> Result<(), Distrust> {
         let signed = Signed::from_bytes(&self.domain, bytes)?;
-        self.keys = signed.roll.keys();
-        self.last = Some(signed);
+        self.is_young(now, self.epochs.end(signed.epoch()))?;
+        self.trust(signed);
         Ok(())
     }
 }
@@ -280,7 +344,7 @@ impl Walk {
             (Err(Distrust::NotNewer), At::Newest) => return Ok(false),
             // Each step but the last may take two questions.
             (Err(Distrust::Signatures { .. }), At::Newest) if self.asked <= 2 * MAX_KEPT => {
-                self.at = At::Since(trusted.last().map_or(0, |last| last.epoch().saturating_add(1)));
+                self.at = At::Since(trusted.next());
                 return Ok(false);
             }
             (Err(error), _) => return Err(error),
@@ -346,6 +410,16 @@ impl Archive {
             None => (self.get(*since)?, 0),
         };
         Some(one.page(have.as_deref(), from))
+    }
+}
+
+/// A span as people say it.
+fn words(span: Span) -> String {
+    const HOUR: u64 = 3_600;
+    match span.as_millis() / 1_000 {
+        seconds @ ..HOUR => format!("{seconds} s"),
+        seconds @ HOUR..172_800 => format!("{} h", seconds / HOUR),
+        seconds => format!("{} days", seconds / (24 * HOUR)),
     }
 }
 

@@ -26,6 +26,9 @@ pub const MAX_ADDRESSES: usize = 8;
 pub const MAX_ADDRESS_BYTES: usize = 256;
 /// Endpoints of the chain in a file; a file with more is refused.
 pub const MAX_RPC: usize = 8;
+/// For how long what is known of the nodes is believed where the file does not say it, in seconds: a week, half as
+/// long as stakes are meant to be bound.
+pub const TRUST: u64 = 7 * 24 * 3_600;
 /// Bytes of a file, room for [`MAX_NODES`] with usual addresses; a longer one is refused unread.
 pub const MAX_BYTES: usize = 16 << 20;
 
@@ -59,6 +62,15 @@ pub struct Settlement {
     pub epoch: NonZeroU64,
     /// How long the stake of a node that lost its place stays locked, in seconds.
     pub lock: u64,
+    /// For how long those who follow no chain believe what they know of the nodes, in seconds: from the border of the
+    /// checkpoint that they believed last on. It has to be shorter than stakes are bound, the contract's `unlockTime`:
+    /// after that the nodes of that time may have nothing to lose any more. At least two epochs, and where not all of
+    /// the network runs on this machine no longer than `lock`. [`TRUST`] where the file does not say it.
+    pub trust: u64,
+    /// When the nodes that the file names with their keys were nodes of the network, in seconds since 1970: the file
+    /// is believed for as long after that. Whoever brings the nodes of a file up to date by the ledger writes here when
+    /// that was. `genesis` where the file does not say it.
+    pub written: u64,
     /// The contracts.
     pub contracts: Contracts,
 }
@@ -162,12 +174,12 @@ impl Settlement {
 
     /// The section of the file.
     pub fn to_toml(&self) -> String {
-        let Self { chain, rpc, start, genesis, epoch, lock, contracts } = self;
+        let Self { chain, rpc, start, genesis, epoch, lock, trust, written, contracts } = self;
         let Contracts { token, pool, staking, factory, checkpoints, names } = contracts;
         let rpc = toml::Value::from(rpc.clone());
         format!(
             "[settlement]\nchain = {chain}\nrpc = {rpc}\nstart = {start}\ngenesis = {genesis}\nepoch = {epoch}\n\
-             lock = {lock}\ntoken = \"{token}\"\npool = \"{pool}\"\nstaking = \"{staking}\"\n\
+             lock = {lock}\ntrust = {trust}\nwritten = {written}\ntoken = \"{token}\"\npool = \"{pool}\"\nstaking = \"{staking}\"\n\
              factory = \"{factory}\"\ncheckpoints = \"{checkpoints}\"\nnames = \"{names}\"\n"
         )
     }

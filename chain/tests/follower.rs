@@ -122,6 +122,7 @@ async fn faults_of_one_endpoint_are_named_and_survived() {
         (Fault::Html, "is no JSON-RPC: <html>We will be back soon"),
         (Fault::Drops, "after event"),
         (Fault::Hides, "is left out or forged"),
+        (Fault::Delays(2), "is left out or forged"),
         (Fault::Repeats, "after event"),
         (Fault::Reorders, "after event"),
         (Fault::Forges, "is left out or forged"),
@@ -192,6 +193,30 @@ async fn a_lone_endpoint_that_leaves_events_out_is_found_out_and_survived() {
     let mut settled = settlement.watch();
     let known = settled.wait_for(|settled| settled.ledger.rewards().released().0 == 100);
     tokio::time::timeout(support::PATIENCE, known).await.expect("it comes after all").unwrap();
+}
+
+#[tokio::test]
+async fn a_lone_endpoint_whose_logs_come_late_is_found_out_and_nothing_is_lost() {
+    let anvil = Anvil::start(&FAST);
+    let chain = Chain::deploy(&anvil).await;
+    let dir = TempDir::new().unwrap();
+    let proxy = Proxy::start(&anvil.url()).await;
+    proxy.set(Fault::Delays(2));
+    let settlement = chain.follow(&dir.path().join("chain.redb"), NO_EPOCH, std::slice::from_ref(&proxy.url));
+    chain.releases(2, 50).await;
+    chain.mine(3, 1).await;
+    let status = until(&settlement, "it is named", |status| trouble_of(status, 0).is_some()).await;
+    assert!(trouble_of(&status, 0).unwrap().contains("is left out or forged"), "{status:?}");
+    // Nothing is applied before all of it has come, and then by itself.
+    let mut settled = settlement.watch();
+    let mut seen = Vec::new();
+    let known = settled.wait_for(|settled| {
+        seen.push(settled.ledger.rewards().released().0);
+        seen.last() == Some(&100)
+    });
+    tokio::time::timeout(support::PATIENCE, known).await.expect("it comes after all").unwrap();
+    seen.dedup();
+    assert_eq!(seen, [0, 100]);
 }
 
 #[tokio::test]

@@ -127,7 +127,7 @@ impl Client {
         }
         let connection = Connection::start(network.name.clone())?;
         let kept = Kept::new(options.home.clone(), &network);
-        let members = Arc::new(Membership::new(&network, kept.clone()));
+        let members = Arc::new(Membership::new(&network, kept.clone(), Clock::device_now()));
         let addresses = Addresses::new(&network, Arc::clone(&members));
         let links = Arc::new(Links::new(connection, addresses, options.links));
         let clock = Arc::new(Clock::default());

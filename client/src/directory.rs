@@ -33,6 +33,9 @@ pub enum DirectoryError {
     /// Those which answered have no checkpoint so far that says who is a node.
     #[error("no node has a signed checkpoint")]
     Uncertain,
+    /// What is known of the nodes is of a time whose nodes may have nothing to lose any more: nobody is asked.
+    #[error("what this device knows of the network's nodes is too old")]
+    Outdated(#[source] light::Distrust),
     /// What was fetched is no checkpoint.
     #[error("a node gave a checkpoint that cannot be read")]
     Pages(#[from] PageError),
@@ -211,7 +214,7 @@ mod tests {
         /// What a client with this home knows at first.
         fn snapshots(&self, home: Option<&Home>, period: u64) -> Snapshots {
             let kept = Kept::new(home.cloned(), &self.file);
-            let members = Arc::new(Membership::new(&self.file, kept.clone()));
+            let members = Arc::new(Membership::new(&self.file, kept.clone(), now(period)));
             Snapshots::new(&self.file, members, kept, now(period))
         }
 

@@ -129,6 +129,7 @@ impl ClientError {
             Self::Refused { .. } => "refused",
             Self::Disbelieved { .. } | Self::Endless { .. } => "disbelieved",
             Self::Clock { .. } => "clock",
+            Self::Directory { cause: DirectoryError::Outdated(_) } => "outdated",
             Self::Directory { .. } => "no_directory",
             Self::Path(PathError::Guards { .. }) => "guards_gone",
             Self::Path(PathError::Unkept) => "guards_unkept",
@@ -155,6 +156,10 @@ impl ClientError {
             Self::Refused { code, .. } => refusal_remedy(*code),
             Self::Disbelieved { .. } | Self::Endless { .. } => {
                 "try again; if it persists, get the network file anew from where you trust it"
+            }
+            Self::Directory { cause: DirectoryError::Outdated(_) } => {
+                "look whether the clock of this device is right, and take a newer network file from where you trust it: \
+                 whoever was a node so long ago may have nothing to lose any more, so none of them is asked"
             }
             Self::Directory { .. } => {
                 "try again in a minute: nodes sign a list soon after they start; if it persists, check the clock \

@@ -33,6 +33,8 @@ const GRACE_LOCAL: Span = Span::secs(2);
 pub(crate) struct Membership {
     /// None without a chain.
     light: Option<Mutex<light::Trusted>>,
+    /// What the network file says.
+    first: Arc<Seen>,
     seen: Mutex<Arc<Seen>>,
     grace: Span,
     kept: Kept,
@@ -48,15 +50,16 @@ struct Seen {
 }
 
 impl Membership {
-    /// Trusts the nodes that a network file names, and what was kept of the checkpoints that they signed.
-    pub(crate) fn new(file: &NetworkFile, kept: Kept) -> Self {
+    /// Trusts the nodes that a network file names, and what was kept of the checkpoints that they signed, unless that is
+    /// too old by the device's own clock.
+    pub(crate) fn new(file: &NetworkFile, kept: Kept, now: Time) -> Self {
         let named = file.nodes.iter().map(|node| {
             let operator = *node.operator.as_bytes();
             (node.id, Candidate { operator, prefix: node.prefix, open: false })
         });
         let light = light::Trusted::new(file).map(|mut light| {
             if let Some(bytes) = kept.checkpoint()
-                && let Err(error) = light.restore(&bytes)
+                && let Err(error) = light.restore(now, &bytes)
             {
                 tracing::info!(%error, "the nodes' checkpoint is fetched again");
             }
@@ -64,9 +67,9 @@ impl Membership {
         });
         // What a file says of a network with a chain is whom to ask, and nothing about mailboxes.
         let acts = if light.is_some() { SwarmMap::default() } else { file.ledger().map().clone() };
-        let seen = Seen { nodes: Arc::new(named.collect()), acts: Arc::new(acts), next: None };
+        let first = Arc::new(Seen { nodes: Arc::new(named.collect()), acts: Arc::new(acts), next: None });
         let grace = if file.local { GRACE_LOCAL } else { GRACE };
-        let membership = Self { light, seen: Mutex::new(Arc::new(seen)), grace, kept };
+        let membership = Self { light, seen: Mutex::new(Arc::clone(&first)), first, grace, kept };
         membership.look();
         membership
     }
@@ -113,6 +116,21 @@ impl Membership {
     /// Whether nodes have a newer checkpoint, by the clock.
     pub(crate) fn is_behind(&self, now: Time) -> bool {
         self.light.as_ref().is_some_and(|light| lock(light).is_behind(now, self.grace))
+    }
+
+    /// Lets go of what was believed last if that is too old, in favour of what the network file says.
+    ///
+    /// `now` is of the device's own clock: nobody's word makes anything younger.
+    ///
+    /// # Errors
+    /// When that is too old as well: nobody can be believed then.
+    pub(crate) fn renew(&self, now: Time) -> Result<(), DirectoryError> {
+        let Some(light) = &self.light else { return Ok(()) };
+        if lock(light).forget_old(now) {
+            tracing::warn!("what was known of the nodes is too old to be believed");
+            *lock(&self.seen) = Arc::clone(&self.first);
+        }
+        lock(light).check(now).map_err(DirectoryError::Outdated)
     }
 
     /// Who agrees on the directory, each from an instant on; none while the network file alone says it.

@@ -31,8 +31,6 @@ pub(crate) const MAX_HEARD: usize = 1_024;
 const BATCH: usize = 64;
 /// A checkpoint is handed out anew when one more in so many has signed it.
 const MORE: usize = 8;
-/// The fewest nodes whose checkpoint any contract takes.
-const LEAST: usize = 4;
 /// The longest sleep between two looks at the clock, so that a stepped clock is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
@@ -65,7 +63,7 @@ pub(crate) struct Attested {
     pub(crate) holding: Holding,
     /// What pays for submissions, by its address.
     pub(crate) account: Option<String>,
-    /// Why the last submission failed, and what to do about it.
+    /// Why this node submits nothing, as far as it has tried, and what to do about it.
     pub(crate) trouble: Option<String>,
     /// Why nothing can be signed.
     pub(crate) unsigned: Option<String>,
@@ -91,6 +89,8 @@ pub(crate) struct Attest {
     accepted: Option<u64>,
     /// Of what kind the trouble with submissions is that was told last.
     failing: Option<&'static str>,
+    /// The epoch of the checkpoint that the contract refused last, until it takes one.
+    refused: Option<u64>,
     /// What the newest checkpoints say about members and maps, by their epochs.
     rolls: BTreeMap<u64, Arc<Roll>>,
     shelf: Shelf,
@@ -129,7 +129,7 @@ impl Attest {
         let signed = Signed::open(data)?;
         tell.send_modify(|told| (told.signed, told.account) = (signed.epoch(), payer.account()));
         Ok(Self {
-            machine: Attestation::new(None, epoch, LEAST),
+            machine: Attestation::new(None, epoch),
             key: secret.public(),
             secret,
             signed,
@@ -139,6 +139,7 @@ impl Attest {
             crossed: None,
             accepted: None,
             failing: None,
+            refused: None,
             rolls: BTreeMap::new(),
             shelf,
             shelved: None,
@@ -181,8 +182,13 @@ impl Attest {
         let accepted = settled.ledger.accepted().map(|(epoch, _)| epoch);
         if let Some(epoch) = accepted.filter(|_| accepted > self.accepted) {
             self.accepted = accepted;
+            // Whatever was wrong with what this node submitted, checkpoints go on.
+            if self.refused.take_if(|refused| *refused <= epoch).is_some() {
+                self.trouble(None);
+            }
             self.machine.handle(now(), Input::Accepted { epoch });
         }
+        self.payer.look(&self.status.borrow());
         self.cross(settled.clone(), may_sign);
         let stakes = settled.ledger.stakes().map(|(id, stake)| (*id, stake.bls));
         self.machine.set_stakes(stakes.collect());
@@ -196,7 +202,7 @@ impl Attest {
     }
 
     fn cross(&mut self, settled: Settled, may_sign: bool) {
-        let Settled { checkpoint: Some(checkpoint), signers, roll, .. } = settled else { return };
+        let Settled { ledger, checkpoint: Some(checkpoint), signers, roll, .. } = settled else { return };
         let epoch = checkpoint.border.epoch;
         let newer = self.crossed.as_ref().is_none_or(|(last, _)| *last < epoch);
         if newer && may_sign && !signers.is_empty() {
@@ -214,6 +220,7 @@ impl Attest {
             let crossed = Input::Crossed {
                 checkpoint: Checkpoint::clone(&checkpoint),
                 signers: Signers::clone(&signers),
+                least: ledger.minimum_nodes(),
             };
             self.machine.handle(now(), crossed);
         }
@@ -385,32 +392,53 @@ impl Attest {
     }
 
     fn submitted(&mut self, outcome: submit::Outcome) {
+        use submit::Outcome::{Failed, Funded, Mined, Refused, Short, Taken};
+        let counted = match &outcome {
+            Mined => "mined",
+            Taken(_) => "taken",
+            Refused { .. } => "refused",
+            Failed { .. } => "failed",
+            Short { .. } | Funded => "",
+        };
+        if !counted.is_empty() {
+            self.metrics.checkpoint_submissions_total.with_label_values(&[counted]).inc();
+        }
+        self.refused = None;
         let trouble = match outcome {
-            submit::Outcome::Mined => {
-                self.metrics.checkpoint_submissions_total.with_label_values(&["mined"]).inc();
+            Mined => None,
+            Taken(why) => {
+                tracing::debug!(why, "the contract has a checkpoint");
                 None
             }
-            // Mostly another one was quicker.
-            submit::Outcome::Refused(why) => {
-                tracing::debug!(why, "the contract does not take the checkpoint");
-                self.metrics.checkpoint_submissions_total.with_label_values(&["refused"]).inc();
-                return;
+            Funded => {
+                tracing::info!("the account has enough ether to submit a checkpoint");
+                None
             }
-            submit::Outcome::Failed { code, why } => {
-                self.metrics.checkpoint_submissions_total.with_label_values(&["failed"]).inc();
-                Some((code, why))
+            Refused { epoch, why } => {
+                self.refused = Some(epoch);
+                Some((REFUSED, why))
             }
+            Failed { code, why } => Some((code, why)),
+            Short { why } => self.failing.map(|code| (code, why)),
         };
+        self.trouble(trouble);
+    }
+
+    /// Tells what keeps this node from submitting, or that nothing does as far as is known.
+    fn trouble(&mut self, trouble: Option<(&'static str, String)>) {
         // Amounts and fees differ each time: the kind tells whether there is something new.
         let code = trouble.as_ref().map(|(code, _)| *code);
         let before = std::mem::replace(&mut self.failing, code);
         let trouble = trouble.map(|(_, why)| why);
         if let Some(why) = trouble.as_ref().filter(|_| before != code) {
-            tracing::warn!(why, "this node submits no checkpoints; others do");
+            tracing::warn!(why, "this node submits no checkpoints; others may");
         }
         self.tell.send_modify(|told| told.trouble = trouble);
     }
 }
+
+/// The kind of trouble that the contract makes.
+const REFUSED: &str = "contract_refuses";
 
 /// What to do where nodes disagree.
 pub(crate) const DISAGREE: &str =

@@ -36,7 +36,7 @@ struct Node {
 
 impl Node {
     fn new(me: Option<u64>) -> Self {
-        Self { machine: Attestation::new(me.map(StakeId), EPOCH, 4), now: Time::from_millis(1) }
+        Self { machine: Attestation::new(me.map(StakeId), EPOCH), now: Time::from_millis(1) }
     }
 
     fn feed(&mut self, input: Input) -> Vec<Output> {
@@ -45,7 +45,11 @@ impl Node {
     }
 
     fn crossed(&mut self, checkpoint: &Checkpoint, count: u64) -> Vec<Output> {
-        self.feed(Input::Crossed { checkpoint: checkpoint.clone(), signers: signers(count) })
+        self.crossed_with(checkpoint, count, MINIMUM_NODES)
+    }
+
+    fn crossed_with(&mut self, checkpoint: &Checkpoint, count: u64, least: u64) -> Vec<Output> {
+        self.feed(Input::Crossed { checkpoint: checkpoint.clone(), signers: signers(count), least })
     }
 
     /// What becomes of a share, checked as a host does.
@@ -142,9 +146,15 @@ fn of_two_thousand_everybody_has_a_turn_in_half_an_epoch_whoever_can_pay_and_few
             let root = checkpoint(3, draw);
             let mut turns: Vec<_> = (1..=payers)
                 .map(|payer| {
-                    let mut machine = Attestation::new(Some(StakeId(payer)), epoch, 4);
-                    machine
-                        .handle(begin, Input::Crossed { checkpoint: root.clone(), signers: signers.clone() });
+                    let mut machine = Attestation::new(Some(StakeId(payer)), epoch);
+                    machine.handle(
+                        begin,
+                        Input::Crossed {
+                            checkpoint: root.clone(),
+                            signers: signers.clone(),
+                            least: MINIMUM_NODES,
+                        },
+                    );
                     for id in 1..=1_334 {
                         let digest = root.digest.0.into();
                         let share = Share { epoch: 3, digest, id, signature: [0; 96].into() };
@@ -164,6 +174,22 @@ fn of_two_thousand_everybody_has_a_turn_in_half_an_epoch_whoever_can_pay_and_few
     assert_eq!(first, [0, 60, 90, 109]);
     // Short epochs hurry all alike.
     assert_eq!(wait(Span::secs(10), 12, 12).0 / 1_000, 4_999);
+}
+
+#[test]
+fn what_the_contract_takes_of_more_nodes_only_is_signed_and_not_submitted() {
+    let mut node = Node::new(Some(1));
+    for (epoch, least, submits) in [(3, 6, false), (4, 5, true)] {
+        let root = checkpoint(epoch, 1);
+        assert_eq!(node.crossed_with(&root, 5, least), [Output::Sign { epoch, digest: root.digest }]);
+        let fed = (1..=5).flat_map(|id| node.feed(Input::Share { share: share(id, &root), message: None }));
+        assert_eq!(
+            fed.collect::<Vec<_>>(),
+            [Output::Signed { epoch }, Output::Signed { epoch }],
+            "for clients"
+        );
+        assert_eq!(node.submits(EPOCH).is_some(), submits, "of {least}");
+    }
 }
 
 #[test]

@@ -117,6 +117,11 @@ pub enum Input {
         /// To so many seconds.
         seconds: u64,
     },
+    /// The fewest nodes whose checkpoint the contract takes changed.
+    ChangeMinimumNodes {
+        /// To so many.
+        nodes: u64,
+    },
     /// A node failed its tests: it serves nobody until it passes them again.
     Decommission {
         /// Which one.

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The version that this build reads and writes.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// The most bytes of a snapshot: some 100,000 nodes.
 const MAX_BYTES: usize = 256 << 20;
 
@@ -62,6 +62,7 @@ struct Stored {
     /// 20 bytes each.
     submitters: ByteBuf,
     active_for: u64,
+    minimum_nodes: u64,
     digest: ByteArray<32>,
     accepted: Option<(u64, ByteArray<32>)>,
 }
@@ -119,6 +120,7 @@ impl Ledger {
                 .collect::<Vec<u8>>()
                 .into(),
             active_for: self.active_for,
+            minimum_nodes: self.minimum_nodes,
             digest: self.digest.0.into(),
             accepted: self.accepted.map(|(epoch, digest)| (epoch, digest.0.into())),
         })
@@ -164,6 +166,7 @@ impl Ledger {
                 credit: amount(stored.credit),
             },
             active_for: stored.active_for,
+            minimum_nodes: stored.minimum_nodes,
             digest: B256::from(stored.digest.into_array()),
             accepted: stored.accepted.map(|(epoch, digest)| (epoch, B256::from(digest.into_array()))),
         };

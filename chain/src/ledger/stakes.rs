@@ -58,6 +58,10 @@ impl Ledger {
                 self.active_for = *seconds;
                 Ok(None)
             }
+            Input::ChangeMinimumNodes { nodes } => {
+                self.minimum_nodes = *nodes;
+                Ok(None)
+            }
             Input::Decommission { node } => self.decommission(*node).map(Some),
             Input::Recommission { node } => self.recommission(*node).map(Some),
             Input::Deregister { node, penalty } => self.deregister(*node, *penalty).map(Some),

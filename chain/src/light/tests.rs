@@ -32,7 +32,17 @@ impl World {
         };
         let epoch = NonZeroU64::new(SECONDS).unwrap();
         let (rpc, lock) = (vec!["http://127.0.0.1:1".to_owned()], 10);
-        let settlement = Settlement { chain: 31_337, rpc, start: 1, genesis: 1_000, epoch, lock, contracts };
+        let settlement = Settlement {
+            chain: 31_337,
+            rpc,
+            start: 1,
+            genesis: 1_000,
+            epoch,
+            lock,
+            trust: 1_000 * SECONDS,
+            written: 1_000,
+            contracts,
+        };
         let ledger = Ledger::new(settlement.parameters());
         let file = NetworkFile {
             name: "test".parse().unwrap(),
@@ -117,7 +127,20 @@ impl World {
     fn client(&self) -> Trusted {
         Trusted::new(&self.file).unwrap()
     }
+
+    /// A client that trusts for three epochs, with a network file that was written when so many had ended.
+    fn wary(&self, epochs: u64) -> Trusted {
+        let mut file = self.file.clone();
+        let settlement = file.settlement.as_mut().unwrap();
+        (settlement.trust, settlement.written) = (TRUST.0 / 1_000_000, settlement.genesis + epochs * SECONDS);
+        Trusted::new(&file).unwrap()
+    }
 }
+
+const TRUST: Span = Span::secs(3 * SECONDS);
+const INSTANT: Span = Span::micros(1);
+/// What comes an instant too late.
+const OLD: Distrust = Distrust::Old { age: Span::micros(TRUST.0 + 1), most: TRUST };
 
 #[test]
 fn whoever_trusts_the_networks_nodes_follows_who_comes_and_goes() {
@@ -276,18 +299,18 @@ fn what_was_kept_is_known_again_and_whatever_is_damaged_is_not() {
     client.believe(world.now(), &signed.write()).unwrap();
     let bytes = client.encode().unwrap();
     let mut later = world.client();
-    later.restore(&bytes).unwrap();
+    later.restore(world.now(), &bytes).unwrap();
     assert_eq!((later.last(), later.encode()), (Some(&signed), Some(bytes.clone())));
     for at in (0..bytes.len()).step_by(11) {
         let mut other = world.client();
-        assert_eq!(other.restore(&bytes[..at]), Err(Distrust::Bytes));
+        assert_eq!(other.restore(world.now(), &bytes[..at]), Err(Distrust::Bytes));
         let mut changed = bytes.clone();
         changed[at] ^= 4;
-        assert!(other.restore(&changed).is_err(), "byte {at}");
+        assert!(other.restore(world.now(), &changed).is_err(), "byte {at}");
     }
     let mut elsewhere = world.file.clone();
     elsewhere.settlement.as_mut().unwrap().chain += 1;
-    assert_eq!(Trusted::new(&elsewhere).unwrap().restore(&bytes), Err(Distrust::Bytes));
+    assert_eq!(Trusted::new(&elsewhere).unwrap().restore(world.now(), &bytes), Err(Distrust::Bytes));
 }
 
 #[test]
@@ -382,7 +405,7 @@ fn what_most_of_those_before_signed_is_known_again_though_fewer_of_those_behind_
     signed.signatures.retain(|node, _| world.file.nodes.iter().any(|one| one.id == *node));
     client.believe(world.now(), &signed.write()).unwrap();
     let mut later = world.client();
-    later.restore(&client.encode().unwrap()).unwrap();
+    later.restore(world.now(), &client.encode().unwrap()).unwrap();
     assert_eq!(later.last(), Some(&signed));
 }
 
@@ -402,4 +425,77 @@ fn an_archive_leads_from_the_first_to_the_last_through_many_changes() {
         client.believe(world.now(), archive.get(Some(since)).unwrap()).unwrap();
     }
     assert_eq!(client.maps().map(|(acts, _)| acts), Some(world.ledger.map()));
+}
+
+#[test]
+fn nodes_are_trusted_for_a_while_after_the_border_at_which_they_were_some() {
+    let mut world = World::new(6);
+    let mut client = world.wary(0);
+    let (genesis, ends) = (Time::from_millis(1_000_000), client.epochs());
+    client.check(genesis.after(TRUST)).unwrap();
+    assert_eq!(
+        client.check(genesis.after(TRUST).after(INSTANT)),
+        Err(OLD),
+        "the file is as old as the network"
+    );
+    let [first, second, third] = [(); 3].map(|()| world.cross(&[]));
+    client.believe(ends.end(0), &first.write()).unwrap();
+    let last = ends.end(0).after(TRUST);
+    let late = last.after(INSTANT);
+    client.check(last).unwrap();
+    assert_eq!(client.check(late), Err(OLD));
+    // Whatever they sign by then.
+    assert_eq!(client.believe(late, &second.write()), Err(OLD));
+    assert_eq!((client.forget_old(last), client.last()), (false, Some(&first)));
+    client.believe(last, &second.write()).unwrap();
+    // It counts anew from there.
+    client.believe(late, &third.write()).unwrap();
+    assert_eq!(client.last(), Some(&third));
+    assert_eq!(OLD.to_string(), "it is 300 s old, and believed for 300 s at most");
+    let old = Distrust::Old { age: Span::days(40), most: Span::hours(47) };
+    assert_eq!(old.to_string(), "it is 40 days old, and believed for 47 h at most");
+}
+
+#[test]
+fn what_was_kept_for_too_long_gives_way_to_a_newer_network_file() {
+    let mut world = World::new(6);
+    let (first, second) = (world.cross(&[]), world.cross(&[]));
+    let mut before = world.wary(0);
+    before.believe(world.now(), &first.write()).unwrap();
+    let bytes = before.encode().unwrap();
+    let last = before.epochs().end(0).after(TRUST);
+    let late = last.after(INSTANT);
+    world.wary(0).restore(last, &bytes).unwrap();
+    for (written, believed) in [(0, Err(OLD)), (2, Ok(()))] {
+        let mut later = world.wary(written);
+        assert_eq!((later.restore(late, &bytes), later.last()), (Err(OLD), None));
+        // So does what was believed while it ran.
+        let mut running = world.wary(written);
+        running.restore(last, &bytes).unwrap();
+        assert_eq!((running.check(late), running.forget_old(late), running.last()), (Err(OLD), true, None));
+        for mut client in [later, running] {
+            let since = Time::from_millis((1_000 + written * SECONDS) * 1_000);
+            let expected = believed.map_err(|_| Distrust::Old { age: late.since(since), most: TRUST });
+            assert_eq!(client.check(late), expected);
+            assert_eq!(client.believe(late, &second.write()), expected);
+        }
+    }
+}
+
+#[test]
+fn what_the_nodes_of_a_network_file_signed_long_before_it_is_not_believed() {
+    let mut world = World::new(6);
+    let first = world.cross(&[]);
+    for _ in 0..8 {
+        world.cross(&[]);
+    }
+    let newest = world.cross(&[1, 2]);
+    let mut client = world.wary(9);
+    let old = client.epochs().end(0);
+    let refused = client.believe(world.now(), &first.write());
+    assert_eq!(refused, Err(Distrust::Old { age: world.now().since(old), most: TRUST }));
+    // Whoever needs others first asks from there on where the file was written.
+    let mut walk = Walk::default();
+    assert_eq!(walk.take(&mut client, world.now(), &newest.write()), Ok(false));
+    assert_eq!(walk.since(), Some(Some(9)));
 }

@@ -127,6 +127,16 @@ pub enum Problem {
         /// The key.
         key: &'static str,
     },
+    /// A time for which nodes are believed that is too short to go on by, or longer than any stake is bound.
+    #[error("`trust` is {found} s, expected {least} to {most}")]
+    Trust {
+        /// What it is.
+        found: u64,
+        /// Two epochs.
+        least: u64,
+        /// For how long a stake stays locked.
+        most: u64,
+    },
     /// Not a contract's address.
     #[error("`{key}` is not an address: 0x and 40 hex digits")]
     Contract {
@@ -178,6 +188,10 @@ impl NetworkFileError {
             Problem::Number { key } | Problem::Contract { key } => {
                 format!("write it as in `{}`", example(key))
             }
+            Problem::Trust { .. } => {
+                "write a time that is shorter than stakes are bound by the contract's `unlockTime`, such as half of it"
+                    .to_owned()
+            }
             Problem::Address { .. } | Problem::Endpoint(_) => {
                 format!("write it as in `{}`", example("addresses"))
             }
@@ -202,6 +216,8 @@ fn example(key: &str) -> &'static str {
         "genesis" => "genesis = 1767225600",
         "epoch" => "epoch = 3600",
         "lock" => "lock = 2592000",
+        "trust" => "trust = 604800",
+        "written" => "written = 1767225600",
         "token" => "token = \"0x...\" (40 hex digits)",
         "pool" => "pool = \"0x...\" (40 hex digits)",
         "staking" => "staking = \"0x...\" (40 hex digits)",

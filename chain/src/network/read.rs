@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     Contracts, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BYTES, MAX_NODES, MAX_RPC, NetworkFile,
-    NetworkFileError, NetworkNode, Problem, Settlement, VERSION,
+    NetworkFileError, NetworkNode, Problem, Settlement, TRUST, VERSION,
 };
 
 const KEYS: &[&str] = &["version", "name", "local", "seed", "nodes", "settlement"];
@@ -21,6 +21,8 @@ const SETTLEMENT_KEYS: &[&str] = &[
     "genesis",
     "epoch",
     "lock",
+    "trust",
+    "written",
     "token",
     "pool",
     "staking",
@@ -63,7 +65,7 @@ pub(super) fn network(text: &str) -> Result<NetworkFile, NetworkFileError> {
         nodes.push(node);
     }
     let settlement = match table.optional("settlement") {
-        Some(item) => Some(reader.settlement(item)?),
+        Some(item) => Some(reader.settlement(item, local)?),
         None => None,
     };
     Ok(NetworkFile { name, local, seed, nodes, settlement })
@@ -87,7 +89,7 @@ impl Reader<'_> {
         NetworkFileError { line, column, problem }
     }
 
-    fn settlement(&self, item: &Spanned<DeValue<'_>>) -> Result<Settlement, NetworkFileError> {
+    fn settlement(&self, item: &Spanned<DeValue<'_>>, local: bool) -> Result<Settlement, NetworkFileError> {
         let table = item.get_ref().as_table().ok_or_else(|| {
             let found = item.get_ref().type_str();
             self.error(&item.span(), Problem::Type { key: "settlement", expected: "a table", found })
@@ -102,14 +104,26 @@ impl Reader<'_> {
         let (epoch, span) = fields.number("epoch")?;
         let epoch =
             NonZeroU64::new(epoch).ok_or_else(|| self.error(&span, Problem::Number { key: "epoch" }))?;
+        let (genesis, lock) = (fields.number("genesis")?.0, fields.number("lock")?.0);
+        let (trust, span) = fields.number_or("trust", TRUST)?;
+        let (least, most) = (epoch.get().saturating_mul(2), if local { u64::MAX } else { lock });
+        if !(least..=most).contains(&trust) {
+            return Err(self.error(&span, Problem::Trust { found: trust, least, most }));
+        }
+        let (written, span) = fields.number_or("written", genesis)?;
+        if written < genesis {
+            return Err(self.error(&span, Problem::Number { key: "written" }));
+        }
         let address = |key| fields.parsed(key, |text| text.parse().map_err(|_| Problem::Contract { key }));
         Ok(Settlement {
             chain: fields.number("chain")?.0,
             rpc,
             start: fields.number("start")?.0,
-            genesis: fields.number("genesis")?.0,
+            genesis,
             epoch,
-            lock: fields.number("lock")?.0,
+            lock,
+            trust,
+            written,
             contracts: Contracts {
                 token: address("token")?,
                 pool: address("pool")?,
@@ -211,6 +225,11 @@ impl<'a> Fields<'a> {
             Ok(number) => Ok((number, span)),
             Err(_) => Err(self.reader.error(&span, Problem::Number { key })),
         }
+    }
+
+    /// The same where it may be left out; then it stands where the table does.
+    fn number_or(&self, key: &'static str, default: u64) -> Result<(u64, Range<usize>), NetworkFileError> {
+        if self.optional(key).is_some() { self.number(key) } else { Ok((default, self.span.clone())) }
     }
 
     fn get<T>(

@@ -38,9 +38,42 @@ fn the_example_is_read_and_written_back() {
     let settlement = file.settlement.as_ref().unwrap();
     assert_eq!((settlement.chain, settlement.rpc.len(), settlement.epoch.get()), (42_161, 2, 3_600));
     assert_eq!(settlement.parameters().domain.staking, settlement.contracts.staking);
+    assert_eq!((settlement.trust, settlement.written), (604_800, 1_769_904_000));
     assert_eq!(NetworkFile::parse(&file.to_toml()).as_ref(), Ok(&file));
     let alone = NetworkFile { settlement: None, ..file };
     assert_eq!(NetworkFile::parse(&alone.to_toml()), Ok(alone));
+}
+
+#[test]
+fn for_how_long_nodes_are_believed_has_bounds_and_a_default() {
+    let changed = |trust: &str, written: &str| {
+        let lines = lines().into_iter().map(|line| match line.split(' ').next() {
+            Some("trust") => trust,
+            Some("written") => written,
+            _ => line,
+        });
+        NetworkFile::parse(&lines.collect::<Vec<_>>().join("\n"))
+    };
+    let told = |trust: &str, written: &str| {
+        let settlement = changed(trust, written).unwrap().settlement.unwrap();
+        (settlement.trust, settlement.written - settlement.genesis)
+    };
+    assert_eq!(told("", ""), (TRUST, 0), "as long as nothing is said");
+    assert_eq!(told("trust = 7200", "written = 1767225601"), (7_200, 1));
+    assert_eq!(told("trust = 2592000", ""), (2_592_000, 0));
+    let (least, most) = (7_200, 2_592_000);
+    for found in [0, 7_199, 2_592_001] {
+        let error = changed(&format!("trust = {found}"), "").unwrap_err();
+        assert_eq!((error.line, &error.problem), (line("trust"), &Problem::Trust { found, least, most }));
+        assert!(error.remedy().contains("`unlockTime`"), "{}", error.remedy());
+    }
+    let error = changed("", "written = 1767225599").unwrap_err();
+    assert_eq!((error.line, error.problem), (line("written"), Problem::Number { key: "written" }));
+    // All nodes of a local one are of whoever has the file.
+    let mut file = NetworkFile::parse(example()).unwrap();
+    file.local = true;
+    file.settlement.as_mut().unwrap().trust = 100 * 365 * 24 * 3_600;
+    assert_eq!(NetworkFile::parse(&file.to_toml()), Ok(file));
 }
 
 #[test]

@@ -76,6 +76,8 @@ pub mod events {
 
 /// The parameter that says what the submitter of a checkpoint is credited.
 pub const SUBMITTER_REWARD: &[u8] = b"submitterReward";
+/// The parameter that says how many nodes there are at least when a checkpoint is taken.
+pub const MINIMUM_NODES: &[u8] = b"minimumNodes";
 /// The parameter that says how long a node must have been active to earn.
 pub const ACTIVE_FOR: &[u8] = b"activeFor";
 

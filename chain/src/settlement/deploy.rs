@@ -21,6 +21,11 @@ const CHECKPOINTS: &str = include_str!("../../contracts/artifacts/Checkpoints.js
 const FACTORY: &str = include_str!("../../contracts/artifacts/ContributionFactory.json");
 const NAMES: &str = include_str!("../../contracts/artifacts/Names.json");
 
+/// For how long what is known of the nodes of a network on one machine is believed, in seconds: a hundred years, so
+/// that whoever stopped it can come back to it, though its stakes are bound for a minute. That is safe there: all its
+/// nodes are one person's, and whoever could speak in their place on this machine has their keys anyway.
+const LOCAL_TRUST: u64 = 100 * 365 * 24 * 3_600;
+
 /// What the contracts are given at their deployment; `chain/contracts/README.md` lists units and bounds.
 #[derive(Clone, Debug)]
 pub struct Terms {
@@ -30,6 +35,9 @@ pub struct Terms {
     pub epoch: NonZeroU64,
     /// How long the stake of a node that lost its place stays locked, in seconds. No contract knows it.
     pub lock: u64,
+    /// For how long those who follow no chain believe what they know of the nodes, in seconds. No contract knows it; it
+    /// has to be shorter than `unlock`, unless all nodes are of whoever deploys.
+    pub trust: u64,
     /// What a node stakes.
     pub requirement: Amount,
     /// How long after a request a node serves on, in seconds.
@@ -64,6 +72,7 @@ impl Terms {
             genesis,
             epoch,
             lock: 60,
+            trust: LOCAL_TRUST,
             requirement,
             unlock: 60,
             maximum_penalty: 1_000,
@@ -142,6 +151,8 @@ pub async fn deploy(sender: &mut Sender, terms: &Terms) -> Result<Deployed, Send
         genesis,
         epoch: terms.epoch,
         lock: terms.lock,
+        trust: terms.trust,
+        written: genesis,
         contracts,
     };
     Ok(Deployed { settlement, timelock })

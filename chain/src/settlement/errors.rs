@@ -162,6 +162,11 @@ impl Refusal {
         Some(Self::unknown(said.map_or_else(unknown, |said| endpoint::words(&said))))
     }
 
+    /// Whether it says that the checkpoint, or a later one, was taken before.
+    pub(super) fn is_taken(&self) -> bool {
+        self.error.starts_with("EpochTaken ")
+    }
+
     pub(super) const fn unknown(error: String) -> Self {
         Self { error, meaning: None, remedy: REPORT }
     }
@@ -405,6 +410,10 @@ mod tests {
             "there were 3 nodes and checkpoints take 4 (TooFewNodes { nodes: 3, least: 4 })"
         );
         assert_eq!(refusal.remedy, "wait until more nodes are registered");
+        assert!(
+            !refusal.is_taken()
+                && decoded(&interface::Contracts::EpochTaken { epoch: 3, next: 4 }).is_taken()
+        );
         let refusal = decoded(&interface::Namesakes::NotInCheckpoint { id: 7, state: 4, penaltyBps: 0 });
         assert_eq!(refusal.error, "NotInCheckpoint { id: 7, state: 4, penaltyBps: 0 }");
         assert_eq!(refusal.meaning.unwrap(), "the last checkpoint has another state of node 7");

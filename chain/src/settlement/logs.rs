@@ -6,7 +6,7 @@ use alloy::{
 };
 use session_protocols::{NodeId, Prefix, Signature, names::NameId};
 
-use super::contracts::{ACTIVE_FOR, Contract, Followed, SUBMITTER_REWARD, events};
+use super::contracts::{ACTIVE_FOR, Contract, Followed, MINIMUM_NODES, SUBMITTER_REWARD, events};
 use crate::ledger::{
     Amount, BlsKey, Cursor, Cursors, Input, Registration, Share, StakeId, registration::prefix_from,
 };
@@ -139,13 +139,16 @@ fn checkpoints(log: &LogData) -> Option<Option<Input>> {
         events::ParameterChanged::SIGNATURE_HASH => {
             let changed: events::ParameterChanged = event(log)?;
             let is = |name| changed.name == FixedBytes::<32>::right_padding_from(name);
-            // Bounds in the contract keep both small.
+            // Bounds in the contract keep all of them small.
             if is(SUBMITTER_REWARD) {
                 let credit = Amount::try_from(changed.value).ok()?;
                 Some(Some(Input::ChangeCredit { credit }))
             } else if is(ACTIVE_FOR) {
                 let seconds = u64::try_from(changed.value).ok()?;
                 Some(Some(Input::ChangeActiveFor { seconds }))
+            } else if is(MINIMUM_NODES) {
+                let nodes = u64::try_from(changed.value).ok()?;
+                Some(Some(Input::ChangeMinimumNodes { nodes }))
             } else {
                 Some(None)
             }

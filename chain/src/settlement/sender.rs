@@ -173,6 +173,15 @@ impl Sender {
         self.chain
     }
 
+    /// The ether that the account has, in wei. What is returned waits by itself: the sender may send meanwhile.
+    ///
+    /// # Errors
+    /// When the endpoint does not tell.
+    pub fn balance(&self) -> impl Future<Output = Result<U256, TransportError>> + Send + use<> {
+        let (provider, account) = (self.provider.clone(), self.account());
+        async move { provider.get_balance(account).await }
+    }
+
     /// The nonce of the account's next transaction.
     ///
     /// # Errors

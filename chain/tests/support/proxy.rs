@@ -1,7 +1,7 @@
 //! Stands between a follower and its endpoint, and spoils what passes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
@@ -31,6 +31,8 @@ pub enum Fault {
     Drops,
     /// Leaves out all logs.
     Hides,
+    /// Leaves out the logs of each block until it was asked for them so often.
+    Delays(u64),
     Repeats,
     Reorders,
     /// Changes the data of the first log.
@@ -59,6 +61,8 @@ struct Shared {
     upstream: Mutex<String>,
     fault: Mutex<Fault>,
     asked: Mutex<BTreeMap<String, u64>>,
+    /// How often logs of a block would have been given.
+    due: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Proxy {
@@ -70,6 +74,7 @@ impl Proxy {
             upstream: Mutex::new(upstream.to_owned()),
             fault: Mutex::new(Fault::None),
             asked: Mutex::default(),
+            due: Mutex::default(),
         });
         let router = Router::new().fallback(pass).with_state(state.clone());
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -157,6 +162,13 @@ async fn pass(State(state): State<Arc<Shared>>, body: Bytes) -> Response {
         match fault {
             Fault::Drops => drop(logs.remove(0)),
             Fault::Hides => logs.clear(),
+            Fault::Delays(times) => {
+                let mut due = state.due.lock().unwrap();
+                let block = |log: &Value| log["blockNumber"].as_str().unwrap().to_owned();
+                let blocks: BTreeSet<_> = logs.iter().map(block).collect();
+                blocks.into_iter().for_each(|block| *due.entry(block).or_default() += 1);
+                logs.retain(|log| due[&block(log)] > times);
+            }
             Fault::Repeats => logs.insert(0, logs[0].clone()),
             Fault::Reorders => logs.reverse(),
             Fault::Forges => {

@@ -502,7 +502,8 @@ impl Inner {
             Failure::Faults(faults) => faults,
         };
         let swarm = self.map().members_of(&account).len();
-        if swarm == 0 {
+        let unlisted = faults.values().any(|fault| matches!(fault, Fault::Directory(_)));
+        if swarm == 0 && !unlisted {
             return ClientError::NoNodes { account };
         }
         let mut error = ClientError::Unreachable { account, asked: faults.len(), swarm };

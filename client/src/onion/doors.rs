@@ -133,6 +133,7 @@ impl Doors {
     }
 
     async fn ask(&self, guards: &[NodeId]) -> Result<(), DirectoryError> {
+        self.members.renew(Clock::device_now())?;
         let mut nodes = guards.to_vec();
         // Without a list that can be used it is as the first time: no path could ever be made again if
         // the guards had gone meanwhile.

@@ -83,8 +83,10 @@ impl Onion {
             // Records of the future are passed over without a word.
             Err(DirectoryError::Checkpoint(why)) => matches!(why, light::Distrust::Ahead),
             Ok(()) | Err(DirectoryError::Unknown) => self.doors.are_local(),
+            // Whoever could not be believed is not asked what time it is either.
             Err(
-                DirectoryError::Silent
+                DirectoryError::Outdated(_)
+                | DirectoryError::Silent
                 | DirectoryError::Uncertain
                 | DirectoryError::Pages(_)
                 | DirectoryError::Download(_),

@@ -2,20 +2,28 @@
 
 use std::{collections::BTreeMap, future};
 
+use alloy::primitives::U256;
 use session_chain::{
     bls::BlsSignature,
     ledger::{Checkpoint, StakeId},
     network::Contracts,
     settlement::{Endpoint, SendError, Sender, Signers, Status, calls, follower::Standing},
 };
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
-/// What came of a submission.
+/// What came of a submission, or of a look at the account that could not pay for one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Mined,
-    /// The contract would not take it: nothing was paid.
-    Refused(String),
+    /// Another node was quicker.
+    Taken(String),
+    /// The contract does not take it.
+    Refused {
+        /// Of which epoch it was.
+        epoch: u64,
+        /// Why not, and what to do about it.
+        why: String,
+    },
     /// It could not be sent.
     Failed {
         /// Of what kind this is, in a word.
@@ -23,6 +31,13 @@ pub(crate) enum Outcome {
         /// What happened, and what to do about it.
         why: String,
     },
+    /// There is too little ether still: how much by now.
+    Short {
+        /// What lacks, and what to do about it.
+        why: String,
+    },
+    /// There is enough ether by now for what could not be paid.
+    Funded,
 }
 
 /// The account that pays, over each of the endpoints; none never submits.
@@ -32,8 +47,22 @@ pub(crate) struct Payer {
     /// Those that are not at work, by their endpoints' names.
     senders: BTreeMap<String, Sender>,
     account: Option<String>,
-    task: Option<JoinHandle<(String, Sender, Outcome)>>,
+    task: Option<JoinHandle<Sent>>,
+    /// The ether that the last submission lacked.
+    lacks: Option<Lack>,
+    look: Option<JoinHandle<Option<U256>>>,
 }
+
+/// What an account needs, and what it had when that was told last, in wei.
+#[derive(Clone, Copy, Debug)]
+struct Lack {
+    needs: U256,
+    has: U256,
+}
+
+/// A sender that comes back, by its endpoint's name; and of which epoch the checkpoint was that it could not submit,
+/// and why.
+type Sent = (String, Sender, Result<(), (u64, SendError)>);
 
 impl Payer {
     /// A payer that sends by `sender` over each of the endpoints, or none.
@@ -47,7 +76,7 @@ impl Payer {
         };
         let senders: BTreeMap<_, _> = sender.as_ref().map_or_else(BTreeMap::new, |sender| named(sender));
         let account = senders.values().next().map(|sender| format!("{:#x}", sender.account()));
-        Self { contracts, senders, account, task: None }
+        Self { contracts, senders, account, task: None, lacks: None, look: None }
     }
 
     /// The account's address.
@@ -67,9 +96,7 @@ impl Payer {
         if self.task.is_some() {
             return;
         }
-        let good = status.endpoints.iter().filter(|endpoint| endpoint.standing == Standing::Good);
-        let Some((name, mut sender)) = good.into_iter().find_map(|one| self.senders.remove_entry(&one.name))
-        else {
+        let Some((name, mut sender)) = good(status).find_map(|name| self.senders.remove_entry(name)) else {
             return;
         };
         let Some(signers) = calls::Signers::new(signers, absent, signature) else {
@@ -79,38 +106,82 @@ impl Payer {
         let call = calls::submission(&self.contracts, checkpoint, signers);
         let epoch = checkpoint.border.epoch;
         self.task = Some(tokio::spawn(async move {
-            let outcome = match sender.send(&call, |_| {}).await {
-                Ok(_) => {
-                    tracing::info!(epoch, "submitted a checkpoint");
-                    Outcome::Mined
-                }
-                Err(error @ (SendError::Refused { .. } | SendError::Reverted { .. })) => {
-                    Outcome::Refused(error.to_string())
-                }
-                Err(error) => {
-                    Outcome::Failed { code: error.code(), why: format!("{error}; {}", error.remedy()) }
-                }
-            };
-            (name, sender, outcome)
+            let sent = sender.send(&call, |_| {}).await.map(drop).map_err(|error| (epoch, error));
+            if sent.is_ok() {
+                tracing::info!(epoch, "submitted a checkpoint");
+            }
+            (name, sender, sent)
         }));
     }
 
-    /// What came of the submission under way; waits for ever where none is. It may be dropped and called
-    /// again.
-    pub(crate) async fn outcome(&mut self) -> Outcome {
-        let Some(task) = self.task.as_mut() else { return future::pending().await };
-        let ended = task.await;
-        self.task = None;
-        match ended {
-            Ok((name, sender, outcome)) => {
-                self.senders.insert(name, sender);
-                outcome
-            }
-            Err(failed) => Outcome::Failed {
-                code: "failed",
-                why: format!("a submission failed: {failed}; look at the log"),
-            },
+    /// Looks at the account over an endpoint that is believed, if it had too little ether.
+    pub(crate) fn look(&mut self, status: &Status) {
+        if self.lacks.is_none() || self.look.is_some() {
+            return;
         }
+        // Whatever is sent meanwhile tells more.
+        let Some(balance) = good(status).find_map(|name| self.senders.get(name)).map(Sender::balance) else {
+            return;
+        };
+        self.look = Some(tokio::spawn(async move { balance.await.ok() }));
+    }
+
+    /// What came of the submission under way, or what has changed at the account; waits for ever where there is
+    /// none. It may be dropped and called again.
+    pub(crate) async fn outcome(&mut self) -> Outcome {
+        loop {
+            tokio::select! {
+                sent = ended(&mut self.task) => return self.sent(sent),
+                balance = ended(&mut self.look) => {
+                    if let Some(outcome) = balance.ok().flatten().and_then(|balance| self.balance(balance)) {
+                        return outcome;
+                    }
+                }
+            }
+        }
+    }
+
+    fn sent(&mut self, sent: Result<Sent, JoinError>) -> Outcome {
+        self.lacks = None;
+        let (epoch, error) = match sent {
+            Err(failed) => {
+                let why = format!("a submission failed: {failed}; look at the log");
+                return Outcome::Failed { code: "failed", why };
+            }
+            Ok((name, sender, sent)) => {
+                self.senders.insert(name, sender);
+                let Err(failed) = sent else { return Outcome::Mined };
+                failed
+            }
+        };
+        if error.is_taken() {
+            return Outcome::Taken(error.to_string());
+        }
+        if let SendError::Ether { has, needs, .. } = error {
+            self.lacks = Some(Lack { needs, has });
+        }
+        let (code, why) = (error.code(), format!("{error}; {}", error.remedy()));
+        if matches!(error, SendError::Refused { .. } | SendError::Reverted { .. }) {
+            Outcome::Refused { epoch, why }
+        } else {
+            Outcome::Failed { code, why }
+        }
+    }
+
+    /// What it means that the account has so much; none when nothing has changed.
+    fn balance(&mut self, balance: U256) -> Option<Outcome> {
+        let Lack { needs, has } = self.lacks?;
+        if balance >= needs {
+            self.lacks = None;
+            return Some(Outcome::Funded);
+        }
+        if balance == has {
+            return None;
+        }
+        self.lacks = Some(Lack { needs, has: balance });
+        let account = self.account.as_ref()?.parse().ok()?;
+        let error = SendError::Ether { account, has: balance, needs };
+        Some(Outcome::Short { why: format!("{error}; {}", error.remedy()) })
     }
 }
 
@@ -119,5 +190,22 @@ impl Drop for Payer {
         if let Some(task) = &self.task {
             task.abort();
         }
+        if let Some(look) = &self.look {
+            look.abort();
+        }
     }
+}
+
+/// The endpoints that are believed.
+fn good(status: &Status) -> impl Iterator<Item = &str> {
+    let good = status.endpoints.iter().filter(|endpoint| endpoint.standing == Standing::Good);
+    good.map(|endpoint| endpoint.name.as_str())
+}
+
+/// What a task came to; waits for ever where there is none.
+async fn ended<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
+    let Some(under_way) = task.as_mut() else { return future::pending().await };
+    let ended = under_way.await;
+    *task = None;
+    ended
 }

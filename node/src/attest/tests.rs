@@ -4,12 +4,17 @@ use alloy::primitives::B256;
 use session_chain::{
     Block, Border, Ledger, Parameters,
     network::Contracts,
-    settlement::{Endpoint, Followed, Mark, Sender},
+    settlement::{
+        Delivery, Endpoint, Followed, Mark, Sender,
+        follower::{EndpointStatus, Standing},
+    },
 };
 use tokio::time::timeout;
 
 use super::*;
 use crate::registry::tests::registered;
+
+mod paying;
 
 const EPOCH: Span = Span::secs(3_600);
 /// Longer than any of this takes.
@@ -25,11 +30,19 @@ struct World {
     said: mpsc::Receiver<Said>,
     told: watch::Receiver<Attested>,
     data: tempfile::TempDir,
+    metrics: Metrics,
+    /// The endpoint that it submits over, if it can pay.
+    rpc: Option<Endpoint>,
 }
 
 impl World {
     /// The first of `count` nodes attests.
     fn new(count: u8) -> Self {
+        Self::paying(count, None)
+    }
+
+    /// The same, with an account to pay from on the chain that this endpoint serves.
+    fn paying(count: u8, rpc: Option<Endpoint>) -> Self {
         let parameters = Parameters { genesis: 0, ..Parameters::default() };
         let pairs: Vec<_> = (1..=count).map(|seed| KeyPair::from_seed(&[seed; 32])).collect();
         let mut ledger = Ledger::new(parameters);
@@ -44,22 +57,26 @@ impl World {
             roll: Arc::new(Roll::default()),
         };
         let (settled, _) = watch::channel(first);
-        let (status, _) = watch::channel(Status { head: Some(1), ..Status::default() });
+        let endpoints = rpc.iter().map(|rpc| good(rpc.name())).collect();
+        let (status, _) = watch::channel(Status { head: Some(1), endpoints, ..Status::default() });
         let (heard, hear) = mpsc::channel(MAX_HEARD);
         let (say, said) = mpsc::channel(MAX_HEARD);
         let (tell, told) = watch::channel(Attested::default());
         let data = tempfile::tempdir().unwrap();
-        let world = Self { pairs, ledger, settled, status, heard, said, told, data };
+        let metrics = Metrics::new().unwrap();
+        let world = Self { pairs, ledger, settled, status, heard, said, told, data, metrics, rpc };
         let shelf = world.shelf();
         world.start(Ends { heard: hear, say, tell, shelf });
         world
     }
 
     fn start(&self, ends: Ends) {
-        let payer = Payer::new(contracts(), &[], None::<fn(&Endpoint) -> Sender>);
+        let signer = session_chain::account::signer(&[7; 16]);
+        let sender = |rpc: &Endpoint| Sender::new(rpc, signer.clone(), 1, Delivery::default());
+        let payer = Payer::new(contracts(), self.rpc.as_slice(), self.rpc.is_some().then_some(sender));
         let watched = (self.status.subscribe(), self.settled.subscribe());
-        let metrics = Metrics::new().unwrap();
-        let attest = Attest::new(self.data.path(), &self.pairs[0], EPOCH, payer, watched, ends, metrics);
+        let (data, metrics) = (self.data.path(), self.metrics.clone());
+        let attest = Attest::new(data, &self.pairs[0], EPOCH, payer, watched, ends, metrics);
         tokio::spawn(attest.unwrap().run());
     }
 
@@ -111,6 +128,10 @@ impl World {
         assert_eq!(judged, message);
         verdict
     }
+}
+
+fn good(name: &str) -> EndpointStatus {
+    EndpointStatus { name: name.into(), standing: Standing::Good, trouble: None, faults: 0, questions: 0 }
 }
 
 fn contracts() -> Contracts {

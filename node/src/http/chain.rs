@@ -108,6 +108,7 @@ impl Chain {
         };
         self.metrics.signed_epochs.set(epochs(self.attested.borrow().signed));
         let accepted = self.settled.borrow().ledger.accepted();
+        self.metrics.submission_trouble.set(i64::from(self.attested.borrow().trouble.is_some()));
         self.metrics.accepted_epochs.set(epochs(accepted.map(|(epoch, _)| epoch)));
     }
 }
@@ -212,6 +213,13 @@ fn agrees(attested: &Attested, ledger: &Ledger, status: &Status) -> (bool, Strin
     let mut detail = if both.is_empty() { "none so far".into() } else { both.join(", ") };
     if status.alone && status.held.is_none() {
         detail += &format!("; none is signed while one of several endpoints is all there is: {LONE}");
+    }
+    let (nodes, least) = (ledger.stakes().len(), ledger.minimum_nodes());
+    if (1..least).contains(&(nodes as u64)) {
+        detail += &format!("; the contract takes none of fewer than {least} nodes, and {nodes} hold a stake");
+    }
+    if let Some(why) = &attested.trouble {
+        detail += &format!("; this node submits none: {why}");
     }
     match attested.holding.nodes {
         0 => {}
@@ -321,7 +329,7 @@ mod tests {
         let said = "the nodes refuse registration 2: the node's key did not sign the registration: get its stake back";
         assert!(!ok && detail.starts_with(said), "{detail}");
         let (ok, detail) = agrees(&Attested::default(), &ledger, &good());
-        assert!(ok && detail == "none so far");
+        assert!(ok && detail.starts_with("none so far"));
         let against = Attested { against: Some((3, 2, 5)), ..Attested::default() };
         let (ok, detail) = agrees(&against, &ledger, &good());
         assert!(!ok && detail.starts_with("5 nodes sign another checkpoint of epoch 3"), "{detail}");
@@ -334,5 +342,10 @@ mod tests {
         assert!(detail.ends_with("; 3 other nodes sign none, as their endpoints disagree"), "{detail}");
         let (ok, detail) = told(1, Some(7));
         assert!(!ok && detail.contains("another history at block 7"), "{detail}");
+        let attested = Attested { trouble: Some("too little".into()), ..Attested::default() };
+        let (ok, detail) = agrees(&attested, &ledger, &good());
+        assert!(ok && detail.ends_with("; this node submits none: too little"), "{detail}");
+        let few = "; the contract takes none of fewer than 4 nodes, and 2 hold a stake; this";
+        assert!(detail.contains(few), "{detail}");
     }
 }

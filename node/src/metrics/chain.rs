@@ -30,6 +30,8 @@ pub(crate) struct ChainMetrics {
     pub(crate) signed_epochs: IntGauge,
     /// The last epoch whose checkpoint the contract accepted, plus one; 0 before the first.
     pub(crate) accepted_epochs: IntGauge,
+    /// 1 while something keeps this node from submitting checkpoints.
+    pub(crate) submission_trouble: IntGauge,
 }
 
 impl ChainMetrics {
@@ -75,6 +77,10 @@ impl ChainMetrics {
             accepted_epochs: gauge(
                 "checkpoint_accepted_epochs",
                 "Last epoch whose checkpoint the contract accepted, plus one; 0 before the first.",
+            )?,
+            submission_trouble: gauge(
+                "checkpoint_submission_trouble",
+                "1 while something keeps this node from submitting checkpoints.",
             )?,
         })
     }

@@ -1,7 +1,7 @@
 //! A testnet whose nodes stake on a chain: up, a conversation, a checkpoint that the contract takes, and a chain
 //! that goes and comes back, is reorganised, lied about, and lost.
 
-use alloy::primitives::B256;
+use alloy::primitives::{B256, U64};
 use serde_json::{Value, json};
 use session_chain::settlement::Endpoint;
 
@@ -96,16 +96,11 @@ async fn a_reorganisation_and_a_bad_endpoint_are_survived_and_a_lost_chain_is_to
     proxy.set(Fault::Hides);
 
     // Blocks that are not final are replaced.
-    let block = async |which: Value| -> (String, B256) {
-        let rpc = Endpoint::new(rpc).unwrap().rpc();
-        let block: Value = rpc.request("eth_getBlockByNumber", json!([which, false])).await.unwrap();
-        let hash = serde_json::from_value(block["hash"].clone()).unwrap();
-        (block["number"].as_str().unwrap().to_owned(), hash)
-    };
     let before = get(first, "/status").await.unwrap()["chain"]["accepted"].as_u64();
-    let (height, was) = block(json!("latest")).await;
+    let (height, was) = hash_of(rpc, json!("latest")).await.unwrap();
     place.testnet.reorganise_chain(2).await.unwrap();
-    assert_ne!(block(json!(height)).await.1, was, "block {height} is another one");
+    let is = hash_of(rpc, json!(format!("{height:#x}"))).await.unwrap().1;
+    assert_ne!(is, was, "block {height} is another one");
 
     // The liar is named with what it does; its node serves on, and signs nothing by the word of one alone.
     until("the liar to be named", async || {
@@ -118,10 +113,9 @@ async fn a_reorganisation_and_a_bad_endpoint_are_survived_and_a_lost_chain_is_to
     .await;
     proxy.set(Fault::None);
     accepted(&doors, before.map_or(0, |epoch| epoch + 1)).await;
-    let reorganised = u64::from_str_radix(height.trim_start_matches("0x"), 16).unwrap();
     until("all nodes to be beyond the reorganisation", async || {
         let told = all(&doors, "/status").await?;
-        told.iter().all(|one| one["chain"]["height"].as_u64() > Some(reorganised)).then_some(())
+        told.iter().all(|one| one["chain"]["height"].as_u64() > Some(height)).then_some(())
     })
     .await;
     for told in all(others, "/status").await.unwrap() {
@@ -163,6 +157,57 @@ async fn a_reorganisation_and_a_bad_endpoint_are_survived_and_a_lost_chain_is_to
     assert!(inbox.to_string().contains("kept"), "{inbox}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reorganisation_through_finality_stops_all_nodes_and_they_name_the_block() {
+    let place = Place::new();
+    let up = place.data(&["testnet", "up", "--nodes", "5"]);
+    let network = up["network"].as_str().unwrap();
+    let nodes = up["nodes"].as_array().unwrap();
+    let doors: Vec<String> = nodes.iter().map(|node| node["http"].as_str().unwrap().to_owned()).collect();
+    let rpc = up["chain"]["rpc"].as_str().unwrap();
+    place.data(&["account", "new", "--name", "alice"]);
+    place.data(&["send", "--network", network, "--from", "alice", "alice", "kept"]);
+
+    // Three times as deep as all of them have come by then; what is final is two blocks deep.
+    let depth = until("all nodes to be where the chain is", async || {
+        let newest = hash_of(rpc, json!("latest")).await?.0;
+        let told = all(&doors, "/status").await?;
+        let behind = |one: &Value| newest.checked_sub(one["chain"]["height"].as_u64()?);
+        let most = told.iter().map(behind).collect::<Option<Vec<_>>>()?.into_iter().max()?;
+        (newest > 40 && (2..=6).contains(&most)).then_some(3 * most)
+    })
+    .await;
+    place.testnet.reorganise_chain(depth).await.unwrap();
+    let stopped = until("all nodes to stop", async || {
+        let told = all(&doors, "/readyz").await?;
+        let stopped = |one: &Value| {
+            let (ok, why) = check(one, "chain")?;
+            (!ok && one["ready"] == false).then(|| why.strip_prefix("stopped: block ").map(str::to_owned))?
+        };
+        told.iter().map(stopped).collect::<Option<Vec<_>>>()
+    })
+    .await;
+    // Each names the block that it had seen, and which one stands there.
+    let mut epochs = Vec::new();
+    for (door, why) in doors.iter().zip(&stopped) {
+        let (height, rest) = why.split_once(" was final as ").unwrap();
+        let (was, is) = rest.split_once(" and is ").unwrap();
+        let (found, hash) =
+            hash_of(rpc, json!(format!("{:#x}", height.parse::<u64>().unwrap()))).await.unwrap();
+        assert_eq!(found.to_string(), height);
+        assert!(is.starts_with(&hash.to_string()) && !was.contains(&hash.to_string()), "{why}");
+        epochs.push(get(door, "/status").await.unwrap()["chain"]["epoch"].clone());
+    }
+    // The chain goes on without them, and what they keep is kept.
+    let end = hash_of(rpc, json!("latest")).await.unwrap().0 + 12;
+    until("another border", async || (hash_of(rpc, json!("latest")).await?.0 > end).then_some(())).await;
+    for (told, epoch) in all(&doors, "/status").await.unwrap().iter().zip(&epochs) {
+        assert_eq!(&told["chain"]["epoch"], epoch, "{told}");
+    }
+    let inbox = place.data(&["inbox", "--network", network, "--account", "alice"]);
+    assert!(inbox.to_string().contains("kept"), "{inbox}");
+}
+
 #[test]
 fn where_there_is_no_anvil_it_says_how_to_get_one_and_how_to_do_without() {
     let place = Place::new();
@@ -192,6 +237,14 @@ async fn accepted(doors: &[String], least: u64) -> u64 {
         epochs?.into_iter().min().filter(|epoch| *epoch >= least)
     })
     .await
+}
+
+/// The height and hash of a block of the chain; none while it does not tell.
+async fn hash_of(rpc: &str, which: Value) -> Option<(u64, B256)> {
+    let rpc = Endpoint::new(rpc).unwrap().rpc();
+    let block: Value = rpc.request("eth_getBlockByNumber", json!([which, false])).await.ok()?;
+    let number: U64 = serde_json::from_value(block["number"].clone()).ok()?;
+    Some((number.to(), serde_json::from_value(block["hash"].clone()).ok()?))
 }
 
 /// What all of them answer; none while one does not.

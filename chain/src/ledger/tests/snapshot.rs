@@ -14,6 +14,7 @@ fn full() -> Ledger {
     chain.border();
     chain.block(vec![
         Input::ChangeCredit { credit: Amount(5) },
+        Input::ChangeMinimumNodes { nodes: 9 },
         Input::Release { amount: Amount(u128::from(u64::MAX) + 7) },
         Input::Accept { epoch: 0, submitter: account(5), digest: B256::repeat_byte(3) },
     ]);
@@ -33,6 +34,7 @@ fn what_was_put_away_goes_on_as_if_nothing_had_been() {
     let ledger = full();
     let again = Ledger::from_bytes(parameters(), &ledger.to_bytes()).unwrap();
     assert_eq!(again, ledger);
+    assert_eq!((again.minimum_nodes(), started(1).minimum_nodes()), (9, MINIMUM_NODES));
     let refused = [9, 10].map(|id| ledger.stakes[&StakeId(id)].refused);
     assert_eq!(refused, [Some(Refusal::Registered), Some(Refusal::Unsigned)]);
     let [mut one, mut other] = [ledger, again].map(Chain::new);
@@ -53,7 +55,10 @@ fn what_is_none_is_refused() {
         // Another ledger or none, and no panic.
         assert!(Ledger::from_bytes(parameters(), &flipped).ok() != Some(full()), "byte {at}");
     }
-    let newer = session_protocols::codec::encode(&std::collections::BTreeMap::from([("version", 4)]));
+    let newer = session_protocols::codec::encode(&std::collections::BTreeMap::from([(
+        "version",
+        super::super::snapshot::VERSION + 1,
+    )]));
     assert!(Ledger::from_bytes(parameters(), &newer).is_err());
 }
 
@@ -61,5 +66,5 @@ fn what_is_none_is_refused() {
 #[test]
 fn the_format_is_the_same_for_all_builds() {
     let digest = data_encoding::HEXLOWER.encode(&blake2b(&[&full().to_bytes()]));
-    assert_eq!(digest, "1099ef85d628adf3c283f617e004712e57a59720cda494d2c1302e8238dd7de9");
+    assert_eq!(digest, "c0ac5a99c71adf532b8648b66e66ef6a0eea2ec2dc6827c39f2adffe945aff2d");
 }

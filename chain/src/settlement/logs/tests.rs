@@ -157,7 +157,9 @@ fn of_the_other_events_the_ledger_is_told_what_it_needs() {
     let credit = Some(Input::ChangeCredit { credit: Amount(7) });
     assert_eq!(first(&log(checkpoints, &parameter(SUBMITTER_REWARD))), credit);
     assert_eq!(first(&log(checkpoints, &parameter(ACTIVE_FOR))), Some(Input::ChangeActiveFor { seconds: 7 }));
-    assert_eq!(first(&log(checkpoints, &parameter(b"minimumNodes"))), None);
+    let fewest = Some(Input::ChangeMinimumNodes { nodes: 7 });
+    assert_eq!(first(&log(checkpoints, &parameter(MINIMUM_NODES))), fewest);
+    assert_eq!(first(&log(checkpoints, &parameter(b"stakingRequirement"))), None);
     // Of the same name, and another contract's.
     assert_eq!(first(&log(staking, &parameter(SUBMITTER_REWARD))), None);
 }

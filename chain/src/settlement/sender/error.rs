@@ -111,6 +111,11 @@ impl SendError {
         }
     }
 
+    /// Whether the contract has such a checkpoint already: another node was quicker.
+    pub fn is_taken(&self) -> bool {
+        matches!(self, Self::Refused { refusal } | Self::Reverted { refusal, .. } if refusal.is_taken())
+    }
+
     /// What to do about it.
     pub const fn remedy(&self) -> &'static str {
         match self {

@@ -7,7 +7,7 @@ use session_chain::{
     bls::BlsSecret,
     ledger::{Border, Cursors, Listed, Roll, Roots},
     light::{Distrust, Signed},
-    network::{Contracts, NetworkFile, Settlement},
+    network::{Contracts, NetworkFile, Settlement, TRUST},
 };
 use session_protocols::{KeyPair, Maps, NodeId, SwarmMap, Time, directory::SignedCheckpoint};
 
@@ -42,14 +42,32 @@ impl Net {
             names: none.into(),
         };
         let (genesis, epoch) = (now - 36_010, NonZeroU64::new(3_600).unwrap());
-        let settlement =
-            Settlement { chain: 1, rpc: Vec::new(), start: 1, genesis, epoch, lock: 1, contracts };
+        let settlement = Settlement {
+            chain: 1,
+            rpc: Vec::new(),
+            start: 1,
+            genesis,
+            epoch,
+            lock: 1,
+            trust: TRUST,
+            written: genesis,
+            contracts,
+        };
         let mut nodes = net.file.nodes.clone();
         for (node, pair) in nodes.iter_mut().zip(&net.pairs) {
             node.bls = Some(BlsSecret::of_node(pair).public());
         }
         net.file = NetworkFile { settlement: Some(settlement), nodes, ..net.file.clone() };
         net
+    }
+
+    /// Its file, whose nodes are believed for four hours after it was written, so long ago.
+    fn written(&self, hours: u64) -> NetworkFile {
+        let mut file = self.file.clone();
+        let settlement = file.settlement.as_mut().unwrap();
+        let now = self.world.lock().now().as_millis() / 1_000;
+        (settlement.trust, settlement.written) = (4 * 3_600, now - hours * 3_600);
+        file
     }
 
     /// The map that the network begins with.
@@ -250,7 +268,11 @@ fn a_map_acts_when_its_epoch_begins() {
     let net = runtime.block_on(Net::chained());
     let old = net.first();
     let new = after(&old);
-    let members = crate::membership::Membership::new(&net.file, crate::kept::Kept::new(None, &net.file));
+    let members = crate::membership::Membership::new(
+        &net.file,
+        crate::kept::Kept::new(None, &net.file),
+        net.world.lock().now(),
+    );
     let signed = net.checkpoint(LAST, &old, Some(&new), 12);
     net.hand_out(signed);
     let ask = async |request| Some(net.world.lock().directory(net.nodes()[0], &request));
@@ -259,4 +281,84 @@ fn a_map_acts_when_its_epoch_begins() {
     let ends = net.file.settlement.as_ref().map(|one| one.genesis + 11 * 3_600).unwrap();
     let [before, at] = [1, 0].map(|ago| Time::from_millis(ends * 1_000 - ago));
     assert_eq!((members.map(before), members.map(at)), (old.into(), new.into()));
+}
+
+#[tokio::test]
+async fn whoever_begins_with_an_old_network_file_asks_nobody_and_is_told_to_take_a_newer_one() {
+    let net = Net::chained().await;
+    net.hand_out(net.checkpoint(LAST, &net.first(), None, 12));
+    for direct in [true, false] {
+        let options = || Options { direct, ..Options::default() };
+        let old = Client::connect(net.written(5), options()).await.unwrap();
+        let failed = [
+            old.send(&account(1), &account(2).id(), "x").await.map(drop),
+            old.inbox(&account(2)).await.map(drop),
+            old.directory().await.map(drop),
+        ];
+        for error in failed.map(Result::unwrap_err) {
+            assert_eq!(error.code(), "outdated", "{error}");
+            assert!(error.remedy().contains("take a newer network file from where you trust it"));
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert_eq!(source, "what this device knows of the network's nodes is too old");
+        }
+        assert!(old.map().swarms.is_empty() && net.world.lock().met.is_empty(), "nobody was asked");
+    }
+    let options = Options { direct: true, ..Options::default() };
+    let newer = Client::connect(net.written(3), options).await.unwrap();
+    newer.send(&account(1), &account(2).id(), "x").await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_kept_at_home_for_too_long_counts_for_nothing_beside_a_newer_network_file() {
+    let net = Net::chained().await;
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path().join("home")).unwrap();
+    let options = || Options { home: Some(home.clone()), direct: true, ..Options::default() };
+    let map = net.first();
+    // Of a border five hours ago, when it was new.
+    net.hand_out(net.checkpoint(LAST - 5, &map, None, 12));
+    let before = Client::connect(net.file.clone(), options()).await.unwrap();
+    before.send(&account(1), &account(2).id(), "x").await.unwrap();
+    net.world.lock().met.clear();
+    let new = SwarmMap { version: 2, ..map.clone() };
+    net.world.lock().tell(&new.clone().into());
+    net.hand_out(net.checkpoint(LAST, &new, None, 12));
+    let away = Client::connect(net.written(5), options()).await.unwrap();
+    assert!(away.map().swarms.is_empty());
+    assert_eq!(away.send(&account(1), &account(2).id(), "x").await.unwrap_err().code(), "outdated");
+    assert!(net.world.lock().met.is_empty());
+    let newer = Client::connect(net.written(1), options()).await.unwrap();
+    assert!(newer.map().swarms.is_empty(), "before anybody was asked");
+    newer.send(&account(1), &account(2).id(), "x").await.unwrap();
+    assert_eq!(*newer.map(), new);
+    // From then on it is kept again, whatever the file says.
+    let later = Client::connect(net.written(5), options()).await.unwrap();
+    assert_eq!(*later.map(), new);
+}
+
+#[test]
+fn who_runs_on_for_too_long_without_a_checkpoint_goes_by_none() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let net = runtime.block_on(Net::chained());
+    let now = net.world.lock().now();
+    let (file, map) = (net.written(1), net.first());
+    let kept = crate::kept::Kept::new(None, &file);
+    let members = crate::membership::Membership::new(&file, kept, now);
+    net.hand_out(net.checkpoint(LAST, &map, None, 12));
+    let ask = async |request| Some(net.world.lock().directory(net.nodes()[0], &request));
+    runtime.block_on(members.refresh(now, &ask)).unwrap();
+    let known = members.nodes();
+    // The border was some seconds ago.
+    let hours = |hours| now.after(session_protocols::Span::hours(hours));
+    members.renew(hours(3)).unwrap();
+    assert!(members.is_known());
+    assert!(matches!(members.renew(hours(4)), Err(DirectoryError::Outdated(Distrust::Old { .. }))));
+    assert!(!members.is_known() && members.map(hours(4)).swarms.is_empty());
+    assert_eq!(
+        members.nodes().keys().collect::<Vec<_>>(),
+        known.keys().collect::<Vec<_>>(),
+        "as in the file"
+    );
+    let refused = runtime.block_on(members.refresh(hours(4), &ask)).unwrap_err();
+    assert!(matches!(refused, DirectoryError::Checkpoint(Distrust::Old { .. })), "{refused}");
 }

@@ -1,0 +1,167 @@
+//! Submissions that cannot be paid, or that the contract refuses: what an operator sees of them, and until when.
+
+use std::sync::Mutex;
+
+use alloy::primitives::{U256, keccak256};
+use axum::{Router, body::Bytes, extract::State};
+use serde_json::{Value, json};
+use session_protocols::identity::blake2b;
+
+use super::*;
+
+/// A chain of one account, on which nothing is ever mined.
+#[derive(Default)]
+struct Fake {
+    balance: Mutex<U256>,
+    /// What the contract reverts with, if it does.
+    refuses: Mutex<Option<Vec<u8>>>,
+}
+
+impl Fake {
+    async fn start() -> (Arc<Self>, Endpoint) {
+        let fake = Arc::new(Self::default());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let rpc = Endpoint::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&fake));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (fake, rpc)
+    }
+
+    fn fund(&self, wei: u64) {
+        *self.balance.lock().unwrap() = U256::from(wei);
+    }
+
+    /// Refuses with an error of two numbers.
+    fn refuse(&self, signature: &str, numbers: [u64; 2]) {
+        let [one, other] = numbers.map(|number| U256::from(number).to_be_bytes::<32>());
+        let selector = &keccak256(signature)[..4];
+        *self.refuses.lock().unwrap() = Some([selector, &one, &other].concat());
+    }
+}
+
+async fn answer(State(fake): State<Arc<Fake>>, body: Bytes) -> String {
+    let request: Value = serde_json::from_slice(&body).unwrap();
+    let refusal = fake.refuses.lock().unwrap().clone();
+    let result = match request["method"].as_str().unwrap() {
+        "eth_chainId" => json!("0x1"),
+        "eth_getBalance" => json!(*fake.balance.lock().unwrap()),
+        "eth_estimateGas" => match refusal {
+            Some(data) => {
+                let data = format!("0x{}", data_encoding::HEXLOWER.encode(&data));
+                let error = json!({ "code": 3, "message": "execution reverted", "data": data });
+                return json!({ "jsonrpc": "2.0", "id": request["id"], "error": error }).to_string();
+            }
+            None => json!("0x100"),
+        },
+        "eth_feeHistory" => json!({
+            "oldestBlock": "0x1", "baseFeePerGas": ["0x1", "0x1"], "gasUsedRatio": [0.5], "reward": [["0x1"]]
+        }),
+        // It is sent in vain.
+        _ => Value::Null,
+    };
+    json!({ "jsonrpc": "2.0", "id": request["id"], "result": result }).to_string()
+}
+
+impl World {
+    /// The ledger crosses a border after which it is this node's turn first, and enough of the others sign. It has a
+    /// turn again half an epoch later.
+    async fn turn(&mut self) -> Checkpoint {
+        let first = |hash: &u8| {
+            let (epoch, height) = (self.ledger.epoch(), self.ledger.epoch() + 2);
+            let border = Border { epoch, height, hash: [*hash; 32].into(), cursors: <_>::default() };
+            let (_, checkpoint) = self.ledger.clone().cross(border).unwrap();
+            let lot = |id: u64| blake2b(&[checkpoint.digest.as_slice(), &id.to_be_bytes()]);
+            (2..=self.pairs.len() as u64).all(|other| lot(1) < lot(other))
+        };
+        let hash = (1..=u8::MAX).find(first).expect("one in five");
+        let checkpoint = self.cross(hash);
+        let Said::Share(_) = self.said().await else { panic!("it signs") };
+        for node in 1..4 {
+            assert_eq!(self.judged(0, self.share(node, &checkpoint).to_bytes()).await, Verdict::Accept);
+        }
+        checkpoint
+    }
+
+    /// Waits until what is told of submissions is like that.
+    async fn trouble(&self, is: impl Fn(Option<&str>) -> bool) {
+        let mut told = self.told.clone();
+        let waited = timeout(PATIENCE, told.wait_for(|told| is(told.trouble.as_deref()))).await;
+        waited.expect("it is told").unwrap();
+    }
+
+    fn submissions(&self, outcome: &str) -> u64 {
+        self.metrics.checkpoint_submissions_total.with_label_values(&[outcome]).get()
+    }
+}
+
+#[tokio::test]
+async fn too_little_ether_is_told_until_there_is_enough() {
+    let (fake, rpc) = Fake::start().await;
+    let mut world = World::paying(5, Some(rpc));
+    world.turn().await;
+    world.trouble(|told| told.is_some_and(|told| told.contains("has 0 ETH and needs"))).await;
+    assert_eq!(world.submissions("failed"), 1);
+    // The follower looks at the chain every few seconds.
+    fake.fund(1);
+    world.status.send_modify(|status| status.height += 1);
+    world
+        .trouble(|told| told.is_some_and(|told| told.contains("has 0.000000000000000001 ETH and needs")))
+        .await;
+    fake.fund(1_000_000);
+    world.status.send_modify(|status| status.height += 1);
+    world.trouble(|told| told.is_none()).await;
+    assert_eq!(world.submissions("failed"), 1, "nothing was tried since");
+}
+
+#[tokio::test]
+async fn what_the_contract_refuses_is_told_until_it_takes_a_checkpoint() {
+    let (fake, rpc) = Fake::start().await;
+    fake.fund(1_000_000);
+    let mut world = World::paying(5, Some(rpc));
+    fake.refuse("TooFewNodes(uint256,uint256)", [5, 6]);
+    let checkpoint = world.turn().await;
+    world
+        .trouble(|told| told.is_some_and(|told| told.contains("there were 5 nodes and checkpoints take 6")))
+        .await;
+    world
+        .trouble(|told| told.is_some_and(|told| told.ends_with("; wait until more nodes are registered")))
+        .await;
+    assert_eq!((world.submissions("refused"), world.submissions("failed")), (1, 0));
+    // Another node had more luck.
+    let accept = LedgerInput::Accept { epoch: 0, submitter: [1; 20].into(), digest: checkpoint.digest };
+    let time = world.ledger.border() - 1;
+    world.ledger.apply(&Block { height: 9, time, inputs: vec![accept] }).unwrap();
+    world.show(&checkpoint);
+    world.trouble(|told| told.is_none()).await;
+}
+
+#[tokio::test]
+async fn that_another_node_was_quicker_is_no_trouble() {
+    let (fake, rpc) = Fake::start().await;
+    fake.fund(1_000_000);
+    let mut world = World::paying(5, Some(rpc));
+    fake.refuse("EpochTaken(uint64,uint64)", [0, 1]);
+    world.turn().await;
+    let taken = async {
+        while world.submissions("taken") == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, taken).await.expect("it has tried");
+    assert_eq!((world.told.borrow().trouble.as_deref(), world.submissions("refused")), (None, 0));
+}
+
+#[tokio::test]
+async fn nothing_is_submitted_that_the_contract_takes_of_more_nodes_only() {
+    let (_fake, rpc) = Fake::start().await;
+    let mut world = World::paying(5, Some(rpc));
+    for (epoch, nodes) in [(0, 6), (1, 5)] {
+        let (height, time) = (world.ledger.height() + 1, world.ledger.border() - 1);
+        let inputs = vec![LedgerInput::ChangeMinimumNodes { nodes }];
+        world.ledger.apply(&Block { height, time, inputs }).unwrap();
+        assert_eq!(world.turn().await.border.epoch, epoch);
+    }
+    // There is nothing to pay the second with, and the first was never tried.
+    world.trouble(|told| told.is_some_and(|told| told.contains("has 0 ETH"))).await;
+    assert_eq!(world.submissions("failed"), 1);
+}
