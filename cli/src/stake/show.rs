@@ -204,8 +204,11 @@ fn human(node: &Value) -> String {
         ));
     }
     for open in node["contributions"].as_array().into_iter().flatten().filter(|it| it["status"] == "open") {
-        let by =
-            if open["signed"] == true { "" } else { " (the node's key did NOT agree: do not contribute)" };
+        let by = if open["signed"] == true {
+            ""
+        } else {
+            " (the node did NOT agree, or not since its last registration: do not contribute)"
+        };
         let (at, lacks) = (field(open, "address"), field(open, "lacks"));
         lines.push_str(&format!("  open      {at} lacks {lacks} SESH{by}\n"));
     }
@@ -330,6 +333,6 @@ mod tests {
         assert_eq!((&shown["lacks"], &shown["signed"]), (&json!("18750"), &json!(false)));
         let mut node = waiting(&NodeId::from_bytes([7; 32]), &pooled());
         node["contributions"] = json!([shown]);
-        assert!(human(&node).contains("lacks 18750 SESH (the node's key did NOT agree"), "{}", human(&node));
+        assert!(human(&node).contains("lacks 18750 SESH (the node did NOT agree"), "{}", human(&node));
     }
 }
