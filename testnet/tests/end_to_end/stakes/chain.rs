@@ -48,7 +48,7 @@ impl Chain {
         let (domain, staking) = (self.settlement.domain(), self.settlement.contracts.staking);
         let (pair, account) = (KeyPair::from_seed(&[99; 32]), signer.address());
         let prefix = "127.0.252.0/24".parse().unwrap();
-        let candidate = Candidate::sign("local".parse().unwrap(), &domain, &pair, account, prefix);
+        let candidate = Candidate::sign("local".parse().unwrap(), &domain, &pair, account, prefix, 0);
         let mut registration = Registration::new(&candidate, 0).unwrap();
         registration.signatureR.0[0] ^= 1;
         let endpoint = Endpoint::new(&self.settlement.rpc[0]).unwrap();
