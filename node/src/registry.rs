@@ -127,7 +127,7 @@ pub(crate) mod tests {
             hash: [height as u8; 32].into(),
             cursors: <_>::default(),
         };
-        ledger.cross(border, B256::ZERO).unwrap();
+        ledger.cross(border, <_>::default()).unwrap();
     }
 
     #[test]

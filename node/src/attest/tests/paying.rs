@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use alloy::primitives::{U256, keccak256};
 use axum::{Router, body::Bytes, extract::State};
 use serde_json::{Value, json};
+use session_chain::Input as LedgerInput;
 use session_protocols::identity::blake2b;
 
 use super::*;
@@ -69,7 +70,7 @@ impl World {
         let first = |hash: &u8| {
             let (epoch, height) = (self.ledger.epoch(), self.ledger.epoch() + 2);
             let border = Border { epoch, height, hash: [*hash; 32].into(), cursors: <_>::default() };
-            let (_, checkpoint) = self.ledger.clone().cross(border).unwrap();
+            let (_, checkpoint) = self.ledger.clone().cross(border, B256::ZERO).unwrap();
             let lot = |id: u64| blake2b(&[checkpoint.digest.as_slice(), &id.to_be_bytes()]);
             (2..=self.pairs.len() as u64).all(|other| lot(1) < lot(other))
         };
