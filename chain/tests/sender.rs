@@ -14,7 +14,10 @@ use session_chain::{
     Amount, account,
     settlement::{Call, Delivery, Endpoint, Progress, SendError, Sender, Spending},
 };
-use support::{Anvil, Chain};
+use support::{
+    Anvil, Chain,
+    proxy::{Fault, Proxy},
+};
 
 mod support;
 
@@ -145,4 +148,54 @@ async fn the_wrong_chain_and_a_dead_endpoint_are_told_apart() {
     drop(anvil);
     let error = sender.send(&call, |_| {}).await.unwrap_err();
     assert!(error.to_string().starts_with(&format!("127.0.0.1:{port} cannot be reached")), "{error}");
+}
+
+/// Nobody waits for ever for an endpoint that takes a question and says nothing.
+#[tokio::test]
+async fn an_endpoint_that_is_silent_is_given_up() {
+    let anvil = Anvil::start(&[]);
+    let chain = Chain::deploy(&anvil).await;
+    let signer = funded(&chain, 9, ether(10)).await;
+    let proxy = Proxy::start(&anvil.url()).await;
+    let endpoint = Endpoint::within(&proxy.url, Duration::from_secs(1)).unwrap();
+    let mut sender = Sender::new(&endpoint, signer, 31_337, Delivery::default());
+    sender.quote(&work(&chain)).await.unwrap();
+    proxy.set(Fault::Silent);
+    let error = sender.quote(&work(&chain)).await.unwrap_err();
+    assert!(matches!(error, SendError::Endpoint { .. }), "{error}");
+}
+
+/// What is quoted is the most that is paid, whatever the fees come to meanwhile.
+#[tokio::test]
+async fn no_more_is_offered_than_was_quoted() {
+    let anvil = Anvil::start(&[]);
+    let chain = Chain::deploy(&anvil).await;
+    let signer = funded(&chain, 8, ether(100_000)).await;
+    let (mut sender, call) = (sender(&anvil, signer), work(&chain));
+    let quote = sender.quote(&call).await.unwrap();
+    chain.ask("evm_setAutomine", json!([false])).await;
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let most = quote.most;
+    let sent =
+        tokio::spawn(
+            async move { sender.send_at(&call, &quote, |progress| tell.send(progress).unwrap()).await },
+        );
+    let Some(Progress::Sent { .. }) = told.recv().await else { panic!("it is sent") };
+    let block = chain.ask("eth_getBlockByNumber", json!(["latest", false])).await;
+    let base =
+        u128::from_str_radix(block["baseFeePerGas"].as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
+    let mut offered = 0;
+    while !sent.is_finished() {
+        // A hundred times as expensive, until it was sent again for as much as it may be.
+        let dear = U256::from(base * if offered == 0 { 100 } else { 1 });
+        chain.ask("anvil_setNextBlockBaseFeePerGas", json!([dear])).await;
+        chain.mine(1, 1).await;
+        while let Ok(progress) = told.try_recv() {
+            if let Progress::Bumped { fee, .. } = progress {
+                offered = fee;
+            }
+        }
+    }
+    sent.await.unwrap().unwrap();
+    assert!(offered > 0 && U256::from(offered) * U256::from(quote.gas) <= most, "{offered} of {most}");
 }

@@ -287,7 +287,7 @@ impl Desk<'_> {
             });
             bar.tick();
         };
-        let receipt = self.staker.send(&call, progress).await;
+        let receipt = self.staker.send_at(&call, &quote, progress).await;
         bar.finish_and_clear();
         let receipt = receipt?;
         let fee = U256::from(receipt.gas_used).saturating_mul(U256::from(receipt.effective_gas_price));

@@ -1,6 +1,6 @@
 //! JSON-RPC to one endpoint, with bounds on what it may send.
 
-use core::{fmt, task};
+use core::{fmt, task, time::Duration};
 
 use alloy::{
     primitives::{Address, B256, Bytes, LogData, U64},
@@ -27,6 +27,8 @@ use super::{
 pub const MAX_BODY: usize = 32 << 20;
 /// The most characters of an endpoint's own words that are shown to anybody.
 const MAX_WORDS: usize = 120;
+/// How long any question waits for its answer: the follower gives up sooner.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// What providers say when a range holds too much, whatever their error codes.
 const TOO_MANY: [&str; 10] = [
     "limit",
@@ -83,11 +85,19 @@ impl Endpoint {
     /// # Errors
     /// When it is no URL of HTTP.
     pub fn new(url: &str) -> Result<Self, EndpointError> {
+        Self::within(url, PATIENCE)
+    }
+
+    /// The same, and every question is given up when it has no answer after so long.
+    ///
+    /// # Errors
+    /// When it is no URL of HTTP.
+    pub fn within(url: &str, patience: Duration) -> Result<Self, EndpointError> {
         let url: Url = url.trim().parse().map_err(|_| EndpointError::Url)?;
         let host = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https"));
         let host = host.ok_or(EndpointError::Url)?;
         let name = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-        let client = Client::builder().redirect(redirect::Policy::none()).build();
+        let client = Client::builder().redirect(redirect::Policy::none()).timeout(patience).build();
         Ok(Self { name, url, client: client.map_err(|_| EndpointError::Http)? })
     }
 

@@ -35,6 +35,8 @@ mod error;
 const PATIENCE: u64 = 5;
 /// How often that is done.
 const MAX_BUMPS: usize = 12;
+/// What the first event after a border costs more, where a call was quoted before the border and is mined behind it.
+const BORDER_GAS: u64 = 80_000;
 /// How often a nonce is given up because somebody else took it.
 const MAX_NONCES: u32 = 8;
 /// How many looks in a row must show that somebody else has the nonce: what serves an endpoint may be several
@@ -70,11 +72,12 @@ pub struct Spending {
 /// What sending costs, before it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quote {
-    /// Units of gas, a fifth more than the call takes now.
+    /// Units of gas: a fifth more than the call takes now, and what the first event after a border costs more.
     pub gas: u64,
     /// What it will likely come to with the ether that goes along, in wei.
     pub likely: U256,
-    /// The most that it can come to while it need not be sent again, in wei.
+    /// The most that it can come to, in wei, also if it has to be sent again with a higher fee: nothing is sent that
+    /// costs more.
     pub most: U256,
     fees: Eip1559Estimation,
     balance: U256,
@@ -210,12 +213,13 @@ impl Sender {
         let tip = fees.max_priority_fee_per_gas;
         let present = (fees.max_fee_per_gas.saturating_sub(tip) / 2).saturating_add(tip);
         let likely = cost(call.value, gas, present);
-        let gas = gas.saturating_add(gas / 5);
-        let most = cost(call.value, gas, fees.max_fee_per_gas);
+        let gas = gas.saturating_add(gas / 5).saturating_add(BORDER_GAS);
+        let needs = cost(call.value, gas, fees.max_fee_per_gas);
         let account = self.account();
-        if balance < most {
-            return Err(SendError::Ether { account, has: balance, needs: most });
+        if balance < needs {
+            return Err(SendError::Ether { account, has: balance, needs });
         }
+        let most = cost(call.value, gas, fee_cap(&fees));
         Ok(Quote { gas, likely, most, fees, balance })
     }
 
@@ -226,9 +230,23 @@ impl Sender {
     pub async fn send(
         &mut self,
         call: &Call,
+        progress: impl FnMut(Progress) + Send,
+    ) -> Result<TransactionReceipt, SendError> {
+        let quote = self.quote(call).await?;
+        self.send_at(call, &quote, progress).await
+    }
+
+    /// Sends a call for no more than was quoted for it, and waits until it is mined.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn send_at(
+        &mut self,
+        call: &Call,
+        quote: &Quote,
         mut progress: impl FnMut(Progress) + Send,
     ) -> Result<TransactionReceipt, SendError> {
-        let Quote { gas, fees, balance, .. } = self.quote(call).await?;
+        let Quote { gas, fees, balance, .. } = *quote;
         let account = self.account();
         for _ in 0..MAX_NONCES {
             let nonce = self.nonce().await?;
@@ -247,7 +265,7 @@ impl Sender {
             if let Some(hash) = flight.hashes.last() {
                 progress(Progress::Sent { hash: *hash, nonce });
             }
-            match self.wait(flight, balance, &mut progress).await? {
+            match self.wait(flight, balance, fee_cap(&fees), &mut progress).await? {
                 Landing::Taken => {}
                 Landing::Mined(receipt) if receipt.status() => return Ok(*receipt),
                 Landing::Mined(receipt) => {
@@ -340,6 +358,7 @@ impl Sender {
         &self,
         mut flight: Flight,
         balance: U256,
+        cap: u128,
         progress: &mut (impl FnMut(Progress) + Send),
     ) -> Result<Landing, SendError> {
         let (mut told, mut taken) = (None, 0);
@@ -366,7 +385,7 @@ impl Sender {
                     if deep {
                         return landing;
                     }
-                } else if let Some((hash, fee)) = self.bump(&mut flight, balance).await {
+                } else if let Some((hash, fee)) = self.bump(&mut flight, balance, cap).await {
                     progress(Progress::Bumped { hash, fee });
                 }
                 tokio::time::sleep(self.delivery.poll).await;
@@ -393,8 +412,8 @@ impl Sender {
     }
 
     /// Sends it again when it has waited for long: with a fee that is higher by an eighth or more, as nodes
-    /// demand, if the account can pay that.
-    async fn bump(&self, flight: &mut Flight, balance: U256) -> Option<(B256, u128)> {
+    /// demand, if that is not above the cap and the account can pay it.
+    async fn bump(&self, flight: &mut Flight, balance: U256, cap: u128) -> Option<(B256, u128)> {
         let height = self.height().await.ok()?;
         if height < flight.since.saturating_add(PATIENCE) {
             return None;
@@ -403,11 +422,15 @@ impl Sender {
         let market = self.fees().await.ok()?;
         let mut transaction = flight.transaction.clone();
         let TxEip1559 { max_fee_per_gas, max_priority_fee_per_gas, .. } = &mut transaction;
-        *max_fee_per_gas = higher(*max_fee_per_gas).max(market.max_fee_per_gas);
+        let least = higher(*max_fee_per_gas);
+        *max_fee_per_gas = least.max(market.max_fee_per_gas.min(cap));
         *max_priority_fee_per_gas =
             higher(*max_priority_fee_per_gas).max(market.max_priority_fee_per_gas).min(*max_fee_per_gas);
         let fee = transaction.max_fee_per_gas;
-        if flight.hashes.len() > MAX_BUMPS || balance < cost(transaction.value, transaction.gas_limit, fee) {
+        if least > cap
+            || flight.hashes.len() > MAX_BUMPS
+            || balance < cost(transaction.value, transaction.gas_limit, fee)
+        {
             // What can be paid is sent once more, in case it was forgotten.
             let _ = self.provider.send_raw_transaction(&flight.raw).await;
             return None;
@@ -439,6 +462,11 @@ impl Sender {
 
 fn says(error: &TransportError, words: &str) -> bool {
     matches!(error, RpcError::ErrorResp(refusal) if refusal.message.to_ascii_lowercase().contains(words))
+}
+
+/// The most that is ever offered for a unit of gas: twice what is offered at first.
+const fn fee_cap(fees: &Eip1559Estimation) -> u128 {
+    fees.max_fee_per_gas.saturating_mul(2)
 }
 
 /// The most that a transaction can cost, in wei.

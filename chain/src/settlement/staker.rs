@@ -210,6 +210,19 @@ impl Staker {
         Ok(self.sender.send(call, progress).await?)
     }
 
+    /// Sends a call for no more than was quoted for it, and waits until it is mined.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn send_at(
+        &mut self,
+        call: &Call,
+        quote: &Quote,
+        progress: impl FnMut(Progress) + Send,
+    ) -> Result<TransactionReceipt, StakeError> {
+        Ok(self.sender.send_at(call, quote, progress).await?)
+    }
+
     /// Registers a node, whose operator keeps `fee` basis points of its rewards.
     ///
     /// With `own` less than a node takes, or slots that are reserved, a contribution is opened; `own` is all
@@ -241,7 +254,7 @@ impl Staker {
             return Err(StakeError::Fee { fee });
         }
         let (node, required) = (candidate.node, self.requirement);
-        let pooled = self.contributions(&node).await?;
+        let pooled = self.contributions_of(account, &node).await?;
         if let Some(open) = pooled.iter().find(|it| it.is_open() && it.signed && it.operator == account) {
             let lacks = required.checked_sub(open.total()).unwrap_or_default();
             if !lacks.is_zero() {
@@ -290,9 +303,12 @@ impl Staker {
     pub async fn contribute(&self, node: &NodeId, amount: Amount) -> Result<(Call, Address), StakeError> {
         let pooled = self.contributions(node).await?;
         let open = pooled.iter().find(|it| it.is_open() && it.signed);
-        let at = open.ok_or(StakeError::NotOpen { node: *node })?.at;
+        let open = open.ok_or(StakeError::NotOpen { node: *node })?;
+        let at = open.at;
         let permit = self.permit(at, amount).await?;
-        let beneficiary = self.account();
+        // Who contributes more keeps the beneficiary that it chose.
+        let own = open.parts.iter().find(|part| part.contributor == self.account());
+        let beneficiary = own.map_or_else(|| self.account(), |part| part.beneficiary);
         let deed = Contribution::contributeWithPermitCall { amount: amount.units(), beneficiary, permit };
         Ok((self.spending(at, &deed, amount), at))
     }
@@ -304,7 +320,12 @@ impl Staker {
     pub async fn withdraw(&self, node: &NodeId, now: &Replayed) -> Result<(Call, Return), StakeError> {
         let account = self.account();
         // Also where the node's key did not agree: whoever was deceived gets the money back.
-        for pooled in self.contributions(node).await?.into_iter().filter(Pooled::is_open) {
+        let pooled = match self.contributions(node).await {
+            // What a checkpoint has released needs no contribution.
+            Err(StakeError::Unsearched { .. }) => Vec::new(),
+            pooled => pooled?,
+        };
+        for pooled in pooled.into_iter().filter(Pooled::is_open) {
             let Some(part) = pooled.parts.iter().find(|part| part.contributor == account) else { continue };
             return Ok(if pooled.operator == account {
                 (call(pooled.at, &Contribution::cancelCall {}), Return::All(pooled.total()))

@@ -1,6 +1,9 @@
 //! Hands checkpoints to their contract, from an account of the node's that pays for it.
 
-use std::{collections::BTreeMap, future};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future,
+};
 
 use alloy::primitives::U256;
 use session_chain::{
@@ -47,6 +50,8 @@ pub(crate) struct Payer {
     /// Those that are not at work, by their endpoints' names.
     senders: BTreeMap<String, Sender>,
     account: Option<String>,
+    /// Endpoints over which nothing came of the last submission: others are tried before them.
+    failed: BTreeSet<String>,
     task: Option<JoinHandle<Sent>>,
     /// The ether that the last submission lacked.
     lacks: Option<Lack>,
@@ -76,7 +81,7 @@ impl Payer {
         };
         let senders: BTreeMap<_, _> = sender.as_ref().map_or_else(BTreeMap::new, |sender| named(sender));
         let account = senders.values().next().map(|sender| format!("{:#x}", sender.account()));
-        Self { contracts, senders, account, task: None, lacks: None, look: None }
+        Self { contracts, senders, account, failed: BTreeSet::new(), task: None, lacks: None, look: None }
     }
 
     /// The account's address.
@@ -96,7 +101,12 @@ impl Payer {
         if self.task.is_some() {
             return;
         }
-        let Some((name, mut sender)) = good(status).find_map(|name| self.senders.remove_entry(name)) else {
+        let fresh = good(status).find(|name| !self.failed.contains(*name));
+        if fresh.is_none() {
+            self.failed.clear();
+        }
+        let named = fresh.into_iter().chain(good(status));
+        let Some((name, mut sender)) = { named }.find_map(|name| self.senders.remove_entry(name)) else {
             return;
         };
         let Some(signers) = calls::Signers::new(signers, absent, signature) else {
@@ -149,8 +159,14 @@ impl Payer {
                 return Outcome::Failed { code: "failed", why };
             }
             Ok((name, sender, sent)) => {
-                self.senders.insert(name, sender);
-                let Err(failed) = sent else { return Outcome::Mined };
+                self.senders.insert(name.clone(), sender);
+                let Err(failed) = sent else {
+                    self.failed.clear();
+                    return Outcome::Mined;
+                };
+                if matches!(failed.1, SendError::Unmined { .. } | SendError::Endpoint { .. }) {
+                    self.failed.insert(name);
+                }
                 failed
             }
         };

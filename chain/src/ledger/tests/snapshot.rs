@@ -66,5 +66,5 @@ fn what_is_none_is_refused() {
 #[test]
 fn the_format_is_the_same_for_all_builds() {
     let digest = data_encoding::HEXLOWER.encode(&blake2b(&[&full().to_bytes()]));
-    assert_eq!(digest, "c0ac5a99c71adf532b8648b66e66ef6a0eea2ec2dc6827c39f2adffe945aff2d");
+    assert_eq!(digest, "238cdfcf66faa8f01c7f25a3704d0f58079d34f168c7df92ad84a92aa9a03106");
 }

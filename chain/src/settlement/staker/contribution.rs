@@ -16,8 +16,12 @@ use crate::{
     settlement::calls::{self, Contribution, ContributionFactory, Staking},
 };
 
-/// The most contributions for one node that are looked at, the newest.
-const MAX_LOOKED_AT: usize = 64;
+/// The most contributions for one node that are looked at, the newest: anybody may open one and cancel it.
+const MAX_LOOKED_AT: usize = 4_096;
+/// The most of them that are told of while they are open, which holds a quarter of a stake each.
+const MAX_OPEN: usize = 64;
+/// The most of the others that are told of.
+const MAX_CLOSED: usize = 16;
 /// The most questions that finding them takes, where endpoints give the logs of few blocks at once.
 const MAX_QUESTIONS: usize = 4_096;
 
@@ -90,20 +94,55 @@ impl Staker {
     /// # Errors
     /// When the chain does not tell, or the endpoint names what the factory cannot have opened.
     pub async fn contributions(&self, node: &NodeId) -> Result<Vec<Pooled>, StakeError> {
+        self.looked_at(node, self.created(node, None).await?).await
+    }
+
+    /// The contributions that an operator opened for a node, newest first; those of others are not looked at.
+    ///
+    /// # Errors
+    /// As [`Self::contributions`].
+    pub async fn contributions_of(
+        &self,
+        operator: Address,
+        node: &NodeId,
+    ) -> Result<Vec<Pooled>, StakeError> {
+        self.looked_at(node, self.created(node, Some(operator)).await?).await
+    }
+
+    async fn looked_at(&self, node: &NodeId, created: Vec<Created>) -> Result<Vec<Pooled>, StakeError> {
         let mut found = Vec::new();
-        for created in self.created(node).await?.into_iter().rev().take(MAX_LOOKED_AT) {
-            found.push(self.pooled(node, created).await?);
+        let (mut open, mut closed) = (0, 0);
+        for created in created.into_iter().rev().take(MAX_LOOKED_AT) {
+            let status = self.status(&created).await?;
+            let (told, most) =
+                if status == Status::Open { (&mut open, MAX_OPEN) } else { (&mut closed, MAX_CLOSED) };
+            if *told < most {
+                *told += 1;
+                found.push(self.pooled(node, created, status).await?);
+            }
         }
         Ok(found)
     }
 
-    /// What the factory opened for a node, oldest first.
-    async fn created(&self, node: &NodeId) -> Result<Vec<Created>, StakeError> {
+    async fn status(&self, created: &Created) -> Result<Status, StakeError> {
+        Ok(match self.view(created.at, Contribution::statusCall {}).await? {
+            2 => Status::Finalised,
+            3 => Status::Cancelled,
+            _ => Status::Open,
+        })
+    }
+
+    /// What the factory opened for a node, or one operator did, oldest first.
+    async fn created(&self, node: &NodeId, operator: Option<Address>) -> Result<Vec<Created>, StakeError> {
         let head = self.provider.get_block_number().await.map_err(|error| self.failed(&error))?;
         let filter = Filter::new()
             .address(self.settlement.contracts.factory)
             .event_signature(ContributionFactory::Created::SIGNATURE_HASH)
             .topic3(B256::from(*node.as_bytes()));
+        let filter = match operator {
+            Some(operator) => filter.topic2(operator.into_word()),
+            None => filter,
+        };
         let (mut from, mut span) = (self.settlement.start, u64::MAX);
         let mut found = Vec::new();
         for _ in 0..MAX_QUESTIONS {
@@ -142,14 +181,9 @@ impl Staker {
         }
     }
 
-    async fn pooled(&self, node: &NodeId, created: Created) -> Result<Pooled, StakeError> {
+    async fn pooled(&self, node: &NodeId, created: Created, status: Status) -> Result<Pooled, StakeError> {
         let declared = self.declared(node, &created).await?;
         let Created { at, operator, .. } = created;
-        let status = match self.view(at, Contribution::statusCall {}).await? {
-            2 => Status::Finalised,
-            3 => Status::Cancelled,
-            _ => Status::Open,
-        };
         let parts = self.view(at, Contribution::contributionsCall {}).await?;
         let parts: Vec<Part> = parts
             .into_iter()
