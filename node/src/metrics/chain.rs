@@ -30,6 +30,8 @@ pub(crate) struct ChainMetrics {
     pub(crate) signed_epochs: IntGauge,
     /// The last epoch whose checkpoint the contract accepted, plus one; 0 before the first.
     pub(crate) accepted_epochs: IntGauge,
+    /// Names that are somebody's, as of the last border.
+    pub(crate) names: IntGauge,
 }
 
 impl ChainMetrics {
@@ -76,6 +78,7 @@ impl ChainMetrics {
                 "checkpoint_accepted_epochs",
                 "Last epoch whose checkpoint the contract accepted, plus one; 0 before the first.",
             )?,
+            names: gauge("names", "Names that are somebody's, as of the last border.")?,
         })
     }
 
