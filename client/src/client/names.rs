@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -39,6 +40,12 @@ const MAX_KNOWN: usize = 256;
 const MAX_ASKED: usize = 8;
 /// Nodes that are asked at once.
 const MAX_RUNNING: usize = 2;
+/// How often the newest checkpoint is fetched for one lookup: a node that lies could have it done for ever.
+const MAX_REFRESHES: usize = 3;
+/// The longest pause after an answer of another epoch: nodes come to a new checkpoint one after the other.
+const LATE: Duration = Duration::from_millis(400);
+/// What is said of nodes that are not where this client is.
+const OTHER_EPOCH: [&str; 2] = [Disbelief::Newer.what(), Disbelief::Older.what()];
 /// The smallest answer that is asked for: every lookup's, but for entries with many long records.
 const ROOM: Bucket = Bucket::ALL[1];
 
@@ -206,8 +213,8 @@ impl Client {
 /// Who to ask next, and what came of those before.
 struct Asked {
     faults: BTreeMap<NodeId, Fault>,
-    /// Whether the newest checkpoint was fetched because of an answer.
-    refreshed: bool,
+    /// How often the newest checkpoint was fetched because of an answer.
+    refreshes: usize,
 }
 
 impl Inner {
@@ -246,7 +253,7 @@ impl Inner {
         let nodes: Vec<_> = self.members.nodes().keys().copied().collect();
         let mut queue: VecDeque<_> =
             self.order(&nodes, Protocol::Names).into_iter().take(MAX_ASKED).collect();
-        let mut asked = Asked { faults: BTreeMap::new(), refreshed: false };
+        let mut asked = Asked { faults: BTreeMap::new(), refreshes: 0 };
         let mut running = FuturesUnordered::new();
         let mut next = Instant::now();
         while !(queue.is_empty() && running.is_empty()) {
@@ -275,7 +282,9 @@ impl Inner {
                 Err(fault) => fault,
             };
             tracing::debug!(%node, ?fault, "another node is asked for the name");
+            next = Instant::now();
             match &fault {
+                Fault::Disbelieved(what) if OTHER_EPOCH.contains(what) => next += self.jitter(LATE),
                 Fault::Silent | Fault::Disbelieved(_) => self.links.failed(node),
                 Fault::ClockWrong(by) => return Err(ClientError::Clock { seconds: by / 1_000 }),
                 // No other node can be reached either.
@@ -284,7 +293,6 @@ impl Inner {
                 }
             }
             asked.faults.insert(node, fault);
-            next = Instant::now();
         }
         let silent = ClientError::NamesSilent { asked: asked.faults.len() };
         Err(worst(silent, Failure::Faults(asked.faults)))
@@ -305,9 +313,8 @@ impl Inner {
             let anchor = self.members.anchor().ok_or(Fault::Disbelieved(Disbelief::Newer.what()))?;
             match judge(&anchor, answer) {
                 Ok(found) => return Ok((anchor.epoch, found)),
-                Err(Disbelief::Newer) if !asked.refreshed => {
-                    // Once: a node that lies could have it done for ever.
-                    asked.refreshed = true;
+                Err(Disbelief::Newer) if asked.refreshes < MAX_REFRESHES => {
+                    asked.refreshes += 1;
                     let guards = self.onion.as_ref().map_or_else(Vec::new, |onion| onion.guards());
                     if let Err(error) = self.doors.refresh(&guards, true).await {
                         tracing::debug!(%error, "no newer checkpoint");
@@ -327,7 +334,7 @@ impl Inner {
                 Some(onion) => {
                     // Of nobody's mailbox, and with a layer of its own for each.
                     let (usage, service) = (Use::Look, Service::Names);
-                    let (hedge, hold) = (self.options.hedge * 3 / 4, std::time::Duration::ZERO);
+                    let (hedge, hold) = (self.options.hedge * 3 / 4, Duration::ZERO);
                     let parcel =
                         Parcel { usage, service, request: payload, answer: ROOM, patience, hold, hedge };
                     self.carry(onion, node, parcel).await?

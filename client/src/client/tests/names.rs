@@ -131,12 +131,12 @@ async fn who_lies_about_a_name_is_not_believed_and_another_is_asked() {
 }
 
 #[tokio::test]
-async fn an_answer_of_a_later_epoch_has_the_newest_checkpoint_fetched_and_once() {
+async fn an_epoch_that_has_not_ended_is_not_believed() {
     let (net, keys) = named().await;
     let client = net.client().await;
     client.resolve(&alice()).await.unwrap();
     net.name(LAST + 1, &[points(&keys, 1, &account(3).id())]);
-    // By the clock nobody has ended that epoch: it is not fetched, and no answer of it is believed.
+    // By the clock nobody has ended that epoch: what is fetched is not believed, and no answer of it is.
     let bob: Name = "bob".parse().unwrap();
     let error = client.resolve(&bob).await.unwrap_err();
     let newer = Disbelief::Newer.what();
