@@ -8,6 +8,7 @@
 //! - [`entry`]: what is known of a name
 //! - [`tree`]: the tree and its proofs
 //! - [`tables`]: where it is kept
+//! - [`resolve`]: what is answered to who looks a name up, and what they believe
 //!
 //! Names that expired stay in it until their grace is over, as nobody else can have them; then it forgets them. An
 //! account goes by a name ([`Change::Reverse`]) until the name has another owner, and has to say so again if it gets
@@ -18,6 +19,7 @@ use session_protocols::names::NameId;
 
 pub mod entry;
 pub mod index;
+pub mod resolve;
 pub mod tables;
 #[cfg(test)]
 mod tests;

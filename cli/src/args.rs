@@ -6,10 +6,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use session_chain::Operator;
 use session_protocols::directory::Endpoint;
 
+mod name;
 mod simulation;
 mod stake;
 mod testnet;
 
+pub(crate) use name::NameDeed;
 pub(crate) use simulation::{Sim, Simulation};
 pub(crate) use stake::{Deed, Register, Sending, Stake};
 pub(crate) use testnet::{Bench, Testnet, Verb};
@@ -68,6 +70,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   session send alice hello                           to a contact, or to an account of your own
+  session send @alice hello                          to whoever has the name alice in the network
   session send --from bob alice \"are you there?\"
   session send 05af...12 -- --this starts with a dash
   fortune | session send alice -                     the text from standard input")]
@@ -90,6 +93,15 @@ Examples:
   session contact remove alice"
     )]
     Contact(Contact),
+    /// Look up names of the network
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  session name show alice
+  session name show @shop.alice --json"
+    )]
+    Name(NameDeed),
     /// Show or change the onion paths that requests travel over
     #[command(
         subcommand,
@@ -218,8 +230,11 @@ pub(crate) struct Send {
     /// The account that sends [default: the first]
     #[arg(long, value_name = "NAME")]
     pub(crate) from: Option<String>,
-    /// An account id, or a name from the address book
+    /// An account id, a name from the address book, or a name of the network; @ means those of the network
     pub(crate) to: String,
+    /// Send although the name leads to another account than before
+    #[arg(long)]
+    pub(crate) follow: bool,
     /// The text; words are joined by spaces; - reads standard input
     #[arg(required = true, num_args = 1..)]
     pub(crate) text: Vec<String>,
@@ -242,13 +257,17 @@ pub(crate) struct Inbox {
 pub(crate) enum Contact {
     /// Add an account id under a name
     #[command(after_help = "\
-Example:
-  session contact add alice 05af...12")]
+Examples:
+  session contact add alice 05af...12
+  session contact add alice @alice                   whoever has that name now")]
     Add {
         /// The name: letters, digits, -, _ and .
         name: String,
-        /// The account id: 66 hex digits
+        /// The account id: 66 hex digits; or a name of the network, as @alice
         id: String,
+        /// Take it although the name of the network leads to another account than before
+        #[arg(long)]
+        follow: bool,
     },
     /// List the address book
     #[command(after_help = "\

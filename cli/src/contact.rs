@@ -3,12 +3,18 @@
 use serde_json::json;
 use session_protocols::AccountId;
 
-use crate::{Context, args::Contact, failure::Failure, text};
+use crate::{Context, args::Contact, failure::Failure, network::Access, recipient::Recipient, text};
 
-pub(crate) fn run(context: &Context, command: Contact) -> Result<(), Failure> {
+pub(crate) async fn run(context: &Context, command: Contact) -> Result<(), Failure> {
     let home = context.home()?;
     match command {
-        Contact::Add { name, id } => {
+        Contact::Add { name, id, follow } if id.starts_with('@') => {
+            let whom = Recipient::read(context, &home, &id)?;
+            let id = whom.account(context, &home, &Access::open(context).await?, follow).await?;
+            home.add_contact(&name, id)?;
+            context.output.data(&json!({ "name": name, "id": id }), || format!("{name} is {id}"))
+        }
+        Contact::Add { name, id, .. } => {
             let id: AccountId = id.trim().parse().map_err(|_| {
                 let remedy = "give the 66 hex digits that `session account show` prints for its owner";
                 Failure::usage(format!("\"{}\" is no account id", id.trim()), remedy)

@@ -6,7 +6,8 @@
 //! - `args`: the commands, their options and their help
 //! - `output`, `failure`: what is printed, for people and for programs; exit codes
 //! - `network`: which network is meant
-//! - `account`, `contact`, `send`, `inbox`, `path`: what a user does
+//! - `account`, `contact`, `name`, `send`, `inbox`, `path`: what a user does
+//! - `recipient`: whom they mean
 //! - `stake`: what operators and contributors do on the settlement chain
 //! - `node`, `testnet`, `bench`: what operators and developers do
 
@@ -19,10 +20,12 @@ mod contact;
 mod failure;
 mod inbox;
 mod log;
+mod name;
 mod network;
 mod node;
 mod output;
 mod path;
+mod recipient;
 mod send;
 mod simulation;
 mod stake;
@@ -78,9 +81,10 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
     runtime.block_on(async {
         match command {
             Command::Account(command) => account::run(context, command),
-            Command::Contact(command) => contact::run(context, command),
+            Command::Contact(command) => contact::run(context, command).await,
             Command::Send(arguments) => send::run(context, arguments).await,
             Command::Inbox(arguments) => inbox::run(context, arguments).await,
+            Command::Name(deed) => name::run(context, deed).await,
             Command::Path(command) => path::run(context, command).await,
             Command::Stake(arguments) => stake::run(context, arguments).await,
             Command::Testnet(arguments) => testnet::run(context, arguments).await,

@@ -4,22 +4,23 @@ use std::io::{self, Read};
 
 use serde_json::json;
 
-use crate::{Context, account, args, failure::Failure, network::Access, text};
+use crate::{Context, account, args, failure::Failure, network::Access, recipient::Recipient, text};
 
 /// The longest text that is read from standard input, in bytes: more than any message holds.
 const MAX_TEXT: u64 = 128 * 1_024;
 
 pub(crate) async fn run(context: &Context, arguments: args::Send) -> Result<(), Failure> {
-    let args::Send { from, to, text } = arguments;
+    let args::Send { from, to, follow, text } = arguments;
     let home = context.home()?;
     let (name, _) = account::choose(&home, from.as_deref())?;
     let sender = home.account(&name)?;
-    let recipient = home.resolve(&to)?;
+    let recipient = Recipient::read(context, &home, &to)?;
     let text = if text == ["-"] { read()? } else { text.join(" ") };
     if text.is_empty() {
         return Err(Failure::usage("there is no text to send", "give one: session send TO TEXT"));
     }
     let access = Access::open(context).await?;
+    let recipient = recipient.account(context, &home, &access, follow).await?;
     let sent = access.client.send(&sender, &recipient, &text).await.map_err(|error| access.failed(error))?;
     if let Some(Err(error)) = &sent.copy {
         context.output.note(&format!("the copy for your other devices was not kept: {error}"));

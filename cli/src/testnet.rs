@@ -125,8 +125,11 @@ fn warn(context: &Context, stopped: &Stopped) {
 
 async fn status(context: &Context, testnet: &Testnet) -> Result<(), Failure> {
     let (nodes, chain) = (testnet.status().await?, testnet.chain().await?);
-    context.output.data(&json!({ "nodes": nodes, "chain": chain }), || {
-        format!("{}{}", table(&nodes), chain_line(chain.as_ref()))
+    // As many as the node knows of that has come furthest.
+    let names = nodes.iter().filter_map(|node| node.names).max();
+    context.output.data(&json!({ "nodes": nodes, "chain": chain, "names": names }), || {
+        let names = names.map(|names| format!("names: {names}\n")).unwrap_or_default();
+        format!("{}{}{names}", table(&nodes), chain_line(chain.as_ref()))
     })
 }
 

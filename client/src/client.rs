@@ -2,11 +2,13 @@
 //!
 //! - `ask`: which member is asked, and which one next
 //! - `path`: the paths that requests travel over
+//! - [`names`]: what names resolve to
 //! - `send`, `read`, `change`: writing, reading and changing a mailbox
 //! - [`watch`]: what arrives, as it arrives
 
 pub(crate) mod ask;
 mod change;
+pub mod names;
 mod path;
 mod read;
 mod send;
@@ -32,6 +34,7 @@ use session_protocols::{
 };
 
 pub use change::{Changed, NodeInfo};
+pub use names::Resolved;
 pub use path::{PathHop, PathInfo};
 pub use read::{InboxItem, Page};
 pub use send::{Sent, Stored, TTL};
@@ -105,6 +108,8 @@ pub(crate) struct Inner {
     pub(crate) onion: Option<Arc<Onion>>,
     /// How much each account's next page may bring.
     appetite: ask::Appetite,
+    pub(crate) names: names::Known,
+    pub(crate) kept: Kept,
     random: Mutex<ChaCha8Rng>,
 }
 
@@ -139,7 +144,7 @@ impl Client {
             None
         } else {
             let (members, links) = (Arc::clone(&members), Arc::clone(&links));
-            Some(Onion::start(&network, members, links, Arc::clone(&doors), kept, options.connect)?)
+            Some(Onion::start(&network, members, links, Arc::clone(&doors), kept.clone(), options.connect)?)
         };
         let inner = Inner {
             members,
@@ -150,6 +155,8 @@ impl Client {
             clock,
             onion,
             appetite: ask::Appetite::default(),
+            names: names::Known::default(),
+            kept,
             random: Mutex::new(ChaCha8Rng::from_seed(seed)),
         };
         Ok(Self { inner: Arc::new(inner) })

@@ -1,10 +1,18 @@
 //! What can go wrong between a client and the network, and what to do about it.
 
 use session_protocols::{
-    AccountId, NetworkName, NodeId, answer::Code, path::PathError, request::MAX_REQUEST,
+    AccountId, NetworkName, NodeId,
+    answer::Code,
+    names::{Kind, Name, keys::OutOfMemory, seal::OpenError},
+    path::PathError,
+    request::MAX_REQUEST,
 };
 
-use crate::{directory::DirectoryError, envelope::SealError, home::HomeError};
+use crate::{
+    directory::DirectoryError,
+    envelope::SealError,
+    home::{HomeError, Pin},
+};
 
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +118,70 @@ pub enum ClientError {
     /// The message cannot be written.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// The network has no names.
+    #[error("the network {network} has no chain, and so no names")]
+    NoNames {
+        /// The network.
+        network: NetworkName,
+    },
+    /// Nobody has the name.
+    #[error("nobody has the name {name}")]
+    NameFree {
+        /// The name.
+        name: Name,
+    },
+    /// The name's owner has not renewed it.
+    #[error("the name {name} has expired")]
+    NameExpired {
+        /// The name.
+        name: Name,
+    },
+    /// The name says nothing of this kind.
+    #[error("the name {name} has no record that says its {kind}")]
+    NoRecord {
+        /// The name.
+        name: Name,
+        /// What it does not say.
+        kind: Kind,
+    },
+    /// What the name says cannot be read.
+    #[error("what the name {name} says of its {kind} cannot be read")]
+    Record {
+        /// The name.
+        name: Name,
+        /// What was asked for.
+        kind: Kind,
+        /// Why.
+        #[source]
+        cause: OpenError,
+    },
+    /// The name says something else than when it was followed before.
+    #[error(
+        "the {kind} of the name {name} is another: it was {}, and is {}{}",
+        .before.value, .now.value, moved(.before, .now)
+    )]
+    NameChanged {
+        /// The name.
+        name: Name,
+        /// Which record.
+        kind: Kind,
+        /// What it was.
+        before: Box<Pin>,
+        /// What it is.
+        now: Box<Pin>,
+    },
+    /// No node answered a lookup.
+    #[error("no node answers a lookup of the name; {asked} were asked")]
+    NamesSilent {
+        /// How many.
+        asked: usize,
+    },
+    /// What names were followed to before cannot be read or written.
+    #[error("cannot tell where names led before")]
+    Pins(#[source] HomeError),
+    /// There is not the memory to compute a name's id.
+    #[error(transparent)]
+    Memory(#[from] OutOfMemory),
     /// The operating system gives no random bytes.
     #[error("no random bytes from the operating system")]
     Random(#[source] getrandom::Error),
@@ -138,6 +210,15 @@ impl ClientError {
             Self::NotLocal { .. } => "not_local",
             Self::Guards(_) => "guards",
             Self::Seal(_) => "not_sealed",
+            Self::NoNames { .. } => "no_names",
+            Self::NameFree { .. } => "name_free",
+            Self::NameExpired { .. } => "name_expired",
+            Self::NoRecord { .. } => "no_record",
+            Self::Record { .. } => "record_unreadable",
+            Self::NameChanged { .. } => "name_changed",
+            Self::NamesSilent { .. } => "unreachable",
+            Self::Pins(_) => "pins",
+            Self::Memory(_) => "no_memory",
             Self::Random(_) => "no_randomness",
             Self::Setup(_) => "setup",
         }
@@ -183,9 +264,33 @@ impl ClientError {
             Self::Guards(_) => "check the home folder, its owner, and that this build is not too old for it",
             Self::Seal(SealError::TooLong { .. }) => "send a shorter text, or send it in parts",
             Self::Seal(_) => "check the account id of the recipient",
+            Self::NoNames { .. } => "use an account id, or a name from the address book",
+            Self::NameFree { .. } => {
+                "check how it is written; a name that was registered just now is known when the next epoch ends"
+            }
+            Self::NameExpired { .. } => "ask its owner to renew it, or for the account id",
+            Self::NoRecord { .. } => {
+                "ask its owner to set it; what was set just now is known when the next epoch ends"
+            }
+            Self::Record { .. } => "ask its owner to set it again",
+            Self::NameChanged { .. } => {
+                "ask the one you mean, another way, whether that is right; then agree to follow the name"
+            }
+            Self::NamesSilent { .. } => "check the connection to the internet, and try again",
+            Self::Pins(HomeError::Broken { remedy, .. }) => remedy,
+            Self::Pins(_) => "check the home folder, its owner, and that this build is not too old for it",
+            Self::Memory(_) => "close something, or try later",
             Self::Random(_) => "restart the device; its source of randomness does not work",
             Self::Setup(_) => "check that programs may use the network here, and limits on open files",
         }
+    }
+}
+
+/// Whether the name has changed hands too.
+fn moved(before: &Pin, now: &Pin) -> String {
+    match before.owner == now.owner && before.version == now.version {
+        true => String::new(),
+        false => format!("; the name has changed hands since, and is {}'s", now.owner),
     }
 }
 

@@ -9,6 +9,7 @@
 //! inbox/<id>.json what one account was shown, and until when that has to be known
 //! guards/<network> the first hops of paths, one file for each network
 //! directory/<network> the newest signed list of a network's nodes
+//! names/<network>.json what names of the network said when they were followed first
 //! checkpoints/<network> the newest checkpoint that the nodes of a network with a chain have signed
 //! ```
 //!
@@ -28,11 +29,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use session_protocols::{AccountId, MessageHash, path::guards::Guards};
+use session_protocols::{
+    AccountId, MessageHash,
+    names::{Kind, Name},
+    path::guards::Guards,
+};
 use zeroize::Zeroizing;
 
 use crate::account::Account;
-use files::{Accounts, Contacts, Entry, Inbox};
+use files::{Accounts, Contacts, Entry, Inbox, Names};
+pub use files::{Pin, Pins};
 
 /// How many shown messages are kept for an account: as many as its quota in the network has room for.
 /// Beyond it those that end first give way.
@@ -370,6 +376,43 @@ impl Home {
         let _lock = disk::lock(&self.folder)?;
         disk::make_folder(&self.folder.join(files::CHECKPOINTS))?;
         disk::replace(&self.network_path(files::CHECKPOINTS, network), bytes)
+    }
+
+    /// What names of the network with this digest said when they were followed.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn pins(&self, network: &[u8; 32]) -> Result<Pins, HomeError> {
+        Ok(files::read::<Names>(&self.names_path(network))?.names)
+    }
+
+    /// Keeps what a record of a name says, if it said the same before, if nothing is known of it, or to
+    /// `replace` what it said; else returns that.
+    ///
+    /// # Errors
+    /// When what is kept cannot be read, or the disk refuses.
+    pub fn pin(
+        &self,
+        network: &[u8; 32],
+        name: &Name,
+        kind: Kind,
+        pin: Pin,
+        replace: bool,
+    ) -> Result<Option<Pin>, HomeError> {
+        let _lock = disk::lock(&self.folder)?;
+        let path = self.names_path(network);
+        let mut names: Names = files::read(&path)?;
+        let before = names.names.clone();
+        let changed = Pin::keep(&mut names.names, name, kind, pin, replace);
+        if names.names != before {
+            disk::make_folder(&self.folder.join(files::NAMES))?;
+            files::write(&path, &names)?;
+        }
+        Ok(changed)
+    }
+
+    fn names_path(&self, network: &[u8; 32]) -> PathBuf {
+        self.network_path(files::NAMES, network).with_extension("json")
     }
 
     fn network_path(&self, folder: &str, network: &[u8; 32]) -> PathBuf {

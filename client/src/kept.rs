@@ -1,21 +1,30 @@
 //! Where a client keeps what it has to know again of one network: in its home, or nowhere.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use session_chain::network::NetworkFile;
 use session_protocols::{
     NodeId, Time,
     identity::blake2b,
+    names::{Kind, Name},
     path::{Candidate, guards::Guards},
 };
 
-use crate::{error::ClientError, home::Home};
+use crate::{
+    error::ClientError,
+    home::{Home, HomeError, Pin, Pins},
+};
 
 /// The files of one network; without a home, what is kept lasts as long as the process.
 #[derive(Clone)]
 pub(crate) struct Kept {
     home: Option<Home>,
     network: [u8; 32],
+    /// What names said, where there is no home.
+    pins: Arc<Mutex<Pins>>,
 }
 
 impl Kept {
@@ -23,7 +32,7 @@ impl Kept {
     pub(crate) fn new(home: Option<Home>, file: &NetworkFile) -> Self {
         // The nodes of a network change and its seed does not.
         let network = blake2b(&[b"session guards of", file.name.as_str().as_bytes(), &file.seed]);
-        Self { home, network }
+        Self { home, network, pins: Arc::default() }
     }
 
     /// The guards that were kept; none if nothing ever was.
@@ -43,6 +52,33 @@ impl Kept {
         let Some(home) = &self.home else { return Some(guards.clone()) };
         let kept = home.change_guards(&self.network, |kept| guards.merge(kept, now, nodes));
         kept.inspect_err(|error| tracing::error!(%error, "the guards cannot be kept, and none is drawn")).ok()
+    }
+
+    /// What names said when they were followed.
+    pub(crate) fn pins(&self) -> Result<Pins, HomeError> {
+        match &self.home {
+            Some(home) => home.pins(&self.network),
+            None => Ok(self.own_pins().clone()),
+        }
+    }
+
+    /// Keeps what a record of a name says, if it said the same before, if nothing is known of it, or to
+    /// `replace` what it said; else returns that.
+    pub(crate) fn pin(
+        &self,
+        name: &Name,
+        kind: Kind,
+        pin: Pin,
+        replace: bool,
+    ) -> Result<Option<Pin>, HomeError> {
+        match &self.home {
+            Some(home) => home.pin(&self.network, name, kind, pin, replace),
+            None => Ok(Pin::keep(&mut self.own_pins(), name, kind, pin, replace)),
+        }
+    }
+
+    fn own_pins(&self) -> MutexGuard<'_, Pins> {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The bytes of the nodes' newest checkpoint; none if there are none that can be read: it is fetched again.

@@ -54,13 +54,13 @@ pub mod phrase;
 
 pub use account::Account;
 pub use client::{
-    Changed, Client, InboxItem, NodeInfo, Options, Page, PathInfo, Sent, Stored,
+    Changed, Client, InboxItem, NodeInfo, Options, Page, PathInfo, Resolved, Sent, Stored,
     watch::{Messages, Watch},
 };
 pub use cursors::Cursors;
 pub use directory::DirectoryError;
 pub use error::ClientError;
-pub use home::{Home, HomeError};
+pub use home::{Home, HomeError, Pin};
 
 /// Tests the README's example.
 #[cfg(doctest)]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde_bytes::ByteArray;
-use session_chain::{light, network::NetworkFile};
+use session_chain::{light, names::resolve::Anchor, network::NetworkFile};
 use session_protocols::{
     AccountId, NodeId, Prefix, Span, SwarmMap, Time,
     answer::SwarmInfo,
@@ -111,6 +111,16 @@ impl Membership {
     pub(crate) fn is_newer(&self, version: u64) -> bool {
         let seen = self.seen();
         self.light.is_some() && seen.next.as_ref().map_or(&seen.acts, |(_, map)| map).version < version
+    }
+
+    /// Whether nodes register on a chain, where names live too.
+    pub(crate) const fn has_chain(&self) -> bool {
+        self.light.is_some()
+    }
+
+    /// What the newest checkpoint that was believed says of names.
+    pub(crate) fn anchor(&self) -> Option<Anchor> {
+        Anchor::of(&lock(self.light.as_ref()?))
     }
 
     /// Whether nodes have a newer checkpoint, by the clock.

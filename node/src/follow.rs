@@ -21,6 +21,7 @@ use crate::{
     http::Chain,
     keystore,
     metrics::{ChainMetrics, Metrics},
+    names::Names,
     network::Checkpoints,
     registry::{Registry, Watched},
 };
@@ -91,6 +92,10 @@ impl Follow {
         let (say, said) = mpsc::channel(MAX_HEARD);
         let (tell, attested) = watch::channel(Attested::default());
         let (status, settled) = (self.live.watch_status(), self.live.watch());
+        let data = |cause| NodeError::Data { path: config.data.clone(), cause };
+        let shelf = Shelf::open(&config.data, &self.settlement.domain()).map_err(data)?;
+        let names = Names::new(shelf.clone(), &settled.borrow());
+        tokio::spawn(names.clone().follow(settled.clone()));
         let stands = NodeError::Stopped { part: "metrics" };
         let chain = Chain {
             id: pair.node_id(),
@@ -98,10 +103,9 @@ impl Follow {
             status: status.clone(),
             settled: settled.clone(),
             attested,
+            names,
             metrics: ChainMetrics::new(metrics).map_err(|_| stands)?,
         };
-        let data = |cause| NodeError::Data { path: config.data.clone(), cause };
-        let shelf = Shelf::open(&config.data, &self.settlement.domain()).map_err(data)?;
         let (watched, ends) = ((status, settled), Ends { heard, say, tell, shelf: shelf.clone() });
         let epoch = Span::secs(self.settlement.parameters().epoch_seconds.get());
         let attest = Attest::new(&config.data, pair, epoch, payer, watched, ends, metrics.clone());

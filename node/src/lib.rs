@@ -30,6 +30,7 @@ mod links;
 mod member;
 mod memory;
 mod metrics;
+mod names;
 mod neighbours;
 mod network;
 mod onion;

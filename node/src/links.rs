@@ -25,6 +25,7 @@ use session_protocols::{
     },
     limits::{Admission, Seats, Side, payer},
     member::{Setup, check_answer, check_ask, check_request},
+    names::lookup,
     notify::{self, Subscribe, Subscribed},
     onion::{self, fit, relay},
     request::{self, Request, Retrieve},
@@ -37,6 +38,7 @@ use crate::{
     member::{Exchange, Job},
     memory::Memory,
     metrics::Metrics,
+    names::Names,
     neighbours::Places,
     now,
     onion::Hop,
@@ -74,6 +76,8 @@ pub(crate) struct Links {
     admission: Arc<Mutex<Admission<PeerId>>>,
     pub(crate) metrics: Metrics,
     pub(crate) hop: Hop,
+    /// What lookups of names are answered from; none where there are no names.
+    names: Option<Names>,
     control: libp2p_stream::Control,
     askers: Arc<Mutex<Askers>>,
     /// Who is a node of the network: nobody else is answered on `/swarm/1`.
@@ -109,6 +113,7 @@ impl Links {
             admission: Arc::new(Mutex::new(admission)),
             metrics,
             hop,
+            names: None,
             control: behaviour.streams.new_control(),
             askers: Arc::default(),
             registry: registry.clone(),
@@ -122,6 +127,16 @@ impl Links {
         }
     }
 
+    /// Answers lookups of names too.
+    pub(crate) fn with_names(self, names: Option<Names>) -> Self {
+        Self { names, ..self }
+    }
+
+    /// What lookups of names are answered from.
+    pub(crate) fn known_names(&self) -> Option<Names> {
+        self.names.clone()
+    }
+
     /// The node that a peer is, if it is one: the member says itself what it takes from whom.
     fn welcomed(&self, peer: &PeerId) -> Option<NodeId> {
         node_id(peer).filter(|node| self.registry.borrow().contains(node))
@@ -133,7 +148,8 @@ impl Links {
     ///
     /// When a protocol is accepted already.
     pub(crate) fn accept(&mut self) -> Result<(), libp2p_stream::AlreadyRegistered> {
-        for protocol in [Protocol::Storage, Protocol::Swarm, Protocol::Notify, Protocol::Onion] {
+        let all = [Protocol::Storage, Protocol::Swarm, Protocol::Notify, Protocol::Onion];
+        for protocol in all.into_iter().chain(self.names.as_ref().map(|_| Protocol::Names)) {
             let Some(name) = self.protocol(protocol) else { continue };
             let mut streams = self.control.accept(name)?;
             let links = Arc::new(self.clone());
@@ -271,6 +287,7 @@ impl Links {
                     Protocol::Swarm => links.swarm(peer, incoming).await,
                     Protocol::Notify => links.notify(peer, incoming).await,
                     Protocol::Onion => links.onion(peer, incoming).await,
+                    Protocol::Names => links.names(peer, incoming).await,
                     Protocol::Directory | Protocol::Kad => {}
                 }
             });
@@ -510,9 +527,12 @@ impl Room {
 const fn window(protocol: Protocol) -> usize {
     match protocol {
         Protocol::Onion => relay::STREAM_WINDOW,
-        Protocol::Storage | Protocol::Swarm | Protocol::Notify | Protocol::Directory | Protocol::Kad => {
-            WINDOW
-        }
+        Protocol::Storage
+        | Protocol::Swarm
+        | Protocol::Notify
+        | Protocol::Names
+        | Protocol::Directory
+        | Protocol::Kad => WINDOW,
     }
 }
 
@@ -523,6 +543,7 @@ const fn label(protocol: Protocol) -> &'static str {
         Protocol::Swarm => "swarm",
         Protocol::Notify => "notify",
         Protocol::Onion => "onion",
+        Protocol::Names => "names",
         Protocol::Directory => "directory",
         Protocol::Kad => "kad",
     }
@@ -535,6 +556,7 @@ const fn max_in(protocol: Protocol) -> usize {
         Protocol::Swarm => swarm::MAX_MESSAGE,
         Protocol::Notify => notify::MAX_REQUEST,
         Protocol::Onion => onion::size::MAX_PACKET,
+        Protocol::Names => lookup::MAX_REQUEST,
         // They have streams of their own.
         Protocol::Directory | Protocol::Kad => 0,
     }

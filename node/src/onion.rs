@@ -232,12 +232,15 @@ impl Links {
             }
             Step::Deliver { service, request, back } => {
                 let room = back.capacity();
+                let told = |answer: Answer| codec::encode(&answer);
+                let admitted = self.arrive_unknown();
                 let answer = match service {
-                    _ if !self.arrive_unknown() => Some(self.refuse(Code::TooMany)),
-                    Service::Storage => self.admitted(&request, Some(room)).await,
-                    Service::Notify => self.await_arrival(from.key, &request, room).await,
+                    Service::Names if !admitted => Some(codec::encode(&self.unnamed(Code::TooMany))),
+                    Service::Names => Some(codec::encode(&self.look_up(&request).await)),
+                    _ if !admitted => Some(told(self.refuse(Code::TooMany))),
+                    Service::Storage => self.admitted(&request, Some(room)).await.map(told),
+                    Service::Notify => self.await_arrival(from.key, &request, room).await.map(told),
                 };
-                let answer = answer.map(|answer| codec::encode(&answer));
                 let seal = move |back: Back| match answer {
                     Some(answer) => back.answer(&answer),
                     None => back.turn(Status::Unreachable),

@@ -141,7 +141,14 @@ async fn from_start_to_stop(
     // Whom it forwards to it is told with the first look at the registry.
     let hop = Hop::open(&config.data, name.clone(), id, BTreeSet::new(), config.network.local)?;
     let (doors, door) = watch::channel(hop.door());
-    let mut links = Links::new(
+    let (checkpoints, chain) = match &follow {
+        Some(follow) => {
+            let (checkpoints, chain) = follow.attest(&config, &pair, &metrics)?;
+            (Some(checkpoints), Some(chain))
+        }
+        None => (None, None),
+    };
+    let links = Links::new(
         &setup,
         jobs.clone(),
         admission,
@@ -150,6 +157,7 @@ async fn from_start_to_stop(
         swarm.behaviour(),
         stop_seen.clone(),
     );
+    let mut links = links.with_names(chain.as_ref().map(|chain| chain.names.clone()));
     let carrier = links.clone();
     let carry = move |exchange| carrier.carry(exchange);
     let mut member = member::start(setup, store, metrics.clone(), queue, stop_seen.clone(), carry)
@@ -158,13 +166,6 @@ async fn from_start_to_stop(
 
     let directory = Directory::new(Some(id), version, first.listed())
         .with_snapshots(name.clone(), Timing::of(config.network.local));
-    let (checkpoints, chain) = match &follow {
-        Some(follow) => {
-            let (checkpoints, chain) = follow.attest(&config, &pair, &metrics)?;
-            (Some(checkpoints), Some(chain))
-        }
-        None => (None, None),
-    };
     let (contacts, watching) = watch::channel(Contacts::default());
     let network = Network {
         swarm,

@@ -26,6 +26,7 @@ use crate::{
     frame,
     identity::blake2b,
     member,
+    names::lookup,
     notify::{self, Event, Subscribe, Subscribed},
     path::{self, Candidate, Outcome, Paths, Use, Want, guards::Guards},
     record::{Change, Life, Record, Stamp},
@@ -51,6 +52,7 @@ pub const TARGETS: &[Target] = &[
     ("swarm_request", swarm_request),
     ("swarm_answer", swarm_answer),
     ("notify", notify),
+    ("lookup", lookup),
     ("directory", directory),
     ("snapshot", snapshot),
     ("frame", frame),
@@ -148,6 +150,13 @@ pub fn notify(bytes: &[u8]) -> bool {
     let subscribed = round_trip::<Subscribed>(bytes, notify::MAX_EVENT).is_some();
     let event = round_trip::<Event>(bytes, notify::MAX_EVENT).is_some();
     subscribe || subscribed || event
+}
+
+/// A lookup of a name, its answer.
+pub fn lookup(bytes: &[u8]) -> bool {
+    let request = round_trip::<lookup::Request>(bytes, lookup::MAX_REQUEST).is_some();
+    let answer = round_trip::<lookup::Answer>(bytes, lookup::MAX_ANSWER).is_some();
+    request || answer
 }
 
 /// A directory's question, its answer, a record.

@@ -4,10 +4,12 @@
 //! - [`warning`]: what a person should hear of a name that is allowed
 //! - [`keys`]: Argon2id, from which come a name's id and the key of its records
 //! - [`value`], [`seal`]: what records say, and how they are encrypted
+//! - [`lookup`]: how nodes are asked, and what they answer
 //!
 //! The contract knows ids alone (`chain/contracts/src/names`); who looks names up does too.
 
 pub mod keys;
+pub mod lookup;
 pub mod rules;
 pub mod seal;
 pub mod value;

@@ -45,6 +45,8 @@ pub enum Protocol {
     Directory,
     /// Subscriptions and what they deliver.
     Notify,
+    /// Lookups of names.
+    Names,
     /// Onion packets and their answers.
     Onion,
     /// Kademlia.
@@ -58,6 +60,7 @@ impl Protocol {
             Self::Swarm => "swarm",
             Self::Directory => "directory",
             Self::Notify => "notify",
+            Self::Names => "names",
             Self::Onion => "onion",
             Self::Kad => "kad",
         }

@@ -767,6 +767,7 @@ fn frames_and_cursors() {
         (Protocol::Directory, "directory"),
         (Protocol::Notify, "notify"),
         (Protocol::Onion, "onion"),
+        (Protocol::Names, "names"),
         (Protocol::Kad, "kad"),
     ] {
         entries.push(json!({ "name": format!("protocol: {name}"), "id": network().protocol(protocol) }));

@@ -35,6 +35,8 @@ pub(crate) struct Status {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Chain {
     pub(crate) registration: String,
+    #[serde(default)]
+    pub(crate) names: u64,
 }
 
 /// What `/readyz` tells.

@@ -85,6 +85,8 @@ pub struct NodeStatus {
     pub state: String,
     /// `unregistered`, `refused`, `awaiting`, `active`, `decommissioned` or `deregistered`; none without a chain.
     pub registration: Option<String>,
+    /// Names that it knows of; none without a chain.
+    pub names: Option<u64>,
     /// The swarm that it sits in.
     pub swarm: Option<String>,
     /// Nodes that it is in contact with.
@@ -226,6 +228,7 @@ impl Testnet {
                 pid: process.map(|process| process.pid),
                 state: said.as_ref().map_or_else(|| silent.to_owned(), |said| said.state.clone()),
                 registration: said.as_ref().and_then(|said| Some(said.chain.as_ref()?.registration.clone())),
+                names: said.as_ref().and_then(|said| Some(said.chain.as_ref()?.names)),
                 swarm: swarm.or_else(|| map.swarm_with(&node.id).map(|swarm| swarm.to_string())),
                 peers: said.as_ref().map_or(0, |said| said.peers),
                 messages: said.as_ref().map_or(0, |said| said.messages),

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
+};
 
 use crate::names::{
     tables::{Read, Table, Write},
@@ -54,6 +56,16 @@ impl Snapshot {
         })?;
         snapshot.upper = upper;
         Ok(snapshot)
+    }
+
+    /// How many names there are, those in their grace too.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn count(&self) -> Result<u64, redb::Error> {
+        // Each expires once.
+        let [.., expiries] = &self.tables;
+        Ok(expiries.len()?)
     }
 }
 

@@ -326,7 +326,11 @@ impl Inner {
             match &self.onion {
                 _ if payload.len() > MAX_REQUEST => Err(Fault::TooLarge(payload.len())),
                 Some(onion) => self.by_path(onion, node, usage, &request, payload, patience).await,
-                None => self.directly(node, payload, patience).await,
+                None => {
+                    let bytes = self.directly(node, Protocol::Storage, payload, patience).await?;
+                    codec::decode(&bytes, MAX_ANSWER)
+                        .map_err(|_| Fault::Disbelieved("the answer cannot be read"))
+                }
             }
         })
     }
@@ -368,10 +372,17 @@ impl Inner {
         // Another path is tried before another member is asked.
         let hedge = self.options.hedge * 3 / 4;
         let hold = Duration::ZERO;
-        let mut parcel = Arc::new(Parcel { usage, service, request: payload, answer, patience, hold, hedge });
+        let parcel = Parcel { usage, service, request: payload, answer, patience, hold, hedge };
+        let bytes = self.carry(onion, node, parcel).await?;
+        self.read_answer(request, &bytes)
+    }
+
+    /// Sends a parcel, for a larger answer again until it fits.
+    pub(super) async fn carry(&self, onion: &Onion, node: NodeId, parcel: Parcel) -> Result<Vec<u8>, Fault> {
+        let mut parcel = Arc::new(parcel);
         loop {
             match onion.send(node, &parcel).await? {
-                Received::Answer(bytes) => return self.read_answer(request, &bytes),
+                Received::Answer(bytes) => return Ok(bytes),
                 Received::TooLarge => {
                     let next = Bucket::from_number(parcel.answer.number().saturating_add(1));
                     Arc::make_mut(&mut parcel).answer =
@@ -388,31 +399,29 @@ impl Inner {
         Ok(answer)
     }
 
-    fn directly(
+    pub(super) fn directly(
         &self,
         node: NodeId,
+        protocol: Protocol,
         payload: Vec<u8>,
         patience: Duration,
-    ) -> BoxFuture<'_, Result<Answer, Fault>> {
+    ) -> BoxFuture<'_, Result<Vec<u8>, Fault>> {
         Box::pin(async move {
             let mut tries = 0..2;
             loop {
-                let kept = self.links.live(node, Protocol::Storage);
-                let link = self.links.link(node, Protocol::Storage, self.clock.now());
+                let kept = self.links.live(node, protocol);
+                let link = self.links.link(node, protocol, self.clock.now());
                 let link = timeout(self.options.connect, link).await;
                 let link = link.ok().and_then(Result::ok).ok_or(Fault::Silent)?;
                 tries.next();
                 match timeout(patience, link.ask(payload.clone())).await {
-                    Ok(Ok(bytes)) => {
-                        return codec::decode(&bytes, MAX_ANSWER)
-                            .map_err(|_| Fault::Disbelieved("the answer cannot be read"));
-                    }
+                    Ok(Ok(bytes)) => return Ok(bytes),
                     // The stream had ended before it was used: that tells nothing of the node.
                     Ok(Err(LinkError::Closed)) if kept && !tries.is_empty() => {}
                     Ok(Err(LinkError::Busy)) => return Err(Fault::Busy),
                     Ok(Err(_)) => return Err(Fault::Silent),
                     Err(_) => {
-                        self.links.forget(node, Protocol::Storage);
+                        self.links.forget(node, protocol);
                         return Err(Fault::Silent);
                     }
                 }
@@ -434,7 +443,7 @@ impl Inner {
     }
 
     /// Fetches the newest checkpoint; for a first one nodes that have just started are given a moment.
-    async fn learn_members(&self) -> Result<(), DirectoryError> {
+    pub(super) async fn learn_members(&self) -> Result<(), DirectoryError> {
         let until = Instant::now() + self.options.deadline.min(MEMBERS);
         let mut pause = Duration::from_millis(100);
         loop {
@@ -493,46 +502,63 @@ impl Inner {
 
     /// Says what went wrong.
     pub(crate) fn error(&self, account: AccountId, failure: Failure) -> ClientError {
-        let faults = match failure {
-            Failure::ClockMoved => return ClientError::Clock { seconds: 0 },
-            Failure::ClockWrong(by) => return ClientError::Clock { seconds: by / 1_000 },
-            Failure::Seal(error) => return error.into(),
-            Failure::TooLarge(bytes) => return ClientError::TooLarge { bytes },
-            Failure::Directory(cause) => return ClientError::Directory { cause },
-            Failure::Faults(faults) => faults,
-        };
         let swarm = self.map().members_of(&account).len();
-        let unlisted = faults.values().any(|fault| matches!(fault, Fault::Directory(_)));
-        if swarm == 0 && !unlisted {
-            return ClientError::NoNodes { account };
-        }
-        let mut error = ClientError::Unreachable { account, asked: faults.len(), swarm };
-        for fault in faults.values() {
-            match fault {
-                Fault::Path(why) => error = (*why).into(),
-                Fault::Directory(cause) => error = ClientError::Directory { cause: *cause },
-                Fault::ClockWrong(by) => error = ClientError::Clock { seconds: by / 1_000 },
-                Fault::Silent
-                | Fault::Busy
-                | Fault::Disbelieved(_)
-                | Fault::Refused(_)
-                | Fault::ClockMoved
-                | Fault::TooLarge(_) => {}
+        let asked = match &failure {
+            Failure::Faults(faults) if swarm == 0 && !faults.values().any(is_unlisted) => {
+                return ClientError::NoNodes { account };
             }
-        }
-        // What nodes say tells more than silence, and a refusal more than what is not believed.
-        for (node, fault) in &faults {
-            if let Fault::Disbelieved(what) = fault {
-                error = ClientError::Disbelieved { node: *node, what };
-            }
-        }
-        for (node, fault) in faults {
-            if let Fault::Refused(refusal) = fault {
-                error = ClientError::Refused { node, code: refusal.code };
-            }
-        }
-        error
+            Failure::Faults(faults) => faults.len(),
+            Failure::ClockMoved
+            | Failure::Seal(_)
+            | Failure::ClockWrong(_)
+            | Failure::TooLarge(_)
+            | Failure::Directory(_) => 0,
+        };
+        worst(ClientError::Unreachable { account, asked, swarm }, failure)
     }
+}
+
+/// Whether a list of nodes was lacking.
+const fn is_unlisted(fault: &Fault) -> bool {
+    matches!(fault, Fault::Directory(_))
+}
+
+/// What went wrong: of many faults the one that tells most; `silent` where none tells anything.
+pub(super) fn worst(silent: ClientError, failure: Failure) -> ClientError {
+    let faults = match failure {
+        Failure::ClockMoved => return ClientError::Clock { seconds: 0 },
+        Failure::ClockWrong(by) => return ClientError::Clock { seconds: by / 1_000 },
+        Failure::Seal(error) => return error.into(),
+        Failure::TooLarge(bytes) => return ClientError::TooLarge { bytes },
+        Failure::Directory(cause) => return ClientError::Directory { cause },
+        Failure::Faults(faults) => faults,
+    };
+    let mut error = silent;
+    for fault in faults.values() {
+        match fault {
+            Fault::Path(why) => error = (*why).into(),
+            Fault::Directory(cause) => error = ClientError::Directory { cause: *cause },
+            Fault::ClockWrong(by) => error = ClientError::Clock { seconds: by / 1_000 },
+            Fault::Silent
+            | Fault::Busy
+            | Fault::Disbelieved(_)
+            | Fault::Refused(_)
+            | Fault::ClockMoved
+            | Fault::TooLarge(_) => {}
+        }
+    }
+    // What nodes say tells more than silence, and a refusal more than what is not believed.
+    for (node, fault) in &faults {
+        if let Fault::Disbelieved(what) = fault {
+            error = ClientError::Disbelieved { node: *node, what };
+        }
+    }
+    for (node, fault) in faults {
+        if let Fault::Refused(refusal) = fault {
+            error = ClientError::Refused { node, code: refusal.code };
+        }
+    }
+    error
 }
 
 /// Which paths a request may go over.

@@ -5,6 +5,7 @@ mod change;
 mod directory;
 mod fake;
 mod membership;
+mod names;
 mod onion;
 mod tap;
 mod watch;

@@ -12,6 +12,7 @@ use session_protocols::{
     answer::{self, Answer},
     codec,
     libp2p::link::{self, Asker, Backlog, Limits},
+    names::lookup,
     notify, onion,
     request::Request,
 };
@@ -197,6 +198,7 @@ impl Links {
         let max_in = match protocol {
             Protocol::Notify => notify::MAX_EVENT,
             Protocol::Onion => onion::size::MAX_PACKET,
+            Protocol::Names => lookup::MAX_ANSWER,
             Protocol::Storage | Protocol::Swarm | Protocol::Directory | Protocol::Kad => answer::MAX_ANSWER,
         };
         let (link, run) =

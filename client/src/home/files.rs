@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, path::Path};
 
 use data_encoding::HEXLOWER_PERMISSIVE as HEX;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
-use session_protocols::{AccountId, MessageHash, path::guards::Guards};
+use session_protocols::{
+    AccountId, MessageHash,
+    names::{Kind, Name},
+    path::guards::Guards,
+};
 use zeroize::Zeroizing;
 
 use super::{HomeError, disk};
@@ -24,6 +28,9 @@ pub(super) const GUARDS: &str = "guards";
 pub(super) const DIRECTORY: &str = "directory";
 /// The folder of the nodes' checkpoints.
 pub(super) const CHECKPOINTS: &str = "checkpoints";
+
+/// The folder of what names said.
+pub(super) const NAMES: &str = "names";
 
 /// The version of the JSON files, one for all of them. What was shown has ends since 2.
 const VERSION: u64 = 2;
@@ -99,6 +106,49 @@ fn shown<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<MessageHash, u64
         Shown::WithEnds(shown) => shown,
         Shown::Hashes(hashes) => hashes.into_iter().map(|hash| (hash, 0)).collect(),
     })
+}
+
+/// What a record of a name said when it was followed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pin {
+    /// What it said, as people write it.
+    pub value: String,
+    /// Whose the name was: an address on the chain.
+    pub owner: String,
+    /// How often it had got an owner.
+    pub version: u32,
+    /// Since when it says so here, in milliseconds since 1970.
+    pub since_ms: u64,
+}
+
+/// What was followed, by names and the kinds of their records.
+pub type Pins = BTreeMap<Name, BTreeMap<String, Pin>>;
+
+impl Pin {
+    /// Puts a pin among others, unless another value is there that it may not replace: that one then.
+    pub(crate) fn keep(pins: &mut Pins, name: &Name, kind: Kind, pin: Self, replace: bool) -> Option<Self> {
+        let of_name = pins.entry(name.clone()).or_default();
+        match of_name.get_mut(kind.as_str()) {
+            Some(before) if before.value == pin.value => {
+                (before.owner, before.version) = (pin.owner, pin.version);
+                None
+            }
+            Some(before) if !replace => Some(before.clone()),
+            Some(_) | None => {
+                of_name.insert(kind.as_str().to_owned(), pin);
+                None
+            }
+        }
+    }
+}
+
+/// What names of one network said when they were followed.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Names {
+    version: Version,
+    pub(super) names: Pins,
 }
 
 /// The version in front of a file: whatever was read, this build's is written.

@@ -73,6 +73,12 @@ impl Shelf {
         }
     }
 
+    /// The epoch of the newest, and its root of names.
+    pub(crate) fn newest(&self) -> Option<(u64, [u8; 32])> {
+        let archive = self.lock();
+        archive.get(None).map(|one| (one.head.epoch, *one.head.names))
+    }
+
     /// What whoever asks for one is answered.
     pub(crate) fn answer(&self, request: &Request) -> Answer {
         // What is in it is shared: nobody waits while a page is made.

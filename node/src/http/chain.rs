@@ -14,6 +14,7 @@ use super::Check;
 use crate::{
     attest::{Attested, DISAGREE},
     metrics::{ChainMetrics, standing},
+    names::Names,
     now,
 };
 
@@ -25,6 +26,7 @@ pub(crate) struct Chain {
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) settled: watch::Receiver<Settled>,
     pub(crate) attested: watch::Receiver<Attested>,
+    pub(crate) names: Names,
     pub(crate) metrics: ChainMetrics,
 }
 
@@ -45,6 +47,8 @@ pub(super) struct Shown {
     signed: Option<u64>,
     /// The last epoch whose checkpoint the contract accepted.
     accepted: Option<u64>,
+    /// Names that are somebody's, as of the last border.
+    names: u64,
     /// What pays for submissions.
     account: Option<String>,
     /// What keeps this node from submitting checkpoints.
@@ -85,6 +89,7 @@ impl Chain {
             epoch: status.epoch,
             signed: attested.signed,
             accepted: ledger.accepted().map(|(epoch, _)| epoch),
+            names: self.names.count(),
             account: attested.account,
             trouble: attested.trouble,
             endpoints: status
@@ -110,6 +115,7 @@ impl Chain {
         let accepted = self.settled.borrow().ledger.accepted();
         self.metrics.submission_trouble.set(i64::from(self.attested.borrow().trouble.is_some()));
         self.metrics.accepted_epochs.set(epochs(accepted.map(|(epoch, _)| epoch)));
+        self.metrics.names.set(i64::try_from(self.names.count()).unwrap_or(i64::MAX));
     }
 }
 

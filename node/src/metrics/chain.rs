@@ -32,6 +32,8 @@ pub(crate) struct ChainMetrics {
     pub(crate) accepted_epochs: IntGauge,
     /// 1 while something keeps this node from submitting checkpoints.
     pub(crate) submission_trouble: IntGauge,
+    /// Names that are somebody's, as of the last border.
+    pub(crate) names: IntGauge,
 }
 
 impl ChainMetrics {
@@ -82,6 +84,7 @@ impl ChainMetrics {
                 "checkpoint_submission_trouble",
                 "1 while something keeps this node from submitting checkpoints.",
             )?,
+            names: gauge("names", "Names that are somebody's, as of the last border.")?,
         })
     }
 

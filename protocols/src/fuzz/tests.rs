@@ -31,7 +31,7 @@ fn golden(file_name: &str, field: &str, name: &str) -> Vec<Vec<u8>> {
 
 /// Every encoded message of the golden vectors.
 fn vectors() -> Vec<Vec<u8>> {
-    let files = ["requests", "answers", "swarm", "notify", "directory", "snapshots", "frames"];
+    let files = ["requests", "answers", "swarm", "notify", "lookup", "directory", "snapshots", "frames"];
     let messages: Vec<_> = files.iter().flat_map(|name| golden(name, "cbor", "")).collect();
     assert!(messages.len() > 40);
     messages
@@ -46,6 +46,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         "swarm_request" => golden("swarm", "cbor", "ask"),
         "swarm_answer" => golden("swarm", "cbor", "answer"),
         "notify" => golden("notify", "cbor", ""),
+        "lookup" => golden("lookup", "cbor", ""),
         "directory" => [golden("directory", "cbor", ""), golden("snapshots", "cbor", "request")].concat(),
         "snapshot" => golden("snapshots", "cbor", ""),
         "frame" => golden("frames", "bytes", "frame head"),

@@ -19,6 +19,8 @@ pub enum Service {
     Storage,
     /// The storage protocol's `retrieve`, whose answer waits a while for something to arrive.
     Notify,
+    /// Lookups of names.
+    Names,
 }
 
 impl Service {
@@ -27,6 +29,7 @@ impl Service {
         match self {
             Self::Storage => 1,
             Self::Notify => 2,
+            Self::Names => 3,
         }
     }
 
@@ -35,6 +38,7 @@ impl Service {
         match number {
             1 => Some(Self::Storage),
             2 => Some(Self::Notify),
+            3 => Some(Self::Names),
             _ => None,
         }
     }

@@ -1,10 +1,18 @@
 //! Names: what they are read as, their ids at the stated cost, and their records.
 
 use data_encoding::HEXLOWER as HEX;
+use serde_bytes::{ByteArray, ByteBuf};
 use serde_json::{Value as Json, json};
-use session_protocols::names::{COST, Cost, Kind, Name, NameKeys, Value, Warning, value::RelayKey};
+use session_protocols::{
+    answer::Code,
+    names::{
+        COST, Cost, Kind, Name, NameId, NameKeys, Value, Warning,
+        lookup::{Answer, MAX_ANSWER, MAX_REQUEST, Proof, Request},
+        value::RelayKey,
+    },
+};
 
-use super::{alice, check};
+use super::{alice, check, wire};
 
 const READ: [&str; 14] = [
     "alice",
@@ -55,6 +63,31 @@ fn names() {
         entries.extend(sealed(text, cost));
     }
     check("names.json", &entries);
+}
+
+#[test]
+fn lookup() {
+    let (id, sub) = (NameId::from_bytes([1; 32]), [2; 32]);
+    let hash = |byte| ByteArray::new([byte; 32]);
+    let present =
+        Proof { value: Some(ByteBuf::from(*b"entry")), beside: vec![hash(3), hash(4)], instead: None };
+    let absent = Proof { value: None, beside: vec![hash(5)], instead: Some((hash(6), hash(7))) };
+    let proven = |first: &Proof, second: Option<&Proof>| Answer::Proven {
+        epoch: 8,
+        first: first.clone(),
+        second: second.cloned(),
+    };
+    let entries = [
+        wire("name", &Request::name(id, None), MAX_REQUEST),
+        wire("sub-name", &Request::name(id, Some(sub)), MAX_REQUEST),
+        wire("account", &Request::account([9; 20]), MAX_REQUEST),
+        wire("present", &proven(&present, None), MAX_ANSWER),
+        wire("absent", &proven(&absent, None), MAX_ANSWER),
+        wire("both", &proven(&present, Some(&absent)), MAX_ANSWER),
+        wire("empty", &proven(&Proof::default(), None), MAX_ANSWER),
+        wire("refused", &Answer::Refused { code: Code::NotReady }, MAX_ANSWER),
+    ];
+    check("lookup.json", &entries);
 }
 
 fn read(text: &str) -> Json {

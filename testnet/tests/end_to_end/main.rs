@@ -16,6 +16,7 @@ mod commands;
 mod conversations;
 mod health;
 mod journey;
+mod names;
 mod paths;
 #[path = "../../../chain/tests/support/proxy.rs"]
 #[allow(

@@ -22,6 +22,7 @@ use session_protocols::{
         codec::Cbor,
         link::{self, Backlog, Incoming, Limits},
     },
+    names::lookup,
     notify::{self, Subscribe},
     onion::{relay::Neighbour, size},
     request::{self, Request},
@@ -163,6 +164,7 @@ async fn host(
     let mut storage = control.accept(protocol(Protocol::Storage)).unwrap();
     let mut notify = control.accept(protocol(Protocol::Notify)).unwrap();
     let mut onion = control.accept(protocol(Protocol::Onion)).unwrap();
+    let mut names = control.accept(protocol(Protocol::Names)).unwrap();
     let mut swarm = SwarmBuilder::with_existing_identity(address::keypair(pair).unwrap())
         .with_tokio()
         .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
@@ -193,6 +195,9 @@ async fn host(
                 }
                 Some((_, stream)) = notify.next() => {
                     tasks.spawn(serve_notify(stream, node, world.clone()));
+                }
+                Some((_, stream)) = names.next() => {
+                    tasks.spawn(serve_names(stream, node, world.clone()));
                 }
                 Some((peer, stream)) = onion.next() => {
                     tasks.spawn(serve_onion(stream, peer, node, world.clone()));
@@ -236,6 +241,23 @@ async fn serve_storage(stream: libp2p::Stream, node: NodeId, world: World) {
                     }
                 }
             });
+        }
+    };
+    tokio::join!(run, serve);
+}
+
+async fn serve_names(stream: libp2p::Stream, node: NodeId, world: World) {
+    let (mut requests, run) = link::serve(
+        stream,
+        Limits { max_in: lookup::MAX_REQUEST, window: 32, backlog: Backlog::new(64 << 20) },
+    );
+    let serve = async move {
+        let mut silent = Vec::new();
+        while let Some(Incoming { payload, reply }) = requests.next().await {
+            match world.look_up(node, &payload) {
+                Some(answer) => reply.answer(answer).await,
+                None => silent.push(reply),
+            }
         }
     };
     tokio::join!(run, serve);

@@ -18,7 +18,7 @@ use super::{
 use crate::{DirectoryError, Home, Options};
 
 /// The epoch that ends last.
-const LAST: u64 = 9;
+pub(super) const LAST: u64 = 9;
 const NODES: u8 = 12;
 
 /// The map after this one: all swarms change places.
@@ -29,7 +29,7 @@ fn after(map: &SwarmMap) -> SwarmMap {
 
 impl Net {
     /// A network whose nodes register on a chain: epoch 10 of an hour each has just begun.
-    async fn chained() -> Self {
+    pub(super) async fn chained() -> Self {
         let mut net = Self::start(NODES, Over::Tcp).await;
         let now = net.world.lock().now().as_millis() / 1_000;
         let none = [0; 20];
@@ -71,13 +71,13 @@ impl Net {
     }
 
     /// The map that the network begins with.
-    fn first(&self) -> SwarmMap {
+    pub(super) fn first(&self) -> SwarmMap {
         let file = NetworkFile { settlement: None, ..self.file.clone() };
         file.ledger().map().clone()
     }
 
     /// What so many of the nodes have signed at the end of an epoch.
-    fn checkpoint(
+    pub(super) fn checkpoint(
         &self,
         epoch: u64,
         acts: &SwarmMap,
@@ -98,8 +98,10 @@ impl Net {
             .collect();
         members.sort_by_key(|one| one.node);
         let roll = Roll { members, acts: acts.clone(), next: next.cloned() };
-        let roots =
-            Roots { swarms: roll.swarms_root(), directory: roll.directory_root(), ..Roots::default() };
+        let roots = {
+            let names = self.world.lock().names.root().unwrap();
+            Roots { swarms: roll.swarms_root(), directory: roll.directory_root(), names, ..Roots::default() }
+        };
         let border = Border { epoch, height: 0, hash: [1; 32].into(), cursors: Cursors::default() };
         let domain = self.file.settlement.as_ref().unwrap().domain();
         let checkpoint = Checkpoint::new(&domain, border, [2; 32].into(), roots);
@@ -110,7 +112,7 @@ impl Net {
     }
 
     /// All nodes hand this out.
-    fn hand_out(&self, signed: SignedCheckpoint) {
+    pub(super) fn hand_out(&self, signed: SignedCheckpoint) {
         self.world.lock().archive.keep(Arc::new(signed));
     }
 

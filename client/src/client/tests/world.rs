@@ -9,7 +9,10 @@ use std::{
 use futures::future::BoxFuture;
 use libp2p::PeerId;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
-use session_chain::light::Archive;
+use session_chain::{
+    light::Archive,
+    names::{Index, tables::Memory},
+};
 use session_protocols::{
     KeyPair, Maps, NetworkName, NodeId, SwarmMap, Time,
     answer::{Answer, Body, Code, Subject},
@@ -18,6 +21,7 @@ use session_protocols::{
     libp2p::address,
     mailbox::{self, Limits},
     member::{Input, Member, Output, Setup, check_answer, check_ask, check_request},
+    names::lookup,
     notify::{EVENT_BYTES, EVENT_COUNT, Event, Subscribe, Subscribed},
     onion::{
         fit,
@@ -33,6 +37,9 @@ use tokio::sync::{mpsc, oneshot};
 
 /// What a lying member says to a request, given what an honest one would; none is silence.
 pub(super) type Lie = Box<dyn FnMut(&Request, Answer) -> Option<Answer> + Send>;
+
+/// What a lying node says to a lookup, given what an honest one would; none is silence.
+pub(super) type Mislead = Box<dyn FnMut(lookup::Answer) -> Option<lookup::Answer> + Send>;
 
 /// What a node answers to somebody who asks for a list of all nodes.
 pub(super) type Listed = Arc<dyn Fn(&directory::Request) -> directory::Answer + Send + Sync>;
@@ -56,6 +63,12 @@ pub(super) struct Machines {
     /// The checkpoints that nodes hand out, and those who hand out others.
     pub(super) archive: Archive,
     pub(super) forged: BTreeMap<NodeId, Arc<SignedCheckpoint>>,
+    /// The index of names that nodes answer from, at the end of which epoch, and those who say something else.
+    pub(super) names: Index<Memory>,
+    pub(super) named: u64,
+    pub(super) misled: BTreeMap<NodeId, Mislead>,
+    /// Lookups that were answered.
+    pub(super) lookups: usize,
     /// Whom anybody has connected to.
     pub(super) met: BTreeSet<NodeId>,
     members: BTreeMap<NodeId, One>,
@@ -129,6 +142,10 @@ impl World {
             lists: BTreeMap::new(),
             archive: Archive::default(),
             forged: BTreeMap::new(),
+            names: Index::default(),
+            named: 0,
+            misled: BTreeMap::new(),
+            lookups: 0,
             met: BTreeSet::new(),
             members: pairs.iter().enumerate().map(one).collect(),
             next: 0,
@@ -236,10 +253,16 @@ impl World {
                 back.relay(answer.as_deref())
             }
             Ok(Step::Deliver { service, request, back }) => {
-                let answer = self.deliver(at, service, &request, back.capacity()).await;
+                let answer = match service {
+                    Service::Names => self.look_up(at, &request),
+                    Service::Storage | Service::Notify => {
+                        let answer = self.deliver(at, service, &request, back.capacity()).await;
+                        answer.map(|answer| codec::encode(&answer))
+                    }
+                };
                 *beyond = Beyond::Service(request);
                 match answer {
-                    Some(answer) => back.answer(&codec::encode(&answer)),
+                    Some(answer) => back.answer(&answer),
                     None => back.turn(Status::Unreachable),
                 }
             }
@@ -258,6 +281,19 @@ impl World {
             };
         });
         answer
+    }
+
+    /// Answers a lookup at one node; none is silence.
+    pub(super) fn look_up(&self, at: NodeId, request: &[u8]) -> Option<Vec<u8>> {
+        let request = codec::decode(request, lookup::MAX_REQUEST).unwrap();
+        let mut machines = self.lock();
+        machines.lookups += 1;
+        let answer = machines.names.answer(machines.named, &request).unwrap();
+        let said = match machines.misled.get_mut(&at) {
+            Some(mislead) => mislead(answer),
+            None => Some(answer),
+        };
+        said.map(|answer| codec::encode(&answer))
     }
 
     async fn deliver(&self, at: NodeId, service: Service, request: &[u8], room: usize) -> Option<Answer> {

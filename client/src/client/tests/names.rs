@@ -1,0 +1,223 @@
+//! Names, at nodes of which many lie: what is not proven is not believed, and no change is followed unasked.
+
+use session_chain::names::{Change, Index, resolve::Disbelief, tables::Memory};
+use session_protocols::{
+    NodeId,
+    names::{
+        COST, Kind, Name, NameId, NameKeys, Value,
+        lookup::{Answer as Found, Proof},
+    },
+};
+
+use super::{
+    fake::{Net, Over},
+    membership::LAST,
+    *,
+};
+use crate::{Home, Options};
+
+const OWNER: [u8; 20] = [1; 20];
+const OTHER: [u8; 20] = [2; 20];
+
+fn alice() -> Name {
+    "alice".parse().unwrap()
+}
+
+fn keys() -> NameKeys {
+    NameKeys::of(&alice(), COST).unwrap()
+}
+
+fn registered(id: NameId, owner: [u8; 20], version: u32) -> Change {
+    Change::Registered { id, owner: owner.into(), expires: u64::MAX, version }
+}
+
+/// The record of a name's account.
+fn points(keys: &NameKeys, version: u32, account: &AccountId) -> Change {
+    let value = keys.seal(version, &Value::Account(*account));
+    Change::Record { id: keys.id(), sub: [0; 32].into(), version, kind: Kind::Account.number(), value }
+}
+
+impl Net {
+    /// Nodes end an epoch in which this became of names, sign it, and answer from it.
+    fn name(&self, epoch: u64, changes: &[Change]) {
+        {
+            let mut world = self.world.lock();
+            changes.iter().for_each(|change| world.names.apply(change).unwrap());
+            world.names.cross(0).unwrap();
+            world.named = epoch;
+        }
+        self.hand_out(self.checkpoint(epoch, &self.first(), None, 12));
+    }
+
+    /// So many nodes lie.
+    fn mislead(&self, count: usize, lie: impl Fn(Found) -> Option<Found> + Clone + Send + 'static) {
+        for node in self.nodes().into_iter().take(count) {
+            self.world.lock().misled.insert(node, Box::new(lie.clone()));
+        }
+    }
+}
+
+async fn named() -> (Net, NameKeys) {
+    let net = Net::chained().await;
+    let keys = keys();
+    let others = (10..30).map(|byte| registered(NameId::from_bytes([byte; 32]), OTHER, 1));
+    let changes: Vec<_> = others.chain([registered(keys.id(), OWNER, 1)]).collect();
+    net.name(LAST - 1, &changes);
+    net.name(LAST, &[points(&keys, 1, &account(2).id())]);
+    (net, keys)
+}
+
+fn spoilt(answer: Found, spoil: impl FnOnce(&mut Proof)) -> Found {
+    match answer {
+        Found::Proven { epoch, mut first, second } => {
+            spoil(&mut first);
+            Found::Proven { epoch, first, second }
+        }
+        refused @ Found::Refused { .. } => refused,
+    }
+}
+
+#[tokio::test]
+async fn a_name_resolves_once_in_the_life_of_a_checkpoint() {
+    let (net, keys) = named().await;
+    let client = net.client().await;
+    let resolved = client.resolve(&alice()).await.unwrap();
+    assert_eq!((resolved.id, resolved.owner.0, resolved.version), (keys.id(), OWNER, 1));
+    assert_eq!(resolved.records[&Kind::Account], Ok(Value::Account(account(2).id())));
+    assert_eq!((resolved.revealed, resolved.price, resolved.epoch), (false, None, LAST));
+    let before = net.world.lock().lookups;
+    assert_eq!(client.resolve(&alice()).await.unwrap(), resolved);
+    assert_eq!(net.world.lock().lookups, before, "nobody was asked again");
+    let bob = "bob".parse().unwrap();
+    let free = client.resolve(&bob).await.unwrap_err();
+    assert!(matches!(free, ClientError::NameFree { name } if name == bob));
+}
+
+#[tokio::test]
+async fn who_lies_about_a_name_is_not_believed_and_another_is_asked() {
+    let (net, keys) = named().await;
+    // As it was before the record was set, told to be of now.
+    let mut old = Index::<Memory>::default();
+    old.apply(&registered(keys.id(), OWNER, 1)).unwrap();
+    old.cross(0).unwrap();
+    let request = session_protocols::names::lookup::Request::name(keys.id(), None);
+    let stale = old.answer(LAST, &request).unwrap();
+    let elsewhere = session_protocols::names::lookup::Request::name(NameId::from_bytes([10; 32]), None);
+    let others = net.world.lock().names.answer(LAST, &elsewhere).unwrap();
+    let lies: [Box<dyn Fn(Found) -> Option<Found> + Send + Sync>; 5] = [
+        Box::new(|honest| Some(spoilt(honest, |proof| proof.value = Some(b"another".to_vec().into())))),
+        Box::new(|honest| Some(spoilt(honest, |proof| proof.value = None))),
+        Box::new(move |_| Some(stale.clone())),
+        Box::new(move |_| Some(others.clone())),
+        Box::new(|honest| match honest {
+            Found::Proven { first, second, .. } => Some(Found::Proven { epoch: LAST - 1, first, second }),
+            refused @ Found::Refused { .. } => Some(refused),
+        }),
+    ];
+    for lie in lies.map(std::sync::Arc::new) {
+        // One of those who are asked is honest.
+        let one = std::sync::Arc::clone(&lie);
+        net.mislead(7, move |honest| one(honest));
+        let client = net.client().await;
+        let resolved = client.resolve(&alice()).await.unwrap();
+        assert_eq!(resolved.records[&Kind::Account], Ok(Value::Account(account(2).id())));
+        // None is.
+        net.mislead(12, move |honest| lie(honest));
+        let error = net.client().await.resolve(&alice()).await.unwrap_err();
+        let whats = [Disbelief::Unproven.what(), Disbelief::Older.what()];
+        assert!(matches!(error, ClientError::Disbelieved { what, .. } if whats.contains(&what)), "{error}");
+        net.world.lock().misled.clear();
+    }
+}
+
+#[tokio::test]
+async fn an_epoch_that_has_not_ended_is_not_believed() {
+    let (net, keys) = named().await;
+    let client = net.client().await;
+    client.resolve(&alice()).await.unwrap();
+    net.name(LAST + 1, &[points(&keys, 1, &account(3).id())]);
+    // By the clock nobody has ended that epoch: what is fetched is not believed, and no answer of it is.
+    let bob: Name = "bob".parse().unwrap();
+    let error = client.resolve(&bob).await.unwrap_err();
+    let newer = Disbelief::Newer.what();
+    assert!(matches!(error, ClientError::Disbelieved { what, .. } if what == newer), "{error}");
+}
+
+#[tokio::test]
+async fn a_client_that_is_behind_fetches_the_newest_checkpoint() {
+    let net = Net::chained().await;
+    let keys = keys();
+    net.name(LAST - 1, &[registered(keys.id(), OWNER, 1), points(&keys, 1, &account(2).id())]);
+    let client = net.client().await;
+    let first = client.resolve(&alice()).await.unwrap();
+    assert_eq!(first.epoch, LAST - 1, "nodes have signed no newer one");
+    net.name(LAST, &[points(&keys, 1, &account(3).id())]);
+    let second = client.resolve(&alice()).await.unwrap();
+    assert_eq!(second.epoch, LAST);
+    assert_eq!(second.records[&Kind::Account], Ok(Value::Account(account(3).id())));
+}
+
+#[tokio::test]
+async fn what_a_name_led_to_first_is_kept_and_nothing_else_is_followed_unasked() {
+    let net = Net::chained().await;
+    let keys = keys();
+    let (first, second) = (account(2).id(), account(3).id());
+    net.name(LAST - 2, &[registered(keys.id(), OWNER, 1), points(&keys, 1, &first)]);
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path().join("home")).unwrap();
+    let connect = async || {
+        let options = Options { home: Some(home.clone()), direct: true, ..Options::default() };
+        Client::connect(net.file.clone(), options).await.unwrap()
+    };
+    let client = connect().await;
+    assert_eq!(client.follow(&alice(), Kind::Account, false).await.unwrap(), Value::Account(first));
+    let none = client.follow(&alice(), Kind::Wallet, false).await.unwrap_err();
+    assert!(matches!(none, ClientError::NoRecord { kind: Kind::Wallet, .. }));
+    assert_eq!(client.look_alikes(&"a1ice".parse().unwrap()).unwrap(), [alice()]);
+
+    // It is sold; another program of this person sees it.
+    net.name(
+        LAST - 1,
+        &[Change::Transferred { id: keys.id(), owner: OTHER.into(), version: 2 }, points(&keys, 2, &second)],
+    );
+    for _ in 0..2 {
+        let error = connect().await.follow(&alice(), Kind::Account, false).await.unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains(&first.to_string()) && said.contains(&second.to_string()), "{said}");
+        assert!(said.contains("changed hands"), "{said}");
+        let ClientError::NameChanged { before, now, .. } = error else { panic!("{error}") };
+        assert_eq!((before.version, now.version), (1, 2));
+    }
+    let agreed = connect().await.follow(&alice(), Kind::Account, true).await.unwrap();
+    assert_eq!(agreed, Value::Account(second));
+    assert_eq!(connect().await.follow(&alice(), Kind::Account, false).await.unwrap(), agreed);
+
+    // It is sold on, and says the same: that is what was agreed to.
+    net.name(
+        LAST,
+        &[Change::Transferred { id: keys.id(), owner: OWNER.into(), version: 3 }, points(&keys, 3, &second)],
+    );
+    assert_eq!(connect().await.follow(&alice(), Kind::Account, false).await.unwrap(), agreed);
+}
+
+#[tokio::test]
+async fn where_there_is_no_chain_there_are_no_names() {
+    let net = Net::start(4, Over::Tcp).await;
+    let client = net.client().await;
+    assert!(!client.has_names());
+    let error = client.resolve(&alice()).await.unwrap_err();
+    assert!(matches!(error, ClientError::NoNames { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn who_is_silent_or_refuses_is_passed_over() {
+    let (net, _) = named().await;
+    let refused = Found::Refused { code: Code::NotReady };
+    net.mislead(4, move |_| Some(refused.clone()));
+    let silent: Vec<NodeId> = net.nodes().into_iter().skip(4).take(3).collect();
+    for node in silent {
+        net.world.lock().misled.insert(node, Box::new(|_| None));
+    }
+    let resolved = net.client().await.resolve(&alice()).await.unwrap();
+    assert_eq!(resolved.epoch, LAST);
+}

@@ -1,0 +1,296 @@
+//! Lookups of names, answered from the index as of the newest border whose checkpoint this node hands out.
+//!
+//! Who asks believes an answer by that checkpoint. So between a border and its signatures the one before is
+//! served, and after a start nothing until a checkpoint is signed that this node's own index fits.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use libp2p::PeerId;
+use session_chain::{
+    names::Index,
+    settlement::{Settled, names::Snapshot},
+};
+use session_protocols::{
+    answer::Code,
+    codec,
+    libp2p::link::Incoming,
+    names::lookup::{Answer, MAX_REQUEST, Request},
+};
+use tokio::sync::watch;
+
+use crate::{attest::Shelf, links::Links};
+
+/// Borders whose index is kept, beside the one that is served, until their checkpoints are signed. Each keeps the
+/// pages of the state file that changed since.
+const MAX_UNSIGNED: usize = 4;
+
+/// The indexes that lookups are answered from; clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    shelf: Shelf,
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// By the epochs that ended at them, each with its root.
+    borders: BTreeMap<u64, ([u8; 32], Arc<Index<Snapshot>>)>,
+    /// Which of them is served.
+    served: Option<u64>,
+    /// The newest.
+    newest: Option<Arc<Index<Snapshot>>>,
+}
+
+impl Names {
+    /// Answers by the checkpoints of this shelf.
+    pub(crate) fn new(shelf: Shelf, settled: &Settled) -> Self {
+        let names = Self { shelf, kept: Arc::default() };
+        names.cross(settled);
+        names
+    }
+
+    /// Goes on with the ledger until nobody keeps it any more.
+    pub(crate) async fn follow(self, mut settled: watch::Receiver<Settled>) {
+        while settled.changed().await.is_ok() {
+            let now = settled.borrow_and_update().clone();
+            self.cross(&now);
+        }
+    }
+
+    /// How many names there were at the last border.
+    pub(crate) fn count(&self) -> u64 {
+        let newest = self.lock().newest.clone();
+        newest.and_then(|index| index.0.count().ok()).unwrap_or_default()
+    }
+
+    /// What is answered; the disk is read for it.
+    fn answer(&self, request: &Request) -> Result<Answer, Code> {
+        let (epoch, index) = self.served().ok_or(Code::NotReady)?;
+        index.answer(epoch, request).map_err(|error| {
+            tracing::error!(%error, "the index of names cannot be read: see whether the disk is sound");
+            Code::Failed
+        })
+    }
+
+    /// Keeps the index of a border that was crossed.
+    fn cross(&self, settled: &Settled) {
+        let Some(checkpoint) = &settled.checkpoint else { return };
+        let (epoch, root) = (checkpoint.border.epoch, checkpoint.roots.names.0);
+        let mut kept = self.lock();
+        kept.newest = Some(Arc::clone(&settled.names));
+        kept.borders.entry(epoch).or_insert_with(|| (root, Arc::clone(&settled.names)));
+        self.look(&mut kept);
+        while kept.borders.len() > MAX_UNSIGNED.saturating_add(1) {
+            let served = kept.served;
+            let oldest = kept.borders.keys().copied().find(|epoch| Some(*epoch) != served);
+            oldest.and_then(|epoch| kept.borders.remove(&epoch));
+        }
+    }
+
+    /// What is served, and of which epoch it is.
+    fn served(&self) -> Option<(u64, Arc<Index<Snapshot>>)> {
+        let mut kept = self.lock();
+        self.look(&mut kept);
+        let epoch = kept.served?;
+        kept.borders.get(&epoch).map(|(_, index)| (epoch, Arc::clone(index)))
+    }
+
+    /// Sees whether a newer checkpoint is handed out, and lets go of what was before it.
+    fn look(&self, kept: &mut Kept) {
+        let Some((epoch, root)) = self.shelf.newest() else { return };
+        if kept.served < Some(epoch) && kept.borders.get(&epoch).is_some_and(|(own, _)| *own == root) {
+            kept.borders = kept.borders.split_off(&epoch);
+            kept.served = Some(epoch);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Links {
+    /// Answers a lookup of a neighbour.
+    pub(crate) async fn names(self: Arc<Self>, peer: PeerId, Incoming { payload, reply }: Incoming) {
+        let answer = match self.arrive(peer) {
+            true => self.look_up(&payload).await,
+            false => self.unnamed(Code::TooMany),
+        };
+        reply.answer(codec::encode(&answer)).await;
+    }
+
+    /// Answers a lookup that was let in.
+    pub(crate) async fn look_up(&self, payload: &[u8]) -> Answer {
+        let Ok(request) = codec::decode::<Request>(payload, MAX_REQUEST) else {
+            self.metrics.garbage_total.with_label_values(&["names"]).inc();
+            return self.unnamed(Code::BadRequest);
+        };
+        self.metrics.requests_total.with_label_values(&["name"]).inc();
+        // Where nodes register on no chain there are no names.
+        let Some(names) = self.known_names() else { return self.unnamed(Code::BadRequest) };
+        let answered = self.off_the_loop(true, move || names.answer(&request)).await;
+        answered.unwrap_or(Err(Code::Failed)).unwrap_or_else(|code| self.unnamed(code))
+    }
+
+    /// A refusal, counted.
+    pub(crate) fn unnamed(&self, code: Code) -> Answer {
+        self.metrics.refused_total.with_label_values(&[&code.number().to_string()]).inc();
+        Answer::Refused { code }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use session_chain::{
+        Block, Border, Checkpoint, Input, Ledger, Parameters, StakeId,
+        bls::BlsSecret,
+        ledger::{Listed, Roll},
+        light,
+        names::{Change, resolve::Anchor, resolve::Standing},
+        network::Contracts,
+        settlement::{Followed, Signers, StateFile},
+    };
+    use session_protocols::{KeyPair, names::NameId};
+
+    use super::*;
+
+    const OWNER: [u8; 20] = [7; 20];
+
+    /// A node's names and its shelf, and what both are made of.
+    struct World {
+        names: Names,
+        shelf: Shelf,
+        file: StateFile,
+        ledger: Ledger,
+        settled: Settled,
+        _data: tempfile::TempDir,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let none = [0; 20];
+            let contracts = Contracts {
+                token: none.into(),
+                pool: none.into(),
+                staking: none.into(),
+                factory: none.into(),
+                checkpoints: none.into(),
+                names: none.into(),
+            };
+            let parameters = Parameters { genesis: 0, ..Parameters::default() };
+            let followed = Followed { chain: 1, start: 1, contracts };
+            let (file, mark, ledger) = StateFile::in_memory(&followed, parameters).unwrap();
+            let data = tempfile::tempdir().unwrap();
+            let shelf = Shelf::open(data.path(), &parameters.domain).unwrap();
+            let settled = Settled {
+                ledger: Arc::new(ledger.clone()),
+                mark,
+                checkpoint: None,
+                signers: Arc::new(Signers::new()),
+                roll: Arc::new(Roll::default()),
+                names: Arc::new(file.index().unwrap()),
+            };
+            let names = Names::new(shelf.clone(), &settled);
+            Self { names, shelf, file, ledger, settled, _data: data }
+        }
+
+        /// Registers a name, ends an epoch, and tells the node.
+        fn cross(&mut self, byte: u8) -> Checkpoint {
+            let (id, owner) = (NameId::from_bytes([byte; 32]), OWNER.into());
+            let change = Change::Registered { id, owner, expires: u64::MAX, version: 1 };
+            let inputs = vec![Input::Name(change)];
+            let block = Block { height: self.ledger.height() + 1, time: 1, inputs };
+            self.file.name(std::slice::from_ref(&block)).unwrap();
+            let root = self.file.cross_names(1).unwrap();
+            let (epoch, height) = (self.ledger.epoch(), self.ledger.height() + 1);
+            let border = Border { epoch, height, hash: [byte; 32].into(), cursors: <_>::default() };
+            let (_, checkpoint) = self.ledger.cross(border, root).unwrap();
+            self.settled.mark.epoch = self.ledger.epoch();
+            self.file.keep(&self.settled.mark, &self.ledger, None).unwrap();
+            self.settled.checkpoint = Some(Arc::new(checkpoint.clone()));
+            self.settled.names = Arc::new(self.file.index().unwrap());
+            self.names.cross(&self.settled);
+            checkpoint
+        }
+
+        /// A checkpoint is handed out.
+        fn sign(&self, checkpoint: &Checkpoint) {
+            let pair = KeyPair::from_seed(&[1; 32]);
+            let secret = BlsSecret::of_node(&pair);
+            let member = Listed {
+                node: pair.node_id(),
+                id: StakeId(1),
+                operator: OWNER.into(),
+                prefix: "127.0.1.0/24".parse().unwrap(),
+                bls: Some(secret.public()),
+                now: true,
+                later: true,
+            };
+            let roll = Arc::new(Roll { members: vec![member], ..Roll::default() });
+            let signature = secret.sign(checkpoint.digest.as_slice());
+            let signatures = BTreeMap::from([(pair.node_id(), signature)]);
+            self.shelf.put(&light::Signed { checkpoint: checkpoint.clone(), roll, signatures });
+        }
+
+        /// Which of these names it proves to be somebody's, by a checkpoint.
+        fn held(&self, checkpoint: &Checkpoint, all: &[u8]) -> Vec<u8> {
+            let anchor = Anchor { epoch: checkpoint.border.epoch, root: checkpoint.roots.names };
+            let held = |byte: &&u8| {
+                let id = NameId::from_bytes([**byte; 32]);
+                let answer = self.names.answer(&Request::name(id, None)).unwrap();
+                matches!(anchor.name(id, None, &answer, 1).unwrap(), Standing::Held(_))
+            };
+            all.iter().filter(held).copied().collect()
+        }
+
+        fn refuses(&self) -> Option<Code> {
+            self.names.answer(&Request::account(OWNER)).err()
+        }
+    }
+
+    #[test]
+    fn between_a_border_and_its_signatures_the_one_before_is_served() {
+        let mut world = World::new();
+        assert_eq!(world.refuses(), Some(Code::NotReady), "there was no border");
+        let first = world.cross(1);
+        assert_eq!((world.refuses(), world.names.count()), (Some(Code::NotReady), 1), "nobody has signed it");
+        world.sign(&first);
+        assert_eq!(world.held(&first, &[1, 2]), [1]);
+        let second = world.cross(2);
+        assert_eq!(world.held(&first, &[1, 2]), [1], "as it was");
+        world.sign(&second);
+        assert_eq!(world.held(&second, &[1, 2, 3]), [1, 2]);
+        assert_eq!((world.names.count(), world.names.lock().borders.len()), (2, 1));
+    }
+
+    #[test]
+    fn what_is_never_signed_is_let_go_of_and_what_is_served_stays() {
+        let mut world = World::new();
+        let first = world.cross(1);
+        world.sign(&first);
+        let all: Vec<_> = (2..20).map(|byte| world.cross(byte)).collect();
+        assert_eq!(world.names.lock().borders.len(), MAX_UNSIGNED + 1);
+        assert_eq!(world.held(&first, &[1, 2]), [1]);
+        let last = all.last().unwrap();
+        world.sign(last);
+        assert_eq!(world.held(last, &[1, 19, 20]), [1, 19]);
+    }
+
+    #[test]
+    fn a_checkpoint_of_other_names_is_not_answered_for() {
+        let mut world = World::new();
+        let first = world.cross(1);
+        world.sign(&first);
+        let second = world.cross(2);
+        let others = World::new().cross(9);
+        let roots = session_chain::ledger::Roots { names: others.roots.names, ..second.roots };
+        let domain = &world.ledger.parameters().domain;
+        world.sign(&Checkpoint::new(domain, second.border.clone(), second.previous, roots));
+        assert_eq!(world.held(&first, &[1, 2]), [1]);
+    }
+}
