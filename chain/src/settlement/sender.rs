@@ -54,6 +54,8 @@ pub struct Call {
     pub value: U256,
     /// What the contract will take of the account's tokens.
     pub spends: Option<Spending>,
+    /// Units of gas that it may take beyond what it takes now, as the chain goes on before it is mined.
+    pub spare: u64,
 }
 
 /// Tokens that a contract will take.
@@ -70,7 +72,7 @@ pub struct Spending {
 /// What sending costs, before it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quote {
-    /// Units of gas, a fifth more than the call takes now.
+    /// Units of gas: a fifth more than the call takes now, and what it has to spare.
     pub gas: u64,
     /// What it will likely come to with the ether that goes along, in wei.
     pub likely: U256,
@@ -197,17 +199,37 @@ impl Sender {
             Err(error) => return Err(self.failed(&error)),
         };
         let fees = self.fees().await?;
-        // The most that is offered is twice the present base fee, and the tip.
-        let tip = fees.max_priority_fee_per_gas;
-        let present = (fees.max_fee_per_gas.saturating_sub(tip) / 2).saturating_add(tip);
-        let likely = cost(call.value, gas, present);
-        let gas = gas.saturating_add(gas / 5);
+        let likely = cost(call.value, gas, present(&fees));
+        let gas = gas.saturating_add(gas / 5).saturating_add(call.spare);
         let most = cost(call.value, gas, fees.max_fee_per_gas);
-        let account = self.account();
-        if balance < most {
-            return Err(SendError::Ether { account, has: balance, needs: most });
-        }
-        Ok(Quote { gas, likely, most, fees, balance })
+        self.affordable(Quote { gas, likely, most, fees, balance })
+    }
+
+    /// What two calls cost, of which the second can be tried only after the first; it will take so much gas at
+    /// most, and spend so many tokens. Nothing is sent.
+    ///
+    /// # Errors
+    /// Tells what is missing for both, or why the contract would refuse the first.
+    pub async fn quote_both(
+        &mut self,
+        first: &Call,
+        gas: u64,
+        spends: Option<Spending>,
+    ) -> Result<Quote, SendError> {
+        self.check_balances(&Call { spends, ..Call::default() }).await?;
+        let quote = self.quote(first).await?;
+        let fees = quote.fees;
+        self.affordable(Quote {
+            gas: quote.gas.saturating_add(gas),
+            likely: cost(quote.likely, gas, present(&fees)),
+            most: cost(quote.most, gas, fees.max_fee_per_gas),
+            ..quote
+        })
+    }
+
+    fn affordable(&self, quote: Quote) -> Result<Quote, SendError> {
+        let (account, has, needs) = (self.account(), quote.balance, quote.most);
+        if has < needs { Err(SendError::Ether { account, has, needs }) } else { Ok(quote) }
     }
 
     /// Sends a call and waits until it is mined.
@@ -435,6 +457,12 @@ fn says(error: &TransportError, words: &str) -> bool {
 /// The most that a transaction can cost, in wei.
 fn cost(value: U256, gas: u64, fee: u128) -> U256 {
     U256::from(gas).saturating_mul(U256::from(fee)).saturating_add(value)
+}
+
+/// What a unit of gas likely costs now: the most that is offered is twice the present base fee, and the tip.
+const fn present(fees: &Eip1559Estimation) -> u128 {
+    let tip = fees.max_priority_fee_per_gas;
+    (fees.max_fee_per_gas.saturating_sub(tip) / 2).saturating_add(tip)
 }
 
 /// An eighth more, rounded up.
