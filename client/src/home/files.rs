@@ -104,7 +104,7 @@ fn shown<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<MessageHash, u64
 /// The version in front of a file: whatever was read, this build's is written.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
-struct Version(u64);
+pub(super) struct Version(u64);
 
 impl Serialize for Version {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
