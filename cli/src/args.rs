@@ -6,10 +6,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use session_chain::Operator;
 use session_protocols::directory::Endpoint;
 
+mod name;
 mod simulation;
 mod stake;
 mod testnet;
 
+pub(crate) use name::{Act, Names, Said};
 pub(crate) use simulation::{Sim, Simulation};
 pub(crate) use stake::{Deed, Register, Sending, Stake};
 pub(crate) use testnet::{Bench, Testnet, Verb};
@@ -99,6 +101,15 @@ Examples:
   session path rebuild --json"
     )]
     Path(Path),
+    /// Register, trade and point names on the settlement chain
+    #[command(after_help = "\
+Examples:
+  session name register alice --years 2
+  session name set alice account 05af...12
+  session name list
+  session name sell alice 500
+  session name market")]
+    Name(Names),
     /// Stake on nodes, and claim what they earn
     #[command(after_help = "\
 Examples:

@@ -8,6 +8,8 @@
 //! - `network`: which network is meant
 //! - `account`, `contact`, `send`, `inbox`, `path`: what a user does
 //! - `stake`: what operators and contributors do on the settlement chain
+//! - `name`: what people do with names there
+//! - `sending`: transactions: told with their cost, agreed to, sent
 //! - `node`, `testnet`, `bench`: what operators and developers do
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "people are told of the rest in one way")]
@@ -19,11 +21,13 @@ mod contact;
 mod failure;
 mod inbox;
 mod log;
+mod name;
 mod network;
 mod node;
 mod output;
 mod path;
 mod send;
+mod sending;
 mod simulation;
 mod stake;
 mod testnet;
@@ -82,6 +86,7 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
             Command::Send(arguments) => send::run(context, arguments).await,
             Command::Inbox(arguments) => inbox::run(context, arguments).await,
             Command::Path(command) => path::run(context, command).await,
+            Command::Name(arguments) => name::run(context, arguments).await,
             Command::Stake(arguments) => stake::run(context, arguments).await,
             Command::Testnet(arguments) => testnet::run(context, arguments).await,
             Command::Node(command) => node::run(context, command).await,

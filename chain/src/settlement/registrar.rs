@@ -91,6 +91,14 @@ impl Registrar {
         Ok(self.caller.accepted().await?)
     }
 
+    /// The time of the newest block, in seconds since 1970.
+    ///
+    /// # Errors
+    /// When the chain does not tell.
+    pub async fn time(&self) -> Result<u64, RegistrarError> {
+        Ok(self.caller.time().await?)
+    }
+
     /// What a call would cost; nothing is sent.
     ///
     /// # Errors

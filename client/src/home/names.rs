@@ -37,6 +37,18 @@ pub struct OwnNames {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub [u8; 32]);
 
+impl Secret {
+    /// A new one.
+    ///
+    /// # Errors
+    /// When the operating system gives no random bytes.
+    pub fn generate() -> Result<Self, getrandom::Error> {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret)?;
+        Ok(Self(secret))
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret")
@@ -110,7 +122,9 @@ impl Home {
         network: &[u8; 32],
         name: &Name,
     ) -> Result<(), HomeError> {
-        self.change_names(account, network, |names| drop(names.begun.remove(name)))
+        self.change_names(account, network, |names| {
+            names.begun.remove(name);
+        })
     }
 
     fn change_names<T>(
