@@ -4,7 +4,7 @@ use alloy::primitives::B256;
 use session_chain::{
     Block, Border, Ledger, Parameters,
     network::Contracts,
-    settlement::{Endpoint, Followed, Mark, Sender},
+    settlement::{Endpoint, Followed, Sender, StateFile},
 };
 use tokio::time::timeout;
 
@@ -35,13 +35,15 @@ impl World {
         let mut ledger = Ledger::new(parameters);
         let inputs = (1..=count).map(|seed| registered(&parameters, seed)).collect();
         ledger.apply(&Block { height: 1, time: 1, inputs }).unwrap();
-        let mark = Mark::before(&Followed { chain: 1, start: 1, contracts: contracts() });
+        let followed = Followed { chain: 1, start: 1, contracts: contracts() };
+        let (file, mark, _) = StateFile::in_memory(&followed, parameters).unwrap();
         let first = Settled {
             ledger: Arc::new(ledger.clone()),
             mark,
             checkpoint: None,
             signers: Arc::new(Signers::new()),
             roll: Arc::new(Roll::default()),
+            names: Arc::new(file.index().unwrap()),
         };
         let (settled, _) = watch::channel(first);
         let (status, _) = watch::channel(Status { head: Some(1), ..Status::default() });
