@@ -510,7 +510,7 @@ fn checkpoints() {
         epoch: 300,
         block: word(1),
         previous: word(2),
-        events: [events(1), events(2), events(300)],
+        events: [events(1), events(2), events(300), events(4)],
         rewards: word(3),
         states: word(4),
         directory: word(5),
