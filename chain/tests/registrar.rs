@@ -315,6 +315,41 @@ async fn a_commitment_that_the_chain_takes_back_is_made_again() {
 }
 
 #[tokio::test]
+async fn two_programs_that_register_the_same_at_once_do_not_hinder_each_other() {
+    let mut world = World::new().await;
+    let mut alice = person(&mut world, 1).await;
+    let mut twin = connect(&world.settlement, 1, 1).await;
+    let begun = begun("alice");
+    let (tell, told) = mpsc::channel();
+    let tell_too = tell.clone();
+    let both = async {
+        tokio::join!(
+            alice.reserve(&begun, move |step| tell.send(step).unwrap()),
+            twin.reserve(&begun, move |step| tell_too.send(step).unwrap()),
+        )
+    };
+    let goes_on = async {
+        loop {
+            while !matches!(told.try_recv(), Ok(Step::Waiting { .. })) {
+                tokio::task::yield_now().await;
+            }
+            pass(&world, 10).await;
+        }
+    };
+    let (first, second) = tokio::select! {
+        biased;
+        both = both => both,
+        () = goes_on => unreachable!("it goes on for ever"),
+    };
+    first.unwrap();
+    second.unwrap();
+    let (call, _) = alice.register(&begun, 1, &[]).await.unwrap();
+    send(&mut alice, &call).await;
+    assert!(matches!(twin.register(&begun, 1, &[]).await, Err(RegistrarError::Yours)));
+    assert_eq!(balance(&world, 1).await, sesh(990));
+}
+
+#[tokio::test]
 async fn no_endpoint_hears_of_a_name_before_nobody_else_can_be_in_time() {
     let mut world = World::new().await;
     person(&mut world, 1).await;
