@@ -15,9 +15,12 @@
 //! - [`sender`]: transactions that arrive, once
 //! - [`errors`]: what the contracts refuse with, in words
 //! - [`mod@replay`]: the ledger at this moment, for programs that ask once and end
-//! - [`staker`]: one account at the contracts: what people register, contribute, take back and claim
+//! - [`caller`]: one account that calls the contracts
+//! - [`staker`]: what people register, contribute, take back and claim
+//! - [`registrar`]: what people do with names
 //! - [`deploy`]: puts the contracts on a chain
 
+pub mod caller;
 pub mod calls;
 pub mod contracts;
 pub mod deploy;
@@ -27,17 +30,20 @@ pub mod follower;
 pub mod host;
 pub mod logs;
 pub mod names;
+pub mod registrar;
 pub mod replay;
 pub mod sender;
 pub mod staker;
 pub mod state;
 pub mod trouble;
 
+pub use caller::Caller;
 pub use contracts::{Contract, Followed};
 pub use endpoint::{Endpoint, EndpointError};
 pub use errors::Refusal;
 pub use follower::{Advance, Follower, Mark, Pace, Status};
 pub use host::{Crossed, FollowError, LiveLedger, Options, Settled, Signers};
+pub use registrar::{Registrar, RegistrarError};
 pub use replay::{ReplayError, Replayed, replay};
 pub use sender::{Call, Delivery, Progress, Quote, SendError, Sender, Spending};
 pub use staker::{StakeError, Staker};

@@ -437,7 +437,10 @@ async fn a_network_file_that_does_not_fit_is_found_at_once() {
     let mut nobody = world.settlement.clone();
     nobody.contracts.checkpoints = address(1);
     let error = connect(&nobody, 1).await.unwrap_err();
-    assert!(matches!(error, StakeError::NoContract { at, .. } if at == address(1)), "{error}");
+    assert!(
+        matches!(error, StakeError::Send(SendError::NoContract { at, .. }) if at == address(1)),
+        "{error}"
+    );
     // Of several endpoints the first that serves the chain is taken.
     let mut settlement = world.settlement.clone();
     settlement.rpc.insert(0, "http://127.0.0.1:1/".to_owned());

@@ -11,7 +11,7 @@ mod simulation;
 mod stake;
 mod testnet;
 
-pub(crate) use name::NameDeed;
+pub(crate) use name::{Act, Names, Said};
 pub(crate) use simulation::{Sim, Simulation};
 pub(crate) use stake::{Deed, Register, Sending, Stake};
 pub(crate) use testnet::{Bench, Testnet, Verb};
@@ -93,15 +93,6 @@ Examples:
   session contact remove alice"
     )]
     Contact(Contact),
-    /// Look up names of the network
-    #[command(
-        subcommand,
-        after_help = "\
-Examples:
-  session name show alice
-  session name show @shop.alice --json"
-    )]
-    Name(NameDeed),
     /// Show or change the onion paths that requests travel over
     #[command(
         subcommand,
@@ -111,6 +102,16 @@ Examples:
   session path rebuild --json"
     )]
     Path(Path),
+    /// Look names up; register, point and trade them on the settlement chain
+    #[command(after_help = "\
+Examples:
+  session name show alice
+  session name register alice --years 2
+  session name set alice account 05af...12
+  session name list
+  session name sell alice 500
+  session name market")]
+    Name(Names),
     /// Stake on nodes, and claim what they earn
     #[command(after_help = "\
 Examples:

@@ -9,6 +9,8 @@
 //! - `account`, `contact`, `name`, `send`, `inbox`, `path`: what a user does
 //! - `recipient`: whom they mean
 //! - `stake`: what operators and contributors do on the settlement chain
+//! - `name`: what people do with names there
+//! - `sending`: transactions: told with their cost, agreed to, sent
 //! - `node`, `testnet`, `bench`: what operators and developers do
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "people are told of the rest in one way")]
@@ -27,6 +29,7 @@ mod output;
 mod path;
 mod recipient;
 mod send;
+mod sending;
 mod simulation;
 mod stake;
 mod testnet;
@@ -84,8 +87,8 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
             Command::Contact(command) => contact::run(context, command).await,
             Command::Send(arguments) => send::run(context, arguments).await,
             Command::Inbox(arguments) => inbox::run(context, arguments).await,
-            Command::Name(deed) => name::run(context, deed).await,
             Command::Path(command) => path::run(context, command).await,
+            Command::Name(arguments) => name::run(context, arguments).await,
             Command::Stake(arguments) => stake::run(context, arguments).await,
             Command::Testnet(arguments) => testnet::run(context, arguments).await,
             Command::Node(command) => node::run(context, command).await,

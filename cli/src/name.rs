@@ -1,11 +1,479 @@
-//! `session name`: names of the network, which lead to accounts, wallets and more.
+//! `session name`: register names, point them somewhere, sell and buy them.
 
+use alloy::primitives::Address;
+use indicatif::ProgressBar;
+use serde_json::{Value as Json, json};
+use session_chain::{
+    Amount, NetworkFile, account as chain_account,
+    network::Settlement,
+    settlement::{
+        Delivery, Registrar, RegistrarError, Replayed, SendError, StateError,
+        registrar::{Known, Reservation, Step, check_free},
+    },
+};
+use session_client::home::{Home, OwnNames, Secret};
+use session_protocols::{
+    AccountId,
+    identity::blake2b,
+    names::{COST, Name, NameId, NameKeys, Value, keys::OutOfMemory, value::Kind},
+};
+
+use crate::{
+    Context, account,
+    args::{self, Act, Said, Sending},
+    failure::{Exit, Failure, chain},
+    network,
+    sending::{self, Consent, Planned, agree, deliver, poll, settlement, tell_cost},
+    stake::lower,
+    text,
+};
+
+mod listing;
 mod show;
 
-use crate::{Context, args::NameDeed, failure::Failure};
+/// In how many blocks a transaction has to be before it is told as done: a block that the chain takes back was
+/// hardly ever built on.
+const CONFIRMATIONS: u64 = 2;
 
-pub(crate) async fn run(context: &Context, deed: NameDeed) -> Result<(), Failure> {
-    match deed {
-        NameDeed::Show { name } => show::run(context, &name).await,
+pub(crate) async fn run(context: &Context, arguments: args::Names) -> Result<(), Failure> {
+    if let Act::Show { name } = &arguments.act {
+        return show::run(context, name).await;
+    }
+    let mut desk = Desk::open(context, arguments.account.as_deref(), &arguments.act).await?;
+    match arguments.act {
+        Act::Register { name, years, set, sending } => desk.register(&name, years, &set, sending).await,
+        // Nodes are asked, no chain.
+        Act::Show { .. } => Ok(()),
+        Act::List => desk.list().await,
+        Act::Market => desk.market().await,
+        Act::Set { name, kind, value, sending, .. } => desk.set(&name, kind, value.as_deref(), sending).await,
+        Act::Renew { name, years, sending } => desk.renew(&name, years, sending).await,
+        Act::Transfer { name, to, sending } => desk.transfer(&name, &to, sending).await,
+        Act::Sell { name, price, sending } => desk.sell(&name, price, sending).await,
+        Act::Offer { name, price: Some(price), days, sending, .. } => {
+            desk.offer(&name, price, days, sending).await
+        }
+        Act::Offer { name, price: None, sending, .. } => desk.withdraw(&name, sending).await,
+        Act::Accept { name, least, sending } => desk.accept(&name, least, sending).await,
+        Act::Buy { name, most, sending } => desk.buy(&name, most, sending).await,
+        Act::Reverse { name, sending, .. } => desk.reverse(name.as_ref(), sending).await,
+        Act::Reveal { name, sending } => desk.reveal(&name, sending).await,
+    }
+}
+
+/// One account at the contract of names, and whom to tell.
+struct Desk<'a> {
+    context: &'a Context,
+    home: Home,
+    settlement: Settlement,
+    /// What the account is called, and its id; none where somebody only looks.
+    who: Option<(String, AccountId)>,
+    registrar: Registrar,
+}
+
+impl<'a> Desk<'a> {
+    async fn open(context: &'a Context, named: Option<&str>, act: &Act) -> Result<Self, Failure> {
+        let network: NetworkFile = network::described(context)?;
+        let settlement = settlement(&network)?.clone();
+        let home = context.home()?;
+        let (who, signer) = match account::choose(&home, named) {
+            Ok((name, id)) => {
+                let signer = account::signer(&home, &name, &id)?.0;
+                (Some((name, id)), signer)
+            }
+            // Who only looks needs no account.
+            Err(_) if matches!(act, Act::Market) && named.is_none() => {
+                (None, chain_account::signer(&[0; chain_account::SEED]))
+            }
+            Err(failure) => return Err(failure),
+        };
+        let delivery = Delivery { poll: poll(&network), confirmations: CONFIRMATIONS, ..Delivery::default() };
+        let registrar = Registrar::connect(&settlement, signer, delivery).await?;
+        Ok(Self { context, home, settlement, who, registrar })
+    }
+
+    async fn register(
+        &mut self,
+        name: &Name,
+        years: u64,
+        set: &[Said],
+        sending: Sending,
+    ) -> Result<(), Failure> {
+        let said = set.iter().map(|Said(kind, value)| self.value(*kind, value));
+        let said: Vec<Value> = said.collect::<Result<_, _>>()?;
+        let keys = self.keys(name, true).await?;
+        let (account, network) = (self.id()?, self.network());
+        let before = self.home.names(&account, &network)?;
+        let mut now = self.now().await?;
+        let entry = now.names.named(&keys.id())?;
+        let is_free = check_free(entry.as_ref(), self.registrar.account(), self.registrar.time().await?);
+        if let Err(error) = is_free {
+            return self.not_free(name, keys.id(), before.begun.contains_key(name), error);
+        }
+        let secret = Secret::generate().map_err(|error| {
+            let remedy = "restart the device; its source of randomness does not work";
+            Failure::new(Exit::Failed, "no_randomness", error.to_string(), remedy)
+        })?;
+        let (quote, fee) = {
+            // Nothing is kept of what nobody agrees to.
+            let Secret(secret) = before.begun.get(name).unwrap_or(&secret).clone();
+            let begun = Reservation { id: keys.id(), secret };
+            self.registrar.quote_registration(&begun, years, said.len()).await?
+        };
+        let what = format!("register {name} for {} for {fee} SESH", in_years(years));
+        let cost = format!("{fee} SESH, and {quote} for two transactions a minute apart");
+        tell_cost(self.context, &what, self.called(), self.registrar.account(), &cost);
+        if !sending.yes {
+            agree(self.context, &what, &cost)?;
+        }
+        let Secret(secret) = self.home.begin_name(&account, &network, name, secret)?;
+        let begun = Reservation { id: keys.id(), secret };
+        let bar = ProgressBar::new_spinner();
+        let reserved = self.registrar.reserve(&begun, |step| match step {
+            Step::Committing(progress) => sending::show(&bar, progress),
+            Step::Waiting { seconds } => {
+                bar.set_message(format!("committed; {seconds} s until it can be registered"));
+                bar.tick();
+            }
+        });
+        let reserved = reserved.await;
+        bar.finish_and_clear();
+        reserved?;
+        let records: Vec<_> = said.iter().map(|value| (&keys, value)).collect();
+        let (call, paid) = match self.registrar.register(&begun, years, &records).await {
+            Ok(planned) => planned,
+            Err(error) => return self.not_free(name, keys.id(), true, error),
+        };
+        if paid != fee {
+            let message = format!("the fee has changed from {fee} SESH to {paid} SESH");
+            let remedy = "register the name again if you agree: it goes on";
+            return Err(Failure::new(Exit::Refused, "fee", message, remedy));
+        }
+        let told = json!({
+            "name": name,
+            "id": keys.id(),
+            "owner": lower(self.registrar.account()),
+            "years": years,
+            "fee": fee.to_string(),
+        });
+        self.deliver(Planned { call, what, told }, Sending { yes: true }).await?;
+        Ok(self.home.keep_name(&account, &network, name, keys.id())?)
+    }
+
+    /// What is told of a name that somebody has. Of one that the account began to register, and has, that it is
+    /// done: the program ended before it could tell.
+    fn not_free(&self, name: &Name, id: NameId, begun: bool, error: RegistrarError) -> Result<(), Failure> {
+        let (account, network) = (self.id()?, self.network());
+        match &error {
+            RegistrarError::Yours => {
+                self.home.keep_name(&account, &network, name, id)?;
+                if begun {
+                    let told = json!({
+                        "name": name,
+                        "id": id,
+                        "owner": lower(self.registrar.account()),
+                        "transaction": null,
+                    });
+                    return self
+                        .context
+                        .output
+                        .data(&told, || format!("done before: {name} is registered, and this account's"));
+                }
+            }
+            RegistrarError::Taken { .. } => self.home.give_name_up(&account, &network, name)?,
+            _ => {}
+        }
+        Err(error.into())
+    }
+
+    async fn set(
+        &mut self,
+        name: &Name,
+        kind: Kind,
+        value: Option<&str>,
+        sending: Sending,
+    ) -> Result<(), Failure> {
+        let value = value.map(|value| self.value(kind, value)).transpose()?;
+        let keys = self.keys_of(name).await?;
+        let known = Known::of(&keys, &mut self.now().await?)?;
+        let told = json!({
+            "name": name,
+            "id": keys.id(),
+            "type": kind.as_str(),
+            "value": value.as_ref().map(ToString::to_string),
+        });
+        let what = match &value {
+            Some(value) => format!("let {name} say {kind}: {value}"),
+            None => format!("take the {kind} of {name} away"),
+        };
+        match self.registrar.record(&keys, kind, value.as_ref(), &known).await? {
+            Some(call) => self.deliver(Planned { call, what, told }, sending).await,
+            None => self.nothing_to_do(told, &format!("nothing to do: {name} says so already")),
+        }
+    }
+
+    async fn renew(&mut self, name: &Name, years: u64, sending: Sending) -> Result<(), Failure> {
+        let id = self.keys(name, false).await?.id();
+        let (call, fee, expires) = self.registrar.renew(id, years).await?;
+        let expires_ms = ms(expires);
+        let until = text::time(expires_ms);
+        let what = format!("renew {name} for {}, until {until}, for {fee} SESH", in_years(years));
+        let told = json!({ "name": name, "id": id, "expires": expires_ms, "fee": fee.to_string() });
+        self.deliver(Planned { call, what, told }, sending).await
+    }
+
+    async fn transfer(&mut self, name: &Name, to: &str, sending: Sending) -> Result<(), Failure> {
+        let to = self.address(to)?;
+        let id = self.keys(name, false).await?.id();
+        let call = self.registrar.transfer(id, to).await?;
+        let what = format!("give {name} to {to}; what it says counts no more");
+        self.deliver(
+            Planned { call, what, told: json!({ "name": name, "id": id, "to": lower(to) }) },
+            sending,
+        )
+        .await
+    }
+
+    async fn sell(&mut self, name: &Name, price: Amount, sending: Sending) -> Result<(), Failure> {
+        let id = self.keys(name, false).await?.id();
+        let call = self.registrar.sell(id, price).await?;
+        let what = if price.is_zero() {
+            format!("sell {name} no more")
+        } else {
+            format!("sell {name} to whoever pays {price} SESH")
+        };
+        let price = (!price.is_zero()).then(|| price.to_string());
+        self.deliver(Planned { call, what, told: json!({ "name": name, "id": id, "price": price }) }, sending)
+            .await
+    }
+
+    async fn buy(&mut self, name: &Name, most: Option<Amount>, sending: Sending) -> Result<(), Failure> {
+        let id = self.keys(name, true).await?.id();
+        let (call, price) = self.registrar.buy(id, most).await?;
+        let what = format!("buy {name} for {price} SESH");
+        let told = json!({ "name": name, "id": id, "price": price.to_string() });
+        self.deliver(Planned { call, what, told }, sending).await?;
+        Ok(self.home.keep_name(&self.id()?, &self.network(), name, id)?)
+    }
+
+    async fn offer(
+        &mut self,
+        name: &Name,
+        price: Amount,
+        days: u64,
+        sending: Sending,
+    ) -> Result<(), Failure> {
+        let id = self.keys(name, true).await?.id();
+        let (call, until) = self.registrar.offer(id, price, days).await?;
+        let what =
+            format!("offer {price} SESH for {name}, paid now and bound until {}", text::time(ms(until)));
+        let told = json!({ "name": name, "id": id, "amount": price.to_string(), "until": ms(until) });
+        self.deliver(Planned { call, what, told }, sending).await?;
+        // Somebody may accept it while nobody looks.
+        Ok(self.home.keep_name(&self.id()?, &self.network(), name, id)?)
+    }
+
+    async fn withdraw(&mut self, name: &Name, sending: Sending) -> Result<(), Failure> {
+        let id = self.keys(name, false).await?.id();
+        let (call, amount) = self.registrar.withdraw_offer(id).await?;
+        let what = format!("take the offer of {amount} SESH for {name} back");
+        let told = json!({ "name": name, "id": id, "amount": amount.to_string() });
+        self.deliver(Planned { call, what, told }, sending).await
+    }
+
+    async fn accept(&mut self, name: &Name, least: Option<Amount>, sending: Sending) -> Result<(), Failure> {
+        let id = self.keys(name, false).await?.id();
+        let (call, offer) = self.registrar.accept(id, least).await?;
+        let what = format!("sell {name} to {} for {} SESH", offer.buyer, offer.amount);
+        let told = json!({
+            "name": name,
+            "id": id,
+            "buyer": lower(offer.buyer),
+            "amount": offer.amount.to_string(),
+        });
+        self.deliver(Planned { call, what, told }, sending).await
+    }
+
+    async fn reverse(&mut self, name: Option<&Name>, sending: Sending) -> Result<(), Failure> {
+        let id = match name {
+            Some(name) => Some(self.keys(name, false).await?.id()),
+            None => None,
+        };
+        let told = json!({ "name": name, "id": id });
+        let by = name.map_or_else(|| "no name".to_owned(), |name| format!("the name {name}"));
+        match self.registrar.reverse(id).await? {
+            Some(call) => {
+                let what = format!("let {} go by {by}", self.registrar.account());
+                self.deliver(Planned { call, what, told }, sending).await
+            }
+            None => self.nothing_to_do(told, &format!("nothing to do: the account goes by {by} already")),
+        }
+    }
+
+    async fn reveal(&mut self, name: &Name, sending: Sending) -> Result<(), Failure> {
+        let id = self.keys(name, false).await?.id();
+        let call = self.registrar.reveal(name, id).await?;
+        let what = format!("publish that {name} is registered, and whose it is, which cannot be taken back");
+        self.deliver(Planned { call, what, told: json!({ "name": name, "id": id }) }, sending).await
+    }
+
+    async fn list(&self) -> Result<(), Failure> {
+        let mut now = self.now().await?;
+        let own = self.home.names(&self.id()?, &self.network())?;
+        listing::list(self.context, &mut now, &own, self.registrar.account(), self.registrar.time().await?)
+            .await
+    }
+
+    async fn market(&self) -> Result<(), Failure> {
+        let mut now = self.now().await?;
+        let own = match &self.who {
+            Some((_, account)) => self.home.names(account, &self.network())?,
+            None => OwnNames::default(),
+        };
+        listing::market(self.context, &mut now, &own, self.registrar.account(), self.registrar.time().await?)
+            .await
+    }
+
+    /// The keys of a name that can be registered; with what a person should hear before it becomes theirs.
+    async fn keys(&self, name: &Name, warn: bool) -> Result<NameKeys, Failure> {
+        if name.sub().is_some() {
+            let parent = name.parent();
+            return Err(Failure::usage(
+                format!("{name} is a sub-name: it belongs to whoever has {parent}"),
+                format!("name {parent} itself; what a sub-name says: session name set {name} TYPE VALUE"),
+            ));
+        }
+        if warn {
+            for warning in name.warnings() {
+                self.context.output.warn(&warning.to_string());
+            }
+            let known = self.home.names(&self.id()?, &self.network())?.known;
+            for other in known.keys().filter(|other| name.looks_like(other)) {
+                self.context
+                    .output
+                    .warn(&format!("{name} looks like {other}, which you know, and is another"));
+            }
+        }
+        self.keys_of(name).await
+    }
+
+    /// One costly run of a hash, beside what else there is to do.
+    async fn keys_of(&self, name: &Name) -> Result<NameKeys, Failure> {
+        keys_of(name.clone()).await
+    }
+
+    /// What a person writes as the value of a record: accounts and wallets also by their names here.
+    fn value(&self, kind: Kind, text: &str) -> Result<Value, Failure> {
+        let wrong = |error: &dyn core::error::Error| {
+            Failure::usage(chain(error), format!("give another value for {kind}"))
+        };
+        match Value::parse(kind, text) {
+            Ok(value) => Ok(value),
+            Err(error) if kind == Kind::Account => match self.home.resolve(text) {
+                Ok(account) => Ok(Value::Account(account)),
+                Err(_) => Err(wrong(&error)),
+            },
+            Err(error) if kind == Kind::Wallet => match self.own_address(text)? {
+                Some(address) => Value::parse(kind, &address.to_string()).map_err(|error| wrong(&error)),
+                None => Err(wrong(&error)),
+            },
+            Err(error) => Err(wrong(&error)),
+        }
+    }
+
+    /// Whom an address, or the name of an account kept here, means on the chain.
+    fn address(&self, text: &str) -> Result<Address, Failure> {
+        if let Ok(address) = text.parse() {
+            return Ok(address);
+        }
+        self.own_address(text)?.ok_or_else(|| {
+            Failure::usage(
+                format!("\"{text}\" is neither an address on the settlement chain nor an account of yours"),
+                "give 0x and 40 hex digits: the receiver sees theirs with `session account key show`",
+            )
+        })
+    }
+
+    fn own_address(&self, text: &str) -> Result<Option<Address>, Failure> {
+        let own = self.home.accounts()?.into_iter().find(|(name, _)| name == text);
+        own.map(|(name, id)| Ok(account::signer(&self.home, &name, &id)?.0.address())).transpose()
+    }
+
+    /// The ledger and all names, made from the chain.
+    async fn now(&self) -> Result<Replayed, Failure> {
+        let accepted = self.registrar.accepted().await?;
+        sending::replayed(self.context, &self.settlement, self.registrar.account(), accepted).await
+    }
+
+    async fn deliver(&mut self, planned: Planned, sending: Sending) -> Result<(), Failure> {
+        let name = self.called().to_owned();
+        let mut consent = Consent::new(sending.yes);
+        deliver::<RegistrarError>(self.context, self.registrar.sender(), &name, planned, &mut consent).await
+    }
+
+    fn nothing_to_do(&self, told: Json, what: &str) -> Result<(), Failure> {
+        let mut told = told;
+        if let Some(told) = told.as_object_mut() {
+            told.insert("transaction".to_owned(), Json::Null);
+        }
+        self.context.output.data(&told, || what.to_owned())
+    }
+
+    fn called(&self) -> &str {
+        self.who.as_ref().map_or("nobody", |(name, _)| name)
+    }
+
+    fn id(&self) -> Result<AccountId, Failure> {
+        let none = || {
+            let remedy = "make one with: session account new";
+            Failure::new(Exit::Failed, "no_account", "you have no account", remedy)
+        };
+        self.who.as_ref().map(|(_, id)| *id).ok_or_else(none)
+    }
+
+    /// What the names of this contract are kept under in the home.
+    fn network(&self) -> [u8; 32] {
+        let Settlement { chain, contracts, .. } = &self.settlement;
+        blake2b(&[b"session names of", &chain.to_be_bytes(), contracts.names.as_slice()])
+    }
+}
+
+/// The keys of a name, or of a sub-name.
+async fn keys_of(name: Name) -> Result<NameKeys, Failure> {
+    let run = tokio::task::spawn_blocking(move || NameKeys::of(&name, COST)).await;
+    let gone =
+        |error: tokio::task::JoinError| Failure::new(Exit::Failed, "io", error.to_string(), "try again");
+    Ok(run.map_err(gone)??)
+}
+
+fn in_years(years: u64) -> String {
+    if years == 1 { "a year".to_owned() } else { format!("{years} years") }
+}
+
+const fn ms(second: u64) -> u64 {
+    second.saturating_mul(1_000)
+}
+
+impl From<RegistrarError> for Failure {
+    fn from(error: RegistrarError) -> Self {
+        let exit = match &error {
+            _ if error.passes() => Exit::NotReady,
+            RegistrarError::Years { .. } => Exit::Usage,
+            RegistrarError::Send(SendError::Endpoint { .. }) => Exit::NotReady,
+            _ => Exit::Failed,
+        };
+        Self::new(exit, error.code(), chain(&error), error.remedy())
+    }
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        RegistrarError::from(error).into()
+    }
+}
+
+impl From<OutOfMemory> for Failure {
+    fn from(error: OutOfMemory) -> Self {
+        Self::new(Exit::NotReady, "no_memory", error.to_string(), "close something, or try later")
     }
 }

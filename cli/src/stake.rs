@@ -2,45 +2,38 @@
 
 use std::{
     fs,
-    io::{self, BufRead, IsTerminal, Write},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use alloy::primitives::{Address, U256, utils::format_ether};
-use indicatif::ProgressBar;
-use serde_json::{Map, Value, json};
+use alloy::primitives::Address;
+use serde_json::json;
 use session_chain::{
     Amount, Candidate, NetworkFile, account as chain_account,
     candidate::CandidateError,
     ledger::Stake,
     network::Settlement,
     settlement::{
-        Call, Delivery, Options, Progress, ReplayError, Replayed, SendError, StakeError, Staker,
-        replay::{PACE, replay},
+        Delivery, Replayed, StakeError, Staker,
         staker::{Enrolment, Return},
     },
 };
-use session_protocols::{NodeId, identity::blake2b};
+use session_protocols::NodeId;
 
 use crate::{
     Context, account,
     args::{self, Deed, Register, Sending},
     failure::{Exit, Failure, chain},
     network,
+    sending::{self, Consent, Planned, deliver, poll, settlement},
 };
 
-mod consent;
 mod show;
-use consent::Consent;
 pub(crate) use show::lower;
 
 /// What describes a node to its operator, in its folder.
 pub(crate) const REGISTRATION: &str = "registration.toml";
 /// The folder of the nodes that have a name, in the home.
 pub(crate) const NODES: &str = "nodes";
-/// The folder of what is known of chains, in the home.
-const LEDGERS: &str = "ledgers";
 /// What another checkpoint came in between of.
 const OVERTAKEN: &str = "overtaken";
 /// How often something is planned that checkpoints overtake.
@@ -101,18 +94,6 @@ pub(crate) async fn run(context: &Context, arguments: args::Stake) -> Result<(),
     }
 }
 
-/// The chain of a network.
-pub(crate) fn settlement(network: &NetworkFile) -> Result<&Settlement, Failure> {
-    network.settlement.as_ref().ok_or_else(|| {
-        Failure::new(
-            Exit::Failed,
-            "no_chain",
-            format!("the network {} has no chain: its nodes are those of its file", network.name),
-            "name a network whose file has a section `settlement`: --network FILE",
-        )
-    })
-}
-
 /// The node that a text means: an id, or what `node init` made.
 fn node_id(context: &Context, text: &str) -> Result<NodeId, Failure> {
     if let Ok(node) = text.parse() {
@@ -143,20 +124,6 @@ fn candidate(context: &Context, text: &str) -> Result<Candidate, Failure> {
         }
         failure
     })
-}
-
-/// From one look at the chain to the next.
-const fn poll(network: &NetworkFile) -> Duration {
-    Duration::from_millis(if network.local { 100 } else { 1_000 })
-}
-
-/// A transaction, and what it does.
-struct Planned {
-    call: Call,
-    /// In words.
-    what: String,
-    /// For programs.
-    told: Value,
 }
 
 /// One account at a network's contracts, and whom to tell.
@@ -232,21 +199,8 @@ impl Desk<'_> {
 
     /// The ledger, made from the chain.
     async fn now(&self) -> Result<Replayed, Failure> {
-        let folder = self.context.home()?.path().join(LEDGERS);
-        fs::create_dir_all(&folder).map_err(|cause| Failure::io("cannot keep the ledger", &cause))?;
-        let path = folder.join(ledger_name(&self.settlement));
-        let seed = blake2b(&[b"session stake", self.staker.account().as_slice()]);
-        let options = Options::new(&self.settlement, seed).map_err(StakeError::from)?;
         let accepted = self.staker.accepted().await?;
-        let bar = ProgressBar::new_spinner();
-        let progress = |status: &session_chain::settlement::Status| {
-            let head = status.head.map_or_else(|| "?".to_owned(), |head| head.to_string());
-            bar.set_message(format!("reading the chain: block {} of {head}", status.height));
-            bar.tick();
-        };
-        let now = replay(Some(&path), Options { pace: PACE, ..options }, accepted, progress).await;
-        bar.finish_and_clear();
-        Ok(now?)
+        sending::replayed(self.context, &self.settlement, self.staker.account(), accepted).await
     }
 
     /// Plans, tells what it costs, asks, sends, and tells what came of it. What another checkpoint overtook is
@@ -260,7 +214,10 @@ impl Desk<'_> {
         loop {
             tries -= 1;
             let sent = match plan(&*self).await {
-                Ok(planned) => self.deliver(planned, &mut consent).await,
+                Ok(planned) => {
+                    let sender = self.staker.sender();
+                    deliver::<StakeError>(self.context, sender, &self.name, planned, &mut consent).await
+                }
                 Err(failure) => Err(failure),
             };
             match sent {
@@ -271,75 +228,6 @@ impl Desk<'_> {
             }
         }
     }
-
-    async fn deliver(&mut self, planned: Planned, consent: &mut Consent) -> Result<(), Failure> {
-        let Planned { call, what, told } = planned;
-        let quote = self.staker.quote(&call).await?;
-        let from = format!("{} ({})", self.name, self.staker.account());
-        self.context.output.note(&format!("{what}\n  from  {from}\n  cost  {quote}"));
-        consent.to(&what, quote.most, || self.ask(&what, &quote.to_string()))?;
-        let bar = ProgressBar::new_spinner();
-        let progress = |progress: Progress| {
-            bar.set_message(match progress {
-                Progress::Sent { hash, .. } => format!("sent as {hash}; waiting for a block"),
-                Progress::Bumped { hash, .. } => format!("sent again with a higher fee, as {hash}"),
-                Progress::Mined { height, .. } => format!("in block {height}"),
-            });
-            bar.tick();
-        };
-        let receipt = self.staker.send_at(&call, &quote, progress).await;
-        bar.finish_and_clear();
-        let receipt = receipt?;
-        let fee = U256::from(receipt.gas_used).saturating_mul(U256::from(receipt.effective_gas_price));
-        let fee = ether(fee);
-        let mut data = told.as_object().cloned().unwrap_or_else(Map::new);
-        data.insert("transaction".to_owned(), json!(receipt.transaction_hash.to_string()));
-        data.insert("height".to_owned(), json!(receipt.block_number));
-        data.insert("cost".to_owned(), json!(fee));
-        self.context.output.data(&data, || {
-            let height = receipt.block_number.unwrap_or_default();
-            format!(
-                "done: {what}\n  transaction  {}\n  block        {height}\n  cost         {fee} ETH",
-                receipt.transaction_hash
-            )
-        })
-    }
-
-    /// Asks whoever sits at the terminal.
-    fn ask(&self, what: &str, cost: &str) -> Result<(), Failure> {
-        let refused = |message: String| {
-            Failure::new(Exit::Refused, "not_confirmed", message, "to send it without being asked, add --yes")
-        };
-        if self.context.output.is_json() || !io::stdin().is_terminal() {
-            return Err(refused(format!("nobody agreed to this: {what}; it costs {cost}")));
-        }
-        let _ = write!(io::stderr(), "Send it? [y/N] ");
-        let mut answer = String::new();
-        io::stdin()
-            .lock()
-            .read_line(&mut answer)
-            .map_err(|cause| Failure::io("cannot read the answer", &cause))?;
-        if matches!(answer.trim(), "y" | "Y" | "yes") {
-            Ok(())
-        } else {
-            Err(refused("nothing was sent".to_owned()))
-        }
-    }
-}
-
-/// A file for each chain with its contracts.
-fn ledger_name(settlement: &Settlement) -> String {
-    // Where it is asked, and what clients make of it, does not matter.
-    let same = Settlement { rpc: Vec::new(), trust: 0, written: 0, ..settlement.clone() };
-    let text = same.to_toml();
-    let digest = blake2b(&[b"session ledger of", text.as_bytes()]);
-    let name = digest.iter().take(8).map(|byte| format!("{byte:02x}"));
-    name.collect::<String>() + ".redb"
-}
-
-fn ether(wei: U256) -> String {
-    let text = format_ether(wei);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// The address that an account pays from.
@@ -363,16 +251,5 @@ impl From<StakeError> for Failure {
             _ => Exit::Failed,
         };
         Self::new(exit, error.code(), chain(&error), error.remedy())
-    }
-}
-
-impl From<ReplayError> for Failure {
-    fn from(error: ReplayError) -> Self {
-        let exit = match &error {
-            ReplayError::Held { .. } => Exit::NotReady,
-            ReplayError::Stopped(_) => Exit::Refused,
-            _ => Exit::Failed,
-        };
-        Self::new(exit, "chain", chain(&error), error.remedy())
     }
 }

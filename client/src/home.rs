@@ -6,6 +6,7 @@
 //! contacts.json   names and ids of others
 //! seeds/<id>      one account's seed, in hex
 //! chain-keys/<id> one account's key on settlement chains, in hex, if it was imported
+//! names/<id>.json what one account's names on settlement chains are called, and registrations that are begun
 //! inbox/<id>.json what one account was shown, and until when that has to be known
 //! guards/<network> the first hops of paths, one file for each network
 //! directory/<network> the newest signed list of a network's nodes
@@ -19,6 +20,7 @@
 
 mod disk;
 mod files;
+mod names;
 
 #[cfg(test)]
 mod tests;
@@ -39,6 +41,7 @@ use zeroize::Zeroizing;
 use crate::account::Account;
 use files::{Accounts, Contacts, Entry, Inbox, Names};
 pub use files::{Pin, Pins};
+pub use names::{OwnNames, Secret};
 
 /// How many shown messages are kept for an account: as many as its quota in the network has room for.
 /// Beyond it those that end first give way.
@@ -416,8 +419,7 @@ impl Home {
     }
 
     fn network_path(&self, folder: &str, network: &[u8; 32]) -> PathBuf {
-        let name = network.get(..8).unwrap_or_default();
-        self.folder.join(folder).join(data_encoding::HEXLOWER.encode(name))
+        self.folder.join(folder).join(short(network))
     }
 
     fn read_inbox(&self, account: &AccountId) -> Result<Inbox, HomeError> {
@@ -462,6 +464,11 @@ impl Home {
     fn write<F: files::Named>(&self, file: &F) -> Result<(), HomeError> {
         files::write(&self.folder.join(F::NAME), file)
     }
+}
+
+/// The first 8 bytes of a network's digest, in hex.
+fn short(network: &[u8; 32]) -> String {
+    data_encoding::HEXLOWER.encode(network.get(..8).unwrap_or_default())
 }
 
 /// Keeps of too many those that end last.

@@ -70,7 +70,7 @@ mod types {
             function balanceOf(address account) external view returns (uint256);
             function allowance(address owner, address spender) external view returns (uint256);
             function nonces(address owner) external view returns (uint256);
-            function DOMAIN_SEPARATOR() external view returns (bytes32);
+            function name() external view returns (string);
         }
 
         #[derive(Debug)]
@@ -155,6 +155,35 @@ mod types {
             function release() external returns (uint256 amount);
             function releasable() external view returns (uint256);
             function released() external view returns (uint88);
+        }
+
+        #[derive(Debug)]
+        interface Names {
+            function commit(bytes32 commitment) external;
+            function register(uint256 id, address owner, uint256 period, bytes32 secret, uint256 mostFee)
+                external;
+            function renew(uint256 id, uint256 period, uint256 mostFee) external;
+            function safeTransferFrom(address from, address to, uint256 id) external;
+            function setRecord(uint256 id, uint8 kind, bytes value) external;
+            function setSubnameRecord(uint256 id, bytes32 label, uint8 kind, bytes value) external;
+            function setReverse(uint256 id) external;
+            function reveal(uint256 id, string name) external;
+            function setPrice(uint256 id, uint96 price) external;
+            function buy(uint256 id, uint32 version, uint256 mostPrice) external;
+            function offer(uint256 id, uint32 version, uint96 amount, uint40 until) external;
+            function accept(uint256 id, uint256 least) external;
+            function withdrawOffer(uint256 id) external;
+            function permit(Permit given) external;
+            function multicall(bytes[] data) external returns (bytes[]);
+            function committedAt(bytes32 commitment) external view returns (uint256);
+            function nameOf(uint256 id)
+                external view returns (address owner, uint40 expiry, uint32 version, uint24 subnames);
+            function feeOf(uint256 period) external view returns (uint256);
+            function priceOf(uint256 id) external view returns (uint256);
+            function offerOf(uint256 id)
+                external view returns (address buyer, uint96 amount, uint40 until, uint32 version);
+            function leastOffer(uint256 id) external view returns (uint256);
+            function reverseOf(address account) external view returns (uint256);
         }
     }
 }
@@ -314,6 +343,11 @@ mod tests {
             include_str!("../../contracts/artifacts/RewardPool.json"),
             "function",
             of::<RewardPool::RewardPoolCalls>(RewardPool::RewardPoolCalls::signature_by_selector),
+        );
+        there(
+            include_str!("../../contracts/artifacts/Names.json"),
+            "function",
+            of::<Names::NamesCalls>(Names::NamesCalls::signature_by_selector),
         );
     }
 }

@@ -20,19 +20,25 @@ mod interface {
         interface Contracts {
             error AccessControlBadConfirmation();
             error AccessControlUnauthorizedAccount(address account, bytes32 neededRole);
+            error AccountBalanceOverflow();
             error AlreadyAContributor(uint64 id, address account);
+            error AlreadyCommitted(bytes32 commitment, uint256 until);
             error BadEpochs(uint64 genesis, uint64 epochSeconds);
             error BadIds(uint256 length);
             error BadLength(uint256 length, uint256 wanted);
+            error BadNameLength(uint256 length, uint256 most);
             error BadNumberOfShares(uint256 shares, uint256 most);
             error BadPrefix(bytes7 prefix);
             error BadProofOfPossession();
             error BadSignature(bytes32 digest);
             error BadStake(uint256 staked, uint256 required);
             error BadValue(uint256 sent, uint256 wanted);
+            error BalanceQueryForZeroAddress();
             error BorderAhead(uint64 epoch, uint64 currentEpoch);
             error BorderForgotten(uint64 epoch, uint64 oldest);
             error ClaimsPaused();
+            error CommitmentTooNew(uint256 opens);
+            error CommitmentTooOld(uint256 closed);
             error ECDSAInvalidSignature();
             error ECDSAInvalidSignatureLength(uint256 length);
             error ECDSAInvalidSignatureS(bytes32 s);
@@ -50,6 +56,7 @@ mod interface {
             error FailedCall();
             error FailedDeployment();
             error FeeOutOfRange(uint16 fee, uint256 most);
+            error FeeTooHigh(uint256 fee, uint256 most);
             error G1AddFailed();
             error Incomplete(uint256 total, uint256 requirement);
             error InsufficientBalance(uint256 balance, uint256 needed);
@@ -58,25 +65,41 @@ mod interface {
             error KeyInUse(uint64 id);
             error Miswired();
             error MoreThanReleased(uint256 paid, uint256 released);
+            error NameExpired(uint256 id, uint256 expiry);
+            error NameTaken(uint256 id, uint256 freeAt);
+            error NoLabel();
+            error NoOffer(uint256 id);
             error NoSlot();
+            error NoSuchName(uint256 id);
             error NoSuchNode(uint64 id);
             error NotAContribution(address caller);
             error NotAContributor(address caller);
             error NotAscending(uint64 id, uint64 previous);
+            error NotBuyer(uint256 id, address caller);
+            error NotCommitted(bytes32 commitment);
             error NotFactory(address caller);
+            error NotForSale(uint256 id);
             error NotGateway(address caller, address gateway);
             error NotGuardian(address caller);
             error NotInCheckpoint(address account, uint256 lifetimeTotal);
             error NotInSet(uint64 id, uint64 epoch);
             error NotOperator(address caller);
+            error NotOwner(uint256 id, address caller);
+            error NotOwnerNorApproved();
+            error NotPermitted(uint256 id, address caller);
             error NotRegistrar(address caller, address registrar);
             error NotTheSet(uint64 epoch, bytes32 given, bytes32 kept);
             error NothingToClaim(uint256 lifetimeTotal, uint256 claimed);
+            error OfferBinds(uint256 id, uint256 until);
+            error OfferTimeOutOfRange(uint256 until, uint256 least, uint256 most);
+            error OfferTooLow(uint256 amount, uint256 least);
             error OperatorCancels();
             error OperatorShareTooSmall(uint256 amount, uint256 least);
             error OutOfBounds(bytes32 name, uint256 value, uint256 least, uint256 most);
             error OwnableInvalidOwner(address owner);
             error OwnableUnauthorizedAccount(address account);
+            error PeriodOutOfRange(uint256 period, uint256 least, uint256 most);
+            error PriceTooHigh(uint256 price, uint256 most);
             error ReservedTwice(address contributor);
             error ShareLocked(uint64 id, uint256 until);
             error StringTooLong(string str);
@@ -85,14 +108,23 @@ mod interface {
             error TimelockUnauthorizedCaller(address caller);
             error TimelockUnexecutedPredecessor(bytes32 predecessorId);
             error TimelockUnexpectedOperationState(bytes32 operationId, bytes32 expectedStates);
+            error TokenAlreadyExists();
+            error TokenDoesNotExist();
             error TooEarly(uint256 opens);
             error TooFewNodes(uint256 nodes, uint256 least);
             error TooFewSigners(uint256 signers, uint256 nodes);
             error TooLittle(uint256 amount, uint256 least);
+            error TooManySubnames(uint256 id, uint256 most);
             error TooMuch(uint256 amount, uint256 most);
             error TransferFailed();
             error TransferFromFailed();
+            error TransferFromIncorrectOwner();
+            error TransferToNonERC721ReceiverImplementer();
+            error TransferToZeroAddress();
+            error UnknownKind(uint8 kind, uint8 most);
             error UnknownParameter(bytes32 name);
+            error ValueTooLong(uint256 length, uint256 most);
+            error VersionChanged(uint256 id, uint32 version, uint32 seen);
             error WrongPrevious(bytes32 given, bytes32 wanted);
             error WrongState(uint64 id, uint8 state);
             error WrongStatus(uint8 status);
@@ -176,6 +208,7 @@ impl Refusal {
 const REPORT: &str = "check the contracts' addresses in the network file; if they are right, report this";
 const ASK_LESS: &str = "give an amount within the bounds";
 const LATER: &str = "try again at that time";
+const AGAIN: &str = "see what it costs, and try again if you agree";
 const NEXT_CHECKPOINT: &str = "wait for the next checkpoint, an epoch at most, and try again";
 const PERMIT: &str = "sign the permission again, or approve the tokens in a transaction";
 
@@ -337,6 +370,91 @@ fn meaning(error: &Known) -> Option<(String, &'static str)> {
             format!("epoch {} ended too long ago; the oldest that counts is {}", it.epoch, it.oldest),
             "submit the checkpoint of a later epoch",
         ),
+        Known::AlreadyCommitted(it) => (
+            format!("the commitment is made already, and can be used until {}", second(it.until)),
+            "register the name: nobody else can by this commitment",
+        ),
+        Known::NotCommitted(_) => (
+            "nobody committed to this registration, or it was used".to_owned(),
+            "register the name again: what was begun goes on",
+        ),
+        Known::CommitmentTooNew(it) => {
+            (format!("the commitment can be used from {} on", second(it.opens)), LATER)
+        }
+        Known::CommitmentTooOld(it) => (
+            format!("the commitment could be used until {}", second(it.closed)),
+            "register the name again: that makes another one",
+        ),
+        Known::NameTaken(it) => (
+            format!("somebody has the name, and nobody else can register it before {}", second(it.freeAt)),
+            "choose another name, buy this one, or offer for it",
+        ),
+        Known::NoSuchName(_) => ("nobody has the name".to_owned(), "check how it is written, or register it"),
+        Known::NameExpired(it) => (
+            format!("the name expired at {}: it can be renewed and nothing else", second(it.expiry)),
+            "let its owner renew it: session name renew NAME",
+        ),
+        Known::PeriodOutOfRange(it) => (
+            format!(
+                "{} days are not from {} to {}: names are paid for ten years ahead at most, and one that is expired \
+                 to beyond now",
+                days(it.period), days(it.least), days(it.most)
+            ),
+            "give another number of years: --years N",
+        ),
+        Known::FeeTooHigh(it) => {
+            (format!("the fee is {}, and {} were agreed to", sesh(it.fee), sesh(it.most)), AGAIN)
+        }
+        Known::NotPermitted(_) | Known::NotOwner(_) | Known::NotOwnerNorApproved(_) => (
+            "the name is somebody else's".to_owned(),
+            "use the account that has it; it may have been sold in between",
+        ),
+        Known::TransferFromIncorrectOwner(_) => (
+            "the name has another owner".to_owned(),
+            "look whose it is; it may have been sold in between",
+        ),
+        Known::TransferToZeroAddress(_) => ("nobody has the address zero".to_owned(), "give another address"),
+        Known::TransferToNonERC721ReceiverImplementer(_) => (
+            "the address is a contract that cannot have names".to_owned(),
+            "give the address of an account, or of a contract that takes ERC-721 tokens",
+        ),
+        Known::UnknownKind(it) => {
+            (format!("there are kinds 1 to {} of records", it.most), "give a kind that there is")
+        }
+        Known::ValueTooLong(it) => {
+            (format!("the value has {} bytes and can have {}", it.length, it.most), "shorten it")
+        }
+        Known::TooManySubnames(it) => (
+            format!("{} sub-names of the name have records, which are all that can", it.most),
+            "take the records of another sub-name away first: session name set SUB.NAME TYPE --clear",
+        ),
+        Known::BadNameLength(it) => {
+            (format!("a name has 1 to {} characters, and not {}", it.most, it.length), "check the name")
+        }
+        Known::VersionChanged(_) => (
+            "the name got another owner, or was registered anew, since it was looked at".to_owned(),
+            "look whose it is, and what it costs, before you try again",
+        ),
+        Known::NotForSale(_) => {
+            ("the name is not for sale".to_owned(), "offer for it: session name offer NAME PRICE")
+        }
+        Known::PriceTooHigh(it) => {
+            (format!("the price is {}, and {} were agreed to", sesh(it.price), sesh(it.most)), AGAIN)
+        }
+        Known::OfferTooLow(it) => (
+            format!("{} are too little: it takes {} at least", sesh(it.amount), sesh(it.least)),
+            "offer more; a better offer is better by 5 %. Who sells agrees to less, or waits",
+        ),
+        Known::OfferTimeOutOfRange(_) => {
+            ("an offer binds for 1 to 30 days".to_owned(), "give another number of days: --days N")
+        }
+        Known::NoOffer(_) => {
+            ("there is no offer that counts".to_owned(), "set a price: session name sell NAME PRICE")
+        }
+        Known::NotBuyer(_) => {
+            ("somebody else made the offer".to_owned(), "use the account that offered; a better offer pays one back")
+        }
+        Known::OfferBinds(it) => (format!("the offer binds until {}", second(it.until)), LATER),
         Known::OwnableUnauthorizedAccount(_) | Known::NotGuardian(_) => {
             ("the account may not do this".to_owned(), "only timelock and guardian may")
         }
@@ -378,7 +496,13 @@ fn percent(basis_points: u16) -> String {
     format!("{}.{:02}", basis_points / 100, basis_points % 100)
 }
 
-fn second(since_1970: U256) -> String {
+/// Whole days, rounded up.
+fn days(seconds: U256) -> U256 {
+    seconds.div_ceil(U256::from(24 * 3_600))
+}
+
+/// An instant, as it is shown.
+pub(super) fn second(since_1970: U256) -> String {
     let second = i64::try_from(since_1970).ok().and_then(|second| jiff::Timestamp::from_second(second).ok());
     second.map_or_else(|| format!("second {since_1970} since 1970"), |time| time.to_string())
 }
@@ -449,6 +573,7 @@ mod tests {
             include_str!("../../contracts/artifacts/Checkpoints.json"),
             include_str!("../../contracts/artifacts/Contribution.json"),
             include_str!("../../contracts/artifacts/ContributionFactory.json"),
+            include_str!("../../contracts/artifacts/Names.json"),
             include_str!("../../contracts/artifacts/RewardPool.json"),
             include_str!("../../contracts/artifacts/SessionToken.json"),
             include_str!("../../contracts/artifacts/Staking.json"),

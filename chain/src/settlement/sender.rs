@@ -209,18 +209,40 @@ impl Sender {
             Err(error) => return Err(self.failed(&error)),
         };
         let fees = self.fees().await?;
-        // The most that is offered is twice the present base fee, and the tip.
-        let tip = fees.max_priority_fee_per_gas;
-        let present = (fees.max_fee_per_gas.saturating_sub(tip) / 2).saturating_add(tip);
-        let likely = cost(call.value, gas, present);
+        let likely = cost(call.value, gas, present(&fees));
         let gas = gas.saturating_add(gas / 5).saturating_add(BORDER_GAS);
-        let needs = cost(call.value, gas, fees.max_fee_per_gas);
-        let account = self.account();
-        if balance < needs {
-            return Err(SendError::Ether { account, has: balance, needs });
-        }
         let most = cost(call.value, gas, fee_cap(&fees));
-        Ok(Quote { gas, likely, most, fees, balance })
+        self.affordable(call.value, Quote { gas, likely, most, fees, balance })
+    }
+
+    /// What two calls cost, of which the second can be tried only after the first; it will take so much gas at
+    /// most, and spend so many tokens. Nothing is sent.
+    ///
+    /// # Errors
+    /// Tells what is missing for both, or why the contract would refuse the first.
+    pub async fn quote_both(
+        &mut self,
+        first: &Call,
+        gas: u64,
+        spends: Option<Spending>,
+    ) -> Result<Quote, SendError> {
+        self.check_balances(&Call { spends, ..Call::default() }).await?;
+        let quote = self.quote(first).await?;
+        let fees = quote.fees;
+        let both = Quote {
+            gas: quote.gas.saturating_add(gas),
+            likely: cost(quote.likely, gas, present(&fees)),
+            most: cost(quote.most, gas, fee_cap(&fees)),
+            ..quote
+        };
+        self.affordable(first.value, both)
+    }
+
+    /// A quote, if the account has what is offered for it at first.
+    fn affordable(&self, value: U256, quote: Quote) -> Result<Quote, SendError> {
+        let needs = cost(value, quote.gas, quote.fees.max_fee_per_gas);
+        let (account, has) = (self.account(), quote.balance);
+        if has < needs { Err(SendError::Ether { account, has, needs }) } else { Ok(quote) }
     }
 
     /// Sends a call and waits until it is mined.
@@ -472,6 +494,12 @@ const fn fee_cap(fees: &Eip1559Estimation) -> u128 {
 /// The most that a transaction can cost, in wei.
 fn cost(value: U256, gas: u64, fee: u128) -> U256 {
     U256::from(gas).saturating_mul(U256::from(fee)).saturating_add(value)
+}
+
+/// What a unit of gas likely costs now: the most that is offered is twice the present base fee, and the tip.
+const fn present(fees: &Eip1559Estimation) -> u128 {
+    let tip = fees.max_priority_fee_per_gas;
+    (fees.max_fee_per_gas.saturating_sub(tip) / 2).saturating_add(tip)
 }
 
 /// An eighth more, rounded up.

@@ -1,29 +1,23 @@
 //! One account at the contracts of a network: what people register, contribute, take back and claim.
 //!
-//! Whatever takes tokens takes them by a permit that the account signs, so each deed is one [`Call`]: it can be
-//! quoted exactly, and happens as a whole or not at all. Nothing is sent but by [`Staker::send`].
+//! Each deed is one [`Call`]; nothing is sent but by [`Staker::send`].
 
 use core::time::Duration;
 
 use alloy::{
-    primitives::{Address, B256, Bytes, U256, keccak256},
-    providers::{Provider, RootProvider},
-    rpc::types::{TransactionReceipt, TransactionRequest},
-    signers::{SignerSync, local::PrivateKeySigner},
-    sol_types::{SolCall, SolValue},
-    transports::{RpcError, TransportError},
+    primitives::{Address, B256},
+    rpc::types::TransactionReceipt,
+    signers::local::PrivateKeySigner,
 };
 use session_protocols::{NetworkName, NodeId};
 use tokio::time::timeout;
 
 use super::{
-    calls::{
-        Checkpoints, Contribution, ContributionFactory, Permit, Registration, Reservation, Staking, Token,
-    },
-    endpoint::{self, Endpoint},
-    errors::Refusal,
+    caller::{Caller, call},
+    calls::{Checkpoints, Contribution, ContributionFactory, Registration, Reservation, Staking, Token},
+    endpoint::{Endpoint, EndpointError},
     replay::Replayed,
-    sender::{Call, Delivery, Progress, Quote, SendError, Sender, Spending},
+    sender::{Call, Delivery, Progress, Quote, SendError, Sender},
     trouble::Trouble,
 };
 use crate::{
@@ -32,7 +26,7 @@ use crate::{
         Amount, BlsKey, Ledger, StakeId, checkpoint,
         registration::{MAX_FEE, MAX_SHARES},
     },
-    network::Settlement,
+    network::{Contracts, Settlement},
 };
 
 pub use contribution::{Part, Pooled, Status};
@@ -45,10 +39,6 @@ mod held;
 
 /// How long an endpoint is waited for where others can be asked.
 const ANSWER: Duration = Duration::from_secs(5);
-/// For how long a permit can be used, in seconds.
-const PERMIT_SECONDS: u64 = 3_600;
-/// What a permit is hashed with (EIP-2612).
-const PERMIT: &[u8] = b"Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)";
 
 /// What a registration comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,11 +95,7 @@ pub struct Earnings {
 /// One account at the contracts of a network.
 #[derive(Debug)]
 pub struct Staker {
-    settlement: Settlement,
-    endpoint: String,
-    provider: RootProvider,
-    signer: PrivateKeySigner,
-    sender: Sender,
+    caller: Caller,
     requirement: Amount,
 }
 
@@ -123,26 +109,9 @@ impl Staker {
         signer: PrivateKeySigner,
         delivery: Delivery,
     ) -> Result<Self, StakeError> {
-        let mut failed = StakeError::Endpoint(endpoint::EndpointError::Url);
-        for url in &settlement.rpc {
-            let endpoint = Endpoint::new(url)?;
-            let mut staker = Self {
-                settlement: settlement.clone(),
-                endpoint: endpoint.name().to_owned(),
-                provider: RootProvider::new(endpoint.rpc()),
-                sender: Sender::new(&endpoint, signer.clone(), settlement.chain, delivery),
-                signer: signer.clone(),
-                requirement: Amount::ZERO,
-            };
-            match staker.check_chain().await {
-                Ok(()) => {
-                    staker.requirement = staker.ask_requirement().await?;
-                    return Ok(staker);
-                }
-                Err(error) => failed = error,
-            }
-        }
-        Err(failed)
+        let caller = Caller::connect(settlement, signer, delivery).await?;
+        let requirement = requirement(&caller).await?;
+        Ok(Self { caller, requirement })
     }
 
     /// How often a node's BLS key was registered, by all endpoints that answer: what a node signs for its next
@@ -153,9 +122,9 @@ impl Staker {
     pub async fn registrations(settlement: &Settlement, key: &BlsKey) -> Result<u64, StakeError> {
         let nobody = account::signer(&[0; account::SEED]);
         let mut told: Option<(String, u64)> = None;
-        let mut failed = StakeError::Endpoint(endpoint::EndpointError::Url);
+        let mut failed = StakeError::from(SendError::Url(EndpointError::Url));
         for url in &settlement.rpc {
-            let endpoint = Endpoint::new(url)?.name().to_owned();
+            let endpoint = Endpoint::new(url).map_err(SendError::from)?.name().to_owned();
             let alone = Settlement { rpc: vec![url.clone()], ..settlement.clone() };
             let ask =
                 async { Self::connect(&alone, nobody.clone(), Delivery::default()).await?.key(key).await };
@@ -182,7 +151,12 @@ impl Staker {
 
     /// The account's address.
     pub const fn account(&self) -> Address {
-        self.sender.account()
+        self.caller.account()
+    }
+
+    /// What sends.
+    pub const fn sender(&mut self) -> &mut Sender {
+        self.caller.sender()
     }
 
     /// What a node takes in all.
@@ -195,7 +169,7 @@ impl Staker {
     /// # Errors
     /// Tells what is missing, or why the contract would refuse.
     pub async fn quote(&mut self, call: &Call) -> Result<Quote, StakeError> {
-        Ok(self.sender.quote(call).await?)
+        Ok(self.sender().quote(call).await?)
     }
 
     /// Sends a call and waits until it is mined.
@@ -207,7 +181,7 @@ impl Staker {
         call: &Call,
         progress: impl FnMut(Progress) + Send,
     ) -> Result<TransactionReceipt, StakeError> {
-        Ok(self.sender.send(call, progress).await?)
+        Ok(self.sender().send(call, progress).await?)
     }
 
     /// Sends a call for no more than was quoted for it, and waits until it is mined.
@@ -220,7 +194,7 @@ impl Staker {
         quote: &Quote,
         progress: impl FnMut(Progress) + Send,
     ) -> Result<TransactionReceipt, StakeError> {
-        Ok(self.sender.send_at(call, quote, progress).await?)
+        Ok(self.sender().send_at(call, quote, progress).await?)
     }
 
     /// Registers a node, whose operator keeps `fee` basis points of its rewards.
@@ -239,7 +213,7 @@ impl Staker {
         own: Option<Amount>,
         reserved: &[(Address, Amount)],
     ) -> Result<(Call, Enrolment), StakeError> {
-        candidate.check(network, &self.settlement.domain())?;
+        candidate.check(network, &self.caller.settlement().domain())?;
         let (account, operator) = (self.account(), candidate.operator);
         if account != operator {
             return Err(StakeError::NotOperator { operator, account });
@@ -274,13 +248,13 @@ impl Staker {
             .map_err(|_| crate::candidate::CandidateError::Unsigned { which: "BLS" })?;
         let stake = own.unwrap_or(rest);
         if stake == required && reserved.is_empty() {
-            let staking = self.settlement.contracts.staking;
-            let permit = self.permit(staking, stake).await?;
+            let staking = self.contracts().staking;
+            let permit = self.caller.permit(staking, stake).await?;
             let deed = Staking::registerWithPermitCall { registration, beneficiary: account, permit };
-            return Ok((self.spending(staking, &deed, stake), Enrolment::Alone { stake }));
+            return Ok((self.caller.spending(staking, &deed, stake), Enrolment::Alone { stake }));
         }
-        let factory = self.settlement.contracts.factory;
-        let permit = self.permit(factory, stake).await?;
+        let factory = self.contracts().factory;
+        let permit = self.caller.permit(factory, stake).await?;
         let slot = |(contributor, amount): &(Address, Amount)| Reservation {
             contributor: *contributor,
             amount: amount.units(),
@@ -293,7 +267,7 @@ impl Staker {
             permit,
         };
         let lacks = required.checked_sub(stake).unwrap_or_default();
-        Ok((self.spending(factory, &deed, stake), Enrolment::Opened { stake, lacks }))
+        Ok((self.caller.spending(factory, &deed, stake), Enrolment::Opened { stake, lacks }))
     }
 
     /// Contributes to a node, whose operator opened a contribution that its key agreed to. Returns where.
@@ -305,12 +279,12 @@ impl Staker {
         let open = pooled.iter().find(|it| it.is_open() && it.signed);
         let open = open.ok_or(StakeError::NotOpen { node: *node })?;
         let at = open.at;
-        let permit = self.permit(at, amount).await?;
+        let permit = self.caller.permit(at, amount).await?;
         // Who contributes more keeps the beneficiary that it chose.
         let own = open.parts.iter().find(|part| part.contributor == self.account());
         let beneficiary = own.map_or_else(|| self.account(), |part| part.beneficiary);
         let deed = Contribution::contributeWithPermitCall { amount: amount.units(), beneficiary, permit };
-        Ok((self.spending(at, &deed, amount), at))
+        Ok((self.caller.spending(at, &deed, amount), at))
     }
 
     /// Gets a stake back: a part of a contribution that is open, or the stake of a node that has left.
@@ -343,7 +317,7 @@ impl Staker {
     /// When the node is not registered, or only others' registrations of it were refused.
     pub async fn exit(&self, node: &NodeId, now: &Ledger) -> Result<(Call, StakeId), StakeError> {
         let id = self.leaver(node, now).await?;
-        Ok((call(self.settlement.contracts.staking, &Staking::requestExitCall { id: id.0 }), id))
+        Ok((call(self.contracts().staking, &Staking::requestExitCall { id: id.0 }), id))
     }
 
     /// The epoch of the last checkpoint that the contract accepted; none before the first.
@@ -351,8 +325,7 @@ impl Staker {
     /// # Errors
     /// When the chain does not tell.
     pub async fn accepted(&self) -> Result<Option<u64>, StakeError> {
-        let next = self.view(self.settlement.contracts.checkpoints, Checkpoints::nextEpochCall {}).await?;
-        Ok(next.checked_sub(1))
+        Ok(self.caller.accepted().await?)
     }
 
     /// What the account has earned, claimed, and can claim.
@@ -362,9 +335,9 @@ impl Staker {
     pub async fn earnings(&self, now: &Replayed) -> Result<Earnings, StakeError> {
         let account = self.account();
         let earned = now.ledger.rewards().total(&account);
-        let claimed = self.view(self.settlement.contracts.checkpoints, Checkpoints::claimedCall { account });
+        let claimed = self.caller.view(self.contracts().checkpoints, Checkpoints::claimedCall { account });
         let claimed = Amount::try_from(claimed.await?).unwrap_or_default();
-        let balance = self.view(self.settlement.contracts.token, Token::balanceOfCall { account }).await?;
+        let balance = self.caller.view(self.contracts().token, Token::balanceOfCall { account }).await?;
         let balance = Amount::try_from(balance).unwrap_or_default();
         let Some(epoch) = self.accepted().await? else {
             return Ok(Earnings { earned, claimed, claimable: Amount::ZERO, epoch: None, balance });
@@ -391,14 +364,14 @@ impl Staker {
         let proof = checkpoint::rewards_tree(rewards.totals()).proof(leaf);
         let proof = proof.ok_or(StakeError::OtherLedger { epoch })?;
         let deed = Checkpoints::claimCall { lifetimeTotal: total.units(), proof, to };
-        Ok((call(self.settlement.contracts.checkpoints, &deed), claimable))
+        Ok((call(self.contracts().checkpoints, &deed), claimable))
     }
 
     /// The ledger of the last checkpoint, if it is the one that was signed.
     async fn proved<'a>(&self, now: &'a Replayed, epoch: u64) -> Result<&'a Ledger, StakeError> {
         let behind = |ledger: &&Ledger| ledger.epoch() == epoch.saturating_add(1);
         let ledger = now.accepted.as_ref().filter(behind).ok_or(StakeError::NotFinal { epoch })?;
-        let digest = self.view(self.settlement.contracts.checkpoints, Checkpoints::lastDigestCall {}).await?;
+        let digest = self.caller.view(self.contracts().checkpoints, Checkpoints::lastDigestCall {}).await?;
         if ledger.digest() == digest {
             return Ok(ledger);
         }
@@ -409,76 +382,18 @@ impl Staker {
         }
     }
 
-    /// An allowance by signature.
-    async fn permit(&self, spender: Address, amount: Amount) -> Result<Permit, StakeError> {
-        let (owner, token) = (self.account(), self.settlement.contracts.token);
-        let nonce = self.view(token, Token::noncesCall { owner }).await?;
-        let domain: B256 = self.view(token, Token::DOMAIN_SEPARATORCall {}).await?;
-        let deadline = U256::from(self.time().await?.saturating_add(PERMIT_SECONDS));
-        let value = amount.units();
-        let hash = keccak256((keccak256(PERMIT), owner, spender, value, nonce, deadline).abi_encode());
-        let hash = keccak256([&[0x19, 0x01], domain.as_slice(), hash.as_slice()].concat());
-        let signature = self.signer.sign_hash_sync(&hash).map_err(SendError::from)?;
-        let v = 27_u8.saturating_add(signature.v().into());
-        Ok(Permit { value, deadline, v, r: signature.r().into(), s: signature.s().into() })
-    }
-
-    /// A call that takes tokens by a permit: the sender looks at the balance alone.
-    fn spending(&self, to: Address, deed: &impl SolCall, amount: Amount) -> Call {
-        let token = self.settlement.contracts.token;
-        Call { spends: Some(Spending { token, spender: token, amount }), ..call(to, deed) }
-    }
-
-    async fn check_chain(&self) -> Result<(), StakeError> {
-        let found = self.provider.get_chain_id().await.map_err(|error| self.failed(&error))?;
-        let wanted = self.settlement.chain;
-        if found == wanted { Ok(()) } else { Err(self.trouble(Trouble::WrongChain { found, wanted })) }
-    }
-
-    async fn ask_requirement(&self) -> Result<Amount, StakeError> {
-        let contracts = self.settlement.contracts;
-        let name = B256::right_padding_from(b"stakingRequirement");
-        let required = self.view(contracts.staking, Staking::parameterCall { name }).await?;
-        // Whoever asks for tokens or claims later should know now that the file is wrong.
-        self.view(contracts.token, Token::balanceOfCall { account: self.account() }).await?;
-        self.view(contracts.checkpoints, Checkpoints::nextEpochCall {}).await?;
-        self.view(contracts.factory, ContributionFactory::isContributionCall { account: self.account() })
-            .await?;
-        Ok(Amount::try_from(required).unwrap_or_default())
-    }
-
-    /// The time of the newest block, in seconds since 1970.
-    async fn time(&self) -> Result<u64, StakeError> {
-        let block = self.provider.get_block(alloy::eips::BlockId::latest()).await;
-        let block = block.map_err(|error| self.failed(&error))?;
-        Ok(block.map_or(0, |block| block.header.timestamp))
-    }
-
-    async fn view<C: SolCall>(&self, to: Address, view: C) -> Result<C::Return, StakeError> {
-        let request = TransactionRequest::default().to(to).input(Bytes::from(view.abi_encode()).into());
-        match self.provider.call(request).await {
-            Ok(returned) => C::abi_decode_returns(&returned).map_err(|_| self.nothing_at(to)),
-            Err(error @ RpcError::ErrorResp(_)) => {
-                let refusal = Box::new(Refusal::of(&error));
-                Err(SendError::Refused { refusal }.into())
-            }
-            Err(error) => Err(self.failed(&error)),
-        }
-    }
-
-    const fn nothing_at(&self, at: Address) -> StakeError {
-        StakeError::NoContract { at, chain: self.settlement.chain }
-    }
-
-    fn failed(&self, error: &TransportError) -> StakeError {
-        self.trouble(endpoint::trouble(error))
-    }
-
-    fn trouble(&self, trouble: Trouble) -> StakeError {
-        SendError::Endpoint { endpoint: self.endpoint.clone(), trouble }.into()
+    const fn contracts(&self) -> Contracts {
+        self.caller.settlement().contracts
     }
 }
 
-fn call(to: Address, deed: &impl SolCall) -> Call {
-    Call { to: Some(to), data: deed.abi_encode().into(), ..Call::default() }
+/// What a node takes; and whoever asks for tokens or claims later should know now that the network file is wrong.
+async fn requirement(caller: &Caller) -> Result<Amount, SendError> {
+    let (account, contracts) = (caller.account(), caller.settlement().contracts);
+    let name = B256::right_padding_from(b"stakingRequirement");
+    let required = caller.view(contracts.staking, Staking::parameterCall { name }).await?;
+    caller.view(contracts.token, Token::balanceOfCall { account }).await?;
+    caller.view(contracts.checkpoints, Checkpoints::nextEpochCall {}).await?;
+    caller.view(contracts.factory, ContributionFactory::isContributionCall { account }).await?;
+    Ok(Amount::try_from(required).unwrap_or_default())
 }

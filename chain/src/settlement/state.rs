@@ -29,7 +29,7 @@ use crate::{
         Block, BlsKey, Border, Checkpoint, Cursor, Cursors, Input, Ledger, Parameters, Roll, Roots, StakeId,
         snapshot::SnapshotError,
     },
-    names::{Entry, Index},
+    names::{Entry, Index, SubEntry},
     network::Contracts,
 };
 
@@ -228,6 +228,22 @@ impl StateFile {
     /// When the disk or the database refuses.
     pub fn names(&mut self, see: impl FnMut(NameId, Entry) -> bool) -> Result<(), StateError> {
         self.write_names(|index| index.names(see))
+    }
+
+    /// What is known of a name now, also what is not kept yet.
+    ///
+    /// # Errors
+    /// When the disk or the database refuses.
+    pub fn named(&mut self, id: &NameId) -> Result<Option<Entry>, StateError> {
+        self.write_names(|index| index.name(id))
+    }
+
+    /// The same of a sub-name.
+    ///
+    /// # Errors
+    /// When the disk or the database refuses.
+    pub fn sub_named(&mut self, id: &NameId, sub: B256) -> Result<Option<SubEntry>, StateError> {
+        self.write_names(|index| index.sub(id, sub))
     }
 
     fn write_names<T>(

@@ -63,6 +63,7 @@ struct Shared {
     asked: Mutex<BTreeMap<String, u64>>,
     /// How often logs of a block would have been given.
     due: Mutex<BTreeMap<String, u64>>,
+    heard: Mutex<String>,
 }
 
 impl Proxy {
@@ -75,6 +76,7 @@ impl Proxy {
             fault: Mutex::new(Fault::None),
             asked: Mutex::default(),
             due: Mutex::default(),
+            heard: Mutex::default(),
         });
         let router = Router::new().fallback(pass).with_state(state.clone());
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -95,6 +97,11 @@ impl Proxy {
         (asked.get("finalized").copied().unwrap_or_default(), asked.values().sum())
     }
 
+    /// Whether it was ever told a text.
+    pub fn heard(&self, text: &str) -> bool {
+        self.state.heard.lock().unwrap().contains(text)
+    }
+
     pub fn name(&self) -> &str {
         self.url.trim_start_matches("http://")
     }
@@ -112,6 +119,7 @@ async fn pass(State(state): State<Arc<Shared>>, body: Bytes) -> Response {
     let is_final = request["params"][0] == "finalized";
     let counted = if is_final { "finalized".to_owned() } else { method.clone() };
     *state.asked.lock().unwrap().entry(counted).or_default() += 1;
+    state.heard.lock().unwrap().push_str(&String::from_utf8_lossy(&body));
     let fault = state.fault.lock().unwrap().clone();
     match &fault {
         Fault::Html => return "<html>We will be back soon</html>".into_response(),

@@ -1,9 +1,45 @@
 //! `session name`: what it understands.
 
-use clap::Subcommand;
+use core::str::FromStr;
+
+use clap::{Args, Subcommand, value_parser};
+use session_chain::Amount;
+use session_protocols::names::{Name, value::Kind};
+
+use super::Sending;
+
+#[derive(Debug, Args)]
+pub(crate) struct Names {
+    /// Whose key signs and pays [default: the first account]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) account: Option<String>,
+    #[command(subcommand)]
+    pub(crate) act: Act,
+}
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum NameDeed {
+pub(crate) enum Act {
+    /// Register a name that nobody has
+    ///
+    /// It takes two transactions with a minute between them, so that nobody can be first who sees them. Where it
+    /// ends early, register the name again: it goes on, and nothing is paid twice.
+    #[command(after_help = "\
+Examples:
+  session name register alice
+  session name register alice --years 10 --account bob
+  session name register alice --set account=05af...12 --set text=hello --yes --json")]
+    Register {
+        /// The name: 1 to 64 of a-z, 0-9, - and _
+        name: Name,
+        /// For how many years, 1 to 10
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u64).range(1..=10))]
+        years: u64,
+        /// What it says from the first on, as of `session name set`; several times if needed
+        #[arg(long, value_name = "TYPE=VALUE")]
+        set: Vec<Said>,
+        #[command(flatten)]
+        sending: Sending,
+    },
     /// Show what a name leads to, as most nodes have signed it
     #[command(after_help = "\
 Examples:
@@ -13,4 +49,234 @@ Examples:
         /// The name, with or without @
         name: String,
     },
+    /// List the names that the account has, offers it made, and registrations that it began
+    #[command(after_help = "\
+Examples:
+  session name list
+  session name list --account bob --json")]
+    List,
+    /// Set what a name or a sub-name says; only who knows the name can read it
+    ///
+    /// Types: account, wallet, relay, community, link, text. An account or a wallet can be one of yours, or a
+    /// contact, by its name here.
+    #[command(after_help = "\
+Examples:
+  session name set alice account 05af...12
+  session name set alice wallet bob                  the address of your account bob
+  session name set shop.alice link https://shop.example
+  session name set alice text --clear                takes it away")]
+    Set {
+        /// The name, or a sub-name of it
+        name: Name,
+        /// What kind of thing it says
+        #[arg(value_name = "TYPE")]
+        kind: Kind,
+        /// What it says
+        #[arg(required_unless_present = "clear", conflicts_with = "clear")]
+        value: Option<String>,
+        /// Take it away
+        #[arg(long)]
+        clear: bool,
+        #[command(flatten)]
+        sending: Sending,
+    },
+    /// Pay for more years of a name, whoever has it
+    #[command(after_help = "\
+Example:
+  session name renew alice --years 3")]
+    Renew {
+        /// The name
+        name: Name,
+        /// For how many years more, 1 to 10
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u64).range(1..=10))]
+        years: u64,
+        #[command(flatten)]
+        sending: Sending,
+    },
+    /// Give a name to somebody else; what it said counts no more
+    #[command(after_help = "\
+Examples:
+  session name transfer alice 0x52908400098527886E0F7030069857D2E4169EE7
+  session name transfer alice bob                    your account bob")]
+    Transfer {
+        /// The name
+        name: Name,
+        /// To whom: an address on the settlement chain, or an account of yours
+        to: String,
+        #[command(flatten)]
+        sending: Sending,
+    },
+    /// Sell a name to whoever pays the price
+    #[command(after_help = "\
+Examples:
+  session name sell alice 500
+  session name sell alice 0                          not any more")]
+    Sell {
+        /// The name
+        name: Name,
+        /// How many SESH; 0 for not any more
+        price: Amount,
+        #[command(flatten)]
+        sending: Sending,
+    },
+    /// Offer to buy a name; you pay now, and get it back when nobody takes the offer
+    ///
+    /// A better offer, by 5 % at least, pays yours back at once. It binds until its days are over; then, or when
+    /// the name has another owner, take it back with --withdraw.
+    #[command(after_help = "\
+Examples:
+  session name offer alice 400
+  session name offer alice 400 --days 30
+  session name offer alice --withdraw")]
+    Offer {
+        /// The name
+        name: Name,
+        /// How many SESH
+        #[arg(required_unless_present = "withdraw", conflicts_with = "withdraw")]
+        price: Option<Amount>,
+        /// For how many days it binds, 1 to 30
+        #[arg(long, value_name = "N", default_value_t = 7, value_parser = value_parser!(u64).range(1..=30))]
+        days: u64,
+        /// Take your offer back, if it binds no more
+        #[arg(long)]
+        withdraw: bool,
+        #[command(flatten)]
+        sending: Sending,
+    },
+    /// Sell a name to whoever made the best offer
+    #[command(after_help = "\
+Examples:
+  session name accept alice
+  session name accept alice --least 400 --yes")]
+    Accept {
+        /// The name
+        name: Name,
+        /// The least to sell for, in SESH [default: the best offer that there is]
+        #[arg(long, value_name = "AMOUNT")]
+        least: Option<Amount>,
+        #[command(flatten)]
+        sending: Sending,
+    },
+    /// Buy a name at its price
+    #[command(after_help = "\
+Examples:
+  session name buy alice
+  session name buy alice --most 500 --yes")]
+    Buy {
+        /// The name
+        name: Name,
+        /// The most to pay, in SESH [default: what it costs now]
+        #[arg(long, value_name = "AMOUNT")]
+        most: Option<Amount>,
+        #[command(flatten)]
+        sending: Sending,
+    },
+    /// List the names that are for sale, or that somebody offers for
+    ///
+    /// What they are called is known of those that their owners revealed, and of those you know.
+    #[command(after_help = "\
+Example:
+  session name market --json")]
+    Market,
+    /// Say by which of its names the account goes
+    #[command(after_help = "\
+Examples:
+  session name reverse alice
+  session name reverse --none")]
+    Reverse {
+        /// The name
+        #[arg(required_unless_present = "none", conflicts_with = "none")]
+        name: Option<Name>,
+        /// By none
+        #[arg(long)]
+        none: bool,
+        #[command(flatten)]
+        sending: Sending,
+    },
+    /// Publish what a name is called, which cannot be taken back
+    #[command(after_help = "\
+Example:
+  session name reveal alice")]
+    Reveal {
+        /// The name
+        name: Name,
+        #[command(flatten)]
+        sending: Sending,
+    },
+}
+
+/// What a name is to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Said(pub(crate) Kind, pub(crate) String);
+
+impl FromStr for Said {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str =
+            "expected account, wallet, relay, community, link or text, and a value, such as text=hello";
+        let (kind, value) = text.split_once('=').ok_or(WRONG)?;
+        Ok(Self(kind.parse().map_err(|_| WRONG)?, value.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    /// What `session name` makes of these words.
+    fn act(words: &str) -> Result<Names, clap::error::ErrorKind> {
+        let words = ["session", "name"].into_iter().chain(words.split_whitespace());
+        match Cli::try_parse_from(words) {
+            Ok(Cli { command: Command::Name(names), .. }) => Ok(names),
+            Ok(_) => panic!("another command"),
+            Err(error) => Err(error.kind()),
+        }
+    }
+
+    #[test]
+    fn a_name_is_folded_and_a_registration_says_for_how_long_and_what() {
+        let words =
+            "register @ALICE --years 10 --set text=a=b --set link=https://x.example --yes --account bob";
+        let Names { account, act: Act::Register { name, years, set, sending } } = act(words).unwrap() else {
+            panic!("another act")
+        };
+        assert_eq!((account.as_deref(), &*name.to_string(), years), (Some("bob"), "alice", 10));
+        assert!(sending.yes);
+        let said = |kind, value: &str| Said(kind, value.to_owned());
+        assert_eq!(set, [said(Kind::Text, "a=b"), said(Kind::Link, "https://x.example")]);
+        let Act::Register { years, .. } = act("register alice").unwrap().act else { panic!("another act") };
+        assert_eq!(years, 1);
+        let Act::Offer { days, price, .. } = act("offer alice 12.5").unwrap().act else {
+            panic!("another act")
+        };
+        assert_eq!((days, price), (7, Some(Amount(12_500_000_000))));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_a_matter_of_usage() {
+        use clap::error::ErrorKind::{ArgumentConflict, MissingRequiredArgument, ValueValidation};
+        for (words, kind) in [
+            ("register", MissingRequiredArgument),
+            ("register a.b.c", ValueValidation),
+            ("register al!ce", ValueValidation),
+            ("register alice --years 0", ValueValidation),
+            ("register alice --years 11", ValueValidation),
+            ("register alice --set hello", ValueValidation),
+            ("set alice colour red", ValueValidation),
+            ("set alice text", MissingRequiredArgument),
+            ("set alice text hello --clear", ArgumentConflict),
+            ("sell alice", MissingRequiredArgument),
+            ("offer alice", MissingRequiredArgument),
+            ("offer alice 5 --withdraw", ArgumentConflict),
+            ("offer alice 5 --days 31", ValueValidation),
+            ("reverse", MissingRequiredArgument),
+            ("reverse alice --none", ArgumentConflict),
+        ] {
+            assert_eq!(act(words).unwrap_err(), kind, "{words}");
+        }
+    }
 }

@@ -30,7 +30,7 @@ pub(super) const DIRECTORY: &str = "directory";
 pub(super) const CHECKPOINTS: &str = "checkpoints";
 
 /// The folder of what names said.
-pub(super) const NAMES: &str = "names";
+pub(super) const NAMES: &str = "pins";
 
 /// The version of the JSON files, one for all of them. What was shown has ends since 2.
 const VERSION: u64 = 2;
@@ -154,7 +154,7 @@ pub(super) struct Names {
 /// The version in front of a file: whatever was read, this build's is written.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
-struct Version(u64);
+pub(super) struct Version(u64);
 
 impl Serialize for Version {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {

@@ -4,6 +4,8 @@ use std::{fs, path::Path, thread};
 
 use tempfile::TempDir;
 
+use session_protocols::names::{Name, NameId};
+
 use super::*;
 
 fn home() -> (TempDir, Home) {
@@ -335,4 +337,55 @@ fn an_imported_chain_key_is_kept_for_its_owner_and_never_replaced() {
     fs::write(path, "07").unwrap();
     let broken = home.chain_key(&zoe).unwrap_err();
     assert!(broken.to_string().contains("is broken; put a copy of it back"), "{broken}");
+}
+
+#[test]
+fn a_registration_that_was_begun_goes_on_with_the_same_secret_until_it_is_done() {
+    let (_folder, home) = home();
+    let (mine, network, other) = (id(1), [1; 32], [2; 32]);
+    let name: Name = "alice".parse().unwrap();
+    let secret = |byte| Secret([byte; 32]);
+    assert_eq!(home.names(&mine, &network).unwrap(), OwnNames::default());
+    assert_eq!(home.begin_name(&mine, &network, &name, secret(1)).unwrap(), secret(1));
+    // The program ended, and another one draws another secret.
+    let again = Home::open(home.path()).unwrap();
+    assert_eq!(again.begin_name(&mine, &network, &name, secret(2)).unwrap(), secret(1));
+    // Of another network and another account nothing is known.
+    assert_eq!(again.begin_name(&mine, &other, &name, secret(3)).unwrap(), secret(3));
+    assert_eq!(again.begin_name(&id(2), &network, &name, secret(4)).unwrap(), secret(4));
+
+    let name_id = NameId::from_bytes([5; 32]);
+    again.keep_name(&mine, &network, &name, name_id).unwrap();
+    let names = again.names(&mine, &network).unwrap();
+    assert_eq!(names.known.into_iter().collect::<Vec<_>>(), [(name.clone(), name_id)]);
+    assert!(names.begun.is_empty());
+    assert_eq!(again.begin_name(&mine, &network, &name, secret(6)).unwrap(), secret(6), "it expired since");
+    again.give_name_up(&mine, &network, &name).unwrap();
+    assert!(again.names(&mine, &network).unwrap().begun.is_empty());
+}
+
+#[test]
+fn a_file_of_names_has_one_form_and_nobody_writes_over_what_cannot_be_read() {
+    let (_folder, home) = home();
+    let (mine, network) = (id(1), [1; 32]);
+    let name: Name = "alice".parse().unwrap();
+    home.keep_name(&mine, &network, &name, NameId::from_bytes([5; 32])).unwrap();
+    home.begin_name(&mine, &network, &"bob".parse().unwrap(), Secret([0xab; 32])).unwrap();
+    let path = home.path().join("names").join(format!("{mine}.json"));
+    let written: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let expected = serde_json::json!({
+        "version": 2,
+        "networks": { "0101010101010101": {
+            "known": { "alice": "05".repeat(32) },
+            "begun": { "bob": "ab".repeat(32) },
+        } },
+    });
+    assert_eq!(written, expected);
+    for wrong in ["{", r#"{"version":2,"networks":{"01":{"known":{},"begun":{"bob":"ab"}}}}"#] {
+        fs::write(&path, wrong).unwrap();
+        assert!(matches!(home.names(&mine, &network), Err(HomeError::Broken { .. })), "{wrong}");
+        let kept = home.keep_name(&mine, &network, &name, NameId::from_bytes([5; 32]));
+        assert!(matches!(kept, Err(HomeError::Broken { .. })));
+        assert_eq!(fs::read_to_string(&path).unwrap(), wrong);
+    }
 }

@@ -31,6 +31,8 @@ fn wrong_usage_is_told_in_the_same_envelope_with_code_2() {
         &["node", "init", "--data", "x", "--operator", "0x12", "--address", "/ip4/127.0.1.1/tcp/1"],
         &["node", "run", "--network", "x.toml"],
         &["node", "run", "--network", "x.toml", "--data", "x", "--listen", "127.0.0.1:1"],
+        &["name", "register", "al!ce"],
+        &["name", "register", "alice", "--years", "11"],
         &["contact", "add", "carol", "05abc"],
         &["contact", "add", "no name", LOVE],
     ] {
@@ -51,6 +53,7 @@ fn errors_have_codes_that_stay() {
         (&["account", "restore", "love", "love"], 1, "phrase"),
         (&["testnet", "status"], 3, "not_up"),
         (&["testnet", "kill", "1"], 3, "not_up"),
+        (&["name", "register", "alice"], 3, "no_network"),
         (&["node", "run", "--network", "no-such", "--data", "x"], 1, "no_network"),
         (&["node", "run", "--network", "./no-such.toml", "--data", "x"], 1, "network_file"),
     ];

@@ -4,7 +4,7 @@ use alloy::primitives::{Address, B256, U256, utils::format_ether};
 
 use crate::{
     ledger::Amount,
-    settlement::{errors::Refusal, trouble::Trouble},
+    settlement::{endpoint::EndpointError, errors::Refusal, trouble::Trouble},
 };
 
 /// Why a transaction did not do what it should.
@@ -18,6 +18,17 @@ pub enum SendError {
         endpoint: String,
         /// What it did.
         trouble: Trouble,
+    },
+    /// An endpoint's URL is none.
+    #[error(transparent)]
+    Url(#[from] EndpointError),
+    /// The network's contracts are not there.
+    #[error("there is no contract of the network at {at} on chain {chain}")]
+    NoContract {
+        /// Where it should be.
+        at: Address,
+        /// On which chain.
+        chain: u64,
     },
     /// There is no token at the address that is said to be one.
     #[error("there is no token at {token}")]
@@ -101,6 +112,7 @@ impl SendError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Endpoint { .. } => "chain",
+            Self::Url(_) | Self::NoContract { .. } => "network_file",
             Self::Ether { .. } => "too_little_ether",
             Self::Tokens { .. } => "too_little_sesh",
             Self::Refused { .. } | Self::Reverted { .. } => "contract_refuses",
@@ -120,6 +132,8 @@ impl SendError {
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::Endpoint { trouble, .. } => trouble.remedy(),
+            Self::Url(_) => "correct `rpc` in the network file",
+            Self::NoContract { .. } => "check chain and addresses in the network file's section `settlement`",
             Self::NoToken { .. } => "check the token's address in the network file",
             Self::Ether { .. } => "send it the ether that lacks, on this chain, then try again",
             Self::Tokens { .. } => "send it the SESH that lack, on this chain, then try again",

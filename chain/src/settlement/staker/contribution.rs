@@ -125,7 +125,7 @@ impl Staker {
     }
 
     async fn status(&self, created: &Created) -> Result<Status, StakeError> {
-        Ok(match self.view(created.at, Contribution::statusCall {}).await? {
+        Ok(match self.caller.view(created.at, Contribution::statusCall {}).await? {
             2 => Status::Finalised,
             3 => Status::Cancelled,
             _ => Status::Open,
@@ -134,27 +134,28 @@ impl Staker {
 
     /// What the factory opened for a node, or one operator did, oldest first.
     async fn created(&self, node: &NodeId, operator: Option<Address>) -> Result<Vec<Created>, StakeError> {
-        let head = self.provider.get_block_number().await.map_err(|error| self.failed(&error))?;
+        let head =
+            self.caller.provider().get_block_number().await.map_err(|error| self.caller.failed(&error))?;
         let filter = Filter::new()
-            .address(self.settlement.contracts.factory)
+            .address(self.contracts().factory)
             .event_signature(ContributionFactory::Created::SIGNATURE_HASH)
             .topic3(B256::from(*node.as_bytes()));
         let filter = match operator {
             Some(operator) => filter.topic2(operator.into_word()),
             None => filter,
         };
-        let (mut from, mut span) = (self.settlement.start, u64::MAX);
+        let (mut from, mut span) = (self.caller.settlement().start, u64::MAX);
         let mut found = Vec::new();
         for _ in 0..MAX_QUESTIONS {
             if from > head {
                 return Ok(found);
             }
             let to = from.saturating_add(span).min(head);
-            match self.provider.get_logs(&filter.clone().from_block(from).to_block(to)).await {
+            match self.caller.provider().get_logs(&filter.clone().from_block(from).to_block(to)).await {
                 Ok(logs) => {
                     for log in logs {
                         let created = ContributionFactory::Created::decode_log_data(&log.inner.data);
-                        let nothing = || self.nothing_at(self.settlement.contracts.factory);
+                        let nothing = || self.caller.nothing_at(self.contracts().factory);
                         let created = created.map_err(|_| nothing())?;
                         let ContributionFactory::Created { contribution: at, operator, number, .. } = created;
                         found.push(Created { at, operator, number });
@@ -163,28 +164,28 @@ impl Staker {
                 }
                 // So many blocks are refused.
                 Err(RpcError::ErrorResp(_)) if to > from => span = to.saturating_sub(from) / 2,
-                Err(error) => return Err(self.failed(&error)),
+                Err(error) => return Err(self.caller.failed(&error).into()),
             }
         }
-        Err(StakeError::Unsearched { endpoint: self.endpoint.clone(), from, head })
+        Err(StakeError::Unsearched { endpoint: self.caller.endpoint().to_owned(), from, head })
     }
 
     /// What the operator of a contribution declared, if the contribution can be nowhere else.
     async fn declared(&self, node: &NodeId, created: &Created) -> Result<calls::Registration, StakeError> {
         let Created { at, operator, number } = *created;
-        let declared = self.view(at, Contribution::registrationCall {}).await?;
-        let follows = declared.contribution(self.settlement.contracts.factory, operator, number);
+        let declared = self.caller.view(at, Contribution::registrationCall {}).await?;
+        let follows = declared.contribution(self.contracts().factory, operator, number);
         if follows == at && declared.ed25519Key.0 == *node.as_bytes() {
             Ok(declared)
         } else {
-            Err(StakeError::Forged { endpoint: self.endpoint.clone(), at })
+            Err(StakeError::Forged { endpoint: self.caller.endpoint().to_owned(), at })
         }
     }
 
     async fn pooled(&self, node: &NodeId, created: Created, status: Status) -> Result<Pooled, StakeError> {
         let declared = self.declared(node, &created).await?;
         let Created { at, operator, .. } = created;
-        let parts = self.view(at, Contribution::contributionsCall {}).await?;
+        let parts = self.caller.view(at, Contribution::contributionsCall {}).await?;
         let parts: Vec<Part> = parts
             .into_iter()
             .map(|part| Part {
@@ -193,7 +194,7 @@ impl Staker {
                 amount: Amount(part.amount.to()),
             })
             .collect();
-        let reserved = self.view(at, Contribution::reservationsCall {}).await?;
+        let reserved = self.caller.view(at, Contribution::reservationsCall {}).await?;
         let signed = self.is_signed(node, operator, &declared)
             && (status != Status::Open || self.is_next(operator, &declared).await?);
         Ok(Pooled {
@@ -227,7 +228,7 @@ impl Staker {
             bls: BlsKey(bls),
             shares: Vec::new(),
         };
-        registration.is_signed(&self.settlement.domain())
+        registration.is_signed(&self.caller.settlement().domain())
     }
 
     /// Whether the node's BLS key signed for its next registration: what the contract checks when it is finalised.
@@ -236,12 +237,13 @@ impl Staker {
         let Ok(proof) = declared.proofOfPossession.as_ref().try_into() else { return Ok(false) };
         let Ok(proof) = BlsSignature::compress(proof) else { return Ok(false) };
         let registrations = self.key(&bls).await?.registrations;
-        let statement = self.settlement.domain().possession(operator, &bls, registrations);
+        let statement = self.caller.settlement().domain().possession(operator, &bls, registrations);
         Ok(bls.is_valid() && proof.verify(&[bls], &statement))
     }
 
     /// What the contract knows of a BLS key.
     pub(super) async fn key(&self, bls: &BlsKey) -> Result<Staking::keysReturn, StakeError> {
-        self.view(self.settlement.contracts.staking, Staking::keysCall { keyHash: keccak256(bls.0) }).await
+        let key = Staking::keysCall { keyHash: keccak256(bls.0) };
+        Ok(self.caller.view(self.contracts().staking, key).await?)
     }
 }

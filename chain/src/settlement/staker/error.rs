@@ -6,7 +6,7 @@ use session_protocols::NodeId;
 use crate::{
     candidate::CandidateError,
     ledger::{Amount, Refusal, State},
-    settlement::{endpoint::EndpointError, sender::SendError},
+    settlement::sender::SendError,
 };
 
 /// Why something cannot be done with a stake. Nothing was sent, unless the sender says otherwise.
@@ -16,17 +16,6 @@ pub enum StakeError {
     /// It cannot be sent, or the chain cannot be asked.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// An endpoint's URL is none.
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
-    /// The network's contracts are not there.
-    #[error("there is no contract of the network at {at} on chain {chain}")]
-    NoContract {
-        /// Where it should be.
-        at: Address,
-        /// On which chain.
-        chain: u64,
-    },
     /// The node's description does not fit.
     #[error(transparent)]
     Candidate(#[from] CandidateError),
@@ -184,7 +173,6 @@ impl StakeError {
         }
         match self {
             Self::Send(error) => error.code(),
-            Self::Endpoint(_) | Self::NoContract { .. } => "network_file",
             Self::Candidate(_) | Self::NotOperator { .. } | Self::Spent { .. } => "registration",
             Self::Forged { .. } | Self::Apart { .. } => "endpoint_lies",
             Self::Fee { .. } => "fee",
@@ -206,8 +194,6 @@ impl StakeError {
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::Send(error) => error.remedy(),
-            Self::Endpoint(_) => "correct `rpc` in the network file",
-            Self::NoContract { .. } => "check chain and addresses in the network file's section `settlement`",
             Self::Candidate(_) => {
                 "make the node's registration again for this operator and network, with `session node init --again`"
             }

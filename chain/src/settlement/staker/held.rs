@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use alloy::primitives::Address;
 use session_protocols::NodeId;
 
-use super::{Return, StakeError, Staker, call};
+use super::{Return, StakeError, Staker};
 use crate::{
     ledger::{Amount, Ledger, Refusal, Stake, StakeId, Standing, State, checkpoint, merkle::Tree},
-    settlement::{Replayed, calls::Staking, sender::Call},
+    settlement::{Replayed, caller::call, calls::Staking, sender::Call},
 };
 
 /// How long after a request of exit a stake can be taken out whatever happens, in seconds: 30 days.
@@ -46,11 +46,11 @@ impl Staker {
     /// # Errors
     /// When the chain does not tell.
     pub async fn held(&self, now: &Ledger, wanted: impl Fn(&Stake) -> bool) -> Result<Vec<Held>, StakeError> {
-        let staking = self.settlement.contracts.staking;
+        let staking = self.contracts().staking;
         let mut held = Vec::new();
         for (id, stake) in now.stakes().filter(|(_, stake)| wanted(stake)) {
-            let of = self.view(staking, Staking::stakeOfCall { id: id.0 }).await?;
-            let shares = self.view(staking, Staking::sharesOfCall { id: id.0 }).await?;
+            let of = self.caller.view(staking, Staking::stakeOfCall { id: id.0 }).await?;
+            let shares = self.caller.view(staking, Staking::sharesOfCall { id: id.0 }).await?;
             // It may have been paid back in a block that is not final so far.
             if of.registeredAt == 0 || shares.contributors.is_empty() {
                 continue;
@@ -86,7 +86,7 @@ impl Staker {
     /// The stake of a node that a checkpoint releases, or whose exit was requested long ago. Who has a part in
     /// one gets that one; anybody may have those of others paid back.
     pub(super) async fn release(&self, node: &NodeId, now: &Replayed) -> Result<(Call, Return), StakeError> {
-        let staking = self.settlement.contracts.staking;
+        let staking = self.contracts().staking;
         let held = own(self.held(&now.ledger, |stake| stake.node == *node).await?, self.account());
         let epoch = self.accepted().await?;
         if let (Some(epoch), Some(_)) = (epoch, &now.accepted) {
@@ -109,7 +109,7 @@ impl Staker {
                 return Ok((call(staking, &deed), Return::Released(one.total())));
             }
         }
-        let time = self.time().await?;
+        let time = self.caller.time().await?;
         let long_ago = |one: &&Held| one.exit_requested.is_some_and(|at| at.saturating_add(ESCAPE) <= time);
         if let Some(one) = held.iter().find(long_ago) {
             let deed = Staking::escapeCall { id: one.id.0 };

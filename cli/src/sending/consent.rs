@@ -6,7 +6,7 @@ use crate::failure::Failure;
 
 /// An agreement to one deed, which may have to be planned anew before it is sent.
 #[derive(Debug, Default)]
-pub(super) struct Consent {
+pub(crate) struct Consent {
     /// Whether nobody is to be asked.
     always: bool,
     /// A deed in words, and the most that it may cost, in wei.
@@ -14,12 +14,12 @@ pub(super) struct Consent {
 }
 
 impl Consent {
-    pub(super) const fn new(always: bool) -> Self {
+    pub(crate) const fn new(always: bool) -> Self {
         Self { always, given: None }
     }
 
     /// Asks, unless just this was agreed to before: another amount is another deed.
-    pub(super) fn to(
+    pub(crate) fn to(
         &mut self,
         what: &str,
         most: U256,

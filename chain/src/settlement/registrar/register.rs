@@ -1,0 +1,208 @@
+//! How a name is registered: by a commitment that tells nobody which name it is for, and a minute later in plain.
+
+use alloy::{
+    primitives::{Address, B256, U256, keccak256},
+    sol_types::{SolCall, SolValue},
+};
+use session_protocols::names::{NameId, NameKeys, Value};
+use tokio::time::{sleep, timeout};
+
+use super::{Registrar, RegistrarError, YEAR, record, token};
+use crate::{
+    ledger::Amount,
+    names::{Entry, GRACE},
+    settlement::{
+        caller::call,
+        calls::Names,
+        sender::{Call, Progress, Quote, SendError, Spending},
+    },
+};
+
+/// How long before a registration it is committed to, in seconds, as in the contract.
+const MIN_AGE: u64 = 60;
+/// How long a commitment can be used, in seconds, as in the contract.
+const MAX_AGE: u64 = 24 * 3_600;
+/// The most gas of a registration by permit, and of each record that goes with it.
+const REGISTRATION_GAS: u64 = 200_000;
+const RECORD_GAS: u64 = 90_000;
+/// How often a commitment is made anew, when the chain took it back.
+const MAX_COMMITMENTS: u32 = 3;
+
+/// A registration that is begun: for the account that has it, and nobody else.
+#[derive(Clone, Debug)]
+pub struct Reservation {
+    /// Of which name.
+    pub id: NameId,
+    /// What others do not know: 32 random bytes, kept until the name is registered.
+    pub secret: [u8; 32],
+}
+
+/// How a reservation goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The commitment is on its way.
+    Committing(Progress),
+    /// So many seconds of the chain's time are left.
+    Waiting {
+        /// How many.
+        seconds: u64,
+    },
+}
+
+/// What the chain knows of a commitment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Commitment {
+    /// Nothing, or it cannot be used any more.
+    None,
+    /// It can be used so many seconds later.
+    Fresh(u64),
+    /// It can be used.
+    Open,
+}
+
+/// Whether somebody can register a name at an instant, in seconds since 1970.
+///
+/// # Errors
+/// When somebody has it.
+pub fn check_free(entry: Option<&Entry>, account: Address, now: u64) -> Result<(), RegistrarError> {
+    let Some(Entry { owner, expires, .. }) = entry else { return Ok(()) };
+    let free_at = expires.saturating_add(GRACE);
+    if now >= free_at {
+        Ok(())
+    } else if *owner == account {
+        Err(RegistrarError::Yours)
+    } else {
+        Err(RegistrarError::Taken { owner: *owner, free_at })
+    }
+}
+
+impl Registrar {
+    /// What a registration for so many years costs, with its commitment where that is still to be made, and so
+    /// many records. Nothing is sent, and nobody learns which name it is for. Returns the fee, too.
+    ///
+    /// # Errors
+    /// Tells what is missing.
+    pub async fn quote_registration(
+        &mut self,
+        begun: &Reservation,
+        years: u64,
+        records: usize,
+    ) -> Result<(Quote, Amount), RegistrarError> {
+        let fee = self.fee(years).await?;
+        let commitment = self.commitment(begun);
+        let first = match self.look(commitment).await? {
+            Commitment::None => call(self.at(), &Names::commitCall { commitment }),
+            // Anything that costs next to nothing: the account gives itself nothing.
+            Commitment::Fresh(_) | Commitment::Open => Call { to: Some(self.account()), ..Call::default() },
+        };
+        let records = RECORD_GAS.saturating_mul(u64::try_from(records).unwrap_or(u64::MAX));
+        let token = self.caller.settlement().contracts.token;
+        let spends = Some(Spending { token, spender: token, amount: fee });
+        let gas = REGISTRATION_GAS.saturating_add(records);
+        Ok((self.sender().quote_both(&first, gas, spends).await?, fee))
+    }
+
+    /// Commits to a registration, unless that was done, and waits until it can be sent. Whoever calls it again
+    /// after it ended early goes on where it was.
+    ///
+    /// # Errors
+    /// When it cannot be sent, or the chain's time stands still.
+    pub async fn reserve(
+        &mut self,
+        begun: &Reservation,
+        mut progress: impl FnMut(Step) + Send,
+    ) -> Result<(), RegistrarError> {
+        let commitment = self.commitment(begun);
+        for _ in 0..MAX_COMMITMENTS {
+            if self.look(commitment).await? == Commitment::None {
+                let commit = call(self.at(), &Names::commitCall { commitment });
+                match self.sender().send(&commit, |sent| progress(Step::Committing(sent))).await {
+                    Ok(_) => {}
+                    // Somebody copied it, and it serves whom it names all the same.
+                    Err(SendError::Refused { refusal } | SendError::Reverted { refusal, .. })
+                        if refusal.error.starts_with("AlreadyCommitted") => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            if self.opened(commitment, &mut progress).await? {
+                return Ok(());
+            }
+        }
+        Err(RegistrarError::Uncommitted)
+    }
+
+    /// Registers a name that was committed to for the account, for so many years, with records, in one
+    /// transaction. Returns the fee. From here on the endpoint knows which name it is.
+    ///
+    /// # Errors
+    /// When somebody has it, who came first.
+    pub async fn register(
+        &self,
+        begun: &Reservation,
+        years: u64,
+        records: &[(&NameKeys, &Value)],
+    ) -> Result<(Call, Amount), RegistrarError> {
+        let fee = self.fee(years).await?;
+        let (id, owner) = (token(begun.id), self.account());
+        let before = self.caller.view(self.at(), Names::nameOfCall { id }).await?;
+        if !before.owner.is_zero() {
+            let free_at = before.expiry.to::<u64>().saturating_add(GRACE);
+            return Err(if before.owner == owner {
+                RegistrarError::Yours
+            } else {
+                RegistrarError::Taken { owner: before.owner, free_at }
+            });
+        }
+        let deed = Names::registerCall {
+            id,
+            owner,
+            period: U256::from(years.saturating_mul(YEAR)),
+            secret: begun.secret.into(),
+            mostFee: fee.units(),
+        };
+        let version = before.version.saturating_add(1);
+        let records =
+            records.iter().map(|(keys, value)| record(keys, version, value.kind().number(), Some(value)));
+        let deeds = [deed.abi_encode()].into_iter().chain(records).collect();
+        Ok((self.paying(fee, deeds).await?, fee))
+    }
+
+    /// What is committed to: as the contract computes it, which is not asked since it must not know yet.
+    fn commitment(&self, begun: &Reservation) -> B256 {
+        keccak256((token(begun.id), self.account(), B256::from(begun.secret)).abi_encode())
+    }
+
+    async fn look(&self, commitment: B256) -> Result<Commitment, RegistrarError> {
+        let made = self.caller.view(self.at(), Names::committedAtCall { commitment }).await?;
+        let made = u64::try_from(made).unwrap_or_default();
+        let now = self.caller.time().await?;
+        let (opens, closes) = (made.saturating_add(MIN_AGE), made.saturating_add(MAX_AGE));
+        Ok(if made == 0 || now > closes {
+            Commitment::None
+        } else if now < opens {
+            Commitment::Fresh(opens.saturating_sub(now))
+        } else {
+            Commitment::Open
+        })
+    }
+
+    /// Waits until a commitment can be used; false when it is gone.
+    async fn opened(
+        &self,
+        commitment: B256,
+        progress: &mut (impl FnMut(Step) + Send),
+    ) -> Result<bool, RegistrarError> {
+        let delivery = self.caller.delivery();
+        let waited = timeout(delivery.patience, async {
+            loop {
+                match self.look(commitment).await? {
+                    Commitment::None => return Ok(false),
+                    Commitment::Open => return Ok(true),
+                    Commitment::Fresh(seconds) => progress(Step::Waiting { seconds }),
+                }
+                sleep(delivery.poll).await;
+            }
+        });
+        waited.await.unwrap_or(Err(RegistrarError::Stands))
+    }
+}

@@ -1,0 +1,582 @@
+//! One account at the contract of names on a real chain: what it does, and what it is refused.
+
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "what fails here fails a test")]
+
+use std::{sync::mpsc, time::Duration};
+
+use alloy::{
+    primitives::{Address, B256, U64, U256, keccak256},
+    sol_types::{SolCall, SolValue},
+};
+use serde_json::json;
+use session_chain::{
+    Amount, account,
+    network::Settlement,
+    settlement::{
+        Call, Delivery, Options, Progress, Registrar, RegistrarError, Replayed, SendError,
+        calls::Names,
+        registrar::{Known, Reservation, Step, check_free},
+        replay,
+    },
+};
+use session_protocols::names::{Cost, Name, NameKeys, Value, value::Kind};
+use support::{
+    PATIENCE, pace,
+    proxy::Proxy,
+    world::{EPOCH, World},
+};
+
+mod support;
+
+const DAY: u64 = 24 * 3_600;
+const YEAR: u64 = 365 * DAY;
+/// What people have at first.
+const MONEY: Amount = Amount::sesh(1_000);
+const SECRET: [u8; 32] = [7; 32];
+
+fn sesh(whole: u64) -> Amount {
+    Amount::sesh(whole)
+}
+
+fn address(seed: u8) -> Address {
+    account::signer(&[seed; 16]).address()
+}
+
+fn keys(name: &str) -> NameKeys {
+    NameKeys::of(&name.parse().unwrap(), Cost::other(8, 1)).unwrap()
+}
+
+fn begun(name: &str) -> Reservation {
+    Reservation { id: keys(name).id(), secret: SECRET }
+}
+
+fn text(value: &str) -> Value {
+    Value::parse(Kind::Text, value).unwrap()
+}
+
+fn delivery(confirmations: u64) -> Delivery {
+    Delivery { poll: Duration::from_millis(5), patience: PATIENCE, confirmations }
+}
+
+async fn connect(settlement: &Settlement, seed: u8, confirmations: u64) -> Registrar {
+    Registrar::connect(settlement, account::signer(&[seed; 16]), delivery(confirmations)).await.unwrap()
+}
+
+/// Somebody with ether and tokens.
+async fn person(world: &mut World, seed: u8) -> Registrar {
+    world.chain.sender(&world.anvil, seed).await;
+    world.give(address(seed), MONEY).await;
+    connect(&world.settlement, seed, 1).await
+}
+
+async fn now(world: &World) -> Replayed {
+    world.chain.mine(4, 1).await;
+    let options = Options { pace: pace(), ..Options::new(&world.settlement, [1; 32]).unwrap() };
+    replay::replay(None, options, None, |_| {}).await.unwrap()
+}
+
+/// Lets time pass.
+async fn pass(world: &World, seconds: u64) {
+    world.chain.mine(1, seconds).await;
+}
+
+async fn send(registrar: &mut Registrar, call: &Call) {
+    registrar.send(call, |_| {}).await.unwrap_or_else(|error| panic!("{error}: {}", error.remedy()));
+}
+
+/// Makes way for a registration, while the chain's time goes on.
+async fn reserve(world: &World, registrar: &mut Registrar, begun: &Reservation) {
+    let (tell, told) = mpsc::channel();
+    let reserved = registrar.reserve(begun, |step| {
+        if matches!(step, Step::Waiting { .. }) {
+            tell.send(()).unwrap();
+        }
+    });
+    let goes_on = async {
+        loop {
+            while told.try_recv().is_err() {
+                tokio::task::yield_now().await;
+            }
+            pass(world, 30).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        reserved = reserved => reserved.unwrap(),
+        () = goes_on => {}
+    }
+}
+
+/// Registers a name for a year.
+async fn take(world: &World, registrar: &mut Registrar, name: &str) {
+    let begun = begun(name);
+    reserve(world, registrar, &begun).await;
+    let (call, _) = registrar.register(&begun, 1, &[]).await.unwrap();
+    send(registrar, &call).await;
+}
+
+fn refused(error: RegistrarError, name: &str) {
+    let RegistrarError::Send(SendError::Refused { refusal }) = &error else { panic!("{error}") };
+    assert!(refusal.error.starts_with(name) && refusal.meaning.is_some(), "{error}");
+    assert!(!error.remedy().contains("report"), "{}", error.remedy());
+}
+
+async fn balance(world: &World, seed: u8) -> Amount {
+    world.balance(address(seed)).await.try_into().unwrap()
+}
+
+async fn owner(world: &World, name: &str) -> Address {
+    let id = U256::from_be_bytes(*keys(name).id().as_bytes());
+    world.view(world.settlement.contracts.names, Names::nameOfCall { id }).await.owner
+}
+
+#[tokio::test]
+async fn a_name_is_registered_with_what_it_says_and_lives_on() {
+    let mut world = World::new().await;
+    let mut alice = person(&mut world, 1).await;
+    let (own, shop, begun) = (keys("alice"), keys("shop.alice"), begun("alice"));
+    let value = text("hello");
+    assert!(matches!(alice.title(own.id()).await, Err(RegistrarError::Free)));
+
+    reserve(&world, &mut alice, &begun).await;
+    let records = [(&own, &value), (&shop, &value)];
+    let (quote, fee) = alice.quote_registration(&begun, 2, records.len()).await.unwrap();
+    assert_eq!(fee, sesh(20));
+    let (call, fee) = alice.register(&begun, 2, &records).await.unwrap();
+    assert_eq!(fee, sesh(20));
+    let gas = alice.quote(&call).await.unwrap().gas;
+    assert!(gas <= quote.gas, "{gas} of {}", quote.gas);
+    let receipt = alice.send(&call, |_| {}).await.unwrap();
+    assert_eq!(receipt.inner.logs().iter().filter(|log| log.address() == call.to.unwrap()).count(), 4);
+    let title = alice.title(own.id()).await.unwrap();
+    assert_eq!((title.owner, title.version), (address(1), 1));
+    assert!(title.expires.abs_diff(title.now + 2 * YEAR) < 60);
+    assert_eq!(balance(&world, 1).await, sesh(980));
+    assert!(matches!(alice.register(&begun, 1, &[]).await, Err(RegistrarError::Yours)));
+
+    // What it says is read by who knows the name, and is not said twice.
+    let mut replayed = now(&world).await;
+    for keys in [&own, &shop] {
+        let known = Known::of(keys, &mut replayed).unwrap();
+        assert_eq!(keys.open(known.version, Kind::Text, &known.records[&6]).unwrap(), value);
+        assert!(alice.record(keys, Kind::Text, Some(&value), &known).await.unwrap().is_none());
+        assert!(alice.record(keys, Kind::Link, None, &known).await.unwrap().is_none());
+        // Changed, and changed back before that is final.
+        let call = alice.record(keys, Kind::Text, Some(&text("other")), &known).await.unwrap().unwrap();
+        send(&mut alice, &call).await;
+        let call = alice.record(keys, Kind::Text, Some(&value), &known).await.unwrap().unwrap();
+        send(&mut alice, &call).await;
+        let call = alice.record(keys, Kind::Text, None, &known).await.unwrap().unwrap();
+        send(&mut alice, &call).await;
+    }
+    let mut replayed = now(&world).await;
+    for keys in [&own, &shop] {
+        assert!(Known::of(keys, &mut replayed).unwrap().records.is_empty());
+    }
+
+    let (call, fee, expires) = alice.renew(own.id(), 8).await.unwrap();
+    assert_eq!((fee, expires), (sesh(80), title.expires + 8 * YEAR));
+    // Ten years ahead at most, of whoever pays.
+    send(&mut alice, &call).await;
+    let (call, ..) = alice.renew(own.id(), 1).await.unwrap();
+    refused(alice.quote(&call).await.unwrap_err(), "PeriodOutOfRange");
+    assert!(matches!(alice.renew(own.id(), 11).await, Err(RegistrarError::Years { years: 11 })));
+
+    let call = alice.reverse(Some(own.id())).await.unwrap().unwrap();
+    send(&mut alice, &call).await;
+    assert!(alice.reverse(Some(own.id())).await.unwrap().is_none());
+    let name: Name = "alice".parse().unwrap();
+    let call = alice.reveal(&name, own.id()).await.unwrap();
+    send(&mut alice, &call).await;
+    let mut replayed = now(&world).await;
+    let entry = replayed.names.named(&own.id()).unwrap().unwrap();
+    assert_eq!((entry.revealed.as_deref(), entry.expires), (Some("alice"), expires));
+    assert!(matches!(check_free(Some(&entry), address(1), 0), Err(RegistrarError::Yours)));
+
+    // It is handed over, not to what cannot have it, and alice can do no more with it.
+    assert!(matches!(alice.transfer(own.id(), address(1)).await, Err(RegistrarError::Yours)));
+    let call = alice.transfer(own.id(), world.settlement.contracts.pool).await.unwrap();
+    refused(alice.quote(&call).await.unwrap_err(), "TransferToNonERC721ReceiverImplementer");
+    let call = alice.transfer(own.id(), address(2)).await.unwrap();
+    send(&mut alice, &call).await;
+    assert_eq!(owner(&world, "alice").await, address(2));
+    let error = alice.sell(own.id(), sesh(1)).await.unwrap_err();
+    assert!(matches!(error, RegistrarError::NotYours { .. }), "{error}");
+    assert!(matches!(alice.reveal(&name, own.id()).await, Err(RegistrarError::NotYours { .. })));
+    assert!(matches!(alice.reverse(Some(own.id())).await, Err(RegistrarError::NotYours { .. })));
+    assert!(alice.reverse(None).await.unwrap().is_none(), "it counts no more");
+
+    // It expires, and can be renewed by anybody, until it is free.
+    pass(&world, 10 * YEAR + 1).await;
+    assert!(matches!(alice.buy(own.id(), None).await, Err(RegistrarError::Expired { .. })));
+    let (call, ..) = alice.renew(own.id(), 1).await.unwrap();
+    send(&mut alice, &call).await;
+    pass(&world, YEAR + 31 * DAY).await;
+    assert!(matches!(alice.renew(own.id(), 1).await, Err(RegistrarError::Free)));
+    take(&world, &mut alice, "alice").await;
+    assert_eq!(alice.title(own.id()).await.unwrap().version, 3, "what was said before does not count");
+}
+
+#[tokio::test]
+async fn a_registration_that_ended_early_goes_on_and_nobody_else_gains_by_it() {
+    let mut world = World::new().await;
+    let mut alice = person(&mut world, 1).await;
+    let mut thief = person(&mut world, 9).await;
+    let (id, names) = (keys("alice").id(), world.settlement.contracts.names);
+    let own = begun("alice");
+
+    // The thief sees the commitment come, and is first: it serves alice all the same.
+    let token = U256::from_be_bytes(*id.as_bytes());
+    let commitment = keccak256((token, address(1), B256::from(SECRET)).abi_encode());
+    let copied = Call {
+        to: Some(names),
+        data: Names::commitCall { commitment }.abi_encode().into(),
+        ..Call::default()
+    };
+    send(&mut thief, &copied).await;
+    let (call, _) = alice.register(&own, 1, &[]).await.unwrap();
+    refused(alice.quote(&call).await.unwrap_err(), "CommitmentTooNew");
+    // The program ends here, and another one goes on with what was kept.
+    let nonce = alice.sender().nonce().await.unwrap();
+    drop(alice);
+    let mut alice = connect(&world.settlement, 1, 1).await;
+    reserve(&world, &mut alice, &own).await;
+    assert_eq!(alice.sender().nonce().await.unwrap(), nonce, "nothing had to be sent");
+
+    // Too late: it is committed to again.
+    pass(&world, DAY + 1).await;
+    let (call, _) = alice.register(&own, 1, &[]).await.unwrap();
+    refused(alice.quote(&call).await.unwrap_err(), "CommitmentTooOld");
+    reserve(&world, &mut alice, &own).await;
+    assert_eq!(alice.sender().nonce().await.unwrap(), nonce + 1);
+
+    // What the thief sees of the registration is for alice alone.
+    let (call, _) = alice.register(&own, 1, &[]).await.unwrap();
+    let stolen = Names::registerCall {
+        id: token,
+        owner: address(9),
+        period: U256::from(YEAR),
+        secret: SECRET.into(),
+        mostFee: U256::MAX,
+    };
+    let stolen = Call { to: Some(names), data: stolen.abi_encode().into(), ..Call::default() };
+    refused(thief.quote(&stolen).await.unwrap_err(), "NotCommitted");
+    send(&mut alice, &call).await;
+    assert_eq!(owner(&world, "alice").await, address(1));
+    // Nor does what alice committed to serve twice.
+    send(&mut thief, &copied).await;
+    pass(&world, 61).await;
+    assert!(matches!(alice.register(&own, 1, &[]).await, Err(RegistrarError::Yours)));
+    refused(alice.quote(&call).await.unwrap_err(), "NameTaken");
+    assert_eq!(balance(&world, 1).await, sesh(990));
+
+    // Two want the same: whoever comes second hears it, and pays nothing.
+    let second = begun("carol");
+    reserve(&world, &mut alice, &second).await;
+    let (call, _) = alice.register(&second, 1, &[]).await.unwrap();
+    take(&world, &mut thief, "carol").await;
+    refused(alice.quote(&call).await.unwrap_err(), "NameTaken");
+    let error = alice.register(&second, 1, &[]).await.unwrap_err();
+    assert!(matches!(error, RegistrarError::Taken { owner, .. } if owner == address(9)), "{error}");
+    let mut replayed = now(&world).await;
+    let entry = replayed.names.named(&keys("carol").id()).unwrap();
+    let error = check_free(entry.as_ref(), address(1), 0).unwrap_err();
+    assert!(error.to_string().contains(&address(9).to_string()), "{error}");
+    assert_eq!(balance(&world, 1).await, sesh(990));
+}
+
+#[tokio::test]
+async fn a_commitment_that_the_chain_takes_back_is_made_again() {
+    let mut world = World::new().await;
+    let mut alice = person(&mut world, 1).await;
+    let begun = begun("alice");
+    let (tell, told) = mpsc::channel();
+    let reserved = alice.reserve(&begun, move |step| tell.send(step).unwrap());
+    let goes_on = async {
+        while !matches!(told.try_recv(), Ok(Step::Waiting { .. })) {
+            tokio::task::yield_now().await;
+        }
+        world.chain.ask("anvil_reorg", json!([1, []])).await;
+        loop {
+            while !matches!(told.try_recv(), Ok(Step::Waiting { .. })) {
+                tokio::task::yield_now().await;
+            }
+            pass(&world, 30).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        reserved = reserved => reserved.unwrap(),
+        () = goes_on => {}
+    }
+    let (call, _) = alice.register(&begun, 1, &[]).await.unwrap();
+    send(&mut alice, &call).await;
+    assert_eq!(owner(&world, "alice").await, address(1));
+}
+
+#[tokio::test]
+async fn two_programs_that_register_the_same_at_once_do_not_hinder_each_other() {
+    let mut world = World::new().await;
+    let mut alice = person(&mut world, 1).await;
+    let mut twin = connect(&world.settlement, 1, 1).await;
+    let begun = begun("alice");
+    let (tell, told) = mpsc::channel();
+    let tell_too = tell.clone();
+    let both = async {
+        tokio::join!(
+            alice.reserve(&begun, move |step| tell.send(step).unwrap()),
+            twin.reserve(&begun, move |step| tell_too.send(step).unwrap()),
+        )
+    };
+    let goes_on = async {
+        loop {
+            while !matches!(told.try_recv(), Ok(Step::Waiting { .. })) {
+                tokio::task::yield_now().await;
+            }
+            pass(&world, 10).await;
+        }
+    };
+    let (first, second) = tokio::select! {
+        biased;
+        both = both => both,
+        () = goes_on => unreachable!("it goes on for ever"),
+    };
+    first.unwrap();
+    second.unwrap();
+    let (call, _) = alice.register(&begun, 1, &[]).await.unwrap();
+    send(&mut alice, &call).await;
+    assert!(matches!(twin.register(&begun, 1, &[]).await, Err(RegistrarError::Yours)));
+    assert_eq!(balance(&world, 1).await, sesh(990));
+}
+
+#[tokio::test]
+async fn no_endpoint_hears_of_a_name_before_nobody_else_can_be_in_time() {
+    let mut world = World::new().await;
+    person(&mut world, 1).await;
+    let proxy = Proxy::start(&world.anvil.url()).await;
+    let through = Settlement { rpc: vec![proxy.url.clone()], ..world.settlement.clone() };
+    let mut alice = connect(&through, 1, 1).await;
+    let begun = begun("alice");
+    alice.quote_registration(&begun, 1, 0).await.unwrap();
+    reserve(&world, &mut alice, &begun).await;
+    let id = begun.id.to_string();
+    assert!(!proxy.heard(&id));
+    let (call, _) = alice.register(&begun, 1, &[]).await.unwrap();
+    send(&mut alice, &call).await;
+    assert!(proxy.heard(&id));
+}
+
+#[tokio::test]
+async fn a_name_changes_hands_for_money_and_nobody_pays_for_what_they_did_not_see() {
+    let mut world = World::new().await;
+    let mut alice = person(&mut world, 1).await;
+    let mut bob = person(&mut world, 2).await;
+    let mut carol = person(&mut world, 3).await;
+    take(&world, &mut alice, "alice").await;
+    let id = keys("alice").id();
+    let known = now(&world).await;
+    assert!(matches!(bob.buy(id, None).await, Err(RegistrarError::NotForSale)));
+    let call = alice.sell(id, sesh(100)).await.unwrap();
+    send(&mut alice, &call).await;
+    assert!(matches!(alice.buy(id, None).await, Err(RegistrarError::Yours)));
+    let error = bob.buy(id, Some(sesh(99))).await.unwrap_err();
+    assert!(matches!(error, RegistrarError::Dear { price, .. } if price == sesh(100)), "{error}");
+
+    // The price is raised after bob saw it; then the name is carol's, whose price is as low.
+    let (seen, price) = bob.buy(id, Some(sesh(100))).await.unwrap();
+    assert_eq!(price, sesh(100));
+    let call = alice.sell(id, sesh(101)).await.unwrap();
+    send(&mut alice, &call).await;
+    refused(bob.quote(&seen).await.unwrap_err(), "PriceTooHigh");
+    let (call, _) = carol.buy(id, None).await.unwrap();
+    send(&mut carol, &call).await;
+    let call = carol.sell(id, sesh(100)).await.unwrap();
+    send(&mut carol, &call).await;
+    refused(bob.quote(&seen).await.unwrap_err(), "VersionChanged");
+    // Alice was paid, and her records would be carol's no more than hers.
+    assert_eq!((balance(&world, 1).await, balance(&world, 3).await), (sesh(1_091), sesh(899)));
+    assert_eq!(balance(&world, 2).await, MONEY);
+    let stale = Known { height: known.height, ..Known::default() };
+    let error = alice.record(&keys("alice"), Kind::Text, Some(&text("mine")), &stale).await.unwrap_err();
+    assert!(matches!(error, RegistrarError::NotYours { .. }), "{error}");
+    let call = carol.sell(id, Amount::ZERO).await.unwrap();
+    send(&mut carol, &call).await;
+    assert_eq!(bob.price(id).await.unwrap(), None);
+
+    // Offers are no dust, better ones are better by 5 %, and what they hold comes back.
+    let (call, _) = bob.offer(id, Amount(1), 7).await.unwrap();
+    refused(bob.quote(&call).await.unwrap_err(), "OfferTooLow");
+    for days in [0, 31] {
+        let (call, _) = bob.offer(id, sesh(50), days).await.unwrap();
+        refused(bob.quote(&call).await.unwrap_err(), "OfferTimeOutOfRange");
+    }
+    let (call, _) = bob.offer(id, sesh(5_000), 7).await.unwrap();
+    let error = bob.quote(&call).await.unwrap_err();
+    assert!(error.to_string().ends_with("has 1000 SESH and needs 5000 SESH: 4000 SESH more"), "{error}");
+    for days in [30, 1] {
+        let amount = sesh(if days == 30 { 50 } else { 60 });
+        let (call, _) = bob.offer(id, amount, days).await.unwrap();
+        send(&mut bob, &call).await;
+    }
+    assert_eq!(balance(&world, 2).await, sesh(940));
+    let (call, amount) = bob.withdraw_offer(id).await.unwrap();
+    assert_eq!(amount, sesh(60));
+    refused(bob.quote(&call).await.unwrap_err(), "OfferBinds");
+    let (call, _) = alice.offer(id, sesh(62), 7).await.unwrap();
+    refused(alice.quote(&call).await.unwrap_err(), "OfferTooLow");
+    assert!(matches!(alice.withdraw_offer(id).await, Err(RegistrarError::NoOffer)));
+    pass(&world, DAY + 3_601).await;
+    assert!(matches!(carol.accept(id, None).await, Err(RegistrarError::NoOffer)));
+    let (call, _) = bob.withdraw_offer(id).await.unwrap();
+    send(&mut bob, &call).await;
+    assert_eq!(balance(&world, 2).await, MONEY);
+
+    // A worse one cannot be slipped in under who accepts.
+    let (call, until) = bob.offer(id, sesh(200), 7).await.unwrap();
+    send(&mut bob, &call).await;
+    let error = carol.accept(id, Some(sesh(201))).await.unwrap_err();
+    assert!(matches!(error, RegistrarError::Little { amount, .. } if amount == sesh(200)), "{error}");
+    let (call, best) = carol.accept(id, Some(sesh(200))).await.unwrap();
+    assert_eq!((best.buyer, best.amount, best.until), (address(2), sesh(200), until));
+    send(&mut carol, &call).await;
+    assert_eq!(owner(&world, "alice").await, address(2));
+    assert_eq!((balance(&world, 2).await, balance(&world, 3).await), (sesh(800), sesh(1_099)));
+    assert!(matches!(bob.accept(id, None).await, Err(RegistrarError::NoOffer)));
+}
+
+#[tokio::test]
+async fn what_an_account_lacks_is_said_before_anything_is_sent() {
+    let mut world = World::new().await;
+    let begun = begun("alice");
+    let mut poor = connect(&world.settlement, 5, 1).await;
+    let error = poor.quote_registration(&begun, 1, 0).await.unwrap_err();
+    assert!(error.to_string().ends_with("has 0 SESH and needs 10 SESH: 10 SESH more"), "{error}");
+    world.give(address(5), sesh(10)).await;
+    let error = poor.quote_registration(&begun, 1, 0).await.unwrap_err();
+    assert!(matches!(error, RegistrarError::Send(SendError::Ether { .. })), "{error}");
+    // Enough for the commitment, and not for what comes after it.
+    let give = |wei: U256| world.chain.ask("anvil_setBalance", json!([address(5), wei]));
+    give(U256::from(10).pow(U256::from(18))).await;
+    let (quote, _) = poor.quote_registration(&begun, 1, 0).await.unwrap();
+    let short = quote.most - U256::from(1);
+    give(short).await;
+    let error = poor.quote_registration(&begun, 1, 0).await.unwrap_err();
+    let RegistrarError::Send(SendError::Ether { has, needs, .. }) = error else { panic!("{error}") };
+    assert_eq!((has, needs), (short, quote.most));
+    give(quote.most).await;
+    poor.quote_registration(&begun, 1, 0).await.unwrap();
+    assert_eq!(poor.sender().nonce().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_epoch_may_end_before_a_call_is_mined() {
+    let mut world = World::new().await;
+    let mut alice = person(&mut world, 1).await;
+    take(&world, &mut alice, "alice").await;
+    let id = keys("alice").id();
+    // The first event of an epoch pays for what is kept of the border.
+    for turn in 0..2 {
+        let call = alice.sell(id, sesh(100 + turn)).await.unwrap();
+        send(&mut alice, &call).await;
+        world.chain.ask("evm_setAutomine", json!([false])).await;
+        let call = alice.sell(id, sesh(200 + turn)).await.unwrap();
+        let (tell, told) = mpsc::channel();
+        let sent = alice.send(&call, |progress| {
+            if matches!(progress, Progress::Sent { .. }) {
+                tell.send(()).unwrap();
+            }
+        });
+        let border = async {
+            while told.try_recv().is_err() {
+                tokio::task::yield_now().await;
+            }
+            world.chain.ask("evm_increaseTime", json!([EPOCH])).await;
+            world.chain.ask("evm_mine", json!([])).await;
+        };
+        let (sent, ()) = tokio::join!(sent, border);
+        sent.unwrap();
+        world.chain.ask("evm_setAutomine", json!([true])).await;
+    }
+}
+
+#[tokio::test]
+async fn a_gap_of_nonces_is_filled_and_two_programs_of_one_account_take_turns() {
+    let mut world = World::new().await;
+    let mut alice = person(&mut world, 1).await;
+    take(&world, &mut alice, "alice").await;
+    let id = keys("alice").id();
+    // Another program of hers sent what waits for a transaction before it.
+    let nonce = alice.sender().nonce().await.unwrap();
+    world.chain.ask("anvil_impersonateAccount", json!([address(1)])).await;
+    let later =
+        json!({ "from": address(1), "to": address(2), "value": "0x1", "nonce": U64::from(nonce + 1) });
+    world.chain.ask("eth_sendTransaction", json!([later])).await;
+    let call = alice.sell(id, sesh(100)).await.unwrap();
+    send(&mut alice, &call).await;
+    let count = world.chain.ask("eth_getTransactionCount", json!([address(1), "latest"])).await;
+    assert_eq!(count, json!(U64::from(nonce + 2)), "and what waited came after it");
+
+    let mut twin = connect(&world.settlement, 1, 1).await;
+    let (first, second) = (alice.sell(id, sesh(1)).await.unwrap(), twin.sell(id, sesh(2)).await.unwrap());
+    let (first, second) = tokio::join!(alice.send(&first, |_| {}), twin.send(&second, |_| {}));
+    assert!(first.is_ok() && second.is_ok());
+    let count = world.chain.ask("eth_getTransactionCount", json!([address(1), "latest"])).await;
+    assert_eq!(count, json!(U64::from(nonce + 4)));
+}
+
+/// Alice's name is for sale, and bob's purchase is in a block that the chain takes back.
+async fn taken_back(rival: bool) -> (World, Result<alloy::rpc::types::TransactionReceipt, RegistrarError>) {
+    let mut world = World::new().await;
+    let mut alice = person(&mut world, 1).await;
+    person(&mut world, 2).await;
+    let mut bob = connect(&world.settlement, 2, 3).await;
+    let mut carol = person(&mut world, 3).await;
+    take(&world, &mut alice, "alice").await;
+    let id = keys("alice").id();
+    let call = alice.sell(id, sesh(100)).await.unwrap();
+    send(&mut alice, &call).await;
+    let (purchase, _) = bob.buy(id, None).await.unwrap();
+    let (tell, told) = mpsc::channel();
+    let bought = bob.send(&purchase, move |progress| tell.send(progress).unwrap());
+    let reorganised = async {
+        while !matches!(told.try_recv(), Ok(Progress::Mined { .. })) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(owner(&world, "alice").await, address(2));
+        world.chain.ask("anvil_reorg", json!([1, []])).await;
+        assert_eq!(owner(&world, "alice").await, address(1));
+        if rival {
+            let (call, _) = carol.buy(id, None).await.unwrap();
+            send(&mut carol, &call).await;
+        }
+        loop {
+            world.chain.mine(1, 1).await;
+        }
+    };
+    let bought = tokio::select! {
+        biased;
+        bought = bought => bought,
+        () = reorganised => unreachable!("it goes on for ever"),
+    };
+    (world, bought)
+}
+
+#[tokio::test]
+async fn a_purchase_that_the_chain_takes_back_is_made_again_and_paid_once() {
+    let (world, bought) = taken_back(false).await;
+    let receipt = bought.unwrap();
+    let there = world.chain.ask("eth_getTransactionReceipt", json!([receipt.transaction_hash])).await;
+    assert_eq!(there["blockHash"], json!(receipt.block_hash));
+    assert_eq!(owner(&world, "alice").await, address(2));
+    assert_eq!((balance(&world, 1).await, balance(&world, 2).await), (sesh(1_090), sesh(900)));
+}
+
+#[tokio::test]
+async fn a_purchase_that_another_overtakes_when_the_chain_takes_it_back_is_not_said_to_be_made() {
+    let (world, bought) = taken_back(true).await;
+    let error = bought.unwrap_err();
+    let RegistrarError::Send(SendError::Reverted { refusal, .. }) = &error else { panic!("{error}") };
+    assert!(refusal.error.starts_with("VersionChanged"), "{error}");
+    assert_eq!(owner(&world, "alice").await, address(3));
+    assert_eq!(balance(&world, 2).await, MONEY, "nothing is paid");
+}
