@@ -147,7 +147,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use session_chain::{
-        Block, Border, Checkpoint, Input, Ledger, Parameters, StakeId,
+        Block, Border, Checkpoint, Input, Ledger, Operator, Parameters, StakeId,
         bls::BlsSecret,
         ledger::{Listed, Roll},
         light,
@@ -225,7 +225,7 @@ mod tests {
             let member = Listed {
                 node: pair.node_id(),
                 id: StakeId(1),
-                operator: OWNER.into(),
+                operator: Operator::from_bytes(OWNER),
                 prefix: "127.0.1.0/24".parse().unwrap(),
                 bls: Some(secret.public()),
                 now: true,
