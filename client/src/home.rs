@@ -10,7 +10,7 @@
 //! inbox/<id>.json what one account was shown, and until when that has to be known
 //! guards/<network> the first hops of paths, one file for each network
 //! directory/<network> the newest signed list of a network's nodes
-//! names/<network>.json what names of the network said when they were followed first
+//! pins/<network>.json what names of the network said when they were followed first
 //! checkpoints/<network> the newest checkpoint that the nodes of a network with a chain have signed
 //! ```
 //!
