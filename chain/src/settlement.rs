@@ -16,6 +16,7 @@
 //! - [`errors`]: what the contracts refuse with, in words
 //! - [`mod@replay`]: the ledger at this moment, for programs that ask once and end
 //! - [`staker`]: one account at the contracts: what people register, contribute, take back and claim
+//! - [`wallet`]: one account's money: balances, transfers, and whether it was paid
 //! - [`deploy`]: puts the contracts on a chain
 
 pub mod calls;
@@ -32,6 +33,7 @@ pub mod sender;
 pub mod staker;
 pub mod state;
 pub mod trouble;
+pub mod wallet;
 
 pub use contracts::{Contract, Followed};
 pub use endpoint::{Endpoint, EndpointError};
@@ -43,3 +45,4 @@ pub use sender::{Call, Delivery, Progress, Quote, SendError, Sender, Spending};
 pub use staker::{StakeError, Staker};
 pub use state::{StateError, StateFile};
 pub use trouble::{Hold, Stop, Trouble};
+pub use wallet::{Wallet, WalletError};
