@@ -172,8 +172,10 @@ mod tests {
         }
     }
 
-    /// What the first key of these says of the account of 33 fives.
-    const HELD: &str = "";
+    /// What the first key of these says of the account of 33 fives, made with Python's integers by RFC 6979.
+    const HELD: &str = "\
+        36d8ad321b43fb1fbdefea8d014a8a97a0a4bd24ff3c959b3ccc76414c039978\
+        710eb745095baf59edc0be9c35a2bcb8f461897161815d465d05a9f64e31929b1b";
 
     /// Made with Python's `hmac` and integers: seed, key, address.
     const VECTORS: [(&str, &str, &str); 2] = [

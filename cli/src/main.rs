@@ -8,6 +8,7 @@
 //! - `network`: which network is meant
 //! - `account`, `contact`, `send`, `inbox`, `path`: what a user does
 //! - `stake`: what operators and contributors do on the settlement chain
+//! - `wallet`: paying and being paid
 //! - `node`, `testnet`, `bench`: what operators and developers do
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "people are told of the rest in one way")]
@@ -28,6 +29,7 @@ mod simulation;
 mod stake;
 mod testnet;
 mod text;
+mod wallet;
 
 use std::process::ExitCode;
 
@@ -83,6 +85,7 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
             Command::Inbox(arguments) => inbox::run(context, arguments).await,
             Command::Path(command) => path::run(context, command).await,
             Command::Stake(arguments) => stake::run(context, arguments).await,
+            Command::Wallet(arguments) => wallet::run(context, arguments).await,
             Command::Testnet(arguments) => testnet::run(context, arguments).await,
             Command::Node(command) => node::run(context, command).await,
         }

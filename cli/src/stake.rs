@@ -146,7 +146,7 @@ fn candidate(context: &Context, text: &str) -> Result<Candidate, Failure> {
 }
 
 /// From one look at the chain to the next.
-const fn poll(network: &NetworkFile) -> Duration {
+pub(crate) const fn poll(network: &NetworkFile) -> Duration {
     Duration::from_millis(if network.local { 100 } else { 1_000 })
 }
 
@@ -277,7 +277,7 @@ impl Desk<'_> {
         let quote = self.staker.quote(&call).await?;
         let from = format!("{} ({})", self.name, self.staker.account());
         self.context.output.note(&format!("{what}\n  from  {from}\n  cost  {quote}"));
-        consent.to(&what, quote.most, || self.ask(&what, &quote.to_string()))?;
+        consent.to(&what, quote.most, || ask(self.context, &what, &quote.to_string()))?;
         let bar = ProgressBar::new_spinner();
         let progress = |progress: Progress| {
             bar.set_message(match progress {
@@ -304,26 +304,26 @@ impl Desk<'_> {
             )
         })
     }
+}
 
-    /// Asks whoever sits at the terminal.
-    fn ask(&self, what: &str, cost: &str) -> Result<(), Failure> {
-        let refused = |message: String| {
-            Failure::new(Exit::Refused, "not_confirmed", message, "to send it without being asked, add --yes")
-        };
-        if self.context.output.is_json() || !io::stdin().is_terminal() {
-            return Err(refused(format!("nobody agreed to this: {what}; it costs {cost}")));
-        }
-        let _ = write!(io::stderr(), "Send it? [y/N] ");
-        let mut answer = String::new();
-        io::stdin()
-            .lock()
-            .read_line(&mut answer)
-            .map_err(|cause| Failure::io("cannot read the answer", &cause))?;
-        if matches!(answer.trim(), "y" | "Y" | "yes") {
-            Ok(())
-        } else {
-            Err(refused("nothing was sent".to_owned()))
-        }
+/// Asks whoever sits at the terminal.
+pub(crate) fn ask(context: &Context, what: &str, cost: &str) -> Result<(), Failure> {
+    let refused = |message: String| {
+        Failure::new(Exit::Refused, "not_confirmed", message, "to send it without being asked, add --yes")
+    };
+    if context.output.is_json() || !io::stdin().is_terminal() {
+        return Err(refused(format!("nobody agreed to this: {what}; it costs {cost}")));
+    }
+    let _ = write!(io::stderr(), "Send it? [y/N] ");
+    let mut answer = String::new();
+    io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|cause| Failure::io("cannot read the answer", &cause))?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        Err(refused("nothing was sent".to_owned()))
     }
 }
 

@@ -5,8 +5,10 @@
 //! accounts.json   names and ids, in the order they were made
 //! contacts.json   names and ids of others
 //! seeds/<id>      one account's seed, in hex
+//! wallets.json    where others are paid, as they said
 //! chain-keys/<id> one account's key on settlement chains, in hex, if it was imported
 //! inbox/<id>.json what one account was shown, and until when that has to be known
+//! payments/<id>.json the payments that one account was told of and that are final
 //! guards/<network> the first hops of paths, one file for each network
 //! directory/<network> the newest signed list of a network's nodes
 //! checkpoints/<network> the newest checkpoint that the nodes of a network with a chain have signed
@@ -18,6 +20,7 @@
 
 mod disk;
 mod files;
+mod money;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +36,7 @@ use zeroize::Zeroizing;
 
 use crate::account::Account;
 use files::{Accounts, Contacts, Entry, Inbox};
+pub use money::{Paid, PaidAt};
 
 /// How many shown messages are kept for an account: as many as its quota in the network has room for.
 /// Beyond it those that end first give way.

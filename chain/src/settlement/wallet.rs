@@ -164,6 +164,16 @@ impl Wallet {
         Ok(Balances { sesh, native })
     }
 
+    /// How many of the account's transactions wait for a block.
+    ///
+    /// # Errors
+    /// When the chain does not tell.
+    pub async fn waiting(&self) -> Result<u64, WalletError> {
+        let next = self.sender.nonce().await?;
+        let mined = self.provider.get_transaction_count(self.address()).await;
+        Ok(next.saturating_sub(mined.map_err(|error| self.failed(&error))?))
+    }
+
     /// What pays a sum to somebody. Nothing is sent.
     ///
     /// # Errors

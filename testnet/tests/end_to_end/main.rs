@@ -30,4 +30,5 @@ mod raw;
 mod stakes;
 mod support;
 mod upkeep;
+mod wallet;
 mod wire;
