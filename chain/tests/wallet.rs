@@ -221,3 +221,38 @@ async fn what_lacks_is_told_exactly_and_nothing_is_lost() {
     let error = poor.quote(&call).await.unwrap_err();
     assert!(matches!(error, WalletError::Send(SendError::Ether { has, .. }) if has.is_zero()), "{error}");
 }
+
+#[tokio::test]
+async fn a_transaction_whose_answer_is_lost_is_named_since_it_may_pay() {
+    let mut world = World::new().await;
+    wallet(&mut world, 1, Amount::sesh(4)).await;
+    let proxy = Proxy::start(&world.anvil.url()).await;
+    let settlement = Settlement { rpc: vec![proxy.url.clone()], ..world.settlement.clone() };
+    let mut alice = connect(&settlement, 1).await;
+    proxy.set(Fault::Loses);
+    let call = alice.transfer(address(2), sesh(3)).unwrap();
+    let error = alice.send(&call, |_| panic!("nobody knows whether it is sent")).await.unwrap_err();
+    let WalletError::Send(SendError::Unanswered { hash, nonce: 0, .. }) = error else { panic!("{error}") };
+    assert!(
+        error.to_string().contains("may have been sent or not") && error.code() == "not_mined",
+        "{error}"
+    );
+    // It was: whoever believed the error would have paid twice.
+    world.chain.mine(4, 1).await;
+    let payment = Payment { transaction: hash, from: address(1), to: address(2), sum: sesh(3) };
+    assert!(matches!(check(&settlement, &payment).await, Ok(Standing::Paid { .. })));
+}
+
+#[tokio::test]
+async fn what_waits_is_counted() {
+    let mut world = World::new().await;
+    let alice = wallet(&mut world, 1, Amount::sesh(100)).await;
+    assert_eq!(alice.waiting().await.unwrap(), 0);
+    world.chain.ask("evm_setAutomine", json!([false])).await;
+    launch(&world, 1, address(2), sesh(5)).await;
+    launch(&world, 1, address(2), sesh(6)).await;
+    assert_eq!(alice.waiting().await.unwrap(), 2);
+    // Both are mined, one after the other: neither took the other's nonce.
+    world.chain.mine(1, 1).await;
+    assert_eq!((alice.waiting().await.unwrap(), alice.balances().await.unwrap().sesh), (0, Amount::sesh(89)));
+}

@@ -11,7 +11,7 @@ use session_chain::{
 };
 use session_client::{
     InboxItem,
-    envelope::{self, DirectMessage, Kind, Money, OpenError},
+    envelope::{self, DirectMessage, Kind, Money},
     home::{Home, Paid},
 };
 use session_protocols::{AccountId, MessageHash};
@@ -292,7 +292,7 @@ pub(crate) async fn said(
     cashier: &mut Cashier,
     items: &[InboxItem],
 ) -> Result<BTreeMap<MessageHash, Said>, Failure> {
-    learn(&cashier.home.clone(), items)?;
+    learn(&cashier.home, items)?;
     let mut all = BTreeMap::new();
     for item in items {
         if let Some(said) = cashier.read(item).await? {

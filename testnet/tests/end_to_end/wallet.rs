@@ -31,7 +31,7 @@ impl<'a> Person<'a> {
     }
 
     fn with<'b>(&'b self, words: &[&'b str]) -> Vec<&'b str> {
-        [&["--home", self.home.to_str().unwrap()], words].concat()
+        [["--home", self.home.to_str().unwrap()].as_slice(), words].concat()
     }
 
     fn data(&self, words: &[&str]) -> Value {
