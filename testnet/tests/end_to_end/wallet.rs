@@ -151,6 +151,7 @@ async fn a_contact_is_paid_and_sees_it_verified_and_nobody_else_is_believed() {
 
     forgeries(&network, &bob, transaction).await;
     moves(&alice, &bob);
+    nobody_can_be_told(&place, &alice, &bob);
 }
 
 /// Money that is worth nothing, and none where it is.
@@ -242,4 +243,14 @@ fn moves(alice: &Person<'_>, bob: &Person<'_>) {
     assert_eq!(paid["to"], moved);
     assert_eq!(alice.data(&["wallet", "send", "1", "bob", "--yes"])["to"], moved);
     alice.has("993");
+}
+
+/// Whoever cannot be told is not paid; the chain alone takes what goes to an address.
+fn nobody_can_be_told(place: &Place, alice: &Person<'_>, bob: &Person<'_>) {
+    place.data(&["testnet", "kill", "1", "2", "3", "4"]);
+    alice.refused(&["wallet", "send", "1", "bob", "--yes"], 3, "testnet_down");
+    alice.has("993");
+    let paid = alice.data(&["wallet", "send", "1", &bob.address, "--yes"]);
+    assert!(paid["told"].is_null() && paid["account"].is_null(), "{paid}");
+    alice.has("992");
 }
