@@ -164,7 +164,7 @@ fn would_pay(transaction: &Transaction, token: Address, payment: &Payment) -> U2
                 .filter(|call| call.to == payment.to)
                 .map_or(U256::ZERO, |call| call.value)
         }
-        _ => U256::ZERO,
+        Sum::Native(_) | Sum::Sesh(_) => U256::ZERO,
     }
 }
 
