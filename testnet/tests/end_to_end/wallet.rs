@@ -123,7 +123,7 @@ async fn a_contact_is_paid_and_sees_it_verified_and_nobody_else_is_believed() {
     assert!(line.contains("[paid you 5 SESH: verified, in block "), "{shown}");
     bob.has("5");
     alice.has("995");
-    histories(&alice, &bob, transaction).await;
+    histories(&alice, &bob, transaction);
 
     // Told once more, and not paid twice.
     let again = alice.data(&["wallet", "send", "5", "bob", "--paid", transaction]);
@@ -166,7 +166,7 @@ fn faucet(alice: &Person<'_>, network: &NetworkFile) {
     alice.refused(&["wallet", "faucet", "--network", file.to_str().unwrap()], 4, "no_faucet");
 }
 
-async fn histories(alice: &Person<'_>, bob: &Person<'_>, transaction: &str) {
+fn histories(alice: &Person<'_>, bob: &Person<'_>, transaction: &str) {
     let of =
         |person: &Person<'_>| person.data(&["wallet", "history"])["transfers"].as_array().unwrap().clone();
     let (out, into) = (of(alice), of(bob));
