@@ -1,11 +1,20 @@
 //! An account's key on the settlement chain, made from the seed that its recovery phrase stands for.
 
 pub use alloy::signers::local::PrivateKeySigner;
+use alloy::{
+    primitives::{Address, B256, Signature, keccak256},
+    signers::{Error, SignerSync},
+};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
+use session_protocols::AccountId;
 use zeroize::Zeroizing;
 
 /// What the key is made for.
 const INFO: &[u8] = b"session-chain-1";
+/// What a key signs for, that says whose it is.
+const HOLDER: &[u8] = b"session-wallet-1";
+/// Bytes of a key's word that says whose it is.
+pub const PROOF: usize = 65;
 /// Bytes of a seed.
 pub const SEED: usize = 16;
 /// Bytes that become a key: so many more than it has that no key is likelier than another.
@@ -29,6 +38,27 @@ pub fn signer(seed: &[u8; SEED]) -> PrivateKeySigner {
 /// The signer of a key that was made elsewhere; none where the bytes are no number from 1 to n - 1.
 pub fn imported(key: &[u8; 32]) -> Option<PrivateKeySigner> {
     PrivateKeySigner::from_slice(key).ok()
+}
+
+/// The key's own word that its address belongs to an account: so that nobody claims what others paid. It is an
+/// Ethereum signature (r, s, v of 27 or 28) over keccak256 of `session-wallet-1` and the 33 bytes of the account's
+/// id.
+///
+/// # Errors
+/// When the key cannot sign.
+pub fn prove(signer: &PrivateKeySigner, holder: &AccountId) -> Result<[u8; PROOF], Error> {
+    Ok(signer.sign_hash_sync(&statement(holder))?.as_bytes())
+}
+
+/// Whether the key of an address said that it belongs to an account.
+pub fn is_proven(address: Address, holder: &AccountId, proof: &[u8; PROOF]) -> bool {
+    let signed = Signature::from_raw_array(proof).ok().filter(|signature| signature.normalize_s().is_none());
+    let by = signed.and_then(|signature| signature.recover_address_from_prehash(&statement(holder)).ok());
+    by == Some(address)
+}
+
+fn statement(holder: &AccountId) -> B256 {
+    keccak256([HOLDER, holder.as_bytes()].concat())
 }
 
 struct Wide;
@@ -114,6 +144,22 @@ mod tests {
         assert_eq!((imported(&order), imported(&[0; 32])), (None, None));
     }
 
+    #[test]
+    fn an_address_belongs_to_whom_its_key_says() {
+        let (signer, holder) = (signer(&[0; SEED]), AccountId::from_bytes([5; AccountId::LEN]));
+        let proof = prove(&signer, &holder).unwrap();
+        assert_eq!(data_encoding::HEXLOWER.encode(&proof), HELD);
+        assert!(is_proven(signer.address(), &holder, &proof));
+        assert!(!is_proven(signer.address(), &AccountId::from_bytes([4; AccountId::LEN]), &proof));
+        assert!(!is_proven(Address::ZERO, &holder, &proof));
+        for at in 0..PROOF {
+            let mut other = proof;
+            other[at] ^= 1;
+            assert!(!is_proven(signer.address(), &holder, &other), "byte {at}");
+        }
+        assert!(!is_proven(signer.address(), &holder, &[0; PROOF]));
+    }
+
     proptest! {
         #[test]
         fn numbers_are_reduced_as_arithmetic_has_it(seed: [u8; SEED]) {
@@ -125,6 +171,11 @@ mod tests {
             prop_assert_eq!(U512::from_be_slice(&*key(&seed)), key_is);
         }
     }
+
+    /// What the first key of these says of the account of 33 fives, made with Python's integers by RFC 6979.
+    const HELD: &str = "\
+        36d8ad321b43fb1fbdefea8d014a8a97a0a4bd24ff3c959b3ccc76414c039978\
+        710eb745095baf59edc0be9c35a2bcb8f461897161815d465d05a9f64e31929b1b";
 
     /// Made with Python's `hmac` and integers: seed, key, address.
     const VECTORS: [(&str, &str, &str); 2] = [

@@ -18,6 +18,7 @@
 //! - [`caller`]: one account that calls the contracts
 //! - [`staker`]: what people register, contribute, take back and claim
 //! - [`registrar`]: what people do with names
+//! - [`wallet`]: one account's money: balances, transfers, and whether it was paid
 //! - [`deploy`]: puts the contracts on a chain
 
 pub mod caller;
@@ -36,6 +37,7 @@ pub mod sender;
 pub mod staker;
 pub mod state;
 pub mod trouble;
+pub mod wallet;
 
 pub use caller::Caller;
 pub use contracts::{Contract, Followed};
@@ -49,3 +51,4 @@ pub use sender::{Call, Delivery, Progress, Quote, SendError, Sender, Spending};
 pub use staker::{StakeError, Staker};
 pub use state::{StateError, StateFile};
 pub use trouble::{Hold, Stop, Trouble};
+pub use wallet::{Wallet, WalletError};

@@ -157,7 +157,7 @@ fn show_key(context: &Context, name: Option<&str>) -> Result<(), Failure> {
     tell_key(context, &home, &name, &id)
 }
 
-fn import_key(context: &Context, name: Option<&str>) -> Result<(), Failure> {
+pub(crate) fn import_key(context: &Context, name: Option<&str>) -> Result<(), Failure> {
     let home = context.home()?;
     let (name, id) = choose(&home, name)?;
     let text = secret("The key, 64 hex digits:")?;

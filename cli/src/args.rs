@@ -10,11 +10,13 @@ mod name;
 mod simulation;
 mod stake;
 mod testnet;
+mod wallet;
 
 pub(crate) use name::{Act, Names, Said};
 pub(crate) use simulation::{Sim, Simulation};
 pub(crate) use stake::{Deed, Register, Sending, Stake};
 pub(crate) use testnet::{Bench, Testnet, Verb};
+pub(crate) use wallet::{Money, Pay, Price, Wallet};
 
 /// Private messages over a network that nobody runs.
 #[derive(Debug, Parser)]
@@ -121,6 +123,15 @@ Examples:
   session stake rewards
   session stake claim --yes")]
     Stake(Stake),
+    /// Pay and be paid: every account has a wallet
+    #[command(after_help = "\
+Examples:
+  session wallet faucet                    on a local testnet
+  session wallet balance
+  session wallet send 5 alice
+  session wallet request 5 bob --note lunch
+  session wallet history")]
+    Wallet(Wallet),
     /// Run a network of many nodes on this machine
     #[command(after_help = "\
 Examples:

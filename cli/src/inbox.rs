@@ -18,7 +18,14 @@ use session_client::{
 use session_protocols::{AccountId, MessageHash};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{Context, account, args, failure::Failure, network::Access, output::Output, text};
+use crate::{
+    Context, account, args,
+    failure::Failure,
+    network::Access,
+    output::Output,
+    text,
+    wallet::{Cashier, Said, said},
+};
 
 /// Messages that are remembered as shown at once, when many arrive.
 const BATCH: usize = 64;
@@ -32,6 +39,9 @@ struct Shown {
     timestamp: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// What it says of money, and what the chain says of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    money: Option<Said>,
     /// What people are told where there is no text.
     #[serde(skip)]
     instead: String,
@@ -42,7 +52,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Inbox) -> Result<(),
     let (name, id) = account::choose(&home, arguments.account.as_deref())?;
     let account = home.account(&name)?;
     let access = Access::open(context).await?;
-    let mut reader = Reader { output: context.output, names: names(&home)?, home };
+    let cashier = Cashier::new(&home, &name, id, access.settlement.clone())?;
+    let mut reader = Reader { output: context.output, names: names(&home)?, home, cashier };
     let before = if arguments.new { reader.home.shown(&id)? } else { BTreeSet::new() };
 
     let items = access.client.inbox(&account).await.map_err(|error| access.failed(error))?;
@@ -50,9 +61,9 @@ pub(crate) async fn run(context: &Context, arguments: args::Inbox) -> Result<(),
     let mut known: BTreeSet<MessageHash> = items.iter().map(|item| item.hash).collect();
     let fresh: Vec<InboxItem> = items.into_iter().filter(|item| !before.contains(&item.hash)).collect();
     if arguments.watch {
-        reader.each(&fresh)?;
+        reader.each(&fresh).await?;
     } else {
-        reader.all(&fresh, arguments.new)?;
+        reader.all(&fresh, arguments.new).await?;
     }
     reader.home.mark_all_shown(&id, &mailbox, now_ms())?;
     if !arguments.watch {
@@ -68,7 +79,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Inbox) -> Result<(),
         tokio::select! {
             items = arriving.next() => match items {
                 Some(items) => {
-                    reader.each(&items)?;
+                    reader.each(&items).await?;
                     reader.home.mark_shown(&id, &ends(&items))?;
                 }
                 None => return Ok(()),
@@ -82,12 +93,14 @@ struct Reader {
     output: Output,
     home: Home,
     names: BTreeMap<AccountId, String>,
+    cashier: Cashier,
 }
 
 impl Reader {
     /// Prints messages in one envelope.
-    fn all(&self, items: &[InboxItem], new: bool) -> Result<(), Failure> {
-        let shown: Vec<Shown> = items.iter().filter_map(show).collect();
+    async fn all(&mut self, items: &[InboxItem], new: bool) -> Result<(), Failure> {
+        let mut said = said(&mut self.cashier, items).await?;
+        let shown: Vec<Shown> = items.iter().filter_map(|item| show(item, said.remove(&item.hash))).collect();
         self.output.data(&json!({ "messages": shown }), || match shown.as_slice() {
             [] if new => "no new messages".to_owned(),
             [] => "no messages".to_owned(),
@@ -96,8 +109,9 @@ impl Reader {
     }
 
     /// Prints messages in an envelope each.
-    fn each(&mut self, items: &[InboxItem]) -> Result<(), Failure> {
-        for shown in items.iter().filter_map(show) {
+    async fn each(&mut self, items: &[InboxItem]) -> Result<(), Failure> {
+        let mut said = said(&mut self.cashier, items).await?;
+        for shown in items.iter().filter_map(|item| show(item, said.remove(&item.hash))) {
             if shown.from.is_some_and(|from| !self.names.contains_key(&from)) {
                 // Somebody may have been added to the address book meanwhile.
                 self.names = names(&self.home)?;
@@ -112,7 +126,15 @@ impl Reader {
             Some(id) => self.names.get(id).cloned().unwrap_or_else(|| id.to_string()),
             None => "unknown".to_owned(),
         };
-        let text = shown.text.as_ref().unwrap_or(&shown.instead);
+        let text = match &shown.money {
+            // What the chain says stands beside the name, where no text of a sender's can.
+            Some(said) => {
+                let (head, body) = (text::block(&said.head(), ""), said.body(&from));
+                let body = text::block(&body, "    ");
+                return format!("{}  {from}  {head}\n    {body}\n", text::time(shown.timestamp));
+            }
+            None => shown.text.as_ref().unwrap_or(&shown.instead),
+        };
         format!("{}  {from}\n    {}\n", text::time(shown.timestamp), text::block(text, "    "))
     }
 }
@@ -136,7 +158,7 @@ fn names(home: &Home) -> Result<BTreeMap<AccountId, String>, Failure> {
 }
 
 /// A message to be read; none when it is a signal that devices send to each other.
-fn show(item: &InboxItem) -> Option<Shown> {
+fn show(item: &InboxItem, money: Option<Said>) -> Option<Shown> {
     let hash = item.hash.to_string();
     let timestamp = item.timestamp_ms;
     match &item.content {
@@ -144,15 +166,20 @@ fn show(item: &InboxItem) -> Option<Shown> {
         Ok(message) => Some(Shown {
             hash,
             from: Some(message.from),
-            text: message.text.clone(),
+            // The text beside money is for clients that do not know it.
+            text: match &money {
+                Some(said) => said.note().map(ToOwned::to_owned),
+                None => message.text.clone(),
+            },
             timestamp,
             error: None,
+            money,
             instead: describe(message),
         }),
         Err(error) => {
             let error = crate::failure::chain(error);
             let instead = format!("(cannot be read: {error})");
-            Some(Shown { hash, from: None, text: None, timestamp, error: Some(error), instead })
+            Some(Shown { hash, from: None, text: None, timestamp, error: Some(error), money: None, instead })
         }
     }
 }
@@ -191,6 +218,7 @@ mod tests {
             kind,
             text: text.map(ToOwned::to_owned),
             display_name: None,
+            wallet: None,
             attachments: Vec::new(),
             previews: Vec::new(),
             quote: None,
@@ -201,14 +229,14 @@ mod tests {
 
     #[test]
     fn signals_between_devices_are_not_shown() {
-        assert!(show(&item(Kind::Typing, None)).is_none());
-        assert_eq!(show(&item(Kind::Data, Some("hello"))).unwrap().text.as_deref(), Some("hello"));
-        assert!(show(&item(Kind::Call, None)).unwrap().instead.contains("called"));
+        assert!(show(&item(Kind::Typing, None), None).is_none());
+        assert_eq!(show(&item(Kind::Data, Some("hello")), None).unwrap().text.as_deref(), Some("hello"));
+        assert!(show(&item(Kind::Call, None), None).unwrap().instead.contains("called"));
     }
 
     #[test]
     fn programs_get_the_fields_they_are_promised() {
-        let value = serde_json::to_value(show(&item(Kind::Data, Some("hello"))).unwrap()).unwrap();
+        let value = serde_json::to_value(show(&item(Kind::Data, Some("hello")), None).unwrap()).unwrap();
         let fields: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
         assert_eq!(fields, ["from", "hash", "text", "timestamp"]);
         let mut unreadable = item(Kind::Data, None);
@@ -217,7 +245,7 @@ mod tests {
             b"nonsense",
         )
         .unwrap_err());
-        let value = serde_json::to_value(show(&unreadable).unwrap()).unwrap();
+        let value = serde_json::to_value(show(&unreadable, None).unwrap()).unwrap();
         assert!(value["text"].is_null() && value["error"].is_string());
     }
 }

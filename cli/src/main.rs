@@ -11,6 +11,7 @@
 //! - `stake`: what operators and contributors do on the settlement chain
 //! - `name`: what people do with names there
 //! - `sending`: transactions: told with their cost, agreed to, sent
+//! - `wallet`: paying and being paid
 //! - `node`, `testnet`, `bench`: what operators and developers do
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "people are told of the rest in one way")]
@@ -34,6 +35,7 @@ mod simulation;
 mod stake;
 mod testnet;
 mod text;
+mod wallet;
 
 use std::process::ExitCode;
 
@@ -90,6 +92,7 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
             Command::Path(command) => path::run(context, command).await,
             Command::Name(arguments) => name::run(context, arguments).await,
             Command::Stake(arguments) => stake::run(context, arguments).await,
+            Command::Wallet(arguments) => wallet::run(context, arguments).await,
             Command::Testnet(arguments) => testnet::run(context, arguments).await,
             Command::Node(command) => node::run(context, command).await,
         }

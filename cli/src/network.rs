@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use session_chain::NetworkFile;
+use session_chain::{NetworkFile, network::Settlement};
 use session_client::{Client, ClientError, Options};
 use session_protocols::path::PathError;
 use session_testnet::{Folder, Testnet};
@@ -21,6 +21,8 @@ pub(crate) const LOCAL: &str = "local";
 /// A client of the network that is meant, and what to say when it fails.
 pub(crate) struct Access {
     pub(crate) client: Client,
+    /// The network's chain, if it has one.
+    pub(crate) settlement: Option<Settlement>,
     local: bool,
 }
 
@@ -28,7 +30,7 @@ impl Access {
     /// Connects to the network that is meant.
     pub(crate) async fn open(context: &Context) -> Result<Self, Failure> {
         let network = find(context)?;
-        let local = network.local;
+        let (local, settlement) = (network.local, network.settlement.clone());
         let direct = context.global.direct;
         let home = Some(context.home()?);
         let options = Options { direct, home, ..Options::default() };
@@ -36,7 +38,7 @@ impl Access {
         if direct {
             context.output.warn("nodes are asked straight: they see where the requests come from");
         }
-        Ok(Self { client, local })
+        Ok(Self { client, settlement, local })
     }
 
     /// The failure that an error amounts to; of a local network it is the nodes that can be mended.

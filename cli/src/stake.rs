@@ -13,7 +13,7 @@ use session_chain::{
     ledger::Stake,
     network::Settlement,
     settlement::{
-        Delivery, Replayed, StakeError, Staker,
+        Delivery, Replayed, SendError, StakeError, Staker,
         staker::{Enrolment, Return},
     },
 };

@@ -6,6 +6,7 @@
 
 #[cfg(any(test, feature = "test-utils"))]
 pub mod fuzz;
+pub mod money;
 mod open;
 mod padding;
 mod seal;
@@ -16,8 +17,9 @@ mod tests;
 
 use session_protocols::AccountId;
 
+pub use money::{Money, Payment, Sum, Wallet};
 pub use open::{OpenError, open};
-pub use seal::{SealError, seal};
+pub use seal::{Draft, SealError, seal};
 
 /// A direct message that was opened: its seal and its signature hold.
 ///
@@ -36,6 +38,8 @@ pub struct DirectMessage {
     pub text: Option<String>,
     /// The name that the sender goes by. Anyone may take any name.
     pub display_name: Option<String>,
+    /// Where the sender says to be paid. Whether the key there agrees, the envelope does not know.
+    pub wallet: Option<Wallet>,
     /// What comes with it.
     pub attachments: Vec<Attachment>,
     /// The links that come with a preview.
@@ -47,11 +51,13 @@ pub struct DirectMessage {
 }
 
 /// What a direct message is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
     /// To be read: text, attachments, a reaction.
     Data,
+    /// It says something of money, which the text beside it says to clients that do not know this.
+    Money(Money),
     /// A call is offered, answered or ended.
     Call,
     /// Messages were read.

@@ -5,9 +5,11 @@
 //! accounts.json   names and ids, in the order they were made
 //! contacts.json   names and ids of others
 //! seeds/<id>      one account's seed, in hex
+//! wallets.json    where others are paid, as they said
 //! chain-keys/<id> one account's key on settlement chains, in hex, if it was imported
 //! names/<id>.json what one account's names on settlement chains are called, and registrations that are begun
 //! inbox/<id>.json what one account was shown, and until when that has to be known
+//! payments/<id>.json the payments that one account was told of and that are final
 //! guards/<network> the first hops of paths, one file for each network
 //! directory/<network> the newest signed list of a network's nodes
 //! pins/<network>.json what names of the network said when they were followed first
@@ -20,6 +22,7 @@
 
 mod disk;
 mod files;
+mod money;
 mod names;
 
 #[cfg(test)]
@@ -41,6 +44,7 @@ use zeroize::Zeroizing;
 use crate::account::Account;
 use files::{Accounts, Contacts, Entry, Inbox, Names};
 pub use files::{Pin, Pins};
+pub use money::{Paid, PaidAt};
 pub use names::{OwnNames, Secret};
 
 /// How many shown messages are kept for an account: as many as its quota in the network has room for.

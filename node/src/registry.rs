@@ -95,7 +95,6 @@ impl Registry {
 pub(crate) mod tests {
     use std::num::NonZeroU64;
 
-    use alloy::primitives::B256;
     use session_chain::{
         Amount, Block, Border, Input, Parameters, Registration, Share, StakeId, bls::BlsSecret,
     };

@@ -71,6 +71,9 @@ mod types {
             function allowance(address owner, address spender) external view returns (uint256);
             function nonces(address owner) external view returns (uint256);
             function name() external view returns (string);
+            function DOMAIN_SEPARATOR() external view returns (bytes32);
+
+            event Transfer(address indexed from, address indexed to, uint256 value);
         }
 
         #[derive(Debug)]
@@ -316,9 +319,19 @@ mod tests {
             of::<Token::TokenCalls>(Token::TokenCalls::signature_by_selector),
         );
         there(
+            include_str!("../../contracts/artifacts/SessionToken.json"),
+            "event",
+            vec!["Transfer(address,address,uint256)"],
+        );
+        there(
             include_str!("../../contracts/artifacts/BridgedSessionToken.json"),
             "function",
             of::<Token::TokenCalls>(Token::TokenCalls::signature_by_selector),
+        );
+        there(
+            include_str!("../../contracts/artifacts/BridgedSessionToken.json"),
+            "event",
+            vec!["Transfer(address,address,uint256)"],
         );
         there(
             include_str!("../../contracts/artifacts/Staking.json"),

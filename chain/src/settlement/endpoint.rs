@@ -263,7 +263,7 @@ fn failure(error: &TransportError) -> Failure {
 }
 
 /// As [`failure`], where the question may have been for too much.
-fn logs_failure(error: &TransportError) -> Failure {
+pub(super) fn logs_failure(error: &TransportError) -> Failure {
     match (failure(error), error) {
         (Failure::Trouble(Trouble::Refuses { .. }), RpcError::ErrorResp(refusal))
             if refusal.code == -32_005 || says(&refusal.message, &TOO_MANY) =>

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::ledger::Amount;
 
-use error::ether;
+pub(super) use error::ether;
 
 pub use error::SendError;
 
@@ -364,7 +364,12 @@ impl Sender {
         match self.provider.send_raw_transaction(&raw).await {
             Ok(_) => {}
             Err(error) if TAKEN.iter().any(|words| says(&error, words)) => return Ok(None),
-            Err(error) => return Err(self.failed(&error)),
+            Err(error @ RpcError::ErrorResp(_)) => return Err(self.failed(&error)),
+            // It may have arrived, and only the answer is lost.
+            Err(error) => {
+                let (endpoint, trouble) = (self.endpoint.clone(), endpoint::trouble(&error));
+                return Err(SendError::Unanswered { endpoint, trouble, hash, nonce: transaction.nonce });
+            }
         }
         Ok(Some(Flight { transaction, hashes: vec![hash], raw, since }))
     }

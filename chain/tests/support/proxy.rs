@@ -43,6 +43,8 @@ pub enum Fault {
     Narrow(u64),
     /// Its final block stays where it is.
     Stale(Value),
+    /// Passes transactions on, and loses the answer.
+    Loses,
     /// Says another text wherever it should say one, and takes it for that one.
     Swaps {
         from: String,
@@ -154,6 +156,9 @@ async fn pass(State(state): State<Arc<Shared>>, body: Bytes) -> Response {
     else {
         return StatusCode::BAD_GATEWAY.into_response();
     };
+    if fault == Fault::Loses && method == "eth_sendRawTransaction" {
+        return StatusCode::BAD_GATEWAY.into_response();
+    }
     let answer = answer.bytes().await.unwrap();
     if let Fault::Swaps { from, to } = &fault {
         return String::from_utf8(answer.to_vec()).unwrap().replace(from, to).into_response();

@@ -20,7 +20,11 @@ use super::{
     Client, Inner,
     ask::{Failure, Fault, Question},
 };
-use crate::{account::Account, envelope, error::ClientError};
+use crate::{
+    account::Account,
+    envelope::{self, Draft},
+    error::ClientError,
+};
 
 /// How long a direct message is kept, at most: 14 days. Each is kept one to two hours less, at random.
 pub const TTL: Duration = Duration::from_millis(MAX_TTL_PUBLIC.as_millis());
@@ -66,17 +70,22 @@ pub struct Stored {
 }
 
 impl Client {
-    /// Sends a text to somebody, and keeps a copy for the sender's own devices.
+    /// Sends a text to somebody, or a whole draft, and keeps a copy for the sender's own devices.
     ///
     /// Nodes learn whose mailbox it goes to and nothing of its sender or content.
     ///
     /// # Errors
     /// When the text is too long, or when no majority of the recipient's swarm proves to keep it.
-    pub async fn send(&self, from: &Account, to: &AccountId, text: &str) -> Result<Sent, ClientError> {
-        let inner = &*self.inner;
+    pub async fn send<'a>(
+        &self,
+        from: &Account,
+        to: &AccountId,
+        draft: impl Into<Draft<'a>>,
+    ) -> Result<Sent, ClientError> {
+        let (inner, draft) = (&*self.inner, draft.into());
         let once = async |tally: &Tally| {
             let now = inner.clock.stamp_ms();
-            let data = envelope::seal(from, to, text, now, None).map_err(Failure::Seal)?;
+            let data = envelope::seal(from, to, draft.clone(), now, None).map_err(Failure::Seal)?;
             inner.store(&outgoing(*to, Namespace::INBOX, now, lifetime(inner), data), None, tally).await
         };
         let mut tally = Tally::default();
@@ -88,7 +97,8 @@ impl Client {
         }
         let Stored { hash, timestamp_ms, stored, swarm, .. } =
             sent.map_err(|failure| inner.write_error(*to, &tally, failure))?;
-        let copy = if *to == from.id() { None } else { Some(self.copy(from, to, text, timestamp_ms).await) };
+        let copy =
+            if *to == from.id() { None } else { Some(self.copy(from, to, &draft, timestamp_ms).await) };
         Ok(Sent { hash, timestamp_ms, stored, swarm, copy })
     }
 
@@ -126,11 +136,11 @@ impl Client {
         &self,
         from: &Account,
         to: &AccountId,
-        text: &str,
+        draft: &Draft<'_>,
         timestamp_ms: u64,
     ) -> Result<Stored, ClientError> {
         let inner = &*self.inner;
-        let data = envelope::seal(from, &from.id(), text, timestamp_ms, Some(to))?;
+        let data = envelope::seal(from, &from.id(), draft.clone(), timestamp_ms, Some(to))?;
         let tally = Tally::default();
         // Neither the path nor a number that members keep may join it to what was sent.
         let now = inner.clock.now_ms();

@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::{
-    open,
+    Draft, Money, Payment, Sum, Wallet, open,
     seal::{content, seal_content},
 };
 use crate::account::Account;
@@ -24,10 +24,22 @@ pub fn envelope(bytes: &[u8]) -> bool {
     whole || other || own
 }
 
+/// A payment by somebody with a wallet.
+fn paid() -> Draft<'static> {
+    let sum = Sum { chain: 31_337, token: Some([8; 20]), units: 5 };
+    let payment = Payment { sum, transaction: [9; 32], note: Some("lunch".to_owned()) };
+    let wallet = Wallet { address: [6; 20], proof: [7; 65] };
+    Draft { text: "hello", money: Some(Money::Payment(payment)), wallet: Some(wallet) }
+}
+
 /// Bytes that [`envelope`] takes.
 pub fn envelopes() -> Vec<Vec<u8>> {
     let (alice, bob) = (Account::new(&[1; 16]), Account::new(&[2; 16]));
-    let contents = [content("hello", TIME, None), content("hello", TIME, Some(&alice.id()))];
+    let contents = [
+        content(&"hello".into(), TIME, None),
+        content(&"hello".into(), TIME, Some(&alice.id())),
+        content(&paid(), TIME, None),
+    ];
     let sealed = seal_content(&alice, &bob.id(), contents[0].clone(), TIME, Zeroizing::new([3; 32]));
     contents.into_iter().chain(sealed).collect()
 }

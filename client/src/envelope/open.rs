@@ -7,7 +7,9 @@ use session_protocols::{
     message::MAX_DATA,
 };
 
-use super::{Attachment, DirectMessage, Kind, Preview, Reaction, Reference, padding::unpad, wire};
+use super::{
+    Attachment, DirectMessage, Kind, Money, Preview, Reaction, Reference, Wallet, padding::unpad, wire,
+};
 use crate::account::Account;
 
 /// Some bytes are not a direct message to this account.
@@ -63,6 +65,9 @@ pub enum OpenError {
         #[source]
         cause: ParseError,
     },
+    /// What it says of money is nothing that could be paid.
+    #[error("the {0} is none")]
+    Money(&'static str),
     /// A sender does what only the account that it concerns may do.
     #[error("{from} may not {deed}")]
     Forbidden {
@@ -129,6 +134,7 @@ fn read(
     let timestamp_ms = content.sig_timestamp.or(envelope_ms).ok_or(OpenError::Missing("time"))?;
     let kind = kind(account, from, &content)?;
     let data = content.data.unwrap_or_default();
+    let profile = data.profile.unwrap_or_default();
 
     let sync_target = data.sync_target.filter(|target| !target.is_empty());
     if sync_target.is_some() && from != account.id() {
@@ -140,7 +146,8 @@ fn read(
         sync_target: sync_target.map(|target| parse("sync target", &target)).transpose()?,
         kind,
         text: data.body.filter(|text| !text.is_empty()),
-        display_name: data.profile.and_then(|profile| profile.display_name),
+        display_name: profile.display_name,
+        wallet: profile.wallet.as_ref().map(Wallet::read).transpose()?,
         attachments: data.attachments.into_iter().map(attachment).collect(),
         previews: data
             .previews
@@ -154,6 +161,10 @@ fn read(
 
 /// Tells what a content is for; a message may be taken back by its author and by the own devices.
 fn kind(account: &Account, from: AccountId, content: &wire::Content) -> Result<Kind, OpenError> {
+    // Of a version that is not known here, the text says it.
+    if let Some(money) = content.money.as_ref().filter(|money| money.version == wire::MONEY) {
+        return Ok(Kind::Money(Money::read(money)?));
+    }
     if content.data.is_some() {
         return Ok(Kind::Data);
     }

@@ -6,7 +6,7 @@ use prost::Message;
 use session_protocols::{AccountId, identity::AccountKind, message::MAX_DATA};
 use zeroize::Zeroizing;
 
-use super::{padding::pad, wire};
+use super::{Money, Wallet, money::MAX_NOTE, padding::pad, wire};
 use crate::account::Account;
 
 /// A message cannot be written.
@@ -28,12 +28,41 @@ pub enum SealError {
         /// The length of the sealed message.
         bytes: usize,
     },
+    /// The note is longer than readers take.
+    #[error("the note is too long: it has {bytes} bytes, and {max} are the most", max = MAX_NOTE)]
+    Note {
+        /// Its length.
+        bytes: usize,
+    },
     /// The operating system gives no random bytes.
     #[error("no random bytes for the seal")]
     Random(#[source] getrandom::Error),
     /// The cipher refused.
     #[error("the cipher refuses the message")]
     Cipher,
+}
+
+/// What somebody is to read.
+#[derive(Clone, Debug, Default)]
+pub struct Draft<'a> {
+    /// The text. Beside money it is for clients that do not know that.
+    pub text: &'a str,
+    /// What it says of money.
+    pub money: Option<Money>,
+    /// Where the sender is paid; whoever reads it knows from then on what this address does.
+    pub wallet: Option<Wallet>,
+}
+
+impl<'a> From<&'a str> for Draft<'a> {
+    fn from(text: &'a str) -> Self {
+        Self { text, ..Self::default() }
+    }
+}
+
+impl<'a> From<&'a String> for Draft<'a> {
+    fn from(text: &'a String) -> Self {
+        text.as_str().into()
+    }
 }
 
 /// Writes a direct message: what a node stores in namespace 0 of the recipient.
@@ -43,10 +72,10 @@ pub enum SealError {
 ///
 /// # Errors
 /// When the recipient is not a person, or the text is too long.
-pub fn seal(
+pub fn seal<'a>(
     sender: &Account,
     recipient: &AccountId,
-    text: &str,
+    draft: impl Into<Draft<'a>>,
     timestamp_ms: u64,
     sync_target: Option<&AccountId>,
 ) -> Result<Vec<u8>, SealError> {
@@ -56,13 +85,22 @@ pub fn seal(
     if sync_target.is_some() && *recipient != sender.id() {
         return Err(SealError::CopyForAnother(*recipient));
     }
+    let draft = draft.into();
+    let note = match &draft.money {
+        Some(Money::Payment(payment)) => payment.note.as_deref(),
+        Some(Money::Request { note, .. }) => note.as_deref(),
+        Some(Money::WalletWanted | Money::Wallet) | None => None,
+    };
+    if let Some(note) = note.filter(|note| note.len() > MAX_NOTE) {
+        return Err(SealError::Note { bytes: note.len() });
+    }
     // Before anything is copied, so that a text of any length costs nothing.
-    if text.len() > MAX_DATA {
-        return Err(SealError::TooLong { bytes: text.len() });
+    if draft.text.len() > MAX_DATA {
+        return Err(SealError::TooLong { bytes: draft.text.len() });
     }
     let mut ephemeral = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *ephemeral).map_err(SealError::Random)?;
-    let content = content(text, timestamp_ms, sync_target);
+    let content = content(&draft, timestamp_ms, sync_target);
     seal_content(sender, recipient, content, timestamp_ms, ephemeral)
 }
 
@@ -79,14 +117,18 @@ pub(super) fn seal_content(
     if data.len() > MAX_DATA { Err(SealError::TooLong { bytes: data.len() }) } else { Ok(data) }
 }
 
-/// The content: text, time and, on a copy, whom it went to.
-pub(super) fn content(text: &str, timestamp_ms: u64, sync_target: Option<&AccountId>) -> Vec<u8> {
+/// The content: what is to be read, time and, on a copy, whom it went to.
+pub(super) fn content(draft: &Draft<'_>, timestamp_ms: u64, sync_target: Option<&AccountId>) -> Vec<u8> {
+    let Draft { text, money, wallet } = draft;
+    let wallet = wallet.as_ref().map(Wallet::write);
     let data = wire::DataMessage {
-        body: Some(text.to_owned()),
+        body: Some((*text).to_owned()),
+        profile: wallet.map(|wallet| wire::Profile { display_name: None, wallet: Some(wallet) }),
         sync_target: sync_target.map(AccountId::to_string),
         ..Default::default()
     };
-    wire::Content { data: Some(data), sig_timestamp: Some(timestamp_ms), ..Default::default() }
+    let money = money.as_ref().map(Money::write);
+    wire::Content { data: Some(data), sig_timestamp: Some(timestamp_ms), money, ..Default::default() }
         .encode_to_vec()
 }
 

@@ -20,6 +20,8 @@ use super::{
 };
 use crate::account::Account;
 
+mod money;
+
 const TEXT: &str = "Hello \u{1f44b} \u{645}\u{631}\u{62d}\u{628}\u{627}";
 const TIME: u64 = 1_700_000_000_000;
 
@@ -89,6 +91,7 @@ fn plain(text: &str) -> DirectMessage {
         kind: Kind::Data,
         text: Some(text.to_owned()),
         display_name: None,
+        wallet: None,
         attachments: vec![],
         previews: vec![],
         quote: None,
@@ -98,7 +101,7 @@ fn plain(text: &str) -> DirectMessage {
 
 #[test]
 fn every_layer_is_written_as_the_vector() {
-    let content = content(TEXT, TIME, None);
+    let content = content(&TEXT.into(), TIME, None);
     assert_eq!(HEX.encode(&content), CONTENT);
     let signed = sign(alice(), &bob().id(), pad(content.clone()));
     assert_eq!(HEX.encode(&signed), SIGNED);
@@ -180,7 +183,7 @@ fn a_message_passed_on_is_not_from_its_sender() {
 #[test]
 fn a_key_that_signs_anything_is_refused() {
     // The neutral element as sender, and a signature that the lax equation accepts.
-    let mut signed = pad(content("hi", TIME, None));
+    let mut signed = pad(content(&"hi".into(), TIME, None));
     signed.extend([1].into_iter().chain([0; 31]));
     signed.extend([1].into_iter().chain([0; 63]));
     assert_eq!(open(bob(), &sealed_for_bob(&signed)), Err(OpenError::Signature));
@@ -211,7 +214,7 @@ fn other_types_are_refused() {
 
 #[test]
 fn broken_padding_is_refused() {
-    for padded in [vec![0; 159], content("hi", TIME, None)] {
+    for padded in [vec![0; 159], content(&"hi".into(), TIME, None)] {
         let data = sealed_for_bob(&sign(alice(), &bob().id(), padded));
         assert_eq!(open(bob(), &data), Err(OpenError::Padding));
     }
@@ -219,14 +222,14 @@ fn broken_padding_is_refused() {
 
 #[test]
 fn padding_to_whole_steps_is_read() {
-    let mut padded = pad(content(TEXT, TIME, None));
+    let mut padded = pad(content(&TEXT.into(), TIME, None));
     padded.push(0);
     assert_eq!(open(bob(), &sealed_for_bob(&sign(alice(), &bob().id(), padded))), Ok(plain(TEXT)));
 }
 
 #[test]
 fn the_signed_time_counts_before_the_time_of_the_envelope() {
-    let mut written = wire::Content::decode(&content("hi", 5, None)[..]).unwrap();
+    let mut written = wire::Content::decode(&content(&"hi".into(), 5, None)[..]).unwrap();
     assert_eq!(bob_reads(&written).unwrap().timestamp_ms, 5);
     written.sig_timestamp = None;
     assert_eq!(bob_reads(&written).unwrap().timestamp_ms, TIME);
@@ -241,7 +244,7 @@ fn a_copy_is_for_its_sender_only() {
     assert_eq!(error, Err(SealError::CopyForAnother(bob().id())));
 
     // Alice would make Bob believe that Bob has written to somebody.
-    let forged = wire::Content::decode(&content("hi", TIME, Some(&alice().id()))[..]).unwrap();
+    let forged = wire::Content::decode(&content(&"hi".into(), TIME, Some(&alice().id()))[..]).unwrap();
     assert!(matches!(bob_reads(&forged), Err(OpenError::Forbidden { from, .. }) if from == alice().id()));
 }
 
@@ -275,7 +278,7 @@ fn what_comes_with_a_message_is_read() {
             emoji: Some("\u{1f44d}".to_owned()),
             action: wire::REMOVE,
         }),
-        profile: Some(wire::Profile { display_name: Some("Alice".to_owned()) }),
+        profile: Some(wire::Profile { display_name: Some("Alice".to_owned()), wallet: None }),
         sync_target: None,
     };
     let mut content = wire::Content { data: Some(data), ..Default::default() };

@@ -10,6 +10,8 @@ pub(super) const REQUEST: i32 = 1;
 pub(super) const SESSION_MESSAGE: i32 = 6;
 /// [`Reaction::action`] that takes an emoji back.
 pub(super) const REMOVE: i32 = 1;
+/// [`Money::version`] that is written, and the only one that is read.
+pub(super) const MONEY: u32 = 1;
 
 /// What a node stores.
 #[derive(Clone, PartialEq, Message)]
@@ -65,6 +67,45 @@ pub(super) struct Content {
     pub(super) request_answer: Option<Vec<u8>>,
     #[prost(uint64, optional, tag = "15")]
     pub(super) sig_timestamp: Option<u64>,
+    #[prost(message, optional, tag = "1001")]
+    pub(super) money: Option<Money>,
+}
+
+/// What a message says of money. Clients that do not know it show the text beside it, which says the same.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Money {
+    #[prost(uint32, required, tag = "1")]
+    pub(super) version: u32,
+    #[prost(message, optional, tag = "2")]
+    pub(super) payment: Option<Payment>,
+    #[prost(message, optional, tag = "3")]
+    pub(super) request: Option<Sum>,
+    #[prost(bool, optional, tag = "4")]
+    pub(super) wallet_wanted: Option<bool>,
+    #[prost(string, optional, tag = "5")]
+    pub(super) note: Option<String>,
+}
+
+/// A payment that was made.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Payment {
+    #[prost(message, required, tag = "1")]
+    pub(super) sum: Sum,
+    #[prost(bytes = "vec", required, tag = "2")]
+    pub(super) transaction: Vec<u8>,
+}
+
+/// So much of one coin of one chain.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Sum {
+    #[prost(uint64, required, tag = "1")]
+    pub(super) chain: u64,
+    /// The token's address; empty for the chain's own coin.
+    #[prost(bytes = "vec", required, tag = "2")]
+    pub(super) token: Vec<u8>,
+    /// In units, big-endian, 16 bytes.
+    #[prost(bytes = "vec", required, tag = "3")]
+    pub(super) units: Vec<u8>,
 }
 
 /// A message to be read.
@@ -137,4 +178,15 @@ pub(super) struct Reference {
 pub(super) struct Profile {
     #[prost(string, optional, tag = "1")]
     pub(super) display_name: Option<String>,
+    #[prost(message, optional, tag = "1001")]
+    pub(super) wallet: Option<Wallet>,
+}
+
+/// Where the sender is paid.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Wallet {
+    #[prost(bytes = "vec", required, tag = "1")]
+    pub(super) address: Vec<u8>,
+    #[prost(bytes = "vec", required, tag = "2")]
+    pub(super) proof: Vec<u8>,
 }

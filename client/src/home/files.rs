@@ -18,6 +18,8 @@ use crate::account::Account;
 pub(super) const SEEDS: &str = "seeds";
 /// The folder of the keys on settlement chains that did not grow from a seed.
 pub(super) const CHAIN_KEYS: &str = "chain-keys";
+/// The folder of the payments that were made.
+pub(super) const PAYMENTS: &str = "payments";
 /// The folder of what was shown.
 pub(super) const INBOX: &str = "inbox";
 
@@ -82,6 +84,46 @@ pub(super) struct Contacts {
 
 impl Named for Contacts {
     const NAME: &'static str = "contacts.json";
+}
+
+/// Where others are paid.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wallets {
+    version: Version,
+    pub(super) wallets: BTreeMap<AccountId, Wallet>,
+}
+
+impl Named for Wallets {
+    const NAME: &'static str = "wallets.json";
+}
+
+/// Where one person is paid, as far as that is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wallet {
+    /// The address said last, and when, in milliseconds since 1970.
+    pub(super) said: String,
+    pub(super) said_ms: u64,
+    /// The address that was agreed to, if any was.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) agreed: Option<String>,
+}
+
+/// The payments that one account was told of and that were made: by transaction, the message that told of it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Payments {
+    version: Version,
+    pub(super) payments: BTreeMap<String, Payment>,
+}
+
+/// A payment that is final.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Payment {
+    pub(super) message: MessageHash,
+    pub(super) height: u64,
 }
 
 /// What one account was shown: each message, and when it ends, in milliseconds since 1970.
@@ -187,6 +229,11 @@ pub(super) fn read<F: DeserializeOwned + Default>(path: &Path) -> Result<F, Home
         return Err(HomeError::Newer { path: path.to_owned(), found, known: VERSION });
     }
     serde_json::from_slice(&bytes).map_err(broken)
+}
+
+/// A JSON file that holds what cannot be.
+pub(super) fn broken(path: &Path, cause: &str) -> HomeError {
+    HomeError::Broken { path: path.to_owned(), remedy: RESTORE_FILE, cause: cause.into() }
 }
 
 /// Writes a JSON file.

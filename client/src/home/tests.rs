@@ -389,3 +389,42 @@ fn a_file_of_names_has_one_form_and_nobody_writes_over_what_cannot_be_read() {
         assert_eq!(fs::read_to_string(&path).unwrap(), wrong);
     }
 }
+
+#[test]
+fn where_somebody_is_paid_is_what_was_said_last_and_what_was_agreed_to_stays_known() {
+    let (_folder, home) = home();
+    assert_eq!(home.paid_at(&id(5)).unwrap(), None);
+    home.keep_agreed(&id(5), [1; 20]).unwrap();
+    assert_eq!(home.paid_at(&id(5)).unwrap(), None, "it was never said");
+    home.keep_said(&id(5), [1; 20], 10).unwrap();
+    let at = |said, agreed| Some(PaidAt { said: [said; 20], agreed });
+    assert_eq!(home.paid_at(&id(5)).unwrap(), at(1, None));
+    home.keep_agreed(&id(5), [1; 20]).unwrap();
+    home.keep_said(&id(5), [2; 20], 9).unwrap();
+    assert_eq!(home.paid_at(&id(5)).unwrap(), at(1, Some([1; 20])), "that was said before");
+    home.keep_said(&id(5), [2; 20], 11).unwrap();
+    assert_eq!(home.paid_at(&id(5)).unwrap(), at(2, Some([1; 20])));
+    let path = home.path().join("wallets.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let written = format!(
+        "{{\n  \"version\": 2,\n  \"wallets\": {{\n    \"{}\": {{\n      \"said\": \"{}\",\n      \"said_ms\": 11,\n      \
+         \"agreed\": \"{}\"\n    }}\n  }}\n}}\n",
+        id(5),
+        "02".repeat(20),
+        "01".repeat(20)
+    );
+    assert_eq!(text, written);
+    fs::write(&path, text.replace("0202", "02")).unwrap();
+    assert!(matches!(home.paid_at(&id(5)), Err(HomeError::Broken { .. })));
+}
+
+#[test]
+fn a_payment_belongs_to_the_message_that_told_of_it_first() {
+    let (_folder, home) = home();
+    let paid = |message, height| Paid { message: hash(message), height };
+    assert_eq!(home.paid(&id(1), &[7; 32]).unwrap(), None);
+    home.keep_paid(&id(1), &[7; 32], paid(1, 9)).unwrap();
+    home.keep_paid(&id(1), &[7; 32], paid(2, 9)).unwrap();
+    assert_eq!(home.paid(&id(1), &[7; 32]).unwrap(), Some(paid(1, 9)));
+    assert_eq!(home.paid(&id(2), &[7; 32]).unwrap(), None, "accounts are kept apart");
+}

@@ -31,4 +31,5 @@ mod raw;
 mod stakes;
 mod support;
 mod upkeep;
+mod wallet;
 mod wire;

@@ -96,6 +96,18 @@ pub enum SendError {
         /// Its nonce: one transaction at most is mined with it.
         nonce: u64,
     },
+    /// Nobody knows whether it was sent.
+    #[error("{endpoint} {trouble}: transaction {hash} (nonce {nonce}) may have been sent or not")]
+    Unanswered {
+        /// To whom it went, by its host.
+        endpoint: String,
+        /// What that did.
+        trouble: Trouble,
+        /// Its hash.
+        hash: B256,
+        /// Its nonce.
+        nonce: u64,
+    },
     /// Others keep using the account.
     #[error("other transactions of account {account} keep taking the nonces of this one")]
     Contended {
@@ -116,7 +128,7 @@ impl SendError {
             Self::Ether { .. } => "too_little_ether",
             Self::Tokens { .. } => "too_little_sesh",
             Self::Refused { .. } | Self::Reverted { .. } => "contract_refuses",
-            Self::Unmined { .. } => "not_mined",
+            Self::Unmined { .. } | Self::Unanswered { .. } => "not_mined",
             Self::NoToken { .. } | Self::Allowance { .. } | Self::Contended { .. } | Self::Sign(_) => {
                 "not_sent"
             }
@@ -139,7 +151,9 @@ impl SendError {
             Self::Tokens { .. } => "send it the SESH that lack, on this chain, then try again",
             Self::Allowance { .. } => "approve the amount, then try again",
             Self::Refused { refusal } | Self::Reverted { refusal, .. } => refusal.remedy,
-            Self::Unmined { .. } => "look later whether it was mined before sending anything else",
+            Self::Unmined { .. } | Self::Unanswered { .. } => {
+                "look later whether it was mined before sending anything else"
+            }
             Self::Contended { .. } => "let one program at a time send from this account",
             Self::Sign(_) => "check the account's key",
         }
@@ -147,7 +161,7 @@ impl SendError {
 }
 
 /// Wei as ether, without needless zeros.
-pub(super) fn ether(wei: U256) -> String {
+pub(in crate::settlement) fn ether(wei: U256) -> String {
     let text = format_ether(wei);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -1,0 +1,126 @@
+//! Where others are paid, and which payments were made.
+
+use std::path::PathBuf;
+
+use data_encoding::HEXLOWER as HEX;
+use session_protocols::{AccountId, MessageHash};
+
+use super::{
+    Home, HomeError, disk,
+    files::{self, Payment, Payments, Wallet, Wallets},
+};
+use crate::envelope::money::ADDRESS;
+
+/// The most people whose addresses are kept; of more, those that spoke longest ago and were never agreed to go.
+const MAX_WALLETS: usize = 10_000;
+/// The most payments that are kept for an account; of more, those of the lowest blocks go.
+const MAX_PAYMENTS: usize = 10_000;
+
+/// Where somebody is paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PaidAt {
+    /// The address said last.
+    pub said: [u8; ADDRESS],
+    /// The address that was agreed to before, if one was: another one is not to be followed unasked.
+    pub agreed: Option<[u8; ADDRESS]>,
+}
+
+/// A payment that is final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paid {
+    /// The message that told of it first.
+    pub message: MessageHash,
+    /// The height of its block.
+    pub height: u64,
+}
+
+impl Home {
+    /// Where somebody is paid; none where that was never said.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn paid_at(&self, who: &AccountId) -> Result<Option<PaidAt>, HomeError> {
+        let wallets: Wallets = self.read()?;
+        let Some(wallet) = wallets.wallets.get(who) else { return Ok(None) };
+        let read = |text: &str| HEX.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+        let said =
+            read(&wallet.said).map(|said| PaidAt { said, agreed: wallet.agreed.as_deref().and_then(read) });
+        // An address that cannot be read was never agreed to by anybody.
+        said.map(Some).ok_or_else(|| files::broken(&self.folder.join("wallets.json"), "an address is none"))
+    }
+
+    /// Keeps where somebody says to be paid, whose key said so too; what was said later counts.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn keep_said(&self, who: &AccountId, address: [u8; ADDRESS], said_ms: u64) -> Result<(), HomeError> {
+        let _lock = disk::lock(&self.folder)?;
+        let mut wallets: Wallets = self.read()?;
+        let kept = wallets.wallets.get(who);
+        if kept.is_some_and(|kept| kept.said_ms >= said_ms) {
+            return Ok(());
+        }
+        let agreed = kept.and_then(|kept| kept.agreed.clone());
+        wallets.wallets.insert(*who, Wallet { said: HEX.encode(&address), said_ms, agreed });
+        while wallets.wallets.len() > MAX_WALLETS {
+            let first = wallets.wallets.iter().min_by_key(|(_, it)| (it.agreed.is_some(), it.said_ms));
+            let Some(first) = first.map(|(who, _)| *who) else { break };
+            wallets.wallets.remove(&first);
+        }
+        self.write(&wallets)
+    }
+
+    /// Keeps that an address of somebody was agreed to.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn keep_agreed(&self, who: &AccountId, address: [u8; ADDRESS]) -> Result<(), HomeError> {
+        let _lock = disk::lock(&self.folder)?;
+        let mut wallets: Wallets = self.read()?;
+        let agreed = Some(HEX.encode(&address));
+        match wallets.wallets.get_mut(who) {
+            Some(kept) if kept.agreed != agreed => kept.agreed = agreed,
+            Some(_) | None => return Ok(()),
+        }
+        self.write(&wallets)
+    }
+
+    /// A payment to an account that is known to be final.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn paid(&self, account: &AccountId, transaction: &[u8; 32]) -> Result<Option<Paid>, HomeError> {
+        let payments: Payments = files::read(&self.payments_path(account))?;
+        let kept = payments.payments.get(&HEX.encode(transaction));
+        Ok(kept.map(|Payment { message, height }| Paid { message: *message, height: *height }))
+    }
+
+    /// Keeps that a payment to an account is final, and which message told of it first.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn keep_paid(
+        &self,
+        account: &AccountId,
+        transaction: &[u8; 32],
+        paid: Paid,
+    ) -> Result<(), HomeError> {
+        let _lock = disk::lock(&self.folder)?;
+        let path = self.payments_path(account);
+        let mut payments: Payments = files::read(&path)?;
+        let Paid { message, height } = paid;
+        payments.payments.entry(HEX.encode(transaction)).or_insert(Payment { message, height });
+        while payments.payments.len() > MAX_PAYMENTS {
+            let first =
+                payments.payments.iter().min_by_key(|(_, it)| it.height).map(|(first, _)| first.clone());
+            let Some(first) = first else { break };
+            payments.payments.remove(&first);
+        }
+        disk::make_folder(&self.folder.join(files::PAYMENTS))?;
+        files::write(&path, &payments)
+    }
+
+    fn payments_path(&self, account: &AccountId) -> PathBuf {
+        self.folder.join(files::PAYMENTS).join(format!("{account}.json"))
+    }
+}
