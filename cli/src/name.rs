@@ -31,9 +31,9 @@ use crate::{
 mod listing;
 mod show;
 
-/// In how many blocks a transaction has to be before it is told as done: a block that the chain takes back was
-/// hardly ever built on.
-const CONFIRMATIONS: u64 = 2;
+/// How many blocks there have to be from a transaction's own on before it is told as done: a block that the chain
+/// takes back was hardly ever built on, and on a local chain it is final by then.
+const CONFIRMATIONS: u64 = 3;
 
 pub(crate) async fn run(context: &Context, arguments: args::Names) -> Result<(), Failure> {
     if let Act::Show { name } = &arguments.act {
