@@ -75,13 +75,12 @@ async fn what_is_not_mined_is_sent_again_with_a_higher_fee_and_mined_once() {
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let sent = tokio::spawn(async move { sender.send(&call, |progress| tell.send(progress).unwrap()).await });
     let Some(Progress::Sent { hash: first, nonce: 0 }) = told.recv().await else { panic!("it is sent") };
-    // Gas becomes three times as expensive before anybody mines it: more than is offered, less than may be.
-    let block = chain.ask("eth_getBlockByNumber", json!(["latest", false])).await;
-    let base =
-        u128::from_str_radix(block["baseFeePerGas"].as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
+    // Gas becomes dearer than what is offered before anybody mines it, and not than what may be.
+    let transaction = chain.ask("eth_getTransactionByHash", json!([first])).await;
+    let offered: U256 = transaction["maxFeePerGas"].as_str().unwrap().parse().unwrap();
+    let dear = offered + offered / U256::from(2);
     let mut seen = Vec::new();
     while !sent.is_finished() {
-        let dear = U256::from(base * if seen.is_empty() { 3 } else { 1 });
         chain.ask("anvil_setNextBlockBaseFeePerGas", json!([dear])).await;
         chain.mine(1, 1).await;
         while let Ok(progress) = told.try_recv() {
