@@ -52,6 +52,7 @@ async fn status_tells_what_nodes_are(place: &Place) {
                 "id",
                 "index",
                 "messages",
+                "names",
                 "peers",
                 "pid",
                 "registration",
