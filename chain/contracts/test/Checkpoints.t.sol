@@ -46,10 +46,13 @@ contract CheckpointsTest is Setup {
             ownNumber,
             ownHash
         );
-        bytes memory tail = abi.encode(
-            uint64(0), bytes32(0), c.rewardsRoot, c.statesRoot, c.swarmsRoot, c.directoryRoot, c.namesRoot
-        );
-        vm.assertEq(checkpoints.digest(c), keccak256(bytes.concat(head, tail)), "digest");
+        // The pool has told of nothing before the border, the names of their first parameters.
+        (uint64 namesNumber, bytes32 namesHash) = names.eventsAt(0);
+        vm.assertEq(namesNumber, 2, "names");
+        bytes memory logs = abi.encode(uint64(0), bytes32(0), namesNumber, namesHash);
+        bytes memory tail =
+            abi.encode(c.rewardsRoot, c.statesRoot, c.swarmsRoot, c.directoryRoot, c.namesRoot);
+        vm.assertEq(checkpoints.digest(c), keccak256(bytes.concat(head, logs, tail)), "digest");
     }
 
     function test_fewerThanTwoThirdsCannotPassForMore() public {
