@@ -8,7 +8,7 @@ use session_chain::{
     account::PrivateKeySigner,
     network::Settlement,
     settlement::{
-        Delivery, Progress, SendError, Wallet, WalletError,
+        Delivery, SendError, Wallet, WalletError,
         wallet::{Payment, Standing, Sum, payment::check},
     },
 };
@@ -310,21 +310,12 @@ impl Till<'_> {
         let name = text::plain(&pay.to);
         let whom = if name.eq_ignore_ascii_case(&to.to_string()) { name } else { format!("{name} ({to})") };
         let what = format!("pay {sum} to {whom}");
-        let from = format!("{} ({})", self.name, wallet.address());
-        self.context.output.note(&format!("{what}\n  from  {from}\n  cost  {quote}"));
+        sending::tell_cost(self.context, &what, &self.name, wallet.address(), &quote.to_string());
         if !pay.sending.yes {
             sending::agree(self.context, &what, &quote.to_string())?;
         }
         let bar = ProgressBar::new_spinner();
-        let progress = |progress: Progress| {
-            bar.set_message(match progress {
-                Progress::Sent { hash, .. } => format!("sent as {hash}; waiting for a block"),
-                Progress::Bumped { hash, .. } => format!("sent again with a higher fee, as {hash}"),
-                Progress::Mined { height, .. } => format!("in block {height}"),
-            });
-            bar.tick();
-        };
-        let sent = wallet.send_at(&call, &quote, progress).await;
+        let sent = wallet.send_at(&call, &quote, |progress| sending::show(&bar, progress)).await;
         bar.finish_and_clear();
         let receipt = sent.map_err(|error| self.unsure(error, pay))?;
         let fee = U256::from(receipt.gas_used).saturating_mul(U256::from(receipt.effective_gas_price));

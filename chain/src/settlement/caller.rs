@@ -3,6 +3,8 @@
 //! Whatever takes tokens takes them by a permit that the account signs, so each deed is one [`Call`]: it can be
 //! quoted exactly, and happens as a whole or not at all.
 
+use core::time::Duration;
+
 use alloy::{
     eips::BlockId,
     primitives::{Address, Bytes, U256, keccak256},
@@ -12,6 +14,7 @@ use alloy::{
     sol_types::{SolCall, SolValue},
     transports::{RpcError, TransportError},
 };
+use tokio::time::timeout;
 
 use super::{
     calls::{Checkpoints, Permit, Token},
@@ -22,6 +25,8 @@ use super::{
 };
 use crate::{ledger::Amount, network::Settlement};
 
+/// How long an endpoint is waited for where others can be asked.
+pub(super) const ANSWER: Duration = Duration::from_secs(5);
 /// For how long a permit can be used, in seconds.
 const PERMIT_SECONDS: u64 = 3_600;
 /// What a permit is hashed with (EIP-2612).
@@ -63,9 +68,10 @@ impl Caller {
                 signer: signer.clone(),
                 delivery,
             };
-            match caller.check_chain().await {
-                Ok(()) => return Ok(caller),
-                Err(error) => failed = error,
+            match timeout(ANSWER, caller.check_chain()).await {
+                Ok(Ok(())) => return Ok(caller),
+                Ok(Err(error)) => failed = error,
+                Err(_) => failed = caller.trouble(Trouble::Late),
             }
         }
         Err(failed)
@@ -79,6 +85,14 @@ impl Caller {
     /// The chain, and where its contracts are.
     pub const fn settlement(&self) -> &Settlement {
         &self.settlement
+    }
+
+    /// The nonce of the account's next transaction.
+    ///
+    /// # Errors
+    /// When the endpoint does not tell.
+    pub async fn nonce(&self) -> Result<u64, SendError> {
+        self.sender.nonce().await
     }
 
     /// The host of the endpoint.
@@ -184,7 +198,7 @@ impl Caller {
         self.trouble(endpoint::trouble(error))
     }
 
-    fn trouble(&self, trouble: Trouble) -> SendError {
+    pub(super) fn trouble(&self, trouble: Trouble) -> SendError {
         SendError::Endpoint { endpoint: self.endpoint.clone(), trouble }
     }
 }

@@ -2,8 +2,6 @@
 //!
 //! Each deed is one [`Call`]; nothing is sent but by [`Staker::send`].
 
-use core::time::Duration;
-
 use alloy::{
     primitives::{Address, B256},
     rpc::types::TransactionReceipt,
@@ -13,7 +11,7 @@ use session_protocols::{NetworkName, NodeId};
 use tokio::time::timeout;
 
 use super::{
-    caller::{Caller, call},
+    caller::{ANSWER, Caller, call},
     calls::{Checkpoints, Contribution, ContributionFactory, Registration, Reservation, Staking, Token},
     endpoint::{Endpoint, EndpointError},
     replay::Replayed,
@@ -36,9 +34,6 @@ pub use held::Held;
 mod contribution;
 mod error;
 mod held;
-
-/// How long an endpoint is waited for where others can be asked.
-const ANSWER: Duration = Duration::from_secs(5);
 
 /// What a registration comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,22 +3,21 @@
 //! What is had and what was transferred is as the first endpoint that serves the chain tells it. That somebody
 //! was paid is believed of no single one: [`payment`] asks all.
 
-use core::{fmt, time::Duration};
+use core::fmt;
 
 use alloy::{
     primitives::{Address, Bytes, U256, utils::parse_ether},
-    providers::{Provider, RootProvider},
+    providers::Provider,
     rpc::types::{TransactionReceipt, TransactionRequest},
     signers::local::PrivateKeySigner,
     sol_types::SolCall,
     transports::TransportError,
 };
-use tokio::time::timeout;
 
 use super::{
+    caller::Caller,
     calls::Token,
-    endpoint::{self, Endpoint, EndpointError},
-    sender::{Call, Delivery, Progress, Quote, SendError, Sender, Spending, ether},
+    sender::{Call, Delivery, Progress, Quote, SendError, Spending, ether},
     trouble::Trouble,
 };
 use crate::{ledger::Amount, network::Settlement};
@@ -30,9 +29,6 @@ pub use payment::{Payment, Standing};
 mod error;
 mod history;
 pub mod payment;
-
-/// How long an endpoint is waited for where others can be asked.
-const ANSWER: Duration = Duration::from_secs(5);
 
 /// A sum of money, in one of the two coins that a wallet holds. Shown with the coin's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,10 +105,7 @@ pub struct Balances {
 /// One account's money.
 #[derive(Debug)]
 pub struct Wallet {
-    settlement: Settlement,
-    endpoint: String,
-    provider: RootProvider,
-    sender: Sender,
+    caller: Caller,
 }
 
 impl Wallet {
@@ -125,27 +118,12 @@ impl Wallet {
         signer: PrivateKeySigner,
         delivery: Delivery,
     ) -> Result<Self, WalletError> {
-        let mut failed = WalletError::Endpoint(EndpointError::Url);
-        for url in &settlement.rpc {
-            let endpoint = Endpoint::new(url)?;
-            let wallet = Self {
-                settlement: settlement.clone(),
-                endpoint: endpoint.name().to_owned(),
-                provider: RootProvider::new(endpoint.rpc()),
-                sender: Sender::new(&endpoint, signer.clone(), settlement.chain, delivery),
-            };
-            match timeout(ANSWER, wallet.check_chain()).await {
-                Ok(Ok(())) => return Ok(wallet),
-                Ok(Err(error)) => failed = error,
-                Err(_) => failed = wallet.trouble(Trouble::Late),
-            }
-        }
-        Err(failed)
+        Ok(Self { caller: Caller::connect(settlement, signer, delivery).await? })
     }
 
     /// The account's address.
     pub const fn address(&self) -> Address {
-        self.sender.account()
+        self.caller.account()
     }
 
     /// What the account has.
@@ -153,14 +131,15 @@ impl Wallet {
     /// # Errors
     /// When the chain does not tell.
     pub async fn balances(&self) -> Result<Balances, WalletError> {
-        let (token, account) = (self.settlement.contracts.token, self.address());
+        let (token, account) = (self.caller.settlement().contracts.token, self.address());
         let data = Bytes::from(Token::balanceOfCall { account }.abi_encode());
         let request = TransactionRequest::default().to(token).input(data.into());
-        let returned = self.provider.call(request).await.map_err(|error| self.failed(&error))?;
+        let returned = self.caller.provider().call(request).await.map_err(|error| self.failed(&error))?;
         let units = Token::balanceOfCall::abi_decode_returns(&returned);
         let sesh = units.ok().and_then(|units| Amount::try_from(units).ok());
         let sesh = sesh.ok_or(SendError::NoToken { token })?;
-        let native = self.provider.get_balance(account).await.map_err(|error| self.failed(&error))?;
+        let native =
+            self.caller.provider().get_balance(account).await.map_err(|error| self.failed(&error))?;
         Ok(Balances { sesh, native })
     }
 
@@ -169,8 +148,8 @@ impl Wallet {
     /// # Errors
     /// When the chain does not tell.
     pub async fn waiting(&self) -> Result<u64, WalletError> {
-        let next = self.sender.nonce().await?;
-        let mined = self.provider.get_transaction_count(self.address()).await;
+        let next = self.caller.nonce().await?;
+        let mined = self.caller.provider().get_transaction_count(self.address()).await;
         Ok(next.saturating_sub(mined.map_err(|error| self.failed(&error))?))
     }
 
@@ -179,7 +158,7 @@ impl Wallet {
     /// # Errors
     /// When it is nothing, or would be lost: with nobody, or with the token's own contract.
     pub fn transfer(&self, to: Address, sum: Sum) -> Result<Call, WalletError> {
-        let token = self.settlement.contracts.token;
+        let token = self.caller.settlement().contracts.token;
         if sum.units().is_zero() {
             return Err(WalletError::Nothing);
         }
@@ -202,7 +181,7 @@ impl Wallet {
     /// # Errors
     /// Tells what is missing, or why the contract would refuse.
     pub async fn quote(&mut self, call: &Call) -> Result<Quote, WalletError> {
-        Ok(self.sender.quote(call).await?)
+        Ok(self.caller.sender().quote(call).await?)
     }
 
     /// Sends a transfer and waits until it is mined.
@@ -214,7 +193,7 @@ impl Wallet {
         call: &Call,
         progress: impl FnMut(Progress) + Send,
     ) -> Result<TransactionReceipt, WalletError> {
-        Ok(self.sender.send(call, progress).await?)
+        Ok(self.caller.sender().send(call, progress).await?)
     }
 
     /// Sends a transfer for no more than was quoted for it, and waits until it is mined.
@@ -227,21 +206,15 @@ impl Wallet {
         quote: &Quote,
         progress: impl FnMut(Progress) + Send,
     ) -> Result<TransactionReceipt, WalletError> {
-        Ok(self.sender.send_at(call, quote, progress).await?)
-    }
-
-    async fn check_chain(&self) -> Result<(), WalletError> {
-        let found = self.provider.get_chain_id().await.map_err(|error| self.failed(&error))?;
-        let wanted = self.settlement.chain;
-        if found == wanted { Ok(()) } else { Err(self.trouble(Trouble::WrongChain { found, wanted })) }
+        Ok(self.caller.sender().send_at(call, quote, progress).await?)
     }
 
     fn failed(&self, error: &TransportError) -> WalletError {
-        self.trouble(endpoint::trouble(error))
+        self.caller.failed(error).into()
     }
 
     fn trouble(&self, trouble: Trouble) -> WalletError {
-        SendError::Endpoint { endpoint: self.endpoint.clone(), trouble }.into()
+        self.caller.trouble(trouble).into()
     }
 }
 

@@ -56,12 +56,12 @@ impl Wallet {
     /// # Errors
     /// When the chain does not tell.
     pub async fn history(&self, most: usize) -> Result<History, WalletError> {
-        let head = self.provider.get_block_number().await.map_err(|error| self.failed(&error))?;
-        let last_final = self.provider.get_block_by_number(BlockNumberOrTag::Finalized).await;
+        let head = self.caller.provider().get_block_number().await.map_err(|error| self.failed(&error))?;
+        let last_final = self.caller.provider().get_block_by_number(BlockNumberOrTag::Finalized).await;
         let last_final = last_final.map_err(|error| self.failed(&error))?;
         let last_final = last_final.map_or(0, |block| block.header.number);
         let mut transfers = self.unmined().await;
-        let (start, mut to, mut span) = (self.settlement.start, head, u64::MAX);
+        let (start, mut to, mut span) = (self.caller.settlement().start, head, u64::MAX);
         for _ in 0..MAX_QUESTIONS {
             let from = to.saturating_sub(span).max(start);
             match self.transfers(from, to).await {
@@ -82,19 +82,19 @@ impl Wallet {
                 Err(error) => return Err(self.failed(&error)),
             }
         }
-        Err(WalletError::Unsearched { endpoint: self.endpoint.clone(), from: start, to })
+        Err(WalletError::Unsearched { endpoint: self.caller.endpoint().to_owned(), from: start, to })
     }
 
     /// The logs of transfers in both directions, oldest first, each once.
     async fn transfers(&self, from: u64, to: u64) -> Result<Vec<Log>, TransportError> {
         let account = self.address().into_word();
         let filter = Filter::new()
-            .address(self.settlement.contracts.token)
+            .address(self.caller.settlement().contracts.token)
             .event_signature(Token::Transfer::SIGNATURE_HASH)
             .from_block(from)
             .to_block(to);
-        let mut logs = self.provider.get_logs(&filter.clone().topic1(account)).await?;
-        logs.extend(self.provider.get_logs(&filter.topic2(account)).await?);
+        let mut logs = self.caller.provider().get_logs(&filter.clone().topic1(account)).await?;
+        logs.extend(self.caller.provider().get_logs(&filter.topic2(account)).await?);
         logs.sort_by_key(|log| (log.block_number, log.log_index));
         logs.dedup_by_key(|log| (log.block_number, log.log_index));
         Ok(logs)
@@ -105,7 +105,7 @@ impl Wallet {
         let Token::Transfer { from, to, value } = Token::Transfer::decode_log_data(&log.inner.data).ok()?;
         let own = from == self.address() || to == self.address();
         let height = log.block_number?;
-        (own && log.inner.address == self.settlement.contracts.token).then_some(Transfer {
+        (own && log.inner.address == self.caller.settlement().contracts.token).then_some(Transfer {
             transaction: log.transaction_hash?,
             height: Some(height),
             time: log.block_timestamp,
@@ -118,11 +118,11 @@ impl Wallet {
 
     /// Transfers that are in no block so far, as far as the endpoint shows what waits: many show nothing.
     async fn unmined(&self) -> Vec<Transfer> {
-        let waiting = self.provider.get_block_by_number(BlockNumberOrTag::Pending).full().await;
+        let waiting = self.caller.provider().get_block_by_number(BlockNumberOrTag::Pending).full().await;
         let Ok(Some(block)) = waiting else { return Vec::new() };
         let account = self.address();
         let transfer = |transaction: &alloy::rpc::types::Transaction| {
-            if transaction.to() != Some(self.settlement.contracts.token) {
+            if transaction.to() != Some(self.caller.settlement().contracts.token) {
                 return None;
             }
             let Token::transferCall { to, value } =

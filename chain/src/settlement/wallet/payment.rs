@@ -12,10 +12,11 @@ use alloy::{
 };
 use tokio::{task::JoinSet, time::timeout};
 
-use super::{ANSWER, Sum, WalletError};
+use super::{Sum, WalletError};
 use crate::{
     network::Settlement,
     settlement::{
+        caller::ANSWER,
         calls::Token,
         endpoint::{self, Endpoint},
         sender::SendError,
