@@ -299,6 +299,7 @@ const fn refusal_remedy(code: Code) -> &'static str {
         Code::BadRequest | Code::WrongSwarm => "update this program, and get a newer network file",
         Code::Unauthorized => "check that the account is the owner of the mailbox",
         Code::BadTtl => "choose a life of 10 seconds to 14 days, or 30 days in a private namespace",
+        Code::NotFound => "look at the mailbox: none of the messages is there",
         Code::Clock => "set the clock of this device",
         Code::TooLarge => "send less at once",
         Code::TooMany => "wait a while and try again",

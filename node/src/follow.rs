@@ -72,6 +72,11 @@ impl Follow {
         self.registry.clone()
     }
 
+    /// How following goes.
+    pub(crate) fn status(&self) -> watch::Receiver<Status> {
+        self.live.watch_status()
+    }
+
     /// Starts the node's part in checkpoints; what connects the network to it, and what the door tells.
     pub(crate) fn attest(
         &self,

@@ -3,6 +3,10 @@
 //! Everything is checked here before it reaches the member thread: length and shape, rates, then
 //! signatures. Checks that may take long run on the blocking pool, off the tasks that read.
 
+mod service;
+
+pub(crate) use service::Caller;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -17,7 +21,7 @@ use futures::StreamExt;
 use libp2p::{PeerId, Stream, StreamProtocol};
 use session_protocols::{
     AccountId, NetworkName, NodeId, Prefix, Protocol,
-    answer::{Answer, Code},
+    answer::Code,
     codec,
     libp2p::{
         address::{node_id, peer_id},
@@ -27,8 +31,8 @@ use session_protocols::{
     member::{Setup, check_answer, check_ask, check_request},
     names::lookup,
     notify::{self, Subscribe, Subscribed},
-    onion::{self, fit, relay},
-    request::{self, Request, Retrieve},
+    onion::{self, relay},
+    request::{self, Door, Request, Retrieve},
     swarm::{self, Ask, SwarmAnswer, SwarmRequest},
 };
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -305,50 +309,6 @@ impl Links {
         });
     }
 
-    async fn storage(self: Arc<Self>, peer: PeerId, incoming: Incoming) {
-        let answer = self.answer(peer, &incoming.payload).await;
-        if let Some(answer) = answer {
-            incoming.reply.answer(codec::encode(&answer)).await;
-        }
-    }
-
-    async fn answer(&self, peer: PeerId, payload: &[u8]) -> Option<Answer> {
-        if self.arrive(peer) { self.admitted(payload, None).await } else { Some(self.refuse(Code::TooMany)) }
-    }
-
-    /// Answers what was let in, in at most `room` bytes where the answer can be continued. None when the
-    /// member thread has forgotten the request: the asker is told that nothing comes.
-    pub(crate) async fn admitted(&self, payload: &[u8], room: Option<usize>) -> Option<Answer> {
-        let Ok(mut request) = codec::decode::<Request>(payload, request::MAX_REQUEST) else {
-            self.metrics.garbage_total.with_label_values(&["storage"]).inc();
-            return Some(self.refuse(Code::BadRequest));
-        };
-        self.metrics.requests_total.with_label_values(&[method(&request)]).inc();
-        if let Err(code) = check_request(&self.network, now(), &request) {
-            return Some(self.refuse(code));
-        }
-        // Only what is genuine is charged to an account, or anybody could use it up.
-        if payer(&request).is_some_and(|(account, side)| !self.about(account, side)) {
-            return Some(self.refuse(Code::TooMany));
-        }
-        let mut fetched = Vec::new();
-        if let Some(room) = room {
-            fit::narrow(&mut request, room);
-            if let Request::Fetch(fetch) = &request {
-                fetched.clone_from(&fetch.hashes);
-            }
-        }
-        let (answer, answered) = oneshot::channel();
-        if self.jobs.try_send(Job::Request { request, answer }).is_err() {
-            return Some(self.refuse(Code::TooMany));
-        }
-        let mut answer = answered.await.ok()?;
-        if let Some(room) = room {
-            fit::trim(&mut answer, &fetched, room);
-        }
-        Some(answer)
-    }
-
     /// Waits until something arrives in a mailbox after a cursor; its request was admitted. False when the
     /// member does not take the subscription.
     pub(crate) async fn arrival(&self, retrieve: Retrieve) -> bool {
@@ -367,12 +327,6 @@ impl Links {
         arrived
     }
 
-    /// A refusal, counted.
-    pub(crate) fn refuse(&self, code: Code) -> Answer {
-        self.metrics.refused_total.with_label_values(&[&code.number().to_string()]).inc();
-        Answer::refused(now().as_millis(), code)
-    }
-
     async fn swarm(self: Arc<Self>, peer: PeerId, incoming: Incoming) {
         self.metrics.swarm_requests_total.inc();
         // It was one when it opened the stream.
@@ -383,7 +337,8 @@ impl Links {
             incoming.reply.answer(codec::encode(&refused)).await;
             return;
         };
-        let costly = matches!(&request.ask, Ask::Replicate { mutations } if mutations.len() > INLINE_CHECKS);
+        let costly =
+            matches!(&request.ask, Ask::Replicate { mutations, .. } if mutations.len() > INLINE_CHECKS);
         let network = self.network.clone();
         let check = move || check_ask(&network, now(), request);
         let Some(ask) = self.off_the_loop(costly, check).await else { return };
@@ -452,12 +407,16 @@ impl Links {
             return Err(Code::BadRequest);
         };
         self.metrics.requests_total.with_label_values(&["subscribe"]).inc();
-        retrieve.verify(&self.network, now())?;
-        if !self.about(&retrieve.account, Side::Owner) {
+        let request = Request::Retrieve(retrieve);
+        check_request(&self.network, now(), &request, Door::Native)?;
+        if payer(&request).is_some_and(|(account, side)| !self.about(account, side)) {
             return Err(Code::TooMany);
         }
         let seat = Seat::take(&self.subscriptions, peer).ok_or(Code::TooMany)?;
-        Ok((retrieve, seat))
+        match request {
+            Request::Retrieve(retrieve) => Ok((retrieve, seat)),
+            _ => Err(Code::BadRequest),
+        }
     }
 
     /// Charges a neighbour for something that it sent; false when that is too much.
@@ -571,17 +530,5 @@ fn costly(answer: &SwarmAnswer) -> bool {
         | SwarmAnswer::Reconcile { .. }
         | SwarmAnswer::Held { .. }
         | SwarmAnswer::Refused { .. } => false,
-    }
-}
-
-const fn method(request: &Request) -> &'static str {
-    match request {
-        Request::Store(_) => "store",
-        Request::Retrieve(_) => "retrieve",
-        Request::Fetch(_) => "fetch",
-        Request::Delete(_) => "delete",
-        Request::Expire(_) => "expire",
-        Request::GetSwarm { .. } => "get_swarm",
-        Request::Info => "info",
     }
 }

@@ -20,7 +20,7 @@ use session_protocols::{
     mailbox,
     member::{CheckedAnswer, CheckedAsk, Input, Member, Output, Setup},
     notify::{EVENT_BYTES, EVENT_COUNT, Event, Subscribed},
-    request::{Cursor, Request, Retrieve},
+    request::{Cursor, Door, Request, Retrieve},
     store::{Store as _, StoreError},
     swarm::{SwarmAnswer, SwarmRequest},
 };
@@ -54,7 +54,7 @@ const ROOM: u64 = 8 << 20;
 #[derive(Debug)]
 pub(crate) enum Job {
     /// Answer a client; its request was checked.
-    Request { request: Request, answer: oneshot::Sender<Answer> },
+    Request { request: Request, door: Door, answer: oneshot::Sender<Answer> },
     /// Answer another node; its question was checked.
     Asked { from: NodeId, ask: CheckedAsk, answer: oneshot::Sender<SwarmAnswer> },
     /// Take in a member's answer, or that there is none.
@@ -159,6 +159,7 @@ pub(crate) fn start(
     queue: mpsc::Receiver<Job>,
     stopping: watch::Receiver<bool>,
     carry: impl Fn(Exchange) + Send + 'static,
+    height: impl Fn() -> u64 + Send + 'static,
 ) -> std::io::Result<Running> {
     let host = Host {
         member: Member::new(setup.clone()),
@@ -166,6 +167,7 @@ pub(crate) fn start(
         store,
         metrics,
         carry: Box::new(carry),
+        height: Box::new(height),
         life: 0,
         next_ticket: 0,
         clients: HashMap::new(),
@@ -228,6 +230,8 @@ struct Host {
     store: MessageStore,
     metrics: Metrics,
     carry: Box<dyn Fn(Exchange) + Send>,
+    /// The last final block of the settlement chain.
+    height: Box<dyn Fn() -> u64 + Send>,
     /// How often the machine was made anew: answers to an earlier one are dropped.
     life: u64,
     next_ticket: u64,
@@ -273,6 +277,7 @@ impl Host {
     /// Applies a batch, commits it, and lets the outputs out.
     fn step(&mut self, batch: &mut Vec<Job>) -> Result<(), StoreError> {
         let started = Instant::now();
+        self.member.set_height((self.height)());
         let mut inputs = std::mem::take(&mut self.local);
         inputs.extend(batch.drain(..).filter_map(|job| self.input(job)));
         if self.member.deadline().is_some_and(|deadline| deadline <= now()) {
@@ -327,11 +332,14 @@ impl Host {
     /// earlier machine.
     fn input(&mut self, job: Job) -> Option<Input> {
         Some(match job {
-            Job::Request { request, answer } => {
+            Job::Request { request, door, answer } => {
                 let ticket = self.ticket();
-                let writes = matches!(request, Request::Store(_) | Request::Delete(_) | Request::Expire(_));
+                let writes = matches!(
+                    request,
+                    Request::Store(_) | Request::Delete(_) | Request::Expire(_) | Request::Revoke(_)
+                );
                 self.clients.insert(ticket, Client { answer, writes });
-                Input::Request { ticket, request }
+                Input::Request { ticket, request, door }
             }
             Job::Asked { from, ask, answer } => {
                 let ticket = self.ticket();

@@ -38,7 +38,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     keystore::{self, KeyError},
-    links::Links,
+    links::{Caller, Links},
     now,
     seat::{Seat, SharedSeats},
 };
@@ -238,7 +238,7 @@ impl Links {
                     Service::Names if !admitted => Some(codec::encode(&self.unnamed(Code::TooMany))),
                     Service::Names => Some(codec::encode(&self.look_up(&request).await)),
                     _ if !admitted => Some(told(self.refuse(Code::TooMany))),
-                    Service::Storage => self.admitted(&request, Some(room)).await.map(told),
+                    Service::Storage => self.admitted(&request, Caller::Path, Some(room)).await.map(told),
                     Service::Notify => self.await_arrival(from.key, &request, room).await.map(told),
                 };
                 let seal = move |back: Back| match answer {
@@ -263,17 +263,21 @@ impl Links {
         };
         if !self.hop.local {
             (self.hop.tick)().await;
-            return self.admitted(payload, Some(room)).await;
+            return self.admitted(payload, Caller::Path, Some(room)).await;
         }
         // What is there, or a refusal, is told at once.
-        let answer = self.admitted(payload, Some(room)).await?;
+        let answer = self.admitted(payload, Caller::Path, Some(room)).await?;
         let Body::Messages { messages, more: false, cursor } = &answer.body else { return Some(answer) };
         if !messages.is_empty() {
             return Some(answer);
         }
         retrieve.after = Some(*cursor);
         let arrived = tokio::time::timeout(TICK, self.arrival(retrieve)).await;
-        if arrived == Ok(true) { self.admitted(payload, Some(room)).await } else { Some(answer) }
+        if arrived == Ok(true) {
+            self.admitted(payload, Caller::Path, Some(room)).await
+        } else {
+            Some(answer)
+        }
     }
 
     async fn seal(

@@ -160,7 +160,9 @@ async fn from_start_to_stop(
     let mut links = links.with_names(chain.as_ref().map(|chain| chain.names.clone()));
     let carrier = links.clone();
     let carry = move |exchange| carrier.carry(exchange);
-    let mut member = member::start(setup, store, metrics.clone(), queue, stop_seen.clone(), carry)
+    let heights = follow.as_ref().map(Follow::status);
+    let height = move || heights.as_ref().map_or(0, |status| status.borrow().height);
+    let mut member = member::start(setup, store, metrics.clone(), queue, stop_seen.clone(), carry, height)
         .map_err(|cause| NodeError::Data { path: config.data.clone(), cause })?;
     links.accept().map_err(|_| NodeError::Stopped { part: "links" })?;
 

@@ -1,19 +1,29 @@
 //! What a swarm member answers, and the members' signatures that make an answer count.
 
+pub mod told;
+
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::{
     AccountId, KeyPair, MessageHash, Namespace, NetworkName, NodeId, Signature, Statement, SwarmId, identity,
-    request::Cursor,
+    request::{Cursor, Token},
 };
 
 /// The longest encoded answer, in bytes.
 pub const MAX_ANSWER: usize = 1_500_000;
 /// The most bytes of messages in one page.
 pub const MAX_PAGE: usize = 1024 * 1024;
+/// The same for clients of the JSON door, counted as they are sent: base64, and [`JSON_OVERHEAD`] for each.
+pub const MAX_PAGE_JSON: usize = 7_800_000;
+/// What a message counts for beside its base64: its hash, and about a hundred bytes.
+pub const JSON_OVERHEAD: usize = 143;
 /// The most messages in one page.
 pub const MAX_PAGE_COUNT: usize = 2_000;
+
+/// The version of the rules that nodes go by, as the first network of this kind counts them: what clients
+/// know as `hf`.
+pub const RULES: [u64; 2] = [22, 0];
 
 /// The most hashes in one page that lists hashes alone.
 pub const MAX_PAGE_IDS: usize = 4_096;
@@ -33,6 +43,9 @@ pub enum Code {
     /// 403: the message would end too early or too late.
     #[error("the message would live too short or too long")]
     BadTtl,
+    /// 404: no member held what had to be there.
+    #[error("none of the messages is held")]
+    NotFound,
     /// 406: a time is too far from the node's clock.
     #[error("a time in the request is too far from the node's clock")]
     Clock,
@@ -63,6 +76,7 @@ impl Code {
             Self::BadRequest => 400,
             Self::Unauthorized => 401,
             Self::BadTtl => 403,
+            Self::NotFound => 404,
             Self::Clock => 406,
             Self::TooLarge => 413,
             Self::WrongSwarm => 421,
@@ -88,6 +102,7 @@ impl TryFrom<u16> for Code {
             Self::BadRequest,
             Self::Unauthorized,
             Self::BadTtl,
+            Self::NotFound,
             Self::Clock,
             Self::TooLarge,
             Self::WrongSwarm,
@@ -154,12 +169,41 @@ pub enum Body {
         /// How many of the hashes, from the first, are dealt with: one at least.
         hashes: u32,
     },
+    /// When messages end.
+    Expiries {
+        /// Those that are there.
+        ends: Vec<End>,
+        /// Whether there was no room for all.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        more: bool,
+    },
+    /// Subaccounts whose rights are taken away.
+    Revoked {
+        /// The latest first.
+        tokens: Vec<Token>,
+    },
+    /// One answer for each request of a batch, or of a sequence as far as it went, in order.
+    Batch(Vec<Answer>),
+    /// What was done under a condition.
+    If {
+        /// Whether the conditions held.
+        condition: bool,
+        /// What came of the request that was chosen; none where there was none for the case.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        answer: Option<Box<Answer>>,
+    },
     /// The swarm that keeps the account asked about.
     Swarm(SwarmInfo),
     /// About the node.
     Info {
         /// The version of its software.
         version: String,
+        /// The version of its rules: see [`RULES`].
+        #[serde(default)]
+        rules: [u64; 2],
+        /// The height of the last final block of the settlement chain; 0 without one.
+        #[serde(default)]
+        height: u64,
     },
     /// Not done.
     Refused(Refusal),
@@ -189,6 +233,15 @@ pub struct SwarmInfo {
     pub members: Vec<NodeId>,
 }
 
+/// When a message ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// Its hash.
+    pub hash: MessageHash,
+    /// In milliseconds since 1970.
+    pub expiry: u64,
+}
+
 /// A message as it is handed out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
@@ -209,6 +262,9 @@ pub struct Receipts {
     pub map_version: u64,
     /// One of each member that is durable.
     pub signed: Vec<Receipt>,
+    /// The members that have not said so, for a client of the JSON door.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<NodeId>,
 }
 
 /// One member's word that it has done, durably, what was asked.
@@ -219,6 +275,22 @@ pub struct Receipt {
     /// What it did.
     pub done: Done,
     /// Over what was done and the [`Subject`] it was about, signed by `node`.
+    pub signature: Signature,
+    /// What it tells a client of the JSON door; nobody else is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
+}
+
+/// What a member tells a client of the JSON door of what it did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// Whether it knew the message before.
+    pub already: bool,
+    /// The messages that it held and changed, with their drawers.
+    pub listed: Vec<(Namespace, MessageHash)>,
+    /// The messages that it held and did not change, with their ends in milliseconds since 1970.
+    pub unchanged: Vec<(MessageHash, u64)>,
+    /// Over [`told::text`], by the member. Whoever asked checks it.
     pub signature: Signature,
 }
 
@@ -269,7 +341,7 @@ impl Receipt {
         done: Done,
     ) -> Self {
         let signature = pair.sign(Self::statement(network, map_version, subject, &done).as_bytes());
-        Self { node: pair.node_id(), done, signature }
+        Self { node: pair.node_id(), done, signature, told: None }
     }
 
     /// Whether the named node signed this about `subject`.

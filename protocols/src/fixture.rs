@@ -3,10 +3,13 @@
 use serde_bytes::ByteBuf;
 
 use crate::{
-    AccountId, KeyPair, MessageHash, Namespace, NetworkName, NodeId, Signature, Span, SwarmId, SwarmMap,
-    Time,
+    AccountId, KeyPair, MessageHash, Namespace, NetworkName, NodeId, Signature, Span, Statement, SwarmId,
+    SwarmMap, Time,
     record::Mutation,
-    request::{Auth, Cursor, Delete, Direction, Expire, Fetch, Retrieve, Store},
+    request::{
+        Auth, Cursor, Delete, Direction, Drawers, Ends, Expire, Fetch, Form, GetExpiries, GetRevoked,
+        Request, Retrieve, Revoke, Rights, Store, Subaccount, Token, Which,
+    },
 };
 
 /// The moment at which tests begin.
@@ -90,10 +93,32 @@ impl Person {
         request
     }
 
+    /// Its proof of what the statement says, signed at `time`.
+    fn sign(&self, statement: &Statement, time: u64) -> Auth {
+        Auth::sign(&self.account, &self.pair, ms(time), statement)
+    }
+
+    /// The owner's own store into a drawer, signed at `time`.
+    pub(crate) fn keep_in(&self, namespace: i16, text: &str, time: u64, expiry: u64) -> Store {
+        self.signed(Store { namespace: Namespace(namespace), ..self.post(text, time, expiry) }, time)
+    }
+
+    pub(crate) fn hash_in(&self, namespace: i16, text: &str) -> MessageHash {
+        MessageHash::of(&self.account, Namespace(namespace), text.as_bytes())
+    }
+
     pub(crate) fn delete(&self, hashes: &[MessageHash], time: u64) -> Delete {
-        let mut request = Delete { account: self.account, hashes: hashes.to_vec(), auth: unsigned(time) };
-        let statement = request.statement(&network(), ms(time));
-        request.auth = Auth::sign(&self.account, &self.pair, ms(time), &statement);
+        self.delete_which(Which::Hashes(hashes.to_vec()), time)
+    }
+
+    /// A deletion of whole drawers, of what was sent at or before some second.
+    pub(crate) fn delete_in(&self, drawers: Drawers, before: Option<u64>, time: u64) -> Delete {
+        self.delete_which(Which::In { drawers, before: before.map(ms), most: None }, time)
+    }
+
+    pub(crate) fn delete_which(&self, which: Which, time: u64) -> Delete {
+        let mut request = Delete { account: self.account, which, required: false, auth: unsigned(time) };
+        request.auth = self.sign(&request.statement(&network(), ms(time)), time);
         request
     }
 
@@ -104,15 +129,52 @@ impl Person {
         only: Option<Direction>,
         time: u64,
     ) -> Expire {
-        let mut request = Expire {
-            account: self.account,
-            hashes: hashes.to_vec(),
-            expiry: ms(expiry),
-            only,
-            auth: unsigned(time),
-        };
-        let statement = request.statement(&network(), ms(time));
-        request.auth = Auth::sign(&self.account, &self.pair, ms(time), &statement);
+        self.expire_which(Which::Hashes(hashes.to_vec()), Ends::All(ms(expiry)), only, time)
+    }
+
+    /// A new end for everything in some drawers.
+    pub(crate) fn expire_in(&self, drawers: Drawers, expiry: u64, time: u64) -> Expire {
+        self.expire_which(Which::In { drawers, before: None, most: None }, Ends::All(ms(expiry)), None, time)
+    }
+
+    pub(crate) fn expire_which(
+        &self,
+        which: Which,
+        ends: Ends,
+        only: Option<Direction>,
+        time: u64,
+    ) -> Expire {
+        let mut request = Expire { account: self.account, which, ends, only, auth: unsigned(time) };
+        request.auth = self.sign(&request.statement(&network(), ms(time)), time);
+        request
+    }
+
+    pub(crate) fn revoke(&self, tokens: &[Token], time: u64) -> Revoke {
+        self.revoke_or_not(tokens, false, time)
+    }
+
+    /// Gives subaccounts their rights back.
+    pub(crate) fn unrevoke(&self, tokens: &[Token], time: u64) -> Revoke {
+        self.revoke_or_not(tokens, true, time)
+    }
+
+    fn revoke_or_not(&self, tokens: &[Token], undo: bool, time: u64) -> Revoke {
+        let (account, tokens) = (self.account, tokens.to_vec());
+        let mut request = Revoke { account, tokens, undo, auth: unsigned(time) };
+        request.auth = self.sign(&request.statement(&network(), ms(time)), time);
+        request
+    }
+
+    pub(crate) fn get_expiries(&self, hashes: Option<&[MessageHash]>, time: u64) -> GetExpiries {
+        let hashes = hashes.map(<[MessageHash]>::to_vec);
+        let mut request = GetExpiries { account: self.account, hashes, auth: unsigned(time) };
+        request.auth = self.sign(&request.statement(&network(), ms(time)), time);
+        request
+    }
+
+    pub(crate) fn get_revoked(&self, time: u64) -> GetRevoked {
+        let mut request = GetRevoked { account: self.account, auth: unsigned(time) };
+        request.auth = self.sign(&request.statement(&network(), ms(time)), time);
         request
     }
 
@@ -127,32 +189,121 @@ impl Person {
         max_size: Option<u32>,
         time: u64,
     ) -> Retrieve {
-        let mut request = Retrieve {
+        let request = Retrieve { after, max_count, max_size, ..self.look(0) };
+        let auth = Some(self.sign(&request.statement(&network(), ms(time)), time));
+        Retrieve { auth, ..request }
+    }
+
+    /// A stranger's look into a drawer.
+    pub(crate) fn look(&self, namespace: i16) -> Retrieve {
+        Retrieve {
             account: self.account,
-            namespace: Namespace::INBOX,
-            after,
-            max_count,
-            max_size,
+            namespace: Namespace(namespace),
+            after: None,
+            last: None,
+            max_count: None,
+            max_size: None,
             ids: None,
-            auth: unsigned(time),
-        };
-        let statement = request.statement(&network(), ms(time));
-        request.auth = Auth::sign(&self.account, &self.pair, ms(time), &statement);
-        request
+            auth: None,
+        }
     }
 
     pub(crate) fn fetch(&self, hashes: &[MessageHash], time: u64) -> Fetch {
         let (account, namespace) = (self.account, Namespace::INBOX);
-        let mut request = Fetch { account, namespace, hashes: hashes.to_vec(), auth: unsigned(time) };
-        let statement = request.statement(&network(), ms(time));
-        request.auth = Auth::sign(&self.account, &self.pair, ms(time), &statement);
+        let mut request = Fetch { account, namespace, hashes: hashes.to_vec(), auth: None };
+        request.auth = Some(self.sign(&request.statement(&network(), ms(time)), time));
         request
+    }
+
+    /// A subaccount of this account.
+    pub(crate) fn friend(&self, number: u8, rights: Rights) -> Friend {
+        let pair = KeyPair::from_seed(&[number.wrapping_add(200); 32]);
+        let token = Token::new(self.account.as_bytes()[0], rights, &pair.public());
+        let owner = self.account.signing_key(None).is_none().then(|| self.pair.public());
+        Friend { pair, owner, subaccount: Subaccount::grant(&self.pair, token) }
+    }
+}
+
+/// A subaccount: a key, and what the owner signed for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Friend {
+    pub(crate) pair: KeyPair,
+    /// The owner's key, where the account's id does not show it.
+    pub(crate) owner: Option<[u8; 32]>,
+    pub(crate) subaccount: Subaccount,
+}
+
+impl Friend {
+    pub(crate) fn token(&self) -> Token {
+        self.subaccount.token
+    }
+
+    /// The same request, signed by the subaccount at `time` instead.
+    pub(crate) fn asks(&self, mut request: Request, time: u64) -> Request {
+        let statement = statement(&request, time);
+        let auth = Auth::sign_for(self.owner, &self.pair, self.subaccount, ms(time), &statement);
+        *auth_of(&mut request) = auth;
+        request
+    }
+}
+
+/// What a request's signature covers.
+pub(crate) fn statement(request: &Request, time: u64) -> Statement {
+    let (network, time) = (network(), ms(time));
+    match request {
+        Request::Store(request) => request.statement(&network, time),
+        Request::Retrieve(request) => request.statement(&network, time),
+        Request::Fetch(request) => request.statement(&network, time),
+        Request::GetExpiries(request) => request.statement(&network, time),
+        Request::Delete(request) => request.statement(&network, time),
+        Request::Expire(request) => request.statement(&network, time),
+        Request::Revoke(request) => request.statement(&network, time),
+        Request::GetRevoked(request) => request.statement(&network, time),
+        other => panic!("nobody signs {other:?}"),
+    }
+}
+
+/// A request's proof; an empty one where there was none.
+pub(crate) fn auth_of(request: &mut Request) -> &mut Auth {
+    let none = || unsigned(0);
+    match request {
+        Request::Store(request) => request.auth.get_or_insert_with(none),
+        Request::Retrieve(request) => request.auth.get_or_insert_with(none),
+        Request::Fetch(request) => request.auth.get_or_insert_with(none),
+        Request::GetExpiries(request) => &mut request.auth,
+        Request::Delete(request) => &mut request.auth,
+        Request::Expire(request) => &mut request.auth,
+        Request::Revoke(request) => &mut request.auth,
+        Request::GetRevoked(request) => &mut request.auth,
+        other => panic!("nobody signs {other:?}"),
+    }
+}
+
+/// The same request as it comes through the JSON door: its owner signs a text at `time`.
+pub(crate) fn texted(person: &Person, mut request: Request, text: &[u8], time: u64) -> Request {
+    let signature = person.pair.sign(text);
+    let form = Form::Text { received: None };
+    *auth_of(&mut request) =
+        Auth { signature, form, ..Auth::unsigned(&person.account, &person.pair, ms(time)) };
+    request
+}
+
+/// What a member applies of a client's request.
+pub(crate) fn mutation(request: Request) -> Mutation {
+    let held = Vec::new();
+    match request {
+        Request::Store(request) => Mutation::Store(request),
+        Request::Delete(request) => Mutation::Delete { request, held },
+        Request::Expire(request) => Mutation::Expire { request, held },
+        Request::Revoke(request) => Mutation::Revoke { request, held },
+        other => panic!("{other:?} changes nothing"),
     }
 }
 
 /// Authority before it is signed.
 pub(crate) fn unsigned(time: u64) -> Auth {
-    Auth { key: None, time: ms(time), signature: Signature([0; 64]) }
+    let form = Form::Statement;
+    Auth { key: None, time: ms(time), signature: Signature([0; 64]), subaccount: None, form }
 }
 
 /// A deletion as a client asks for it.

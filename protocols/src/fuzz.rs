@@ -29,13 +29,13 @@ use crate::{
     names::lookup,
     notify::{self, Event, Subscribe, Subscribed},
     path::{self, Candidate, Outcome, Paths, Use, Want, guards::Guards},
-    record::{Change, Life, Record, Stamp},
-    request::{self, Request},
+    record::{Change, Life, Mutation, Record, Stamp},
+    request::{self, Door, Request},
     store::{Bucket, Fingerprint, Store, Usage, memory::MemoryStore},
     swarm::{MAX_MESSAGE, SwarmAnswer, SwarmRequest},
 };
 
-pub use crate::onion::fuzz as onion;
+pub use crate::{door::fuzz as door, onion::fuzz as onion};
 
 mod host;
 #[cfg(test)]
@@ -63,6 +63,7 @@ pub const TARGETS: &[Target] = &[
     ("onion_session", onion::session),
     ("onion_answer", onion::answer),
     ("guards", guards),
+    ("door_onion", door::onion),
 ];
 
 /// When the snapshot of the vectors can be used.
@@ -121,7 +122,9 @@ where
 pub fn request(bytes: &[u8]) -> bool {
     let Some(request) = round_trip::<Request>(bytes, request::MAX_REQUEST) else { return false };
     for now in [Time::ZERO, NOW, Time(u64::MAX)] {
-        let _ = member::check_request(&network(), now, &request);
+        for door in [Door::Native, Door::Json] {
+            let _ = member::check_request(&network(), now, &request, door);
+        }
     }
     true
 }
@@ -244,7 +247,7 @@ enum Step {
 }
 
 fn step(feed: &mut Feed<'_>) -> Step {
-    let (kind, time, other) = (feed.below(4), u64::from(feed.below(8)), feed.below(4));
+    let (kind, time, other) = (feed.below(5), u64::from(feed.below(8)), feed.below(4));
     let stamp = |kind: u8| Stamp { time, digest: [kind.wrapping_mul(4).wrapping_add(other); 32] };
     // A stamp names one request, so all else in it follows from the stamp.
     let (timestamp, expiry) = (time + u64::from(other), time * 3 + u64::from(other) + 1);
@@ -252,6 +255,7 @@ fn step(feed: &mut Feed<'_>) -> Step {
         0 => Step::Life(Life::Unsigned { timestamp, expiry }),
         1 => Step::Life(Life::Stored { stamp: stamp(1), timestamp, expiry, row: 0 }),
         2 => Step::Life(Life::Deleted { stamp: stamp(2), row: 0 }),
+        4 => Step::Life(Life::Revoked { stamp: stamp(4), row: 0 }),
         _ => Step::Change(Change { stamp: stamp(3), expiry, row: 0 }),
     }
 }
@@ -290,7 +294,8 @@ pub fn record(bytes: &[u8]) -> bool {
     right.change.map(|change| left.join_change(change));
     assert_eq!(first, left);
     let deleted = steps.iter().any(|step| matches!(step, Step::Life(Life::Deleted { .. })));
-    let signed = steps.iter().any(|step| matches!(step, Step::Life(Life::Stored { .. })));
+    let later = |step: &Step| matches!(step, Step::Life(Life::Stored { .. } | Life::Revoked { .. }));
+    let signed = steps.iter().any(later);
     assert!(!deleted || signed || first.deleted(), "nothing deleted comes back by itself");
     !steps.is_empty()
 }
@@ -406,15 +411,23 @@ pub fn recount(store: &MemoryStore) {
         prints.entry(Bucket::of(record.until())).or_default().add(&record.id(account, hash));
         let row = |row: u64| store.mutation(row).expect("memory does not fail");
         if let Some(place) = record.place {
-            let Some(crate::record::Mutation::Store(request)) = row(place.row) else {
-                panic!("the bytes of {hash} are gone");
-            };
-            assert_eq!((request.hash(), request.data.len()), (*hash, place.size as usize));
+            match (row(place.row), record.revoked()) {
+                (Some(Mutation::Store(request)), None) => {
+                    assert_eq!((request.hash(), request.data.len()), (*hash, place.size as usize));
+                }
+                (Some(Mutation::Revoke { request, .. }), Some(_)) => {
+                    assert!(request.tokens.iter().any(|token| token.hash(account) == *hash));
+                    assert_eq!(place.namespace, crate::request::REVOCATIONS);
+                }
+                _ => panic!("the bytes of {hash} are gone"),
+            }
             let found = store.page(account, place.namespace, place.sequence - 1, 1);
             assert_eq!(found.expect("memory does not fail"), [(place.sequence, *hash)]);
         }
         let signed = match record.life {
-            Some(Life::Stored { row, .. } | Life::Deleted { row, .. }) => Some(row),
+            Some(Life::Stored { row, .. } | Life::Deleted { row, .. } | Life::Revoked { row, .. }) => {
+                Some(row)
+            }
             Some(Life::Unsigned { .. }) | None => None,
         };
         for named in signed.into_iter().chain(record.counting_change().map(|change| change.row)) {

@@ -3,10 +3,7 @@
 use core::hash::Hash;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{
-    AccountId, Prefix, Time,
-    request::{Delete, Expire, Fetch, Request, Retrieve, Store},
-};
+use crate::{AccountId, Prefix, Time, request::Request};
 
 /// How fast a bucket fills, and how much it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,22 +130,19 @@ pub const NEIGHBOURS_PER_PREFIX: u32 = 16;
 pub enum Side {
     /// The account's owner, by a signature.
     Owner,
-    /// Nobody: a store into a public inbox.
+    /// Nobody: a store into a public inbox, or a look into a public outbox.
     Stranger,
 }
 
 /// Which account pays for a request, and from which of its buckets; none where no account pays.
 ///
-/// A question about the swarm costs no more than the answer, and its asker has paid for that.
+/// A question about the swarm costs no more than the answer, and its asker has paid for that. Of several
+/// requests each pays when its turn comes.
 pub const fn payer(request: &Request) -> Option<(&AccountId, Side)> {
-    match request {
-        Request::Store(store) if store.auth.is_none() => Some((&store.account, Side::Stranger)),
-        Request::GetSwarm { .. } | Request::Info => None,
-        Request::Store(Store { account, .. })
-        | Request::Retrieve(Retrieve { account, .. })
-        | Request::Fetch(Fetch { account, .. })
-        | Request::Delete(Delete { account, .. })
-        | Request::Expire(Expire { account, .. }) => Some((account, Side::Owner)),
+    match (request, request.account()) {
+        (Request::GetSwarm { .. }, _) | (_, None) => None,
+        (_, Some(account)) if request.auth().is_none() => Some((account, Side::Stranger)),
+        (_, Some(account)) => Some((account, Side::Owner)),
     }
 }
 

@@ -3,14 +3,23 @@
 //! The host hands each input a transaction, commits, and releases the outputs only then. Whoever
 //! sent a request, its signature has been checked before it comes here.
 
+mod change;
+mod outbox;
+mod read;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+pub use change::Detail;
+pub use read::{allowed, expiries, fetch, page, retrieve, revoked};
+
+use change::Found;
 
 use crate::{
     AccountId, MessageHash, NetworkName, Time,
-    answer::{Body, Code, Done, MAX_PAGE, MAX_PAGE_COUNT, MAX_PAGE_IDS, Message, Subject},
-    namespace::Namespace,
-    record::{Change, Life, Mutation, Place, Record, Stamp, remembered},
-    request::{Cursor, Delete, Direction, Expire, Fetch, Ids, Retrieve, Source, Store as StoreRequest},
+    answer::{Code, Done, Subject},
+    namespace::{Class, Namespace},
+    record::{Life, Mutation, Place, RECORD_COST, Record, Stamp, remembered},
+    request::{Door, MAX_TOKENS, REVOCATIONS, Revoke, Source, Store as StoreRequest},
     store::{Effect, Entry, Store, StoreError, Transaction},
     swarm::Known,
 };
@@ -117,9 +126,7 @@ pub enum Output {
         /// What to pass on to the other members.
         mutation: Mutation,
         /// What was done here.
-        done: Done,
-        /// Whether this member knew the message before.
-        already: bool,
+        outcome: Outcome,
     },
     /// A client's request was refused.
     Refused {
@@ -132,8 +139,8 @@ pub enum Output {
     Applied {
         /// The ticket of [`Input::Replicated`].
         ticket: u64,
-        /// One for each mutation, in order.
-        results: Vec<(Subject, Result<Done, Code>)>,
+        /// Each mutation, in order, what its receipt is about and what it did.
+        results: Vec<(Subject, Mutation, Result<Outcome, Code>)>,
     },
     /// Something could not be read from the disk; what depends on it was refused or left.
     Damaged(&'static str),
@@ -144,6 +151,17 @@ pub enum Output {
         /// In which drawer.
         namespace: Namespace,
     },
+}
+
+/// What a mutation did here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What this member signs for.
+    pub done: Done,
+    /// Whether it knew the message before.
+    pub already: bool,
+    /// What it tells a client of the JSON door beside that.
+    pub detail: Detail,
 }
 
 /// The machine.
@@ -177,15 +195,14 @@ impl Mailbox {
             Input::Write { ticket, mutation } => {
                 let (subject, mutation, result) = self.apply(now, mutation, Source::Client, store)?;
                 self.outbox.push_back(match result {
-                    Ok((done, already)) => Output::Written { ticket, subject, mutation, done, already },
+                    Ok(outcome) => Output::Written { ticket, subject, mutation, outcome },
                     Err(code) => Output::Refused { ticket, code },
                 });
             }
             Input::Replicated { ticket, mutations } => {
                 let mut results = Vec::with_capacity(mutations.len());
                 for mutation in mutations {
-                    let (subject, _, result) = self.apply(now, mutation, Source::Member, store)?;
-                    results.push((subject, result.map(|(done, _)| done)));
+                    results.push(self.apply(now, mutation, Source::Member, store)?);
                 }
                 self.outbox.push_back(Output::Applied { ticket, results });
             }
@@ -232,56 +249,118 @@ impl Mailbox {
         self.more_to_forget
     }
 
-    #[expect(clippy::type_complexity, reason = "a private triple, named where it is taken apart")]
     fn apply<T: Transaction>(
         &mut self,
         now: Time,
-        mutation: Mutation,
+        mut mutation: Mutation,
         source: Source,
         store: &mut T,
-    ) -> Result<(Subject, Mutation, Result<(Done, bool), Code>), StoreError> {
+    ) -> Result<(Subject, Mutation, Result<Outcome, Code>), StoreError> {
         let now = now.as_millis();
         let head = store.head();
-        match mutation {
-            Mutation::Store(request) => {
-                let (account, namespace, hash) = (request.account, request.namespace, request.hash());
-                let subject = Subject::Message { account, namespace, hash };
-                let result = self.store(now, &request, hash, source, store);
-                let result = self.survive(result, head == store.head())?;
-                Ok((subject, Mutation::Store(request), result))
+        if let Mutation::Store(request) = &mut mutation {
+            let (account, namespace, hash) = (request.account, request.namespace, request.hash());
+            let subject = Subject::Message { account, namespace, hash };
+            let result = self.store(now, request, hash, source, store);
+            let result = self.survive(result, head == store.head())?;
+            return Ok((subject, mutation, result));
+        }
+        let stamp = mutation.stamp(&self.network).unwrap_or_default();
+        let subject = Subject::Request { account: *mutation.account(), digest: stamp.digest };
+        let result = match &mutation {
+            Mutation::Revoke { request, .. } if !request.undo => {
+                let result = self.revoke(now, request, stamp, source, store);
+                self.survive(result, head == store.head())?
             }
-            Mutation::Delete { request, held } => {
-                let digest = request.statement(&self.network, request.auth.time).digest();
-                let subject = Subject::Request { account: request.account, digest };
-                let stamp = Stamp { time: request.auth.time, digest };
-                let found = delete(now, &request, &held, stamp, store).map(Ok);
-                let (effects, held) = match self.survive(found, true)? {
-                    Ok(found) => found,
-                    Err(code) => return Ok((subject, Mutation::Delete { request, held }, Err(code))),
-                };
-                let evidence = Mutation::Delete { request: request.clone(), held: Vec::new() };
-                let result = self.keep(now, evidence, remembered(stamp), effects, source, store);
-                let result = self.survive(result, head == store.head())?;
-                let done = Done::Changed { hashes: held.clone() };
-                Ok((subject, Mutation::Delete { request, held }, result.map(|()| (done, false))))
+            _ => self.change(now, &mutation, stamp, source, store)?,
+        };
+        if let (Ok(Outcome { done: Done::Changed { hashes }, .. }), Some(held)) =
+            (&result, mutation.held_mut())
+        {
+            held.clone_from(hashes);
+        }
+        Ok((subject, mutation, result))
+    }
+
+    /// Applies a change to messages or revocations that are known here or to its sender.
+    fn change<T: Transaction>(
+        &mut self,
+        now: u64,
+        mutation: &Mutation,
+        stamp: Stamp,
+        source: Source,
+        store: &mut T,
+    ) -> Result<Result<Outcome, Code>, StoreError> {
+        let head = store.head();
+        let found = change::find(now, mutation, stamp, source, store).map(Ok);
+        let Found { kept, effects, hashes, detail } = match self.survive(found, true)? {
+            Ok(found) => found,
+            Err(code) => return Ok(Err(code)),
+        };
+        let result = self.keep(now, mutation.evidence(), stamp, (kept, effects), source, store);
+        let result = self.survive(result, head == store.head())?;
+        Ok(result.map(|()| Outcome { done: Done::Changed { hashes }, already: false, detail }))
+    }
+
+    /// Takes rights away: each revocation has a row of its own, which holds what the owner signed. The
+    /// newest of an account are kept.
+    fn revoke<T: Transaction>(
+        &mut self,
+        now: u64,
+        request: &Revoke,
+        stamp: Stamp,
+        source: Source,
+        store: &mut T,
+    ) -> Result<Result<Outcome, Code>, StoreError> {
+        let account = request.account;
+        let evidence = Mutation::Revoke { request: request.clone(), held: Vec::new() };
+        let size = u32::try_from(evidence.evidence_cost()).unwrap_or(u32::MAX);
+        let mut kept: BTreeMap<_, _> = BTreeMap::new();
+        for (hash, record) in read::revocations(store, &account)? {
+            kept.extend(record.revoked().map(|stamp| ((stamp, hash), Some(record))));
+        }
+        let (mut new, mut hashes) = (BTreeMap::new(), Vec::new());
+        for hash in request.tokens.iter().map(|token| token.hash(&account)) {
+            let before = store.record(&account, &hash)?;
+            let mut after = before.and_then(|record| record.at(now)).unwrap_or_default();
+            // What deletes messages gives no rights back, whatever a member says that it was about.
+            if let Some(Life::Deleted { row, .. }) = after.life
+                && store.mutation(row)?.is_some_and(|why| !matches!(why, Mutation::Revoke { .. }))
+            {
+                after = Record::default();
             }
-            Mutation::Expire { request, held } => {
-                let digest = request.statement(&self.network, request.auth.time).digest();
-                let subject = Subject::Request { account: request.account, digest };
-                let stamp = Stamp { time: request.auth.time, digest };
-                let found = expire(now, &request, &held, stamp, source, store).map(Ok);
-                let (effects, held) = match self.survive(found, true)? {
-                    Ok(found) => found,
-                    Err(code) => return Ok((subject, Mutation::Expire { request, held }, Err(code))),
-                };
-                let evidence = Mutation::Expire { request: request.clone(), held: Vec::new() };
-                let until = request.expiry.max(remembered(stamp));
-                let result = self.keep(now, evidence, until, effects, source, store);
-                let result = self.survive(result, head == store.head())?;
-                let done = Done::Changed { hashes: held.clone() };
-                Ok((subject, Mutation::Expire { request, held }, result.map(|()| (done, false))))
+            if after.join_life(Life::Revoked { stamp, row: 0 }) {
+                new.insert((stamp, hash), (before, after));
+                let earlier = before.and_then(|record| record.revoked());
+                earlier.map(|earlier| kept.remove(&(earlier, hash)));
+                kept.insert((stamp, hash), None);
+            }
+            if after.revoked().is_some() {
+                hashes.push(hash);
             }
         }
+        let cost = u64::from(size).saturating_add(RECORD_COST).saturating_mul(new.len() as u64);
+        if cost > 0 && !self.limits.allow(store, &account, cost, source, By::Deletion)? {
+            return Ok(Err(Code::Full));
+        }
+        while kept.len() > MAX_TOKENS {
+            match kept.pop_first() {
+                Some(((_, hash), Some(record))) => {
+                    let effects = vec![Effect { account, hash, before: Some(record), after: None }];
+                    store.append(Entry { mutation: None, evidence_until: None, effects })?;
+                }
+                Some((key, None)) => drop(new.remove(&key)),
+                None => break,
+            }
+        }
+        for ((_, hash), (before, mut after)) in new {
+            let row = store.head().saturating_add(1);
+            after.life = Some(Life::Revoked { stamp, row });
+            after.place = Some(Place { sequence: row, row, namespace: REVOCATIONS, size });
+            let effects = vec![Effect { account, hash, before, after: Some(after) }];
+            store.append(Entry { mutation: Some(evidence.clone()), evidence_until: None, effects })?;
+        }
+        Ok(Ok(Outcome { done: Done::Changed { hashes }, already: false, detail: Detail::default() }))
     }
 
     /// Refuses a mutation that cannot be judged because what is kept of its messages cannot be read,
@@ -307,8 +386,8 @@ impl Mailbox {
         &mut self,
         now: u64,
         evidence: Mutation,
-        until: u64,
-        (known, effects): Effects,
+        stamp: Stamp,
+        (known, effects): (bool, Vec<Effect>),
         source: Source,
         store: &mut T,
     ) -> Result<Result<(), Code>, StoreError> {
@@ -320,7 +399,16 @@ impl Mailbox {
         let after = effects.iter().map(|effect| cost(effect.after)).fold(0, u64::saturating_add);
         let charged = if known { 0 } else { evidence.evidence_cost() };
         let more = after.saturating_add(charged).saturating_sub(before);
-        let by = if matches!(evidence, Mutation::Delete { .. }) { By::Deletion } else { By::Owner };
+        let by = match evidence {
+            Mutation::Expire { .. } => By::Owner,
+            Mutation::Delete { .. }
+            | Mutation::Replace { .. }
+            | Mutation::Revoke { .. }
+            | Mutation::Store(_) => By::Deletion,
+        };
+        // A change of expiry is wanted for as long as a message that it lets live longer.
+        let ends = effects.iter().filter_map(|effect| effect.after?.change).map(|change| change.expiry);
+        let until = ends.fold(remembered(stamp), u64::max);
         if more > 0 && !self.limits.allow(store, evidence.account(), more, source, by)? {
             return Ok(Err(Code::Full));
         }
@@ -354,30 +442,41 @@ impl Mailbox {
     fn store<T: Transaction>(
         &mut self,
         now: u64,
-        request: &StoreRequest,
+        request: &mut StoreRequest,
         hash: MessageHash,
         source: Source,
         store: &mut T,
-    ) -> Result<Result<(Done, bool), Code>, StoreError> {
-        let account = request.account;
+    ) -> Result<Result<Outcome, Code>, StoreError> {
+        let (account, namespace) = (request.account, request.namespace);
+        let kept =
+            |expiry, already| Outcome { done: Done::Keeps { expiry }, already, detail: Detail::default() };
         let before = store.record(&account, &hash)?;
         // What has ended but was not forgotten yet counts as unknown.
         let mut after = before.and_then(|record| record.at(now)).unwrap_or_default();
+        // A tombstone counts for what its owner signed, whatever a member says that it was about.
+        if let Some(Life::Deleted { row, .. }) = after.life
+            && store.mutation(row)?.is_some_and(|why| !why.covers(namespace, request.timestamp))
+        {
+            after = Record::default();
+        }
+        if source == Source::Client {
+            repeat(request, &after, now);
+        }
         let row = store.head().saturating_add(1);
-        let life = match &request.auth {
-            None => Life::Unsigned { timestamp: request.timestamp, expiry: request.expiry },
-            Some(auth) => {
-                let digest = request.statement(&self.network, auth.time).digest();
-                let stamp = Stamp { time: auth.time, digest };
-                Life::Stored { stamp, timestamp: request.timestamp, expiry: request.expiry, row }
-            }
+        let stamp = request.auth.as_ref().map(|auth| {
+            let digest = request.statement(&self.network, auth.time).digest();
+            Stamp { time: auth.time, digest }
+        });
+        let (timestamp, expiry) = (request.timestamp, request.expiry);
+        let life = match stamp {
+            None => Life::Unsigned { timestamp, expiry },
+            Some(stamp) => Life::Stored { stamp, timestamp, expiry, row },
         };
         let known = after.life.is_some();
-        let joined = joins(&after, &life);
-        if !joined {
+        if !joins(&after, &life) {
             // That its owner ended it is nobody's business.
-            let expiry = after.expiry().filter(|end| *end > now).unwrap_or(request.expiry);
-            return Ok(Ok((Done::Keeps { expiry }, true)));
+            let expiry = after.expiry().filter(|end| *end > now).unwrap_or(expiry);
+            return Ok(Ok(kept(expiry, true)));
         }
         // What its owner had ended arrives anew: readers have gone past its old place.
         let held_before = after.place.filter(|_| after.readable(Time::from_millis(now)));
@@ -385,11 +484,23 @@ impl Mailbox {
         // What counts is the end that its owner set last, which may be known here already.
         if after.at(now) != Some(after) {
             // It has ended, by itself or by a change that is known here: as good as kept.
-            return Ok(Ok((Done::Keeps { expiry: request.expiry }, true)));
+            return Ok(Ok(kept(expiry, true)));
+        }
+        let outbox = stamp.filter(|_| namespace.class() == Class::PublicOutbox);
+        let others = match outbox {
+            Some(_) => outbox::others(store, now, &account, namespace, &hash)?,
+            None => Vec::new(),
+        };
+        let newest = others.iter().max_by_key(|(stamp, ..)| *stamp);
+        if let (Some(stamp), Some((newer, _, Record { life: Some(Life::Stored { row, .. }), .. }))) =
+            (outbox, newest)
+            && *newer > stamp
+        {
+            outbox::bury(store, account, (*newer, *row), [(hash, before)])?;
+            return Ok(Ok(kept(expiry, true)));
         }
         let size = u32::try_from(request.data.len()).unwrap_or(u32::MAX);
-        let namespace = request.namespace;
-        let signed = request.auth.is_some();
+        let signed = stamp.is_some();
         after.place = Some(match held_before {
             // The signed request is evidence and holds the bytes too.
             Some(place) if signed => Place { row, ..place },
@@ -406,11 +517,14 @@ impl Mailbox {
             evidence_until: None,
             effects: vec![Effect { account, hash, before, after: Some(after) }],
         })?;
+        if let Some(stamp) = outbox {
+            let older = others.into_iter().map(|(_, hash, record)| (hash, Some(record)));
+            outbox::bury(store, account, (stamp, row), older)?;
+        }
         if held_before.is_none() {
             self.outbox.push_back(Output::Arrived { account, namespace });
         }
-        let expiry = after.expiry().unwrap_or(request.expiry);
-        Ok(Ok((Done::Keeps { expiry }, known)))
+        Ok(Ok(kept(after.expiry().unwrap_or(expiry), known)))
     }
 
     fn forget<T: Transaction>(&mut self, now: Time, store: &mut T) -> Result<(), StoreError> {
@@ -460,290 +574,22 @@ impl Mailbox {
     }
 }
 
+/// Where the JSON door's form of signing leaves a message's times open, a repeat keeps the first time and
+/// never ends the message earlier.
+fn repeat(request: &mut StoreRequest, known: &Record, now: u64) {
+    let text = request.auth.as_ref().is_some_and(|auth| auth.form.door() == Door::Json);
+    if text
+        && known.readable(Time::from_millis(now))
+        && let (Some(timestamp), Some(expiry)) = (known.timestamp(), known.expiry())
+    {
+        (request.timestamp, request.expiry) = (timestamp, expiry.max(request.expiry));
+    }
+}
+
 /// Whether joining `life` would change the record.
 fn joins(record: &Record, life: &Life) -> bool {
     let mut copy = *record;
     copy.join_life(*life)
-}
-
-/// What a deletion or change of expiry does, and whether its evidence is kept here already.
-type Effects = (bool, Vec<Effect>);
-
-/// Deletes what is known here or was held by the sender; returns which hashes are deleted now.
-fn delete<S: Store>(
-    now: u64,
-    request: &Delete,
-    held: &[MessageHash],
-    stamp: Stamp,
-    store: &S,
-) -> Result<(Effects, Vec<MessageHash>), StoreError> {
-    let held: BTreeSet<_> = held.iter().collect();
-    let account = request.account;
-    let records = records(store, &account, &request.hashes)?;
-    // A member is told of one hash at a time, and keeps the request once.
-    let kept = records.iter().find_map(|(_, record)| match record.as_ref()?.life? {
-        Life::Deleted { stamp: known, row } if known == stamp => Some(row),
-        Life::Deleted { .. } | Life::Stored { .. } | Life::Unsigned { .. } => None,
-    });
-    let row = kept.unwrap_or_else(|| store.head().saturating_add(1));
-    let mut effects = Vec::new();
-    let mut deleted = Vec::new();
-    for (hash, before) in &records {
-        let before = *before;
-        // What has ended but was not forgotten yet counts as unknown.
-        let known = before.and_then(|record| record.at(now));
-        if known.is_none() && !held.contains(hash) {
-            continue;
-        }
-        let mut after = known.unwrap_or_default();
-        let changed = after.join_life(Life::Deleted { stamp, row });
-        if changed && after.until() <= now {
-            // Passed on so late that its tombstone would be over.
-            continue;
-        }
-        if changed && after.deleted() {
-            after.place = None;
-        }
-        // An exact repeat is answered again, under the row that it already has.
-        let repeat = matches!(after.life, Some(Life::Deleted { stamp: known, .. }) if known == stamp);
-        if repeat || after.deleted() {
-            deleted.push(*hash);
-        }
-        if changed {
-            let after = if crate::mutants::on("forget-tombstone") { None } else { Some(after) };
-            effects.push(Effect { account, hash: *hash, before, after });
-        }
-    }
-    Ok(((kept.is_some(), effects), deleted))
-}
-
-/// Changes the expiry of what is known here or was changed by the sender; returns which.
-fn expire<S: Store>(
-    now: u64,
-    request: &Expire,
-    held: &[MessageHash],
-    stamp: Stamp,
-    source: Source,
-    store: &S,
-) -> Result<(Effects, Vec<MessageHash>), StoreError> {
-    let held: BTreeSet<_> = held.iter().collect();
-    let account = request.account;
-    let records = records(store, &account, &request.hashes)?;
-    let mut changes = records.iter().filter_map(|(_, record)| record.as_ref()?.change);
-    let kept = changes.find(|change| change.stamp == stamp).map(|change| change.row);
-    let row = kept.unwrap_or_else(|| store.head().saturating_add(1));
-    let new = Change { stamp, expiry: request.expiry, row };
-    let mut effects = Vec::new();
-    let mut updated = Vec::new();
-    for (hash, before) in &records {
-        let before = *before;
-        let known = before.and_then(|record| record.at(now));
-        let told = source == Source::Member && held.contains(hash);
-        // What has ended does not come back by a change; nor by one to what is deleted.
-        let end = |record: &Record| match record.life {
-            None => record.change.map(|change| change.expiry),
-            Some(_) => record.expiry(),
-        };
-        let live = known.filter(|record| end(record).is_none_or(|end| end > now));
-        let current = live.and_then(|record| record.expiry());
-        // A direction was judged by the first receiver; the others do as it did.
-        let wanted = match (request.only, current) {
-            _ if told => true,
-            (None, _) => live.is_some(),
-            (Some(_), _) if source == Source::Member => false,
-            (Some(Direction::Shorten), Some(current)) => request.expiry < current,
-            (Some(Direction::Extend), Some(current)) => request.expiry > current,
-            (Some(_), None) => false,
-        };
-        let repeat = known.and_then(|record| record.change).is_some_and(|change| change.stamp == stamp);
-        if !wanted && !repeat {
-            continue;
-        }
-        let mut after = known.unwrap_or_default();
-        let changed = after.join_change(new);
-        let counts = after.counting_change().is_some_and(|change| change.stamp == stamp);
-        if counts && !after.deleted() {
-            updated.push(*hash);
-        }
-        // It may end with this change.
-        let after = after.at(now);
-        if changed && (before.is_some() || after.is_some()) {
-            effects.push(Effect { account, hash: *hash, before, after });
-        }
-    }
-    Ok(((kept.is_some(), effects), updated))
-}
-
-/// Each hash once, with what is known of it.
-fn records<S: Store>(
-    store: &S,
-    account: &AccountId,
-    hashes: &[MessageHash],
-) -> Result<Vec<(MessageHash, Option<Record>)>, StoreError> {
-    let mut seen = BTreeSet::new();
-    let unique = hashes.iter().filter(move |hash| seen.insert(**hash));
-    unique.map(|hash| Ok((*hash, store.record(account, hash)?))).collect()
-}
-
-/// Reads a page of one namespace: [`Body::Messages`], or [`Body::Ids`] to who wants hashes first.
-///
-/// A cursor that is not known here starts from the beginning: it may resend, it never skips.
-///
-/// # Errors
-///
-/// When the store fails.
-pub fn retrieve<S: Store>(store: &S, now: Time, request: &Retrieve) -> Result<Body, StoreError> {
-    let (account, namespace, after) = (&request.account, request.namespace, request.after);
-    let listed = match request.ids {
-        None => false,
-        Some(Ids::Anew) => known(store, after).is_none(),
-        Some(Ids::Always) => true,
-    };
-    let most = if listed { MAX_PAGE_IDS } else { MAX_PAGE_COUNT };
-    let count = request.max_count.map_or(most, |count| (count as usize).clamp(1, most));
-    if listed {
-        return ids(store, now, account, namespace, after, count);
-    }
-    let size = request.max_size.map_or(MAX_PAGE, |size| (size as usize).min(MAX_PAGE));
-    page(store, now, account, namespace, after, count, size)
-}
-
-/// Reads a page after a cursor, at most `count` messages and `size` bytes, but one at least.
-///
-/// # Errors
-///
-/// When the store fails.
-pub fn page<S: Store>(
-    store: &S,
-    now: Time,
-    account: &AccountId,
-    namespace: Namespace,
-    after: Option<Cursor>,
-    count: usize,
-    size: usize,
-) -> Result<Body, StoreError> {
-    let mut messages: Vec<Message> = Vec::new();
-    let mut bytes = 0_usize;
-    let (more, cursor) = walk(store, now, account, namespace, after, |hash, record| {
-        let Some(message) = read(store, account, record, hash)? else { return Ok(true) };
-        let longer = bytes.saturating_add(message.data.len());
-        let fits = messages.len() < count && (longer <= size || messages.is_empty());
-        if fits {
-            bytes = longer;
-            messages.push(message);
-        }
-        Ok(fits)
-    })?;
-    Ok(Body::Messages { messages, more, cursor })
-}
-
-/// Lists the hashes of a page after a cursor, at most `count`.
-fn ids<S: Store>(
-    store: &S,
-    now: Time,
-    account: &AccountId,
-    namespace: Namespace,
-    after: Option<Cursor>,
-    count: usize,
-) -> Result<Body, StoreError> {
-    let mut hashes = Vec::new();
-    let (more, cursor) = walk(store, now, account, namespace, after, |hash, _| {
-        let fits = hashes.len() < count;
-        if fits {
-            hashes.push(hash);
-        }
-        Ok(fits)
-    })?;
-    Ok(Body::Ids { hashes, more, cursor })
-}
-
-/// Reads messages by their hashes, at most [`MAX_PAGE`] bytes, but one at least: [`Body::Fetched`].
-///
-/// # Errors
-///
-/// When the store fails.
-pub fn fetch<S: Store>(store: &S, now: Time, request: &Fetch) -> Result<Body, StoreError> {
-    let mut messages: Vec<Message> = Vec::new();
-    let mut bytes = 0_usize;
-    let mut dealt = 0_u32;
-    for hash in &request.hashes {
-        let record = store.record(&request.account, hash)?.filter(|record| record.readable(now));
-        let record =
-            record.filter(|record| record.place.is_some_and(|place| place.namespace == request.namespace));
-        if let Some(message) =
-            record.map(|record| read(store, &request.account, &record, *hash)).transpose()?.flatten()
-        {
-            bytes = bytes.saturating_add(message.data.len());
-            if bytes > MAX_PAGE && !messages.is_empty() {
-                break;
-            }
-            messages.push(message);
-        }
-        dealt = dealt.saturating_add(1);
-    }
-    Ok(Body::Fetched { messages, hashes: dealt })
-}
-
-/// Walks what can be read after a cursor, oldest arrival first, until `take` wants no more; tells
-/// whether it stopped there, and where.
-fn walk<S: Store>(
-    store: &S,
-    now: Time,
-    account: &AccountId,
-    namespace: Namespace,
-    after: Option<Cursor>,
-    mut take: impl FnMut(MessageHash, &Record) -> Result<bool, StoreError>,
-) -> Result<(bool, Cursor), StoreError> {
-    const STEP: usize = 128;
-    let incarnation = store.incarnation();
-    let mut sequence = known(store, after).unwrap_or(0);
-    if crate::mutants::on("skip-cursor") && after.is_some() {
-        sequence = sequence.saturating_add(1);
-    }
-    loop {
-        let arrivals = store.page(account, namespace, sequence, STEP)?;
-        let last = arrivals.len() < STEP;
-        for (arrival, hash) in arrivals {
-            let record = store.record(account, &hash)?.filter(|record| record.readable(now));
-            if let Some(record) = record
-                && !take(hash, &record)?
-            {
-                return Ok((true, Cursor { incarnation, sequence }));
-            }
-            sequence = arrival;
-        }
-        if last {
-            // Everything up to the head was looked at, whatever it was.
-            return Ok((false, Cursor { incarnation, sequence: store.head() }));
-        }
-    }
-}
-
-/// Where a cursor stands, if it is one of this life of the store.
-///
-/// One beyond the last arrival was given out before the store lost what it points behind.
-fn known<S: Store>(store: &S, after: Option<Cursor>) -> Option<u64> {
-    let ours =
-        after.filter(|cursor| cursor.incarnation == store.incarnation() && cursor.sequence <= store.head());
-    ours.map(|cursor| cursor.sequence)
-}
-
-fn read<S: Store>(
-    store: &S,
-    account: &AccountId,
-    record: &Record,
-    hash: MessageHash,
-) -> Result<Option<Message>, StoreError> {
-    let lost = |why| StoreError::Lost { account: *account, hash, why };
-    let (Some(place), Some(timestamp), Some(expiry)) = (record.place, record.timestamp(), record.expiry())
-    else {
-        return Ok(None);
-    };
-    match store.mutation(place.row).map_err(|error| error.about(account, hash))? {
-        Some(Mutation::Store(request)) => Ok(Some(Message { hash, timestamp, expiry, data: request.data })),
-        Some(Mutation::Delete { .. } | Mutation::Expire { .. }) => Err(lost("its row holds something else")),
-        None => Err(lost("its row is missing")),
-    }
 }
 
 #[cfg(test)]

@@ -14,14 +14,14 @@ pub use check::{CheckedAnswer, CheckedAsk, check_answer, check_ask, check_reques
 
 use crate::{
     KeyPair, Maps, NetworkName, NodeId, SwarmId, Time,
-    answer::{Answer, Body, Code, Receipt, Receipts, Refusal, Subject, SwarmInfo},
+    answer::{Answer, Body, Code, RULES, Receipt, Receipts, Refusal, Subject, SwarmInfo, Told, told},
     limits::{Limiter, Rate},
     mailbox::{self, Limits, Mailbox},
     maps::Outlook,
     notify::{self, Subscribed, Subscriptions},
     record::Mutation,
     replication::{Handover, Repair, Responder, Writes, repair, writes},
-    request::{Cursor, Request, Retrieve},
+    request::{Cursor, Door, Request, Retrieve},
     ring,
     store::{StoreError, Transaction},
     swarm::{Ask, Replicated, SwarmAnswer, SwarmRequest},
@@ -35,8 +35,11 @@ pub enum Input {
     Request {
         /// The host's number for it.
         ticket: u64,
-        /// What it asks; [`check_request`] has passed it.
+        /// What it asks; [`check_request`] has passed it. Of several requests the host hands in one at a
+        /// time.
         request: Request,
+        /// Through which door the client came.
+        door: Door,
     },
     /// Another node asks.
     Asked {
@@ -192,13 +195,35 @@ pub struct Member {
     forget_at: Time,
     /// The disk is full: nothing is written.
     full: bool,
+    /// The last final block of the settlement chain.
+    height: u64,
     outbox: VecDeque<Output>,
 }
 
+/// A client that waits for a write.
 #[derive(Debug)]
 struct Waiting {
-    subject: Subject,
-    already: bool,
+    door: Door,
+    required: bool,
+    /// What was done here, once it was: what about, and whether it was known before.
+    done: Option<(Subject, bool)>,
+}
+
+/// What a request wants to change.
+struct Write {
+    mutation: Mutation,
+    /// Whether it fails where nobody had anything to change.
+    required: bool,
+}
+
+/// A batch of another member's that was just applied.
+struct Batch {
+    /// The map by which it came.
+    version: u64,
+    /// Which of its mutations never got there.
+    refused: Vec<Option<Code>>,
+    /// Which of them clients of the JSON door asked for.
+    json: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -245,6 +270,7 @@ impl Member {
             next_exchange: 0,
             forget_at: Time::ZERO,
             full: false,
+            height: 0,
             outbox: VecDeque::new(),
             setup,
         };
@@ -258,7 +284,8 @@ impl Member {
     /// Whoever waited is not answered and may repeat, and subscribers subscribe anew. Comparisons that
     /// had ended before the batch still count, so that a disk that is full takes no reader away.
     pub fn resume(&mut self, now: Time) {
-        let mut resumed = Self { full: self.full, ..Self::new(self.setup.clone()) };
+        let (full, height) = (self.full, self.height);
+        let mut resumed = Self { full, height, ..Self::new(self.setup.clone()) };
         core::mem::swap(&mut resumed.repair, &mut self.repair);
         let void = self.outbox.drain(..).filter_map(|output| match output {
             Output::Reconciled { with, .. } => Some(with),
@@ -277,6 +304,11 @@ impl Member {
     /// what the store keeps is read: no input makes the member append to the store.
     pub const fn set_full(&mut self, full: bool) {
         self.full = full;
+    }
+
+    /// Tells how high the settlement chain's last final block is, for who asks.
+    pub const fn set_height(&mut self, height: u64) {
+        self.height = height;
     }
 
     /// The maps that it goes by.
@@ -346,10 +378,10 @@ impl Member {
         store: &mut T,
     ) -> Result<(), StoreError> {
         match input {
-            Input::Request { ticket, request } => self.request(now, ticket, request, store)?,
+            Input::Request { ticket, request, door } => self.request(now, ticket, request, door, store)?,
             Input::Asked { ticket, from, ask } => self.asked(now, ticket, from, ask, store)?,
             Input::Answered { exchange, answer } => self.answered(now, exchange, answer, store)?,
-            Input::Subscribe { subscriber, retrieve } => self.subscribe(now, subscriber, &retrieve),
+            Input::Subscribe { subscriber, retrieve } => self.subscribe(now, subscriber, retrieve, store)?,
             Input::Unsubscribe { subscriber } => {
                 self.subscriptions.handle(now, notify::Input::Unsubscribe { subscriber });
             }
@@ -407,6 +439,7 @@ impl Member {
         now: Time,
         ticket: u64,
         request: Request,
+        door: Door,
         store: &mut T,
     ) -> Result<(), StoreError> {
         let time = now.as_millis();
@@ -415,41 +448,68 @@ impl Member {
                 .push_back(Output::Answer { ticket, answer: Answer { time, body: Body::Refused(refusal) } });
             return Ok(());
         }
-        let mutation = match request {
-            Request::Store(request) => Mutation::Store(request),
-            Request::Delete(request) => Mutation::Delete { request, held: Vec::new() },
-            Request::Expire(request) => Mutation::Expire { request, held: Vec::new() },
-            Request::Retrieve(request) => {
-                let read = |store: &T| mailbox::retrieve(store, now, &request);
-                let body = self.read(now, store, read)?.unwrap_or_else(failed);
-                self.outbox.push_back(Output::Answer { ticket, answer: Answer { time, body } });
-                return Ok(());
-            }
-            Request::Fetch(request) => {
-                let read = |store: &T| mailbox::fetch(store, now, &request);
-                let body = self.read(now, store, read)?.unwrap_or_else(failed);
-                self.outbox.push_back(Output::Answer { ticket, answer: Answer { time, body } });
-                return Ok(());
-            }
-            Request::GetSwarm { account } => {
-                let body = match self.maps().acts.swarm_of(&account) {
-                    Some(id) => Body::Swarm(self.info(id)),
-                    None => Body::Refused(Refusal { code: Code::NotReady, swarm: None, receipts: None }),
-                };
-                self.outbox.push_back(Output::Answer { ticket, answer: Answer { time, body } });
-                return Ok(());
-            }
-            Request::Info => {
-                let body = Body::Info { version: self.setup.version.clone() };
-                self.outbox.push_back(Output::Answer { ticket, answer: Answer { time, body } });
-                return Ok(());
-            }
+        let allowed = self.read(now, store, |store| mailbox::allowed(store, &request))?;
+        let body = match (allowed, request) {
+            (None, _) => failed(),
+            (Some(false), _) => refused(Code::Unauthorized),
+            (Some(true), request) => match self.answer(now, request, door, store)? {
+                Ok(body) => body,
+                Err(_) if self.full => refused(Code::Full),
+                Err(write) => {
+                    let Write { mutation, required } = *write;
+                    self.waiting.insert(ticket, Waiting { door, required, done: None });
+                    return self.mailbox.handle(now, mailbox::Input::Write { ticket, mutation }, store);
+                }
+            },
         };
-        if self.full {
-            self.outbox.push_back(Output::Answer { ticket, answer: Answer::refused(time, Code::Full) });
-            return Ok(());
-        }
-        self.mailbox.handle(now, mailbox::Input::Write { ticket, mutation }, store)
+        self.outbox.push_back(Output::Answer { ticket, answer: Answer { time, body } });
+        Ok(())
+    }
+
+    /// What a request is answered at once, or what it wants to change.
+    fn answer<T: Transaction>(
+        &mut self,
+        now: Time,
+        request: Request,
+        door: Door,
+        store: &mut T,
+    ) -> Result<Result<Body, Box<Write>>, StoreError> {
+        let write = |mutation| Ok(Err(Box::new(Write { mutation, required: false })));
+        let held = Vec::new();
+        let time = now.as_millis();
+        let body = match request {
+            Request::Store(request) => return write(Mutation::Store(request)),
+            Request::Delete(mut request) => {
+                request.receive(&self.setup.pair, &self.setup.network, time);
+                let required = request.required;
+                return Ok(Err(Box::new(Write { mutation: Mutation::Delete { request, held }, required })));
+            }
+            Request::Expire(mut request) => {
+                request.receive(&self.setup.pair, &self.setup.network, time);
+                return write(Mutation::Expire { request, held });
+            }
+            Request::Revoke(request) => return write(Mutation::Revoke { request, held }),
+            Request::Retrieve(request) => {
+                self.read(now, store, |store| mailbox::retrieve(store, now, &request, door))?
+            }
+            Request::Fetch(request) => self.read(now, store, |store| mailbox::fetch(store, now, &request))?,
+            Request::GetExpiries(request) => {
+                self.read(now, store, |store| mailbox::expiries(store, now, &request))?
+            }
+            Request::GetRevoked(request) => {
+                self.read(now, store, |store| mailbox::revoked(store, &request.account))?
+            }
+            Request::GetSwarm { account } => Some(match self.maps().acts.swarm_of(&account) {
+                Some(id) => Body::Swarm(self.info(id)),
+                None => refused(Code::NotReady),
+            }),
+            Request::Info => {
+                let (version, height) = (self.setup.version.clone(), self.height);
+                Some(Body::Info { version, rules: RULES, height })
+            }
+            Request::Batch(_) | Request::Sequence(_) | Request::If(_) => Some(refused(Code::BadRequest)),
+        };
+        Ok(Ok(body.unwrap_or_else(failed)))
     }
 
     /// Reads what is asked for, past messages that are damaged: the others of the swarm still have
@@ -488,12 +548,8 @@ impl Member {
     fn turn_away(&self, request: &Request) -> Option<Refusal> {
         let refusal = |code, swarm| Some(Refusal { code, swarm, receipts: None });
         let about_mailbox = match request {
-            Request::Store(_)
-            | Request::Retrieve(_)
-            | Request::Fetch(_)
-            | Request::Delete(_)
-            | Request::Expire(_) => request.account(),
-            Request::GetSwarm { .. } | Request::Info => None,
+            Request::GetSwarm { .. } => None,
+            request => request.account(),
         }?;
         let keeper = self.maps().acts.swarm_of(about_mailbox);
         if keeper != self.swarm || self.swarm.is_none() {
@@ -524,11 +580,11 @@ impl Member {
         };
         let version = ask.map_version;
         match ask.ask {
-            Checked::Replicate(_) if self.full => {
+            Checked::Replicate(..) if self.full => {
                 let answer = SwarmAnswer::Refused { code: Code::Full };
                 self.outbox.push_back(Output::Reply { ticket, answer });
             }
-            Checked::Replicate(checked) => {
+            Checked::Replicate(checked, json) => {
                 // A bad one is refused alone; the rest of the batch goes on.
                 let ours = |mutation: &Mutation| {
                     self.outlook.keeps(mutation.account(), version) || crate::mutants::on("keep-foreign")
@@ -546,7 +602,7 @@ impl Member {
                     self.handover.came(now);
                 }
                 self.mailbox.handle(now, mailbox::Input::Replicated { ticket, mutations }, store)?;
-                self.drain_mailbox(now, Some((version, refused)));
+                self.drain_mailbox(now, Some(Batch { version, refused, json }));
             }
             Checked::Other(Ask::Behind) => {
                 self.repair.handle(now, repair::Input::Behind(from), store)?;
@@ -601,15 +657,31 @@ impl Member {
         Ok(())
     }
 
-    fn subscribe(&mut self, now: Time, subscriber: u64, retrieve: &Retrieve) {
-        let about = Request::Retrieve(retrieve.clone());
-        if let Some(refusal) = self.turn_away(&about) {
-            let answer = Subscribed::Refused { code: refusal.code };
+    fn subscribe<T: Transaction>(
+        &mut self,
+        now: Time,
+        subscriber: u64,
+        retrieve: Retrieve,
+        store: &mut T,
+    ) -> Result<(), StoreError> {
+        let Retrieve { account, namespace, after, .. } = retrieve;
+        let about = Request::Retrieve(retrieve);
+        let code = match self.turn_away(&about) {
+            Some(refusal) => Some(refusal.code),
+            None => match self.read(now, store, |store| mailbox::allowed(store, &about))? {
+                Some(true) => None,
+                Some(false) => Some(Code::Unauthorized),
+                None => Some(Code::Failed),
+            },
+        };
+        if let Some(code) = code {
+            let answer = Subscribed::Refused { code };
             self.outbox.push_back(Output::Subscribed { subscriber, answer });
-            return;
+        } else {
+            self.subscriptions
+                .handle(now, notify::Input::Subscribe { subscriber, account, namespace, after });
         }
-        let Retrieve { account, namespace, after, .. } = *retrieve;
-        self.subscriptions.handle(now, notify::Input::Subscribe { subscriber, account, namespace, after });
+        Ok(())
     }
 
     /// Moves what the inner machines say to each other and to the host, until they are silent.
@@ -647,22 +719,23 @@ impl Member {
         Ok(())
     }
 
-    /// `batch` tells, of the batch that was just applied, by which map it came and which of its mutations
-    /// never got there.
-    fn drain_mailbox(&mut self, now: Time, batch: Option<(u64, Vec<Option<Code>>)>) {
+    fn drain_mailbox(&mut self, now: Time, mut batch: Option<Batch>) {
         let acts = self.maps().acts.version;
-        let (version, mut refused) =
-            batch.map_or((acts, None), |(version, refused)| (version, Some(refused)));
         while let Some(output) = self.mailbox.poll() {
             match output {
-                mailbox::Output::Written { ticket, subject, mutation, done, already } => {
-                    let receipt = self.sign(acts, &subject, done);
-                    self.waiting.insert(ticket, Waiting { subject, already });
+                mailbox::Output::Written { ticket, subject, mutation, outcome } => {
+                    let waiting = self.waiting.get_mut(&ticket);
+                    let door = waiting.map_or(Door::Native, |waiting| {
+                        waiting.done = Some((subject, outcome.already));
+                        waiting.door
+                    });
+                    let receipt = self.sign(acts, &subject, &mutation, outcome, door);
                     let quorums = self.maps().quorums(mutation.account());
-                    let write = writes::Input::Write { ticket, subject, mutation, receipt, quorums };
+                    let write = writes::Input::Write { ticket, subject, mutation, receipt, quorums, door };
                     self.writes.handle(now, write);
                 }
                 mailbox::Output::Refused { ticket, code } => {
+                    self.waiting.remove(&ticket);
                     let answer = Answer::refused(now.as_millis(), code);
                     self.outbox.push_back(Output::Answer { ticket, answer });
                 }
@@ -670,18 +743,21 @@ impl Member {
                     if ticket == NOBODY {
                         continue;
                     }
-                    let mut applied = results.into_iter().map(|(subject, result)| match result {
-                        Ok(done) => {
-                            let Receipt { done, signature, .. } = self.sign(version, &subject, done);
-                            Replicated::Done { done, signature }
+                    let Some(Batch { version, refused, json }) = batch.take() else { continue };
+                    let mut applied = results.into_iter();
+                    let results = (0_u32..).zip(refused).map(|(place, refused)| {
+                        let applied = if refused.is_none() { applied.next() } else { None };
+                        let door = if json.contains(&place) { Door::Json } else { Door::Native };
+                        match applied.map(|(subject, mutation, result)| (subject, mutation, result)) {
+                            Some((subject, mutation, Ok(outcome))) => {
+                                let receipt = self.sign(version, &subject, &mutation, outcome, door);
+                                let Receipt { done, signature, told, .. } = receipt;
+                                Replicated::Done { done, signature, told: told.map(Box::new) }
+                            }
+                            Some((_, _, Err(code))) => Replicated::Refused { code },
+                            None => Replicated::Refused { code: refused.unwrap_or(Code::Failed) },
                         }
-                        Err(code) => Replicated::Refused { code },
                     });
-                    let results =
-                        refused.take().unwrap_or_default().into_iter().map(|refused| match refused {
-                            Some(code) => Replicated::Refused { code },
-                            None => applied.next().unwrap_or(Replicated::Refused { code: Code::Failed }),
-                        });
                     let answer = SwarmAnswer::Replicated { results: results.collect() };
                     self.outbox.push_back(Output::Reply { ticket, answer });
                 }
@@ -702,27 +778,34 @@ impl Member {
                 writes::Output::Behind { batch, to, request } => {
                     self.send(Exchange::Batch(batch), to, request, Vec::new());
                 }
-                writes::Output::Done { ticket, receipts } => {
-                    let Some(Waiting { subject, already }) = self.waiting.remove(&ticket) else { continue };
-                    let body = match subject {
-                        Subject::Message { hash, .. } => Body::Stored { hash, already, receipts },
-                        Subject::Request { .. } => Body::Changed { receipts },
-                    };
-                    self.outbox
-                        .push_back(Output::Answer { ticket, answer: Answer { time: now.as_millis(), body } });
-                }
-                writes::Output::Short { ticket, receipts } => {
-                    self.waiting.remove(&ticket);
-                    self.short(now, ticket, receipts);
-                }
+                writes::Output::Done { ticket, receipts } => self.written(now, ticket, receipts, true),
+                writes::Output::Short { ticket, receipts } => self.written(now, ticket, receipts, false),
             }
         }
     }
 
-    fn short(&mut self, now: Time, ticket: u64, receipts: Receipts) {
-        let refusal = Refusal { code: Code::NotReady, swarm: None, receipts: Some(receipts) };
-        let answer = Answer { time: now.as_millis(), body: Body::Refused(refusal) };
-        self.outbox.push_back(Output::Answer { ticket, answer });
+    /// Answers a client whose write has ended: `done` when it is durable as often as it has to be. One of
+    /// the JSON door counts for itself.
+    fn written(&mut self, now: Time, ticket: u64, receipts: Receipts, done: bool) {
+        let Some(Waiting { door, required, done: Some((subject, already)) }) = self.waiting.remove(&ticket)
+        else {
+            return;
+        };
+        let anything = |receipt: &Receipt| match &receipt.told {
+            Some(told) => !told.listed.is_empty(),
+            None => told::anything(&receipt.done),
+        };
+        let body = match subject {
+            _ if !done && door == Door::Native => {
+                Body::Refused(Refusal { code: Code::NotReady, swarm: None, receipts: Some(receipts) })
+            }
+            Subject::Request { .. } if required && !receipts.signed.iter().any(anything) => {
+                refused(Code::NotFound)
+            }
+            Subject::Message { hash, .. } => Body::Stored { hash, already, receipts },
+            Subject::Request { .. } => Body::Changed { receipts },
+        };
+        self.outbox.push_back(Output::Answer { ticket, answer: Answer { time: now.as_millis(), body } });
     }
 
     fn drain_subscriptions(&mut self) {
@@ -742,8 +825,22 @@ impl Member {
         }
     }
 
-    fn sign(&self, version: u64, subject: &Subject, done: crate::answer::Done) -> Receipt {
-        Receipt::sign(&self.setup.pair, &self.setup.network, version, subject, done)
+    fn sign(
+        &self,
+        version: u64,
+        subject: &Subject,
+        mutation: &Mutation,
+        outcome: mailbox::Outcome,
+        door: Door,
+    ) -> Receipt {
+        let told = (door == Door::Json).then(|| Told {
+            already: outcome.already,
+            listed: outcome.detail.listed.clone(),
+            unchanged: outcome.detail.unchanged.clone(),
+            signature: self.setup.pair.sign(&told::text(mutation, &outcome)),
+        });
+        let receipt = Receipt::sign(&self.setup.pair, &self.setup.network, version, subject, outcome.done);
+        Receipt { told, ..receipt }
     }
 
     fn send(&mut self, what: Exchange, to: NodeId, request: SwarmRequest, subjects: Vec<Subject>) {
@@ -767,7 +864,11 @@ fn unchecked(answer: Option<CheckedAnswer>) -> Option<SwarmAnswer> {
 }
 
 const fn failed() -> Body {
-    Body::Refused(Refusal { code: Code::Failed, swarm: None, receipts: None })
+    refused(Code::Failed)
+}
+
+const fn refused(code: Code) -> Body {
+    Body::Refused(Refusal { code, swarm: None, receipts: None })
 }
 
 /// The ticket of mutations that nobody waits for.

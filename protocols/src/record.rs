@@ -10,13 +10,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, MessageHash, Namespace, Span, Time,
+    AccountId, MessageHash, Namespace, NetworkName, Span, Time,
+    answer::Code,
     identity::blake2b,
-    request::{Delete, Expire, MAX_TTL, Store},
+    request::{Claims, Delete, Expire, MAX_TTL, Replacement, Revoke, Source, Store, Which},
 };
 
 /// When and by which request something was signed; the order in which the last one wins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp {
     /// The signed time, in milliseconds since 1970.
     pub time: u64,
@@ -45,8 +46,15 @@ pub enum Life {
         /// The log row that keeps the signed request.
         row: u64,
     },
-    /// Deleted by its owner: a tombstone.
+    /// Deleted by its owner: a tombstone. Of a revocation: undone.
     Deleted {
+        /// When it was signed.
+        stamp: Stamp,
+        /// The log row that keeps the signed request.
+        row: u64,
+    },
+    /// No message, but a subaccount whose rights its owner took away. It does not end.
+    Revoked {
         /// When it was signed.
         stamp: Stamp,
         /// The log row that keeps the signed request.
@@ -89,6 +97,9 @@ pub struct Record {
     pub place: Option<Place>,
 }
 
+/// The end of what does not end, in milliseconds since 1970: in the last [`Bucket`](crate::store::Bucket).
+pub const FOREVER: u64 = u64::MAX / 2;
+
 /// What a record takes up beside its message, in bytes; it counts against the account's quota. So
 /// does a signed request that is kept as evidence.
 pub const RECORD_COST: u64 = 256;
@@ -102,7 +113,7 @@ impl Record {
             Life::Unsigned { expiry, .. } | Life::Stored { expiry, .. } => {
                 Some(self.counting_change().map_or(expiry, |change| change.expiry))
             }
-            Life::Deleted { .. } => None,
+            Life::Deleted { .. } | Life::Revoked { .. } => None,
         }
     }
 
@@ -111,7 +122,7 @@ impl Record {
         self.change.filter(|change| match self.life {
             None | Some(Life::Unsigned { .. }) => true,
             Some(Life::Stored { stamp, .. }) => change.stamp > stamp,
-            Some(Life::Deleted { .. }) => false,
+            Some(Life::Deleted { .. } | Life::Revoked { .. }) => false,
         })
     }
 
@@ -124,6 +135,7 @@ impl Record {
         let changed = |change: Change| change.expiry.max(remembered(change.stamp));
         match self.life {
             Some(Life::Deleted { stamp, .. }) => remembered(stamp),
+            Some(Life::Revoked { .. }) => FOREVER,
             Some(Life::Unsigned { expiry, .. } | Life::Stored { expiry, .. }) => {
                 if crate::mutants::on("forget-early-end") {
                     return self.expiry().unwrap_or_default();
@@ -170,11 +182,19 @@ impl Record {
         matches!(self.life, Some(Life::Deleted { .. }))
     }
 
+    /// When a revocation was signed; none of anything else.
+    pub const fn revoked(&self) -> Option<Stamp> {
+        match self.life {
+            Some(Life::Revoked { stamp, .. }) => Some(stamp),
+            Some(Life::Unsigned { .. } | Life::Stored { .. } | Life::Deleted { .. }) | None => None,
+        }
+    }
+
     /// The message's time, in milliseconds since 1970.
     pub const fn timestamp(&self) -> Option<u64> {
         match self.life {
             Some(Life::Unsigned { timestamp, .. } | Life::Stored { timestamp, .. }) => Some(timestamp),
-            Some(Life::Deleted { .. }) | None => None,
+            Some(Life::Deleted { .. } | Life::Revoked { .. }) | None => None,
         }
     }
 
@@ -227,6 +247,7 @@ impl Record {
                 (2, Some(stamp), Some((timestamp, expiry)))
             }
             Some(Life::Deleted { stamp, .. }) => (3, Some(stamp), None),
+            Some(Life::Revoked { stamp, .. }) => (5, Some(stamp), None),
         };
         life.push(tag);
         if let Some(stamp) = stamp {
@@ -261,28 +282,45 @@ const fn rank(life: &Life) -> (u64, [u8; 32], bool) {
     match life {
         Life::Unsigned { .. } => (0, [0; 32], false),
         Life::Stored { stamp, .. } => (stamp.time, stamp.digest, true),
-        Life::Deleted { stamp, .. } => (stamp.time, stamp.digest, true),
+        Life::Deleted { stamp, .. } | Life::Revoked { stamp, .. } => (stamp.time, stamp.digest, true),
     }
 }
 
 /// One mutation of a mailbox, with all that another member needs to check and repeat it.
+///
+/// `held` names the hashes that the sender of it changed, or knew to be changed: a member takes its word
+/// for those that it does not know itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mutation {
     /// A message to keep.
     Store(Store),
+    /// A message took the place of others of its drawer.
+    Replace {
+        /// What its owner signed.
+        request: Replacement,
+        /// The others.
+        held: Vec<MessageHash>,
+    },
     /// A deletion.
     Delete {
         /// As its owner signed it.
         request: Delete,
-        /// Which of its hashes the sender of this held or holds a tombstone of.
+        /// Which messages.
         held: Vec<MessageHash>,
     },
     /// A change of expiry.
     Expire {
         /// As its owner signed it.
         request: Expire,
-        /// Which of its hashes the sender of this changed.
+        /// Which messages.
+        held: Vec<MessageHash>,
+    },
+    /// Rights that were taken from subaccounts, or given back.
+    Revoke {
+        /// As the owner signed it.
+        request: Revoke,
+        /// The hashes of tokens that are given back.
         held: Vec<MessageHash>,
     },
 }
@@ -292,21 +330,131 @@ impl Mutation {
     pub const fn account(&self) -> &AccountId {
         match self {
             Self::Store(request) => &request.account,
+            Self::Replace { request, .. } => &request.account,
             Self::Delete { request, .. } => &request.account,
             Self::Expire { request, .. } => &request.account,
+            Self::Revoke { request, .. } => &request.account,
+        }
+    }
+
+    /// When it was signed, and by which request; none of a stranger's store.
+    pub fn stamp(&self, network: &NetworkName) -> Option<Stamp> {
+        let (time, statement) = match self {
+            Self::Store(request) => {
+                let time = request.auth.as_ref()?.time;
+                (time, request.statement(network, time))
+            }
+            Self::Replace { request, .. } => {
+                (request.auth.time, request.statement(network, request.auth.time))
+            }
+            Self::Delete { request, .. } => {
+                (request.auth.time, request.statement(network, request.auth.time))
+            }
+            Self::Expire { request, .. } => {
+                (request.auth.time, request.statement(network, request.auth.time))
+            }
+            Self::Revoke { request, .. } => {
+                (request.auth.time, request.statement(network, request.auth.time))
+            }
+        };
+        Some(Stamp { time, digest: statement.digest() })
+    }
+
+    /// Checks, as another member's word, all but the signatures that it gives back.
+    ///
+    /// # Errors
+    ///
+    /// The code to refuse with.
+    pub fn claims(&self, network: &NetworkName, now: Time) -> Claims {
+        let few = |held: &[MessageHash]| if held.len() > MAX_HELD { Err(Code::TooLarge) } else { Ok(()) };
+        match self {
+            Self::Store(request) => request.claims(network, now, Source::Member),
+            Self::Replace { request, held } => few(held).and_then(|()| request.claims(network, now)),
+            Self::Delete { request, held } => {
+                few(held).and_then(|()| request.claims(network, now, Source::Member))
+            }
+            Self::Expire { request, held } => {
+                few(held).and_then(|()| request.claims(network, now, Source::Member))
+            }
+            Self::Revoke { request, held } => {
+                few(held).and_then(|()| request.claims(network, now, Source::Member))
+            }
+        }
+    }
+
+    /// Whether it can be the evidence of what became of a message that lies in `namespace`, sent at
+    /// `timestamp`.
+    pub fn covers(&self, namespace: Namespace, timestamp: u64) -> bool {
+        match self {
+            Self::Store(request) => request.namespace == namespace,
+            Self::Replace { request, .. } => request.namespace == namespace,
+            Self::Delete { request: Delete { which, .. }, .. }
+            | Self::Expire { request: Expire { which, .. }, .. } => match which {
+                Which::Hashes(_) => true,
+                // Whoever took it deletes all that it holds, though a sender's clock may be ahead.
+                Which::In { before: None, .. } => which.covers(namespace, 0),
+                Which::In { .. } => which.covers(namespace, timestamp),
+            },
+            Self::Revoke { .. } => false,
+        }
+    }
+
+    /// It without the hashes that its sender held, which its owner did not sign.
+    pub fn evidence(&self) -> Self {
+        let mut evidence = self.clone();
+        evidence.held_mut().map(Vec::clear);
+        evidence
+    }
+
+    /// The hashes that its sender changed; none of a store.
+    pub const fn held_mut(&mut self) -> Option<&mut Vec<MessageHash>> {
+        match self {
+            Self::Store(_) => None,
+            Self::Replace { held, .. }
+            | Self::Delete { held, .. }
+            | Self::Expire { held, .. }
+            | Self::Revoke { held, .. } => Some(held),
+        }
+    }
+
+    /// The same as it is passed on for one hash.
+    pub fn about(mut self, hash: MessageHash) -> Self {
+        if let Some(held) = self.held_mut() {
+            *held = vec![hash];
+        }
+        self
+    }
+
+    /// How many hashes or tokens it names.
+    fn names(&self) -> usize {
+        match self {
+            Self::Store(_) => 0,
+            Self::Replace { held, .. } => held.len(),
+            Self::Delete { request, held } => request.which.hashes().len().saturating_add(held.len()),
+            Self::Expire { request, held } => request.which.hashes().len().saturating_add(held.len()),
+            Self::Revoke { request, held } => request.tokens.len().saturating_add(held.len()),
         }
     }
 
     /// Bytes that it takes up when it is kept as the evidence of a deletion or change of expiry.
     pub fn evidence_cost(&self) -> u64 {
-        let hashes = match self {
-            Self::Store(_) => 0,
-            Self::Delete { request, held } => request.hashes.len().saturating_add(held.len()),
-            Self::Expire { request, held } => request.hashes.len().saturating_add(held.len()),
+        RECORD_COST.saturating_add(HASH_COST.saturating_mul(self.names() as u64))
+    }
+
+    /// About how many bytes it takes on the wire.
+    pub fn weight(&self) -> usize {
+        const HEAD: usize = 768;
+        const NAME: usize = 40;
+        let data = match self {
+            Self::Store(request) => request.data.len(),
+            Self::Replace { .. } | Self::Delete { .. } | Self::Expire { .. } | Self::Revoke { .. } => 0,
         };
-        RECORD_COST.saturating_add(HASH_COST.saturating_mul(hashes as u64))
+        data.saturating_add(self.names().saturating_mul(NAME)).saturating_add(HEAD)
     }
 }
+
+/// The most hashes that a mutation says its sender changed.
+pub const MAX_HELD: usize = crate::request::MAX_BULK_JSON;
 
 #[cfg(test)]
 mod tests {

@@ -187,6 +187,13 @@ pub trait Store {
         limit: usize,
     ) -> Result<Vec<(u64, MessageHash)>, StoreError>;
 
+    /// The drawers of an account in which anything lies, in order.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::record`].
+    fn drawers(&self, account: &AccountId) -> Result<Vec<Namespace>, StoreError>;
+
     /// The mutation of a log row that a record names; none once it was retired.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use serde_bytes::{ByteArray, ByteBuf};
 
 use crate::{
     AccountId, MessageHash,
-    answer::{Code, Done},
+    answer::{Code, Done, Told},
     identity::Signature,
     record::Mutation,
     ring::Arc,
@@ -54,6 +54,9 @@ pub enum Ask {
     Replicate {
         /// At most [`MAX_BATCH`].
         mutations: Vec<Mutation>,
+        /// The places, from 0, of those whose client came through the JSON door: say what it is told.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        json: Vec<u32>,
     },
     /// You missed something that the asker holds: compare with it soon.
     Behind,
@@ -185,6 +188,9 @@ pub enum Replicated {
         done: Done,
         /// The member's signature.
         signature: Signature,
+        /// What a client of the JSON door is told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        told: Option<Box<Told>>,
     },
     /// Not done.
     Refused {

@@ -19,14 +19,20 @@ use serde_bytes::{ByteArray, ByteBuf};
 use serde_json::{Value, json};
 use session_protocols::{
     AccountId, KeyPair, MessageHash, Namespace, NetworkName, NodeId, Protocol, Signature, Statement, SwarmId,
-    answer::{Answer, Body, Code, Done, MAX_ANSWER, Message, Receipt, Receipts, Refusal, Subject, SwarmInfo},
+    answer::{
+        Answer, Body, Code, Done, End, MAX_ANSWER, Message, RULES, Receipt, Receipts, Refusal, Subject,
+        SwarmInfo, Told,
+    },
     codec,
     directory::{self, Certificate, Members, Roster, Snapshot, Timing, Vote, checkpoint, snapshot::Entry},
     frame,
     identity::blake2b,
     notify::{self, Event, Subscribe, Subscribed},
     record::{Change, Life, Mutation, Place, Record, Stamp},
-    request::{Auth, Cursor, Delete, Direction, Expire, Fetch, Ids, MAX_REQUEST, Request, Retrieve, Store},
+    request::{
+        Auth, Condition, Cursor, Delete, Direction, Door, Drawers, Ends, Expire, Fetch, Form, GetExpiries,
+        GetRevoked, Ids, If, MAX_REQUEST, Request, Retrieve, Revoke, Rights, Store, Subaccount, Token, Which,
+    },
     ring::{self, Arc},
     store::Fingerprint,
     swarm::{Ask, BucketPrint, Known, MAX_MESSAGE, Replicated, Slice, SwarmAnswer, SwarmRequest},
@@ -53,6 +59,7 @@ fn pair(byte: u8) -> KeyPair {
 const ALICE: u8 = 1;
 const GROUP: u8 = 2;
 const NODE: u8 = 3;
+const FRIEND: u8 = 6;
 const MEMBERS: [u8; 3] = [3, 4, 5];
 
 fn alice() -> AccountId {
@@ -139,7 +146,8 @@ fn auth(statement: &Statement, account: &AccountId, seed: u8) -> Auth {
 }
 
 fn unsigned() -> Auth {
-    Auth { key: None, time: TIME, signature: Signature([0; 64]) }
+    let form = Form::Statement;
+    Auth { key: None, time: TIME, signature: Signature([0; 64]), subaccount: None, form }
 }
 
 fn post() -> Store {
@@ -170,42 +178,114 @@ fn retrieve() -> Retrieve {
     let (account, namespace) = (alice(), Namespace::INBOX);
     let (max_count, max_size) = (Some(100), Some(65_536));
     let mut retrieve =
-        Retrieve { account, namespace, after, max_count, max_size, ids: None, auth: unsigned() };
-    retrieve.auth = auth(&retrieve.statement(&network(), TIME), &alice(), ALICE);
+        Retrieve { account, namespace, after, last: None, max_count, max_size, ids: None, auth: None };
+    retrieve.auth = Some(auth(&retrieve.statement(&network(), TIME), &alice(), ALICE));
     retrieve
 }
 
 fn retrieve_plainly() -> Retrieve {
     let mut retrieve = Retrieve { after: None, max_count: None, max_size: None, ..retrieve() };
-    retrieve.auth = auth(&retrieve.statement(&network(), TIME), &alice(), ALICE);
+    retrieve.auth = Some(auth(&retrieve.statement(&network(), TIME), &alice(), ALICE));
     retrieve
 }
 
 fn retrieve_ids(ids: Ids) -> Retrieve {
     let mut retrieve = Retrieve { max_count: None, max_size: None, ids: Some(ids), ..retrieve() };
-    retrieve.auth = auth(&retrieve.statement(&network(), TIME), &alice(), ALICE);
+    retrieve.auth = Some(auth(&retrieve.statement(&network(), TIME), &alice(), ALICE));
     retrieve
 }
 
 fn fetch() -> Fetch {
     let (namespace, hashes) = (Namespace::INBOX, vec![hash(b"hello")]);
-    let mut fetch = Fetch { account: alice(), namespace, hashes, auth: unsigned() };
-    fetch.auth = auth(&fetch.statement(&network(), TIME), &alice(), ALICE);
+    let mut fetch = Fetch { account: alice(), namespace, hashes, auth: None };
+    fetch.auth = Some(auth(&fetch.statement(&network(), TIME), &alice(), ALICE));
     fetch
 }
 
-fn delete() -> Delete {
-    let hashes = vec![hash(b"hello"), hash(b"bye")];
-    let mut delete = Delete { account: alice(), hashes, auth: unsigned() };
+fn delete_which(which: Which, required: bool) -> Delete {
+    let mut delete = Delete { account: alice(), which, required, auth: unsigned() };
     delete.auth = auth(&delete.statement(&network(), TIME), &alice(), ALICE);
     delete
 }
 
-fn expire(only: Option<Direction>) -> Expire {
-    let (hashes, expiry) = (vec![hash(b"hello")], TIME + 2 * DAY);
-    let mut expire = Expire { account: alice(), hashes, expiry, only, auth: unsigned() };
+fn delete() -> Delete {
+    delete_which(Which::Hashes(vec![hash(b"hello"), hash(b"bye")]), false)
+}
+
+fn expire_which(which: Which, ends: Ends, only: Option<Direction>) -> Expire {
+    let mut expire = Expire { account: alice(), which, ends, only, auth: unsigned() };
     expire.auth = auth(&expire.statement(&network(), TIME), &alice(), ALICE);
     expire
+}
+
+fn expire(only: Option<Direction>) -> Expire {
+    expire_which(Which::Hashes(vec![hash(b"hello")]), Ends::All(TIME + 2 * DAY), only)
+}
+
+fn whole(drawers: Drawers, before: Option<u64>) -> Which {
+    Which::In { drawers, before, most: None }
+}
+
+/// A subaccount of the group, and its key.
+fn friend() -> (KeyPair, Subaccount) {
+    let pair = pair(FRIEND);
+    let rights = Rights::READ.and(Rights::WRITE);
+    let token = Token::new(0x03, rights, &pair.public());
+    let granted = Subaccount::grant(&self::pair(GROUP), token);
+    (pair, granted)
+}
+
+fn friends_keep() -> Store {
+    let mut store = Store { account: group(), namespace: Namespace(11), ..post() };
+    let (pair, granted) = friend();
+    store.auth = Some(Auth::sign_for(None, &pair, granted, TIME, &store.statement(&network(), TIME)));
+    store
+}
+
+fn outbox_keep() -> Store {
+    let mut store = Store { namespace: Namespace(-1), ..post() };
+    store.auth = Some(auth(&store.statement(&network(), TIME), &alice(), ALICE));
+    store
+}
+
+fn revoke(undo: bool) -> Revoke {
+    let mut revoke = Revoke { account: group(), tokens: vec![friend().1.token], undo, auth: unsigned() };
+    revoke.auth = auth(&revoke.statement(&network(), TIME), &group(), GROUP);
+    revoke
+}
+
+fn get_expiries(hashes: Option<Vec<MessageHash>>) -> GetExpiries {
+    let mut request = GetExpiries { account: alice(), hashes, auth: unsigned() };
+    request.auth = auth(&request.statement(&network(), TIME), &alice(), ALICE);
+    request
+}
+
+fn get_revoked() -> GetRevoked {
+    let mut request = GetRevoked { account: group(), auth: unsigned() };
+    request.auth = auth(&request.statement(&network(), TIME), &group(), GROUP);
+    request
+}
+
+/// As a client of the JSON door signs it.
+fn texted(text: &[u8]) -> Auth {
+    let form = Form::Text { received: None };
+    Auth { signature: pair(ALICE).sign(text), form, ..Auth::unsigned(&alice(), &pair(ALICE), TIME) }
+}
+
+/// A deletion that came through the JSON door, whose text names no time: as the first receiver passes
+/// it on.
+fn received_delete() -> Delete {
+    let which = Which::Hashes(vec![hash(b"hello")]);
+    let text = format!("delete{}", hash(b"hello"));
+    let mut delete = Delete { auth: texted(text.as_bytes()), which, ..delete() };
+    delete.receive(&pair(NODE), &network(), TIME);
+    delete
+}
+
+/// A store that came through the JSON door.
+fn texted_keep() -> Store {
+    let auth = Some(texted(format!("store2{TIME}").as_bytes()));
+    Store { namespace: Namespace(2), auth, ..post() }
 }
 
 const MAP_VERSION: u64 = 7;
@@ -225,7 +305,14 @@ fn receipt((subject, done): (Subject, Done)) -> Receipt {
 }
 
 fn receipts(about: (Subject, Done)) -> Receipts {
-    Receipts { map_version: MAP_VERSION, signed: vec![receipt(about)] }
+    Receipts { map_version: MAP_VERSION, signed: vec![receipt(about)], missing: vec![] }
+}
+
+/// What a member tells a client of the JSON door of [`received_delete`].
+fn told() -> Told {
+    let text = format!("{}{}{}", alice(), hash(b"hello"), hash(b"hello"));
+    let listed = vec![(Namespace::INBOX, hash(b"hello"))];
+    Told { already: false, listed, unchanged: vec![], signature: pair(NODE).sign(text.as_bytes()) }
 }
 
 fn swarm_info() -> SwarmInfo {
@@ -242,6 +329,43 @@ fn message() -> Message {
 }
 
 const CURSOR: Cursor = Cursor { incarnation: 0x0102_0304_0506_0708, sequence: 10 };
+
+const INBOX: Drawers = Drawers::One(Namespace::INBOX);
+
+fn outbox_retrieve() -> Retrieve {
+    Retrieve { namespace: Namespace(-1), auth: None, ..retrieve_plainly() }
+}
+
+fn retrieve_last() -> Retrieve {
+    let mut retrieve = Retrieve { last: Some(hash(b"hello")), ..retrieve_plainly() };
+    retrieve.auth = Some(auth(&retrieve.statement(&network(), TIME), &alice(), ALICE));
+    retrieve
+}
+
+fn expire_each() -> Expire {
+    let which = Which::Hashes(vec![hash(b"hello"), hash(b"bye")]);
+    expire_which(which, Ends::Each(vec![TIME + DAY, TIME + 2 * DAY]), None)
+}
+
+fn expire_all() -> Expire {
+    expire_which(whole(Drawers::All, None), Ends::All(TIME + DAY), None)
+}
+
+fn some_of_all() -> Which {
+    Which::In { drawers: Drawers::All, before: None, most: Some(100) }
+}
+
+fn choice() -> If {
+    let when = vec![
+        Condition::RulesAtLeast([22, 0]),
+        Condition::RulesBefore([23, 0]),
+        Condition::VersionAtLeast([0, 1, 0]),
+        Condition::VersionBefore([9, 0, 0]),
+        Condition::HeightAtLeast(100),
+        Condition::HeightBefore(u64::MAX),
+    ];
+    If { when, then: Some(Request::Info), otherwise: Some(Request::Batch(vec![Request::Info])) }
+}
 
 #[test]
 fn requests() {
@@ -260,10 +384,31 @@ fn requests() {
         ("expire, only extend", Request::Expire(expire(Some(Direction::Extend)))),
         ("get_swarm", Request::GetSwarm { account: alice() }),
         ("info", Request::Info),
+        ("store, signed, into a public outbox", Request::Store(outbox_keep())),
+        ("store, signed by a subaccount", Request::Store(friends_keep())),
+        ("store, of a client of the JSON door", Request::Store(texted_keep())),
+        ("retrieve, from a public outbox", Request::Retrieve(outbox_retrieve())),
+        ("retrieve, after a message", Request::Retrieve(retrieve_last())),
+        ("get_expiries", Request::GetExpiries(get_expiries(Some(vec![hash(b"hello")])))),
+        ("get_expiries, of all", Request::GetExpiries(get_expiries(None))),
+        ("delete, required", Request::Delete(delete_which(delete().which, true))),
+        ("delete, all in one drawer", Request::Delete(delete_which(whole(INBOX, None), false))),
+        ("delete, all in all drawers", Request::Delete(delete_which(whole(Drawers::All, None), false))),
+        ("delete, what was sent before", Request::Delete(delete_which(whole(INBOX, Some(TIME - 5)), false))),
+        ("delete, all, some at a time", Request::Delete(delete_which(some_of_all(), false))),
+        ("expire, an end for each", Request::Expire(expire_each())),
+        ("expire, all in all drawers", Request::Expire(expire_all())),
+        ("revoke_subaccount", Request::Revoke(revoke(false))),
+        ("unrevoke_subaccount", Request::Revoke(revoke(true))),
+        ("revoked_subaccounts", Request::GetRevoked(get_revoked())),
+        ("batch", Request::Batch(vec![Request::Store(post()), Request::Info])),
+        ("sequence", Request::Sequence(vec![Request::Store(post()), Request::Info])),
+        ("if", Request::If(Box::new(choice()))),
     ];
     let now = session_protocols::Time::from_millis(TIME);
     for (name, request) in &requests {
-        assert_eq!(request.verify(&network(), now), Ok(()), "{name}");
+        let door = request.auth().map_or(Door::Native, |auth| auth.form.door());
+        assert_eq!(request.verify(&network(), now, door), Ok(()), "{name}");
     }
     let entries = requests.iter().map(|(name, request)| wire(name, request, MAX_REQUEST));
     check("requests.json", &entries.collect::<Vec<_>>());
@@ -281,13 +426,28 @@ fn answers() {
         ("ids", Body::Ids { hashes: vec![hash(b"hello")], more: true, cursor: CURSOR }),
         ("fetched", Body::Fetched { messages: vec![message()], hashes: 1 }),
         ("swarm", Body::Swarm(swarm_info())),
-        ("info", Body::Info { version: "0.1.0".into() }),
+        ("info", Body::Info { version: "0.1.0".into(), rules: RULES, height: 1_234 }),
         ("refused", refused(plain(Code::Full))),
         ("refused, another swarm", refused(Refusal { swarm: Some(swarm_info()), ..plain(Code::WrongSwarm) })),
         (
             "refused, too few have it",
             refused(Refusal { receipts: Some(receipts(kept())), ..plain(Code::NotReady) }),
         ),
+        ("refused, none is held", refused(plain(Code::NotFound))),
+        (
+            "expiries",
+            Body::Expiries { ends: vec![End { hash: hash(b"hello"), expiry: TIME + DAY }], more: true },
+        ),
+        ("revoked", Body::Revoked { tokens: vec![friend().1.token] }),
+        (
+            "batch",
+            Body::Batch(vec![
+                Answer { time: TIME, body: Body::Expiries { ends: vec![], more: false } },
+                Answer::refused(TIME, Code::Full),
+            ]),
+        ),
+        ("if, done", Body::If { condition: true, answer: Some(Box::new(Answer::refused(TIME, Code::Full))) }),
+        ("if, nothing to do", Body::If { condition: false, answer: None }),
     ];
     let entries = bodies.map(|(name, body)| wire(name, &Answer { time: TIME, body }, MAX_ANSWER));
     check("answers.json", &entries);
@@ -323,6 +483,21 @@ fn swarm() {
                     Mutation::Delete { request: delete(), held: vec![hash(b"hello")] },
                     Mutation::Expire { request: expire(None), held: vec![] },
                 ],
+                json: vec![],
+            },
+        ),
+        (
+            "replicate: more kinds, the last for a client of the JSON door",
+            Ask::Replicate {
+                mutations: vec![
+                    Mutation::Replace {
+                        request: outbox_keep().replacement().unwrap(),
+                        held: vec![hash(b"hello")],
+                    },
+                    Mutation::Revoke { request: revoke(true), held: vec![friend().1.token.hash(&group())] },
+                    Mutation::Delete { request: received_delete(), held: vec![hash(b"hello")] },
+                ],
+                json: vec![2],
             },
         ),
         ("behind", Ask::Behind),
@@ -340,7 +515,20 @@ fn swarm() {
         (
             "replicated",
             SwarmAnswer::Replicated {
-                results: vec![Replicated::Done { done, signature }, Replicated::Refused { code: Code::Full }],
+                results: vec![
+                    Replicated::Done { done, signature, told: None },
+                    Replicated::Refused { code: Code::Full },
+                ],
+            },
+        ),
+        (
+            "replicated, for a client of the JSON door",
+            SwarmAnswer::Replicated {
+                results: vec![Replicated::Done {
+                    done: changed().1,
+                    signature: receipt(changed()).signature,
+                    told: Some(Box::new(told())),
+                }],
             },
         ),
         ("noted", SwarmAnswer::Noted),
@@ -570,25 +758,26 @@ fn statements() {
     let (keep, group_keep) = (keep(), group_keep());
     let store = |store: &Store| store.statement(&net, TIME);
     let of = |store: &Store| signature(store.auth.as_ref().unwrap());
+    let of_read = |retrieve: &Retrieve| signature(retrieve.auth.as_ref().unwrap());
     let (extend, shorten) = (expire(Some(Direction::Extend)), expire(Some(Direction::Shorten)));
     let expiry = |expire: &Expire| (expire.statement(&net, TIME), expire.auth.signature);
     let mut entries = vec![
         said("store", ALICE, &store(&keep), &of(&keep)),
         said("store of a group", GROUP, &store(&group_keep), &of(&group_keep)),
-        said("retrieve", ALICE, &retrieve().statement(&net, TIME), &signature(&retrieve().auth)),
+        said("retrieve", ALICE, &retrieve().statement(&net, TIME), &of_read(&retrieve())),
         said(
             "retrieve without cursor and limits",
             ALICE,
             &retrieve_plainly().statement(&net, TIME),
-            &signature(&retrieve_plainly().auth),
+            &of_read(&retrieve_plainly()),
         ),
         said(
             "retrieve, hashes where the cursor is not known",
             ALICE,
             &retrieve_ids(Ids::Anew).statement(&net, TIME),
-            &signature(&retrieve_ids(Ids::Anew).auth),
+            &of_read(&retrieve_ids(Ids::Anew)),
         ),
-        said("fetch", ALICE, &fetch().statement(&net, TIME), &signature(&fetch().auth)),
+        said("fetch", ALICE, &fetch().statement(&net, TIME), &signature(fetch().auth.as_ref().unwrap())),
         said("delete", ALICE, &delete().statement(&net, TIME), &signature(&delete().auth)),
     ];
     for (name, request) in
@@ -597,6 +786,37 @@ fn statements() {
         let (statement, signature) = expiry(&request);
         entries.push(said(name, ALICE, &statement, &signature));
     }
+    for (name, request) in [
+        ("delete, required", delete_which(delete().which, true)),
+        ("delete, all in one drawer", delete_which(whole(INBOX, None), false)),
+        ("delete, all in all drawers", delete_which(whole(Drawers::All, None), false)),
+        ("delete, what was sent before", delete_which(whole(INBOX, Some(TIME - 5)), false)),
+        ("delete, all, some at a time", delete_which(some_of_all(), false)),
+    ] {
+        entries.push(said(name, ALICE, &request.statement(&net, TIME), &request.auth.signature));
+    }
+    for (name, request) in
+        [("expire, an end for each", expire_each()), ("expire, all in all drawers", expire_all())]
+    {
+        let (statement, signature) = expiry(&request);
+        entries.push(said(name, ALICE, &statement, &signature));
+    }
+    for (name, undo) in [("revoke_subaccount", false), ("unrevoke_subaccount", true)] {
+        let request = revoke(undo);
+        entries.push(said(name, GROUP, &request.statement(&net, TIME), &request.auth.signature));
+    }
+    let (revoked, some, all) = (get_revoked(), get_expiries(Some(vec![hash(b"hello")])), get_expiries(None));
+    entries.push(said("revoked_subaccounts", GROUP, &revoked.statement(&net, TIME), &revoked.auth.signature));
+    entries.push(said("get_expiries", ALICE, &some.statement(&net, TIME), &some.auth.signature));
+    entries.push(said("get_expiries, of all", ALICE, &all.statement(&net, TIME), &all.auth.signature));
+    let last = retrieve_last();
+    entries.push(said("retrieve, after a message", ALICE, &last.statement(&net, TIME), &of_read(&last)));
+    let by_friend = friends_keep();
+    entries.push(said("store of a subaccount", FRIEND, &store(&by_friend), &of(&by_friend)));
+    let received = received_delete();
+    let Form::Text { received: Some(word) } = received.auth.form else { panic!() };
+    let when = Statement::new("received", &net).bytes(&received.statement(&net, TIME).digest());
+    entries.push(said("received: when a deletion of the JSON door came", NODE, &when, &word.signature));
     for (name, about) in [("receipt: keeps", kept()), ("receipt: changed", changed())] {
         let receipt = receipt(about.clone());
         assert!(receipt.verify(&net, MAP_VERSION, &about.0));
@@ -688,6 +908,7 @@ fn described(record: &Record) -> Value {
             json!({ "stored": { "signed": stamped(stamp), "timestamp": timestamp, "expiry": expiry } })
         }
         Some(Life::Deleted { stamp, .. }) => json!({ "deleted": { "signed": stamped(stamp) } }),
+        Some(Life::Revoked { stamp, .. }) => json!({ "revoked": { "signed": stamped(stamp) } }),
     };
     let change =
         record.change.map(|change| json!({ "signed": stamped(change.stamp), "expiry": change.expiry }));
@@ -700,6 +921,7 @@ fn comparisons() {
     let unsigned = Life::Unsigned { timestamp: TIME, expiry: TIME + DAY };
     let stored = Life::Stored { stamp: stamp(TIME, 1), timestamp: TIME, expiry: TIME + DAY, row: 5 };
     let deleted = Life::Deleted { stamp: stamp(TIME + 1, 2), row: 6 };
+    let revoked = Life::Revoked { stamp: stamp(TIME + 1, 2), row: 6 };
     let change = |time| Some(Change { stamp: stamp(time, 3), expiry: TIME + 2 * DAY, row: 7 });
     let place = Some(Place { sequence: 4, row: 5, namespace: Namespace::INBOX, size: 5 });
     let records = [
@@ -709,6 +931,7 @@ fn comparisons() {
         ("signed, changed after", Record { life: Some(stored), change: change(TIME + 1), place }),
         ("signed, changed before", Record { life: Some(stored), change: change(TIME - 1), place }),
         ("deleted", Record { life: Some(deleted), change: None, place: None }),
+        ("revoked", Record { life: Some(revoked), change: None, place }),
         ("only a change is known", Record { life: None, change: change(TIME), place: None }),
     ];
     let mut entries: Vec<_> = records

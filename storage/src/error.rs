@@ -19,13 +19,15 @@ pub enum OpenError {
         place: String,
     },
     /// A newer build wrote the tables.
-    #[error("the store in {place} has schema {found}, this build reads up to {supported}: use a newer build")]
+    #[error(
+        "the store in {place} has schema {found}, this build reads {supported}: use the build that wrote it, or move it away and let the node fetch again what it keeps"
+    )]
     Schema {
         /// Where the store is.
         place: String,
         /// The schema found.
         found: u32,
-        /// The newest schema that this build reads.
+        /// The schema that this build reads.
         supported: u32,
     },
     /// A newer build wrote an entry of the journal.

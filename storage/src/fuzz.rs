@@ -47,6 +47,7 @@ pub fn rows() -> Vec<Vec<u8>> {
         Some(Life::Unsigned { timestamp: 1, expiry: 2 }),
         Some(Life::Stored { stamp, timestamp: 1, expiry: 2, row: 3 }),
         Some(Life::Deleted { stamp, row: 3 }),
+        Some(Life::Revoked { stamp, row: 3 }),
     ];
     let change = Change { stamp, expiry: 5, row: 6 };
     let records = lives.map(|life| Record { life, change: Some(change), place: Some(place) });

@@ -57,9 +57,20 @@ pub(crate) fn evidence_row(key: &EvidenceKey) -> u64 {
     u64::from_be_bytes(last(key))
 }
 
+/// The namespace of an arrival.
+pub(crate) fn arrival_namespace(key: &ArrivalKey) -> Option<Namespace> {
+    let mut from = Reader(key.get(AccountId::LEN..)?);
+    from.short().map(turned)
+}
+
 /// Signed numbers sort as bytes once the sign is turned.
 const fn offset(namespace: Namespace) -> u16 {
     (namespace.0 as u16) ^ 0x8000
+}
+
+/// The opposite of [`offset`].
+const fn turned(number: u16) -> Namespace {
+    Namespace((number ^ 0x8000) as i16)
 }
 
 fn join<const N: usize, const P: usize>(parts: [&[u8]; P]) -> [u8; N] {
@@ -223,6 +234,8 @@ impl Stored for Stamp {
 /// The low bits of a record's first byte say which life it has; these say what follows.
 const CHANGED: u8 = 4;
 const PLACED: u8 = 8;
+/// The life of a revocation.
+const REVOKED: u8 = 16;
 
 impl Stored for Record {
     fn write(&self, out: &mut Vec<u8>) {
@@ -231,6 +244,7 @@ impl Stored for Record {
             Some(Life::Unsigned { .. }) => 1,
             Some(Life::Stored { .. }) => 2,
             Some(Life::Deleted { .. }) => 3,
+            Some(Life::Revoked { .. }) => REVOKED,
         };
         let changed = if self.change.is_some() { CHANGED } else { 0 };
         let placed = if self.place.is_some() { PLACED } else { 0 };
@@ -247,7 +261,7 @@ impl Stored for Record {
                 expiry.write(out);
                 row.write(out);
             }
-            Some(Life::Deleted { stamp, row }) => {
+            Some(Life::Deleted { stamp, row } | Life::Revoked { stamp, row }) => {
                 stamp.write(out);
                 row.write(out);
             }
@@ -267,10 +281,8 @@ impl Stored for Record {
 
     fn read(from: &mut Reader<'_>) -> Option<Self> {
         let what = from.byte()?;
-        if what >= 16 {
-            return None;
-        }
-        let life = match what & 3 {
+        let life = match what & !(CHANGED | PLACED) {
+            0 => None,
             1 => Some(Life::Unsigned { timestamp: from.number()?, expiry: from.number()? }),
             2 => Some(Life::Stored {
                 stamp: Stamp::read(from)?,
@@ -279,7 +291,8 @@ impl Stored for Record {
                 row: from.number()?,
             }),
             3 => Some(Life::Deleted { stamp: Stamp::read(from)?, row: from.number()? }),
-            _ => None,
+            REVOKED => Some(Life::Revoked { stamp: Stamp::read(from)?, row: from.number()? }),
+            _ => return None,
         };
         let mut record = Self { life, ..Self::default() };
         if what & CHANGED != 0 {
@@ -290,7 +303,7 @@ impl Stored for Record {
             record.place = Some(Place {
                 sequence: from.number()?,
                 row: from.number()?,
-                namespace: Namespace((from.short()? ^ 0x8000) as i16),
+                namespace: turned(from.short()?),
                 size: from.word()?,
             });
         }

@@ -293,6 +293,25 @@ impl Store for MessageStore {
         })
     }
 
+    fn drawers(&self, account: &AccountId) -> Result<Vec<Namespace>, StoreError> {
+        let arrivals = self.layers(|overlay| &overlay.arrivals, |view| &view.arrivals)?;
+        let last = layout::arrival_key(account, Namespace(i16::MAX), u64::MAX);
+        guarded(|| {
+            let mut found = Vec::new();
+            let mut from = Some(i16::MIN);
+            // From the first arrival of one drawer to that of the next that has any.
+            while let Some(start) = from {
+                let first = layout::arrival_key(account, Namespace(start), 0);
+                let Some(row) = arrivals.range(first, last)?.next() else { break };
+                let (key, _) = row?;
+                let Some(namespace) = layout::arrival_namespace(&key) else { break };
+                found.push(namespace);
+                from = namespace.0.checked_add(1);
+            }
+            Ok(found)
+        })
+    }
+
     fn mutation(&self, row: u64) -> Result<Option<Mutation>, StoreError> {
         let Files { journal, tables } = self.files()?;
         if self.gone(row) {
@@ -531,6 +550,10 @@ impl Store for Writer<'_> {
         limit: usize,
     ) -> Result<Vec<(u64, MessageHash)>, StoreError> {
         self.store.page(account, namespace, sequence, limit)
+    }
+
+    fn drawers(&self, account: &AccountId) -> Result<Vec<Namespace>, StoreError> {
+        self.store.drawers(account)
     }
 
     fn mutation(&self, row: u64) -> Result<Option<Mutation>, StoreError> {

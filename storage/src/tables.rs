@@ -24,7 +24,7 @@ use crate::{
 const NAME: &str = "messages.redb";
 
 /// What this build writes and reads.
-pub(crate) const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 2;
 
 /// A table by keys of a fixed length, by name.
 pub(crate) type Definition<const N: usize> = TableDefinition<'static, &'static [u8; N], &'static [u8]>;
@@ -169,7 +169,7 @@ pub(crate) fn read_meta(db: &Database) -> Result<Option<ReadMeta>, Stop> {
     };
     match table.value::<u32>("schema")? {
         0 => Err(StoreError::Damaged("the schema version").into()),
-        1..=SCHEMA => Ok(Some(table)),
+        SCHEMA => Ok(Some(table)),
         found => Err(Stop::Schema { found, supported: SCHEMA }),
     }
 }

@@ -28,7 +28,7 @@ use session_protocols::{
         PathError, Use,
         delivery::{self, Received},
     },
-    request::{Delete, Expire, MAX_REQUEST, Request},
+    request::{Delete, Expire, MAX_REQUEST, Request, Which},
 };
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -143,16 +143,18 @@ impl Appetite {
         match request {
             Request::Retrieve(retrieve) if self.hungry().contains(&retrieve.account) => large,
             Request::Fetch(fetch) if fetch.hashes.len() > 1 => large,
-            Request::Delete(Delete { hashes, .. }) | Request::Expire(Expire { hashes, .. })
-                if hashes.len() > 1 =>
-            {
-                Bucket::fitting(small.capacity() + hashes.len() * CHANGED).unwrap_or(large)
-            }
+            Request::Delete(Delete { which, .. }) | Request::Expire(Expire { which, .. }) => match which {
+                Which::Hashes(hashes) if hashes.len() > 1 => {
+                    Bucket::fitting(small.capacity() + hashes.len() * CHANGED).unwrap_or(large)
+                }
+                Which::Hashes(_) => small,
+                Which::In { .. } => large,
+            },
+            Request::GetExpiries(_) | Request::GetRevoked(_) | Request::Revoke(_) => large,
+            Request::Batch(_) | Request::Sequence(_) | Request::If(_) => large,
             Request::Store(_)
             | Request::Retrieve(_)
             | Request::Fetch(_)
-            | Request::Delete(_)
-            | Request::Expire(_)
             | Request::GetSwarm { .. }
             | Request::Info => small,
         }
@@ -587,7 +589,8 @@ fn split(answer: Answer) -> Result<Body, Fault> {
 /// Whether every member would say the same.
 fn is_final(fault: &Fault) -> bool {
     use Code::{
-        BadRequest, BadTtl, Clock, Failed, Full, NotReady, TooLarge, TooMany, Unauthorized, WrongSwarm,
+        BadRequest, BadTtl, Clock, Failed, Full, NotFound, NotReady, TooLarge, TooMany, Unauthorized,
+        WrongSwarm,
     };
     match fault {
         Fault::Silent
@@ -599,7 +602,7 @@ fn is_final(fault: &Fault) -> bool {
         | Fault::ClockWrong(_)
         | Fault::TooLarge(_) => false,
         Fault::Refused(refusal) => match refusal.code {
-            BadRequest | Unauthorized | BadTtl | TooLarge => true,
+            BadRequest | Unauthorized | BadTtl | NotFound | TooLarge => true,
             Clock | WrongSwarm | TooMany | Failed | NotReady | Full => false,
         },
     }

@@ -6,7 +6,7 @@ use session_protocols::{
     AccountId, MessageHash, NodeId, Signature,
     answer::{Body, Code, Done, Refusal, Subject, SwarmInfo},
     member::is_majority,
-    request::{Auth, Delete, Direction, Expire, MAX_HASHES, Request},
+    request::{Auth, Delete, Direction, Ends, Expire, Form, MAX_HASHES, Request, Which},
 };
 use tokio::time::Instant;
 
@@ -49,7 +49,12 @@ impl Client {
     pub async fn delete(&self, account: &Account, hashes: &[MessageHash]) -> Result<Changed, ClientError> {
         let inner = &*self.inner;
         let make = |hashes: &[MessageHash]| {
-            let mut request = Delete { account: account.id(), hashes: hashes.to_vec(), auth: unsigned() };
+            let mut request = Delete {
+                account: account.id(),
+                which: Which::Hashes(hashes.to_vec()),
+                required: false,
+                auth: unsigned(),
+            };
             request.auth = inner.sign(account, |network, time| request.statement(network, time));
             let digest = request.statement(&inner.network, request.auth.time).digest();
             (Request::Delete(request), digest)
@@ -71,9 +76,8 @@ impl Client {
     ) -> Result<Changed, ClientError> {
         let inner = &*self.inner;
         let make = |hashes: &[MessageHash]| {
-            let hashes = hashes.to_vec();
-            let mut request =
-                Expire { account: account.id(), hashes, expiry: expiry_ms, only, auth: unsigned() };
+            let (which, ends) = (Which::Hashes(hashes.to_vec()), Ends::All(expiry_ms));
+            let mut request = Expire { account: account.id(), which, ends, only, auth: unsigned() };
             request.auth = inner.sign(account, |network, time| request.statement(network, time));
             let digest = request.statement(&inner.network, request.auth.time).digest();
             (Request::Expire(request), digest)
@@ -101,6 +105,10 @@ impl Client {
             | Body::Ids { .. }
             | Body::Fetched { .. }
             | Body::Info { .. }
+            | Body::Expiries { .. }
+            | Body::Revoked { .. }
+            | Body::Batch(_)
+            | Body::If { .. }
             | Body::Refused(_) => Err(Fault::Disbelieved("it answers something else")),
         };
         let asked = inner.ask(question, |_| Request::GetSwarm { account: *account }, judge).await;
@@ -120,7 +128,7 @@ impl Client {
         let answer = inner.exchange(node, Request::Info, inner.options.answer).await;
         let round_trip = start.elapsed();
         match answer.map(|answer| (answer.time, answer.body)) {
-            Ok((time_ms, Body::Info { version })) => Ok(NodeInfo { version, time_ms, round_trip }),
+            Ok((time_ms, Body::Info { version, .. })) => Ok(NodeInfo { version, time_ms, round_trip }),
             Ok((_, Body::Refused(refusal))) => Err(ClientError::Refused { node, code: refusal.code }),
             Ok(_) => Err(ClientError::Disbelieved { node, what: "it answers something else" }),
             Err(Fault::Disbelieved(what)) => Err(ClientError::Disbelieved { node, what }),
@@ -183,6 +191,10 @@ impl Inner {
                 | Body::Fetched { .. }
                 | Body::Swarm(_)
                 | Body::Info { .. }
+                | Body::Expiries { .. }
+                | Body::Revoked { .. }
+                | Body::Batch(_)
+                | Body::If { .. }
                 | Body::Refused(_) => None,
             })?;
             Ok((stored, swarm.to_vec()))
@@ -204,5 +216,5 @@ fn changed(done: &Done, hash: &MessageHash) -> bool {
 
 /// What stands for a signature until there is one.
 pub(super) const fn unsigned() -> Auth {
-    Auth { key: None, time: 0, signature: Signature([0; 64]) }
+    Auth { key: None, time: 0, signature: Signature([0; 64]), subaccount: None, form: Form::Statement }
 }

@@ -11,7 +11,6 @@ use session_protocols::{
 use super::{
     Client, Inner,
     ask::{Failure, Fault, Question},
-    change::unsigned,
 };
 use crate::{
     account::Account,
@@ -167,17 +166,17 @@ impl Inner {
         ids: Option<Ids>,
         max_size: Option<u32>,
     ) -> Retrieve {
-        let (max_count, auth) = (None, unsigned());
+        let (max_count, last, auth) = (None, None, None);
         let mut request =
-            Retrieve { account: account.id(), namespace, after, max_count, max_size, ids, auth };
-        request.auth = self.sign(account, |network, time| request.statement(network, time));
+            Retrieve { account: account.id(), namespace, after, last, max_count, max_size, ids, auth };
+        request.auth = Some(self.sign(account, |network, time| request.statement(network, time)));
         request
     }
 
     /// Makes a signed request for messages by their hashes.
     pub(super) fn fetch(&self, account: &Account, namespace: Namespace, hashes: Vec<MessageHash>) -> Fetch {
-        let mut request = Fetch { account: account.id(), namespace, hashes, auth: unsigned() };
-        request.auth = self.sign(account, |network, time| request.statement(network, time));
+        let mut request = Fetch { account: account.id(), namespace, hashes, auth: None };
+        request.auth = Some(self.sign(account, |network, time| request.statement(network, time)));
         request
     }
 
@@ -249,6 +248,10 @@ impl Inner {
                 | Body::Fetched { .. }
                 | Body::Swarm(_)
                 | Body::Info { .. }
+                | Body::Expiries { .. }
+                | Body::Revoked { .. }
+                | Body::Batch(_)
+                | Body::If { .. }
                 | Body::Refused(_) => Err(Fault::Disbelieved("it answers something else")),
             }
         };

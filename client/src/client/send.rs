@@ -176,6 +176,10 @@ impl Inner {
                 | Body::Fetched { .. }
                 | Body::Swarm(_)
                 | Body::Info { .. }
+                | Body::Expiries { .. }
+                | Body::Revoked { .. }
+                | Body::Batch(_)
+                | Body::If { .. }
                 | Body::Refused(_) => None,
             })?;
             let expires_ms = proven_end(tally, swarm);
@@ -213,7 +217,8 @@ impl Inner {
                 continue;
             }
             let done = receipt.done.clone();
-            let alone = Receipts { map_version: receipts.map_version, signed: vec![receipt] };
+            let alone =
+                Receipts { map_version: receipts.map_version, signed: vec![receipt], missing: Vec::new() };
             if durable(&self.network, &[member], subject, &alone) == 1 {
                 known.insert(member, done);
             }

@@ -304,7 +304,11 @@ impl Watcher {
             | Body::Messages { .. }
             | Body::Ids { .. }
             | Body::Swarm(_)
-            | Body::Info { .. } => Err(Fault::Disbelieved("it answers something else")),
+            | Body::Info { .. }
+            | Body::Expiries { .. }
+            | Body::Revoked { .. }
+            | Body::Batch(_)
+            | Body::If { .. } => Err(Fault::Disbelieved("it answers something else")),
         }
     }
 
@@ -333,7 +337,11 @@ impl Watcher {
                 | Body::Ids { .. }
                 | Body::Fetched { .. }
                 | Body::Swarm(_)
-                | Body::Info { .. } => return Err(Fault::Disbelieved("it answers something else")),
+                | Body::Info { .. }
+                | Body::Expiries { .. }
+                | Body::Revoked { .. }
+                | Body::Batch(_)
+                | Body::If { .. } => return Err(Fault::Disbelieved("it answers something else")),
             }
         }
         Err(Fault::Disbelieved("its pages lead nowhere"))
@@ -436,6 +444,10 @@ impl Watcher {
                     | Body::Fetched { .. }
                     | Body::Swarm(_)
                     | Body::Info { .. }
+                    | Body::Expiries { .. }
+                    | Body::Revoked { .. }
+                    | Body::Batch(_)
+                    | Body::If { .. }
                     | Body::Refused(_),
                 ))
                 | Err(_) => None,
@@ -540,7 +552,11 @@ impl Watcher {
                 | Body::Ids { .. }
                 | Body::Fetched { .. }
                 | Body::Swarm(_)
-                | Body::Info { .. } => Err(Fault::Disbelieved("it answers something else")),
+                | Body::Info { .. }
+                | Body::Expiries { .. }
+                | Body::Revoked { .. }
+                | Body::Batch(_)
+                | Body::If { .. } => Err(Fault::Disbelieved("it answers something else")),
             };
         }
         let mut kept = inner.links.live(node, Protocol::Notify);

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use session_protocols::{
     AccountId, KeyPair, MessageHash, Namespace, Signature, SwarmMap,
     mailbox::Limits,
-    request::{Auth, Delete, Store},
+    request::{Auth, Delete, Form, Store, Which},
 };
 use session_storage::{
     Options,
@@ -61,7 +61,7 @@ impl World {
 
     async fn ask(&self, request: Request) -> Option<Body> {
         let (answer, answered) = oneshot::channel();
-        self.jobs.send(Job::Request { request, answer }).await.unwrap();
+        self.jobs.send(Job::Request { request, door: Door::Native, answer }).await.unwrap();
         let answered = tokio::time::timeout(PATIENCE, answered).await.expect("in time");
         answered.ok().map(|answer| answer.body)
     }
@@ -84,10 +84,18 @@ impl World {
     async fn inbox(&self) -> BTreeSet<MessageHash> {
         let (mut found, mut after) = (BTreeSet::new(), None);
         loop {
-            let auth = Auth { key: None, time: now().as_millis(), signature: Signature([0; 64]) };
+            let auth = None;
             let (account, namespace) = (self.account(), Namespace::INBOX);
-            let request =
-                Retrieve { account, namespace, after, max_count: None, max_size: None, ids: None, auth };
+            let request = Retrieve {
+                account,
+                namespace,
+                after,
+                last: None,
+                max_count: None,
+                max_size: None,
+                ids: None,
+                auth,
+            };
             match self.ask(Request::Retrieve(request)).await {
                 Some(Body::Messages { messages, more, cursor }) => {
                     found.extend(messages.iter().map(|message| message.hash));

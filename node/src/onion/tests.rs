@@ -154,12 +154,19 @@ impl Watched {
     fn wrap(&self) -> (Vec<u8>, Return) {
         let account = AccountId::of_person(&self.owner.public()).unwrap();
         let time = now().as_millis();
-        let auth = Auth { key: None, time, signature: session_protocols::Signature([0; 64]) };
         let (namespace, ids) = (Namespace::INBOX, None);
-        let mut retrieve =
-            Retrieve { account, namespace, after: None, max_count: None, max_size: None, ids, auth };
+        let mut retrieve = Retrieve {
+            account,
+            namespace,
+            after: None,
+            last: None,
+            max_count: None,
+            max_size: None,
+            ids,
+            auth: None,
+        };
         let statement = retrieve.statement(&network(), time);
-        retrieve.auth = Auth::sign(&account, &self.owner, time, &statement);
+        retrieve.auth = Some(Auth::sign(&account, &self.owner, time, &statement));
         let doors = self.hops.iter().map(|hop| OnionDoor::of(&hop.keys().current, true));
         let doors: Vec<_> = doors.chain([self.links.hop.door()]).collect();
         let layers = std::array::from_fn(|at| {

@@ -3,10 +3,11 @@
 use super::*;
 use crate::{codec, message::MAX_DATA, notify};
 
-const CODES: [(u16, Code); 10] = [
+const CODES: [(u16, Code); 11] = [
     (400, Code::BadRequest),
     (401, Code::Unauthorized),
     (403, Code::BadTtl),
+    (404, Code::NotFound),
     (406, Code::Clock),
     (413, Code::TooLarge),
     (421, Code::WrongSwarm),
@@ -59,10 +60,11 @@ fn the_largest_events_fit_a_frame() {
 
 #[test]
 fn the_receipts_of_the_largest_swarm_fit_an_answer() {
-    let done = Done::Changed { hashes: vec![MessageHash([0xff; 32]); crate::request::MAX_HASHES] };
+    let hashes = vec![MessageHash([0xff; 32]); crate::request::MAX_BULK.max(crate::request::MAX_HASHES)];
+    let done = Done::Changed { hashes };
     let node = NodeId::from_bytes([0xff; 32]);
-    let receipt = Receipt { node, done, signature: Signature([0xff; 64]) };
-    let receipts = Receipts { map_version: u64::MAX, signed: vec![receipt; 10] };
+    let receipt = Receipt { node, done, signature: Signature([0xff; 64]), told: None };
+    let receipts = Receipts { map_version: u64::MAX, signed: vec![receipt; 10], missing: Vec::new() };
     let answer = Answer { time: u64::MAX, body: Body::Changed { receipts } };
     assert!(codec::encode(&answer).len() <= MAX_ANSWER);
 }

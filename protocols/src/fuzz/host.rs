@@ -14,7 +14,10 @@ use crate::{
     notify::{EVENT_BYTES, EVENT_COUNT, Subscribed},
     record::Mutation,
     replication::{Responder, respond::Scope, writes},
-    request::{Auth, Cursor, Delete, Direction, Expire, Fetch, Ids, MAX_HASHES, Request, Retrieve, Store},
+    request::{
+        Auth, Cursor, Delete, Direction, Door, Drawers, Ends, Expire, Fetch, Form, GetExpiries, GetRevoked,
+        Ids, MAX_HASHES, Request, Retrieve, Revoke, Rights, Source, Store, Subaccount, Token, Which,
+    },
     store::memory::MemoryStore,
     swarm::{Ask, BucketPrint, MAX_MESSAGE, Replicated, Slice, SwarmAnswer, SwarmRequest},
 };
@@ -37,8 +40,18 @@ struct Page {
 /// One subscriber, and what has reached it.
 struct Subscriber {
     account: AccountId,
+    namespace: Namespace,
     seen: BTreeSet<MessageHash>,
     page: Option<Page>,
+}
+
+/// A client that waits.
+#[derive(Clone, Copy)]
+struct Waits {
+    /// What its receipts are about, where that can be told beforehand.
+    subject: Option<Subject>,
+    writes: bool,
+    door: Door,
 }
 
 struct Host {
@@ -46,8 +59,8 @@ struct Host {
     store: MemoryStore,
     now: Time,
     tickets: u64,
-    /// Clients that wait: what receipts for them are about, if they want receipts.
-    open: BTreeMap<u64, Option<Subject>>,
+    /// Clients that wait.
+    open: BTreeMap<u64, Waits>,
     /// Questions under way.
     exchanges: BTreeMap<u64, (u8, SwarmRequest, Vec<Subject>)>,
     subscribers: BTreeMap<u64, Subscriber>,
@@ -130,8 +143,8 @@ impl Host {
         match output {
             Output::Answer { ticket, answer } => {
                 assert!(codec::encode(&answer).len() <= MAX_ANSWER);
-                let subject = self.open.remove(&ticket).expect("answered once, and only who asked");
-                self.judge(subject, &answer);
+                let waits = self.open.remove(&ticket).expect("answered once, and only who asked");
+                self.judge(waits, &answer);
             }
             Output::Reply { answer, .. } => {
                 assert!(codec::encode(&answer).len() <= MAX_MESSAGE);
@@ -162,16 +175,23 @@ impl Host {
     }
 
     /// Holds what a client is told against what it may be told.
-    fn judge(&self, subject: Option<Subject>, answer: &Answer) {
+    fn judge(&self, waits: Waits, answer: &Answer) {
         let swarm = self.member.members();
-        let count = |receipts| match &subject {
-            Some(subject) => durable(&network(), swarm, subject, receipts),
+        let count = |receipts| match waits.subject {
+            Some(subject) => durable(&network(), swarm, &subject, receipts),
             None => panic!("receipts for a request that writes nothing"),
         };
+        let json = waits.door == Door::Json;
         match &answer.body {
             Body::Stored { receipts, .. } | Body::Changed { receipts } => {
-                assert!(is_majority(count(receipts), swarm), "done, without a majority");
-                assert_eq!(count(receipts), receipts.signed.len(), "all its receipts hold");
+                assert!(waits.writes, "receipts for a request that writes nothing");
+                assert!(json || is_majority(count(receipts), swarm), "done, without a majority");
+                assert!(json || count(receipts) == receipts.signed.len(), "all its receipts hold");
+                let told = |receipt: &Receipt| receipt.told.is_some();
+                let own = receipts.signed.iter().find(|receipt| receipt.node == node(0).node_id());
+                assert_eq!(own.is_some_and(told), json, "one door is told more");
+                let spoken = receipts.signed.len() + receipts.missing.len();
+                assert_eq!(spoken, if json { swarm.len() } else { receipts.signed.len() });
             }
             Body::Refused(refusal) => {
                 if let Some(receipts) = &refusal.receipts {
@@ -181,48 +201,66 @@ impl Host {
             Body::Messages { .. }
             | Body::Ids { .. }
             | Body::Fetched { .. }
+            | Body::Expiries { .. }
+            | Body::Revoked { .. }
             | Body::Swarm(_)
-            | Body::Info { .. } => assert!(subject.is_none()),
+            | Body::Info { .. } => assert!(!waits.writes),
+            Body::Batch(_) | Body::If { .. } => panic!("a member is asked one thing at a time"),
         }
     }
 
     fn client(&mut self, feed: &mut Feed<'_>) {
-        let request = match feed.below(8) {
+        let request = match feed.below(10) {
             0 => Request::Retrieve(self.retrieve(feed)),
             1 => Request::GetSwarm { account: person(feed).1 },
             2 => Request::Info,
             3 => Request::Fetch(self.fetch(feed)),
+            4 => self.ask_about(feed),
             _ => match self.mutation(feed) {
                 Mutation::Store(request) => Request::Store(request),
                 Mutation::Delete { request, .. } => Request::Delete(request),
                 Mutation::Expire { request, .. } => Request::Expire(request),
+                Mutation::Revoke { request, .. } => Request::Revoke(request),
+                Mutation::Replace { .. } => return,
             },
         };
-        if member::check_request(&network(), self.now, &request).is_err() {
+        let door = request.auth().map_or(Door::Native, |auth| auth.form.door());
+        if member::check_request(&network(), self.now, &request, door).is_err() {
             return;
         }
-        let digest = |statement: crate::Statement| statement.digest();
+        let writes = match &request {
+            Request::Store(_) | Request::Delete(_) | Request::Expire(_) | Request::Revoke(_) => true,
+            Request::Retrieve(_)
+            | Request::Fetch(_)
+            | Request::GetExpiries(_)
+            | Request::GetRevoked(_)
+            | Request::GetSwarm { .. }
+            | Request::Info
+            | Request::Batch(_)
+            | Request::Sequence(_)
+            | Request::If(_) => false,
+        };
+        // What comes through the JSON door may get its time, or its end, from the member.
         let subject = match &request {
+            _ if door == Door::Json => None,
             Request::Store(request) => Some(Subject::Message {
                 account: request.account,
                 namespace: request.namespace,
                 hash: request.hash(),
             }),
-            Request::Delete(request) => Some(Subject::Request {
-                account: request.account,
-                digest: digest(request.statement(&network(), request.auth.time)),
-            }),
-            Request::Expire(request) => Some(Subject::Request {
-                account: request.account,
-                digest: digest(request.statement(&network(), request.auth.time)),
-            }),
-            Request::Retrieve(_) | Request::Fetch(_) | Request::GetSwarm { .. } | Request::Info => None,
+            Request::Delete(Delete { account, .. })
+            | Request::Expire(Expire { account, .. })
+            | Request::Revoke(Revoke { account, .. }) => {
+                let account = *account;
+                statement(&request).map(|said| Subject::Request { account, digest: said.digest() })
+            }
+            _ => None,
         };
         self.tickets += 1;
-        self.open.insert(self.tickets, subject);
-        self.feed(Input::Request { ticket: self.tickets, request });
+        self.open.insert(self.tickets, Waits { subject, writes, door });
+        self.feed(Input::Request { ticket: self.tickets, request, door });
         let waits = self.open.get(&self.tickets);
-        assert!(waits.is_none_or(|subject| subject.is_some()), "only writes wait for others");
+        assert!(waits.is_none_or(|waits| waits.writes), "only writes wait for others");
     }
 
     /// A question under way is answered, by whoever pleases.
@@ -244,7 +282,7 @@ impl Host {
     }
 
     fn honestly(&mut self, from: u8, request: &SwarmRequest, subjects: &[Subject]) -> SwarmAnswer {
-        let Ask::Replicate { mutations } = &request.ask else {
+        let Ask::Replicate { mutations, .. } = &request.ask else {
             return Responder::default()
                 .respond(&self.other.1, &request.ask, Scope::ALL)
                 .expect("memory does not fail");
@@ -254,7 +292,7 @@ impl Host {
         let results = done.into_iter().zip(subjects).map(|(done, subject)| match done {
             Some(done) => {
                 let receipt = Receipt::sign(&node(from), &network(), MAP_VERSION, subject, done);
-                Replicated::Done { done: receipt.done, signature: receipt.signature }
+                Replicated::Done { done: receipt.done, signature: receipt.signature, told: None }
             }
             None => Replicated::Refused { code: crate::answer::Code::Full },
         });
@@ -265,7 +303,8 @@ impl Host {
         match lie {
             1 => {
                 let signature = Signature([feed.byte(); 64]);
-                let result = Replicated::Done { done: Done::Keeps { expiry: u64::MAX }, signature };
+                let result =
+                    Replicated::Done { done: Done::Keeps { expiry: u64::MAX }, signature, told: None };
                 SwarmAnswer::Replicated { results: vec![result; subjects.len()] }
             }
             2 => {
@@ -300,7 +339,7 @@ impl Host {
             mailbox::Output::Applied { results, .. } => Some(results),
             _ => None,
         });
-        applied.flatten().map(|(_, result)| result.ok()).collect()
+        applied.flatten().map(|(_, _, result)| result.ok().map(|outcome| outcome.done)).collect()
     }
 
     /// Another node asks.
@@ -322,10 +361,13 @@ impl Host {
                 ids.push(ByteArray::new([feed.byte(); 32]));
                 Ask::Fetch { bucket, slice, ids }
             }
-            _ => Ask::Replicate { mutations: (0..feed.below(4)).map(|_| self.mutation(feed)).collect() },
+            _ => Ask::Replicate {
+                mutations: (0..feed.below(4)).map(|_| self.mutation(feed)).collect(),
+                json: (0..feed.below(3)).map(u32::from).collect(),
+            },
         };
         let count = match &ask {
-            Ask::Replicate { mutations } => Some(mutations.len()),
+            Ask::Replicate { mutations, .. } => Some(mutations.len()),
             _ => None,
         };
         let heard = self.member.members().iter().skip(1).any(|member| *member == from);
@@ -345,8 +387,9 @@ impl Host {
         match (self.subscribers.get_mut(&number), feed.below(4)) {
             (None, _) => {
                 let retrieve = Retrieve { after: None, ..self.retrieve(feed) };
-                let (account, seen) = (retrieve.account, BTreeSet::new());
-                self.subscribers.insert(number, Subscriber { account, seen, page: None });
+                let (account, namespace) = (retrieve.account, retrieve.namespace);
+                let seen = BTreeSet::new();
+                self.subscribers.insert(number, Subscriber { account, namespace, seen, page: None });
                 self.feed(Input::Subscribe { subscriber: number, retrieve });
             }
             (Some(_), 0) => {
@@ -361,67 +404,106 @@ impl Host {
         }
     }
 
-    /// A request of an owner or a stranger, sound in most cases.
+    /// A request of an owner, a friend of it or a stranger, sound in most cases.
     fn mutation(&self, feed: &mut Feed<'_>) -> Mutation {
         let (pair, account) = person(feed);
         let text = [feed.below(4)];
-        let hashes = vec![MessageHash::of(&account, Namespace::INBOX, &text), hash_of(feed, &account)];
+        let hashes = vec![MessageHash::of(&account, drawer(feed), &text), hash_of(feed, &account)];
         let now = self.now.as_millis();
         let time = now.saturating_sub(u64::from(feed.byte()) * 100);
         let expiry = now + u64::from(feed.byte()).pow(2) * 100;
-        let none = Auth { key: None, time, signature: Signature([0; 64]) };
-        let held = if feed.below(2) == 0 { hashes.clone() } else { Vec::new() };
-        match feed.below(6) {
+        let mut held = if feed.below(2) == 0 { hashes.clone() } else { Vec::new() };
+        let auth = Auth::unsigned(&account, &pair, time);
+        let tokens = vec![friend(feed, &pair, &account).1.token];
+        match feed.below(9) {
             kind @ 0..=3 => {
                 // Now and then one that fills the mailbox.
                 let data = if kind == 3 { text.repeat(900) } else { text.to_vec() };
-                let (namespace, data) = (Namespace::INBOX, ByteBuf::from(data));
-                let mut request = Store { account, namespace, timestamp: time, expiry, data, auth: None };
-                if kind == 2 {
-                    let statement = request.statement(&network(), time);
-                    request.auth = Some(Auth::sign(&account, &pair, time, &statement));
+                let (namespace, data) = (drawer(feed), ByteBuf::from(data));
+                let auth = (kind == 2).then_some(auth);
+                let request = Store { account, namespace, timestamp: time, expiry, data, auth };
+                match sign(feed, &pair, Request::Store(request)) {
+                    Request::Store(request) if feed.below(8) == 0 => match request.replacement() {
+                        Some(request) => Mutation::Replace { request, held },
+                        None => Mutation::Store(request),
+                    },
+                    Request::Store(request) => Mutation::Store(request),
+                    _ => unreachable!("it was a store"),
                 }
-                Mutation::Store(request)
             }
-            4 => {
-                let mut request = Delete { account, hashes, auth: none };
-                request.auth = Auth::sign(&account, &pair, time, &request.statement(&network(), time));
-                Mutation::Delete { request, held }
+            kind @ 4..=5 => {
+                let bound = (feed.below(2) == 0).then_some(time);
+                let which = if kind == 4 { Which::Hashes(hashes) } else { within(feed, bound) };
+                let required = feed.below(4) == 0;
+                match sign(feed, &pair, Request::Delete(Delete { account, which, required, auth })) {
+                    Request::Delete(request) => Mutation::Delete { request, held },
+                    _ => unreachable!("it was a deletion"),
+                }
             }
-            _ => {
+            kind @ 6..=7 => {
                 let only = [None, Some(Direction::Shorten), Some(Direction::Extend)];
                 let only = only[usize::from(feed.below(3))];
-                let mut request = Expire { account, hashes, expiry, only, auth: none };
-                request.auth = Auth::sign(&account, &pair, time, &request.statement(&network(), time));
-                Mutation::Expire { request, held }
+                let which = if kind == 6 { Which::Hashes(hashes) } else { within(feed, None) };
+                let each = Ends::Each(vec![expiry, expiry + u64::from(feed.byte())]);
+                let ends = if feed.below(2) == 0 { Ends::All(expiry) } else { each };
+                match sign(feed, &pair, Request::Expire(Expire { account, which, ends, only, auth })) {
+                    Request::Expire(request) => Mutation::Expire { request, held },
+                    _ => unreachable!("it was a change of expiry"),
+                }
+            }
+            _ => {
+                held.extend(tokens.iter().map(|token| token.hash(&account)));
+                let undo = feed.below(2) == 0;
+                match sign(feed, &pair, Request::Revoke(Revoke { account, tokens, undo, auth })) {
+                    Request::Revoke(request) => Mutation::Revoke { request, held },
+                    _ => unreachable!("it was a revocation"),
+                }
             }
         }
     }
 
+    /// A question about ends or revocations.
+    fn ask_about(&self, feed: &mut Feed<'_>) -> Request {
+        let (pair, account) = person(feed);
+        let auth = Auth::unsigned(&account, &pair, self.now.as_millis());
+        let request = match feed.below(3) {
+            0 => Request::GetRevoked(GetRevoked { account, auth }),
+            1 => Request::GetExpiries(GetExpiries { account, hashes: None, auth }),
+            _ => {
+                let hashes = Some(vec![hash_of(feed, &account)]);
+                Request::GetExpiries(GetExpiries { account, hashes, auth })
+            }
+        };
+        sign(feed, &pair, request)
+    }
+
     fn retrieve(&self, feed: &mut Feed<'_>) -> Retrieve {
         let (pair, account) = person(feed);
-        let time = self.now.as_millis();
         let after = (feed.below(2) == 1)
             .then(|| Cursor { incarnation: u64::from(feed.below(3)), sequence: u64::from(feed.byte()) });
+        let last = (feed.below(4) == 0).then(|| hash_of(feed, &account));
         let max_count = (feed.below(2) == 1).then(|| u32::from(feed.byte()));
-        let auth = Auth { key: None, time, signature: Signature([0; 64]) };
-        let (namespace, max_size) = (Namespace::INBOX, max_count);
+        let (namespace, max_size) = (drawer(feed), max_count);
         let ids = [None, Some(Ids::Anew), Some(Ids::Always)][usize::from(feed.below(3))];
-        let mut request = Retrieve { account, namespace, after, max_count, max_size, ids, auth };
-        request.auth = Auth::sign(&account, &pair, time, &request.statement(&network(), time));
-        request
+        let auth = Some(Auth::unsigned(&account, &pair, self.now.as_millis()));
+        let request = Retrieve { account, namespace, after, last, max_count, max_size, ids, auth };
+        match sign(feed, &pair, Request::Retrieve(request)) {
+            Request::Retrieve(request) => request,
+            _ => unreachable!("it was a retrieval"),
+        }
     }
 
     fn fetch(&self, feed: &mut Feed<'_>) -> Fetch {
         let (pair, account) = person(feed);
-        let (time, namespace) = (self.now.as_millis(), Namespace::INBOX);
         let records = self.store.records().filter(|(owner, ..)| **owner == account);
         let hashes =
             records.map(|(_, hash, _)| *hash).chain([MessageHash([0; 32])]).take(MAX_HASHES).collect();
-        let auth = Auth { key: None, time, signature: Signature([0; 64]) };
-        let mut request = Fetch { account, namespace, hashes, auth };
-        request.auth = Auth::sign(&account, &pair, time, &request.statement(&network(), time));
-        request
+        let auth = Some(Auth::unsigned(&account, &pair, self.now.as_millis()));
+        let request = Fetch { account, namespace: drawer(feed), hashes, auth };
+        match sign(feed, &pair, Request::Fetch(request)) {
+            Request::Fetch(request) => request,
+            _ => unreachable!("it was a fetch"),
+        }
     }
 
     /// Everything comes to rest, and then nobody waits and no subscriber lacks anything.
@@ -442,7 +524,8 @@ impl Host {
         }
         for subscriber in self.subscribers.values() {
             for (account, hash, record) in self.store.records() {
-                let theirs = *account == subscriber.account && record.readable(self.now);
+                let there = record.place.is_some_and(|place| place.namespace == subscriber.namespace);
+                let theirs = there && *account == subscriber.account && record.readable(self.now);
                 assert!(!theirs || subscriber.seen.contains(hash), "a gap in a subscription");
             }
         }
@@ -455,6 +538,111 @@ fn person(feed: &mut Feed<'_>) -> (KeyPair, AccountId) {
     let pair = KeyPair::from_seed(&[feed.below(2) + 1; 32]);
     let account = AccountId::of_person(&pair.public()).expect("a point of the curve");
     (pair, account)
+}
+
+/// The inbox in most cases, or one of another class.
+fn drawer(feed: &mut Feed<'_>) -> Namespace {
+    match feed.below(12) {
+        0 => Namespace(1),
+        1..=2 => Namespace(-1),
+        3 => Namespace(-11),
+        4 => Namespace(-10),
+        5 => Namespace::CLOSED,
+        _ => Namespace::INBOX,
+    }
+}
+
+fn within(feed: &mut Feed<'_>, before: Option<u64>) -> Which {
+    let drawers = if feed.below(2) == 0 { Drawers::All } else { Drawers::One(drawer(feed)) };
+    let most = (feed.below(2) == 0).then(|| feed.below(3).into());
+    Which::In { drawers, before, most }
+}
+
+/// One of two subaccounts, with any rights.
+fn friend(feed: &mut Feed<'_>, owner: &KeyPair, account: &AccountId) -> (KeyPair, Subaccount) {
+    let pair = KeyPair::from_seed(&[feed.below(2) + 9; 32]);
+    let kind = if feed.below(8) == 0 { 0x03 } else { account.as_bytes()[0] };
+    let token = Token::new(kind, Rights(feed.below(17)), &pair.public());
+    (pair, Subaccount::grant(owner, token))
+}
+
+/// What a request's signature covers; none where nobody signs it.
+fn statement(request: &Request) -> Option<crate::Statement> {
+    let (network, time) = (network(), request.auth()?.time);
+    Some(match request {
+        Request::Store(request) => request.statement(&network, time),
+        Request::Retrieve(request) => request.statement(&network, time),
+        Request::Fetch(request) => request.statement(&network, time),
+        Request::GetExpiries(request) => request.statement(&network, time),
+        Request::Delete(request) => request.statement(&network, time),
+        Request::Expire(request) => request.statement(&network, time),
+        Request::Revoke(request) => request.statement(&network, time),
+        Request::GetRevoked(request) => request.statement(&network, time),
+        Request::GetSwarm { .. }
+        | Request::Info
+        | Request::Batch(_)
+        | Request::Sequence(_)
+        | Request::If(_) => return None,
+    })
+}
+
+/// Signs a request that wants it, as its owner or as a friend, in either form.
+fn sign(feed: &mut Feed<'_>, owner: &KeyPair, mut request: Request) -> Request {
+    let (Some(account), Some(auth), Some(said)) =
+        (request.account().copied(), request.auth().cloned(), statement(&request))
+    else {
+        return request;
+    };
+    let by_friend = (feed.below(4) == 0).then(|| friend(feed, owner, &account));
+    let auth = Auth { subaccount: by_friend.as_ref().map(|(_, subaccount)| *subaccount), ..auth };
+    let pair = by_friend.map_or_else(|| owner.clone(), |(pair, _)| pair);
+    let signed = if feed.below(4) == 0 {
+        let form = Form::Text { received: None };
+        let mut auth = Auth { form, ..auth };
+        // As a member passes it on, now and then.
+        if feed.below(4) == 0 {
+            auth.receive(&node(1), &network(), &said);
+        }
+        put(&mut request, auth.clone());
+        let text = text(&request).unwrap_or_default();
+        Auth { signature: pair.sign(&text), ..auth }
+    } else {
+        Auth { signature: pair.sign(said.as_bytes()), ..auth }
+    };
+    put(&mut request, signed);
+    request
+}
+
+fn put(request: &mut Request, auth: Auth) {
+    match request {
+        Request::Store(request) => request.auth = Some(auth),
+        Request::Retrieve(request) => request.auth = Some(auth),
+        Request::Fetch(request) => request.auth = Some(auth),
+        Request::GetExpiries(request) => request.auth = auth,
+        Request::Delete(request) => request.auth = auth,
+        Request::Expire(request) => request.auth = auth,
+        Request::Revoke(request) => request.auth = auth,
+        Request::GetRevoked(request) => request.auth = auth,
+        Request::GetSwarm { .. }
+        | Request::Info
+        | Request::Batch(_)
+        | Request::Sequence(_)
+        | Request::If(_) => {}
+    }
+}
+
+/// The text that a request is signed over: what its check says was signed last.
+fn text(request: &Request) -> Option<Vec<u8>> {
+    let network = network();
+    let now = Time::from_millis(request.auth()?.time);
+    let claims = match request {
+        Request::Store(request) => request.claims(&network, now, Source::Member),
+        Request::Delete(request) => request.claims(&network, now, Source::Member),
+        Request::Expire(request) => request.claims(&network, now, Source::Member),
+        Request::Revoke(request) => request.claims(&network, now, Source::Member),
+        request => request.claims(&network, now, Door::Json),
+    };
+    Some(claims.ok()?.pop()?.said)
 }
 
 fn hash_of(feed: &mut Feed<'_>, account: &AccountId) -> MessageHash {

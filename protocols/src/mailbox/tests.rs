@@ -6,9 +6,11 @@ mod convergence;
 use super::*;
 use crate::{
     Span,
+    answer::{Body, MAX_PAGE, MAX_PAGE_COUNT, Message},
     fixture::{NOW, Person, at, change, deletion, ms, network},
     fuzz::recount,
     record::{HASH_COST, RECORD_COST, SHED_AFTER},
+    request::{Cursor, Direction, Fetch, Ids, Retrieve},
     store::memory::MemoryStore,
 };
 
@@ -37,7 +39,9 @@ impl Keeper {
     fn write(&mut self, now: Time, mutation: Mutation) -> Result<(Done, bool, Mutation), Code> {
         let outputs = self.feed(now, Input::Write { ticket: 7, mutation });
         let mut answers = outputs.into_iter().filter_map(|output| match output {
-            Output::Written { ticket: 7, mutation, done, already, .. } => Some(Ok((done, already, mutation))),
+            Output::Written { ticket: 7, mutation, outcome, .. } => {
+                Some(Ok((outcome.done, outcome.already, mutation)))
+            }
             Output::Refused { ticket: 7, code } => Some(Err(code)),
             Output::Arrived { .. } => None,
             other => panic!("unexpected {other:?}"),
@@ -67,11 +71,11 @@ impl Keeper {
             Output::Applied { ticket: 8, results } => Some(results),
             _ => None,
         });
-        results.unwrap().into_iter().map(|(_, result)| result).collect()
+        results.unwrap().into_iter().map(|(_, _, result)| result.map(|outcome| outcome.done)).collect()
     }
 
     fn page(&self, now: Time, request: &Retrieve) -> (Vec<String>, bool, Cursor) {
-        match retrieve(&self.store, now, request).unwrap() {
+        match retrieve(&self.store, now, request, Door::Native).unwrap() {
             Body::Messages { messages, more, cursor } => {
                 let text = |message: Message| String::from_utf8(message.data.into_vec()).unwrap();
                 (messages.into_iter().map(text).collect(), more, cursor)
@@ -354,7 +358,7 @@ fn who_has_messages_learns_hashes_first_and_fetches_what_it_lacks() {
         keeper.changed(at(1), deletion(person.delete(&[person.hash("m7")], 1)));
         let ask = |keeper: &Keeper, after, ids| {
             let request = Retrieve { ids: Some(ids), ..person.retrieve_at(after, Some(70), None, 0) };
-            retrieve(&keeper.store, at(30), &request).unwrap()
+            retrieve(&keeper.store, at(30), &request, Door::Native).unwrap()
         };
         let (mut listed, mut ids, mut more) = (Vec::new(), Ids::Anew, true);
         while more {

@@ -51,8 +51,8 @@ impl Member {
                 let arc = ask.arc.unwrap_or(territory);
                 if arc.within(territory) { Ok(Scope { arc, all }) } else { Err(Code::WrongSwarm) }
             }
-            Checked::Replicate(_) if ask.newest < maps.newest() => Err(Code::NotReady),
-            Checked::Replicate(_) | Checked::Other(_) => {
+            Checked::Replicate(..) if ask.newest < maps.newest() => Err(Code::NotReady),
+            Checked::Replicate(..) | Checked::Other(_) => {
                 let known = self.outlook.knows(from);
                 if known { Ok(Scope { all, ..Scope::ALL }) } else { Err(Code::WrongSwarm) }
             }

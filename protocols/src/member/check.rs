@@ -4,7 +4,7 @@ use crate::{
     NetworkName, NodeId, Time,
     answer::{Code, Receipt, Subject},
     record::Mutation,
-    request::{Request, Source},
+    request::{Claim, Door, Request},
     ring::Arc,
     swarm::{Ask, MAX_BATCH, Replicated, SwarmAnswer, SwarmRequest},
 };
@@ -20,7 +20,8 @@ pub struct CheckedAsk {
 
 #[derive(Clone, Debug)]
 pub(super) enum Checked {
-    Replicate(Vec<Result<Mutation, Code>>),
+    /// Each, and the places of those whose clients came through the JSON door.
+    Replicate(Vec<Result<Mutation, Code>>, Vec<u32>),
     Other(Ask),
 }
 
@@ -40,18 +41,18 @@ pub enum CheckedAnswer {
 /// # Errors
 ///
 /// The code to refuse with.
-pub fn check_request(network: &NetworkName, now: Time, request: &Request) -> Result<(), Code> {
-    request.verify(network, now)
+pub fn check_request(network: &NetworkName, now: Time, request: &Request, door: Door) -> Result<(), Code> {
+    request.verify(network, now, door)
 }
 
 /// Checks the signatures in another member's question.
 pub fn check_ask(network: &NetworkName, now: Time, request: SwarmRequest) -> CheckedAsk {
     let ask = match request.ask {
-        Ask::Replicate { mutations } if mutations.len() <= MAX_BATCH => {
+        Ask::Replicate { mutations, json } if mutations.len() <= MAX_BATCH => {
             let check = |mutation| check_mutation(network, now, &mutation).map(|()| mutation);
-            Checked::Replicate(mutations.into_iter().map(check).collect())
+            Checked::Replicate(mutations.into_iter().map(check).collect(), json)
         }
-        Ask::Replicate { .. } => Checked::Replicate(Vec::new()),
+        Ask::Replicate { .. } => Checked::Replicate(Vec::new(), Vec::new()),
         ask @ (Ask::Behind
         | Ask::Fingerprints
         | Ask::Reconcile { .. }
@@ -75,8 +76,9 @@ pub fn check_answer(
     match answer {
         SwarmAnswer::Replicated { results } if results.len() == subjects.len() => {
             let receipts = results.into_iter().zip(subjects).map(|(result, subject)| match result {
-                Replicated::Done { done, signature } => {
-                    let receipt = Receipt { node: from, done, signature };
+                Replicated::Done { done, signature, told } => {
+                    let told = told.map(|told| *told);
+                    let receipt = Receipt { node: from, done, signature, told };
                     receipt.verify(network, map_version, subject).then_some(receipt)
                 }
                 Replicated::Refused { .. } => None,
@@ -101,9 +103,6 @@ fn check_mutation(network: &NetworkName, now: Time, mutation: &Mutation) -> Resu
     if crate::mutants::on("skip-verification") {
         return Ok(());
     }
-    match mutation {
-        Mutation::Store(request) => request.verify(network, now, Source::Member),
-        Mutation::Delete { request, .. } => request.verify(network, now, Source::Member),
-        Mutation::Expire { request, .. } => request.verify(network, now, Source::Member),
-    }
+    let claims = mutation.claims(network, now)?;
+    if claims.iter().all(Claim::holds) { Ok(()) } else { Err(Code::Unauthorized) }
 }

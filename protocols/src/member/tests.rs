@@ -152,7 +152,7 @@ impl Net {
 
     fn request(&mut self, who: usize, request: Request) -> Option<Body> {
         let before = self.answers.len();
-        self.feed(who, Input::Request { ticket: 5, request });
+        self.feed(who, Input::Request { ticket: 5, request, door: Door::Native });
         self.answers.get(before).map(|(at, ticket, answer)| {
             assert_eq!((*at, *ticket, answer.time), (who, 5, self.now.as_millis()));
             answer.body.clone()
@@ -351,7 +351,7 @@ fn a_batch_that_is_void_leaves_a_member_that_goes_on() {
     let (member, store) = &mut net.members[0];
     let durable = store.clone();
     let request = Request::Store(person.post("b", 0, 9_000));
-    member.handle(NOW, Input::Request { ticket: 9, request }, store).unwrap();
+    member.handle(NOW, Input::Request { ticket: 9, request, door: Door::Native }, store).unwrap();
     let subscribe = Input::Subscribe { subscriber: 1, retrieve: person.retrieve(None) };
     member.handle(NOW, subscribe, store).unwrap();
     *store = durable;
@@ -407,7 +407,10 @@ fn another_swarms_account_is_turned_away_to_the_right_swarm() {
         // Who keeps it, anybody says, ready or not.
         let asked = net.request(0, Request::GetSwarm { account: person.account });
         assert_eq!(asked, Some(Body::Swarm(right.clone())));
-        assert_eq!(net.request(0, Request::Info), Some(Body::Info { version: "1.2.3".into() }));
+        assert_eq!(
+            net.request(0, Request::Info),
+            Some(Body::Info { version: "1.2.3".into(), rules: [22, 0], height: 0 })
+        );
     }
     // Its own account it serves.
     let mut net = Net::new(0);

@@ -12,6 +12,8 @@ const HEAD: usize = 256;
 const MESSAGE: usize = 128;
 /// What a hash takes.
 const HASH: usize = 34;
+/// What a hash takes with the end of its message.
+const END: usize = 64;
 
 /// Lets a request whose signature was checked ask for no more than `capacity` bytes. One message comes
 /// in any case, and may be more.
@@ -33,9 +35,14 @@ pub fn narrow(request: &mut Request, capacity: usize) {
     retrieve.max_size = least(retrieve.max_size, size);
 }
 
-/// Cuts an answer with messages that were asked for by these hashes to `capacity` bytes. One stays in any
-/// case.
+/// Cuts an answer to `capacity` bytes: of messages that were asked for by these hashes, of which one stays in
+/// any case, or of their ends.
 pub fn trim(answer: &mut Answer, asked: &[MessageHash], capacity: usize) {
+    if let Body::Expiries { ends, more } = &mut answer.body {
+        let fits = capacity.saturating_sub(HEAD) / END;
+        *more |= ends.len() > fits;
+        ends.truncate(fits);
+    }
     let Body::Fetched { messages, hashes } = &mut answer.body else { return };
     let mut bytes = HEAD;
     let fits = |message: &Message| {
@@ -55,9 +62,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        AccountId, Namespace, Signature, codec,
+        AccountId, Namespace, codec,
         onion::size::Bucket,
-        request::{Auth, Cursor, Ids, Retrieve},
+        request::{Cursor, Ids, Retrieve},
     };
 
     fn message(number: u8, length: usize) -> Message {
@@ -71,16 +78,16 @@ mod tests {
     fn what_a_narrowed_request_brings_fits_its_bucket() {
         for bucket in Bucket::ALL {
             for ids in [None, Some(Ids::Anew), Some(Ids::Always)] {
-                let auth = Auth { key: None, time: 0, signature: Signature([0; 64]) };
                 let (account, namespace) = (AccountId::from_bytes([5; 33]), Namespace::INBOX);
                 let mut request = Request::Retrieve(Retrieve {
                     account,
                     namespace,
                     after: None,
+                    last: None,
                     max_count: None,
                     max_size: None,
                     ids,
-                    auth,
+                    auth: None,
                 });
                 narrow(&mut request, bucket.capacity());
                 let Request::Retrieve(narrowed) = &request else { panic!("another request") };

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use serde_bytes::ByteArray;
 
-use super::{respond::evidence, writes::weight};
+use super::respond::evidence;
 use crate::{
     NodeId, Span, SwarmId, Time,
     maps::Outlook,
@@ -353,7 +353,7 @@ impl Handover {
                 Err(StoreError::Damaged(_) | StoreError::Lost { .. }) => Vec::new(),
                 behind => behind?,
             };
-            bytes = behind.iter().map(weight).fold(bytes, usize::saturating_add);
+            bytes = behind.iter().map(Mutation::weight).fold(bytes, usize::saturating_add);
             let more = mutations.len().saturating_add(behind.len());
             if (bytes > MAX_BATCH_BYTES || more > MAX_BATCH) && !mutations.is_empty() {
                 break;
@@ -369,7 +369,7 @@ impl Handover {
         }
         let rest = lacking.get(dealt..).unwrap_or_default().to_vec();
         chunk.about = About::Push { to, batch, rest };
-        self.ask(now, to, Ask::Replicate { mutations }, outlook);
+        self.ask(now, to, Ask::Replicate { mutations, json: Vec::new() }, outlook);
         Ok(())
     }
 

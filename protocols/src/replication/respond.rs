@@ -5,10 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use negentropy::Negentropy;
 use serde_bytes::{ByteArray, ByteBuf};
 
-use super::{
-    repair::{SLICE_IDS, sealed},
-    writes::weight,
-};
+use super::repair::{SLICE_IDS, sealed};
 use crate::{
     MessageHash,
     answer::Code,
@@ -217,7 +214,7 @@ impl Responder {
                 },
                 None => Vec::new(),
             };
-            bytes = behind.iter().map(weight).fold(bytes, usize::saturating_add);
+            bytes = behind.iter().map(Mutation::weight).fold(bytes, usize::saturating_add);
             if bytes > MAX_BATCH_BYTES && !mutations.is_empty() {
                 break;
             }
@@ -325,20 +322,13 @@ pub(super) fn evidence<S: Store>(
             (joined.map(Mutation::Store), expiry)
         }
         (Some(Life::Stored { row, expiry, .. }), _) => (store.mutation(row)?, expiry),
-        (Some(Life::Deleted { row, .. }), _) => {
-            let deletion = match store.mutation(row)? {
-                Some(Mutation::Delete { request, .. }) => {
-                    Some(Mutation::Delete { request, held: vec![hash] })
-                }
-                _ => None,
-            };
-            (deletion, 0)
-        }
+        (Some(Life::Deleted { row, .. }), _) => (store.mutation(row)?.map(|buried| buried.about(hash)), 0),
+        (Some(Life::Revoked { row, .. }), _) => (store.mutation(row)?, 0),
         (Some(Life::Unsigned { .. }) | None, _) => (None, 0),
     };
     let Some(change) = record.counting_change() else { return Ok(life.into_iter().collect()) };
     let changed = match store.mutation(change.row)? {
-        Some(Mutation::Expire { request, .. }) => Some(Mutation::Expire { request, held: vec![hash] }),
+        Some(expire @ Mutation::Expire { .. }) => Some(expire.about(hash)),
         _ => None,
     };
     let both = if change.expiry >= own_end { [changed, life] } else { [life, changed] };

@@ -16,7 +16,7 @@ use crate::{
     maps::Quorum,
     message::MAX_DATA,
     record::Mutation,
-    request::{MAX_HASHES, TOLERANCE_FORWARDED},
+    request::{Door, MAX_HASHES, TOLERANCE_FORWARDED},
     swarm::{Ask, MAX_BATCH, MAX_BATCH_BYTES, SwarmRequest},
 };
 
@@ -26,7 +26,7 @@ pub const WAIT: Span = Span::secs(5);
 pub const WINDOW: usize = 2;
 /// Mutations waiting for one member; beyond it new ones are left to repair.
 pub const MAX_QUEUE: usize = 4_096;
-/// Bytes of mutations waiting for one member, by [`weight`]; likewise.
+/// Bytes of mutations waiting for one member, by [`Mutation::weight`]; likewise.
 pub const MAX_QUEUE_BYTES: usize = 32 * 1024 * 1024;
 /// Writes waiting for a majority; beyond it new ones end at once with what they have.
 pub const MAX_PENDING: usize = 16_384;
@@ -54,6 +54,9 @@ pub enum Input {
         receipt: Receipt,
         /// Who must have it. The client hears of receipts of the first alone.
         quorums: Vec<Quorum>,
+        /// Through which door the client came. One of the JSON door counts for itself: it is told once all
+        /// members have spoken, or time has run out.
+        door: Door,
     },
     /// A batch was answered: a receipt, checked, for each mutation that was done.
     Answered {
@@ -150,6 +153,7 @@ struct Queued {
     maps: (u64, Option<u64>),
     subject: Subject,
     mutation: Mutation,
+    door: Door,
 }
 
 #[derive(Debug)]
@@ -160,6 +164,7 @@ struct Pending {
     /// Members that have not said yes or no.
     open: usize,
     deadline: Time,
+    door: Door,
 }
 
 impl Pending {
@@ -177,12 +182,18 @@ impl Pending {
     /// members alone.
     fn told(self, done: bool) -> Receipts {
         let mut signed = self.receipts;
+        let mut missing = Vec::new();
         match self.quorums.first() {
+            Some(acting) if self.door == Door::Json => {
+                signed.retain(|receipt| acting.members.contains(&receipt.node));
+                let has = |member: &&NodeId| signed.iter().any(|receipt| receipt.node == **member);
+                missing.extend(acting.members.iter().filter(|member| !has(member)));
+            }
             Some(acting) if done => signed.retain(|receipt| acting.members.contains(&receipt.node)),
             Some(_) if self.quorums.len() > 1 => signed.clear(),
             Some(_) | None => {}
         }
-        Receipts { map_version: self.map_version, signed }
+        Receipts { map_version: self.map_version, signed, missing }
     }
 }
 
@@ -225,8 +236,8 @@ impl Writes {
     /// Applies one input at `now`; results are read with [`Self::poll`].
     pub fn handle(&mut self, now: Time, input: Input) {
         match input {
-            Input::Write { ticket, subject, mutation, receipt, quorums } => {
-                self.write(now, ticket, subject, &mutation, receipt, quorums);
+            Input::Write { ticket, subject, mutation, receipt, quorums, door } => {
+                self.write(now, (ticket, subject, door), &mutation, receipt, quorums);
             }
             Input::Answered { batch, receipts } => self.answered(now, batch, receipts),
             Input::Failed { batch } => self.failed(now, batch),
@@ -266,8 +277,7 @@ impl Writes {
     fn write(
         &mut self,
         now: Time,
-        ticket: u64,
-        subject: Subject,
+        (ticket, subject, door): (u64, Subject, Door),
         mutation: &Mutation,
         receipt: Receipt,
         quorums: Vec<Quorum>,
@@ -279,9 +289,9 @@ impl Writes {
         let (deadline, maps) = (now.after(WAIT), (self.map_version, self.newest));
         let map_version = self.map_version;
         self.deadlines.insert((deadline, ticket));
-        let pending = Pending { map_version, quorums, receipts: vec![receipt], open, deadline };
+        let pending = Pending { map_version, quorums, receipts: vec![receipt], open, deadline, door };
         self.pending.insert(ticket, pending);
-        let weight = weight(mutation);
+        let weight = mutation.weight();
         for member in members {
             let Some(link) = self.links.get_mut(&member) else { continue };
             let bytes = link.bytes.saturating_add(weight);
@@ -291,7 +301,7 @@ impl Writes {
                 continue;
             }
             link.bytes = bytes;
-            link.queue.push_back(Queued { ticket, maps, subject, mutation: mutation.clone() });
+            link.queue.push_back(Queued { ticket, maps, subject, mutation: mutation.clone(), door });
             self.send(now, member);
         }
         self.settle(ticket);
@@ -302,17 +312,21 @@ impl Writes {
         let Some(link) = self.links.get_mut(&member) else { return };
         while link.under_way < WINDOW && now >= link.not_before && !link.queue.is_empty() {
             let (mut mutations, mut subjects, mut tickets) = (Vec::new(), Vec::new(), Vec::new());
+            let mut json = Vec::new();
             let mut bytes = 0_usize;
             let Some(maps) = link.queue.front().map(|queued| queued.maps) else { break };
             while mutations.len() < MAX_BATCH {
                 let front = link.queue.front().filter(|queued| queued.maps == maps);
                 let Some(queued) = front else { break };
-                bytes = bytes.saturating_add(weight(&queued.mutation));
+                bytes = bytes.saturating_add(queued.mutation.weight());
                 if bytes > MAX_BATCH_BYTES && !mutations.is_empty() {
                     break;
                 }
                 if let Some(queued) = link.queue.pop_front() {
-                    link.bytes = link.bytes.saturating_sub(weight(&queued.mutation));
+                    link.bytes = link.bytes.saturating_sub(queued.mutation.weight());
+                    if queued.door == Door::Json {
+                        json.extend(u32::try_from(mutations.len()));
+                    }
                     mutations.push(queued.mutation);
                     subjects.push(queued.subject);
                     tickets.push(queued.ticket);
@@ -323,7 +337,8 @@ impl Writes {
             let batch = self.next_batch;
             self.batches.insert(batch, Batch { to: member, tickets: Some(tickets) });
             let (map_version, newest) = maps;
-            let request = SwarmRequest { map_version, newest, arc: None, ask: Ask::Replicate { mutations } };
+            let ask = Ask::Replicate { mutations, json };
+            let request = SwarmRequest { map_version, newest, arc: None, ask };
             self.outbox.push_back(Output::Send { batch, to: member, request, subjects });
         }
     }
@@ -401,7 +416,7 @@ impl Writes {
     fn settle(&mut self, ticket: u64) {
         let Some(pending) = self.pending.get(&ticket) else { return };
         let done = pending.done();
-        if !done && pending.open > 0 {
+        if (!done || pending.door == Door::Json) && pending.open > 0 {
             return;
         }
         let Some(pending) = self.pending.remove(&ticket) else { return };
@@ -438,21 +453,6 @@ impl Writes {
             }
         }
         self.tell_if_behind(now, member);
-    }
-}
-
-/// About how many bytes a mutation takes on the wire.
-pub fn weight(mutation: &Mutation) -> usize {
-    const HEAD: usize = 512;
-    const HASH: usize = 36;
-    match mutation {
-        Mutation::Store(request) => request.data.len().saturating_add(HEAD),
-        Mutation::Delete { request, held } => {
-            request.hashes.len().saturating_add(held.len()).saturating_mul(HASH).saturating_add(HEAD)
-        }
-        Mutation::Expire { request, held } => {
-            request.hashes.len().saturating_add(held.len()).saturating_mul(HASH).saturating_add(HEAD)
-        }
     }
 }
 

@@ -1,9 +1,15 @@
 //! Every rule about a request, and the code it is refused with.
 
+mod authority;
+mod text;
+
+use serde_bytes::{ByteArray, ByteBuf};
+
 use super::*;
 use crate::{
-    KeyPair,
+    KeyPair, Signature,
     fixture::{NOW, Person, at, ms, network, unsigned},
+    message::MAX_DATA,
 };
 
 const DAY: u64 = 24 * 3_600;
@@ -93,46 +99,18 @@ fn a_message_may_be_empty_and_has_a_longest_size() {
 }
 
 #[test]
-fn namespaces_say_who_may_store() {
-    let (bad, refused) = (Err(Code::BadRequest), Err(Code::Unauthorized));
-    for (namespace, open, signed) in [
-        (0, Ok(()), Ok(())),
-        (10, Ok(()), Ok(())),
-        (32_760, Ok(()), Ok(())),
-        (1, refused, Ok(())),
-        (11, refused, Ok(())),
-        (i16::MAX, refused, Ok(())),
-        (-1, bad, bad),
-        (-10, bad, bad),
-        (i16::MIN, bad, bad),
-    ] {
-        assert_eq!(as_client(&store(namespace, 0, 100, None)), open, "{namespace} unsigned");
-        assert_eq!(as_client(&store(namespace, 0, 100, Some(0))), signed, "{namespace} signed");
-        assert_eq!(as_member(&store(namespace, 0, 100, None)), open, "{namespace} unsigned, passed on");
-    }
-    let person = Person::new(0);
-    for (namespace, expected) in [(0, Ok(())), (7, Ok(())), (-1, bad), (i16::MIN, bad)] {
-        let mut request = Retrieve { namespace: Namespace(namespace), ..person.retrieve(None) };
-        let statement = request.statement(&network(), ms(0));
-        request.auth = Auth::sign(&person.account, &person.pair, ms(0), &statement);
-        assert_eq!(request.verify(&network(), NOW), expected, "{namespace}");
-    }
-}
-
-#[test]
 fn a_signed_time_is_near_the_clock_of_who_is_asked() {
     let person = Person::new(0);
     let request = |now: Time, source| {
         let delete = person.delete(&[person.hash("a")], 100_000);
         let expire = person.expire(&[person.hash("a")], 200_000, None, 100_000);
-        let keep = person.keep("a", 100_000, 200_000);
+        let early = Store { timestamp: ms(99_900), ..person.post("a", 0, 300_000) };
+        let keep = person.signed(early, 100_000);
         let results = [
             delete.verify(&network(), now, source),
             expire.verify(&network(), now, source),
             // The message's own time is bounded more tightly than its signature's.
-            Store { timestamp: ms(0), ..keep.clone() }.auth.as_ref().map_or(Ok(()), |auth| {
-                auth.verify(&keep.account, &keep.statement(&network(), auth.time), now, source)
-            }),
+            keep.verify(&network(), now, source),
         ];
         assert!(results.iter().all(|result| *result == results[0]), "{results:?}");
         results[0]
@@ -175,26 +153,91 @@ fn a_request_names_some_hashes_and_not_too_many() {
 }
 
 #[test]
-fn a_new_end_is_ahead_and_not_too_far() {
+fn a_new_end_is_ahead_and_capped() {
     let person = Person::new(0);
     let (month, bad) = (30 * DAY, Err(Code::BadTtl));
-    for (now, expiry, client, member) in [
-        (10, 11, Ok(()), Ok(())),
-        (10, 10, bad, Ok(())),
-        (10, 5, bad, Ok(())),
-        (0, month, Ok(()), Ok(())),
-        // The client's clock may be ahead, and that of the member it asked as well.
-        (0, month + 60, Ok(()), Ok(())),
-        (0, month + 61, bad, Ok(())),
-        (0, month + 70, bad, Ok(())),
-        (0, month + 71, bad, bad),
+    let hash = person.hash("a");
+    for (now, expiry, client, end) in [
+        (10, 11, Ok(()), 11),
+        (10, 10, bad, 10),
+        (10, 5, bad, 5),
+        (0, month, Ok(()), month),
+        (0, month + 1, Ok(()), month),
+        (0, 100 * DAY, Ok(()), month),
     ] {
-        let request = person.expire(&[person.hash("a")], expiry, None, 0);
+        let both = vec![Ends::All(ms(expiry)), Ends::Each(vec![ms(expiry), ms(month)])];
+        for ends in both {
+            let which = Which::Hashes(vec![hash; if matches!(ends, Ends::All(_)) { 1 } else { 2 }]);
+            let request = person.expire_which(which, ends, None, 0);
+            assert_eq!(request.verify(&network(), at(now), Source::Client), client, "client: {expiry}");
+            assert_eq!(request.verify(&network(), at(now), Source::Member), Ok(()), "member: {expiry}");
+            assert_eq!(request.end(0), ms(end), "{expiry}");
+        }
+        // And so is the end of whole drawers.
+        let request = person.expire_in(Drawers::All, expiry, 0);
         assert_eq!(request.verify(&network(), at(now), Source::Client), client, "client: {expiry}");
-        assert_eq!(request.verify(&network(), at(now), Source::Member), member, "member: {expiry}");
+        assert_eq!(request.end(0), ms(end), "{expiry}");
     }
-    let edge = Expire { expiry: u64::MAX, ..person.expire(&[person.hash("a")], 100, None, 0) };
-    assert_eq!(edge.verify(&network(), NOW, Source::Member), bad);
+    let edge = person.expire_which(Which::Hashes(vec![hash]), Ends::All(u64::MAX), None, 0);
+    assert_eq!((edge.verify(&network(), NOW, Source::Member), edge.end(0)), (Ok(()), ms(month)));
+}
+
+#[test]
+fn ends_are_as_many_as_hashes_and_whole_drawers_have_one() {
+    let person = Person::new(0);
+    let (a, b) = (person.hash("a"), person.hash("b"));
+    let verify = |which: &Which, ends: &[u64], only| {
+        let ends = match ends {
+            [end] => Ends::All(ms(*end)),
+            ends => Ends::Each(ends.iter().copied().map(ms).collect()),
+        };
+        let request = person.expire_which(which.clone(), ends, only, 0);
+        request.verify(&network(), NOW, Source::Client)
+    };
+    let bad = Err(Code::BadRequest);
+    let hashes = Which::Hashes(vec![a, b]);
+    assert_eq!(verify(&hashes, &[10], None), Ok(()));
+    assert_eq!(verify(&hashes, &[10, 20], None), Ok(()));
+    assert_eq!(verify(&hashes, &[10, 20, 30], None), bad);
+    assert_eq!(verify(&hashes, &[], None), bad);
+    assert_eq!(verify(&hashes, &[10, 0], None), Err(Code::BadTtl), "one of them is past");
+    let all = Which::In { drawers: Drawers::All, before: None, most: None };
+    assert_eq!(verify(&all, &[10], None), Ok(()));
+    assert_eq!(verify(&all, &[10], Some(Direction::Shorten)), Ok(()));
+    assert_eq!(verify(&all, &[10], Some(Direction::Extend)), bad, "whole drawers only shorten");
+    assert_eq!(verify(&all, &[10, 20], None), bad);
+    let some = Which::In { drawers: Drawers::All, before: Some(ms(0)), most: None };
+    assert_eq!(verify(&some, &[10], None), bad, "no such request");
+}
+
+#[test]
+fn several_requests_are_not_too_many_and_nested_as_they_may_be() {
+    let one = || Request::Info;
+    let choose = |then: Request| {
+        let when = vec![Condition::HeightAtLeast(1)];
+        Request::If(Box::new(If { when, then: Some(then), otherwise: None }))
+    };
+    let deep = |depth: usize| (0..depth).fold(one(), |inner, _| choose(inner));
+    let bad = Err(Code::BadRequest);
+    for (what, request, expected) in [
+        ("none", Request::Batch(vec![]), bad),
+        ("one", Request::Batch(vec![one()]), Ok(())),
+        ("most", Request::Sequence(vec![one(); MAX_REQUESTS]), Ok(())),
+        ("too many", Request::Batch(vec![one(); MAX_REQUESTS + 1]), bad),
+        ("too many in sequence", Request::Sequence(vec![one(); MAX_REQUESTS + 1]), bad),
+        ("a batch in a batch", Request::Batch(vec![one(), Request::Batch(vec![one()])]), bad),
+        ("a sequence in a batch", Request::Batch(vec![Request::Sequence(vec![one()])]), bad),
+        ("a condition in a sequence", Request::Sequence(vec![choose(one())]), bad),
+        ("a batch under a condition", choose(Request::Batch(vec![one()])), Ok(())),
+        ("too many under a condition", choose(Request::Batch(vec![one(); MAX_REQUESTS + 1])), bad),
+        ("nested conditions", deep(MAX_CONDITIONS), Ok(())),
+        ("nested too deep", deep(MAX_CONDITIONS + 1), bad),
+        ("no condition", Request::If(Box::new(If { when: vec![], then: None, otherwise: Some(one()) })), bad),
+    ] {
+        for door in [Door::Native, Door::Json] {
+            assert_eq!(request.verify(&network(), NOW, door), expected, "{what}");
+        }
+    }
 }
 
 /// The same request of a person and of a group, whose signature is then spoilt.
@@ -250,8 +293,8 @@ fn a_signature_means_nothing_elsewhere() {
         Request::Expire(person.expire(&[person.hash("a")], 100, None, 0)),
     ];
     for request in &requests {
-        assert_eq!(request.verify(&network(), NOW), Ok(()), "{request:?}");
-        assert_eq!(request.verify(&other, NOW), Err(Code::Unauthorized), "{request:?}");
+        assert_eq!(request.verify(&network(), NOW, Door::Native), Ok(()), "{request:?}");
+        assert_eq!(request.verify(&other, NOW, Door::Native), Err(Code::Unauthorized), "{request:?}");
     }
     // A signature under one method opens no other.
     let delete = person.delete(&[person.hash("a")], 0);
@@ -282,14 +325,27 @@ fn every_parameter_is_signed() {
         ("no count", Retrieve { max_count: None, ..read.clone() }),
         ("size", Retrieve { max_size: Some(5), ..read.clone() }),
         ("ids", Retrieve { ids: Some(Ids::Anew), ..read.clone() }),
+        ("last", Retrieve { last: Some(person.hash("a")), ..read.clone() }),
     ] {
         assert_eq!(changed.verify(&network(), NOW), refused, "{what}");
     }
     let (a, b) = (person.hash("a"), person.hash("b"));
     let delete = person.delete(&[a, b], 0);
-    for hashes in [vec![a], vec![b, a], vec![a, b, b]] {
-        let changed = Delete { hashes, ..delete.clone() };
-        assert_eq!(changed.verify(&network(), NOW, Source::Client), refused);
+    let whole = person.delete_in(Drawers::One(Namespace(1)), Some(5), 0);
+    let within = |drawers, before: Option<u64>| Which::In { drawers, before: before.map(ms), most: None };
+    let fewer = Which::In { drawers: Drawers::One(Namespace(1)), before: Some(ms(5)), most: Some(7) };
+    for changed in [
+        Delete { which: Which::Hashes(vec![a]), ..delete.clone() },
+        Delete { which: Which::Hashes(vec![b, a]), ..delete.clone() },
+        Delete { which: Which::Hashes(vec![a, b, b]), ..delete.clone() },
+        Delete { required: true, ..delete.clone() },
+        Delete { which: fewer, ..whole.clone() },
+        Delete { which: within(Drawers::All, Some(5)), ..whole.clone() },
+        Delete { which: within(Drawers::One(Namespace(2)), Some(5)), ..whole.clone() },
+        Delete { which: within(Drawers::One(Namespace(1)), Some(6)), ..whole.clone() },
+        Delete { which: within(Drawers::One(Namespace(1)), None), ..whole.clone() },
+    ] {
+        assert_eq!(changed.verify(&network(), NOW, Source::Client), refused, "{changed:?}");
     }
     let fetch = person.fetch(&[a, b], 0);
     for (what, changed) in [
@@ -300,12 +356,28 @@ fn every_parameter_is_signed() {
     }
     let expire = person.expire(&[a], 100, Some(Direction::Extend), 0);
     for (what, changed) in [
-        ("hashes", Expire { hashes: vec![b], ..expire.clone() }),
-        ("expiry", Expire { expiry: expire.expiry + 1, ..expire.clone() }),
+        ("hashes", Expire { which: Which::Hashes(vec![b]), ..expire.clone() }),
+        ("expiry", Expire { ends: Ends::All(ms(101)), ..expire.clone() }),
+        ("one end", Expire { ends: Ends::Each(vec![ms(100)]), ..expire.clone() }),
         ("direction", Expire { only: Some(Direction::Shorten), ..expire.clone() }),
         ("no direction", Expire { only: None, ..expire.clone() }),
     ] {
         assert_eq!(changed.verify(&network(), NOW, Source::Client), refused, "{what}");
+    }
+    let friend = person.friend(0, Rights::READ).token();
+    let revoke = person.revoke(&[friend], 0);
+    for changed in
+        [Revoke { tokens: vec![friend, friend], ..revoke.clone() }, Revoke { undo: true, ..revoke.clone() }]
+    {
+        assert_eq!(Request::Revoke(changed).verify(&network(), NOW, Door::Native), refused);
+    }
+    let (some, all) = (person.get_expiries(Some(&[a]), 0), person.get_expiries(None, 0));
+    for changed in [
+        GetExpiries { hashes: Some(vec![b]), ..some.clone() },
+        GetExpiries { hashes: None, ..some.clone() },
+        GetExpiries { hashes: Some(vec![b]), ..all },
+    ] {
+        assert_eq!(Request::GetExpiries(changed).verify(&network(), NOW, Door::Native), refused);
     }
     // Nor can it be turned to another account.
     let other = Person::new(1);
@@ -315,22 +387,52 @@ fn every_parameter_is_signed() {
         Request::Fetch(Fetch { account: other.account, ..fetch }),
         Request::Delete(Delete { account: other.account, ..delete }),
         Request::Expire(Expire { account: other.account, ..expire }),
+        Request::Revoke(Revoke { account: other.account, ..revoke }),
+        Request::GetExpiries(GetExpiries { account: other.account, ..some }),
+        Request::GetRevoked(GetRevoked { account: other.account, ..person.get_revoked(0) }),
     ] {
-        assert_eq!(changed.verify(&network(), NOW), refused, "{changed:?}");
+        assert_eq!(changed.verify(&network(), NOW, Door::Native), refused, "{changed:?}");
     }
 }
 
 #[test]
-fn reading_wants_a_signature_everywhere() {
+fn a_fetch_names_some_hashes_and_wants_a_signature() {
     let person = Person::new(0);
-    let request = Retrieve { auth: unsigned(0), ..person.retrieve(None) };
-    assert_eq!(request.verify(&network(), NOW), Err(Code::Unauthorized));
     let hash = person.hash("a");
-    let request = Fetch { auth: unsigned(0), ..person.fetch(&[hash], 0) };
+    let request = Fetch { auth: None, ..person.fetch(&[hash], 0) };
+    assert_eq!(request.verify(&network(), NOW), Err(Code::Unauthorized));
+    let request = Fetch { auth: Some(unsigned(0)), ..request };
     assert_eq!(request.verify(&network(), NOW), Err(Code::Unauthorized));
     assert_eq!(person.fetch(&[hash], 0).verify(&network(), NOW), Ok(()));
     for (count, code) in [(0, Code::BadRequest), (MAX_HASHES + 1, Code::TooLarge)] {
         assert_eq!(person.fetch(&vec![hash; count], 0).verify(&network(), NOW), Err(code));
+        let ends = Request::GetExpiries(person.get_expiries(Some(&vec![hash; count]), 0));
+        assert_eq!(ends.verify(&network(), NOW, Door::Native), Err(code));
+    }
+    let all = Request::GetExpiries(person.get_expiries(None, 0));
+    assert_eq!(all.verify(&network(), NOW, Door::Native), Ok(()));
+}
+
+#[test]
+fn a_revocation_names_some_tokens_and_not_too_many() {
+    let person = Person::new(0);
+    let token = person.friend(0, Rights::READ).token();
+    let (few, many) = (Err(Code::BadRequest), Err(Code::TooLarge));
+    for (count, revoke, undo) in [
+        (0, few, few),
+        (1, Ok(()), Ok(())),
+        (MAX_TOKENS, Ok(()), Ok(())),
+        (MAX_TOKENS + 1, many, Ok(())),
+        (MAX_TOKENS_BACK, many, Ok(())),
+        (MAX_TOKENS_BACK + 1, many, many),
+    ] {
+        let tokens = vec![token; count];
+        for (request, expected) in [(person.revoke(&tokens, 0), revoke), (person.unrevoke(&tokens, 0), undo)]
+        {
+            let request = Request::Revoke(request);
+            assert_eq!(request.verify(&network(), NOW, Door::Native), expected, "{count}");
+            assert!(expected.is_err() || crate::codec::encode(&request).len() <= MAX_REQUEST);
+        }
     }
 }
 
@@ -345,7 +447,7 @@ fn a_bad_signature_is_refused_in_an_inbox_too() {
 fn who_keeps_an_account_anybody_may_ask() {
     let account = Person::new(0).account;
     for request in [Request::GetSwarm { account }, Request::Info] {
-        assert_eq!(request.verify(&network(), Time::ZERO), Ok(()));
+        assert_eq!(request.verify(&network(), Time::ZERO, Door::Native), Ok(()));
     }
     assert_eq!(Request::GetSwarm { account }.account(), Some(&account));
     assert_eq!(Request::Info.account(), None);

@@ -137,6 +137,18 @@ impl Store for MemoryStore {
         Ok(range.take(limit).map(|((_, _, sequence), hash)| (*sequence, *hash)).collect())
     }
 
+    fn drawers(&self, account: &AccountId) -> Result<Vec<Namespace>, StoreError> {
+        let mut found = Vec::new();
+        let mut from = Some(i16::MIN);
+        while let Some(start) = from {
+            let range = (*account, Namespace(start), 0)..=(*account, Namespace(i16::MAX), u64::MAX);
+            let Some(((_, namespace, _), _)) = self.mailboxes.range(range).next() else { break };
+            found.push(*namespace);
+            from = namespace.0.checked_add(1);
+        }
+        Ok(found)
+    }
+
     fn mutation(&self, row: u64) -> Result<Option<Mutation>, StoreError> {
         if self.damaged_rows.contains(&row) {
             return Err(StoreError::Damaged("a row"));

@@ -22,7 +22,7 @@ fn written(value: &impl Stored) -> String {
 }
 
 #[test]
-fn records_have_the_bytes_of_schema_1() {
+fn records_have_the_bytes_of_schema_2() {
     let digest = "dd".repeat(32);
     let unsigned =
         Record { life: Some(Life::Unsigned { timestamp: 1, expiry: 2 }), change: None, place: Some(PLACE) };
@@ -46,6 +46,15 @@ fn records_have_the_bytes_of_schema_1() {
     );
     let deleted = Record { life: Some(Life::Deleted { stamp: STAMP, row: 3 }), change: None, place: None };
     assert_eq!(written(&deleted), format!("03 0000000000000102 {digest} 0000000000000003").replace(' ', ""));
+    let revoked =
+        Record { life: Some(Life::Revoked { stamp: STAMP, row: 3 }), change: None, place: Some(PLACE) };
+    assert_eq!(
+        written(&revoked),
+        format!(
+            "18 0000000000000102 {digest} 0000000000000003 0000000000000007 0000000000000009 7ffe 00000400"
+        )
+        .replace(' ', "")
+    );
     assert_eq!(written(&Record::default()), "00");
 }
 
@@ -122,6 +131,7 @@ fn record() -> impl Strategy<Value = Record> {
             row
         }),
         (stamp(), any::<u64>()).prop_map(|(stamp, row)| Life::Deleted { stamp, row }),
+        (stamp(), any::<u64>()).prop_map(|(stamp, row)| Life::Revoked { stamp, row }),
     ];
     let change =
         (stamp(), any::<(u64, u64)>()).prop_map(|(stamp, (expiry, row))| Change { stamp, expiry, row });

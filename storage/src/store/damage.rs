@@ -175,8 +175,8 @@ fn what_a_newer_build_wrote_is_refused_by_name() {
         transaction.commit().unwrap();
         drop(db);
         let error = MessageStore::open_on(Arc::new(disk), tiny(9, 9)).unwrap_err();
-        assert!(matches!(error, OpenError::Schema { found: 7, supported: 1, .. }), "{error:?}");
-        assert!(error.to_string().contains("has schema 7, this build reads up to 1"), "{error}");
+        assert!(matches!(error, OpenError::Schema { found: 7, supported: 2, .. }), "{error:?}");
+        assert!(error.to_string().contains("has schema 7, this build reads 2"), "{error}");
     }
     let (disk, player) = filled();
     let mut journal = Journal::open(&disk, 1 << 20).unwrap().0;
@@ -185,7 +185,7 @@ fn what_a_newer_build_wrote_is_refused_by_name() {
     journal.commit(chunks, 0).unwrap();
     drop(journal);
     let error = MessageStore::open_on(Arc::new(disk), tiny(9, 9)).unwrap_err();
-    assert!(matches!(error, OpenError::Entry { found: 2, supported: 1, .. }), "{error:?}");
+    assert!(matches!(error, OpenError::Entry { found: 2, supported: 2, .. }), "{error:?}");
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn each_opening_begins_an_incarnation() {
     player.check(&store);
 }
 
-const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/schema-1");
+const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/schema-2");
 
 /// The history of the fixture, which must stay as it is.
 fn fixture_steps() -> Vec<Step> {
@@ -238,7 +238,7 @@ fn play_fixture(disk: Arc<dyn Disk>) -> Player {
 
 /// The fixture of a released schema never changes; `BLESS=1` writes it where there is none.
 #[test]
-fn a_store_of_schema_1_opens_and_holds_what_it_held() {
+fn a_store_of_schema_2_opens_and_holds_what_it_held() {
     let dir = tempfile::tempdir().unwrap();
     if std::env::var_os("BLESS").is_some() && !std::path::Path::new(FIXTURE).exists() {
         std::fs::create_dir_all(FIXTURE).unwrap();

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use session_protocols::{
     AccountId, MessageHash, Namespace, Signature,
     record::{Change, Life, Mutation, Place, Record, Stamp},
-    request::{Auth, Delete, Expire, Store as StoreRequest},
+    request::{Auth, Delete, Ends, Expire, Form, Store as StoreRequest, Which},
     store::{Bucket, Effect, Entry, Store, StoreError, Transaction, memory::MemoryStore},
 };
 
@@ -74,7 +74,13 @@ impl Player {
         self.clock += 1;
         let row = self.model.head() + 1;
         let stamp = Stamp { time: self.clock, digest: [self.clock as u8; 32] };
-        let auth = Auth { key: None, time: self.clock, signature: Signature([7; 64]) };
+        let auth = Auth {
+            key: None,
+            time: self.clock,
+            signature: Signature([7; 64]),
+            subaccount: None,
+            form: Form::Statement,
+        };
         let entry = match step {
             Step::Put { account: number, hash, drawer, size, hours, signed } => {
                 let (account, hash) = (account(*number), MessageHash([*hash; 32]));
@@ -120,7 +126,7 @@ impl Player {
                     effects.push(Effect { account, hash: *hash, before, after: Some(after) });
                 }
                 let until = effects[0].after.unwrap().until();
-                let request = Delete { account, hashes: hashes.clone(), auth };
+                let request = Delete { account, which: Which::Hashes(hashes.clone()), required: false, auth };
                 Entry {
                     mutation: Some(Mutation::Delete { request, held: hashes }),
                     evidence_until: Some(until),
@@ -138,7 +144,13 @@ impl Player {
                     after.change = Some(Change { stamp, expiry, row });
                     effects.push(Effect { account, hash: *hash, before, after: Some(after) });
                 }
-                let request = Expire { account, hashes: hashes.clone(), expiry, only: None, auth };
+                let request = Expire {
+                    account,
+                    which: Which::Hashes(hashes.clone()),
+                    ends: Ends::All(expiry),
+                    only: None,
+                    auth,
+                };
                 Entry {
                     mutation: Some(Mutation::Expire { request, held: hashes }),
                     evidence_until: Some(expiry),
@@ -196,6 +208,7 @@ impl Player {
         for number in 0..ACCOUNTS {
             let account = account(number);
             assert_eq!(store.usage(&account).unwrap(), model.usage(&account).unwrap());
+            assert_eq!(store.drawers(&account).unwrap(), model.drawers(&account).unwrap());
             for hash in (0..HASHES).map(|number| MessageHash([number; 32])) {
                 assert_eq!(store.record(&account, &hash).unwrap(), model.record(&account, &hash).unwrap());
             }

@@ -555,6 +555,6 @@ impl Checks {
 fn tombstone(record: Option<&Record>) -> Option<Stamp> {
     match record?.life? {
         Life::Deleted { stamp, .. } => Some(stamp),
-        Life::Unsigned { .. } | Life::Stored { .. } => None,
+        Life::Unsigned { .. } | Life::Stored { .. } | Life::Revoked { .. } => None,
     }
 }

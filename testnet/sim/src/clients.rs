@@ -9,7 +9,7 @@ use session_protocols::{
     codec,
     member::{durable, is_majority},
     record::Stamp,
-    request::{Auth, Delete, Direction, Expire, MAX_TTL, Request, Retrieve, Store},
+    request::{Auth, Delete, Direction, Ends, Expire, Form, MAX_TTL, Request, Retrieve, Store, Which},
 };
 
 use super::{
@@ -230,11 +230,12 @@ impl World {
         }
         let owner = &mut self.clients.accounts[account];
         let time = owner.sign_time(self.now);
-        let mut request = Delete { account: owner.id, hashes, auth: unsigned(time) };
+        let mut request =
+            Delete { account: owner.id, which: Which::Hashes(hashes), required: false, auth: unsigned(time) };
         let said = request.statement(&self.network, time);
         request.auth = owner.auth(time, &said);
         let stamp = Stamp { time, digest: said.digest() };
-        for hash in &request.hashes {
+        for hash in request.which.hashes() {
             if let Some(fate) = self.checks.fates.get_mut(hash) {
                 fate.deletions.push(Deletion { stamp, acknowledged: false });
             }
@@ -257,11 +258,17 @@ impl World {
         let owner = &mut self.clients.accounts[account];
         let time = owner.sign_time(self.now);
         let expiry = time + ttl;
-        let mut request = Expire { account: owner.id, hashes, expiry, only, auth: unsigned(time) };
+        let mut request = Expire {
+            account: owner.id,
+            which: Which::Hashes(hashes),
+            ends: Ends::All(expiry),
+            only,
+            auth: unsigned(time),
+        };
         let said = request.statement(&self.network, time);
         request.auth = owner.auth(time, &said);
         let stamp = Stamp { time, digest: said.digest() };
-        for hash in &request.hashes {
+        for hash in request.which.hashes() {
             if let Some(fate) = self.checks.fates.get_mut(hash) {
                 fate.changes.push(Change { stamp, expiry, acknowledged: false });
             }
@@ -292,7 +299,8 @@ impl World {
                 let mut auth = unsigned(time);
                 auth.key = owner.auth(time, &store.statement(&self.network, time)).key;
                 auth.signature.0 = noise;
-                Request::Delete(Delete { account: owner.id, hashes: vec![hash], auth })
+                let which = Which::Hashes(vec![hash]);
+                Request::Delete(Delete { account: owner.id, which, required: false, auth })
             }
             // Unsigned in a private drawer.
             (1, _) => Request::Store(store),
@@ -313,12 +321,13 @@ impl World {
                     account: owner.id,
                     namespace,
                     after: None,
+                    last: None,
                     max_count: None,
                     max_size: None,
                     ids: None,
-                    auth: unsigned(time),
+                    auth: None,
                 };
-                read.auth = owner.auth(time, &read.statement(&self.network, time));
+                read.auth = Some(owner.auth(time, &read.statement(&self.network, time)));
                 // Signed for another drawer.
                 read.namespace = PRIVATE[1];
                 Request::Retrieve(read)
@@ -345,12 +354,13 @@ impl World {
             account: owner.id,
             namespace,
             after,
+            last: None,
             max_count,
             max_size,
             ids: None,
-            auth: unsigned(time),
+            auth: None,
         };
-        request.auth = owner.auth(time, &request.statement(&self.network, time));
+        request.auth = Some(owner.auth(time, &request.statement(&self.network, time)));
         self.open_at(account, Request::Retrieve(request), Aim::Read, target);
     }
 
@@ -571,7 +581,11 @@ impl World {
         }
         for receipt in &receipts.signed {
             let known = state.receipts.iter().any(|known| known.node == receipt.node);
-            let alone = Receipts { map_version: receipts.map_version, signed: vec![receipt.clone()] };
+            let alone = Receipts {
+                map_version: receipts.map_version,
+                signed: vec![receipt.clone()],
+                missing: Vec::new(),
+            };
             if !known
                 && receipts.map_version == self.map.version
                 && durable(&self.network, members, &subject, &alone) == 1
@@ -620,7 +634,7 @@ impl World {
             Request::Delete(request) => {
                 self.counts.deleted += 1;
                 let digest = request.statement(&self.network, request.auth.time).digest();
-                for hash in request.hashes.iter().filter(|hash| listed(hash)) {
+                for hash in request.which.hashes().iter().filter(|hash| listed(hash)) {
                     let Some(fate) = self.checks.fates.get_mut(hash) else { continue };
                     for deletion in fate.deletions.iter_mut().filter(|one| one.stamp.digest == digest) {
                         deletion.acknowledged = true;
@@ -630,14 +644,14 @@ impl World {
             Request::Expire(request) => {
                 self.counts.changed += 1;
                 let digest = request.statement(&self.network, request.auth.time).digest();
-                for hash in request.hashes.iter().filter(|hash| listed(hash)) {
+                for hash in request.which.hashes().iter().filter(|hash| listed(hash)) {
                     let Some(fate) = self.checks.fates.get_mut(hash) else { continue };
                     for change in fate.changes.iter_mut().filter(|one| one.stamp.digest == digest) {
                         change.acknowledged = true;
                     }
                 }
             }
-            Request::Retrieve(_) | Request::Fetch(_) | Request::GetSwarm { .. } | Request::Info => {}
+            _ => {}
         }
     }
 
@@ -662,23 +676,12 @@ impl World {
                 }
                 let about = match request {
                     Request::Store(request) => About::Store(request.account, request.hash()),
-                    Request::Retrieve(_)
-                    | Request::Fetch(_)
-                    | Request::Delete(_)
-                    | Request::Expire(_)
-                    | Request::GetSwarm { .. }
-                    | Request::Info => {
-                        request.account().map_or(About::Expire, |account| About::Delete(*account))
-                    }
+                    _ => request.account().map_or(About::Expire, |account| About::Delete(*account)),
                 };
                 let receipts = match body {
                     Body::Stored { receipts, .. } | Body::Changed { receipts } => Some(receipts),
                     Body::Refused(refusal) => refusal.receipts.as_ref(),
-                    Body::Messages { .. }
-                    | Body::Ids { .. }
-                    | Body::Fetched { .. }
-                    | Body::Swarm(_)
-                    | Body::Info { .. } => None,
+                    _ => None,
                 };
                 if let Some(receipts) = receipts {
                     self.checks.promised_client(node, host.id, &about, &receipts.signed);
@@ -692,7 +695,8 @@ impl World {
 
 /// A place for a signature.
 pub(super) const fn unsigned(time: u64) -> Auth {
-    Auth { key: None::<ByteArray<32>>, time, signature: session_protocols::Signature([0; 64]) }
+    let signature = session_protocols::Signature([0; 64]);
+    Auth { key: None::<ByteArray<32>>, time, signature, subaccount: None, form: Form::Statement }
 }
 
 fn stamp_of(network: &session_protocols::NetworkName, request: &Store) -> Option<Stamp> {
@@ -707,8 +711,8 @@ fn request_times(request: &Request) -> Option<(u64, u64)> {
             Some((request.auth.as_ref().map_or(request.timestamp, |auth| auth.time), request.expiry))
         }
         Request::Delete(request) => Some((request.auth.time, u64::MAX)),
-        Request::Expire(request) => Some((request.auth.time, request.expiry)),
-        Request::Retrieve(_) | Request::Fetch(_) | Request::GetSwarm { .. } | Request::Info => None,
+        Request::Expire(request) => Some((request.auth.time, request.end(0))),
+        _ => None,
     }
 }
 
@@ -728,6 +732,6 @@ fn subject(network: &session_protocols::NetworkName, request: &Request) -> Optio
             account: request.account,
             digest: request.statement(network, request.auth.time).digest(),
         }),
-        Request::Retrieve(_) | Request::Fetch(_) | Request::GetSwarm { .. } | Request::Info => None,
+        _ => None,
     }
 }

@@ -218,6 +218,10 @@ macro_rules! reads {
                 self.reads().page(account, namespace, sequence, limit)
             }
 
+            fn drawers(&self, account: &AccountId) -> Result<Vec<Namespace>, StoreError> {
+                self.reads().drawers(account)
+            }
+
             fn mutation(&self, row: u64) -> Result<Option<Mutation>, StoreError> {
                 self.reads().mutation(row)
             }

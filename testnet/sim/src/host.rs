@@ -10,7 +10,7 @@ use session_protocols::{
     member::{Input, Member, Output, Setup, check_answer, check_ask, check_request},
     mutants, notify,
     record::Mutation,
-    request::{self, Cursor, Request},
+    request::{self, Cursor, Door, Request},
     store::StoreError,
     swarm::{self, Ask, SwarmAnswer, SwarmRequest},
 };
@@ -211,11 +211,11 @@ pub(super) enum About {
 }
 
 fn about(ask: &Ask) -> Vec<About> {
-    let Ask::Replicate { mutations } = ask else { return Vec::new() };
+    let Ask::Replicate { mutations, .. } = ask else { return Vec::new() };
     let one = |mutation: &Mutation| match mutation {
         Mutation::Store(request) => About::Store(request.account, request.hash()),
         Mutation::Delete { request, .. } => About::Delete(request.account),
-        Mutation::Expire { .. } => About::Expire,
+        Mutation::Expire { .. } | Mutation::Replace { .. } | Mutation::Revoke { .. } => About::Expire,
     };
     mutations.iter().map(one).collect()
 }
@@ -227,10 +227,12 @@ fn records(ask: &Ask) -> Vec<Key> {
         Mutation::Store(request) => (request.account, request.hash()),
         Mutation::Delete { request, held } => (request.account, first(held)),
         Mutation::Expire { request, held } => (request.account, first(held)),
+        Mutation::Replace { request, held } => (request.account, first(held)),
+        Mutation::Revoke { request, held } => (request.account, first(held)),
     };
     match ask {
         Ask::Held { records } => records.iter().map(|known| (known.account, known.hash)).collect(),
-        Ask::Replicate { mutations } => mutations.iter().map(one).collect(),
+        Ask::Replicate { mutations, .. } => mutations.iter().map(one).collect(),
         Ask::Behind | Ask::Fingerprints | Ask::Reconcile { .. } | Ask::Fetch { .. } => Vec::new(),
     }
 }
@@ -679,13 +681,13 @@ impl World {
         }
         let local = self.nodes[node].clock(self.now);
         let decoded = codec::decode::<Request>(bytes, request::MAX_REQUEST);
-        let checked = decoded
-            .map_err(|_| Code::BadRequest)
-            .and_then(|request| check_request(&self.network, local, &request).map(|()| request));
+        let checked = decoded.map_err(|_| Code::BadRequest).and_then(|request| {
+            check_request(&self.network, local, &request, Door::Native).map(|()| request)
+        });
         match checked {
             Ok(request) => {
                 let ticket = self.nodes[node].ticket(Origin::Client { op, attempt });
-                self.feed(node, Input::Request { ticket, request });
+                self.feed(node, Input::Request { ticket, request, door: Door::Native });
             }
             Err(code) => {
                 let refusal = Refusal { code, swarm: None, receipts: None };

@@ -7,7 +7,7 @@ use session_protocols::{
     codec,
     namespace::Class,
     record::Mutation,
-    request::{Auth, Delete, Expire, MAX_TTL, Store},
+    request::{Auth, Delete, Ends, Expire, MAX_TTL, Store, Which},
     swarm::{Ask, BucketPrint, MAX_BATCH, Replicated, Slice, SwarmAnswer, SwarmRequest},
 };
 
@@ -27,7 +27,7 @@ impl World {
     /// should.
     pub(super) fn mislead(&mut self, word: &Word, request: &SwarmRequest) -> bool {
         let node = word.to;
-        if let Ask::Replicate { mutations } = &request.ask {
+        if let Ask::Replicate { mutations, .. } = &request.ask {
             for mutation in mutations {
                 let at = self.dice.hostile.index(COLLECTED);
                 match self.collected.get_mut(at) {
@@ -58,12 +58,12 @@ impl World {
                 // Not an answer to this.
                 SwarmAnswer::Fetched { mutations: self.forged_batch(node), ids: 3 }
             }
-            (4..9, Ask::Replicate { mutations }) => {
+            (4..9, Ask::Replicate { mutations, .. }) => {
                 // Signs and forgets.
                 let results = mutations.iter().map(|mutation| self.lie(node, mutation, false)).collect();
                 SwarmAnswer::Replicated { results }
             }
-            (9..12, Ask::Replicate { mutations }) => {
+            (9..12, Ask::Replicate { mutations, .. }) => {
                 let results = mutations.iter().map(|mutation| self.lie(node, mutation, true)).collect();
                 SwarmAnswer::Replicated { results }
             }
@@ -114,21 +114,19 @@ impl World {
     /// A receipt for what was not done; `badly`: and not signed for it either.
     fn lie(&mut self, node: usize, mutation: &Mutation, badly: bool) -> Replicated {
         let network = &self.network;
+        let changed = |digest, hashes: &[MessageHash]| {
+            let done = Done::Changed { hashes: hashes.to_vec() };
+            (Subject::Request { account: *mutation.account(), digest }, done)
+        };
+        let digest = mutation.stamp(network).unwrap_or_default().digest;
         let (subject, done) = match mutation {
             Mutation::Store(request) => {
                 let (account, namespace, hash) = (request.account, request.namespace, request.hash());
                 (Subject::Message { account, namespace, hash }, Done::Keeps { expiry: request.expiry })
             }
-            Mutation::Delete { request, .. } => {
-                let digest = request.statement(network, request.auth.time).digest();
-                let done = Done::Changed { hashes: request.hashes.clone() };
-                (Subject::Request { account: request.account, digest }, done)
-            }
-            Mutation::Expire { request, .. } => {
-                let digest = request.statement(network, request.auth.time).digest();
-                let done = Done::Changed { hashes: request.hashes.clone() };
-                (Subject::Request { account: request.account, digest }, done)
-            }
+            Mutation::Delete { request, held } => changed(digest, &[request.which.hashes(), held].concat()),
+            Mutation::Expire { request, held } => changed(digest, &[request.which.hashes(), held].concat()),
+            Mutation::Replace { held, .. } | Mutation::Revoke { held, .. } => changed(digest, held),
         };
         let pair = &self.nodes[node].pair;
         let Receipt { done, mut signature, .. } =
@@ -136,7 +134,7 @@ impl World {
         if badly {
             signature = Signature(self.dice.hostile.array());
         }
-        Replicated::Done { done, signature }
+        Replicated::Done { done, signature, told: None }
     }
 
     /// What no owner signed: for the member's own swarm, and for others.
@@ -163,10 +161,19 @@ impl World {
         let kind = self.dice.hostile.below(6);
         let auth = self.forged_auth(now);
         match kind {
-            0 => Mutation::Delete { request: Delete { account, hashes: hashes.clone(), auth }, held: hashes },
+            0 => {
+                let which = Which::Hashes(hashes.clone());
+                Mutation::Delete { request: Delete { account, which, required: false, auth }, held: hashes }
+            }
             1 => {
                 let expiry = if self.dice.hostile.coin() { now + 1 } else { now + MAX_TTL.as_millis() };
-                let request = Expire { account, hashes: hashes.clone(), expiry, only: None, auth };
+                let request = Expire {
+                    account,
+                    which: Which::Hashes(hashes.clone()),
+                    ends: Ends::All(expiry),
+                    only: None,
+                    auth,
+                };
                 Mutation::Expire { request, held: hashes }
             }
             _ => {
@@ -207,14 +214,15 @@ impl World {
         let map_version = if self.dice.hostile.chance(100) { version + 1 } else { version };
         let kind = self.dice.hostile.below(8);
         let ask = match if self.now < self.heal { kind } else { kind.max(4) } {
-            0..3 => Ask::Replicate { mutations: self.forged_batch(node) },
+            0..3 => Ask::Replicate { mutations: self.forged_batch(node), json: Vec::new() },
             3 => {
                 let at = self.dice.hostile.index(self.collected.len());
-                Ask::Replicate { mutations: self.collected.get(at).cloned().into_iter().collect() }
+                let mutations = self.collected.get(at).cloned().into_iter().collect();
+                Ask::Replicate { mutations, json: Vec::new() }
             }
             4 => {
                 let one = self.forged(node);
-                Ask::Replicate { mutations: vec![one; MAX_BATCH + 1] }
+                Ask::Replicate { mutations: vec![one; MAX_BATCH + 1], json: Vec::new() }
             }
             5 => {
                 let slice = Slice {
@@ -231,7 +239,7 @@ impl World {
             _ => Ask::Behind,
         };
         // A turned bit can make a store that anybody may ask for, in a public inbox.
-        let sound = matches!(&ask, Ask::Replicate { mutations } if mutations.iter().any(may_anybody));
+        let sound = matches!(&ask, Ask::Replicate { mutations, .. } if mutations.iter().any(may_anybody));
         let mut bytes = codec::encode(&SwarmRequest::new(map_version, ask));
         if !sound && self.dice.hostile.chance(100) {
             let at = self.dice.hostile.index(bytes.len());
@@ -265,6 +273,7 @@ impl World {
                             node,
                             done: done.clone(),
                             signature: Signature(self.dice.hostile.array()),
+                            told: None,
                         })
                         .collect();
                 }
@@ -286,5 +295,5 @@ impl World {
 
 /// Whether a mutation is a store into a public inbox.
 fn may_anybody(mutation: &Mutation) -> bool {
-    matches!(mutation, Mutation::Store(request) if request.namespace.class() == Some(Class::PublicInbox))
+    matches!(mutation, Mutation::Store(request) if request.namespace.class() == Class::PublicInbox)
 }

@@ -13,7 +13,6 @@ use session_protocols::{
 
 use super::{
     checks::{Violation, broken},
-    clients::unsigned,
     disk::View,
     queue::Event,
     world::World,
@@ -108,12 +107,13 @@ impl World {
             account: owner.id,
             namespace,
             after: place,
+            last: None,
             max_count: None,
             max_size: None,
             ids: None,
-            auth: unsigned(time),
+            auth: None,
         };
-        retrieve.auth = owner.auth(time, &retrieve.statement(&self.network, time));
+        retrieve.auth = Some(owner.auth(time, &retrieve.statement(&self.network, time)));
         let bytes = codec::encode(&Subscribe { retrieve });
         let at = self.now.after(self.client_delay());
         self.queue.push(at, Event::Subscription { node, life, reader, subscriber, bytes });

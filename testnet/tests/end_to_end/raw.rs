@@ -12,7 +12,7 @@ use libp2p::{
 use session_chain::NetworkFile;
 use session_client::Account;
 use session_protocols::{
-    MessageHash, Namespace, NetworkName, NodeId, Protocol, Signature,
+    MessageHash, Namespace, NetworkName, NodeId, Protocol,
     answer::{Answer, Body, MAX_ANSWER},
     codec,
     libp2p::{
@@ -90,19 +90,19 @@ impl Members {
 
     /// What an account asks a member for: a page of its inbox after a cursor.
     pub(crate) fn retrieve(&self, account: &Account, after: Option<Cursor>, now_ms: u64) -> Retrieve {
-        let auth = Auth { key: None, time: now_ms, signature: Signature([0; 64]) };
         // Small pages, so that there are borders between them.
         let mut request = Retrieve {
             account: account.id(),
             namespace: Namespace::INBOX,
             after,
+            last: None,
             max_count: Some(7),
             max_size: None,
             ids: None,
-            auth,
+            auth: None,
         };
         let statement = request.statement(&self.network, now_ms);
-        request.auth = Auth::sign(&account.id(), account.key_pair(), now_ms, &statement);
+        request.auth = Some(Auth::sign(&account.id(), account.key_pair(), now_ms, &statement));
         request
     }
 

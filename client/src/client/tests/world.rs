@@ -29,7 +29,7 @@ use session_protocols::{
         relay::{Neighbour, Refusal, Relay, Step},
         wrap::{Service, Status},
     },
-    request::{MAX_REQUEST, Request},
+    request::{Door, MAX_REQUEST, Request},
     store::memory::MemoryStore,
     swarm::SwarmRequest,
 };
@@ -342,7 +342,7 @@ impl World {
         let mut machines = self.lock();
         let subscriber = machines.number();
         let request = Request::Retrieve(subscribe.retrieve.clone());
-        match check_request(&machines.network, machines.now(), &request) {
+        match check_request(&machines.network, machines.now(), &request, Door::Native) {
             Ok(()) => {
                 machines.subscribers.insert(subscriber, sender);
                 machines.input(node, Input::Subscribe { subscriber, retrieve: subscribe.retrieve });
@@ -460,7 +460,7 @@ impl Machines {
         answer: oneshot::Sender<Answer>,
     ) {
         let now = self.now();
-        if let Err(code) = check_request(&self.network, now, &request) {
+        if let Err(code) = check_request(&self.network, now, &request, Door::Native) {
             let _ = answer.send(Answer::refused(now.as_millis(), code));
             return;
         }
@@ -469,7 +469,7 @@ impl Machines {
         }
         let ticket = self.number();
         self.clients.insert(ticket, answer);
-        self.input(node, Input::Request { ticket, request });
+        self.input(node, Input::Request { ticket, request, door: Door::Native });
     }
 
     /// Feeds one machine, and all that follows from it.

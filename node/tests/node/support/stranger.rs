@@ -7,7 +7,7 @@ use libp2p::{
     tcp, yamux,
 };
 use session_protocols::{
-    AccountId, KeyPair, Namespace, NetworkName, Protocol, Signature, Time,
+    AccountId, KeyPair, Namespace, NetworkName, Protocol, Time,
     answer::{Answer, Body, Code},
     codec,
     directory::{self, NodeRecord, Transport},
@@ -129,18 +129,18 @@ impl Person {
     /// A signed question for the inbox.
     pub fn retrieve(&self, network: &NetworkName) -> Retrieve {
         let time = now().as_millis();
-        let auth = Auth { key: None, time, signature: Signature([0; 64]) };
         let mut retrieve = Retrieve {
             account: self.account,
             namespace: Namespace::INBOX,
             after: None,
+            last: None,
             max_count: None,
             max_size: None,
             ids: None,
-            auth,
+            auth: None,
         };
         let statement = retrieve.statement(network, time);
-        retrieve.auth = Auth::sign(&self.account, &self.pair, time, &statement);
+        retrieve.auth = Some(Auth::sign(&self.account, &self.pair, time, &statement));
         retrieve
     }
 
@@ -160,7 +160,7 @@ impl Person {
     /// A question for the inbox, signed by somebody else.
     pub fn forged(&self, network: &NetworkName) -> Retrieve {
         let mut retrieve = self.retrieve(network);
-        retrieve.auth.time += 1;
+        retrieve.auth.as_mut().unwrap().time += 1;
         retrieve
     }
 }

@@ -91,7 +91,7 @@ type Readable = BTreeMap<MessageHash, (u64, u64, Vec<u8>)>;
 
 fn readable(keeper: &Keeper, person: &Person) -> Readable {
     let Ok(Body::Messages { messages, more: false, .. }) =
-        retrieve(&keeper.store, NOW, &person.retrieve(None))
+        retrieve(&keeper.store, NOW, &person.retrieve(None), Door::Native)
     else {
         panic!("one page holds all");
     };

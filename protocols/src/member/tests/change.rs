@@ -303,7 +303,7 @@ fn who_does_not_know_a_map_gets_no_receipts_by_an_older_one() {
     let person = Person::new(0);
     let mut net = settled(&person);
     net.feed(0, Input::Maps(known(&person)));
-    let post = || Ask::Replicate { mutations: vec![Mutation::Store(person.post("a", 0, 100))] };
+    let post = || Ask::Replicate { mutations: vec![Mutation::Store(person.post("a", 0, 100))], json: vec![] };
     let asker = node(1).node_id();
     let answer = net.ask(0, asker, SwarmRequest::new(3, post()));
     assert_eq!(answer, SwarmAnswer::Refused { code: Code::NotReady });

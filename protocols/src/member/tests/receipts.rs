@@ -18,7 +18,7 @@ fn receipt(number: u8) -> Receipt {
 }
 
 fn count(signed: Vec<Receipt>) -> usize {
-    durable(&network(), &nodes(5), &subject(), &Receipts { map_version: 3, signed })
+    durable(&network(), &nodes(5), &subject(), &Receipts { map_version: 3, signed, missing: vec![] })
 }
 
 #[test]
@@ -85,6 +85,6 @@ fn receipts_of_another_map_do_not_count_under_this_one() {
         (0..5).map(|number| Receipt::sign(&node(number), &network(), 2, &subject(), KEEPS)).collect();
     assert_eq!(count(old.clone()), 0);
     // Whoever says so openly is caught by comparing the versions.
-    let receipts = Receipts { map_version: 2, signed: old };
+    let receipts = Receipts { map_version: 2, signed: old, missing: vec![] };
     assert_eq!(durable(&network(), &nodes(5), &subject(), &receipts), 5);
 }

@@ -3,14 +3,17 @@
 use serde_bytes::{ByteArray, ByteBuf};
 
 use super::*;
-use crate::{Signature, fixture::deletion, request::Store as StoreRequest, swarm::BucketPrint, swarm::Slice};
+use crate::{
+    Signature, fixture::deletion, request::Store as StoreRequest, request::Which, swarm::BucketPrint,
+    swarm::Slice,
+};
 
 const WRONG: SwarmAnswer = SwarmAnswer::Refused { code: Code::WrongSwarm };
 
 fn asks() -> Vec<Ask> {
     let slice = Slice::default();
     vec![
-        Ask::Replicate { mutations: vec![] },
+        Ask::Replicate { mutations: vec![], json: vec![] },
         Ask::Behind,
         Ask::Fingerprints,
         Ask::Reconcile { bucket: 0, slice, message: ByteBuf::from([0x61]) },
@@ -19,7 +22,7 @@ fn asks() -> Vec<Ask> {
 }
 
 fn replicate(mutations: Vec<Mutation>) -> SwarmRequest {
-    SwarmRequest::new(3, Ask::Replicate { mutations })
+    SwarmRequest::new(3, Ask::Replicate { mutations, json: vec![] })
 }
 
 fn codes(answer: SwarmAnswer) -> Vec<Option<Code>> {
@@ -59,7 +62,7 @@ fn a_bad_mutation_in_a_batch_is_refused_alone() {
     let mut forged = person.keep("x", 0, 100);
     forged.auth.as_mut().unwrap().signature = Signature([1; 64]);
     let mut stolen = person.delete(&[person.hash("a")], 0);
-    stolen.hashes.push(person.hash("b"));
+    stolen.which = Which::Hashes(vec![person.hash("a"), person.hash("b")]);
     let from_the_future = StoreRequest { timestamp: u64::MAX, ..person.post("x", 0, 100) };
     let answer = net.ask(
         0,
@@ -139,7 +142,7 @@ fn forged_receipts_of_a_member_do_not_make_a_majority() {
     net.request(0, Request::Store(person.post("a", 0, 100)));
     for question in std::mem::take(&mut net.waiting) {
         let done = crate::answer::Done::Keeps { expiry: 1 };
-        let results = vec![Replicated::Done { done, signature: Signature([3; 64]) }];
+        let results = vec![Replicated::Done { done, signature: Signature([3; 64]), told: None }];
         let answer = SwarmAnswer::Replicated { results };
         let from = node(u8::try_from(question.to).unwrap()).node_id();
         let answer = Some(check_answer(&network(), NOW, 3, from, &question.subjects, answer));
@@ -205,7 +208,7 @@ fn every_number_is_answered_at_most_once() {
     net.down.insert(4);
     for ticket in 0..100 {
         let request = Request::Store(person.post(&ticket.to_string(), 0, 100));
-        net.feed(0, Input::Request { ticket, request });
+        net.feed(0, Input::Request { ticket, request, door: Door::Native });
     }
     let mut seen: BTreeMap<u64, usize> = BTreeMap::new();
     for (_, ticket, _) in &net.answers {

@@ -57,7 +57,7 @@ fn a_fetch_is_bounded_by_bytes_and_moves_on() {
         let answer = respond(&store, &Ask::Fetch { bucket, slice: ALL, ids: asked.clone() }).unwrap();
         assert!(crate::codec::encode(&answer).len() < MAX_MESSAGE);
         let SwarmAnswer::Fetched { mutations, ids } = answer else { panic!("{answer:?}") };
-        assert!(ids > 0 && mutations.iter().map(weight).sum::<usize>() <= MAX_BATCH_BYTES);
+        assert!(ids > 0 && mutations.iter().map(Mutation::weight).sum::<usize>() <= MAX_BATCH_BYTES);
         fetched += mutations.len();
         asked.drain(..ids as usize);
     }
@@ -75,7 +75,7 @@ fn what_breaks_a_limit_is_refused() {
         Ask::Reconcile { bucket: 0, slice: ALL, message: word(vec![0x61; MAX_RECONCILE + 1]) },
         Ask::Reconcile { bucket: 0, slice: ALL, message: word(vec![]) },
         Ask::Reconcile { bucket: 0, slice: ALL, message: word(b"Not a comparison".to_vec()) },
-        Ask::Replicate { mutations: vec![] },
+        Ask::Replicate { mutations: vec![], json: vec![] },
     ];
     for slice in no_slice {
         asks.push(Ask::Fetch { bucket: 0, slice, ids: vec![] });
@@ -123,6 +123,9 @@ impl Store for Wide {
         _: u64,
         _: usize,
     ) -> Result<Vec<(u64, MessageHash)>, StoreError> {
+        Ok(Vec::new())
+    }
+    fn drawers(&self, _: &AccountId) -> Result<Vec<Namespace>, StoreError> {
         Ok(Vec::new())
     }
     fn mutation(&self, _: u64) -> Result<Option<Mutation>, StoreError> {
@@ -179,6 +182,9 @@ impl Store for Counted<'_> {
         limit: usize,
     ) -> Result<Vec<(u64, MessageHash)>, StoreError> {
         self.0.page(account, namespace, sequence, limit)
+    }
+    fn drawers(&self, account: &AccountId) -> Result<Vec<Namespace>, StoreError> {
+        self.0.drawers(account)
     }
     fn mutation(&self, row: u64) -> Result<Option<Mutation>, StoreError> {
         self.0.mutation(row)

@@ -52,10 +52,11 @@ impl Rig {
         while let Some(output) = self.writes.poll() {
             match output {
                 Output::Send { batch, to, request, subjects } => {
-                    let Ask::Replicate { mutations } = request.ask else { panic!("not a batch") };
+                    let Ask::Replicate { mutations, json } = request.ask else { panic!("not a batch") };
                     assert_eq!((request.map_version, mutations.len()), (3, subjects.len()));
                     assert!(!mutations.is_empty() && mutations.len() <= MAX_BATCH);
-                    let bytes: usize = mutations.iter().map(weight).sum();
+                    let bytes: usize = mutations.iter().map(Mutation::weight).sum();
+                    assert!(json.is_empty(), "no client came through the JSON door");
                     assert!(bytes <= MAX_BATCH_BYTES || mutations.len() == 1);
                     said.sent.push(Sent { batch, to, mutations: mutations.len() });
                 }
@@ -84,7 +85,8 @@ impl Rig {
         let subject = Subject::Message { account, namespace, hash: MessageHash([1; 32]) };
         let receipt = receipt(self.members[0]);
         let quorums = vec![Quorum::of(self.members.clone())];
-        self.feed(Input::Write { ticket, subject, mutation: Mutation::Store(store), receipt, quorums })
+        let (mutation, door) = (Mutation::Store(store), Door::Native);
+        self.feed(Input::Write { ticket, subject, mutation, receipt, quorums, door })
     }
 
     fn answer(&mut self, sent: &Sent) -> Said {
@@ -107,7 +109,7 @@ impl Rig {
 }
 
 fn receipt(node: NodeId) -> Receipt {
-    Receipt { node, done: Done::Keeps { expiry: 1 }, signature: Signature([0; 64]) }
+    Receipt { node, done: Done::Keeps { expiry: 1 }, signature: Signature([0; 64]), told: None }
 }
 
 fn signers(receipts: &Receipts) -> Vec<NodeId> {
@@ -285,7 +287,7 @@ fn a_queue_that_is_full_leaves_the_rest_to_repair() {
 #[test]
 fn a_queue_is_bounded_by_bytes_too() {
     let mut rig = Rig::new(2);
-    let fits = MAX_QUEUE_BYTES / (MAX_DATA + 512) + WINDOW;
+    let fits = MAX_QUEUE_BYTES / (MAX_DATA + 768) + WINDOW;
     let mut sent = Vec::new();
     for ticket in 0..fits as u64 {
         let said = rig.write_sized(ticket, MAX_DATA);
@@ -407,7 +409,7 @@ proptest! {
         prop_assert!(rig.writes.batches.len() <= WINDOW * usize::from(members));
         // Nothing is remembered of a member but what its own queue weighs.
         for link in rig.writes.links.values() {
-            prop_assert_eq!(link.bytes, link.queue.iter().map(|queued| weight(&queued.mutation)).sum::<usize>());
+            prop_assert_eq!(link.bytes, link.queue.iter().map(|queued| queued.mutation.weight()).sum::<usize>());
             prop_assert!(link.queue.len() <= MAX_QUEUE && link.bytes <= MAX_QUEUE_BYTES);
         }
     }

@@ -73,7 +73,7 @@ impl Fate {
             Some(Life::Stored { stamp, timestamp, expiry, .. }) => self.stores.iter().any(|store| {
                 (store.stamp, store.timestamp, store.expiry) == (Some(stamp), timestamp, expiry)
             }),
-            Some(Life::Deleted { stamp, .. }) => {
+            Some(Life::Deleted { stamp, .. } | Life::Revoked { stamp, .. }) => {
                 self.deletions.iter().any(|deletion| deletion.stamp == stamp)
             }
         };

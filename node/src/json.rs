@@ -1,0 +1,117 @@
+//! What clients of the JSON door ask, answered by the service behind every door.
+
+use futures::future::{BoxFuture, join_all};
+use session_protocols::{
+    answer::{Answer, Body},
+    door::{
+        self, Call, Reply,
+        nodes::{Listing, active_nodes, service_nodes},
+        render,
+    },
+    request::Request,
+};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+use crate::{
+    links::{Caller, Links},
+    now,
+};
+
+/// The service behind the JSON door.
+#[derive(Clone)]
+pub(crate) struct Json {
+    pub(crate) links: Links,
+    /// The nodes that clients are told of.
+    pub(crate) listing: watch::Receiver<Arc<Listing>>,
+}
+
+impl Json {
+    /// Answers `{"method", "params"}`.
+    pub(crate) async fn answer(self, body: Vec<u8>) -> Reply {
+        match door::parse(&body, now().as_millis()) {
+            Ok(call) => {
+                drop(body);
+                self.run(call).await
+            }
+            Err(refused) => refused,
+        }
+    }
+
+    fn run(&self, call: Call) -> BoxFuture<'_, Reply> {
+        Box::pin(async move {
+            match call {
+                Call::Storage(request) => self.storage(*request).await,
+                Call::Nodes(params) => {
+                    let result = service_nodes(&self.listing.borrow(), &params, seed());
+                    let mut fields = serde_json::json!({ "result": result });
+                    render::stamp(&mut fields, now().as_millis());
+                    Reply::json(200, &fields)
+                }
+                Call::Resolve { hash } => {
+                    let _ = hash;
+                    let mut fields = serde_json::json!({ "result": {} });
+                    render::stamp(&mut fields, now().as_millis());
+                    Reply::json(200, &fields)
+                }
+                Call::ActiveNodes => Reply::bytes(200, active_nodes(&self.listing.borrow().nodes)),
+                Call::Batch(calls) => {
+                    let replies = join_all(calls.into_iter().map(|call| self.part(call))).await;
+                    render::several(replies, now().as_millis())
+                }
+                Call::Sequence(calls) => {
+                    let mut replies = Vec::with_capacity(calls.len());
+                    for call in calls {
+                        let reply = self.part(call).await;
+                        let failed = !(200..300).contains(&reply.status);
+                        replies.push(reply);
+                        if failed {
+                            break;
+                        }
+                    }
+                    render::several(replies, now().as_millis())
+                }
+                Call::If { when, then, otherwise } => {
+                    let Some(info) = self.ask(Request::Info).await else { return nothing() };
+                    let Body::Info { version, rules, height } = &info.body else { return nothing() };
+                    let condition = when.iter().all(|one| one.holds(*rules, version, *height));
+                    let chosen = match if condition { then } else { otherwise } {
+                        Some(call) => Some(self.run(*call).await),
+                        None => None,
+                    };
+                    render::choice(&info, condition, chosen)
+                }
+            }
+        })
+    }
+
+    async fn part(&self, call: Result<Call, Reply>) -> Reply {
+        match call {
+            Ok(call) => self.run(call).await,
+            Err(refused) => refused,
+        }
+    }
+
+    async fn storage(&self, request: Request) -> Reply {
+        let about = request.without_message();
+        let Some(answer) = self.ask(request).await else { return nothing() };
+        let listing = Arc::clone(&self.listing.borrow());
+        door::render(&about, &answer, |id| listing.nodes.iter().find(|node| node.id == *id).cloned())
+    }
+
+    async fn ask(&self, request: Request) -> Option<Answer> {
+        self.links.answer(request, Caller::Json, None).await
+    }
+}
+
+/// What is said where the member thread has forgotten a request.
+fn nothing() -> Reply {
+    Reply::text(503, "the node is not ready")
+}
+
+/// Without randomness the order of nodes is the same for all.
+fn seed() -> u64 {
+    let mut seed = [0; 8];
+    let _ = getrandom::fill(&mut seed);
+    u64::from_le_bytes(seed)
+}

@@ -1,0 +1,190 @@
+//! The storage service behind every door: what clients ask, alone or several at a time.
+
+use futures::future::{BoxFuture, join_all};
+use libp2p::PeerId;
+use session_protocols::{
+    answer::{Answer, Body, Code},
+    codec,
+    libp2p::link::Incoming,
+    limits::payer,
+    member::check_request,
+    onion::fit,
+    request::{self, Door, If, Request},
+};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+use super::Links;
+use crate::{member::Job, now};
+
+/// Who asks, as far as that is known: who pays for each request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Caller {
+    /// A neighbour.
+    Neighbour(PeerId),
+    /// Somebody behind an onion path.
+    Path,
+    /// A client of the JSON door, which has limits of its own.
+    Json,
+}
+
+impl Caller {
+    const fn door(self) -> Door {
+        match self {
+            Self::Neighbour(_) | Self::Path => Door::Native,
+            Self::Json => Door::Json,
+        }
+    }
+}
+
+impl Links {
+    pub(super) async fn storage(self: Arc<Self>, peer: PeerId, incoming: Incoming) {
+        let answer = if self.arrive(peer) {
+            self.admitted(&incoming.payload, Caller::Neighbour(peer), None).await
+        } else {
+            Some(self.refuse(Code::TooMany))
+        };
+        if let Some(answer) = answer {
+            incoming.reply.answer(codec::encode(&answer)).await;
+        }
+    }
+
+    /// Answers what was let in, in at most `room` bytes where the answer can be continued. None when the
+    /// member thread has forgotten the request: the asker is told that nothing comes.
+    pub(crate) async fn admitted(
+        &self,
+        payload: &[u8],
+        caller: Caller,
+        room: Option<usize>,
+    ) -> Option<Answer> {
+        match codec::decode::<Request>(payload, request::MAX_REQUEST) {
+            Ok(request) => self.answer(request, caller, room).await,
+            Err(_) => {
+                self.metrics.garbage_total.with_label_values(&["storage"]).inc();
+                Some(self.refuse(Code::BadRequest))
+            }
+        }
+    }
+
+    /// Answers a request that was let in, or each of several: as [`Self::admitted`].
+    pub(crate) fn answer(
+        &self,
+        request: Request,
+        caller: Caller,
+        room: Option<usize>,
+    ) -> BoxFuture<'_, Option<Answer>> {
+        Box::pin(async move {
+            self.metrics.requests_total.with_label_values(&[method(&request)]).inc();
+            if let Err(code) = check_request(&self.network, now(), &request, caller.door()) {
+                return Some(self.refuse(code));
+            }
+            match request {
+                Request::Batch(requests) => {
+                    let room = room.map(|room| room / requests.len().max(1));
+                    let each = requests.into_iter().enumerate();
+                    let answers =
+                        join_all(each.map(|(place, one)| self.part(place, one, caller, room))).await;
+                    Some(answered(Body::Batch(answers.into_iter().collect::<Option<_>>()?)))
+                }
+                Request::Sequence(requests) => {
+                    let room = room.map(|room| room / requests.len().max(1));
+                    let mut answers = Vec::with_capacity(requests.len());
+                    for (place, one) in requests.into_iter().enumerate() {
+                        let answer = self.part(place, one, caller, room).await?;
+                        let failed = matches!(answer.body, Body::Refused(_));
+                        answers.push(answer);
+                        if failed {
+                            break;
+                        }
+                    }
+                    Some(answered(Body::Batch(answers)))
+                }
+                Request::If(choice) => {
+                    let If { when, then, otherwise } = *choice;
+                    let Answer { body: Body::Info { version, rules, height }, .. } =
+                        self.one(Request::Info, caller, None).await?
+                    else {
+                        return Some(self.refuse(Code::Failed));
+                    };
+                    let condition = when.iter().all(|one| one.holds(rules, &version, height));
+                    let answer = match if condition { then } else { otherwise } {
+                        Some(chosen) => Some(Box::new(self.answer(chosen, caller, room).await?)),
+                        None => None,
+                    };
+                    Some(answered(Body::If { condition, answer }))
+                }
+                request => self.one(request, caller, room).await,
+            }
+        })
+    }
+
+    /// Answers one of several: the first was paid for when they came.
+    async fn part(
+        &self,
+        place: usize,
+        request: Request,
+        caller: Caller,
+        room: Option<usize>,
+    ) -> Option<Answer> {
+        let paid = place == 0
+            || match caller {
+                Caller::Neighbour(peer) => self.arrive(peer),
+                Caller::Path => self.arrive_unknown(),
+                Caller::Json => true,
+            };
+        if paid { self.answer(request, caller, room).await } else { Some(self.refuse(Code::TooMany)) }
+    }
+
+    /// Has the member answer a request that was checked.
+    async fn one(&self, mut request: Request, caller: Caller, room: Option<usize>) -> Option<Answer> {
+        // Only what is genuine is charged to an account, or anybody could use it up.
+        if payer(&request).is_some_and(|(account, side)| !self.about(account, side)) {
+            return Some(self.refuse(Code::TooMany));
+        }
+        let mut fetched = Vec::new();
+        if let Some(room) = room {
+            fit::narrow(&mut request, room);
+            if let Request::Fetch(fetch) = &request {
+                fetched.clone_from(&fetch.hashes);
+            }
+        }
+        let (answer, answered) = oneshot::channel();
+        if self.jobs.try_send(Job::Request { request, door: caller.door(), answer }).is_err() {
+            return Some(self.refuse(Code::TooMany));
+        }
+        let mut answer = answered.await.ok()?;
+        if let Some(room) = room {
+            fit::trim(&mut answer, &fetched, room);
+        }
+        Some(answer)
+    }
+
+    /// A refusal, counted.
+    pub(crate) fn refuse(&self, code: Code) -> Answer {
+        self.metrics.refused_total.with_label_values(&[&code.number().to_string()]).inc();
+        Answer::refused(now().as_millis(), code)
+    }
+}
+
+fn answered(body: Body) -> Answer {
+    Answer { time: now().as_millis(), body }
+}
+
+/// A request's name in the metrics.
+const fn method(request: &Request) -> &'static str {
+    match request {
+        Request::Store(_) => "store",
+        Request::Retrieve(_) => "retrieve",
+        Request::Fetch(_) => "fetch",
+        Request::GetExpiries(_) => "get_expiries",
+        Request::Delete(_) => "delete",
+        Request::Expire(_) => "expire",
+        Request::Revoke(_) => "revoke",
+        Request::GetRevoked(_) => "get_revoked",
+        Request::GetSwarm { .. } => "get_swarm",
+        Request::Info => "info",
+        Request::Batch(_) => "batch",
+        Request::Sequence(_) => "sequence",
+        Request::If(_) => "if",
+    }
+}

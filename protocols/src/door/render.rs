@@ -1,0 +1,231 @@
+//! Answers of the JSON door.
+
+use data_encoding::{BASE64, HEXLOWER};
+use serde_json::{Map, Value, json};
+
+use super::{Reply, nodes::DoorNode};
+use crate::{
+    MessageHash, Namespace, NodeId,
+    answer::{Answer, Body, Code, Done, RULES, Receipt, Receipts, Refusal, SwarmInfo, told},
+    request::{Ends, Request, Which},
+};
+
+/// What a node answers to a storage request, of which a message is not looked at. `listed` finds how a node can be reached.
+pub fn render(request: &Request, answer: &Answer, listed: impl Fn(&NodeId) -> Option<DoorNode>) -> Reply {
+    let mut fields = match &answer.body {
+        Body::Refused(refusal) => return refused(refusal, answer.time, listed),
+        Body::Stored { hash, already, receipts } => {
+            let mut fields =
+                json!({ "hash": hash.to_string(), "swarm": swarm(request, Some(hash), receipts) });
+            if *already {
+                fields["already"] = Value::Bool(true);
+            }
+            fields
+        }
+        Body::Changed { receipts } => json!({ "swarm": swarm(request, None, receipts) }),
+        Body::Messages { messages, more, .. } => {
+            let messages = messages.iter().map(|message| {
+                json!({
+                    "hash": message.hash.to_string(),
+                    "timestamp": message.timestamp,
+                    "expiration": message.expiry,
+                    "data": BASE64.encode(&message.data),
+                })
+            });
+            json!({ "messages": messages.collect::<Vec<_>>(), "more": more })
+        }
+        Body::Expiries { ends, more } => {
+            let expiries: Map<_, _> =
+                ends.iter().map(|end| (end.hash.to_string(), end.expiry.into())).collect();
+            let mut fields = json!({ "expiries": expiries });
+            if *more {
+                fields["more"] = Value::Bool(true);
+            }
+            fields
+        }
+        Body::Revoked { tokens } => {
+            let tokens: Vec<_> = tokens.iter().map(|token| BASE64.encode(&token.0)).collect();
+            json!({ "revoked_subaccounts": tokens })
+        }
+        Body::Swarm(info) => swarm_of(info, listed),
+        Body::Info { version, height, .. } => {
+            json!({ "version": numbers(version), "timestamp": answer.time, "height": height })
+        }
+        Body::Ids { .. } | Body::Fetched { .. } | Body::Batch(_) | Body::If { .. } => {
+            return Reply::text(500, "the node failed");
+        }
+    };
+    stamp(&mut fields, answer.time);
+    Reply::json(200, &fields)
+}
+
+/// Says the time (milliseconds since 1970) and the rules in an answer.
+pub fn stamp(fields: &mut Value, time: u64) {
+    if let Some(fields) = fields.as_object_mut() {
+        fields.insert("t".to_owned(), time.into());
+        fields.insert("hf".to_owned(), RULES.to_vec().into());
+    }
+}
+
+fn refused(refusal: &Refusal, time: u64, listed: impl Fn(&NodeId) -> Option<DoorNode>) -> Reply {
+    let status = match refusal.code {
+        // Clients of this door know no other word for it.
+        Code::Full => 500,
+        code => code.number(),
+    };
+    match (&refusal.swarm, refusal.code) {
+        (Some(info), Code::WrongSwarm) => {
+            let mut fields = swarm_of(info, listed);
+            stamp(&mut fields, time);
+            Reply::json(status, &fields)
+        }
+        (_, Code::Clock) => Reply::text(status, "Timestamp error: check your clock"),
+        (_, Code::BadTtl) => Reply::text(status, "Provided expiry/TTL is not valid."),
+        (_, Code::Unauthorized) => Reply::text(status, "Signature verification failed"),
+        (_, code) => Reply::text(status, code.to_string()),
+    }
+}
+
+fn swarm_of(info: &SwarmInfo, listed: impl Fn(&NodeId) -> Option<DoorNode>) -> Value {
+    let nodes = info.members.iter().filter_map(listed).map(|node| member(&node));
+    json!({ "snodes": nodes.collect::<Vec<_>>(), "swarm": format!("{:x}", info.id.0) })
+}
+
+/// A member of a swarm, as clients reach it.
+fn member(node: &DoorNode) -> Value {
+    json!({
+        "ip": node.ip.to_string(),
+        "port": node.https.to_string(),
+        "port_https": node.https,
+        "port_omq": node.quic,
+        "port_quic": node.quic,
+        "pubkey_ed25519": node.id.to_string(),
+        "pubkey_x25519": HEXLOWER.encode(&node.x25519),
+        "pubkey_legacy": node.id.to_string(),
+    })
+}
+
+/// What each member says for itself.
+fn swarm(request: &Request, hash: Option<&MessageHash>, receipts: &Receipts) -> Value {
+    let said = receipts.signed.iter().map(|receipt| (receipt.node.to_string(), said(request, hash, receipt)));
+    let silent = json!({ "failed": true, "timeout": true });
+    let silent = receipts.missing.iter().map(|node| (node.to_string(), silent.clone()));
+    Value::Object(said.chain(silent).collect())
+}
+
+fn said(request: &Request, hash: Option<&MessageHash>, receipt: &Receipt) -> Value {
+    let Some(told) = &receipt.told else { return json!({ "failed": true, "bad_peer_response": true }) };
+    let mut fields = Map::new();
+    match request {
+        Request::Store(_) => {
+            fields.extend(hash.map(|hash| ("hash".to_owned(), hash.to_string().into())));
+            if let Done::Keeps { expiry } = &receipt.done {
+                fields.insert("expiry".to_owned(), (*expiry).into());
+            }
+            if told.already {
+                fields.insert("already".to_owned(), Value::Bool(true));
+            }
+        }
+        Request::Delete(delete) => {
+            fields.insert("deleted".to_owned(), listing(&delete.which, &told.listed));
+        }
+        Request::Expire(expire) => {
+            fields.insert("updated".to_owned(), listing(&expire.which, &told.listed));
+            let ends = match &expire.ends {
+                Ends::All(_) => expire.end(0).into(),
+                Ends::Each(ends) => (0..ends.len()).map(|place| expire.end(place)).collect::<Vec<_>>().into(),
+            };
+            fields.insert("expiry".to_owned(), ends);
+            if expire.only.is_some() {
+                let unchanged: Map<_, _> =
+                    told.unchanged.iter().map(|(hash, end)| (hash.to_string(), (*end).into())).collect();
+                fields.insert("unchanged".to_owned(), unchanged.into());
+            }
+        }
+        Request::Revoke(revoke) if revoke.undo => {
+            if let Done::Changed { hashes } = &receipt.done {
+                fields.insert("count".to_owned(), hashes.len().into());
+            }
+        }
+        _ => {}
+    }
+    fields.insert("signature".to_owned(), BASE64.encode(&told.signature.0).into());
+    Value::Object(fields)
+}
+
+/// Hashes in the order of their text; of all drawers, by drawer.
+fn listing(which: &Which, listed: &[(Namespace, MessageHash)]) -> Value {
+    if !told::by_drawers(which) {
+        return told::sorted(listed.iter().map(|(_, hash)| hash)).into();
+    }
+    let mut drawers = std::collections::BTreeMap::<_, Vec<&MessageHash>>::new();
+    for (namespace, hash) in listed {
+        drawers.entry(*namespace).or_default().push(hash);
+    }
+    let drawer = |(namespace, hashes): (Namespace, Vec<&MessageHash>)| {
+        (namespace.to_string(), told::sorted(hashes.into_iter()).into())
+    };
+    Value::Object(drawers.into_iter().map(drawer).collect())
+}
+
+/// The answers to several requests, in order; `time` in milliseconds since 1970.
+///
+/// Where all of them are refused because another swarm keeps the account, that is what is said of the whole:
+/// clients look for it there.
+pub fn several(replies: Vec<Reply>, time: u64) -> Reply {
+    if replies.iter().all(|reply| reply.status == 421)
+        && let Some(first) = replies.first()
+    {
+        return first.clone();
+    }
+    let mut bytes = br#"{"results":["#.to_vec();
+    for (place, reply) in replies.into_iter().enumerate() {
+        if place > 0 {
+            bytes.push(b',');
+        }
+        bytes.extend(result(reply));
+    }
+    bytes.extend(format!(r#"],"t":{time},"hf":[{},{}]}}"#, RULES[0], RULES[1]).bytes());
+    Reply { status: 200, body: super::Body::Json(bytes) }
+}
+
+/// The answer to a choice: what the node says of itself (`info` is [`Body::Info`]), whether the conditions
+/// held, and what came of the request that was chosen.
+pub fn choice(info: &Answer, condition: bool, chosen: Option<Reply>) -> Reply {
+    let Body::Info { version, rules, height } = &info.body else {
+        return Reply::text(500, "the node failed");
+    };
+    let mut fields = json!({
+        "hf": rules,
+        "v": numbers(version),
+        "height": height,
+        "condition": condition,
+        "t": info.time,
+    })
+    .to_string()
+    .into_bytes();
+    if let Some(chosen) = chosen {
+        fields.pop();
+        fields.extend(br#","result":"#);
+        fields.extend(result(chosen));
+        fields.push(b'}');
+    }
+    Reply { status: 200, body: super::Body::Json(fields) }
+}
+
+/// One answer among others.
+fn result(reply: Reply) -> Vec<u8> {
+    let mut bytes = format!(r#"{{"code":{},"body":"#, reply.status).into_bytes();
+    bytes.extend(match reply.body {
+        super::Body::Json(body) => body,
+        super::Body::Text(text) => Value::String(text).to_string().into_bytes(),
+    });
+    bytes.push(b'}');
+    bytes
+}
+
+/// The numbers of a version.
+fn numbers(version: &str) -> [u64; 3] {
+    let mut numbers = version.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
+    core::array::from_fn(|_| numbers.next().unwrap_or(0))
+}
