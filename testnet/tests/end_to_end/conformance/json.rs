@@ -1,0 +1,498 @@
+//! The JSON door: what a client of the first network of this kind sends, and what it is answered. The texts
+//! that are signed are written out here, as such a client writes them.
+
+use std::collections::BTreeMap;
+
+use data_encoding::{BASE64, HEXLOWER};
+use serde_json::{Map, Value, json};
+use session_protocols::{
+    KeyPair, MessageHash, NodeId, Signature, identity,
+    request::{Rights, Token},
+};
+
+use super::{At, By, Call, Got, Kind, Somebody, moment};
+use crate::support::Place;
+
+pub(crate) struct Door {
+    client: reqwest::Client,
+    /// The doors of all nodes.
+    doors: BTreeMap<String, String>,
+}
+
+
+impl Door {
+    pub(crate) async fn open(place: &Place) -> Self {
+        let client = reqwest::Client::builder().danger_accept_invalid_certs(true).build().unwrap();
+        let status = place.data(&["testnet", "status"]);
+        let nodes = status["nodes"].as_array().unwrap();
+        let door = |node: &Value| {
+            let text = |name: &str| node[name].as_str().unwrap().to_owned();
+            (text("id"), text("door"))
+        };
+        Self { client, doors: nodes.iter().map(door).collect() }
+    }
+
+    /// How many members somebody's swarm has.
+    pub(crate) async fn members(&self, somebody: &Somebody) -> usize {
+        self.swarm(somebody).await.len()
+    }
+
+    /// The doors of somebody's swarm, as any node says.
+    async fn swarm(&self, somebody: &Somebody) -> Vec<String> {
+        let any = self.doors.values().next().unwrap();
+        let (_, body) = self.post(any, "get_swarm", json!({ "pubkey": somebody.id.to_string() })).await;
+        let door = |node: &Value| {
+            assert_eq!(node["port"].as_str().unwrap(), node["port_https"].to_string(), "a string, for old clients");
+            format!("https://{}:{}", node["ip"].as_str().unwrap(), node["port_https"])
+        };
+        body["snodes"].as_array().unwrap().iter().map(door).collect()
+    }
+
+    pub(crate) async fn ask(&self, somebody: &Somebody, call: &Call, by: By) -> Got {
+        let (method, params) = params(somebody, call, by);
+        let door = self.swarm(somebody).await.remove(0);
+        let (status, body) = self.post(&door, method, params.clone()).await;
+        if status == 200 {
+            assert!(body["t"].as_u64().unwrap().abs_diff(moment(0)) < 60_000, "every answer carries the server's time");
+            assert_eq!(body["hf"], json!([22, 0]));
+        }
+        read(somebody, call, &params, status, &body)
+    }
+
+    /// What a door answers to a request: its status, and its body, which is a text where it is no object.
+    async fn post(&self, door: &str, method: &str, params: Value) -> (u16, Value) {
+        self.send(door, "storage_rpc/v1", json!({ "method": method, "params": params }).to_string()).await
+    }
+
+    async fn send(&self, door: &str, path: &str, body: String) -> (u16, Value) {
+        let answer = self.client.post(format!("{door}/{path}")).body(body).send().await.unwrap();
+        let status = answer.status().as_u16();
+        let bytes = answer.bytes().await.unwrap();
+        let text = || Value::String(String::from_utf8_lossy(&bytes).into_owned());
+        (status, serde_json::from_slice(&bytes).unwrap_or_else(|_| text()))
+    }
+
+    /// What clients in the field send beyond the table: other names for parameters, numbers as texts, parameters
+    /// that nobody knows.
+    pub(crate) async fn aliases_and_tolerance(&self) {
+        let somebody = Somebody::new(Kind::Person, 9_001);
+        let id = somebody.id.to_string();
+        let door = self.swarm(&somebody).await.remove(0);
+        let now = moment(0);
+        for (text, params) in [
+            ("one", json!({ "pubKey": id, "timestamp": now.to_string(), "ttl": "60000" })),
+            ("two", json!({ "pubkey": id, "timestamp": now, "ttl": 60_000, "jsonrpc": "2.0", "maxSize": 7 })),
+            ("six", json!({ "pubkey": id, "timestamp": now, "expiry": now + 60_000, "namespace": 0 })),
+        ] {
+            let mut params = params;
+            params["data"] = BASE64.encode(text.as_bytes()).into();
+            let (status, body) = self.post(&door, "store", params).await;
+            assert_eq!(status, 200, "{body}");
+            let hash = body["hash"].as_str().unwrap();
+            assert_eq!(hash, somebody.hash((0, text)).to_string(), "at the top too");
+        }
+        let signed = |params: Value| {
+            let mut params = params;
+            let time = moment(0);
+            // Namespace 0 is signed as nothing, also where the request says 0.
+            sign(&somebody, By::Owner, &mut params, format!("retrieve{time}").into_bytes());
+            params["timestamp"] = time.into();
+            params
+        };
+        let first = somebody.hash((0, "one")).to_string();
+        for (params, texts) in [
+            (json!({ "pubkey": id, "lastHash": "" }), 3),
+            (json!({ "pubKey": id, "namespace": 0, "last_hash": "" }), 3),
+            (json!({ "pubkey": id, "lastHash": first }), 2),
+            (json!({ "pubkey": id, "last_hash": "A".repeat(43) }), 3),
+            (json!({ "pubkey": id, "max_size": -5, "maxSize": 1, "pubkeyEd25519": "x" }), 3),
+            (json!({ "pubkey": id, "max_count": 1 }), 1),
+            (json!({ "pubkey": id, "max_size": 1 }), 1),
+        ] {
+            let (status, body) = self.post(&door, "retrieve", signed(params.clone())).await;
+            assert_eq!(status, 200, "{params}: {body}");
+            let messages = body["messages"].as_array().unwrap();
+            assert_eq!(messages.len(), texts, "{params}");
+            assert_eq!(body["more"], Value::Bool(texts == 1), "{params}");
+            for message in messages {
+                assert!(message["expiration"].as_u64() > message["timestamp"].as_u64());
+            }
+        }
+        // An envelope of JSON-RPC, without an id.
+        let requests = json!([{ "method": "info" }, { "method": "get_snodes_for_pubkey", "params": { "pubkey": id } }]);
+        let batch = json!({ "jsonrpc": "2.0", "method": "batch", "params": { "requests": requests } });
+        let (status, body) = self.send(&door, "storage_rpc/v1", batch.to_string()).await;
+        assert_eq!((status, body["results"].as_array().unwrap().len()), (200, 2));
+        assert!(body["results"].as_array().unwrap().iter().all(|result| result["code"] == 200), "{body}");
+        // One that nobody can read fails alone.
+        let requests = json!([{ "method": "info" }, { "method": "store", "params": { "pubkey": id } }]);
+        let (status, body) = self.post(&door, "batch", json!({ "requests": requests })).await;
+        assert_eq!((status, &body["results"][0]["code"], &body["results"][1]["code"]), (200, &json!(200), &json!(400)));
+    }
+
+    /// Codes that the native door says in another way, or has no use for.
+    pub(crate) async fn codes_of_its_own(&self) {
+        let somebody = Somebody::new(Kind::Person, 9_002);
+        let group = Somebody::new(Kind::Group, 9_003);
+        let (id, now) = (somebody.id.to_string(), moment(0));
+        let swarm = self.swarm(&somebody).await;
+        let data = BASE64.encode(b"x");
+        let store = |more: Value| {
+            let mut params = json!({ "pubkey": id, "timestamp": now, "ttl": 60_000, "data": data });
+            for (name, value) in more.as_object().unwrap() {
+                params[name] = value.clone();
+            }
+            params
+        };
+        let unsigned = BASE64.encode(&[0; 64]);
+        let hash = somebody.hash((0, "x")).to_string();
+        for (why, method, params, code) in [
+            ("no such method", "nothing", json!({}), 400),
+            ("no account", "store", json!({ "data": data }), 400),
+            ("half an account", "get_swarm", json!({ "pubkey": "05aa" }), 400),
+            ("no base64", "store", store(json!({ "data": "%" })), 400),
+            ("seconds", "store", store(json!({ "timestamp": 1_000 })), 400),
+            ("too long", "store", store(json!({ "data": BASE64.encode(&vec![0; 76_801]) })), 413),
+            ("too short a life", "store", store(json!({ "ttl": 9_999 })), 403),
+            ("too long a life", "store", store(json!({ "ttl": 14 * 86_400_000_u64 + 1 })), 403),
+            ("from the future", "store", store(json!({ "timestamp": now + 60_000 })), 406),
+            ("no proof", "retrieve", json!({ "pubkey": id }), 401),
+            ("a key beside a group", "retrieve",
+                json!({ "pubkey": group.id.to_string(), "timestamp": now, "signature": unsigned, "pubkey_ed25519": "00".repeat(32) }), 400),
+            ("a short hash", "delete", json!({ "pubkey": id, "messages": ["short"], "signature": unsigned }), 400),
+            ("no messages", "delete", json!({ "pubkey": id, "messages": [], "signature": unsigned }), 400),
+            ("before is ahead", "delete_before", json!({ "pubkey": id, "before": now + 120_000, "signature": unsigned }), 401),
+            ("an end that has passed", "expire", json!({ "pubkey": id, "messages": [hash], "expiry": now - 1, "signature": unsigned }), 401),
+            ("the same of all", "expire_all", json!({ "pubkey": id, "expiry": now - 1, "signature": unsigned }), 406),
+            ("both directions", "expire",
+                json!({ "pubkey": id, "messages": [hash], "expiry": now + 1_000, "shorten": true, "extend": true, "signature": unsigned }), 400),
+            ("too many", "batch", json!({ "requests": vec![json!({ "method": "info" }); 21] }), 400),
+            ("none", "sequence", json!({ "requests": [] }), 400),
+            ("no condition", "ifelse", json!({ "if": {}, "then": { "method": "info" } }), 400),
+            ("an endpoint of others", "oxend_request", json!({ "endpoint": "stop_daemon" }), 400),
+        ] {
+            let (status, body) = self.post(&swarm[0], method, params.clone()).await;
+            assert_eq!(status, code, "{why}: {method} {params}: {body}");
+            assert!(body.as_str().is_some_and(|text| !text.is_empty()), "{why}: a sentence says why: {body}");
+        }
+        // Another swarm's node names the right one, alone and in a batch.
+        let foreign = self.doors.values().find(|door| !swarm.contains(door)).expect("two swarms");
+        let (status, body) = self.post(foreign, "store", store(json!({}))).await;
+        assert_eq!((status, body["snodes"].as_array().unwrap().len()), (421, swarm.len()));
+        let requests = json!([{ "method": "store", "params": store(json!({})) }]);
+        let (status, body) = self.post(foreign, "batch", json!({ "requests": requests })).await;
+        assert_eq!((status, body["snodes"].as_array().unwrap().len()), (421, swarm.len()));
+        let requests = json!([{ "method": "store", "params": store(json!({})) }, { "method": "info" }]);
+        let (status, body) = self.post(foreign, "batch", json!({ "requests": requests })).await;
+        assert_eq!((status, &body["results"][0]["code"], &body["results"][1]["code"]), (200, &json!(421), &json!(200)));
+        // How such a client begins: nodes by the fields that it asks for.
+        let asked = json!({ "jsonrpc": "2.0", "id": 0, "method": "get_n_service_nodes", "params": { "fields": {
+            "public_ip": true, "storage_port": true, "pubkey_x25519": true, "pubkey_ed25519": true, "swarm_id": true } } });
+        let (status, body) = self.send(foreign, "json_rpc", asked.to_string()).await;
+        let states = body["result"]["service_node_states"].as_array().unwrap();
+        assert_eq!((status, states.len()), (200, self.doors.len()));
+        for state in states {
+            assert_eq!(state.as_object().unwrap().len(), 5, "{state}");
+            let door = format!("https://{}:{}", state["public_ip"].as_str().unwrap(), state["storage_port"]);
+            assert_eq!(self.doors[state["pubkey_ed25519"].as_str().unwrap()], door);
+            assert!(state["swarm_id"].is_u64());
+        }
+        let (status, body) = self.post(foreign, "oxend_request", json!({ "endpoint": "get_service_nodes", "params": { "limit": 3 } })).await;
+        assert_eq!((status, body["result"]["service_node_states"].as_array().unwrap().len()), (200, 3));
+    }
+}
+
+/// A request as such a client sends it.
+fn params(somebody: &Somebody, call: &Call, by: By) -> (&'static str, Value) {
+    let mut params = json!({ "pubkey": somebody.id.to_string() });
+    let time = match by {
+        By::OwnerAt(offset) => moment(offset),
+        _ => moment(0),
+    };
+    let hashes = |messages: &[At]| messages.iter().map(|at| somebody.hash(*at).to_string()).collect::<Vec<_>>();
+    let space = |namespace: i16| if namespace == 0 { String::new() } else { namespace.to_string() };
+    let drawer = |params: &mut Value, drawer: Option<i16>| match drawer {
+        Some(0) => String::new(),
+        Some(number) => {
+            params["namespace"] = number.into();
+            number.to_string()
+        }
+        None => {
+            params["namespace"] = "all".into();
+            "all".to_owned()
+        }
+    };
+    let (method, text) = match call {
+        Call::Store { at: (namespace, text), ttl, sent } => {
+            let timestamp = moment(*sent);
+            params["timestamp"] = timestamp.into();
+            params["ttl"] = (*ttl).into();
+            params["namespace"] = (*namespace).into();
+            params["data"] = BASE64.encode(text.as_bytes()).into();
+            params["sig_timestamp"] = time.into();
+            ("store", format!("store{}{time}", space(*namespace)).into_bytes())
+        }
+        Call::Retrieve { namespace, last, count } => {
+            params["namespace"] = (*namespace).into();
+            params["timestamp"] = time.into();
+            if let Some(last) = last {
+                params["last_hash"] = somebody.hash(*last).to_string().into();
+            }
+            if let Some(count) = count {
+                params["max_count"] = (*count).into();
+            }
+            ("retrieve", format!("retrieve{}{time}", space(*namespace)).into_bytes())
+        }
+        Call::Delete { messages, required } => {
+            params["messages"] = hashes(messages).into();
+            params["required"] = (*required).into();
+            ("delete", format!("delete{}", hashes(messages).concat()).into_bytes())
+        }
+        Call::DeleteIn { drawer: one, before: None } => {
+            let named = drawer(&mut params, *one);
+            params["timestamp"] = time.into();
+            ("delete_all", format!("delete_all{named}{time}").into_bytes())
+        }
+        Call::DeleteIn { drawer: one, before: Some(before) } => {
+            let (named, before) = (drawer(&mut params, *one), moment(*before));
+            params["before"] = before.into();
+            ("delete_before", format!("delete_before{named}{before}").into_bytes())
+        }
+        Call::Expire { messages, ends, only } => {
+            let ends: Vec<_> = ends.iter().map(|end| moment(*end)).collect();
+            params["messages"] = hashes(messages).into();
+            params["expiry"] = if let [end] = ends.as_slice() { (*end).into() } else { ends.clone().into() };
+            if let Some(only) = only {
+                params[*only] = true.into();
+            }
+            let ends: String = ends.iter().map(u64::to_string).collect();
+            ("expire", format!("expire{}{ends}{}", only.unwrap_or(""), hashes(messages).concat()).into_bytes())
+        }
+        Call::ExpireIn { drawer: one, end } => {
+            let (named, end) = (drawer(&mut params, *one), moment(*end));
+            params["expiry"] = end.into();
+            ("expire_all", format!("expire_all{named}{end}").into_bytes())
+        }
+        Call::Expiries { messages } => {
+            params["timestamp"] = time.into();
+            let named = messages.as_ref().map_or_else(|| vec!["all".to_owned()], |messages| hashes(messages));
+            params["messages"] = named.clone().into();
+            ("get_expiries", format!("get_expiries{time}{}", named.concat()).into_bytes())
+        }
+        Call::Revoke { rights, undo } => {
+            let (method, name) =
+                if *undo { ("unrevoke_subaccount", "unrevoke") } else { ("revoke_subaccount", "revoke") };
+            let tokens: Vec<_> = rights.iter().map(|rights| somebody.token(*rights)).collect();
+            let written: Vec<_> = tokens.iter().map(|token| BASE64.encode(&token.0)).collect();
+            // One may be written without a list.
+            params[name] = if let [one] = written.as_slice() { one.as_str().into() } else { written.into() };
+            params["timestamp"] = time.into();
+            let mut text = format!("{method}{time}").into_bytes();
+            tokens.iter().for_each(|token| text.extend(token.0));
+            (method, text)
+        }
+        Call::Revoked => {
+            params["timestamp"] = time.into();
+            ("revoked_subaccounts", format!("revoked_subaccounts{time}").into_bytes())
+        }
+        Call::Swarm => return ("get_swarm", params),
+        Call::Info => return ("info", json!({})),
+        Call::Batch(calls) => return ("batch", json!({ "requests": requests(somebody, calls) })),
+        Call::Sequence(calls) => return ("sequence", json!({ "requests": requests(somebody, calls) })),
+        Call::If { rules, then, otherwise } => {
+            let mut all = json!({ "if": { "hf_at_least": rules } });
+            for (name, branch) in [("then", then), ("else", otherwise)] {
+                if let Some(branch) = branch {
+                    let (method, params) = self::params(somebody, &branch.0, branch.1);
+                    all[name] = json!({ "method": method, "params": params });
+                }
+            }
+            return ("ifelse", all);
+        }
+    };
+    sign(somebody, by, &mut params, text);
+    (method, params)
+}
+
+fn requests(somebody: &Somebody, calls: &[(Call, By)]) -> Vec<Value> {
+    let one = |(call, by): &(Call, By)| {
+        let (method, params) = params(somebody, call, *by);
+        json!({ "method": method, "params": params })
+    };
+    calls.iter().map(one).collect()
+}
+
+fn sign(somebody: &Somebody, by: By, params: &mut Value, text: Vec<u8>) {
+    let stranger = KeyPair::from_seed(&[0x77; 32]);
+    let sub = |rights: u8, token: Token, owner: &KeyPair| {
+        let signature = somebody.sub(rights).sign(&text);
+        (signature, Some((token, owner.sign(&token.0))))
+    };
+    let (signature, subaccount) = match by {
+        By::Nobody => return,
+        By::Owner | By::OwnerAt(_) => (somebody.pair.sign(&text), None),
+        By::Stranger => (stranger.sign(&text), None),
+        By::Sub(rights) => sub(rights, somebody.token(rights), &somebody.pair),
+        By::SubOfOthers(rights) => {
+            let kind = somebody.id.as_bytes()[0] ^ 0xf0;
+            sub(rights, Token::new(kind, Rights(rights), &somebody.sub(rights).public()), &somebody.pair)
+        }
+        By::SubOfStranger(rights) => sub(rights, somebody.token(rights), &stranger),
+    };
+    params["signature"] = BASE64.encode(&signature.0).into();
+    if somebody.id.signing_key(None).is_none() {
+        params["pubkey_ed25519"] = HEXLOWER.encode(&somebody.pair.public()).into();
+    }
+    if let Some((token, signature)) = subaccount {
+        params["subaccount"] = BASE64.encode(&token.0).into();
+        params["subaccount_sig"] = BASE64.encode(&signature.0).into();
+    }
+}
+
+/// Reads an answer, and checks what each member signed.
+fn read(somebody: &Somebody, call: &Call, params: &Value, status: u16, body: &Value) -> Got {
+    if status != 200 {
+        return Got::Refused(status);
+    }
+    let members = || body["swarm"].as_object().unwrap();
+    match call {
+        Call::Store { at, .. } => {
+            let hash = somebody.hash(*at).to_string();
+            assert_eq!(body["hash"], hash.as_str());
+            signed_by_majority(members(), |said| {
+                assert_eq!(said["hash"], hash.as_str());
+                assert!(said["expiry"].as_u64().unwrap() > moment(0));
+                hash.clone().into_bytes()
+            });
+            Got::Stored { already: body["already"] == true }
+        }
+        Call::Retrieve { namespace, .. } => {
+            let text = |message: &Value| {
+                let data = BASE64.decode(message["data"].as_str().unwrap().as_bytes()).unwrap();
+                let hash = MessageHash::of(&somebody.id, session_protocols::Namespace(*namespace), &data);
+                assert_eq!(message["hash"], hash.to_string().as_str());
+                assert!(message["expiration"].as_u64().unwrap() > message["timestamp"].as_u64().unwrap());
+                String::from_utf8(data).unwrap()
+            };
+            let messages = body["messages"].as_array().unwrap();
+            Got::Messages(messages.iter().map(text).collect(), body["more"] == true)
+        }
+        Call::Delete { .. } => {
+            let asked = strings(&params["messages"]).concat();
+            let account = somebody.id.to_string();
+            Got::Changed(changed(members(), "deleted", |deleted, _| format!("{account}{asked}{}", deleted.concat())))
+        }
+        Call::DeleteIn { before, .. } => {
+            let time = &params[if before.is_some() { "before" } else { "timestamp" }];
+            let account = somebody.id.to_string();
+            Got::Changed(changed(members(), "deleted", |deleted, _| format!("{account}{time}{}", deleted.concat())))
+        }
+        Call::Expire { only, .. } => {
+            let (asked, account) = (strings(&params["messages"]).concat(), somebody.id.to_string());
+            Got::Changed(changed(members(), "updated", |updated, said| {
+                let ends = match &said["expiry"] {
+                    Value::Array(ends) => ends.iter().map(Value::to_string).collect(),
+                    end => end.to_string(),
+                };
+                let unchanged = said.get("unchanged").map(|unchanged| {
+                    let unchanged: BTreeMap<_, _> = unchanged.as_object().unwrap().iter().collect();
+                    unchanged.iter().map(|(hash, end)| format!("{hash}{end}")).collect::<String>()
+                });
+                assert_eq!(unchanged.is_some(), only.is_some(), "unchanged is told with a direction");
+                format!("{account}{ends}{asked}{}{}", updated.concat(), unchanged.unwrap_or_default())
+            }))
+        }
+        Call::ExpireIn { .. } => {
+            let account = somebody.id.to_string();
+            Got::Changed(changed(members(), "updated", |updated, said| {
+                format!("{account}{}{}", said["expiry"], updated.concat())
+            }))
+        }
+        Call::Expiries { .. } => {
+            let expiries = body["expiries"].as_object().unwrap();
+            assert!(expiries.values().all(|end| end.as_u64().unwrap() > moment(0)));
+            Got::Expiries(expiries.len())
+        }
+        Call::Revoke { rights, undo } => {
+            let mut text = format!("{}{}", somebody.id, params["timestamp"]).into_bytes();
+            rights.iter().for_each(|rights| text.extend(somebody.token(*rights).0));
+            let mut counts = Vec::new();
+            signed_by_majority(members(), |said| {
+                counts.extend(said["count"].as_u64());
+                text.clone()
+            });
+            if *undo { Got::Count(counts[0] as usize) } else { Got::Count(rights.len()) }
+        }
+        Call::Revoked => {
+            let token = |text: &String| Token(BASE64.decode(text.as_bytes()).unwrap().try_into().unwrap());
+            Got::Revoked(strings(&body["revoked_subaccounts"]).iter().map(token).collect())
+        }
+        Call::Swarm => {
+            assert!(body["swarm"].is_string());
+            Got::Swarm(body["snodes"].as_array().unwrap().len())
+        }
+        Call::Info => {
+            assert_eq!(body["version"].as_array().unwrap().len(), 3);
+            assert!(body["timestamp"].is_u64());
+            Got::Info
+        }
+        Call::Batch(calls) | Call::Sequence(calls) => {
+            let (results, requests) = (body["results"].as_array().unwrap(), params["requests"].as_array().unwrap());
+            let one = |((result, request), (call, _)): ((&Value, &Value), &(Call, By))| {
+                let status = u16::try_from(result["code"].as_u64().unwrap()).unwrap();
+                read(somebody, call, &request["params"], status, &result["body"])
+            };
+            Got::Several(results.iter().zip(requests).zip(calls).map(one).collect())
+        }
+        Call::If { then, otherwise, .. } => {
+            let condition = body["condition"] == true;
+            assert_eq!((body["v"].as_array().unwrap().len(), body["height"].is_u64()), (3, true));
+            let (name, chosen) = if condition { ("then", then) } else { ("else", otherwise) };
+            let got = chosen.as_ref().map(|chosen| {
+                let status = u16::try_from(body["result"]["code"].as_u64().unwrap()).unwrap();
+                Box::new(read(somebody, &chosen.0, &params[name]["params"], status, &body["result"]["body"]))
+            });
+            assert_eq!(body.get("result").is_some(), got.is_some());
+            Got::Chosen(condition, got)
+        }
+    }
+}
+
+/// The hashes that a majority lists under `name`, each member's word checked against its signature.
+fn changed(members: &Map<String, Value>, name: &str, text: impl Fn(&[String], &Value) -> String) -> Vec<MessageHash> {
+    let mut counts = BTreeMap::<String, usize>::new();
+    signed_by_majority(members, |said| {
+        // Of all drawers they are listed by drawer, and signed in the order of all.
+        let mut listed = match &said[name] {
+            Value::Object(drawers) => drawers.values().flat_map(strings).collect(),
+            listed => strings(listed),
+        };
+        listed.sort_unstable();
+        listed.iter().for_each(|hash| *counts.entry(hash.clone()).or_default() += 1);
+        text(&listed, said).into_bytes()
+    });
+    let most = counts.into_iter().filter(|(_, count)| 2 * count > members.len());
+    let mut hashes: Vec<MessageHash> = most.map(|(hash, _)| hash.parse().unwrap()).collect();
+    hashes.sort_unstable();
+    hashes
+}
+
+/// Checks every member's signature over what `text` says of it, and that a majority has signed.
+fn signed_by_majority(members: &Map<String, Value>, mut text: impl FnMut(&Value) -> Vec<u8>) {
+    let mut signed = 0;
+    for (node, said) in members {
+        if said["failed"] == true {
+            continue;
+        }
+        let node: NodeId = node.parse().unwrap();
+        let signature = BASE64.decode(said["signature"].as_str().unwrap().as_bytes()).unwrap();
+        let signature = Signature(signature.try_into().unwrap());
+        assert!(identity::verify(node.as_bytes(), &text(said), &signature), "{node} did not sign {said}");
+        signed += 1;
+    }
+    assert!(2 * signed > members.len(), "{signed} of {} have signed", members.len());
+}
+
+fn strings(list: &Value) -> Vec<String> {
+    list.as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect()
+}
