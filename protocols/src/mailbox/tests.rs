@@ -2,15 +2,18 @@
 
 mod accounting;
 mod convergence;
+mod drawers;
+mod outbox;
+mod revocations;
 
 use super::*;
 use crate::{
     Span,
     answer::{Body, MAX_PAGE, MAX_PAGE_COUNT, Message},
-    fixture::{NOW, Person, at, change, deletion, ms, network},
+    fixture::{NOW, Person, at, change, deletion, ms, network, texted},
     fuzz::recount,
     record::{HASH_COST, RECORD_COST, SHED_AFTER},
-    request::{Cursor, Direction, Fetch, Ids, Retrieve},
+    request::{Cursor, Direction, Drawers, Fetch, Ids, Request, Retrieve},
     store::memory::MemoryStore,
 };
 
@@ -106,6 +109,41 @@ fn a_message_is_kept_once_and_a_repeat_only_extends_it() {
     assert_eq!(keeper.texts(at(199), &person), ["hi"]);
     assert_eq!(keeper.texts(at(200), &person), [""; 0], "it ends on time");
     assert_eq!(keeper.store.usage(&person.account).unwrap().records, 1);
+}
+
+#[test]
+fn a_repeat_at_the_json_door_keeps_the_first_time_and_never_ends_earlier() {
+    let person = Person::new(0);
+    let text = |request: StoreRequest, time: u64| {
+        let text = format!("store1{}", ms(time));
+        match texted(&person, Request::Store(request), text.as_bytes(), time) {
+            Request::Store(request) => request,
+            _ => unreachable!("it was a store"),
+        }
+    };
+    let keep = |sent, expiry| person.keep_in(1, "m", sent, expiry);
+    for (sent, expiry, end) in [(3, 50, 100), (3, 200, 200), (3, 100, 100)] {
+        let mut keeper = Keeper::new(1);
+        keeper.store(at(1), text(keep(1, 100), 1)).unwrap();
+        let again = Mutation::Store(text(keep(sent, expiry), 3));
+        let (done, already, passed_on) = keeper.write(at(3), again).unwrap();
+        assert_eq!((done, already), (Done::Keeps { expiry: ms(end) }, true));
+        // The others are told what it came to.
+        let Mutation::Store(told) = passed_on else { panic!("not a store") };
+        assert_eq!((told.timestamp, told.expiry), (ms(1), ms(end)));
+        let mut other = Keeper::new(2);
+        other.replicate(at(3), vec![Mutation::Store(told)]);
+        assert_eq!(other.store.fingerprints(), keeper.store.fingerprints());
+    }
+    // A native client says both itself, and what has ended is stored anew.
+    let mut keeper = Keeper::new(1);
+    keeper.store(at(1), keep(1, 100)).unwrap();
+    assert_eq!(keeper.store(at(3), keep(3, 50)), Ok((ms(50), true)));
+    let mut keeper = Keeper::new(1);
+    keeper.store(at(1), text(keep(1, 20), 1)).unwrap();
+    keeper.store(at(30), text(keep(30, 60), 30)).unwrap();
+    let record = keeper.store.record(&person.account, &person.hash_in(1, "m")).unwrap().unwrap();
+    assert_eq!((record.timestamp(), record.expiry()), (Some(ms(30)), Some(ms(60))));
 }
 
 #[test]
