@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 use session_client::Resolved;
 
-use crate::{Context, failure::Failure, network::Access, recipient, text};
+use crate::{Context, failure::Failure, network::Access, recipient, stake::lower, text};
 
 pub(crate) async fn run(context: &Context, name: &str) -> Result<(), Failure> {
     let name = recipient::name(name)?;
@@ -26,7 +26,7 @@ pub(crate) async fn run(context: &Context, name: &str) -> Result<(), Failure> {
     let data = json!({
         "name": name.to_string(),
         "id": id.to_string(),
-        "owner": owner.to_string(),
+        "owner": lower(owner.0.into()),
         "expires": expires.saturating_mul(1_000),
         "records": records.iter().map(|(kind, value)| (kind.to_string(), json!(value))).collect::<Map<_, Json>>(),
         "revealed": revealed,
