@@ -2,10 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{
-    person::Person,
-    support::Place,
-};
+use crate::{person::Person, support::Place};
 
 const YEAR_MS: u64 = 365 * 24 * 3_600_000;
 
@@ -24,9 +21,14 @@ async fn a_name_is_bought_used_and_sold_and_what_is_sent_to_it_does_not_follow_u
     let people = People { alice, bob, carol };
     people.nobody_has_it();
     people.alice_registers();
+    people.alice_points_it();
     people.it_leads_to_alice().await;
+    people.its_sub_name_leads_to_bob().await;
+    people.alice_goes_by_it();
+    people.carol_pays_it().await;
     people.alice_sells_to_bob();
     people.it_leads_to_bob_once_carol_agrees().await;
+    people.carol_does_not_pay_who_had_it();
     people.bob_pays_carol().await;
 }
 
@@ -65,15 +67,37 @@ impl People<'_> {
         bob.has("1000");
     }
 
+    /// And sub-names of it, which are hers without more ado.
+    fn alice_points_it(&self) {
+        let Self { alice, bob, .. } = self;
+        alice.knows("bob", bob);
+        let set = alice.data(&["name", "set", "alice", "account", "alice", "--yes"]);
+        assert_eq!((&set["type"], &set["value"]), (&json!("account"), &json!(alice.id)), "{set}");
+        for (name, kind, value) in [
+            ("alice", "wallet", "alice"),
+            ("shop.alice", "account", "bob"),
+            ("till.alice", "wallet", "alice"),
+        ] {
+            alice.data(&["name", "set", name, kind, value, "--yes"]);
+        }
+        let sub = alice.refused(&["name", "register", "shop.alice", "--yes"], 2, "usage");
+        assert!(sub.contains("belongs to whoever has alice"), "{sub}");
+        bob.refused(&["name", "set", "shop.alice", "account", "bob", "--yes"], 1, "not_yours");
+        for deed in ["reverse", "reveal"] {
+            alice.data(&["name", deed, "alice", "--yes"]);
+        }
+    }
+
     /// However it is written; but for who has another Alice in the address book, and writes no `@`.
     async fn it_leads_to_alice(&self) {
         let Self { alice, carol, .. } = self;
-        let set = alice.data(&["name", "set", "alice", "account", "alice", "--yes"]);
-        assert_eq!((&set["type"], &set["value"]), (&json!("account"), &json!(alice.id)), "{set}");
-        let shown = self.leads_to(alice).await;
-        assert_eq!((&shown["name"], &shown["id"]), (&json!("alice"), &set["id"]), "{shown}");
+        // What was said last is there as well then.
+        let shown = carol.shown("alice", |shown| shown["revealed"] == true).await;
+        let own = &alice.data(&["name", "list"])["names"][0];
+        assert_eq!((&shown["name"], &shown["id"]), (&json!("alice"), &own["id"]), "{shown}");
         assert_eq!((&shown["owner"], &shown["price"]), (&json!(alice.address), &Value::Null), "{shown}");
-        assert_eq!(shown["revealed"], false, "{shown}");
+        assert_eq!(shown["records"]["account"], json!(alice.id), "{shown}");
+        assert!(is_address(&shown["records"]["wallet"], &alice.address), "{shown}");
         assert!(shown["expires"].as_u64().unwrap() > 1_700_000_000_000 + YEAR_MS, "{shown}");
         for (to, text, more) in
             [("@alice", "by name", &[][..]), ("alice", "bare", &[]), ("@Alice", "straight", &["--direct"])]
@@ -84,6 +108,62 @@ impl People<'_> {
             assert_eq!(alice.read(text).unwrap()["from"], json!(carol.id));
         }
         assert_eq!(alice.place.data(&["testnet", "status"])["names"], 1);
+    }
+
+    /// Which is its own, with records of its own; what was never set says nothing.
+    async fn its_sub_name_leads_to_bob(&self) {
+        let Self { alice, bob, carol } = self;
+        let shown = carol.data(&["name", "show", "@shop.alice"]);
+        assert_eq!(
+            (&shown["name"], &shown["records"]),
+            (&json!("shop.alice"), &json!({ "account": bob.id }))
+        );
+        for (to, text) in [("@shop.alice", "to the shop"), ("Shop.Alice", "to the shop again")] {
+            assert_eq!(carol.data(&["send", to, text])["to"], json!(bob.id));
+            assert_eq!(bob.read(text).unwrap()["from"], json!(carol.id));
+            assert!(alice.read(text).is_none());
+        }
+        assert_eq!(carol.data(&["name", "show", "none.alice"])["records"], json!({}));
+        carol.refused(&["send", "@none.alice", "to nobody"], 1, "no_record");
+    }
+
+    /// Who has her address is shown her name, and who has her account once she has signed for the address.
+    fn alice_goes_by_it(&self) {
+        let Self { alice, bob, carol } = self;
+        let shown = |of: &str| carol.data(&["name", "show", of]);
+        assert_eq!(shown(&alice.address), shown("alice"));
+        assert_eq!(alice.data(&["name", "show", &alice.id])["name"], "alice");
+        carol.refused(&["name", "show", &bob.address], 1, "no_reverse");
+        carol.refused(&["name", "show", &alice.id], 1, "no_address");
+        alice.data(&["wallet", "address", "--tell", &carol.id]);
+        assert!(!carol.told().is_empty());
+        assert_eq!(shown(&alice.id)["name"], "alice");
+    }
+
+    /// At the wallet that it says, and else whom it leads to is asked where.
+    async fn carol_pays_it(&self) {
+        let Self { alice, bob, carol } = self;
+        carol.data(&["wallet", "faucet"]);
+        for (to, amount) in [("@alice", "5"), ("alice", "1")] {
+            let paid = carol.data(&["wallet", "send", amount, to, "--yes"]);
+            assert_eq!((&paid["to"], &paid["account"]), (&json!(alice.address), &json!(alice.id)), "{paid}");
+            assert_eq!(paid["told"], true, "{paid}");
+            let seen = alice.sees(paid["transaction"].as_str().unwrap(), "verified").await;
+            assert_eq!(
+                (&seen["from"], &seen["money"]["amount"]),
+                (&json!(carol.id), &json!(amount)),
+                "{seen}"
+            );
+        }
+        let untold = carol.data(&["wallet", "send", "1", "@till.alice", "--yes"]);
+        assert_eq!((&untold["to"], &untold["account"]), (&json!(alice.address), &Value::Null), "{untold}");
+        carol.refused(&["wallet", "send", "1", "@shop.alice", "--yes"], 3, "asked");
+        assert_eq!(bob.told()[0]["money"]["kind"], "address_wanted");
+        carol.refused(&["wallet", "send", "1", "@none.alice", "--yes"], 1, "no_record");
+        carol.data(&["wallet", "request", "2", "@alice"]);
+        assert!(alice.told().iter().any(|it| it["money"]["kind"] == "request"));
+        alice.has("997");
+        carol.has("993");
     }
 
     /// For a price; to both of whom every token is counted.
@@ -98,7 +178,7 @@ impl People<'_> {
         let bought = bob.data(&["name", "buy", "alice", "--yes"]);
         assert_eq!((&bought["name"], &bought["price"]), (&json!("alice"), &json!("250")), "{bought}");
         bob.has("750");
-        alice.has("1240");
+        alice.has("1247");
         assert_eq!(bob.data(&["name", "list"])["names"][0]["name"], "alice");
         assert_eq!(alice.data(&["name", "list"])["names"], json!([]));
     }
@@ -107,9 +187,14 @@ impl People<'_> {
     async fn it_leads_to_bob_once_carol_agrees(&self) {
         let Self { alice, bob, carol } = self;
         alice.refused(&["name", "set", "alice", "account", "alice", "--yes"], 1, "not_yours");
+        // He mistakes her wallet for his.
+        bob.data(&["name", "set", "alice", "wallet", &alice.address, "--yes"]);
         bob.data(&["name", "set", "alice", "account", "bob", "--yes"]);
         let shown = self.leads_to(bob).await;
         assert_eq!((&shown["owner"], &shown["price"]), (&json!(bob.address), &Value::Null), "{shown}");
+        let pay = carol.refused(&["wallet", "send", "1", "@alice", "--yes"], 4, "name_changed");
+        assert!(pay.contains(&bob.id) && pay.contains("--new-address"), "{pay}");
+        carol.has("993");
         let changed = carol.refused(&["send", "@alice", "for alice alone"], 4, "name_changed");
         for part in [&*alice.id, &*bob.id, &*bob.address, "changed hands", "--follow"] {
             assert!(changed.to_lowercase().contains(part), "{part}: {changed}");
@@ -125,6 +210,20 @@ impl People<'_> {
         assert_eq!(carol.data(&["send", "@alice", "to the name"])["to"], json!(bob.id));
     }
 
+    /// Where a name still says her address, and its account signed for another.
+    fn carol_does_not_pay_who_had_it(&self) {
+        let Self { alice, bob, carol } = self;
+        bob.data(&["wallet", "address", "--tell", &carol.id]);
+        let stale = carol.refused(&["wallet", "send", "1", "@alice", "--yes"], 4, "stale_address");
+        for part in [&*alice.address, &*bob.address, "nothing is paid", "--new-address"] {
+            assert!(stale.to_lowercase().contains(part), "{part}: {stale}");
+        }
+        carol.has("993");
+        assert_eq!(carol.data(&["wallet", "send", "1", &bob.address, "--yes"])["to"], json!(bob.address));
+        // She goes by it no more, and Bob does not yet.
+        carol.refused(&["name", "show", &alice.address], 1, "no_reverse");
+    }
+
     /// Who sees it verified.
     async fn bob_pays_carol(&self) {
         let Self { bob, carol, .. } = self;
@@ -132,8 +231,8 @@ impl People<'_> {
         carol.data(&["wallet", "address", "--tell", &bob.id]);
         let paid = bob.data(&["wallet", "send", "5", "carol", "--yes"]);
         assert_eq!((&paid["to"], &paid["told"]), (&json!(carol.address), &json!(true)), "{paid}");
-        bob.has("745");
-        carol.has("5");
+        bob.has("746");
+        carol.has("997");
         let transaction = paid["transaction"].as_str().unwrap();
         let seen = carol.sees(transaction, "verified").await;
         assert_eq!((&seen["from"], &seen["money"]["amount"]), (&json!(bob.id), &json!("5")), "{seen}");
@@ -147,6 +246,11 @@ impl People<'_> {
     async fn leads_to(&self, person: &Person<'_>) -> Value {
         self.carol.shown("alice", |shown| shown["records"]["account"] == json!(person.id)).await
     }
+}
+
+/// Whether a record says an address, however its case is.
+fn is_address(said: &Value, address: &str) -> bool {
+    said.as_str().is_some_and(|said| said.eq_ignore_ascii_case(address))
 }
 
 #[test]
