@@ -23,7 +23,7 @@ async fn a_name_is_bought_used_and_sold_and_what_is_sent_to_it_does_not_follow_u
     people.alice_registers();
     people.alice_points_it();
     people.it_leads_to_alice().await;
-    people.its_sub_name_leads_to_bob().await;
+    people.its_sub_name_leads_to_bob();
     people.alice_goes_by_it();
     people.carol_pays_it().await;
     people.alice_sells_to_bob();
@@ -111,7 +111,7 @@ impl People<'_> {
     }
 
     /// Which is its own, with records of its own; what was never set says nothing.
-    async fn its_sub_name_leads_to_bob(&self) {
+    fn its_sub_name_leads_to_bob(&self) {
         let Self { alice, bob, carol } = self;
         let shown = carol.data(&["name", "show", "@shop.alice"]);
         assert_eq!(
