@@ -3,13 +3,20 @@
 use serde_json::json;
 use session_protocols::AccountId;
 
-use crate::{Context, args::Contact, failure::Failure, network::Access, recipient::Recipient, text};
+use crate::{
+    Context,
+    args::Contact,
+    failure::Failure,
+    network::Access,
+    recipient::{Follow, Recipient},
+    text,
+};
 
 pub(crate) async fn run(context: &Context, command: Contact) -> Result<(), Failure> {
     let home = context.home()?;
     match command {
         Contact::Add { name, id, follow } if id.starts_with('@') => {
-            let whom = Recipient::read(context, &home, &id)?;
+            let (whom, follow) = (Recipient::read(context, &home, &id)?, Follow::by_flag(follow));
             let id = whom.account(context, &home, &Access::open(context).await?, follow).await?;
             home.add_contact(&name, id)?;
             context.output.data(&json!({ "name": name, "id": id }), || format!("{name} is {id}"))

@@ -4,7 +4,13 @@ use std::io::{self, Read};
 
 use serde_json::json;
 
-use crate::{Context, account, args, failure::Failure, network::Access, recipient::Recipient, text};
+use crate::{
+    Context, account, args,
+    failure::Failure,
+    network::Access,
+    recipient::{Follow, Recipient},
+    text,
+};
 
 /// The longest text that is read from standard input, in bytes: more than any message holds.
 const MAX_TEXT: u64 = 128 * 1_024;
@@ -20,7 +26,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Send) -> Result<(), 
         return Err(Failure::usage("there is no text to send", "give one: session send TO TEXT"));
     }
     let access = Access::open(context).await?;
-    let recipient = recipient.account(context, &home, &access, follow).await?;
+    let recipient = recipient.account(context, &home, &access, Follow::by_flag(follow)).await?;
     let sent = access.client.send(&sender, &recipient, &text).await.map_err(|error| access.failed(error))?;
     if let Some(Err(error)) = &sent.copy {
         context.output.note(&format!("the copy for your other devices was not kept: {error}"));

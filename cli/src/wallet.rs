@@ -17,7 +17,10 @@ use session_client::{
     envelope::{self, Draft, money},
     home::Home,
 };
-use session_protocols::AccountId;
+use session_protocols::{
+    AccountId,
+    names::{Kind, value},
+};
 use session_testnet::{FUND_ETHER, Testnet};
 
 use crate::{
@@ -25,6 +28,7 @@ use crate::{
     args::{self, Money, Pay, Price},
     failure::{Exit, Failure, chain},
     network::{self, Access},
+    recipient::{Follow, Recipient},
     sending,
     stake::lower,
     testnet, text,
@@ -43,7 +47,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Wallet) -> Result<()
     let (name, id) = account::choose(&home, named.as_deref())?;
     let (signer, _) = account::signer(&home, &name, &id)?;
     let address = signer.address();
-    if matches!(deed, Money::Address { tell: None }) {
+    if matches!(deed, Money::Address { tell: None, .. }) {
         let data = json!({ "name": name, "address": lower(address) });
         return context.output.data(&data, || format!("{name}\n  address  {address}"));
     }
@@ -52,10 +56,10 @@ pub(crate) async fn run(context: &Context, arguments: args::Wallet) -> Result<()
     let poll = sending::poll(&network);
     let till = Till { context, home, name, id, signer, settlement };
     match deed {
-        Money::Address { tell } => till.tell_address(&tell.unwrap_or_default()).await,
+        Money::Address { tell, follow } => till.tell_address(&tell.unwrap_or_default(), follow).await,
         Money::Balance => till.balance().await,
         Money::Send(pay) => till.send(pay, Delivery { poll, ..Delivery::default() }).await,
-        Money::Request { price, from } => till.request(&price, &from).await,
+        Money::Request { price, from, follow } => till.request(&price, &from, follow).await,
         Money::History { most } => till.history(most.into()).await,
         Money::Faucet { sesh } => till.faucet(network.local, sesh).await,
         Money::Import => Ok(()),
@@ -66,8 +70,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Wallet) -> Result<()
 enum Payee {
     /// Whoever has the key of an address.
     Address(Address),
-    /// Somebody who can be written to.
-    Person(AccountId),
+    /// Somebody who can be written to, or whoever has a name.
+    Somebody(Recipient),
 }
 
 /// One account's money, and whom to tell.
@@ -161,9 +165,9 @@ impl Till<'_> {
         self.context.output.data(&data, || format!("{address} was given {sesh} SESH and {FUND_ETHER} ETH"))
     }
 
-    async fn tell_address(&self, to: &str) -> Result<(), Failure> {
-        let whom = self.person(to)?;
+    async fn tell_address(&self, to: &str, follow: bool) -> Result<(), Failure> {
         let (sender, access) = (self.home.account(&self.name)?, Access::open(self.context).await?);
+        let whom = self.person(&access, to, follow).await?;
         let address = self.signer.address();
         let words = format!("Pay me at {address}");
         let draft = Draft { text: &words, money: Some(money::Money::Wallet), wallet: Some(self.profile()?) };
@@ -175,9 +179,10 @@ impl Till<'_> {
         self.context.output.data(&data, || format!("{shown} was told that you are paid at {address}"))
     }
 
-    async fn request(&self, price: &Price, from: &str) -> Result<(), Failure> {
-        let (sum, whom) = (sum(price)?, self.person(from)?);
+    async fn request(&self, price: &Price, from: &str, follow: bool) -> Result<(), Failure> {
+        let sum = sum(price)?;
         let (sender, access) = (self.home.account(&self.name)?, Access::open(self.context).await?);
+        let whom = self.person(&access, from, follow).await?;
         let words =
             with_note(format!("Please pay me {sum}, at {}", self.signer.address()), price.note.as_deref());
         let request = money::Money::Request { sum: self.in_words(sum)?, note: price.note.clone() };
@@ -202,11 +207,11 @@ impl Till<'_> {
         }
         let (person, to, access) = match self.payee(&pay.to)? {
             Payee::Address(to) => (None, to, None),
-            Payee::Person(id) => {
+            Payee::Somebody(recipient) => {
                 // Before anything is paid: whoever cannot be told is not paid either.
                 let access = Access::open(self.context).await?;
-                let to = self.address_of(&access, &id, &pay).await?;
-                (Some(id), to, Some(access))
+                let (person, to) = self.found(&access, recipient, &pay).await?;
+                (person, to, Some(access))
             }
         };
         let told = person.zip(access.as_ref());
@@ -257,17 +262,49 @@ impl Till<'_> {
         })
     }
 
-    /// The address at which somebody is to be paid: the one that they signed for, and else they are asked.
-    async fn address_of(&self, access: &Access, id: &AccountId, pay: &Pay) -> Result<Address, Failure> {
+    /// Who is to be paid, if it is known whom to tell of it, and where: as their name says, or else as they signed.
+    async fn found(
+        &self,
+        access: &Access,
+        recipient: Recipient,
+        pay: &Pay,
+    ) -> Result<(Option<AccountId>, Address), Failure> {
+        let named = match recipient {
+            Recipient::Account(id) => return Ok((Some(id), self.address_of(access, &id, None, pay).await?)),
+            Recipient::Named(named) => named,
+        };
+        let follow = Follow { agreed: pay.new_address, by: "--new-address" };
+        let (account, wallet) = named.paid(self.context, &self.home, access, follow).await?;
+        let wallet = wallet.map(|value::Wallet(address)| Address::from(address));
+        match (account, wallet) {
+            (Some(id), wallet) => Ok((Some(id), self.address_of(access, &id, wallet, pay).await?)),
+            (None, Some(wallet)) => Ok((None, wallet)),
+            (None, None) => Err(access.failed(named.without(Kind::Wallet))),
+        }
+    }
+
+    /// The address at which somebody is to be paid: the one that their name says, or that they signed for, and else
+    /// they are asked.
+    async fn address_of(
+        &self,
+        access: &Access,
+        id: &AccountId,
+        named: Option<Address>,
+        pay: &Pay,
+    ) -> Result<Address, Failure> {
         // The keys of all accounts here are known without asking.
         if let Some((name, _)) = self.home.accounts()?.into_iter().find(|(_, own)| own == id) {
-            return Ok(account::signer(&self.home, &name, id)?.0.address());
+            let own = account::signer(&self.home, &name, id)?.0.address();
+            return self.agreed(named.unwrap_or(own), own, None, pay);
         }
         let own = self.home.account(&self.name)?;
         let items = access.client.inbox(&own).await.map_err(|error| access.failed(error))?;
         messages::learn(&self.home, &items)?;
         let shown = text::plain(&pay.to);
         let Some(at) = self.home.paid_at(id)? else {
+            if let Some(named) = named {
+                return Ok(named);
+            }
             let draft = Draft {
                 text: "I want to pay you: at which address? Answer with: session wallet address --tell ME",
                 money: Some(money::Money::WalletWanted),
@@ -284,12 +321,42 @@ impl Till<'_> {
             ));
         };
         let said = Address::from(at.said);
-        match at.agreed.map(Address::from).filter(|agreed| *agreed != said && !pay.new_address) {
-            None => Ok(said),
+        self.agreed(named.unwrap_or(said), said, at.agreed.map(Address::from), pay)
+    }
+
+    /// An address, if it is the one that its owner signed for and that was paid before, as far as these are known;
+    /// another is paid only by who agrees to it.
+    fn agreed(
+        &self,
+        to: Address,
+        signed: Address,
+        before: Option<Address>,
+        pay: &Pay,
+    ) -> Result<Address, Failure> {
+        let shown = text::plain(&pay.to);
+        if pay.new_address {
+            return Ok(to);
+        }
+        if to != signed {
+            return Err(Failure::new(
+                Exit::Refused,
+                "stale_address",
+                format!(
+                    "the name {shown} says to be paid at {to}, and the account that it leads to says at {signed}; \
+                     nothing is paid"
+                ),
+                format!(
+                    "ask them by other means which of the two is right: to pay the first add --new-address, to pay \
+                     the second give {signed} in place of {shown}"
+                ),
+            ));
+        }
+        match before.filter(|before| *before != to) {
+            None => Ok(to),
             Some(before) => Err(Failure::new(
                 Exit::Refused,
                 "address_changed",
-                format!("{shown} was paid at {before} and says now to be paid at {said}; nothing is paid"),
+                format!("{shown} was paid at {before} and says now to be paid at {to}; nothing is paid"),
                 "ask them by other means whether that is so, then add --new-address",
             )),
         }
@@ -385,10 +452,11 @@ impl Till<'_> {
         }
     }
 
-    /// Whom a text means: an address, an account id, a contact, or an account kept here. What is none of these
-    /// is where a name's wallet record is asked for.
+    /// Whom a text means: an address, or what it means to who sends a message.
     fn payee(&self, text: &str) -> Result<Payee, Failure> {
-        let Ok(address) = text.parse::<Address>() else { return Ok(Payee::Person(self.home.resolve(text)?)) };
+        let Ok(address) = text.parse::<Address>() else {
+            return Ok(Payee::Somebody(Recipient::read(self.context, &self.home, text)?));
+        };
         // An address of mixed case carries a checksum.
         let digits = text.trim_start_matches("0x");
         let mixed =
@@ -403,8 +471,10 @@ impl Till<'_> {
         Ok(Payee::Address(address))
     }
 
-    fn person(&self, text: &str) -> Result<AccountId, Failure> {
-        Ok(self.home.resolve(text)?)
+    /// Whom a text means who can be written to.
+    async fn person(&self, access: &Access, text: &str, follow: bool) -> Result<AccountId, Failure> {
+        let whom = Recipient::read(self.context, &self.home, text)?;
+        whom.account(self.context, &self.home, access, Follow::by_flag(follow)).await
     }
 
     async fn wallet(&self, delivery: Delivery) -> Result<Wallet, Failure> {

@@ -34,7 +34,7 @@ use session_protocols::{
 };
 
 pub use change::{Changed, NodeInfo};
-pub use names::Resolved;
+pub use names::{GoesBy, Resolved};
 pub use path::{PathHop, PathInfo};
 pub use read::{InboxItem, Page};
 pub use send::{Sent, Stored, TTL};

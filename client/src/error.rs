@@ -155,17 +155,17 @@ pub enum ClientError {
         #[source]
         cause: OpenError,
     },
-    /// The name says something else than when it was followed before.
-    #[error(
-        "the {kind} of the name {name} is another: it was {}, and is {}{}",
-        .before.value, .now.value, moved(.before, .now)
-    )]
+    /// The name says something else than when it was followed before, or is somebody else's and says something
+    /// that was never followed.
+    #[error("{}", changed(.name, *.kind, *.of, .before, .now))]
     NameChanged {
         /// The name.
         name: Name,
         /// Which record.
         kind: Kind,
-        /// What it was.
+        /// Which record was followed before: the same, or if it never was, another of the owner before.
+        of: Kind,
+        /// What that was.
         before: Box<Pin>,
         /// What it is.
         now: Box<Pin>,
@@ -286,11 +286,18 @@ impl ClientError {
     }
 }
 
-/// Whether the name has changed hands too.
-fn moved(before: &Pin, now: &Pin) -> String {
-    match before.owner == now.owner && before.version == now.version {
-        true => String::new(),
-        false => format!("; the name has changed hands since, and is {}'s", now.owner),
+/// What has changed about a name.
+fn changed(name: &Name, kind: Kind, of: Kind, before: &Pin, now: &Pin) -> String {
+    let (was, is) = (&before.value, &now.value);
+    let said = match kind == of {
+        true => format!("the {kind} of the name {name} is another: it was {was}, and is {is}"),
+        false => {
+            format!("the name {name} says that its {kind} is {is}; when it was followed its {of} was {was}")
+        }
+    };
+    match before.is_under(now) {
+        true => said,
+        false => format!("{said}; the name has changed hands since, and is {}'s", now.owner),
     }
 }
 

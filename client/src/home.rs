@@ -393,8 +393,8 @@ impl Home {
         Ok(files::read::<Names>(&self.names_path(network))?.names)
     }
 
-    /// Keeps what a record of a name says, if it said the same before, if nothing is known of it, or to
-    /// `replace` what it said; else returns that.
+    /// Keeps what a record of a name says, if it said the same before, if nothing is known of it under another
+    /// owner, or to `replace` what it said; else returns what that is, and of which record.
     ///
     /// # Errors
     /// When what is kept cannot be read, or the disk refuses.
@@ -405,7 +405,7 @@ impl Home {
         kind: Kind,
         pin: Pin,
         replace: bool,
-    ) -> Result<Option<Pin>, HomeError> {
+    ) -> Result<Option<(Kind, Pin)>, HomeError> {
         let _lock = disk::lock(&self.folder)?;
         let path = self.names_path(network);
         let mut names: Names = files::read(&path)?;

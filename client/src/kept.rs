@@ -62,15 +62,14 @@ impl Kept {
         }
     }
 
-    /// Keeps what a record of a name says, if it said the same before, if nothing is known of it, or to
-    /// `replace` what it said; else returns that.
+    /// As [`Home::pin`].
     pub(crate) fn pin(
         &self,
         name: &Name,
         kind: Kind,
         pin: Pin,
         replace: bool,
-    ) -> Result<Option<Pin>, HomeError> {
+    ) -> Result<Option<(Kind, Pin)>, HomeError> {
         match &self.home {
             Some(home) => home.pin(&self.network, name, kind, pin, replace),
             None => Ok(Pin::keep(&mut self.own_pins(), name, kind, pin, replace)),

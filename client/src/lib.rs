@@ -54,7 +54,7 @@ pub mod phrase;
 
 pub use account::Account;
 pub use client::{
-    Changed, Client, InboxItem, NodeInfo, Options, Page, PathInfo, Resolved, Sent, Stored,
+    Changed, Client, GoesBy, InboxItem, NodeInfo, Options, Page, PathInfo, Resolved, Sent, Stored,
     watch::{Messages, Watch},
 };
 pub use cursors::Cursors;

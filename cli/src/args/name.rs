@@ -40,13 +40,17 @@ Examples:
         #[command(flatten)]
         sending: Sending,
     },
-    /// Show what a name leads to, as most nodes have signed it
+    /// Show what a name leads to, or by which name somebody goes, as most nodes have signed it
+    ///
+    /// The name of an address is shown if the address says that it goes by it, and owns it; of an account, if the
+    /// address that it signed for does, and the name leads to the account.
     #[command(after_help = "\
 Examples:
   session name show alice
-  session name show @shop.alice --json")]
+  session name show @shop.alice --json
+  session name show 0x52908400098527886E0F7030069857D2E4169EE7")]
     Show {
-        /// The name, with or without @
+        /// The name, with or without @; an address on the settlement chain; or an account id
         name: String,
     },
     /// List the names that the account has, offers it made, and registrations that it began

@@ -28,6 +28,9 @@ Examples:
         /// Tell it to somebody by message, signed
         #[arg(long, value_name = "TO")]
         tell: Option<String>,
+        /// Tell it although the name leads to another account than before
+        #[arg(long, requires = "tell")]
+        follow: bool,
     },
     /// Show what the account has: SESH, and the chain's own coin, which fees are paid with
     #[command(after_help = "\
@@ -37,10 +40,12 @@ Example:
     /// Pay somebody, and tell them by message
     ///
     /// A contact is paid at the address that it signed for in a message to you; if there is none so far, it is
-    /// asked for one. Who is paid at a bare address is not told.
+    /// asked for one. Whoever has a name of the network is paid at the wallet that the name says, and told if it
+    /// leads to an account. Who is paid at a bare address is not told.
     #[command(after_help = "\
 Examples:
   session wallet send 5 alice
+  session wallet send 5 @alice
   session wallet send 0.05 alice --native --note \"for the taxi\"
   session wallet send 5 0x52908400098527886E0F7030069857D2E4169EE7 --yes --json
   session wallet send 5 alice --paid 0x3bd1...07aa      tells alice once more; pays nothing")]
@@ -52,8 +57,11 @@ Example:
     Request {
         #[command(flatten)]
         price: Price,
-        /// An account id, or a name from the address book
+        /// An account id, a name from the address book, or a name of the network; @ means those of the network
         from: String,
+        /// Ask although the name leads to another account than before
+        #[arg(long)]
+        follow: bool,
     },
     /// List the newest payments of SESH in both directions, the newest first
     #[command(after_help = "\
@@ -89,12 +97,13 @@ Examples:
 pub(crate) struct Pay {
     #[command(flatten)]
     pub(crate) price: Price,
-    /// An account id, a name from the address book, or an address: 0x and 40 hex digits
+    /// An account id, a name from the address book, an address (0x and 40 hex digits), or a name of the network; @
+    /// means those of the network
     pub(crate) to: String,
     /// The transaction that paid it already: they are told of it, and nothing is paid
     #[arg(long, value_name = "TRANSACTION")]
     pub(crate) paid: Option<B256>,
-    /// Pay at the address that they say now, though it was another before
+    /// Pay at the address that they say now, or that their name says, though it was another before
     #[arg(long)]
     pub(crate) new_address: bool,
     #[command(flatten)]

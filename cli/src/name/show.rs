@@ -1,32 +1,68 @@
-//! `session name show`: what a name resolves to, as the nodes have signed it.
+//! `session name show`: what a name resolves to, or by which name somebody goes, as the nodes have signed it.
 
 use serde_json::{Map, Value as Json, json};
-use session_client::Resolved;
+use session_client::{GoesBy, Resolved, home::Home};
+use session_protocols::{
+    AccountId,
+    names::{
+        Kind, Name, Value,
+        value::{ValueError, Wallet},
+    },
+};
 
-use crate::{Context, failure::Failure, network::Access, recipient, text};
+use crate::{
+    Context, account,
+    failure::{Exit, Failure},
+    network::Access,
+    recipient,
+    stake::lower,
+    text,
+};
 
-pub(crate) async fn run(context: &Context, name: &str) -> Result<(), Failure> {
-    let name = recipient::name(name)?;
-    let home = context.home()?;
+pub(crate) async fn run(context: &Context, of: &str) -> Result<(), Failure> {
+    let (home, text) = (context.home()?, of.trim());
+    let somebody = match text.parse::<AccountId>() {
+        Ok(id) => Some((wallet_of(&home, &id)?, Some(id))),
+        // With another length it is a name.
+        Err(_) if text.starts_with("0x") && text.len() == 42 => {
+            Some((text.parse::<Wallet>().map_err(no_address)?, None))
+        }
+        Err(_) => None,
+    };
     let access = Access::open(context).await?;
+    let name = match &somebody {
+        Some((wallet, _)) => name_of(&access, wallet).await?,
+        None => recipient::name(text)?,
+    };
     recipient::warn(context, &home, &access, &name)?;
     let resolved = access.client.resolve(&name).await.map_err(|error| access.failed(error))?;
+    if let Some((_, Some(id))) = somebody
+        && resolved.records.get(&Kind::Account) != Some(&Ok(Value::Account(id)))
+    {
+        return Err(Failure::new(
+            Exit::Failed,
+            "other_account",
+            format!("the wallet of {id} goes by the name {name}, and the name does not lead to the account"),
+            format!(
+                "see where it leads: session name show {name}; its owner can set it: session name set {name} account {id}"
+            ),
+        ));
+    }
     for (kind, record) in &resolved.records {
         if let Err(error) = record {
             context.output.warn(&format!("the {kind} of {name} cannot be read: {error}"));
         }
     }
     let read = |(kind, record): (_, &Result<_, _>)| {
-        record.as_ref().ok().map(|value: &session_protocols::names::Value| (kind, value.to_string()))
+        record.as_ref().ok().map(|value: &Value| (kind, value.to_string()))
     };
-    let records: Vec<(&session_protocols::names::Kind, String)> =
-        resolved.records.iter().filter_map(read).collect();
+    let records: Vec<(&Kind, String)> = resolved.records.iter().filter_map(read).collect();
     let Resolved { id, owner, expires, revealed, price, .. } = &resolved;
     let price = price.map(|price| price.to_string());
     let data = json!({
         "name": name.to_string(),
         "id": id.to_string(),
-        "owner": owner.to_string(),
+        "owner": lower(owner.0.into()),
         "expires": expires.saturating_mul(1_000),
         "records": records.iter().map(|(kind, value)| (kind.to_string(), json!(value))).collect::<Map<_, Json>>(),
         "revealed": revealed,
@@ -47,4 +83,44 @@ pub(crate) async fn run(context: &Context, name: &str) -> Result<(), Failure> {
         rows.extend(records.iter().map(|(kind, value)| [kind.to_string(), text::plain(value)]));
         rows.iter().map(|[what, value]| format!("{what:<10} {value}\n")).collect()
     })
+}
+
+/// The name by which an address goes.
+async fn name_of(access: &Access, wallet: &Wallet) -> Result<Name, Failure> {
+    match access.client.goes_by(wallet).await.map_err(|error| access.failed(error))? {
+        Some(GoesBy { name: Some(name), .. }) => Ok(name),
+        Some(GoesBy { id, name: None }) => Err(Failure::new(
+            Exit::Failed,
+            "name_hidden",
+            format!(
+                "{wallet} goes by a name whose owner has not published what it is called; its id is {id}"
+            ),
+            "ask its owner for it: session name show NAME has the same id",
+        )),
+        None => Err(Failure::new(
+            Exit::Failed,
+            "no_reverse",
+            format!("{wallet} goes by no name"),
+            "its owner says one with session name reverse NAME; what was said just now is known when the next epoch ends",
+        )),
+    }
+}
+
+/// Where an account is paid, as far as that is known here.
+fn wallet_of(home: &Home, id: &AccountId) -> Result<Wallet, Failure> {
+    if let Some((name, _)) = home.accounts()?.into_iter().find(|(_, own)| own == id) {
+        return Ok(Wallet(account::signer(home, &name, id)?.0.address().into_array()));
+    }
+    home.paid_at(id)?.map(|at| Wallet(at.said)).ok_or_else(|| {
+        Failure::new(
+            Exit::Failed,
+            "no_address",
+            format!("{id} has never signed for an address, and names belong to addresses"),
+            "have them tell you theirs: session wallet address --tell ME",
+        )
+    })
+}
+
+fn no_address(error: ValueError) -> Failure {
+    Failure::usage(error.to_string(), "copy it once more, from where it was shown")
 }

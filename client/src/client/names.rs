@@ -36,6 +36,8 @@ use crate::{error::ClientError, home::Pin, onion::Parcel};
 
 /// Names whose keys, and what they resolved to, are kept in memory; beyond it the oldest are forgotten.
 const MAX_KNOWN: usize = 256;
+/// Names that are tried for one id.
+const MAX_TRIED: usize = 8;
 /// Nodes that are asked for one lookup.
 const MAX_ASKED: usize = 8;
 /// Nodes that are asked at once.
@@ -70,6 +72,15 @@ pub struct Resolved {
     pub price: Option<Amount>,
     /// At the end of which epoch all that was so.
     pub epoch: u64,
+}
+
+/// The name by which an account on the chain goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GoesBy {
+    /// The name's id.
+    pub id: NameId,
+    /// What it is called; none where that is not known here.
+    pub name: Option<Name>,
 }
 
 /// A name, its keys, and how it stood at the end of which epoch, if that was asked.
@@ -138,9 +149,7 @@ impl Client {
     /// When the name is nobody's or has expired, when no node proves what it says, and where there are no names.
     pub async fn resolve(&self, name: &Name) -> Result<Resolved, ClientError> {
         let inner = &*self.inner;
-        if !self.has_names() {
-            return Err(ClientError::NoNames { network: inner.network.clone() });
-        }
+        self.check_names()?;
         let keys = inner.names.keys(name).await?;
         let (epoch, standing) = inner.standing(name, &keys).await?;
         let found = match standing {
@@ -169,7 +178,8 @@ impl Client {
     }
 
     /// What a record of a name says, to be relied on: what it said when it was followed first is kept, in the
-    /// home if there is one, and anything else is refused until the user agrees to `follow` it.
+    /// home if there is one, and anything else is refused until the user agrees to `follow` it. So is a record
+    /// that was never followed, of a name that was, and is somebody else's since.
     ///
     /// # Errors
     /// As [`Self::resolve`]; when the name has no such record or it cannot be read; when it says something else
@@ -191,13 +201,51 @@ impl Client {
         };
         match self.inner.kept.pin(name, kind, now.clone(), follow).map_err(ClientError::Pins)? {
             None => Ok(value),
-            Some(before) => Err(ClientError::NameChanged {
+            Some((of, before)) => Err(ClientError::NameChanged {
                 name: name.clone(),
                 kind,
+                of,
                 before: Box::new(before),
                 now: Box::new(now),
             }),
         }
+    }
+
+    /// The name by which an account on the chain goes, proven both ways: the account says so, and the name is
+    /// its own. None where it goes by none.
+    ///
+    /// The chain has the name's id. What it is called is known if its owner revealed it, or if it was followed
+    /// before; each such name is tried, which takes a fraction of a second.
+    ///
+    /// # Errors
+    /// When no node proves what it says, where there are no names, and when what is kept cannot be read.
+    pub async fn goes_by(&self, account: &Wallet) -> Result<Option<GoesBy>, ClientError> {
+        let inner = &*self.inner;
+        self.check_names()?;
+        inner.anchored().await?;
+        let address = account.0.into();
+        let judge = |anchor: &Anchor, answer: &Answer| {
+            anchor.account(address, answer, inner.clock.now().as_millis() / 1_000)
+        };
+        let request = Request::account(account.0);
+        let (_, found) = Box::pin(inner.look_up(&request, &judge)).await?;
+        let Some((id, entry)) = found else { return Ok(None) };
+        let owner = account.to_string();
+        let revealed = entry.revealed.and_then(|name| name.parse::<Name>().ok());
+        let pins = inner.kept.pins().map_err(ClientError::Pins)?;
+        let followed = pins.into_iter().filter(|(_, pins)| pins.values().any(|pin| pin.owner == owner));
+        let may_be = revealed.into_iter().chain(followed.map(|(name, _)| name));
+        for name in may_be.filter(|name| name.sub().is_none()).take(MAX_TRIED) {
+            if inner.names.keys(&name).await?.id() == id {
+                return Ok(Some(GoesBy { id, name: Some(name) }));
+            }
+        }
+        Ok(Some(GoesBy { id, name: None }))
+    }
+
+    fn check_names(&self) -> Result<(), ClientError> {
+        let none = || ClientError::NoNames { network: self.inner.network.clone() };
+        self.has_names().then_some(()).ok_or_else(none)
     }
 
     /// The names that were followed before and look like this one, and are others.
@@ -220,17 +268,10 @@ struct Asked {
 impl Inner {
     /// How a name stands, and at the end of which epoch it did.
     async fn standing(&self, name: &Name, keys: &NameKeys) -> Result<(u64, Standing), ClientError> {
-        let now = self.clock.now();
-        if self.members.is_behind(now) || self.members.anchor().is_none() {
-            let learned = self.learn_members().await;
-            if self.members.anchor().is_none() {
-                let cause = learned.err().unwrap_or(crate::DirectoryError::Uncertain);
-                return Err(ClientError::Directory { cause });
-            }
-        } else if let Some(anchor) = self.members.anchor()
+        if let Some(anchor) = self.anchored().await?
             && let Some(standing) = self.names.at(name, anchor.epoch)
         {
-            return Ok((anchor.epoch, expired(standing, now.as_millis() / 1_000)));
+            return Ok((anchor.epoch, expired(standing, self.clock.now().as_millis() / 1_000)));
         }
         let sub = name.sub().map(|_| keys.sub_id());
         let request = Request::name(keys.id(), sub);
@@ -241,6 +282,22 @@ impl Inner {
         let found = Box::pin(self.look_up(&request, &judge)).await?;
         self.names.note(name, found.0, &found.1);
         Ok(found)
+    }
+
+    /// Makes sure that a checkpoint is trusted, and returns it if there can be no newer one.
+    async fn anchored(&self) -> Result<Option<Anchor>, ClientError> {
+        let is_behind = self.members.is_behind(self.clock.now());
+        if let Some(anchor) = self.members.anchor().filter(|_| !is_behind) {
+            return Ok(Some(anchor));
+        }
+        let learned = self.learn_members().await;
+        match self.members.anchor() {
+            Some(_) => Ok(None),
+            None => {
+                let cause = learned.err().unwrap_or(crate::DirectoryError::Uncertain);
+                Err(ClientError::Directory { cause })
+            }
+        }
     }
 
     /// Asks one node after the other, until one proves what it says.

@@ -168,20 +168,41 @@ pub struct Pin {
 pub type Pins = BTreeMap<Name, BTreeMap<String, Pin>>;
 
 impl Pin {
-    /// Puts a pin among others, unless another value is there that it may not replace: that one then.
-    pub(crate) fn keep(pins: &mut Pins, name: &Name, kind: Kind, pin: Self, replace: bool) -> Option<Self> {
+    /// Puts a pin among others, unless it may not replace what is there: that then. That is another value of the
+    /// same record, and for a record that was never followed the others, if the name has changed hands since.
+    pub(crate) fn keep(
+        pins: &mut Pins,
+        name: &Name,
+        kind: Kind,
+        pin: Self,
+        replace: bool,
+    ) -> Option<(Kind, Self)> {
         let of_name = pins.entry(name.clone()).or_default();
-        match of_name.get_mut(kind.as_str()) {
+        let before = match of_name.get_mut(kind.as_str()) {
             Some(before) if before.value == pin.value => {
-                (before.owner, before.version) = (pin.owner, pin.version);
-                None
+                // That it says the same is no word on what else a new owner says.
+                if replace {
+                    (before.owner, before.version) = (pin.owner, pin.version);
+                }
+                return None;
             }
-            Some(before) if !replace => Some(before.clone()),
-            Some(_) | None => {
-                of_name.insert(kind.as_str().to_owned(), pin);
-                None
-            }
+            Some(before) => Some((kind, before.clone())),
+            None => of_name
+                .iter()
+                .filter_map(|(kind, other)| Some((kind.parse().ok()?, other.clone())))
+                .max_by_key(|(_, other)| other.version)
+                .filter(|(_, newest)| !newest.is_under(&pin)),
+        };
+        let refused = before.filter(|_| !replace);
+        if refused.is_none() {
+            of_name.insert(kind.as_str().to_owned(), pin);
         }
+        refused
+    }
+
+    /// Whether the name had not changed hands between this pin and another.
+    pub(crate) fn is_under(&self, other: &Self) -> bool {
+        self.owner == other.owner && self.version == other.version
     }
 }
 

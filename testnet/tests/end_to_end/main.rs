@@ -18,6 +18,7 @@ mod health;
 mod journey;
 mod names;
 mod paths;
+mod person;
 #[path = "../../../chain/tests/support/proxy.rs"]
 #[allow(
     dead_code,

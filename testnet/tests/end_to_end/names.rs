@@ -1,97 +1,256 @@
-//! A name is registered and points at an account: what is sent to it arrives, and a change is not followed unasked.
+//! A name is bought, leads to its owner, is sold, and leads to nobody else unasked; and people pay each other.
 
-use std::time::Duration;
+use serde_json::{Value, json};
 
-use alloy::{
-    primitives::{Address, B256, U256},
-    sol,
-    sol_types::SolCall,
-};
-use serde_json::Value as Json;
-use session_chain::{
-    Amount, account,
-    settlement::{Call, Delivery, Endpoint, Sender, calls::Token},
-};
-use session_protocols::names::{COST, Kind, NameKeys, Value};
+use crate::{person::Person, support::Place};
 
-use crate::support::{Place, until};
+const YEAR_MS: u64 = 365 * 24 * 3_600_000;
 
-sol! {
-    interface Names {
-        function commit(bytes32 commitment) external;
-        function register(uint256 id, address owner, uint256 period, bytes32 secret, uint256 mostFee) external;
-        function setRecord(uint256 id, uint8 kind, bytes value) external;
+/// Alice has the name, Bob buys it of her, and Carol writes to whoever has it.
+struct People<'a> {
+    alice: Person<'a>,
+    bob: Person<'a>,
+    carol: Person<'a>,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_bought_used_and_sold_and_what_is_sent_to_it_does_not_follow_unasked() {
+    let place = Place::new();
+    place.data(&["testnet", "up", "--nodes", "6"]);
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| Person::new(&place, name));
+    let people = People { alice, bob, carol };
+    people.nobody_has_it();
+    people.alice_registers();
+    people.alice_points_it();
+    people.it_leads_to_alice().await;
+    people.its_sub_name_leads_to_bob();
+    people.alice_goes_by_it();
+    people.carol_pays_it().await;
+    people.alice_sells_to_bob();
+    people.it_leads_to_bob_once_carol_agrees().await;
+    people.carol_does_not_pay_who_had_it();
+    people.bob_pays_carol().await;
+}
+
+impl People<'_> {
+    /// Which is proven to who asks.
+    fn nobody_has_it(&self) {
+        self.carol.refused(&["send", "@alice", "to nobody"], 1, "name_free");
+        self.carol.refused(&["send", "alice", "to nobody"], 1, "unknown_name");
+    }
+
+    /// With a fresh account, and money from the faucet.
+    fn alice_registers(&self) {
+        let Self { alice, bob, .. } = self;
+        let poor = alice.refused(&["name", "register", "alice", "--yes"], 1, "too_little_sesh");
+        assert!(poor.contains("has 0 SESH"), "{poor}");
+        alice.data(&["wallet", "faucet"]);
+        let unasked = alice.refused(&["name", "register", "alice"], 4, "not_confirmed");
+        assert!(unasked.contains("register alice for a year for 10 SESH"), "{unasked}");
+        alice.has("1000");
+        let registered = alice.data(&["name", "register", "alice", "--yes"]);
+        assert_eq!(
+            (&registered["name"], &registered["owner"], &registered["fee"]),
+            (&json!("alice"), &json!(alice.address), &json!("10")),
+            "{registered}"
+        );
+        alice.has("990");
+        let listed = alice.data(&["name", "list"]);
+        assert_eq!(
+            (&listed["names"][0]["name"], &listed["begun"]),
+            (&json!("alice"), &json!([])),
+            "{listed}"
+        );
+        bob.data(&["wallet", "faucet"]);
+        let taken = bob.refused(&["name", "register", "alice", "--yes"], 1, "name_taken");
+        assert!(taken.contains("session name buy"), "{taken}");
+        bob.has("1000");
+    }
+
+    /// And sub-names of it, which are hers without more ado.
+    fn alice_points_it(&self) {
+        let Self { alice, bob, .. } = self;
+        alice.knows("bob", bob);
+        let set = alice.data(&["name", "set", "alice", "account", "alice", "--yes"]);
+        assert_eq!((&set["type"], &set["value"]), (&json!("account"), &json!(alice.id)), "{set}");
+        for (name, kind, value) in [
+            ("alice", "wallet", "alice"),
+            ("shop.alice", "account", "bob"),
+            ("till.alice", "wallet", "alice"),
+        ] {
+            alice.data(&["name", "set", name, kind, value, "--yes"]);
+        }
+        let sub = alice.refused(&["name", "register", "shop.alice", "--yes"], 2, "usage");
+        assert!(sub.contains("belongs to whoever has alice"), "{sub}");
+        bob.refused(&["name", "set", "shop.alice", "account", "bob", "--yes"], 1, "not_yours");
+        for deed in ["reverse", "reveal"] {
+            alice.data(&["name", deed, "alice", "--yes"]);
+        }
+    }
+
+    /// However it is written; but for who has another Alice in the address book, and writes no `@`.
+    async fn it_leads_to_alice(&self) {
+        let Self { alice, carol, .. } = self;
+        // What was said last is there as well then.
+        let shown = carol.shown("alice", |shown| shown["revealed"] == true).await;
+        let own = &alice.data(&["name", "list"])["names"][0];
+        assert_eq!((&shown["name"], &shown["id"]), (&json!("alice"), &own["id"]), "{shown}");
+        assert_eq!((&shown["owner"], &shown["price"]), (&json!(alice.address), &Value::Null), "{shown}");
+        assert_eq!(shown["records"]["account"], json!(alice.id), "{shown}");
+        assert!(is_address(&shown["records"]["wallet"], &alice.address), "{shown}");
+        assert!(shown["expires"].as_u64().unwrap() > 1_700_000_000_000 + YEAR_MS, "{shown}");
+        for (to, text, more) in
+            [("@alice", "by name", &[][..]), ("alice", "bare", &[]), ("@Alice", "straight", &["--direct"])]
+        {
+            assert_eq!(carol.data(&[&["send", to, text], more].concat())["to"], json!(alice.id));
+        }
+        for text in ["by name", "bare", "straight"] {
+            assert_eq!(alice.read(text).unwrap()["from"], json!(carol.id));
+        }
+        assert_eq!(alice.place.data(&["testnet", "status"])["names"], 1);
+    }
+
+    /// Which is its own, with records of its own; what was never set says nothing.
+    fn its_sub_name_leads_to_bob(&self) {
+        let Self { alice, bob, carol } = self;
+        let shown = carol.data(&["name", "show", "@shop.alice"]);
+        assert_eq!(
+            (&shown["name"], &shown["records"]),
+            (&json!("shop.alice"), &json!({ "account": bob.id }))
+        );
+        for (to, text) in [("@shop.alice", "to the shop"), ("Shop.Alice", "to the shop again")] {
+            assert_eq!(carol.data(&["send", to, text])["to"], json!(bob.id));
+            assert_eq!(bob.read(text).unwrap()["from"], json!(carol.id));
+            assert!(alice.read(text).is_none());
+        }
+        assert_eq!(carol.data(&["name", "show", "none.alice"])["records"], json!({}));
+        carol.refused(&["send", "@none.alice", "to nobody"], 1, "no_record");
+    }
+
+    /// Who has her address is shown her name, and who has her account once she has signed for the address.
+    fn alice_goes_by_it(&self) {
+        let Self { alice, bob, carol } = self;
+        let shown = |of: &str| carol.data(&["name", "show", of]);
+        assert_eq!(shown(&alice.address), shown("alice"));
+        assert_eq!(alice.data(&["name", "show", &alice.id])["name"], "alice");
+        carol.refused(&["name", "show", &bob.address], 1, "no_reverse");
+        carol.refused(&["name", "show", &alice.id], 1, "no_address");
+        alice.data(&["wallet", "address", "--tell", &carol.id]);
+        assert!(!carol.told().is_empty());
+        assert_eq!(shown(&alice.id)["name"], "alice");
+    }
+
+    /// At the wallet that it says, and else whom it leads to is asked where.
+    async fn carol_pays_it(&self) {
+        let Self { alice, bob, carol } = self;
+        carol.data(&["wallet", "faucet"]);
+        for (to, amount) in [("@alice", "5"), ("alice", "1")] {
+            let paid = carol.data(&["wallet", "send", amount, to, "--yes"]);
+            assert_eq!((&paid["to"], &paid["account"]), (&json!(alice.address), &json!(alice.id)), "{paid}");
+            assert_eq!(paid["told"], true, "{paid}");
+            let seen = alice.sees(paid["transaction"].as_str().unwrap(), "verified").await;
+            assert_eq!(
+                (&seen["from"], &seen["money"]["amount"]),
+                (&json!(carol.id), &json!(amount)),
+                "{seen}"
+            );
+        }
+        let untold = carol.data(&["wallet", "send", "1", "@till.alice", "--yes"]);
+        assert_eq!((&untold["to"], &untold["account"]), (&json!(alice.address), &Value::Null), "{untold}");
+        carol.refused(&["wallet", "send", "1", "@shop.alice", "--yes"], 3, "asked");
+        assert_eq!(bob.told()[0]["money"]["kind"], "address_wanted");
+        carol.refused(&["wallet", "send", "1", "@none.alice", "--yes"], 1, "no_record");
+        carol.data(&["wallet", "request", "2", "@alice"]);
+        assert!(alice.told().iter().any(|it| it["money"]["kind"] == "request"));
+        alice.has("997");
+        carol.has("993");
+    }
+
+    /// For a price; to both of whom every token is counted.
+    fn alice_sells_to_bob(&self) {
+        let Self { alice, bob, .. } = self;
+        let dear = bob.refused(&["name", "buy", "alice", "--yes"], 1, "not_for_sale");
+        assert!(dear.contains("session name offer"), "{dear}");
+        assert_eq!(alice.data(&["name", "sell", "alice", "250", "--yes"])["price"], "250");
+        let dear = bob.refused(&["name", "buy", "alice", "--most", "249", "--yes"], 1, "too_dear");
+        assert!(dear.contains("250 SESH"), "{dear}");
+        bob.has("1000");
+        let bought = bob.data(&["name", "buy", "alice", "--yes"]);
+        assert_eq!((&bought["name"], &bought["price"]), (&json!("alice"), &json!("250")), "{bought}");
+        bob.has("750");
+        alice.has("1247");
+        assert_eq!(bob.data(&["name", "list"])["names"][0]["name"], "alice");
+        assert_eq!(alice.data(&["name", "list"])["names"], json!([]));
+    }
+
+    /// What Alice said counts no more, and nothing that Carol sends goes to Bob before she agrees.
+    async fn it_leads_to_bob_once_carol_agrees(&self) {
+        let Self { alice, bob, carol } = self;
+        alice.refused(&["name", "set", "alice", "account", "alice", "--yes"], 1, "not_yours");
+        // He mistakes her wallet for his.
+        bob.data(&["name", "set", "alice", "wallet", &alice.address, "--yes"]);
+        bob.data(&["name", "set", "alice", "account", "bob", "--yes"]);
+        let shown = self.leads_to(bob).await;
+        assert_eq!((&shown["owner"], &shown["price"]), (&json!(bob.address), &Value::Null), "{shown}");
+        let pay = carol.refused(&["wallet", "send", "1", "@alice", "--yes"], 4, "name_changed");
+        assert!(pay.contains(&bob.id) && pay.contains("--new-address"), "{pay}");
+        carol.has("993");
+        let changed = carol.refused(&["send", "@alice", "for alice alone"], 4, "name_changed");
+        for part in [&*alice.id, &*bob.id, &*bob.address, "changed hands", "--follow"] {
+            assert!(changed.to_lowercase().contains(part), "{part}: {changed}");
+        }
+        assert!(bob.read("for alice alone").is_none() && alice.read("for alice alone").is_none());
+        for (text, more) in [("for whoever has it", &["--follow"][..]), ("from now on", &[])] {
+            assert_eq!(carol.data(&[&["send", "@alice", text], more].concat())["to"], json!(bob.id));
+            assert_eq!(bob.read(text).unwrap()["from"], json!(carol.id));
+            assert!(alice.read(text).is_none());
+        }
+        carol.knows("alice", alice);
+        assert_eq!(carol.data(&["send", "alice", "to the contact"])["to"], json!(alice.id));
+        assert_eq!(carol.data(&["send", "@alice", "to the name"])["to"], json!(bob.id));
+    }
+
+    /// Where a name still says her address, and its account signed for another.
+    fn carol_does_not_pay_who_had_it(&self) {
+        let Self { alice, bob, carol } = self;
+        bob.data(&["wallet", "address", "--tell", &carol.id]);
+        let stale = carol.refused(&["wallet", "send", "1", "@alice", "--yes"], 4, "stale_address");
+        for part in [&*alice.address, &*bob.address, "nothing is paid", "--new-address"] {
+            assert!(stale.to_lowercase().contains(part), "{part}: {stale}");
+        }
+        carol.has("993");
+        assert_eq!(carol.data(&["wallet", "send", "1", &bob.address, "--yes"])["to"], json!(bob.address));
+        // She goes by it no more, and Bob does not yet.
+        carol.refused(&["name", "show", &alice.address], 1, "no_reverse");
+    }
+
+    /// Who sees it verified.
+    async fn bob_pays_carol(&self) {
+        let Self { bob, carol, .. } = self;
+        bob.knows("carol", carol);
+        carol.data(&["wallet", "address", "--tell", &bob.id]);
+        let paid = bob.data(&["wallet", "send", "5", "carol", "--yes"]);
+        assert_eq!((&paid["to"], &paid["told"]), (&json!(carol.address), &json!(true)), "{paid}");
+        bob.has("746");
+        carol.has("997");
+        let transaction = paid["transaction"].as_str().unwrap();
+        let seen = carol.sees(transaction, "verified").await;
+        assert_eq!((&seen["from"], &seen["money"]["amount"]), (&json!(bob.id), &json!("5")), "{seen}");
+        let history = carol.data(&["wallet", "history"]);
+        let transfer = &history["transfers"][0];
+        assert_eq!((&transfer["transaction"], &transfer["state"]), (&json!(transaction), &json!("final")));
+        assert_eq!((&transfer["from"], &transfer["amount"]), (&json!(bob.address), &json!("5")));
+    }
+
+    /// Waits until nodes have signed that the name leads to somebody; what Carol is shown of it then.
+    async fn leads_to(&self, person: &Person<'_>) -> Value {
+        self.carol.shown("alice", |shown| shown["records"]["account"] == json!(person.id)).await
     }
 }
 
-/// What the owner of the name has.
-const FUNDS: Amount = Amount::sesh(100_000);
-const YEAR: u64 = 365 * 24 * 3_600;
-const SECRET: B256 = B256::repeat_byte(7);
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_sent_to_a_name_arrives_and_a_change_is_asked_about() {
-    let place = Place::new();
-    let up = place.data(&["testnet", "up", "--nodes", "6"]);
-    let network = up["network"].as_str().unwrap();
-    let [_, reader, other] = ["author", "reader", "other"]
-        .map(|name| place.data(&["account", "new", "--name", name])["id"].as_str().unwrap().to_owned());
-    let send = |to: &str, text: &str, more: &[&str]| {
-        place
-            .run(&[&["send", "--network", network, "--json", "--from", "author"], more, &[to, text]].concat())
-    };
-    let code =
-        |ran: &crate::support::Ran| ran.json()["error"]["code"].as_str().unwrap_or_default().to_owned();
-
-    // Nobody has it, which is proven.
-    let ran = send("@alice", "to nobody", &[]);
-    assert_eq!((ran.code, code(&ran).as_str()), (1, "name_free"), "{}", ran.out);
-    let ran = send("alice", "to nobody", &[]);
-    assert_eq!((ran.code, code(&ran).as_str()), (1, "unknown_name"), "{}", ran.out);
-
-    // It is registered, and leads to the reader.
-    let mut owner = Owner::of(&place).await;
-    owner.register().await;
-    owner.point(&reader).await;
-    let shown = leads_to(&place, &reader).await;
-    assert_eq!(
-        (&shown["name"], &shown["revealed"], &shown["price"]),
-        (&"alice".into(), &false.into(), &Json::Null)
-    );
-    assert_eq!(
-        (&shown["id"], &shown["owner"]),
-        (&owner.keys.id().to_string().into(), &owner.address().into())
-    );
-    assert!(shown["expires"].as_u64().unwrap() > 1_700_000_000_000 + YEAR * 1_000, "{shown}");
-    for (to, text, more) in
-        [("@alice", "by name", &[][..]), ("alice", "bare", &[]), ("@Alice", "straight", &["--direct"])]
-    {
-        let ran = send(to, text, more);
-        assert_eq!(ran.code, 0, "{} {}", ran.out, ran.err);
-        assert_eq!(ran.json()["data"]["to"], reader.as_str());
-    }
-    let inbox = place.data(&["inbox", "--network", network, "--account", "reader"]).to_string();
-    assert!(["by name", "bare", "straight"].iter().all(|text| inbox.contains(text)), "{inbox}");
-    assert_eq!(place.data(&["testnet", "status"])["names"], 1);
-
-    // It leads to somebody else: nothing is sent until the author agrees.
-    owner.point(&other).await;
-    leads_to(&place, &other).await;
-    let ran = send("@alice", "not meant for others", &[]);
-    assert_eq!((ran.code, code(&ran).as_str()), (4, "name_changed"), "{}", ran.out);
-    let error = ran.json()["error"].to_string();
-    assert!([reader.as_str(), &other, "--follow"].iter().all(|part| error.contains(part)), "{error}");
-    for more in [&["--follow"][..], &[]] {
-        let ran = send("@alice", "meant for others", more);
-        assert_eq!((ran.code, &ran.json()["data"]["to"]), (0, &other.as_str().into()), "{}", ran.out);
-    }
-    let inbox = place.data(&["inbox", "--network", network, "--account", "other"]).to_string();
-    assert!(inbox.contains("meant for others") && !inbox.contains("not meant"), "{inbox}");
-
-    // The address book comes first, for who writes no @.
-    place.data(&["contact", "add", "alice", &reader]);
-    assert_eq!(send("alice", "to the contact", &[]).json()["data"]["to"], reader.as_str());
-    assert_eq!(send("@alice", "to the name", &[]).json()["data"]["to"], other.as_str());
+/// Whether a record says an address, however its case is.
+fn is_address(said: &Value, address: &str) -> bool {
+    said.as_str().is_some_and(|said| said.eq_ignore_ascii_case(address))
 }
 
 #[test]
@@ -106,79 +265,4 @@ fn without_a_chain_there_are_no_names_and_it_says_so() {
     }
     let (exit, error) = place.error(&["--network", network, "send", "@-", "hi"]);
     assert_eq!((exit, error["code"].as_str().unwrap()), (2, "usage"), "{error}");
-}
-
-/// Waits until nodes have signed that the name leads to an account; what is shown of it.
-async fn leads_to(place: &Place, account: &str) -> Json {
-    until("the nodes to sign where the name leads", async || {
-        let ran = place.run(&["name", "show", "alice", "--json"]);
-        (ran.code == 0)
-            .then(|| ran.json()["data"].clone())
-            .filter(|shown| shown["records"]["account"] == account)
-    })
-    .await
-}
-
-/// Whoever registers the name, at the contract.
-struct Owner {
-    sender: Sender,
-    endpoint: Endpoint,
-    token: Address,
-    names: Address,
-    keys: NameKeys,
-}
-
-impl Owner {
-    async fn of(place: &Place) -> Self {
-        let signer = account::signer(&[77; 16]);
-        place.testnet.fund(signer.address(), FUNDS).await.unwrap();
-        let settlement = place.testnet.folder().network().unwrap().settlement.unwrap();
-        let endpoint = Endpoint::new(&settlement.rpc[0]).unwrap();
-        let (poll, patience) = (Duration::from_millis(20), Duration::from_secs(20));
-        let delivery = Delivery { poll, patience, confirmations: 1 };
-        let sender = Sender::new(&endpoint, signer, settlement.chain, delivery);
-        let (token, names) = (settlement.contracts.token, settlement.contracts.names);
-        let keys = NameKeys::of(&"alice".parse().unwrap(), COST).unwrap();
-        Self { sender, endpoint, token, names, keys }
-    }
-
-    fn address(&self) -> String {
-        self.sender.account().to_string()
-    }
-
-    async fn send(&mut self, to: Address, data: Vec<u8>) {
-        let call = Call { to: Some(to), data: data.into(), ..Call::default() };
-        self.sender.send(&call, |_| {}).await.unwrap();
-    }
-
-    /// The seconds of the newest block.
-    async fn time(&self) -> Option<u64> {
-        let block = serde_json::json!(["latest", false]);
-        let block: Json = self.endpoint.rpc().request("eth_getBlockByNumber", block).await.ok()?;
-        u64::from_str_radix(block["timestamp"].as_str()?.trim_start_matches("0x"), 16).ok()
-    }
-
-    /// Commits, waits the minute that it takes, and registers.
-    async fn register(&mut self) {
-        let (id, owner) = (U256::from_be_bytes(*self.keys.id().as_bytes()), self.sender.account());
-        let committed =
-            alloy::primitives::keccak256(alloy::sol_types::SolValue::abi_encode(&(id, owner, SECRET)));
-        self.send(self.token, Token::approveCall { spender: self.names, value: FUNDS.units() }.abi_encode())
-            .await;
-        self.send(self.names, Names::commitCall { commitment: committed }.abi_encode()).await;
-        let from = self.time().await.unwrap();
-        until("the commitment to be a minute old", async || (self.time().await? > from + 60).then_some(()))
-            .await;
-        let (period, most) = (U256::from(YEAR), FUNDS.units());
-        let register = Names::registerCall { id, owner, period, secret: SECRET, mostFee: most };
-        self.send(self.names, register.abi_encode()).await;
-    }
-
-    /// Points the name at an account.
-    async fn point(&mut self, to: &str) {
-        let value = self.keys.seal(1, &Value::parse(Kind::Account, to).unwrap()).into();
-        let id = U256::from_be_bytes(*self.keys.id().as_bytes());
-        let set = Names::setRecordCall { id, kind: Kind::Account.number(), value };
-        self.send(self.names, set.abi_encode()).await;
-    }
 }

@@ -1,6 +1,6 @@
 //! Two people pay each other and see what the chain says of it; somebody who did not pay is not believed.
 
-use std::{io::Write, path::PathBuf, process::Stdio};
+use std::{io::Write, process::Stdio};
 
 use serde_json::{Value, json};
 use session_chain::{NetworkFile, account};
@@ -10,70 +10,10 @@ use session_client::{
 };
 use session_protocols::AccountId;
 
-use crate::support::{Place, ended, until};
-
-/// Somebody with a home of their own.
-struct Person<'a> {
-    place: &'a Place,
-    home: PathBuf,
-    id: String,
-    address: String,
-}
-
-impl<'a> Person<'a> {
-    fn new(place: &'a Place, name: &str) -> Self {
-        let mut person =
-            Self { place, home: place.path().join(name), id: String::new(), address: String::new() };
-        let made = person.data(&["account", "new", "--name", name]);
-        person.id = made["id"].as_str().unwrap().to_owned();
-        person.address = person.data(&["wallet", "address"])["address"].as_str().unwrap().to_owned();
-        person
-    }
-
-    fn with<'b>(&'b self, words: &[&'b str]) -> Vec<&'b str> {
-        [["--home", self.home.to_str().unwrap()].as_slice(), words].concat()
-    }
-
-    fn data(&self, words: &[&str]) -> Value {
-        self.place.data(&self.with(words))
-    }
-
-    fn refused(&self, words: &[&str], exit: i32, code: &str) -> String {
-        let (found, error) = self.place.error(&self.with(words));
-        assert_eq!((found, error["code"].as_str().unwrap()), (exit, code), "{words:?}: {error}");
-        format!("{} {}", error["message"].as_str().unwrap(), error["remedy"].as_str().unwrap())
-    }
-
-    fn knows(&self, name: &str, other: &Person<'_>) {
-        self.data(&["contact", "add", name, &other.id]);
-    }
-
-    fn has(&self, sesh: &str) -> Value {
-        let balance = self.data(&["wallet", "balance"]);
-        assert_eq!(
-            (&balance["address"], &balance["sesh"]),
-            (&json!(self.address), &json!(sesh)),
-            "{balance}"
-        );
-        balance
-    }
-
-    /// What messages said of money, oldest first.
-    fn told(&self) -> Vec<Value> {
-        let inbox = self.data(&["inbox"]);
-        inbox["messages"].as_array().unwrap().iter().filter(|it| !it["money"].is_null()).cloned().collect()
-    }
-
-    /// The message that tells of a transaction, once it says so much of it.
-    async fn sees(&self, transaction: &str, state: &str) -> Value {
-        until(&format!("{transaction} to be {state}"), async || {
-            let told = self.told();
-            told.into_iter()
-                .find(|it| it["money"]["transaction"] == transaction && it["money"]["state"] == state)
-        })
-        .await
-    }
-}
+use crate::{
+    person::Person,
+    support::{Place, ended},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_contact_is_paid_and_sees_it_verified_and_nobody_else_is_believed() {

@@ -6,6 +6,7 @@ use session_protocols::{
     names::{
         COST, Kind, Name, NameId, NameKeys, Value,
         lookup::{Answer as Found, Proof},
+        value::Wallet,
     },
 };
 
@@ -14,7 +15,7 @@ use super::{
     membership::LAST,
     *,
 };
-use crate::{Home, Options};
+use crate::{GoesBy, Home, Options};
 
 const OWNER: [u8; 20] = [1; 20];
 const OTHER: [u8; 20] = [2; 20];
@@ -198,6 +199,74 @@ async fn what_a_name_led_to_first_is_kept_and_nothing_else_is_followed_unasked()
         &[Change::Transferred { id: keys.id(), owner: OWNER.into(), version: 3 }, points(&keys, 3, &second)],
     );
     assert_eq!(connect().await.follow(&alice(), Kind::Account, false).await.unwrap(), agreed);
+}
+
+#[tokio::test]
+async fn of_a_name_that_is_somebody_elses_since_nothing_else_is_followed_unasked_either() {
+    let net = Net::chained().await;
+    let keys = keys();
+    let pays = |version, wallet| {
+        let value = keys.seal(version, &Value::Wallet(Wallet(wallet)));
+        Change::Record { id: keys.id(), sub: [0; 32].into(), version, kind: Kind::Wallet.number(), value }
+    };
+    net.name(LAST - 2, &[registered(keys.id(), OWNER, 1), points(&keys, 1, &account(2).id())]);
+    let client = net.client().await;
+    client.follow(&alice(), Kind::Account, false).await.unwrap();
+    // Its owner says more, which one of two is told of.
+    let (unaware, pays_owner) = (net.client().await, Value::Wallet(Wallet(OWNER)));
+    unaware.follow(&alice(), Kind::Account, false).await.unwrap();
+    net.name(LAST - 1, &[pays(1, OWNER)]);
+    assert_eq!(client.follow(&alice(), Kind::Wallet, false).await.unwrap(), pays_owner);
+    // It is sold. The new owner leaves the account as it was, so that nothing seems to have changed.
+    let sold = Change::Transferred { id: keys.id(), owner: OTHER.into(), version: 2 };
+    net.name(LAST, &[sold, points(&keys, 2, &account(2).id()), pays(2, OTHER)]);
+    let error = client.follow(&alice(), Kind::Wallet, false).await.unwrap_err();
+    assert!(matches!(error, ClientError::NameChanged { kind: Kind::Wallet, of: Kind::Wallet, .. }));
+    let client = unaware;
+    assert!(client.follow(&alice(), Kind::Account, false).await.is_ok());
+    let error = client.follow(&alice(), Kind::Wallet, false).await.unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains(&account(2).id().to_string()) && said.contains("changed hands"), "{said}");
+    assert!(matches!(error, ClientError::NameChanged { kind: Kind::Wallet, of: Kind::Account, .. }));
+    let agreed = Value::Wallet(Wallet(OTHER));
+    assert_eq!(client.follow(&alice(), Kind::Wallet, true).await.unwrap(), agreed);
+    assert_eq!(client.follow(&alice(), Kind::Wallet, false).await.unwrap(), agreed);
+}
+
+#[tokio::test]
+async fn an_account_goes_by_a_name_that_is_its_own_and_is_known_here() {
+    let net = Net::chained().await;
+    let keys = keys();
+    let goes = |owner: [u8; 20], id| Change::Reverse { account: owner.into(), id };
+    net.name(
+        LAST - 1,
+        &[
+            registered(keys.id(), OWNER, 1),
+            points(&keys, 1, &account(2).id()),
+            goes(OWNER, keys.id()),
+            registered(NameId::from_bytes([9; 32]), OTHER, 1),
+        ],
+    );
+    let client = net.client().await;
+    let (owner, other) = (Wallet(OWNER), Wallet(OTHER));
+    assert_eq!(client.goes_by(&other).await.unwrap(), None);
+    // The chain has its id; who followed the name knows what it is called.
+    let id = keys.id();
+    assert_eq!(client.goes_by(&owner).await.unwrap(), Some(GoesBy { id, name: None }));
+    client.follow(&alice(), Kind::Account, false).await.unwrap();
+    let known = Some(GoesBy { id, name: Some(alice()) });
+    assert_eq!(client.goes_by(&owner).await.unwrap(), known);
+    // Its owner publishes it, and another publishes what is not so.
+    let lie = NameId::from_bytes([9; 32]);
+    let reveal = |id| Change::Revealed { id, version: 1, name: "alice".to_owned() };
+    net.name(LAST, &[reveal(id), reveal(lie), goes(OTHER, lie)]);
+    let fresh = net.client().await;
+    assert_eq!(fresh.goes_by(&owner).await.unwrap(), known);
+    assert_eq!(fresh.goes_by(&other).await.unwrap(), Some(GoesBy { id: lie, name: None }));
+    // Who lies about it is not believed.
+    net.mislead(12, |honest| Some(spoilt(honest, |proof| proof.value = None)));
+    let error = net.client().await.goes_by(&owner).await.unwrap_err();
+    assert!(matches!(error, ClientError::Disbelieved { .. }), "{error}");
 }
 
 #[tokio::test]
