@@ -28,6 +28,12 @@ pub const SWARMS: &[&str] = &[
     "change-old-majority",
     "ready-before-pull",
     "act-at-once",
+    "bulk-takes-late",
+    "bulk-any-drawer",
+    "bulk-any-time",
+    "forget-revocation",
+    "revoked-ask",
+    "outbox-keeps-both",
 ];
 
 /// Those that the simulation of onion paths catches.

@@ -135,6 +135,9 @@ impl Record {
         let changed = |change: Change| change.expiry.max(remembered(change.stamp));
         match self.life {
             Some(Life::Deleted { stamp, .. }) => remembered(stamp),
+            Some(Life::Revoked { stamp, .. }) if crate::mutants::on("forget-revocation") => {
+                stamp.time.saturating_add(60_000)
+            }
             Some(Life::Revoked { .. }) => FOREVER,
             Some(Life::Unsigned { expiry, .. } | Life::Stored { expiry, .. }) => {
                 if crate::mutants::on("forget-early-end") {

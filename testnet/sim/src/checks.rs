@@ -12,6 +12,11 @@
 //!   acknowledged before that was known
 //! - a map is known an epoch before it acts
 //! - a node forgets what others keep now only when a majority of them has it
+//! - a deletion of whole drawers takes nothing that its owner did not mean, whatever a member says that was
+//!   there: no other drawer's messages, none from after its bound, none that came later
+//! - an outbox shows one message, the latest
+//! - an acknowledged revocation stands at every member, and so do rights that were given back; who knows
+//!   of a revocation refuses whom it is about
 //! - an honest node acknowledges with a majority of receipts and not without
 //! - a cursor never skips (see `readers`), members are equal after healing (see `finale`)
 //!
@@ -23,6 +28,7 @@ use session_protocols::{
     AccountId, Maps, MessageHash, Namespace, NodeId, Span, SwarmMap, Time,
     answer::{Done, Message, Receipt},
     member::Output,
+    namespace::Class,
     record::{Life, Record, Stamp},
     request::Store,
     ring::{Arc, majority},
@@ -38,10 +44,14 @@ use super::{
 mod fate;
 mod finale;
 mod pull;
+mod rights;
+mod whole;
 
 use pull::Pulled;
 
 pub(super) use fate::{Change, Deletion, Fate, Stored};
+pub(super) use rights::Said;
+pub(super) use whole::{Does, Whole};
 
 /// A promise that was broken.
 #[derive(Debug)]
@@ -70,6 +80,10 @@ pub(super) struct Checks {
     index: BTreeMap<NodeId, usize>,
     pub(super) fates: BTreeMap<MessageHash, Fate>,
     pub(super) drawers: BTreeMap<(AccountId, Namespace), Vec<MessageHash>>,
+    /// What was asked of whole drawers.
+    whole: BTreeMap<AccountId, Vec<Whole>>,
+    /// What was said of subaccounts, by the hashes of their tokens.
+    pub(super) rights: BTreeMap<Key, Vec<Said>>,
     watched: Vec<Watched>,
 }
 
@@ -78,6 +92,8 @@ pub(super) struct Checks {
 struct Watched {
     /// Deletions that it has applied, durably.
     tombstones: BTreeMap<MessageHash, Stamp>,
+    /// Revocations that it has applied, durably, and since when.
+    revoked: BTreeMap<Key, (Stamp, Time)>,
     /// What it has signed for.
     promises: BTreeMap<(AccountId, MessageHash), Promise>,
     /// The comparison under way, and when it began.
@@ -115,7 +131,9 @@ impl Checks {
         let watched = nodes.iter().map(watch).collect();
         let known = maps.all().map(|map| (map.version, (Time::ZERO, map.clone()))).collect();
         let index = nodes.iter().enumerate().map(|(at, node)| (node.id, at)).collect();
-        Self { maps, known, index, fates: BTreeMap::new(), drawers: BTreeMap::new(), watched }
+        let (fates, drawers) = (BTreeMap::new(), BTreeMap::new());
+        let (whole, rights) = (BTreeMap::new(), BTreeMap::new());
+        Self { maps, known, index, fates, drawers, whole, rights, watched }
     }
 
     /// These are the maps from now on.
@@ -139,7 +157,13 @@ impl Checks {
     }
 
     /// An answer tells a node which records another has.
-    pub(super) fn confirmed(&mut self, node: usize, by: NodeId, about: &[Key], answer: &SwarmAnswer) {
+    pub(super) fn confirmed(
+        &mut self,
+        node: usize,
+        by: NodeId,
+        about: &[(usize, Key)],
+        answer: &SwarmAnswer,
+    ) {
         let holds = |place: usize| match answer {
             SwarmAnswer::Held { places } => places.iter().any(|held| *held as usize == place),
             SwarmAnswer::Replicated { results } => {
@@ -151,7 +175,7 @@ impl Checks {
             | SwarmAnswer::Fetched { .. }
             | SwarmAnswer::Refused { .. } => false,
         };
-        for (_, key) in about.iter().enumerate().filter(|(place, _)| holds(*place)) {
+        for (_, key) in about.iter().filter(|(place, _)| holds(*place)) {
             self.watched[node].confirmed.entry(*key).or_default().insert(by);
         }
     }
@@ -222,6 +246,7 @@ impl Checks {
             if host.hostile {
                 continue;
             }
+            self.learnt(node, (*account, *hash), now, after.as_ref());
             let local = host.clock(now).as_millis();
             let fate = self.fates.get(hash);
             let ended = fate.is_some_and(|fate| fate.changes.iter().any(|change| change.expiry <= local));
@@ -265,7 +290,19 @@ impl Checks {
                 return broken("no message goes before its end", detail);
             }
             if let Some(after) = after {
-                let known = fate.is_some_and(|fate| fate.explains(after));
+                let taken = before.filter(|before| before.place.is_some());
+                let whole = tombstone(Some(after)).and_then(|stamp| self.whole(account, stamp));
+                if let (Some(place), Some(whole), Some(timestamp)) =
+                    (taken.and_then(|taken| taken.place), whole, taken.and_then(|taken| taken.timestamp()))
+                    && !whole.is_about(place.namespace, timestamp)
+                {
+                    let detail = format!("node {node} deleted {hash} of {place:?} by {whole:?}");
+                    return broken("a deletion of whole drawers takes what it is about", detail);
+                }
+                let known = fate.is_some_and(|fate| fate.explains(after))
+                    || self.said(&(*account, *hash), after)
+                    // A tombstone of what nobody here knows, on a member's word.
+                    || whole.is_some() && taken.is_none();
                 if !known {
                     return broken(
                         "nothing forged is accepted",
@@ -273,14 +310,21 @@ impl Checks {
                     );
                 }
             }
+            let yields = match (tombstone(before.as_ref()), after) {
+                (Some(stamp), Some(after)) => self.yields(account, stamp, after),
+                (None, _) | (_, None) => false,
+            };
             let tombstones = &mut self.watched[node].tombstones;
             match (tombstone(before.as_ref()), after.and_then(|after| after.life)) {
                 (_, Some(Life::Deleted { stamp, .. })) => {
                     tombstones.insert(*hash, stamp);
                 }
                 (Some(deleted), Some(life)) if before.is_some_and(|before| before.until() > local) => {
-                    let revived = matches!(life, Life::Stored { stamp, .. } if stamp > deleted);
-                    if !revived {
+                    let revived = match life {
+                        Life::Stored { stamp, .. } | Life::Revoked { stamp, .. } => stamp > deleted,
+                        Life::Unsigned { .. } | Life::Deleted { .. } => false,
+                    };
+                    if !revived && !yields {
                         let detail = format!("node {node} had deleted {hash} and holds {life:?}");
                         return broken("nothing deleted comes back", detail);
                     }
@@ -415,6 +459,11 @@ impl Checks {
         if host.hostile {
             return Ok(());
         }
+        if is_outbox(drawer.1) && messages.len() > 1 {
+            let hashes: Vec<_> = messages.iter().map(|message| message.hash).collect();
+            let detail = format!("node {node} shows {hashes:?} of {}", drawer.0);
+            return broken("an outbox shows one message", detail);
+        }
         for message in messages {
             let hash = MessageHash::of(&drawer.0, drawer.1, &message.data);
             let fate =
@@ -523,7 +572,12 @@ impl Checks {
                 }
                 Promise::Deleted => {
                     let restored = |record: Record| matches!(record.life, Some(Life::Stored { .. }));
-                    over_early || record.is_some_and(|record| record.deleted() || restored(record))
+                    let yielded = |record: Record| {
+                        let whole = self.whole.get(account).into_iter().flatten();
+                        whole.into_iter().any(|whole| self.yields(account, whole.stamp, &record))
+                    };
+                    let fits = |record: Record| record.deleted() || restored(record) || yielded(record);
+                    over_early || record.is_some_and(fits)
                 }
             };
             // It may have handed it over in a batch that failed and is durable all the same.
@@ -550,6 +604,11 @@ impl Checks {
     pub(super) fn lost_disk(&mut self, node: usize) {
         self.watched[node] = Watched { unsound: true, ..Watched::default() };
     }
+}
+
+/// Whether a drawer holds one message.
+pub(super) const fn is_outbox(namespace: Namespace) -> bool {
+    matches!(namespace.class(), Class::PublicOutbox)
 }
 
 fn tombstone(record: Option<&Record>) -> Option<Stamp> {

@@ -1,19 +1,23 @@
 //! Simulated clients: what they ask, how they judge answers, and when they give up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_bytes::{ByteArray, ByteBuf};
 use session_protocols::{
     AccountId, KeyPair, MessageHash, Namespace, Span, Time,
     answer::{self, Answer, Body, Code, Done, Receipt, Receipts, Subject},
     codec,
+    identity::blake2b,
     member::{durable, is_majority},
     record::Stamp,
-    request::{Auth, Delete, Direction, Ends, Expire, Form, MAX_TTL, Request, Retrieve, Store, Which},
+    request::{
+        Auth, Delete, Direction, Drawers, Ends, Expire, Form, MAX_TTL, Request, Retrieve, Revoke, Rights,
+        Store, Subaccount, Token, Which,
+    },
 };
 
 use super::{
-    checks::{Change, Deletion, Fate, Stored, Violation, broken},
+    checks::{Change, Deletion, Does, Fate, Said, Stored, Violation, Whole, broken, is_outbox},
     host::About,
     queue::Event,
     readers::Chain,
@@ -26,9 +30,13 @@ const PATIENCE: Span = Span::secs(12);
 const TRIES: u32 = 7;
 /// How long it goes on asking: a signed time is good for a minute.
 const PERSISTENCE: Span = Span::secs(45);
-/// The drawers in use: two anybody may store in, two that are the owner's.
+/// The drawers in use: two anybody may store in, two that are the owner's, one in which the owner's latest
+/// message is for all to see.
 const PUBLIC: [Namespace; 2] = [Namespace::INBOX, Namespace(10)];
 const PRIVATE: [Namespace; 2] = [Namespace(1), Namespace(7)];
+const OUTBOX: Namespace = Namespace(-1);
+/// How many subaccounts each account has.
+const FRIENDS: usize = 2;
 /// How many requests are remembered to be sent again as they are.
 const REMEMBERED: usize = 64;
 
@@ -54,6 +62,17 @@ pub(super) struct Account {
     /// Keeps a cursor for each member, or one for all.
     thorough: bool,
     known: Vec<(MessageHash, Namespace)>,
+    /// Those to whom the owner gave rights.
+    friends: Vec<Friend>,
+    /// Nothing is ever stored there.
+    empty: bool,
+}
+
+/// A subaccount.
+#[derive(Debug)]
+struct Friend {
+    pair: KeyPair,
+    subaccount: Subaccount,
 }
 
 /// Where the owner of a drawer has read to.
@@ -74,6 +93,8 @@ struct Op {
     attempt: u32,
     tries: u32,
     until: Time,
+    /// When it was sent last.
+    sent: Time,
     /// Receipts that hold, one of each member by the map that acts.
     receipts: Vec<Receipt>,
     /// The version of that map.
@@ -114,12 +135,20 @@ impl Clients {
 }
 
 impl Account {
-    pub(super) fn new(pair: KeyPair, group: bool, ahead: i64, thorough: bool) -> Self {
+    pub(super) fn new(pair: KeyPair, group: bool, ahead: i64, thorough: bool, empty: bool) -> Self {
         let mut id = [0x03; AccountId::LEN];
         id[1..].copy_from_slice(&pair.public());
         let group_id = AccountId::from_bytes(id);
         let id = if group { group_id } else { AccountId::of_person(&pair.public()).unwrap_or(group_id) };
-        Self { id, pair, ahead, signed: 0, thorough, known: Vec::new() }
+        let friend = |number: usize| {
+            let seed = blake2b(&[b"friend", id.as_bytes(), &number.to_be_bytes()]);
+            let friend = KeyPair::from_seed(&seed);
+            let rights = Rights::READ.and(Rights::WRITE).and(Rights::DELETE);
+            let token = Token::new(id.as_bytes()[0], rights, &friend.public());
+            Friend { pair: friend, subaccount: Subaccount::grant(&pair, token) }
+        };
+        let friends = (0..FRIENDS).map(friend).collect();
+        Self { id, pair, ahead, signed: 0, thorough, known: Vec::new(), friends, empty }
     }
 
     /// What the owner's clock shows, in milliseconds since 1970.
@@ -136,6 +165,25 @@ impl Account {
     pub(super) fn auth(&self, time: u64, said: &session_protocols::Statement) -> Auth {
         Auth::sign(&self.id, &self.pair, time, said)
     }
+
+    /// The same by a subaccount, if one is named.
+    fn auth_by(&self, friend: Option<usize>, time: u64, said: &session_protocols::Statement) -> Auth {
+        let Some(friend) = friend.and_then(|friend| self.friends.get(friend)) else {
+            return self.auth(time, said);
+        };
+        let owner = self.id.signing_key(None).is_none().then(|| self.pair.public());
+        Auth::sign_for(owner, &friend.pair, friend.subaccount, time, said)
+    }
+
+    /// The hashes by which the revocations of its subaccounts are known.
+    pub(super) fn rights(&self) -> impl Iterator<Item = MessageHash> {
+        self.friends.iter().map(|friend| friend.subaccount.token.hash(&self.id))
+    }
+
+    /// The token of one of its subaccounts.
+    pub(super) fn token(&self) -> Option<Token> {
+        self.friends.first().map(|friend| friend.subaccount.token)
+    }
 }
 
 impl World {
@@ -147,7 +195,18 @@ impl World {
         let pause = Span(self.dice.client.below(2 * self.pace.0) + 1);
         self.queue.push(self.now.after(pause), Event::Act);
         let account = self.dice.client.index(self.clients.accounts.len());
-        match self.dice.client.below(100) {
+        if self.clients.accounts[account].empty {
+            return match self.dice.client.below(10) {
+                0..5 => self.revoke(account),
+                5 => self.delete_in(account),
+                _ => self.read(account),
+            };
+        }
+        match self.dice.client.below(124) {
+            100..105 => self.delete_in(account),
+            105..108 => self.expire_in(account),
+            108..115 => self.race(account),
+            115..120 => self.revoke(account),
             0..45 => self.store_new(account),
             45..52 => self.store_again(account),
             52..63 => self.delete(account),
@@ -168,6 +227,11 @@ impl World {
         }
     }
 
+    /// Who asks: mostly the owner, at times a subaccount.
+    fn asker(&mut self) -> Option<usize> {
+        self.dice.client.chance(150).then(|| self.dice.client.index(FRIENDS))
+    }
+
     fn store_new(&mut self, account: usize) {
         let dice = &mut self.dice.client;
         let public = dice.chance(550);
@@ -175,7 +239,25 @@ impl World {
         let len = if dice.chance(10) { dice.between(1_000, 20_000) } else { dice.between(1, 400) };
         let data = dice.bytes(len as usize);
         let signed = !public || dice.chance(150);
-        self.store(account, namespace, data, signed);
+        // A stranger's message may have been long under way.
+        let late = if !signed && dice.chance(200) { dice.between(1_000, 400_000) } else { 0 };
+        let owner = &mut self.clients.accounts[account];
+        let time = owner.sign_time(self.now);
+        self.store(account, namespace, data, (time, late), signed, None);
+    }
+
+    /// Two devices of one owner write to the outbox at once, each at a member of its own.
+    fn race(&mut self, account: usize) {
+        let time = self.clients.accounts[account].sign_time(self.now);
+        let same = self.dice.client.coin();
+        for device in 0..2 {
+            let data = self.dice.client.bytes(40);
+            let time =
+                if same || device == 0 { time } else { self.clients.accounts[account].sign_time(self.now) };
+            let target = self.target(account);
+            self.store(account, OUTBOX, data, (time, 0), true, Some(target));
+        }
+        self.counts.raced += 1;
     }
 
     /// Stores what was stored before, with another end, deleted or not.
@@ -183,15 +265,25 @@ impl World {
         let known = self.dice.client.pick(&self.clients.accounts[account].known);
         let Some((hash, namespace)) = known else { return self.store_new(account) };
         let Some(data) = self.messages.get(&hash).cloned() else { return };
-        let signed = PRIVATE.contains(&namespace) || self.dice.client.chance(300);
-        self.store(account, namespace, data, signed);
+        let signed = !namespace.class().anyone_stores() || self.dice.client.chance(300);
+        let time = self.clients.accounts[account].sign_time(self.now);
+        self.store(account, namespace, data, (time, 0), signed, None);
     }
 
-    fn store(&mut self, account: usize, namespace: Namespace, data: Vec<u8>, signed: bool) {
+    /// Stores something that was signed or sent at a time, `late` milliseconds after it was made.
+    fn store(
+        &mut self,
+        account: usize,
+        namespace: Namespace,
+        data: Vec<u8>,
+        (time, late): (u64, u64),
+        signed: bool,
+        target: Option<usize>,
+    ) {
         let ttl = self.ttl();
+        let friend = self.asker();
         let owner = &mut self.clients.accounts[account];
-        let time = owner.sign_time(self.now);
-        let (timestamp, expiry) = (time, time + ttl);
+        let (timestamp, expiry) = (time - late, time + ttl);
         let mut request =
             Store { account: owner.id, namespace, timestamp, expiry, data: ByteBuf::from(data), auth: None };
         let hash = request.hash();
@@ -199,7 +291,7 @@ impl World {
         if signed {
             let said = request.statement(&self.network, time);
             stamp = Some(Stamp { time, digest: said.digest() });
-            request.auth = Some(owner.auth(time, &said));
+            request.auth = Some(owner.auth_by(friend, time, &said));
         }
         let drawer = (owner.id, namespace);
         if !owner.known.contains(&(hash, namespace)) {
@@ -209,7 +301,80 @@ impl World {
         self.messages.entry(hash).or_insert_with(|| request.data.to_vec());
         let fate = self.checks.fates.entry(hash).or_insert_with(|| Fate::new(drawer));
         fate.stores.push(Stored { stamp, timestamp, expiry, asked: self.now, acknowledged: None });
-        self.open(account, Request::Store(request), Aim::Write);
+        if let Some(stamp) = stamp.filter(|_| is_outbox(namespace)) {
+            let (drawers, does) = (Drawers::One(namespace), Does::Replace);
+            let whole = Whole { stamp, drawers, before: None, does, sent: self.now };
+            self.checks.asked_of_drawers(request.account, whole);
+        }
+        self.checks.asked_to_store(&hash);
+        let request = Request::Store(request);
+        match target {
+            Some(target) => self.open_at(account, request, Aim::Write, target),
+            None => self.open(account, request, Aim::Write),
+        }
+    }
+
+    /// One drawer, or all.
+    fn some_drawers(&mut self) -> Drawers {
+        let one = self.dice.client.pick(&[PUBLIC[0], PUBLIC[1], PRIVATE[0], PRIVATE[1], OUTBOX]);
+        let all = self.dice.client.chance(300);
+        one.filter(|_| !all).map_or(Drawers::All, Drawers::One)
+    }
+
+    /// Deletes what is in a drawer or in all, or what of it was sent before some moment.
+    fn delete_in(&mut self, account: usize) {
+        let drawers = self.some_drawers();
+        let ago = self.dice.client.chance(600).then(|| self.dice.client.between(0, 240_000));
+        let friend = self.asker();
+        let owner = &mut self.clients.accounts[account];
+        let time = owner.sign_time(self.now);
+        let before = ago.map(|ago| time - ago);
+        let which = Which::In { drawers, before, most: None };
+        let mut request = Delete { account: owner.id, which, required: false, auth: unsigned(time) };
+        let said = request.statement(&self.network, time);
+        request.auth = owner.auth_by(friend, time, &said);
+        let stamp = Stamp { time, digest: said.digest() };
+        let whole = Whole { stamp, drawers, before, does: Does::Delete, sent: self.now };
+        self.checks.asked_of_drawers(request.account, whole);
+        self.open(account, Request::Delete(request), Aim::Write);
+    }
+
+    /// Lets everything in a drawer, or in all, end by some moment.
+    fn expire_in(&mut self, account: usize) {
+        let drawers = self.some_drawers();
+        let ttl = self.ttl();
+        let owner = &mut self.clients.accounts[account];
+        let time = owner.sign_time(self.now);
+        let expiry = time + ttl;
+        let which = Which::In { drawers, before: None, most: None };
+        let ends = Ends::All(expiry);
+        let mut request = Expire { account: owner.id, which, ends, only: None, auth: unsigned(time) };
+        let said = request.statement(&self.network, time);
+        request.auth = owner.auth(time, &said);
+        let stamp = Stamp { time, digest: said.digest() };
+        let does = Does::Expire(expiry);
+        self.checks
+            .asked_of_drawers(request.account, Whole { stamp, drawers, before: None, does, sent: self.now });
+        self.open(account, Request::Expire(request), Aim::Write);
+    }
+
+    /// Takes rights away, or gives them back.
+    fn revoke(&mut self, account: usize) {
+        let (both, which) = (self.dice.client.chance(300), self.dice.client.index(FRIENDS));
+        let undo = self.dice.client.chance(400);
+        let owner = &mut self.clients.accounts[account];
+        let time = owner.sign_time(self.now);
+        let friends = owner.friends.iter().enumerate().filter(|(at, _)| both || *at == which);
+        let tokens: Vec<_> = friends.map(|(_, friend)| friend.subaccount.token).collect();
+        let mut request = Revoke { account: owner.id, tokens, undo, auth: unsigned(time) };
+        let said = request.statement(&self.network, time);
+        request.auth = owner.auth(time, &said);
+        let stamp = Stamp { time, digest: said.digest() };
+        for token in &request.tokens {
+            let key = (request.account, token.hash(&request.account));
+            self.checks.rights.entry(key).or_default().push(Said { stamp, undo, acknowledged: false });
+        }
+        self.open(account, Request::Revoke(request), Aim::Write);
     }
 
     fn some_known(&mut self, account: usize) -> Vec<MessageHash> {
@@ -237,7 +402,7 @@ impl World {
         let stamp = Stamp { time, digest: said.digest() };
         for hash in request.which.hashes() {
             if let Some(fate) = self.checks.fates.get_mut(hash) {
-                fate.deletions.push(Deletion { stamp, acknowledged: false });
+                fate.deletions.push(Deletion { stamp, bound: None, acknowledged: false });
             }
         }
         self.open(account, Request::Delete(request), Aim::Write);
@@ -337,13 +502,14 @@ impl World {
     }
 
     fn read(&mut self, account: usize) {
-        let namespace =
-            self.dice.client.pick(&[PUBLIC[0], PUBLIC[1], PRIVATE[0], PRIVATE[1]]).unwrap_or_default();
+        let drawers = [PUBLIC[0], PUBLIC[1], PRIVATE[0], PRIVATE[1], OUTBOX];
+        let namespace = self.dice.client.pick(&drawers).unwrap_or_default();
         let read = self.clients.reads.entry((account, namespace)).or_default();
         if std::mem::replace(&mut read.busy, true) {
             return;
         }
         let target = self.target(account);
+        let friend = self.asker();
         let read = self.clients.reads.entry((account, namespace)).or_default();
         let owner = &mut self.clients.accounts[account];
         let after = if owner.thorough { read.chain.at(target) } else { read.chain.latest() };
@@ -360,7 +526,7 @@ impl World {
             ids: None,
             auth: None,
         };
-        request.auth = Some(owner.auth(time, &request.statement(&self.network, time)));
+        request.auth = Some(owner.auth_by(friend, time, &request.statement(&self.network, time)));
         self.open_at(account, Request::Retrieve(request), Aim::Read, target);
     }
 
@@ -401,9 +567,13 @@ impl World {
             made + 10_000 > clock && ends > clock + 90_000
         });
         let until = self.now.after(PERSISTENCE);
-        let must = must && fresh;
+        // Who is revoked is refused.
+        let owner = request.auth().is_none_or(|auth| auth.subaccount.is_none());
+        let must = must && fresh && owner;
         let (attempt, tries, receipts, version) = (0, 0, Vec::new(), self.map.version);
-        let op_state = Op { account, request, aim, target, attempt, tries, until, receipts, version, must };
+        let sent = self.now;
+        let op_state =
+            Op { account, request, aim, target, attempt, tries, until, sent, receipts, version, must };
         self.clients.ops.insert(op, op_state);
         self.attempt(op);
     }
@@ -413,6 +583,12 @@ impl World {
         let Some(state) = self.clients.ops.get_mut(&op) else { return };
         state.attempt += 1;
         state.tries += 1;
+        state.sent = self.now;
+        if let (Some(account), Some(digest)) =
+            (state.request.account(), digest_of(&self.network, &state.request))
+        {
+            self.checks.sent(*account, &digest, Some(self.now));
+        }
         let (attempt, node) = (state.attempt, state.target);
         let bytes = codec::encode(&state.request);
         let host = &self.nodes[node];
@@ -508,6 +684,8 @@ impl World {
                 broken("a wrong request is refused", detail)
             }
             (Body::Refused(refusal), Aim::Write | Aim::Read) => {
+                let revoked = refusal.code == Code::Unauthorized && honest;
+                self.counts.shut_out += u64::from(revoked);
                 if let Some(receipts) = &refusal.receipts
                     && self.count(op, receipts)
                 {
@@ -609,6 +787,16 @@ impl World {
             // One that keeps its word and its disk is enough to tell the others.
             if sound { count > 0 } else { is_majority(count, members) }
         };
+        let changed: BTreeSet<_> = state
+            .receipts
+            .iter()
+            .filter_map(|receipt| match &receipt.done {
+                Done::Changed { hashes } => Some(hashes),
+                Done::Keeps { .. } => None,
+            })
+            .flatten()
+            .copied()
+            .collect();
         match &state.request {
             Request::Store(request) => {
                 self.counts.acknowledged += 1;
@@ -633,8 +821,9 @@ impl World {
             }
             Request::Delete(request) => {
                 self.counts.deleted += 1;
+                self.counts.emptied += u64::from(matches!(request.which, Which::In { .. }));
                 let digest = request.statement(&self.network, request.auth.time).digest();
-                for hash in request.which.hashes().iter().filter(|hash| listed(hash)) {
+                for hash in changed.iter().filter(|hash| listed(hash)) {
                     let Some(fate) = self.checks.fates.get_mut(hash) else { continue };
                     for deletion in fate.deletions.iter_mut().filter(|one| one.stamp.digest == digest) {
                         deletion.acknowledged = true;
@@ -644,10 +833,20 @@ impl World {
             Request::Expire(request) => {
                 self.counts.changed += 1;
                 let digest = request.statement(&self.network, request.auth.time).digest();
-                for hash in request.which.hashes().iter().filter(|hash| listed(hash)) {
+                for hash in changed.iter().filter(|hash| listed(hash)) {
                     let Some(fate) = self.checks.fates.get_mut(hash) else { continue };
                     for change in fate.changes.iter_mut().filter(|one| one.stamp.digest == digest) {
                         change.acknowledged = true;
+                    }
+                }
+            }
+            Request::Revoke(request) => {
+                self.counts.revoked += 1;
+                let digest = request.statement(&self.network, request.auth.time).digest();
+                for hash in changed.iter().filter(|hash| listed(hash)) {
+                    let said = self.checks.rights.get_mut(&(request.account, *hash)).into_iter().flatten();
+                    for one in said.filter(|one| one.stamp.digest == digest) {
+                        one.acknowledged = true;
                     }
                 }
             }
@@ -659,11 +858,14 @@ impl World {
     pub(super) fn vouch_for_answer(
         &mut self,
         node: usize,
-        op: u64,
+        (op, attempt): (u64, u32),
         answer: &Answer,
     ) -> Result<(), Violation> {
-        let Some(request) = self.clients.about(op) else { return Ok(()) };
-        let host = &self.nodes[node];
+        let Some(state) = self.clients.ops.get(&op) else { return Ok(()) };
+        let (request, host) = (&state.request, &self.nodes[node]);
+        if state.attempt == attempt {
+            self.checks.asked_by(node, host, state.sent, request, &answer.body)?;
+        }
         match (&answer.body, request) {
             (Body::Messages { messages, .. }, Request::Retrieve(request)) => {
                 let drawer = (request.account, request.namespace);
@@ -712,6 +914,7 @@ fn request_times(request: &Request) -> Option<(u64, u64)> {
         }
         Request::Delete(request) => Some((request.auth.time, u64::MAX)),
         Request::Expire(request) => Some((request.auth.time, request.end(0))),
+        Request::Revoke(request) => Some((request.auth.time, u64::MAX)),
         _ => None,
     }
 }
@@ -724,14 +927,20 @@ fn subject(network: &session_protocols::NetworkName, request: &Request) -> Optio
             namespace: request.namespace,
             hash: request.hash(),
         }),
-        Request::Delete(request) => Some(Subject::Request {
-            account: request.account,
-            digest: request.statement(network, request.auth.time).digest(),
-        }),
-        Request::Expire(request) => Some(Subject::Request {
-            account: request.account,
-            digest: request.statement(network, request.auth.time).digest(),
-        }),
-        _ => None,
+        _ => {
+            let (account, digest) = (*request.account()?, digest_of(network, request)?);
+            Some(Subject::Request { account, digest })
+        }
     }
+}
+
+/// The digest of a change as its owner signed it.
+fn digest_of(network: &session_protocols::NetworkName, request: &Request) -> Option<[u8; 32]> {
+    let statement = match request {
+        Request::Delete(request) => request.statement(network, request.auth.time),
+        Request::Expire(request) => request.statement(network, request.auth.time),
+        Request::Revoke(request) => request.statement(network, request.auth.time),
+        _ => return None,
+    };
+    Some(statement.digest())
 }

@@ -99,7 +99,7 @@ struct Open {
     /// The version of the map that the question named.
     version: u64,
     /// Which records an answer may confirm.
-    about: Vec<Key>,
+    about: Vec<(usize, Key)>,
     subjects: Vec<Subject>,
 }
 
@@ -198,7 +198,10 @@ const fn writes(input: &Input) -> bool {
 const fn keeps(input: &Input) -> bool {
     matches!(
         input,
-        Input::Request { request: Request::Store(_) | Request::Delete(_) | Request::Expire(_), .. }
+        Input::Request {
+            request: Request::Store(_) | Request::Delete(_) | Request::Expire(_) | Request::Revoke(_),
+            ..
+        }
     )
 }
 
@@ -220,19 +223,26 @@ fn about(ask: &Ask) -> Vec<About> {
     mutations.iter().map(one).collect()
 }
 
-/// The records that a question is about, in its order.
-fn records(ask: &Ask) -> Vec<Key> {
-    let first = |held: &[MessageHash]| held.first().copied().unwrap_or(MessageHash([0; 32]));
-    let one = |mutation: &Mutation| match mutation {
-        Mutation::Store(request) => (request.account, request.hash()),
-        Mutation::Delete { request, held } => (request.account, first(held)),
-        Mutation::Expire { request, held } => (request.account, first(held)),
-        Mutation::Replace { request, held } => (request.account, first(held)),
-        Mutation::Revoke { request, held } => (request.account, first(held)),
+/// The records that a question is about, each with its place in it.
+fn records(ask: &Ask) -> Vec<(usize, Key)> {
+    let of = |mutation: &Mutation| match mutation {
+        Mutation::Store(request) => vec![request.hash()],
+        Mutation::Revoke { request, .. } => {
+            request.tokens.iter().map(|token| token.hash(&request.account)).collect()
+        }
+        Mutation::Delete { held, .. } | Mutation::Expire { held, .. } | Mutation::Replace { held, .. } => {
+            held.clone()
+        }
+    };
+    let all = |(place, mutation): (usize, &Mutation)| {
+        let account = *mutation.account();
+        of(mutation).into_iter().map(move |hash| (place, (account, hash))).collect::<Vec<_>>()
     };
     match ask {
-        Ask::Held { records } => records.iter().map(|known| (known.account, known.hash)).collect(),
-        Ask::Replicate { mutations, .. } => mutations.iter().map(one).collect(),
+        Ask::Held { records } => {
+            records.iter().map(|known| (known.account, known.hash)).enumerate().collect()
+        }
+        Ask::Replicate { mutations, .. } => mutations.iter().enumerate().flat_map(all).collect(),
         Ask::Behind | Ask::Fingerprints | Ask::Reconcile { .. } | Ask::Fetch { .. } => Vec::new(),
     }
 }
@@ -516,7 +526,7 @@ impl World {
             match output {
                 Output::Answer { ticket, answer } => {
                     if let Some(Origin::Client { op, attempt }) = self.nodes[node].tickets.remove(&ticket) {
-                        self.vouch_for_answer(node, op, &answer)?;
+                        self.vouch_for_answer(node, (op, attempt), &answer)?;
                         let answer = self.tamper_answer(node, answer);
                         if let Some(answer) = answer {
                             self.answer_client(node, op, attempt, &answer);

@@ -7,18 +7,20 @@ use session_protocols::{
     codec,
     namespace::Class,
     record::Mutation,
-    request::{Auth, Delete, Ends, Expire, MAX_TTL, Store, Which},
+    request::{Auth, Delete, Drawers, Ends, Expire, MAX_TTL, Replacement, Revoke, Store, Which},
     swarm::{Ask, BucketPrint, MAX_BATCH, Replicated, Slice, SwarmAnswer, SwarmRequest},
 };
 
 use super::{
-    clients::unsigned,
+    clients::{Account, unsigned},
     queue::{Event, Word},
     world::World,
 };
 
 /// How often a hostile member says something on its own account, on average.
 const EVERY: Span = Span::secs(4);
+/// How much later than a deletion of all that is there a message must have been sent for sure not to be meant.
+const MAX_REACH: Span = Span::secs(160);
 /// How many old mutations are kept to be said again.
 const COLLECTED: usize = 64;
 
@@ -33,6 +35,12 @@ impl World {
                 match self.collected.get_mut(at) {
                     Some(place) => *place = mutation.clone(),
                     None => self.collected.push(mutation.clone()),
+                }
+                if let Some(wide) = stretchable(mutation) {
+                    if self.stretchable.len() >= COLLECTED {
+                        self.stretchable.remove(0);
+                    }
+                    self.stretchable.push(wide);
                 }
             }
         }
@@ -142,7 +150,46 @@ impl World {
         (0..self.dice.hostile.between(1, 4)).map(|_| self.forged(node)).collect()
     }
 
+    /// What an owner signed, said to be about something that the owner did not mean: a message of another
+    /// drawer, or from after the bound, or a revocation.
+    fn stretched(&mut self) -> Option<Mutation> {
+        let at = self.dice.hostile.index(self.stretchable.len());
+        let mut mutation = self.stretchable.get(at).cloned()?;
+        let account = *mutation.account();
+        let stamp = mutation.stamp(&self.network)?;
+        let meant = |namespace: Namespace, timestamp: u64| match &mutation {
+            Mutation::Delete { request: Delete { which: Which::In { drawers, before, .. }, .. }, .. } => {
+                let latest = before.unwrap_or(stamp.time + MAX_REACH.as_millis());
+                let one = match drawers {
+                    Drawers::One(one) => *one == namespace,
+                    Drawers::All => true,
+                };
+                one && timestamp <= latest
+            }
+            _ => namespace.class() == Class::PublicOutbox,
+        };
+        let drawers = self.checks.drawers.iter().filter(|((owner, _), _)| *owner == account);
+        let others =
+            drawers.flat_map(|((_, namespace), hashes)| hashes.iter().map(|hash| (*namespace, *hash)));
+        let not_meant = |(namespace, hash): &(Namespace, MessageHash)| {
+            let fate = self.checks.fates.get(hash);
+            fate.is_some_and(|fate| fate.stores.iter().all(|store| !meant(*namespace, store.timestamp)))
+        };
+        let mut hashes: Vec<_> = others.filter(not_meant).map(|(_, hash)| hash).collect();
+        let owner = self.clients.accounts.iter().find(|one| one.id == account)?;
+        hashes.extend(owner.rights());
+        let hash = self.dice.hostile.pick(&hashes)?;
+        *mutation.held_mut()? = vec![hash];
+        Some(mutation)
+    }
+
     fn forged(&mut self, node: usize) -> Mutation {
+        if self.now < self.heal
+            && self.dice.hostile.chance(250)
+            && let Some(stretched) = self.stretched()
+        {
+            return stretched;
+        }
         let ours = |account: &AccountId| self.map.swarm_of(account) == self.nodes[node].swarm;
         let accounts: Vec<_> = self.clients.accounts.iter().map(|account| account.id).collect();
         let near: Vec<_> = accounts.iter().copied().filter(ours).collect();
@@ -158,7 +205,8 @@ impl World {
             .collect();
         let hashes = vec![self.dice.hostile.pick(&known).unwrap_or(MessageHash([7; 32]))];
         let now = self.now.as_millis();
-        let kind = self.dice.hostile.below(6);
+        let kind = self.dice.hostile.below(8);
+        let token = self.clients.accounts.iter().find(|one| one.id == account).and_then(Account::token);
         let auth = self.forged_auth(now);
         match kind {
             0 => {
@@ -175,6 +223,16 @@ impl World {
                     auth,
                 };
                 Mutation::Expire { request, held: hashes }
+            }
+            6 => {
+                let (tokens, undo) = (token.into_iter().collect(), self.dice.hostile.coin());
+                Mutation::Revoke { request: Revoke { account, tokens, undo, auth }, held: hashes }
+            }
+            7 => {
+                let (namespace, timestamp, expiry) = (Namespace(-1), now, now + 3_600_000);
+                let hash = MessageHash(self.dice.hostile.array());
+                let request = Replacement { account, namespace, timestamp, expiry, hash, auth };
+                Mutation::Replace { request, held: hashes }
             }
             _ => {
                 let namespace = Namespace(if kind == 2 { 10 } else { 1 });
@@ -296,4 +354,19 @@ impl World {
 /// Whether a mutation is a store into a public inbox.
 fn may_anybody(mutation: &Mutation) -> bool {
     matches!(mutation, Mutation::Store(request) if request.namespace.class() == Class::PublicInbox)
+}
+
+/// A mutation that says on its sender's word what it is about, if this is or makes one.
+fn stretchable(mutation: &Mutation) -> Option<Mutation> {
+    match mutation {
+        Mutation::Delete { request: Delete { which: Which::In { .. }, .. }, .. }
+        | Mutation::Replace { .. } => Some(mutation.clone()),
+        Mutation::Store(request) if request.namespace.class() == Class::PublicOutbox => {
+            let request = request.replacement()?;
+            Some(Mutation::Replace { request, held: Vec::new() })
+        }
+        Mutation::Store(_) | Mutation::Delete { .. } | Mutation::Expire { .. } | Mutation::Revoke { .. } => {
+            None
+        }
+    }
 }

@@ -152,6 +152,14 @@ pub struct Counts {
     pub deleted: u64,
     /// Changes of expiry likewise.
     pub changed: u64,
+    /// Deletions of whole drawers likewise; they are among the deletions.
+    pub emptied: u64,
+    /// Rights taken away or given back likewise.
+    pub revoked: u64,
+    /// Requests of who was revoked that were refused.
+    pub shut_out: u64,
+    /// Times that two devices wrote to one outbox at once.
+    pub raced: u64,
     /// Writes given up without a majority.
     pub given_up: u64,
     /// Requests that were wrong on purpose, and refused.

@@ -68,6 +68,8 @@ pub(super) struct World {
     pub(super) messages: BTreeMap<MessageHash, Vec<u8>>,
     /// What hostile members have seen.
     pub(super) collected: Vec<Mutation>,
+    /// Those of them that say on their sender's word alone which messages they are about.
+    pub(super) stretchable: Vec<Mutation>,
     pub(super) next_subscriber: u64,
     /// Whether nodes run on their own engine.
     pub(super) engine: bool,
@@ -148,14 +150,15 @@ impl World {
             node.slow = drawn.slow_disks && dice.chance(300);
             node.ahead = off(drawn.clock, &mut dice);
         }
-        let accounts: Vec<_> = (0..count + count / 3 + 2)
-            .map(|_| {
+        let used = count + count / 3 + 2;
+        let accounts: Vec<_> = (0..used + count.div_ceil(12))
+            .map(|at| {
                 let pair = KeyPair::from_seed(&dice.array());
-                Account::new(pair, dice.chance(300), off(drawn.clock, &mut dice), dice.coin())
+                let ahead = off(drawn.clock, &mut dice);
+                Account::new(pair, dice.chance(300), ahead, dice.coin(), at >= used)
             })
             .collect();
-        let readers =
-            (0..accounts.len() / 3).map(|at| Reader::new(at, Namespace(if at % 2 == 0 { 0 } else { 1 })));
+        let readers = (0..used / 3).map(|at| Reader::new(at, Namespace(if at % 2 == 0 { 0 } else { 1 })));
         let readers: Vec<_> = readers.collect();
         let minutes = options.minutes.max(super::MIN_MINUTES);
         let end = START.after(Span::secs(minutes * 60));
@@ -183,6 +186,7 @@ impl World {
             dice: streams,
             messages: BTreeMap::new(),
             collected: Vec::new(),
+            stretchable: Vec::new(),
             next_subscriber: 0,
             engine,
             // A node's share of the clients' load stays the same in networks of any size.

@@ -30,6 +30,8 @@ pub(crate) struct Stored {
 #[derive(Debug)]
 pub(crate) struct Deletion {
     pub(crate) stamp: Stamp,
+    /// It is about what was sent until then alone, in milliseconds since 1970.
+    pub(crate) bound: Option<u64>,
     /// Whether a majority was durable, with this message among the deleted at enough of them.
     pub(crate) acknowledged: bool,
 }
@@ -115,7 +117,13 @@ impl Fate {
     pub(super) fn gone(&self, at: u64, margin: u64, start: u64) -> Option<&'static str> {
         let restored =
             |stamp: Stamp| self.stores.iter().any(|store| store.stamp.is_some_and(|own| own > stamp));
-        if self.deletions.iter().any(|deletion| deletion.acknowledged && !restored(deletion.stamp)) {
+        // What is sent again after the bound of a deletion is a message that it is not about.
+        let sent_anew = |stamp: Stamp| {
+            let bounds = self.deletions.iter().filter(|one| one.stamp >= stamp).filter_map(|one| one.bound);
+            bounds.into_iter().any(|bound| self.stores.iter().any(|store| store.timestamp > bound))
+        };
+        let undone = |stamp: Stamp| restored(stamp) || sent_anew(stamp);
+        if self.deletions.iter().any(|deletion| deletion.acknowledged && !undone(deletion.stamp)) {
             return Some("its deletion was acknowledged");
         }
         if self.expiries().all(|expiry| expiry.saturating_add(margin) <= at) {

@@ -24,6 +24,7 @@ impl Checks {
             let fellow = |one: &&Node| one.id != node.id && members.contains(&one.id) && !one.hostile;
             at_rest(at, node, nodes.iter().filter(fellow).count())?;
             self.readable(at, node, start, now)?;
+            self.rights_stand(at, node)?;
             let foreign = |(account, _): &&(AccountId, MessageHash)| acts.swarm_of(account) != node.swarm;
             if let Some((account, hash)) = items(at, node, now)?.keys().find(foreign) {
                 let detail = format!("node {at} holds {hash} of {account}");
