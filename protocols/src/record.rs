@@ -13,7 +13,7 @@ use crate::{
     AccountId, MessageHash, Namespace, NetworkName, Span, Time,
     answer::Code,
     identity::blake2b,
-    request::{Claims, Delete, Expire, MAX_TTL, Replacement, Revoke, Source, Store, Which},
+    request::{Claims, Delete, Expire, MAX_TTL, Replacement, Revoke, Source, Store},
 };
 
 /// When and by which request something was signed; the order in which the last one wins.
@@ -391,13 +391,10 @@ impl Mutation {
         match self {
             Self::Store(request) => request.namespace == namespace,
             Self::Replace { request, .. } => request.namespace == namespace,
-            Self::Delete { request: Delete { which, .. }, .. }
-            | Self::Expire { request: Expire { which, .. }, .. } => match which {
-                Which::Hashes(_) => true,
-                // Whoever took it deletes all that it holds, though a sender's clock may be ahead.
-                Which::In { before: None, .. } => which.covers(namespace, 0),
-                Which::In { .. } => which.covers(namespace, timestamp),
-            },
+            Self::Delete { request: Delete { which, auth, .. }, .. }
+            | Self::Expire { request: Expire { which, auth, .. }, .. } => {
+                which.covers(namespace, timestamp, auth.time)
+            }
             Self::Revoke { .. } => false,
         }
     }

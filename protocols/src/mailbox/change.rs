@@ -7,7 +7,7 @@ use crate::{
     AccountId, MessageHash,
     record::{Change, Life, Mutation, Record, Stamp},
     request::{
-        Delete, Direction, Door, Expire, MAX_BULK, MAX_BULK_JSON, Replacement, Revoke, Source,
+        Delete, Direction, Door, Expire, MAX_BULK, MAX_BULK_JSON, MAX_REACH, Replacement, Revoke, Source,
         TOLERANCE_FORWARDED, Which,
     },
     store::{Effect, Store, StoreError},
@@ -61,14 +61,14 @@ fn delete<S: Store>(
 ) -> Result<Found, StoreError> {
     let account = &request.account;
     let bound = match (source, &request.which) {
-        (Source::Client, Which::In { before: None, .. }) => u64::MAX,
+        (Source::Client, Which::In { before: None, .. }) => stamp.time.saturating_add(MAX_REACH.as_millis()),
         _ if crate::mutants::on("bulk-any-time") => u64::MAX,
         _ => request.bound(),
     };
     let door = request.auth.form.door();
     let wanted = |record: &Record| record.timestamp().is_some_and(|timestamp| timestamp <= bound);
     let named = named(now, account, &request.which, held, (stamp, source, door), store, wanted)?;
-    let covered = |record: &Record| covers(&request.which, record, source);
+    let covered = |record: &Record| covers(&request.which, record, stamp);
     bury(now, account, named, held, stamp, covered, store)
 }
 
@@ -160,7 +160,8 @@ fn expire<S: Store>(
 ) -> Result<Found, StoreError> {
     let account = request.account;
     let door = request.auth.form.door();
-    let bound = if source == Source::Client { u64::MAX } else { stamp.time };
+    let reach = if source == Source::Client { MAX_REACH.as_millis() } else { 0 };
+    let bound = stamp.time.saturating_add(reach);
     // Whoever repeats the request goes on behind those that end early enough.
     let wanted = |record: &Record| {
         let sent = record.timestamp().is_some_and(|timestamp| timestamp <= bound);
@@ -181,7 +182,7 @@ fn expire<S: Store>(
         let before = *before;
         let expiry = request.end(places.get(hash).copied().unwrap_or_default());
         let known = before.and_then(|record| record.at(now));
-        if known.is_some_and(|record| !covers(&request.which, &record, source)) {
+        if known.is_some_and(|record| !covers(&request.which, &record, stamp)) {
             continue;
         }
         let told = source == Source::Member && held.contains(hash);
@@ -255,16 +256,14 @@ fn named<S: Store>(
     Ok(named)
 }
 
-/// Whether a change is about a message that is here. The first receiver has looked for itself. A revocation
-/// is no message: its owner alone gives rights back.
-fn covers(which: &Which, record: &Record, source: Source) -> bool {
+/// Whether a change is about a message that is here, whatever its sender says. A revocation is no message:
+/// its owner alone gives rights back.
+fn covers(which: &Which, record: &Record, stamp: Stamp) -> bool {
     if record.revoked().is_some() {
         return false;
     }
     let Some(place) = record.place.filter(|_| !crate::mutants::on("bulk-any-drawer")) else { return true };
-    let unbounded = matches!(which, Which::In { before: None, .. }) || source == Source::Client;
-    let timestamp = if unbounded { 0 } else { record.timestamp().unwrap_or_default() };
-    which.covers(place.namespace, timestamp)
+    which.covers(place.namespace, record.timestamp().unwrap_or_default(), stamp.time)
 }
 
 /// Each hash once, with what is known of it.

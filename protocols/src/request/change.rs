@@ -3,12 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Auth, Claims, MAX_TOKENS, MAX_TOKENS_BACK, MAX_TTL, Rights, Source, Token,
+    Auth, Claims, MAX_TOKENS, MAX_TOKENS_BACK, MAX_TTL, Rights, Source, TOLERANCE, TOLERANCE_FORWARDED, Token,
     auth::{Asked, settle},
     check_count, signed,
     text::Text,
 };
-use crate::{AccountId, MessageHash, Namespace, NetworkName, Statement, Time, answer::Code};
+use crate::{AccountId, MessageHash, Namespace, NetworkName, Span, Statement, Time, answer::Code};
+
+/// How much later than a request that names no bound a message may have been sent that it is about: whoever
+/// takes the request changes all that is there, the request can be so old, and a message's time so far ahead.
+pub const MAX_REACH: Span =
+    Span::millis(TOLERANCE.as_millis().saturating_add(TOLERANCE_FORWARDED.as_millis()));
 
 /// Which drawers of a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,9 +121,9 @@ impl Direction {
 }
 
 impl Which {
-    /// Whether a message that lies in `namespace`, sent at `timestamp` (milliseconds since 1970), is among
-    /// those of whole drawers.
-    pub fn covers(&self, namespace: Namespace, timestamp: u64) -> bool {
+    /// Whether a message that lies in `namespace`, sent at `timestamp`, is among those of whole drawers that
+    /// a request can be about which was signed at `signed` (both in milliseconds since 1970).
+    pub fn covers(&self, namespace: Namespace, timestamp: u64, signed: u64) -> bool {
         match self {
             Self::Hashes(_) => true,
             Self::In { drawers, before, .. } => {
@@ -126,7 +131,7 @@ impl Which {
                     Drawers::One(one) => *one == namespace,
                     Drawers::All => true,
                 };
-                there && before.is_none_or(|before| timestamp <= before)
+                there && timestamp <= before.unwrap_or(signed.saturating_add(MAX_REACH.as_millis()))
             }
         }
     }

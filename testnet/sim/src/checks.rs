@@ -201,6 +201,9 @@ impl Checks {
                 // It is about to be opened again.
                 Err(_) => return true,
             };
+            if tombstone(Some(before)).is_some_and(|stamp| self.yields(account, stamp, &record)) {
+                return true;
+            }
             let mut joined = record;
             if let Some(life) = before.life {
                 joined.join_life(life);
@@ -291,6 +294,7 @@ impl Checks {
             }
             if let Some(after) = after {
                 let taken = before.filter(|before| before.place.is_some());
+                let changed = after.change.and_then(|change| self.whole(account, change.stamp));
                 let whole = tombstone(Some(after)).and_then(|stamp| self.whole(account, stamp));
                 if let (Some(place), Some(whole), Some(timestamp)) =
                     (taken.and_then(|taken| taken.place), whole, taken.and_then(|taken| taken.timestamp()))
@@ -301,8 +305,9 @@ impl Checks {
                 }
                 let known = fate.is_some_and(|fate| fate.explains(after))
                     || self.said(&(*account, *hash), after)
-                    // A tombstone of what nobody here knows, on a member's word.
-                    || whole.is_some() && taken.is_none();
+                    // On a member's word something became of what is not known here.
+                    || whole.is_some() && taken.is_none()
+                    || after.life.is_none() && changed.is_some();
                 if !known {
                     return broken(
                         "nothing forged is accepted",

@@ -640,6 +640,8 @@ impl World {
                 let detail = format!("no majority for {:?} at node {}", state.request, state.target);
                 return broken("writes succeed after healing", detail);
             }
+            // Who is revoked asks in vain.
+            Aim::Write if state.request.auth().is_some_and(|auth| auth.subaccount.is_some()) => {}
             Aim::Write => self.counts.given_up += 1,
             Aim::Read => self.end_read(&state),
             Aim::Refusal => {}

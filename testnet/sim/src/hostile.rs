@@ -158,7 +158,8 @@ impl World {
         let account = *mutation.account();
         let stamp = mutation.stamp(&self.network)?;
         let meant = |namespace: Namespace, timestamp: u64| match &mutation {
-            Mutation::Delete { request: Delete { which: Which::In { drawers, before, .. }, .. }, .. } => {
+            Mutation::Delete { request: Delete { which: Which::In { drawers, before, .. }, .. }, .. }
+            | Mutation::Expire { request: Expire { which: Which::In { drawers, before, .. }, .. }, .. } => {
                 let latest = before.unwrap_or(stamp.time + MAX_REACH.as_millis());
                 let one = match drawers {
                     Drawers::One(one) => *one == namespace,
@@ -360,6 +361,7 @@ fn may_anybody(mutation: &Mutation) -> bool {
 fn stretchable(mutation: &Mutation) -> Option<Mutation> {
     match mutation {
         Mutation::Delete { request: Delete { which: Which::In { .. }, .. }, .. }
+        | Mutation::Expire { request: Expire { which: Which::In { .. }, .. }, .. }
         | Mutation::Replace { .. } => Some(mutation.clone()),
         Mutation::Store(request) if request.namespace.class() == Class::PublicOutbox => {
             let request = request.replacement()?;

@@ -22,6 +22,7 @@ fn seeds(seeds: std::ops::Range<u64>) {
         let report = sim::run(&Options { seed, ..Options::default() });
         let report = report.unwrap_or_else(|failure| panic!("{failure}"));
         assert!(report.acknowledged > 100, "{report:?}");
+        assert!(report.emptied > 0 && report.revoked > 0 && report.raced > 0, "{report:?}");
         what_was_drawn_happened(&report);
     }
 }

@@ -111,6 +111,18 @@ caught! {
         breaks "who serves under a new map has pulled from a majority of those before"
     acting_as_soon_as_known "act-at-once"
         breaks "a map is known an epoch before it acts"
+    turning_an_old_deletion_on_what_comes_late "bulk-takes-late"
+        breaks "a ready member has what was acknowledged before it caught up"
+    deleting_from_other_drawers "bulk-any-drawer"
+        breaks "a deletion of whole drawers takes what it is about"
+    deleting_from_after_the_bound "bulk-any-time"
+        breaks "a deletion of whole drawers takes what it is about"
+    forgetting_revocations "forget-revocation"
+        breaks "an acknowledged revocation stands"
+    serving_who_is_revoked "revoked-ask"
+        breaks "who is revoked is refused"
+    keeping_both_in_an_outbox "outbox-keeps-both"
+        breaks "an outbox shows one message"
 }
 
 caught! {
