@@ -35,7 +35,7 @@ use crate::{
     swarm::{MAX_MESSAGE, SwarmAnswer, SwarmRequest},
 };
 
-pub use crate::onion::fuzz as onion;
+pub use crate::{door::fuzz as door, onion::fuzz as onion};
 
 mod host;
 #[cfg(test)]
@@ -63,6 +63,7 @@ pub const TARGETS: &[Target] = &[
     ("onion_session", onion::session),
     ("onion_answer", onion::answer),
     ("guards", guards),
+    ("door_onion", door::onion),
 ];
 
 /// When the snapshot of the vectors can be used.

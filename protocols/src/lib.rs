@@ -17,6 +17,7 @@
 //! - [`directory`]: who is where, as a protocol and as a machine
 //! - [`mod@notify`]: subscriptions, likewise
 //! - [`onion`]: requests through three hops, sealed, peeled and relayed
+//! - [`door`]: what the clients that exist say, in their own formats
 //!
 //! What is decided:
 //! - [`record`]: the state of one message under every order of arrival
@@ -44,6 +45,7 @@
 pub mod answer;
 pub mod codec;
 pub mod directory;
+pub mod door;
 #[cfg(test)]
 mod fixture;
 pub mod frame;

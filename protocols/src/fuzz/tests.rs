@@ -57,6 +57,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             let reaches_the_client = |what| golden("onion", "bytes", &format!("{what} answer, guard"));
             [reaches_the_client("first"), reaches_the_client("session"), choices(&[])].concat()
         }
+        "door_onion" => golden("door_onion", "packet", ""),
         "guards" => vec![HEX.decode(file("src/path/tests/guards.hex").trim().as_bytes()).unwrap()],
         "record" | "member" => {
             let noise = |seed: u8| (0..16).flat_map(move |at: u8| crate::identity::blake2b(&[&[seed, at]]));
@@ -121,7 +122,7 @@ fn every_target_takes_the_vectors_and_what_comes_of_spoiling_them() {
 
 #[test]
 fn packets_answers_and_guards_are_of_use_and_may_be_spoilt() {
-    let whole = |name: &str| name.starts_with("onion") || name == "guards";
+    let whole = |name: &str| name.starts_with("onion") || name == "guards" || name == "door_onion";
     for (name, target) in TARGETS.iter().filter(|(name, _)| whole(name)) {
         for seed in seeds(name) {
             assert!(target(&seed), "{name}");

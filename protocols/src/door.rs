@@ -1,0 +1,52 @@
+//! The door for the clients that exist: the JSON that they send over HTTPS, in their own formats.
+//!
+//! - [`onion`]: their requests through three hops
+//! - [`nodes`]: the list of nodes, as they ask for it
+
+#[cfg(any(test, feature = "test-utils"))]
+pub mod fuzz;
+pub mod nodes;
+pub mod onion;
+
+/// The longest request, in bytes: what an HTTP body or a layer of an onion request may have.
+pub const MAX_REQUEST: usize = 10 << 20;
+
+/// What a request is answered with: a status, as HTTP numbers them, and a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The status: 200 to 599.
+    pub status: u16,
+    /// What is said.
+    pub body: Body,
+}
+
+/// The body of a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// JSON, written out.
+    Json(Vec<u8>),
+    /// A plain sentence: how most refusals are told.
+    Text(String),
+}
+
+impl Reply {
+    /// A reply in JSON.
+    pub fn json(status: u16, value: &serde_json::Value) -> Self {
+        Self { status, body: Body::Json(value.to_string().into_bytes()) }
+    }
+
+    /// A plain sentence.
+    pub fn text(status: u16, text: impl Into<String>) -> Self {
+        Self { status, body: Body::Text(text.into()) }
+    }
+}
+
+impl Body {
+    /// The bytes, as HTTP carries them.
+    pub fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Json(bytes) => bytes,
+            Self::Text(text) => text.into_bytes(),
+        }
+    }
+}

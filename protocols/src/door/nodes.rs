@@ -1,0 +1,205 @@
+//! The list of nodes, in the forms in which clients ask for it.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use serde_json::{Map, Value, json};
+
+use crate::{NodeId, SwarmId, identity::to_x25519};
+
+/// A node that clients can be sent to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoorNode {
+    /// Who.
+    pub id: NodeId,
+    /// What clients seal onion layers to.
+    pub x25519: [u8; 32],
+    /// Where it is.
+    pub ip: IpAddr,
+    /// The port of its door: HTTPS over TCP.
+    pub https: u16,
+    /// The port where it speaks QUIC; 0 where it does not.
+    pub quic: u16,
+    /// Its swarm; none while it waits for a place.
+    pub swarm: Option<SwarmId>,
+    /// The version of its software.
+    pub version: [u16; 3],
+}
+
+impl DoorNode {
+    /// A node; its X25519 key follows from its id. None when that is no point of the curve.
+    pub fn new(id: NodeId, ip: IpAddr, https: u16) -> Option<Self> {
+        let x25519 = to_x25519(id.as_bytes())?;
+        Some(Self { id, x25519, ip, https, quic: 0, swarm: None, version: [0; 3] })
+    }
+
+    fn field(&self, name: &str) -> Option<Value> {
+        let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
+        Some(match name {
+            "service_node_pubkey" | "pubkey_ed25519" => json!(self.id.to_string()),
+            "pubkey_x25519" => json!(hex(&self.x25519)),
+            "public_ip" => json!(self.ip.to_string()),
+            "storage_port" => json!(self.https),
+            "storage_lmq_port" => json!(self.quic),
+            // Clients in JavaScript read the digits of the number themselves.
+            "swarm_id" => json!(self.swarm.map_or(u64::MAX, |swarm| swarm.0)),
+            "swarm" => json!(self.swarm.map_or_else(String::new, |swarm| swarm.to_string())),
+            "active" => json!(self.swarm.is_some()),
+            "funded" => json!(true),
+            "storage_server_version" | "service_node_version" => json!(self.version),
+            _ => return None,
+        })
+    }
+}
+
+/// The fields that there are.
+const FIELDS: [&str; 12] = [
+    "service_node_pubkey",
+    "pubkey_ed25519",
+    "pubkey_x25519",
+    "public_ip",
+    "storage_port",
+    "storage_lmq_port",
+    "swarm_id",
+    "swarm",
+    "active",
+    "funded",
+    "storage_server_version",
+    "service_node_version",
+];
+
+/// What `get_service_nodes` and `get_n_service_nodes` answer: an object with `service_node_states`, `height`,
+/// `hardfork` and `status`.
+///
+/// `params` may say `fields` (an object of flags, or a list of names; all where it says none), `limit`,
+/// `active_only` and `service_node_pubkeys`; what else it says, and what is of another type, is ignored.
+/// The nodes come in the order of a shuffle that `seed` decides, so that a limit takes any of them.
+pub fn service_nodes(nodes: &[DoorNode], params: &Value, height: u64, hf: [u8; 2], seed: u64) -> Value {
+    let fields = fields(params.get("fields"));
+    let active_only = params.get("active_only").and_then(Value::as_bool).unwrap_or(false);
+    let wanted = params.get("service_node_pubkeys").and_then(Value::as_array);
+    let wanted: Option<BTreeSet<_>> = wanted
+        .filter(|wanted| !wanted.is_empty())
+        .map(|wanted| wanted.iter().filter_map(|key| key.as_str()?.parse::<NodeId>().ok()).collect());
+    let limit = params.get("limit").and_then(Value::as_u64).filter(|limit| *limit > 0);
+    let mut chosen: Vec<&DoorNode> = nodes
+        .iter()
+        .filter(|node| !active_only || node.swarm.is_some())
+        .filter(|node| wanted.as_ref().is_none_or(|wanted| wanted.contains(&node.id)))
+        .collect();
+    shuffle(&mut chosen, seed);
+    if let Some(limit) = limit {
+        chosen.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    }
+    let state = |node: &&DoorNode| {
+        let named = fields.iter().filter_map(|name| Some(((*name).to_owned(), node.field(name)?)));
+        Value::Object(named.collect::<Map<_, _>>())
+    };
+    let states: Vec<_> = chosen.iter().map(state).collect();
+    json!({ "service_node_states": states, "height": height, "hardfork": hf[0], "status": "OK" })
+}
+
+/// The names that are asked for and known.
+fn fields(asked: Option<&Value>) -> Vec<&'static str> {
+    let is_asked = |name: &str| match asked {
+        Some(Value::Object(flags)) => flags.get(name).and_then(Value::as_bool).unwrap_or(false),
+        Some(Value::Array(names)) => names.iter().any(|one| one.as_str() == Some(name)),
+        _ => false,
+    };
+    let named = match asked {
+        Some(Value::Object(flags)) => !flags.is_empty(),
+        Some(Value::Array(names)) => !names.is_empty(),
+        _ => false,
+    };
+    FIELDS.into_iter().filter(|name| !named || is_asked("all") || is_asked(name)).collect()
+}
+
+/// An order that nobody prefers.
+fn shuffle(nodes: &mut [&DoorNode], seed: u64) {
+    nodes.sort_by_cached_key(|node| {
+        crate::identity::blake2b(&[&seed.to_le_bytes(), node.id.as_bytes().as_slice()])
+    });
+}
+
+/// What `active_nodes_bin` answers: for each node with a place in a swarm and an IPv4 address 51 bytes, key 32,
+/// swarm 8, address 4, HTTPS port 2, QUIC port 2, version 3; numbers big-endian, in the order of the keys.
+pub fn active_nodes(nodes: &[DoorNode]) -> Vec<u8> {
+    let mut nodes: Vec<_> = nodes.iter().collect();
+    nodes.sort_by_key(|node| node.id);
+    let mut bytes = Vec::new();
+    for node in nodes {
+        let (Some(swarm), IpAddr::V4(ip)) = (node.swarm, node.ip) else { continue };
+        bytes.extend(node.id.as_bytes());
+        bytes.extend(swarm.0.to_be_bytes());
+        bytes.extend(ip.octets());
+        bytes.extend(node.https.to_be_bytes());
+        bytes.extend(node.quic.to_be_bytes());
+        bytes.extend(node.version.map(|part| u8::try_from(part).unwrap_or(u8::MAX)));
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::KeyPair;
+
+    fn nodes() -> Vec<DoorNode> {
+        let node = |seed: u8| {
+            let id = KeyPair::from_seed(&[seed; 32]).node_id();
+            let mut node = DoorNode::new(id, [127, 0, seed, 1].into(), 1_000 + u16::from(seed)).unwrap();
+            node.swarm = (seed < 9).then_some(SwarmId(u64::MAX - u64::from(seed)));
+            node.version = [2, 11, 300];
+            node
+        };
+        (1..10).map(node).collect()
+    }
+
+    fn states(params: &Value, seed: u64) -> Vec<Value> {
+        let answer = service_nodes(&nodes(), params, 7, [22, 0], seed);
+        assert_eq!(
+            (&answer["height"], &answer["hardfork"], &answer["status"]),
+            (&json!(7), &json!(22), &json!("OK"))
+        );
+        answer["service_node_states"].as_array().unwrap().clone()
+    }
+
+    #[test]
+    fn the_fields_asked_for_are_given_and_no_others() {
+        let asked = json!({ "public_ip": true, "storage_port": true, "swarm_id": true, "funded": false, "odd": true });
+        for fields in [asked, json!(["public_ip", "storage_port", "swarm_id", "odd"])] {
+            let states = states(&json!({ "fields": fields, "service_node_pubkeys": [nodes()[0].id] }), 1);
+            let first = json!({ "public_ip": "127.0.1.1", "storage_port": 1_001, "swarm_id": u64::MAX - 1 });
+            assert_eq!(states, [first]);
+        }
+        for all in [json!({}), json!({ "fields": {} }), json!({ "fields": { "all": true } }), json!(null)] {
+            for state in states(&all, 1) {
+                assert_eq!(state.as_object().unwrap().len(), FIELDS.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_limit_takes_any_of_them_and_those_without_a_swarm_are_left_out_where_that_is_wanted() {
+        assert_eq!(states(&json!({ "limit": 0 }), 1).len(), 9);
+        assert_eq!(states(&json!({ "limit": 4 }), 1).len(), 4);
+        assert_eq!(states(&json!({ "active_only": true, "limit": u64::MAX }), 1).len(), 8);
+        assert_eq!(states(&json!({ "limit": "4", "active_only": 1 }), 1).len(), 9, "of another type");
+        let first = |seed| states(&json!({ "limit": 1 }), seed)[0]["pubkey_ed25519"].clone();
+        let firsts: BTreeSet<_> = (0..100).map(|seed| first(seed).to_string()).collect();
+        assert_eq!(firsts.len(), 9);
+    }
+
+    #[test]
+    fn the_short_form_has_51_bytes_for_each_active_node() {
+        let (mut nodes, mut bytes) = (nodes(), Vec::new());
+        nodes[1].ip = "::1".parse().unwrap();
+        let answer = active_nodes(&nodes);
+        assert_eq!(answer.len(), 7 * 51);
+        bytes.extend(nodes[0].id.as_bytes());
+        bytes.extend([
+            0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 127, 0, 1, 1, 0x03, 0xe9, 0, 0, 2, 11, 255,
+        ]);
+        assert!(answer.chunks(51).any(|chunk| chunk == bytes), "{answer:?}");
+        assert!(answer.chunks(51).is_sorted());
+    }
+}
