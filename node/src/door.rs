@@ -11,7 +11,7 @@
 //! - `onion`: requests that pass through here
 //! - `outside`: servers that such a request may be for
 //! - `relay`: how nodes hand them to each other
-//! - `unready`: what answers while there is no service
+//! - `service`: what requests mean, answered by the service behind every door
 
 mod certificate;
 mod connection;
@@ -20,7 +20,7 @@ mod onion;
 mod outside;
 mod relay;
 mod routes;
-mod unready;
+mod service;
 
 use std::{
     collections::BTreeSet,
@@ -47,7 +47,7 @@ pub use certificate::CertificateError;
 pub(crate) use onion::Onions;
 pub use onion::{Carry, Lost, Told};
 pub(crate) use relay::Relay;
-pub(crate) use unready::Unready;
+pub(crate) use service::Json;
 
 use guests::{Clients, Memory};
 use outside::Outside;

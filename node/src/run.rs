@@ -32,7 +32,7 @@ use tokio::{
 use crate::{
     Config, NodeError,
     behaviour::Behaviour,
-    door::{Behind, Door, Relay, Unready},
+    door::{Behind, Door, Json, Relay},
     follow::Follow,
     http, keystore,
     links::Links,
@@ -163,7 +163,7 @@ async fn from_start_to_stop(
         stop_seen.clone(),
     );
     let mut links = links.with_names(chain.as_ref().map(|chain| chain.names.clone()));
-    let carrier = links.clone();
+    let (carrier, serving) = (links.clone(), links.clone());
     let carry = move |exchange| carrier.carry(exchange);
     let heights = follow.as_ref().map(Follow::status);
     let height = move || heights.as_ref().map_or(0, |status| status.borrow().height);
@@ -215,7 +215,8 @@ async fn from_start_to_stop(
     let mut http_door = tokio::spawn(http::serve(listener, view));
     let keys = tokio::spawn(hop.clone().keep_keys(onion_doors));
     let doors = door.as_ref().map(Door::addresses).unwrap_or_default();
-    let mut door = tokio::spawn(serve_door(door, id, relay, listing, stop_seen));
+    let service = Json { links: serving, listing: listing.clone() };
+    let mut door = tokio::spawn(serve_door(door, id, (service, relay), listing, stop_seen));
     tracing::info!(%id, network = %config.network.name, http = %http, ?doors, "node started");
 
     let status = tokio::spawn(log_status(jobs, watching));
@@ -253,12 +254,12 @@ async fn from_start_to_stop(
 async fn serve_door(
     door: Option<Door>,
     me: NodeId,
-    relay: Relay,
+    (service, relay): (Json, Relay),
     listing: watch::Receiver<Arc<Listing>>,
     stopping: watch::Receiver<bool>,
 ) {
     let Some(door) = door else { return std::future::pending().await };
-    let (service, carry) = (Arc::new(Unready), Arc::new(relay.clone()));
+    let (service, carry) = (Arc::new(service), Arc::new(relay.clone()));
     let onions = door.onions(Behind { me, service, carry, listing });
     if relay.accept(Arc::clone(&onions), stopping.clone()).is_ok() {
         door.serve_with(onions, stopping).await;

@@ -105,7 +105,9 @@ fn the_first_receiver_deletes_what_it_holds_whatever_its_senders_clock_said() {
 #[test]
 fn what_a_member_holds_alone_goes_while_the_request_is_fresh() {
     let person = Person::new(0);
-    for (request, bound) in [(person.delete_in(INBOX, None, 10), 10), (person.delete_in(INBOX, Some(4), 10), 4)] {
+    for (request, bound) in
+        [(person.delete_in(INBOX, None, 10), 10), (person.delete_in(INBOX, Some(4), 10), 4)]
+    {
         for (now, fresh) in [(10, true), (80, true), (81, false)] {
             let mut other = Keeper::new(2);
             other.store(at(0), person.post("early", bound, 900)).unwrap();
@@ -234,7 +236,11 @@ fn each_message_may_get_an_end_of_its_own() {
         let request = person.expire_which(which, Ends::Each(wanted.to_vec()), only, 5);
         let outcome = keeper.outcome(at(5), change(request.clone()));
         assert_eq!(outcome.done, Done::Changed { hashes: changed.clone() }, "{only:?}");
-        assert_eq!([a, b, c].map(|hash| keeper.end(&person, hash)), ends.map(|end| Some(ms(end))), "{only:?}");
+        assert_eq!(
+            [a, b, c].map(|hash| keeper.end(&person, hash)),
+            ends.map(|end| Some(ms(end))),
+            "{only:?}"
+        );
         let listed: Vec<_> = changed.iter().map(|hash| (Namespace::INBOX, *hash)).collect();
         assert_eq!(outcome.detail.listed, listed);
         let left = [a, b, c].into_iter().filter(|hash| !changed.contains(hash));
@@ -281,7 +287,9 @@ fn ends_are_told_of_what_is_there() {
         at(now),
         &person.get_expiries(hashes, now),
     ) {
-        Ok(Body::Expiries { ends, more: false }) => ends.into_iter().map(|end| (end.hash, end.expiry)).collect(),
+        Ok(Body::Expiries { ends, more: false }) => {
+            ends.into_iter().map(|end| (end.hash, end.expiry)).collect()
+        }
         other => panic!("unexpected {other:?}"),
     };
     assert_eq!(ends(Some(&[unknown, d, a]), 9), [(d, ms(900)), (a, ms(900))]);

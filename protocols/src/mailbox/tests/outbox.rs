@@ -51,7 +51,8 @@ fn an_older_message_that_comes_late_is_buried() {
     let (mut keeper, person) = (Keeper::new(1), Person::new(0));
     keeper.store(at(5), person.keep_in(OUTBOX, "new", 5, 100)).unwrap();
     let old = person.keep_in(OUTBOX, "old", 3, 90_000);
-    let late = keeper.feed(at(6), Input::Replicated { ticket: 8, mutations: vec![Mutation::Store(old.clone())] });
+    let late =
+        keeper.feed(at(6), Input::Replicated { ticket: 8, mutations: vec![Mutation::Store(old.clone())] });
     assert!(!late.iter().any(|output| matches!(output, Output::Arrived { .. })), "no news");
     assert_eq!(keeper.shown(at(6), &person, OUTBOX), ["new"]);
     let buried = keeper.store.record(&person.account, &old.hash()).unwrap().unwrap();
@@ -112,7 +113,10 @@ fn a_replacement_is_proven_by_the_owners_signature_alone() {
     };
     assert_eq!(verdict(sound.clone()), Ok(true));
     assert_eq!(verdict(crate::request::Replacement { hash: person.hash("x"), ..sound.clone() }), Ok(false));
-    assert_eq!(verdict(crate::request::Replacement { namespace: Namespace(-21), ..sound.clone() }), Ok(false));
+    assert_eq!(
+        verdict(crate::request::Replacement { namespace: Namespace(-21), ..sound.clone() }),
+        Ok(false)
+    );
     assert_eq!(verdict(crate::request::Replacement { expiry: 1, ..sound }), Ok(false));
     let private = person.keep_in(1, "b", 2, 900).replacement().unwrap();
     assert_eq!(verdict(private), Err(Code::BadRequest), "nothing is replaced in a private drawer");
