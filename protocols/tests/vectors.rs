@@ -122,7 +122,15 @@ fn readable(value: Value) -> Value {
             bytes.map_or(Value::Array(list), |bytes| json!(HEX.encode(&bytes)))
         }
         Value::Array(list) => list.into_iter().map(readable).collect(),
-        Value::Object(map) => map.into_iter().map(|(key, value)| (key, readable(value))).collect(),
+        Value::Object(map) => {
+            // Versions are lists of numbers.
+            let version = |key: &str| key.starts_with("rules") || key.starts_with("version");
+            let entry = |(key, value): (String, Value)| {
+                let value = if version(&key) { value } else { readable(value) };
+                (key, value)
+            };
+            map.into_iter().map(entry).collect()
+        }
         other => other,
     }
 }

@@ -96,6 +96,8 @@ fn the_json_door_leaves_the_counting_to_its_client() {
     let receipts = receipts(net.request_json(0, Request::Store(person.post("a", 0, 100))));
     assert_eq!((receipts.signed.len(), receipts.missing), (1, nodes(5)[1..].to_vec()));
     // The same is refused at the native door.
+    let mut net = Net::ready(5);
+    net.down.extend(1..5);
     assert_eq!(refusal(net.request(0, Request::Store(person.post("b", 0, 100)))).code, Code::NotReady);
 }
 

@@ -98,7 +98,7 @@ fn needs(owner: &Person) -> Vec<(&'static str, Request, Rights)> {
 fn a_subaccount_may_do_what_its_flags_say_and_nothing_else() {
     for owner in [Person::new(0), Person::group(0)] {
         for (what, request, needs) in needs(&owner) {
-            for flags in 0..=u8::MAX {
+            for flags in (0..32).chain([0x80, u8::MAX]) {
                 let friend = owner.friend(1, Rights(flags));
                 let expected = needs != Rights::OWNER && flags & needs.0 == needs.0;
                 let verdict = friend.asks(request.clone(), 0).verify(&network(), NOW, Door::Native);
