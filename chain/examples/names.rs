@@ -74,7 +74,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ];
     if json {
         let rows =
-            rows.map(|(what, value, unit)| serde_json::json!({ "what": what, "value": value, "unit": unit }));
+            rows.map(|(what, value, unit)| serde_json::json!({ "what": what, "ours": value, "unit": unit }));
         print(&serde_json::json!({ "data": { "rows": rows } }).to_string());
     } else {
         for (what, value, unit) in rows {

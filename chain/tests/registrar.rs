@@ -22,7 +22,7 @@ use session_chain::{
 use session_protocols::names::{Cost, Name, NameKeys, Value, value::Kind};
 use support::{
     PATIENCE, pace,
-    proxy::Proxy,
+    proxy::{Fault, Proxy},
     world::{EPOCH, World},
 };
 
@@ -73,6 +73,11 @@ async fn now(world: &World) -> Replayed {
     world.chain.mine(4, 1).await;
     let options = Options { pace: pace(), ..Options::new(&world.settlement, [1; 32]).unwrap() };
     replay::replay(None, options, None, |_| {}).await.unwrap()
+}
+
+/// What a name says as of now.
+async fn known(world: &World, keys: &NameKeys) -> Known {
+    Known::of(keys, &mut now(world).await).unwrap()
 }
 
 /// Lets time pass.
@@ -442,6 +447,143 @@ async fn a_name_changes_hands_for_money_and_nobody_pays_for_what_they_did_not_se
     assert_eq!(owner(&world, "alice").await, address(2));
     assert_eq!((balance(&world, 2).await, balance(&world, 3).await), (sesh(800), sesh(1_099)));
     assert!(matches!(bob.accept(id, None).await, Err(RegistrarError::NoOffer)));
+}
+
+#[tokio::test]
+async fn a_name_that_is_sold_while_its_records_change_says_what_its_new_owner_says() {
+    let mut world = World::new().await;
+    let mut alice = person(&mut world, 1).await;
+    let mut bob = person(&mut world, 2).await;
+    take(&world, &mut alice, "alice").await;
+    let own = keys("alice");
+    let (hers, his) = (text("alice's"), text("bob's"));
+    let none = Known { version: 1, ..Known::default() };
+    let call = alice.sell(own.id(), sesh(100)).await.unwrap();
+    send(&mut alice, &call).await;
+    // She changes what it says while bob buys it: before, and after.
+    let (purchase, _) = bob.buy(own.id(), None).await.unwrap();
+    let before = alice.record(&own, Kind::Text, Some(&hers), &none).await.unwrap().unwrap();
+    let after = alice.record(&own, Kind::Link, None, &known(&world, &own).await).await.unwrap();
+    assert!(after.is_none(), "it has no link");
+    let late = alice.record(&own, Kind::Text, Some(&text("too late")), &none).await.unwrap().unwrap();
+    send(&mut alice, &before).await;
+    let seen = known(&world, &own).await;
+    assert_eq!(own.open(1, Kind::Text, &seen.records[&6]).unwrap(), hers);
+    send(&mut bob, &purchase).await;
+    refused(alice.quote(&late).await.unwrap_err(), "NotPermitted");
+    let sold = known(&world, &own).await;
+    assert_eq!((sold.version, sold.records.len()), (2, 0), "what she said went with her");
+    // What he says is no repetition of what she did, and cannot be read as hers.
+    let call = bob.record(&own, Kind::Text, Some(&hers), &seen).await.unwrap().expect("it is said anew");
+    send(&mut bob, &call).await;
+    let call = bob.record(&own, Kind::Text, Some(&his), &sold).await.unwrap().unwrap();
+    send(&mut bob, &call).await;
+    let said = known(&world, &own).await;
+    assert_eq!(own.open(2, Kind::Text, &said.records[&6]).unwrap(), his);
+    assert!(own.open(1, Kind::Text, &said.records[&6]).is_err());
+    assert!(own.open(2, Kind::Text, &seen.records[&6]).is_err());
+}
+
+#[tokio::test]
+async fn while_the_chain_is_down_nothing_is_lost_and_what_was_begun_goes_on() {
+    let mut world = World::new().await;
+    person(&mut world, 1).await;
+    let proxy = Proxy::start(&world.anvil.url()).await;
+    let through = Settlement { rpc: vec![proxy.url.clone()], ..world.settlement.clone() };
+    let down = |error: RegistrarError| {
+        assert!(matches!(error, RegistrarError::Send(SendError::Endpoint { .. })), "{error}");
+        assert!(error.to_string().contains(proxy.name()) && !error.remedy().is_empty(), "{error}");
+    };
+    proxy.set(Fault::Http(503));
+    let signer = account::signer(&[1; 16]);
+    down(Registrar::connect(&through, signer, delivery(1)).await.unwrap_err());
+    proxy.set(Fault::None);
+    let mut alice = connect(&through, 1, 1).await;
+    let begun = begun("alice");
+    let id = begun.id;
+    proxy.set(Fault::Http(503));
+    down(alice.quote_registration(&begun, 1, 0).await.unwrap_err());
+    down(alice.reserve(&begun, |_| {}).await.unwrap_err());
+    proxy.set(Fault::None);
+    reserve(&world, &mut alice, &begun).await;
+    let nonce = alice.sender().nonce().await.unwrap();
+    proxy.set(Fault::Http(503));
+    down(alice.register(&begun, 1, &[]).await.unwrap_err());
+    proxy.set(Fault::None);
+    let (call, _) = alice.register(&begun, 1, &[]).await.unwrap();
+    proxy.set(Fault::Http(503));
+    down(alice.send(&call, |_| panic!("nothing is sent")).await.unwrap_err());
+    proxy.set(Fault::None);
+    reserve(&world, &mut alice, &begun).await;
+    let (call, _) = alice.register(&begun, 1, &[]).await.unwrap();
+    send(&mut alice, &call).await;
+    assert_eq!(alice.sender().nonce().await.unwrap(), nonce + 1, "it was committed to once");
+    assert_eq!((owner(&world, "alice").await, balance(&world, 1).await), (address(1), sesh(990)));
+    proxy.set(Fault::Http(503));
+    down(alice.sell(id, sesh(1)).await.unwrap_err());
+    down(alice.buy(id, None).await.unwrap_err());
+}
+
+#[tokio::test]
+async fn what_is_repeated_since_its_answer_was_lost_is_paid_once() {
+    let mut world = World::new().await;
+    let mut alice = person(&mut world, 1).await;
+    person(&mut world, 2).await;
+    let proxy = Proxy::start(&world.anvil.url()).await;
+    let through = Settlement { rpc: vec![proxy.url.clone()], ..world.settlement.clone() };
+    let mut bob = connect(&through, 2, 1).await;
+    let lost = |error: RegistrarError| {
+        assert!(matches!(error, RegistrarError::Send(SendError::Unanswered { .. })), "{error}");
+        assert!(error.to_string().contains("may have been sent or not"), "{error}");
+    };
+    let begun = begun("bob");
+    // The commitment, the registration, and a purchase: each is in a block, and nobody said so.
+    proxy.set(Fault::Loses);
+    lost(bob.reserve(&begun, |_| {}).await.unwrap_err());
+    proxy.set(Fault::None);
+    let nonce = bob.sender().nonce().await.unwrap();
+    reserve(&world, &mut bob, &begun).await;
+    assert_eq!(bob.sender().nonce().await.unwrap(), nonce, "it is not committed to again");
+    let (call, _) = bob.register(&begun, 1, &[]).await.unwrap();
+    proxy.set(Fault::Loses);
+    lost(bob.send(&call, |_| panic!("nobody knows")).await.unwrap_err());
+    proxy.set(Fault::None);
+    assert!(matches!(bob.register(&begun, 1, &[]).await, Err(RegistrarError::Yours)));
+    refused(bob.quote(&call).await.unwrap_err(), "NotCommitted");
+    assert_eq!((owner(&world, "bob").await, balance(&world, 2).await), (address(2), sesh(990)));
+
+    take(&world, &mut alice, "alice").await;
+    let id = keys("alice").id();
+    let call = alice.sell(id, sesh(100)).await.unwrap();
+    send(&mut alice, &call).await;
+    let (call, _) = bob.buy(id, None).await.unwrap();
+    proxy.set(Fault::Loses);
+    lost(bob.send(&call, |_| panic!("nobody knows")).await.unwrap_err());
+    proxy.set(Fault::None);
+    assert!(matches!(bob.buy(id, None).await, Err(RegistrarError::Yours)));
+    refused(bob.quote(&call).await.unwrap_err(), "VersionChanged");
+    assert_eq!((balance(&world, 1).await, balance(&world, 2).await), (sesh(1_090), sesh(890)));
+}
+
+#[tokio::test]
+async fn too_little_gas_costs_the_fee_alone_and_what_was_meant_can_be_done_again() {
+    let mut world = World::new().await;
+    let mut alice = person(&mut world, 1).await;
+    let mut bob = person(&mut world, 2).await;
+    take(&world, &mut alice, "alice").await;
+    let id = keys("alice").id();
+    let call = alice.sell(id, sesh(100)).await.unwrap();
+    send(&mut alice, &call).await;
+    let (call, _) = bob.buy(id, None).await.unwrap();
+    let mut quote = bob.quote(&call).await.unwrap();
+    quote.gas = 60_000;
+    let error = RegistrarError::from(bob.sender().send_at(&call, &quote, |_| {}).await.unwrap_err());
+    assert!(matches!(error, RegistrarError::Send(SendError::Reverted { .. })), "{error}");
+    assert!(error.to_string().contains("its gas ran out"), "{error}");
+    assert_eq!((owner(&world, "alice").await, balance(&world, 2).await), (address(1), MONEY));
+    let (call, _) = bob.buy(id, None).await.unwrap();
+    send(&mut bob, &call).await;
+    assert_eq!((owner(&world, "alice").await, balance(&world, 2).await), (address(2), sesh(900)));
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use session_chain::{
     network::Settlement,
     settlement::{
         Call, Delivery, Options, Replayed, SendError, StakeError, Staker, Trouble,
-        calls::{ContributionFactory, Registration, Staking},
+        calls::{Contribution, ContributionFactory, Registration, Staking},
         replay,
         staker::{Enrolment, Held, Return},
     },
@@ -149,6 +149,40 @@ async fn what_several_bring_is_open_to_them_and_comes_back() {
     assert_eq!(back, Return::All(part(10_000)));
     thief.send(&call, |_| {}).await.unwrap();
     assert_eq!(world.balance(address(9)).await, STAKE.units());
+}
+
+#[tokio::test]
+async fn a_contribution_is_not_buried_under_those_that_others_open_and_cancel() {
+    let mut world = World::new().await;
+    let node = pair(1).node_id();
+    let mut alice = staker(&mut world, 1, STAKE).await;
+    let bob = staker(&mut world, 2, STAKE).await;
+    let own = candidate(&world.settlement, 1);
+    let (call, _) = alice.register(&network(), &own, 1_000, Some(Amount::sesh(10_000)), &[]).await.unwrap();
+    alice.send(&call, |_| {}).await.unwrap();
+    let at = alice.contributions(&node).await.unwrap()[0].at;
+    let factory = world.settlement.contracts.factory;
+    let mut thief = world.person(9, STAKE, factory).await;
+    let mut stolen = registration(&world.settlement, 9, thief.account());
+    stolen.ed25519Key = registration(&world.settlement, 1, thief.account()).ed25519Key;
+    // More than are told of.
+    for _ in 0..20 {
+        let open = ContributionFactory::createCall {
+            registration: stolen.clone(),
+            amount: Amount::sesh(10_000).units(),
+            beneficiary: thief.account(),
+            reserved: Vec::new(),
+        };
+        send(&mut thief, factory, open.abi_encode()).await;
+        let opened = bob.contributions_of(thief.account(), &node).await.unwrap()[0].at;
+        send(&mut thief, opened, Contribution::cancelCall {}.abi_encode()).await;
+    }
+    let pooled = bob.contributions(&node).await.unwrap();
+    let open: Vec<_> = pooled.iter().filter(|pooled| pooled.is_open()).map(|pooled| pooled.at).collect();
+    assert_eq!((open, pooled.len() < 20), (vec![at], true), "those that are over are told of in part");
+    assert_eq!(bob.contribute(&node, Amount::sesh(5_000)).await.unwrap().1, at);
+    let own = alice.contributions_of(address(1), &node).await.unwrap();
+    assert_eq!(own.iter().map(|pooled| pooled.at).collect::<Vec<_>>(), [at]);
 }
 
 /// The endpoint is consistent: it names another contract in each log, and answers for it as if it were the real one.

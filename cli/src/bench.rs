@@ -19,10 +19,12 @@ pub(crate) async fn run(context: &Context, arguments: &args::Bench) -> Result<()
         bar.set_length(all);
         bar.set_position(done);
     };
-    let rows = match (arguments.relay, arguments.start) {
-        (true, _) => bench.relay(&mut progress).await,
-        (false, true) => bench.start(&mut progress).await,
-        (false, false) => bench.run(&mut progress).await,
+    let args::Bench { relay, start, names, .. } = arguments;
+    let rows = match (relay, start, names) {
+        (true, ..) => bench.relay(&mut progress).await,
+        (_, true, _) => bench.start(&mut progress).await,
+        (.., true) => bench.names(&mut progress).await,
+        (false, false, false) => bench.run(&mut progress).await,
     };
     bar.finish_and_clear();
     let rows = rows?;

@@ -11,6 +11,7 @@ use serde_json::json;
 use session_chain::{Candidate, NetworkFile, NetworkNode, bls::BlsSecret, settlement::Staker};
 use session_node::{
     Config, NodeError,
+    door::DoorConfig,
     keystore::{self, KeyError},
 };
 use session_protocols::{
@@ -228,6 +229,15 @@ async fn serve(context: &Context, arguments: NodeRun) -> Result<(), Failure> {
     let listen = if arguments.listen.is_empty() { written(&network, &arguments)? } else { arguments.listen };
     let mut config = Config::new(network, arguments.data, listen, arguments.http);
     config.rpc = arguments.rpc;
+    if !arguments.door.is_empty() {
+        let mut door = DoorConfig::new(arguments.door);
+        door.certificate = arguments.door_certificate.zip(arguments.door_key);
+        door.servers = arguments.door_server.into_iter().collect();
+        if arguments.unlimited {
+            door.limits.lift();
+        }
+        config.door = Some(door);
+    }
     if let Some(max_bytes) = arguments.max_bytes {
         config.max_bytes = max_bytes;
     }

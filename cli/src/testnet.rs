@@ -252,10 +252,11 @@ fn table(nodes: &[NodeStatus]) -> String {
                 node.messages.to_string(),
                 node.addresses.first().cloned().unwrap_or_else(|| "-".to_owned()),
                 node.http.clone(),
+                node.door.clone().unwrap_or_else(|| "-".to_owned()),
             ]
         })
         .collect();
-    text::table(["#", "STATE", "ID", "SWARM", "PEERS", "MESSAGES", "ADDRESS", "HTTP"], &rows)
+    text::table(["#", "STATE", "ID", "SWARM", "PEERS", "MESSAGES", "ADDRESS", "HTTP", "DOOR"], &rows)
 }
 
 /// What a node says of itself, and what the contract has of it where that is not the usual.

@@ -230,6 +230,7 @@ mod tests {
                     endpoints: vec!["/ip4/127.0.1.1/tcp/9".parse().unwrap()],
                     onion: OnionDoor { day: 1, key: [9; 32].into(), aes: true },
                     version: "1".into(),
+                    door: None,
                 };
                 let signed = record.sign(&self.file.name, pair);
                 (record.node, Arc::new(Entry::new(record, signed)))

@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use session_chain::NetworkFile;
 use session_protocols::{directory::Endpoint, limits::AdmissionRates};
 
+use crate::door::DoorConfig;
+
 /// The settings of one node.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -16,6 +18,8 @@ pub struct Config {
     pub listen: Vec<Endpoint>,
     /// Where to serve `/livez`, `/readyz`, `/metrics` and `/status`; loopback unless told otherwise.
     pub http: SocketAddr,
+    /// The door for the clients that exist; none by default.
+    pub door: Option<DoorConfig>,
     /// Who serves the settlement chain, by URL; those that the network file names if none.
     pub rpc: Vec<String>,
     /// How many bytes of messages may be kept.
@@ -36,6 +40,7 @@ impl Config {
             data,
             listen,
             http,
+            door: None,
             rpc: Vec::new(),
             max_bytes: 20 << 30,
             account_bytes: 256 << 20,

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use session_chain::settlement::{EndpointError, FollowError};
 use session_protocols::directory::Endpoint;
 
-use crate::keystore::KeyError;
+use crate::{door::DoorError, keystore::KeyError};
 
 /// Why a node cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,9 @@ pub enum NodeError {
         #[source]
         cause: io::Error,
     },
+    /// The door for the clients that exist cannot be opened.
+    #[error(transparent)]
+    Door(#[from] DoorError),
     /// A part of the node stopped that should not have.
     #[error("the node's {part} stopped")]
     Stopped {
@@ -94,6 +97,7 @@ impl NodeError {
             Self::Signed { .. } => "signed",
             Self::Listen { .. } => "listen",
             Self::Http { .. } => "http",
+            Self::Door(_) => "door",
             Self::Stopped { .. } => "stopped",
         }
     }
@@ -119,7 +123,13 @@ impl NodeError {
             Self::Signed { .. } => {
                 "remove the file once an epoch has ended since this node ran: it must not sign two checkpoints of one"
             }
-            Self::Listen { .. } | Self::Http { .. } => "choose an address of this machine and a free port",
+            Self::Door(DoorError::Certificate(_)) => {
+                "check the files of certificate and key; without them, remove door.pem and another one is made"
+            }
+            Self::Door(DoorError::Key) => "restore the key file from a backup",
+            Self::Listen { .. } | Self::Http { .. } | Self::Door(DoorError::Listen { .. }) => {
+                "choose an address of this machine and a free port"
+            }
             Self::Stopped { .. } => "look at the last lines of the log, and start the node again",
         }
     }

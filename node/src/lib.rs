@@ -17,11 +17,13 @@
 //! - `records`: node records that wait for a worker thread to check them
 //! - `neighbours`: where peers come from, and how many connections one address prefix may open
 //! - `behaviour`: which libp2p protocols, with which limits
+//! - [`door`]: HTTPS and JSON, for the clients that exist
 //! - `http`, `metrics`: for people who watch
 
 mod attest;
 mod behaviour;
 mod config;
+pub mod door;
 mod error;
 mod follow;
 mod http;

@@ -5,6 +5,7 @@
 
 mod announced;
 mod change;
+mod doors;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -43,6 +44,7 @@ use crate::{
     registry::{Registry, Watched},
 };
 pub(crate) use announced::Announced;
+pub(crate) use doors::Doors;
 
 /// Nodes beyond the own swarm that contact is kept with.
 const OTHERS: usize = 64;
@@ -116,6 +118,8 @@ pub(crate) struct Network {
     pub(crate) contacts: watch::Sender<Contacts>,
     /// None without a chain.
     pub(crate) checkpoints: Option<Checkpoints>,
+    /// The nodes that the door for the clients that exist tells of.
+    pub(crate) doors: Doors,
     /// Where the operator said to listen.
     pub(crate) listen: Vec<Endpoint>,
     /// How onion packets enter this node.
@@ -190,6 +194,8 @@ impl Network {
                 self.output(output, &mut dialling);
             }
             self.show_snapshot();
+            let registry = self.registry.borrow();
+            self.doors.refresh(&self.directory, &registry.maps().acts, registry.border().0);
         }
         Box::pin(self.leave()).await;
     }
@@ -584,6 +590,7 @@ impl Network {
     fn output(&mut self, output: Output, dialling: &mut Dialling) {
         match output {
             Output::Announce(record) => {
+                self.doors.change();
                 let signed = record.sign(&self.name, &self.pair);
                 let data = codec::encode(&signed);
                 self.directory.handle(now(), Input::Record { record, signed, message: None });
@@ -594,6 +601,7 @@ impl Network {
             }
             Output::Judge { message, verdict } => self.judge(message, verdict, dialling),
             Output::Found { node, endpoints } => {
+                self.doors.change();
                 self.found(node, &endpoints);
                 self.places.insert(node, endpoints);
             }

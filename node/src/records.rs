@@ -177,6 +177,7 @@ mod tests {
             endpoints: vec!["/ip4/127.0.1.1/tcp/9".parse().unwrap()],
             onion: OnionDoor { day: 1, key: [9; 32].into(), aes: true },
             version: "1".into(),
+            door: None,
         };
         record.sign(&network(), &pair)
     }

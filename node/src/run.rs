@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     future::Future,
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,6 +17,7 @@ use libp2p::{
 use session_protocols::{
     KeyPair, NodeId,
     directory::{Directory, Endpoint, Timing},
+    door::nodes::Listing,
     libp2p::address::{keypair, multiaddr},
     limits::Admission,
     mailbox::Limits,
@@ -30,12 +32,13 @@ use tokio::{
 use crate::{
     Config, NodeError,
     behaviour::Behaviour,
+    door::{Behind, Door, Json, Relay},
     follow::Follow,
     http, keystore,
     links::Links,
     member::{self, Job},
     metrics::Metrics,
-    network::{Announced, Contacts, Network},
+    network::{Announced, Contacts, Doors, Network},
     onion::Hop,
     registry::{Registry, Watched},
 };
@@ -116,6 +119,8 @@ async fn from_start_to_stop(
         .map_err(|cause| NodeError::Http { address: config.http, cause })?;
     let http = listener.local_addr().unwrap_or(config.http);
 
+    let door = config.door.as_ref().map(|door| Door::open(door, &config.data, &pair)).transpose()?;
+
     let mut libp2p = SwarmRegistry::default();
     let swarm_metrics = SwarmMetrics::new(&mut libp2p);
     let mut swarm = swarm(&config, &pair, registry.clone(), &metrics)?;
@@ -140,7 +145,7 @@ async fn from_start_to_stop(
     let admission = Admission::new(config.rates);
     // Whom it forwards to it is told with the first look at the registry.
     let hop = Hop::open(&config.data, name.clone(), id, BTreeSet::new(), config.network.local)?;
-    let (doors, door) = watch::channel(hop.door());
+    let (onion_doors, onion_door) = watch::channel(hop.door());
     let (checkpoints, chain) = match &follow {
         Some(follow) => {
             let (checkpoints, chain) = follow.attest(&config, &pair, &metrics)?;
@@ -158,7 +163,7 @@ async fn from_start_to_stop(
         stop_seen.clone(),
     );
     let mut links = links.with_names(chain.as_ref().map(|chain| chain.names.clone()));
-    let carrier = links.clone();
+    let (carrier, serving) = (links.clone(), links.clone());
     let carry = move |exchange| carrier.carry(exchange);
     let heights = follow.as_ref().map(Follow::status);
     let height = move || heights.as_ref().map_or(0, |status| status.borrow().height);
@@ -167,7 +172,11 @@ async fn from_start_to_stop(
     links.accept().map_err(|_| NodeError::Stopped { part: "links" })?;
 
     let directory = Directory::new(Some(id), version, first.listed())
+        .with_door(door.as_ref().and_then(Door::port))
         .with_snapshots(name.clone(), Timing::of(config.network.local));
+    let (doors, listing) = Doors::new();
+    let relay = Relay::new(&name, swarm.behaviour().streams.new_control(), registry.clone());
+    let relay = relay.ok_or(NodeError::Stopped { part: "relay" })?;
     let (contacts, watching) = watch::channel(Contacts::default());
     let network = Network {
         swarm,
@@ -181,8 +190,9 @@ async fn from_start_to_stop(
         swarm_metrics,
         contacts,
         checkpoints,
+        doors,
         listen: config.listen.clone(),
-        door,
+        door: onion_door,
         fellows: BTreeSet::new(),
         registry,
         seen: None,
@@ -200,17 +210,21 @@ async fn from_start_to_stop(
         hop: hop.clone(),
         chain,
         libp2p,
-        stopping: stop_seen,
+        stopping: stop_seen.clone(),
     };
     let mut http_door = tokio::spawn(http::serve(listener, view));
-    let keys = tokio::spawn(hop.clone().keep_keys(doors));
-    tracing::info!(%id, network = %config.network.name, http = %http, "node started");
+    let keys = tokio::spawn(hop.clone().keep_keys(onion_doors));
+    let doors = door.as_ref().map(Door::addresses).unwrap_or_default();
+    let service = Json { links: serving, listing: listing.clone() };
+    let mut door = tokio::spawn(serve_door(door, id, (service, relay), listing, stop_seen));
+    tracing::info!(%id, network = %config.network.name, http = %http, ?doors, "node started");
 
     let status = tokio::spawn(log_status(jobs, watching));
     let result = tokio::select! {
         () = &mut shutdown => Ok(()),
         _ = &mut network => Err(NodeError::Stopped { part: "network" }),
         _ = &mut http_door => Err(NodeError::Stopped { part: "http" }),
+        _ = &mut door => Err(NodeError::Stopped { part: "door" }),
         () = member.ended() => Err(NodeError::Stopped { part: "member" }),
     };
     let _ = stopping.send(true);
@@ -221,6 +235,8 @@ async fn from_start_to_stop(
     let ended = tokio::time::timeout(STOP, member.ended()).await.is_ok();
     let _ = stop_network.send(());
     let _ = tokio::time::timeout(Duration::from_secs(2), network).await;
+    door.abort();
+    let _ = door.await;
     http_door.abort();
     // The address is free again once the task is gone.
     let _ = http_door.await;
@@ -231,6 +247,23 @@ async fn from_start_to_stop(
     }
     drop(lock);
     if ended && member.ended_well() { result } else { Err(NodeError::Stopped { part: "member" }) }
+}
+
+/// Serves the door for the clients that exist, and the other nodes' onion requests of them; for ever where there
+/// is none.
+async fn serve_door(
+    door: Option<Door>,
+    me: NodeId,
+    (service, relay): (Json, Relay),
+    listing: watch::Receiver<Arc<Listing>>,
+    stopping: watch::Receiver<bool>,
+) {
+    let Some(door) = door else { return std::future::pending().await };
+    let (service, carry) = (Arc::new(service), Arc::new(relay.clone()));
+    let onions = door.onions(Behind { me, service, carry, listing });
+    if relay.accept(Arc::clone(&onions), stopping.clone()).is_ok() {
+        door.serve_with(onions, stopping).await;
+    }
 }
 
 /// The registry of a network without a chain, which nobody changes: whoever is not in its file is no node.

@@ -327,7 +327,7 @@ impl Mailbox {
             if let Some(Life::Deleted { row, .. }) = after.life
                 && store.mutation(row)?.is_some_and(|why| !matches!(why, Mutation::Revoke { .. }))
             {
-                after = Record::default();
+                after.life = None;
             }
             if after.join_life(Life::Revoked { stamp, row: 0 }) {
                 new.insert((stamp, hash), (before, after));
@@ -457,7 +457,7 @@ impl Mailbox {
         if let Some(Life::Deleted { row, .. }) = after.life
             && store.mutation(row)?.is_some_and(|why| !why.covers(namespace, request.timestamp))
         {
-            after = Record::default();
+            after.life = None;
         }
         // Nor does a change of expiry that was heard of first.
         if let Record { life: None, change: Some(change), .. } = after

@@ -28,6 +28,11 @@ impl NetworkName {
         format!("/session/{}/{}/1", self.0, protocol.name())
     }
 
+    /// The id of the protocol in which nodes hand each other the onion requests of the clients that exist.
+    pub fn door_onion(&self) -> String {
+        format!("/session/{}/door-onion/1", self.0)
+    }
+
     /// A gossip topic of this network, as in `<net>/records`.
     pub fn topic(&self, topic: &str) -> String {
         format!("{}/{topic}", self.0)

@@ -274,6 +274,7 @@ impl Net {
                 endpoints: vec![format!("/ip4/127.0.{}.1/tcp/9", at + 1).parse().unwrap()],
                 onion: OnionDoor { day: 1, key: ByteArray::new([9; 32]), aes: true },
                 version: "1".into(),
+                door: None,
             };
             let signer = if to % 2 == 0 {
                 record.endpoints = vec!["/ip4/127.0.250.1/tcp/9".parse().unwrap()];

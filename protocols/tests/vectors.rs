@@ -122,7 +122,15 @@ fn readable(value: Value) -> Value {
             bytes.map_or(Value::Array(list), |bytes| json!(HEX.encode(&bytes)))
         }
         Value::Array(list) => list.into_iter().map(readable).collect(),
-        Value::Object(map) => map.into_iter().map(|(key, value)| (key, readable(value))).collect(),
+        Value::Object(map) => {
+            // Versions are lists of numbers.
+            let version = |key: &str| key.starts_with("rules") || key.starts_with("version");
+            let entry = |(key, value): (String, Value)| {
+                let value = if version(&key) { value } else { readable(value) };
+                (key, value)
+            };
+            map.into_iter().map(entry).collect()
+        }
         other => other,
     }
 }
@@ -581,6 +589,7 @@ fn node_record() -> directory::NodeRecord {
         ],
         onion: directory::OnionDoor { day: 0xda, key: ByteArray::new([0x0d; 32]), aes: true },
         version: "0.1.0".into(),
+        door: None,
     }
 }
 
@@ -590,10 +599,12 @@ fn directory() {
     assert_eq!(signed.open(&network()), Some(node_record()));
     let page = directory::Answer::Records { records: vec![signed.clone()], more: false };
     let after = Some(pair(NODE).node_id());
+    let with_door = directory::NodeRecord { door: Some(22_443), ..node_record() };
     let entries = [
         wire("request from the first", &directory::Request::Records { after: None }, directory::MAX_REQUEST),
         wire("request", &directory::Request::Records { after }, directory::MAX_REQUEST),
         wire("record", &node_record(), directory::MAX_RECORD),
+        wire("record with a door", &with_door, directory::MAX_RECORD),
         wire("signed record, as gossiped", &signed, directory::MAX_RECORD),
         wire("answer", &page, directory::MAX_ANSWER),
     ];

@@ -1,6 +1,7 @@
 //! Measures a testnet: how fast it keeps messages, how fast it delivers them, what it costs at rest,
-//! how soon a killed node is back, and how soon one that begins from nothing is ready.
+//! how soon a killed node is back, how soon one that begins from nothing is ready, and how fast names are found.
 
+mod names;
 mod paths;
 
 use std::{
@@ -62,6 +63,12 @@ mod targets {
     pub(super) const PATH_P50: f64 = 10.0;
     /// Milliseconds that a store may take whose hop is killed under it.
     pub(super) const KILLED: f64 = 2_000.0;
+    /// Milliseconds that half the lookups of a name over a path may take, without computing its id.
+    pub(super) const LOOKUP: f64 = 150.0;
+    /// The same of all but one in a hundred, also where a newer checkpoint is fetched first.
+    pub(super) const LOOKUP_P99: f64 = 500.0;
+    /// Milliseconds that computing a name's id may take.
+    pub(super) const HASH: f64 = 1_000.0;
     /// Seconds until all nodes are ready, without a chain.
     pub(super) const UP: f64 = 10.0;
     /// The same with a chain, on which they register first.

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use session_chain::settlement::{ReplayError, StakeError};
+use session_chain::settlement::{RegistrarError, ReplayError, StakeError};
 
 use crate::layout::MAX_NODES;
 
@@ -154,6 +154,9 @@ pub enum TestnetError {
     /// The contracts refuse.
     #[error(transparent)]
     Stake(Box<StakeError>),
+    /// A name cannot be registered.
+    #[error(transparent)]
+    Name(Box<RegistrarError>),
     /// The chain cannot be read.
     #[error(transparent)]
     Replay(Box<ReplayError>),
@@ -237,6 +240,7 @@ impl TestnetError {
                 "chain"
             }
             Self::Stake(cause) => cause.code(),
+            Self::Name(cause) => cause.code(),
             Self::Replay(_) | Self::Endpoint(_) => "chain",
             Self::NoChain(_) => "no_chain",
             Self::ChainDown => "chain_down",
@@ -288,6 +292,7 @@ impl TestnetError {
             Self::ChainSignal { .. } => "check that its process belongs to this user".to_owned(),
             Self::Send(cause) => cause.remedy().to_owned(),
             Self::Stake(cause) => cause.remedy().to_owned(),
+            Self::Name(cause) => cause.remedy().to_owned(),
             Self::Replay(cause) => cause.remedy().to_owned(),
             Self::Endpoint(_) => "correct `rpc` in the testnet's network.toml".to_owned(),
             Self::NoChain(_) => {
@@ -311,6 +316,12 @@ impl TestnetError {
 impl From<StakeError> for TestnetError {
     fn from(error: StakeError) -> Self {
         Self::Stake(Box::new(error))
+    }
+}
+
+impl From<RegistrarError> for TestnetError {
+    fn from(error: RegistrarError) -> Self {
+        Self::Name(Box::new(error))
     }
 }
 

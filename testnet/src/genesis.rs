@@ -63,7 +63,14 @@ pub(crate) fn node(
         Operator::from_bytes(operator)
     };
     let addresses: Vec<String> = ports.endpoints.iter().map(ToString::to_string).collect();
-    let entry = Entry { index, id, listen: addresses.clone(), http: ports.http, process: None };
+    let entry = Entry {
+        index,
+        id,
+        listen: addresses.clone(),
+        http: ports.http,
+        door: Some(ports.door),
+        process: None,
+    };
     Ok((NetworkNode { id, operator, prefix: Prefix::of(ip), addresses, bls }, entry, ports))
 }
 
@@ -76,17 +83,20 @@ pub(crate) fn check(count: usize) -> Result<(), TestnetError> {
 pub(crate) struct Ports {
     endpoints: [Endpoint; 2],
     http: SocketAddr,
-    _sockets: (UdpSocket, TcpListener, TcpListener),
+    door: SocketAddr,
+    _sockets: (UdpSocket, TcpListener, TcpListener, TcpListener),
 }
 
 impl Ports {
     fn find(ip: IpAddr) -> io::Result<Self> {
         let any = SocketAddr::new(ip, 0);
-        let sockets = (UdpSocket::bind(any)?, TcpListener::bind(any)?, TcpListener::bind(any)?);
+        let tcp = || TcpListener::bind(any);
+        let sockets = (UdpSocket::bind(any)?, tcp()?, tcp()?, tcp()?);
         let endpoint = |transport, port| Endpoint { transport, ip, port };
         let quic = endpoint(Transport::Quic, sockets.0.local_addr()?.port());
         let tcp = endpoint(Transport::Tcp, sockets.1.local_addr()?.port());
-        Ok(Self { endpoints: [quic, tcp], http: sockets.2.local_addr()?, _sockets: sockets })
+        let (http, door) = (sockets.2.local_addr()?, sockets.3.local_addr()?);
+        Ok(Self { endpoints: [quic, tcp], http, door, _sockets: sockets })
     }
 }
 
@@ -109,6 +119,7 @@ mod tests {
         assert_eq!(NetworkFile::parse(&network.to_toml()), Ok(network.clone()));
         assert_eq!(network.ledger().map().swarms.len(), 2);
         assert!(entries.iter().all(|entry| entry.http.ip().is_loopback()));
+        assert!(entries.iter().all(|entry| entry.door.is_some_and(|door| door.ip() == entry.http.ip())));
     }
 
     #[test]

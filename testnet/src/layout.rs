@@ -65,6 +65,9 @@ pub(crate) struct Entry {
     pub(crate) id: NodeId,
     pub(crate) listen: Vec<String>,
     pub(crate) http: SocketAddr,
+    /// Where its HTTPS door is; none in a testnet that was made before there were any.
+    #[serde(default)]
+    pub(crate) door: Option<SocketAddr>,
     pub(crate) process: Option<Process>,
 }
 

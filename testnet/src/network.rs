@@ -99,6 +99,8 @@ pub struct NodeStatus {
     pub addresses: Vec<String>,
     /// Where it answers over HTTP.
     pub http: String,
+    /// Where its door for the clients that exist is: `https://address:port`.
+    pub door: Option<String>,
 }
 
 impl NodeStatus {
@@ -235,6 +237,7 @@ impl Testnet {
                 addresses: addresses.filter(|some| !some.is_empty()).unwrap_or_else(|| node.listen.clone()),
                 fingerprint: said.map(|said| said.fingerprint).unwrap_or_default(),
                 http: node.http.to_string(),
+                door: node.door.map(|door| format!("https://{door}")),
             }
         };
         Ok(futures::future::join_all(state.nodes.iter().map(one)).await)
@@ -413,6 +416,9 @@ impl Testnet {
         arguments.extend(["--network".into(), self.folder.network_path().into_os_string()]);
         arguments.extend(["--data".into(), self.folder.data(index).into_os_string()]);
         arguments.extend(["--http".into(), node.http.to_string().into(), "--log".into(), "human".into()]);
+        if let Some(door) = node.door {
+            arguments.extend(["--door".into(), door.to_string().into()]);
+        }
         for endpoint in &node.listen {
             arguments.extend(["--listen".into(), endpoint.into()]);
         }

@@ -458,6 +458,24 @@ contract NamesMarketTest is NamesSetup {
         vm.assertEq(meddler.balanceOf(address(other)), 1_000 * SESH + 2 * YEARLY_FEE, "the others'");
     }
 
+    function test_whatATokenDoesWhileAnOfferThatBindsNoMoreGivesWayPaysNothingTwice() public {
+        (Names other, Meddler meddler) = meddling();
+        uint40 until = uint40(block.timestamp + 1 days);
+        meddler.give(address(meddler), 100 * SESH);
+        meddler.act(address(other), abi.encodeCall(other.offer, (ALICE, 1, uint96(100 * SESH), until)));
+        meddler.give(bob, 1_000 * SESH);
+        vm.prank(bob);
+        other.offer(ALICE + 1, 1, uint96(1_000 * SESH), until);
+        vm.warp(until + 1);
+        meddler.prepare(address(other), abi.encodeCall(other.withdrawOffer, (ALICE)));
+        meddler.give(carol, 200 * SESH);
+        vm.prank(carol);
+        other.offer(ALICE, 1, uint96(200 * SESH), until + 2 days);
+        vm.assertEq(meddler.worked(), 0, "another has its place already");
+        vm.assertEq(meddler.balanceOf(address(meddler)), 100 * SESH, "once");
+        vm.assertEq(meddler.balanceOf(address(other)), 1_200 * SESH + 2 * YEARLY_FEE, "what is offered");
+    }
+
     function test_whatATokenDoesInTheMiddleOfARegistrationComesTooLate() public {
         (Names other, Meddler meddler) = meddling();
         uint256 id = ALICE + 2;

@@ -151,4 +151,7 @@ pub(crate) struct Bench {
     /// Measure how soon a network from nothing is ready instead: with its chain, and without one
     #[arg(long, conflicts_with_all = ["paths", "relay"])]
     pub(crate) start: bool,
+    /// Measure lookups of names over onion paths instead, on a testnet with a chain
+    #[arg(long, conflicts_with_all = ["paths", "relay", "start"])]
+    pub(crate) names: bool,
 }

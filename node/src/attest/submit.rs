@@ -164,7 +164,12 @@ impl Payer {
                     self.failed.clear();
                     return Outcome::Mined;
                 };
-                if matches!(failed.1, SendError::Unmined { .. } | SendError::Endpoint { .. }) {
+                // One that lost the answer may have passed it on: sent twice it is taken once.
+                let by_endpoint = matches!(
+                    failed.1,
+                    SendError::Unmined { .. } | SendError::Endpoint { .. } | SendError::Unanswered { .. }
+                );
+                if by_endpoint {
                     self.failed.insert(name);
                 }
                 failed

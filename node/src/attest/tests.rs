@@ -31,18 +31,19 @@ struct World {
     told: watch::Receiver<Attested>,
     data: tempfile::TempDir,
     metrics: Metrics,
-    /// The endpoint that it submits over, if it can pay.
-    rpc: Option<Endpoint>,
+    /// The endpoints that it submits over, if it can pay.
+    rpc: Vec<Endpoint>,
 }
 
 impl World {
     /// The first of `count` nodes attests.
     fn new(count: u8) -> Self {
-        Self::paying(count, None)
+        Self::paying(count, [])
     }
 
-    /// The same, with an account to pay from on the chain that this endpoint serves.
-    fn paying(count: u8, rpc: Option<Endpoint>) -> Self {
+    /// The same, with an account to pay from on the chain that these endpoints serve.
+    fn paying(count: u8, rpc: impl IntoIterator<Item = Endpoint>) -> Self {
+        let rpc: Vec<_> = rpc.into_iter().collect();
         let parameters = Parameters { genesis: 0, ..Parameters::default() };
         let pairs: Vec<_> = (1..=count).map(|seed| KeyPair::from_seed(&[seed; 32])).collect();
         let mut ledger = Ledger::new(parameters);
@@ -75,7 +76,7 @@ impl World {
     fn start(&self, ends: Ends) {
         let signer = session_chain::account::signer(&[7; 16]);
         let sender = |rpc: &Endpoint| Sender::new(rpc, signer.clone(), 1, Delivery::default());
-        let payer = Payer::new(contracts(), self.rpc.as_slice(), self.rpc.is_some().then_some(sender));
+        let payer = Payer::new(contracts(), &self.rpc, (!self.rpc.is_empty()).then_some(sender));
         let watched = (self.status.subscribe(), self.settled.subscribe());
         let (data, metrics) = (self.data.path(), self.metrics.clone());
         let attest = Attest::new(data, &self.pairs[0], EPOCH, payer, watched, ends, metrics);

@@ -29,6 +29,7 @@ impl Network {
         if before.prefix(&self.me()) != now.prefix(&self.me()) {
             self.listening();
         }
+        self.doors.change();
         self.choose(dialling);
         self.count(dialling);
     }

@@ -423,7 +423,7 @@ fn only_ipv6() -> Plan {
         settlement: None,
     };
     let http = vec![door.local_addr().unwrap()];
-    Plan { folder, network, listen: vec![listen], http, rates: None }
+    Plan { folder, network, listen: vec![listen], http, doors: Vec::new(), rates: None }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@
 mod chain;
 mod changes;
 mod codes;
+mod door;
 mod hostile;
 mod network;
 mod onion;

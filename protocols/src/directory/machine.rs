@@ -118,6 +118,7 @@ pub enum Output {
 pub struct Directory {
     me: Option<NodeId>,
     version: String,
+    door: Option<u16>,
     members: BTreeMap<NodeId, Prefix>,
     known: BTreeMap<NodeId, Arc<Entry>>,
     /// Of each member at most one record that names a border which is not known here so far.
@@ -146,6 +147,7 @@ impl Directory {
         Self {
             me,
             version,
+            door: None,
             members,
             known: BTreeMap::new(),
             early: BTreeMap::new(),
@@ -157,6 +159,12 @@ impl Directory {
             outbox: VecDeque::new(),
             snapshots: None,
         }
+    }
+
+    /// Says that this node has a door for the clients that exist, at this port.
+    #[must_use]
+    pub fn with_door(self, door: Option<u16>) -> Self {
+        Self { door, ..self }
     }
 
     /// Agrees with the other members on snapshots, which are made by this timing. A client does not.
@@ -241,6 +249,11 @@ impl Directory {
     /// Where a node says it is, best first; empty when nothing is known.
     pub fn endpoints(&self, node: &NodeId) -> &[Endpoint] {
         self.known.get(node).map_or(&[], |entry| &entry.record().endpoints)
+    }
+
+    /// What the nodes say of themselves, in the order of their ids.
+    pub fn said(&self) -> impl Iterator<Item = &NodeRecord> {
+        self.known.values().map(|entry| entry.record())
     }
 
     /// How a node is entered by onion packets; none when nothing is known.
@@ -377,6 +390,7 @@ impl Directory {
             endpoints: self.endpoints.clone(),
             onion,
             version: self.version.clone(),
+            door: self.door,
         }));
     }
 }

@@ -60,6 +60,10 @@ pub struct NodeRecord {
     pub onion: OnionDoor,
     /// The version of its software.
     pub version: String,
+    /// The port of its door for the clients that exist, at the address of its first endpoint; none where it has
+    /// no such door.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub door: Option<u16>,
 }
 
 /// How a node is entered by onion packets.
@@ -185,6 +189,7 @@ mod tests {
                 endpoints: vec!["/ip4/127.0.1.1/tcp/9".parse().unwrap()],
                 onion: OnionDoor { day: 1, key: key.into(), aes: true },
                 version: "1".into(),
+                door: None,
             };
             record.sign(&network, &pair).open(&network).is_some()
         };

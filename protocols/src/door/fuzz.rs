@@ -9,7 +9,7 @@
 
 use super::{
     Reply,
-    onion::{Back, Cipher, DoorKey, Layer, NONCE, Refusal, Step, wrap},
+    onion::{Back, Cipher, DoorKey, Layer, NONCE, Passed, Refusal, Step, wrap},
 };
 use crate::KeyPair;
 
@@ -22,6 +22,10 @@ pub fn onion(bytes: &[u8]) -> bool {
     let of_use = arrived.is_ok();
     if let Ok(layer) = arrived {
         answered(layer.open(&key));
+    }
+    if let Some(passed) = Passed::decode(bytes.to_vec()) {
+        assert_eq!(passed.encode(), bytes);
+        answered(passed.layer.open(&key));
     }
     let (len, rest) = bytes.split_at(bytes.len().min(2));
     let len = len.iter().fold(0, |len, byte| len << 8 | usize::from(*byte));

@@ -4,7 +4,17 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use serde_json::{Map, Value, json};
 
-use crate::{NodeId, SwarmId, identity::to_x25519};
+use super::Reply;
+use crate::{NodeId, SwarmId, answer::RULES, identity::to_x25519};
+
+/// The nodes that clients are told of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The nodes.
+    pub nodes: Vec<DoorNode>,
+    /// The last finalised height of the chain; 0 without one.
+    pub height: u64,
+}
 
 /// A node that clients can be sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +83,7 @@ const FIELDS: [&str; 12] = [
 /// `params` may say `fields` (an object of flags, or a list of names; all where it says none), `limit`,
 /// `active_only` and `service_node_pubkeys`; what else it says, and what is of another type, is ignored.
 /// The nodes come in the order of a shuffle that `seed` decides, so that a limit takes any of them.
-pub fn service_nodes(nodes: &[DoorNode], params: &Value, height: u64, hf: [u8; 2], seed: u64) -> Value {
+pub fn service_nodes(listing: &Listing, params: &Value, seed: u64) -> Value {
     let fields = fields(params.get("fields"));
     let active_only = params.get("active_only").and_then(Value::as_bool).unwrap_or(false);
     let wanted = params.get("service_node_pubkeys").and_then(Value::as_array);
@@ -81,7 +91,8 @@ pub fn service_nodes(nodes: &[DoorNode], params: &Value, height: u64, hf: [u8; 2
         .filter(|wanted| !wanted.is_empty())
         .map(|wanted| wanted.iter().filter_map(|key| key.as_str()?.parse::<NodeId>().ok()).collect());
     let limit = params.get("limit").and_then(Value::as_u64).filter(|limit| *limit > 0);
-    let mut chosen: Vec<&DoorNode> = nodes
+    let mut chosen: Vec<&DoorNode> = listing
+        .nodes
         .iter()
         .filter(|node| !active_only || node.swarm.is_some())
         .filter(|node| wanted.as_ref().is_none_or(|wanted| wanted.contains(&node.id)))
@@ -95,7 +106,36 @@ pub fn service_nodes(nodes: &[DoorNode], params: &Value, height: u64, hf: [u8; 2
         Value::Object(named.collect::<Map<_, _>>())
     };
     let states: Vec<_> = chosen.iter().map(state).collect();
-    json!({ "service_node_states": states, "height": height, "hardfork": hf[0], "status": "OK" })
+    json!({
+        "service_node_states": states,
+        "height": listing.height,
+        "hardfork": RULES[0],
+        "status": "OK",
+    })
+}
+
+/// What `POST /json_rpc` answers: `get_n_service_nodes` and `get_service_nodes` in the envelope of JSON-RPC.
+///
+/// The body's length was bounded before.
+pub fn json_rpc(body: &[u8], listing: &Listing, seed: u64) -> Reply {
+    let failed = |id: &Value, code: i32, message: &str| json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } });
+    let answer = match serde_json::from_slice::<Value>(body) {
+        Ok(Value::Object(asked)) => {
+            let id = asked.get("id").unwrap_or(&Value::Null);
+            match asked.get("method").and_then(Value::as_str) {
+                Some("get_n_service_nodes" | "get_service_nodes") => {
+                    let params = asked.get("params").unwrap_or(&Value::Null);
+                    let result = service_nodes(listing, params, seed);
+                    json!({ "jsonrpc": "2.0", "id": id, "result": result })
+                }
+                Some(_) => failed(id, -32_601, "Method not found"),
+                None => failed(id, -32_600, "Invalid Request"),
+            }
+        }
+        Ok(_) => failed(&Value::Null, -32_600, "Invalid Request"),
+        Err(_) => failed(&Value::Null, -32_700, "Parse error"),
+    };
+    Reply::json(200, &answer)
 }
 
 /// The names that are asked for and known.
@@ -155,7 +195,7 @@ mod tests {
     }
 
     fn states(params: &Value, seed: u64) -> Vec<Value> {
-        let answer = service_nodes(&nodes(), params, 7, [22, 0], seed);
+        let answer = service_nodes(&Listing { nodes: nodes(), height: 7 }, params, seed);
         assert_eq!(
             (&answer["height"], &answer["hardfork"], &answer["status"]),
             (&json!(7), &json!(22), &json!("OK"))
@@ -187,6 +227,32 @@ mod tests {
         let first = |seed| states(&json!({ "limit": 1 }), seed)[0]["pubkey_ed25519"].clone();
         let firsts: BTreeSet<_> = (0..100).map(|seed| first(seed).to_string()).collect();
         assert_eq!(firsts.len(), 9);
+    }
+
+    #[test]
+    fn questions_come_in_an_envelope_whose_id_is_given_back() {
+        let listing = Listing { nodes: nodes(), height: 7 };
+        let answer = |body: &str| {
+            let Reply { status: 200, body: super::super::Body::Json(bytes) } =
+                json_rpc(body.as_bytes(), &listing, 1)
+            else {
+                panic!("{body}")
+            };
+            serde_json::from_slice::<Value>(&bytes).unwrap()
+        };
+        let asked = r#"{"jsonrpc":"2.0","id":0,"method":"get_n_service_nodes","params":{"fields":{"public_ip":true}}}"#;
+        let answered = answer(asked);
+        assert_eq!((&answered["id"], &answered["jsonrpc"]), (&json!(0), &json!("2.0")));
+        assert_eq!(answered["result"]["service_node_states"].as_array().unwrap().len(), 9);
+        assert_eq!(answer(r#"{"method":"get_service_nodes"}"#)["result"]["height"], 7);
+        for (odd, code) in [
+            ("", -32_700),
+            ("[]", -32_600),
+            (r#"{"id":"x"}"#, -32_600),
+            (r#"{"id":"x","method":"stop_daemon"}"#, -32_601),
+        ] {
+            assert_eq!(answer(odd)["error"]["code"], code, "{odd}");
+        }
     }
 
     #[test]

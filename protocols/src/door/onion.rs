@@ -138,6 +138,50 @@ enum Side {
     Client,
 }
 
+/// The greatest number of nodes that a request may have passed.
+pub const MAX_HOPS: u8 = 15;
+/// The longest layer between nodes, in bytes: with what stands before it.
+pub const MAX_PASSED: usize = MAX_REQUEST + PASSED;
+/// Bytes before a layer between nodes.
+const PASSED: usize = 34;
+
+/// A layer that one node hands to the next: a byte for the number of nodes that it has passed, one for the
+/// cipher, 32 of the client's key, and what is sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// The nodes that it has passed, as they count themselves.
+    pub hops: u8,
+    /// The layer.
+    pub layer: Layer,
+}
+
+impl Passed {
+    /// The bytes that travel.
+    pub fn encode(&self) -> Vec<u8> {
+        let cipher = match self.layer.cipher {
+            Cipher::AesGcm => 0,
+            Cipher::XChaCha20 => 1,
+        };
+        [&[self.hops, cipher], &self.layer.ephemeral[..], &self.layer.sealed].concat()
+    }
+
+    /// Reads them. None when they are no layer, too long, or have passed too many nodes.
+    pub fn decode(mut bytes: Vec<u8>) -> Option<Self> {
+        let (&[hops, cipher], rest) = bytes.split_first_chunk::<2>()?;
+        let cipher = match cipher {
+            0 => Cipher::AesGcm,
+            1 => Cipher::XChaCha20,
+            _ => return None,
+        };
+        let ephemeral = *rest.first_chunk::<32>()?;
+        if hops > MAX_HOPS || bytes.len() > MAX_PASSED {
+            return None;
+        }
+        bytes.drain(..PASSED);
+        Some(Self { hops, layer: Layer { sealed: bytes, ephemeral, cipher } })
+    }
+}
+
 /// A sealed layer: what a node opens.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Layer {

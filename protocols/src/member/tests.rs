@@ -1,6 +1,7 @@
 //! One member among others: what it takes in, whom it answers and when.
 
 mod change;
+mod door;
 mod receipts;
 mod swarm;
 

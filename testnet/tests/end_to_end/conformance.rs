@@ -12,21 +12,51 @@ use crate::support::Place;
 /// What somebody asks. Messages are named by their drawer and text, moments in milliseconds from now.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
-    Store { at: At, ttl: i64, sent: i64 },
-    Retrieve { namespace: i16, last: Option<At>, count: Option<u32> },
-    Delete { messages: Vec<At>, required: bool },
-    DeleteIn { drawer: Option<i16>, before: Option<i64> },
-    Expire { messages: Vec<At>, ends: Vec<i64>, only: Option<&'static str> },
-    ExpireIn { drawer: Option<i16>, end: i64 },
-    Expiries { messages: Option<Vec<At>> },
-    Revoke { rights: Vec<u8>, undo: bool },
+    Store {
+        at: At,
+        ttl: i64,
+        sent: i64,
+    },
+    Retrieve {
+        namespace: i16,
+        last: Option<At>,
+        count: Option<u32>,
+    },
+    Delete {
+        messages: Vec<At>,
+        required: bool,
+    },
+    DeleteIn {
+        drawer: Option<i16>,
+        before: Option<i64>,
+    },
+    Expire {
+        messages: Vec<At>,
+        ends: Vec<i64>,
+        only: Option<&'static str>,
+    },
+    ExpireIn {
+        drawer: Option<i16>,
+        end: i64,
+    },
+    Expiries {
+        messages: Option<Vec<At>>,
+    },
+    Revoke {
+        rights: Vec<u8>,
+        undo: bool,
+    },
     Revoked,
     Swarm,
     Info,
     Batch(Vec<(Call, By)>),
     Sequence(Vec<(Call, By)>),
     /// If the node's rules are at least of this version.
-    If { rules: [u64; 2], then: Option<Box<(Call, By)>>, otherwise: Option<Box<(Call, By)>> },
+    If {
+        rules: [u64; 2],
+        then: Option<Box<(Call, By)>>,
+        otherwise: Option<Box<(Call, By)>>,
+    },
 }
 
 /// A message: its drawer and its text.
@@ -53,7 +83,9 @@ pub(crate) enum By {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Got {
     Refused(u16),
-    Stored { already: bool },
+    Stored {
+        already: bool,
+    },
     /// The texts, oldest arrival first, and whether more follow.
     Messages(Vec<String>, bool),
     /// The messages that a majority changed, in the order of their hashes.
@@ -139,7 +171,11 @@ impl Somebody {
 
     /// Its token.
     pub(crate) fn token(&self, rights: u8) -> Token {
-        Token::new(self.id.as_bytes()[0], session_protocols::request::Rights(rights), &self.sub(rights).public())
+        Token::new(
+            self.id.as_bytes()[0],
+            session_protocols::request::Rights(rights),
+            &self.sub(rights).public(),
+        )
     }
 
     pub(crate) fn hash(&self, (namespace, text): At) -> MessageHash {
@@ -163,7 +199,9 @@ impl Somebody {
             Want::Revoked(rights) => Got::Revoked(rights.iter().map(|rights| self.token(*rights)).collect()),
             Want::Swarm => Got::Swarm(swarm),
             Want::Info => Got::Info,
-            Want::Several(wants) => Got::Several(wants.iter().map(|want| self.expected(want, swarm)).collect()),
+            Want::Several(wants) => {
+                Got::Several(wants.iter().map(|want| self.expected(want, swarm)).collect())
+            }
             Want::Chosen(condition, want) => {
                 Got::Chosen(*condition, want.as_ref().map(|want| Box::new(self.expected(want, swarm))))
             }
@@ -194,12 +232,18 @@ async fn both_doors_serve_every_request_alike() {
             let got = native.ask(&one, call, *by).await;
             let expected = one.expected(want, native.members(&one).await.len());
             if got != expected {
-                wrong.push(format!("{}, step {step}, native: {call:?} by {by:?}: {got:?}, not {expected:?}", case.name));
+                wrong.push(format!(
+                    "{}, step {step}, native: {call:?} by {by:?}: {got:?}, not {expected:?}",
+                    case.name
+                ));
             }
             let got = json.ask(&other, call, *by).await;
             let expected = other.expected(want, json.members(&other).await);
             if got != expected {
-                wrong.push(format!("{}, step {step}, JSON: {call:?} by {by:?}: {got:?}, not {expected:?}", case.name));
+                wrong.push(format!(
+                    "{}, step {step}, JSON: {call:?} by {by:?}: {got:?}, not {expected:?}",
+                    case.name
+                ));
             }
         }
     }

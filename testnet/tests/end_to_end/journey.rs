@@ -47,6 +47,7 @@ async fn status_tells_what_nodes_are(place: &Place) {
             keys(node),
             [
                 "addresses",
+                "door",
                 "fingerprint",
                 "http",
                 "id",
@@ -73,6 +74,9 @@ async fn status_tells_what_nodes_are(place: &Place) {
         let process = format!("/proc/{}/cmdline", node["pid"].as_u64().unwrap());
         let command = std::fs::read_to_string(process).unwrap();
         assert!(command.contains(place.testnet.folder().data(index).to_str().unwrap()), "{command}");
+        let door = node["door"].as_str().unwrap().strip_prefix("https://").unwrap();
+        assert!(door.parse::<SocketAddr>().unwrap().ip().is_loopback());
+        TcpStream::connect(door).unwrap();
         // Whoever answers at the address is the node that is meant.
         let http: SocketAddr = node["http"].as_str().unwrap().parse().unwrap();
         assert!(http.ip().is_loopback());

@@ -13,6 +13,7 @@
 mod capture;
 mod chain;
 mod commands;
+mod conformance;
 mod conversations;
 mod health;
 mod journey;

@@ -3,7 +3,7 @@
 use std::{io::Write, process::Stdio};
 
 use serde_json::{Value, json};
-use session_chain::{NetworkFile, account};
+use session_chain::{NetworkFile, account, settlement::Endpoint};
 use session_client::{
     Account, Client, Options,
     envelope::{Draft, Money, Payment, Sum, Wallet},
@@ -91,6 +91,7 @@ async fn a_contact_is_paid_and_sees_it_verified_and_nobody_else_is_believed() {
 
     forgeries(&network, &bob, transaction).await;
     moves(&alice, &bob);
+    paid_and_not_told(&place, &network, &alice, &bob).await;
     nobody_can_be_told(&place, &alice, &bob);
 }
 
@@ -185,12 +186,46 @@ fn moves(alice: &Person<'_>, bob: &Person<'_>) {
     alice.has("993");
 }
 
+/// All nodes die between a payment and the message that tells of it: it is paid, once, and told of later.
+async fn paid_and_not_told(place: &Place, network: &NetworkFile, alice: &Person<'_>, bob: &Person<'_>) {
+    let endpoint = Endpoint::new(&network.settlement.as_ref().unwrap().rpc[0]).unwrap();
+    let ask = async |method: &'static str, parameters: Value| -> Value {
+        endpoint.rpc().request(method, parameters).await.unwrap()
+    };
+    let sent = async |tag: &str| ask("eth_getTransactionCount", json!([alice.address, tag])).await;
+    // No block is made until the nodes are down.
+    ask("evm_setIntervalMining", json!([0])).await;
+    let words = alice.with(&["wallet", "send", "1", "bob", "--note", "late", "--yes", "--json"]);
+    let mut command = place.command(&words);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    until("the payment to be on its way", async || {
+        (sent("pending").await != sent("latest").await).then_some(())
+    })
+    .await;
+    place.data(&["testnet", "kill", "1", "2", "3", "4"]);
+    ask("evm_setIntervalMining", json!([1])).await;
+    let ran = ended(child, "`session wallet send`");
+    let paid = ran.json()["data"].clone();
+    assert_eq!((ran.code, &paid["told"]), (0, &json!(false)), "{} {}", ran.out, ran.err);
+    alice.has("992");
+    let (remedy, transaction) = (paid["remedy"].as_str().unwrap(), paid["transaction"].as_str().unwrap());
+    assert!(ran.err.contains("it is paid, and bob was not told") && ran.err.contains(remedy), "{}", ran.err);
+
+    place.data(&["testnet", "up"]);
+    let words: Vec<_> = remedy.split_whitespace().skip(1).collect();
+    let told = alice.data(&words);
+    assert_eq!((&told["told"], &told["transaction"]), (&json!(true), &json!(transaction)), "{told}");
+    bob.sees(transaction, "verified").await;
+    alice.has("992");
+}
+
 /// Whoever cannot be told is not paid; the chain alone takes what goes to an address.
 fn nobody_can_be_told(place: &Place, alice: &Person<'_>, bob: &Person<'_>) {
     place.data(&["testnet", "kill", "1", "2", "3", "4"]);
     alice.refused(&["wallet", "send", "1", "bob", "--yes"], 3, "testnet_down");
-    alice.has("993");
+    alice.has("992");
     let paid = alice.data(&["wallet", "send", "1", &bob.address, "--yes"]);
     assert!(paid["told"].is_null() && paid["account"].is_null(), "{paid}");
-    alice.has("992");
+    alice.has("991");
 }

@@ -69,13 +69,13 @@ impl Net {
         Certificate { signatures: places.map(sign).collect() }
     }
 
-    fn certified(&self, ago: u64) -> Listed {
+    pub(super) fn certified(&self, ago: u64) -> Listed {
         let snapshot = self.honest(ago);
         let certificate = self.certify(&snapshot, QUORUM, None);
         listed(snapshot, certificate, |_| {})
     }
 
-    fn show(&self, list: &Listed, nodes: &[NodeId]) {
+    pub(super) fn show(&self, list: &Listed, nodes: &[NodeId]) {
         let lists = nodes.iter().map(|node| (*node, Arc::clone(list)));
         self.world.lock().lists.extend(lists);
     }

@@ -132,7 +132,7 @@ impl Net {
             let (height, border) = self.file.border();
             let (border, version) = (ByteArray::new(border), String::new());
             let (time, onion) = (time.as_millis(), self.world.lock().door(node.id));
-            NodeRecord { node: node.id, time, height, border, endpoints, onion, version }
+            NodeRecord { node: node.id, time, height, border, endpoints, onion, version, door: None }
         };
         self.file.nodes.iter().map(record).collect()
     }

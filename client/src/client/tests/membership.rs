@@ -62,7 +62,7 @@ impl Net {
     }
 
     /// Its file, whose nodes are believed for four hours after it was written, so long ago.
-    fn written(&self, hours: u64) -> NetworkFile {
+    pub(super) fn written(&self, hours: u64) -> NetworkFile {
         let mut file = self.file.clone();
         let settlement = file.settlement.as_mut().unwrap();
         let now = self.world.lock().now().as_millis() / 1_000;

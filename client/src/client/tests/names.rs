@@ -1,18 +1,26 @@
 //! Names, at nodes of which many lie: what is not proven is not believed, and no change is followed unasked.
 
-use session_chain::names::{Change, Index, resolve::Disbelief, tables::Memory};
+use std::{collections::BTreeSet, sync::Arc};
+
+use session_chain::{
+    NetworkFile,
+    names::{Change, Index, resolve::Disbelief, tables::Memory},
+};
 use session_protocols::{
-    NodeId,
+    NodeId, Protocol, codec,
     names::{
         COST, Kind, Name, NameId, NameKeys, Value,
-        lookup::{Answer as Found, Proof},
+        lookup::{Answer as Found, Proof, Request as Lookup},
         value::Wallet,
     },
+    onion::size::{Bucket, Position, answer_len, packet_len},
+    path::{State, Use},
 };
 
 use super::{
     fake::{Net, Over},
     membership::LAST,
+    world::Beyond,
     *,
 };
 use crate::{GoesBy, Home, Options};
@@ -101,9 +109,8 @@ async fn who_lies_about_a_name_is_not_believed_and_another_is_asked() {
     let mut old = Index::<Memory>::default();
     old.apply(&registered(keys.id(), OWNER, 1)).unwrap();
     old.cross(0).unwrap();
-    let request = session_protocols::names::lookup::Request::name(keys.id(), None);
-    let stale = old.answer(LAST, &request).unwrap();
-    let elsewhere = session_protocols::names::lookup::Request::name(NameId::from_bytes([10; 32]), None);
+    let stale = old.answer(LAST, &Lookup::name(keys.id(), None)).unwrap();
+    let elsewhere = Lookup::name(NameId::from_bytes([10; 32]), None);
     let others = net.world.lock().names.answer(LAST, &elsewhere).unwrap();
     let lies: [Box<dyn Fn(Found) -> Option<Found> + Send + Sync>; 5] = [
         Box::new(|honest| Some(spoilt(honest, |proof| proof.value = Some(b"another".to_vec().into())))),
@@ -115,9 +122,9 @@ async fn who_lies_about_a_name_is_not_believed_and_another_is_asked() {
             refused @ Found::Refused { .. } => Some(refused),
         }),
     ];
-    for lie in lies.map(std::sync::Arc::new) {
+    for lie in lies.map(Arc::new) {
         // One of those who are asked is honest.
-        let one = std::sync::Arc::clone(&lie);
+        let one = Arc::clone(&lie);
         net.mislead(7, move |honest| one(honest));
         let client = net.client().await;
         let resolved = client.resolve(&alice()).await.unwrap();
@@ -153,9 +160,127 @@ async fn a_client_that_is_behind_fetches_the_newest_checkpoint() {
     let first = client.resolve(&alice()).await.unwrap();
     assert_eq!(first.epoch, LAST - 1, "nodes have signed no newer one");
     net.name(LAST, &[points(&keys, 1, &account(3).id())]);
+    // What is known of one name does not count any more once another lookup has moved the checkpoint on.
+    client.resolve(&"bob".parse().unwrap()).await.unwrap_err();
     let second = client.resolve(&alice()).await.unwrap();
     assert_eq!(second.epoch, LAST);
     assert_eq!(second.records[&Kind::Account], Ok(Value::Account(account(3).id())));
+}
+
+#[tokio::test]
+async fn what_is_known_is_asked_for_again_once_there_can_be_a_newer_checkpoint() {
+    let (net, _) = named().await;
+    let client = net.client().await;
+    let resolved = client.resolve(&alice()).await.unwrap();
+    let before = net.world.lock().lookups;
+    client.inner.clock.follow(vec![3_700_000; 2]);
+    assert_eq!(client.resolve(&alice()).await.unwrap(), resolved, "nodes have signed none");
+    assert!(net.world.lock().lookups > before);
+}
+
+#[tokio::test]
+async fn names_that_too_few_have_signed_are_not_believed() {
+    let net = Net::chained().await;
+    let keys = keys();
+    net.name(LAST - 1, &[registered(keys.id(), OWNER, 1), points(&keys, 1, &account(2).id())]);
+    let known = net.client().await;
+    known.resolve(&alice()).await.unwrap();
+    // All nodes say, and two thirds sign, that it leads elsewhere; what they show leads to what they sign.
+    {
+        let mut world = net.world.lock();
+        world.names.apply(&points(&keys, 1, &account(9).id())).unwrap();
+        world.names.cross(0).unwrap();
+        world.named = LAST;
+    }
+    let forged = Arc::new(net.checkpoint(LAST, &net.first(), None, 8));
+    for node in net.nodes() {
+        net.world.lock().forged.insert(node, Arc::clone(&forged));
+    }
+    let error = known.resolve(&alice()).await.unwrap_err();
+    let newer = Disbelief::Newer.what();
+    assert!(matches!(error, ClientError::Disbelieved { what, .. } if what == newer), "{error}");
+    let error = net.client().await.resolve(&alice()).await.unwrap_err();
+    assert!(matches!(error, ClientError::Directory { .. }), "{error}");
+    // One more has signed the same.
+    net.world.lock().forged.clear();
+    net.hand_out(net.checkpoint(LAST, &net.first(), None, 9));
+    let resolved = known.resolve(&alice()).await.unwrap();
+    assert_eq!(resolved.records[&Kind::Account], Ok(Value::Account(account(9).id())));
+}
+
+#[tokio::test]
+async fn with_an_old_network_file_nobody_is_asked_for_a_name() {
+    let (net, _) = named().await;
+    for direct in [true, false] {
+        let options = Options { direct, ..Options::default() };
+        let old = Client::connect(net.written(5), options).await.unwrap();
+        let error = old.resolve(&alice()).await.unwrap_err();
+        assert_eq!(error.code(), "outdated", "{error}");
+        assert!(error.remedy().contains("take a newer network file"), "{}", error.remedy());
+        assert!(net.world.lock().met.is_empty(), "nobody was asked");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_expires_leads_nowhere_also_for_who_knew_it() {
+    let net = Net::chained().await;
+    let keys = keys();
+    let expires = net.world.lock().now().as_millis() / 1_000 + 600;
+    let registered = Change::Registered { id: keys.id(), owner: OWNER.into(), expires, version: 1 };
+    net.name(LAST, &[registered, points(&keys, 1, &account(2).id())]);
+    let client = net.client().await;
+    client.follow(&alice(), Kind::Account, false).await.unwrap();
+    let before = net.world.lock().lookups;
+    client.inner.clock.follow(vec![1_200_000; 2]);
+    let error = client.follow(&alice(), Kind::Account, false).await.unwrap_err();
+    assert!(matches!(error, ClientError::NameExpired { .. }), "{error}");
+    assert_eq!(net.world.lock().lookups, before, "nobody was asked again");
+    let fresh = net.client().await;
+    fresh.inner.clock.follow(vec![1_200_000; 2]);
+    let error = fresh.resolve(&alice()).await.unwrap_err();
+    assert!(matches!(error, ClientError::NameExpired { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn who_registers_a_name_that_expired_is_not_taken_for_who_had_it() {
+    let net = Net::chained().await;
+    let keys = keys();
+    let (first, second) = (account(2).id(), account(3).id());
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path().join("home")).unwrap();
+    // Each time another program of one person.
+    let follow = async |agreed| {
+        let options = Options { home: Some(home.clone()), direct: true, ..Options::default() };
+        let client = Client::connect(net.file.clone(), options).await.unwrap();
+        client.follow(&alice(), Kind::Account, agreed).await
+    };
+    net.name(LAST - 4, &[registered(keys.id(), OWNER, 1), points(&keys, 1, &first)]);
+    assert_eq!(follow(false).await.unwrap(), Value::Account(first));
+    let past = net.world.lock().now().as_millis() / 1_000 - 1;
+    net.name(LAST - 3, &[Change::Renewed { id: keys.id(), expires: past }]);
+    // Agreeing to whatever it says leads nowhere either.
+    for agreed in [false, true] {
+        let error = follow(agreed).await.unwrap_err();
+        assert!(matches!(error, ClientError::NameExpired { .. }), "{error}");
+    }
+    // The next owner says nothing at first, and what the one before had said counts no more.
+    net.name(LAST - 2, &[registered(keys.id(), OTHER, 2), points(&keys, 1, &first)]);
+    let error = follow(false).await.unwrap_err();
+    assert!(matches!(error, ClientError::NoRecord { kind: Kind::Account, .. }), "{error}");
+    net.name(LAST - 1, &[points(&keys, 2, &second)]);
+    for _ in 0..2 {
+        let error = follow(false).await.unwrap_err();
+        assert!(error.to_string().contains("changed hands"), "{error}");
+        let ClientError::NameChanged { before, now, .. } = error else { panic!("{error}") };
+        assert_eq!((before.value, before.version), (first.to_string(), 1));
+        assert_eq!((now.value, now.version), (second.to_string(), 2));
+    }
+    // What is sealed for another version cannot be read, and is not followed.
+    let value = keys.seal(1, &Value::Account(first));
+    let (kind, sub) = (Kind::Account.number(), [0; 32].into());
+    net.name(LAST, &[Change::Record { id: keys.id(), sub, version: 2, kind, value }]);
+    let error = follow(true).await.unwrap_err();
+    assert!(matches!(error, ClientError::Record { kind: Kind::Account, .. }), "{error}");
 }
 
 #[tokio::test]
@@ -289,4 +414,129 @@ async fn who_is_silent_or_refuses_is_passed_over() {
     }
     let resolved = net.client().await.resolve(&alice()).await.unwrap();
     assert_eq!(resolved.epoch, LAST);
+}
+
+/// The same, of a network whose nodes have signed a list of all: paths can be made.
+async fn listed() -> (Net, NameKeys) {
+    let (mut net, keys) = named().await;
+    net.file = NetworkFile { local: false, ..net.file.clone() };
+    net.show(&net.certified(0), &net.nodes());
+    (net, keys)
+}
+
+/// What destinations were asked over paths, but for what tests a path.
+fn asked(net: &Net) -> Vec<Vec<u8>> {
+    let tap = std::mem::take(&mut net.world.lock().tap);
+    let requests = tap.into_iter().filter_map(|seen| match seen.beyond {
+        Beyond::Service(request) => Some(request),
+        Beyond::Hop(..) | Beyond::Nothing => None,
+    });
+    let tests = codec::encode(&Request::Info);
+    requests.filter(|request| *request != tests).collect()
+}
+
+#[tokio::test]
+async fn over_a_path_a_name_is_proven_and_the_node_that_is_asked_learns_the_id_alone() {
+    let (net, keys) = listed().await;
+    let client = net.hidden().await;
+    let resolved = client.resolve(&alice()).await.unwrap();
+    assert_eq!(resolved.records[&Kind::Account], Ok(Value::Account(account(2).id())));
+    for node in net.nodes() {
+        assert!(!client.inner.links.live(node, Protocol::Names), "asked straight");
+    }
+    let id = codec::encode(&Lookup::name(keys.id(), None));
+    let lookups = asked(&net);
+    assert!(!lookups.is_empty() && lookups.iter().all(|request| *request == id), "{lookups:?}");
+    let shop: Name = "shop.alice".parse().unwrap();
+    let sub = NameKeys::of(&shop, COST).unwrap().sub_id();
+    assert!(client.resolve(&shop).await.unwrap().records.is_empty());
+    let lookups = asked(&net);
+    let id = codec::encode(&Lookup::name(keys.id(), Some(sub)));
+    assert!(!lookups.is_empty() && lookups.iter().all(|request| *request == id), "{lookups:?}");
+}
+
+#[tokio::test]
+async fn over_a_path_a_name_that_is_there_and_one_that_is_not_look_alike() {
+    let (net, _) = listed().await;
+    let client = net.hidden().await;
+    client.resolve(&"carol".parse().unwrap()).await.unwrap_err();
+    let (small, room) = (Bucket::ALL[0], Bucket::ALL[1]);
+    let sizes = |room| Position::ALL.map(|at| (packet_len(small, at), answer_len(room, at)));
+    let (looks, tests) = (BTreeSet::from(sizes(room)), BTreeSet::from(sizes(small)));
+    let test = codec::encode(&Request::Info);
+    net.world.lock().tap.clear();
+    for (name, there) in [("alice", true), ("bob", false), ("shop.alice", true), ("shop.bob", false)] {
+        assert_eq!(client.resolve(&name.parse().unwrap()).await.is_ok(), there);
+        let tap = std::mem::take(&mut net.world.lock().tap);
+        let seen: BTreeSet<_> = tap.iter().map(|seen| (seen.packet.len(), seen.answer.len())).collect();
+        // Beside it a path may be tested.
+        assert!(
+            seen.is_superset(&looks) && seen.difference(&looks).all(|size| tests.contains(size)),
+            "{name}"
+        );
+        for seen in tap {
+            let size = (seen.packet.len(), seen.answer.len());
+            if let Beyond::Service(request) = seen.beyond {
+                assert_eq!(looks.contains(&size), request != test, "{name}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn over_a_path_who_lies_refuses_or_is_silent_is_passed_over() {
+    let (net, keys) = listed().await;
+    let mut free = Index::<Memory>::default();
+    free.apply(&registered(NameId::from_bytes([10; 32]), OTHER, 1)).unwrap();
+    free.cross(0).unwrap();
+    let absent = free.answer(LAST, &Lookup::name(keys.id(), None)).unwrap();
+    for at in 0..7 {
+        let said = match at % 3 {
+            0 => Some(absent.clone()),
+            1 => Some(Found::Refused { code: Code::NotReady }),
+            _ => None,
+        };
+        net.world.lock().misled.insert(net.nodes()[at], Box::new(move |_| said.clone()));
+    }
+    let resolved = net.hidden().await.resolve(&alice()).await.unwrap();
+    assert_eq!(resolved.records[&Kind::Account], Ok(Value::Account(account(2).id())));
+    net.mislead(12, move |_| Some(absent.clone()));
+    let error = net.hidden().await.resolve(&alice()).await.unwrap_err();
+    let unproven = Disbelief::Unproven.what();
+    assert!(matches!(error, ClientError::Disbelieved { what, .. } if what == unproven), "{error}");
+}
+
+#[tokio::test]
+async fn over_a_path_an_entry_that_is_longer_than_most_is_asked_for_with_more_room() {
+    let (net, keys) = listed().await;
+    let shop: Name = "shop.alice".parse().unwrap();
+    let sub = NameKeys::of(&shop, COST).unwrap().sub_id().into();
+    let long = |sub, kind| Change::Record { id: keys.id(), sub, version: 1, kind, value: vec![kind; 275] };
+    let changes: Vec<_> = (10..24).flat_map(|kind| [long([0; 32].into(), kind), long(sub, kind)]).collect();
+    net.name(LAST, &changes);
+    let answer = {
+        let world = net.world.lock();
+        world.names.answer(LAST, &Lookup::name(keys.id(), Some(sub.0))).unwrap()
+    };
+    assert!(codec::encode(&answer).len() > Bucket::ALL[1].capacity());
+    let resolved = net.hidden().await.resolve(&shop).await.unwrap();
+    assert_eq!((resolved.owner.0, resolved.epoch), (OWNER, LAST));
+}
+
+#[tokio::test]
+async fn a_hop_that_dies_under_a_lookup_is_gone_around() {
+    for at in 0..3 {
+        let (net, _) = listed().await;
+        let client = net.hidden().await;
+        client.resolve(&"bob".parse().unwrap()).await.unwrap_err();
+        let paths = client.paths();
+        let looks = paths.iter().find(|path| path.usage == Use::Look && path.state == State::Ready).unwrap();
+        let hop = looks.hops[at].id;
+        match at {
+            1 => drop(net.world.lock().mute.insert(hop)),
+            _ => drop(net.world.lock().down.insert(hop)),
+        }
+        let resolved = client.resolve(&alice()).await.unwrap();
+        assert_eq!(resolved.records[&Kind::Account], Ok(Value::Account(account(2).id())), "hop {at}");
+    }
 }

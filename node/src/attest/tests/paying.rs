@@ -16,16 +16,28 @@ struct Fake {
     balance: Mutex<U256>,
     /// What the contract reverts with, if it does.
     refuses: Mutex<Option<Vec<u8>>>,
+    /// Whether it says what it is asked, until something is sent: that it takes, and says nothing.
+    loses: bool,
+    /// How often it was asked what a submission costs.
+    asked: Mutex<u64>,
 }
 
 impl Fake {
     async fn start() -> (Arc<Self>, Endpoint) {
-        let fake = Arc::new(Self::default());
+        Self::serve(Self::default()).await
+    }
+
+    async fn serve(self) -> (Arc<Self>, Endpoint) {
+        let fake = Arc::new(self);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let rpc = Endpoint::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         let router = Router::new().fallback(answer).with_state(Arc::clone(&fake));
         tokio::spawn(async move { axum::serve(listener, router).await });
         (fake, rpc)
+    }
+
+    fn asked(&self) -> u64 {
+        *self.asked.lock().unwrap()
     }
 
     fn fund(&self, wei: u64) {
@@ -43,7 +55,11 @@ impl Fake {
 async fn answer(State(fake): State<Arc<Fake>>, body: Bytes) -> String {
     let request: Value = serde_json::from_slice(&body).unwrap();
     let refusal = fake.refuses.lock().unwrap().clone();
-    let result = match request["method"].as_str().unwrap() {
+    let method = request["method"].as_str().unwrap();
+    *fake.asked.lock().unwrap() += u64::from(method == "eth_estimateGas");
+    let result = match method {
+        "eth_blockNumber" | "eth_getTransactionCount" if fake.loses => json!("0x1"),
+        "eth_sendRawTransaction" if fake.loses => return String::new(),
         "eth_chainId" => json!("0x1"),
         "eth_getBalance" => json!(*fake.balance.lock().unwrap()),
         "eth_estimateGas" => match refusal {
@@ -98,7 +114,7 @@ impl World {
 #[tokio::test]
 async fn too_little_ether_is_told_until_there_is_enough() {
     let (fake, rpc) = Fake::start().await;
-    let mut world = World::paying(5, Some(rpc));
+    let mut world = World::paying(5, [rpc]);
     world.turn().await;
     world.trouble(|told| told.is_some_and(|told| told.contains("has 0 ETH and needs"))).await;
     assert_eq!(world.submissions("failed"), 1);
@@ -118,7 +134,7 @@ async fn too_little_ether_is_told_until_there_is_enough() {
 async fn what_the_contract_refuses_is_told_until_it_takes_a_checkpoint() {
     let (fake, rpc) = Fake::start().await;
     fake.fund(1_000_000);
-    let mut world = World::paying(5, Some(rpc));
+    let mut world = World::paying(5, [rpc]);
     fake.refuse("TooFewNodes(uint256,uint256)", [5, 6]);
     let checkpoint = world.turn().await;
     world
@@ -140,7 +156,7 @@ async fn what_the_contract_refuses_is_told_until_it_takes_a_checkpoint() {
 async fn that_another_node_was_quicker_is_no_trouble() {
     let (fake, rpc) = Fake::start().await;
     fake.fund(1_000_000);
-    let mut world = World::paying(5, Some(rpc));
+    let mut world = World::paying(5, [rpc]);
     fake.refuse("EpochTaken(uint64,uint64)", [0, 1]);
     world.turn().await;
     let taken = async {
@@ -155,7 +171,7 @@ async fn that_another_node_was_quicker_is_no_trouble() {
 #[tokio::test]
 async fn nothing_is_submitted_that_the_contract_takes_of_more_nodes_only() {
     let (_fake, rpc) = Fake::start().await;
-    let mut world = World::paying(5, Some(rpc));
+    let mut world = World::paying(5, [rpc]);
     for (epoch, nodes) in [(0, 6), (1, 5)] {
         let (height, time) = (world.ledger.height() + 1, world.ledger.border() - 1);
         let inputs = vec![LedgerInput::ChangeMinimumNodes { nodes }];
@@ -165,4 +181,27 @@ async fn nothing_is_submitted_that_the_contract_takes_of_more_nodes_only() {
     // There is nothing to pay the second with, and the first was never tried.
     world.trouble(|told| told.is_some_and(|told| told.contains("has 0 ETH"))).await;
     assert_eq!(world.submissions("failed"), 1);
+}
+
+#[tokio::test]
+async fn what_came_to_nothing_over_one_endpoint_is_tried_over_another() {
+    for loses in [false, true] {
+        let [(first, one), (second, two)] = {
+            let fake = || Fake { loses, ..Fake::default() };
+            [fake().serve().await, fake().serve().await]
+        };
+        first.fund(1_000_000);
+        second.fund(1_000_000);
+        let mut world = World::paying(5, [one, two]);
+        for (times, asked) in (1..).zip([(1, 0), (1, 1), (2, 1)]) {
+            world.turn().await;
+            let failed = async {
+                while world.submissions("failed") < times {
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(PATIENCE, failed).await.expect("it has tried");
+            assert_eq!((first.asked(), second.asked()), asked, "time {times}, answers lost: {loses}");
+        }
+    }
 }

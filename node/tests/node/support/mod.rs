@@ -11,6 +11,7 @@
 )]
 
 pub mod chain;
+pub mod https;
 pub mod stranger;
 
 use std::{
@@ -22,7 +23,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use session_chain::{NetworkFile, NetworkNode, Operator, bls::BlsSecret};
-use session_node::{Config, NodeError, Registry, keystore, run, run_by};
+use session_node::{Config, NodeError, Registry, door::DoorConfig, keystore, run, run_by};
 use session_protocols::{
     KeyPair, Prefix,
     directory::{Endpoint, Transport},
@@ -42,6 +43,8 @@ pub struct Plan {
     pub network: NetworkFile,
     pub listen: Vec<Vec<Endpoint>>,
     pub http: Vec<SocketAddr>,
+    /// Where the first nodes have their HTTPS doors.
+    pub doors: Vec<SocketAddr>,
     /// What is asked of nodes at most, where it is not the default.
     pub rates: Option<AdmissionRates>,
 }
@@ -77,7 +80,7 @@ impl Plan {
             nodes: network,
             settlement: None,
         };
-        Self { folder, network, listen, http, rates: None }
+        Self { folder, network, listen, http, doors: Vec::new(), rates: None }
     }
 
     /// The folder of a node.
@@ -94,7 +97,15 @@ impl Plan {
         let mut config =
             Config::new(self.network.clone(), self.data(index), self.listen[index].clone(), self.http[index]);
         config.rates = self.rates.unwrap_or(config.rates);
+        config.door = self.doors.get(index).map(|door| DoorConfig::new(vec![*door]));
         config
+    }
+
+    /// Gives the first nodes an HTTPS door each.
+    pub fn open_doors(&mut self, nodes: usize) {
+        let held = self.http.iter().take(nodes).map(|http| TcpListener::bind((http.ip(), 0)).unwrap());
+        let held: Vec<_> = held.collect();
+        self.doors = held.iter().map(|door| door.local_addr().unwrap()).collect();
     }
 
     pub fn start(&self, index: usize) -> Running {

@@ -22,6 +22,7 @@ fn record(pair: &KeyPair, time: u64, endpoint: &str) -> NodeRecord {
         endpoints: vec![endpoint.parse().unwrap()],
         onion: DOOR,
         version: "1".into(),
+        door: None,
     }
 }
 
@@ -115,7 +116,7 @@ fn a_node_says_anew_where_it_is_at_each_border() {
 #[test]
 fn a_node_announces_the_latest_border_and_nothing_before_the_first() {
     let (_, pair, Directory { members, .. }) = setup();
-    let mut directory = Directory::new(Some(pair.node_id()), String::new(), members);
+    let mut directory = Directory::new(Some(pair.node_id()), String::new(), members).with_door(Some(22_443));
     let endpoint = "/ip4/127.0.1.1/udp/9/quic-v1".parse().unwrap();
     directory.handle(Time::ZERO, Input::Listening(vec![endpoint]));
     assert_eq!(directory.deadline(), None);
@@ -127,6 +128,7 @@ fn a_node_announces_the_latest_border_and_nothing_before_the_first() {
     directory.handle(due, Input::Tick);
     let Some(Output::Announce(record)) = directory.poll() else { panic!("nothing to announce") };
     assert_eq!((record.height, *record.border, record.onion), (7, [7; 32], DOOR));
+    assert_eq!(record.door, Some(22_443));
 }
 
 #[test]

@@ -264,6 +264,25 @@ fn what_has_not_the_form_is_refused_and_what_is_too_long() {
 }
 
 #[test]
+fn a_layer_between_nodes_is_read_as_it_was_written() {
+    let layer = Layer { sealed: vec![7; 99], ephemeral: [9; 32], cipher: Cipher::XChaCha20 };
+    let passed = Passed { hops: MAX_HOPS, layer };
+    let bytes = passed.encode();
+    assert_eq!(bytes[..3], [MAX_HOPS, 1, 9]);
+    assert_eq!(Passed::decode(bytes.clone()), Some(passed));
+    for len in 0..PASSED {
+        assert_eq!(Passed::decode(bytes[..len].to_vec()), None);
+    }
+    for (at, byte) in [(0, MAX_HOPS + 1), (1, 2)] {
+        let mut odd = bytes.clone();
+        odd[at] = byte;
+        assert_eq!(Passed::decode(odd), None);
+    }
+    assert_eq!(Passed::decode(vec![0; MAX_PASSED + 1]), None);
+    assert!(Passed::decode(vec![0; MAX_PASSED]).is_some());
+}
+
+#[test]
 fn servers_outside_are_those_that_speak_the_same_protocol() {
     let open = |more: Value| {
         let mut head = json!({ "host": "example.org", "target": "/loki/v3/lsrpc" });

@@ -54,6 +54,10 @@ enum What {
     Keep,
     Delete,
     Expire(Option<Direction>),
+    /// Of the inbox, or of all drawers.
+    DeleteAll(bool),
+    DeleteBefore,
+    ExpireAll,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -64,6 +68,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(What::Expire(None)),
         1 => Just(What::Expire(Some(Direction::Shorten))),
         1 => Just(What::Expire(Some(Direction::Extend))),
+        1 => any::<bool>().prop_map(What::DeleteAll),
+        1 => Just(What::DeleteBefore),
+        1 => Just(What::ExpireAll),
     ];
     // Few texts and few times, so that requests meet; ends in several hours, all after the test.
     (what, 0_u8..3, 0_u64..6, 2_u64..6, any::<bool>()).prop_map(|(what, text, time, hour, second)| Step {
@@ -84,6 +91,15 @@ fn mutation(person: &Person, step: &Step) -> Mutation {
         What::Keep => Mutation::Store(person.keep(&text, step.time, step.expiry)),
         What::Delete => deletion(person.delete(&hashes, step.time)),
         What::Expire(only) => change(person.expire(&hashes, step.expiry, only, step.time)),
+        What::DeleteAll(all) => {
+            let drawers = if all { Drawers::All } else { Drawers::One(Namespace::INBOX) };
+            deletion(person.delete_in(drawers, None, step.time))
+        }
+        What::DeleteBefore => {
+            let bound = step.expiry % 7;
+            deletion(person.delete_in(Drawers::One(Namespace::INBOX), Some(bound), step.time))
+        }
+        What::ExpireAll => change(person.expire_in(Drawers::All, step.expiry, step.time)),
     }
 }
 

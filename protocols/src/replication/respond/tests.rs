@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     AccountId, Namespace,
-    fixture::{NOW, Person, network},
+    fixture::{NOW, Person, at, network},
     mailbox::{Input, Limits, Mailbox},
     message::MAX_DATA,
     request::Store as StoreRequest,
@@ -265,5 +265,60 @@ fn no_more_is_remembered_than_a_few_slices() {
         assert!(responder.walked.len() <= MAX_WALKED);
         let ids: usize = responder.walked.iter().map(|walked| walked.items.len()).sum();
         assert!(ids <= MAX_WALKED_IDS);
+    }
+}
+
+#[test]
+fn evidence_brings_another_member_to_the_same_record() {
+    use crate::{
+        fixture::{change, deletion, mutation},
+        request::{Drawers, Request, Rights},
+    };
+    let person = Person::new(0);
+    let friend = person.friend(1, Rights::READ).token();
+    let apply = |store: &mut MemoryStore, client: bool, mutation: Mutation| {
+        let mut machine = Mailbox::new(network(), Limits::default());
+        let input = match client {
+            true => Input::Write { ticket: 1, mutation },
+            false => Input::Replicated { ticket: 1, mutations: vec![mutation] },
+        };
+        // Later than any whole drawers are looked through for a member's word.
+        machine.handle(at(if client { 10 } else { 200 }), input, store).unwrap();
+    };
+    let post = || Mutation::Store(person.post("a", 0, 900));
+    let keep = || Mutation::Store(person.keep_in(1, "a", 0, 900));
+    let outbox = |text: &str, time| Mutation::Store(person.keep_in(-1, text, time, 900));
+    let (inbox, private) = (person.hash("a"), person.hash_in(1, "a"));
+    let revoke = || mutation(Request::Revoke(person.revoke(&[friend], 1)));
+    let unrevoke = || mutation(Request::Revoke(person.unrevoke(&[friend], 2)));
+    let token = friend.hash(&person.account);
+    for (what, steps, hash) in [
+        ("a stranger's", vec![post()], inbox),
+        ("an owner's", vec![keep()], private),
+        ("deleted", vec![post(), deletion(person.delete(&[inbox], 5))], inbox),
+        ("deleted with its drawer", vec![post(), deletion(person.delete_in(Drawers::All, None, 5))], inbox),
+        ("deleted by its time", vec![keep(), deletion(person.delete_in(Drawers::All, Some(1), 5))], private),
+        ("changed", vec![keep(), change(person.expire(&[private], 800, None, 5))], private),
+        ("changed with its drawer", vec![post(), change(person.expire_in(Drawers::All, 800, 5))], inbox),
+        ("replaced", vec![outbox("a", 1), outbox("b", 2)], person.hash_in(-1, "a")),
+        ("replaced before it came", vec![outbox("b", 2), outbox("a", 1)], person.hash_in(-1, "a")),
+        ("revoked", vec![revoke()], token),
+        ("given back", vec![revoke(), unrevoke()], token),
+    ] {
+        let mut store = MemoryStore::new(1);
+        for step in steps {
+            apply(&mut store, true, step);
+        }
+        let record = store.record(&person.account, &hash).unwrap().expect(what);
+        let mut other = MemoryStore::new(2);
+        for step in super::evidence(&store, &record, hash).unwrap() {
+            // It travels, and is checked.
+            let claims = step.claims(&network(), at(200)).expect(what);
+            assert!(claims.iter().all(crate::request::Claim::holds), "{what}");
+            apply(&mut other, false, step);
+        }
+        let copy = other.record(&person.account, &hash).unwrap().expect(what);
+        assert_eq!(copy.id(&person.account, &hash), record.id(&person.account, &hash), "{what}");
+        crate::fuzz::recount(&other);
     }
 }

@@ -300,7 +300,7 @@ fn a_queue_is_bounded_by_bytes_too() {
     assert!(rig.write_sized(90_001, MAX_DATA).short.is_empty());
     let failed = rig.fail(&sent[1]);
     assert!(failed.short.len() > 400, "the queue goes with the member");
-    for ticket in 0..MAX_QUEUE_BYTES / (MAX_DATA + 512) {
+    for ticket in 0..MAX_QUEUE_BYTES / (MAX_DATA + 768) {
         assert!(rig.write_sized(100_000 + ticket as u64, MAX_DATA).short.is_empty());
     }
 }

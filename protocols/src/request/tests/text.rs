@@ -29,7 +29,10 @@ fn texts() -> Vec<(Request, Vec<u8>, bool)> {
         named(keep(-1), format!("store-1{TIME}")),
         named(Request::Retrieve(person.look(0)), format!("retrieve{TIME}")),
         named(Request::Retrieve(person.look(-11)), format!("retrieve-11{TIME}")),
-        named(Request::GetExpiries(person.get_expiries(Some(&[a, b]), 0)), format!("get_expiries{TIME}{a}{b}")),
+        named(
+            Request::GetExpiries(person.get_expiries(Some(&[a, b]), 0)),
+            format!("get_expiries{TIME}{a}{b}"),
+        ),
         named(Request::GetExpiries(person.get_expiries(None, 0)), format!("get_expiries{TIME}all")),
         timeless(Request::Delete(person.delete(&[a, b], 0)), format!("delete{a}{b}")),
         named(delete_in(inbox, None), format!("delete_all{TIME}")),
@@ -45,11 +48,7 @@ fn texts() -> Vec<(Request, Vec<u8>, bool)> {
         timeless(expire(Some(Direction::Shorten)), format!("expireshorten{END}{a}{b}")),
         timeless(expire(Some(Direction::Extend)), format!("expireextend{END}{a}{b}")),
         timeless(each(None), format!("expire{END}{LATER}{a}{b}")),
-        (
-            Request::Revoke(person.revoke(&tokens, 0)),
-            with_tokens(format!("revoke_subaccount{TIME}")),
-            true,
-        ),
+        (Request::Revoke(person.revoke(&tokens, 0)), with_tokens(format!("revoke_subaccount{TIME}")), true),
         (
             Request::Revoke(person.unrevoke(&tokens, 0)),
             with_tokens(format!("unrevoke_subaccount{TIME}")),

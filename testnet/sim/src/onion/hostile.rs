@@ -194,6 +194,7 @@ impl World {
                 endpoints: vec![node.endpoint()],
                 onion: node.open_door()?,
                 version: "1".into(),
+                door: None,
             };
             let signed = record.sign(&self.network, &node.pair);
             Some((node.id, Arc::new(Entry::new(record, signed))))

@@ -19,7 +19,6 @@ pub(crate) struct Door {
     doors: BTreeMap<String, String>,
 }
 
-
 impl Door {
     pub(crate) async fn open(place: &Place) -> Self {
         let client = reqwest::Client::builder().danger_accept_invalid_certs(true).build().unwrap();
@@ -42,7 +41,11 @@ impl Door {
         let any = self.doors.values().next().unwrap();
         let (_, body) = self.post(any, "get_swarm", json!({ "pubkey": somebody.id.to_string() })).await;
         let door = |node: &Value| {
-            assert_eq!(node["port"].as_str().unwrap(), node["port_https"].to_string(), "a string, for old clients");
+            assert_eq!(
+                node["port"].as_str().unwrap(),
+                node["port_https"].to_string(),
+                "a string, for old clients"
+            );
             format!("https://{}:{}", node["ip"].as_str().unwrap(), node["port_https"])
         };
         body["snodes"].as_array().unwrap().iter().map(door).collect()
@@ -53,7 +56,10 @@ impl Door {
         let door = self.swarm(somebody).await.remove(0);
         let (status, body) = self.post(&door, method, params.clone()).await;
         if status == 200 {
-            assert!(body["t"].as_u64().unwrap().abs_diff(moment(0)) < 60_000, "every answer carries the server's time");
+            assert!(
+                body["t"].as_u64().unwrap().abs_diff(moment(0)) < 60_000,
+                "every answer carries the server's time"
+            );
             assert_eq!(body["hf"], json!([22, 0]));
         }
         read(somebody, call, &params, status, &body)
@@ -119,7 +125,8 @@ impl Door {
             }
         }
         // An envelope of JSON-RPC, without an id.
-        let requests = json!([{ "method": "info" }, { "method": "get_snodes_for_pubkey", "params": { "pubkey": id } }]);
+        let requests =
+            json!([{ "method": "info" }, { "method": "get_snodes_for_pubkey", "params": { "pubkey": id } }]);
         let batch = json!({ "jsonrpc": "2.0", "method": "batch", "params": { "requests": requests } });
         let (status, body) = self.send(&door, "storage_rpc/v1", batch.to_string()).await;
         assert_eq!((status, body["results"].as_array().unwrap().len()), (200, 2));
@@ -127,7 +134,10 @@ impl Door {
         // One that nobody can read fails alone.
         let requests = json!([{ "method": "info" }, { "method": "store", "params": { "pubkey": id } }]);
         let (status, body) = self.post(&door, "batch", json!({ "requests": requests })).await;
-        assert_eq!((status, &body["results"][0]["code"], &body["results"][1]["code"]), (200, &json!(200), &json!(400)));
+        assert_eq!(
+            (status, &body["results"][0]["code"], &body["results"][1]["code"]),
+            (200, &json!(200), &json!(400))
+        );
     }
 
     /// Codes that the native door says in another way, or has no use for.
@@ -157,15 +167,43 @@ impl Door {
             ("too long a life", "store", store(json!({ "ttl": 14 * 86_400_000_u64 + 1 })), 403),
             ("from the future", "store", store(json!({ "timestamp": now + 60_000 })), 406),
             ("no proof", "retrieve", json!({ "pubkey": id }), 401),
-            ("a key beside a group", "retrieve",
-                json!({ "pubkey": group.id.to_string(), "timestamp": now, "signature": unsigned, "pubkey_ed25519": "00".repeat(32) }), 400),
-            ("a short hash", "delete", json!({ "pubkey": id, "messages": ["short"], "signature": unsigned }), 400),
+            (
+                "a key beside a group",
+                "retrieve",
+                json!({ "pubkey": group.id.to_string(), "timestamp": now, "signature": unsigned, "pubkey_ed25519": "00".repeat(32) }),
+                400,
+            ),
+            (
+                "a short hash",
+                "delete",
+                json!({ "pubkey": id, "messages": ["short"], "signature": unsigned }),
+                400,
+            ),
             ("no messages", "delete", json!({ "pubkey": id, "messages": [], "signature": unsigned }), 400),
-            ("before is ahead", "delete_before", json!({ "pubkey": id, "before": now + 120_000, "signature": unsigned }), 401),
-            ("an end that has passed", "expire", json!({ "pubkey": id, "messages": [hash], "expiry": now - 1, "signature": unsigned }), 401),
-            ("the same of all", "expire_all", json!({ "pubkey": id, "expiry": now - 1, "signature": unsigned }), 406),
-            ("both directions", "expire",
-                json!({ "pubkey": id, "messages": [hash], "expiry": now + 1_000, "shorten": true, "extend": true, "signature": unsigned }), 400),
+            (
+                "before is ahead",
+                "delete_before",
+                json!({ "pubkey": id, "before": now + 120_000, "signature": unsigned }),
+                401,
+            ),
+            (
+                "an end that has passed",
+                "expire",
+                json!({ "pubkey": id, "messages": [hash], "expiry": now - 1, "signature": unsigned }),
+                401,
+            ),
+            (
+                "the same of all",
+                "expire_all",
+                json!({ "pubkey": id, "expiry": now - 1, "signature": unsigned }),
+                406,
+            ),
+            (
+                "both directions",
+                "expire",
+                json!({ "pubkey": id, "messages": [hash], "expiry": now + 1_000, "shorten": true, "extend": true, "signature": unsigned }),
+                400,
+            ),
             ("too many", "batch", json!({ "requests": vec![json!({ "method": "info" }); 21] }), 400),
             ("none", "sequence", json!({ "requests": [] }), 400),
             ("no condition", "ifelse", json!({ "if": {}, "then": { "method": "info" } }), 400),
@@ -184,7 +222,10 @@ impl Door {
         assert_eq!((status, body["snodes"].as_array().unwrap().len()), (421, swarm.len()));
         let requests = json!([{ "method": "store", "params": store(json!({})) }, { "method": "info" }]);
         let (status, body) = self.post(foreign, "batch", json!({ "requests": requests })).await;
-        assert_eq!((status, &body["results"][0]["code"], &body["results"][1]["code"]), (200, &json!(421), &json!(200)));
+        assert_eq!(
+            (status, &body["results"][0]["code"], &body["results"][1]["code"]),
+            (200, &json!(421), &json!(200))
+        );
         // How such a client begins: nodes by the fields that it asks for.
         let asked = json!({ "jsonrpc": "2.0", "id": 0, "method": "get_n_service_nodes", "params": { "fields": {
             "public_ip": true, "storage_port": true, "pubkey_x25519": true, "pubkey_ed25519": true, "swarm_id": true } } });
@@ -197,7 +238,13 @@ impl Door {
             assert_eq!(self.doors[state["pubkey_ed25519"].as_str().unwrap()], door);
             assert!(state["swarm_id"].is_u64());
         }
-        let (status, body) = self.post(foreign, "oxend_request", json!({ "endpoint": "get_service_nodes", "params": { "limit": 3 } })).await;
+        let (status, body) = self
+            .post(
+                foreign,
+                "oxend_request",
+                json!({ "endpoint": "get_service_nodes", "params": { "limit": 3 } }),
+            )
+            .await;
         assert_eq!((status, body["result"]["service_node_states"].as_array().unwrap().len()), (200, 3));
     }
 }
@@ -209,7 +256,8 @@ fn params(somebody: &Somebody, call: &Call, by: By) -> (&'static str, Value) {
         By::OwnerAt(offset) => moment(offset),
         _ => moment(0),
     };
-    let hashes = |messages: &[At]| messages.iter().map(|at| somebody.hash(*at).to_string()).collect::<Vec<_>>();
+    let hashes =
+        |messages: &[At]| messages.iter().map(|at| somebody.hash(*at).to_string()).collect::<Vec<_>>();
     let space = |namespace: i16| if namespace == 0 { String::new() } else { namespace.to_string() };
     let drawer = |params: &mut Value, drawer: Option<i16>| match drawer {
         Some(0) => String::new(),
@@ -266,7 +314,10 @@ fn params(somebody: &Somebody, call: &Call, by: By) -> (&'static str, Value) {
                 params[*only] = true.into();
             }
             let ends: String = ends.iter().map(u64::to_string).collect();
-            ("expire", format!("expire{}{ends}{}", only.unwrap_or(""), hashes(messages).concat()).into_bytes())
+            (
+                "expire",
+                format!("expire{}{ends}{}", only.unwrap_or(""), hashes(messages).concat()).into_bytes(),
+            )
         }
         Call::ExpireIn { drawer: one, end } => {
             let (named, end) = (drawer(&mut params, *one), moment(*end));
@@ -380,12 +431,16 @@ fn read(somebody: &Somebody, call: &Call, params: &Value, status: u16, body: &Va
         Call::Delete { .. } => {
             let asked = strings(&params["messages"]).concat();
             let account = somebody.id.to_string();
-            Got::Changed(changed(members(), "deleted", |deleted, _| format!("{account}{asked}{}", deleted.concat())))
+            Got::Changed(changed(members(), "deleted", |deleted, _| {
+                format!("{account}{asked}{}", deleted.concat())
+            }))
         }
         Call::DeleteIn { before, .. } => {
             let time = &params[if before.is_some() { "before" } else { "timestamp" }];
             let account = somebody.id.to_string();
-            Got::Changed(changed(members(), "deleted", |deleted, _| format!("{account}{time}{}", deleted.concat())))
+            Got::Changed(changed(members(), "deleted", |deleted, _| {
+                format!("{account}{time}{}", deleted.concat())
+            }))
         }
         Call::Expire { only, .. } => {
             let (asked, account) = (strings(&params["messages"]).concat(), somebody.id.to_string());
@@ -437,7 +492,8 @@ fn read(somebody: &Somebody, call: &Call, params: &Value, status: u16, body: &Va
             Got::Info
         }
         Call::Batch(calls) | Call::Sequence(calls) => {
-            let (results, requests) = (body["results"].as_array().unwrap(), params["requests"].as_array().unwrap());
+            let (results, requests) =
+                (body["results"].as_array().unwrap(), params["requests"].as_array().unwrap());
             let one = |((result, request), (call, _)): ((&Value, &Value), &(Call, By))| {
                 let status = u16::try_from(result["code"].as_u64().unwrap()).unwrap();
                 read(somebody, call, &request["params"], status, &result["body"])
@@ -459,7 +515,11 @@ fn read(somebody: &Somebody, call: &Call, params: &Value, status: u16, body: &Va
 }
 
 /// The hashes that a majority lists under `name`, each member's word checked against its signature.
-fn changed(members: &Map<String, Value>, name: &str, text: impl Fn(&[String], &Value) -> String) -> Vec<MessageHash> {
+fn changed(
+    members: &Map<String, Value>,
+    name: &str,
+    text: impl Fn(&[String], &Value) -> String,
+) -> Vec<MessageHash> {
     let mut counts = BTreeMap::<String, usize>::new();
     signed_by_majority(members, |said| {
         // Of all drawers they are listed by drawer, and signed in the order of all.

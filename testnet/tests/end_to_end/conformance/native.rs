@@ -10,8 +10,8 @@ use session_protocols::{
     codec,
     member::{durable, is_majority},
     request::{
-        Auth, Condition, Delete, Direction, Drawers, Ends, Expire, Form, GetExpiries, GetRevoked, If, Request,
-        Retrieve, Revoke, Rights, Store, Subaccount, Token, Which,
+        Auth, Condition, Delete, Direction, Drawers, Ends, Expire, Form, GetExpiries, GetRevoked, If,
+        Request, Retrieve, Revoke, Rights, Store, Subaccount, Token, Which,
     },
 };
 
@@ -82,7 +82,9 @@ impl Door {
                 }
             }
             (Body::Messages { messages, more, .. }, _) => {
-                let text = |message: &session_protocols::answer::Message| String::from_utf8(message.data.to_vec()).unwrap();
+                let text = |message: &session_protocols::answer::Message| {
+                    String::from_utf8(message.data.to_vec()).unwrap()
+                };
                 Got::Messages(messages.iter().map(text).collect(), more)
             }
             (Body::Expiries { ends, .. }, _) => {
@@ -97,12 +99,16 @@ impl Door {
             }
             (Body::Batch(answers), Request::Batch(requests) | Request::Sequence(requests)) => {
                 let each = answers.into_iter().zip(requests);
-                Got::Several(each.map(|(answer, request)| self.read(somebody, members, request, answer.body)).collect())
+                Got::Several(
+                    each.map(|(answer, request)| self.read(somebody, members, request, answer.body))
+                        .collect(),
+                )
             }
             (Body::If { condition, answer }, Request::If(choice)) => {
                 let chosen = if condition { &choice.then } else { &choice.otherwise };
                 let answer = answer.zip(chosen.as_ref());
-                let got = answer.map(|(answer, request)| Box::new(self.read(somebody, members, request, answer.body)));
+                let got = answer
+                    .map(|(answer, request)| Box::new(self.read(somebody, members, request, answer.body)));
                 Got::Chosen(condition, got)
             }
             (body, request) => panic!("{body:?} answers {request:?}"),
@@ -122,7 +128,8 @@ impl Door {
     fn request(&self, somebody: &Somebody, call: &Call, by: By) -> Request {
         let (account, name) = (somebody.id, self.name());
         let signed = |statement: &dyn Fn(u64) -> Statement| auth(somebody, by, statement);
-        let which = |messages: &[super::At]| Which::Hashes(messages.iter().map(|at| somebody.hash(*at)).collect());
+        let which =
+            |messages: &[super::At]| Which::Hashes(messages.iter().map(|at| somebody.hash(*at)).collect());
         let within = |drawer: &Option<i16>, before: Option<u64>| Which::In {
             drawers: drawer.map_or(Drawers::All, |drawer| Drawers::One(Namespace(drawer))),
             before,
@@ -140,7 +147,8 @@ impl Door {
             Call::Retrieve { namespace, last, count } => {
                 let (namespace, last) = (Namespace(*namespace), last.map(|at| somebody.hash(at)));
                 let (after, max_count, max_size, ids, auth) = (None, *count, None, None, None);
-                let mut request = Retrieve { account, namespace, after, last, max_count, max_size, ids, auth };
+                let mut request =
+                    Retrieve { account, namespace, after, last, max_count, max_size, ids, auth };
                 request.auth = signed(&|time| request.statement(name, time));
                 Request::Retrieve(request)
             }

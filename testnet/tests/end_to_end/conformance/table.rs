@@ -1,8 +1,10 @@
 //! The cases. Each has an account of its own at each door, and its steps follow each other.
 
 use super::{
-    At, By, By::{Nobody, Owner, OwnerAt, Stranger, Sub, SubOfOthers, SubOfStranger},
-    Call, Case, Kind, Want, Want::{Already, Changed, Code, Stored, Texts},
+    At, By,
+    By::{Nobody, Owner, OwnerAt, Stranger, Sub, SubOfOthers, SubOfStranger},
+    Call, Case, Kind, Want,
+    Want::{Already, Changed, Code, Stored, Texts},
 };
 
 const READ: u8 = 1;
@@ -22,60 +24,85 @@ pub(crate) fn cases() -> Vec<Case> {
 /// Who may do what in each class of drawer.
 fn drawers() -> Vec<Case> {
     let mut cases = vec![
-        case("a public inbox takes from anyone, and shows to its owner", Kind::Person, vec![
-            (store(0, "a"), Nobody, Stored),
-            (store(0, "a"), Nobody, Already),
-            (store(0, "b"), Owner, Stored),
-            (retrieve(0), Owner, Texts(&["a", "b"])),
-            (retrieve(0), Nobody, Code(401)),
-            (retrieve(0), Stranger, Code(401)),
-            (store(0, "c"), Stranger, Code(401)),
-        ]),
-        case("a private drawer is its owner's", Kind::Person, vec![
-            (store(2, "a"), Owner, Stored),
-            (store(2, "b"), Nobody, Code(401)),
-            (store(2, "b"), Stranger, Code(401)),
-            (retrieve(2), Owner, Texts(&["a"])),
-            (retrieve(2), Nobody, Code(401)),
-        ]),
-        case("a public outbox keeps its owner's last message, and shows it to anyone", Kind::Person, vec![
-            (store(-1, "a"), Nobody, Code(401)),
-            (store(-1, "a"), OwnerAt(-2_000), Stored),
-            (retrieve(-1), Nobody, Texts(&["a"])),
-            (store(-1, "b"), OwnerAt(-1_000), Stored),
-            (retrieve(-1), Nobody, Texts(&["b"])),
-            (store(-1, "b"), Owner, Already),
-            (retrieve(-1), Owner, Texts(&["b"])),
-            (retrieve(-1), Stranger, Code(401)),
-        ]),
-        case("a drawer of old groups is open", Kind::Group, vec![
-            (store(-10, "a"), Nobody, Stored),
-            (retrieve(-10), Nobody, Texts(&["a"])),
-        ]),
-        case("a closed drawer takes nothing, and is empty", Kind::Person, vec![
-            (store(-3741, "a"), Owner, Code(401)),
-            (store(-3741, "a"), Nobody, Code(401)),
-            (retrieve(-3741), Nobody, Texts(&[])),
-        ]),
-        case("drawers do not mix", Kind::Person, vec![
-            (store(0, "a"), Nobody, Stored),
-            (store(3, "a"), Owner, Stored),
-            (store(10, "a"), Nobody, Stored),
-            (retrieve(0), Owner, Texts(&["a"])),
-            (retrieve(3), Owner, Texts(&["a"])),
-            (retrieve(20), Owner, Texts(&[])),
-        ]),
+        case(
+            "a public inbox takes from anyone, and shows to its owner",
+            Kind::Person,
+            vec![
+                (store(0, "a"), Nobody, Stored),
+                (store(0, "a"), Nobody, Already),
+                (store(0, "b"), Owner, Stored),
+                (retrieve(0), Owner, Texts(&["a", "b"])),
+                (retrieve(0), Nobody, Code(401)),
+                (retrieve(0), Stranger, Code(401)),
+                (store(0, "c"), Stranger, Code(401)),
+            ],
+        ),
+        case(
+            "a private drawer is its owner's",
+            Kind::Person,
+            vec![
+                (store(2, "a"), Owner, Stored),
+                (store(2, "b"), Nobody, Code(401)),
+                (store(2, "b"), Stranger, Code(401)),
+                (retrieve(2), Owner, Texts(&["a"])),
+                (retrieve(2), Nobody, Code(401)),
+            ],
+        ),
+        case(
+            "a public outbox keeps its owner's last message, and shows it to anyone",
+            Kind::Person,
+            vec![
+                (store(-1, "a"), Nobody, Code(401)),
+                (store(-1, "a"), OwnerAt(-2_000), Stored),
+                (retrieve(-1), Nobody, Texts(&["a"])),
+                (store(-1, "b"), OwnerAt(-1_000), Stored),
+                (retrieve(-1), Nobody, Texts(&["b"])),
+                (store(-1, "b"), Owner, Already),
+                (retrieve(-1), Owner, Texts(&["b"])),
+                (retrieve(-1), Stranger, Code(401)),
+            ],
+        ),
+        case(
+            "a drawer of old groups is open",
+            Kind::Group,
+            vec![(store(-10, "a"), Nobody, Stored), (retrieve(-10), Nobody, Texts(&["a"]))],
+        ),
+        case(
+            "a closed drawer takes nothing, and is empty",
+            Kind::Person,
+            vec![
+                (store(-3741, "a"), Owner, Code(401)),
+                (store(-3741, "a"), Nobody, Code(401)),
+                (retrieve(-3741), Nobody, Texts(&[])),
+            ],
+        ),
+        case(
+            "drawers do not mix",
+            Kind::Person,
+            vec![
+                (store(0, "a"), Nobody, Stored),
+                (store(3, "a"), Owner, Stored),
+                (store(10, "a"), Nobody, Stored),
+                (retrieve(0), Owner, Texts(&["a"])),
+                (retrieve(3), Owner, Texts(&["a"])),
+                (retrieve(20), Owner, Texts(&[])),
+            ],
+        ),
     ];
     for (name, kind) in [
         ("a group signs with its own key", Kind::Group),
         ("so does an account of another kind", Kind::Other(0x25)),
     ] {
-        cases.push(case(name, kind, vec![
-            (store(11, "a"), Owner, Stored),
-            (store(11, "b"), Stranger, Code(401)),
-            (retrieve(11), Owner, Texts(&["a"])),
-            (delete(&[(11, "a")]), Owner, Changed(vec![(11, "a")])),
-        ]));
+        cases.push(case(
+            name,
+            kind,
+            vec![
+                (store(11, "a"), Owner, Stored),
+                (store(11, "b"), Stranger, Code(401)),
+                (retrieve(11), Owner, Texts(&["a"])),
+                (delete(&[(11, "a")]), Owner, Changed(vec![(11, "a")])),
+            ],
+        ));
     }
     cases
 }
@@ -85,53 +112,75 @@ fn lives() -> Vec<Case> {
     let lived = |namespace, ttl| Call::Store { at: (namespace, "a"), ttl, sent: 0 };
     let sent = |sent| Call::Store { at: (0, "a"), ttl: HOUR, sent };
     vec![
-        case("a message in a public inbox lives 10 seconds to 14 days", Kind::Person, vec![
-            (lived(0, 9_999), Nobody, Code(403)),
-            (lived(0, 14 * DAY + 1), Nobody, Code(403)),
-            (lived(0, 14 * DAY), Nobody, Stored),
-        ]),
-        case("a private one lives up to 30 days", Kind::Person, vec![
-            (lived(2, 30 * DAY + 1), Owner, Code(403)),
-            (lived(2, 30 * DAY), Owner, Stored),
-        ]),
-        case("it may come from the past, and hardly from the future", Kind::Person, vec![
-            (sent(60 * SECOND), Nobody, Code(406)),
-            (sent(5 * SECOND), Nobody, Stored),
-            (Call::Store { at: (0, "b"), ttl: 13 * DAY, sent: -12 * DAY }, Nobody, Stored),
-        ]),
-        case("what is signed is signed now", Kind::Person, vec![
-            (store(2, "a"), OwnerAt(-50_000), Stored),
-            (store(2, "b"), OwnerAt(-70_000), Code(406)),
-            (store(2, "b"), OwnerAt(70_000), Code(406)),
-            (retrieve(2), OwnerAt(-70_000), Code(406)),
-            (Call::Revoked, OwnerAt(70_000), Code(406)),
-        ]),
+        case(
+            "a message in a public inbox lives 10 seconds to 14 days",
+            Kind::Person,
+            vec![
+                (lived(0, 9_999), Nobody, Code(403)),
+                (lived(0, 14 * DAY + 1), Nobody, Code(403)),
+                (lived(0, 14 * DAY), Nobody, Stored),
+            ],
+        ),
+        case(
+            "a private one lives up to 30 days",
+            Kind::Person,
+            vec![(lived(2, 30 * DAY + 1), Owner, Code(403)), (lived(2, 30 * DAY), Owner, Stored)],
+        ),
+        case(
+            "it may come from the past, and hardly from the future",
+            Kind::Person,
+            vec![
+                (sent(60 * SECOND), Nobody, Code(406)),
+                (sent(5 * SECOND), Nobody, Stored),
+                (Call::Store { at: (0, "b"), ttl: 13 * DAY, sent: -12 * DAY }, Nobody, Stored),
+            ],
+        ),
+        case(
+            "what is signed is signed now",
+            Kind::Person,
+            vec![
+                (store(2, "a"), OwnerAt(-50_000), Stored),
+                (store(2, "b"), OwnerAt(-70_000), Code(406)),
+                (store(2, "b"), OwnerAt(70_000), Code(406)),
+                (retrieve(2), OwnerAt(-70_000), Code(406)),
+                (Call::Revoked, OwnerAt(70_000), Code(406)),
+            ],
+        ),
     ]
 }
 
 fn reading() -> Vec<Case> {
     let page = |last, count| Call::Retrieve { namespace: 0, last, count };
     vec![
-        case("a mailbox is read in pages", Kind::Person, vec![
-            (store(0, "a"), Nobody, Stored),
-            (store(0, "b"), Nobody, Stored),
-            (store(0, "c"), Nobody, Stored),
-            (page(None, Some(2)), Owner, Want::Page(&["a", "b"])),
-            (page(Some((0, "b")), Some(2)), Owner, Texts(&["c"])),
-            (page(Some((0, "c")), None), Owner, Texts(&[])),
-            (page(Some((0, "nobody knows")), None), Owner, Texts(&["a", "b", "c"])),
-        ]),
-        case("messages say when they end", Kind::Person, vec![
-            (store(0, "a"), Nobody, Stored),
-            (store(2, "b"), Owner, Stored),
-            (expiries(Some(vec![(0, "a"), (0, "x")])), Owner, Want::Expiries(1)),
-            (expiries(None), Owner, Want::Expiries(2)),
-            (expiries(None), Nobody, Code(401)),
-        ]),
-        case("anyone may ask who keeps an account, and a node about itself", Kind::Group, vec![
-            (Call::Swarm, Nobody, Want::Swarm),
-            (Call::Info, Nobody, Want::Info),
-        ]),
+        case(
+            "a mailbox is read in pages",
+            Kind::Person,
+            vec![
+                (store(0, "a"), Nobody, Stored),
+                (store(0, "b"), Nobody, Stored),
+                (store(0, "c"), Nobody, Stored),
+                (page(None, Some(2)), Owner, Want::Page(&["a", "b"])),
+                (page(Some((0, "b")), Some(2)), Owner, Texts(&["c"])),
+                (page(Some((0, "c")), None), Owner, Texts(&[])),
+                (page(Some((0, "nobody knows")), None), Owner, Texts(&["a", "b", "c"])),
+            ],
+        ),
+        case(
+            "messages say when they end",
+            Kind::Person,
+            vec![
+                (store(0, "a"), Nobody, Stored),
+                (store(2, "b"), Owner, Stored),
+                (expiries(Some(vec![(0, "a"), (0, "x")])), Owner, Want::Expiries(1)),
+                (expiries(None), Owner, Want::Expiries(2)),
+                (expiries(None), Nobody, Code(401)),
+            ],
+        ),
+        case(
+            "anyone may ask who keeps an account, and a node about itself",
+            Kind::Group,
+            vec![(Call::Swarm, Nobody, Want::Swarm), (Call::Info, Nobody, Want::Info)],
+        ),
     ]
 }
 
@@ -140,51 +189,75 @@ fn deleting() -> Vec<Case> {
     let before = |drawer, before| Call::DeleteIn { drawer, before: Some(before) };
     let sent = |text, sent| Call::Store { at: (0, text), ttl: HOUR, sent };
     vec![
-        case("messages are deleted by their hashes, and do not come back", Kind::Person, vec![
-            (store(0, "a"), Nobody, Stored),
-            (store(2, "b"), Owner, Stored),
-            (store(0, "c"), Nobody, Stored),
-            (delete(&[(0, "a"), (2, "b"), (0, "x")]), Owner, Changed(vec![(0, "a"), (2, "b")])),
-            (retrieve(0), Owner, Texts(&["c"])),
-            (store(0, "a"), Nobody, Already),
-            (retrieve(0), Owner, Texts(&["c"])),
-            (delete(&[(0, "c")]), Nobody, Code(401)),
-            (delete(&[(0, "c")]), Stranger, Code(401)),
-        ]),
-        case("what is not there is deleted with 200, unless something has to be", Kind::Person, vec![
-            (delete(&[(0, "x")]), Owner, Changed(vec![])),
-            (Call::Delete { messages: vec![(0, "x")], required: true }, Owner, Code(404)),
-            (store(0, "x"), Nobody, Stored),
-            (Call::Delete { messages: vec![(0, "x"), (0, "y")], required: true }, Owner, Changed(vec![(0, "x")])),
-        ]),
-        case("a drawer is emptied", Kind::Person, vec![
-            (store(0, "a"), Nobody, Stored),
-            (store(0, "b"), Nobody, Stored),
-            (store(2, "c"), Owner, Stored),
-            (all(Some(0)), Nobody, Code(401)),
-            (all(Some(0)), Owner, Changed(vec![(0, "a"), (0, "b")])),
-            (retrieve(0), Owner, Texts(&[])),
-            (retrieve(2), Owner, Texts(&["c"])),
-            (store(0, "a"), Nobody, Already),
-            (retrieve(0), Owner, Texts(&[])),
-        ]),
-        case("all drawers are emptied", Kind::Person, vec![
-            (store(0, "a"), Nobody, Stored),
-            (store(2, "b"), Owner, Stored),
-            (store(-1, "c"), Owner, Stored),
-            (all(None), Owner, Changed(vec![(0, "a"), (2, "b"), (-1, "c")])),
-            (all(None), Owner, Changed(vec![])),
-            (retrieve(-1), Nobody, Texts(&[])),
-        ]),
-        case("what was sent before a moment is deleted", Kind::Person, vec![
-            (sent("a", -1_000_000), Nobody, Stored),
-            (sent("b", -500_000), Nobody, Stored),
-            (sent("c", 0), Nobody, Stored),
-            (before(Some(0), -400_000), Owner, Changed(vec![(0, "a"), (0, "b")])),
-            (before(None, 0), Stranger, Code(401)),
-            (retrieve(0), Owner, Texts(&["c"])),
-            (before(None, 30_000), Owner, Changed(vec![(0, "c")])),
-        ]),
+        case(
+            "messages are deleted by their hashes, and do not come back",
+            Kind::Person,
+            vec![
+                (store(0, "a"), Nobody, Stored),
+                (store(2, "b"), Owner, Stored),
+                (store(0, "c"), Nobody, Stored),
+                (delete(&[(0, "a"), (2, "b"), (0, "x")]), Owner, Changed(vec![(0, "a"), (2, "b")])),
+                (retrieve(0), Owner, Texts(&["c"])),
+                (store(0, "a"), Nobody, Already),
+                (retrieve(0), Owner, Texts(&["c"])),
+                (delete(&[(0, "c")]), Nobody, Code(401)),
+                (delete(&[(0, "c")]), Stranger, Code(401)),
+            ],
+        ),
+        case(
+            "what is not there is deleted with 200, unless something has to be",
+            Kind::Person,
+            vec![
+                (delete(&[(0, "x")]), Owner, Changed(vec![])),
+                (Call::Delete { messages: vec![(0, "x")], required: true }, Owner, Code(404)),
+                (store(0, "x"), Nobody, Stored),
+                (
+                    Call::Delete { messages: vec![(0, "x"), (0, "y")], required: true },
+                    Owner,
+                    Changed(vec![(0, "x")]),
+                ),
+            ],
+        ),
+        case(
+            "a drawer is emptied",
+            Kind::Person,
+            vec![
+                (store(0, "a"), Nobody, Stored),
+                (store(0, "b"), Nobody, Stored),
+                (store(2, "c"), Owner, Stored),
+                (all(Some(0)), Nobody, Code(401)),
+                (all(Some(0)), Owner, Changed(vec![(0, "a"), (0, "b")])),
+                (retrieve(0), Owner, Texts(&[])),
+                (retrieve(2), Owner, Texts(&["c"])),
+                (store(0, "a"), Nobody, Already),
+                (retrieve(0), Owner, Texts(&[])),
+            ],
+        ),
+        case(
+            "all drawers are emptied",
+            Kind::Person,
+            vec![
+                (store(0, "a"), Nobody, Stored),
+                (store(2, "b"), Owner, Stored),
+                (store(-1, "c"), Owner, Stored),
+                (all(None), Owner, Changed(vec![(0, "a"), (2, "b"), (-1, "c")])),
+                (all(None), Owner, Changed(vec![])),
+                (retrieve(-1), Nobody, Texts(&[])),
+            ],
+        ),
+        case(
+            "what was sent before a moment is deleted",
+            Kind::Person,
+            vec![
+                (sent("a", -1_000_000), Nobody, Stored),
+                (sent("b", -500_000), Nobody, Stored),
+                (sent("c", 0), Nobody, Stored),
+                (before(Some(0), -400_000), Owner, Changed(vec![(0, "a"), (0, "b")])),
+                (before(None, 0), Stranger, Code(401)),
+                (retrieve(0), Owner, Texts(&["c"])),
+                (before(None, 30_000), Owner, Changed(vec![(0, "c")])),
+            ],
+        ),
     ]
 }
 
@@ -196,71 +269,95 @@ fn expiring() -> Vec<Case> {
     };
     let both: &[At] = &[(0, "a"), (0, "b")];
     vec![
-        case("messages end when their owner says", Kind::Person, vec![
-            (store(0, "a"), Nobody, Stored),
-            (store(0, "b"), Nobody, Stored),
-            (expire(both, &[2 * HOUR], None), Owner, Changed(both.to_vec())),
-            (expire(both, &[3 * HOUR, 4 * HOUR], None), Owner, Changed(both.to_vec())),
-            (expire(both, &[90 * DAY], None), Owner, Changed(both.to_vec())),
-            (expire(both, &[2 * HOUR], None), Nobody, Code(401)),
-            (expire(both, &[2 * HOUR], None), Stranger, Code(401)),
-            (expire(&[(0, "x")], &[2 * HOUR], None), Owner, Changed(vec![])),
-        ]),
-        case("in one direction alone, if that is said", Kind::Person, vec![
-            (store(0, "a"), Nobody, Stored),
-            (expire(&[(0, "a")], &[2 * HOUR], Some("shorten")), Owner, Changed(vec![])),
-            (expire(&[(0, "a")], &[2 * HOUR], Some("extend")), Owner, Changed(vec![(0, "a")])),
-            (expire(&[(0, "a")], &[HOUR], Some("extend")), Owner, Changed(vec![])),
-            (expire(&[(0, "a")], &[HOUR], Some("shorten")), Owner, Changed(vec![(0, "a")])),
-        ]),
-        case("all of a drawer, or of all, can end earlier", Kind::Person, vec![
-            (store(0, "a"), Nobody, Stored),
-            (store(2, "b"), Owner, Stored),
-            (Call::ExpireIn { drawer: Some(0), end: 5 * HOUR }, Owner, Changed(vec![])),
-            (Call::ExpireIn { drawer: Some(0), end: HOUR / 2 }, Owner, Changed(vec![(0, "a")])),
-            (Call::ExpireIn { drawer: None, end: HOUR / 4 }, Owner, Changed(vec![(0, "a"), (2, "b")])),
-            (Call::ExpireIn { drawer: None, end: HOUR / 8 }, Stranger, Code(401)),
-        ]),
+        case(
+            "messages end when their owner says",
+            Kind::Person,
+            vec![
+                (store(0, "a"), Nobody, Stored),
+                (store(0, "b"), Nobody, Stored),
+                (expire(both, &[2 * HOUR], None), Owner, Changed(both.to_vec())),
+                (expire(both, &[3 * HOUR, 4 * HOUR], None), Owner, Changed(both.to_vec())),
+                (expire(both, &[90 * DAY], None), Owner, Changed(both.to_vec())),
+                (expire(both, &[2 * HOUR], None), Nobody, Code(401)),
+                (expire(both, &[2 * HOUR], None), Stranger, Code(401)),
+                (expire(&[(0, "x")], &[2 * HOUR], None), Owner, Changed(vec![])),
+            ],
+        ),
+        case(
+            "in one direction alone, if that is said",
+            Kind::Person,
+            vec![
+                (store(0, "a"), Nobody, Stored),
+                (expire(&[(0, "a")], &[2 * HOUR], Some("shorten")), Owner, Changed(vec![])),
+                (expire(&[(0, "a")], &[2 * HOUR], Some("extend")), Owner, Changed(vec![(0, "a")])),
+                (expire(&[(0, "a")], &[HOUR], Some("extend")), Owner, Changed(vec![])),
+                (expire(&[(0, "a")], &[HOUR], Some("shorten")), Owner, Changed(vec![(0, "a")])),
+            ],
+        ),
+        case(
+            "all of a drawer, or of all, can end earlier",
+            Kind::Person,
+            vec![
+                (store(0, "a"), Nobody, Stored),
+                (store(2, "b"), Owner, Stored),
+                (Call::ExpireIn { drawer: Some(0), end: 5 * HOUR }, Owner, Changed(vec![])),
+                (Call::ExpireIn { drawer: Some(0), end: HOUR / 2 }, Owner, Changed(vec![(0, "a")])),
+                (Call::ExpireIn { drawer: None, end: HOUR / 4 }, Owner, Changed(vec![(0, "a"), (2, "b")])),
+                (Call::ExpireIn { drawer: None, end: HOUR / 8 }, Stranger, Code(401)),
+            ],
+        ),
     ]
 }
 
 fn subaccounts() -> Vec<Case> {
     let mut cases = Vec::new();
     for (name, kind) in [("subaccounts of a group", Kind::Group), ("subaccounts of a person", Kind::Person)] {
-        cases.push(case(name, kind, vec![
-            (store(11, "a"), Sub(WRITE), Stored),
-            (store(11, "b"), Sub(READ | DELETE), Code(401)),
-            (store(11, "b"), SubOfStranger(WRITE), Code(401)),
-            (store(11, "b"), SubOfOthers(WRITE), Code(401)),
-            (store(11, "b"), SubOfOthers(WRITE | ANY_PREFIX), Stored),
-            (retrieve(11), Sub(READ), Texts(&["a", "b"])),
-            (retrieve(11), Sub(WRITE | DELETE), Code(401)),
-            (retrieve(11), SubOfStranger(READ), Code(401)),
-            (expiries(None), Sub(READ), Want::Expiries(2)),
-            (expiries(None), Sub(WRITE), Code(401)),
-            (delete(&[(11, "a")]), Sub(READ | WRITE), Code(401)),
-            (delete(&[(11, "a")]), Sub(DELETE), Changed(vec![(11, "a")])),
-            (Call::DeleteIn { drawer: None, before: None }, Sub(READ | WRITE), Code(401)),
-            (Call::DeleteIn { drawer: Some(11), before: None }, Sub(DELETE), Changed(vec![(11, "b")])),
-        ]));
+        cases.push(case(
+            name,
+            kind,
+            vec![
+                (store(11, "a"), Sub(WRITE), Stored),
+                (store(11, "b"), Sub(READ | DELETE), Code(401)),
+                (store(11, "b"), SubOfStranger(WRITE), Code(401)),
+                (store(11, "b"), SubOfOthers(WRITE), Code(401)),
+                (store(11, "b"), SubOfOthers(WRITE | ANY_PREFIX), Stored),
+                (retrieve(11), Sub(READ), Texts(&["a", "b"])),
+                (retrieve(11), Sub(WRITE | DELETE), Code(401)),
+                (retrieve(11), SubOfStranger(READ), Code(401)),
+                (expiries(None), Sub(READ), Want::Expiries(2)),
+                (expiries(None), Sub(WRITE), Code(401)),
+                (delete(&[(11, "a")]), Sub(READ | WRITE), Code(401)),
+                (delete(&[(11, "a")]), Sub(DELETE), Changed(vec![(11, "a")])),
+                (Call::DeleteIn { drawer: None, before: None }, Sub(READ | WRITE), Code(401)),
+                (Call::DeleteIn { drawer: Some(11), before: None }, Sub(DELETE), Changed(vec![(11, "b")])),
+            ],
+        ));
     }
     let expire = |end, only| Call::Expire { messages: vec![(11, "a")], ends: vec![end], only };
-    cases.push(case("with the right to write messages end later, not earlier", Kind::Group, vec![
-        (store(11, "a"), Owner, Stored),
-        (expire(HOUR / 2, None), Sub(WRITE), Changed(vec![])),
-        (expire(2 * HOUR, None), Sub(WRITE), Changed(vec![(11, "a")])),
-        (expire(HOUR, Some("shorten")), Sub(WRITE), Code(401)),
-        (expire(HOUR, Some("shorten")), Sub(WRITE | DELETE), Changed(vec![(11, "a")])),
-        (expire(2 * HOUR, None), Sub(READ | DELETE), Code(401)),
-        (Call::ExpireIn { drawer: Some(11), end: HOUR / 4 }, Sub(WRITE), Code(401)),
-        (Call::ExpireIn { drawer: Some(11), end: HOUR / 4 }, Sub(DELETE), Changed(vec![(11, "a")])),
-    ]));
-    cases.push(case("an outbox takes the rights to write and to delete", Kind::Group, vec![
-        (store(-1, "a"), Sub(WRITE), Code(401)),
-        (store(-1, "a"), Sub(DELETE), Code(401)),
-        (store(-1, "a"), Sub(WRITE | DELETE), Stored),
-        (retrieve(-1), Nobody, Texts(&["a"])),
-    ]));
+    cases.push(case(
+        "with the right to write messages end later, not earlier",
+        Kind::Group,
+        vec![
+            (store(11, "a"), Owner, Stored),
+            (expire(HOUR / 2, None), Sub(WRITE), Changed(vec![])),
+            (expire(2 * HOUR, None), Sub(WRITE), Changed(vec![(11, "a")])),
+            (expire(HOUR, Some("shorten")), Sub(WRITE), Code(401)),
+            (expire(HOUR, Some("shorten")), Sub(WRITE | DELETE), Changed(vec![(11, "a")])),
+            (expire(2 * HOUR, None), Sub(READ | DELETE), Code(401)),
+            (Call::ExpireIn { drawer: Some(11), end: HOUR / 4 }, Sub(WRITE), Code(401)),
+            (Call::ExpireIn { drawer: Some(11), end: HOUR / 4 }, Sub(DELETE), Changed(vec![(11, "a")])),
+        ],
+    ));
+    cases.push(case(
+        "an outbox takes the rights to write and to delete",
+        Kind::Group,
+        vec![
+            (store(-1, "a"), Sub(WRITE), Code(401)),
+            (store(-1, "a"), Sub(DELETE), Code(401)),
+            (store(-1, "a"), Sub(WRITE | DELETE), Stored),
+            (retrieve(-1), Nobody, Texts(&["a"])),
+        ],
+    ));
     cases
 }
 
@@ -269,73 +366,147 @@ fn revoking() -> Vec<Case> {
     let revoke = |rights: &[u8]| Call::Revoke { rights: rights.to_vec(), undo: false };
     let give_back = |rights: &[u8]| Call::Revoke { rights: rights.to_vec(), undo: true };
     vec![
-        case("rights are taken away, in an empty mailbox too, and given back", Kind::Group, vec![
-            (revoke(&[READ, WRITE]), Sub(every), Code(401)),
-            (revoke(&[READ, WRITE]), Stranger, Code(401)),
-            (revoke(&[READ, WRITE]), Owner, Want::Count(2)),
-            (retrieve(11), Sub(READ), Code(401)),
-            (store(11, "a"), Sub(WRITE), Code(401)),
-            (store(11, "a"), Sub(READ | WRITE), Stored),
-            (give_back(&[READ]), Sub(every), Code(401)),
-            (give_back(&[READ, DELETE]), Owner, Want::Count(1)),
-            (retrieve(11), Sub(READ), Texts(&["a"])),
-            (store(11, "b"), Sub(WRITE), Code(401)),
-            (Call::Revoked, Owner, Want::Revoked(vec![WRITE])),
-            (Call::Revoked, Sub(every), Code(401)),
-            (Call::Revoked, Nobody, Code(401)),
-        ]),
-        case("who was revoked still reads where that cannot be taken away", Kind::Group, vec![
-            (store(-11, "bye"), Owner, Stored),
-            (store(11, "a"), Owner, Stored),
-            (revoke(&[every]), Owner, Want::Count(1)),
-            (retrieve(11), Sub(every), Code(401)),
-            (retrieve(-11), Sub(every), Texts(&["bye"])),
-            (store(-11, "no"), Sub(every), Code(401)),
-            (retrieve(-11), Nobody, Code(401)),
-        ]),
-        case("emptying a mailbox leaves its revocations", Kind::Group, vec![
-            (store(11, "a"), Owner, Stored),
-            (revoke(&[READ]), Owner, Want::Count(1)),
-            (Call::DeleteIn { drawer: None, before: None }, Owner, Changed(vec![(11, "a")])),
-            (retrieve(11), Sub(READ), Code(401)),
-            (Call::Revoked, Owner, Want::Revoked(vec![READ])),
-        ]),
+        case(
+            "rights are taken away, in an empty mailbox too, and given back",
+            Kind::Group,
+            vec![
+                (revoke(&[READ, WRITE]), Sub(every), Code(401)),
+                (revoke(&[READ, WRITE]), Stranger, Code(401)),
+                (revoke(&[READ, WRITE]), Owner, Want::Count(2)),
+                (retrieve(11), Sub(READ), Code(401)),
+                (store(11, "a"), Sub(WRITE), Code(401)),
+                (store(11, "a"), Sub(READ | WRITE), Stored),
+                (give_back(&[READ]), Sub(every), Code(401)),
+                (give_back(&[READ, DELETE]), Owner, Want::Count(1)),
+                (retrieve(11), Sub(READ), Texts(&["a"])),
+                (store(11, "b"), Sub(WRITE), Code(401)),
+                (Call::Revoked, Owner, Want::Revoked(vec![WRITE])),
+                (Call::Revoked, Sub(every), Code(401)),
+                (Call::Revoked, Nobody, Code(401)),
+            ],
+        ),
+        case(
+            "who was revoked still reads where that cannot be taken away",
+            Kind::Group,
+            vec![
+                (store(-11, "bye"), Owner, Stored),
+                (store(11, "a"), Owner, Stored),
+                (revoke(&[every]), Owner, Want::Count(1)),
+                (retrieve(11), Sub(every), Code(401)),
+                (retrieve(-11), Sub(every), Texts(&["bye"])),
+                (store(-11, "no"), Sub(every), Code(401)),
+                (retrieve(-11), Nobody, Code(401)),
+            ],
+        ),
+        case(
+            "emptying a mailbox leaves its revocations",
+            Kind::Group,
+            vec![
+                (store(11, "a"), Owner, Stored),
+                (revoke(&[READ]), Owner, Want::Count(1)),
+                (Call::DeleteIn { drawer: None, before: None }, Owner, Changed(vec![(11, "a")])),
+                (retrieve(11), Sub(READ), Code(401)),
+                (Call::Revoked, Owner, Want::Revoked(vec![READ])),
+            ],
+        ),
     ]
 }
 
 fn several() -> Vec<Case> {
     let then = |call, by| Some(Box::new((call, by)));
     vec![
-        case("each request of a batch has its own answer", Kind::Person, vec![
-            (Call::Batch(vec![(store(0, "a"), Nobody), (store(2, "b"), Stranger), (Call::Info, Nobody)]), Nobody,
-                Want::Several(vec![Stored, Code(401), Want::Info])),
-            (Call::Batch(vec![(retrieve(0), Owner), (retrieve(2), Owner), (Call::Swarm, Nobody)]), Nobody,
-                Want::Several(vec![Texts(&["a"]), Texts(&[]), Want::Swarm])),
-        ]),
-        case("a sequence ends at the first that fails", Kind::Person, vec![
-            (Call::Sequence(vec![(store(0, "a"), Nobody), (retrieve(0), Owner), (delete(&[(0, "a")]), Owner)]), Nobody,
-                Want::Several(vec![Stored, Texts(&["a"]), Changed(vec![(0, "a")])])),
-            (Call::Sequence(vec![(store(0, "b"), Nobody), (retrieve(0), Nobody), (store(0, "c"), Nobody)]), Nobody,
-                Want::Several(vec![Stored, Code(401)])),
-            (retrieve(0), Owner, Texts(&["b"])),
-        ]),
-        case("several are 1 to 20, and no deeper", Kind::Person, vec![
-            (Call::Batch(vec![]), Nobody, Code(400)),
-            (Call::Sequence(vec![(Call::Info, Nobody); 21]), Nobody, Code(400)),
-            (Call::Batch(vec![(Call::Info, Nobody); 20]), Nobody, Want::Several(vec![Want::Info; 20])),
-        ]),
-        case("one thing or another", Kind::Person, vec![
-            (Call::If { rules: [19, 2], then: then(store(0, "a"), Nobody), otherwise: then(Call::Info, Nobody) }, Nobody,
-                Want::Chosen(true, Some(Box::new(Stored)))),
-            (Call::If { rules: [99, 0], then: then(store(0, "b"), Nobody), otherwise: then(retrieve(0), Owner) }, Nobody,
-                Want::Chosen(false, Some(Box::new(Texts(&["a"]))))),
-            (Call::If { rules: [99, 0], then: then(Call::Info, Nobody), otherwise: None }, Nobody, Want::Chosen(false, None)),
-            (Call::If {
-                rules: [1, 0],
-                then: then(Call::Batch(vec![(Call::Info, Nobody), (retrieve(0), Stranger)]), Nobody),
-                otherwise: None,
-            }, Nobody, Want::Chosen(true, Some(Box::new(Want::Several(vec![Want::Info, Code(401)]))))),
-        ]),
+        case(
+            "each request of a batch has its own answer",
+            Kind::Person,
+            vec![
+                (
+                    Call::Batch(vec![
+                        (store(0, "a"), Nobody),
+                        (store(2, "b"), Stranger),
+                        (Call::Info, Nobody),
+                    ]),
+                    Nobody,
+                    Want::Several(vec![Stored, Code(401), Want::Info]),
+                ),
+                (
+                    Call::Batch(vec![(retrieve(0), Owner), (retrieve(2), Owner), (Call::Swarm, Nobody)]),
+                    Nobody,
+                    Want::Several(vec![Texts(&["a"]), Texts(&[]), Want::Swarm]),
+                ),
+            ],
+        ),
+        case(
+            "a sequence ends at the first that fails",
+            Kind::Person,
+            vec![
+                (
+                    Call::Sequence(vec![
+                        (store(0, "a"), Nobody),
+                        (retrieve(0), Owner),
+                        (delete(&[(0, "a")]), Owner),
+                    ]),
+                    Nobody,
+                    Want::Several(vec![Stored, Texts(&["a"]), Changed(vec![(0, "a")])]),
+                ),
+                (
+                    Call::Sequence(vec![
+                        (store(0, "b"), Nobody),
+                        (retrieve(0), Nobody),
+                        (store(0, "c"), Nobody),
+                    ]),
+                    Nobody,
+                    Want::Several(vec![Stored, Code(401)]),
+                ),
+                (retrieve(0), Owner, Texts(&["b"])),
+            ],
+        ),
+        case(
+            "several are 1 to 20, and no deeper",
+            Kind::Person,
+            vec![
+                (Call::Batch(vec![]), Nobody, Code(400)),
+                (Call::Sequence(vec![(Call::Info, Nobody); 21]), Nobody, Code(400)),
+                (Call::Batch(vec![(Call::Info, Nobody); 20]), Nobody, Want::Several(vec![Want::Info; 20])),
+            ],
+        ),
+        case(
+            "one thing or another",
+            Kind::Person,
+            vec![
+                (
+                    Call::If {
+                        rules: [19, 2],
+                        then: then(store(0, "a"), Nobody),
+                        otherwise: then(Call::Info, Nobody),
+                    },
+                    Nobody,
+                    Want::Chosen(true, Some(Box::new(Stored))),
+                ),
+                (
+                    Call::If {
+                        rules: [99, 0],
+                        then: then(store(0, "b"), Nobody),
+                        otherwise: then(retrieve(0), Owner),
+                    },
+                    Nobody,
+                    Want::Chosen(false, Some(Box::new(Texts(&["a"])))),
+                ),
+                (
+                    Call::If { rules: [99, 0], then: then(Call::Info, Nobody), otherwise: None },
+                    Nobody,
+                    Want::Chosen(false, None),
+                ),
+                (
+                    Call::If {
+                        rules: [1, 0],
+                        then: then(Call::Batch(vec![(Call::Info, Nobody), (retrieve(0), Stranger)]), Nobody),
+                        otherwise: None,
+                    },
+                    Nobody,
+                    Want::Chosen(true, Some(Box::new(Want::Several(vec![Want::Info, Code(401)])))),
+                ),
+            ],
+        ),
     ]
 }
 

@@ -1,5 +1,8 @@
 //! What clients of the JSON door ask, answered by the service behind every door.
 
+use std::sync::Arc;
+
+use data_encoding::BASE64;
 use futures::future::{BoxFuture, join_all};
 use session_protocols::{
     answer::{Answer, Body},
@@ -10,9 +13,9 @@ use session_protocols::{
     },
     request::Request,
 };
-use std::sync::Arc;
 use tokio::sync::watch;
 
+use super::Service;
 use crate::{
     links::{Caller, Links},
     now,
@@ -26,18 +29,21 @@ pub(crate) struct Json {
     pub(crate) listing: watch::Receiver<Arc<Listing>>,
 }
 
-impl Json {
-    /// Answers `{"method", "params"}`.
-    pub(crate) async fn answer(self, body: Vec<u8>) -> Reply {
-        match door::parse(&body, now().as_millis()) {
-            Ok(call) => {
-                drop(body);
-                self.run(call).await
+impl Service for Json {
+    fn answer(&self, call: super::Call) -> BoxFuture<'static, Reply> {
+        let json = self.clone();
+        Box::pin(async move {
+            let parsed = door::parse(&call.body, now().as_millis());
+            drop(call);
+            match parsed {
+                Ok(call) => json.run(call).await,
+                Err(refused) => refused,
             }
-            Err(refused) => refused,
-        }
+        })
     }
+}
 
+impl Json {
     fn run(&self, call: Call) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
             match call {
@@ -54,7 +60,12 @@ impl Json {
                     render::stamp(&mut fields, now().as_millis());
                     Reply::json(200, &fields)
                 }
-                Call::ActiveNodes => Reply::bytes(200, active_nodes(&self.listing.borrow().nodes)),
+                Call::ActiveNodes => {
+                    let nodes = BASE64.encode(&active_nodes(&self.listing.borrow().nodes));
+                    let mut fields = serde_json::json!({ "nodes": nodes });
+                    render::stamp(&mut fields, now().as_millis());
+                    Reply::json(200, &fields)
+                }
                 Call::Batch(calls) => {
                     let replies = join_all(calls.into_iter().map(|call| self.part(call))).await;
                     render::several(replies, now().as_millis())

@@ -1,0 +1,212 @@
+//! What there is to ask: `/storage_rpc/v1`, `/json_rpc`, `/onion_req/v2`.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Extension, Request},
+    http::{HeaderValue, StatusCode, header},
+    response::Response,
+    routing::post,
+};
+use futures::StreamExt;
+use hyper::body::{Bytes, Frame, SizeHint};
+use session_protocols::door::{
+    self, Reply,
+    nodes::json_rpc,
+    onion::{Layer, Passed},
+};
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::{
+    Call, Caller, Limits, Onions, Told,
+    guests::{Address, Clients, Guest, Held, Memory},
+};
+use crate::now;
+
+/// Clients that were written for long polling say so with this, and are told that there is none.
+const LONG_POLL: &str = "x-loki-long-poll";
+/// Bytes of an answer that are written at once.
+const CHUNK: usize = 64 << 10;
+
+/// What all requests share.
+pub(super) struct State {
+    pub(super) limits: Limits,
+    pub(super) onions: Arc<Onions>,
+    pub(super) clients: Clients,
+    pub(super) memory: Memory<Address>,
+    pub(super) at_once: Arc<Semaphore>,
+}
+
+pub(super) fn router(state: Arc<State>) -> Router {
+    let route = |ask: Ask| {
+        let state = Arc::clone(&state);
+        post(move |Extension(guest): Extension<Arc<Guest>>, request: Request| async move {
+            state.serve(ask, &guest, request).await
+        })
+    };
+    Router::new()
+        .route("/storage_rpc/v1", route(Ask::Storage))
+        .route("/json_rpc", route(Ask::Nodes))
+        .route("/onion_req/v2", route(Ask::Onion))
+}
+
+/// What is asked.
+#[derive(Clone, Copy)]
+enum Ask {
+    Storage,
+    Nodes,
+    Onion,
+}
+
+impl State {
+    async fn serve(&self, ask: Ask, guest: &Arc<Guest>, request: Request) -> Response {
+        guest.ask();
+        let mut held = self.memory.hold(guest.address);
+        let told = match self.told(ask, guest, request, &mut held).await {
+            Ok(told) => told,
+            Err(refused) => text(refused.0, refused.1),
+        };
+        // What the request held goes on to the answer.
+        if held.grow(told.body.len()) { response(told, held) } else { response(full(), held) }
+    }
+
+    async fn told(
+        &self,
+        ask: Ask,
+        guest: &Arc<Guest>,
+        request: Request,
+        held: &mut Held<Address>,
+    ) -> Result<Told, Refused> {
+        if request.headers().contains_key(LONG_POLL) {
+            return Err(Refused(410, "long polling is not supported"));
+        }
+        if !self.clients.may_ask(guest.address, now()) {
+            return Err(Refused(429, "too many requests"));
+        }
+        let body = self.read(request.into_body(), held).await?;
+        let Ok(_place) = self.at_once.try_acquire() else {
+            return Err(Refused(503, "too many requests are worked on"));
+        };
+        let _working = guest.work();
+        timeout(self.limits.answer_time, self.answer(ask, guest, body))
+            .await
+            .map_err(|_| Refused(504, "the answer takes too long"))
+    }
+
+    /// Reads a body in its time, as far as there is memory for it.
+    async fn read(&self, body: Body, held: &mut Held<Address>) -> Result<Vec<u8>, Refused> {
+        let Limits { body: most, body_time, .. } = self.limits;
+        let too_long = Refused(413, "the request is too long");
+        let announced = usize::try_from(hyper::body::Body::size_hint(&body).lower()).unwrap_or(usize::MAX);
+        if announced > most {
+            return Err(too_long);
+        }
+        let reading = async {
+            let (mut parts, mut read) = (body.into_data_stream(), Vec::new());
+            while let Some(part) = parts.next().await {
+                let part = part.map_err(|_| Refused(400, "the request's body broke off"))?;
+                if part.len() > most - read.len() {
+                    return Err(too_long);
+                }
+                if !held.grow(read.len() + part.len()) {
+                    return Err(Refused(503, "too many requests are read"));
+                }
+                read.extend_from_slice(&part);
+            }
+            Ok(read)
+        };
+        timeout(body_time, reading).await.unwrap_or(Err(Refused(408, "the request takes too long")))
+    }
+
+    async fn answer(&self, ask: Ask, guest: &Guest, body: Vec<u8>) -> Told {
+        match ask {
+            Ask::Storage => {
+                let call = Call { body, caller: Caller::Client(guest.ip) };
+                self.onions.behind.service.answer(call).await.into()
+            }
+            Ask::Nodes => {
+                let listing = Arc::clone(&self.onions.behind.listing.borrow());
+                let mut seed = [0; 8];
+                // Without randomness the order is the same for all.
+                let _ = getrandom::fill(&mut seed);
+                json_rpc(&body, &listing, u64::from_le_bytes(seed)).into()
+            }
+            Ask::Onion => match Layer::read(&body) {
+                Ok(layer) => {
+                    drop(body);
+                    self.onions.pass(Passed { hops: 0, layer }).await
+                }
+                Err(refusal) => Reply::text(400, refusal.to_string()).into(),
+            },
+        }
+    }
+}
+
+/// A request that gets no further, and what its client is told.
+#[derive(Clone, Copy)]
+struct Refused(u16, &'static str);
+
+fn text(status: u16, text: &str) -> Told {
+    Reply::text(status, text).into()
+}
+
+fn full() -> Told {
+    text(503, "the answer is too long for now")
+}
+
+impl From<Reply> for Told {
+    fn from(reply: Reply) -> Self {
+        let json = matches!(reply.body, door::Body::Json(_));
+        Self { status: reply.status, json, body: reply.body.into_bytes() }
+    }
+}
+
+fn response(told: Told, held: Held<Address>) -> Response {
+    let kind = if told.json { "application/json" } else { "text/plain; charset=utf-8" };
+    let answer = Answer { bytes: told.body, written: 0, _held: held };
+    let mut response = Response::new(Body::new(answer));
+    *response.status_mut() = StatusCode::from_u16(told.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// The body of an answer, handed out a part at a time, and the memory that it holds until the last one.
+struct Answer {
+    bytes: Vec<u8>,
+    written: usize,
+    _held: Held<Address>,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = &mut *self;
+        if this.written == 0 && this.bytes.len() <= CHUNK && !this.bytes.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.bytes).into()))));
+        }
+        let end = this.bytes.len().min(this.written + CHUNK);
+        let part = Bytes::copy_from_slice(&this.bytes[this.written..end]);
+        this.written = end;
+        Poll::Ready(if part.is_empty() { None } else { Some(Ok(Frame::data(part))) })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.written == self.bytes.len()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact((self.bytes.len() - self.written) as u64)
+    }
+}

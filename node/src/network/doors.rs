@@ -1,0 +1,77 @@
+//! The nodes that the door for the clients that exist tells of: those that say that they have one.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use session_protocols::{
+    NodeId, SwarmMap,
+    directory::{Directory, NodeRecord, Transport},
+    door::nodes::{DoorNode, Listing},
+    identity::to_x25519,
+};
+use tokio::{sync::watch, time::Instant};
+
+/// A list longer than [`SHORT`] is made anew at most this often.
+const PAUSE: Duration = Duration::from_secs(1);
+const SHORT: usize = 64;
+
+/// The list, as it is told, and what it is made of again.
+pub(crate) struct Doors {
+    told: watch::Sender<Arc<Listing>>,
+    /// Of each node that was on the list: its key as clients use it, which is dear to make.
+    keys: BTreeMap<NodeId, [u8; 32]>,
+    stale: bool,
+    made: Instant,
+}
+
+impl Doors {
+    /// An empty list, and where it is told.
+    pub(crate) fn new() -> (Self, watch::Receiver<Arc<Listing>>) {
+        let (told, listing) = watch::channel(Arc::default());
+        (Self { told, keys: BTreeMap::new(), stale: true, made: Instant::now() }, listing)
+    }
+
+    /// Something has changed that it is made of.
+    pub(super) const fn change(&mut self) {
+        self.stale = true;
+    }
+
+    /// Makes it anew, where something has changed.
+    pub(super) fn refresh(&mut self, directory: &Directory, map: &SwarmMap, height: u64) {
+        let waits = directory.len() > SHORT && self.made.elapsed() < PAUSE;
+        if !self.stale || waits {
+            return;
+        }
+        (self.stale, self.made) = (false, Instant::now());
+        let swarms = map.swarms.iter();
+        let swarms: BTreeMap<_, _> =
+            swarms.flat_map(|(swarm, members)| members.iter().map(|node| (*node, *swarm))).collect();
+        let listed = directory.said().filter_map(|said| {
+            Some(DoorNode { swarm: swarms.get(&said.node).copied(), ..self.listed(said)? })
+        });
+        let nodes: Vec<_> = listed.collect();
+        self.keys = nodes.iter().map(|node| (node.id, node.x25519)).collect();
+        self.told.send_replace(Arc::new(Listing { nodes, height }));
+    }
+
+    fn listed(&self, said: &NodeRecord) -> Option<DoorNode> {
+        let (https, first) = (said.door?, said.endpoints.first()?);
+        let known = self.keys.get(&said.node).copied();
+        let x25519 = known.or_else(|| to_x25519(said.node.as_bytes()))?;
+        let quic = said.endpoints.iter().find(|one| one.transport == Transport::Quic && one.ip == first.ip);
+        Some(DoorNode {
+            id: said.node,
+            x25519,
+            ip: first.ip,
+            https,
+            quic: quic.map_or(0, |endpoint| endpoint.port),
+            swarm: None,
+            version: version(&said.version),
+        })
+    }
+}
+
+/// The three numbers of a version; zeros for what is none.
+fn version(text: &str) -> [u16; 3] {
+    let mut parts = text.split(['.', '-', '+']).map_while(|part| part.parse().ok());
+    [(); 3].map(|()| parts.next().unwrap_or(0))
+}

@@ -1,0 +1,262 @@
+//! What clients of the JSON door are answered, and who is turned away by the owner's word.
+
+use super::*;
+use crate::{
+    AccountId, MessageHash,
+    answer::{Done, told},
+    fixture::{Friend, ms, mutation, statement, texted},
+    identity,
+    mailbox::{Detail, Outcome},
+    request::{Direction, Drawers, Ends, Rights, Which},
+};
+
+impl Net {
+    fn request_json(&mut self, who: usize, request: Request) -> Option<Body> {
+        let before = self.answers.len();
+        self.feed(who, Input::Request { ticket: 5, request, door: Door::Json });
+        self.answers.get(before).map(|(_, _, answer)| answer.body.clone())
+    }
+
+    /// Lets one of the questions that are held back arrive.
+    fn let_through(&mut self, to: usize) {
+        let at = self.waiting.iter().position(|question| question.to == to).expect("it was asked");
+        let question = self.waiting.remove(at);
+        self.held_back.remove(&to);
+        self.travel(question);
+        self.run();
+    }
+}
+
+/// A deletion of some hashes, as a client of the JSON door asks for it.
+fn json_delete(person: &Person, hashes: &[MessageHash], required: bool) -> Request {
+    let mut request = person.delete(hashes, 0);
+    request.required = required;
+    let text = hashes.iter().fold("delete".to_owned(), |text, hash| text + &hash.to_string());
+    texted(person, Request::Delete(request), text.as_bytes(), 0)
+}
+
+fn receipts(body: Option<Body>) -> Receipts {
+    match body {
+        Some(Body::Stored { receipts, .. } | Body::Changed { receipts }) => receipts,
+        other => panic!("not done: {other:?}"),
+    }
+}
+
+/// Who signed what they tell such a client.
+fn tellers(receipts: &Receipts, text: &[u8]) -> BTreeSet<NodeId> {
+    let sound = |receipt: &&Receipt| {
+        let told = receipt.told.as_ref().expect("each tells");
+        identity::verify(receipt.node.as_bytes(), text, &told.signature)
+    };
+    receipts.signed.iter().filter(sound).map(|receipt| receipt.node).collect()
+}
+
+#[test]
+fn the_json_door_answers_when_every_member_has_spoken() {
+    let (mut net, person) = (Net::ready(5), Person::new(0));
+    net.held_back.extend(1..5);
+    assert_eq!(net.request_json(0, Request::Store(person.post("a", 0, 100))), None);
+    for to in 1..5 {
+        assert!(net.answers.is_empty(), "before member {to} has spoken");
+        net.let_through(to);
+    }
+    let (_, _, answer) = net.answers.pop().expect("all have spoken");
+    let receipts = receipts(Some(answer.body));
+    assert_eq!((receipts.signed.len(), receipts.missing.as_slice()), (5, [].as_slice()));
+    let hash = person.hash("a").to_string();
+    assert_eq!(tellers(&receipts, hash.as_bytes()), nodes(5).into_iter().collect());
+    // A native client is answered with a majority, and told nothing beside.
+    let Some(Body::Stored { receipts, .. }) = net.request(0, Request::Store(person.post("b", 0, 100))) else {
+        panic!("not stored");
+    };
+    assert!(receipts.missing.is_empty());
+    assert!(receipts.signed.iter().all(|receipt| receipt.told.is_none()));
+}
+
+#[test]
+fn the_json_door_names_who_has_not_spoken_in_time() {
+    let (mut net, person) = (Net::ready(5), Person::new(0));
+    net.down.insert(1);
+    net.held_back.insert(2);
+    assert_eq!(net.request_json(0, Request::Store(person.post("a", 0, 100))), None);
+    net.now = net.now.after(Span::micros(writes::WAIT.0 - 1));
+    net.feed(0, Input::Tick);
+    assert!(net.answers.is_empty(), "it waits for the one");
+    net.now = net.now.after(Span::micros(1));
+    net.feed(0, Input::Tick);
+    let (_, _, answer) = net.answers.pop().expect("time is up");
+    let receipts = receipts(Some(answer.body));
+    assert_eq!((receipts.signed.len(), receipts.missing), (3, vec![nodes(3)[1], nodes(3)[2]]));
+}
+
+#[test]
+fn the_json_door_leaves_the_counting_to_its_client() {
+    let (mut net, person) = (Net::ready(5), Person::new(0));
+    net.down.extend(1..5);
+    let receipts = receipts(net.request_json(0, Request::Store(person.post("a", 0, 100))));
+    assert_eq!((receipts.signed.len(), receipts.missing), (1, nodes(5)[1..].to_vec()));
+    // The same is refused at the native door.
+    let mut net = Net::ready(5);
+    net.down.extend(1..5);
+    assert_eq!(refusal(net.request(0, Request::Store(person.post("b", 0, 100)))).code, Code::NotReady);
+}
+
+#[test]
+fn each_member_tells_what_it_did_itself() {
+    let (mut net, person) = (Net::ready(3), Person::new(0));
+    // The last one holds nothing.
+    net.down.insert(2);
+    net.request(0, Request::Store(person.post("a", 0, 100)));
+    net.down.clear();
+    let (a, b) = (person.hash("a"), person.hash("b"));
+    net.now = net.now.after(Span::millis(600));
+    let receipts = receipts(net.request_json(0, json_delete(&person, &[a, b], false)));
+    let account = person.account;
+    let (held, not) = (format!("{account}{a}{b}{a}"), format!("{account}{a}{b}"));
+    assert_eq!(tellers(&receipts, held.as_bytes()), nodes(2).into_iter().collect());
+    assert_eq!(tellers(&receipts, not.as_bytes()), [nodes(3)[2]].into());
+    for receipt in &receipts.signed {
+        let told = receipt.told.as_ref().unwrap();
+        let listed: &[_] = if receipt.node == nodes(3)[2] { &[] } else { &[(Namespace::INBOX, a)] };
+        assert_eq!(told.listed, listed);
+        assert_eq!(receipt.done, Done::Changed { hashes: vec![a] }, "a tombstone is kept by all");
+    }
+}
+
+#[test]
+fn what_has_to_be_there_is_missed_with_404() {
+    let (mut net, person) = (Net::ready(3), Person::new(0));
+    net.request(0, Request::Store(person.post("a", 0, 100)));
+    net.request(0, Request::Store(person.post("c", 0, 100)));
+    let (a, b, c) = (person.hash("a"), person.hash("b"), person.hash("c"));
+    let native = |hashes: &[MessageHash]| {
+        let mut request =
+            Request::Delete(crate::request::Delete { required: true, ..person.delete(hashes, 0) });
+        *crate::fixture::auth_of(&mut request) =
+            crate::request::Auth::sign(&person.account, &person.pair, ms(0), &statement(&request, 0));
+        assert_eq!(request.verify(&network(), NOW, Door::Native), Ok(()));
+        request
+    };
+    assert_eq!(refusal(net.request(1, native(&[b]))).code, Code::NotFound);
+    assert_eq!(refusal(net.request_json(1, json_delete(&person, &[b], true))).code, Code::NotFound);
+    assert!(matches!(net.request_json(1, json_delete(&person, &[b], false)), Some(Body::Changed { .. })));
+    assert!(matches!(net.request(1, native(&[a, b])), Some(Body::Changed { .. })));
+    assert!(matches!(net.request_json(1, json_delete(&person, &[b, c], true)), Some(Body::Changed { .. })));
+    assert_eq!(net.texts(2, &person), [""; 0]);
+    // Deleted before: nothing is there.
+    assert_eq!(refusal(net.request_json(1, json_delete(&person, &[c], true))).code, Code::NotFound);
+}
+
+#[test]
+fn a_request_whose_text_names_no_time_is_passed_on_with_the_first_receivers() {
+    let (mut net, person) = (Net::ready(3), Person::new(0));
+    net.request(0, Request::Store(person.post("a", 0, 100)));
+    net.now = net.now.after(Span::secs(7));
+    net.held_back.extend([1, 2]);
+    net.request_json(0, json_delete(&person, &[person.hash("a")], false));
+    let Ask::Replicate { mutations, json } = &net.waiting[0].request.ask else { panic!("not a batch") };
+    let [Mutation::Delete { request, held }] = mutations.as_slice() else { panic!("{mutations:?}") };
+    assert_eq!(
+        (request.auth.time, held.as_slice(), json.as_slice()),
+        (ms(7), &[person.hash("a")][..], &[0][..])
+    );
+    assert_eq!(request.verify(&network(), net.now, crate::request::Source::Member), Ok(()));
+    net.let_through(1);
+    net.let_through(2);
+    let receipts = receipts(net.answers.pop().map(|(_, _, answer)| answer.body));
+    assert_eq!(receipts.signed.len(), 3);
+}
+
+#[test]
+fn who_is_revoked_is_turned_away_at_every_member_and_subscribes_to_nothing() {
+    let (mut net, person) = (Net::ready(3), Person::new(0));
+    let friend = person.friend(1, Rights(15));
+    let look = |friend: &Friend| friend.asks(Request::Retrieve(person.look(1)), 0);
+    assert!(matches!(net.request(1, look(&friend)), Some(Body::Messages { .. })));
+    let revoked = net.request(0, Request::Revoke(person.revoke(&[friend.token()], 0)));
+    assert!(matches!(revoked, Some(Body::Changed { .. })));
+    for who in 0..3 {
+        assert_eq!(refusal(net.request(who, look(&friend))).code, Code::Unauthorized);
+        let keep = friend.asks(Request::Store(person.keep_in(1, "a", 0, 100)), 0);
+        assert_eq!(refusal(net.request(who, keep)).code, Code::Unauthorized);
+        let listed = net.request(who, Request::GetRevoked(person.get_revoked(0)));
+        assert_eq!(listed, Some(Body::Revoked { tokens: vec![friend.token()] }));
+        let Request::Retrieve(retrieve) = look(&friend) else { panic!("it looks") };
+        net.others.clear();
+        net.feed(who, Input::Subscribe { subscriber: 1, retrieve });
+        let answer = Subscribed::Refused { code: Code::Unauthorized };
+        assert_eq!(net.others, [(who, Output::Subscribed { subscriber: 1, answer })]);
+    }
+    let Request::Store(seen) = friend.asks(Request::Store(person.keep_in(-11, "you are out", 0, 100)), 0)
+    else {
+        panic!("a store")
+    };
+    assert_eq!(refusal(net.request(0, Request::Store(seen))).code, Code::Unauthorized);
+    let lasting = friend.asks(Request::Retrieve(person.look(-11)), 0);
+    assert!(matches!(net.request(0, lasting), Some(Body::Messages { .. })));
+    net.request(2, Request::Revoke(person.unrevoke(&[friend.token()], 1)));
+    for who in 0..3 {
+        assert!(matches!(net.request(who, look(&friend)), Some(Body::Messages { .. })));
+    }
+}
+
+#[test]
+fn a_node_says_its_rules_and_the_chains_height_and_takes_one_thing_at_a_time() {
+    let mut net = Net::ready(1);
+    net.members[0].0.set_height(77);
+    let expected = Body::Info { version: "1.2.3".into(), rules: [22, 0], height: 77 };
+    assert_eq!(net.request(0, Request::Info), Some(expected));
+    for several in [Request::Batch(vec![Request::Info]), Request::Sequence(vec![Request::Info])] {
+        assert_eq!(refusal(net.request(0, several)).code, Code::BadRequest);
+    }
+}
+
+const TIME: &str = "1700000000000";
+
+#[test]
+fn what_members_sign_for_the_json_door_is_this_text() {
+    let person = Person::new(0);
+    let account: AccountId = person.account;
+    let hashes = ["a", "b", "c"].map(|text| person.hash(text));
+    let [a, b, c] = hashes;
+    let mut order: Vec<String> = [a, b].iter().map(MessageHash::to_string).collect();
+    order.sort_unstable();
+    // Both were changed, however they were found; the third was not, and ends at 900.
+    let listed = vec![(Namespace::INBOX, b), (Namespace(1), a)];
+    let detail = Detail { listed, unchanged: vec![(c, 900)] };
+    let outcome = Outcome { done: Done::Changed { hashes: vec![a, b] }, already: false, detail };
+    let [first, second] = [&order[0], &order[1]];
+    let token = person.friend(1, Rights::READ).token();
+    let delete_in = |drawers, before| Request::Delete(person.delete_in(drawers, before, 0));
+    let expire = |only| Request::Expire(person.expire(&hashes, 100, only, 0));
+    let which = || Which::Hashes(hashes.to_vec());
+    let month = "1702592000000";
+    let each = Ends::Each(vec![ms(100), ms(200), u64::MAX]);
+    let end = "1700000100000";
+    let changed = format!("{first}{second}");
+    let cases: Vec<(Request, Vec<u8>)> = vec![
+        (Request::Store(person.post("a", 0, 100)), a.to_string().into()),
+        (Request::Delete(person.delete(&hashes, 0)), format!("{account}{a}{b}{c}{changed}").into()),
+        (delete_in(Drawers::All, None), format!("{account}{TIME}{changed}").into()),
+        (delete_in(Drawers::One(Namespace(1)), Some(100)), format!("{account}{end}{changed}").into()),
+        (expire(None), format!("{account}{end}{a}{b}{c}{changed}").into()),
+        (expire(Some(Direction::Extend)), format!("{account}{end}{a}{b}{c}{changed}{c}900").into()),
+        (
+            Request::Expire(person.expire_which(which(), each, Some(Direction::Shorten), 0)),
+            format!("{account}{end}1700000200000{month}{a}{b}{c}{changed}{c}900").into(),
+        ),
+        (Request::Expire(person.expire_in(Drawers::All, 100, 0)), format!("{account}{end}{changed}").into()),
+        (
+            Request::Revoke(person.revoke(&[token, token], 0)),
+            [format!("{account}{TIME}").as_bytes(), &token.0, &token.0].concat(),
+        ),
+        (
+            Request::Revoke(person.unrevoke(&[token], 0)),
+            [format!("{account}{TIME}").as_bytes(), &token.0].concat(),
+        ),
+    ];
+    for (request, expected) in cases {
+        let text = told::text(&mutation(request.clone()), &outcome);
+        assert_eq!(text, expected, "{request:?}");
+    }
+}
