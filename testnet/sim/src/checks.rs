@@ -294,20 +294,22 @@ impl Checks {
             }
             if let Some(after) = after {
                 let taken = before.filter(|before| before.place.is_some());
-                let changed = after.change.and_then(|change| self.whole(account, change.stamp));
+                let taken = before.filter(|before| before.place.is_some());
                 let whole = tombstone(Some(after)).and_then(|stamp| self.whole(account, stamp));
-                if let (Some(place), Some(whole), Some(timestamp)) =
-                    (taken.and_then(|taken| taken.place), whole, taken.and_then(|taken| taken.timestamp()))
-                    && !whole.is_about(place.namespace, timestamp)
-                {
-                    let detail = format!("node {node} deleted {hash} of {place:?} by {whole:?}");
-                    return broken("a deletion of whole drawers takes what it is about", detail);
-                }
                 let known = fate.is_some_and(|fate| fate.explains(after))
                     || self.said(&(*account, *hash), after)
-                    // On a member's word something became of what is not known here.
-                    || whole.is_some() && taken.is_none()
-                    || after.life.is_none() && changed.is_some();
+                    // A tombstone of what is not known here, on a member's word.
+                    || whole.is_some() && taken.is_none();
+                let covered = |whole: &Whole| {
+                    let record = taken.and_then(|taken| Some((taken.place?.namespace, taken.timestamp()?)));
+                    record.is_none_or(|(namespace, timestamp)| whole.is_about(namespace, timestamp))
+                };
+                if let (Some(taken), Some(whole)) = (taken, whole)
+                    && !(known && covered(whole))
+                {
+                    let detail = format!("node {node} deleted {hash}, {taken:?}, by {whole:?}");
+                    return broken("a deletion of whole drawers takes what it is about", detail);
+                }
                 if !known {
                     return broken(
                         "nothing forged is accepted",

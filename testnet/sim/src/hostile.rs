@@ -19,8 +19,6 @@ use super::{
 
 /// How often a hostile member says something on its own account, on average.
 const EVERY: Span = Span::secs(4);
-/// How much later than a deletion of all that is there a message must have been sent for sure not to be meant.
-const MAX_REACH: Span = Span::secs(160);
 /// How many old mutations are kept to be said again.
 const COLLECTED: usize = 64;
 
@@ -156,16 +154,13 @@ impl World {
         let at = self.dice.hostile.index(self.stretchable.len());
         let mut mutation = self.stretchable.get(at).cloned()?;
         let account = *mutation.account();
-        let stamp = mutation.stamp(&self.network)?;
         let meant = |namespace: Namespace, timestamp: u64| match &mutation {
-            Mutation::Delete { request: Delete { which: Which::In { drawers, before, .. }, .. }, .. }
-            | Mutation::Expire { request: Expire { which: Which::In { drawers, before, .. }, .. }, .. } => {
-                let latest = before.unwrap_or(stamp.time + MAX_REACH.as_millis());
+            Mutation::Delete { request: Delete { which: Which::In { drawers, before, .. }, .. }, .. } => {
                 let one = match drawers {
                     Drawers::One(one) => *one == namespace,
                     Drawers::All => true,
                 };
-                one && timestamp <= latest
+                one && before.is_none_or(|before| timestamp <= before)
             }
             _ => namespace.class() == Class::PublicOutbox,
         };
@@ -361,7 +356,6 @@ fn may_anybody(mutation: &Mutation) -> bool {
 fn stretchable(mutation: &Mutation) -> Option<Mutation> {
     match mutation {
         Mutation::Delete { request: Delete { which: Which::In { .. }, .. }, .. }
-        | Mutation::Expire { request: Expire { which: Which::In { .. }, .. }, .. }
         | Mutation::Replace { .. } => Some(mutation.clone()),
         Mutation::Store(request) if request.namespace.class() == Class::PublicOutbox => {
             let request = request.replacement()?;

@@ -16,9 +16,6 @@ use super::{
 const FRESH: Span = Span::secs(85);
 /// How long a request can be under way to the member that takes it, which applies it to all that it holds.
 const UNDER_WAY: Span = Span::secs(15);
-/// How much later than a request that names no bound a message may claim to have been sent that is there
-/// when the request is taken: so old the one can be, so far ahead the other, and clocks disagree.
-const AHEAD: Span = Span::secs(145);
 
 /// A change of whole drawers.
 #[derive(Debug)]
@@ -45,8 +42,7 @@ pub(crate) enum Does {
 impl Whole {
     /// Whether a message is among those that its owner meant, whoever says that it was there.
     pub(crate) fn is_about(&self, namespace: Namespace, timestamp: u64) -> bool {
-        let latest = self.before.unwrap_or(self.stamp.time + AHEAD.as_millis());
-        self.is_of(namespace) && (self.does == Does::Replace || timestamp <= latest)
+        self.is_of(namespace) && self.before.is_none_or(|before| timestamp <= before)
     }
 
     fn is_of(&self, namespace: Namespace) -> bool {

@@ -112,7 +112,7 @@ caught! {
     acting_as_soon_as_known "act-at-once"
         breaks "a map is known an epoch before it acts"
     turning_an_old_deletion_on_what_comes_late "bulk-takes-late"
-        breaks "a ready member has what was acknowledged before it caught up"
+        breaks "a deletion of whole drawers takes what it is about"
     deleting_from_other_drawers "bulk-any-drawer"
         breaks "a deletion of whole drawers takes what it is about"
     deleting_from_after_the_bound "bulk-any-time"
