@@ -388,13 +388,10 @@ impl Mutation {
         match self {
             Self::Store(request) => request.namespace == namespace,
             Self::Replace { request, .. } => request.namespace == namespace,
-            Self::Delete { request: Delete { which, .. }, .. }
-            | Self::Expire { request: Expire { which, .. }, .. } => match which {
-                Which::Hashes(_) => true,
-                // Whoever took it deletes all that it holds, though a sender's clock may be ahead.
-                Which::In { before: None, .. } => which.covers(namespace, 0),
-                Which::In { .. } => which.covers(namespace, timestamp),
-            },
+            Self::Delete { request: Delete { which, auth, .. }, .. }
+            | Self::Expire { request: Expire { which, auth, .. }, .. } => {
+                which.covers(auth.time, namespace, timestamp)
+            }
             Self::Revoke { .. } => false,
         }
     }

@@ -67,7 +67,7 @@ fn delete<S: Store>(
     let door = request.auth.form.door();
     let wanted = |record: &Record| record.timestamp().is_some_and(|timestamp| timestamp <= bound);
     let named = named(now, account, &request.which, held, (stamp, source, door), store, wanted)?;
-    let covered = |record: &Record| covers(&request.which, record, source);
+    let covered = |record: &Record| covers(&request.which, record, stamp.time);
     bury(now, account, named, held, stamp, covered, store)
 }
 
@@ -180,7 +180,7 @@ fn expire<S: Store>(
         let before = *before;
         let expiry = request.end(places.get(hash).copied().unwrap_or_default());
         let known = before.and_then(|record| record.at(now));
-        if known.is_some_and(|record| !covers(&request.which, &record, source)) {
+        if known.is_some_and(|record| !covers(&request.which, &record, stamp.time)) {
             continue;
         }
         let told = source == Source::Member && held.contains(hash);
@@ -254,16 +254,14 @@ fn named<S: Store>(
     Ok(named)
 }
 
-/// Whether a change is about a message that is here. The first receiver has looked for itself. A revocation
+/// Whether a change that was signed at `time` can be about a message that is here. A revocation
 /// is no message: its owner alone gives rights back.
-fn covers(which: &Which, record: &Record, source: Source) -> bool {
+fn covers(which: &Which, record: &Record, time: u64) -> bool {
     if record.revoked().is_some() {
         return false;
     }
     let Some(place) = record.place else { return true };
-    let unbounded = matches!(which, Which::In { before: None, .. }) || source == Source::Client;
-    let timestamp = if unbounded { 0 } else { record.timestamp().unwrap_or_default() };
-    which.covers(place.namespace, timestamp)
+    which.covers(time, place.namespace, record.timestamp().unwrap_or_default())
 }
 
 /// Each hash once, with what is known of it.

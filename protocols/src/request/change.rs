@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Auth, Claims, MAX_TOKENS, MAX_TOKENS_BACK, MAX_TTL, Rights, Source, Token,
+    Auth, Claims, MAX_AHEAD, MAX_TOKENS, MAX_TOKENS_BACK, MAX_TTL, Rights, Source, TOLERANCE, Token,
     auth::{Asked, settle},
     check_count, signed,
     text::Text,
@@ -116,9 +116,10 @@ impl Direction {
 }
 
 impl Which {
-    /// Whether a message that lies in `namespace`, sent at `timestamp` (milliseconds since 1970), is among
-    /// those of whole drawers.
-    pub fn covers(&self, namespace: Namespace, timestamp: u64) -> bool {
+    /// Whether a message that lies in `namespace`, sent at `timestamp`, can be meant by a request that was
+    /// signed at `time`; both in milliseconds since 1970. So nobody can repeat a request later against what
+    /// came after it.
+    pub fn covers(&self, time: u64, namespace: Namespace, timestamp: u64) -> bool {
         match self {
             Self::Hashes(_) => true,
             Self::In { drawers, before, .. } => {
@@ -126,7 +127,10 @@ impl Which {
                     Drawers::One(one) => *one == namespace,
                     Drawers::All => true,
                 };
-                there && before.is_none_or(|before| timestamp <= before)
+                // What the first receiver held may have been sent by a clock that is ahead of its own, which
+                // may be ahead of the one that signed.
+                let ahead = TOLERANCE.as_millis().saturating_add(MAX_AHEAD.as_millis());
+                there && timestamp <= before.unwrap_or(time.saturating_add(ahead))
             }
         }
     }
@@ -196,6 +200,13 @@ impl Delete {
     /// The code to refuse with.
     pub fn claims(&self, network: &NetworkName, now: Time, source: Source) -> Claims {
         self.which.check()?;
+        let latest = now.as_millis().saturating_add(TOLERANCE.as_millis());
+        if let Which::In { before: Some(before), .. } = self.which
+            && source == Source::Client
+            && before > latest
+        {
+            return Err(Code::Clock);
+        }
         let auth = &self.auth;
         let text = || {
             Some(match &self.which {
