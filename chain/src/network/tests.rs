@@ -249,7 +249,7 @@ fn a_node_stands_in_the_file_once() {
     file.nodes[1].id = id;
     let error = NetworkFile::parse(&file.to_toml()).unwrap_err();
     assert_eq!(error.line, file.to_toml().lines().count() - 3);
-    assert_eq!(error.problem, Problem::Duplicate { id, first: file.to_toml().lines().count() - 10 });
+    assert_eq!(error.problem, Problem::Duplicate { id, first: file.to_toml().lines().count() - 11 });
 }
 
 proptest::proptest! {
