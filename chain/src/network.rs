@@ -2,7 +2,7 @@
 //!
 //! Its text is TOML; the crate's README shows one. Reading it from disk is the caller's part.
 
-use core::num::NonZeroU64;
+use core::{net::SocketAddr, num::NonZeroU64};
 
 use alloy::primitives::Address;
 use session_protocols::{NetworkName, NodeId};
@@ -103,6 +103,8 @@ pub struct NetworkNode {
     pub prefix: Prefix,
     /// Where it can be dialled: multiaddresses, as they are written.
     pub addresses: Vec<String>,
+    /// Where it opens its HTTPS door, where the file says so.
+    pub door: Option<SocketAddr>,
     /// The key that it signs checkpoints with, where there is a chain: whoever does not follow that believes
     /// the first checkpoint that more than two thirds of these keys have signed.
     pub bls: Option<BlsKey>,
@@ -188,11 +190,12 @@ impl Settlement {
 impl NetworkNode {
     /// The node's section of the file.
     pub fn to_toml(&self) -> String {
-        let Self { id, operator, prefix, addresses, bls } = self;
+        let Self { id, operator, prefix, addresses, door, bls } = self;
         let addresses = toml::Value::from(addresses.clone());
+        let door = door.map(|door| format!("door = \"{door}\"\n")).unwrap_or_default();
         let bls = bls.map(|bls| format!("bls = \"{bls}\"\n")).unwrap_or_default();
         format!(
-            "[[nodes]]\nid = \"{id}\"\noperator = \"{operator}\"\nprefix = \"{prefix}\"\naddresses = {addresses}\n{bls}"
+            "[[nodes]]\nid = \"{id}\"\noperator = \"{operator}\"\nprefix = \"{prefix}\"\naddresses = {addresses}\n{door}{bls}"
         )
     }
 }

@@ -383,17 +383,18 @@ pub(crate) struct NodeRun {
     /// Where to serve /livez, /readyz, /metrics and /status
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:22080")]
     pub(crate) http: SocketAddr,
-    /// Where to serve HTTPS for the clients that exist, several times if needed [default: nowhere]
+    /// Where to serve HTTPS for the clients that exist, several times if needed [default: as the network file
+    /// says, else nowhere]
     #[arg(long, value_name = "ADDR")]
     pub(crate) door: Vec<SocketAddr>,
     /// The file of the door's certificate and those it follows from, in PEM [default: one that the node signs itself]
-    #[arg(long, value_name = "FILE", requires_all = ["door", "door_key"])]
+    #[arg(long, value_name = "FILE", requires = "door_key")]
     pub(crate) door_certificate: Option<PathBuf>,
     /// The file of that certificate's key, in PEM
     #[arg(long, value_name = "FILE", requires = "door_certificate")]
     pub(crate) door_key: Option<PathBuf>,
     /// A host outside to which onion requests through the door may go, several times if needed [default: none]
-    #[arg(long, value_name = "HOST", requires = "door")]
+    #[arg(long, value_name = "HOST")]
     pub(crate) door_server: Vec<String>,
     /// Who serves the settlement chain, several times if needed [default: as the network file says]
     #[arg(long, value_name = "URL", env = "SESSION_RPC", hide_env_values = true, value_delimiter = ',')]

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, Write},
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -82,7 +83,7 @@ async fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
     let addresses = address.iter().map(ToString::to_string).collect();
     let bls = network.as_ref().is_none_or(|network| network.settlement.is_some());
     let bls = bls.then(|| BlsSecret::of_node(&pair).public());
-    let node = NetworkNode { id: pair.node_id(), operator, prefix, addresses, bls };
+    let node = NetworkNode { id: pair.node_id(), operator, prefix, addresses, door: None, bls };
     let registration = network.as_ref().and_then(|network| {
         let domain = network.settlement.as_ref()?.domain();
         let operator = Address::from(*operator.as_bytes());
@@ -226,11 +227,12 @@ async fn serve(context: &Context, arguments: NodeRun) -> Result<(), Failure> {
         return Err(Failure::usage("a node needs its network", "name the network's file: --network FILE"));
     };
     let network = network::read(&network::file(name, &context.home_path()?)?)?;
+    let door = if arguments.door.is_empty() { written_door(&network, &data) } else { arguments.door.clone() };
     let listen = if arguments.listen.is_empty() { written(&network, &arguments)? } else { arguments.listen };
     let mut config = Config::new(network, arguments.data, listen, arguments.http);
     config.rpc = arguments.rpc;
-    if !arguments.door.is_empty() {
-        let mut door = DoorConfig::new(arguments.door);
+    if !door.is_empty() {
+        let mut door = DoorConfig::new(door);
         door.certificate = arguments.door_certificate.zip(arguments.door_key);
         door.servers = arguments.door_server.into_iter().collect();
         if arguments.unlimited {
@@ -275,6 +277,13 @@ fn written(network: &NetworkFile, arguments: &NodeRun) -> Result<Vec<Endpoint>, 
         })
     };
     addresses.iter().map(read).collect()
+}
+
+/// Where the network file says that the node has its door, if it says so; a key that cannot be read is found later.
+fn written_door(network: &NetworkFile, data: &Path) -> Vec<SocketAddr> {
+    let id = keystore::load(data).ok().map(|pair| pair.node_id());
+    let node = network.nodes.iter().find(|node| Some(node.id) == id);
+    node.and_then(|node| node.door).into_iter().collect()
 }
 
 /// Completes at the first SIGTERM or Ctrl-C; a second one ends the process at once.

@@ -198,6 +198,7 @@ mod tests {
                 operator: Operator::from_bytes([number; 20]),
                 prefix: "127.0.1.0/24".parse().unwrap(),
                 addresses: Vec::new(),
+                door: None,
                 bls: None,
             };
             let nodes = (1..).zip(&pairs).map(node).collect();

@@ -459,12 +459,6 @@ impl Mailbox {
         {
             after.life = None;
         }
-        // Nor does a change of expiry that was heard of first.
-        if let Record { life: None, change: Some(change), .. } = after
-            && store.mutation(change.row)?.is_some_and(|why| !why.covers(namespace, request.timestamp))
-        {
-            after.change = None;
-        }
         if source == Source::Client {
             repeat(request, &after, now);
         }

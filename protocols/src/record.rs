@@ -393,7 +393,7 @@ impl Mutation {
             Self::Replace { request, .. } => request.namespace == namespace,
             Self::Delete { request: Delete { which, auth, .. }, .. }
             | Self::Expire { request: Expire { which, auth, .. }, .. } => {
-                which.covers(namespace, timestamp, auth.time)
+                which.covers(auth.time, namespace, timestamp)
             }
             Self::Revoke { .. } => false,
         }

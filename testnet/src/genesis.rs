@@ -71,7 +71,8 @@ pub(crate) fn node(
         door: Some(ports.door),
         process: None,
     };
-    Ok((NetworkNode { id, operator, prefix: Prefix::of(ip), addresses, bls }, entry, ports))
+    let (prefix, door) = (Prefix::of(ip), entry.door);
+    Ok((NetworkNode { id, operator, prefix, addresses, door, bls }, entry, ports))
 }
 
 /// Refuses a number of nodes that there cannot be.

@@ -69,6 +69,7 @@ impl World {
             operator: member.operator,
             prefix: member.prefix,
             addresses: Vec::new(),
+            door: None,
             bls: Some(BlsSecret::of_node(pair).public()),
         }
     }

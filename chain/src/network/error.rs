@@ -112,6 +112,9 @@ pub enum Problem {
         /// Its length.
         bytes: usize,
     },
+    /// Not where a door can be.
+    #[error("`door` is not an address and a port")]
+    Door,
     /// No endpoints of the chain, or too many.
     #[error("{found} endpoints of the chain, expected 1 to {MAX_RPC}")]
     Endpoints {
@@ -171,6 +174,7 @@ impl NetworkFileError {
             Problem::Seed => "write the 32 bytes of the seed as 64 hex digits".to_owned(),
             Problem::Id(_) => "write the node's public key as 64 hex digits".to_owned(),
             Problem::Operator(_) => "write the operator's address as 0x and 40 hex digits".to_owned(),
+            Problem::Door => format!("write it as in `{}`", example("door")),
             Problem::Bls => "write the `bls_key` of the node's registration.toml, or leave it out".to_owned(),
             Problem::Prefix(PrefixError::LowBits { meant }) => format!("write {meant}"),
             Problem::Prefix(PrefixError::Form) => {
@@ -224,6 +228,7 @@ fn example(key: &str) -> &'static str {
         "factory" => "factory = \"0x...\" (40 hex digits)",
         "checkpoints" => "checkpoints = \"0x...\" (40 hex digits)",
         "names" => "names = \"0x...\" (40 hex digits)",
+        "door" => "door = \"203.0.113.7:443\"",
         "bls" => "bls = \"...\" (192 hex digits)",
         "prefix" => "prefix = \"203.0.113.0/24\"",
         _ => "addresses = [\"/ip4/203.0.113.7/udp/22021/quic-v1\"]",

@@ -30,7 +30,7 @@ const SETTLEMENT_KEYS: &[&str] = &[
     "checkpoints",
     "names",
 ];
-const NODE_KEYS: &[&str] = &["id", "operator", "prefix", "addresses", "bls"];
+const NODE_KEYS: &[&str] = &["id", "operator", "prefix", "addresses", "door", "bls"];
 
 pub(super) fn network(text: &str) -> Result<NetworkFile, NetworkFileError> {
     let reader = Reader { text };
@@ -164,10 +164,12 @@ impl Reader<'_> {
             return Err(self.error(&span, Problem::Addresses { found: items.len() }));
         }
         let addresses = items.iter().map(|item| self.address(item, prefix)).collect::<Result<_, _>>()?;
+        let door = |text: &str| text.parse().map_err(|_| Problem::Door);
+        let door = fields.optional("door").map(|_| fields.parsed("door", door)).transpose()?;
         let bls = |text: &str| text.parse().map_err(|_| Problem::Bls);
         let bls = fields.optional("bls").map(|_| fields.parsed("bls", bls)).transpose()?;
         let place = fields.get("id", "a string", DeValue::as_str)?.1;
-        Ok((NetworkNode { id, operator, prefix, addresses, bls }, place))
+        Ok((NetworkNode { id, operator, prefix, addresses, door, bls }, place))
     }
 
     fn address(&self, item: &Spanned<DeValue<'_>>, prefix: Prefix) -> Result<String, NetworkFileError> {

@@ -34,6 +34,7 @@ fn the_example_is_read_and_written_back() {
     assert_eq!((file.name.as_str(), file.local, file.nodes.len()), ("example", false, 2));
     assert_eq!(file.nodes[1].prefix.to_string(), "2001:db8:1::/48");
     assert_eq!(file.nodes[0].addresses.len(), 2);
+    assert_eq!(file.nodes[0].door, Some("203.0.113.7:22443".parse().unwrap()));
     assert!(file.nodes[0].bls.is_some() && file.nodes[1].bls.is_none());
     let settlement = file.settlement.as_ref().unwrap();
     assert_eq!((settlement.chain, settlement.rpc.len(), settlement.epoch.get()), (42_161, 2, 3_600));
@@ -174,6 +175,7 @@ fn wrong_values_are_refused_where_they_stand() {
             "rpc = []",
             "0 endpoints of the chain, expected 1 to 8",
         ),
+        ("door = \"203.0.113.7:22443\"", "door = \"203.0.113.7\"", "`door` is not an address and a port"),
         ("addresses = [", "addresses = [1, ", "`addresses` is integer, expected an array of strings"),
         ("addresses = [", "addresses = [\"\", ", "an address of 0 bytes, expected 1 to 256"),
         (
@@ -247,7 +249,7 @@ fn a_node_stands_in_the_file_once() {
     file.nodes[1].id = id;
     let error = NetworkFile::parse(&file.to_toml()).unwrap_err();
     assert_eq!(error.line, file.to_toml().lines().count() - 3);
-    assert_eq!(error.problem, Problem::Duplicate { id, first: file.to_toml().lines().count() - 10 });
+    assert_eq!(error.problem, Problem::Duplicate { id, first: file.to_toml().lines().count() - 11 });
 }
 
 proptest::proptest! {

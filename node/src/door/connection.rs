@@ -71,13 +71,16 @@ pub(super) async fn serve(
     listeners: Vec<TcpListener>,
     tls: Arc<ServerConfig>,
     state: Arc<State>,
-    stopping: watch::Receiver<bool>,
+    mut stopping: watch::Receiver<bool>,
 ) {
     let limits = state.limits;
-    let host = Host { acceptor: tls.into(), router: routes::router(state), limits, stopping };
+    let host =
+        Host { acceptor: tls.into(), router: routes::router(state), limits, stopping: stopping.clone() };
     let guests = Guests::new(limits);
     let accepting = listeners.into_iter().map(|listener| accept(listener, host.clone(), Arc::clone(&guests)));
     futures::future::join_all(accepting).await;
+    // Where it listens nowhere it is still served.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
 async fn accept(listener: TcpListener, host: Host, guests: Arc<Guests>) {

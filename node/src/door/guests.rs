@@ -299,7 +299,7 @@ mod tests {
         assert_eq!([0; 3].map(|_| ask(1, later)), [true, true, false]);
         assert!(!ask(4, later));
         // Full again, so that nothing is lost by forgetting them.
-        let later = NOW.after(Span::secs(4));
+        let later = NOW.after(Span::millis(3_500));
         assert!(ask(4, later));
         assert_eq!(lock(&clients.table).buckets.len(), 2, "who asked since is still known");
         for last in 5..255 {

@@ -54,12 +54,6 @@ impl Json {
                     render::stamp(&mut fields, now().as_millis());
                     Reply::json(200, &fields)
                 }
-                Call::Resolve { hash } => {
-                    let _ = hash;
-                    let mut fields = serde_json::json!({ "result": {} });
-                    render::stamp(&mut fields, now().as_millis());
-                    Reply::json(200, &fields)
-                }
                 Call::ActiveNodes => {
                     let nodes = BASE64.encode(&active_nodes(&self.listing.borrow().nodes));
                     let mut fields = serde_json::json!({ "nodes": nodes });

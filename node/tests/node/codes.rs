@@ -413,6 +413,7 @@ fn only_ipv6() -> Plan {
         operator: Operator::from_bytes([1; 20]),
         prefix,
         addresses: listen.iter().map(ToString::to_string).collect(),
+        door: None,
         bls: None,
     };
     let network = NetworkFile {

@@ -28,11 +28,6 @@ pub enum Call {
     Storage(Box<Request>),
     /// The nodes of the network, with these parameters: see [`super::nodes::service_nodes`].
     Nodes(Value),
-    /// Whose a name is: BLAKE2b-256 of the name, as the first network of this kind hashed them.
-    Resolve {
-        /// The hash.
-        hash: [u8; 32],
-    },
     /// All nodes in 51 bytes each.
     ActiveNodes,
     /// All of these; one that cannot be read fails alone.
@@ -348,14 +343,6 @@ impl Params<'_> {
         };
         match endpoint {
             "get_service_nodes" => Ok(Call::Nodes(Value::Object(inner.clone()))),
-            "ons_resolve" => {
-                let hash =
-                    inner.get("name_hash").and_then(Value::as_str).ok_or_else(|| missing("name_hash"))?;
-                let bytes = base64(hash).or_else(|| HEX.decode(hash.as_bytes()).ok());
-                let hash =
-                    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| invalid("name_hash"))?;
-                Ok(Call::Resolve { hash })
-            }
             _ => Err(bad(&format!("endpoint {endpoint} is not offered"))),
         }
     }

@@ -7,7 +7,7 @@ use crate::{
     AccountId, MessageHash,
     record::{Change, Life, Mutation, Record, Stamp},
     request::{
-        Delete, Direction, Door, Expire, MAX_BULK, MAX_BULK_JSON, MAX_REACH, Replacement, Revoke, Source,
+        Delete, Direction, Door, Expire, MAX_BULK, MAX_BULK_JSON, Replacement, Revoke, Source,
         TOLERANCE_FORWARDED, Which,
     },
     store::{Effect, Store, StoreError},
@@ -61,14 +61,13 @@ fn delete<S: Store>(
 ) -> Result<Found, StoreError> {
     let account = &request.account;
     let bound = match (source, &request.which) {
-        (Source::Client, Which::In { before: None, .. }) => stamp.time.saturating_add(MAX_REACH.as_millis()),
-        _ if crate::mutants::on("bulk-any-time") => u64::MAX,
+        (Source::Client, Which::In { before: None, .. }) => u64::MAX,
         _ => request.bound(),
     };
     let door = request.auth.form.door();
     let wanted = |record: &Record| record.timestamp().is_some_and(|timestamp| timestamp <= bound);
     let named = named(now, account, &request.which, held, (stamp, source, door), store, wanted)?;
-    let covered = |record: &Record| covers(&request.which, record, stamp);
+    let covered = |record: &Record| covers(&request.which, record, stamp.time);
     bury(now, account, named, held, stamp, covered, store)
 }
 
@@ -160,8 +159,7 @@ fn expire<S: Store>(
 ) -> Result<Found, StoreError> {
     let account = request.account;
     let door = request.auth.form.door();
-    let reach = if source == Source::Client { MAX_REACH.as_millis() } else { 0 };
-    let bound = stamp.time.saturating_add(reach);
+    let bound = if source == Source::Client { u64::MAX } else { stamp.time };
     // Whoever repeats the request goes on behind those that end early enough.
     let wanted = |record: &Record| {
         let sent = record.timestamp().is_some_and(|timestamp| timestamp <= bound);
@@ -182,7 +180,7 @@ fn expire<S: Store>(
         let before = *before;
         let expiry = request.end(places.get(hash).copied().unwrap_or_default());
         let known = before.and_then(|record| record.at(now));
-        if known.is_some_and(|record| !covers(&request.which, &record, stamp)) {
+        if known.is_some_and(|record| !covers(&request.which, &record, stamp.time)) {
             continue;
         }
         let told = source == Source::Member && held.contains(hash);
@@ -256,14 +254,14 @@ fn named<S: Store>(
     Ok(named)
 }
 
-/// Whether a change is about a message that is here, whatever its sender says. A revocation is no message:
-/// its owner alone gives rights back.
-fn covers(which: &Which, record: &Record, stamp: Stamp) -> bool {
+/// Whether a change that was signed at `time` can be about a message that is here. A revocation
+/// is no message: its owner alone gives rights back.
+fn covers(which: &Which, record: &Record, time: u64) -> bool {
     if record.revoked().is_some() {
         return false;
     }
     let Some(place) = record.place.filter(|_| !crate::mutants::on("bulk-any-drawer")) else { return true };
-    which.covers(place.namespace, record.timestamp().unwrap_or_default(), stamp.time)
+    which.covers(time, place.namespace, record.timestamp().unwrap_or_default())
 }
 
 /// Each hash once, with what is known of it.

@@ -5,7 +5,7 @@ use crate::{
     answer::Body,
     fixture::{NOW, Person, at, network},
     replication::{Responder, respond::Scope},
-    request::{Cursor, Drawers, MAX_TTL},
+    request::{Cursor, MAX_TTL},
     store::{Bucket, memory::MemoryStore},
     swarm::{Ask, Slice, SwarmAnswer},
 };
@@ -180,25 +180,4 @@ fn a_change_too_far_ahead_ends_alike_whatever_a_members_clock_says() {
         store.record(&person.account, &person.hash("m")).unwrap().unwrap().expiry()
     });
     assert_eq!(ends, [Some(at(month + 5).as_millis()); 3]);
-}
-
-#[test]
-fn an_old_deletion_of_everything_is_not_turned_on_what_came_later() {
-    let person = Person::new(0);
-    let all = person.delete_in(Drawers::All, None, 0);
-    let all_end = person.expire_in(Drawers::All, 100, 0);
-    let held = vec![person.hash("m")];
-    for mutation in [
-        Mutation::Delete { request: all, held: held.clone() },
-        Mutation::Expire { request: all_end, held: held.clone() },
-    ] {
-        for first in [false, true] {
-            let mut store = MemoryStore::new(1);
-            let message = Mutation::Store(person.post("m", 500, 2_000));
-            // A member says that it was there, before the message comes or after.
-            let told = mutation.clone();
-            pass_on(at(500), if first { vec![told, message] } else { vec![message, told] }, &mut store);
-            assert_eq!(read(&store, at(501), &person, None).0, 1, "{mutation:?}, told first: {first}");
-        }
-    }
 }

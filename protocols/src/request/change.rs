@@ -3,17 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Auth, Claims, MAX_TOKENS, MAX_TOKENS_BACK, MAX_TTL, Rights, Source, TOLERANCE, TOLERANCE_FORWARDED, Token,
+    Auth, Claims, MAX_AHEAD, MAX_TOKENS, MAX_TOKENS_BACK, MAX_TTL, Rights, Source, TOLERANCE, Token,
     auth::{Asked, settle},
     check_count, signed,
     text::Text,
 };
-use crate::{AccountId, MessageHash, Namespace, NetworkName, Span, Statement, Time, answer::Code};
-
-/// How much later than a request that names no bound a message may have been sent that it is about: whoever
-/// takes the request changes all that is there, the request can be so old, and a message's time so far ahead.
-pub const MAX_REACH: Span =
-    Span::millis(TOLERANCE.as_millis().saturating_add(TOLERANCE_FORWARDED.as_millis()));
+use crate::{AccountId, MessageHash, Namespace, NetworkName, Statement, Time, answer::Code};
 
 /// Which drawers of a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,9 +116,10 @@ impl Direction {
 }
 
 impl Which {
-    /// Whether a message that lies in `namespace`, sent at `timestamp`, is among those of whole drawers that
-    /// a request can be about which was signed at `signed` (both in milliseconds since 1970).
-    pub fn covers(&self, namespace: Namespace, timestamp: u64, signed: u64) -> bool {
+    /// Whether a message that lies in `namespace`, sent at `timestamp`, can be meant by a request that was
+    /// signed at `time`; both in milliseconds since 1970. So nobody can repeat a request later against what
+    /// came after it.
+    pub fn covers(&self, time: u64, namespace: Namespace, timestamp: u64) -> bool {
         match self {
             Self::Hashes(_) => true,
             Self::In { drawers, before, .. } => {
@@ -131,7 +127,11 @@ impl Which {
                     Drawers::One(one) => *one == namespace,
                     Drawers::All => true,
                 };
-                there && timestamp <= before.unwrap_or(signed.saturating_add(MAX_REACH.as_millis()))
+                // What the first receiver held may have been sent by a clock that is ahead of its own, which
+                // may be ahead of the one that signed.
+                let ahead = TOLERANCE.as_millis().saturating_add(MAX_AHEAD.as_millis());
+                let whenever = crate::mutants::on("bulk-any-time");
+                there && (whenever || timestamp <= before.unwrap_or(time.saturating_add(ahead)))
             }
         }
     }
@@ -201,6 +201,13 @@ impl Delete {
     /// The code to refuse with.
     pub fn claims(&self, network: &NetworkName, now: Time, source: Source) -> Claims {
         self.which.check()?;
+        let latest = now.as_millis().saturating_add(TOLERANCE.as_millis());
+        if let Which::In { before: Some(before), .. } = self.which
+            && source == Source::Client
+            && before > latest
+        {
+            return Err(Code::Clock);
+        }
         let auth = &self.auth;
         let text = || {
             Some(match &self.which {

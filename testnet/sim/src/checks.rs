@@ -51,7 +51,7 @@ use pull::Pulled;
 
 pub(super) use fate::{Change, Deletion, Fate, Stored};
 pub(super) use rights::Said;
-pub(super) use whole::{Does, Whole};
+pub(super) use whole::{AHEAD, Does, Whole};
 
 /// A promise that was broken.
 #[derive(Debug)]
@@ -293,7 +293,6 @@ impl Checks {
                 return broken("no message goes before its end", detail);
             }
             if let Some(after) = after {
-                let taken = before.filter(|before| before.place.is_some());
                 let taken = before.filter(|before| before.place.is_some());
                 let whole = tombstone(Some(after)).and_then(|stamp| self.whole(account, stamp));
                 let known = fate.is_some_and(|fate| fate.explains(after))

@@ -12,6 +12,7 @@ use session_protocols::{
 };
 
 use super::{
+    checks::AHEAD,
     clients::{Account, unsigned},
     queue::{Event, Word},
     world::World,
@@ -155,12 +156,15 @@ impl World {
         let mut mutation = self.stretchable.get(at).cloned()?;
         let account = *mutation.account();
         let meant = |namespace: Namespace, timestamp: u64| match &mutation {
-            Mutation::Delete { request: Delete { which: Which::In { drawers, before, .. }, .. }, .. } => {
+            Mutation::Delete {
+                request: Delete { which: Which::In { drawers, before, .. }, auth, .. },
+                ..
+            } => {
                 let one = match drawers {
                     Drawers::One(one) => *one == namespace,
                     Drawers::All => true,
                 };
-                one && before.is_none_or(|before| timestamp <= before)
+                one && timestamp <= before.unwrap_or(auth.time + AHEAD)
             }
             _ => namespace.class() == Class::PublicOutbox,
         };

@@ -385,6 +385,7 @@ fn placed(network: &NetworkName, pairs: &[KeyPair], dice: &mut Dice) -> Ledger {
             operator: Operator::from_bytes(operator),
             prefix: prefix.parse().unwrap_or_else(|_| unreachable!("a prefix by construction")),
             addresses: vec!["/memory/1".to_owned()],
+            door: None,
             bls: None,
         }
     });

@@ -22,6 +22,7 @@ fn network(nodes: u8) -> Vec<u8> {
         operator: Operator::from_bytes([number; 20]),
         prefix: format!("127.0.{number}.0/24").parse().unwrap(),
         addresses: vec![format!("/ip4/127.0.{number}.1/tcp/22021")],
+        door: None,
         bls: None,
     };
     let nodes = (1..=nodes).map(node).collect();

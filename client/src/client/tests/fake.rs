@@ -62,6 +62,7 @@ impl Net {
             operator: Operator::from_bytes([number; 20]),
             prefix: format!("127.0.{number}.0/24").parse().unwrap(),
             addresses: Vec::new(),
+            door: None,
             bls: None,
         };
         let nodes = (1..).zip(&pairs).map(node).collect();

@@ -69,6 +69,7 @@ impl Plan {
                 operator: Operator::from_bytes([index; 20]),
                 prefix: Prefix::of(ip.into()),
                 addresses: endpoints.iter().map(ToString::to_string).collect(),
+                door: None,
                 bls: Some(BlsSecret::of_node(&pair).public()),
             });
             listen.push(endpoints);

@@ -164,6 +164,22 @@ fn a_member_that_lies_about_what_it_held_is_believed_about_the_right_drawer_alon
 }
 
 #[test]
+fn a_request_that_is_repeated_later_says_nothing_of_what_came_after_it() {
+    let person = Person::new(0);
+    let held = vec![person.hash("edge"), person.hash("new")];
+    for old in [
+        Mutation::Delete { request: person.delete_in(INBOX, None, 0), held: held.clone() },
+        Mutation::Expire { request: person.expire_in(INBOX, 150, 0), held },
+    ] {
+        let mut knows = Keeper::new(1);
+        knows.store(at(71), person.post("edge", 70, 900)).unwrap();
+        knows.store(at(71), person.post("new", 71, 900)).unwrap();
+        knows.replicate(at(200), vec![old.clone()]);
+        assert_eq!(knows.texts(at(200), &person), ["new"], "{old:?}");
+    }
+}
+
+#[test]
 fn many_messages_go_in_steps_and_whoever_is_told_of_so_many_repeats() {
     let person = Person::new(0);
     let mut keeper = Keeper::new(1);

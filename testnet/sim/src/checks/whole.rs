@@ -3,7 +3,7 @@
 use session_protocols::{
     AccountId, Namespace, Span, Time,
     record::{Record, Stamp},
-    request::Drawers,
+    request::{Drawers, MAX_AHEAD, TOLERANCE},
 };
 
 use super::{
@@ -16,6 +16,10 @@ use super::{
 const FRESH: Span = Span::secs(85);
 /// How long a request can be under way to the member that takes it, which applies it to all that it holds.
 const UNDER_WAY: Span = Span::secs(15);
+
+/// How much later than a request that names no bound a message it is about may say that it was sent, in
+/// milliseconds.
+pub(crate) const AHEAD: u64 = TOLERANCE.as_millis() + MAX_AHEAD.as_millis();
 
 /// A change of whole drawers.
 #[derive(Debug)]
@@ -42,7 +46,13 @@ pub(crate) enum Does {
 impl Whole {
     /// Whether a message is among those that its owner meant, whoever says that it was there.
     pub(crate) fn is_about(&self, namespace: Namespace, timestamp: u64) -> bool {
-        self.is_of(namespace) && self.before.is_none_or(|before| timestamp <= before)
+        self.is_of(namespace) && (self.does == Does::Replace || timestamp <= self.latest())
+    }
+
+    /// The latest time of a message that it can be about: where its owner names none, what may be there when
+    /// the request is taken.
+    fn latest(&self) -> u64 {
+        self.before.unwrap_or(self.stamp.time + AHEAD)
     }
 
     fn is_of(&self, namespace: Namespace) -> bool {
@@ -57,7 +67,7 @@ impl Whole {
         let sent = store.timestamp <= self.before.unwrap_or(self.stamp.time);
         let fresh = store.asked <= Time::from_millis(self.stamp.time).after(FRESH);
         let held = self.before.is_none() && store.asked <= self.sent.after(UNDER_WAY);
-        self.does != Does::Replace && self.is_of(namespace) && (sent && fresh || held)
+        self.does != Does::Replace && self.is_about(namespace, store.timestamp) && (sent && fresh || held)
     }
 
     /// Notes in a message's fate what may have become of it.
@@ -66,7 +76,7 @@ impl Whole {
         if !fate.stores.iter().any(|store| self.meets(namespace, store)) {
             return;
         }
-        let (stamp, bound, acknowledged) = (self.stamp, self.before, false);
+        let (stamp, bound, acknowledged) = (self.stamp, Some(self.latest()), false);
         match self.does {
             Does::Delete if fate.deletions.iter().all(|known| known.stamp != stamp) => {
                 fate.deletions.push(Deletion { stamp, bound, acknowledged });

@@ -59,6 +59,7 @@ impl Newcomer {
             operator: alone.nodes[0].operator,
             prefix: Prefix::of(ip.into()),
             addresses: vec![address.clone()],
+            door: None,
             bls: None,
         }];
         Self { id, address, http, node, alone, child: Some(child) }
