@@ -5,7 +5,7 @@
 use std::{sync::mpsc, time::Duration};
 
 use alloy::{
-    primitives::{Address, B256, U64, U256, keccak256},
+    primitives::{Address, B256, Bytes, U64, U256, keccak256},
     sol_types::{SolCall, SolValue},
 };
 use serde_json::json;
@@ -23,6 +23,7 @@ use session_protocols::names::{Cost, Name, NameKeys, Value, value::Kind};
 use support::{
     PATIENCE, pace,
     proxy::{Fault, Proxy},
+    through,
     world::{EPOCH, World},
 };
 
@@ -220,6 +221,30 @@ async fn a_name_is_registered_with_what_it_says_and_lives_on() {
     assert!(matches!(alice.renew(own.id(), 1).await, Err(RegistrarError::Free)));
     take(&world, &mut alice, "alice").await;
     assert_eq!(alice.title(own.id()).await.unwrap().version, 3, "what was said before does not count");
+}
+
+/// Whoever has a name can have the contract say anything of it.
+#[tokio::test]
+async fn a_name_that_is_revealed_as_no_text_stops_nobody() {
+    let mut world = World::new().await;
+    let mut alice = person(&mut world, 1).await;
+    take(&world, &mut alice, "alice").await;
+    let id = keys("alice").id();
+    let reveal = |called: &'static [u8]| {
+        let said = (U256::from_be_bytes(*id.as_bytes()), Bytes::from_static(called)).abi_encode_params();
+        let data = [&Names::revealCall::SELECTOR[..], &said].concat().into();
+        Call { to: Some(world.settlement.contracts.names), data, ..Call::default() }
+    };
+    let dir = tempfile::TempDir::new().unwrap();
+    let follows = world.follow(&dir.path().join("chain.redb"));
+    let none = b"\xff";
+    for (called, known) in [(&none[..], None), (b"alice", Some("alice")), (none, Some("alice"))] {
+        send(&mut alice, &reveal(called)).await;
+        let entry = now(&world).await.names.named(&id).unwrap().unwrap();
+        assert_eq!(entry.revealed.as_deref(), known);
+        through(&follows, &world.chain).await;
+        assert_eq!(follows.status().endpoints[0].faults, 0);
+    }
 }
 
 #[tokio::test]

@@ -33,7 +33,8 @@ abstract contract Records is Registry {
     /// @notice An account says that it goes by a name; by none if the id is zero. Numbered. Counts while the account
     /// owns the name and the name is not expired.
     event ReverseChanged(uint64 indexed number, address indexed account, uint256 indexed id);
-    /// @notice What a name is called, as its owner says. Numbered. Whoever reads it computes the id and compares.
+    /// @notice What a name is called, as its owner says, which may be any bytes. Numbered. Whoever reads it computes
+    /// the id and compares.
     event NameRevealed(uint64 indexed number, uint256 indexed id, uint32 version, string name);
 
     /// @notice There is no such kind of records.
@@ -76,7 +77,7 @@ abstract contract Records is Registry {
     }
 
     /// @notice Publishes what a name is called. The name's owner and whom it approved may. Nothing here can tell
-    /// whether it is true. Reverts with `NoSuchName`, `NameExpired`, `NotPermitted`, `BadNameLength`.
+    /// whether it is true, or a text at all. Reverts with `NoSuchName`, `NameExpired`, `NotPermitted`, `BadNameLength`.
     function reveal(uint256 id, string calldata name_) external {
         (, Lease memory lease) = _permitted(id);
         uint256 length = bytes(name_).length;
