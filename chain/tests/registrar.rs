@@ -188,9 +188,8 @@ async fn a_name_is_registered_with_what_it_says_and_lives_on() {
     refused(alice.quote(&call).await.unwrap_err(), "PeriodOutOfRange");
     assert!(matches!(alice.renew(own.id(), 11).await, Err(RegistrarError::Years { years: 11 })));
 
-    let call = alice.reverse(Some(own.id())).await.unwrap().unwrap();
+    let call = alice.reverse(Some(own.id()), None).await.unwrap().unwrap();
     send(&mut alice, &call).await;
-    assert!(alice.reverse(Some(own.id())).await.unwrap().is_none());
     let name: Name = "alice".parse().unwrap();
     let call = alice.reveal(&name, own.id()).await.unwrap();
     send(&mut alice, &call).await;
@@ -209,8 +208,9 @@ async fn a_name_is_registered_with_what_it_says_and_lives_on() {
     let error = alice.sell(own.id(), sesh(1)).await.unwrap_err();
     assert!(matches!(error, RegistrarError::NotYours { .. }), "{error}");
     assert!(matches!(alice.reveal(&name, own.id()).await, Err(RegistrarError::NotYours { .. })));
-    assert!(matches!(alice.reverse(Some(own.id())).await, Err(RegistrarError::NotYours { .. })));
-    assert!(alice.reverse(None).await.unwrap().is_none(), "it counts no more");
+    assert!(matches!(alice.reverse(Some(own.id()), None).await, Err(RegistrarError::NotYours { .. })));
+    let known = now(&world).await.names.goes_by(address(1)).unwrap();
+    assert!(alice.reverse(None, known).await.unwrap().is_none(), "it counts no more");
 
     // It expires, and can be renewed by anybody, until it is free.
     pass(&world, 10 * YEAR + 1).await;
@@ -244,6 +244,29 @@ async fn a_name_that_is_revealed_as_no_text_stops_nobody() {
         assert_eq!(entry.revealed.as_deref(), known);
         through(&follows, &world.chain).await;
         assert_eq!(follows.status().endpoints[0].faults, 0);
+    }
+}
+
+#[tokio::test]
+async fn an_account_goes_by_a_name_that_came_back_once_it_says_so_again() {
+    let mut world = World::new().await;
+    let mut alice = person(&mut world, 1).await;
+    let mut bob = person(&mut world, 2).await;
+    take(&world, &mut alice, "alice").await;
+    let id = keys("alice").id();
+    for _ in 0..2 {
+        let known = now(&world).await.names.goes_by(address(1)).unwrap();
+        assert_eq!(known, None);
+        let call = alice.reverse(Some(id), known).await.unwrap().expect("there is something to say");
+        send(&mut alice, &call).await;
+        let known = now(&world).await.names.goes_by(address(1)).unwrap();
+        assert_eq!(known, Some(id));
+        assert!(alice.reverse(Some(id), known).await.unwrap().is_none(), "it is said");
+        // It leaves, and comes back.
+        let call = alice.transfer(id, address(2)).await.unwrap();
+        send(&mut alice, &call).await;
+        let call = bob.transfer(id, address(1)).await.unwrap();
+        send(&mut bob, &call).await;
     }
 }
 
