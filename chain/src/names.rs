@@ -91,7 +91,7 @@ pub enum Change {
         id: NameId,
         /// The name's version.
         version: u32,
-        /// What it is called.
+        /// What it is called: 1 to 64 of `a-z 0-9 - _`.
         name: String,
     },
     /// A name can be bought; no more if the price is zero.

@@ -5,7 +5,7 @@
 use std::{sync::mpsc, time::Duration};
 
 use alloy::{
-    primitives::{Address, B256, U64, U256, keccak256},
+    primitives::{Address, B256, Bytes, U64, U256, keccak256},
     sol_types::{SolCall, SolValue},
 };
 use serde_json::json;
@@ -23,6 +23,7 @@ use session_protocols::names::{Cost, Name, NameKeys, Value, value::Kind};
 use support::{
     PATIENCE, pace,
     proxy::{Fault, Proxy},
+    through,
     world::{EPOCH, World},
 };
 
@@ -187,9 +188,8 @@ async fn a_name_is_registered_with_what_it_says_and_lives_on() {
     refused(alice.quote(&call).await.unwrap_err(), "PeriodOutOfRange");
     assert!(matches!(alice.renew(own.id(), 11).await, Err(RegistrarError::Years { years: 11 })));
 
-    let call = alice.reverse(Some(own.id())).await.unwrap().unwrap();
+    let call = alice.reverse(Some(own.id()), None).await.unwrap().unwrap();
     send(&mut alice, &call).await;
-    assert!(alice.reverse(Some(own.id())).await.unwrap().is_none());
     let name: Name = "alice".parse().unwrap();
     let call = alice.reveal(&name, own.id()).await.unwrap();
     send(&mut alice, &call).await;
@@ -208,8 +208,9 @@ async fn a_name_is_registered_with_what_it_says_and_lives_on() {
     let error = alice.sell(own.id(), sesh(1)).await.unwrap_err();
     assert!(matches!(error, RegistrarError::NotYours { .. }), "{error}");
     assert!(matches!(alice.reveal(&name, own.id()).await, Err(RegistrarError::NotYours { .. })));
-    assert!(matches!(alice.reverse(Some(own.id())).await, Err(RegistrarError::NotYours { .. })));
-    assert!(alice.reverse(None).await.unwrap().is_none(), "it counts no more");
+    assert!(matches!(alice.reverse(Some(own.id()), None).await, Err(RegistrarError::NotYours { .. })));
+    let known = now(&world).await.names.goes_by(address(1)).unwrap();
+    assert!(alice.reverse(None, known).await.unwrap().is_none(), "it counts no more");
 
     // It expires, and can be renewed by anybody, until it is free.
     pass(&world, 10 * YEAR + 1).await;
@@ -220,6 +221,53 @@ async fn a_name_is_registered_with_what_it_says_and_lives_on() {
     assert!(matches!(alice.renew(own.id(), 1).await, Err(RegistrarError::Free)));
     take(&world, &mut alice, "alice").await;
     assert_eq!(alice.title(own.id()).await.unwrap().version, 3, "what was said before does not count");
+}
+
+/// Whoever has a name can have the contract say anything of it.
+#[tokio::test]
+async fn a_name_that_is_revealed_as_no_text_stops_nobody() {
+    let mut world = World::new().await;
+    let mut alice = person(&mut world, 1).await;
+    take(&world, &mut alice, "alice").await;
+    let id = keys("alice").id();
+    let reveal = |called: &'static [u8]| {
+        let said = (U256::from_be_bytes(*id.as_bytes()), Bytes::from_static(called)).abi_encode_params();
+        let data = [&Names::revealCall::SELECTOR[..], &said].concat().into();
+        Call { to: Some(world.settlement.contracts.names), data, ..Call::default() }
+    };
+    let dir = tempfile::TempDir::new().unwrap();
+    let follows = world.follow(&dir.path().join("chain.redb"));
+    let none = b"\xff";
+    for (called, known) in [(&none[..], None), (b"alice", Some("alice")), (none, Some("alice"))] {
+        send(&mut alice, &reveal(called)).await;
+        let entry = now(&world).await.names.named(&id).unwrap().unwrap();
+        assert_eq!(entry.revealed.as_deref(), known);
+        through(&follows, &world.chain).await;
+        assert_eq!(follows.status().endpoints[0].faults, 0);
+    }
+}
+
+#[tokio::test]
+async fn an_account_goes_by_a_name_that_came_back_once_it_says_so_again() {
+    let mut world = World::new().await;
+    let mut alice = person(&mut world, 1).await;
+    let mut bob = person(&mut world, 2).await;
+    take(&world, &mut alice, "alice").await;
+    let id = keys("alice").id();
+    for _ in 0..2 {
+        let known = now(&world).await.names.goes_by(address(1)).unwrap();
+        assert_eq!(known, None);
+        let call = alice.reverse(Some(id), known).await.unwrap().expect("there is something to say");
+        send(&mut alice, &call).await;
+        let known = now(&world).await.names.goes_by(address(1)).unwrap();
+        assert_eq!(known, Some(id));
+        assert!(alice.reverse(Some(id), known).await.unwrap().is_none(), "it is said");
+        // It leaves, and comes back.
+        let call = alice.transfer(id, address(2)).await.unwrap();
+        send(&mut alice, &call).await;
+        let call = bob.transfer(id, address(1)).await.unwrap();
+        send(&mut bob, &call).await;
+    }
 }
 
 #[tokio::test]

@@ -301,7 +301,9 @@ impl<'a> Desk<'a> {
         };
         let told = json!({ "name": name, "id": id });
         let by = name.map_or_else(|| "no name".to_owned(), |name| format!("the name {name}"));
-        match self.registrar.reverse(id).await? {
+        let known =
+            self.now().await?.names.goes_by(self.registrar.account()).map_err(RegistrarError::from)?;
+        match self.registrar.reverse(id, known).await? {
             Some(call) => {
                 let what = format!("let {} go by {by}", self.registrar.account());
                 self.deliver(Planned { call, what, told }, sending).await

@@ -266,7 +266,8 @@ impl ClientError {
             Self::Seal(_) => "check the account id of the recipient",
             Self::NoNames { .. } => "use an account id, or a name from the address book",
             Self::NameFree { .. } => {
-                "check how it is written; a name that was registered just now is known when the next epoch ends"
+                "check how it is written; a name that was registered just now is known when the next epoch ends; \
+                 if you want it, register it now, as the node that was asked has heard its id"
             }
             Self::NameExpired { .. } => "ask its owner to renew it, or for the account id",
             Self::NoRecord { .. } => {

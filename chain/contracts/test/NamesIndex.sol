@@ -24,11 +24,16 @@ contract NamesIndex {
         bytes value;
     }
 
+    struct Said {
+        uint256 id;
+        uint32 version;
+    }
+
     uint64 public number;
     bytes32 public hash;
     mapping(uint256 id => Entry) private entries;
     mapping(uint256 id => mapping(bytes32 subId => mapping(uint8 kind => Record))) private records;
-    mapping(address account => uint256) private reverses;
+    mapping(address account => Said) private reverses;
 
     /// @notice Begins where the contract is.
     function begin(uint64 number_, bytes32 hash_) external {
@@ -51,7 +56,8 @@ contract NamesIndex {
             (uint32 version, uint8 kind, bytes memory value) = abi.decode(log.data, (uint32, uint8, bytes));
             records[uint256(log.topics[2])][log.topics[3]][kind] = Record(version, value);
         } else if (topic == Records.ReverseChanged.selector) {
-            reverses[address(uint160(uint256(log.topics[2])))] = uint256(log.topics[3]);
+            uint256 id = uint256(log.topics[3]);
+            reverses[address(uint160(uint256(log.topics[2])))] = Said(id, entries[id].version);
         } else if (topic == Records.NameRevealed.selector) {
             (, string memory called) = abi.decode(log.data, (uint32, string));
             entries[uint256(log.topics[2])].revealed = called;
@@ -79,11 +85,13 @@ contract NamesIndex {
         return last.version == entries[id].version ? last.value : bytes("");
     }
 
-    /// @notice The name that an account goes by, while it owns it and it is not expired.
-    function reverseOf(address account) external view returns (uint256 id) {
-        id = reverses[account];
-        Entry storage one = entries[id];
-        if (one.owner != account || block.timestamp >= one.expiry) return 0;
+    /// @notice The name that an account goes by, while the name has the version that it was said of and is not
+    /// expired.
+    function reverseOf(address account) external view returns (uint256) {
+        Said storage last = reverses[account];
+        Entry storage one = entries[last.id];
+        bool counts = one.owner == account && one.version == last.version && block.timestamp < one.expiry;
+        return counts ? last.id : 0;
     }
 
     function owned(Vm.Log calldata log, uint32 version) private {

@@ -219,6 +219,18 @@ contract NamesRecordsTest is NamesSetup {
         vm.assertEq(names.reverseOf(bob), 0, "none");
     }
 
+    /// @dev Which nodes do not go by: they forget what was said of an earlier version.
+    function test_aReverseRecordIsHereAgainWhenTheNameComesBack() public {
+        vm.prank(alice);
+        names.setReverse(ALICE);
+        vm.prank(alice);
+        names.transferFrom(alice, bob, ALICE);
+        vm.assertEq(names.reverseOf(alice), 0, "gone");
+        vm.prank(bob);
+        names.transferFrom(bob, alice, ALICE);
+        vm.assertEq(names.reverseOf(alice), ALICE, "what she said last");
+    }
+
     /// @dev One who was approved goes by the names of others no more than a stranger.
     function test_onlyTheOwnerGoesByAName() public {
         vm.prank(alice);

@@ -34,6 +34,8 @@ contract NamesWorld is Model {
     mapping(uint256 id => mapping(uint32 version => uint256)) public subnames;
     mapping(uint256 id => string) public revealed;
     mapping(address account => uint256) public says;
+    /// @dev The version of the name that it was said of.
+    mapping(address account => uint32) public saidOf;
     uint256 public fees;
     uint256 private yearlyFee = YEARLY_FEE;
     uint256 private minimumOffer = MINIMUM_OFFER;
@@ -219,7 +221,9 @@ contract NamesWorld is Model {
     function setReverse(uint256 who, uint256 which, uint256 dice) external {
         (address caller, uint256 id) = (speaker(who, which, dice), dice % 16 == 15 ? 0 : idOf(which));
         bool allowed = id == 0 || (isLive(id) && called[id].owner == caller);
-        if (tries("setReverse", caller, abi.encodeCall(names.setReverse, (id)), allowed)) says[caller] = id;
+        if (tries("setReverse", caller, abi.encodeCall(names.setReverse, (id)), allowed)) {
+            (says[caller], saidOf[caller]) = (id, called[id].version);
+        }
     }
 
     function payOut(uint256 who, uint256, uint256) external {

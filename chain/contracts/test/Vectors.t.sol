@@ -204,6 +204,9 @@ contract VectorsTest is NamesSetup {
         names.setReverse(ALICE);
         vm.prank(alice);
         names.reveal(ALICE, "alice");
+        // Any bytes go, and no text needs to come of them.
+        vm.prank(alice);
+        names.reveal(ALICE, string(bytes(hex"ff")));
         vm.prank(bob);
         names.renew(ALICE, 28 days, type(uint256).max);
         offerFor(ALICE, bob, 20 * SESH, 1);

@@ -42,7 +42,7 @@ pub struct Entry {
     pub price: Option<Amount>,
     /// The best offer for it.
     pub offer: Option<Offer>,
-    /// What it is called, as its owner says.
+    /// What it is called, as its owner says: written as names are, in ASCII, and not compared with the id.
     pub revealed: Option<String>,
     /// Its records, sealed, by the numbers of their kinds.
     pub records: Records,

@@ -2,9 +2,12 @@
 
 use alloy::{
     primitives::{Address, B256, Bytes, FixedBytes, LogData, U256, keccak256},
-    sol_types::SolEvent,
+    sol_types::{SolEvent, SolValue},
 };
-use session_protocols::{NodeId, Prefix, Signature, names::NameId};
+use session_protocols::{
+    NodeId, Prefix, Signature,
+    names::{NameId, rules::MAX_LABEL},
+};
 
 use super::contracts::{ACTIVE_FOR, Contract, Followed, MINIMUM_NODES, SUBMITTER_REWARD, events};
 use crate::ledger::{
@@ -182,8 +185,11 @@ fn names(log: &LogData) -> Option<Option<Input>> {
             Change::Reverse { account: it.account, id: id(it.id) }
         }
         events::NameRevealed::SIGNATURE_HASH => {
-            let events::NameRevealed { id: name, version, name: called, .. } = event(log)?;
-            Change::Revealed { id: id(name), version, name: called }
+            // Not as the text that is declared: the contract lets any bytes be it.
+            let [_, _, name] = log.topics() else { return None };
+            let (version, called) = <(u32, Bytes)>::abi_decode_params_validate(&log.data).ok()?;
+            let Some(called) = written(&called) else { return Some(None) };
+            Change::Revealed { id: NameId::from_bytes(name.0), version, name: called }
         }
         events::PriceChanged::SIGNATURE_HASH => {
             let it: events::PriceChanged = event(log)?;
@@ -205,6 +211,14 @@ fn names(log: &LogData) -> Option<Option<Input>> {
         }
         _ => return None,
     })))
+}
+
+/// What a name is called, if it is written as names are. The bytes alone decide: all nodes have to keep the same,
+/// whatever tables of Unicode they were built with.
+fn written(called: &[u8]) -> Option<String> {
+    let allowed = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+    let is_label = (1..=MAX_LABEL).contains(&called.len()) && called.iter().all(allowed);
+    is_label.then(|| called.iter().copied().map(char::from).collect())
 }
 
 fn event<E: SolEvent>(log: &LogData) -> Option<E> {

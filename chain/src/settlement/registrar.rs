@@ -190,17 +190,25 @@ impl Registrar {
         Ok(call(self.at(), &Names::safeTransferFromCall { from: owner, to, id: token(id) }))
     }
 
-    /// Says that the account goes by a name of its own; by none without one.
+    /// Says that the account goes by a name of its own; by none without one. None when there is nothing to do:
+    /// nodes know it so already (`known`), and nothing else was said since.
+    ///
+    /// The contract alone does not tell: it has what the account said of a name that it lost and got back, which
+    /// nodes forget.
     ///
     /// # Errors
     /// When the account does not have the name.
-    pub async fn reverse(&self, id: Option<NameId>) -> Result<Option<Call>, RegistrarError> {
+    pub async fn reverse(
+        &self,
+        id: Option<NameId>,
+        known: Option<NameId>,
+    ) -> Result<Option<Call>, RegistrarError> {
         if let Some(id) = id {
             self.own(id).await?;
         }
         let wanted = id.map_or(U256::ZERO, token);
         let account = self.account();
-        if self.caller.view(self.at(), Names::reverseOfCall { account }).await? == wanted {
+        if known == id && self.caller.view(self.at(), Names::reverseOfCall { account }).await? == wanted {
             return Ok(None);
         }
         Ok(Some(call(self.at(), &Names::setReverseCall { id: wanted })))

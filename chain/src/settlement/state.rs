@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use alloy::primitives::{B256, keccak256};
+use alloy::primitives::{Address, B256, keccak256};
 use redb::{
     Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
     backends::InMemoryBackend,
@@ -244,6 +244,14 @@ impl StateFile {
     /// When the disk or the database refuses.
     pub fn sub_named(&mut self, id: &NameId, sub: B256) -> Result<Option<SubEntry>, StateError> {
         self.write_names(|index| index.sub(id, sub))
+    }
+
+    /// By which name an account goes now.
+    ///
+    /// # Errors
+    /// When the disk or the database refuses.
+    pub fn goes_by(&mut self, account: Address) -> Result<Option<NameId>, StateError> {
+        self.write_names(|index| index.reverse(account))
     }
 
     fn write_names<T>(

@@ -31,9 +31,10 @@ abstract contract Records is Registry {
         bytes value
     );
     /// @notice An account says that it goes by a name; by none if the id is zero. Numbered. Counts while the account
-    /// owns the name and the name is not expired.
+    /// owns the name without a break and the name is not expired: once the name has another version, nodes forget it.
     event ReverseChanged(uint64 indexed number, address indexed account, uint256 indexed id);
-    /// @notice What a name is called, as its owner says. Numbered. Whoever reads it computes the id and compares.
+    /// @notice What a name is called, as its owner says, which may be any bytes. Numbered. Whoever reads it computes
+    /// the id and compares.
     event NameRevealed(uint64 indexed number, uint256 indexed id, uint32 version, string name);
 
     /// @notice There is no such kind of records.
@@ -76,7 +77,7 @@ abstract contract Records is Registry {
     }
 
     /// @notice Publishes what a name is called. The name's owner and whom it approved may. Nothing here can tell
-    /// whether it is true. Reverts with `NoSuchName`, `NameExpired`, `NotPermitted`, `BadNameLength`.
+    /// whether it is true, or a text at all. Reverts with `NoSuchName`, `NameExpired`, `NotPermitted`, `BadNameLength`.
     function reveal(uint256 id, string calldata name_) external {
         (, Lease memory lease) = _permitted(id);
         uint256 length = bytes(name_).length;
@@ -84,7 +85,8 @@ abstract contract Records is Registry {
         _record(NameRevealed.selector, bytes32(id), abi.encode(lease.version, name_));
     }
 
-    /// @notice The name that an account goes by and owns; zero if there is none.
+    /// @notice The name that an account said last that it goes by, if it owns it now; zero if there is none. Nodes
+    /// know none when the account lost the name since and has it back: it has to say so again.
     function reverseOf(address account) external view returns (uint256 id) {
         id = reverses[account];
         (address owner_, Lease memory lease) = _lease(id);

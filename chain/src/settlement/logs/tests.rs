@@ -164,6 +164,45 @@ fn of_the_other_events_the_ledger_is_told_what_it_needs() {
     assert_eq!(first(&log(staking, &parameter(SUBMITTER_REWARD))), None);
 }
 
+/// The contract takes any bytes, and one that is taken must not stop whoever reads it.
+#[test]
+fn what_a_name_is_called_is_kept_if_it_is_written_as_names_are_and_read_over_else() {
+    let names = followed().contracts.names;
+    let revealed = |called: &[u8]| {
+        let data = (U256::from(2), Bytes::copy_from_slice(called)).abi_encode_params();
+        let topics = [events::NameRevealed::SIGNATURE_HASH, B256::with_last_byte(1), B256::repeat_byte(7)];
+        let data = LogData::new_unchecked(topics.to_vec(), data.into());
+        Log { address: names, data, ..released(1, 1) }
+    };
+    let id = NameId::from_bytes([7; 32]);
+    for called in ["alice", "xn--bcher-kva", "a-1_b", "a".repeat(64).as_str()] {
+        let change = Change::Revealed { id, version: 2, name: called.to_owned() };
+        assert_eq!(first(&revealed(called.as_bytes())), Some(Input::Name(change)));
+    }
+    let long = [b'a'; 65];
+    let others: [&[u8]; 9] = [
+        &[0xff],
+        b"alice\xc3",
+        b"\0",
+        b"",
+        b"Alice",
+        b"@alice",
+        b"shop.alice",
+        "b\u{fc}cher".as_bytes(),
+        &long,
+    ];
+    for called in others {
+        let mut cursors = Cursors::default();
+        let log = revealed(called);
+        assert_eq!(read(&followed(), &mut cursors, &log), Ok(None), "{called:?}");
+        assert_eq!(cursors.names, roll(&Cursor::default(), &log.data), "it is counted all the same");
+    }
+    // Not what the contract tells: cut off.
+    let mut cut = revealed(b"alice");
+    cut.data = LogData::new_unchecked(cut.data.topics().to_vec(), cut.data.data.slice(..64));
+    assert!(matches!(read(&followed(), &mut Cursors::default(), &cut), Err(LogError::Malformed { .. })));
+}
+
 /// All kinds of events of names, as the contract itself told them, and its rolling hash before and after.
 #[test]
 fn names_are_read_as_their_contract_tells_of_them() {

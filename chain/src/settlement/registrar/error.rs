@@ -121,7 +121,10 @@ impl RegistrarError {
                  session name offer NAME PRICE"
             }
             Self::Yours => "nothing: see session name list",
-            Self::Free => "check how it is written, or register it: session name register NAME",
+            Self::Free => {
+                "check how it is written, or register it now, as the endpoint that was asked has heard its id: \
+                 session name register NAME"
+            }
             Self::NotYours { .. } => "name the owner's account with --account",
             Self::Expired { .. } => "let its owner renew it: session name renew NAME",
             Self::Years { .. } => "give 1 to 10 years: --years N",
