@@ -47,7 +47,7 @@ pub use follower::{Advance, Follower, Mark, Pace, Status};
 pub use host::{Crossed, FollowError, LiveLedger, Options, Settled, Signers};
 pub use registrar::{Registrar, RegistrarError};
 pub use replay::{ReplayError, Replayed, replay};
-pub use sender::{Call, Delivery, Progress, Quote, SendError, Sender, Spending};
+pub use sender::{Call, Delivery, Progress, Quote, SendError, Sender, Signed, Spending};
 pub use staker::{StakeError, Staker};
 pub use state::{StateError, StateFile};
 pub use trouble::{Hold, Stop, Trouble};

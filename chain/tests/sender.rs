@@ -44,7 +44,7 @@ fn ether(thousandths: u64) -> U256 {
 
 fn work(chain: &Chain) -> Call {
     let data = refuseCall { wanted: U256::ZERO, most: U256::ZERO, work: U256::from(3) }.abi_encode();
-    Call { to: Some(chain.followed.contracts.pool), data: data.into(), ..Call::default() }
+    Call { to: Some(chain.followed.contracts.pool), data: data.into(), repeatable: true, ..Call::default() }
 }
 
 #[tokio::test]
@@ -93,6 +93,35 @@ async fn what_is_not_mined_is_sent_again_with_a_higher_fee_and_mined_once() {
     }
     assert!(matches!(seen[0], Progress::Bumped { hash, .. } if hash != first), "{seen:?}");
     assert!(matches!(seen.last(), Some(Progress::Mined { hash, .. }) if *hash == receipt.transaction_hash));
+    let count = chain.ask("eth_getTransactionCount", json!([account, "latest"])).await;
+    assert_eq!(count, json!("0x1"));
+}
+
+/// It may have arrived: whoever did not look for it would take its nonce for another's.
+#[tokio::test]
+async fn a_replacement_whose_answer_is_lost_is_looked_for() {
+    let anvil = Anvil::start(&[]);
+    let chain = Chain::deploy(&anvil).await;
+    let signer = funded(&chain, 5, ether(100_000)).await;
+    let (account, call) = (signer.address(), Call { repeatable: false, ..work(&chain) });
+    let proxy = Proxy::start(&anvil.url()).await;
+    let delivery =
+        Delivery { poll: Duration::from_millis(20), patience: support::PATIENCE, confirmations: 1 };
+    let mut sender = Sender::new(&Endpoint::new(&proxy.url).unwrap(), signer, 31_337, delivery);
+    chain.ask("evm_setAutomine", json!([false])).await;
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let sent = tokio::spawn(async move { sender.send(&call, |progress| tell.send(progress).unwrap()).await });
+    let Some(Progress::Sent { hash: first, .. }) = told.recv().await else { panic!("it is sent") };
+    proxy.set(Fault::Loses);
+    let transaction = chain.ask("eth_getTransactionByHash", json!([first])).await;
+    let offered: U256 = transaction["maxFeePerGas"].as_str().unwrap().parse().unwrap();
+    while !sent.is_finished() {
+        let dear = offered + offered / U256::from(2);
+        chain.ask("anvil_setNextBlockBaseFeePerGas", json!([dear])).await;
+        chain.mine(1, 1).await;
+    }
+    let receipt = sent.await.unwrap().unwrap();
+    assert_ne!(receipt.transaction_hash, first);
     let count = chain.ask("eth_getTransactionCount", json!([account, "latest"])).await;
     assert_eq!(count, json!("0x1"));
 }

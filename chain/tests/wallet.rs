@@ -243,6 +243,52 @@ async fn a_transaction_whose_answer_is_lost_is_named_since_it_may_pay() {
     assert!(matches!(check(&settlement, &payment).await, Ok(Standing::Paid { .. })));
 }
 
+/// Alice with tokens, over an endpoint with this fault once she has a quote, pays Bob 3 SESH.
+async fn pays_over(world: &mut World, proxy: &Proxy, fault: Fault) -> Result<B256, WalletError> {
+    wallet(world, 1, Amount::sesh(100)).await;
+    let settlement = Settlement { rpc: vec![proxy.url.clone()], ..world.settlement.clone() };
+    let mut alice = connect(&settlement, 1).await;
+    let call = alice.transfer(address(2), sesh(3)).unwrap();
+    proxy.set(fault);
+    alice.send(&call, |_| {}).await.map(|receipt| receipt.transaction_hash)
+}
+
+#[tokio::test]
+async fn a_payment_whose_receipt_is_late_is_signed_once_and_named() {
+    let mut world = World::new().await;
+    let proxy = Proxy::start(&world.anvil.url()).await;
+    let error = pays_over(&mut world, &proxy, Fault::Unreceipted).await.unwrap_err();
+    let WalletError::Send(SendError::Unmined { hash, nonce: 0 }) = error else { panic!("{error}") };
+    assert_eq!(world.balance(address(2)).await, Amount::sesh(3).units());
+    let payment = Payment { transaction: hash, from: address(1), to: address(2), sum: sesh(3) };
+    assert!(!matches!(check(&world.settlement, &payment).await.unwrap(), Standing::Unknown));
+}
+
+#[tokio::test]
+async fn a_payment_that_is_already_known_is_on_its_way() {
+    for known in ["already known", "transaction already imported"] {
+        let mut world = World::new().await;
+        let proxy = Proxy::start(&world.anvil.url()).await;
+        let hash = pays_over(&mut world, &proxy, Fault::Denies(known)).await.unwrap();
+        let payment = Payment { transaction: hash, from: address(1), to: address(2), sum: sesh(3) };
+        assert!(matches!(check(&world.settlement, &payment).await.unwrap(), Standing::Pending { .. }));
+        assert_eq!(world.balance(address(2)).await, Amount::sesh(3).units());
+    }
+}
+
+#[tokio::test]
+async fn a_payment_whose_nonce_is_said_to_be_taken_is_not_signed_again() {
+    for taken in ["nonce too low", "replacement transaction underpriced"] {
+        let mut world = World::new().await;
+        let proxy = Proxy::start(&world.anvil.url()).await;
+        let error = pays_over(&mut world, &proxy, Fault::Denies(taken)).await.unwrap_err();
+        assert!(matches!(error, WalletError::Send(SendError::Unmined { nonce: 0, .. })), "{error}");
+        // It was sent all the same, once.
+        world.chain.mine(1, 1).await;
+        assert_eq!(world.balance(address(2)).await, Amount::sesh(3).units());
+    }
+}
+
 #[tokio::test]
 async fn what_waits_is_counted() {
     let mut world = World::new().await;

@@ -145,7 +145,7 @@ fn ends(items: &[InboxItem]) -> Vec<(MessageHash, u64)> {
 }
 
 /// The device's time, in milliseconds since 1970.
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -7,15 +7,12 @@ use session_chain::{
     Amount, account as chain_account,
     account::PrivateKeySigner,
     network::Settlement,
-    settlement::{
-        Delivery, SendError, Wallet, WalletError,
-        wallet::{Payment, Standing, Sum, payment::check},
-    },
+    settlement::{Delivery, Progress, SendError, Wallet, WalletError, wallet::Sum},
 };
 use session_client::{
     Account,
     envelope::{self, Draft, money},
-    home::Home,
+    home::{Hex, Home, Outgoing},
 };
 use session_protocols::{
     AccountId,
@@ -27,6 +24,7 @@ use crate::{
     Context, account,
     args::{self, Money, Pay, Price},
     failure::{Exit, Failure, chain},
+    inbox,
     network::{self, Access},
     recipient::{Follow, Recipient},
     sending,
@@ -34,7 +32,9 @@ use crate::{
     testnet, text,
 };
 
+mod history;
 mod messages;
+mod outgoing;
 
 pub(crate) use messages::{Cashier, Said, said};
 
@@ -95,61 +95,13 @@ impl Till<'_> {
         })
     }
 
-    async fn history(&self, most: usize) -> Result<(), Failure> {
-        let history = self.wallet(Delivery::default()).await?.history(most).await?;
-        let own = self.signer.address();
-        let direction = |from: Address, to: Address| match (from == own, to == own) {
-            (true, true) => "self",
-            (true, false) => "out",
-            (false, _) => "in",
-        };
-        let state = |is_final| if is_final { "final" } else { "pending" };
-        let transfers: Vec<Value> = history
-            .transfers
-            .iter()
-            .map(|it| {
-                json!({
-                    "transaction": it.transaction.to_string(), "height": it.height, "time": it.time,
-                    "direction": direction(it.from, it.to), "from": lower(it.from), "to": lower(it.to),
-                    "amount": it.amount.to_string(), "state": state(it.is_final),
-                })
-            })
-            .collect();
-        let data = json!({ "address": lower(own), "transfers": transfers, "more": history.more });
-        self.context.output.data(&data, || {
-            if history.transfers.is_empty() {
-                return "no payments of SESH so far".to_owned();
-            }
-            let rows: Vec<_> = history
-                .transfers
-                .iter()
-                .map(|it| {
-                    let direction = direction(it.from, it.to);
-                    let other = if direction == "in" { it.from } else { it.to };
-                    [
-                        it.time.map_or_else(|| "-".to_owned(), |time| text::time(time.saturating_mul(1_000))),
-                        direction.to_owned(),
-                        it.amount.to_string(),
-                        other.to_string(),
-                        state(it.is_final).to_owned(),
-                        it.height.map_or_else(|| "-".to_owned(), |height| height.to_string()),
-                        it.transaction.to_string(),
-                    ]
-                })
-                .collect();
-            let head = ["TIME", "WAY", "SESH", "WITH", "STATE", "BLOCK", "TRANSACTION"];
-            let more = if history.more { "and older ones: session wallet history --most N\n" } else { "" };
-            text::table(head, &rows) + more
-        })
-    }
-
     async fn faucet(&self, local: bool, sesh: Amount) -> Result<(), Failure> {
         let none = |message: &str| {
             let remedy = "have somebody pay you, at the address that session wallet address shows";
             Failure::new(Exit::Refused, "no_faucet", message, remedy)
         };
         if !local {
-            return Err(none("this network has no faucet: its money is worth something"));
+            return Err(none("no faucet is known for this network: it is not a local one"));
         }
         let folder = network::local_folder()?;
         let own = folder.network()?.settlement.is_some_and(|own| own.contracts == self.settlement.contracts);
@@ -205,31 +157,13 @@ impl Till<'_> {
                 "write the rest as a message",
             ));
         }
-        let (person, to, access) = match self.payee(&pay.to)? {
-            Payee::Address(to) => (None, to, None),
-            Payee::Somebody(recipient) => {
-                // Before anything is paid: whoever cannot be told is not paid either.
-                let access = Access::open(self.context).await?;
-                let (person, to) = self.found(&access, recipient, &pay).await?;
-                (person, to, Some(access))
-            }
-        };
-        let told = person.zip(access.as_ref());
         if let Some(transaction) = pay.paid {
-            let Some((id, access)) = told else {
-                let remedy = "name whom you paid by a contact's name or an account id";
-                return Err(Failure::usage("nobody can be written to at a bare address", remedy));
-            };
-            self.check_paid(transaction, to, sum).await?;
-            self.tell(access, &id, sum, transaction, note).await?;
-            let mut data = amount(sum);
-            data.insert("transaction".to_owned(), json!(transaction.to_string()));
-            data.insert("told".to_owned(), json!(true));
-            return self.context.output.data(&data, || {
-                format!("{} was told of transaction {transaction}; nothing was paid", text::plain(&pay.to))
-            });
+            return self.tell_paid(&pay, transaction, sum).await;
         }
-        let paid = self.pay(&pay, to, sum, delivery).await?;
+        // Before anything is paid: whoever cannot be told is not paid either.
+        let (person, to, access) = self.payee(&pay).await?;
+        let told = person.zip(access.as_ref());
+        let paid = self.pay(&pay, person, to, sum, delivery).await?;
         let mut data = amount(sum);
         data.insert("to".to_owned(), json!(lower(to)));
         data.insert("transaction".to_owned(), json!(paid.transaction.to_string()));
@@ -237,13 +171,17 @@ impl Till<'_> {
         data.insert("cost".to_owned(), json!(paid.fee.number()));
         let mut last = String::new();
         if let Some((id, access)) = told {
-            self.home.keep_agreed(&id, to.into_array())?;
+            if let Err(error) = self.home.keep_agreed(&id, to.into_array()) {
+                let warning =
+                    format!("it is paid, and the address is not kept in the home: {}", chain(&error));
+                self.context.output.warn(&warning);
+            }
             data.insert("account".to_owned(), json!(id));
             let told = self.tell(access, &id, sum, paid.transaction, note).await;
             data.insert("told".to_owned(), json!(told.is_ok()));
             if let Err(failure) = told {
                 // No failure: whoever repeats what failed would pay twice.
-                let remedy = self.tell_again(&pay, paid.transaction);
+                let remedy = self.tell_again(sum, &pay.to, paid.transaction);
                 self.context.output.warn(&format!(
                     "it is paid, and {} was not told: {}\n  fix: without paying again: {remedy}",
                     text::plain(&pay.to),
@@ -251,8 +189,11 @@ impl Till<'_> {
                 ));
                 data.insert("remedy".to_owned(), json!(remedy));
             } else {
+                self.settle(paid.transaction);
                 last = format!("\n  told         {}", text::plain(&pay.to));
             }
+        } else {
+            self.settle(paid.transaction);
         }
         self.context.output.data(&data, || {
             format!(
@@ -260,6 +201,25 @@ impl Till<'_> {
                 paid.transaction, paid.height, paid.fee
             )
         })
+    }
+
+    /// Keeps that a payment is made and told of. Nothing is lost where that fails: it is asked about once more.
+    fn settle(&self, transaction: B256) {
+        if let Err(error) = self.home.settle_payment(&self.id, &transaction.0) {
+            self.context.output.warn(&format!("it is paid, and stays open in the home: {}", chain(&error)));
+        }
+    }
+
+    /// Whom to tell of a payment, if anybody, where they are paid, and what tells them.
+    async fn payee(&self, pay: &Pay) -> Result<(Option<AccountId>, Address, Option<Access>), Failure> {
+        match self.meant(&pay.to)? {
+            Payee::Address(to) => Ok((None, to, None)),
+            Payee::Somebody(recipient) => {
+                let access = Access::open(self.context).await?;
+                let (person, to) = self.found(&access, recipient, pay).await?;
+                Ok((person, to, Some(access)))
+            }
+        }
     }
 
     /// Who is to be paid, if it is known whom to tell of it, and where: as their name says, or else as they signed.
@@ -363,7 +323,31 @@ impl Till<'_> {
     }
 
     /// Tells what it costs, asks, and pays.
-    async fn pay(&self, pay: &Pay, to: Address, sum: Sum, delivery: Delivery) -> Result<Paid, Failure> {
+    async fn pay(
+        &self,
+        pay: &Pay,
+        whom: Option<AccountId>,
+        to: Address,
+        sum: Sum,
+        delivery: Delivery,
+    ) -> Result<Paid, Failure> {
+        let envelope::Sum { chain: chain_id, token, units } = self.in_words(sum)?;
+        let mut outgoing = Outgoing {
+            from: Hex(self.signer.address().into_array()),
+            to: Hex(to.into_array()),
+            called: pay.to.clone(),
+            whom,
+            chain: chain_id,
+            token: token.map(Hex),
+            units,
+            nonce: 0,
+            transactions: Vec::new(),
+            signed_ms: 0,
+            is_open: true,
+        };
+        if !pay.again {
+            self.refuse_twice(&outgoing).await?;
+        }
         let mut wallet = self.wallet(delivery).await?;
         let waiting = wallet.waiting().await?;
         if waiting > 0 {
@@ -381,38 +365,32 @@ impl Till<'_> {
         if !pay.sending.yes {
             sending::agree(self.context, &what, &quote.to_string())?;
         }
+        let signed = wallet.sign(&call, &quote).await?;
+        let hash = signed.hash().0;
+        outgoing.nonce = signed.nonce();
+        outgoing.transactions.push(Hex(hash));
+        outgoing.signed_ms = inbox::now_ms();
+        // Before it is sent: whatever happens then, the next command knows of it.
+        if let Some(open) = self.home.begin_payment(&self.id, outgoing, pay.again)? {
+            return Err(self.open(&open, None));
+        }
         let bar = ProgressBar::new_spinner();
-        let sent = wallet.send_at(&call, &quote, |progress| sending::show(&bar, progress)).await;
+        let mut kept = Ok(());
+        let sent = wallet.deliver(signed, |progress| {
+            if let Progress::Bumped { hash: by, .. } = progress {
+                kept = self.home.keep_replacement(&self.id, &hash, by.0);
+            }
+            sending::show(&bar, progress);
+        });
+        let sent = sent.await;
         bar.finish_and_clear();
-        let receipt = sent.map_err(|error| self.unsure(error, pay))?;
+        if let Err(error) = kept {
+            self.context.output.warn(&format!("a transaction is not kept in the home: {}", chain(&error)));
+        }
+        let receipt = sent.map_err(|error| self.unsure(error, sum, pay))?;
         let fee = U256::from(receipt.gas_used).saturating_mul(U256::from(receipt.effective_gas_price));
         let (transaction, height) = (receipt.transaction_hash, receipt.block_number.unwrap_or_default());
         Ok(Paid { transaction, height, fee: Sum::Native(fee) })
-    }
-
-    /// The failure that an error amounts to: where it may be paid, how to go on without paying twice.
-    fn unsure(&self, error: WalletError, pay: &Pay) -> Failure {
-        let hash = match &error {
-            WalletError::Send(SendError::Unmined { hash, .. } | SendError::Unanswered { hash, .. }) => {
-                Some(*hash)
-            }
-            _ => None,
-        };
-        let mut failure = Failure::from(error);
-        if let Some(hash) = hash {
-            failure.remedy = format!(
-                "do not pay again before session wallet history shows what became of it; once it is there: {}",
-                self.tell_again(pay, hash)
-            );
-        }
-        failure
-    }
-
-    /// The command that tells somebody of a payment, and pays nothing.
-    fn tell_again(&self, pay: &Pay, transaction: B256) -> String {
-        let native = if pay.price.is_native() { " --native" } else { "" };
-        let (amount, to) = (pay.price.amount(), text::plain(&pay.to));
-        format!("session wallet send {amount} {to}{native} --account {} --paid {transaction}", self.name)
     }
 
     /// Tells somebody of a payment.
@@ -437,23 +415,8 @@ impl Till<'_> {
         access.client.send(&sender, id, draft).await.map(drop).map_err(|error| access.failed(error))
     }
 
-    /// Refuses to tell of a payment that was not made.
-    async fn check_paid(&self, transaction: B256, to: Address, sum: Sum) -> Result<(), Failure> {
-        let payment = Payment { transaction, from: self.signer.address(), to, sum };
-        let standing = check(&self.settlement, &payment).await?;
-        match standing {
-            Standing::Paid { .. } | Standing::Pending { .. } => Ok(()),
-            Standing::Short { .. } | Standing::Failed | Standing::Unknown => Err(Failure::new(
-                Exit::Failed,
-                "not_paid",
-                format!("transaction {transaction} does not pay {sum} to {to}: {}", messages::why(&standing)),
-                "look at session wallet history; without --paid it is paid",
-            )),
-        }
-    }
-
     /// Whom a text means: an address, or what it means to who sends a message.
-    fn payee(&self, text: &str) -> Result<Payee, Failure> {
+    fn meant(&self, text: &str) -> Result<Payee, Failure> {
         let Ok(address) = text.parse::<Address>() else {
             return Ok(Payee::Somebody(Recipient::read(self.context, &self.home, text)?));
         };

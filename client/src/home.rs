@@ -10,6 +10,7 @@
 //! names/<id>.json what one account's names on settlement chains are called, and registrations that are begun
 //! inbox/<id>.json what one account was shown, and until when that has to be known
 //! payments/<id>.json the payments that one account was told of and that are final
+//! outgoing/<id>.json the payments that one account signed, written before they are sent
 //! guards/<network> the first hops of paths, one file for each network
 //! directory/<network> the newest signed list of a network's nodes
 //! pins/<network>.json what names of the network said when they were followed first
@@ -24,6 +25,7 @@ mod disk;
 mod files;
 mod money;
 mod names;
+mod outgoing;
 
 #[cfg(test)]
 mod tests;
@@ -46,6 +48,7 @@ use files::{Accounts, Contacts, Entry, Inbox, Names};
 pub use files::{Pin, Pins};
 pub use money::{Paid, PaidAt};
 pub use names::{OwnNames, Secret};
+pub use outgoing::{Hex, Outgoing};
 
 /// How many shown messages are kept for an account: as many as its quota in the network has room for.
 /// Beyond it those that end first give way.

@@ -236,7 +236,7 @@ impl Anvil {
     ) -> Result<(), TestnetError> {
         let mut treasury = self.sender(TREASURY).await?;
         self.give(&mut treasury, settlement, account, amount).await?;
-        let call = Call { to: Some(account), value: ether, ..Call::default() };
+        let call = Call { to: Some(account), value: ether, repeatable: true, ..Call::default() };
         treasury.send(&call, |_| {}).await.map(drop).map_err(Into::into)
     }
 
@@ -328,7 +328,8 @@ async fn approve(owner: &mut Sender, settlement: &Settlement, spender: Address) 
 }
 
 async fn send(sender: &mut Sender, to: Address, data: Vec<u8>) -> Result<(), TestnetError> {
-    let call = Call { to: Some(to), data: data.into(), ..Call::default() };
+    // Money that is worth nothing: several commands give it away at once, and take turns.
+    let call = Call { to: Some(to), data: data.into(), repeatable: true, ..Call::default() };
     sender.send(&call, |_| {}).await.map(drop).map_err(Into::into)
 }
 

@@ -178,10 +178,11 @@ impl Caller {
         Ok(Permit { value, deadline, v, r: signature.r().into(), s: signature.s().into() })
     }
 
-    /// A call that takes tokens by a permit: the sender looks at the balance alone.
+    /// A call that takes tokens by a permit: the sender looks at the balance alone, and signs it once.
     pub fn spending(&self, to: Address, deed: &impl SolCall, amount: Amount) -> Call {
         let token = self.settlement.contracts.token;
-        Call { spends: Some(Spending { token, spender: token, amount }), ..call(to, deed) }
+        let spends = Some(Spending { token, spender: token, amount });
+        Call { spends, repeatable: false, ..call(to, deed) }
     }
 
     async fn check_chain(&self) -> Result<(), SendError> {
@@ -203,12 +204,12 @@ impl Caller {
     }
 }
 
-/// A call of a contract that keeps what was true at borders.
+/// A call that takes nothing: the contract checks it, or it sets what is set already, however often it comes.
 pub fn call(to: Address, deed: &impl SolCall) -> Call {
     raw(to, deed.abi_encode())
 }
 
 /// The same, of what is encoded.
 pub fn raw(to: Address, data: Vec<u8>) -> Call {
-    Call { to: Some(to), data: data.into(), ..Call::default() }
+    Call { to: Some(to), data: data.into(), repeatable: true, ..Call::default() }
 }

@@ -245,7 +245,9 @@ impl From<&ledger::Checkpoint> for Checkpoint {
 /// The transaction that hands a checkpoint to its contract.
 pub fn submission(contracts: &Contracts, checkpoint: &ledger::Checkpoint, signers: Signers) -> Call {
     let submit = types::Checkpoints::submitCall { checkpoint: checkpoint.into(), signers };
-    Call { to: Some(contracts.checkpoints), data: submit.abi_encode().into(), ..Call::default() }
+    let data = submit.abi_encode().into();
+    // The contract takes one of an epoch.
+    Call { to: Some(contracts.checkpoints), data, repeatable: true, ..Call::default() }
 }
 
 impl Signers {

@@ -1,7 +1,9 @@
 //! Transactions that arrive, once: nonces, fees, receipts, and errors that say what is missing.
 //!
 //! Nothing is sent that would revert or that the account cannot pay. What is not mined in some blocks is sent
-//! again under the same nonce with a higher fee, so that one of them is mined and no more.
+//! again under the same nonce with a higher fee, so that one of them is mined and no more. Under another nonce nothing
+//! is signed again but what has its effect once however often it is mined: an endpoint may know of a transaction and
+//! not say so.
 
 use core::fmt;
 use std::time::Duration;
@@ -42,8 +44,10 @@ const MAX_NONCES: u32 = 8;
 /// How many looks in a row must show that somebody else has the nonce: what serves an endpoint may be several
 /// machines, and know of a block what the other does not.
 const TAKEN_LOOKS: u32 = 10;
-/// What endpoints say when somebody sent another transaction with the nonce, or just the same one.
-const TAKEN: [&str; 4] = ["nonce too low", "underpriced", "already known", "already imported"];
+/// What endpoints say when somebody sent another transaction with the nonce.
+const TAKEN: [&str; 2] = ["nonce too low", "underpriced"];
+/// What they say when they have just this one: it has arrived.
+const KNOWN: [&str; 2] = ["already known", "already imported"];
 
 /// What to send.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +60,9 @@ pub struct Call {
     pub value: U256,
     /// What the contract will take of the account's tokens.
     pub spends: Option<Spending>,
+    /// Whether it has its effect once however often it is mined: only then it is signed again with another nonce
+    /// where its own seems to be taken.
+    pub repeatable: bool,
 }
 
 /// Tokens that a contract will take.
@@ -99,7 +106,7 @@ pub enum Progress {
         /// Its nonce.
         nonce: u64,
     },
-    /// It was sent again with a higher fee.
+    /// It is sent again with a higher fee.
     Bumped {
         /// The hash of the new one.
         hash: B256,
@@ -141,6 +148,33 @@ pub struct Sender {
     chain: u64,
     delivery: Delivery,
     checked: bool,
+}
+
+/// A transaction that is signed, and not sent so far.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    call: Call,
+    transaction: TxEip1559,
+    hash: B256,
+    raw: Vec<u8>,
+    /// The most that is ever offered for a unit of gas, in wei.
+    cap: u128,
+    /// What the account had when it was quoted, in wei.
+    balance: U256,
+    /// At which height it was signed.
+    since: u64,
+}
+
+impl Signed {
+    /// Its hash; one that is sent again with a higher fee has another.
+    pub const fn hash(&self) -> B256 {
+        self.hash
+    }
+
+    /// Its nonce: one transaction at most is mined with it.
+    pub const fn nonce(&self) -> u64 {
+        self.transaction.nonce
+    }
 }
 
 /// A transaction that is on its way, and its earlier versions.
@@ -268,35 +302,73 @@ impl Sender {
         quote: &Quote,
         mut progress: impl FnMut(Progress) + Send,
     ) -> Result<TransactionReceipt, SendError> {
-        let Quote { gas, fees, balance, .. } = *quote;
-        let account = self.account();
         for _ in 0..MAX_NONCES {
-            let nonce = self.nonce().await?;
-            let transaction = TxEip1559 {
-                chain_id: self.chain,
-                nonce,
-                gas_limit: gas,
-                max_fee_per_gas: fees.max_fee_per_gas,
-                max_priority_fee_per_gas: fees.max_priority_fee_per_gas,
-                to: call.to.map_or(TxKind::Create, TxKind::Call),
-                value: call.value,
-                input: call.data.clone(),
-                access_list: Default::default(),
-            };
-            let Some(flight) = self.launch(transaction).await? else { continue };
-            if let Some(hash) = flight.hashes.last() {
-                progress(Progress::Sent { hash: *hash, nonce });
-            }
-            match self.wait(flight, balance, fee_cap(&fees), &mut progress).await? {
-                Landing::Taken => {}
-                Landing::Mined(receipt) if receipt.status() => return Ok(*receipt),
-                Landing::Mined(receipt) => {
-                    let refusal = Box::new(self.refusal(call, &receipt).await);
-                    return Err(SendError::Reverted { hash: receipt.transaction_hash, refusal });
-                }
+            let signed = self.sign(call, quote).await?;
+            match self.fly(&signed, &mut progress).await? {
+                Landing::Taken if call.repeatable => {}
+                landing => return self.landed(&signed, landing).await,
             }
         }
-        Err(SendError::Contended { account })
+        Err(SendError::Contended { account: self.account() })
+    }
+
+    /// Signs a call for no more than was quoted for it. Nothing is sent: whoever has to know of it before it can be
+    /// mined writes its hash down, then [delivers](Self::deliver) it.
+    ///
+    /// # Errors
+    /// When the endpoint does not tell what comes next, or the key cannot sign.
+    pub async fn sign(&self, call: &Call, quote: &Quote) -> Result<Signed, SendError> {
+        let Quote { gas, fees, balance, .. } = *quote;
+        let (nonce, since) = (self.nonce().await?, self.height().await?);
+        let transaction = TxEip1559 {
+            chain_id: self.chain,
+            nonce,
+            gas_limit: gas,
+            max_fee_per_gas: fees.max_fee_per_gas,
+            max_priority_fee_per_gas: fees.max_priority_fee_per_gas,
+            to: call.to.map_or(TxKind::Create, TxKind::Call),
+            value: call.value,
+            input: call.data.clone(),
+            access_list: Default::default(),
+        };
+        let (hash, raw) = self.signature(&transaction)?;
+        Ok(Signed { call: call.clone(), transaction, hash, raw, cap: fee_cap(&fees), balance, since })
+    }
+
+    /// Sends what is signed, with no nonce but its own, and waits until it is mined.
+    ///
+    /// # Errors
+    /// Tells what is wrong; unless it is [`SendError::Reverted`] it may be mined all the same.
+    pub async fn deliver(
+        &self,
+        signed: Signed,
+        mut progress: impl FnMut(Progress) + Send,
+    ) -> Result<TransactionReceipt, SendError> {
+        let landing = self.fly(&signed, &mut progress).await?;
+        self.landed(&signed, landing).await
+    }
+
+    /// Sends what is signed, and waits for what becomes of it.
+    async fn fly(
+        &self,
+        signed: &Signed,
+        progress: &mut (impl FnMut(Progress) + Send),
+    ) -> Result<Landing, SendError> {
+        let Some(flight) = self.launch(signed).await? else { return Ok(Landing::Taken) };
+        progress(Progress::Sent { hash: signed.hash, nonce: signed.nonce() });
+        self.wait(flight, signed.balance, signed.cap, progress).await
+    }
+
+    async fn landed(&self, signed: &Signed, landing: Landing) -> Result<TransactionReceipt, SendError> {
+        match landing {
+            // Nobody but the endpoint says that it was another: it may be this one.
+            Landing::Taken => Err(SendError::Unmined { hash: signed.hash, nonce: signed.nonce() }),
+            Landing::Mined(receipt) if receipt.status() => Ok(*receipt),
+            Landing::Mined(receipt) => {
+                let refusal = Box::new(self.refusal(&signed.call, &receipt).await);
+                Err(SendError::Reverted { hash: receipt.transaction_hash, refusal })
+            }
+        }
     }
 
     async fn check_chain(&mut self) -> Result<(), SendError> {
@@ -357,13 +429,13 @@ impl Sender {
         self.provider.get_block_number().await.map_err(|error| self.failed(&error))
     }
 
-    /// Signs and sends; none when somebody else has taken the nonce.
-    async fn launch(&self, transaction: TxEip1559) -> Result<Option<Flight>, SendError> {
-        let since = self.height().await?;
-        let (hash, raw) = self.sign(&transaction)?;
+    /// Sends what is signed; none when somebody else is said to have taken the nonce.
+    async fn launch(&self, signed: &Signed) -> Result<Option<Flight>, SendError> {
+        let Signed { transaction, hash, raw, since, .. } = signed.clone();
         match self.provider.send_raw_transaction(&raw).await {
             Ok(_) => {}
-            Err(error) if TAKEN.iter().any(|words| says(&error, words)) => return Ok(None),
+            Err(error) if says(&error, &KNOWN) => {}
+            Err(error) if says(&error, &TAKEN) => return Ok(None),
             Err(error @ RpcError::ErrorResp(_)) => return Err(self.failed(&error)),
             // It may have arrived, and only the answer is lost.
             Err(error) => {
@@ -374,7 +446,7 @@ impl Sender {
         Ok(Some(Flight { transaction, hashes: vec![hash], raw, since }))
     }
 
-    fn sign(&self, transaction: &TxEip1559) -> Result<(B256, Vec<u8>), SendError> {
+    fn signature(&self, transaction: &TxEip1559) -> Result<(B256, Vec<u8>), SendError> {
         let signature = self.signer.sign_hash_sync(&transaction.signature_hash())?;
         let signed = TxEnvelope::from(transaction.clone().into_signed(signature));
         Ok((*signed.tx_hash(), signed.encoded_2718()))
@@ -412,8 +484,8 @@ impl Sender {
                     if deep {
                         return landing;
                     }
-                } else if let Some((hash, fee)) = self.bump(&mut flight, balance, cap).await {
-                    progress(Progress::Bumped { hash, fee });
+                } else {
+                    self.bump(&mut flight, balance, cap, progress).await;
                 }
                 tokio::time::sleep(self.delivery.poll).await;
             }
@@ -440,13 +512,19 @@ impl Sender {
 
     /// Sends it again when it has waited for long: with a fee that is higher by an eighth or more, as nodes
     /// demand, if that is not above the cap and the account can pay it.
-    async fn bump(&self, flight: &mut Flight, balance: U256, cap: u128) -> Option<(B256, u128)> {
-        let height = self.height().await.ok()?;
+    async fn bump(
+        &self,
+        flight: &mut Flight,
+        balance: U256,
+        cap: u128,
+        progress: &mut (impl FnMut(Progress) + Send),
+    ) {
+        let Ok(height) = self.height().await else { return };
         if height < flight.since.saturating_add(PATIENCE) {
-            return None;
+            return;
         }
         flight.since = height;
-        let market = self.fees().await.ok()?;
+        let Ok(market) = self.fees().await else { return };
         let mut transaction = flight.transaction.clone();
         let TxEip1559 { max_fee_per_gas, max_priority_fee_per_gas, .. } = &mut transaction;
         let least = higher(*max_fee_per_gas);
@@ -460,13 +538,15 @@ impl Sender {
         {
             // What can be paid is sent once more, in case it was forgotten.
             let _ = self.provider.send_raw_transaction(&flight.raw).await;
-            return None;
+            return;
         }
-        let (hash, raw) = self.sign(&transaction).ok()?;
-        let _watched = self.provider.send_raw_transaction(&raw).await.ok()?;
+        let Ok((hash, raw)) = self.signature(&transaction) else { return };
+        // Whatever the answer, it may have arrived: it is looked for, and told before it can be mined.
         flight.hashes.push(hash);
-        (flight.transaction, flight.raw) = (transaction, raw);
-        Some((hash, fee))
+        progress(Progress::Bumped { hash, fee });
+        if self.provider.send_raw_transaction(&raw).await.is_ok() {
+            (flight.transaction, flight.raw) = (transaction, raw);
+        }
     }
 
     /// Why a transaction that was mined had no effect: what the contract says where it was.
@@ -487,8 +567,10 @@ impl Sender {
     }
 }
 
-fn says(error: &TransportError, words: &str) -> bool {
-    matches!(error, RpcError::ErrorResp(refusal) if refusal.message.to_ascii_lowercase().contains(words))
+fn says(error: &TransportError, words: &[&str]) -> bool {
+    let RpcError::ErrorResp(refusal) = error else { return false };
+    let message = refusal.message.to_ascii_lowercase();
+    words.iter().any(|words| message.contains(words))
 }
 
 /// The most that is ever offered for a unit of gas: twice what is offered at first.

@@ -17,7 +17,7 @@ use alloy::{
 use super::{
     caller::Caller,
     calls::Token,
-    sender::{Call, Delivery, Progress, Quote, SendError, Spending, ether},
+    sender::{Call, Delivery, Progress, Quote, SendError, Signed, Spending, ether},
     trouble::Trouble,
 };
 use crate::{ledger::Amount, network::Settlement};
@@ -196,17 +196,25 @@ impl Wallet {
         Ok(self.caller.sender().send(call, progress).await?)
     }
 
-    /// Sends a transfer for no more than was quoted for it, and waits until it is mined.
+    /// Signs a transfer for no more than was quoted for it, and sends nothing: whoever pays writes its hash down
+    /// first.
     ///
     /// # Errors
-    /// As [`Self::send`].
-    pub async fn send_at(
+    /// When the endpoint does not tell what comes next, or the key cannot sign.
+    pub async fn sign(&mut self, call: &Call, quote: &Quote) -> Result<Signed, WalletError> {
+        Ok(self.caller.sender().sign(call, quote).await?)
+    }
+
+    /// Sends a transfer that is signed and waits until it is mined. It pays once or not at all.
+    ///
+    /// # Errors
+    /// Tells what is wrong; unless it was mined without effect it may pay all the same.
+    pub async fn deliver(
         &mut self,
-        call: &Call,
-        quote: &Quote,
+        signed: Signed,
         progress: impl FnMut(Progress) + Send,
     ) -> Result<TransactionReceipt, WalletError> {
-        Ok(self.caller.sender().send_at(call, quote, progress).await?)
+        Ok(self.caller.sender().deliver(signed, progress).await?)
     }
 
     fn failed(&self, error: &TransportError) -> WalletError {

@@ -45,6 +45,10 @@ pub enum Fault {
     Stale(Value),
     /// Passes transactions on, and loses the answer.
     Loses,
+    /// Passes transactions on, and answers with an error that says this.
+    Denies(&'static str),
+    /// Knows of no receipt.
+    Unreceipted,
     /// Says another text wherever it should say one, and takes it for that one.
     Swaps {
         from: String,
@@ -164,6 +168,14 @@ async fn pass(State(state): State<Arc<Shared>>, body: Bytes) -> Response {
         return String::from_utf8(answer.to_vec()).unwrap().replace(from, to).into_response();
     }
     let mut answer: Value = serde_json::from_slice(&answer).unwrap();
+    match fault {
+        Fault::Denies(message) if method == "eth_sendRawTransaction" => {
+            let error = json!({ "code": -32000, "message": message });
+            answer = json!({ "jsonrpc": "2.0", "id": request["id"], "error": error });
+        }
+        Fault::Unreceipted if method == "eth_getTransactionReceipt" => answer["result"] = Value::Null,
+        _ => {}
+    }
     if fault == Fault::OtherChain && method == "eth_chainId" {
         answer["result"] = json!("0x1");
     }

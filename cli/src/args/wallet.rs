@@ -103,6 +103,9 @@ pub(crate) struct Pay {
     /// The transaction that paid it already: they are told of it, and nothing is paid
     #[arg(long, value_name = "TRANSACTION")]
     pub(crate) paid: Option<B256>,
+    /// Pay although an earlier payment of the same is not settled: what it paid, if it did, is paid twice
+    #[arg(long, conflicts_with = "paid")]
+    pub(crate) again: bool,
     /// Pay at the address that they say now, or that their name says, though it was another before
     #[arg(long)]
     pub(crate) new_address: bool,
@@ -131,16 +134,6 @@ impl Price {
         }
         let amount: Result<Amount, _> = self.amount.parse();
         amount.map(Sum::Sesh).map_err(|error| error.to_string())
-    }
-
-    /// The amount as it was given.
-    pub(crate) fn amount(&self) -> &str {
-        &self.amount
-    }
-
-    /// Whether it is of the chain's own coin.
-    pub(crate) const fn is_native(&self) -> bool {
-        self.native
     }
 }
 

@@ -204,6 +204,14 @@ fn proven(message: &DirectMessage) -> Option<Address> {
     chain_account::is_proven(address, &message.from, &wallet.proof).then_some(address)
 }
 
+/// A sum of this network's chain, that the home keeps.
+pub(super) fn sum(kept: &envelope::Sum) -> Sum {
+    match kept.token {
+        None => Sum::Native(U256::from(kept.units)),
+        Some(_) => Sum::Sesh(Amount(kept.units)),
+    }
+}
+
 /// Which coin, for programs.
 pub(super) const fn coin(sum: &Sum) -> &'static str {
     match sum {

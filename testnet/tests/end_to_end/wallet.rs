@@ -12,7 +12,7 @@ use session_protocols::AccountId;
 
 use crate::{
     person::Person,
-    support::{Place, ended},
+    support::{Place, ended, until},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,13 +84,19 @@ async fn a_contact_is_paid_and_sees_it_verified_and_nobody_else_is_believed() {
         "{seen}"
     );
     assert_eq!(bob.has("5")["native"], "0.5");
+    let history = alice.data(&["wallet", "history"]);
+    let own = &history["transfers"][0];
+    assert_eq!((&own["transaction"], &own["height"]), (&coin["transaction"], &coin["height"]), "{history}");
+    assert_eq!((&own["amount"], &own["coin"]), (&json!("0.5"), &json!("native")), "{history}");
+    assert_eq!((&own["direction"], &own["state"]), (&json!("out"), &json!("final")), "{history}");
     bob.data(&["wallet", "request", "2", "alice", "--note", "the taxi"]);
     let request = alice.told().into_iter().find(|it| it["money"]["kind"] == "request").unwrap();
     let money = json!({ "kind": "request", "amount": "2", "coin": "sesh", "note": "the taxi" });
     assert_eq!(request["money"], money, "{request}");
 
     forgeries(&network, &bob, transaction).await;
-    moves(&alice, &bob);
+    moves(&alice, &bob, transaction);
+    killed_on_the_way(&place, &network, &alice, &bob).await;
     paid_and_not_told(&place, &network, &alice, &bob).await;
     nobody_can_be_told(&place, &alice, &bob);
 }
@@ -104,7 +110,13 @@ fn faucet(alice: &Person<'_>, network: &NetworkFile) {
     other.settlement.as_mut().unwrap().contracts.token.0.0[0] ^= 1;
     let file = alice.home.join("other.toml");
     std::fs::write(&file, other.to_toml()).unwrap();
-    alice.refused(&["wallet", "faucet", "--network", file.to_str().unwrap()], 4, "no_faucet");
+    let refused =
+        || alice.refused(&["wallet", "faucet", "--network", file.to_str().unwrap()], 4, "no_faucet");
+    assert!(refused().contains("is not the testnet of this machine"));
+    other.local = false;
+    std::fs::write(&file, other.to_toml()).unwrap();
+    let said = refused();
+    assert!(said.contains("no faucet is known") && !said.contains("worth"), "{said}");
 }
 
 fn histories(alice: &Person<'_>, bob: &Person<'_>, transaction: &str) {
@@ -170,7 +182,7 @@ async fn forgeries(network: &NetworkFile, bob: &Person<'_>, transaction: &str) {
 }
 
 /// Bob takes another key: Alice pays him there once she agreed to it.
-fn moves(alice: &Person<'_>, bob: &Person<'_>) {
+fn moves(alice: &Person<'_>, bob: &Person<'_>, transaction: &str) {
     let mut command = bob.place.command(&bob.with(&["wallet", "import", "--json"]));
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -182,8 +194,43 @@ fn moves(alice: &Person<'_>, bob: &Person<'_>) {
     assert!(changed.to_lowercase().contains(&moved) && changed.contains("--new-address"), "{changed}");
     let paid = alice.data(&["wallet", "send", "1", "bob", "--new-address", "--yes"]);
     assert_eq!(paid["to"], moved);
+    // What was paid before went to where he was then.
+    let words = ["wallet", "send", "5", "bob", "--paid", transaction];
+    assert_eq!(alice.data(&words)["told"], true);
+    assert_eq!(alice.data(&[words.as_slice(), &["--new-address"]].concat())["told"], true);
     assert_eq!(alice.data(&["wallet", "send", "1", "bob", "--yes"])["to"], moved);
     alice.has("993");
+}
+
+/// The program dies while a payment is on its way: the next one knows of it, and pays nothing.
+async fn killed_on_the_way(place: &Place, network: &NetworkFile, alice: &Person<'_>, bob: &Person<'_>) {
+    let endpoint = Endpoint::new(&network.settlement.as_ref().unwrap().rpc[0]).unwrap();
+    let ask = async |method: &'static str, parameters: Value| -> Value {
+        endpoint.rpc().request(method, parameters).await.unwrap()
+    };
+    let sent = async |tag: &str| ask("eth_getTransactionCount", json!([alice.address, tag])).await;
+    ask("evm_setIntervalMining", json!([0])).await;
+    let words = alice.with(&["wallet", "send", "1", "bob", "--yes", "--json"]);
+    let mut command = place.command(&words);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    until("the payment to be on its way", async || {
+        (sent("pending").await != sent("latest").await).then_some(())
+    })
+    .await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let open = alice.refused(&["wallet", "send", "1", "bob", "--yes"], 4, "payment_open");
+    assert!(
+        open.contains("is on its way") && open.contains("session wallet send 1 bob --account alice"),
+        "{open}"
+    );
+    let transaction = open.split("--paid ").nth(1).unwrap().split([';', ' ']).next().unwrap().to_owned();
+    ask("evm_setIntervalMining", json!([1])).await;
+    let told = alice.data(&["wallet", "send", "1", "bob", "--paid", &transaction]);
+    assert_eq!((&told["told"], &told["transaction"]), (&json!(true), &json!(transaction)), "{told}");
+    bob.sees(&transaction, "verified").await;
+    alice.has("992");
 }
 
 /// All nodes die between a payment and the message that tells of it: it is paid, once, and told of later.
@@ -208,24 +255,26 @@ async fn paid_and_not_told(place: &Place, network: &NetworkFile, alice: &Person<
     let ran = ended(child, "`session wallet send`");
     let paid = ran.json()["data"].clone();
     assert_eq!((ran.code, &paid["told"]), (0, &json!(false)), "{} {}", ran.out, ran.err);
-    alice.has("992");
+    alice.has("991");
     let (remedy, transaction) = (paid["remedy"].as_str().unwrap(), paid["transaction"].as_str().unwrap());
     assert!(ran.err.contains("it is paid, and bob was not told") && ran.err.contains(remedy), "{}", ran.err);
 
     place.data(&["testnet", "up"]);
+    let open = alice.refused(&["wallet", "send", "1", "bob", "--yes"], 4, "payment_open");
+    assert!(open.contains(remedy), "{open}");
     let words: Vec<_> = remedy.split_whitespace().skip(1).collect();
     let told = alice.data(&words);
     assert_eq!((&told["told"], &told["transaction"]), (&json!(true), &json!(transaction)), "{told}");
     bob.sees(transaction, "verified").await;
-    alice.has("992");
+    alice.has("991");
 }
 
 /// Whoever cannot be told is not paid; the chain alone takes what goes to an address.
 fn nobody_can_be_told(place: &Place, alice: &Person<'_>, bob: &Person<'_>) {
     place.data(&["testnet", "kill", "1", "2", "3", "4"]);
     alice.refused(&["wallet", "send", "1", "bob", "--yes"], 3, "testnet_down");
-    alice.has("992");
+    alice.has("991");
     let paid = alice.data(&["wallet", "send", "1", &bob.address, "--yes"]);
     assert!(paid["told"].is_null() && paid["account"].is_null(), "{paid}");
-    alice.has("991");
+    alice.has("990");
 }

@@ -88,8 +88,10 @@ pub enum SendError {
         /// Why.
         refusal: Box<Refusal>,
     },
-    /// It is still on its way, and may be mined later.
-    #[error("transaction {hash} (nonce {nonce}) was not mined in time; it may still be")]
+    /// It was sent, and was not seen in a block: it may be on its way, or its receipt is late.
+    #[error(
+        "transaction {hash} (nonce {nonce}) was not seen in a block in time; it may be mined all the same"
+    )]
     Unmined {
         /// The hash of the last one sent.
         hash: B256,
@@ -152,7 +154,7 @@ impl SendError {
             Self::Allowance { .. } => "approve the amount, then try again",
             Self::Refused { refusal } | Self::Reverted { refusal, .. } => refusal.remedy,
             Self::Unmined { .. } | Self::Unanswered { .. } => {
-                "look later whether it was mined before sending anything else"
+                "look later whether it was mined before you do the same again"
             }
             Self::Contended { .. } => "let one program at a time send from this account",
             Self::Sign(_) => "check the account's key",
