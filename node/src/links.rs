@@ -413,10 +413,8 @@ impl Links {
             return Err(Code::TooMany);
         }
         let seat = Seat::take(&self.subscriptions, peer).ok_or(Code::TooMany)?;
-        match request {
-            Request::Retrieve(retrieve) => Ok((retrieve, seat)),
-            _ => Err(Code::BadRequest),
-        }
+        let Request::Retrieve(retrieve) = request else { return Err(Code::BadRequest) };
+        Ok((retrieve, seat))
     }
 
     /// Charges a neighbour for something that it sent; false when that is too much.

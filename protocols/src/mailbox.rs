@@ -80,6 +80,7 @@ impl Default for Limits {
 }
 
 /// What the mailbox machine is fed.
+#[expect(clippy::large_enum_variant, reason = "short-lived, and the large one is the common one")]
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A client's request, checked.
@@ -267,12 +268,13 @@ impl Mailbox {
         }
         let stamp = mutation.stamp(&self.network).unwrap_or_default();
         let subject = Subject::Request { account: *mutation.account(), digest: stamp.digest };
-        let result = match &mutation {
-            Mutation::Revoke { request, .. } if !request.undo => {
-                let result = self.revoke(now, request, stamp, source, store);
-                self.survive(result, head == store.head())?
-            }
-            _ => self.change(now, &mutation, stamp, source, store)?,
+        let result = if let Mutation::Revoke { request, .. } = &mutation
+            && !request.undo
+        {
+            let result = self.revoke(now, request, stamp, source, store);
+            self.survive(result, head == store.head())?
+        } else {
+            self.change(now, &mutation, stamp, source, store)?
         };
         if let (Ok(Outcome { done: Done::Changed { hashes }, .. }), Some(held)) =
             (&result, mutation.held_mut())

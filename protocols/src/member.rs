@@ -547,10 +547,8 @@ impl Member {
     /// Why a request is not for this node, or not for it yet.
     fn turn_away(&self, request: &Request) -> Option<Refusal> {
         let refusal = |code, swarm| Some(Refusal { code, swarm, receipts: None });
-        let about_mailbox = match request {
-            Request::GetSwarm { .. } => None,
-            request => request.account(),
-        }?;
+        let of_mailbox = !matches!(request, Request::GetSwarm { .. });
+        let about_mailbox = request.account().filter(|_| of_mailbox)?;
         let keeper = self.maps().acts.swarm_of(about_mailbox);
         if keeper != self.swarm || self.swarm.is_none() {
             return refusal(Code::WrongSwarm, keeper.map(|swarm| self.info(swarm)));
@@ -748,7 +746,7 @@ impl Member {
                     let results = (0_u32..).zip(refused).map(|(place, refused)| {
                         let applied = if refused.is_none() { applied.next() } else { None };
                         let door = if json.contains(&place) { Door::Json } else { Door::Native };
-                        match applied.map(|(subject, mutation, result)| (subject, mutation, result)) {
+                        match applied {
                             Some((subject, mutation, Ok(outcome))) => {
                                 let receipt = self.sign(version, &subject, &mutation, outcome, door);
                                 let Receipt { done, signature, told, .. } = receipt;

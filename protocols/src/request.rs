@@ -171,17 +171,17 @@ impl Request {
 
     /// The same, of a store without the message.
     pub fn without_message(&self) -> Self {
-        match self {
-            Self::Store(Store { account, namespace, timestamp, expiry, auth, .. }) => Self::Store(Store {
-                account: *account,
-                namespace: *namespace,
-                timestamp: *timestamp,
-                expiry: *expiry,
-                data: Vec::new().into(),
-                auth: auth.clone(),
-            }),
-            other => other.clone(),
-        }
+        let Self::Store(Store { account, namespace, timestamp, expiry, auth, .. }) = self else {
+            return self.clone();
+        };
+        Self::Store(Store {
+            account: *account,
+            namespace: *namespace,
+            timestamp: *timestamp,
+            expiry: *expiry,
+            data: Vec::new().into(),
+            auth: auth.clone(),
+        })
     }
 
     /// Checks everything that can be checked without the store: sizes, times, authority.
@@ -231,8 +231,7 @@ impl Request {
             Self::If(choice) => conditions.checked_sub(1).is_some_and(|left| {
                 let If { when, then, otherwise } = &**choice;
                 let inner = then.iter().chain(otherwise);
-                (1..=MAX_REQUESTS).contains(&when.len())
-                    && inner.map(|one| one.nested_well(left)).all(|well| well)
+                (1..=MAX_REQUESTS).contains(&when.len()) && inner.into_iter().all(|one| one.nested_well(left))
             }),
             Self::Store(_)
             | Self::Retrieve(_)

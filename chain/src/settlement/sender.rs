@@ -306,7 +306,7 @@ impl Sender {
             let signed = self.sign(call, quote).await?;
             match self.fly(&signed, &mut progress).await? {
                 Landing::Taken if call.repeatable => {}
-                landing => return self.landed(&signed, landing).await,
+                landing @ (Landing::Taken | Landing::Mined(_)) => return self.landed(&signed, landing).await,
             }
         }
         Err(SendError::Contended { account: self.account() })

@@ -113,7 +113,16 @@ impl Links {
                     };
                     Some(answered(Body::If { condition, answer }))
                 }
-                request => self.one(request, caller, room).await,
+                request @ (Request::Store(_)
+                | Request::Retrieve(_)
+                | Request::Fetch(_)
+                | Request::GetExpiries(_)
+                | Request::Delete(_)
+                | Request::Expire(_)
+                | Request::Revoke(_)
+                | Request::GetRevoked(_)
+                | Request::GetSwarm { .. }
+                | Request::Info) => self.one(request, caller, room).await,
             }
         })
     }

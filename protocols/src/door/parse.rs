@@ -31,17 +31,17 @@ pub enum Call {
     /// All nodes in 51 bytes each.
     ActiveNodes,
     /// All of these; one that cannot be read fails alone.
-    Batch(Vec<Result<Call, Reply>>),
+    Batch(Vec<Result<Self, Reply>>),
     /// These one after the other, up to the first that fails.
-    Sequence(Vec<Result<Call, Reply>>),
+    Sequence(Vec<Result<Self, Reply>>),
     /// One thing or another.
     If {
         /// All have to hold.
         when: Vec<Condition>,
         /// What to do then.
-        then: Option<Box<Call>>,
+        then: Option<Box<Self>>,
         /// What to do else.
-        otherwise: Option<Box<Call>>,
+        otherwise: Option<Box<Self>>,
     },
 }
 
@@ -71,7 +71,9 @@ fn call(method: &str, params: &Value, now: u64, depth: usize) -> Result<Call, Re
     let params = match params {
         Value::Object(params) => params,
         Value::Null => &nothing,
-        _ => return Err(bad("invalid json: params is not an object")),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            return Err(bad("invalid json: params is not an object"));
+        }
     };
     match method {
         "batch" => Ok(Call::Batch(several(params, now)?)),
@@ -191,7 +193,7 @@ impl Params<'_> {
         if data.len() > MAX_DATA {
             return Err(Reply::text(
                 413,
-                &format!("message body exceeds maximum allowed length of {MAX_DATA} bytes"),
+                format!("message body exceeds maximum allowed length of {MAX_DATA} bytes"),
             ));
         }
         let timestamp = moment(self.lenient("timestamp")?.ok_or_else(|| missing("timestamp"))?, "timestamp")?;
@@ -235,7 +237,7 @@ impl Params<'_> {
             None => most / 5,
             Some(size) => match size.as_i64().ok_or_else(|| invalid("max_size"))? {
                 0 => most,
-                share @ i64::MIN..=-1 => most / share.unsigned_abs(),
+                share @ i64::MIN..=-1 => most.checked_div(share.unsigned_abs()).unwrap_or(most),
                 size => size.unsigned_abs(),
             },
         };
@@ -406,7 +408,7 @@ impl Params<'_> {
             return Err(bad("messages is empty"));
         }
         if messages.len() > MAX_HASHES {
-            return Err(Reply::text(413, &format!("at most {MAX_HASHES} messages at a time")));
+            return Err(Reply::text(413, format!("at most {MAX_HASHES} messages at a time")));
         }
         messages.iter().map(|one| hash(one.as_str().ok_or_else(|| invalid("messages"))?)).collect()
     }

@@ -18,7 +18,7 @@ pub fn render(request: &Request, answer: &Answer, listed: impl Fn(&NodeId) -> Op
             let mut fields =
                 json!({ "hash": hash.to_string(), "swarm": swarm(request, Some(hash), receipts) });
             if *already {
-                fields["already"] = Value::Bool(true);
+                flag(&mut fields, "already");
             }
             fields
         }
@@ -39,7 +39,7 @@ pub fn render(request: &Request, answer: &Answer, listed: impl Fn(&NodeId) -> Op
                 ends.iter().map(|end| (end.hash.to_string(), end.expiry.into())).collect();
             let mut fields = json!({ "expiries": expiries });
             if *more {
-                fields["more"] = Value::Bool(true);
+                flag(&mut fields, "more");
             }
             fields
         }
@@ -59,6 +59,12 @@ pub fn render(request: &Request, answer: &Answer, listed: impl Fn(&NodeId) -> Op
     Reply::json(200, &fields)
 }
 
+fn flag(fields: &mut Value, name: &str) {
+    if let Some(fields) = fields.as_object_mut() {
+        fields.insert(name.to_owned(), Value::Bool(true));
+    }
+}
+
 /// Says the time (milliseconds since 1970) and the rules in an answer.
 pub fn stamp(fields: &mut Value, time: u64) {
     if let Some(fields) = fields.as_object_mut() {
@@ -68,11 +74,9 @@ pub fn stamp(fields: &mut Value, time: u64) {
 }
 
 fn refused(refusal: &Refusal, time: u64, listed: impl Fn(&NodeId) -> Option<DoorNode>) -> Reply {
-    let status = match refusal.code {
-        // Clients of this door know no other word for it.
-        Code::Full => 500,
-        code => code.number(),
-    };
+    // Clients of this door know no other word for it.
+    let code = if refusal.code == Code::Full { Code::Failed } else { refusal.code };
+    let status = code.number();
     match (&refusal.swarm, refusal.code) {
         (Some(info), Code::WrongSwarm) => {
             let mut fields = swarm_of(info, listed);
@@ -147,7 +151,16 @@ fn said(request: &Request, hash: Option<&MessageHash>, receipt: &Receipt) -> Val
                 fields.insert("count".to_owned(), hashes.len().into());
             }
         }
-        _ => {}
+        Request::Revoke(_)
+        | Request::Retrieve(_)
+        | Request::Fetch(_)
+        | Request::GetExpiries(_)
+        | Request::GetRevoked(_)
+        | Request::GetSwarm { .. }
+        | Request::Info
+        | Request::Batch(_)
+        | Request::Sequence(_)
+        | Request::If(_) => {}
     }
     fields.insert("signature".to_owned(), BASE64.encode(&told.signature.0).into());
     Value::Object(fields)

@@ -23,10 +23,12 @@ pub fn allowed<S: Store>(store: &S, request: &Request) -> Result<bool, StoreErro
     else {
         return Ok(true);
     };
-    let namespace = match request {
-        Request::Retrieve(request) => Some(request.namespace),
-        Request::Fetch(request) => Some(request.namespace),
-        _ => None,
+    let namespace = if let Request::Retrieve(Retrieve { namespace, .. })
+    | Request::Fetch(Fetch { namespace, .. }) = request
+    {
+        Some(*namespace)
+    } else {
+        None
     };
     if namespace.is_some_and(|namespace| namespace.class() == Class::Unrevocable) {
         return Ok(true);

@@ -343,7 +343,7 @@ fn every_parameter_is_signed() {
         Delete { which: within(Drawers::All, Some(5)), ..whole.clone() },
         Delete { which: within(Drawers::One(Namespace(2)), Some(5)), ..whole.clone() },
         Delete { which: within(Drawers::One(Namespace(1)), Some(6)), ..whole.clone() },
-        Delete { which: within(Drawers::One(Namespace(1)), None), ..whole.clone() },
+        Delete { which: within(Drawers::One(Namespace(1)), None), ..whole },
     ] {
         assert_eq!(changed.verify(&network(), NOW, Source::Client), refused, "{changed:?}");
     }

@@ -87,7 +87,8 @@ fn mutation(person: &Person, step: &Step) -> Mutation {
     // Two hashes at once, so that a request is partly about the unknown.
     let hashes = [person.hash(&text), person.hash("0")];
     match step.what {
-        What::Post => Mutation::Store(person.post(&text, step.time, step.expiry)),
+        // The same message is sent at one time: a repeat with a later one counts as sent after a bounded deletion.
+        What::Post => Mutation::Store(person.post(&text, u64::from(step.text), step.expiry)),
         What::Keep => Mutation::Store(person.keep(&text, step.time, step.expiry)),
         What::Delete => deletion(person.delete(&hashes, step.time)),
         What::Expire(only) => change(person.expire(&hashes, step.expiry, only, step.time)),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde_bytes::ByteArray;
 use session_chain::NetworkFile;
 use session_protocols::{
     MessageHash, Namespace, NetworkName, NodeId, Signature, Statement,
@@ -25,8 +24,7 @@ pub(crate) struct Door {
 
 impl Door {
     pub(crate) async fn open(place: &Place) -> Self {
-        let file = place.testnet.folder.network_file();
-        let file = NetworkFile::parse(&std::fs::read_to_string(file).unwrap()).unwrap();
+        let file = place.testnet.folder().network().unwrap();
         let links = Members::connect(&file).await;
         Self { file, links }
     }
@@ -254,7 +252,7 @@ fn auth(somebody: &Somebody, by: By, statement: &dyn Fn(u64) -> Statement) -> Op
         By::Owner | By::OwnerAt(_) => Auth::sign(id, pair, time, &said),
         By::Stranger => {
             let signature = stranger.sign(said.as_bytes());
-            Auth { key: owner.map(ByteArray::new), signature, ..Auth::sign(id, pair, time, &said) }
+            Auth { signature, ..Auth::sign(id, pair, time, &said) }
         }
         By::Sub(rights) => sub(rights, somebody.token(rights), pair),
         By::SubOfOthers(rights) => {
