@@ -51,7 +51,7 @@ impl World {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (stop, stopping) = watch::channel(false);
         let metrics = Metrics::new().unwrap();
-        let running = start(setup, store, metrics.clone(), queue, stopping, carry).unwrap();
+        let running = start(setup, store, metrics.clone(), queue, stopping, carry, || 0).unwrap();
         Self { disk, jobs, stop, running, metrics, owner: pair(200) }
     }
 
@@ -161,8 +161,15 @@ async fn a_full_disk_is_said_to_be_full_and_is_read_until_there_is_room() {
     }
     assert_eq!(world.metrics.store_failures_total.get(), failures, "no commit is tried for nothing");
     let (account, hashes) = (world.account(), vec![MessageHash([1; 32])]);
-    let auth = Auth { key: None, time: now().as_millis(), signature: Signature([0; 64]) };
-    let refused = world.ask(Request::Delete(Delete { account, hashes, auth })).await;
+    let auth = Auth {
+        key: None,
+        time: now().as_millis(),
+        signature: Signature([0; 64]),
+        subaccount: None,
+        form: Form::Statement,
+    };
+    let (which, required) = (Which::Hashes(hashes), false);
+    let refused = world.ask(Request::Delete(Delete { account, which, required, auth })).await;
     assert!(matches!(refused, Some(Body::Refused(refusal)) if refusal.code == Code::Full));
     world.disk.set_capacity(None);
     let deadline = Instant::now() + PATIENCE;

@@ -49,13 +49,13 @@ pub(crate) enum Call {
     Revoked,
     Swarm,
     Info,
-    Batch(Vec<(Call, By)>),
-    Sequence(Vec<(Call, By)>),
+    Batch(Vec<(Self, By)>),
+    Sequence(Vec<(Self, By)>),
     /// If the node's rules are at least of this version.
     If {
         rules: [u64; 2],
-        then: Option<Box<(Call, By)>>,
-        otherwise: Option<Box<(Call, By)>>,
+        then: Option<Box<(Self, By)>>,
+        otherwise: Option<Box<(Self, By)>>,
     },
 }
 
@@ -97,8 +97,8 @@ pub(crate) enum Got {
     Revoked(Vec<Token>),
     Swarm(usize),
     Info,
-    Several(Vec<Got>),
-    Chosen(bool, Option<Box<Got>>),
+    Several(Vec<Self>),
+    Chosen(bool, Option<Box<Self>>),
 }
 
 /// One row of the table.
@@ -123,8 +123,8 @@ pub(crate) enum Want {
     Revoked(Vec<u8>),
     Swarm,
     Info,
-    Several(Vec<Want>),
-    Chosen(bool, Option<Box<Want>>),
+    Several(Vec<Self>),
+    Chosen(bool, Option<Box<Self>>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -223,7 +223,7 @@ fn now_ms() -> u64 {
 async fn both_doors_serve_every_request_alike() {
     let place = Place::up().await;
     let native = native::Door::open(&place).await;
-    let json = json::Door::open(&place).await;
+    let json = json::Door::open(&place);
     let mut wrong = Vec::new();
     for (number, case) in (0_u16..).zip(table::cases()) {
         // Each door has accounts of its own, so that neither sees what the other did.

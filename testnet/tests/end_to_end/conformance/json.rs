@@ -20,7 +20,7 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    pub(crate) async fn open(place: &Place) -> Self {
+    pub(crate) fn open(place: &Place) -> Self {
         let client = reqwest::Client::builder().danger_accept_invalid_certs(true).build().unwrap();
         let status = place.data(&["testnet", "status"]);
         let nodes = status["nodes"].as_array().unwrap();
