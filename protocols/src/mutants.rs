@@ -30,7 +30,6 @@ pub const SWARMS: &[&str] = &[
     "act-at-once",
     "bulk-takes-late",
     "bulk-any-drawer",
-    "bulk-any-time",
     "forget-revocation",
     "revoked-ask",
     "outbox-keeps-both",

