@@ -216,9 +216,9 @@ async fn each_fault_of_a_request_has_its_code() {
         ("an expire that ends as late as may be", ends(1, at + 30 * DAY), None),
         ("info", Request::Info, None),
         (
-            "a reserved namespace",
+            "a stranger's message for an outbox",
             Request::Store(Store { namespace: Namespace(-1), ..sound() }),
-            Some(Code::BadRequest),
+            Some(Code::Unauthorized),
         ),
         ("no hashes", Request::Fetch(fetch(&client, &person, hashes(0))), Some(Code::BadRequest)),
         (

@@ -5,6 +5,8 @@ use crate::fixture::{auth_of, node, texted};
 
 const TIME: &str = "1700000000000";
 const END: &str = "1700000100000";
+/// No bound of a deletion is further ahead.
+const SOON: &str = "1700000060000";
 const LATER: &str = "1700000200000";
 
 /// Every request that has a text, the text, and whether it names the time at which it was signed.
@@ -38,9 +40,9 @@ fn texts() -> Vec<(Request, Vec<u8>, bool)> {
         named(delete_in(inbox, None), format!("delete_all{TIME}")),
         named(delete_in(private, None), format!("delete_all-5{TIME}")),
         named(delete_in(Drawers::All, None), format!("delete_allall{TIME}")),
-        timeless(delete_in(inbox, Some(100)), format!("delete_before{END}")),
-        timeless(delete_in(private, Some(100)), format!("delete_before-5{END}")),
-        timeless(delete_in(Drawers::All, Some(100)), format!("delete_beforeall{END}")),
+        timeless(delete_in(inbox, Some(60)), format!("delete_before{SOON}")),
+        timeless(delete_in(private, Some(60)), format!("delete_before-5{SOON}")),
+        timeless(delete_in(Drawers::All, Some(60)), format!("delete_beforeall{SOON}")),
         timeless(Request::Expire(person.expire_in(inbox, 100, 0)), format!("expire_all{END}")),
         timeless(Request::Expire(person.expire_in(private, 100, 0)), format!("expire_all-5{END}")),
         timeless(Request::Expire(person.expire_in(Drawers::All, 100, 0)), format!("expire_allall{END}")),

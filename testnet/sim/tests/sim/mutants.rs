@@ -80,7 +80,7 @@ macro_rules! caught {
 }
 
 caught! {
-    SWARMS all_of_swarms_are_tried by swarms within 12, sane;
+    SWARMS all_of_swarms_are_tried by swarms within 48, sane;
     acknowledging_before_the_commit "acknowledge-before-commit"
         breaks "a receipt is durable"
     forgetting_tombstones "forget-tombstone"
