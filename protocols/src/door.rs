@@ -1,7 +1,7 @@
 //! The door for the clients that exist: the JSON that they send over HTTPS, in their own formats.
 //!
-//! - [`parse`]: what they ask, read once
-//! - [`render`]: what they are answered
+//! - [`mod@parse`]: what they ask, read once
+//! - [`mod@render`]: what they are answered
 //! - [`onion`]: their requests through three hops
 //! - [`nodes`]: the list of nodes, as they ask for it
 
