@@ -5,10 +5,11 @@
 
 mod announced;
 mod change;
+mod connections;
 mod doors;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     time::Duration,
 };
@@ -44,6 +45,7 @@ use crate::{
     registry::{Registry, Watched},
 };
 pub(crate) use announced::Announced;
+use connections::{Connections, Opened};
 pub(crate) use doors::Doors;
 
 /// Nodes beyond the own swarm that contact is kept with.
@@ -58,12 +60,6 @@ const LAST_REDIAL_OTHERS: Duration = Duration::from_secs(60);
 const SEARCH: Duration = Duration::from_secs(60);
 /// The same for members of the own swarm, which go first.
 const SEARCH_FELLOWS: Duration = Duration::from_secs(10);
-/// A second connection that comes this long after the first replaces it: the other side would not
-/// have dialled had the first one been alive. Two that come sooner may be of two sides that dialled at
-/// once.
-const REPLACE_AFTER: Duration = Duration::from_secs(2);
-/// The same in a local network, where nobody is far and nodes are killed and started by hand.
-const REPLACE_AFTER_LOCAL: Duration = Duration::from_millis(400);
 /// Gossip messages waiting for a verdict; the oldest is forgotten beyond it.
 const MAX_UNJUDGED: usize = 1_024;
 /// Pages of directories that are waited for; beyond it the next is left until the next contact.
@@ -146,7 +142,7 @@ struct Dialling {
     /// The node that is looked for, and when it or another may be looked for again.
     search: Option<(kad::QueryId, NodeId)>,
     search_at: Instant,
-    connections: HashMap<PeerId, Vec<(ConnectionId, Instant)>>,
+    connections: Connections,
     dial_at: BTreeMap<NodeId, (Instant, Duration)>,
     unjudged: BTreeMap<u64, (gossipsub::MessageId, PeerId)>,
     next_message: u64,
@@ -160,7 +156,7 @@ struct Dialling {
 impl Network {
     /// Runs until `stop` is told.
     pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<()>) {
-        let mut dialling = Dialling::new(self.name.clone());
+        let mut dialling = Dialling::new(self.name.clone(), self.local);
         self.change(&mut dialling);
         for (node, endpoints) in self.places.clone() {
             self.found(node, &endpoints);
@@ -168,7 +164,7 @@ impl Network {
         self.door.mark_changed();
         let jobs = self.jobs.clone();
         loop {
-            self.drain();
+            self.drain(&mut dialling);
             self.dial(&mut dialling);
             let wake = self.wake(&dialling);
             tokio::select! {
@@ -214,10 +210,16 @@ impl Network {
         let _ = tokio::time::timeout(GOODBYE, left).await;
     }
 
-    /// Feeds the machine the time when it asked for it.
-    fn drain(&mut self) {
+    /// Does what the time has come for.
+    fn drain(&mut self, dialling: &mut Dialling) {
         if self.directory.deadline().is_some_and(|deadline| deadline <= now()) {
             self.directory.handle(now(), Input::Tick);
+        }
+        for peer in dialling.connections.came_back(Instant::now()) {
+            // A client may have as many connections as it likes, and when.
+            if self.node(&peer, dialling).is_some() {
+                let _ = self.swarm.disconnect_peer_id(peer);
+            }
         }
     }
 
@@ -226,7 +228,7 @@ impl Network {
         let machine = self.directory.deadline().map(|deadline| Instant::now() + sleep(deadline));
         let dial = dialling.dial_at.values().map(|(at, _)| *at).min();
         let longest = Instant::now() + Duration::from_secs(60);
-        machine.into_iter().chain(dial).fold(longest, Instant::min)
+        machine.into_iter().chain(dial).chain(dialling.connections.deadline()).fold(longest, Instant::min)
     }
 
     /// Dials the nodes whose time has come, on all their addresses: QUIC first.
@@ -267,13 +269,11 @@ impl Network {
         self.swarm_metrics.record(&event);
         match event {
             SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => self.listening(),
-            SwarmEvent::ConnectionEstablished { peer_id: peer, connection_id, .. } => {
-                self.connected(peer, connection_id, dialling);
+            SwarmEvent::ConnectionEstablished { peer_id: peer, connection_id, endpoint, .. } => {
+                self.connected(peer, connection_id, endpoint.is_dialer(), dialling);
             }
             SwarmEvent::ConnectionClosed { peer_id: peer, connection_id, num_established, .. } => {
-                if let Some(connections) = dialling.connections.get_mut(&peer) {
-                    connections.retain(|(id, _)| *id != connection_id);
-                }
+                dialling.connections.closed(&peer, connection_id);
                 if num_established == 0 {
                     self.disconnected(peer, dialling);
                 }
@@ -381,24 +381,18 @@ impl Network {
         });
     }
 
-    fn connected(&mut self, peer: PeerId, connection: ConnectionId, dialling: &mut Dialling) {
-        let replace_after = if self.local { REPLACE_AFTER_LOCAL } else { REPLACE_AFTER };
-        let connections = dialling.connections.entry(peer).or_default();
-        let replaces = connections.iter().any(|(_, since)| since.elapsed() >= replace_after);
-        connections.push((connection, Instant::now()));
-        let fresh = connections.len() == 1;
-        let node = node_id(&peer).filter(|node| self.is_registered(node) || dialling.kept.contains(node));
-        let Some(node) = node else { return };
+    fn connected(&mut self, peer: PeerId, connection: ConnectionId, dialled: bool, dialling: &mut Dialling) {
+        let opened = dialling.connections.opened(Instant::now(), peer, connection, dialled);
+        let Some(node) = self.node(&peer, dialling) else { return };
         dialling.dial_at.remove(&node);
-        if replaces {
-            // The node was killed and came back. Streams over the dead connection would only time out, and
-            // gossipsub says what it hears on the first connection alone: both begin anew.
-            let _ = self.swarm.disconnect_peer_id(peer);
-            return;
-        }
         self.count(dialling);
-        if !fresh {
-            return;
+        match opened {
+            Opened::First => {}
+            Opened::Beside => return,
+            Opened::Surplus => {
+                self.swarm.close_connection(connection);
+                return;
+            }
         }
         self.meet(peer, dialling);
         if self.fellows.contains(&node) {
@@ -406,8 +400,12 @@ impl Network {
         }
     }
 
+    /// Which node a peer is, if it is one that this node has to do with.
+    fn node(&self, peer: &PeerId, dialling: &Dialling) -> Option<NodeId> {
+        node_id(peer).filter(|node| self.is_registered(node) || dialling.kept.contains(node))
+    }
+
     fn disconnected(&mut self, peer: PeerId, dialling: &mut Dialling) {
-        dialling.connections.remove(&peer);
         let Some(node) = node_id(&peer) else { return };
         self.links.forget(&node);
         self.count(dialling);
@@ -461,7 +459,7 @@ impl Network {
     }
 
     fn count(&self, dialling: &Dialling) {
-        let nodes = dialling.connections.keys().filter_map(node_id);
+        let nodes = dialling.connections.peers().filter_map(node_id);
         let peers = nodes.filter(|node| self.is_registered(node)).count();
         self.metrics.peers.set(i64::try_from(peers).unwrap_or(i64::MAX));
         self.contacts.send_modify(|contacts| contacts.peers = peers);
@@ -678,13 +676,13 @@ impl Network {
 }
 
 impl Dialling {
-    fn new(name: NetworkName) -> Self {
+    fn new(name: NetworkName, local: bool) -> Self {
         Self {
             kept: BTreeSet::new(),
             owed: VecDeque::new(),
             search: None,
             search_at: Instant::now(),
-            connections: HashMap::new(),
+            connections: Connections::new(local),
             dial_at: BTreeMap::new(),
             unjudged: BTreeMap::new(),
             next_message: 0,
@@ -741,7 +739,7 @@ mod tests {
 
     #[test]
     fn the_last_words_about_a_node_are_owed_and_no_others() {
-        let mut dialling = Dialling::new("test".parse().unwrap());
+        let mut dialling = Dialling::new("test".parse().unwrap(), true);
         let nodes = [1, 2].map(|seed| KeyPair::from_seed(&[seed; 32]).node_id());
         for _ in 0..1_000 {
             for node in nodes {
