@@ -476,16 +476,15 @@ impl Member {
     ) -> Result<Result<Body, Box<Write>>, StoreError> {
         let write = |mutation| Ok(Err(Box::new(Write { mutation, required: false })));
         let held = Vec::new();
-        let time = now.as_millis();
         let body = match request {
             Request::Store(request) => return write(Mutation::Store(request)),
             Request::Delete(mut request) => {
-                request.receive(&self.setup.pair, &self.setup.network, time);
+                request.receive(&self.setup.pair, &self.setup.network);
                 let required = request.required;
                 return Ok(Err(Box::new(Write { mutation: Mutation::Delete { request, held }, required })));
             }
             Request::Expire(mut request) => {
-                request.receive(&self.setup.pair, &self.setup.network, time);
+                request.receive(&self.setup.pair, &self.setup.network);
                 return write(Mutation::Expire { request, held });
             }
             Request::Revoke(request) => return write(Mutation::Revoke { request, held }),

@@ -286,7 +286,7 @@ fn received_delete() -> Delete {
     let which = Which::Hashes(vec![hash(b"hello")]);
     let text = format!("delete{}", hash(b"hello"));
     let mut delete = Delete { auth: texted(text.as_bytes()), which, ..delete() };
-    delete.receive(&pair(NODE), &network(), TIME);
+    delete.receive(&pair(NODE), &network());
     delete
 }
 

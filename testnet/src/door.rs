@@ -27,6 +27,8 @@ pub(crate) struct Status {
     #[serde(default)]
     pub(crate) chain: Option<Chain>,
     #[serde(default)]
+    pub(crate) snapshot: Option<Snapshot>,
+    #[serde(default)]
     pub(crate) fingerprint: String,
     pub(crate) addresses: Vec<String>,
 }
@@ -37,6 +39,12 @@ pub(crate) struct Chain {
     pub(crate) registration: String,
     #[serde(default)]
     pub(crate) names: u64,
+}
+
+/// What it tells of the newest list of nodes that clients go by.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Snapshot {
+    pub(crate) nodes: usize,
 }
 
 /// What `/readyz` tells.

@@ -173,6 +173,9 @@ impl Testnet {
             Ok(()) => self.wait(&state, &all, progress).await,
             failed => failed,
         };
+        if ready.is_ok() && state.chain.is_some() {
+            self.wait_for_lists(&state).await;
+        }
         if ready.is_err() {
             // What does not get ready helps nobody; its logs stay.
             let _ = self.stop(&mut state, &down, &lock).await?;
@@ -509,6 +512,20 @@ impl Testnet {
         }
     }
 
+    /// Waits until no list that clients go by lacks a node, where they go by lists alone. The first one may have been signed while nodes
+    /// still got to know each other; the next comes seconds later.
+    async fn wait_for_lists(&self, state: &State) {
+        let until = Instant::now() + self.patience;
+        loop {
+            let asked = state.nodes.iter().map(|node| door::status(node.http));
+            let found: Vec<_> = futures::future::join_all(asked).await.into_iter().flatten().collect();
+            if !lacking(&found) || Instant::now() >= until {
+                return;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
     pub(crate) fn last_words(&self, node: &Entry, answer: Option<&door::Readiness>) -> LastWords {
         let checks = answer.map_or(&[][..], |answer| &answer.checks);
         let unmet = checks.iter().filter(|check| !check.ok);
@@ -518,6 +535,14 @@ impl Testnet {
             lines: logs::last_lines(&self.folder.log(node.index), LAST_LINES).unwrap_or_default(),
         }
     }
+}
+
+/// Whether a node goes by a list that lacks one of those that are registered.
+fn lacking(nodes: &[door::Status]) -> bool {
+    let active =
+        |node: &&door::Status| node.chain.as_ref().is_some_and(|chain| chain.registration == "active");
+    let active = nodes.iter().filter(active).count();
+    nodes.iter().filter_map(|node| node.snapshot.as_ref()).any(|list| list.nodes < active)
 }
 
 #[cfg(test)]
@@ -559,6 +584,24 @@ mod tests {
         assert!(!testnet.is_running().unwrap());
         assert_eq!(testnet.down(false).await.unwrap(), Some(Stopped::default()), "they were down");
         assert_eq!(testnet.down(false).await.unwrap(), None);
+    }
+
+    #[test]
+    fn a_list_lacks_whoever_is_active_and_not_in_it() {
+        let node = |registration: &str, listed: Option<usize>| door::Status {
+            state: "ready".to_owned(),
+            swarm: None,
+            peers: 0,
+            messages: 0,
+            chain: Some(door::Chain { registration: registration.to_owned(), names: 0 }),
+            snapshot: listed.map(|nodes| door::Snapshot { nodes }),
+            fingerprint: String::new(),
+            addresses: Vec::new(),
+        };
+        assert!(!lacking(&[node("active", None), node("active", Some(2))]));
+        assert!(lacking(&[node("active", None), node("active", Some(1))]));
+        assert!(!lacking(&[node("left", Some(1)), node("active", Some(1))]));
+        assert!(!lacking(&[]));
     }
 
     #[tokio::test]

@@ -363,12 +363,11 @@ impl Revoke {
 macro_rules! receive {
     ($($request:ty),*) => {$(
         impl $request {
-            /// Says, as the first node that took it, at which time that was (milliseconds since 1970), if
-            /// nothing else does.
-            pub fn receive(&mut self, pair: &crate::KeyPair, network: &NetworkName, now: u64) {
+            /// Says, as the first node that took it, that this was at the time that its door wrote in, if
+            /// nothing else does. It stays that time: whoever asked is told of ends that depend on it.
+            pub fn receive(&mut self, pair: &crate::KeyPair, network: &NetworkName) {
                 if self.wants_time() {
-                    self.auth.time = now;
-                    let statement = self.statement(network, now);
+                    let statement = self.statement(network, self.auth.time);
                     self.auth.receive(pair, network, &statement);
                 }
             }

@@ -74,6 +74,23 @@ fn the_json_door_answers_when_every_member_has_spoken() {
 }
 
 #[test]
+fn the_json_door_tells_of_the_ends_that_members_sign_however_long_a_request_waits() {
+    let (mut net, person) = (Net::ready(3), Person::new(0));
+    net.request_json(0, Request::Store(person.post("a", 0, 100))).expect("stored");
+    let hash = person.hash("a");
+    // As long as possible: how long that is depends on when the request came.
+    let far = Ends::All(u64::MAX);
+    let expire = person.expire_which(Which::Hashes(vec![hash]), far, None, 0);
+    let text = format!("expire{}{hash}", u64::MAX);
+    let request = texted(&person, Request::Expire(expire), text.as_bytes(), 0);
+    let Request::Expire(door) = &request else { unreachable!() };
+    let told = format!("{}{}{hash}{hash}", person.account, door.end(0));
+    net.now = net.now.after(Span::millis(7));
+    let receipts = receipts(net.request_json(0, request));
+    assert_eq!(tellers(&receipts, told.as_bytes()), nodes(3).into_iter().collect());
+}
+
+#[test]
 fn the_json_door_names_who_has_not_spoken_in_time() {
     let (mut net, person) = (Net::ready(5), Person::new(0));
     net.down.insert(1);

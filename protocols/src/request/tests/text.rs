@@ -131,10 +131,10 @@ fn a_subaccount_signs_the_same_text() {
 }
 
 /// The same as the first member that took it passes it on.
-fn received(mut request: Request, by: &KeyPair, now: u64) -> Request {
+fn received(mut request: Request, by: &KeyPair) -> Request {
     match &mut request {
-        Request::Delete(request) => request.receive(by, &network(), now),
-        Request::Expire(request) => request.receive(by, &network(), now),
+        Request::Delete(request) => request.receive(by, &network()),
+        Request::Expire(request) => request.receive(by, &network()),
         _ => {}
     }
     request
@@ -148,7 +148,7 @@ fn where_a_text_names_no_time_a_member_says_when_it_came() {
         let request = texted(&person, request, &text, 0);
         let Some(as_it_came) = passed_on(&request) else { continue };
         assert_eq!(as_it_came.is_ok(), names_time, "{request:?}");
-        let said = received(request.clone(), &node(1), ms(3));
+        let said = received(request.clone(), &node(1));
         assert_eq!(passed_on(&said), Some(Ok(())), "{request:?}");
         if names_time {
             assert_eq!(said, request, "nothing is left to say");
@@ -159,8 +159,8 @@ fn where_a_text_names_no_time_a_member_says_when_it_came() {
             assert_eq!(passed_on(&said), refused);
             continue;
         }
-        assert_eq!(said.auth().unwrap().time, ms(3));
-        assert_eq!(received(said.clone(), &node(2), ms(9)), said, "the first one says it");
+        assert_eq!(said.auth().unwrap().time, ms(0), "the door's time stays");
+        assert_eq!(received(said.clone(), &node(2)), said, "the first one says it");
         assert_eq!(at_json_door(&said), Err(Code::Unauthorized), "no client says it");
         let spoil = |spoil: &dyn Fn(&mut Auth, &mut Received)| {
             let mut spoilt = said.clone();
@@ -176,7 +176,9 @@ fn where_a_text_names_no_time_a_member_says_when_it_came() {
         assert_eq!(spoil(&|_, word| word.signature.0[5] ^= 1), refused, "another signature");
         assert_eq!(spoil(&|auth, _| auth.signature.0[5] ^= 1), refused, "the client's counts too");
         // A time that is far ahead would win over honest ones.
-        let ahead = received(request, &node(1), ms(71));
+        let mut ahead = request;
+        auth_of(&mut ahead).time = ms(71);
+        let ahead = received(ahead, &node(1));
         assert_eq!(passed_on(&ahead), Some(Err(Code::Clock)));
     }
 }
@@ -185,5 +187,5 @@ fn where_a_text_names_no_time_a_member_says_when_it_came() {
 fn what_was_signed_natively_gets_no_time_from_a_member() {
     let person = Person::new(0);
     let request = Request::Delete(person.delete(&[person.hash("a")], 0));
-    assert_eq!(received(request.clone(), &node(1), ms(3)), request);
+    assert_eq!(received(request.clone(), &node(1)), request);
 }
