@@ -19,12 +19,12 @@ pub(crate) async fn run(context: &Context, arguments: &args::Bench) -> Result<()
         bar.set_length(all);
         bar.set_position(done);
     };
-    let args::Bench { relay, start, names, .. } = arguments;
-    let rows = match (relay, start, names) {
-        (true, ..) => bench.relay(&mut progress).await,
-        (_, true, _) => bench.start(&mut progress).await,
-        (.., true) => bench.names(&mut progress).await,
-        (false, false, false) => bench.run(&mut progress).await,
+    let rows = match arguments {
+        args::Bench { relay: true, .. } => bench.relay(&mut progress).await,
+        args::Bench { start: true, .. } => bench.start(&mut progress).await,
+        args::Bench { names: true, .. } => bench.names(&mut progress).await,
+        args::Bench { door: true, .. } => bench.door(&mut progress).await,
+        args::Bench { .. } => bench.run(&mut progress).await,
     };
     bar.finish_and_clear();
     let rows = rows?;

@@ -11,6 +11,7 @@
 //! - `follow`: the ledger of a network whose nodes register on a chain
 //! - `member`: the thread that owns the store and the member machine: commit, then speak
 //! - `links`: kept streams, in and out, and the checks before anything reaches the member
+//! - [`Checks`]: signatures, checked together where several wait
 //! - `onion`: the hop that this node is for others
 //! - `seat`: what somebody holds and gives back
 //! - `network`: the task that owns the libp2p swarm and the directory machine
@@ -22,6 +23,7 @@
 
 mod attest;
 mod behaviour;
+mod checks;
 mod config;
 pub mod door;
 mod error;
@@ -41,6 +43,7 @@ mod registry;
 mod run;
 mod seat;
 
+pub use checks::Checks;
 pub use config::Config;
 pub use error::NodeError;
 pub use registry::Registry;

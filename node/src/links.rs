@@ -1,7 +1,8 @@
 //! Kept streams: what clients and members ask over them, and what this node asks of members.
 //!
 //! Everything is checked here before it reaches the member thread: length and shape, rates, then
-//! signatures. Checks that may take long run on the blocking pool, off the tasks that read.
+//! signatures, together with those that others brought meanwhile. Checks that may take long run on the
+//! blocking pool, off the tasks that read.
 
 mod service;
 
@@ -28,17 +29,18 @@ use session_protocols::{
         link::{self, Asker, Incoming, Limits},
     },
     limits::{Admission, Seats, Side, payer},
-    member::{Setup, check_answer, check_ask, check_request},
+    member::{Setup, open_answer, open_ask},
     names::lookup,
     notify::{self, Subscribe, Subscribed},
     onion::{self, relay},
     request::{self, Door, Request, Retrieve},
-    swarm::{self, Ask, SwarmAnswer, SwarmRequest},
+    swarm::{self, SwarmAnswer, SwarmRequest},
 };
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::{
     behaviour::Behaviour,
+    checks::Checks,
     member::{Exchange, Job},
     memory::Memory,
     metrics::Metrics,
@@ -65,8 +67,6 @@ const NOWHERE: Prefix = Prefix::V4([0; 3]);
 const FRAME: Duration = Duration::from_secs(20);
 /// How long a member's answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Signatures beyond this many are checked on the blocking pool.
-const INLINE_CHECKS: usize = 4;
 
 /// Streams to other nodes, by protocol.
 type Askers = BTreeMap<(NodeId, Protocol), SharedAsker>;
@@ -90,8 +90,9 @@ pub(crate) struct Links {
     memory: Memory,
     subscribers: Arc<AtomicU64>,
     subscriptions: SharedSeats<PeerId>,
-    /// Worker threads that check signatures at once.
+    /// Worker threads that are busy at once.
     workers: Arc<Semaphore>,
+    checks: Checks,
     /// Where tasks run, whichever thread starts them.
     runtime: tokio::runtime::Handle,
     /// Becomes true when the node stops: a stream that lived on would keep its connection open.
@@ -108,7 +109,11 @@ impl Links {
         behaviour: &Behaviour,
         stopping: watch::Receiver<bool>,
     ) -> Self {
-        let workers = thread::available_parallelism().map_or(1, usize::from);
+        let workers = Arc::new(Semaphore::new(thread::available_parallelism().map_or(1, usize::from)));
+        let runtime = tokio::runtime::Handle::current();
+        let together = metrics.batch_signatures.clone();
+        let checks =
+            Checks::start(&runtime, Arc::clone(&workers), move |count| together.observe(count as f64));
         let registry = behaviour.neighbours.registry();
         let subscriptions = Seats::new(notify::MAX_PER_NEIGHBOUR, notify::MAX_SUBSCRIPTIONS);
         Self {
@@ -125,8 +130,9 @@ impl Links {
             memory: Memory::new(registry),
             subscribers: Arc::default(),
             subscriptions: Arc::new(Mutex::new(subscriptions)),
-            workers: Arc::new(Semaphore::new(workers)),
-            runtime: tokio::runtime::Handle::current(),
+            workers,
+            checks,
+            runtime,
             stopping,
         }
     }
@@ -209,10 +215,11 @@ impl Links {
             }
             let answer = match answer {
                 Some(answer) => {
-                    let (network, version) = (links.network.clone(), request.map_version);
-                    let costly = costly(&answer);
-                    let check = move || check_answer(&network, now(), version, to, &subjects, answer);
-                    links.off_the_loop(costly, check).await
+                    let version = request.map_version;
+                    links
+                        .checks
+                        .close(open_answer(&links.network, now(), version, to, &subjects, answer))
+                        .await
                 }
                 None => None,
             };
@@ -337,11 +344,7 @@ impl Links {
             incoming.reply.answer(codec::encode(&refused)).await;
             return;
         };
-        let costly =
-            matches!(&request.ask, Ask::Replicate { mutations, .. } if mutations.len() > INLINE_CHECKS);
-        let network = self.network.clone();
-        let check = move || check_ask(&network, now(), request);
-        let Some(ask) = self.off_the_loop(costly, check).await else { return };
+        let Some(ask) = self.checks.close(open_ask(&self.network, now(), request)).await else { return };
         let (answer, answered) = oneshot::channel();
         if self.jobs.send(Job::Asked { from, ask, answer }).await.is_err() {
             return;
@@ -352,7 +355,7 @@ impl Links {
     }
 
     async fn notify(self: Arc<Self>, peer: PeerId, incoming: Incoming) {
-        let (retrieve, seat) = match self.subscription(peer, &incoming.payload) {
+        let (retrieve, seat) = match self.subscription(peer, &incoming.payload).await {
             Ok(allowed) => allowed,
             Err(code) => {
                 self.metrics.refused_total.with_label_values(&[&code.number().to_string()]).inc();
@@ -398,7 +401,7 @@ impl Links {
     }
 
     /// What a subscription asks for, if it may, and the neighbour's seat for it.
-    fn subscription(&self, peer: PeerId, payload: &[u8]) -> Result<(Retrieve, Seat<PeerId>), Code> {
+    async fn subscription(&self, peer: PeerId, payload: &[u8]) -> Result<(Retrieve, Seat<PeerId>), Code> {
         if !self.arrive(peer) {
             return Err(Code::TooMany);
         }
@@ -408,7 +411,7 @@ impl Links {
         };
         self.metrics.requests_total.with_label_values(&["subscribe"]).inc();
         let request = Request::Retrieve(retrieve);
-        check_request(&self.network, now(), &request, Door::Native)?;
+        self.check(&request, Door::Native).await?;
         if payer(&request).is_some_and(|(account, side)| !self.about(account, side)) {
             return Err(Code::TooMany);
         }
@@ -435,6 +438,19 @@ impl Links {
 
     fn about(&self, account: &AccountId, side: Side) -> bool {
         self.admission.lock().unwrap_or_else(PoisonError::into_inner).about(now(), account, side)
+    }
+
+    /// Checks all that needs no state in a client's request.
+    async fn check(&self, request: &Request, door: Door) -> Result<(), Code> {
+        let claims = request.claims(&self.network, now(), door)?;
+        if claims.is_empty() {
+            return Ok(());
+        }
+        match self.checks.hold(claims).await {
+            Some(true) => Ok(()),
+            Some(false) => Err(Code::Unauthorized),
+            None => Err(Code::Failed),
+        }
     }
 
     /// Runs a check where it holds nobody up; none when the runtime is stopping.
@@ -516,17 +532,5 @@ const fn max_in(protocol: Protocol) -> usize {
         Protocol::Names => lookup::MAX_REQUEST,
         // They have streams of their own.
         Protocol::Directory | Protocol::Kad => 0,
-    }
-}
-
-fn costly(answer: &SwarmAnswer) -> bool {
-    match answer {
-        SwarmAnswer::Replicated { results } => results.len() > INLINE_CHECKS,
-        SwarmAnswer::Fetched { mutations, .. } => mutations.len() > INLINE_CHECKS,
-        SwarmAnswer::Noted
-        | SwarmAnswer::Fingerprints { .. }
-        | SwarmAnswer::Reconcile { .. }
-        | SwarmAnswer::Held { .. }
-        | SwarmAnswer::Refused { .. } => false,
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Metrics {
     pub(crate) commit_seconds: Histogram,
     /// Inputs of one batch.
     pub(crate) batch_inputs: Histogram,
+    /// Signatures that were checked together.
+    pub(crate) batch_signatures: Histogram,
     /// Commits that failed and made the store reopen.
     pub(crate) store_failures_total: IntCounter,
     pub(crate) store_damaged_total: IntCounter,
@@ -92,7 +94,7 @@ impl Metrics {
             registry.register(Box::new(histogram.clone()))?;
             Ok(histogram)
         };
-        let (seconds, inputs) = (
+        let (seconds, sizes) = (
             prometheus::exponential_buckets(0.000_25, 2.0, 14)?,
             prometheus::exponential_buckets(1.0, 2.0, 11)?,
         );
@@ -132,7 +134,8 @@ impl Metrics {
                 "Comparisons with members that ended well.",
             )?,
             commit_seconds: histogram("commit_seconds", "Time to make a batch durable.", seconds)?,
-            batch_inputs: histogram("batch_inputs", "Inputs made durable together.", inputs)?,
+            batch_inputs: histogram("batch_inputs", "Inputs made durable together.", sizes.clone())?,
+            batch_signatures: histogram("batch_signatures", "Signatures checked together.", sizes)?,
             store_failures_total: counter("store_failures_total", "Commits that failed.")?,
             store_damaged_total: counter("store_damaged_total", "Reads of the store that found damage.")?,
             records: gauge("records", "Records kept, tombstones included.")?,

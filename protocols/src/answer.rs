@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::{
-    AccountId, KeyPair, MessageHash, Namespace, NetworkName, NodeId, Signature, Statement, SwarmId, identity,
+    AccountId, KeyPair, MessageHash, Namespace, NetworkName, NodeId, Signature, Statement, SwarmId,
+    identity::Claim,
     request::{Cursor, Token},
 };
 
@@ -346,8 +347,13 @@ impl Receipt {
 
     /// Whether the named node signed this about `subject`.
     pub fn verify(&self, network: &NetworkName, map_version: u64, subject: &Subject) -> bool {
+        self.claim(network, map_version, subject).holds()
+    }
+
+    /// What [`Self::verify`] checks.
+    pub fn claim(&self, network: &NetworkName, map_version: u64, subject: &Subject) -> Claim {
         let statement = Self::statement(network, map_version, subject, &self.done);
-        identity::verify(self.node.as_bytes(), statement.as_bytes(), &self.signature)
+        Claim::by(*self.node.as_bytes(), statement.as_bytes().to_vec(), self.signature)
     }
 
     /// What a receipt's signature covers.

@@ -219,7 +219,7 @@ impl Person {
     pub(crate) fn friend(&self, number: u8, rights: Rights) -> Friend {
         let pair = KeyPair::from_seed(&[number.wrapping_add(200); 32]);
         let token = Token::new(self.account.as_bytes()[0], rights, &pair.public());
-        let owner = self.account.signing_key(None).is_none().then(|| self.pair.public());
+        let owner = (!self.account.shows_key()).then(|| self.pair.public());
         Friend { pair, owner, subaccount: Subaccount::grant(&self.pair, token) }
     }
 }

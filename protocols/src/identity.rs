@@ -1,12 +1,16 @@
 //! Who somebody is: accounts, nodes, and the keys behind them.
 
+mod verify;
+
+pub use verify::{Claim, MAX_TOGETHER, verify, verify_all};
+
 use core::fmt;
 use core::str::FromStr;
 
 use blake2::{Blake2b, Digest, digest::consts::U32};
 use curve25519_dalek::edwards::CompressedEdwardsY;
 use data_encoding::HEXLOWER_PERMISSIVE as HEX;
-use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer, SigningKey};
 use serde::{Deserialize, Serialize};
 
 /// BLAKE2b with an output of 32 bytes.
@@ -79,14 +83,21 @@ impl AccountId {
         key
     }
 
-    /// The Ed25519 key that must have signed for this account.
+    /// Whether the id is the Ed25519 key itself. If not, requests name the key and the id is its X25519 form.
+    pub const fn shows_key(&self) -> bool {
+        matches!(self.kind(), AccountKind::Plain(_))
+    }
+
+    /// What must hold for `said` to be the account's own word.
     ///
-    /// A person's id does not show it, so the request names it (`stated`) and it must convert to
-    /// the id; for every other kind the id is the key and nothing may be stated.
-    pub fn signing_key(&self, stated: Option<&[u8; 32]>) -> Option<[u8; 32]> {
+    /// A person's id does not show the key, so the request names it (`stated`) and it must convert to the id,
+    /// which is part of the claim; for every other kind the id is the key and nothing may be stated: else none.
+    pub fn claim(&self, stated: Option<&[u8; 32]>, said: Vec<u8>, signature: Signature) -> Option<Claim> {
         match (self.kind(), stated) {
-            (AccountKind::Person, Some(key)) => (Self::of_person(key)? == *self).then_some(*key),
-            (AccountKind::Plain(_), None) => Some(self.key()),
+            (AccountKind::Person, Some(key)) => {
+                Some(Claim { key: *key, x25519: Some(self.key()), said, signature })
+            }
+            (AccountKind::Plain(_), None) => Some(Claim::by(self.key(), said, signature)),
             (AccountKind::Person, None) | (AccountKind::Plain(_), Some(_)) => None,
         }
     }
@@ -152,14 +163,6 @@ impl fmt::Debug for KeyPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeyPair({})", HEX.encode(&self.public()))
     }
-}
-
-/// Checks a signature by the strict rule: canonical encodings only, no small-order keys.
-///
-/// Every member must judge alike, so this is the only check there is.
-pub fn verify(key: &[u8; 32], statement: &[u8], signature: &Signature) -> bool {
-    let Ok(key) = VerifyingKey::from_bytes(key) else { return false };
-    key.verify_strict(statement, &ed25519_dalek::Signature::from_bytes(&signature.0)).is_ok()
 }
 
 /// Converts an Ed25519 public key to X25519; none when it is not a point of the curve.
@@ -239,19 +242,14 @@ mod tests {
             let pair = KeyPair::from_seed(&full);
             let account = AccountId::of_person(&pair.public()).unwrap();
             assert_eq!(account.to_string(), id);
-            assert_eq!(account.signing_key(Some(&pair.public())), Some(pair.public()));
-            assert_eq!(account.signing_key(None), None);
+            let signature = pair.sign(b"said");
+            let claim = |key: Option<&[u8; 32]>| account.claim(key, b"said".to_vec(), signature);
+            assert!(claim(Some(&pair.public())).unwrap().holds());
+            assert_eq!(claim(None), None);
+            let other = KeyPair::from_seed(&[7; 32]);
+            let signed = account.claim(Some(&other.public()), b"said".to_vec(), other.sign(b"said"));
+            assert!(!signed.unwrap().holds(), "the key of somebody else");
         }
-    }
-
-    #[test]
-    fn a_key_of_small_order_signs_nothing() {
-        // The neutral element as key: the equation holds for any statement, the strict rule refuses.
-        let mut neutral = [0; 32];
-        neutral[0] = 1;
-        let mut signature = [0; 64];
-        signature[0] = 1;
-        assert!(!verify(&neutral, b"anything", &Signature(signature)));
     }
 
     #[test]

@@ -10,7 +10,9 @@ mod check;
 
 use std::collections::{BTreeMap, VecDeque};
 
-pub use check::{CheckedAnswer, CheckedAsk, check_answer, check_ask, check_request};
+pub use check::{
+    CheckedAnswer, CheckedAsk, Open, check_answer, check_ask, check_request, open_answer, open_ask,
+};
 
 use crate::{
     KeyPair, Maps, NetworkName, NodeId, SwarmId, Time,

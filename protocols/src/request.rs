@@ -8,7 +8,7 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 
-pub use auth::{Auth, Claim, Claims, Door, Form, REVOCATIONS, Received, Rights, Subaccount, Token};
+pub use auth::{Auth, Claims, Door, Form, REVOCATIONS, Received, Rights, Subaccount, Token};
 pub use change::{Delete, Direction, Drawers, Ends, Expire, Revoke, Which};
 pub use read::{Cursor, Fetch, GetExpiries, GetRevoked, Ids, Retrieve};
 pub use store::{Replacement, Store};

@@ -1,6 +1,8 @@
 //! Measures a testnet: how fast it keeps messages, how fast it delivers them, what it costs at rest,
-//! how soon a killed node is back, how soon one that begins from nothing is ready, and how fast names are found.
+//! how soon a killed node is back, how soon one that begins from nothing is ready, how fast names are found, and
+//! what the JSON door does beside the native one.
 
+mod door;
 mod names;
 mod paths;
 
@@ -59,6 +61,8 @@ mod targets {
     pub(super) const RESIDENT: f64 = 40.0;
     /// How slow a store over a path may be, as a part of one that goes straight.
     pub(super) const PATH: f64 = 0.4;
+    /// Stores through the JSON door, as a part of native ones.
+    pub(super) const DOOR: f64 = 0.7;
     /// Milliseconds that half the stores over a path may take.
     pub(super) const PATH_P50: f64 = 10.0;
     /// Milliseconds that a store may take whose hop is killed under it.

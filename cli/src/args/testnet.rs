@@ -154,4 +154,7 @@ pub(crate) struct Bench {
     /// Measure lookups of names over onion paths instead, on a testnet with a chain
     #[arg(long, conflicts_with_all = ["paths", "relay", "start"])]
     pub(crate) names: bool,
+    /// Measure stores through the JSON door instead, beside native ones, also driven by wrk where that is installed
+    #[arg(long, conflicts_with_all = ["paths", "relay", "start", "names"])]
+    pub(crate) door: bool,
 }

@@ -7,7 +7,6 @@ use session_protocols::{
     codec,
     libp2p::link::Incoming,
     limits::payer,
-    member::check_request,
     onion::fit,
     request::{self, Door, If, Request},
 };
@@ -75,7 +74,7 @@ impl Links {
     ) -> BoxFuture<'_, Option<Answer>> {
         Box::pin(async move {
             self.metrics.requests_total.with_label_values(&[method(&request)]).inc();
-            if let Err(code) = check_request(&self.network, now(), &request, caller.door()) {
+            if let Err(code) = self.check(&request, caller.door()).await {
                 return Some(self.refuse(code));
             }
             match request {

@@ -1,10 +1,13 @@
 //! What needs no state of a member and runs on any thread: signatures, times, shapes.
 
+use core::{fmt, ops::Range};
+
 use crate::{
     NetworkName, NodeId, Time,
     answer::{Code, Receipt, Subject},
+    identity::{Claim, verify_all},
     record::Mutation,
-    request::{Claim, Door, Request},
+    request::{Door, Request},
     ring::Arc,
     swarm::{Ask, MAX_BATCH, Replicated, SwarmAnswer, SwarmRequest},
 };
@@ -36,6 +39,43 @@ pub enum CheckedAnswer {
     Other(SwarmAnswer),
 }
 
+/// Something that is known once its signatures are checked, together with those of others if one likes.
+pub struct Open<T> {
+    claims: Vec<Claim>,
+    close: Close<T>,
+}
+
+/// Makes something of verdicts.
+type Close<T> = Box<dyn FnOnce(&[bool]) -> T + Send>;
+
+impl<T: 'static> Open<T> {
+    fn new(claims: Vec<Claim>, close: impl FnOnce(&[bool]) -> T + Send + 'static) -> Self {
+        Self { claims, close: Box::new(close) }
+    }
+
+    fn then<U>(self, next: impl FnOnce(T) -> U + Send + 'static) -> Open<U> {
+        let Self { claims, close } = self;
+        Open { claims, close: Box::new(move |verdicts| next(close(verdicts))) }
+    }
+
+    /// The signatures, and what is to be done with their verdicts: one for each in their order, as
+    /// [`verify_all`] gives them. One that is missing counts as bad.
+    pub fn apart(self) -> (Vec<Claim>, impl FnOnce(&[bool]) -> T + Send) {
+        (self.claims, self.close)
+    }
+
+    /// Checks them here.
+    pub fn check(self) -> T {
+        (self.close)(&verify_all(&self.claims))
+    }
+}
+
+impl<T> fmt::Debug for Open<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Open").field("claims", &self.claims.len()).finish_non_exhaustive()
+    }
+}
+
 /// Checks all that needs no state in a client's request.
 ///
 /// # Errors
@@ -45,26 +85,12 @@ pub fn check_request(network: &NetworkName, now: Time, request: &Request, door: 
     request.verify(network, now, door)
 }
 
-/// Checks the signatures in another member's question.
+/// Checks the signatures in another member's question, as [`open_ask`].
 pub fn check_ask(network: &NetworkName, now: Time, request: SwarmRequest) -> CheckedAsk {
-    let ask = match request.ask {
-        Ask::Replicate { mutations, json } if mutations.len() <= MAX_BATCH => {
-            let check = |mutation| check_mutation(network, now, &mutation).map(|()| mutation);
-            Checked::Replicate(mutations.into_iter().map(check).collect(), json)
-        }
-        Ask::Replicate { .. } => Checked::Replicate(Vec::new(), Vec::new()),
-        ask @ (Ask::Behind
-        | Ask::Fingerprints
-        | Ask::Reconcile { .. }
-        | Ask::Fetch { .. }
-        | Ask::Held { .. }) => Checked::Other(ask),
-    };
-    let SwarmRequest { map_version, newest, arc, .. } = request;
-    CheckedAsk { map_version, newest: newest.unwrap_or(map_version), arc, ask }
+    open_ask(network, now, request).check()
 }
 
-/// Checks the signatures in another member's answer to a question about `subjects`, which named this
-/// version of the map.
+/// Checks the signatures in another member's answer, as [`open_answer`].
 pub fn check_answer(
     network: &NetworkName,
     now: Time,
@@ -73,36 +99,85 @@ pub fn check_answer(
     subjects: &[Subject],
     answer: SwarmAnswer,
 ) -> CheckedAnswer {
+    open_answer(network, now, map_version, from, subjects, answer).check()
+}
+
+/// Checks all but the signatures in another member's question.
+pub fn open_ask(network: &NetworkName, now: Time, request: SwarmRequest) -> Open<CheckedAsk> {
+    let checked = match request.ask {
+        Ask::Replicate { mutations, json } if mutations.len() <= MAX_BATCH => {
+            open_mutations(network, now, mutations).then(|mutations| Checked::Replicate(mutations, json))
+        }
+        Ask::Replicate { .. } => Open::new(Vec::new(), |_| Checked::Replicate(Vec::new(), Vec::new())),
+        ask @ (Ask::Behind
+        | Ask::Fingerprints
+        | Ask::Reconcile { .. }
+        | Ask::Fetch { .. }
+        | Ask::Held { .. }) => Open::new(Vec::new(), |_| Checked::Other(ask)),
+    };
+    let SwarmRequest { map_version, newest, arc, .. } = request;
+    checked.then(move |ask| CheckedAsk { map_version, newest: newest.unwrap_or(map_version), arc, ask })
+}
+
+/// Checks all but the signatures in another member's answer to a question about `subjects`, which named this
+/// version of the map.
+pub fn open_answer(
+    network: &NetworkName,
+    now: Time,
+    map_version: u64,
+    from: NodeId,
+    subjects: &[Subject],
+    answer: SwarmAnswer,
+) -> Open<CheckedAnswer> {
     match answer {
         SwarmAnswer::Replicated { results } if results.len() == subjects.len() => {
-            let receipts = results.into_iter().zip(subjects).map(|(result, subject)| match result {
+            let receipt = |result| match result {
                 Replicated::Done { done, signature, told } => {
-                    let told = told.map(|told| *told);
-                    let receipt = Receipt { node: from, done, signature, told };
-                    receipt.verify(network, map_version, subject).then_some(receipt)
+                    Some(Receipt { node: from, done, signature, told: told.map(|told| *told) })
                 }
                 Replicated::Refused { .. } => None,
-            });
-            CheckedAnswer::Receipts(receipts.collect())
+            };
+            let receipts: Vec<_> = results.into_iter().map(receipt).collect();
+            let claim = |(receipt, subject): (&Option<Receipt>, _)| {
+                receipt.as_ref().map(|receipt| receipt.claim(network, map_version, subject))
+            };
+            let claims = receipts.iter().zip(subjects).filter_map(claim).collect();
+            Open::new(claims, |verdicts| {
+                let mut verdicts = verdicts.iter();
+                let mut signed = |_: &Receipt| verdicts.next().is_some_and(|one| *one);
+                CheckedAnswer::Receipts(receipts.into_iter().map(|one| one.filter(&mut signed)).collect())
+            })
         }
-        SwarmAnswer::Fetched { mutations, ids } => {
-            let sound =
-                mutations.into_iter().filter(|mutation| check_mutation(network, now, mutation).is_ok());
-            CheckedAnswer::Fetched(sound.collect(), ids)
-        }
+        SwarmAnswer::Fetched { mutations, ids } => open_mutations(network, now, mutations)
+            .then(move |mutations| CheckedAnswer::Fetched(mutations.into_iter().flatten().collect(), ids)),
         answer @ (SwarmAnswer::Replicated { .. }
         | SwarmAnswer::Noted
         | SwarmAnswer::Fingerprints { .. }
         | SwarmAnswer::Reconcile { .. }
         | SwarmAnswer::Held { .. }
-        | SwarmAnswer::Refused { .. }) => CheckedAnswer::Other(answer),
+        | SwarmAnswer::Refused { .. }) => Open::new(Vec::new(), |_| CheckedAnswer::Other(answer)),
     }
 }
 
-fn check_mutation(network: &NetworkName, now: Time, mutation: &Mutation) -> Result<(), Code> {
-    if crate::mutants::on("skip-verification") {
-        return Ok(());
-    }
-    let claims = mutation.claims(network, now)?;
-    if claims.iter().all(Claim::holds) { Ok(()) } else { Err(Code::Unauthorized) }
+fn open_mutations(
+    network: &NetworkName,
+    now: Time,
+    mutations: Vec<Mutation>,
+) -> Open<Vec<Result<Mutation, Code>>> {
+    let mut claims = Vec::new();
+    let mut open = |mutation: Mutation| -> Result<(Mutation, Range<usize>), Code> {
+        let start = claims.len();
+        if !crate::mutants::on("skip-verification") {
+            claims.append(&mut mutation.claims(network, now)?);
+        }
+        Ok((mutation, start..claims.len()))
+    };
+    let opened: Vec<_> = mutations.into_iter().map(&mut open).collect();
+    Open::new(claims, |verdicts| {
+        let close = |(mutation, its): (Mutation, Range<usize>)| {
+            let sound = verdicts.get(its).is_some_and(|verdicts| verdicts.iter().all(|one| *one));
+            if sound { Ok(mutation) } else { Err(Code::Unauthorized) }
+        };
+        opened.into_iter().map(|one| one.and_then(close)).collect()
+    })
 }

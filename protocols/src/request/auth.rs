@@ -9,7 +9,8 @@ use serde_bytes::ByteArray;
 use super::{Source, TOLERANCE, TOLERANCE_FORWARDED};
 use crate::{
     AccountId, KeyPair, MessageHash, Namespace, NetworkName, NodeId, Signature, Statement, Time,
-    answer::Code, identity,
+    answer::Code,
+    identity::{self, Claim},
 };
 
 /// The drawer in which revocations lie. No client may store there, and whoever reads it finds nothing.
@@ -169,28 +170,10 @@ impl Subaccount {
     }
 }
 
-/// One signature that is left to check.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// The Ed25519 key that is said to have signed.
-    pub key: [u8; 32],
-    /// What.
-    pub said: Vec<u8>,
-    /// The signature.
-    pub signature: Signature,
-}
-
-impl Claim {
-    /// Whether the key signed it.
-    pub fn holds(&self) -> bool {
-        identity::verify(&self.key, &self.said, &self.signature)
-    }
-}
-
 /// A request's shape and times are sound, and these signatures have to hold too.
 pub type Claims = Result<Vec<Claim>, Code>;
 
-/// Checks what is claimed, one by one.
+/// Checks what is claimed.
 pub(super) fn settle(claims: Claims) -> Result<(), Code> {
     if claims?.iter().all(Claim::holds) { Ok(()) } else { Err(Code::Unauthorized) }
 }
@@ -250,7 +233,7 @@ impl Auth {
 
     /// The owner's proof before it is signed.
     pub fn unsigned(account: &AccountId, pair: &KeyPair, time: u64) -> Self {
-        let key = account.signing_key(None).is_none().then(|| ByteArray::new(pair.public()));
+        let key = (!account.shows_key()).then(|| ByteArray::new(pair.public()));
         Self { key, time, signature: Signature([0; 64]), subaccount: None, form: Form::Statement }
     }
 
@@ -289,18 +272,15 @@ impl Auth {
         if self.time > now.saturating_add(late) || self.time < now.saturating_sub(early) {
             return Err(Code::Clock);
         }
-        let owner = account.signing_key(self.key.as_deref()).ok_or(Code::Unauthorized)?;
+        let owns =
+            |said, signature| account.claim(self.key.as_deref(), said, signature).ok_or(Code::Unauthorized);
         let mut claims = Vec::with_capacity(3);
-        let key = match &self.subaccount {
-            None => owner,
-            Some(Subaccount { token, signature }) => {
-                if !token.fits(account) || !token.rights().include(needs) {
-                    return Err(Code::Unauthorized);
-                }
-                claims.push(Claim { key: owner, said: token.0.to_vec(), signature: *signature });
-                token.key()
+        if let Some(Subaccount { token, signature }) = &self.subaccount {
+            if !token.fits(account) || !token.rights().include(needs) {
+                return Err(Code::Unauthorized);
             }
-        };
+            claims.push(owns(token.0.to_vec(), *signature)?);
+        }
         let said = match self.form {
             Form::Statement => statement.as_bytes().to_vec(),
             Form::Text { received } => {
@@ -308,7 +288,7 @@ impl Auth {
                 match received {
                     Some(Received { node, signature }) if !names_time => {
                         let said = taken(network, &statement).as_bytes().to_vec();
-                        claims.push(Claim { key: *node.as_bytes(), said, signature });
+                        claims.push(Claim::by(*node.as_bytes(), said, signature));
                     }
                     None if names_time || source == Source::Client => {}
                     Some(_) | None => return Err(Code::Unauthorized),
@@ -316,7 +296,10 @@ impl Auth {
                 text
             }
         };
-        claims.push(Claim { key, said, signature: self.signature });
+        claims.push(match &self.subaccount {
+            None => owns(said, self.signature)?,
+            Some(Subaccount { token, .. }) => Claim::by(token.key(), said, self.signature),
+        });
         Ok(claims)
     }
 }

@@ -1,6 +1,7 @@
 //! The store beside SQLite, alternately, and how long it takes to serve after a kill.
 
 mod load;
+mod newest;
 mod ours;
 mod restart;
 mod sqlite;
@@ -23,7 +24,7 @@ usage: ./scripts/bench store [--json] [--messages N] [--repeats N] [--accounts N
   --repeats     runs of each side at each size; the median counts (5)
   --accounts    mailboxes that they go to (5000)
   --gib         size of the store that is killed and opened again; 0 leaves that out (10)
-  --only        ours, peer, restart: what to measure, separated by commas (all)
+  --only        ours, peer, newest, restart: what to measure, separated by commas (all)
   --dir         where to write (scripts/peers/target/data)
 ";
 
@@ -45,7 +46,7 @@ impl Settings {
             repeats: 5,
             accounts: 5_000,
             gib: 10.0,
-            only: "ours,peer,restart".to_owned(),
+            only: "ours,peer,newest,restart".to_owned(),
             dir: Path::new(env!("CARGO_MANIFEST_DIR")).join("target/data"),
         };
         let mut words = words.iter();
@@ -154,10 +155,18 @@ fn measure(settings: &Settings) -> Vec<Row> {
                 fs::remove_dir_all(&dir).expect("the directory can be removed");
             }
         }
+        if ours.is_empty() && peer.is_empty() {
+            continue;
+        }
         worst.push(median(slow));
         let what = format!("stores of 1 KiB, {batch} to a commit");
         let (ours, peer) = (median(ours), median(peer));
         rows.push(Row { what, ours, peer, unit: "1/s", more_is_better: true, wanted });
+    }
+    if settings.wants("newest") {
+        let (ours, peer) = newest::measure(&settings.dir.join("newest"), settings.repeats);
+        let what = "the newest 20 of a mailbox of 10,000".to_owned();
+        rows.push(Row { what, ours, peer, unit: "us", more_is_better: false, wanted: 3.0 });
     }
     let target = |what: &str, ours, peer, unit| {
         let what = what.to_owned();

@@ -176,7 +176,7 @@ impl Account {
         let Some(friend) = friend.and_then(|friend| self.friends.get(friend)) else {
             return self.auth(time, said);
         };
-        let owner = self.id.signing_key(None).is_none().then(|| self.pair.public());
+        let owner = (!self.id.shows_key()).then(|| self.pair.public());
         Auth::sign_for(owner, &friend.pair, friend.subaccount, time, said)
     }
 

@@ -109,7 +109,7 @@ fn a_replacement_is_proven_by_the_owners_signature_alone() {
     let sound = person.keep_in(OUTBOX, "b", 2, 900).replacement().unwrap();
     let verdict = |request: crate::request::Replacement| {
         let claims = Mutation::Replace { request, held: vec![] }.claims(&network(), at(2));
-        claims.map(|claims| claims.iter().all(crate::request::Claim::holds))
+        claims.map(|claims| claims.iter().all(crate::identity::Claim::holds))
     };
     assert_eq!(verdict(sound.clone()), Ok(true));
     assert_eq!(verdict(crate::request::Replacement { hash: person.hash("x"), ..sound.clone() }), Ok(false));

@@ -314,7 +314,7 @@ fn evidence_brings_another_member_to_the_same_record() {
         for step in super::evidence(&store, &record, hash).unwrap() {
             // It travels, and is checked.
             let claims = step.claims(&network(), at(200)).expect(what);
-            assert!(claims.iter().all(crate::request::Claim::holds), "{what}");
+            assert!(claims.iter().all(crate::identity::Claim::holds), "{what}");
             apply(&mut other, false, step);
         }
         let copy = other.record(&person.account, &hash).unwrap().expect(what);

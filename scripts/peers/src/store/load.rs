@@ -32,8 +32,13 @@ impl Load {
     }
 
     fn message(&mut self) -> Message {
+        let to = account(self.next() % self.accounts);
+        self.to(to)
+    }
+
+    /// The next message, to a mailbox.
+    pub fn to(&mut self, account: AccountId) -> Message {
         self.sent += 1;
-        let account = account(self.next() % self.accounts);
         let timestamp = START + self.sent;
         // Most clients ask for the longest life; the others for anything.
         let life = if self.next() % 4 == 0 { DAY / 24 * (1 + self.next() % 336) } else { 14 * DAY };

@@ -35,9 +35,15 @@ const INSERT: &str = "
     ON CONFLICT DO NOTHING
 ";
 
-pub fn run(dir: &Path, mut load: Load, messages: usize, batch: usize) -> Run {
-    let mut db = Connection::open(dir.join("messages.sqlite")).expect("the database opens");
+/// Opens an empty database.
+pub fn open(dir: &Path) -> Connection {
+    let db = Connection::open(dir.join("messages.sqlite")).expect("the database opens");
     db.execute_batch(SETTINGS).expect("the settings are taken");
+    db
+}
+
+pub fn run(dir: &Path, mut load: Load, messages: usize, batch: usize) -> Run {
+    let mut db = open(dir);
     let mut times = Vec::new();
     let mut used = 0.0;
     let mut stored = 0;
@@ -45,25 +51,30 @@ pub fn run(dir: &Path, mut load: Load, messages: usize, batch: usize) -> Run {
         let batch = load.batch(batch);
         stored += batch.len();
         let (start, before) = (Instant::now(), cpu());
-        let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate).expect("it begins");
-        {
-            let mut insert = transaction.prepare_cached(INSERT).expect("it is prepared");
-            for Message { request, hash } in &batch {
-                insert
-                    .execute(params![
-                        hash.0.as_slice(),
-                        request.account.as_bytes().as_slice(),
-                        request.namespace.0,
-                        request.timestamp as i64,
-                        request.expiry as i64,
-                        request.data.as_slice(),
-                    ])
-                    .expect("it is inserted");
-            }
-        }
-        transaction.commit().expect("the commit succeeds");
+        commit(&mut db, &batch);
         times.push(start.elapsed());
         used += cpu() - before;
     }
     Run::new(stored, times, used)
+}
+
+/// Stores a batch and makes it durable.
+pub fn commit(db: &mut Connection, batch: &[Message]) {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate).expect("it begins");
+    {
+        let mut insert = transaction.prepare_cached(INSERT).expect("it is prepared");
+        for Message { request, hash } in batch {
+            insert
+                .execute(params![
+                    hash.0.as_slice(),
+                    request.account.as_bytes().as_slice(),
+                    request.namespace.0,
+                    request.timestamp as i64,
+                    request.expiry as i64,
+                    request.data.as_slice(),
+                ])
+                .expect("it is inserted");
+        }
+    }
+    transaction.commit().expect("the commit succeeds");
 }

@@ -391,7 +391,7 @@ fn sign(somebody: &Somebody, by: By, params: &mut Value, text: Vec<u8>) {
         By::SubOfStranger(rights) => sub(rights, somebody.token(rights), &stranger),
     };
     params["signature"] = BASE64.encode(&signature.0).into();
-    if somebody.id.signing_key(None).is_none() {
+    if !somebody.id.shows_key() {
         params["pubkey_ed25519"] = HEXLOWER.encode(&somebody.pair.public()).into();
     }
     if let Some((token, signature)) = subaccount {

@@ -236,7 +236,7 @@ fn none() -> Auth {
 
 fn auth(somebody: &Somebody, by: By, statement: &dyn Fn(u64) -> Statement) -> Option<Auth> {
     let Somebody { id, pair } = somebody;
-    let person = id.signing_key(None).is_none();
+    let person = !id.shows_key();
     let owner = person.then(|| pair.public());
     let stranger = session_protocols::KeyPair::from_seed(&[0x77; 32]);
     let time = match by {
