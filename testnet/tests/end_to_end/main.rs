@@ -17,6 +17,7 @@ mod conformance;
 mod conversations;
 mod health;
 mod journey;
+mod market;
 mod names;
 mod paths;
 mod person;
