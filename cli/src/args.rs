@@ -6,12 +6,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use session_chain::Operator;
 use session_protocols::{AccountId, directory::Endpoint};
 
+mod mailbox;
 mod name;
 mod simulation;
 mod stake;
 mod testnet;
 mod wallet;
 
+pub(crate) use mailbox::{Keep, Mailbox, Only, Written};
 pub(crate) use name::{Act, Names, Said};
 pub(crate) use simulation::{Sim, Simulation};
 pub(crate) use stake::{Deed, Register, Sending, Stake};
@@ -85,6 +87,13 @@ Examples:
   session inbox --watch                    keep printing as they arrive
   session inbox --new --watch --json       one envelope a line")]
     Inbox(Inbox),
+    /// Delete messages that nodes keep, change when they end, and take rights on a mailbox away
+    #[command(after_help = "\
+Examples:
+  session mailbox ends
+  session mailbox expire 24 --all
+  session mailbox delete --all --yes")]
+    Mailbox(Mailbox),
     /// Give account ids a name
     #[command(
         subcommand,

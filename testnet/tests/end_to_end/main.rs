@@ -17,6 +17,7 @@ mod conformance;
 mod conversations;
 mod health;
 mod journey;
+mod mailbox;
 mod market;
 mod names;
 mod paths;
