@@ -1,6 +1,5 @@
 //! `session name`: register names, point them somewhere, sell and buy them.
 
-use alloy::primitives::Address;
 use indicatif::ProgressBar;
 use serde_json::{Value as Json, json};
 use session_chain::{
@@ -27,7 +26,7 @@ use crate::{
     args::{self, Act, Said, Sending},
     failure::{Exit, Failure, chain},
     network::{self, Access},
-    recipient::Recipient,
+    recipient::{self, Recipient},
     sending::{self, Consent, Planned, agree, deliver, poll, settlement, tell_cost},
     stake::lower,
     text,
@@ -230,7 +229,7 @@ impl<'a> Desk<'a> {
     }
 
     async fn transfer(&mut self, name: &Name, to: &str, sending: Sending) -> Result<(), Failure> {
-        let to = self.address(to).await?;
+        let to = recipient::address(self.context, &self.home, to).await?;
         let id = self.keys(name, false).await?.id();
         let call = self.registrar.transfer(id, to).await?;
         let what = format!("give {name} to {to}; what it says counts no more");
@@ -375,7 +374,7 @@ impl<'a> Desk<'a> {
     async fn value(&self, kind: Kind, text: &str) -> Result<Value, Failure> {
         match Value::parse(kind, text) {
             Ok(value) => Ok(value),
-            Err(_) if kind == Kind::Account && may_be_a_name(text) => {
+            Err(_) if kind == Kind::Account && recipient::may_be_a_name(text) => {
                 let (context, home) = (self.context, &self.home);
                 Ok(Value::Account(match Recipient::read(context, home, text)? {
                     Recipient::Account(id) => id,
@@ -385,29 +384,12 @@ impl<'a> Desk<'a> {
                     }
                 }))
             }
-            Err(_) if kind == Kind::Wallet && may_be_a_name(text) => {
-                Ok(Value::Wallet(self.wallet(text).await?))
+            Err(_) if kind == Kind::Wallet && recipient::may_be_a_name(text) => {
+                let address = recipient::address(self.context, &self.home, text).await?;
+                Ok(Value::Wallet(Wallet(address.into_array())))
             }
             Err(error) => Err(Failure::usage(chain(&error), format!("give another value for {kind}"))),
         }
-    }
-
-    /// Whom a person means on the chain: by an address, or by the name of somebody who has one.
-    async fn address(&self, text: &str) -> Result<Address, Failure> {
-        match text.parse() {
-            Ok(address) => Ok(address),
-            Err(_) if may_be_a_name(text) => Ok(self.wallet(text).await?.0.into()),
-            Err(_) => Err(Failure::usage(
-                format!("\"{text}\" is neither an address on the settlement chain nor somebody's name"),
-                "give 0x and 40 hex digits: the receiver sees theirs with `session account key show`",
-            )),
-        }
-    }
-
-    /// Where somebody is paid who is named.
-    async fn wallet(&self, text: &str) -> Result<Wallet, Failure> {
-        let whom = Recipient::read(self.context, &self.home, text)?;
-        whom.address(self.context, &self.home).await
     }
 
     /// The ledger and all names, made from the chain.
@@ -447,11 +429,6 @@ impl<'a> Desk<'a> {
         let Settlement { chain, contracts, .. } = &self.settlement;
         blake2b(&[b"session names of", &chain.to_be_bytes(), contracts.names.as_slice()])
     }
-}
-
-/// Whether a text is no address that was written wrongly.
-fn may_be_a_name(text: &str) -> bool {
-    !text.starts_with("0x")
 }
 
 /// The keys of a name, or of a sub-name.

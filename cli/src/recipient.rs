@@ -1,5 +1,6 @@
 //! Whom a person means: an account id, somebody in the address book, or whoever has a name of the network.
 
+use alloy::primitives::Address;
 use session_client::{
     Age, ClientError,
     home::{Home, HomeError},
@@ -119,6 +120,25 @@ impl Recipient {
             )),
         }
     }
+}
+
+/// Whom a text means on the settlement chain: an address, or where somebody is paid who is named.
+pub(crate) async fn address(context: &Context, home: &Home, text: &str) -> Result<Address, Failure> {
+    match text.parse() {
+        Ok(address) => Ok(address),
+        Err(_) if may_be_a_name(text) => {
+            Ok(Recipient::read(context, home, text)?.address(context, home).await?.0.into())
+        }
+        Err(_) => Err(Failure::usage(
+            format!("\"{text}\" is neither an address on the settlement chain nor somebody's name"),
+            "give 0x and 40 hex digits: the receiver sees theirs with `session account key show`",
+        )),
+    }
+}
+
+/// Whether a text is no address that was written wrongly.
+pub(crate) fn may_be_a_name(text: &str) -> bool {
+    !text.starts_with("0x")
 }
 
 /// Where an account is paid, as far as that is known here.

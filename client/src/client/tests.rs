@@ -297,6 +297,26 @@ async fn the_clock_follows_the_nodes() {
 }
 
 #[tokio::test]
+async fn whoever_has_the_wrong_time_reads_and_changes_all_the_same() {
+    for (hours, hidden) in [(-1, false), (1, false), (-1, true), (1, true)] {
+        let net = Net::start(8, Over::Tcp).await;
+        net.world.lock().offset_ms = hours * 3_600_000;
+        net.announce();
+        let (alice, bob) = (account(1), account(2));
+        // Each time a program that knows nothing of the time.
+        let client = async || if hidden { net.hidden().await } else { net.client().await };
+        let sent = client().await.send(&alice, &bob.id(), "late").await.unwrap();
+        assert_eq!(texts(&client().await, &bob).await, some(&["late"]));
+        assert_eq!(client().await.expiries(&bob, None).await.unwrap().ends[0].hash, sent.hash);
+        assert_eq!(client().await.revoked(&bob).await.unwrap(), []);
+        let deleted = client().await.delete_all(&bob, Drawers::All).await.unwrap();
+        assert_eq!(deleted.hashes, [sent.hash], "{hours} {hidden}");
+        let token = alice.grant(Rights::READ, &[9; 32]).token();
+        assert_eq!(client().await.revoke(&alice, &[token]).await.unwrap().tokens, [token]);
+    }
+}
+
+#[tokio::test]
 async fn refusals_that_all_would_give_need_two_witnesses() {
     let net = Net::start(5, Over::Tcp).await;
     let client = net.client().await;

@@ -81,7 +81,7 @@ impl People<'_> {
         assert_eq!(expires(&renewed), before + 2 * 365 * 24 * 3_600_000);
         assert_eq!(expires(&alice.data(&["name", "list"])["names"][0]), expires(&renewed));
         bob.has("980");
-        let years = bob.refused(&["name", "renew", "harbor", "--years", "9", "--yes"], 2, "years");
+        let years = bob.refused(&["name", "renew", "harbor", "--years", "9", "--yes"], 1, "contract_refuses");
         assert!(years.contains("--years"), "{years}");
     }
 
@@ -143,6 +143,11 @@ impl People<'_> {
         carol.refused(&give, 1, "no_address");
         carol.refused(&["name", "transfer", "harbor", "nobody", "--yes"], 1, "unknown_name");
         carol.refused(&["name", "transfer", "harbor", "0x12", "--yes"], 2, "usage");
+        // So it is with what else goes to an address.
+        let claim = |to| ["stake", "claim", "--to", to, "--yes"];
+        carol.refused(&claim("bob"), 1, "no_address");
+        carol.refused(&claim("@nobody"), 1, "name_free");
+        carol.refused(&claim("0x12"), 2, "usage");
         bob.data(&["wallet", "address", "--tell", &carol.id]);
         assert!(!carol.told().is_empty());
         let wallet = carol.data(&["name", "set", "pier.harbor", "wallet", "bob", "--yes"]);
