@@ -214,12 +214,15 @@ impl Trusted {
 
     /// Whether nodes have a newer one by now, by the clock; not before they had `grace` to sign it.
     pub fn is_behind(&self, now: Time, grace: Span) -> bool {
+        self.missing(now, grace).is_none_or(|missing| missing > 0)
+    }
+
+    /// How many epochs have ended since the one that was believed last, those not counted that nodes have `grace` to
+    /// sign; none while nothing is believed.
+    pub fn missing(&self, now: Time, grace: Span) -> Option<u64> {
         let settled = Time(now.0.saturating_sub(grace.0));
         let ended = self.epochs.at(settled).checked_sub(1);
-        match &self.last {
-            None => true,
-            Some(last) => ended > Some(last.epoch()),
-        }
+        self.last.as_ref().map(|last| ended.map_or(0, |ended| ended.saturating_sub(last.epoch())))
     }
 
     /// The map that acts from the border of the last checkpoint on, and the one after it and from when, if it is

@@ -10,7 +10,7 @@ use session_chain::{
     Amount, account,
     network::Settlement,
     settlement::{
-        Delivery, SendError, Wallet, WalletError,
+        Delivery, Progress, SendError, Wallet, WalletError,
         wallet::{Payment, Standing, Sum, payment::check},
     },
 };
@@ -135,6 +135,44 @@ async fn what_waits_is_pending_and_what_is_gone_is_unknown() {
     assert_eq!(is(&payment).await, Standing::Unknown);
     let history = alice.history(10).await.unwrap();
     assert!(history.transfers.iter().all(|it| it.transaction != transaction), "{history:?}");
+}
+
+#[tokio::test]
+async fn a_payment_that_the_chain_takes_back_is_waited_for_and_made_once() {
+    let mut world = World::new().await;
+    wallet(&mut world, 1, Amount::sesh(100)).await;
+    let delivery = Delivery { poll: Duration::from_millis(5), patience: PATIENCE, confirmations: 3 };
+    let mut alice = Wallet::connect(&world.settlement, account::signer(&[1; 16]), delivery).await.unwrap();
+    let call = alice.transfer(address(2), sesh(5)).unwrap();
+    let quote = alice.quote(&call).await.unwrap();
+    let signed = alice.sign(&call, &quote).await.unwrap();
+    let payment = Payment { transaction: signed.hash(), from: address(1), to: address(2), sum: sesh(5) };
+    let is = async || check(&world.settlement, &payment).await.unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let paid = alice.deliver(signed, move |progress| tell.send(progress).unwrap());
+    let reorganised = async {
+        while !matches!(told.try_recv(), Ok(Progress::Mined { .. })) {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(is().await, Standing::Pending { height: Some(_) }));
+        world.chain.ask("anvil_reorg", json!([1, []])).await;
+        assert!(matches!(is().await, Standing::Pending { height: None } | Standing::Unknown));
+        assert_eq!(world.balance(address(2)).await, U256::ZERO);
+        loop {
+            world.chain.mine(1, 1).await;
+        }
+    };
+    let paid = tokio::select! {
+        biased;
+        paid = paid => paid.unwrap(),
+        () = reorganised => unreachable!("it goes on for ever"),
+    };
+    // Whoever is told of it now is told of a block that stands.
+    let there = world.chain.ask("eth_getTransactionReceipt", json!([paid.transaction_hash])).await;
+    assert_eq!((paid.transaction_hash, &there["blockHash"]), (payment.transaction, &json!(paid.block_hash)));
+    world.chain.mine(4, 1).await;
+    assert!(matches!(is().await, Standing::Paid { .. }));
+    assert_eq!(world.balance(address(2)).await, Amount::sesh(5).units());
 }
 
 #[tokio::test]

@@ -4,14 +4,16 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use session_chain::Operator;
-use session_protocols::directory::Endpoint;
+use session_protocols::{AccountId, directory::Endpoint};
 
+mod mailbox;
 mod name;
 mod simulation;
 mod stake;
 mod testnet;
 mod wallet;
 
+pub(crate) use mailbox::{Keep, Mailbox, Only, Written};
 pub(crate) use name::{Act, Names, Said};
 pub(crate) use simulation::{Sim, Simulation};
 pub(crate) use stake::{Deed, Register, Sending, Stake};
@@ -85,6 +87,13 @@ Examples:
   session inbox --watch                    keep printing as they arrive
   session inbox --new --watch --json       one envelope a line")]
     Inbox(Inbox),
+    /// Delete messages that nodes keep, change when they end, and take rights on a mailbox away
+    #[command(after_help = "\
+Examples:
+  session mailbox ends
+  session mailbox expire 24 --all
+  session mailbox delete --all --yes")]
+    Mailbox(Mailbox),
     /// Give account ids a name
     #[command(
         subcommand,
@@ -244,9 +253,9 @@ pub(crate) struct Send {
     pub(crate) from: Option<String>,
     /// An account id, a name from the address book, or a name of the network; @ means those of the network
     pub(crate) to: String,
-    /// Send although the name leads to another account than before
-    #[arg(long)]
-    pub(crate) follow: bool,
+    /// Send although the name leads to another account than before, if it is this one
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(crate) follow: Option<AccountId>,
     /// The text; words are joined by spaces; - reads standard input
     #[arg(required = true, num_args = 1..)]
     pub(crate) text: Vec<String>,
@@ -277,9 +286,9 @@ Examples:
         name: String,
         /// The account id: 66 hex digits; or a name of the network, as @alice
         id: String,
-        /// Take it although the name of the network leads to another account than before
-        #[arg(long)]
-        follow: bool,
+        /// Take it although the name of the network leads to another account than before, if it is this one
+        #[arg(long, value_name = "ACCOUNT")]
+        follow: Option<AccountId>,
     },
     /// List the address book
     #[command(after_help = "\

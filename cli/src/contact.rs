@@ -8,7 +8,7 @@ use crate::{
     args::Contact,
     failure::Failure,
     network::Access,
-    recipient::{Follow, Recipient},
+    recipient::{Agreed, Recipient},
     text,
 };
 
@@ -16,7 +16,7 @@ pub(crate) async fn run(context: &Context, command: Contact) -> Result<(), Failu
     let home = context.home()?;
     match command {
         Contact::Add { name, id, follow } if id.starts_with('@') => {
-            let (whom, follow) = (Recipient::read(context, &home, &id)?, Follow::by_flag(follow));
+            let (whom, follow) = (Recipient::read(context, &home, &id)?, Some(Agreed::account(follow)));
             let id = whom.account(context, &home, &Access::open(context).await?, follow).await?;
             home.add_contact(&name, id)?;
             context.output.data(&json!({ "name": name, "id": id }), || format!("{name} is {id}"))

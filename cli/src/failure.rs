@@ -134,7 +134,7 @@ impl From<ClientError> for Failure {
             "unreachable" | "not_durable" | "no_nodes" | "no_path" | "guards_gone" | "no_directory" => {
                 Exit::NotReady
             }
-            "not_local" | "name_changed" => Exit::Refused,
+            "not_local" | "name_changed" | "names_old" => Exit::Refused,
             _ => Exit::Failed,
         };
         Self::new(exit, error.code(), chain(&error), error.remedy())

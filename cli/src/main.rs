@@ -6,7 +6,7 @@
 //! - `args`: the commands, their options and their help
 //! - `output`, `failure`: what is printed, for people and for programs; exit codes
 //! - `network`: which network is meant
-//! - `account`, `contact`, `name`, `send`, `inbox`, `path`: what a user does
+//! - `account`, `contact`, `name`, `send`, `inbox`, `mailbox`, `path`: what a user does
 //! - `recipient`: whom they mean
 //! - `stake`: what operators and contributors do on the settlement chain
 //! - `name`: what people do with names there
@@ -23,6 +23,7 @@ mod contact;
 mod failure;
 mod inbox;
 mod log;
+mod mailbox;
 mod name;
 mod network;
 mod node;
@@ -89,6 +90,7 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
             Command::Contact(command) => contact::run(context, command).await,
             Command::Send(arguments) => send::run(context, arguments).await,
             Command::Inbox(arguments) => inbox::run(context, arguments).await,
+            Command::Mailbox(arguments) => mailbox::run(context, arguments).await,
             Command::Path(command) => path::run(context, command).await,
             Command::Name(arguments) => name::run(context, arguments).await,
             Command::Stake(arguments) => stake::run(context, arguments).await,

@@ -1,6 +1,5 @@
 //! `session name`: register names, point them somewhere, sell and buy them.
 
-use alloy::primitives::Address;
 use indicatif::ProgressBar;
 use serde_json::{Value as Json, json};
 use session_chain::{
@@ -15,14 +14,19 @@ use session_client::home::{Home, OwnNames, Secret};
 use session_protocols::{
     AccountId,
     identity::blake2b,
-    names::{COST, Name, NameId, NameKeys, Value, keys::OutOfMemory, value::Kind},
+    names::{
+        COST, Name, NameId, NameKeys, Value,
+        keys::OutOfMemory,
+        value::{Kind, Wallet},
+    },
 };
 
 use crate::{
     Context, account,
     args::{self, Act, Said, Sending},
     failure::{Exit, Failure, chain},
-    network,
+    network::{self, Access},
+    recipient::{self, Recipient},
     sending::{self, Consent, Planned, agree, deliver, poll, settlement, tell_cost},
     stake::lower,
     text,
@@ -30,10 +34,6 @@ use crate::{
 
 mod listing;
 mod show;
-
-/// How many blocks there have to be from a transaction's own on before it is told as done: a block that the chain
-/// takes back was hardly ever built on, and on a local chain it is final by then.
-const CONFIRMATIONS: u64 = 3;
 
 pub(crate) async fn run(context: &Context, arguments: args::Names) -> Result<(), Failure> {
     if let Act::Show { name } = &arguments.act {
@@ -87,7 +87,8 @@ impl<'a> Desk<'a> {
             }
             Err(failure) => return Err(failure),
         };
-        let delivery = Delivery { poll: poll(&network), confirmations: CONFIRMATIONS, ..Delivery::default() };
+        let delivery =
+            Delivery { poll: poll(&network), confirmations: sending::CONFIRMATIONS, ..Delivery::default() };
         let registrar = Registrar::connect(&settlement, signer, delivery).await?;
         Ok(Self { context, home, settlement, who, registrar })
     }
@@ -99,8 +100,10 @@ impl<'a> Desk<'a> {
         set: &[Said],
         sending: Sending,
     ) -> Result<(), Failure> {
-        let said = set.iter().map(|Said(kind, value)| self.value(*kind, value));
-        let said: Vec<Value> = said.collect::<Result<_, _>>()?;
+        let mut said = Vec::with_capacity(set.len());
+        for Said(kind, value) in set {
+            said.push(self.value(*kind, value).await?);
+        }
         let keys = self.keys(name, true).await?;
         let (account, network) = (self.id()?, self.network());
         let before = self.home.names(&account, &network)?;
@@ -193,7 +196,10 @@ impl<'a> Desk<'a> {
         value: Option<&str>,
         sending: Sending,
     ) -> Result<(), Failure> {
-        let value = value.map(|value| self.value(kind, value)).transpose()?;
+        let value = match value {
+            Some(value) => Some(self.value(kind, value).await?),
+            None => None,
+        };
         let keys = self.keys_of(name).await?;
         let known = Known::of(&keys, &mut self.now().await?)?;
         let told = json!({
@@ -223,7 +229,7 @@ impl<'a> Desk<'a> {
     }
 
     async fn transfer(&mut self, name: &Name, to: &str, sending: Sending) -> Result<(), Failure> {
-        let to = self.address(to)?;
+        let to = recipient::address(self.context, &self.home, to).await?;
         let id = self.keys(name, false).await?.id();
         let call = self.registrar.transfer(id, to).await?;
         let what = format!("give {name} to {to}; what it says counts no more");
@@ -364,41 +370,26 @@ impl<'a> Desk<'a> {
         keys_of(name.clone()).await
     }
 
-    /// What a person writes as the value of a record: accounts and wallets also by their names here.
-    fn value(&self, kind: Kind, text: &str) -> Result<Value, Failure> {
-        let wrong = |error: &dyn core::error::Error| {
-            Failure::usage(chain(error), format!("give another value for {kind}"))
-        };
+    /// What a person writes as the value of a record: accounts and wallets also by the names of those who have them.
+    async fn value(&self, kind: Kind, text: &str) -> Result<Value, Failure> {
         match Value::parse(kind, text) {
             Ok(value) => Ok(value),
-            Err(error) if kind == Kind::Account => match self.home.resolve(text) {
-                Ok(account) => Ok(Value::Account(account)),
-                Err(_) => Err(wrong(&error)),
-            },
-            Err(error) if kind == Kind::Wallet => match self.own_address(text)? {
-                Some(address) => Value::parse(kind, &address.to_string()).map_err(|error| wrong(&error)),
-                None => Err(wrong(&error)),
-            },
-            Err(error) => Err(wrong(&error)),
+            Err(_) if kind == Kind::Account && recipient::may_be_a_name(text) => {
+                let (context, home) = (self.context, &self.home);
+                Ok(Value::Account(match Recipient::read(context, home, text)? {
+                    Recipient::Account(id) => id,
+                    named @ Recipient::Named(_) => {
+                        let access = Access::open(context).await?;
+                        named.account(context, home, &access, None).await?
+                    }
+                }))
+            }
+            Err(_) if kind == Kind::Wallet && recipient::may_be_a_name(text) => {
+                let address = recipient::address(self.context, &self.home, text).await?;
+                Ok(Value::Wallet(Wallet(address.into_array())))
+            }
+            Err(error) => Err(Failure::usage(chain(&error), format!("give another value for {kind}"))),
         }
-    }
-
-    /// Whom an address, or the name of an account kept here, means on the chain.
-    fn address(&self, text: &str) -> Result<Address, Failure> {
-        if let Ok(address) = text.parse() {
-            return Ok(address);
-        }
-        self.own_address(text)?.ok_or_else(|| {
-            Failure::usage(
-                format!("\"{text}\" is neither an address on the settlement chain nor an account of yours"),
-                "give 0x and 40 hex digits: the receiver sees theirs with `session account key show`",
-            )
-        })
-    }
-
-    fn own_address(&self, text: &str) -> Result<Option<Address>, Failure> {
-        let own = self.home.accounts()?.into_iter().find(|(name, _)| name == text);
-        own.map(|(name, id)| Ok(account::signer(&self.home, &name, &id)?.0.address())).transpose()
     }
 
     /// The ledger and all names, made from the chain.

@@ -1,7 +1,8 @@
 //! Whom a person means: an account id, somebody in the address book, or whoever has a name of the network.
 
+use alloy::primitives::Address;
 use session_client::{
-    ClientError,
+    Age, ClientError,
     home::{Home, HomeError},
 };
 use session_protocols::{
@@ -9,7 +10,13 @@ use session_protocols::{
     names::{Kind, Name, Value, value::Wallet},
 };
 
-use crate::{Context, failure::Failure, network, network::Access};
+use crate::{
+    Context, account,
+    failure::{Exit, Failure},
+    network,
+    network::Access,
+    text,
+};
 
 /// What a text means, as far as this machine knows.
 pub(crate) enum Recipient {
@@ -26,19 +33,28 @@ pub(crate) struct Named {
     at: bool,
 }
 
-/// Whether a name is followed that leads elsewhere than before.
-#[derive(Clone, Copy)]
-pub(crate) struct Follow {
-    /// Whether the person agreed to it.
-    pub(crate) agreed: bool,
-    /// What they agree to it by.
-    pub(crate) by: &'static str,
+/// What a person agreed to follow of a name that leads elsewhere than before: that very value, because it may
+/// change once more before they say so.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Agreed {
+    /// By `--follow`.
+    pub(crate) account: Option<AccountId>,
+    /// By `--new-address`.
+    pub(crate) wallet: Option<Wallet>,
 }
 
-impl Follow {
-    /// By `--follow`, where there is such a flag.
-    pub(crate) const fn by_flag(agreed: bool) -> Self {
-        Self { agreed, by: "--follow" }
+impl Agreed {
+    /// To an account, or nothing.
+    pub(crate) const fn account(account: Option<AccountId>) -> Self {
+        Self { account, wallet: None }
+    }
+
+    fn to(self, kind: Kind) -> Option<Value> {
+        match kind {
+            Kind::Account => self.account.map(Value::Account),
+            Kind::Wallet => self.wallet.map(Value::Wallet),
+            _ => None,
+        }
     }
 }
 
@@ -58,23 +74,101 @@ impl Recipient {
         }
     }
 
-    /// The account.
+    /// The account; where there is no flag to agree by, none is followed that a name did not lead to before.
     pub(crate) async fn account(
         self,
         context: &Context,
         home: &Home,
         access: &Access,
-        follow: Follow,
+        agreed: Option<Agreed>,
     ) -> Result<AccountId, Failure> {
         let named = match self {
             Self::Account(id) => return Ok(id),
             Self::Named(named) => named,
         };
         warn(context, home, access, &named.name)?;
-        match named.says(access, Kind::Account, follow).await? {
+        let said = named.says(access, Kind::Account, agreed).await?;
+        warn_old(context, access);
+        match said {
             Some(Value::Account(id)) => Ok(id),
             Some(_) | None => Err(access.failed(named.without(Kind::Account))),
         }
+    }
+
+    /// Where it is paid: the wallet of a name, the address of an account here, or the one that a contact signed for,
+    /// unless another was paid before.
+    pub(crate) async fn address(self, context: &Context, home: &Home) -> Result<Wallet, Failure> {
+        let id = match self {
+            Self::Account(id) => id,
+            Self::Named(named) => {
+                let access = Access::open(context).await?;
+                warn(context, home, &access, &named.name)?;
+                return match named.says(&access, Kind::Wallet, None).await? {
+                    Some(Value::Wallet(wallet)) => Ok(wallet),
+                    Some(_) | None => Err(access.failed(named.without(Kind::Wallet))),
+                };
+            }
+        };
+        let at = wallet_of(home, &id)?;
+        match home.paid_at(&id)?.and_then(|kept| kept.agreed).filter(|before| *before != at.0) {
+            None => Ok(at),
+            Some(before) => Err(Failure::new(
+                Exit::Refused,
+                "address_changed",
+                format!("{id} was paid at {} and says now to be paid at {at}", Wallet(before)),
+                "ask them by other means which of the two is right, and give that address",
+            )),
+        }
+    }
+}
+
+/// Whom a text means on the settlement chain: an address, or where somebody is paid who is named.
+pub(crate) async fn address(context: &Context, home: &Home, text: &str) -> Result<Address, Failure> {
+    match text.parse() {
+        Ok(address) => Ok(address),
+        Err(_) if may_be_a_name(text) => {
+            Ok(Recipient::read(context, home, text)?.address(context, home).await?.0.into())
+        }
+        Err(_) => Err(Failure::usage(
+            format!("\"{text}\" is neither an address on the settlement chain nor somebody's name"),
+            "give 0x and 40 hex digits: the receiver sees theirs with `session account key show`",
+        )),
+    }
+}
+
+/// Whether a text is no address that was written wrongly.
+pub(crate) fn may_be_a_name(text: &str) -> bool {
+    !text.starts_with("0x")
+}
+
+/// Where an account is paid, as far as that is known here.
+pub(crate) fn wallet_of(home: &Home, id: &AccountId) -> Result<Wallet, Failure> {
+    if let Some((name, _)) = home.accounts()?.into_iter().find(|(_, own)| own == id) {
+        return Ok(Wallet(account::signer(home, &name, id)?.0.address().into_array()));
+    }
+    home.paid_at(id)?.map(|at| Wallet(at.said)).ok_or_else(|| {
+        Failure::new(
+            Exit::Failed,
+            "no_address",
+            format!("{id} has never signed for an address, and names belong to addresses"),
+            "have them tell you theirs: session wallet address --tell ME",
+        )
+    })
+}
+
+/// What is known of names, and how old that is, if it is old.
+pub(crate) fn old(access: &Access) -> Option<String> {
+    let age = access.client.names_age().filter(Age::is_old)?;
+    Some(format!(
+        "what is known of names is as of {}: {} epochs have ended since, and no node shows a checkpoint of them",
+        text::time(age.ended_ms),
+        age.missing
+    ))
+}
+
+fn warn_old(context: &Context, access: &Access) {
+    if let Some(warning) = old(access) {
+        context.output.warn(&warning);
     }
 }
 
@@ -85,14 +179,14 @@ impl Named {
         context: &Context,
         home: &Home,
         access: &Access,
-        follow: Follow,
+        agreed: Agreed,
     ) -> Result<(Option<AccountId>, Option<Wallet>), Failure> {
         warn(context, home, access, &self.name)?;
-        let account = match self.says(access, Kind::Account, follow).await? {
+        let account = match self.says(access, Kind::Account, Some(agreed)).await? {
             Some(Value::Account(id)) => Some(id),
             Some(_) | None => None,
         };
-        let wallet = match self.says(access, Kind::Wallet, follow).await? {
+        let wallet = match self.says(access, Kind::Wallet, Some(agreed)).await? {
             Some(Value::Wallet(wallet)) => Some(wallet),
             Some(_) | None => None,
         };
@@ -100,19 +194,35 @@ impl Named {
     }
 
     /// What one of its records says, if it has it. What it said before is told from what it says now, and the other
-    /// is taken only by who agrees to `follow` it.
-    async fn says(&self, access: &Access, kind: Kind, follow: Follow) -> Result<Option<Value>, Failure> {
+    /// is taken only by who agrees to that; where there is no flag to agree by, they write the value itself.
+    async fn says(
+        &self,
+        access: &Access,
+        kind: Kind,
+        agreed: Option<Agreed>,
+    ) -> Result<Option<Value>, Failure> {
         let Self { name, at } = self;
-        match access.client.follow(name, kind, follow.agreed).await {
+        let to = agreed.and_then(|agreed| agreed.to(kind));
+        match access.client.follow(name, kind, to.as_ref()).await {
             Ok(value) => Ok(Some(value)),
             Err(ClientError::NoRecord { .. }) => Ok(None),
             Err(ClientError::NameFree { name }) if !at => Err(HomeError::Unknown(name.to_string()).into()),
             Err(error) => {
+                let by = |now: &str| match (agreed, kind) {
+                    (None, _) => format!("give {now} in place of {name}"),
+                    (Some(_), Kind::Wallet) => format!("add --new-address {now}"),
+                    (Some(_), _) => format!("add --follow {now}"),
+                };
                 let remedy = match &error {
-                    ClientError::NameChanged { before, .. } => Some(format!(
-                        "ask the one you mean, another way, which of the two is right: to go by the new one add {}, \
-                         to go by the old one give {} in place of {name}",
-                        follow.by, before.value
+                    ClientError::NameChanged { before, now, .. } => Some(format!(
+                        "ask the one you mean, another way, which of the two is right: to go by the new one {}, to \
+                         go by the old one give {} in place of {name}",
+                        by(&now.value),
+                        before.value
+                    )),
+                    ClientError::NotAgreed { now, .. } => Some(format!(
+                        "ask the one you mean, another way, whether that is right; then {}",
+                        by(&now.value)
                     )),
                     _ => None,
                 };

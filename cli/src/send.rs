@@ -8,7 +8,7 @@ use crate::{
     Context, account, args,
     failure::Failure,
     network::Access,
-    recipient::{Follow, Recipient},
+    recipient::{Agreed, Recipient},
     text,
 };
 
@@ -26,7 +26,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Send) -> Result<(), 
         return Err(Failure::usage("there is no text to send", "give one: session send TO TEXT"));
     }
     let access = Access::open(context).await?;
-    let recipient = recipient.account(context, &home, &access, Follow::by_flag(follow)).await?;
+    let recipient = recipient.account(context, &home, &access, Some(Agreed::account(follow))).await?;
     let sent = access.client.send(&sender, &recipient, &text).await.map_err(|error| access.failed(error))?;
     if let Some(Err(error)) = &sent.copy {
         context.output.note(&format!("the copy for your other devices was not kept: {error}"));

@@ -27,6 +27,10 @@ use crate::{
 mod consent;
 pub(crate) use consent::Consent;
 
+/// How many blocks there have to be from a transaction's own on before it is told as done: a block that the chain
+/// takes back was hardly ever built on, and on a local chain it is final by then.
+pub(crate) const CONFIRMATIONS: u64 = 3;
+
 /// The folder of what is known of chains, in the home.
 const LEDGERS: &str = "ledgers";
 

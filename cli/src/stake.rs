@@ -23,7 +23,7 @@ use crate::{
     Context, account,
     args::{self, Deed, Register, Sending},
     failure::{Exit, Failure, chain},
-    network,
+    network, recipient,
     sending::{self, Consent, Planned, deliver, poll, settlement},
 };
 
@@ -90,7 +90,13 @@ pub(crate) async fn run(context: &Context, arguments: args::Stake) -> Result<(),
             let node = node_id(context, &node)?;
             desk.send(sending, async |desk| desk.exit(&node).await).await
         }
-        Deed::Claim { to, sending } => desk.send(sending, async |desk| desk.claim(to).await).await,
+        Deed::Claim { to, sending } => {
+            let to = match to {
+                Some(text) => Some(recipient::address(context, &context.home()?, &text).await?),
+                None => None,
+            };
+            desk.send(sending, async |desk| desk.claim(to).await).await
+        }
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
     failure::{Exit, Failure, chain},
     inbox,
     network::{self, Access},
-    recipient::{Follow, Recipient},
+    recipient::{Agreed, Recipient},
     sending,
     stake::lower,
     testnet, text,
@@ -58,7 +58,10 @@ pub(crate) async fn run(context: &Context, arguments: args::Wallet) -> Result<()
     match deed {
         Money::Address { tell, follow } => till.tell_address(&tell.unwrap_or_default(), follow).await,
         Money::Balance => till.balance().await,
-        Money::Send(pay) => till.send(pay, Delivery { poll, ..Delivery::default() }).await,
+        Money::Send(pay) => {
+            let confirmations = sending::CONFIRMATIONS;
+            till.send(pay, Delivery { poll, confirmations, ..Delivery::default() }).await
+        }
         Money::Request { price, from, follow } => till.request(&price, &from, follow).await,
         Money::History { most } => till.history(most.into()).await,
         Money::Faucet { sesh } => till.faucet(network.local, sesh).await,
@@ -117,7 +120,7 @@ impl Till<'_> {
         self.context.output.data(&data, || format!("{address} was given {sesh} SESH and {FUND_ETHER} ETH"))
     }
 
-    async fn tell_address(&self, to: &str, follow: bool) -> Result<(), Failure> {
+    async fn tell_address(&self, to: &str, follow: Option<AccountId>) -> Result<(), Failure> {
         let (sender, access) = (self.home.account(&self.name)?, Access::open(self.context).await?);
         let whom = self.person(&access, to, follow).await?;
         let address = self.signer.address();
@@ -131,7 +134,7 @@ impl Till<'_> {
         self.context.output.data(&data, || format!("{shown} was told that you are paid at {address}"))
     }
 
-    async fn request(&self, price: &Price, from: &str, follow: bool) -> Result<(), Failure> {
+    async fn request(&self, price: &Price, from: &str, follow: Option<AccountId>) -> Result<(), Failure> {
         let sum = sum(price)?;
         let (sender, access) = (self.home.account(&self.name)?, Access::open(self.context).await?);
         let whom = self.person(&access, from, follow).await?;
@@ -213,7 +216,7 @@ impl Till<'_> {
     /// Whom to tell of a payment, if anybody, where they are paid, and what tells them.
     async fn payee(&self, pay: &Pay) -> Result<(Option<AccountId>, Address, Option<Access>), Failure> {
         match self.meant(&pay.to)? {
-            Payee::Address(to) => Ok((None, to, None)),
+            Payee::Address(to) => Ok((None, self.agreed(to, to, None, pay)?, None)),
             Payee::Somebody(recipient) => {
                 let access = Access::open(self.context).await?;
                 let (person, to) = self.found(&access, recipient, pay).await?;
@@ -233,12 +236,13 @@ impl Till<'_> {
             Recipient::Account(id) => return Ok((Some(id), self.address_of(access, &id, None, pay).await?)),
             Recipient::Named(named) => named,
         };
-        let follow = Follow { agreed: pay.new_address, by: "--new-address" };
-        let (account, wallet) = named.paid(self.context, &self.home, access, follow).await?;
+        let wallet = pay.new_address.map(|address| value::Wallet(address.into_array()));
+        let agreed = Agreed { account: pay.follow, wallet };
+        let (account, wallet) = named.paid(self.context, &self.home, access, agreed).await?;
         let wallet = wallet.map(|value::Wallet(address)| Address::from(address));
         match (account, wallet) {
             (Some(id), wallet) => Ok((Some(id), self.address_of(access, &id, wallet, pay).await?)),
-            (None, Some(wallet)) => Ok((None, wallet)),
+            (None, Some(wallet)) => Ok((None, self.agreed(wallet, wallet, None, pay)?)),
             (None, None) => Err(access.failed(named.without(Kind::Wallet))),
         }
     }
@@ -263,7 +267,7 @@ impl Till<'_> {
         let shown = text::plain(&pay.to);
         let Some(at) = self.home.paid_at(id)? else {
             if let Some(named) = named {
-                return Ok(named);
+                return self.agreed(named, named, None, pay);
             }
             let draft = Draft {
                 text: "I want to pay you: at which address? Answer with: session wallet address --tell ME",
@@ -294,8 +298,22 @@ impl Till<'_> {
         pay: &Pay,
     ) -> Result<Address, Failure> {
         let shown = text::plain(&pay.to);
-        if pay.new_address {
-            return Ok(to);
+        match pay.new_address {
+            Some(agreed) if agreed == to => return Ok(to),
+            Some(agreed) => {
+                return Err(Failure::new(
+                    Exit::Refused,
+                    "address_changed",
+                    format!(
+                        "{shown} is to be paid at {to}, and {agreed} was agreed to; nothing is paid: it has changed \
+                         once more"
+                    ),
+                    format!(
+                        "ask them by other means which of the two is right: to pay the first add --new-address {to}"
+                    ),
+                ));
+            }
+            None => {}
         }
         if to != signed {
             return Err(Failure::new(
@@ -306,8 +324,8 @@ impl Till<'_> {
                      nothing is paid"
                 ),
                 format!(
-                    "ask them by other means which of the two is right: to pay the first add --new-address, to pay \
-                     the second give {signed} in place of {shown}"
+                    "ask them by other means which of the two is right: to pay the first add --new-address {to}, to \
+                     pay the second give {signed} in place of {shown}"
                 ),
             ));
         }
@@ -317,7 +335,7 @@ impl Till<'_> {
                 Exit::Refused,
                 "address_changed",
                 format!("{shown} was paid at {before} and says now to be paid at {to}; nothing is paid"),
-                "ask them by other means whether that is so, then add --new-address",
+                format!("ask them by other means whether that is so, then add --new-address {to}"),
             )),
         }
     }
@@ -435,9 +453,14 @@ impl Till<'_> {
     }
 
     /// Whom a text means who can be written to.
-    async fn person(&self, access: &Access, text: &str, follow: bool) -> Result<AccountId, Failure> {
+    async fn person(
+        &self,
+        access: &Access,
+        text: &str,
+        follow: Option<AccountId>,
+    ) -> Result<AccountId, Failure> {
         let whom = Recipient::read(self.context, &self.home, text)?;
-        whom.account(self.context, &self.home, access, Follow::by_flag(follow)).await
+        whom.account(self.context, &self.home, access, Some(Agreed::account(follow))).await
     }
 
     async fn wallet(&self, delivery: Delivery) -> Result<Wallet, Failure> {

@@ -4,13 +4,17 @@
 //! - `path`: the paths that requests travel over
 //! - [`names`]: what names resolve to
 //! - `send`, `read`, `change`: writing, reading and changing a mailbox
+//! - `rights`: taking rights on a mailbox away
+//! - `batch`: several of these in one request
 //! - [`watch`]: what arrives, as it arrives
 
 pub(crate) mod ask;
+mod batch;
 mod change;
 pub mod names;
 mod path;
 mod read;
+mod rights;
 mod send;
 pub mod watch;
 
@@ -33,14 +37,16 @@ use session_protocols::{
     statement::Statement,
 };
 
-pub use change::{Changed, NodeInfo};
+pub use batch::{Deed, Outcome};
+pub use change::{Changed, Expiries, NodeInfo};
 pub use names::{GoesBy, Resolved};
 pub use path::{PathHop, PathInfo};
 pub use read::{InboxItem, Page};
+pub use rights::Revoked;
 pub use send::{Sent, Stored, TTL};
 
 use crate::{
-    account::Account,
+    actor::Actor,
     clock::Clock,
     connection::{Connection, addresses::Addresses, links::Links},
     directory::Snapshots,
@@ -185,10 +191,10 @@ impl Inner {
         self.members.map(self.clock.now())
     }
 
-    /// Signs a request as an account's owner.
-    fn sign(&self, account: &Account, statement: impl FnOnce(&NetworkName, u64) -> Statement) -> Auth {
+    /// Signs a request as whoever acts.
+    fn sign(&self, by: Actor<'_>, statement: impl FnOnce(&NetworkName, u64) -> Statement) -> Auth {
         let time = self.clock.now_ms();
-        Auth::sign(&account.id(), account.key_pair(), time, &statement(&self.network, time))
+        by.sign(time, &statement(&self.network, time))
     }
 
     /// A number below `bound`.

@@ -12,6 +12,7 @@ use crate::{
     directory::DirectoryError,
     envelope::SealError,
     home::{HomeError, Pin},
+    membership::Age,
 };
 
 /// Why something could not be done.
@@ -170,6 +171,28 @@ pub enum ClientError {
         /// What it is.
         now: Box<Pin>,
     },
+    /// The name says something else than the user agreed to: it has changed once more.
+    #[error("the {kind} of the name {name} is {}, and {agreed} was agreed to", .now.value)]
+    NotAgreed {
+        /// The name.
+        name: Name,
+        /// Which record.
+        kind: Kind,
+        /// What was agreed to.
+        agreed: String,
+        /// What it is.
+        now: Box<Pin>,
+    },
+    /// What is known of the name is old, and somebody is to be paid.
+    #[error(
+        "what is known of the name {name} is {} epochs old: nobody has shown what became of it since", .age.missing
+    )]
+    NamesOld {
+        /// The name.
+        name: Name,
+        /// How old.
+        age: Age,
+    },
     /// No node answered a lookup.
     #[error("no node answers a lookup of the name; {asked} were asked")]
     NamesSilent {
@@ -215,7 +238,8 @@ impl ClientError {
             Self::NameExpired { .. } => "name_expired",
             Self::NoRecord { .. } => "no_record",
             Self::Record { .. } => "record_unreadable",
-            Self::NameChanged { .. } => "name_changed",
+            Self::NameChanged { .. } | Self::NotAgreed { .. } => "name_changed",
+            Self::NamesOld { .. } => "names_old",
             Self::NamesSilent { .. } => "unreachable",
             Self::Pins(_) => "pins",
             Self::Memory(_) => "no_memory",
@@ -274,7 +298,12 @@ impl ClientError {
                 "ask its owner to set it; what was set just now is known when the next epoch ends"
             }
             Self::Record { .. } => "ask its owner to set it again",
-            Self::NameChanged { .. } => {
+            Self::NamesOld { .. } => {
+                "look whether the clock of this device is right, and try again in some minutes; nodes that show no \
+                 newer checkpoint for long hide it, or too few of them run; whoever must be paid now is paid at an \
+                 address that they told you another way"
+            }
+            Self::NameChanged { .. } | Self::NotAgreed { .. } => {
                 "ask the one you mean, another way, whether that is right; then agree to follow the name"
             }
             Self::NamesSilent { .. } => "check the connection to the internet, and try again",

@@ -23,6 +23,7 @@
 //!
 //! Who and what:
 //! - [`account`], [`phrase`]: who the user is, and the thirteen words that bring an account back
+//! - [`actor`]: its owner, or somebody to whom the owner gave rights on the mailbox
 //! - [`envelope`]: direct messages, sealed and opened
 //! - [`home`]: what is kept on disk
 //!
@@ -39,6 +40,7 @@
 #![cfg_attr(test, allow(clippy::wildcard_enum_match_arm, reason = "a test names the one that it wants"))]
 
 pub mod account;
+pub mod actor;
 pub mod client;
 mod clock;
 mod connection;
@@ -53,14 +55,17 @@ mod onion;
 pub mod phrase;
 
 pub use account::Account;
+pub use actor::{Actor, Grant};
 pub use client::{
-    Changed, Client, GoesBy, InboxItem, NodeInfo, Options, Page, PathInfo, Resolved, Sent, Stored,
+    Changed, Client, Deed, Expiries, GoesBy, InboxItem, NodeInfo, Options, Outcome, Page, PathInfo, Resolved,
+    Revoked, Sent, Stored,
     watch::{Messages, Watch},
 };
 pub use cursors::Cursors;
 pub use directory::DirectoryError;
 pub use error::ClientError;
 pub use home::{Home, HomeError, Pin};
+pub use membership::Age;
 
 /// Tests the README's example.
 #[cfg(doctest)]

@@ -29,6 +29,25 @@ const GRACE: Span = Span::secs(120);
 /// The same on a local network.
 const GRACE_LOCAL: Span = Span::secs(2);
 
+/// How old a checkpoint is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age {
+    /// When the epoch ended that it is of, in milliseconds since 1970.
+    pub ended_ms: u64,
+    /// How many epochs have ended since, of none of which there is one.
+    pub missing: u64,
+}
+
+impl Age {
+    /// So many epochs are too many to rely on what was so before them.
+    pub const MAX_MISSING: u64 = 3;
+
+    /// Whether too much may have happened since.
+    pub const fn is_old(&self) -> bool {
+        self.missing >= Self::MAX_MISSING
+    }
+}
+
 /// What is known of a network's nodes and maps.
 pub(crate) struct Membership {
     /// None without a chain.
@@ -121,6 +140,13 @@ impl Membership {
     /// What the newest checkpoint that was believed says of names.
     pub(crate) fn anchor(&self) -> Option<Anchor> {
         Anchor::of(&lock(self.light.as_ref()?))
+    }
+
+    /// How old the newest checkpoint is that was believed.
+    pub(crate) fn age(&self, now: Time) -> Option<Age> {
+        let light = lock(self.light.as_ref()?);
+        let ended_ms = light.epochs().end(light.last()?.epoch()).as_millis();
+        Some(Age { ended_ms, missing: light.missing(now, self.grace)? })
     }
 
     /// Whether nodes have a newer checkpoint, by the clock.

@@ -61,12 +61,13 @@ Examples:
     List,
     /// Set what a name or a sub-name says; only who knows the name can read it
     ///
-    /// Types: account, wallet, relay, community, link, text. An account or a wallet can be one of yours, or a
-    /// contact, by its name here.
+    /// Types: account, wallet, relay, community, link, text. An account or a wallet can be one of yours or a
+    /// contact's, by its name here, or that of whoever has a name of the network: @ means those alone.
     #[command(after_help = "\
 Examples:
   session name set alice account 05af...12
-  session name set alice wallet bob                  the address of your account bob
+  session name set alice wallet bob                  the address of your account or contact bob
+  session name set alice account @bob                the account that the name bob leads to
   session name set shop.alice link https://shop.example
   session name set alice text --clear                takes it away")]
     Set {
@@ -101,11 +102,13 @@ Example:
     #[command(after_help = "\
 Examples:
   session name transfer alice 0x52908400098527886E0F7030069857D2E4169EE7
-  session name transfer alice bob                    your account bob")]
+  session name transfer alice bob                    your account bob, or the address that bob signed for
+  session name transfer alice @bob                   the wallet that the name bob says")]
     Transfer {
         /// The name
         name: Name,
-        /// To whom: an address on the settlement chain, or an account of yours
+        /// To whom: an address on the settlement chain, an account of yours, somebody from the address book, or
+        /// whoever has a name of the network; @ means those alone
         to: String,
         #[command(flatten)]
         sending: Sending,

@@ -89,9 +89,10 @@ Examples:
   session stake claim
   session stake claim --to 0x52908400098527886E0F7030069857D2E4169EE7 --yes --json")]
     Claim {
-        /// Where they go [default: the account itself]
-        #[arg(long, value_name = "ADDRESS")]
-        to: Option<Address>,
+        /// Where they go: an address, an account of yours, somebody from the address book, or whoever has a name of
+        /// the network [default: the account itself]
+        #[arg(long, value_name = "TO")]
+        to: Option<String>,
         #[command(flatten)]
         sending: Sending,
     },

@@ -1,8 +1,9 @@
 //! `session wallet`: what it understands.
 
-use alloy::primitives::B256;
+use alloy::primitives::{Address, B256};
 use clap::{Args, Subcommand};
 use session_chain::{Amount, settlement::wallet::Sum};
+use session_protocols::AccountId;
 
 use super::Sending;
 
@@ -28,9 +29,9 @@ Examples:
         /// Tell it to somebody by message, signed
         #[arg(long, value_name = "TO")]
         tell: Option<String>,
-        /// Tell it although the name leads to another account than before
-        #[arg(long, requires = "tell")]
-        follow: bool,
+        /// Tell it although the name leads to another account than before, if it is this one
+        #[arg(long, value_name = "ACCOUNT", requires = "tell")]
+        follow: Option<AccountId>,
     },
     /// Show what the account has: SESH, and the chain's own coin, which fees are paid with
     #[command(after_help = "\
@@ -59,9 +60,9 @@ Example:
         price: Price,
         /// An account id, a name from the address book, or a name of the network; @ means those of the network
         from: String,
-        /// Ask although the name leads to another account than before
-        #[arg(long)]
-        follow: bool,
+        /// Ask although the name leads to another account than before, if it is this one
+        #[arg(long, value_name = "ACCOUNT")]
+        follow: Option<AccountId>,
     },
     /// List the newest payments of SESH in both directions, the newest first
     #[command(after_help = "\
@@ -106,9 +107,12 @@ pub(crate) struct Pay {
     /// Pay although an earlier payment of the same is not settled: what it paid, if it did, is paid twice
     #[arg(long, conflicts_with = "paid")]
     pub(crate) again: bool,
-    /// Pay at the address that they say now, or that their name says, though it was another before
-    #[arg(long)]
-    pub(crate) new_address: bool,
+    /// Pay at this address, though they or their name said another before; nothing is paid at any other
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) new_address: Option<Address>,
+    /// Pay although the name leads to another account than before, if it is this one
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(crate) follow: Option<AccountId>,
     #[command(flatten)]
     pub(crate) sending: Sending,
 }

@@ -1,7 +1,7 @@
 //! `session name show`: what a name resolves to, or by which name somebody goes, as the nodes have signed it.
 
 use serde_json::{Map, Value as Json, json};
-use session_client::{GoesBy, Resolved, home::Home};
+use session_client::{GoesBy, Resolved};
 use session_protocols::{
     AccountId,
     names::{
@@ -11,7 +11,7 @@ use session_protocols::{
 };
 
 use crate::{
-    Context, account,
+    Context,
     failure::{Exit, Failure},
     network::Access,
     recipient,
@@ -22,7 +22,7 @@ use crate::{
 pub(crate) async fn run(context: &Context, of: &str) -> Result<(), Failure> {
     let (home, text) = (context.home()?, of.trim());
     let somebody = match text.parse::<AccountId>() {
-        Ok(id) => Some((wallet_of(&home, &id)?, Some(id))),
+        Ok(id) => Some((recipient::wallet_of(&home, &id)?, Some(id))),
         // With another length it is a name.
         Err(_) if text.starts_with("0x") && text.len() == 42 => {
             Some((text.parse::<Wallet>().map_err(no_address)?, None))
@@ -57,7 +57,10 @@ pub(crate) async fn run(context: &Context, of: &str) -> Result<(), Failure> {
         record.as_ref().ok().map(|value: &Value| (kind, value.to_string()))
     };
     let records: Vec<(&Kind, String)> = resolved.records.iter().filter_map(read).collect();
+    let warning = recipient::old(&access);
+    warning.iter().for_each(|warning| context.output.warn(warning));
     let Resolved { id, owner, expires, revealed, price, .. } = &resolved;
+    let age = access.client.names_age();
     let price = price.map(|price| price.to_string());
     let data = json!({
         "name": name.to_string(),
@@ -67,6 +70,9 @@ pub(crate) async fn run(context: &Context, of: &str) -> Result<(), Failure> {
         "records": records.iter().map(|(kind, value)| (kind.to_string(), json!(value))).collect::<Map<_, Json>>(),
         "revealed": revealed,
         "price": price,
+        "as_of": age.map(|age| age.ended_ms),
+        "missing": age.map(|age| age.missing),
+        "warning": warning,
     });
     context.output.data(&data, || {
         let mut rows = vec![
@@ -80,6 +86,7 @@ pub(crate) async fn run(context: &Context, of: &str) -> Result<(), Failure> {
                 price.map_or_else(|| "not for sale".to_owned(), |price| format!("{price} SESH")),
             ],
         ];
+        rows.extend(age.map(|age| ["as of".to_owned(), text::time(age.ended_ms)]));
         rows.extend(records.iter().map(|(kind, value)| [kind.to_string(), text::plain(value)]));
         rows.iter().map(|[what, value]| format!("{what:<10} {value}\n")).collect()
     })
@@ -104,21 +111,6 @@ async fn name_of(access: &Access, wallet: &Wallet) -> Result<Name, Failure> {
             "its owner says one with session name reverse NAME; what was said just now is known when the next epoch ends",
         )),
     }
-}
-
-/// Where an account is paid, as far as that is known here.
-fn wallet_of(home: &Home, id: &AccountId) -> Result<Wallet, Failure> {
-    if let Some((name, _)) = home.accounts()?.into_iter().find(|(_, own)| own == id) {
-        return Ok(Wallet(account::signer(home, &name, id)?.0.address().into_array()));
-    }
-    home.paid_at(id)?.map(|at| Wallet(at.said)).ok_or_else(|| {
-        Failure::new(
-            Exit::Failed,
-            "no_address",
-            format!("{id} has never signed for an address, and names belong to addresses"),
-            "have them tell you theirs: session wallet address --tell ME",
-        )
-    })
 }
 
 fn no_address(error: ValueError) -> Failure {

@@ -53,7 +53,9 @@ const SOON: Duration = Duration::from_millis(100);
 /// Members that are asked at once.
 const MAX_RUNNING: usize = 3;
 /// Members that have to say that a request is wrong until it is believed.
-const WITNESSES: usize = 2;
+pub(super) const WITNESSES: usize = 2;
+/// What is said of a node whose answer no packet holds.
+pub(super) const ANSWER_TOO_LARGE: &str = "its answer is larger than any";
 /// How long a first checkpoint is waited for.
 const MEMBERS: Duration = Duration::from_secs(10);
 /// What a changed message takes up in the receipts of a swarm, in bytes.
@@ -387,8 +389,7 @@ impl Inner {
                 Received::Answer(bytes) => return Ok(bytes),
                 Received::TooLarge => {
                     let next = Bucket::from_number(parcel.answer.number().saturating_add(1));
-                    Arc::make_mut(&mut parcel).answer =
-                        next.ok_or(Fault::Disbelieved("its answer is larger than any"))?;
+                    Arc::make_mut(&mut parcel).answer = next.ok_or(Fault::Disbelieved(ANSWER_TOO_LARGE))?;
                 }
             }
         }
@@ -587,7 +588,7 @@ fn split(answer: Answer) -> Result<Body, Fault> {
 }
 
 /// Whether every member would say the same.
-fn is_final(fault: &Fault) -> bool {
+pub(super) fn is_final(fault: &Fault) -> bool {
     use Code::{
         BadRequest, BadTtl, Clock, Failed, Full, NotFound, NotReady, TooLarge, TooMany, Unauthorized,
         WrongSwarm,

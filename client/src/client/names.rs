@@ -32,7 +32,7 @@ use super::{
     Client, Inner,
     ask::{Failure, Fault, worst},
 };
-use crate::{error::ClientError, home::Pin, onion::Parcel};
+use crate::{clock::Clock, error::ClientError, home::Pin, membership::Age, onion::Parcel};
 
 /// Names whose keys, and what they resolved to, are kept in memory; beyond it the oldest are forgotten.
 const MAX_KNOWN: usize = 256;
@@ -178,14 +178,28 @@ impl Client {
     }
 
     /// What a record of a name says, to be relied on: what it said when it was followed first is kept, in the
-    /// home if there is one, and anything else is refused until the user agrees to `follow` it. So is a record
-    /// that was never followed, of a name that was, and is somebody else's since.
+    /// home if there is one, and anything else is refused until the user has `agreed` to that very value. So is a
+    /// record that was never followed, of a name that was, and is somebody else's since.
+    ///
+    /// A wallet is refused too where what is known of the name is old ([`Age::is_old`]): who withholds
+    /// checkpoints could have somebody paid who has sold the name since.
     ///
     /// # Errors
     /// As [`Self::resolve`]; when the name has no such record or it cannot be read; when it says something else
-    /// than before; and when what is kept cannot be read or written.
-    pub async fn follow(&self, name: &Name, kind: Kind, follow: bool) -> Result<Value, ClientError> {
+    /// than before, or than what was agreed to; when a wallet's name is known of an old epoch alone; and when what
+    /// is kept cannot be read or written.
+    pub async fn follow(
+        &self,
+        name: &Name,
+        kind: Kind,
+        agreed: Option<&Value>,
+    ) -> Result<Value, ClientError> {
         let resolved = self.resolve(name).await?;
+        if let Some(age) = self.names_age().filter(Age::is_old)
+            && kind == Kind::Wallet
+        {
+            return Err(ClientError::NamesOld { name: name.clone(), age });
+        }
         let value = match resolved.records.get(&kind) {
             None => return Err(ClientError::NoRecord { name: name.clone(), kind }),
             Some(Err(cause)) => {
@@ -199,7 +213,11 @@ impl Client {
             version: resolved.version,
             since_ms: self.now_ms(),
         };
-        match self.inner.kept.pin(name, kind, now.clone(), follow).map_err(ClientError::Pins)? {
+        if let Some(other) = agreed.filter(|agreed| **agreed != value) {
+            let agreed = other.to_string();
+            return Err(ClientError::NotAgreed { name: name.clone(), kind, agreed, now: Box::new(now) });
+        }
+        match self.inner.kept.pin(name, kind, now.clone(), agreed.is_some()).map_err(ClientError::Pins)? {
             None => Ok(value),
             Some((of, before)) => Err(ClientError::NameChanged {
                 name: name.clone(),
@@ -243,6 +261,11 @@ impl Client {
         Ok(Some(GoesBy { id, name: None }))
     }
 
+    /// How old what is known of names is; none while nothing was asked.
+    pub fn names_age(&self) -> Option<Age> {
+        self.inner.age()
+    }
+
     fn check_names(&self) -> Result<(), ClientError> {
         let none = || ClientError::NoNames { network: self.inner.network.clone() };
         self.has_names().then_some(()).ok_or_else(none)
@@ -266,6 +289,12 @@ struct Asked {
 }
 
 impl Inner {
+    /// How old the newest checkpoint is: by the later of this device's clock and the nodes', so that nobody's word
+    /// makes it younger.
+    fn age(&self) -> Option<Age> {
+        self.members.age(self.clock.now().max(Clock::device_now()))
+    }
+
     /// How a name stands, and at the end of which epoch it did.
     async fn standing(&self, name: &Name, keys: &NameKeys) -> Result<(u64, Standing), ClientError> {
         if let Some(anchor) = self.anchored().await?

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use session_protocols::{
-    MessageHash, Namespace, NodeId,
+    AccountId, MessageHash, Namespace, NodeId,
     answer::{Body, Message},
     request::{Cursor, Fetch, Ids, Request, Retrieve},
 };
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     account::Account,
+    actor::Actor,
     cursors::{Cursors, Listing},
     envelope::{self, DirectMessage, OpenError},
     error::ClientError,
@@ -69,13 +70,13 @@ impl Client {
     ///
     /// # Errors
     /// When no member of the swarm gives an answer that can be believed.
-    pub async fn retrieve(
+    pub async fn retrieve<'a>(
         &self,
-        account: &Account,
+        by: impl Into<Actor<'a>>,
         namespace: Namespace,
         cursors: &mut Cursors,
     ) -> Result<Page, ClientError> {
-        self.read(account, namespace, cursors, None).await
+        self.read(by.into(), namespace, cursors, None).await
     }
 
     /// Reads on as [`Self::retrieve`] does, without what is `known` already.
@@ -85,31 +86,31 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::retrieve`].
-    pub async fn retrieve_unknown(
+    pub async fn retrieve_unknown<'a>(
         &self,
-        account: &Account,
+        by: impl Into<Actor<'a>>,
         namespace: Namespace,
         cursors: &mut Cursors,
         known: impl Fn(&MessageHash) -> bool + Send + Sync,
     ) -> Result<Page, ClientError> {
-        let mut page = self.read(account, namespace, cursors, Some(&known)).await?;
+        let mut page = self.read(by.into(), namespace, cursors, Some(&known)).await?;
         page.messages.retain(|message| !known(&message.hash));
         Ok(page)
     }
 
     async fn read(
         &self,
-        account: &Account,
+        by: Actor<'_>,
         namespace: Namespace,
         cursors: &mut Cursors,
         known: Option<Known<'_>>,
     ) -> Result<Page, ClientError> {
         let inner = &*self.inner;
-        let page = match inner.page(account, namespace, cursors, known).await {
-            Err(Failure::ClockMoved) => inner.page(account, namespace, cursors, known).await,
+        let page = match inner.page(by, namespace, cursors, known).await {
+            Err(Failure::ClockMoved) => inner.page(by, namespace, cursors, known).await,
             done => done,
         };
-        page.map_err(|failure| inner.error(account.id(), failure))
+        page.map_err(|failure| inner.error(by.account(), failure))
     }
 
     /// Reads all messages of an inbox, oldest first, without copies of what was sent from it.
@@ -126,7 +127,7 @@ impl Client {
         loop {
             let known = |hash: &MessageHash| seen.contains(hash);
             let known: Option<Known<'_>> = if seen.is_empty() { None } else { Some(&known) };
-            let page = self.read(account, Namespace::INBOX, &mut cursors, known).await?;
+            let page = self.read(account.into(), Namespace::INBOX, &mut cursors, known).await?;
             for message in page.messages.iter().filter(|message| seen.insert(message.hash)) {
                 if let Some(item) = InboxItem::open(account, message) {
                     items.insert((item.timestamp_ms, item.hash), item);
@@ -160,7 +161,7 @@ impl Inner {
     /// Makes a signed request for what follows a cursor.
     pub(super) fn retrieve(
         &self,
-        account: &Account,
+        by: Actor<'_>,
         namespace: Namespace,
         after: Option<Cursor>,
         ids: Option<Ids>,
@@ -168,15 +169,15 @@ impl Inner {
     ) -> Retrieve {
         let (max_count, last, auth) = (None, None, None);
         let mut request =
-            Retrieve { account: account.id(), namespace, after, last, max_count, max_size, ids, auth };
-        request.auth = Some(self.sign(account, |network, time| request.statement(network, time)));
+            Retrieve { account: by.account(), namespace, after, last, max_count, max_size, ids, auth };
+        request.auth = Some(self.sign(by, |network, time| request.statement(network, time)));
         request
     }
 
     /// Makes a signed request for messages by their hashes.
-    pub(super) fn fetch(&self, account: &Account, namespace: Namespace, hashes: Vec<MessageHash>) -> Fetch {
-        let mut request = Fetch { account: account.id(), namespace, hashes, auth: None };
-        request.auth = Some(self.sign(account, |network, time| request.statement(network, time)));
+    pub(super) fn fetch(&self, by: Actor<'_>, namespace: Namespace, hashes: Vec<MessageHash>) -> Fetch {
+        let mut request = Fetch { account: by.account(), namespace, hashes, auth: None };
+        request.auth = Some(self.sign(by, |network, time| request.statement(network, time)));
         request
     }
 
@@ -184,7 +185,7 @@ impl Inner {
     /// must have dealt with some.
     pub(super) fn check_fetched(
         &self,
-        account: &Account,
+        account: &AccountId,
         namespace: Namespace,
         asked: &[MessageHash],
         (messages, hashes): (Vec<Message>, u32),
@@ -195,26 +196,25 @@ impl Inner {
         if !messages.iter().all(|message| asked.contains(&message.hash)) {
             return Err("it sends what was not asked for");
         }
-        Ok((unique(self.check(&account.id(), namespace, messages)?), hashes))
+        Ok((unique(self.check(account, namespace, messages)?), hashes))
     }
 
     async fn page(
         &self,
-        account: &Account,
+        by: Actor<'_>,
         namespace: Namespace,
         cursors: &mut Cursors,
         known: Option<Known<'_>>,
     ) -> Result<Page, Failure> {
-        let (options, places) = (&self.options, &*cursors);
-        let question =
-            Question { account: account.id(), patience: options.answer, first: places.last(), usage: None };
+        let (options, places, account) = (&self.options, &*cursors, by.account());
+        let question = Question { account, patience: options.answer, first: places.last(), usage: None };
         let request = |node| match places.listing(&node) {
             Some(listing) if !listing.lacking.is_empty() => {
-                Request::Fetch(self.fetch(account, namespace, listing.next()))
+                Request::Fetch(self.fetch(by, namespace, listing.next()))
             }
             listing => {
                 let ids = listing.map(|_| Ids::Always).or_else(|| known.map(|_| Ids::Anew));
-                Request::Retrieve(self.retrieve(account, namespace, places.at(&node), ids, None))
+                Request::Retrieve(self.retrieve(by, namespace, places.at(&node), ids, None))
             }
         };
         let judge = |node, _: &[NodeId], body| {
@@ -228,8 +228,7 @@ impl Inner {
                     Err(Fault::Disbelieved("its pages lead nowhere"))
                 }
                 Body::Messages { messages, more, cursor } if listing.is_none() => {
-                    let messages =
-                        self.check(&account.id(), namespace, messages).map_err(Fault::Disbelieved)?;
+                    let messages = self.check(&account, namespace, messages).map_err(Fault::Disbelieved)?;
                     Ok((node, Given::Messages { messages: unique(messages), more, cursor }))
                 }
                 Body::Ids { hashes, more, cursor } if fetching.is_empty() && known.is_some() => {
@@ -237,7 +236,7 @@ impl Inner {
                 }
                 Body::Fetched { messages, hashes } if !fetching.is_empty() => {
                     let (messages, hashes) = self
-                        .check_fetched(account, namespace, &fetching, (messages, hashes))
+                        .check_fetched(&account, namespace, &fetching, (messages, hashes))
                         .map_err(Fault::Disbelieved)?;
                     Ok((node, Given::Fetched { messages, hashes }))
                 }
@@ -278,7 +277,8 @@ impl Inner {
     }
 }
 
-fn unique(mut messages: Vec<Message>) -> Vec<Message> {
+/// Each message once.
+pub(super) fn unique(mut messages: Vec<Message>) -> Vec<Message> {
     let mut seen = BTreeSet::new();
     messages.retain(|message| seen.insert(message.hash));
     messages

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     account::Account,
+    actor::Actor,
     envelope::{self, Draft},
     error::ClientError,
 };
@@ -104,8 +105,8 @@ impl Client {
 
     /// Stores bytes in any mailbox: what [`Self::send`] is made of.
     ///
-    /// Private namespaces need the account that owns the mailbox as `owner`; a store into a public
-    /// one needs nobody, and then carries nothing of its sender.
+    /// Private namespaces need the account that owns the mailbox, or somebody with the right to write: `by`; a store
+    /// into a public one needs nobody, and then carries nothing of its sender.
     ///
     /// # Errors
     /// When no majority of the swarm proves to keep it.
@@ -115,14 +116,13 @@ impl Client {
         namespace: Namespace,
         data: Vec<u8>,
         ttl: Duration,
-        owner: Option<&Account>,
+        by: Option<Actor<'_>>,
     ) -> Result<Stored, ClientError> {
         let inner = &*self.inner;
         let tally = Tally::default();
         let once = async || {
             let mut request = outgoing(*account, namespace, inner.clock.now_ms(), ttl, data.clone());
-            request.auth =
-                owner.map(|owner| inner.sign(owner, |network, time| request.statement(network, time)));
+            request.auth = by.map(|by| inner.sign(by, |network, time| request.statement(network, time)));
             inner.store(&request, None, &tally).await
         };
         let stored = match once().await {

@@ -16,8 +16,8 @@ use std::time::Duration;
 use serde_bytes::ByteBuf;
 use session_protocols::{
     AccountId, KeyPair, Namespace, NodeId, Signature,
-    answer::{Answer, Body, Code, Done, Message, Receipt, Refusal, Subject, SwarmInfo},
-    request::{Direction, Request},
+    answer::{Answer, Body, Code, Done, End, Message, Receipt, Refusal, Subject, SwarmInfo},
+    request::{Direction, Drawers, Request, Rights},
 };
 use tokio::time::timeout;
 
@@ -297,6 +297,26 @@ async fn the_clock_follows_the_nodes() {
 }
 
 #[tokio::test]
+async fn whoever_has_the_wrong_time_reads_and_changes_all_the_same() {
+    for (hours, hidden) in [(-1, false), (1, false), (-1, true), (1, true)] {
+        let net = Net::start(8, Over::Tcp).await;
+        net.world.lock().offset_ms = hours * 3_600_000;
+        net.announce();
+        let (alice, bob) = (account(1), account(2));
+        // Each time a program that knows nothing of the time.
+        let client = async || if hidden { net.hidden().await } else { net.client().await };
+        let sent = client().await.send(&alice, &bob.id(), "late").await.unwrap();
+        assert_eq!(texts(&client().await, &bob).await, some(&["late"]));
+        assert_eq!(client().await.expiries(&bob, None).await.unwrap().ends[0].hash, sent.hash);
+        assert_eq!(client().await.revoked(&bob).await.unwrap(), []);
+        let deleted = client().await.delete_all(&bob, Drawers::All).await.unwrap();
+        assert_eq!(deleted.hashes, [sent.hash], "{hours} {hidden}");
+        let token = alice.grant(Rights::READ, &[9; 32]).token();
+        assert_eq!(client().await.revoke(&alice, &[token]).await.unwrap().tokens, [token]);
+    }
+}
+
+#[tokio::test]
 async fn refusals_that_all_would_give_need_two_witnesses() {
     let net = Net::start(5, Over::Tcp).await;
     let client = net.client().await;
@@ -311,7 +331,7 @@ async fn refusals_that_all_would_give_need_two_witnesses() {
     let private = Namespace(7);
     let error = client.store(&bob.id(), private, vec![1], super::TTL, None).await.unwrap_err();
     assert!(matches!(error, ClientError::Refused { code: Code::Unauthorized, .. }), "{error}");
-    client.store(&bob.id(), private, vec![1], super::TTL, Some(&bob)).await.unwrap();
+    client.store(&bob.id(), private, vec![1], super::TTL, Some((&bob).into())).await.unwrap();
 }
 
 #[tokio::test]
@@ -330,6 +350,87 @@ async fn messages_are_deleted_and_their_ends_changed() {
     assert_eq!((changed.hashes, changed.swarm), (vec![one], 5));
     assert!(changed.stored >= 3);
     assert_eq!(texts(&client, &bob).await, some(&["two"]));
+    let [later, sooner] = [expiry + 3_600_000, expiry - 60_000];
+    let three = client.send(&alice, &bob.id(), "three").await.unwrap().hash;
+    let ends = [(three, sooner), (two, later)].map(|(hash, expiry)| End { hash, expiry });
+    // Three ends later than that, two sooner: neither moves the wrong way.
+    let changed = client.expire_each(&bob, &ends, Some(Direction::Extend)).await.unwrap();
+    assert_eq!(changed.hashes, [two]);
+    let changed = client.expire_each(&bob, &ends, None).await.unwrap();
+    assert!(changed.hashes.contains(&three));
+    let mut found = client.expiries(&bob, None).await.unwrap();
+    found.ends.sort_by_key(|end| end.expiry);
+    assert_eq!((found.ends, found.more), (ends.to_vec(), false));
+    assert_eq!(client.expiries(&bob, Some(&[one, two])).await.unwrap().ends, ends[1..]);
+}
+
+#[tokio::test]
+async fn whole_drawers_are_emptied_and_shortened_beyond_what_one_request_changes() {
+    let net = Net::start(5, Over::Tcp).await;
+    let client = net.client().await;
+    let bob = account(2);
+    let private = Namespace(7);
+    let put = async |namespace: Namespace, count: u16| {
+        for number in 0..count {
+            let (data, by) = (number.to_be_bytes().to_vec(), Some((&bob).into()));
+            client.store(&bob.id(), namespace, data, Duration::from_secs(86_400), by).await.unwrap();
+        }
+        client.now_ms()
+    };
+    let early = put(private, 160).await;
+    while client.now_ms() <= early {
+        tokio::task::yield_now().await;
+    }
+    put(Namespace::INBOX, 3).await;
+    let count = async || client.expiries(&bob, None).await.unwrap().ends.len();
+    assert_eq!(count().await, 163);
+    let soon = client.now_ms() + 3_600_000;
+    let shortened = client.expire_all(&bob, Drawers::One(private), soon).await.unwrap();
+    assert_eq!((shortened.hashes.len(), shortened.swarm), (160, 5));
+    let ends = client.expiries(&bob, None).await.unwrap().ends;
+    assert_eq!(ends.iter().filter(|end| end.expiry == soon).count(), 160);
+    // All drawers, as far as it was there then.
+    let before = client.delete_before(&bob, Drawers::All, early).await.unwrap();
+    assert_eq!(before.hashes.len(), 160);
+    assert!(before.stored >= 3);
+    assert_eq!(client.delete_all(&bob, Drawers::One(private)).await.unwrap().hashes, []);
+    assert_eq!(client.delete_all(&bob, Drawers::All).await.unwrap().hashes.len(), 3);
+    assert_eq!(count().await, 0);
+}
+
+#[tokio::test]
+async fn a_subaccount_does_what_it_may_until_its_rights_are_taken_away() {
+    let net = Net::start(5, Over::Tcp).await;
+    let client = net.client().await;
+    let (owner, private) = (account(1), Namespace(7));
+    let key = KeyPair::from_seed(&[9; 32]);
+    let grant = owner.grant(Rights::READ.and(Rights::WRITE), &key.public());
+    let (by, id) = ((&grant, &key), owner.id());
+    let day = Duration::from_secs(86_400);
+    let stored = client.store(&id, private, b"ours".to_vec(), day, Some(by.into())).await.unwrap();
+    let page = client.retrieve(by, private, &mut Cursors::new()).await.unwrap();
+    assert_eq!(page.messages[0].hash, stored.hash);
+    let later = client.now_ms() + 2 * 86_400_000;
+    assert_eq!(client.expire(by, &[stored.hash], later, None).await.unwrap().hashes, [stored.hash]);
+    assert_eq!(client.expiries(by, None).await.unwrap().ends[0].expiry, later);
+    let refused = |error: ClientError| {
+        assert!(matches!(error, ClientError::Refused { code: Code::Unauthorized, .. }), "{error}");
+    };
+    refused(client.delete(by, &[stored.hash]).await.unwrap_err());
+    // Whose key it is not.
+    let other = KeyPair::from_seed(&[8; 32]);
+    refused(client.retrieve((&grant, &other), private, &mut Cursors::new()).await.unwrap_err());
+
+    assert_eq!(client.revoked(&owner).await.unwrap(), []);
+    let revoked = client.revoke(&owner, &[grant.token()]).await.unwrap();
+    assert_eq!((revoked.tokens, revoked.swarm), (vec![grant.token()], 5));
+    assert!(revoked.stored >= 3);
+    assert_eq!(client.revoked(&owner).await.unwrap(), [grant.token()]);
+    refused(client.retrieve(by, private, &mut Cursors::new()).await.unwrap_err());
+    let back = client.unrevoke(&owner, &[grant.token()]).await.unwrap();
+    assert_eq!(back.tokens, [grant.token()]);
+    assert_eq!(client.revoked(&owner).await.unwrap(), []);
+    assert_eq!(client.retrieve(by, private, &mut Cursors::new()).await.unwrap().messages.len(), 1);
 }
 
 #[tokio::test]

@@ -293,10 +293,10 @@ impl Watcher {
 
     async fn fetch(&self, node: NodeId, hashes: Vec<MessageHash>) -> Result<(Vec<Message>, usize), Fault> {
         let inner = &*self.inner;
-        let request = Request::Fetch(inner.fetch(&self.account, self.namespace, hashes.clone()));
+        let request = Request::Fetch(inner.fetch((&self.account).into(), self.namespace, hashes.clone()));
         match inner.exchange(node, request, inner.options.answer).await?.body {
             Body::Fetched { messages, hashes: dealt } => inner
-                .check_fetched(&self.account, self.namespace, &hashes, (messages, dealt))
+                .check_fetched(&self.account.id(), self.namespace, &hashes, (messages, dealt))
                 .map_err(Fault::Disbelieved),
             Body::Refused(refusal) => Err(Fault::Refused(refusal)),
             Body::Stored { .. }
@@ -319,7 +319,7 @@ impl Watcher {
         let (mut lacking, mut pages) = (VecDeque::new(), 0_usize..MAX_LISTS);
         while pages.next().is_some() {
             // One message is enough to tell that the cursor is known: the subscription brings it.
-            let request = inner.retrieve(&self.account, self.namespace, cursor, Some(ids), Some(1));
+            let request = inner.retrieve((&self.account).into(), self.namespace, cursor, Some(ids), Some(1));
             let request = Request::Retrieve(request);
             match inner.exchange(node, request, inner.options.answer).await?.body {
                 Body::Messages { .. } if ids == Ids::Anew => return Ok(None),
@@ -420,7 +420,7 @@ impl Watcher {
             let ask = async {
                 sleep_until(begun).await;
                 let after = self.cursors.at(&node);
-                let request = inner.retrieve(&self.account, self.namespace, after, None, None);
+                let request = inner.retrieve((&self.account).into(), self.namespace, after, None, None);
                 let request = Request::Retrieve(request);
                 if apart {
                     inner.exchange(node, request, inner.options.answer).await.map(Some)
@@ -543,7 +543,7 @@ impl Watcher {
         if inner.onion.is_some() {
             // One short answer tells that it is there, and takes nothing from what is to come.
             let after = self.cursors.at(&node);
-            let request = inner.retrieve(&self.account, self.namespace, after, None, None);
+            let request = inner.retrieve((&self.account).into(), self.namespace, after, None, None);
             return match inner.exchange(node, Request::Retrieve(request), inner.options.answer).await?.body {
                 Body::Refused(refusal) => Err(Fault::Refused(refusal)),
                 Body::Messages { .. } => Ok(Subscription { node, source: Source::Path }),
@@ -565,7 +565,7 @@ impl Watcher {
             let link = timeout(inner.options.connect, link).await;
             let link = link.ok().and_then(Result::ok).ok_or(Fault::Silent)?;
             let after = self.cursors.at(&node);
-            let retrieve = inner.retrieve(&self.account, self.namespace, after, None, None);
+            let retrieve = inner.retrieve((&self.account).into(), self.namespace, after, None, None);
             let payload = codec::encode(&Subscribe { retrieve });
             let (answer, events) = match timeout(inner.options.answer, link.subscribe(payload)).await {
                 Ok(Ok(subscribed)) => subscribed,

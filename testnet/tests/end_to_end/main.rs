@@ -17,6 +17,8 @@ mod conformance;
 mod conversations;
 mod health;
 mod journey;
+mod mailbox;
+mod market;
 mod names;
 mod paths;
 mod person;

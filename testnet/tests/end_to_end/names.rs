@@ -193,14 +193,19 @@ impl People<'_> {
         let shown = self.leads_to(bob).await;
         assert_eq!((&shown["owner"], &shown["price"]), (&json!(bob.address), &Value::Null), "{shown}");
         let pay = carol.refused(&["wallet", "send", "1", "@alice", "--yes"], 4, "name_changed");
-        assert!(pay.contains(&bob.id) && pay.contains("--new-address"), "{pay}");
+        let consent = format!("--follow {}", bob.id);
+        assert!(pay.contains(&consent), "{pay}");
         carol.has("993");
         let changed = carol.refused(&["send", "@alice", "for alice alone"], 4, "name_changed");
-        for part in [&*alice.id, &*bob.id, &*bob.address, "changed hands", "--follow"] {
+        for part in [&*alice.id, &*bob.id, &*bob.address, "changed hands", &*consent] {
             assert!(changed.to_lowercase().contains(part), "{part}: {changed}");
         }
         assert!(bob.read("for alice alone").is_none() && alice.read("for alice alone").is_none());
-        for (text, more) in [("for whoever has it", &["--follow"][..]), ("from now on", &[])] {
+        // Who agrees to somebody agrees to nobody else.
+        let other = carol.refused(&["send", "@alice", "for carol", "--follow", &carol.id], 4, "name_changed");
+        assert!(other.contains(&carol.id) && other.contains(&consent), "{other}");
+        assert!(bob.read("for carol").is_none());
+        for (text, more) in [("for whoever has it", &["--follow", &*bob.id][..]), ("from now on", &[])] {
             assert_eq!(carol.data(&[&["send", "@alice", text], more].concat())["to"], json!(bob.id));
             assert_eq!(bob.read(text).unwrap()["from"], json!(carol.id));
             assert!(alice.read(text).is_none());
@@ -215,9 +220,14 @@ impl People<'_> {
         let Self { alice, bob, carol } = self;
         bob.data(&["wallet", "address", "--tell", &carol.id]);
         let stale = carol.refused(&["wallet", "send", "1", "@alice", "--yes"], 4, "stale_address");
-        for part in [&*alice.address, &*bob.address, "nothing is paid", "--new-address"] {
+        let consent = format!("--new-address {}", alice.address);
+        for part in [&*bob.address, "nothing is paid", &*consent] {
             assert!(stale.to_lowercase().contains(part), "{part}: {stale}");
         }
+        let pay = ["wallet", "send", "1", "@alice", "--yes", "--new-address", &*bob.address];
+        let other = carol.refused(&pay, 4, "name_changed");
+        assert!(other.to_lowercase().contains(&*alice.address), "{other}");
+        carol.refused(&[&pay[..3], &[&*alice.address], &pay[4..]].concat(), 4, "address_changed");
         carol.has("993");
         assert_eq!(carol.data(&["wallet", "send", "1", &bob.address, "--yes"])["to"], json!(bob.address));
         // She goes by it no more, and Bob does not yet.

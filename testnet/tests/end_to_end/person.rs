@@ -40,6 +40,17 @@ impl<'a> Person<'a> {
         format!("{} {}", error["message"].as_str().unwrap(), error["remedy"].as_str().unwrap())
     }
 
+    /// What is refused once that is so.
+    pub(crate) async fn comes_to(&self, words: &[&str], exit: i32, code: &str) -> String {
+        until(&format!("{words:?} to be refused as {code}"), async || {
+            let ran = self.place.run(&[&self.with(words)[..], &["--json"]].concat());
+            let error = &ran.json()["error"];
+            let text = format!("{} {}", error["message"].as_str()?, error["remedy"].as_str()?);
+            (ran.code == exit && error["code"] == code).then_some(text)
+        })
+        .await
+    }
+
     pub(crate) fn knows(&self, name: &str, other: &Person<'_>) {
         self.data(&["contact", "add", name, &other.id]);
     }

@@ -193,13 +193,22 @@ fn moves(alice: &Person<'_>, bob: &Person<'_>, transaction: &str) {
     let moved = bob.data(&["wallet", "address", "--tell", "alice"])["address"].as_str().unwrap().to_owned();
     assert_ne!(moved, bob.address);
     let changed = alice.refused(&["wallet", "send", "1", "bob", "--yes"], 4, "address_changed");
-    assert!(changed.to_lowercase().contains(&moved) && changed.contains("--new-address"), "{changed}");
-    let paid = alice.data(&["wallet", "send", "1", "bob", "--new-address", "--yes"]);
+    assert!(changed.to_lowercase().contains(&moved) && changed.contains("--new-address 0x"), "{changed}");
+    // Who agrees to one address agrees to no other.
+    for other in [&bob.address, &alice.address] {
+        let pay = ["wallet", "send", "1", "bob", "--new-address", other, "--yes"];
+        let once_more = alice.refused(&pay, 4, "address_changed");
+        assert!(
+            once_more.to_lowercase().contains(&moved) && once_more.contains("was agreed to"),
+            "{once_more}"
+        );
+    }
+    let paid = alice.data(&["wallet", "send", "1", "bob", "--new-address", &moved, "--yes"]);
     assert_eq!(paid["to"], moved);
     // What was paid before went to where he was then.
     let words = ["wallet", "send", "5", "bob", "--paid", transaction];
     assert_eq!(alice.data(&words)["told"], true);
-    assert_eq!(alice.data(&[words.as_slice(), &["--new-address"]].concat())["told"], true);
+    assert_eq!(alice.data(&[words.as_slice(), &["--new-address", &moved]].concat())["told"], true);
     assert_eq!(alice.data(&["wallet", "send", "1", "bob", "--yes"])["to"], moved);
     alice.has("993");
 }

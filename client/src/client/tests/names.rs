@@ -179,6 +179,37 @@ async fn what_is_known_is_asked_for_again_once_there_can_be_a_newer_checkpoint()
 }
 
 #[tokio::test]
+async fn what_is_old_is_told_and_nobody_is_paid_by_it() {
+    let net = Net::chained().await;
+    let keys = keys();
+    let value = keys.seal(1, &Value::Wallet(Wallet(OWNER)));
+    let (kind, sub) = (Kind::Wallet.number(), [0; 32].into());
+    let pays = Change::Record { id: keys.id(), sub, version: 1, kind, value };
+    net.name(LAST - 3, &[registered(keys.id(), OWNER, 1), points(&keys, 1, &account(2).id()), pays]);
+    let client = net.client().await;
+    assert_eq!(client.names_age(), None);
+    client.resolve(&alice()).await.unwrap();
+    let age = client.names_age().unwrap();
+    assert_eq!((age.missing, age.is_old()), (3, true));
+    let hours = client.now_ms().abs_diff(age.ended_ms) / 3_600_000;
+    assert_eq!(hours, 3);
+    // A message may go there, and no money.
+    client.follow(&alice(), Kind::Account, None).await.unwrap();
+    let agreed = Value::Wallet(Wallet(OWNER));
+    for agreed in [None, Some(&agreed)] {
+        let error = client.follow(&alice(), Kind::Wallet, agreed).await.unwrap_err();
+        assert!(matches!(error, ClientError::NamesOld { .. }), "{error}");
+        assert_eq!(error.code(), "names_old");
+    }
+    net.name(LAST - 2, &[]);
+    assert_eq!(client.follow(&alice(), Kind::Wallet, None).await.unwrap(), agreed);
+    assert_eq!(client.names_age().map(|age| (age.missing, age.is_old())), Some((2, false)));
+    // Nodes that say it is earlier make it no younger.
+    client.inner.clock.follow(vec![-3 * 3_600_000; 2]);
+    assert_eq!(client.names_age().unwrap().missing, 2);
+}
+
+#[tokio::test]
 async fn names_that_too_few_have_signed_are_not_believed() {
     let net = Net::chained().await;
     let keys = keys();
@@ -229,10 +260,10 @@ async fn a_name_that_expires_leads_nowhere_also_for_who_knew_it() {
     let registered = Change::Registered { id: keys.id(), owner: OWNER.into(), expires, version: 1 };
     net.name(LAST, &[registered, points(&keys, 1, &account(2).id())]);
     let client = net.client().await;
-    client.follow(&alice(), Kind::Account, false).await.unwrap();
+    client.follow(&alice(), Kind::Account, None).await.unwrap();
     let before = net.world.lock().lookups;
     client.inner.clock.follow(vec![1_200_000; 2]);
-    let error = client.follow(&alice(), Kind::Account, false).await.unwrap_err();
+    let error = client.follow(&alice(), Kind::Account, None).await.unwrap_err();
     assert!(matches!(error, ClientError::NameExpired { .. }), "{error}");
     assert_eq!(net.world.lock().lookups, before, "nobody was asked again");
     let fresh = net.client().await;
@@ -254,22 +285,23 @@ async fn who_registers_a_name_that_expired_is_not_taken_for_who_had_it() {
         let client = Client::connect(net.file.clone(), options).await.unwrap();
         client.follow(&alice(), Kind::Account, agreed).await
     };
+    let agreed = Value::Account(second);
     net.name(LAST - 4, &[registered(keys.id(), OWNER, 1), points(&keys, 1, &first)]);
-    assert_eq!(follow(false).await.unwrap(), Value::Account(first));
+    assert_eq!(follow(None).await.unwrap(), Value::Account(first));
     let past = net.world.lock().now().as_millis() / 1_000 - 1;
     net.name(LAST - 3, &[Change::Renewed { id: keys.id(), expires: past }]);
-    // Agreeing to whatever it says leads nowhere either.
-    for agreed in [false, true] {
+    // Agreeing to what it may say leads nowhere either.
+    for agreed in [None, Some(&agreed)] {
         let error = follow(agreed).await.unwrap_err();
         assert!(matches!(error, ClientError::NameExpired { .. }), "{error}");
     }
     // The next owner says nothing at first, and what the one before had said counts no more.
     net.name(LAST - 2, &[registered(keys.id(), OTHER, 2), points(&keys, 1, &first)]);
-    let error = follow(false).await.unwrap_err();
+    let error = follow(None).await.unwrap_err();
     assert!(matches!(error, ClientError::NoRecord { kind: Kind::Account, .. }), "{error}");
     net.name(LAST - 1, &[points(&keys, 2, &second)]);
     for _ in 0..2 {
-        let error = follow(false).await.unwrap_err();
+        let error = follow(None).await.unwrap_err();
         assert!(error.to_string().contains("changed hands"), "{error}");
         let ClientError::NameChanged { before, now, .. } = error else { panic!("{error}") };
         assert_eq!((before.value, before.version), (first.to_string(), 1));
@@ -279,7 +311,7 @@ async fn who_registers_a_name_that_expired_is_not_taken_for_who_had_it() {
     let value = keys.seal(1, &Value::Account(first));
     let (kind, sub) = (Kind::Account.number(), [0; 32].into());
     net.name(LAST, &[Change::Record { id: keys.id(), sub, version: 2, kind, value }]);
-    let error = follow(true).await.unwrap_err();
+    let error = follow(Some(&agreed)).await.unwrap_err();
     assert!(matches!(error, ClientError::Record { kind: Kind::Account, .. }), "{error}");
 }
 
@@ -296,8 +328,8 @@ async fn what_a_name_led_to_first_is_kept_and_nothing_else_is_followed_unasked()
         Client::connect(net.file.clone(), options).await.unwrap()
     };
     let client = connect().await;
-    assert_eq!(client.follow(&alice(), Kind::Account, false).await.unwrap(), Value::Account(first));
-    let none = client.follow(&alice(), Kind::Wallet, false).await.unwrap_err();
+    assert_eq!(client.follow(&alice(), Kind::Account, None).await.unwrap(), Value::Account(first));
+    let none = client.follow(&alice(), Kind::Wallet, None).await.unwrap_err();
     assert!(matches!(none, ClientError::NoRecord { kind: Kind::Wallet, .. }));
     assert_eq!(client.look_alikes(&"a1ice".parse().unwrap()).unwrap(), [alice()]);
 
@@ -307,23 +339,32 @@ async fn what_a_name_led_to_first_is_kept_and_nothing_else_is_followed_unasked()
         &[Change::Transferred { id: keys.id(), owner: OTHER.into(), version: 2 }, points(&keys, 2, &second)],
     );
     for _ in 0..2 {
-        let error = connect().await.follow(&alice(), Kind::Account, false).await.unwrap_err();
+        let error = connect().await.follow(&alice(), Kind::Account, None).await.unwrap_err();
         let said = error.to_string();
         assert!(said.contains(&first.to_string()) && said.contains(&second.to_string()), "{said}");
         assert!(said.contains("changed hands"), "{said}");
         let ClientError::NameChanged { before, now, .. } = error else { panic!("{error}") };
         assert_eq!((before.version, now.version), (1, 2));
     }
-    let agreed = connect().await.follow(&alice(), Kind::Account, true).await.unwrap();
-    assert_eq!(agreed, Value::Account(second));
-    assert_eq!(connect().await.follow(&alice(), Kind::Account, false).await.unwrap(), agreed);
+    // Agreeing to one value is agreeing to no other: it may change once more before the user says so.
+    let agreed = Value::Account(second);
+    for other in [first, account(4).id()].map(Value::Account) {
+        let error = connect().await.follow(&alice(), Kind::Account, Some(&other)).await.unwrap_err();
+        assert_eq!(error.code(), "name_changed");
+        let ClientError::NotAgreed { agreed: named, now, .. } = error else { panic!("{error}") };
+        assert_eq!((named, now.value), (other.to_string(), second.to_string()));
+    }
+    connect().await.follow(&alice(), Kind::Account, None).await.unwrap_err();
+    let followed = connect().await.follow(&alice(), Kind::Account, Some(&agreed)).await.unwrap();
+    assert_eq!(followed, agreed);
+    assert_eq!(connect().await.follow(&alice(), Kind::Account, None).await.unwrap(), agreed);
 
     // It is sold on, and says the same: that is what was agreed to.
     net.name(
         LAST,
         &[Change::Transferred { id: keys.id(), owner: OWNER.into(), version: 3 }, points(&keys, 3, &second)],
     );
-    assert_eq!(connect().await.follow(&alice(), Kind::Account, false).await.unwrap(), agreed);
+    assert_eq!(connect().await.follow(&alice(), Kind::Account, None).await.unwrap(), agreed);
 }
 
 #[tokio::test]
@@ -336,26 +377,27 @@ async fn of_a_name_that_is_somebody_elses_since_nothing_else_is_followed_unasked
     };
     net.name(LAST - 2, &[registered(keys.id(), OWNER, 1), points(&keys, 1, &account(2).id())]);
     let client = net.client().await;
-    client.follow(&alice(), Kind::Account, false).await.unwrap();
+    client.follow(&alice(), Kind::Account, None).await.unwrap();
     // Its owner says more, which one of two is told of.
     let (unaware, pays_owner) = (net.client().await, Value::Wallet(Wallet(OWNER)));
-    unaware.follow(&alice(), Kind::Account, false).await.unwrap();
+    unaware.follow(&alice(), Kind::Account, None).await.unwrap();
     net.name(LAST - 1, &[pays(1, OWNER)]);
-    assert_eq!(client.follow(&alice(), Kind::Wallet, false).await.unwrap(), pays_owner);
+    assert_eq!(client.follow(&alice(), Kind::Wallet, None).await.unwrap(), pays_owner);
     // It is sold. The new owner leaves the account as it was, so that nothing seems to have changed.
     let sold = Change::Transferred { id: keys.id(), owner: OTHER.into(), version: 2 };
     net.name(LAST, &[sold, points(&keys, 2, &account(2).id()), pays(2, OTHER)]);
-    let error = client.follow(&alice(), Kind::Wallet, false).await.unwrap_err();
+    let error = client.follow(&alice(), Kind::Wallet, None).await.unwrap_err();
     assert!(matches!(error, ClientError::NameChanged { kind: Kind::Wallet, of: Kind::Wallet, .. }));
     let client = unaware;
-    assert!(client.follow(&alice(), Kind::Account, false).await.is_ok());
-    let error = client.follow(&alice(), Kind::Wallet, false).await.unwrap_err();
+    assert!(client.follow(&alice(), Kind::Account, None).await.is_ok());
+    let error = client.follow(&alice(), Kind::Wallet, None).await.unwrap_err();
     let said = error.to_string();
     assert!(said.contains(&account(2).id().to_string()) && said.contains("changed hands"), "{said}");
     assert!(matches!(error, ClientError::NameChanged { kind: Kind::Wallet, of: Kind::Account, .. }));
     let agreed = Value::Wallet(Wallet(OTHER));
-    assert_eq!(client.follow(&alice(), Kind::Wallet, true).await.unwrap(), agreed);
-    assert_eq!(client.follow(&alice(), Kind::Wallet, false).await.unwrap(), agreed);
+    client.follow(&alice(), Kind::Wallet, Some(&pays_owner)).await.unwrap_err();
+    assert_eq!(client.follow(&alice(), Kind::Wallet, Some(&agreed)).await.unwrap(), agreed);
+    assert_eq!(client.follow(&alice(), Kind::Wallet, None).await.unwrap(), agreed);
 }
 
 #[tokio::test]
@@ -378,7 +420,7 @@ async fn an_account_goes_by_a_name_that_is_its_own_and_is_known_here() {
     // The chain has its id; who followed the name knows what it is called.
     let id = keys.id();
     assert_eq!(client.goes_by(&owner).await.unwrap(), Some(GoesBy { id, name: None }));
-    client.follow(&alice(), Kind::Account, false).await.unwrap();
+    client.follow(&alice(), Kind::Account, None).await.unwrap();
     let known = Some(GoesBy { id, name: Some(alice()) });
     assert_eq!(client.goes_by(&owner).await.unwrap(), known);
     // Its owner publishes it, and another publishes what is not so.

@@ -1,0 +1,177 @@
+//! Names are renewed, offered for, sold and given away by commands, and lead to who has them.
+
+use serde_json::{Value, json};
+
+use crate::{
+    person::Person,
+    support::{Place, until},
+};
+
+/// Alice has the name, Carol makes the best offer for it, and gives it to Bob.
+struct People<'a> {
+    alice: Person<'a>,
+    bob: Person<'a>,
+    carol: Person<'a>,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_renewed_offered_for_sold_and_given_away() {
+    let place = Place::new();
+    place.data(&["testnet", "up", "--nodes", "4"]);
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| Person::new(&place, name));
+    let people = People { alice, bob, carol };
+    people.alice_goes_by_what_nobody_knows().await;
+    people.it_leads_to_no_account_of_hers().await;
+    people.she_goes_by_none_again().await;
+    people.anybody_renews_it();
+    people.the_best_offer_is_accepted();
+    people.what_it_says_is_set_and_cleared();
+    people.it_is_given_away_to_whom_a_name_says().await;
+}
+
+impl People<'_> {
+    async fn alice_goes_by_what_nobody_knows(&self) {
+        let Self { alice, bob, carol } = self;
+        for person in [alice, bob, carol] {
+            person.data(&["wallet", "faucet"]);
+        }
+        alice.data(&["name", "register", "harbor", "--set", "text=moored", "--yes"]);
+        bob.refused(&["name", "show", &alice.address], 1, "no_reverse");
+        let reverse = alice.data(&["name", "reverse", "harbor", "--yes"]);
+        assert!(reverse["transaction"].is_string(), "{reverse}");
+        // The same again is nothing to do, once the block is final.
+        until("the reverse record to be final", async || {
+            alice.data(&["name", "reverse", "harbor", "--yes"])["transaction"].is_null().then_some(())
+        })
+        .await;
+        let hidden = bob.comes_to(&["name", "show", &alice.address], 1, "name_hidden").await;
+        assert!(hidden.contains(reverse["id"].as_str().unwrap()), "{hidden}");
+    }
+
+    /// Though her wallet goes by it.
+    async fn it_leads_to_no_account_of_hers(&self) {
+        let Self { alice, bob, .. } = self;
+        alice.data(&["name", "reveal", "harbor", "--yes"]);
+        let other = alice.comes_to(&["name", "show", &alice.id], 1, "other_account").await;
+        for part in [&*alice.id, "harbor", "session name set harbor account"] {
+            assert!(other.contains(part), "{part}: {other}");
+        }
+        let shown = bob.data(&["name", "show", &alice.address]);
+        assert_eq!((&shown["name"], &shown["revealed"]), (&json!("harbor"), &json!(true)), "{shown}");
+        // It is as of the last border, which is not long ago.
+        assert!(shown["as_of"].as_u64() > Some(1_700_000_000_000), "{shown}");
+        assert!(shown["missing"].as_u64() < Some(3) && shown["warning"].is_null(), "{shown}");
+    }
+
+    async fn she_goes_by_none_again(&self) {
+        let Self { alice, bob, .. } = self;
+        let none = alice.data(&["name", "reverse", "--none", "--yes"]);
+        assert_eq!((&none["name"], &none["id"]), (&Value::Null, &Value::Null), "{none}");
+        assert!(none["transaction"].is_string(), "{none}");
+        bob.comes_to(&["name", "show", &alice.address], 1, "no_reverse").await;
+    }
+
+    /// Who pays for it.
+    fn anybody_renews_it(&self) {
+        let Self { alice, bob, .. } = self;
+        let expires = |of: &Value| of["expires"].as_u64().unwrap();
+        let before = expires(&alice.data(&["name", "list"])["names"][0]);
+        let renewed = bob.data(&["name", "renew", "harbor", "--years", "2", "--yes"]);
+        assert_eq!((&renewed["name"], &renewed["fee"]), (&json!("harbor"), &json!("20")), "{renewed}");
+        assert_eq!(expires(&renewed), before + 2 * 365 * 24 * 3_600_000);
+        assert_eq!(expires(&alice.data(&["name", "list"])["names"][0]), expires(&renewed));
+        bob.has("980");
+        let years = bob.refused(&["name", "renew", "harbor", "--years", "9", "--yes"], 1, "contract_refuses");
+        assert!(years.contains("--years"), "{years}");
+    }
+
+    fn the_best_offer_is_accepted(&self) {
+        let Self { alice, bob, carol } = self;
+        let offered = bob.data(&["name", "offer", "harbor", "40", "--days", "1", "--yes"]);
+        assert_eq!((&offered["name"], &offered["amount"]), (&json!("harbor"), &json!("40")), "{offered}");
+        bob.has("940");
+        bob.refused(&["name", "accept", "harbor", "--yes"], 1, "not_yours");
+        // It binds him, and 41 is no better by 5 %.
+        let (exit, bound) = bob.place.error(&bob.with(&["name", "offer", "harbor", "--withdraw", "--yes"]));
+        assert_eq!(exit, 1, "{bound}");
+        let (exit, little) = carol.place.error(&carol.with(&["name", "offer", "harbor", "41", "--yes"]));
+        assert_eq!(exit, 1, "{little}");
+        carol.data(&["name", "offer", "harbor", "42", "--yes"]);
+        carol.has("958");
+        bob.has("980");
+        bob.refused(&["name", "offer", "harbor", "--withdraw", "--yes"], 1, "no_offer");
+        let market = alice.data(&["name", "market"]);
+        let one = &market["names"][0];
+        assert_eq!(
+            (&one["name"], &one["own"], &one["price"]),
+            (&json!("harbor"), &json!(true), &Value::Null)
+        );
+        let (buyer, amount) = (&one["offer"]["buyer"], &one["offer"]["amount"]);
+        assert_eq!((buyer, amount), (&json!(carol.address), &json!("42")), "{market}");
+        let shown = bob.place.run(&bob.with(&["name", "market"])).out;
+        assert!(shown.contains("harbor") && shown.contains("42"), "{shown}");
+        let little = alice.refused(&["name", "accept", "harbor", "--least", "43", "--yes"], 1, "too_little");
+        assert!(little.contains("42 SESH"), "{little}");
+        let sold = alice.data(&["name", "accept", "harbor", "--yes"]);
+        assert_eq!((&sold["buyer"], &sold["amount"]), (&json!(carol.address), &json!("42")), "{sold}");
+        alice.has("1032");
+        carol.has("958");
+        assert_eq!(carol.data(&["name", "list"])["names"][0]["name"], "harbor");
+        assert_eq!(alice.data(&["name", "list"])["names"], json!([]));
+        assert_eq!(alice.data(&["name", "market"])["names"], json!([]));
+    }
+
+    fn what_it_says_is_set_and_cleared(&self) {
+        let carol = &self.carol;
+        let says = || carol.data(&["name", "list"])["names"][0]["records"].clone();
+        assert_eq!(says(), json!([]), "what Alice said counts no more");
+        for (kind, value) in [("text", "at anchor"), ("link", "https://harbor.example")] {
+            carol.data(&["name", "set", "harbor", kind, value, "--yes"]);
+        }
+        assert_eq!(says(), json!(["link", "text"]));
+        let cleared = carol.data(&["name", "set", "harbor", "text", "--clear", "--yes"]);
+        assert_eq!((&cleared["type"], &cleared["value"]), (&json!("text"), &Value::Null), "{cleared}");
+        assert!(cleared["transaction"].is_string(), "{cleared}");
+        assert_eq!(says(), json!(["link"]));
+    }
+
+    /// Names and contacts stand for accounts and addresses.
+    async fn it_is_given_away_to_whom_a_name_says(&self) {
+        let Self { alice, bob, carol } = self;
+        carol.knows("bob", bob);
+        let give = ["name", "transfer", "harbor", "bob", "--yes"];
+        carol.refused(&give, 1, "no_address");
+        carol.refused(&["name", "transfer", "harbor", "nobody", "--yes"], 1, "unknown_name");
+        carol.refused(&["name", "transfer", "harbor", "0x12", "--yes"], 2, "usage");
+        // So it is with what else goes to an address.
+        let claim = |to| ["stake", "claim", "--to", to, "--yes"];
+        carol.refused(&claim("bob"), 1, "no_address");
+        carol.refused(&claim("@nobody"), 1, "name_free");
+        carol.refused(&claim("0x12"), 2, "usage");
+        bob.data(&["wallet", "address", "--tell", &carol.id]);
+        assert!(!carol.told().is_empty());
+        let wallet = carol.data(&["name", "set", "pier.harbor", "wallet", "bob", "--yes"]);
+        assert!(wallet["value"].as_str().unwrap().eq_ignore_ascii_case(&bob.address), "{wallet}");
+        carol.data(&["name", "set", "pier.harbor", "account", "bob", "--yes"]);
+        carol.shown("pier.harbor", |shown| shown["records"]["account"] == json!(bob.id)).await;
+        let account = carol.data(&["name", "set", "harbor", "account", "@pier.harbor", "--yes"]);
+        assert_eq!(account["value"], json!(bob.id), "{account}");
+        let wallet = carol.data(&["name", "set", "harbor", "wallet", "@pier.harbor", "--yes"]);
+        assert!(wallet["value"].as_str().unwrap().eq_ignore_ascii_case(&bob.address), "{wallet}");
+        // It says somebody else by then: nothing is given to them unasked.
+        carol.data(&["name", "set", "pier.harbor", "wallet", &alice.address, "--yes"]);
+        let is_alices = |shown: &Value| {
+            shown["records"]["wallet"].as_str().is_some_and(|it| it.eq_ignore_ascii_case(&alice.address))
+        };
+        carol.shown("pier.harbor", is_alices).await;
+        let give = ["name", "transfer", "harbor", "@pier.harbor", "--yes"];
+        let changed = carol.refused(&give, 4, "name_changed");
+        assert!(changed.contains("in place of pier.harbor") && !changed.contains("--"), "{changed}");
+        carol.data(&["name", "set", "pier.harbor", "wallet", "bob", "--yes"]);
+        carol.shown("pier.harbor", |shown| !is_alices(shown)).await;
+        let given = carol.data(&give);
+        assert_eq!(given["to"], json!(bob.address), "{given}");
+        assert_eq!(bob.data(&["name", "list"])["names"][0]["id"], given["id"]);
+        assert_eq!(carol.data(&["name", "list"])["names"], json!([]));
+    }
+}
