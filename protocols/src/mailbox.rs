@@ -18,7 +18,7 @@ use crate::{
     AccountId, MessageHash, NetworkName, Time,
     answer::{Code, Done, Subject},
     namespace::{Class, Namespace},
-    record::{Life, Mutation, Place, RECORD_COST, Record, Stamp, remembered},
+    record::{Change, Life, Mutation, Place, RECORD_COST, Record, Stamp, remembered},
     request::{Door, MAX_TOKENS, REVOCATIONS, Revoke, Source, Store as StoreRequest},
     store::{Effect, Entry, Store, StoreError, Transaction},
     swarm::Known,
@@ -460,6 +460,13 @@ impl Mailbox {
             && store.mutation(row)?.is_some_and(|why| !why.covers(namespace, request.timestamp))
         {
             after.life = None;
+        }
+        // So does a change of expiry that was heard of before its message: of one that is known it was judged
+        // when it came.
+        if let Record { life: None, change: Some(Change { row, .. }), .. } = after
+            && store.mutation(row)?.is_some_and(|why| !why.covers(namespace, request.timestamp))
+        {
+            after.change = None;
         }
         if source == Source::Client {
             repeat(request, &after, now);

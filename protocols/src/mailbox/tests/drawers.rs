@@ -164,6 +164,37 @@ fn a_member_that_lies_about_what_it_held_is_believed_about_the_right_drawer_alon
 }
 
 #[test]
+fn an_end_that_is_heard_of_before_its_message_ends_no_other_one() {
+    let person = Person::new(0);
+    let (early, late, elsewhere) = (person.hash("early"), person.hash("late"), person.hash_in(1, "c"));
+    // Signed at 0, it covers what was sent until 70 in the inbox.
+    let told = Mutation::Expire {
+        request: person.expire_in(INBOX, 150, 0),
+        held: vec![early, late, elsewhere],
+    };
+    let messages = [person.post("early", 70, 900), person.post("late", 71, 900), person.keep_in(1, "c", 60, 900)];
+    let ends = |keeper: &Keeper| [early, late, elsewhere].map(|hash| keeper.end(&person, hash));
+    let mut before = Keeper::new(1);
+    before.replicate(at(100), vec![told.clone()]);
+    assert_eq!(before.store.records().count(), 3, "a member's word, until the messages come");
+    let mut after = Keeper::new(2);
+    for message in messages {
+        before.store(at(100), message.clone()).unwrap();
+        after.store(at(100), message).unwrap();
+    }
+    after.replicate(at(100), vec![told]);
+    assert_eq!(ends(&after), [150, 900, 900].map(|end| Some(ms(end))));
+    assert_eq!(ends(&before), ends(&after));
+    assert_eq!(before.store.fingerprints(), after.store.fingerprints());
+    recount(&before.store);
+    // Nor when it would have ended already.
+    let mut before = Keeper::new(3);
+    before.replicate(at(100), vec![Mutation::Expire { request: person.expire_in(INBOX, 150, 0), held: vec![late] }]);
+    assert_eq!(before.store(at(200), person.post("late", 71, 900)), Ok((ms(900), false)));
+    assert_eq!(before.texts(at(200), &person), ["late"]);
+}
+
+#[test]
 fn a_request_that_is_repeated_later_says_nothing_of_what_came_after_it() {
     let person = Person::new(0);
     let held = vec![person.hash("edge"), person.hash("new")];
