@@ -49,6 +49,7 @@ pub use onion::{Carry, Lost, Told};
 pub(crate) use relay::Relay;
 pub(crate) use service::Json;
 
+use crate::metrics::DoorMetrics;
 use guests::{Clients, Memory};
 use outside::Outside;
 use routes::State;
@@ -201,6 +202,7 @@ pub struct Door {
     limits: Limits,
     servers: BTreeSet<String>,
     key: DoorKey,
+    metrics: Option<DoorMetrics>,
 }
 
 /// Who stands behind a door.
@@ -240,7 +242,19 @@ impl Door {
         };
         let listeners = config.listen.iter().map(listen).collect::<Result<_, _>>()?;
         let key = DoorKey::of(pair).ok_or(DoorError::Key)?;
-        Ok(Self { listeners, tls, limits: config.limits, servers: config.servers.clone(), key })
+        Ok(Self {
+            listeners,
+            tls,
+            limits: config.limits,
+            servers: config.servers.clone(),
+            key,
+            metrics: None,
+        })
+    }
+
+    /// Counts what comes.
+    pub(crate) fn counted(self, metrics: DoorMetrics) -> Self {
+        Self { metrics: Some(metrics), ..self }
     }
 
     /// Where it listens.
@@ -265,9 +279,10 @@ impl Door {
     }
 
     pub(crate) async fn serve_with(self, onions: Arc<Onions>, stopping: watch::Receiver<bool>) {
-        let Self { listeners, tls, limits, .. } = self;
+        let Self { listeners, tls, limits, metrics, .. } = self;
         let state = Arc::new(State {
             limits,
+            metrics,
             onions,
             clients: Clients::new(limits),
             memory: Memory::new(limits.memory_each, limits.memory),

@@ -47,6 +47,8 @@ const LIFETIME: Duration = Duration::from_secs(60);
 pub(crate) struct View {
     pub(crate) id: NodeId,
     pub(crate) http: SocketAddr,
+    /// Where the door for the clients that exist listens.
+    pub(crate) doors: Vec<SocketAddr>,
     pub(crate) jobs: mpsc::Sender<Job>,
     pub(crate) contacts: watch::Receiver<Contacts>,
     pub(crate) metrics: Metrics,
@@ -92,6 +94,8 @@ struct Status {
     /// The settlement chain, where nodes register on one.
     chain: Option<chain::Shown>,
     http: String,
+    /// Where the clients that exist are served.
+    doors: Vec<String>,
     version: &'static str,
 }
 
@@ -262,6 +266,7 @@ async fn status(State(view): State<Arc<View>>) -> impl IntoResponse {
         }),
         chain: view.chain.as_ref().map(Chain::shown),
         http: view.http.to_string(),
+        doors: view.doors.iter().map(|address| format!("https://{address}")).collect(),
         version: env!("CARGO_PKG_VERSION"),
     })
 }
@@ -286,7 +291,8 @@ mod tests {
         let hop =
             Hop::open(data.path(), "test".parse().unwrap(), id, std::collections::BTreeSet::new(), true)
                 .unwrap();
-        let view = View { id, http, jobs, contacts, metrics, hop, chain: None, libp2p, stopping };
+        let doors = vec!["[::1]:22443".parse().unwrap()];
+        let view = View { id, http, doors, jobs, contacts, metrics, hop, chain: None, libp2p, stopping };
         let door = tokio::spawn(serve(listener, view));
         let ask = async |path: &str| {
             let mut stream = tokio::net::TcpStream::connect(http).await.unwrap();
@@ -298,6 +304,7 @@ mod tests {
         };
         let (readiness, status, metrics) = tokio::join!(ask("readyz"), ask("status"), ask("metrics"));
         assert!(readiness.contains(" 503 ") && readiness.contains("not answering"), "{readiness}");
+        assert!(status.contains(r#""doors":["https://[::1]:22443"]"#), "{status}");
         assert!(status.contains("starting") && metrics.contains("session_ready"), "{status}");
         door.abort();
     }

@@ -1,8 +1,10 @@
 //! What can be counted about a node, for Prometheus: `session_...`, joined with libp2p's own.
 
 mod chain;
+mod door;
 
 pub(crate) use chain::{ChainMetrics, standing};
+pub(crate) use door::DoorMetrics;
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,

@@ -10,28 +10,53 @@ use std::{
 
 use libp2p::PeerId;
 use session_chain::{
-    names::Index,
+    names::{Entry, Index, Key, tables::Read},
     settlement::{Settled, names::Snapshot},
 };
 use session_protocols::{
+    AccountId,
     answer::Code,
     codec,
+    door::names::hash,
     libp2p::link::Incoming,
-    names::lookup::{Answer, MAX_REQUEST, Request},
+    names::{
+        COST, Kind, Label, Name, NameKeys, Value,
+        lookup::{Answer, MAX_REQUEST, Request},
+    },
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
-use crate::{attest::Shelf, links::Links};
+use crate::{attest::Shelf, links::Links, now};
 
 /// Borders whose index is kept, beside the one that is served, until their checkpoints are signed. Each keeps the
 /// pages of the state file that changed since.
 const MAX_UNSIGNED: usize = 4;
+
+/// Names that their owners revealed and that are found by hash; those with the greatest ids are not beyond it.
+const MAX_REVEALED: usize = 1 << 18;
+/// Names whose keys are kept, which are dear to make; beyond it one of them is made again.
+const MAX_KEYS: usize = 4_096;
+/// Who waits for a name to be found by its hash, which is done for one at a time; beyond it 429.
+const MAX_ASKING: usize = 64;
 
 /// The indexes that lookups are answered from; clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
     shelf: Shelf,
     kept: Arc<Mutex<Kept>>,
+    revealed: Arc<Mutex<Revealed>>,
+    asking: Arc<Semaphore>,
+}
+
+/// The names that their owners revealed, as of one border.
+#[derive(Debug, Default)]
+struct Revealed {
+    /// The epoch that ended there.
+    epoch: Option<u64>,
+    /// What somebody says that a name of theirs is called, by its hash; whether it is, its keys show.
+    labels: BTreeMap<[u8; 32], Label>,
+    /// Keys that were made.
+    keys: BTreeMap<[u8; 32], NameKeys>,
 }
 
 #[derive(Debug, Default)]
@@ -47,7 +72,8 @@ struct Kept {
 impl Names {
     /// Answers by the checkpoints of this shelf.
     pub(crate) fn new(shelf: Shelf, settled: &Settled) -> Self {
-        let names = Self { shelf, kept: Arc::default() };
+        let (revealed, asking) = (Arc::default(), Arc::new(Semaphore::new(MAX_ASKING)));
+        let names = Self { shelf, kept: Arc::default(), revealed, asking };
         names.cross(settled);
         names
     }
@@ -72,6 +98,58 @@ impl Names {
         index.answer(epoch, request).map_err(|error| {
             tracing::error!(%error, "the index of names cannot be read: see whether the disk is sound");
             Code::Failed
+        })
+    }
+
+    /// The account of a name that its owner revealed, found by its [`hash`]: as of the border that is served.
+    pub(crate) async fn revealed(&self, hash: [u8; 32]) -> Result<Option<(Label, AccountId)>, Code> {
+        let asking = Arc::clone(&self.asking).try_acquire_owned().map_err(|_| Code::TooMany)?;
+        let names = self.clone();
+        let found = tokio::task::spawn_blocking(move || {
+            let found = names.find(&hash);
+            drop(asking);
+            found
+        });
+        found.await.unwrap_or(Err(Code::Failed))
+    }
+
+    fn find(&self, hash: &[u8; 32]) -> Result<Option<(Label, AccountId)>, Code> {
+        let (epoch, index) = self.served().ok_or(Code::NotReady)?;
+        let failed = |error: <Snapshot as Read>::Error| {
+            tracing::error!(%error, "the index of names cannot be read: see whether the disk is sound");
+            Code::Failed
+        };
+        // Whoever else asks waits here: names are found one at a time, as each may take a while.
+        let mut revealed = self.revealed.lock().unwrap_or_else(PoisonError::into_inner);
+        if revealed.epoch != Some(epoch) {
+            revealed.labels = labels(&index).map_err(failed)?;
+            revealed.epoch = Some(epoch);
+        }
+        let Some(label) = revealed.labels.get(hash).cloned() else { return Ok(None) };
+        let keys = match revealed.keys.get(hash) {
+            Some(keys) => keys.clone(),
+            None => {
+                let keys = NameKeys::of(&Name::from(label.clone()), COST).map_err(|_| Code::Failed)?;
+                if revealed.keys.len() >= MAX_KEYS {
+                    revealed.keys.pop_first();
+                }
+                revealed.keys.insert(*hash, keys.clone());
+                keys
+            }
+        };
+        drop(revealed);
+        let entry = index.prove(&Key::Name(keys.id())).map_err(failed)?.value;
+        let entry = entry.and_then(|bytes| Entry::from_bytes(&bytes).ok());
+        // Another one may say that its name is called so.
+        let called = |entry: &Entry| entry.revealed.as_deref() == Some(label.as_str());
+        let entry = entry.filter(|entry| called(entry) && entry.is_live(now().as_millis() / 1_000));
+        let opened = entry.and_then(|entry| {
+            let sealed = entry.records.get(&Kind::Account.number())?;
+            keys.open(entry.version, Kind::Account, sealed).ok()
+        });
+        Ok(match opened {
+            Some(Value::Account(account)) => Some((label, account)),
+            _ => None,
         })
     }
 
@@ -110,6 +188,17 @@ impl Names {
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What names are called that their owners revealed, by the hashes.
+fn labels(index: &Index<Snapshot>) -> Result<BTreeMap<[u8; 32], Label>, <Snapshot as Read>::Error> {
+    let mut labels = BTreeMap::new();
+    index.names(|_, entry| {
+        let label = entry.revealed.and_then(|called| called.parse::<Label>().ok());
+        labels.extend(label.map(|label| (hash(&label), label)));
+        labels.len() < MAX_REVEALED
+    })?;
+    Ok(labels)
 }
 
 impl Links {
@@ -161,6 +250,10 @@ mod tests {
 
     const OWNER: [u8; 20] = [7; 20];
 
+    fn registered(id: NameId) -> Change {
+        Change::Registered { id, owner: OWNER.into(), expires: u64::MAX, version: 1 }
+    }
+
     /// A node's names and its shelf, and what both are made of.
     struct World {
         names: Names,
@@ -201,9 +294,12 @@ mod tests {
 
         /// Registers a name, ends an epoch, and tells the node.
         fn cross(&mut self, byte: u8) -> Checkpoint {
-            let (id, owner) = (NameId::from_bytes([byte; 32]), OWNER.into());
-            let change = Change::Registered { id, owner, expires: u64::MAX, version: 1 };
-            let inputs = vec![Input::Name(change)];
+            self.cross_with(byte, vec![registered(NameId::from_bytes([byte; 32]))])
+        }
+
+        /// Ends an epoch in which names changed, and tells the node.
+        fn cross_with(&mut self, byte: u8, changes: Vec<Change>) -> Checkpoint {
+            let inputs = changes.into_iter().map(Input::Name).collect();
             let block = Block { height: self.ledger.height() + 1, time: 1, inputs };
             self.file.name(std::slice::from_ref(&block)).unwrap();
             let root = self.file.cross_names(1).unwrap();
@@ -266,6 +362,41 @@ mod tests {
         world.sign(&second);
         assert_eq!(world.held(&second, &[1, 2, 3]), [1, 2]);
         assert_eq!((world.names.count(), world.names.lock().borders.len()), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_revealed_is_found_by_its_hash_and_by_nobody_elses_word() {
+        let mut world = World::new();
+        let [alice, bob, carol]: [Label; 3] = ["alice", "bob", "carol"].map(|name| name.parse().unwrap());
+        let account = AccountId::from_bytes([5; 33]);
+        let keys = |label: &Label| NameKeys::of(&label.clone().into(), COST).unwrap();
+        let revealed = |id, name: &Label| {
+            let name = name.as_str().to_owned();
+            Change::Revealed { id, version: 1, name }
+        };
+        let record = |keys: &NameKeys| {
+            let value = keys.seal(1, &Value::Account(account));
+            let (id, sub) = (keys.id(), <_>::default());
+            Change::Record { id, sub, version: 1, kind: Kind::Account.number(), value }
+        };
+        let [of_alice, of_carol] = [&alice, &carol].map(keys);
+        // Carol is not revealed, and somebody else says of a name that it is called alice, and of one bob.
+        let others = [[1; 32], [0xfe; 32], [0xff; 32]].map(NameId::from_bytes);
+        let mut changes: Vec<_> = others.into_iter().map(registered).collect();
+        changes.extend([registered(of_alice.id()), registered(of_carol.id())]);
+        changes.extend([record(&of_alice), record(&of_carol)]);
+        changes.extend(others.into_iter().zip([&alice, &bob, &alice]).map(|(id, name)| revealed(id, name)));
+        let first = world.cross_with(1, changes);
+        let names = world.names.clone();
+        let found = async |name: &Label| names.revealed(hash(name)).await;
+        assert_eq!(found(&alice).await, Err(Code::NotReady), "nobody has signed it");
+        world.sign(&first);
+        assert_eq!(found(&alice).await, Ok(None), "its owner has not revealed it");
+        let second = world.cross_with(2, vec![revealed(of_alice.id(), &alice)]);
+        assert_eq!(found(&alice).await, Ok(None), "not signed yet");
+        world.sign(&second);
+        assert_eq!(found(&alice).await, Ok(Some((alice.clone(), account))));
+        assert_eq!((found(&bob).await, found(&carol).await), (Ok(None), Ok(None)));
     }
 
     #[test]

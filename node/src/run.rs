@@ -37,7 +37,7 @@ use crate::{
     http, keystore,
     links::Links,
     member::{self, Job},
-    metrics::Metrics,
+    metrics::{DoorMetrics, Metrics},
     network::{Announced, Contacts, Doors, Network},
     onion::Hop,
     registry::{Registry, Watched},
@@ -120,6 +120,8 @@ async fn from_start_to_stop(
     let http = listener.local_addr().unwrap_or(config.http);
 
     let door = config.door.as_ref().map(|door| Door::open(door, &config.data, &pair)).transpose()?;
+    let counted = DoorMetrics::new(&metrics).map_err(|_| NodeError::Stopped { part: "metrics" })?;
+    let door = door.map(|door| door.counted(counted));
 
     let mut libp2p = SwarmRegistry::default();
     let swarm_metrics = SwarmMetrics::new(&mut libp2p);
@@ -201,9 +203,11 @@ async fn from_start_to_stop(
     };
     let (stop_network, stopped) = oneshot::channel();
     let mut network = tokio::spawn(Box::pin(network.run(stopped)));
+    let doors_at = door.as_ref().map(Door::addresses).unwrap_or_default();
     let view = http::View {
         id,
         http,
+        doors: doors_at.clone(),
         jobs: jobs.clone(),
         contacts: watching.clone(),
         metrics,
@@ -214,10 +218,9 @@ async fn from_start_to_stop(
     };
     let mut http_door = tokio::spawn(http::serve(listener, view));
     let keys = tokio::spawn(hop.clone().keep_keys(onion_doors));
-    let doors = door.as_ref().map(Door::addresses).unwrap_or_default();
     let service = Json { links: serving, listing: listing.clone() };
     let mut door = tokio::spawn(serve_door(door, id, (service, relay), listing, stop_seen));
-    tracing::info!(%id, network = %config.network.name, http = %http, ?doors, "node started");
+    tracing::info!(%id, network = %config.network.name, http = %http, doors = ?doors_at, "node started");
 
     let status = tokio::spawn(log_status(jobs, watching));
     let result = tokio::select! {

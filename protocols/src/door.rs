@@ -4,9 +4,11 @@
 //! - [`mod@render`]: what they are answered
 //! - [`onion`]: their requests through three hops
 //! - [`nodes`]: the list of nodes, as they ask for it
+//! - [`names`]: names, as they ask for them
 
 #[cfg(any(test, feature = "test-utils"))]
 pub mod fuzz;
+pub mod names;
 pub mod nodes;
 pub mod onion;
 pub mod parse;

@@ -64,6 +64,7 @@ pub const TARGETS: &[Target] = &[
     ("onion_answer", onion::answer),
     ("guards", guards),
     ("door_onion", door::onion),
+    ("door_json", door::json),
 ];
 
 /// When the snapshot of the vectors can be used.

@@ -18,7 +18,7 @@ use crate::{
     AccountId, MessageHash, NetworkName, Time,
     answer::{Code, Done, Subject},
     namespace::{Class, Namespace},
-    record::{Life, Mutation, Place, RECORD_COST, Record, Stamp, remembered},
+    record::{Change, Life, Mutation, Place, RECORD_COST, Record, Stamp, remembered},
     request::{Door, MAX_TOKENS, REVOCATIONS, Revoke, Source, Store as StoreRequest},
     store::{Effect, Entry, Store, StoreError, Transaction},
     swarm::Known,
@@ -142,6 +142,13 @@ pub enum Output {
         ticket: u64,
         /// Each mutation, in order, what its receipt is about and what it did.
         results: Vec<(Subject, Mutation, Result<Outcome, Code>)>,
+    },
+    /// A subaccount's rights are taken away.
+    Revoked {
+        /// Whose subaccount.
+        account: AccountId,
+        /// Which, by its token.
+        hash: MessageHash,
     },
     /// Something could not be read from the disk; what depends on it was refused or left.
     Damaged(&'static str),
@@ -361,6 +368,7 @@ impl Mailbox {
             after.place = Some(Place { sequence: row, row, namespace: REVOCATIONS, size });
             let effects = vec![Effect { account, hash, before, after: Some(after) }];
             store.append(Entry { mutation: Some(evidence.clone()), evidence_until: None, effects })?;
+            self.outbox.push_back(Output::Revoked { account, hash });
         }
         Ok(Ok(Outcome { done: Done::Changed { hashes }, already: false, detail: Detail::default() }))
     }
@@ -461,6 +469,13 @@ impl Mailbox {
         {
             after.life = None;
         }
+        // So does a change of expiry that was heard of before its message: of one that is known it was judged
+        // when it came.
+        if let Record { life: None, change: Some(Change { row, .. }), .. } = after
+            && store.mutation(row)?.is_some_and(|why| !why.covers(namespace, request.timestamp))
+        {
+            after.change = None;
+        }
         if source == Source::Client {
             repeat(request, &after, now);
         }
@@ -485,8 +500,8 @@ impl Mailbox {
         after.join_life(life);
         // What counts is the end that its owner set last, which may be known here already.
         if after.at(now) != Some(after) {
-            // It has ended, by itself or by a change that is known here: as good as kept.
-            return Ok(Ok(kept(expiry, true)));
+            // It has ended, by itself or by a change that is known here, which is nobody's business: as good as kept.
+            return Ok(Ok(kept(expiry, known || expiry > now)));
         }
         let outbox = stamp.filter(|_| namespace.class() == Class::PublicOutbox);
         let others = match outbox {

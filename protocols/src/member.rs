@@ -20,6 +20,7 @@ use crate::{
     limits::{Limiter, Rate},
     mailbox::{self, Limits, Mailbox},
     maps::Outlook,
+    namespace::Class,
     notify::{self, Subscribed, Subscriptions},
     record::Mutation,
     replication::{Handover, Repair, Responder, Writes, repair, writes},
@@ -664,6 +665,10 @@ impl Member {
         store: &mut T,
     ) -> Result<(), StoreError> {
         let Retrieve { account, namespace, after, .. } = retrieve;
+        let subaccount = retrieve.auth.as_ref().and_then(|auth| auth.subaccount);
+        let by = subaccount
+            .filter(|_| namespace.class() != Class::Unrevocable)
+            .map(|subaccount| subaccount.token.hash(&account));
         let about = Request::Retrieve(retrieve);
         let code = match self.turn_away(&about) {
             Some(refusal) => Some(refusal.code),
@@ -678,7 +683,7 @@ impl Member {
             self.outbox.push_back(Output::Subscribed { subscriber, answer });
         } else {
             self.subscriptions
-                .handle(now, notify::Input::Subscribe { subscriber, account, namespace, after });
+                .handle(now, notify::Input::Subscribe { subscriber, account, namespace, after, by });
         }
         Ok(())
     }
@@ -759,6 +764,9 @@ impl Member {
                     });
                     let answer = SwarmAnswer::Replicated { results: results.collect() };
                     self.outbox.push_back(Output::Reply { ticket, answer });
+                }
+                mailbox::Output::Revoked { account, hash } => {
+                    self.subscriptions.handle(now, notify::Input::Revoked { account, hash });
                 }
                 mailbox::Output::Damaged(why) => self.outbox.push_back(Output::Damaged(why)),
                 mailbox::Output::Arrived { account, namespace } => {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, Namespace, Span, Time,
+    AccountId, MessageHash, Namespace, Span, Time,
     answer::{Code, Message},
     request::{Cursor, Retrieve},
 };
@@ -81,6 +81,15 @@ pub enum Input {
         namespace: Namespace,
         /// From where.
         after: Option<Cursor>,
+        /// The hash of the token by which it may, where revoking that takes the right away.
+        by: Option<MessageHash>,
+    },
+    /// A subaccount's rights were taken away.
+    Revoked {
+        /// Whose subaccount.
+        account: AccountId,
+        /// The hash of its token.
+        hash: MessageHash,
     },
     /// A subscriber has gone.
     Unsubscribe {
@@ -151,6 +160,7 @@ struct Subscription {
     account: AccountId,
     namespace: Namespace,
     after: Option<Cursor>,
+    by: Option<MessageHash>,
     end: Time,
     /// A page is on its way; the next waits for it.
     sending: bool,
@@ -167,7 +177,7 @@ impl Subscriptions {
     /// Applies one input at `now`; results are read with [`Self::poll`].
     pub fn handle(&mut self, now: Time, input: Input) {
         match input {
-            Input::Subscribe { subscriber, account, namespace, after } => {
+            Input::Subscribe { subscriber, account, namespace, after, by } => {
                 let full = self.all.len() >= MAX_SUBSCRIPTIONS
                     || self.subscribers(account, namespace).nth(MAX_PER_MAILBOX.saturating_sub(1)).is_some();
                 if full || self.all.contains_key(&subscriber) {
@@ -176,12 +186,15 @@ impl Subscriptions {
                 }
                 let end = now.after(LIFETIME);
                 let subscription =
-                    Subscription { account, namespace, after, end, sending: false, waiting: true };
+                    Subscription { account, namespace, after, by, end, sending: false, waiting: true };
                 self.all.insert(subscriber, subscription);
                 self.by_mailbox.insert((account, namespace, subscriber));
                 self.ends.insert((end, subscriber));
                 self.outbox.push_back(Output::Accept { subscriber, expiry: end });
                 self.push(subscriber);
+            }
+            Input::Revoked { account, hash } => {
+                self.end(Code::Unauthorized, |one| one.account == account && one.by == Some(hash));
             }
             Input::Unsubscribe { subscriber } => self.remove(subscriber),
             Input::Arrived { account, namespace } => {
@@ -215,11 +228,14 @@ impl Subscriptions {
     /// Ends the subscriptions to accounts that are kept here no longer: whoever wants more subscribes
     /// where they are kept now.
     pub fn end_others(&mut self, kept: impl Fn(&AccountId) -> bool) {
-        let others =
-            self.all.iter().filter(|(_, one)| !kept(&one.account)).map(|(subscriber, _)| *subscriber);
-        for subscriber in others.collect::<Vec<_>>() {
+        self.end(Code::WrongSwarm, |one| !kept(&one.account));
+    }
+
+    fn end(&mut self, code: Code, ends: impl Fn(&Subscription) -> bool) {
+        let ended = self.all.iter().filter(|(_, one)| ends(one)).map(|(subscriber, _)| *subscriber);
+        for subscriber in ended.collect::<Vec<_>>() {
             self.remove(subscriber);
-            self.outbox.push_back(Output::End { subscriber, code: Code::WrongSwarm });
+            self.outbox.push_back(Output::End { subscriber, code });
         }
     }
 
@@ -280,7 +296,8 @@ mod tests {
     #[test]
     fn what_arrives_during_a_page_is_pushed_after_it() {
         let mut machine = Subscriptions::new();
-        let subscribe = Input::Subscribe { subscriber: 1, account: ACCOUNT, namespace: INBOX, after: None };
+        let subscribe =
+            Input::Subscribe { subscriber: 1, account: ACCOUNT, namespace: INBOX, after: None, by: None };
         machine.handle(Time::ZERO, subscribe);
         let push = |after| Output::Push { subscriber: 1, account: ACCOUNT, namespace: INBOX, after };
         assert_eq!(outputs(&mut machine)[1], push(None));
@@ -298,7 +315,8 @@ mod tests {
     #[test]
     fn a_subscription_ends_in_time_and_leaves_nothing() {
         let mut machine = Subscriptions::new();
-        let subscribe = Input::Subscribe { subscriber: 1, account: ACCOUNT, namespace: INBOX, after: None };
+        let subscribe =
+            Input::Subscribe { subscriber: 1, account: ACCOUNT, namespace: INBOX, after: None, by: None };
         machine.handle(Time::ZERO, subscribe);
         let end = machine.deadline().unwrap();
         machine.handle(end, Input::Tick);
@@ -308,10 +326,32 @@ mod tests {
     }
 
     #[test]
+    fn who_is_revoked_hears_no_more_and_others_go_on() {
+        let mut machine = Subscriptions::new();
+        let hash = |byte| MessageHash([byte; 32]);
+        for (subscriber, by) in [(1, None), (2, Some(hash(2))), (3, Some(hash(3))), (4, Some(hash(2)))] {
+            let account = if subscriber == 4 { AccountId::from_bytes([6; 33]) } else { ACCOUNT };
+            machine.handle(
+                Time::ZERO,
+                Input::Subscribe { subscriber, account, namespace: INBOX, after: None, by },
+            );
+        }
+        outputs(&mut machine);
+        machine.handle(Time::ZERO, Input::Revoked { account: ACCOUNT, hash: hash(2) });
+        assert_eq!(outputs(&mut machine), [Output::End { subscriber: 2, code: Code::Unauthorized }]);
+        assert_eq!(machine.len(), 3);
+    }
+
+    #[test]
     fn one_mailbox_has_so_many_subscriptions_and_no_more() {
         let mut machine = Subscriptions::new();
-        let subscribe =
-            |subscriber, namespace| Input::Subscribe { subscriber, account: ACCOUNT, namespace, after: None };
+        let subscribe = |subscriber, namespace| Input::Subscribe {
+            subscriber,
+            account: ACCOUNT,
+            namespace,
+            after: None,
+            by: None,
+        };
         let most = MAX_PER_MAILBOX as u64;
         for subscriber in 0..most {
             machine.handle(Time::ZERO, subscribe(subscriber, INBOX));

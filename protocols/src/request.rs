@@ -124,8 +124,7 @@ impl Condition {
     /// Whether it holds at a node with rules of this version, software of this version (numbers with dots
     /// between) and this last final block.
     pub fn holds(&self, rules: [u64; 2], version: &str, height: u64) -> bool {
-        let mut numbers = version.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
-        let version = core::array::from_fn(|_| numbers.next().unwrap_or(0));
+        let version = numbers(version);
         match self {
             Self::RulesAtLeast(least) => rules >= *least,
             Self::RulesBefore(bound) => rules < *bound,
@@ -135,6 +134,12 @@ impl Condition {
             Self::HeightBefore(bound) => height < *bound,
         }
     }
+}
+
+/// The three numbers of a version that is written with dots between them; 0 for what is none.
+pub fn numbers(version: &str) -> [u64; 3] {
+    let mut numbers = version.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
+    core::array::from_fn(|_| numbers.next().unwrap_or(0))
 }
 
 impl Request {
@@ -205,7 +210,12 @@ impl Request {
             return Err(Code::Unauthorized);
         }
         match self {
-            Self::Store(request) => request.claims(network, now, Source::Client),
+            Self::Store(request) => {
+                if request.expiry <= now.as_millis() && door == Door::Native {
+                    return Err(Code::BadTtl);
+                }
+                request.claims(network, now, Source::Client)
+            }
             Self::Retrieve(request) => request.claims(network, now),
             Self::Fetch(request) => request.claims(network, now),
             Self::GetExpiries(request) => request.claims(network, now),

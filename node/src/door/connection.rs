@@ -18,6 +18,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use prometheus::IntGauge;
 use socket2::{Domain, Socket, Type};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -62,7 +63,7 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 struct Host {
     acceptor: TlsAcceptor,
     router: Router,
-    limits: Limits,
+    state: Arc<State>,
     stopping: watch::Receiver<bool>,
 }
 
@@ -73,10 +74,9 @@ pub(super) async fn serve(
     state: Arc<State>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let limits = state.limits;
-    let host =
-        Host { acceptor: tls.into(), router: routes::router(state), limits, stopping: stopping.clone() };
-    let guests = Guests::new(limits);
+    let guests = Guests::new(state.limits);
+    let router = routes::router(Arc::clone(&state));
+    let host = Host { acceptor: tls.into(), router, state, stopping: stopping.clone() };
     let accepting = listeners.into_iter().map(|listener| accept(listener, host.clone(), Arc::clone(&guests)));
     futures::future::join_all(accepting).await;
     // Where it listens nowhere it is still served.
@@ -92,11 +92,10 @@ async fn accept(listener: TcpListener, host: Host, guests: Arc<Guests>) {
         };
         match accepted {
             // Where there is no place the connection closes here.
-            Ok((stream, address)) => {
-                if let Some(place) = guests.enter(address.ip()) {
-                    tokio::spawn(host.clone().welcome(stream, place));
-                }
-            }
+            Ok((stream, address)) => match guests.enter(address.ip()) {
+                Some(place) => drop(tokio::spawn(host.clone().welcome(stream, place))),
+                None => host.state.refused("connections"),
+            },
             Err(error) => {
                 tracing::debug!(%error, "a connection was not accepted");
                 sleep(PAUSE).await;
@@ -110,6 +109,7 @@ impl Host {
     async fn welcome(self, stream: TcpStream, place: Place) {
         let mut stopping = self.stopping.clone();
         let guest = Arc::clone(&place.guest);
+        let _open = self.state.metrics.as_ref().map(|metrics| Open::new(metrics.connections.clone()));
         tokio::select! {
             () = self.talk(stream, Arc::clone(&guest)) => {}
             () = guest.told_to_leave() => {}
@@ -118,7 +118,8 @@ impl Host {
     }
 
     async fn talk(self, stream: TcpStream, guest: Arc<Guest>) {
-        let Self { acceptor, router, limits, .. } = self;
+        let Self { acceptor, router, state, .. } = self;
+        let limits = state.limits;
         let _ = stream.set_nodelay(true);
         let stream = Paced { stream, stall: limits.stall_time, timer: None };
         let Ok(Ok(stream)) = timeout(limits.handshake_time, acceptor.accept(stream)).await else { return };
@@ -156,6 +157,22 @@ impl Host {
                 let _ = timeout(limits.stall_time, connection).await;
             }
         }
+    }
+}
+
+/// A connection that is counted while this is held.
+struct Open(IntGauge);
+
+impl Open {
+    fn new(gauge: IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -28,16 +28,20 @@ use super::{
     Call, Caller, Limits, Onions, Told,
     guests::{Address, Clients, Guest, Held, Memory},
 };
-use crate::now;
+use crate::{metrics::DoorMetrics, now};
 
 /// Clients that were written for long polling say so with this, and are told that there is none.
 const LONG_POLL: &str = "x-loki-long-poll";
+/// The limit of memory, as it is counted.
+const MEMORY: &str = "memory";
 /// Bytes of an answer that are written at once.
 const CHUNK: usize = 64 << 10;
 
 /// What all requests share.
 pub(super) struct State {
     pub(super) limits: Limits,
+    /// None where nobody reads them.
+    pub(super) metrics: Option<DoorMetrics>,
     pub(super) onions: Arc<Onions>,
     pub(super) clients: Clients,
     pub(super) memory: Memory<Address>,
@@ -65,16 +69,46 @@ enum Ask {
     Onion,
 }
 
+impl Ask {
+    /// Its name in the metrics.
+    const fn endpoint(self) -> &'static str {
+        match self {
+            Self::Storage => "storage",
+            Self::Nodes => "nodes",
+            Self::Onion => "onion",
+        }
+    }
+}
+
 impl State {
+    /// Counts what met a limit.
+    pub(super) fn refused(&self, limit: &str) {
+        if let Some(metrics) = &self.metrics {
+            metrics.refused(limit);
+        }
+    }
+
     async fn serve(&self, ask: Ask, guest: &Arc<Guest>, request: Request) -> Response {
         guest.ask();
         let mut held = self.memory.hold(guest.address);
         let told = match self.told(ask, guest, request, &mut held).await {
             Ok(told) => told,
-            Err(refused) => text(refused.0, refused.1),
+            Err(refused) => {
+                self.refused(refused.2);
+                text(refused.0, refused.1)
+            }
         };
         // What the request held goes on to the answer.
-        if held.grow(told.body.len()) { response(told, held) } else { response(full(), held) }
+        let told = if held.grow(told.body.len()) {
+            told
+        } else {
+            self.refused(MEMORY);
+            text(503, "the answer is too long for now")
+        };
+        if let Some(metrics) = &self.metrics {
+            metrics.answered(ask.endpoint(), told.status);
+        }
+        response(told, held)
     }
 
     async fn told(
@@ -85,25 +119,25 @@ impl State {
         held: &mut Held<Address>,
     ) -> Result<Told, Refused> {
         if request.headers().contains_key(LONG_POLL) {
-            return Err(Refused(410, "long polling is not supported"));
+            return Err(Refused(410, "long polling is not supported", "long_poll"));
         }
         if !self.clients.may_ask(guest.address, now()) {
-            return Err(Refused(429, "too many requests"));
+            return Err(Refused(429, "too many requests", "rate"));
         }
         let body = self.read(request.into_body(), held).await?;
         let Ok(_place) = self.at_once.try_acquire() else {
-            return Err(Refused(503, "too many requests are worked on"));
+            return Err(Refused(503, "too many requests are worked on", "at_once"));
         };
         let _working = guest.work();
         timeout(self.limits.answer_time, self.answer(ask, guest, body))
             .await
-            .map_err(|_| Refused(504, "the answer takes too long"))
+            .map_err(|_| Refused(504, "the answer takes too long", "answer_time"))
     }
 
     /// Reads a body in its time, as far as there is memory for it.
     async fn read(&self, body: Body, held: &mut Held<Address>) -> Result<Vec<u8>, Refused> {
         let Limits { body: most, body_time, .. } = self.limits;
-        let too_long = Refused(413, "the request is too long");
+        let too_long = Refused(413, "the request is too long", "body");
         let announced = usize::try_from(hyper::body::Body::size_hint(&body).lower()).unwrap_or(usize::MAX);
         if announced > most {
             return Err(too_long);
@@ -111,18 +145,22 @@ impl State {
         let reading = async {
             let (mut parts, mut read) = (body.into_data_stream(), Vec::new());
             while let Some(part) = parts.next().await {
-                let part = part.map_err(|_| Refused(400, "the request's body broke off"))?;
+                let part = part.map_err(|_| Refused(400, "the request's body broke off", "broken_off"))?;
                 if part.len() > most - read.len() {
                     return Err(too_long);
                 }
                 if !held.grow(read.len() + part.len()) {
-                    return Err(Refused(503, "too many requests are read"));
+                    return Err(Refused(503, "too many requests are read", MEMORY));
                 }
                 read.extend_from_slice(&part);
             }
             Ok(read)
         };
-        timeout(body_time, reading).await.unwrap_or(Err(Refused(408, "the request takes too long")))
+        timeout(body_time, reading).await.unwrap_or(Err(Refused(
+            408,
+            "the request takes too long",
+            "body_time",
+        )))
     }
 
     async fn answer(&self, ask: Ask, guest: &Guest, body: Vec<u8>) -> Told {
@@ -149,16 +187,12 @@ impl State {
     }
 }
 
-/// A request that gets no further, and what its client is told.
+/// A request that gets no further: what its client is told, and at which limit, as it is counted.
 #[derive(Clone, Copy)]
-struct Refused(u16, &'static str);
+struct Refused(u16, &'static str, &'static str);
 
 fn text(status: u16, text: &str) -> Told {
     Reply::text(status, text).into()
-}
-
-fn full() -> Told {
-    text(503, "the answer is too long for now")
 }
 
 impl From<Reply> for Told {
@@ -208,5 +242,75 @@ impl hyper::body::Body for Answer {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact((self.bytes.len() - self.written) as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt, future::BoxFuture};
+    use session_protocols::{KeyPair, NodeId, limits::Rate};
+
+    use super::*;
+    use crate::{
+        door::{Behind, Carry, Door, DoorConfig, Lost, Service, guests::Guests},
+        metrics::Metrics,
+    };
+
+    struct Nobody;
+
+    impl Service for Nobody {
+        fn answer(&self, _: Call) -> BoxFuture<'static, Reply> {
+            std::future::ready(Reply::text(421, "elsewhere")).boxed()
+        }
+    }
+
+    impl Carry for Nobody {
+        fn carry(&self, _: NodeId, _: Passed) -> BoxFuture<'static, Result<Told, Lost>> {
+            std::future::ready(Err(Lost::NotFound)).boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_and_what_meets_a_limit_is_counted() {
+        let (folder, pair) = (tempfile::tempdir().unwrap(), KeyPair::from_seed(&[3; 32]));
+        let door = Door::open(&DoorConfig::new(Vec::new()), folder.path(), &pair).unwrap();
+        let listing = tokio::sync::watch::channel(Arc::default()).1;
+        let (service, carry) = (Arc::new(Nobody), Arc::new(Nobody));
+        let onions = door.onions(Behind { me: pair.node_id(), service, carry, listing });
+        let rate = Rate { per_second: 0, burst: 4 };
+        let limits = Limits { rate, body: 100, ..Limits::default() };
+        let metrics = Metrics::new().unwrap();
+        let state = State {
+            limits,
+            metrics: Some(DoorMetrics::new(&metrics).unwrap()),
+            onions,
+            clients: Clients::new(limits),
+            memory: Memory::new(limits.memory_each, limits.memory),
+            at_once: Arc::new(Semaphore::new(1)),
+        };
+        let place = Guests::new(limits).enter([127, 0, 0, 1].into()).unwrap();
+        let long = " ".repeat(101);
+        for (ask, body, status) in [
+            (Ask::Storage, "{}", 421),
+            (Ask::Nodes, "{}", 200),
+            (Ask::Onion, "{}", 400),
+            (Ask::Onion, &long, 413),
+            (Ask::Nodes, "{}", 429),
+        ] {
+            let response = state.serve(ask, &place.guest, Request::new(Body::from(body.to_owned()))).await;
+            assert_eq!(response.status(), status);
+        }
+        let text = metrics.render(&prometheus_client::registry::Registry::default());
+        for line in [
+            r#"session_door_requests_total{code="200",endpoint="nodes"} 1"#,
+            r#"session_door_requests_total{code="429",endpoint="nodes"} 1"#,
+            r#"session_door_requests_total{code="421",endpoint="storage"} 1"#,
+            r#"session_door_requests_total{code="413",endpoint="onion"} 1"#,
+            r#"session_door_refused_total{limit="body"} 1"#,
+            r#"session_door_refused_total{limit="rate"} 1"#,
+            "session_door_connections 0",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+        }
     }
 }

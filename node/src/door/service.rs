@@ -5,9 +5,10 @@ use std::sync::Arc;
 use data_encoding::BASE64;
 use futures::future::{BoxFuture, join_all};
 use session_protocols::{
-    answer::{Answer, Body},
+    answer::{Answer, Body, Code},
     door::{
         self, Call, Reply,
+        names::{NONCE, resolved},
         nodes::{Listing, active_nodes, service_nodes},
         render,
     },
@@ -50,16 +51,15 @@ impl Json {
                 Call::Storage(request) => self.storage(*request).await,
                 Call::Nodes(params) => {
                     let result = service_nodes(&self.listing.borrow(), &params, seed());
-                    let mut fields = serde_json::json!({ "result": result });
-                    render::stamp(&mut fields, now().as_millis());
-                    Reply::json(200, &fields)
+                    render::result_of(&result, now().as_millis())
                 }
                 Call::ActiveNodes => {
-                    let nodes = BASE64.encode(&active_nodes(&self.listing.borrow().nodes));
+                    let nodes = BASE64.encode(&active_nodes(&self.listing.borrow()));
                     let mut fields = serde_json::json!({ "nodes": nodes });
                     render::stamp(&mut fields, now().as_millis());
                     Reply::json(200, &fields)
                 }
+                Call::Name(hash) => self.name(hash).await,
                 Call::Batch(calls) => {
                     let replies = join_all(calls.into_iter().map(|call| self.part(call))).await;
                     render::several(replies, now().as_millis())
@@ -101,7 +101,25 @@ impl Json {
         let about = request.without_message();
         let Some(answer) = self.ask(request).await else { return nothing() };
         let listing = Arc::clone(&self.listing.borrow());
-        door::render(&about, &answer, |id| listing.nodes.iter().find(|node| node.id == *id).cloned())
+        door::render(&about, &answer, |id| listing.node(id).cloned())
+    }
+
+    /// The account of a name that its owner revealed.
+    async fn name(&self, hash: [u8; 32]) -> Reply {
+        // Where nodes register on no chain there are no names.
+        let found = match self.links.known_names() {
+            Some(names) => names.revealed(hash).await,
+            None => Ok(None),
+        };
+        let mut nonce = [0; NONCE];
+        match found {
+            Ok(found) if getrandom::fill(&mut nonce).is_ok() => {
+                let found = found.as_ref().map(|(name, account)| (name, account));
+                render::result_of(&resolved(found, nonce).to_string(), now().as_millis())
+            }
+            Ok(_) => Reply::text(500, Code::Failed.to_string()),
+            Err(code) => Reply::text(code.number(), code.to_string()),
+        }
     }
 
     async fn ask(&self, request: Request) -> Option<Answer> {

@@ -7,6 +7,7 @@ use session_protocols::{
     directory::{Directory, NodeRecord, Transport},
     door::nodes::{DoorNode, Listing},
     identity::to_x25519,
+    request::numbers,
 };
 use tokio::{sync::watch, time::Instant};
 
@@ -50,7 +51,7 @@ impl Doors {
         });
         let nodes: Vec<_> = listed.collect();
         self.keys = nodes.iter().map(|node| (node.id, node.x25519)).collect();
-        self.told.send_replace(Arc::new(Listing { nodes, height }));
+        self.told.send_replace(Arc::new(Listing::new(nodes, height)));
     }
 
     fn listed(&self, said: &NodeRecord) -> Option<DoorNode> {
@@ -65,13 +66,7 @@ impl Doors {
             https,
             quic: quic.map_or(0, |endpoint| endpoint.port),
             swarm: None,
-            version: version(&said.version),
+            version: numbers(&said.version).map(|part| u16::try_from(part).unwrap_or(u16::MAX)),
         })
     }
-}
-
-/// The three numbers of a version; zeros for what is none.
-fn version(text: &str) -> [u16; 3] {
-    let mut parts = text.split(['.', '-', '+']).map_while(|part| part.parse().ok());
-    [(); 3].map(|()| parts.next().unwrap_or(0))
 }

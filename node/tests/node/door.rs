@@ -102,7 +102,7 @@ impl Opened {
         let echo = Arc::new(Echo { waiting: Notify::new(), going_on: Semaphore::new(0) });
         let mut node = DoorNode::new(pair.node_id(), [127, 0, 0, 1].into(), 7).unwrap();
         node.swarm = Some(SwarmId(9));
-        let listing = watch::channel(Arc::new(Listing { nodes: vec![node], height: 1 })).1;
+        let listing = watch::channel(Arc::new(Listing::new(vec![node], 1))).1;
         let behind = Behind {
             me: pair.node_id(),
             service: Arc::new(Echoing(Arc::clone(&echo))),

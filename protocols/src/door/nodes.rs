@@ -2,18 +2,41 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Reply;
 use crate::{NodeId, SwarmId, answer::RULES, identity::to_x25519};
 
-/// The nodes that clients are told of.
+/// The nodes that clients are told of, and what they are told, written out once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// The nodes.
-    pub nodes: Vec<DoorNode>,
-    /// The last finalised height of the chain; 0 without one.
-    pub height: u64,
+    /// In the order of their ids.
+    nodes: Vec<DoorNode>,
+    /// Of each its fields in the order of [`FIELDS`], as they stand in an object of JSON.
+    said: Vec<[String; FIELDS.len()]>,
+    height: u64,
+}
+
+impl Listing {
+    /// Lists nodes, with the last finalised height of the chain; 0 without one.
+    pub fn new(mut nodes: Vec<DoorNode>, height: u64) -> Self {
+        nodes.sort_by_key(|node| node.id);
+        let said = |node: &DoorNode| {
+            FIELDS.map(|name| format!("{}:{}", Value::from(name), node.field(name).unwrap_or_default()))
+        };
+        Self { said: nodes.iter().map(said).collect(), nodes, height }
+    }
+
+    /// The nodes, in the order of their ids.
+    pub fn nodes(&self) -> &[DoorNode] {
+        &self.nodes
+    }
+
+    /// A node of them.
+    pub fn node(&self, id: &NodeId) -> Option<&DoorNode> {
+        let place = self.nodes.binary_search_by_key(id, |node| node.id).ok()?;
+        self.nodes.get(place)
+    }
 }
 
 /// A node that clients can be sent to.
@@ -77,56 +100,59 @@ const FIELDS: [&str; 12] = [
     "service_node_version",
 ];
 
-/// What `get_service_nodes` and `get_n_service_nodes` answer: an object with `service_node_states`, `height`,
+/// What `get_service_nodes` and `get_n_service_nodes` answer, as JSON: an object with `service_node_states`, `height`,
 /// `hardfork` and `status`.
 ///
 /// `params` may say `fields` (an object of flags, or a list of names; all where it says none), `limit`,
 /// `active_only` and `service_node_pubkeys`; what else it says, and what is of another type, is ignored.
 /// The nodes come in the order of a shuffle that `seed` decides, so that a limit takes any of them.
-pub fn service_nodes(listing: &Listing, params: &Value, seed: u64) -> Value {
-    let fields = fields(params.get("fields"));
+pub fn service_nodes(listing: &Listing, params: &Value, seed: u64) -> String {
+    let asked = fields(params.get("fields"));
     let active_only = params.get("active_only").and_then(Value::as_bool).unwrap_or(false);
     let wanted = params.get("service_node_pubkeys").and_then(Value::as_array);
     let wanted: Option<BTreeSet<_>> = wanted
         .filter(|wanted| !wanted.is_empty())
         .map(|wanted| wanted.iter().filter_map(|key| key.as_str()?.parse::<NodeId>().ok()).collect());
     let limit = params.get("limit").and_then(Value::as_u64).filter(|limit| *limit > 0);
-    let mut chosen: Vec<&DoorNode> = listing
-        .nodes
-        .iter()
-        .filter(|node| !active_only || node.swarm.is_some())
-        .filter(|node| wanted.as_ref().is_none_or(|wanted| wanted.contains(&node.id)))
-        .collect();
-    shuffle(&mut chosen, seed);
-    if let Some(limit) = limit {
-        chosen.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let chosen = listing.nodes.iter().zip(&listing.said);
+    let chosen = chosen
+        .filter(|(node, _)| !active_only || node.swarm.is_some())
+        .filter(|(node, _)| wanted.as_ref().is_none_or(|wanted| wanted.contains(&node.id)));
+    let chosen = drawn(chosen.map(|(_, said)| said).collect(), limit, seed);
+    let mut text =
+        format!(r#"{{"hardfork":{},"height":{},"service_node_states":["#, RULES[0], listing.height);
+    for (place, said) in chosen.into_iter().enumerate() {
+        text.push_str(if place == 0 { "{" } else { ",{" });
+        let mut first = true;
+        for (field, _) in said.iter().zip(asked).filter(|(_, asked)| *asked) {
+            if !core::mem::take(&mut first) {
+                text.push(',');
+            }
+            text.push_str(field);
+        }
+        text.push('}');
     }
-    let state = |node: &&DoorNode| {
-        let named = fields.iter().filter_map(|name| Some(((*name).to_owned(), node.field(name)?)));
-        Value::Object(named.collect::<Map<_, _>>())
-    };
-    let states: Vec<_> = chosen.iter().map(state).collect();
-    json!({
-        "service_node_states": states,
-        "height": listing.height,
-        "hardfork": RULES[0],
-        "status": "OK",
-    })
+    text.push_str(r#"],"status":"OK"}"#);
+    text
 }
 
 /// What `POST /json_rpc` answers: `get_n_service_nodes` and `get_service_nodes` in the envelope of JSON-RPC.
 ///
 /// The body's length was bounded before.
 pub fn json_rpc(body: &[u8], listing: &Listing, seed: u64) -> Reply {
-    let failed = |id: &Value, code: i32, message: &str| json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } });
+    let said =
+        |id: &Value, what: &str, said: &str| format!(r#"{{"id":{id},"jsonrpc":"2.0","{what}":{said}}}"#);
+    let failed = |id: &Value, code: i32, message: &str| {
+        said(id, "error", &json!({ "code": code, "message": message }).to_string())
+    };
     let answer = match serde_json::from_slice::<Value>(body) {
         Ok(Value::Object(asked)) => {
             let id = asked.get("id").unwrap_or(&Value::Null);
             match asked.get("method").and_then(Value::as_str) {
                 Some("get_n_service_nodes" | "get_service_nodes") => {
                     let params = asked.get("params").unwrap_or(&Value::Null);
-                    let result = service_nodes(listing, params, seed);
-                    json!({ "jsonrpc": "2.0", "id": id, "result": result })
+                    said(id, "result", &service_nodes(listing, params, seed))
                 }
                 Some(_) => failed(id, -32_601, "Method not found"),
                 None => failed(id, -32_600, "Invalid Request"),
@@ -135,11 +161,11 @@ pub fn json_rpc(body: &[u8], listing: &Listing, seed: u64) -> Reply {
         Ok(_) => failed(&Value::Null, -32_600, "Invalid Request"),
         Err(_) => failed(&Value::Null, -32_700, "Parse error"),
     };
-    Reply::json(200, &answer)
+    Reply { status: 200, body: super::Body::Json(answer.into_bytes()) }
 }
 
-/// The names that are asked for and known.
-fn fields(asked: Option<&Value>) -> Vec<&'static str> {
+/// Which of [`FIELDS`] are asked for.
+fn fields(asked: Option<&Value>) -> [bool; FIELDS.len()] {
     let is_asked = |name: &str| match asked {
         Some(Value::Object(flags)) => flags.get(name).and_then(Value::as_bool).unwrap_or(false),
         Some(Value::Array(names)) => names.iter().any(|one| one.as_str() == Some(name)),
@@ -150,23 +176,31 @@ fn fields(asked: Option<&Value>) -> Vec<&'static str> {
         Some(Value::Array(names)) => !names.is_empty(),
         _ => false,
     };
-    FIELDS.into_iter().filter(|name| !named || is_asked("all") || is_asked(name)).collect()
+    FIELDS.map(|name| !named || is_asked("all") || is_asked(name))
 }
 
-/// An order that nobody prefers.
-fn shuffle(nodes: &mut [&DoorNode], seed: u64) {
-    nodes.sort_by_cached_key(|node| {
-        crate::identity::blake2b(&[&seed.to_le_bytes(), node.id.as_bytes().as_slice()])
-    });
+/// Any of them, at most `most`, in an order that nobody prefers.
+fn drawn<T>(mut all: Vec<T>, most: usize, seed: u64) -> Vec<T> {
+    let most = most.min(all.len());
+    let mut state = seed;
+    for place in 0..most {
+        // SplitMix64.
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let left = all.len().saturating_sub(place) as u64;
+        let other = (mixed ^ (mixed >> 31)).checked_rem(left).unwrap_or_default();
+        all.swap(place, place.saturating_add(usize::try_from(other).unwrap_or_default()));
+    }
+    all.truncate(most);
+    all
 }
 
 /// What `active_nodes_bin` answers: for each node with a place in a swarm and an IPv4 address 51 bytes, key 32,
 /// swarm 8, address 4, HTTPS port 2, QUIC port 2, version 3; numbers big-endian, in the order of the keys.
-pub fn active_nodes(nodes: &[DoorNode]) -> Vec<u8> {
-    let mut nodes: Vec<_> = nodes.iter().collect();
-    nodes.sort_by_key(|node| node.id);
+pub fn active_nodes(listing: &Listing) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for node in nodes {
+    for node in &listing.nodes {
         let (Some(swarm), IpAddr::V4(ip)) = (node.swarm, node.ip) else { continue };
         bytes.extend(node.id.as_bytes());
         bytes.extend(swarm.0.to_be_bytes());
@@ -195,7 +229,8 @@ mod tests {
     }
 
     fn states(params: &Value, seed: u64) -> Vec<Value> {
-        let answer = service_nodes(&Listing { nodes: nodes(), height: 7 }, params, seed);
+        let answer = service_nodes(&Listing::new(nodes(), 7), params, seed);
+        let answer: Value = serde_json::from_str(&answer).unwrap();
         assert_eq!(
             (&answer["height"], &answer["hardfork"], &answer["status"]),
             (&json!(7), &json!(22), &json!("OK"))
@@ -231,7 +266,7 @@ mod tests {
 
     #[test]
     fn questions_come_in_an_envelope_whose_id_is_given_back() {
-        let listing = Listing { nodes: nodes(), height: 7 };
+        let listing = Listing::new(nodes(), 7);
         let answer = |body: &str| {
             let Reply { status: 200, body: super::super::Body::Json(bytes) } =
                 json_rpc(body.as_bytes(), &listing, 1)
@@ -259,7 +294,7 @@ mod tests {
     fn the_short_form_has_51_bytes_for_each_active_node() {
         let (mut nodes, mut bytes) = (nodes(), Vec::new());
         nodes[1].ip = "::1".parse().unwrap();
-        let answer = active_nodes(&nodes);
+        let answer = active_nodes(&Listing::new(nodes.clone(), 0));
         assert_eq!(answer.len(), 7 * 51);
         bytes.extend(nodes[0].id.as_bytes());
         bytes.extend([

@@ -30,6 +30,8 @@ pub enum Call {
     Nodes(Value),
     /// All nodes in 51 bytes each.
     ActiveNodes,
+    /// The account of the name with this hash: see [`super::names::resolved`].
+    Name([u8; 32]),
     /// All of these; one that cannot be read fails alone.
     Batch(Vec<Result<Self, Reply>>),
     /// These one after the other, up to the first that fails.
@@ -345,6 +347,19 @@ impl Params<'_> {
         };
         match endpoint {
             "get_service_nodes" => Ok(Call::Nodes(Value::Object(inner.clone()))),
+            "ons_resolve" => {
+                // Wallets and relays are numbers 1 and 2, and have no names of that kind here.
+                if inner.get("type").and_then(Value::as_u64) != Some(0) {
+                    return Err(bad("ons_resolve: type has to be 0"));
+                }
+                let hash =
+                    inner.get("name_hash").and_then(Value::as_str).ok_or_else(|| missing("name_hash"))?;
+                let bytes = HEX.decode(hash.as_bytes()).ok().or_else(|| base64(hash));
+                bytes
+                    .and_then(|bytes| bytes.try_into().ok())
+                    .map(Call::Name)
+                    .ok_or_else(|| invalid("name_hash"))
+            }
             _ => Err(bad(&format!("endpoint {endpoint} is not offered"))),
         }
     }

@@ -7,7 +7,7 @@ use super::{Reply, nodes::DoorNode};
 use crate::{
     MessageHash, Namespace, NodeId,
     answer::{Answer, Body, Code, Done, RULES, Receipt, Receipts, Refusal, SwarmInfo, told},
-    request::{Ends, Request, Which},
+    request::{Ends, Request, Which, numbers},
 };
 
 /// What a node answers to a storage request, of which a message is not looked at. `listed` finds how a node can be reached.
@@ -181,6 +181,13 @@ fn listing(which: &Which, listed: &[(Namespace, MessageHash)]) -> Value {
     Value::Object(drawers.into_iter().map(drawer).collect())
 }
 
+/// A result that is written out already, as [`super::nodes::service_nodes`] gives it; `time` in milliseconds since
+/// 1970.
+pub fn result_of(result: &str, time: u64) -> Reply {
+    let body = format!(r#"{{"result":{result},"t":{time},"hf":[{},{}]}}"#, RULES[0], RULES[1]);
+    Reply { status: 200, body: super::Body::Json(body.into_bytes()) }
+}
+
 /// The answers to several requests, in order; `time` in milliseconds since 1970.
 ///
 /// Where all of them are refused because another swarm keeps the account, that is what is said of the whole:
@@ -235,10 +242,4 @@ fn result(reply: Reply) -> Vec<u8> {
     });
     bytes.push(b'}');
     bytes
-}
-
-/// The numbers of a version.
-fn numbers(version: &str) -> [u64; 3] {
-    let mut numbers = version.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
-    core::array::from_fn(|_| numbers.next().unwrap_or(0))
 }

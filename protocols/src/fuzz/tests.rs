@@ -29,6 +29,13 @@ fn golden(file_name: &str, field: &str, name: &str) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// What a file of golden vectors has as text in a field.
+fn texts(file_name: &str, field: &str) -> Vec<Vec<u8>> {
+    let entries: Vec<serde_json::Value> =
+        serde_json::from_str(&file(&format!("vectors/{file_name}.json"))).unwrap();
+    entries.iter().filter_map(|entry| Some(entry[field].as_str()?.as_bytes().to_vec())).collect()
+}
+
 /// Every encoded message of the golden vectors.
 fn vectors() -> Vec<Vec<u8>> {
     let files = ["requests", "answers", "swarm", "notify", "lookup", "directory", "snapshots", "frames"];
@@ -58,6 +65,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             [reaches_the_client("first"), reaches_the_client("session"), choices(&[])].concat()
         }
         "door_onion" => golden("door_onion", "packet", ""),
+        "door_json" => texts("json_requests", "body"),
         "guards" => vec![HEX.decode(file("src/path/tests/guards.hex").trim().as_bytes()).unwrap()],
         "record" | "member" => {
             let noise = |seed: u8| (0..16).flat_map(move |at: u8| crate::identity::blake2b(&[&[seed, at]]));
@@ -133,6 +141,31 @@ fn packets_answers_and_guards_are_of_use_and_may_be_spoilt() {
                 target(&seed[..place]);
                 target(&[&[place as u8], &seed[..]].concat());
             }
+        }
+    }
+}
+
+#[test]
+fn json_may_be_spoilt() {
+    let seeds = seeds("door_json");
+    assert!(seeds.len() > 60);
+    for seed in &seeds {
+        for place in (0..seed.len()).step_by(seed.len().div_ceil(48)) {
+            for other in *b"\"0{-,\xff" {
+                let mut spoilt = seed.clone();
+                spoilt[place] = other;
+                door::json(&spoilt);
+            }
+            door::json(&seed[..place]);
+        }
+    }
+    // Deeper than anybody writes.
+    for (open, close) in
+        [("[", "]"), (r#"{"method":"ifelse","params":{"if":{"height_before":1},"then":"#, "}}")]
+    {
+        for depth in [4, 5, 100, 10_000] {
+            let text = format!(r#"{}{{"method":"info"}}{}"#, open.repeat(depth), close.repeat(depth));
+            assert_eq!(door::json(text.as_bytes()), open.len() > 1 && depth <= 4, "{depth}");
         }
     }
 }

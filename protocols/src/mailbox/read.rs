@@ -150,14 +150,14 @@ pub fn expiries<S: Store>(store: &S, now: Time, request: &GetExpiries) -> Result
     let account = &request.account;
     let hashes = match &request.hashes {
         Some(hashes) => hashes.clone(),
-        None => matching(store, now, account, Drawers::All, MAX_BULK_JSON, |_| true)?,
+        None => matching(store, now, account, Drawers::All, MAX_BULK_JSON.saturating_add(1), |_| true)?,
     };
+    let more = request.hashes.is_none() && hashes.len() > MAX_BULK_JSON;
     let mut ends = Vec::new();
-    for hash in hashes {
+    for hash in hashes.into_iter().take(MAX_BULK_JSON) {
         let record = store.record(account, &hash)?.filter(|record| record.readable(now));
         ends.extend(record.and_then(|record| record.expiry()).map(|expiry| End { hash, expiry }));
     }
-    let more = request.hashes.is_none() && ends.len() >= MAX_BULK_JSON;
     Ok(Body::Expiries { ends, more })
 }
 

@@ -46,7 +46,7 @@ impl Keeper {
                 Some(Ok((outcome.done, outcome.already, mutation)))
             }
             Output::Refused { ticket: 7, code } => Some(Err(code)),
-            Output::Arrived { .. } => None,
+            Output::Arrived { .. } | Output::Revoked { .. } => None,
             other => panic!("unexpected {other:?}"),
         });
         let answer = answers.next().expect("every write is answered");

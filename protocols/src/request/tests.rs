@@ -28,7 +28,7 @@ fn store(namespace: i16, sent: i64, expiry: i64, time: Option<u64>) -> Store {
 }
 
 fn as_client(request: &Store) -> Result<(), Code> {
-    request.verify(&network(), NOW, Source::Client)
+    Request::Store(request.clone()).verify(&network(), NOW, Door::Native)
 }
 
 fn as_member(request: &Store) -> Result<(), Code> {
@@ -70,6 +70,16 @@ fn the_times_of_a_store_have_bounds() {
         let request = store(1, 0, expiry, Some(0));
         assert_eq!(as_client(&request), client, "client: private, {expiry}");
         assert_eq!(as_member(&request), member, "member: private, {expiry}");
+    }
+}
+
+#[test]
+fn the_json_door_takes_what_has_just_ended() {
+    for (expiry, taken) in [(0, true), (-10, true), (-11, false)] {
+        let request = store(0, -30, expiry, None);
+        let answer = Request::Store(request.clone()).verify(&network(), NOW, Door::Json);
+        assert_eq!(answer, if taken { Ok(()) } else { Err(Code::BadTtl) }, "{expiry}");
+        assert_eq!(as_client(&request), Err(Code::BadTtl), "{expiry}");
     }
 }
 

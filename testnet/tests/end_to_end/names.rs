@@ -1,8 +1,13 @@
 //! A name is bought, leads to its owner, is sold, and leads to nobody else unasked; and people pay each other.
 
+use data_encoding::{BASE64, HEXLOWER as HEX};
 use serde_json::{Value, json};
+use session_protocols::door::names as door;
 
-use crate::{person::Person, support::Place};
+use crate::{
+    person::Person,
+    support::{Place, until},
+};
 
 const YEAR_MS: u64 = 365 * 24 * 3_600_000;
 
@@ -25,6 +30,7 @@ async fn a_name_is_bought_used_and_sold_and_what_is_sent_to_it_does_not_follow_u
     people.it_leads_to_alice().await;
     people.its_sub_name_leads_to_bob();
     people.alice_goes_by_it();
+    people.clients_that_exist_find_it().await;
     people.carol_pays_it().await;
     people.alice_sells_to_bob();
     people.it_leads_to_bob_once_carol_agrees().await;
@@ -65,6 +71,27 @@ impl People<'_> {
         let taken = bob.refused(&["name", "register", "alice", "--yes"], 1, "name_taken");
         assert!(taken.contains("session name buy"), "{taken}");
         bob.has("1000");
+    }
+
+    /// At the door that they know, by its hash, as she revealed it.
+    async fn clients_that_exist_find_it(&self) {
+        let label = "alice".parse().unwrap();
+        let body = json!({ "method": "oxend_request", "params": { "endpoint": "ons_resolve", "params":
+            { "type": 0, "name_hash": BASE64.encode(&door::hash(&label)) } } });
+        let client = reqwest::Client::builder().danger_accept_invalid_certs(true).build().unwrap();
+        for node in self.alice.place.data(&["testnet", "status"])["nodes"].as_array().unwrap() {
+            let url = format!("{}/storage_rpc/v1", node["door"].as_str().unwrap());
+            // Each node hands out a checkpoint a little later than the others.
+            let result = until("a node to find the name", async || {
+                let answer = client.post(&url).body(body.to_string()).send().await.unwrap();
+                let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).ok()?;
+                Some(answer["result"].clone()).filter(|result| result["nonce"].is_string())
+            })
+            .await;
+            let nonce = HEX.decode(result["nonce"].as_str().unwrap().as_bytes()).unwrap();
+            let account = self.alice.id.parse().unwrap();
+            assert_eq!(result, door::resolved(Some((&label, &account)), nonce.try_into().unwrap()));
+        }
     }
 
     /// And sub-names of it, which are hers without more ado.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     fixture::{mutation, texted},
-    request::{Drawers, Ends, MAX_BULK, Request, Rights, Which},
+    request::{Drawers, Ends, MAX_BULK, MAX_BULK_JSON, Request, Rights, Which},
 };
 
 const INBOX: Drawers = Drawers::One(Namespace::INBOX);
@@ -164,6 +164,39 @@ fn a_member_that_lies_about_what_it_held_is_believed_about_the_right_drawer_alon
 }
 
 #[test]
+fn an_end_that_is_heard_of_before_its_message_ends_no_other_one() {
+    let person = Person::new(0);
+    let (early, late, elsewhere) = (person.hash("early"), person.hash("late"), person.hash_in(1, "c"));
+    // Signed at 0, it covers what was sent until 70 in the inbox.
+    let told =
+        Mutation::Expire { request: person.expire_in(INBOX, 150, 0), held: vec![early, late, elsewhere] };
+    let messages =
+        [person.post("early", 70, 900), person.post("late", 71, 900), person.keep_in(1, "c", 60, 900)];
+    let ends = |keeper: &Keeper| [early, late, elsewhere].map(|hash| keeper.end(&person, hash));
+    let mut before = Keeper::new(1);
+    before.replicate(at(100), vec![told.clone()]);
+    assert_eq!(before.store.records().count(), 3, "a member's word, until the messages come");
+    let mut after = Keeper::new(2);
+    for message in messages {
+        before.store(at(100), message.clone()).unwrap();
+        after.store(at(100), message).unwrap();
+    }
+    after.replicate(at(100), vec![told]);
+    assert_eq!(ends(&after), [150, 900, 900].map(|end| Some(ms(end))));
+    assert_eq!(ends(&before), ends(&after));
+    assert_eq!(before.store.fingerprints(), after.store.fingerprints());
+    recount(&before.store);
+    // Nor when it would have ended already.
+    let mut before = Keeper::new(3);
+    before.replicate(
+        at(100),
+        vec![Mutation::Expire { request: person.expire_in(INBOX, 150, 0), held: vec![late] }],
+    );
+    assert_eq!(before.store(at(200), person.post("late", 71, 900)), Ok((ms(900), false)));
+    assert_eq!(before.texts(at(200), &person), ["late"]);
+}
+
+#[test]
 fn a_request_that_is_repeated_later_says_nothing_of_what_came_after_it() {
     let person = Person::new(0);
     let held = vec![person.hash("edge"), person.hash("new")];
@@ -213,6 +246,43 @@ fn many_messages_go_in_steps_and_whoever_is_told_of_so_many_repeats() {
     let request = Request::Delete(person.delete_in(INBOX, None, 5));
     let json = mutation(texted(&person, request, text.as_bytes(), 5));
     assert_eq!(step(&mut keeper, &json), count);
+}
+
+#[test]
+fn clients_of_the_json_door_are_told_of_so_many_and_no_more() {
+    let person = Person::new(0);
+    let mut keeper = Keeper::new(1);
+    for number in 0..MAX_BULK_JSON {
+        keeper.store(NOW, person.post(&number.to_string(), 0, 900)).unwrap();
+    }
+    let ends = |keeper: &Keeper| match expiries(&keeper.store, at(5), &person.get_expiries(None, 5)).unwrap()
+    {
+        Body::Expiries { ends, more } => (ends.len(), more),
+        other => panic!("unexpected {other:?}"),
+    };
+    assert_eq!(ends(&keeper), (MAX_BULK_JSON, false));
+    keeper.store(NOW, person.post("one more", 0, 900)).unwrap();
+    assert_eq!(ends(&keeper), (MAX_BULK_JSON, true));
+    let full = keeper.store.clone();
+    let by_text = |request, text: String| mutation(texted(&person, request, text.as_bytes(), 5));
+    let delete = Request::Delete(person.delete_in(INBOX, None, 5));
+    let expire = Request::Expire(person.expire_in(INBOX, 500, 5));
+    for request in
+        [by_text(delete, format!("delete_all{}", ms(5))), by_text(expire, format!("expire_all{}", ms(500)))]
+    {
+        keeper.store = full.clone();
+        let outcome = keeper.outcome(at(5), request);
+        assert!(matches!(&outcome.done, Done::Changed { hashes } if hashes.len() == MAX_BULK_JSON));
+        assert_eq!(outcome.detail.listed.len(), MAX_BULK_JSON);
+    }
+}
+
+#[test]
+fn what_has_just_ended_is_taken_and_not_called_a_repeat() {
+    let person = Person::new(0);
+    let mut keeper = Keeper::new(1);
+    assert_eq!(keeper.store(at(20), person.post("late", 0, 15)), Ok((ms(15), false)));
+    assert_eq!(keeper.store.records().count(), 0);
 }
 
 #[test]

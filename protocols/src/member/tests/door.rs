@@ -190,8 +190,24 @@ fn who_is_revoked_is_turned_away_at_every_member_and_subscribes_to_nothing() {
     let friend = person.friend(1, Rights(15));
     let look = |friend: &Friend| friend.asks(Request::Retrieve(person.look(1)), 0);
     assert!(matches!(net.request(1, look(&friend)), Some(Body::Messages { .. })));
+    // At every member somebody listens, to what revoking closes and to what it does not.
+    for who in 0..3 {
+        for (subscriber, namespace) in [(7, 1), (8, -11)] {
+            let Request::Retrieve(retrieve) = friend.asks(Request::Retrieve(person.look(namespace)), 0)
+            else {
+                panic!("it looks")
+            };
+            net.feed(who, Input::Subscribe { subscriber, retrieve });
+        }
+    }
+    net.others.clear();
     let revoked = net.request(0, Request::Revoke(person.revoke(&[friend.token()], 0)));
     assert!(matches!(revoked, Some(Body::Changed { .. })));
+    let ended =
+        Output::Subscribed { subscriber: 7, answer: Subscribed::Refused { code: Code::Unauthorized } };
+    let mut told = std::mem::take(&mut net.others);
+    told.sort_by_key(|(who, _)| *who);
+    assert_eq!(told, [0, 1, 2].map(|who| (who, ended.clone())));
     for who in 0..3 {
         assert_eq!(refusal(net.request(who, look(&friend))).code, Code::Unauthorized);
         let keep = friend.asks(Request::Store(person.keep_in(1, "a", 0, 100)), 0);

@@ -124,6 +124,12 @@ impl Door {
                 assert!(message["expiration"].as_u64() > message["timestamp"].as_u64());
             }
         }
+        // What has just ended is taken, and is not there; what ended before is not taken.
+        for (ended, code) in [(5_000, 200), (20_000, 403)] {
+            let params = json!({ "pubkey": id, "timestamp": now - 40_000, "expiry": moment(0) - ended,
+                "data": BASE64.encode(b"late") });
+            assert_eq!(self.post(&door, "store", params).await.0, code, "ended {ended} ms ago");
+        }
         // An envelope of JSON-RPC, without an id.
         let requests =
             json!([{ "method": "info" }, { "method": "get_snodes_for_pubkey", "params": { "pubkey": id } }]);
@@ -246,6 +252,11 @@ impl Door {
             )
             .await;
         assert_eq!((status, body["result"]["service_node_states"].as_array().unwrap().len()), (200, 3));
+        // Nobody has a name where there is no chain.
+        let params = json!({ "type": 0, "name_hash": BASE64.encode(&[7; 32]) });
+        let asked = json!({ "endpoint": "ons_resolve", "params": params });
+        let (status, body) = self.post(foreign, "oxend_request", asked).await;
+        assert_eq!((status, &body["result"]), (200, &json!({})));
     }
 }
 
