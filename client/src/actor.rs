@@ -68,8 +68,7 @@ impl Actor<'_> {
         match self {
             Self::Owner(account) => Auth::sign(&account.id(), account.key_pair(), time, statement),
             Self::Subaccount { grant, key } => {
-                let shown = grant.account.signing_key(None).is_none();
-                let owner = shown.then_some(grant.owner);
+                let owner = (!grant.account.shows_key()).then_some(grant.owner);
                 Auth::sign_for(owner, key, grant.subaccount, time, statement)
             }
         }
