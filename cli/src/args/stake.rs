@@ -223,7 +223,6 @@ mod tests {
             ("contribute n", MissingRequiredArgument),
             ("contribute n -5", clap::error::ErrorKind::UnknownArgument),
             ("contribute n all", ValueValidation),
-            ("claim --to bob", ValueValidation),
             ("exit", MissingRequiredArgument),
         ] {
             assert_eq!(deed(words).unwrap_err(), kind, "{words}");
