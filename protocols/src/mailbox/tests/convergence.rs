@@ -89,7 +89,7 @@ fn mutation(person: &Person, step: &Step) -> Mutation {
     match step.what {
         // The same message is sent at one time: a repeat with a later one counts as sent after a bounded deletion.
         What::Post => Mutation::Store(person.post(&text, u64::from(step.text), step.expiry)),
-        What::Keep => Mutation::Store(person.keep(&text, step.time, step.expiry)),
+        What::Keep => Mutation::Store(person.keep(&text, u64::from(step.text), step.expiry)),
         What::Delete => deletion(person.delete(&hashes, step.time)),
         What::Expire(only) => change(person.expire(&hashes, step.expiry, only, step.time)),
         What::DeleteAll(all) => {
