@@ -7,7 +7,10 @@ use session_client::{
 };
 use session_protocols::{
     AccountId,
-    names::{Kind, Name, Value, value::Wallet},
+    names::{
+        Kind, Name, Value,
+        value::{ValueError, Wallet},
+    },
 };
 
 use crate::{
@@ -124,21 +127,35 @@ impl Recipient {
 
 /// Whom a text means on the settlement chain: an address, or where somebody is paid who is named.
 pub(crate) async fn address(context: &Context, home: &Home, text: &str) -> Result<Address, Failure> {
-    match text.parse() {
-        Ok(address) => Ok(address),
-        Err(_) if may_be_a_name(text) => {
-            Ok(Recipient::read(context, home, text)?.address(context, home).await?.0.into())
-        }
-        Err(_) => Err(Failure::usage(
-            format!("\"{text}\" is neither an address on the settlement chain nor somebody's name"),
-            "give 0x and 40 hex digits: the receiver sees theirs with `session account key show`",
-        )),
+    match written(text)? {
+        Some(address) => Ok(address),
+        None => Ok(Recipient::read(context, home, text)?.address(context, home).await?.0.into()),
     }
 }
 
-/// Whether a text is no address that was written wrongly.
+/// The address that a text is; none when it may be what somebody is named.
+///
+/// # Errors
+/// When it can be nothing but an address, and is written wrongly: whoever registers such a name is not to get what was
+/// meant for the address.
+pub(crate) fn written(text: &str) -> Result<Option<Address>, Failure> {
+    let wrong = |what| {
+        let remedy =
+            "copy it once more, from where it was shown; a name that reads like one is written with @";
+        Failure::usage(format!("the address {} {what}", text::plain(text)), remedy)
+    };
+    match text.parse::<Wallet>() {
+        Ok(wallet) => Ok(Some(wallet.0.into())),
+        Err(ValueError::Checksum) => Err(wrong("has a wrong digit: its checksum fails")),
+        Err(_) if may_be_a_name(text) => Ok(None),
+        Err(_) => Err(wrong("is not 0x and 40 hex digits")),
+    }
+}
+
+/// Whether a text does not read like an address, with some digits more or less.
 pub(crate) fn may_be_a_name(text: &str) -> bool {
-    !text.starts_with("0x")
+    let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit()) && (36..=44).contains(&text.len());
+    !digits && !text.starts_with("0x") && !text.starts_with("0X")
 }
 
 /// Where an account is paid, as far as that is known here.
@@ -150,7 +167,7 @@ pub(crate) fn wallet_of(home: &Home, id: &AccountId) -> Result<Wallet, Failure> 
         Failure::new(
             Exit::Failed,
             "no_address",
-            format!("{id} has never signed for an address, and names belong to addresses"),
+            format!("{id} has never signed for an address, so it is not known where they are paid"),
             "have them tell you theirs: session wallet address --tell ME",
         )
     })
@@ -263,4 +280,30 @@ pub(crate) fn warn(context: &Context, home: &Home, access: &Access, name: &Name)
 /// Whether the network that is meant has names, as far as can be told.
 fn has_names(context: &Context) -> bool {
     network::described(context).is_ok_and(|network| network.settlement.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_reads_like_an_address_is_one_or_nothing() {
+        let sound = "0x5290fb79C3dbE0a5aEd4a6bE12AF0e7B1d2C9EE7".to_lowercase();
+        assert!(written(&sound).unwrap().is_some());
+        let cased = Wallet(written(&sound).unwrap().unwrap().into_array()).to_string();
+        assert!(written(&cased).unwrap().is_some());
+        let place = cased.rfind(|c: char| c.is_ascii_lowercase()).unwrap();
+        let mut spoilt = cased.clone();
+        spoilt.replace_range(place..=place, &cased[place..=place].to_uppercase());
+        let short = &sound[..41];
+        let long = format!("{sound}0");
+        let bare = &sound[2..];
+        let shouted = sound.replace("0x", "0X");
+        for wrong in [spoilt.as_str(), short, &long, bare, &bare[1..], &shouted, "0x", "0x12", "0xalice"] {
+            assert!(written(wrong).is_err(), "{wrong}");
+        }
+        for name in ["alice", "@0xalice", "@alice", "deadbeef", "0", &"a".repeat(64)] {
+            assert_eq!(written(name).unwrap(), None, "{name}");
+        }
+    }
 }

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alloy::primitives::Address;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use session_chain::Amount;
@@ -18,7 +17,7 @@ use crate::{
     Context,
     args::{self, Verb},
     failure::Failure,
-    network, simulation, stake, text,
+    network, recipient, simulation, stake, text,
 };
 
 pub(crate) async fn run(context: &Context, arguments: args::Testnet) -> Result<(), Failure> {
@@ -156,9 +155,9 @@ async fn remove(context: &Context, testnet: &Testnet, node: usize) -> Result<(),
 }
 
 async fn fund(context: &Context, testnet: &Testnet, account: &str, sesh: Amount) -> Result<(), Failure> {
-    let address: Address = match account.parse() {
-        Ok(address) => address,
-        Err(_) => stake::address(context, Some(account))?,
+    let address = match recipient::written(account)? {
+        Some(address) => address,
+        None => stake::address(context, Some(account))?,
     };
     testnet.fund(address, sesh).await?;
     let given = json!({ "address": stake::lower(address), "sesh": sesh.to_string(), "ether": FUND_ETHER.to_string() });

@@ -26,7 +26,7 @@ use crate::{
     failure::{Exit, Failure, chain},
     inbox,
     network::{self, Access},
-    recipient::{Agreed, Recipient},
+    recipient::{self, Agreed, Recipient},
     sending,
     stake::lower,
     testnet, text,
@@ -304,10 +304,7 @@ impl Till<'_> {
                 return Err(Failure::new(
                     Exit::Refused,
                     "address_changed",
-                    format!(
-                        "{shown} is to be paid at {to}, and {agreed} was agreed to; nothing is paid: it has changed \
-                         once more"
-                    ),
+                    format!("{shown} is to be paid at {to}, and {agreed} was agreed to; nothing is paid"),
                     format!(
                         "ask them by other means which of the two is right: to pay the first add --new-address {to}"
                     ),
@@ -435,21 +432,10 @@ impl Till<'_> {
 
     /// Whom a text means: an address, or what it means to who sends a message.
     fn meant(&self, text: &str) -> Result<Payee, Failure> {
-        let Ok(address) = text.parse::<Address>() else {
-            return Ok(Payee::Somebody(Recipient::read(self.context, &self.home, text)?));
-        };
-        // An address of mixed case carries a checksum.
-        let digits = text.trim_start_matches("0x");
-        let mixed =
-            digits.chars().any(|c| c.is_ascii_lowercase()) && digits.chars().any(|c| c.is_ascii_uppercase());
-        if mixed && Address::parse_checksummed(format!("0x{digits}"), None).is_err() {
-            let remedy = "copy it once more, from where it was shown";
-            return Err(Failure::usage(
-                format!("the address {text} has a wrong digit: its checksum fails"),
-                remedy,
-            ));
-        }
-        Ok(Payee::Address(address))
+        Ok(match recipient::written(text)? {
+            Some(address) => Payee::Address(address),
+            None => Payee::Somebody(Recipient::read(self.context, &self.home, text)?),
+        })
     }
 
     /// Whom a text means who can be written to.

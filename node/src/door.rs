@@ -24,10 +24,10 @@ mod service;
 
 use std::{
     collections::BTreeSet,
-    io,
+    fmt, io,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -35,12 +35,9 @@ use futures::future::BoxFuture;
 use session_protocols::{
     KeyPair, NodeId,
     door::{MAX_REQUEST, Reply, nodes::Listing, onion::DoorKey},
-    limits::Rate,
+    limits::{Rate, Seats},
 };
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
-};
+use tokio::{net::TcpListener, sync::watch};
 use tokio_rustls::rustls::ServerConfig;
 
 pub use certificate::CertificateError;
@@ -50,14 +47,15 @@ pub(crate) use relay::Relay;
 pub(crate) use service::Json;
 
 use crate::metrics::DoorMetrics;
-use guests::{Clients, Memory};
+use guests::{Clients, Held, Memory, lock};
 use outside::Outside;
 use routes::State;
 
 /// What answers requests.
 pub trait Service: Send + Sync + 'static {
-    /// Answers a request: the JSON of a method and its parameters.
-    fn answer(&self, call: Call) -> BoxFuture<'static, Reply>;
+    /// Answers a request: the JSON of a method and its parameters. An answer of several parts takes `room` for
+    /// each as it is made.
+    fn answer(&self, call: Call, room: Room) -> BoxFuture<'static, Reply>;
 }
 
 /// A request as it reaches the service.
@@ -67,6 +65,28 @@ pub struct Call {
     pub body: Vec<u8>,
     /// Whose it is.
     pub caller: Caller,
+}
+
+/// The memory that whoever asks may still have.
+#[derive(Clone)]
+pub struct Room(Arc<dyn Fn(usize) -> bool + Send + Sync>);
+
+impl Room {
+    fn of<K: Copy + Ord + Send + 'static>(held: &Arc<Mutex<Held<K>>>) -> Self {
+        let held = Arc::clone(held);
+        Self(Arc::new(move |bytes| lock(&held).add(bytes)))
+    }
+
+    /// Takes so many bytes of it, until the answer is gone; not if there are fewer.
+    pub fn take(&self, bytes: usize) -> bool {
+        (self.0)(bytes)
+    }
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Room").finish_non_exhaustive()
+    }
 }
 
 /// Where a request comes from.
@@ -113,6 +133,8 @@ pub struct Limits {
     pub connections_each: usize,
     /// Requests that are worked on at once; beyond it 503.
     pub at_once: usize,
+    /// Those of one address, likewise.
+    pub at_once_each: usize,
     /// Streams of one HTTP/2 connection.
     pub streams: u32,
     /// Bytes of requests and answers that are held in memory; beyond it 503.
@@ -145,6 +167,7 @@ impl Default for Limits {
             connections: 4_096,
             connections_each: 256,
             at_once: 256,
+            at_once_each: 64,
             streams: 32,
             memory: 256 << 20,
             memory_each: 32 << 20,
@@ -168,6 +191,7 @@ impl Limits {
         self.connections = 1 << 16;
         self.connections_each = self.connections;
         self.at_once = 1 << 12;
+        self.at_once_each = self.at_once;
         self.memory = 1 << 30;
         self.memory_each = self.memory;
     }
@@ -217,8 +241,8 @@ pub struct Behind {
     pub listing: watch::Receiver<Arc<Listing>>,
 }
 
-impl std::fmt::Debug for Behind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Behind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Behind").finish_non_exhaustive()
     }
 }
@@ -286,7 +310,7 @@ impl Door {
             onions,
             clients: Clients::new(limits),
             memory: Memory::new(limits.memory_each, limits.memory),
-            at_once: Arc::new(Semaphore::new(limits.at_once)),
+            at_once: Arc::new(Mutex::new(Seats::new(limits.at_once_each, limits.at_once))),
         });
         connection::serve(listeners, tls, state, stopping).await;
     }

@@ -32,7 +32,7 @@ use crate::{attest::Shelf, links::Links, now};
 /// pages of the state file that changed since.
 const MAX_UNSIGNED: usize = 4;
 
-/// Names that their owners revealed and that are found by hash; those with the greatest ids are not beyond it.
+/// Names that their owners revealed and that are found by hash; beyond it those with the greatest ids are not.
 const MAX_REVEALED: usize = 1 << 18;
 /// Names whose keys are kept, which are dear to make; beyond it one of them is made again.
 const MAX_KEYS: usize = 4_096;

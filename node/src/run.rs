@@ -218,7 +218,7 @@ async fn from_start_to_stop(
     };
     let mut http_door = tokio::spawn(http::serve(listener, view));
     let keys = tokio::spawn(hop.clone().keep_keys(onion_doors));
-    let service = Json { links: serving, listing: listing.clone() };
+    let service = Json::new(serving, listing.clone());
     let mut door = tokio::spawn(serve_door(door, id, (service, relay), listing, stop_seen));
     tracing::info!(%id, network = %config.network.name, http = %http, doors = ?doors_at, "node started");
 

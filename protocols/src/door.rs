@@ -51,6 +51,19 @@ impl Reply {
 }
 
 impl Body {
+    /// How many bytes HTTP carries.
+    pub const fn len(&self) -> usize {
+        match self {
+            Self::Json(bytes) => bytes.len(),
+            Self::Text(text) => text.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The bytes, as HTTP carries them.
     pub fn into_bytes(self) -> Vec<u8> {
         match self {

@@ -711,9 +711,15 @@ fn what_reads_are_answered() {
     let elsewhere = rendered(&look, elsewhere);
     entries.push(entry("refused, another swarm", &elsewhere));
     let (told, not) = (rendered(&info(), info_body()), rendered(&look, plain(Code::Unauthorized)));
-    entries.push(entry("batch", &several(vec![told.clone(), elsewhere.clone(), not.clone()], TIME)));
-    entries.push(entry("batch, all for another swarm", &several(vec![elsewhere.clone(), elsewhere], TIME)));
-    entries.push(entry("sequence, up to one that failed", &several(vec![told.clone(), not.clone()], TIME)));
+    entries.push(entry("batch", &several(vec![told.clone(), elsewhere.clone(), not.clone()], false, TIME)));
+    entries.push(entry(
+        "batch, all for another swarm",
+        &several(vec![elsewhere.clone(), elsewhere], true, TIME),
+    ));
+    entries.push(entry(
+        "sequence, up to one that failed",
+        &several(vec![told.clone(), not.clone()], true, TIME),
+    ));
     let answer = Answer { time: TIME, body: info_body() };
     entries.push(entry("ifelse, then", &choice(&answer, true, Some(told))));
     entries.push(entry("ifelse, else, which failed", &choice(&answer, false, Some(not))));

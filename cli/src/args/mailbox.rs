@@ -4,7 +4,10 @@ use core::str::FromStr;
 
 use clap::{Args, Subcommand, value_parser};
 use data_encoding::HEXLOWER_PERMISSIVE as HEX;
-use session_protocols::{MessageHash, request::Token};
+use session_protocols::{
+    MessageHash,
+    request::{MAX_TOKENS, Token},
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Mailbox {
@@ -45,7 +48,7 @@ Examples:
         /// Of this drawer alone [default: of all]
         #[arg(long, value_name = "N", conflicts_with = "hash", allow_negative_numbers = true)]
         namespace: Option<i16>,
-        /// Do not ask whether messages may go that are not named
+        /// Delete messages that are not named
         #[arg(long)]
         yes: bool,
     },
@@ -72,13 +75,15 @@ Examples:
         #[arg(long, value_name = "shorten|extend")]
         only: Option<Only>,
     },
-    /// Take rights on the mailbox away from subaccounts
+    /// Take rights on the mailbox away from subaccounts; of an account the newest 50 are kept
     #[command(after_help = "\
+One more gives the rights back that were taken away first: see `session mailbox revoked`.
+
 Example:
   session mailbox revoke 0503...9c")]
     Revoke {
-        /// Their tokens, 72 hex digits each
-        #[arg(required = true)]
+        /// Their tokens, 72 hex digits each, at most 50
+        #[arg(required = true, num_args = 1..=MAX_TOKENS)]
         token: Vec<Written>,
     },
     /// Give subaccounts back the rights that were taken away
@@ -137,7 +142,9 @@ mod tests {
 
     #[test]
     fn what_is_meant_is_named_or_said_to_be_all() {
-        use clap::error::ErrorKind::{ArgumentConflict, MissingRequiredArgument, ValueValidation};
+        use clap::error::ErrorKind::{
+            ArgumentConflict, MissingRequiredArgument, TooManyValues, ValueValidation,
+        };
         let hash = MessageHash([7; 32]).to_string();
         let Keep::Delete { hash: hashes, all: false, .. } = act(&format!("delete {hash}")).unwrap() else {
             panic!("another act")
@@ -155,6 +162,7 @@ mod tests {
             ("expire 5 --all --only extend".to_owned(), ArgumentConflict),
             ("revoke 05".to_owned(), ValueValidation),
             ("revoke".to_owned(), MissingRequiredArgument),
+            (format!("revoke {}", format!("{} ", "05".repeat(36)).repeat(51)), TooManyValues),
         ] {
             assert_eq!(act(&words).unwrap_err(), kind, "{words}");
         }

@@ -5,6 +5,7 @@ use core::str::FromStr;
 use alloy::primitives::Address;
 use clap::{Args, Subcommand};
 use session_chain::Amount;
+use session_protocols::names::value::Wallet;
 
 #[derive(Debug, Args)]
 pub(crate) struct Stake {
@@ -153,8 +154,8 @@ impl FromStr for Slot {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const WRONG: &str = "expected an address and an amount of SESH, such as 0x5290...9EE7=6250";
         let (address, amount) = text.split_once('=').ok_or(WRONG)?;
-        let slot = (address.parse().map_err(|_| WRONG)?, amount.parse().map_err(|_| WRONG)?);
-        Ok(Self(slot.0, slot.1))
+        let address: Wallet = address.parse().map_err(|_| WRONG)?;
+        Ok(Self(address.0.into(), amount.parse().map_err(|_| WRONG)?))
     }
 }
 

@@ -94,6 +94,7 @@ const UNIT: usize = 16 << 10;
 pub(super) struct Held<K: Copy + Ord> {
     memory: Memory<K>,
     key: K,
+    bytes: usize,
     units: Vec<Seat<K>>,
 }
 
@@ -106,7 +107,7 @@ impl<K: Copy + Ord> Memory<K> {
 
     /// Nothing yet, for one of them.
     pub(super) fn hold(&self, key: K) -> Held<K> {
-        Held { memory: Self(Arc::clone(&self.0)), key, units: Vec::new() }
+        Held { memory: Self(Arc::clone(&self.0)), key, bytes: 0, units: Vec::new() }
     }
 }
 
@@ -117,7 +118,13 @@ impl<K: Copy + Ord> Held<K> {
             let Some(unit) = Seat::take(&self.memory.0, self.key) else { return false };
             self.units.push(unit);
         }
+        self.bytes = self.bytes.max(bytes);
         true
+    }
+
+    /// Holds enough for so many bytes more, if there is room.
+    pub(super) fn add(&mut self, bytes: usize) -> bool {
+        self.grow(self.bytes.saturating_add(bytes))
     }
 }
 
@@ -252,7 +259,8 @@ impl Drop for Place {
     }
 }
 
-fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
+/// What a lock guards.
+pub(super) fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -12,7 +12,7 @@ use session_protocols::{
 };
 use tokio::{task::spawn_blocking, time::timeout};
 
-use super::{Behind, Call, Caller, outside::Outside};
+use super::{Behind, Call, Caller, Room, outside::Outside};
 
 /// How long the next node may take over its answer.
 const HOP_TIME: Duration = Duration::from_secs(30);
@@ -56,7 +56,7 @@ pub(crate) struct Onions {
 
 impl Onions {
     /// Takes a layer that a client or another node sent; its answer.
-    pub(crate) async fn pass(&self, passed: Passed) -> Told {
+    pub(crate) async fn pass(&self, passed: Passed, room: Room) -> Told {
         let Passed { mut hops, mut layer } = passed;
         loop {
             let (step, back) = match self.open(layer).await {
@@ -78,7 +78,7 @@ impl Onions {
                 },
                 Step::Deliver(body) => {
                     let call = Call { body, caller: Caller::Onion };
-                    let reply = self.behind.service.answer(call).await;
+                    let reply = self.behind.service.answer(call, room).await;
                     return seal(back, reply).await;
                 }
             }
@@ -112,11 +112,7 @@ impl Onions {
 
 async fn seal(back: Back, reply: Reply) -> Told {
     let Some(nonce) = nonce() else { return unrandom() };
-    let long = match &reply.body {
-        session_protocols::door::Body::Json(body) => body.len() > INLINE,
-        session_protocols::door::Body::Text(text) => text.len() > INLINE,
-    };
-    if long {
+    if reply.body.len() > INLINE {
         let body = spawn_blocking(move || back.seal(&reply, nonce)).await;
         return body.map_or_else(|_| unrandom(), sealed);
     }

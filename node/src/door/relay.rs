@@ -24,8 +24,8 @@ use session_protocols::{
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    Carry, Lost, Onions, Told,
-    guests::{Held, Memory},
+    Carry, Lost, Onions, Room, Told,
+    guests::{Held, Memory, lock},
 };
 use crate::{
     now,
@@ -140,9 +140,9 @@ impl Relay {
         };
         timeout(FRAME, write).await.map_err(|_| Lost::Silent)?.map_err(|_| Lost::Silent)?;
         drop(request);
-        let mut held = self.memory.hold(to);
+        let held = Mutex::new(self.memory.hold(to));
         let full = |error: io::Error| error.kind() == io::ErrorKind::OutOfMemory;
-        let answer = read(&mut stream, MAX_TOLD, &mut held).await;
+        let answer = read(&mut stream, MAX_TOLD, &held).await;
         let mut answer = answer.map_err(|error| if full(error) { Lost::Busy } else { Lost::Silent })?;
         let status = answer.first_chunk().map(|status| u16::from_be_bytes(*status));
         let status = status.filter(|status| (200..600).contains(status)).ok_or(Lost::Silent)?;
@@ -159,10 +159,10 @@ impl Carry for Relay {
 
 impl Host {
     async fn serve(&self, node: NodeId, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
-        let mut held = self.memory.hold(node);
-        let told = self.answer(node, &mut stream, &mut held).await;
-        let told =
-            if held.grow(told.body.len()) { told } else { refusal(503, "the answer is too long for now") };
+        let held = Arc::new(Mutex::new(self.memory.hold(node)));
+        let told = self.answer(node, &mut stream, &held).await;
+        let room = lock(&held).grow(told.body.len());
+        let told = if room { told } else { refusal(503, "the answer is too long for now") };
         let write = async {
             stream.write_all(&told.status.to_be_bytes()).await?;
             stream.write_all(&told.body).await?;
@@ -176,7 +176,7 @@ impl Host {
         &self,
         node: NodeId,
         stream: &mut (impl AsyncRead + Unpin),
-        held: &mut Held<NodeId>,
+        held: &Arc<Mutex<Held<NodeId>>>,
     ) -> Told {
         if !self.rates.lock().unwrap_or_else(PoisonError::into_inner).take(node, now(), 1) {
             return refusal(429, "too many requests");
@@ -190,7 +190,7 @@ impl Host {
             Err(_) => return refusal(408, "the request takes too long"),
         };
         let Some(passed) = Passed::decode(request) else { return refusal(400, "Invalid onion request") };
-        timeout(ANSWER, self.onions.pass(passed))
+        timeout(ANSWER, self.onions.pass(passed, Room::of(held)))
             .await
             .unwrap_or_else(|_| refusal(504, "the answer takes too long"))
     }
@@ -204,7 +204,7 @@ fn refusal(status: u16, text: &str) -> Told {
 async fn read(
     stream: &mut (impl AsyncRead + Unpin),
     most: usize,
-    held: &mut Held<NodeId>,
+    held: &Mutex<Held<NodeId>>,
 ) -> io::Result<Vec<u8>> {
     let (mut bytes, mut chunk) = (Vec::new(), vec![0; CHUNK]);
     loop {
@@ -215,7 +215,7 @@ async fn read(
         if read > most - bytes.len() {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        if !held.grow(bytes.len() + read) {
+        if !lock(held).grow(bytes.len() + read) {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
         bytes.extend_from_slice(&chunk[..read]);

@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex},
     task::{Context, Poll},
 };
 
@@ -22,13 +22,17 @@ use session_protocols::door::{
     nodes::json_rpc,
     onion::{Layer, Passed},
 };
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 
 use super::{
-    Call, Caller, Limits, Onions, Told,
-    guests::{Address, Clients, Guest, Held, Memory},
+    Call, Caller, Limits, Onions, Room, Told,
+    guests::{Address, Clients, Guest, Held, Memory, lock},
 };
-use crate::{metrics::DoorMetrics, now};
+use crate::{
+    metrics::DoorMetrics,
+    now,
+    seat::{Seat, SharedSeats},
+};
 
 /// Clients that were written for long polling say so with this, and are told that there is none.
 const LONG_POLL: &str = "x-loki-long-poll";
@@ -45,7 +49,7 @@ pub(super) struct State {
     pub(super) onions: Arc<Onions>,
     pub(super) clients: Clients,
     pub(super) memory: Memory<Address>,
-    pub(super) at_once: Arc<Semaphore>,
+    pub(super) at_once: SharedSeats<Address>,
 }
 
 pub(super) fn router(state: Arc<State>) -> Router {
@@ -90,8 +94,8 @@ impl State {
 
     async fn serve(&self, ask: Ask, guest: &Arc<Guest>, request: Request) -> Response {
         guest.ask();
-        let mut held = self.memory.hold(guest.address);
-        let told = match self.told(ask, guest, request, &mut held).await {
+        let held = Arc::new(Mutex::new(self.memory.hold(guest.address)));
+        let told = match self.told(ask, guest, request, &held).await {
             Ok(told) => told,
             Err(refused) => {
                 self.refused(refused.2);
@@ -99,7 +103,8 @@ impl State {
             }
         };
         // What the request held goes on to the answer.
-        let told = if held.grow(told.body.len()) {
+        let room = lock(&held).grow(told.body.len());
+        let told = if room {
             told
         } else {
             self.refused(MEMORY);
@@ -116,7 +121,7 @@ impl State {
         ask: Ask,
         guest: &Arc<Guest>,
         request: Request,
-        held: &mut Held<Address>,
+        held: &Arc<Mutex<Held<Address>>>,
     ) -> Result<Told, Refused> {
         if request.headers().contains_key(LONG_POLL) {
             return Err(Refused(410, "long polling is not supported", "long_poll"));
@@ -125,17 +130,17 @@ impl State {
             return Err(Refused(429, "too many requests", "rate"));
         }
         let body = self.read(request.into_body(), held).await?;
-        let Ok(_place) = self.at_once.try_acquire() else {
+        let Some(_place) = Seat::take(&self.at_once, guest.address) else {
             return Err(Refused(503, "too many requests are worked on", "at_once"));
         };
         let _working = guest.work();
-        timeout(self.limits.answer_time, self.answer(ask, guest, body))
+        timeout(self.limits.answer_time, self.answer(ask, guest, body, Room::of(held)))
             .await
             .map_err(|_| Refused(504, "the answer takes too long", "answer_time"))
     }
 
     /// Reads a body in its time, as far as there is memory for it.
-    async fn read(&self, body: Body, held: &mut Held<Address>) -> Result<Vec<u8>, Refused> {
+    async fn read(&self, body: Body, held: &Mutex<Held<Address>>) -> Result<Vec<u8>, Refused> {
         let Limits { body: most, body_time, .. } = self.limits;
         let too_long = Refused(413, "the request is too long", "body");
         let announced = usize::try_from(hyper::body::Body::size_hint(&body).lower()).unwrap_or(usize::MAX);
@@ -149,7 +154,7 @@ impl State {
                 if part.len() > most - read.len() {
                     return Err(too_long);
                 }
-                if !held.grow(read.len() + part.len()) {
+                if !lock(held).grow(read.len() + part.len()) {
                     return Err(Refused(503, "too many requests are read", MEMORY));
                 }
                 read.extend_from_slice(&part);
@@ -163,11 +168,11 @@ impl State {
         )))
     }
 
-    async fn answer(&self, ask: Ask, guest: &Guest, body: Vec<u8>) -> Told {
+    async fn answer(&self, ask: Ask, guest: &Guest, body: Vec<u8>, room: Room) -> Told {
         match ask {
             Ask::Storage => {
                 let call = Call { body, caller: Caller::Client(guest.ip) };
-                self.onions.behind.service.answer(call).await.into()
+                self.onions.behind.service.answer(call, room).await.into()
             }
             Ask::Nodes => {
                 let listing = Arc::clone(&self.onions.behind.listing.borrow());
@@ -179,7 +184,7 @@ impl State {
             Ask::Onion => match Layer::read(&body) {
                 Ok(layer) => {
                     drop(body);
-                    self.onions.pass(Passed { hops: 0, layer }).await
+                    self.onions.pass(Passed { hops: 0, layer }, room).await
                 }
                 Err(refusal) => Reply::text(400, refusal.to_string()).into(),
             },
@@ -202,7 +207,7 @@ impl From<Reply> for Told {
     }
 }
 
-fn response(told: Told, held: Held<Address>) -> Response {
+fn response(told: Told, held: Arc<Mutex<Held<Address>>>) -> Response {
     let kind = if told.json { "application/json" } else { "text/plain; charset=utf-8" };
     let answer = Answer { bytes: told.body, written: 0, _held: held };
     let mut response = Response::new(Body::new(answer));
@@ -215,7 +220,7 @@ fn response(told: Told, held: Held<Address>) -> Response {
 struct Answer {
     bytes: Vec<u8>,
     written: usize,
-    _held: Held<Address>,
+    _held: Arc<Mutex<Held<Address>>>,
 }
 
 impl hyper::body::Body for Answer {
@@ -248,7 +253,10 @@ impl hyper::body::Body for Answer {
 #[cfg(test)]
 mod tests {
     use futures::{FutureExt, future::BoxFuture};
-    use session_protocols::{KeyPair, NodeId, limits::Rate};
+    use session_protocols::{
+        KeyPair, NodeId,
+        limits::{Rate, Seats},
+    };
 
     use super::*;
     use crate::{
@@ -259,7 +267,7 @@ mod tests {
     struct Nobody;
 
     impl Service for Nobody {
-        fn answer(&self, _: Call) -> BoxFuture<'static, Reply> {
+        fn answer(&self, _: Call, _: Room) -> BoxFuture<'static, Reply> {
             std::future::ready(Reply::text(421, "elsewhere")).boxed()
         }
     }
@@ -286,7 +294,7 @@ mod tests {
             onions,
             clients: Clients::new(limits),
             memory: Memory::new(limits.memory_each, limits.memory),
-            at_once: Arc::new(Semaphore::new(1)),
+            at_once: Arc::new(Mutex::new(Seats::new(1, 1))),
         };
         let place = Guests::new(limits).enter([127, 0, 0, 1].into()).unwrap();
         let long = " ".repeat(101);

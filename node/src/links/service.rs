@@ -34,6 +34,15 @@ impl Caller {
             Self::Json => Door::Json,
         }
     }
+
+    /// Whether a request may wait for the member, whose queue has so many places left of so many. Half of them
+    /// are for others than clients of the JSON door, however many of those come.
+    const fn has_place(self, left: usize, all: usize) -> bool {
+        match self {
+            Self::Neighbour(_) | Self::Path => true,
+            Self::Json => left > all / 2,
+        }
+    }
 }
 
 impl Links {
@@ -156,6 +165,9 @@ impl Links {
                 fetched.clone_from(&fetch.hashes);
             }
         }
+        if !caller.has_place(self.jobs.capacity(), self.jobs.max_capacity()) {
+            return Some(self.refuse(Code::TooMany));
+        }
         let (answer, answered) = oneshot::channel();
         if self.jobs.try_send(Job::Request { request, door: caller.door(), answer }).is_err() {
             return Some(self.refuse(Code::TooMany));
@@ -194,5 +206,18 @@ const fn method(request: &Request) -> &'static str {
         Request::Batch(_) => "batch",
         Request::Sequence(_) => "sequence",
         Request::If(_) => "if",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_door_takes_half_of_the_members_queue_at_most() {
+        let places = |caller: Caller| [1_024, 513, 512, 1].map(|left| caller.has_place(left, 1_024));
+        assert_eq!(places(Caller::Json), [true, true, false, false]);
+        assert_eq!(places(Caller::Path), [true; 4]);
+        assert_eq!(places(Caller::Neighbour(PeerId::random())), [true; 4]);
     }
 }

@@ -6,7 +6,7 @@ use futures::{FutureExt, future::BoxFuture};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
-use session_node::door::{Behind, Call, Caller, Carry, Door, DoorConfig, Limits, Lost, Service, Told};
+use session_node::door::{Behind, Call, Caller, Carry, Door, DoorConfig, Limits, Lost, Room, Service, Told};
 use session_protocols::{
     KeyPair, NodeId, SwarmId,
     door::{
@@ -44,7 +44,7 @@ struct Echo {
 struct Echoing(Arc<Echo>);
 
 impl Service for Echoing {
-    fn answer(&self, call: Call) -> BoxFuture<'static, Reply> {
+    fn answer(&self, call: Call, room: Room) -> BoxFuture<'static, Reply> {
         let echo = Arc::clone(&self.0);
         async move {
             let asked: Value = serde_json::from_slice(&call.body).unwrap_or_default();
@@ -55,6 +55,9 @@ impl Service for Echoing {
                     Reply::text(200, "waited")
                 }
                 Some("big") => Reply::text(200, "x".repeat(asked["params"].as_u64().unwrap() as usize)),
+                Some("part") => {
+                    Reply::text(200, room.take(asked["params"].as_u64().unwrap() as usize).to_string())
+                }
                 Some("refuse") => Reply::text(421, "elsewhere"),
                 _ => {
                     let caller = match call.caller {
@@ -238,8 +241,29 @@ async fn what_is_worked_on_at_once_is_bounded_and_in_time() {
     door.echo.going_on.add_permits(1);
     assert_eq!(first.await.unwrap(), (200, b"waited".to_vec()));
     assert_eq!(post(address, STORAGE, "{}").await.0, 200);
+    // Who waits in all of his places keeps nobody else out.
+    let door = Opened::new(Limits { at_once_each: 1, ..Limits::default() });
+    let address = door.address();
+    let first = tokio::spawn(post(address, STORAGE, r#"{"method":"wait"}"#));
+    door.echo.waiting.notified().await;
+    assert_eq!(post(address, STORAGE, "{}").await.0, 503);
+    assert_eq!(Https::connect_from([127, 0, 0, 2], address).await.post(STORAGE, "{}").await.0, 200);
+    door.echo.going_on.add_permits(1);
+    assert_eq!(first.await.unwrap().0, 200);
     let door = Opened::new(Limits { answer_time: SHORT, ..Limits::default() });
     assert_eq!(post(door.address(), STORAGE, r#"{"method":"wait"}"#).await.0, 504);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_parts_takes_room_for_each_as_it_is_made() {
+    let door = Opened::new(Limits { memory_each: 64 << 10, ..Limits::default() });
+    let part = async |bytes: usize| {
+        let asked = json!({ "method": "part", "params": bytes }).to_string();
+        post(door.address(), STORAGE, asked).await.1
+    };
+    assert_eq!(part(40 << 10).await, b"true");
+    assert_eq!(part(65 << 10).await, b"false", "what the answer before took is given back");
+    assert_eq!(part(40 << 10).await, b"true");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -190,10 +190,11 @@ pub fn result_of(result: &str, time: u64) -> Reply {
 
 /// The answers to several requests, in order; `time` in milliseconds since 1970.
 ///
-/// Where all of them are refused because another swarm keeps the account, that is what is said of the whole:
-/// clients look for it there.
-pub fn several(replies: Vec<Reply>, time: u64) -> Reply {
-    if replies.iter().all(|reply| reply.status == 421)
+/// Where all requests are about one account (`of_one`), those that were not run among them, and another swarm
+/// keeps it, that is what is said of the whole: clients look for it there.
+pub fn several(replies: Vec<Reply>, of_one: bool, time: u64) -> Reply {
+    if of_one
+        && replies.iter().all(|reply| reply.status == 421)
         && let Some(first) = replies.first()
     {
         return first.clone();

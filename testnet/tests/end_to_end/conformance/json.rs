@@ -232,6 +232,18 @@ impl Door {
             (status, &body["results"][0]["code"], &body["results"][1]["code"]),
             (200, &json!(421), &json!(200))
         );
+        // Of several accounts, and where something else was asked too, each has its own answer.
+        let mut other = store(json!({}));
+        other["pubkey"] = group.id.to_string().into();
+        for (method, second, answers) in [
+            ("batch", json!({ "method": "store", "params": other }), 2),
+            ("sequence", json!({ "method": "info" }), 1),
+        ] {
+            let requests = json!([{ "method": "store", "params": store(json!({})) }, second]);
+            let (status, body) = self.post(foreign, method, json!({ "requests": requests })).await;
+            let results = body["results"].as_array().unwrap();
+            assert_eq!((status, results.len(), &results[0]["code"]), (200, answers, &json!(421)), "{body}");
+        }
         // How such a client begins: nodes by the fields that it asks for.
         let asked = json!({ "jsonrpc": "2.0", "id": 0, "method": "get_n_service_nodes", "params": { "fields": {
             "public_ip": true, "storage_port": true, "pubkey_x25519": true, "pubkey_ed25519": true, "swarm_id": true } } });
