@@ -66,6 +66,18 @@ async fn two_senders_of_one_account_take_turns() {
 }
 
 #[tokio::test]
+async fn the_same_call_is_never_the_same_transaction() {
+    let anvil = Anvil::start(&[]);
+    let chain = Chain::deploy(&anvil).await;
+    let signer = funded(&chain, 1, ether(10_000)).await;
+    let (mut sender, call) = (sender(&anvil, signer), work(&chain));
+    let quote = sender.quote(&call).await.unwrap();
+    let [one, other] = [sender.sign(&call, &quote).await.unwrap(), sender.sign(&call, &quote).await.unwrap()];
+    assert_eq!(one.nonce(), other.nonce());
+    assert_ne!(one.hash(), other.hash(), "two programs would both take it for theirs");
+}
+
+#[tokio::test]
 async fn what_is_not_mined_is_sent_again_with_a_higher_fee_and_mined_once() {
     let anvil = Anvil::start(&[]);
     let chain = Chain::deploy(&anvil).await;

@@ -6,7 +6,10 @@
 //! not say so.
 
 use core::fmt;
-use std::time::Duration;
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
 
 use alloy::{
     consensus::{SignableTransaction, TxEip1559, TxEnvelope},
@@ -324,7 +327,7 @@ impl Sender {
             chain_id: self.chain,
             nonce,
             gas_limit: gas,
-            max_fee_per_gas: fees.max_fee_per_gas,
+            max_fee_per_gas: own_fee(&fees),
             max_priority_fee_per_gas: fees.max_priority_fee_per_gas,
             to: call.to.map_or(TxKind::Create, TxKind::Call),
             value: call.value,
@@ -571,6 +574,14 @@ fn says(error: &TransportError, words: &[&str]) -> bool {
     let RpcError::ErrorResp(refusal) = error else { return false };
     let message = refusal.message.to_ascii_lowercase();
     words.iter().any(|words| message.contains(words))
+}
+
+/// What is offered at first for a unit of gas, less up to a thousandth of it. Two programs that make the same call at
+/// the same moment would make the same transaction, and both would take it for theirs.
+fn own_fee(fees: &Eip1559Estimation) -> u128 {
+    let spare = fees.max_fee_per_gas.saturating_sub(fees.max_priority_fee_per_gas) / 1_024;
+    let less = u128::from(RandomState::new().hash_one(())).checked_rem(spare).unwrap_or_default();
+    fees.max_fee_per_gas.saturating_sub(less)
 }
 
 /// The most that is ever offered for a unit of gas: twice what is offered at first.
