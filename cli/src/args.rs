@@ -3,7 +3,6 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use session_chain::Operator;
 use session_protocols::{AccountId, directory::Endpoint};
 
 mod mailbox;
@@ -16,7 +15,7 @@ mod wallet;
 pub(crate) use mailbox::{Keep, Mailbox, Only, Written};
 pub(crate) use name::{Act, Names, Said};
 pub(crate) use simulation::{Sim, Simulation};
-pub(crate) use stake::{Deed, Register, Sending, Stake};
+pub(crate) use stake::{Deed, Register, Sending, Slot, Stake};
 pub(crate) use testnet::{Bench, Testnet, Verb};
 pub(crate) use wallet::{Money, Pay, Price, Wallet};
 
@@ -284,7 +283,8 @@ Examples:
     Add {
         /// The name: letters, digits, -, _ and .
         name: String,
-        /// The account id: 66 hex digits; or a name of the network, as @alice
+        /// The account id: 66 hex digits; an account of yours, somebody from the address book, or a name of the network;
+        /// @ means those of the network
         id: String,
         /// Take it although the name of the network leads to another account than before, if it is this one
         #[arg(long, value_name = "ACCOUNT")]
@@ -362,9 +362,10 @@ pub(crate) struct NodeInit {
     /// The folder for the node's key and messages; made if missing [default: as the name says]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// Who runs the node: 0x and 40 hex digits [default: the account's address on the settlement chain]
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) operator: Option<Operator>,
+    /// Who runs the node: an address (0x and 40 hex digits), an account of yours, somebody from the address book, or
+    /// whoever has a name of the network [default: the account's address on the settlement chain]
+    #[arg(long, value_name = "WHO")]
+    pub(crate) operator: Option<String>,
     /// The account that will register the node [default: the first]
     #[arg(long, value_name = "NAME", conflicts_with = "operator")]
     pub(crate) account: Option<String>,

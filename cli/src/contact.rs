@@ -1,7 +1,6 @@
 //! `session contact`: names for other people's accounts.
 
 use serde_json::json;
-use session_protocols::AccountId;
 
 use crate::{
     Context,
@@ -15,17 +14,14 @@ use crate::{
 pub(crate) async fn run(context: &Context, command: Contact) -> Result<(), Failure> {
     let home = context.home()?;
     match command {
-        Contact::Add { name, id, follow } if id.starts_with('@') => {
-            let (whom, follow) = (Recipient::read(context, &home, &id)?, Some(Agreed::account(follow)));
-            let id = whom.account(context, &home, &Access::open(context).await?, follow).await?;
-            home.add_contact(&name, id)?;
-            context.output.data(&json!({ "name": name, "id": id }), || format!("{name} is {id}"))
-        }
-        Contact::Add { name, id, .. } => {
-            let id: AccountId = id.trim().parse().map_err(|_| {
-                let remedy = "give the 66 hex digits that `session account show` prints for its owner";
-                Failure::usage(format!("\"{}\" is no account id", id.trim()), remedy)
-            })?;
+        Contact::Add { name, id, follow } => {
+            let id = match Recipient::read(context, &home, id.trim())? {
+                Recipient::Account(id) => id,
+                named @ Recipient::Named(_) => {
+                    let access = Access::open(context).await?;
+                    named.account(context, &home, &access, Some(Agreed::account(follow))).await?
+                }
+            };
             home.add_contact(&name, id)?;
             context.output.data(&json!({ "name": name, "id": id }), || format!("{name} is {id}"))
         }

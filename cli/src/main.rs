@@ -29,6 +29,7 @@ mod network;
 mod node;
 mod output;
 mod path;
+mod payee;
 mod recipient;
 mod send;
 mod sending;

@@ -26,7 +26,8 @@ use crate::{
     args::{self, Act, Said, Sending},
     failure::{Exit, Failure, chain},
     network::{self, Access},
-    recipient::{self, Recipient},
+    payee,
+    recipient::{Named, Recipient},
     sending::{self, Consent, Planned, agree, deliver, poll, settlement, tell_cost},
     stake::lower,
     text,
@@ -229,7 +230,7 @@ impl<'a> Desk<'a> {
     }
 
     async fn transfer(&mut self, name: &Name, to: &str, sending: Sending) -> Result<(), Failure> {
-        let to = recipient::address(self.context, &self.home, to).await?;
+        let to = payee::address(self.context, &self.home, Some(self.called()), to).await?;
         let id = self.keys(name, false).await?.id();
         let call = self.registrar.transfer(id, to).await?;
         let what = format!("give {name} to {to}; what it says counts no more");
@@ -370,11 +371,12 @@ impl<'a> Desk<'a> {
         keys_of(name.clone()).await
     }
 
-    /// What a person writes as the value of a record: accounts and wallets also by the names of those who have them.
+    /// What a person writes as the value of a record: accounts, wallets and relays also by the names of those who have
+    /// them.
     async fn value(&self, kind: Kind, text: &str) -> Result<Value, Failure> {
         match Value::parse(kind, text) {
             Ok(value) => Ok(value),
-            Err(_) if kind == Kind::Account && recipient::may_be_a_name(text) => {
+            Err(_) if kind == Kind::Account && payee::may_be_a_name(text) => {
                 let (context, home) = (self.context, &self.home);
                 Ok(Value::Account(match Recipient::read(context, home, text)? {
                     Recipient::Account(id) => id,
@@ -384,10 +386,18 @@ impl<'a> Desk<'a> {
                     }
                 }))
             }
-            Err(_) if kind == Kind::Wallet && recipient::may_be_a_name(text) => {
-                let address = recipient::address(self.context, &self.home, text).await?;
+            Err(_) if kind == Kind::Wallet && payee::may_be_a_name(text) => {
+                let reader = Some(self.called());
+                let address = payee::address(self.context, &self.home, reader, text).await?;
                 Ok(Value::Wallet(Wallet(address.into_array())))
             }
+            Err(error) if kind == Kind::Relay => match Named::read(text) {
+                Some(named) => {
+                    let access = Access::open(self.context).await?;
+                    named.relay(self.context, &self.home, &access).await
+                }
+                None => Err(Failure::usage(chain(&error), "give another value for relay")),
+            },
             Err(error) => Err(Failure::usage(chain(&error), format!("give another value for {kind}"))),
         }
     }

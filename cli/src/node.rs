@@ -23,10 +23,10 @@ use session_protocols::{
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    Context,
+    Context, account,
     args::{Node, NodeInit, NodeRun},
     failure::{Exit, Failure},
-    network, stake,
+    network, payee, stake,
 };
 
 mod address;
@@ -59,7 +59,12 @@ async fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
     };
     let prefix = prefix(address)?;
     let operator = match operator {
-        Some(operator) => *operator,
+        Some(operator) => {
+            let home = context.home()?;
+            // Who has no account has no inbox in which anybody could have said another address.
+            let reader = account::choose(&home, None).ok().map(|(name, _)| name);
+            payee::address(context, &home, reader.as_deref(), operator).await?.into()
+        }
         None => stake::address(context, account.as_deref())?.into(),
     };
     let data = &match data {

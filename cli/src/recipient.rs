@@ -1,25 +1,15 @@
 //! Whom a person means: an account id, somebody in the address book, or whoever has a name of the network.
 
-use alloy::primitives::Address;
 use session_client::{
     Age, ClientError,
     home::{Home, HomeError},
 };
 use session_protocols::{
     AccountId,
-    names::{
-        Kind, Name, Value,
-        value::{ValueError, Wallet},
-    },
+    names::{Kind, Name, Value, value::Wallet},
 };
 
-use crate::{
-    Context, account,
-    failure::{Exit, Failure},
-    network,
-    network::Access,
-    text,
-};
+use crate::{Context, failure::Failure, network, network::Access, text};
 
 /// What a text means, as far as this machine knows.
 pub(crate) enum Recipient {
@@ -69,9 +59,10 @@ impl Recipient {
         }
         match home.resolve(text) {
             Ok(id) => Ok(Self::Account(id)),
-            Err(unknown @ HomeError::Unknown(_)) => match text.parse() {
-                Ok(name) if has_names(context) => Ok(Self::Named(Named { name, at: false })),
-                Ok(_) | Err(_) => Err(unknown.into()),
+            Err(unknown @ HomeError::Unknown(_)) => match Named::read(text) {
+                Some(named) if has_names(context) => Ok(Self::Named(named)),
+                None if reads_like_an_id(text) => Err(not_an_id(text)),
+                Some(_) | None => Err(unknown.into()),
             },
             Err(error) => Err(error.into()),
         }
@@ -97,80 +88,6 @@ impl Recipient {
             Some(_) | None => Err(access.failed(named.without(Kind::Account))),
         }
     }
-
-    /// Where it is paid: the wallet of a name, the address of an account here, or the one that a contact signed for,
-    /// unless another was paid before.
-    pub(crate) async fn address(self, context: &Context, home: &Home) -> Result<Wallet, Failure> {
-        let id = match self {
-            Self::Account(id) => id,
-            Self::Named(named) => {
-                let access = Access::open(context).await?;
-                warn(context, home, &access, &named.name)?;
-                return match named.says(&access, Kind::Wallet, None).await? {
-                    Some(Value::Wallet(wallet)) => Ok(wallet),
-                    Some(_) | None => Err(access.failed(named.without(Kind::Wallet))),
-                };
-            }
-        };
-        let at = wallet_of(home, &id)?;
-        match home.paid_at(&id)?.and_then(|kept| kept.agreed).filter(|before| *before != at.0) {
-            None => Ok(at),
-            Some(before) => Err(Failure::new(
-                Exit::Refused,
-                "address_changed",
-                format!("{id} was paid at {} and says now to be paid at {at}", Wallet(before)),
-                "ask them by other means which of the two is right, and give that address",
-            )),
-        }
-    }
-}
-
-/// Whom a text means on the settlement chain: an address, or where somebody is paid who is named.
-pub(crate) async fn address(context: &Context, home: &Home, text: &str) -> Result<Address, Failure> {
-    match written(text)? {
-        Some(address) => Ok(address),
-        None => Ok(Recipient::read(context, home, text)?.address(context, home).await?.0.into()),
-    }
-}
-
-/// The address that a text is; none when it may be what somebody is named.
-///
-/// # Errors
-/// When it can be nothing but an address, and is written wrongly: whoever registers such a name is not to get what was
-/// meant for the address.
-pub(crate) fn written(text: &str) -> Result<Option<Address>, Failure> {
-    let wrong = |what| {
-        let remedy =
-            "copy it once more, from where it was shown; a name that reads like one is written with @";
-        Failure::usage(format!("the address {} {what}", text::plain(text)), remedy)
-    };
-    match text.parse::<Wallet>() {
-        Ok(wallet) => Ok(Some(wallet.0.into())),
-        Err(ValueError::Checksum) => Err(wrong("has a wrong digit: its checksum fails")),
-        Err(_) if may_be_a_name(text) => Ok(None),
-        Err(_) => Err(wrong("is not 0x and 40 hex digits")),
-    }
-}
-
-/// Whether a text does not read like an address, with some digits more or less.
-pub(crate) fn may_be_a_name(text: &str) -> bool {
-    let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit()) && (36..=44).contains(&text.len());
-    !digits && !text.starts_with("0x") && !text.starts_with("0X")
-}
-
-/// Where an account is paid, as far as that is known here.
-pub(crate) fn wallet_of(home: &Home, id: &AccountId) -> Result<Wallet, Failure> {
-    if let Some((name, _)) = home.accounts()?.into_iter().find(|(_, own)| own == id) {
-        return Ok(Wallet(account::signer(home, &name, id)?.0.address().into_array()));
-    }
-    home.paid_at(id)?.map(|at| Wallet(at.said)).ok_or_else(|| {
-        Failure::new(
-            Exit::Failed,
-            "no_address",
-            format!("{id} has never signed for an address, so it is not known where they are paid"),
-            "have them tell you theirs: session wallet address --tell ME",
-        )
-    })
 }
 
 /// What is known of names, and how old that is, if it is old.
@@ -190,20 +107,41 @@ fn warn_old(context: &Context, access: &Access) {
 }
 
 impl Named {
+    /// Reads it, with @ or without; none where it can be no name, or was meant to be an id.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        let at = text.starts_with('@');
+        if !at && reads_like_an_id(text) {
+            return None;
+        }
+        Some(Self { name: text.parse().ok()?, at })
+    }
+
+    /// The service that it leads to; another than before is taken only as it is written.
+    pub(crate) async fn relay(
+        &self,
+        context: &Context,
+        home: &Home,
+        access: &Access,
+    ) -> Result<Value, Failure> {
+        warn(context, home, access, &self.name)?;
+        let said = self.says(access, Kind::Relay, None).await?;
+        said.ok_or_else(|| access.failed(self.without(Kind::Relay)))
+    }
+
     /// Whose account it leads to, and where it says that they are paid, as far as it says so.
     pub(crate) async fn paid(
         &self,
         context: &Context,
         home: &Home,
         access: &Access,
-        agreed: Agreed,
+        agreed: Option<Agreed>,
     ) -> Result<(Option<AccountId>, Option<Wallet>), Failure> {
         warn(context, home, access, &self.name)?;
-        let account = match self.says(access, Kind::Account, Some(agreed)).await? {
+        let account = match self.says(access, Kind::Account, agreed).await? {
             Some(Value::Account(id)) => Some(id),
             Some(_) | None => None,
         };
-        let wallet = match self.says(access, Kind::Wallet, Some(agreed)).await? {
+        let wallet = match self.says(access, Kind::Wallet, agreed).await? {
             Some(Value::Wallet(wallet)) => Some(wallet),
             Some(_) | None => None,
         };
@@ -256,6 +194,19 @@ impl Named {
     }
 }
 
+/// Whether a text reads like an account id or a key, with some digits more or less: whoever registers such a name is
+/// not to get what was meant for the account.
+fn reads_like_an_id(text: &str) -> bool {
+    text.len() >= 60 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn not_an_id(text: &str) -> Failure {
+    Failure::usage(
+        format!("{} is no account id: that has 66 hex digits, of a key", text::plain(text)),
+        "copy it once more, from where it was shown; a name that reads like one is written with @",
+    )
+}
+
 /// A name as a person writes it.
 pub(crate) fn name(text: &str) -> Result<Name, Failure> {
     text.parse().map_err(|error| {
@@ -287,23 +238,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_reads_like_an_address_is_one_or_nothing() {
-        let sound = "0x5290fb79C3dbE0a5aEd4a6bE12AF0e7B1d2C9EE7".to_lowercase();
-        assert!(written(&sound).unwrap().is_some());
-        let cased = Wallet(written(&sound).unwrap().unwrap().into_array()).to_string();
-        assert!(written(&cased).unwrap().is_some());
-        let place = cased.rfind(|c: char| c.is_ascii_lowercase()).unwrap();
-        let mut spoilt = cased.clone();
-        spoilt.replace_range(place..=place, &cased[place..=place].to_uppercase());
-        let short = &sound[..41];
-        let long = format!("{sound}0");
-        let bare = &sound[2..];
-        let shouted = sound.replace("0x", "0X");
-        for wrong in [spoilt.as_str(), short, &long, bare, &bare[1..], &shouted, "0x", "0x12", "0xalice"] {
-            assert!(written(wrong).is_err(), "{wrong}");
+    fn what_reads_like_an_id_is_no_name() {
+        let id = "05".to_owned() + &"ab".repeat(32);
+        for wrong in [&id[2..], &id[..64], &id[..60]] {
+            assert!(Named::read(wrong).is_none(), "{wrong}");
+            assert!(Named::read(&format!("@{wrong}")).is_some(), "{wrong}");
         }
-        for name in ["alice", "@0xalice", "@alice", "deadbeef", "0", &"a".repeat(64)] {
-            assert_eq!(written(name).unwrap(), None, "{name}");
-        }
+        assert!(Named::read(&id[..59]).is_some() && Named::read("alice").is_some());
+        assert!(Named::read("al ice").is_none());
     }
 }

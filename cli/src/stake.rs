@@ -21,9 +21,9 @@ use session_protocols::NodeId;
 
 use crate::{
     Context, account,
-    args::{self, Deed, Register, Sending},
+    args::{self, Deed, Register, Sending, Slot},
     failure::{Exit, Failure, chain},
-    network, recipient,
+    network, payee,
     sending::{self, Consent, Planned, deliver, poll, settlement},
 };
 
@@ -76,7 +76,12 @@ pub(crate) async fn run(context: &Context, arguments: args::Stake) -> Result<(),
         }
         Deed::Register(register) => {
             let sending = register.sending;
-            desk.send(sending, async |desk| desk.register(&register).await).await
+            let mut reserved = Vec::new();
+            for Slot { whom, amount } in &register.reserve {
+                let address = payee::address(context, &home, Some(&desk.name), whom).await?;
+                reserved.push((address, *amount));
+            }
+            desk.send(sending, async |desk| desk.register(&register, &reserved).await).await
         }
         Deed::Contribute { node, amount, sending } => {
             let node = node_id(context, &node)?;
@@ -92,7 +97,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Stake) -> Result<(),
         }
         Deed::Claim { to, sending } => {
             let to = match to {
-                Some(text) => Some(recipient::address(context, &context.home()?, &text).await?),
+                Some(text) => Some(payee::address(context, &home, Some(&desk.name), &text).await?),
                 None => None,
             };
             desk.send(sending, async |desk| desk.claim(to).await).await
@@ -142,11 +147,14 @@ struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    async fn register(&self, arguments: &Register) -> Result<Planned, Failure> {
-        let Register { node, fee, stake, reserve, .. } = arguments;
+    async fn register(
+        &self,
+        arguments: &Register,
+        reserved: &[(Address, Amount)],
+    ) -> Result<Planned, Failure> {
+        let Register { node, fee, stake, .. } = arguments;
         let candidate = candidate(self.context, node)?;
-        let reserved: Vec<_> = reserve.iter().map(|slot| (slot.0, slot.1)).collect();
-        let registered = self.staker.register(&self.network.name, &candidate, fee.0, *stake, &reserved);
+        let registered = self.staker.register(&self.network.name, &candidate, fee.0, *stake, reserved);
         let (call, enrolment) = registered.await?;
         let node = candidate.node;
         let (how, stake, lacks, what) = match enrolment {

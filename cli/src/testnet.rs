@@ -17,7 +17,7 @@ use crate::{
     Context,
     args::{self, Verb},
     failure::Failure,
-    network, recipient, simulation, stake, text,
+    network, payee, simulation, stake, text,
 };
 
 pub(crate) async fn run(context: &Context, arguments: args::Testnet) -> Result<(), Failure> {
@@ -155,7 +155,7 @@ async fn remove(context: &Context, testnet: &Testnet, node: usize) -> Result<(),
 }
 
 async fn fund(context: &Context, testnet: &Testnet, account: &str, sesh: Amount) -> Result<(), Failure> {
-    let address = match recipient::written(account)? {
+    let address = match payee::written(account)? {
         Some(address) => address,
         None => stake::address(context, Some(account))?,
     };

@@ -14,10 +14,7 @@ use session_client::{
     envelope::{self, Draft, money},
     home::{Hex, Home, Outgoing},
 };
-use session_protocols::{
-    AccountId,
-    names::{Kind, value},
-};
+use session_protocols::{AccountId, names::value};
 use session_testnet::{FUND_ETHER, Testnet};
 
 use crate::{
@@ -26,7 +23,8 @@ use crate::{
     failure::{Exit, Failure, chain},
     inbox,
     network::{self, Access},
-    recipient::{self, Agreed, Recipient},
+    payee::{self, Found, Payee},
+    recipient::{Agreed, Recipient},
     sending,
     stake::lower,
     testnet, text,
@@ -36,7 +34,7 @@ mod history;
 mod messages;
 mod outgoing;
 
-pub(crate) use messages::{Cashier, Said, said};
+pub(crate) use messages::{Cashier, Said, learn, said};
 
 pub(crate) async fn run(context: &Context, arguments: args::Wallet) -> Result<(), Failure> {
     let args::Wallet { account: named, deed } = arguments;
@@ -67,14 +65,6 @@ pub(crate) async fn run(context: &Context, arguments: args::Wallet) -> Result<()
         Money::Faucet { sesh } => till.faucet(network.local, sesh).await,
         Money::Import => Ok(()),
     }
-}
-
-/// Whom somebody wants to pay.
-enum Payee {
-    /// Whoever has the key of an address.
-    Address(Address),
-    /// Somebody who can be written to, or whoever has a name.
-    Somebody(Recipient),
 }
 
 /// One account's money, and whom to tell.
@@ -213,128 +203,38 @@ impl Till<'_> {
         }
     }
 
-    /// Whom to tell of a payment, if anybody, where they are paid, and what tells them.
+    /// Whom to tell of a payment, if anybody, where they are paid, and what tells them. Who has never said where is asked
+    /// by message.
     async fn payee(&self, pay: &Pay) -> Result<(Option<AccountId>, Address, Option<Access>), Failure> {
-        match self.meant(&pay.to)? {
-            Payee::Address(to) => Ok((None, self.agreed(to, to, None, pay)?, None)),
-            Payee::Somebody(recipient) => {
-                let access = Access::open(self.context).await?;
-                let (person, to) = self.found(&access, recipient, pay).await?;
-                Ok((person, to, Some(access)))
-            }
-        }
-    }
-
-    /// Who is to be paid, if it is known whom to tell of it, and where: as their name says, or else as they signed.
-    async fn found(
-        &self,
-        access: &Access,
-        recipient: Recipient,
-        pay: &Pay,
-    ) -> Result<(Option<AccountId>, Address), Failure> {
-        let named = match recipient {
-            Recipient::Account(id) => return Ok((Some(id), self.address_of(access, &id, None, pay).await?)),
-            Recipient::Named(named) => named,
-        };
         let wallet = pay.new_address.map(|address| value::Wallet(address.into_array()));
         let agreed = Agreed { account: pay.follow, wallet };
-        let (account, wallet) = named.paid(self.context, &self.home, access, agreed).await?;
-        let wallet = wallet.map(|value::Wallet(address)| Address::from(address));
-        match (account, wallet) {
-            (Some(id), wallet) => Ok((Some(id), self.address_of(access, &id, wallet, pay).await?)),
-            (None, Some(wallet)) => Ok((None, self.agreed(wallet, wallet, None, pay)?)),
-            (None, None) => Err(access.failed(named.without(Kind::Wallet))),
-        }
-    }
-
-    /// The address at which somebody is to be paid: the one that their name says, or that they signed for, and else
-    /// they are asked.
-    async fn address_of(
-        &self,
-        access: &Access,
-        id: &AccountId,
-        named: Option<Address>,
-        pay: &Pay,
-    ) -> Result<Address, Failure> {
-        // The keys of all accounts here are known without asking.
-        if let Some((name, _)) = self.home.accounts()?.into_iter().find(|(_, own)| own == id) {
-            let own = account::signer(&self.home, &name, id)?.0.address();
-            return self.agreed(named.unwrap_or(own), own, None, pay);
-        }
-        let own = self.home.account(&self.name)?;
-        let items = access.client.inbox(&own).await.map_err(|error| access.failed(error))?;
-        messages::learn(&self.home, &items)?;
-        let shown = text::plain(&pay.to);
-        let Some(at) = self.home.paid_at(id)? else {
-            if let Some(named) = named {
-                return self.agreed(named, named, None, pay);
+        let found = payee::find(self.context, &self.home, Some(&self.name), &pay.to, Some(agreed)).await?;
+        let (id, access) = match found {
+            Found::At(Payee { person: None, address, access }) => return Ok((None, address, access)),
+            Found::At(Payee { person, address, access: Some(access) }) => {
+                return Ok((person, address, Some(access)));
             }
-            let draft = Draft {
-                text: "I want to pay you: at which address? Answer with: session wallet address --tell ME",
-                money: Some(money::Money::WalletWanted),
-                wallet: None,
-            };
-            access.client.send(&own, id, draft).await.map_err(|error| access.failed(error))?;
-            return Err(Failure::new(
-                Exit::NotReady,
-                "asked",
-                format!(
-                    "{shown} has never signed for an address, and was asked for one by message; nothing is paid"
-                ),
-                "repeat it when the answer is here: session inbox shows it",
-            ));
+            Found::At(Payee { person, address, access: None }) => {
+                return Ok((person, address, Some(Access::open(self.context).await?)));
+            }
+            Found::Unsaid(id, access) => (id, access),
         };
-        let said = Address::from(at.said);
-        self.agreed(named.unwrap_or(said), said, at.agreed.map(Address::from), pay)
-    }
-
-    /// An address, if it is the one that its owner signed for and that was paid before, as far as these are known;
-    /// another is paid only by who agrees to it.
-    fn agreed(
-        &self,
-        to: Address,
-        signed: Address,
-        before: Option<Address>,
-        pay: &Pay,
-    ) -> Result<Address, Failure> {
+        let draft = Draft {
+            text: "I want to pay you: at which address? Answer with: session wallet address --tell ME",
+            money: Some(money::Money::WalletWanted),
+            wallet: None,
+        };
+        let own = self.home.account(&self.name)?;
+        access.client.send(&own, &id, draft).await.map_err(|error| access.failed(error))?;
         let shown = text::plain(&pay.to);
-        match pay.new_address {
-            Some(agreed) if agreed == to => return Ok(to),
-            Some(agreed) => {
-                return Err(Failure::new(
-                    Exit::Refused,
-                    "address_changed",
-                    format!("{shown} is to be paid at {to}, and {agreed} was agreed to; nothing is paid"),
-                    format!(
-                        "ask them by other means which of the two is right: to pay the first add --new-address {to}"
-                    ),
-                ));
-            }
-            None => {}
-        }
-        if to != signed {
-            return Err(Failure::new(
-                Exit::Refused,
-                "stale_address",
-                format!(
-                    "the name {shown} says to be paid at {to}, and the account that it leads to says at {signed}; \
-                     nothing is paid"
-                ),
-                format!(
-                    "ask them by other means which of the two is right: to pay the first add --new-address {to}, to \
-                     pay the second give {signed} in place of {shown}"
-                ),
-            ));
-        }
-        match before.filter(|before| *before != to) {
-            None => Ok(to),
-            Some(before) => Err(Failure::new(
-                Exit::Refused,
-                "address_changed",
-                format!("{shown} was paid at {before} and says now to be paid at {to}; nothing is paid"),
-                format!("ask them by other means whether that is so, then add --new-address {to}"),
-            )),
-        }
+        Err(Failure::new(
+            Exit::NotReady,
+            "asked",
+            format!(
+                "{shown} has never signed for an address, and was asked for one by message; nothing is paid"
+            ),
+            "repeat it when the answer is here: session inbox shows it",
+        ))
     }
 
     /// Tells what it costs, asks, and pays.
@@ -428,14 +328,6 @@ impl Till<'_> {
         let money = Some(money::Money::Payment(payment));
         let draft = Draft { text: &words, money, wallet: Some(self.profile()?) };
         access.client.send(&sender, id, draft).await.map(drop).map_err(|error| access.failed(error))
-    }
-
-    /// Whom a text means: an address, or what it means to who sends a message.
-    fn meant(&self, text: &str) -> Result<Payee, Failure> {
-        Ok(match recipient::written(text)? {
-            Some(address) => Payee::Address(address),
-            None => Payee::Somebody(Recipient::read(self.context, &self.home, text)?),
-        })
     }
 
     /// Whom a text means who can be written to.

@@ -36,7 +36,7 @@ const MAX_UNSIGNED: usize = 4;
 const MAX_REVEALED: usize = 1 << 18;
 /// Names whose keys are kept, which are dear to make; beyond it one of them is made again.
 const MAX_KEYS: usize = 4_096;
-/// Who waits for a name to be found by its hash, which is done for one at a time; beyond it 429.
+/// Who waits for keys to be made, which is done for one name at a time; beyond it 429.
 const MAX_ASKING: usize = 64;
 
 /// The indexes that lookups are answered from; clones share them.
@@ -46,6 +46,8 @@ pub(crate) struct Names {
     kept: Arc<Mutex<Kept>>,
     revealed: Arc<Mutex<Revealed>>,
     asking: Arc<Semaphore>,
+    /// One turn: keys are made one at a time.
+    making: Arc<Semaphore>,
 }
 
 /// The names that their owners revealed, as of one border.
@@ -72,8 +74,9 @@ struct Kept {
 impl Names {
     /// Answers by the checkpoints of this shelf.
     pub(crate) fn new(shelf: Shelf, settled: &Settled) -> Self {
-        let (revealed, asking) = (Arc::default(), Arc::new(Semaphore::new(MAX_ASKING)));
-        let names = Self { shelf, kept: Arc::default(), revealed, asking };
+        let (asking, making) = (Semaphore::new(MAX_ASKING), Semaphore::new(1));
+        let (kept, revealed) = (Arc::default(), Arc::default());
+        let names = Self { shelf, kept, revealed, asking: asking.into(), making: making.into() };
         names.cross(settled);
         names
     }
@@ -95,50 +98,63 @@ impl Names {
     /// What is answered; the disk is read for it.
     fn answer(&self, request: &Request) -> Result<Answer, Code> {
         let (epoch, index) = self.served().ok_or(Code::NotReady)?;
-        index.answer(epoch, request).map_err(|error| {
-            tracing::error!(%error, "the index of names cannot be read: see whether the disk is sound");
-            Code::Failed
-        })
+        index.answer(epoch, request).map_err(unreadable)
     }
 
     /// The account of a name that its owner revealed, found by its [`hash`]: as of the border that is served.
+    ///
+    /// Keys that are known are at hand. Others are made one at a time, which takes a while, and nobody waits for that
+    /// but those who ask for them.
     pub(crate) async fn revealed(&self, hash: [u8; 32]) -> Result<Option<(Label, AccountId)>, Code> {
-        let asking = Arc::clone(&self.asking).try_acquire_owned().map_err(|_| Code::TooMany)?;
         let names = self.clone();
-        let found = tokio::task::spawn_blocking(move || {
-            let found = names.find(&hash);
-            drop(asking);
-            found
-        });
-        found.await.unwrap_or(Err(Code::Failed))
+        let Some((label, keys)) = off(move || names.label(&hash)).await? else { return Ok(None) };
+        let keys = match keys {
+            Some(keys) => keys,
+            None => self.make(hash, label.clone()).await?,
+        };
+        let names = self.clone();
+        off(move || names.open(label, &keys)).await
     }
 
-    fn find(&self, hash: &[u8; 32]) -> Result<Option<(Label, AccountId)>, Code> {
+    /// What the name of a hash is called, and its keys where they are known.
+    fn label(&self, hash: &[u8; 32]) -> Result<Option<(Label, Option<NameKeys>)>, Code> {
         let (epoch, index) = self.served().ok_or(Code::NotReady)?;
-        let failed = |error: <Snapshot as Read>::Error| {
-            tracing::error!(%error, "the index of names cannot be read: see whether the disk is sound");
-            Code::Failed
-        };
-        // Whoever else asks waits here: names are found one at a time, as each may take a while.
-        let mut revealed = self.revealed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut revealed = self.lock_revealed();
         if revealed.epoch != Some(epoch) {
-            revealed.labels = labels(&index).map_err(failed)?;
+            revealed.labels = labels(&index).map_err(unreadable)?;
             revealed.epoch = Some(epoch);
         }
-        let Some(label) = revealed.labels.get(hash).cloned() else { return Ok(None) };
-        let keys = match revealed.keys.get(hash) {
-            Some(keys) => keys.clone(),
-            None => {
-                let keys = NameKeys::of(&Name::from(label.clone()), COST).map_err(|_| Code::Failed)?;
-                if revealed.keys.len() >= MAX_KEYS {
-                    revealed.keys.pop_first();
-                }
-                revealed.keys.insert(*hash, keys.clone());
-                keys
+        let label = revealed.labels.get(hash).cloned();
+        Ok(label.map(|label| (label, revealed.keys.get(hash).cloned())))
+    }
+
+    /// Makes the keys of a name, in turn.
+    async fn make(&self, hash: [u8; 32], label: Label) -> Result<NameKeys, Code> {
+        let seat = Arc::clone(&self.asking).try_acquire_owned().map_err(|_| Code::TooMany)?;
+        let turn = Arc::clone(&self.making).acquire_owned().await.map_err(|_| Code::Failed)?;
+        let names = self.clone();
+        off(move || {
+            // Both are held until it is done, though nobody waits for it any more.
+            let _held = (seat, turn);
+            // Somebody before may have asked for the same.
+            if let Some(keys) = names.lock_revealed().keys.get(&hash) {
+                return Ok(keys.clone());
             }
-        };
-        drop(revealed);
-        let entry = index.prove(&Key::Name(keys.id())).map_err(failed)?.value;
+            let keys = NameKeys::of(&Name::from(label), COST).map_err(|_| Code::Failed)?;
+            let mut revealed = names.lock_revealed();
+            if revealed.keys.len() >= MAX_KEYS {
+                revealed.keys.pop_first();
+            }
+            revealed.keys.insert(hash, keys.clone());
+            Ok(keys)
+        })
+        .await
+    }
+
+    /// The account that a name leads to, if it is called so.
+    fn open(&self, label: Label, keys: &NameKeys) -> Result<Option<(Label, AccountId)>, Code> {
+        let (_, index) = self.served().ok_or(Code::NotReady)?;
+        let entry = index.prove(&Key::Name(keys.id())).map_err(unreadable)?.value;
         let entry = entry.and_then(|bytes| Entry::from_bytes(&bytes).ok());
         // Another one may say that its name is called so.
         let called = |entry: &Entry| entry.revealed.as_deref() == Some(label.as_str());
@@ -188,6 +204,21 @@ impl Names {
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn lock_revealed(&self) -> MutexGuard<'_, Revealed> {
+        self.revealed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Does what takes a while beside the tasks of the runtime.
+async fn off<T: Send + 'static>(does: impl FnOnce() -> Result<T, Code> + Send + 'static) -> Result<T, Code> {
+    tokio::task::spawn_blocking(does).await.unwrap_or(Err(Code::Failed))
+}
+
+/// What comes of a disk that fails.
+fn unreadable(error: <Snapshot as Read>::Error) -> Code {
+    tracing::error!(%error, "the index of names cannot be read: see whether the disk is sound");
+    Code::Failed
 }
 
 /// What names are called that their owners revealed, by the hashes.
@@ -395,7 +426,11 @@ mod tests {
         let second = world.cross_with(2, vec![revealed(of_alice.id(), &alice)]);
         assert_eq!(found(&alice).await, Ok(None), "not signed yet");
         world.sign(&second);
-        assert_eq!(found(&alice).await, Ok(Some((alice.clone(), account))));
+        let turn = Arc::clone(&names.making).acquire_owned().await.unwrap();
+        let seats = names.asking.acquire_many(u32::try_from(MAX_ASKING).unwrap()).await.unwrap();
+        assert_eq!(found(&alice).await, Ok(Some((alice.clone(), account))), "its keys wait for no turn");
+        assert_eq!(found(&bob).await, Err(Code::TooMany), "his keys are not made yet");
+        drop((turn, seats));
         assert_eq!((found(&bob).await, found(&carol).await), (Ok(None), Ok(None)));
     }
 

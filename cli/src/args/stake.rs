@@ -2,10 +2,8 @@
 
 use core::str::FromStr;
 
-use alloy::primitives::Address;
 use clap::{Args, Subcommand};
 use session_chain::Amount;
-use session_protocols::names::value::Wallet;
 
 #[derive(Debug, Args)]
 pub(crate) struct Stake {
@@ -26,6 +24,7 @@ Examples:
   session stake register node-1 --fee 10%
   session stake register node-1 --stake 6250              the rest is open to others
   session stake register ./registration.toml --reserve 0x52908400098527886E0F7030069857D2E4169EE7=10000
+  session stake register node-1 --reserve bob=10000 --reserve @carol=5000
   session stake register node-1                           finalises it when others have contributed")]
     Register(Register),
     /// Contribute to a node that is open to others
@@ -110,7 +109,9 @@ pub(crate) struct Register {
     #[arg(long, value_name = "AMOUNT")]
     pub(crate) stake: Option<Amount>,
     /// Keep a slot for somebody, for at least so many SESH; several times if needed
-    #[arg(long, value_name = "ADDRESS=AMOUNT")]
+    ///
+    /// They are an address, an account of yours, somebody from the address book, or whoever has a name of the network.
+    #[arg(long, value_name = "TO=AMOUNT")]
     pub(crate) reserve: Vec<Slot>,
     #[command(flatten)]
     pub(crate) sending: Sending,
@@ -145,17 +146,20 @@ impl FromStr for Fee {
 }
 
 /// A slot that is kept for somebody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Slot(pub(crate) Address, pub(crate) Amount);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Slot {
+    /// For whom, as it was written.
+    pub(crate) whom: String,
+    pub(crate) amount: Amount,
+}
 
 impl FromStr for Slot {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WRONG: &str = "expected an address and an amount of SESH, such as 0x5290...9EE7=6250";
-        let (address, amount) = text.split_once('=').ok_or(WRONG)?;
-        let address: Wallet = address.parse().map_err(|_| WRONG)?;
-        Ok(Self(address.0.into(), amount.parse().map_err(|_| WRONG)?))
+        const WRONG: &str = "expected somebody and an amount of SESH, such as bob=6250 or 0x5290...9EE7=6250";
+        let (whom, amount) = text.split_once('=').filter(|(whom, _)| !whom.is_empty()).ok_or(WRONG)?;
+        Ok(Self { whom: whom.to_owned(), amount: amount.parse().map_err(|_| WRONG)? })
     }
 }
 
@@ -198,7 +202,10 @@ mod tests {
             panic!("another deed")
         };
         assert_eq!((&*node, fee, stake), ("n", Fee(250), Some(Amount::sesh(6_250))));
-        assert_eq!(reserve.iter().map(|slot| slot.1).collect::<Vec<_>>(), [Amount::sesh(1), Amount::sesh(2)]);
+        assert_eq!(
+            reserve.iter().map(|slot| slot.amount).collect::<Vec<_>>(),
+            [Amount::sesh(1), Amount::sesh(2)]
+        );
         assert!(sending.yes);
         let Deed::Register(plain) = deed("register n").unwrap().deed else { panic!("another deed") };
         assert_eq!((plain.fee, plain.stake, plain.sending.yes), (Fee(0), None, false));
@@ -220,7 +227,7 @@ mod tests {
             ("register", MissingRequiredArgument),
             ("register n --fee 101%", ValueValidation),
             ("register n --stake 1.0000000001", ValueValidation),
-            ("register n --reserve bob=1", ValueValidation),
+            ("register n --reserve bob", ValueValidation),
             ("contribute n", MissingRequiredArgument),
             ("contribute n -5", clap::error::ErrorKind::UnknownArgument),
             ("contribute n all", ValueValidation),
@@ -231,12 +238,11 @@ mod tests {
     }
 
     #[test]
-    fn slots_name_an_address_and_an_amount() {
+    fn slots_name_somebody_and_an_amount() {
         let address = "0x52908400098527886E0F7030069857D2E4169EE7";
         let slot: Slot = format!("{address}=6250.5").parse().unwrap();
-        assert_eq!(slot, Slot(address.parse().unwrap(), Amount(6_250_500_000_000)));
-        for wrong in [address.to_owned(), format!("{address}="), format!("{address}=x"), "0x12=1".to_owned()]
-        {
+        assert_eq!(slot, Slot { whom: address.to_owned(), amount: Amount(6_250_500_000_000) });
+        for wrong in [address, "bob=", "bob=x", "=1"] {
             assert!(wrong.parse::<Slot>().is_err(), "{wrong}");
         }
     }

@@ -14,7 +14,7 @@ use crate::{
     Context,
     failure::{Exit, Failure},
     network::Access,
-    recipient,
+    payee, recipient,
     stake::lower,
     text,
 };
@@ -22,7 +22,7 @@ use crate::{
 pub(crate) async fn run(context: &Context, of: &str) -> Result<(), Failure> {
     let (home, text) = (context.home()?, of.trim());
     let somebody = match text.parse::<AccountId>() {
-        Ok(id) => Some((recipient::wallet_of(&home, &id)?, Some(id))),
+        Ok(id) => Some((Wallet(payee::known(&home, &id)?.into_array()), Some(id))),
         // With another length it is a name.
         Err(_) if text.starts_with("0x") && text.len() == 42 => {
             Some((text.parse::<Wallet>().map_err(no_address)?, None))

@@ -188,7 +188,7 @@ impl Cashier {
 }
 
 /// Keeps where the senders of messages are paid, as their keys signed.
-pub(super) fn learn(home: &Home, items: &[InboxItem]) -> Result<(), Failure> {
+pub(crate) fn learn(home: &Home, items: &[InboxItem]) -> Result<(), Failure> {
     for message in items.iter().filter_map(|item| item.content.as_ref().ok()) {
         if let Some(address) = proven(message) {
             home.keep_said(&message.from, address.into_array(), message.timestamp_ms)?;

@@ -148,8 +148,8 @@ impl People<'_> {
         carol.refused(&claim("bob"), 1, "no_address");
         carol.refused(&claim("@nobody"), 1, "name_free");
         carol.refused(&claim("0x12"), 2, "usage");
+        // What is in her inbox counts, read or not.
         bob.data(&["wallet", "address", "--tell", &carol.id]);
-        assert!(!carol.told().is_empty());
         let wallet = carol.data(&["name", "set", "pier.harbor", "wallet", "bob", "--yes"]);
         assert!(wallet["value"].as_str().unwrap().eq_ignore_ascii_case(&bob.address), "{wallet}");
         carol.data(&["name", "set", "pier.harbor", "account", "bob", "--yes"]);
@@ -169,9 +169,28 @@ impl People<'_> {
         assert!(changed.contains("in place of pier.harbor") && !changed.contains("--"), "{changed}");
         carol.data(&["name", "set", "pier.harbor", "wallet", "bob", "--yes"]);
         carol.shown("pier.harbor", |shown| !is_alices(shown)).await;
+        self.a_stake_and_a_node_are_for_whom_a_name_says();
         let given = carol.data(&give);
         assert_eq!(given["to"], json!(bob.address), "{given}");
         assert_eq!(bob.data(&["name", "list"])["names"][0]["id"], given["id"]);
         assert_eq!(carol.data(&["name", "list"])["names"], json!([]));
+    }
+
+    fn a_stake_and_a_node_are_for_whom_a_name_says(&self) {
+        let carol = &self.carol;
+        let address = ["--address", "/ip4/127.0.99.1/tcp/9"];
+        let made = carol.data(
+            &[&["node", "init", "--name", "quay", "--operator", "@pier.harbor"][..], &address].concat(),
+        );
+        assert_eq!(made["operator"], json!(self.bob.address), "{made}");
+        carol.data(&[&["node", "init", "--name", "dock"][..], &address].concat());
+        carol.data(&["wallet", "faucet", "--sesh", "6250"]);
+        let register =
+            ["stake", "register", "dock", "--stake", "6250", "--reserve", "@pier.harbor=5000", "--yes"];
+        let opened = carol.data(&register);
+        assert_eq!(opened["how"], "opened", "{opened}");
+        let shown = carol.data(&["stake", "show", "dock"]);
+        let kept = &shown["contributions"][0]["reserved"];
+        assert_eq!(kept[0]["address"], json!(self.bob.address), "{shown}");
     }
 }

@@ -248,7 +248,7 @@ impl People<'_> {
         bob.data(&["wallet", "address", "--tell", &carol.id]);
         let stale = carol.refused(&["wallet", "send", "1", "@alice", "--yes"], 4, "stale_address");
         let consent = format!("--new-address {}", alice.address);
-        for part in [&*bob.address, "nothing is paid", &*consent] {
+        for part in [&*bob.address, "nothing is sent", &*consent] {
             assert!(stale.to_lowercase().contains(part), "{part}: {stale}");
         }
         let pay = ["wallet", "send", "1", "@alice", "--yes", "--new-address", &*bob.address];

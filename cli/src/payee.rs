@@ -1,0 +1,237 @@
+//! Where somebody is on the settlement chain: at an address that a person wrote, or one that a name says, its owner
+//! signed for, and payments before went to.
+
+use alloy::primitives::Address;
+use session_client::home::Home;
+use session_protocols::{
+    AccountId,
+    names::{
+        Kind,
+        value::{self, ValueError},
+    },
+};
+
+use crate::{
+    Context, account,
+    failure::{Exit, Failure},
+    network::Access,
+    recipient::{Agreed, Recipient},
+    text,
+    wallet::learn,
+};
+
+/// Who is paid, and where.
+pub(crate) struct Payee {
+    /// Whom to tell of it, if that is known.
+    pub(crate) person: Option<AccountId>,
+    pub(crate) address: Address,
+    /// The network, where it was asked.
+    pub(crate) access: Option<Access>,
+}
+
+/// What was found out of who is to be paid.
+pub(crate) enum Found {
+    At(Payee),
+    /// Somebody who has never said where.
+    Unsaid(AccountId, Access),
+}
+
+/// Finds who is to be paid: an address, an account of one's own, somebody from the address book, or whoever has a
+/// name. What they said is read in the inbox of an account first, if there is one; an address other than before, or
+/// other than they signed for, is taken only by who agrees to it: where there is no flag to agree by, they write it.
+pub(crate) async fn find(
+    context: &Context,
+    home: &Home,
+    reader: Option<&str>,
+    written: &str,
+    agreed: Option<Agreed>,
+) -> Result<Found, Failure> {
+    let shown = text::plain(written);
+    if let Some(address) = self::written(written)? {
+        Places { named: Some(address), ..Places::default() }.choose(&shown, agreed)?;
+        return Ok(Found::At(Payee { person: None, address, access: None }));
+    }
+    let recipient = Recipient::read(context, home, written)?;
+    if let Recipient::Account(id) = recipient
+        && let Some(own) = own(home, &id)?
+    {
+        // Nobody is asked for what follows from a key here.
+        Places { signed: Some(own), ..Places::default() }.choose(&shown, agreed)?;
+        return Ok(Found::At(Payee { person: Some(id), address: own, access: None }));
+    }
+    let access = Access::open(context).await?;
+    let (person, named) = match &recipient {
+        Recipient::Account(id) => (Some(*id), None),
+        Recipient::Named(named) => {
+            let (person, wallet) = named.paid(context, home, &access, agreed).await?;
+            if person.is_none() && wallet.is_none() {
+                return Err(access.failed(named.without(Kind::Wallet)));
+            }
+            (person, wallet.map(|value::Wallet(address)| Address::from(address)))
+        }
+    };
+    let mut places = Places { named, ..Places::default() };
+    if let Some(id) = &person {
+        places.signed = own(home, id)?;
+        if places.signed.is_none() {
+            if let Some(reader) = reader {
+                let reader = home.account(reader)?;
+                let items = access.client.inbox(&reader).await.map_err(|error| access.failed(error))?;
+                learn(home, &items)?;
+            }
+            if let Some(at) = home.paid_at(id)? {
+                places.signed = Some(at.said.into());
+                places.before = at.agreed.map(Address::from);
+            }
+        }
+    }
+    Ok(match (places.choose(&shown, agreed)?, person) {
+        (Some(address), person) => Found::At(Payee { person, address, access: Some(access) }),
+        (None, Some(id)) => Found::Unsaid(id, access),
+        // One of both is known here.
+        (None, None) => return Err(unsaid(&shown)),
+    })
+}
+
+/// The address of who is meant; another than before is taken only as it is written.
+pub(crate) async fn address(
+    context: &Context,
+    home: &Home,
+    reader: Option<&str>,
+    written: &str,
+) -> Result<Address, Failure> {
+    match find(context, home, reader, written, None).await? {
+        Found::At(payee) => Ok(payee.address),
+        Found::Unsaid(..) => Err(unsaid(&text::plain(written))),
+    }
+}
+
+/// The address that a text is; none when it may be what somebody is named.
+///
+/// # Errors
+/// When it can be nothing but an address, and is written wrongly: whoever registers such a name is not to get what was
+/// meant for the address.
+pub(crate) fn written(text: &str) -> Result<Option<Address>, Failure> {
+    let wrong = |what| {
+        let remedy =
+            "copy it once more, from where it was shown; a name that reads like one is written with @";
+        Failure::usage(format!("the address {} {what}", text::plain(text)), remedy)
+    };
+    match text.parse::<value::Wallet>() {
+        Ok(wallet) => Ok(Some(wallet.0.into())),
+        Err(ValueError::Checksum) => Err(wrong("has a wrong digit: its checksum fails")),
+        Err(_) if may_be_a_name(text) => Ok(None),
+        Err(_) => Err(wrong("is not 0x and 40 hex digits")),
+    }
+}
+
+/// Whether a text does not read like an address, with some digits more or less.
+pub(crate) fn may_be_a_name(text: &str) -> bool {
+    let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit()) && (36..=44).contains(&text.len());
+    !digits && !text.starts_with("0x") && !text.starts_with("0X")
+}
+
+/// Where an account is paid, as far as that is known here without asking.
+pub(crate) fn known(home: &Home, id: &AccountId) -> Result<Address, Failure> {
+    if let Some(own) = own(home, id)? {
+        return Ok(own);
+    }
+    home.paid_at(id)?.map(|at| at.said.into()).ok_or_else(|| unsaid(&id.to_string()))
+}
+
+/// The address of an account whose key is here.
+fn own(home: &Home, id: &AccountId) -> Result<Option<Address>, Failure> {
+    let own = home.accounts()?.into_iter().find(|(_, own)| own == id);
+    own.map(|(name, _)| Ok(account::signer(home, &name, id)?.0.address())).transpose()
+}
+
+fn unsaid(shown: &str) -> Failure {
+    Failure::new(
+        Exit::Failed,
+        "no_address",
+        format!("{shown} has never signed for an address, so it is not known where they are paid"),
+        "have them tell you theirs: session wallet address --tell ME",
+    )
+}
+
+/// Where somebody may be paid, as far as that is known.
+#[derive(Clone, Copy, Debug, Default)]
+struct Places {
+    /// As a name, or whoever wrote it, says.
+    named: Option<Address>,
+    /// As they signed.
+    signed: Option<Address>,
+    /// As was agreed to before.
+    before: Option<Address>,
+}
+
+impl Places {
+    /// The address, if all that is known says the same, or else if that very one was agreed to; none if none is known.
+    fn choose(self, shown: &str, agreed: Option<Agreed>) -> Result<Option<Address>, Failure> {
+        let Some(to) = self.named.or(self.signed) else { return Ok(None) };
+        let ask = "ask them by other means which of the two is right";
+        let take = |address| match agreed {
+            Some(_) => format!("add --new-address {address}"),
+            None => format!("give {address} in place of {shown}"),
+        };
+        let refused = |code, message, remedy| Err(Failure::new(Exit::Refused, code, message, remedy));
+        match agreed.and_then(|agreed| agreed.wallet).map(|value::Wallet(address)| Address::from(address)) {
+            Some(agreed) if agreed == to => return Ok(Some(to)),
+            Some(agreed) => {
+                return refused(
+                    "address_changed",
+                    format!("{shown} is to be paid at {to}, and {agreed} was agreed to; nothing is sent"),
+                    format!("{ask}: for the first {}", take(to)),
+                );
+            }
+            None => {}
+        }
+        if let Some(signed) = self.signed.filter(|signed| *signed != to) {
+            return refused(
+                "stale_address",
+                format!(
+                    "the name {shown} says to be paid at {to}, and the account that it leads to says at {signed}; \
+                     nothing is sent"
+                ),
+                format!(
+                    "{ask}: for the first {}, for the second give {signed} in place of {shown}",
+                    take(to)
+                ),
+            );
+        }
+        match self.before.filter(|before| *before != to) {
+            None => Ok(Some(to)),
+            Some(before) => refused(
+                "address_changed",
+                format!("{shown} was paid at {before} and says now to be paid at {to}; nothing is sent"),
+                format!("{ask}: for the second {}", take(to)),
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_reads_like_an_address_is_one_or_nothing() {
+        let sound = "0x5290fb79C3dbE0a5aEd4a6bE12AF0e7B1d2C9EE7".to_lowercase();
+        assert!(written(&sound).unwrap().is_some());
+        let cased = value::Wallet(written(&sound).unwrap().unwrap().into_array()).to_string();
+        assert!(written(&cased).unwrap().is_some());
+        let place = cased.rfind(|c: char| c.is_ascii_lowercase()).unwrap();
+        let mut spoilt = cased.clone();
+        spoilt.replace_range(place..=place, &cased[place..=place].to_uppercase());
+        let short = &sound[..41];
+        let long = format!("{sound}0");
+        let bare = &sound[2..];
+        let shouted = sound.replace("0x", "0X");
+        for wrong in [spoilt.as_str(), short, &long, bare, &bare[1..], &shouted, "0x", "0x12", "0xalice"] {
+            assert!(written(wrong).is_err(), "{wrong}");
+        }
+        for name in ["alice", "@0xalice", "@alice", "deadbeef", "0", &"a".repeat(64)] {
+            assert_eq!(written(name).unwrap(), None, "{name}");
+        }
+    }
+}
