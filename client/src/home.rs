@@ -36,9 +36,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use data_encoding::HEXLOWER as HEX;
 use session_protocols::{
     AccountId, MessageHash,
-    names::{Kind, Name},
+    names::{Kind, Name, NameKeys},
     path::guards::Guards,
 };
 use zeroize::Zeroizing;
@@ -421,6 +422,33 @@ impl Home {
         Ok(changed)
     }
 
+    /// The keys of a name that was followed, if they are kept.
+    ///
+    /// # Errors
+    /// When what is kept cannot be read.
+    pub fn name_keys(&self, network: &[u8; 32], name: &Name) -> Result<Option<NameKeys>, HomeError> {
+        let mut names: Names = files::read(&self.names_path(network))?;
+        let kept = names.keys.remove(name).map(Zeroizing::new);
+        let bytes = kept.and_then(|kept| HEX.decode(kept.as_bytes()).ok()).map(Zeroizing::new);
+        Ok(bytes.and_then(|bytes| NameKeys::from_bytes(&bytes)))
+    }
+
+    /// Keeps the keys of a name that was followed.
+    ///
+    /// # Errors
+    /// When what is kept cannot be read, or the disk refuses.
+    pub fn keep_name_keys(&self, network: &[u8; 32], name: &Name, keys: &NameKeys) -> Result<(), HomeError> {
+        let _lock = disk::lock(&self.folder)?;
+        let path = self.names_path(network);
+        let mut names: Names = files::read(&path)?;
+        let kept = HEX.encode(&keys.to_bytes());
+        if names.names.contains_key(name) && names.keys.get(name) != Some(&kept) {
+            names.keys.insert(name.clone(), kept);
+            files::write(&path, &names)?;
+        }
+        Ok(())
+    }
+
     fn names_path(&self, network: &[u8; 32]) -> PathBuf {
         self.network_path(files::NAMES, network).with_extension("json")
     }
@@ -475,7 +503,7 @@ impl Home {
 
 /// The first 8 bytes of a network's digest, in hex.
 fn short(network: &[u8; 32]) -> String {
-    data_encoding::HEXLOWER.encode(network.get(..8).unwrap_or_default())
+    HEX.encode(network.get(..8).unwrap_or_default())
 }
 
 /// Keeps of too many those that end last.

@@ -9,7 +9,7 @@ use session_chain::network::NetworkFile;
 use session_protocols::{
     NodeId, Time,
     identity::blake2b,
-    names::{Kind, Name},
+    names::{Kind, Name, NameKeys},
     path::{Candidate, guards::Guards},
 };
 
@@ -73,6 +73,19 @@ impl Kept {
         match &self.home {
             Some(home) => home.pin(&self.network, name, kind, pin, replace),
             None => Ok(Pin::keep(&mut self.own_pins(), name, kind, pin, replace)),
+        }
+    }
+
+    /// The keys of a name, if it was followed before; if they cannot be read they are computed anew.
+    pub(crate) fn name_keys(&self, name: &Name) -> Option<NameKeys> {
+        self.home.as_ref()?.name_keys(&self.network, name).ok().flatten()
+    }
+
+    /// Keeps the keys of a name that was followed.
+    pub(crate) fn keep_name_keys(&self, name: &Name, keys: &NameKeys) {
+        let Some(home) = &self.home else { return };
+        if let Err(error) = home.keep_name_keys(&self.network, name, keys) {
+            tracing::warn!(%error, "the keys of a name cannot be kept: another run computes them again");
         }
     }
 

@@ -4,6 +4,7 @@
 //! use it, on a runtime of as many threads as the machine has cores.
 
 use std::{
+    collections::BTreeMap,
     hint::black_box,
     sync::Arc,
     time::{Duration, Instant},
@@ -12,7 +13,7 @@ use std::{
 use session_node::Checks;
 use session_protocols::{
     AccountId, KeyPair,
-    identity::{Claim, MAX_TOGETHER, verify, verify_all},
+    identity::{Claim, Keys, MAX_TOGETHER, verify, verify_all},
 };
 use tokio::{sync::Semaphore, task::JoinSet};
 
@@ -135,9 +136,30 @@ fn threadbound() -> Vec<Row> {
     let most = together(MAX_TOGETHER);
     let mut rows = Vec::new();
     let keys = claims(COUNT, false);
-    let [ours, library, single] = timed(&keys, [&most, &strict, &alone]);
+    let remembered = Keys::new(2 * COUNT);
+    let known = |claims: &[Claim]| drop(black_box(remembered.verify_all(claims)));
+    let read: BTreeMap<_, _> = keys
+        .iter()
+        .filter_map(|claim| Some((claim.key, ed25519_dalek::VerifyingKey::from_bytes(&claim.key).ok()?)))
+        .collect();
+    let strict_known = |claims: &[Claim]| {
+        for claim in claims {
+            let signature = ed25519_dalek::Signature::from_bytes(&claim.signature.0);
+            let key = read.get(&claim.key);
+            black_box(key.is_some_and(|key| key.verify_strict(&claim.said, &signature).is_ok()));
+        }
+    };
+    let [again, ours, library, library_known, single] =
+        timed(&keys, [&known, &most, &strict, &strict_known, &alone]);
     let what = format!("{MAX_TOGETHER} signatures of as many keys, beside verify_strict of ed25519-dalek");
     rows.push(Row::beside(what, ours, library, 2.5));
+    rows.push(Row::beside(
+        "the same of keys that signed before, as a node remembers them",
+        again,
+        library,
+        2.5,
+    ));
+    rows.push(Row::beside("the same, where the library has read its keys too", again, library_known, 2.5));
     rows.push(Row::beside("the same beside our own check of one", ours, single, 2.5));
     for size in [4, 16, 64] {
         let [ours, single] = timed(&keys, [&together(size), &alone]);

@@ -6,13 +6,15 @@
 use std::sync::Arc;
 
 use session_protocols::{
-    identity::{Claim, MAX_TOGETHER, verify_all},
+    identity::{Claim, Keys, MAX_TOGETHER},
     member::Open,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// Askers that wait to be taken; those beyond wait for their place.
 const QUEUE: usize = 1_024;
+/// Keys whose points are remembered: 8 MB.
+const MAX_KEYS: usize = 32_768;
 /// Up to so many signatures are checked where they are found; more on the blocking pool.
 const INLINE: usize = 4;
 
@@ -41,7 +43,7 @@ impl Checks {
         Self { queue }
     }
 
-    /// Which of the claims hold, as [`verify_all`] says; none when the runtime is stopping.
+    /// Which of the claims hold, as [`Keys::verify_all`] says; none when the runtime is stopping.
     pub async fn verdicts(&self, mut claims: Vec<Claim>) -> Option<Vec<bool>> {
         let mut all = Vec::with_capacity(claims.len());
         // Who brings many takes turns with others.
@@ -87,8 +89,8 @@ impl Batch {
         None
     }
 
-    fn check(self) {
-        let mut verdicts = verify_all(&self.claims);
+    fn check(self, keys: &Keys) {
+        let mut verdicts = keys.verify_all(&self.claims);
         for (count, asker) in self.askers {
             let rest = verdicts.split_off(count);
             // Whoever does not wait any more needs no answer.
@@ -99,6 +101,7 @@ impl Batch {
 }
 
 async fn run(mut queue: mpsc::Receiver<Waiting>, workers: Arc<Semaphore>, seen: impl Fn(usize)) {
+    let keys = Arc::new(Keys::new(MAX_KEYS));
     let mut left = None;
     loop {
         let first = match left.take() {
@@ -115,10 +118,11 @@ async fn run(mut queue: mpsc::Receiver<Waiting>, workers: Arc<Semaphore>, seen: 
         }
         seen(batch.claims.len());
         if batch.claims.len() <= INLINE {
-            batch.check();
+            batch.check(&keys);
         } else {
+            let keys = Arc::clone(&keys);
             tokio::task::spawn_blocking(move || {
-                batch.check();
+                batch.check(&keys);
                 drop(worker);
             });
         }

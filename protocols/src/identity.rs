@@ -2,7 +2,7 @@
 
 mod verify;
 
-pub use verify::{Claim, MAX_TOGETHER, verify, verify_all};
+pub use verify::{Claim, Keys, MAX_TOGETHER, verify, verify_all};
 
 use core::fmt;
 use core::str::FromStr;

@@ -44,12 +44,8 @@ const SIGNERS: &str = "signers";
 /// The row of the members and maps that it stands for.
 const ROLL: &str = "roll";
 const KEPT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("checkpoints");
-/// How long the file was when its free pages were given back last.
-const COMPACTED: &str = "compacted";
 /// Bytes of memory for the database's pages.
 const CACHE: usize = 64 << 20;
-/// Free pages are given back, when the file is opened, from this length on and once it has grown by half.
-const COMPACT_FROM: u64 = 256 << 20;
 
 /// Why a state file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -136,9 +132,7 @@ impl StateFile {
                 disk(&path, error)
             }
         })?;
-        let mut file = Self { db, path, writing: None };
-        file.compact()?;
-        file.begin(followed, parameters)
+        Self { db, path, writing: None }.begin(followed, parameters)
     }
 
     /// Begins one in memory, for whoever keeps nothing.
@@ -372,31 +366,6 @@ impl StateFile {
             Ok(())
         };
         put().map_err(|cause| disk(&self.path, cause))
-    }
-
-    /// Gives free pages back, if it is worth it: what comes and goes leaves them behind.
-    fn compact(&mut self) -> Result<(), StateError> {
-        let Self { db, path, .. } = self;
-        let length = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.len());
-        let mut run = || -> Result<(), redb::Error> {
-            let long = length(path)?;
-            if long < COMPACT_FROM {
-                return Ok(());
-            }
-            let before = match db.begin_read()?.open_table(STATE) {
-                Ok(state) => state.get(COMPACTED)?.and_then(|row| row.value().try_into().ok()),
-                Err(_) => None,
-            };
-            if long < before.map_or(0, u64::from_be_bytes).saturating_mul(3) / 2 {
-                return Ok(());
-            }
-            db.compact()?;
-            let write = db.begin_write()?;
-            write.open_table(STATE)?.insert(COMPACTED, length(path)?.to_be_bytes().as_slice())?;
-            write.commit()?;
-            Ok(())
-        };
-        run().map_err(|cause| disk(path, cause))
     }
 
     /// Whether the file holds anything, what it says of itself, and its mark and ledger.

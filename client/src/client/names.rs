@@ -32,7 +32,7 @@ use super::{
     Client, Inner,
     ask::{Failure, Fault, worst},
 };
-use crate::{clock::Clock, error::ClientError, home::Pin, membership::Age, onion::Parcel};
+use crate::{clock::Clock, error::ClientError, home::Pin, kept::Kept, membership::Age, onion::Parcel};
 
 /// Names whose keys, and what they resolved to, are kept in memory; beyond it the oldest are forgotten.
 const MAX_KNOWN: usize = 256;
@@ -99,15 +99,18 @@ impl Known {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The keys of a name: one run of Argon2id, where nothing waits for it, or what is known of one.
-    async fn keys(&self, name: &Name) -> Result<Arc<NameKeys>, ClientError> {
+    /// The keys of a name: one run of Argon2id, where nothing waits for it, or what is known or kept of one.
+    async fn keys(&self, name: &Name, kept: &Kept) -> Result<Arc<NameKeys>, ClientError> {
         let _turn = self.turn.lock().await;
         let known = self.lock().iter().find(|(known, ..)| known == name).map(|(_, keys, _)| Arc::clone(keys));
         if let Some(keys) = known {
             return Ok(keys);
         }
-        let of = name.clone();
-        let computed = tokio::task::spawn_blocking(move || NameKeys::of(&of, COST)).await;
+        let (of, kept) = (name.clone(), kept.clone());
+        let computed = tokio::task::spawn_blocking(move || {
+            kept.name_keys(&of).map_or_else(|| NameKeys::of(&of, COST), Ok)
+        });
+        let computed = computed.await;
         let keys = match computed {
             Ok(keys) => Arc::new(keys?),
             Err(failed) => std::panic::resume_unwind(failed.into_panic()),
@@ -143,14 +146,15 @@ impl Client {
     /// What a name resolves to: asked of a node over a path, and proven by what most nodes have signed. Known
     /// ones are not asked for again until there can be a newer checkpoint.
     ///
-    /// Computing the name's id takes a fraction of a second, once, beside the caller's tasks.
+    /// Computing the name's id takes a fraction of a second, once, beside the caller's tasks; of a name that is
+    /// followed it is kept, in the home if there is one.
     ///
     /// # Errors
     /// When the name is nobody's or has expired, when no node proves what it says, and where there are no names.
     pub async fn resolve(&self, name: &Name) -> Result<Resolved, ClientError> {
         let inner = &*self.inner;
         self.check_names()?;
-        let keys = inner.names.keys(name).await?;
+        let keys = inner.names.keys(name, &inner.kept).await?;
         let (epoch, standing) = inner.standing(name, &keys).await?;
         let found = match standing {
             Standing::Free => return Err(ClientError::NameFree { name: name.clone() }),
@@ -218,7 +222,10 @@ impl Client {
             return Err(ClientError::NotAgreed { name: name.clone(), kind, agreed, now: Box::new(now) });
         }
         match self.inner.kept.pin(name, kind, now.clone(), agreed.is_some()).map_err(ClientError::Pins)? {
-            None => Ok(value),
+            None => {
+                self.inner.kept.keep_name_keys(name, &*self.inner.names.keys(name, &self.inner.kept).await?);
+                Ok(value)
+            }
             Some((of, before)) => Err(ClientError::NameChanged {
                 name: name.clone(),
                 kind,
@@ -254,7 +261,7 @@ impl Client {
         let followed = pins.into_iter().filter(|(_, pins)| pins.values().any(|pin| pin.owner == owner));
         let may_be = revealed.into_iter().chain(followed.map(|(name, _)| name));
         for name in may_be.filter(|name| name.sub().is_none()).take(MAX_TRIED) {
-            if inner.names.keys(&name).await?.id() == id {
+            if inner.names.keys(&name, &inner.kept).await?.id() == id {
                 return Ok(Some(GoesBy { id, name: Some(name) }));
             }
         }

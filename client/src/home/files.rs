@@ -207,11 +207,14 @@ impl Pin {
 }
 
 /// What names of one network said when they were followed.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Names {
     version: Version,
     pub(super) names: Pins,
+    /// The keys of these names, in hex, which are dear to compute.
+    #[serde(default)]
+    pub(super) keys: BTreeMap<Name, String>,
 }
 
 /// The version in front of a file: whatever was read, this build's is written.

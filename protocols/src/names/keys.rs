@@ -132,6 +132,24 @@ impl NameKeys {
         self.label.map_or([0; 32], hash)
     }
 
+    /// What keeps the keys of a name that was computed once: 64 bytes, id and root, and 32 more for a sub-name, its
+    /// label. As secret as the keys.
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let label = self.label.as_ref().map_or(&[][..], |label| label);
+        let mut bytes = Zeroizing::new(Vec::with_capacity(96));
+        [&self.id.0, &self.root[..], label].into_iter().for_each(|part| bytes.extend_from_slice(part));
+        bytes
+    }
+
+    /// Reads what [`Self::to_bytes`] gave; none if it has another length. Whether they are a name's keys only a run
+    /// of Argon2id would show.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (id, rest) = bytes.split_first_chunk::<32>()?;
+        let (root, label) = rest.split_first_chunk::<32>()?;
+        let label = if label.is_empty() { None } else { Some(label.try_into().ok()?) };
+        Some(Self { id: NameId(*id), label, root: Zeroizing::new(*root) })
+    }
+
     pub(super) const fn root(&self) -> &Half {
         &self.root
     }

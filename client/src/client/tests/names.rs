@@ -316,6 +316,37 @@ async fn who_registers_a_name_that_expired_is_not_taken_for_who_had_it() {
 }
 
 #[tokio::test]
+async fn the_keys_of_a_name_that_was_followed_are_kept_and_those_of_no_other() {
+    let (net, keys) = named().await;
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path().join("home")).unwrap();
+    let connect = async || {
+        let options = Options { home: Some(home.clone()), direct: true, ..Options::default() };
+        Client::connect(net.file.clone(), options).await.unwrap()
+    };
+    let client = connect().await;
+    let kept = |name: &Name| client.inner.kept.name_keys(name).map(|keys| keys.to_bytes().to_vec());
+    client.resolve(&alice()).await.unwrap();
+    assert_eq!(kept(&alice()), None, "it was only looked at");
+    client.follow(&alice(), Kind::Account, None).await.unwrap();
+    assert_eq!(kept(&alice()), Some(keys.to_bytes().to_vec()));
+    // The next program goes by what is kept.
+    let others = NameKeys::from_bytes(&[7; 64]).unwrap();
+    client.inner.kept.keep_name_keys(&alice(), &others);
+    client.inner.kept.keep_name_keys(&"bob".parse().unwrap(), &others);
+    assert_eq!(kept(&"bob".parse().unwrap()), None);
+    let free = connect().await.resolve(&alice()).await.unwrap_err();
+    assert!(matches!(free, ClientError::NameFree { .. }), "{free}");
+    // So do those of a sub-name; what has another length are none.
+    let sub = NameKeys::of(&"shop.alice".parse().unwrap(), COST).unwrap();
+    let again = NameKeys::from_bytes(&sub.to_bytes()).unwrap();
+    assert_eq!((again.id(), again.label(), again.sub_id()), (sub.id(), sub.label(), sub.sub_id()));
+    assert!(
+        [0, 32, 63, 65, 95, 97].into_iter().all(|length| NameKeys::from_bytes(&vec![1; length]).is_none())
+    );
+}
+
+#[tokio::test]
 async fn what_a_name_led_to_first_is_kept_and_nothing_else_is_followed_unasked() {
     let net = Net::chained().await;
     let keys = keys();
