@@ -26,6 +26,7 @@ mod layout;
 mod merge;
 mod options;
 mod overlay;
+mod recent;
 mod store;
 mod tables;
 

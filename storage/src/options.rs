@@ -11,6 +11,8 @@ pub struct Options {
     /// How many bytes of entries the journal takes before they are merged into the tables; at most
     /// about twice as many are in it.
     pub overlay_bytes: usize,
+    /// Memory for what was read lately, in bytes: pages of mailboxes that are asked for again.
+    pub recent_bytes: usize,
     /// The least number of keys merged in one go; larger is faster, smaller is smoother.
     pub slice: usize,
     /// Whether a thread of its own merges. Without one commits merge their share themselves, which
@@ -28,6 +30,7 @@ impl Default for Options {
             cache_bytes: 128 << 20,
             overlay_changes: 65_536,
             overlay_bytes: 64 << 20,
+            recent_bytes: 32 << 20,
             slice: 16_384,
             merge_thread: true,
             fresh_incarnation: 0,

@@ -16,6 +16,7 @@ use crate::{
     layout::{self, Deeds, ROW_VERSION, RowError, Stored},
     merge::Sealed,
     overlay::{Layer, Overlay, Sums},
+    recent::Recent,
     tables::{self, Tables, View},
 };
 
@@ -28,6 +29,7 @@ pub struct MessageStore {
     options: Options,
     files: Option<Files>,
     memory: Memory,
+    recent: Recent,
     refusing: bool,
 }
 
@@ -72,7 +74,8 @@ impl MessageStore {
     pub fn open_on(disk: Arc<dyn Disk>, options: Options) -> Result<Self, OpenError> {
         let (files, memory) =
             guarded(|| load(disk.as_ref(), &options)).map_err(|stop| stop.at(disk.place()))?;
-        Ok(Self { disk, options, files: Some(files), memory, refusing: false })
+        let recent = Recent::new(options.recent_bytes);
+        Ok(Self { disk, options, files: Some(files), memory, recent, refusing: false })
     }
 
     /// Closes the files, opens them again and rebuilds the memory from what is found.
@@ -82,6 +85,7 @@ impl MessageStore {
     /// As [`Self::open`]; the store keeps refusing then, and this can be tried again.
     pub fn reopen(&mut self) -> Result<(), OpenError> {
         self.refusing = true;
+        self.recent.clear();
         // The old files hold the lock.
         self.memory.sealed = None;
         drop(self.files.take());
@@ -274,7 +278,17 @@ impl Store for MessageStore {
     fn record(&self, account: &AccountId, hash: &MessageHash) -> Result<Option<Record>, StoreError> {
         let view = &self.files()?.tables.view;
         let key = layout::record_key(account, hash);
-        guarded(|| layers::get(&key, self.newest(|overlay| overlay.records.get(&key)), &view.records))
+        if let Some(newest) = self.newest(|overlay| overlay.records.get(&key)) {
+            return Ok(*newest);
+        }
+        if let Some(record) = self.recent.record(&key) {
+            return Ok(Some(record));
+        }
+        let found = guarded(|| layers::get(&key, None, &view.records))?;
+        if let Some(record) = found {
+            self.recent.keep_record(key, record);
+        }
+        Ok(found)
     }
 
     fn page(
@@ -285,12 +299,21 @@ impl Store for MessageStore {
         limit: usize,
     ) -> Result<Vec<(u64, MessageHash)>, StoreError> {
         let arrivals = self.layers(|overlay| &overlay.arrivals, |view| &view.arrivals)?;
+        let drawer = (*account, namespace);
+        if let Some(page) = self.recent.page(&drawer, sequence, limit) {
+            return Ok(page);
+        }
         let first = layout::arrival_key(account, namespace, sequence.saturating_add(1));
         let last = layout::arrival_key(account, namespace, u64::MAX);
-        guarded(|| {
+        let page: Vec<_> = guarded(|| {
             let found = arrivals.range(first, last)?.take(limit);
-            found.map(|row| row.map(|(key, hash)| (layout::arrival_sequence(&key), hash))).collect()
-        })
+            let page = found.map(|row| row.map(|(key, hash)| (layout::arrival_sequence(&key), hash)));
+            page.collect::<Result<_, StoreError>>()
+        })?;
+        if page.len() < limit {
+            self.recent.keep_tail(drawer, sequence, page.clone());
+        }
+        Ok(page)
     }
 
     fn drawers(&self, account: &AccountId) -> Result<Vec<Namespace>, StoreError> {
@@ -317,14 +340,22 @@ impl Store for MessageStore {
         if self.gone(row) {
             return Ok(None);
         }
-        guarded(|| {
+        if let Some(mutation) = self.recent.mutation(row) {
+            return Ok(Some(mutation));
+        }
+        let decode = |bytes: &[u8]| Ok::<_, StoreError>(decode_mutation(bytes)?.map(|it| (it, bytes.len())));
+        let found = guarded(|| {
             if row > tables.meta.merged {
                 let Some(entry) = journal.row(row)? else { return Ok(None) };
                 let (_, mutation) = layout::split_row(&entry)?;
-                return decode_mutation(mutation);
+                return decode(mutation);
             }
-            bodies::find(&tables.view.bodies, row, decode_mutation).map(Option::flatten)
-        })
+            bodies::find(&tables.view.bodies, row, decode).map(Option::flatten)
+        })?;
+        Ok(found.map(|(mutation, len)| {
+            self.recent.keep_mutation(row, &mutation, len);
+            mutation
+        }))
     }
 
     fn usage(&self, account: &AccountId) -> Result<Usage, StoreError> {
@@ -480,6 +511,11 @@ impl Writer<'_> {
         journal::push(&mut self.chunks, sequence, row);
         memory.active.apply(sequence, &deeds, row.len(), &mut memory.sums);
         memory.head = sequence;
+        self.store.recent.forget(&deeds);
+        // Whom a message is for will ask for it before long.
+        if let Some(mutation @ Mutation::Store(_)) = mutation {
+            self.store.recent.keep_mutation(sequence, mutation, row.len());
+        }
         self.changes = self.changes.saturating_add(deeds.changes());
         self.bytes = self.bytes.saturating_add(row.len());
         Ok(sequence)

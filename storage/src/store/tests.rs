@@ -19,6 +19,7 @@ fn tiny(overlay_changes: usize, slice: usize) -> Options {
         cache_bytes: 4 << 20,
         overlay_changes,
         overlay_bytes: 40_000,
+        recent_bytes: 16 << 10,
         slice,
         merge_thread: false,
         fresh_incarnation: INCARNATION,

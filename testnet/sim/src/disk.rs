@@ -58,6 +58,7 @@ impl Disk {
             cache_bytes: 1 << 20,
             overlay_changes: dice.between(16, 256) as usize,
             overlay_bytes: 64 << 10,
+            recent_bytes: 16 << 10,
             slice: dice.between(4, 64) as usize,
             // A thread would share the count of operations that places the faults.
             merge_thread: false,
