@@ -33,6 +33,11 @@ pub const SWARMS: &[&str] = &[
     "forget-revocation",
     "revoked-ask",
     "outbox-keeps-both",
+    "bulk-known-only",
+    "change-known-only",
+    "revoke-empty",
+    "text-unverified",
+    "text-unreceived",
 ];
 
 /// Those that the simulation of onion paths catches.

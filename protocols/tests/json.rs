@@ -14,7 +14,7 @@ use data_encoding::{BASE64, HEXLOWER as HEX};
 use serde_bytes::ByteBuf;
 use serde_json::{Value, json};
 use session_protocols::{
-    AccountId, KeyPair, MessageHash, Namespace, NetworkName, NodeId, SwarmId, Time,
+    MessageHash, Namespace, NodeId, SwarmId, Time,
     answer::{
         Answer, Body, Code, Done, End, Message, RULES, Receipt, Receipts, Refusal, Subject, SwarmInfo, Told,
         told,
@@ -34,37 +34,14 @@ use session_protocols::{
 
 #[path = "vectors/file.rs"]
 mod file;
+#[path = "vectors/people.rs"]
+mod people;
 
 use file::{check, readable, sorted, wire};
+use people::{ALICE, DAY, FRIEND, GROUP, TIME, alice, group, network, pair};
 
-/// 2023-11-14T22:13:20Z: when everything is signed, and the node's clock.
-const TIME: u64 = 1_700_000_000_000;
-const DAY: u64 = 86_400_000;
-
-const ALICE: u8 = 1;
-const GROUP: u8 = 2;
-const FRIEND: u8 = 6;
 /// The members of the swarm; the last of them says nothing.
 const MEMBERS: [u8; 4] = [3, 4, 5, 7];
-
-fn network() -> NetworkName {
-    "test".parse().unwrap()
-}
-
-/// The key that grows from 32 equal bytes.
-fn pair(byte: u8) -> KeyPair {
-    KeyPair::from_seed(&[byte; 32])
-}
-
-fn alice() -> AccountId {
-    AccountId::of_person(&pair(ALICE).public()).unwrap()
-}
-
-fn group() -> AccountId {
-    let mut bytes = [0x03; 33];
-    bytes[1..].copy_from_slice(&pair(GROUP).public());
-    AccountId::from_bytes(bytes)
-}
 
 fn hash_in(namespace: i16, data: &str) -> MessageHash {
     MessageHash::of(&alice(), Namespace(namespace), data.as_bytes())
@@ -354,6 +331,7 @@ fn requests() -> Vec<Asked> {
         expire("expire, only shorten", &json!(end), &end.to_string(), "shorten"),
         expire("expire, only extend", &json!(end), &end.to_string(), "extend"),
         expire_all("expire_all", &none, ""),
+        expire_all("expire_all, of a namespace", &json!(2), "2"),
         expire_all("expire_all, of all namespaces", &all, "all"),
         get_expiries("get_expiries", &messages(), &hashes()),
         get_expiries("get_expiries, of all", &json!(["all"]), "all"),
@@ -594,6 +572,13 @@ fn deletions() -> Vec<Value> {
     ]
 }
 
+/// A store that nobody signed is answered as one that is.
+fn stored_by_anybody() -> Vec<Value> {
+    let asked = Asked::plain("store, unsigned, into a public inbox", "store", &store(None));
+    let shown = hash("hello").to_string();
+    vec![written(&asked, vec![Did::of(&[], &shown), Did { already: true, ..Did::of(&[], &shown) }])]
+}
+
 fn expiries() -> Vec<Value> {
     let (account, end) = (alice(), TIME + 2 * DAY);
     let each = |asked: &Asked, before: &str| {
@@ -628,8 +613,23 @@ fn expiries() -> Vec<Value> {
             &ends,
         ),
         written(&shorten, shortened),
+        extended(),
+        each(&expire_all("expire_all, of a namespace", &json!(2), "2"), &(TIME + DAY).to_string()),
         each(&expire_all("expire_all, of all namespaces", &json!("all"), "all"), &(TIME + DAY).to_string()),
     ]
+}
+
+/// One message ends later, and one ends later than asked already, at the first member; the second holds none.
+fn extended() -> Value {
+    let end = TIME + 2 * DAY;
+    let (hello, bye, later) = (hash("hello"), hash("bye"), TIME + 3 * DAY);
+    let before = format!("{}{end}{}", alice(), hashes());
+    let some = Did {
+        unchanged: vec![(bye, later)],
+        ..Did::of(&[(0, hello)], format!("{before}{hello}{bye}{later}"))
+    };
+    let asked = expire("expire, only extend", &json!(end), &end.to_string(), "extend");
+    written(&asked, vec![some, Did::of(&[], before)])
 }
 
 #[test]
@@ -637,6 +637,7 @@ fn what_writes_are_answered() {
     let (stored, token) = (hash_in(2, "hello").to_string(), friend(Rights::READ).token);
     let again = Did { already: true, ..Did::of(&[], &stored) };
     let mut entries = vec![written(&keep(), vec![Did::of(&[], &stored), again])];
+    entries.extend(stored_by_anybody());
     entries.extend(deletions());
     entries.extend(expiries());
     let signed = [format!("{}{TIME}", group()).as_bytes(), &token.0].concat();
@@ -685,14 +686,20 @@ fn what_reads_are_answered() {
     let look = retrieve("retrieve", &json!({}), "");
     let ends = vec![End { hash: hash("hello"), expiry: TIME + DAY }];
     let expiries = get_expiries("get_expiries", &messages(), &hashes());
+    let of_all = get_expiries("get_expiries, of all", &json!(["all"]), "all");
     let tokens = [Rights::READ, Rights::WRITE].map(|rights| friend(rights).token);
     let mut entries = vec![
         entry("retrieve", &rendered(&look, page(vec![message("hello"), message("bye")], true))),
         entry("retrieve, nothing", &rendered(&look, page(vec![], false))),
         entry("get_expiries", &rendered(&expiries, Body::Expiries { ends: ends.clone(), more: false })),
+        entry("get_expiries, of all", &rendered(&of_all, Body::Expiries { ends: ends.clone(), more: false })),
+        entry(
+            "get_expiries, of all, nothing",
+            &rendered(&of_all, Body::Expiries { ends: vec![], more: false }),
+        ),
         entry(
             "get_expiries, of all, and there are more",
-            &rendered(&expiries, Body::Expiries { ends, more: true }),
+            &rendered(&of_all, Body::Expiries { ends, more: true }),
         ),
         entry(
             "revoked_subaccounts",

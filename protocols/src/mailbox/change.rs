@@ -106,7 +106,7 @@ fn bury<S: Store>(
     covered: impl Fn(&Record) -> bool,
     store: &S,
 ) -> Result<Found, StoreError> {
-    let held: BTreeSet<_> = held.iter().collect();
+    let held: BTreeSet<_> = held.iter().filter(|_| !crate::mutants::on("bulk-known-only")).collect();
     let records = records(store, account, &hashes)?;
     // A member is told of one hash at a time, and keeps the request once.
     let kept = records.iter().find_map(|(_, record)| match record.as_ref()?.life? {
@@ -184,6 +184,9 @@ fn expire<S: Store>(
             continue;
         }
         let told = source == Source::Member && held.contains(hash);
+        if known.is_none() && crate::mutants::on("change-known-only") {
+            continue;
+        }
         // What has ended does not come back by a change; nor by one to what is deleted.
         let end = |record: &Record| match record.life {
             None => record.change.map(|change| change.expiry),

@@ -12,7 +12,10 @@ use session_protocols::{
     },
 };
 
-use super::{alice, check, wire};
+use crate::{
+    file::{check, wire},
+    people::alice,
+};
 
 const READ: [&str; 14] = [
     "alice",

@@ -24,7 +24,11 @@ use session_protocols::{
 };
 use zeroize::Zeroizing;
 
-use super::{NODE, TIME, check, hash, kept, network, pair, post, receipts};
+use crate::{
+    file::check,
+    people::{TIME, network, pair},
+    samples::{NODE, hash, kept, post, receipts},
+};
 
 /// What a hop draws: equal bytes, and the next ones the next time.
 struct Counting(u8);

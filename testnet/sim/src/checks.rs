@@ -250,7 +250,15 @@ impl Checks {
                 continue;
             }
             self.learnt(node, (*account, *hash), now, after.as_ref());
+            if let (Some(after), Some(fate)) = (after, self.fates.get_mut(hash))
+                && let Some((stamp, store)) = fate.repeated(after)
+            {
+                let asked = store.asked;
+                fate.stores.push(store);
+                self.asked_to_store(hash, Some(stamp), asked);
+            }
             let local = host.clock(now).as_millis();
+            counts.changed_early += u64::from(met_its_change(before.as_ref(), after.as_ref(), local));
             let fate = self.fates.get(hash);
             let ended = fate.is_some_and(|fate| fate.changes.iter().any(|change| change.expiry <= local));
             let acts = host.member.as_ref().map_or(&host.maps.acts, |member| &member.maps().acts);
@@ -615,6 +623,15 @@ impl Checks {
 /// Whether a drawer holds one message.
 pub(super) const fn is_outbox(namespace: Namespace) -> bool {
     matches!(namespace.class(), Class::PublicOutbox)
+}
+
+/// Whether a message came of which nothing was known but a change of its expiry.
+fn met_its_change(before: Option<&Record>, after: Option<&Record>, local: u64) -> bool {
+    // Where its end has passed, the message may have been there before.
+    let waits =
+        |record: &Record| record.change.filter(|change| record.life.is_none() && change.expiry > local);
+    let change = before.and_then(waits);
+    change.is_some() && after.is_some_and(|after| after.change == change && after.place.is_some())
 }
 
 fn tombstone(record: Option<&Record>) -> Option<Stamp> {

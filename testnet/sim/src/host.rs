@@ -17,6 +17,7 @@ use session_protocols::{
 
 use super::{
     checks::{Key, Violation},
+    clients::arrives,
     disk::{Commit, Disk, View},
     queue::{Event, Word},
     world::World,
@@ -691,13 +692,16 @@ impl World {
         }
         let local = self.nodes[node].clock(self.now);
         let decoded = codec::decode::<Request>(bytes, request::MAX_REQUEST);
-        let checked = decoded.map_err(|_| Code::BadRequest).and_then(|request| {
-            check_request(&self.network, local, &request, Door::Native).map(|()| request)
+        let checked = decoded.map_err(|_| Code::BadRequest).and_then(|mut request| {
+            let door = request.auth().map_or(Door::Native, |auth| auth.form.door());
+            arrives(&mut request, local);
+            check_request(&self.network, local, &request, door).map(|()| (request, door))
         });
         match checked {
-            Ok(request) => {
+            Ok((request, door)) => {
+                self.took(op, attempt, &request);
                 let ticket = self.nodes[node].ticket(Origin::Client { op, attempt });
-                self.feed(node, Input::Request { ticket, request, door: Door::Native });
+                self.feed(node, Input::Request { ticket, request, door });
             }
             Err(code) => {
                 let refusal = Refusal { code, swarm: None, receipts: None };

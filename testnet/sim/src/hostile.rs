@@ -1,9 +1,6 @@
 //! Hostile members: they run the node's machine like everybody, and lie on top of it.
 
-#![allow(
-    clippy::wildcard_enum_match_arm,
-    reason = "what a client or a liar does with most requests is the same"
-)]
+#![allow(clippy::wildcard_enum_match_arm, reason = "what a liar does with most requests is the same")]
 
 use serde_bytes::{ByteArray, ByteBuf};
 use session_protocols::{
@@ -12,7 +9,7 @@ use session_protocols::{
     codec,
     namespace::Class,
     record::Mutation,
-    request::{Auth, Delete, Drawers, Ends, Expire, MAX_TTL, Replacement, Revoke, Store, Which},
+    request::{Auth, Delete, Drawers, Ends, Expire, Form, MAX_TTL, Replacement, Revoke, Store, Which},
     swarm::{Ask, BucketPrint, MAX_BATCH, Replicated, Slice, SwarmAnswer, SwarmRequest},
 };
 
@@ -216,17 +213,20 @@ impl World {
         match kind {
             0 => {
                 let which = Which::Hashes(hashes.clone());
-                Mutation::Delete { request: Delete { account, which, required: false, auth }, held: hashes }
+                let mut request = Delete { account, which, required: false, auth };
+                request.receive(&self.nodes[node].pair, &self.network);
+                Mutation::Delete { request, held: hashes }
             }
             1 => {
                 let expiry = if self.dice.hostile.coin() { now + 1 } else { now + MAX_TTL.as_millis() };
-                let request = Expire {
+                let mut request = Expire {
                     account,
                     which: Which::Hashes(hashes.clone()),
                     ends: Ends::All(expiry),
                     only: None,
                     auth,
                 };
+                request.receive(&self.nodes[node].pair, &self.network);
                 Mutation::Expire { request, held: hashes }
             }
             6 => {
@@ -256,6 +256,9 @@ impl World {
         let pair = KeyPair::from_seed(&self.dice.hostile.array());
         auth.signature = pair.sign(&self.dice.hostile.array::<32>());
         auth.key = self.dice.hostile.coin().then(|| ByteArray::new(pair.public()));
+        if self.dice.hostile.coin() {
+            auth.form = Form::Text { received: None };
+        }
         auth
     }
 

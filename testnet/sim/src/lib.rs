@@ -160,6 +160,17 @@ pub struct Counts {
     pub shut_out: u64,
     /// Times that two devices wrote to one outbox at once.
     pub raced: u64,
+    /// Those of them in which both were acknowledged, each by the member that its device asked.
+    pub raced_apart: u64,
+    /// Deletions of whole drawers that took something, and were asked for while members of the swarm could
+    /// not reach each other.
+    pub emptied_apart: u64,
+    /// Rights taken away where no member kept anything of the account.
+    pub revoked_empty: u64,
+    /// Changes of expiry that a member had heard of before the message, when that came.
+    pub changed_early: u64,
+    /// Writes of clients of the JSON door that they have a majority of receipts for.
+    pub texts: u64,
     /// Writes given up without a majority.
     pub given_up: u64,
     /// Requests that were wrong on purpose, and refused.

@@ -39,7 +39,7 @@ impl World {
         self.links.all.get(&pair(a, b)).filter(|link| link.up).map(|link| link.epoch)
     }
 
-    fn separated(&self, a: usize, b: usize) -> bool {
+    pub(super) fn separated(&self, a: usize, b: usize) -> bool {
         self.links.cuts.values().any(|side| side[a] != side[b])
     }
 

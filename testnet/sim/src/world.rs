@@ -41,6 +41,8 @@ pub(super) struct Streams {
     pub(super) net: Dice,
     pub(super) disk: Dice,
     pub(super) client: Dice,
+    /// Through which door clients come.
+    pub(super) door: Dice,
     pub(super) trouble: Dice,
     pub(super) hostile: Dice,
 }
@@ -110,6 +112,7 @@ impl World {
             net: Dice::new(seed, "net"),
             disk: Dice::new(seed, "disk"),
             client: Dice::new(seed, "client"),
+            door: Dice::new(seed, "door"),
             trouble: Dice::new(seed, "trouble"),
             hostile: Dice::new(seed, "hostile"),
         };

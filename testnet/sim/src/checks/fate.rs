@@ -19,6 +19,9 @@ pub(crate) struct Fate {
 pub(crate) struct Stored {
     /// None when it is not signed.
     pub(crate) stamp: Option<Stamp>,
+    /// What its owner signed names its time alone: a member that knows the message keeps its first timestamp
+    /// and its later end.
+    pub(crate) text: bool,
     pub(crate) timestamp: u64,
     pub(crate) expiry: u64,
     pub(crate) asked: Time,
@@ -48,6 +51,19 @@ pub(crate) struct Change {
 impl Fate {
     pub(crate) const fn new(drawer: (AccountId, Namespace)) -> Self {
         Self { drawer, stores: Vec::new(), deletions: Vec::new(), changes: Vec::new() }
+    }
+
+    /// What a store of the JSON door became at a member that knew the message, if a record says so.
+    pub(super) fn repeated(&self, record: &Record) -> Option<(Stamp, Stored)> {
+        let Some(Life::Stored { stamp, timestamp, expiry, .. }) = record.life else { return None };
+        let of = |store: &&Stored| store.text && store.stamp.is_some_and(|own| own.time == stamp.time);
+        let asked = self.stores.iter().find(of)?.asked;
+        let new = self.stores.iter().all(|store| store.stamp != Some(stamp));
+        let known = self.stores.iter().any(|store| store.timestamp == timestamp)
+            && self.expiries().any(|end| end == expiry);
+        let (text, acknowledged) = (true, None);
+        (new && known)
+            .then_some((stamp, Stored { stamp: Some(stamp), text, timestamp, expiry, asked, acknowledged }))
     }
 
     /// Every end that was ever asked for.

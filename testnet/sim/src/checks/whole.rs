@@ -1,7 +1,7 @@
 //! What owners asked to be done to whole drawers: which messages that may be about, and which not.
 
 use session_protocols::{
-    AccountId, Namespace, Span, Time,
+    AccountId, MessageHash, Namespace, Span, Time,
     record::{Record, Stamp},
     request::{Drawers, MAX_AHEAD, TOLERANCE},
 };
@@ -111,11 +111,16 @@ impl Checks {
         }
     }
 
-    /// A client asks for a message to be stored, which is in its fate: what else that may mean for it and,
-    /// in an outbox, for the others.
-    pub(crate) fn asked_to_store(&mut self, hash: &session_protocols::MessageHash) {
+    /// A client asks at `now` for a message to be stored, which is in its fate: what else that may mean for
+    /// it and, in an outbox, for the others.
+    pub(crate) fn asked_to_store(&mut self, hash: &MessageHash, stamp: Option<Stamp>, now: Time) {
+        let Some(drawer) = self.fates.get(hash).map(|fate| fate.drawer) else { return };
+        if let Some(stamp) = stamp.filter(|_| super::is_outbox(drawer.1)) {
+            let (drawers, does) = (Drawers::One(drawer.1), Does::Replace);
+            let whole = Whole { stamp, drawers, before: None, does, sent: now };
+            self.asked_of_drawers(drawer.0, whole);
+        }
         let Some(fate) = self.fates.get_mut(hash) else { return };
-        let drawer = fate.drawer;
         for whole in self.whole.get(&drawer.0).into_iter().flatten() {
             whole.mark(fate);
         }

@@ -121,6 +121,16 @@ caught! {
         breaks "who is revoked is refused"
     keeping_both_in_an_outbox "outbox-keeps-both"
         breaks "an outbox shows one message"
+    deleting_what_is_known_alone "bulk-known-only"
+        breaks "members are equal after healing"
+    changing_what_is_known_alone "change-known-only"
+        breaks "members are equal after healing"
+    dropping_a_revocation_where_nothing_is_kept "revoke-empty"
+        breaks "an acknowledged revocation stands"
+    taking_any_text "text-unverified"
+        breaks "a wrong request is refused"
+    passing_on_a_text_without_its_time "text-unreceived"
+        breaks "writes succeed after healing"
 }
 
 caught! {
