@@ -265,7 +265,33 @@ pub struct Receipts {
     pub signed: Vec<Receipt>,
     /// The members that have not said so, for a client of the JSON door.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub missing: Vec<NodeId>,
+    pub missing: Vec<Missing>,
+}
+
+/// A member that has not signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// The member.
+    pub node: NodeId,
+    /// Why not.
+    pub why: Failure,
+}
+
+/// Why a member has not signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// It cannot be reached, or said nothing in time.
+    Silent,
+    /// It refused.
+    Refused {
+        /// Why.
+        code: Code,
+    },
+    /// What it sent is no answer, or is not signed by it.
+    Unsound,
+    /// It is the node that was asked, and its own disk is full.
+    Own,
 }
 
 /// One member's word that it has done, durably, what was asked.

@@ -266,15 +266,13 @@ impl Mailbox {
     ) -> Result<(Subject, Mutation, Result<Outcome, Code>), StoreError> {
         let now = now.as_millis();
         let head = store.head();
-        if let Mutation::Store(request) = &mut mutation {
-            let (account, namespace, hash) = (request.account, request.namespace, request.hash());
-            let subject = Subject::Message { account, namespace, hash };
+        let subject = mutation.subject(&self.network);
+        if let (Mutation::Store(request), Subject::Message { hash, .. }) = (&mut mutation, subject) {
             let result = self.store(now, request, hash, source, store);
             let result = self.survive(result, head == store.head())?;
             return Ok((subject, mutation, result));
         }
         let stamp = mutation.stamp(&self.network).unwrap_or_default();
-        let subject = Subject::Request { account: *mutation.account(), digest: stamp.digest };
         let result = if let Mutation::Revoke { request, .. } = &mutation
             && !request.undo
         {

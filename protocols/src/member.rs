@@ -7,6 +7,7 @@
 
 mod change;
 mod check;
+mod clients;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -16,11 +17,10 @@ pub use check::{
 
 use crate::{
     KeyPair, Maps, NetworkName, NodeId, SwarmId, Time,
-    answer::{Answer, Body, Code, RULES, Receipt, Receipts, Refusal, Subject, SwarmInfo, Told, told},
+    answer::{Answer, Code, Failure, Receipt, Receipts, Subject, Told, told},
     limits::{Limiter, Rate},
     mailbox::{self, Limits, Mailbox},
     maps::Outlook,
-    namespace::Class,
     notify::{self, Subscribed, Subscriptions},
     record::Mutation,
     replication::{Handover, Repair, Responder, Writes, repair, writes},
@@ -212,13 +212,6 @@ struct Waiting {
     done: Option<(Subject, bool)>,
 }
 
-/// What a request wants to change.
-struct Write {
-    mutation: Mutation,
-    /// Whether it fails where nobody had anything to change.
-    required: bool,
-}
-
 /// A batch of another member's that was just applied.
 struct Batch {
     /// The map by which it came.
@@ -303,8 +296,9 @@ impl Member {
         *self = resumed;
     }
 
-    /// Tells whether the disk is full. As long as it is, what would write is refused with 507 and
-    /// what the store keeps is read: no input makes the member append to the store.
+    /// Tells whether the disk is full. As long as it is, what would write is refused with 507, or left to the
+    /// others for a client of the JSON door, and what the store keeps is read: no input makes the member append
+    /// to the store.
     pub const fn set_full(&mut self, full: bool) {
         self.full = full;
     }
@@ -437,132 +431,6 @@ impl Member {
         [writes, repair, handover, subscriptions, Some(self.forget_at)].into_iter().flatten().min()
     }
 
-    fn request<T: Transaction>(
-        &mut self,
-        now: Time,
-        ticket: u64,
-        request: Request,
-        door: Door,
-        store: &mut T,
-    ) -> Result<(), StoreError> {
-        let time = now.as_millis();
-        if let Some(refusal) = self.turn_away(&request) {
-            self.outbox
-                .push_back(Output::Answer { ticket, answer: Answer { time, body: Body::Refused(refusal) } });
-            return Ok(());
-        }
-        let allowed = self.read(now, store, |store| mailbox::allowed(store, &request))?;
-        let body = match (allowed, request) {
-            (None, _) => failed(),
-            (Some(false), _) => refused(Code::Unauthorized),
-            (Some(true), request) => match self.answer(now, request, door, store)? {
-                Ok(body) => body,
-                Err(_) if self.full => refused(Code::Full),
-                Err(write) => {
-                    let Write { mutation, required } = *write;
-                    self.waiting.insert(ticket, Waiting { door, required, done: None });
-                    return self.mailbox.handle(now, mailbox::Input::Write { ticket, mutation }, store);
-                }
-            },
-        };
-        self.outbox.push_back(Output::Answer { ticket, answer: Answer { time, body } });
-        Ok(())
-    }
-
-    /// What a request is answered at once, or what it wants to change.
-    fn answer<T: Transaction>(
-        &mut self,
-        now: Time,
-        request: Request,
-        door: Door,
-        store: &mut T,
-    ) -> Result<Result<Body, Box<Write>>, StoreError> {
-        let write = |mutation| Ok(Err(Box::new(Write { mutation, required: false })));
-        let held = Vec::new();
-        let body = match request {
-            Request::Store(request) => return write(Mutation::Store(request)),
-            Request::Delete(mut request) => {
-                request.receive(&self.setup.pair, &self.setup.network);
-                let required = request.required;
-                return Ok(Err(Box::new(Write { mutation: Mutation::Delete { request, held }, required })));
-            }
-            Request::Expire(mut request) => {
-                request.receive(&self.setup.pair, &self.setup.network);
-                return write(Mutation::Expire { request, held });
-            }
-            Request::Revoke(request) => return write(Mutation::Revoke { request, held }),
-            Request::Retrieve(request) => {
-                self.read(now, store, |store| mailbox::retrieve(store, now, &request, door))?
-            }
-            Request::Fetch(request) => self.read(now, store, |store| mailbox::fetch(store, now, &request))?,
-            Request::GetExpiries(request) => {
-                self.read(now, store, |store| mailbox::expiries(store, now, &request))?
-            }
-            Request::GetRevoked(request) => {
-                self.read(now, store, |store| mailbox::revoked(store, &request.account))?
-            }
-            Request::GetSwarm { account } => Some(match self.maps().acts.swarm_of(&account) {
-                Some(id) => Body::Swarm(self.info(id)),
-                None => refused(Code::NotReady),
-            }),
-            Request::Info => {
-                let (version, height) = (self.setup.version.clone(), self.height);
-                Some(Body::Info { version, rules: RULES, height })
-            }
-            Request::Batch(_) | Request::Sequence(_) | Request::If(_) => Some(refused(Code::BadRequest)),
-        };
-        Ok(Ok(body.unwrap_or_else(failed)))
-    }
-
-    /// Reads what is asked for, past messages that are damaged: the others of the swarm still have
-    /// them. None when what is left cannot be read either.
-    fn read<T: Transaction, A>(
-        &mut self,
-        now: Time,
-        store: &mut T,
-        mut read: impl FnMut(&T) -> Result<A, StoreError>,
-    ) -> Result<Option<A>, StoreError> {
-        for _ in 0..MAX_LOST {
-            match read(store) {
-                Err(StoreError::Lost { account, hash, why }) => {
-                    self.outbox.push_back(Output::Damaged(why));
-                    if self.full {
-                        return Ok(None);
-                    }
-                    let head = store.head();
-                    self.mailbox.handle(now, mailbox::Input::Lost { account, hash }, store)?;
-                    // What cannot be forgotten either is read no further.
-                    if store.head() == head {
-                        return Ok(None);
-                    }
-                }
-                Err(StoreError::Damaged(why)) => {
-                    self.outbox.push_back(Output::Damaged(why));
-                    return Ok(None);
-                }
-                read => return read.map(Some),
-            }
-        }
-        Ok(None)
-    }
-
-    /// Why a request is not for this node, or not for it yet.
-    fn turn_away(&self, request: &Request) -> Option<Refusal> {
-        let refusal = |code, swarm| Some(Refusal { code, swarm, receipts: None });
-        let of_mailbox = !matches!(request, Request::GetSwarm { .. });
-        let about_mailbox = request.account().filter(|_| of_mailbox)?;
-        let keeper = self.maps().acts.swarm_of(about_mailbox);
-        if keeper != self.swarm || self.swarm.is_none() {
-            return refusal(Code::WrongSwarm, keeper.map(|swarm| self.info(swarm)));
-        }
-        if self.ready() { None } else { refusal(Code::NotReady, None) }
-    }
-
-    fn info(&self, id: SwarmId) -> SwarmInfo {
-        let acts = &self.maps().acts;
-        SwarmInfo { map_version: acts.version, id, members: acts.members(id).to_vec() }
-    }
-
     fn asked<T: Transaction>(
         &mut self,
         now: Time,
@@ -638,13 +506,21 @@ impl Member {
         store: &mut T,
     ) -> Result<(), StoreError> {
         match (self.exchanges.remove(&exchange), answer) {
-            (Some(Exchange::Batch(batch)), Some(CheckedAnswer::Receipts(receipts))) => {
-                self.writes.handle(now, writes::Input::Answered { batch, receipts });
+            (Some(Exchange::Batch(batch)), answer) => {
+                let failed = |why| writes::Input::Failed { batch, why };
+                let report = match answer {
+                    Some(CheckedAnswer::Receipts(receipts)) => writes::Input::Answered { batch, receipts },
+                    Some(CheckedAnswer::Other(SwarmAnswer::Noted)) => {
+                        writes::Input::Answered { batch, receipts: Vec::new() }
+                    }
+                    Some(CheckedAnswer::Other(SwarmAnswer::Refused { code })) => {
+                        failed(Failure::Refused { code })
+                    }
+                    Some(CheckedAnswer::Other(_) | CheckedAnswer::Fetched(..)) => failed(Failure::Unsound),
+                    None => failed(Failure::Silent),
+                };
+                self.writes.handle(now, report);
             }
-            (Some(Exchange::Batch(batch)), Some(CheckedAnswer::Other(SwarmAnswer::Noted))) => {
-                self.writes.handle(now, writes::Input::Answered { batch, receipts: Vec::new() });
-            }
-            (Some(Exchange::Batch(batch)), _) => self.writes.handle(now, writes::Input::Failed { batch }),
             (Some(Exchange::Question(question)), answer) => {
                 let answer = unchecked(answer);
                 self.repair.handle(now, repair::Input::Answered { question, answer }, store)?;
@@ -653,37 +529,6 @@ impl Member {
                 self.handover.answered(now, question, unchecked(answer), &self.outlook, store)?;
             }
             (None, _) => {}
-        }
-        Ok(())
-    }
-
-    fn subscribe<T: Transaction>(
-        &mut self,
-        now: Time,
-        subscriber: u64,
-        retrieve: Retrieve,
-        store: &mut T,
-    ) -> Result<(), StoreError> {
-        let Retrieve { account, namespace, after, .. } = retrieve;
-        let subaccount = retrieve.auth.as_ref().and_then(|auth| auth.subaccount);
-        let by = subaccount
-            .filter(|_| namespace.class() != Class::Unrevocable)
-            .map(|subaccount| subaccount.token.hash(&account));
-        let about = Request::Retrieve(retrieve);
-        let code = match self.turn_away(&about) {
-            Some(refusal) => Some(refusal.code),
-            None => match self.read(now, store, |store| mailbox::allowed(store, &about))? {
-                Some(true) => None,
-                Some(false) => Some(Code::Unauthorized),
-                None => Some(Code::Failed),
-            },
-        };
-        if let Some(code) = code {
-            let answer = Subscribed::Refused { code };
-            self.outbox.push_back(Output::Subscribed { subscriber, answer });
-        } else {
-            self.subscriptions
-                .handle(now, notify::Input::Subscribe { subscriber, account, namespace, after, by });
         }
         Ok(())
     }
@@ -733,7 +578,7 @@ impl Member {
                         waiting.done = Some((subject, outcome.already));
                         waiting.door
                     });
-                    let receipt = self.sign(acts, &subject, &mutation, outcome, door);
+                    let receipt = Some(self.sign(acts, &subject, &mutation, outcome, door));
                     let quorums = self.maps().quorums(mutation.account());
                     let write = writes::Input::Write { ticket, subject, mutation, receipt, quorums, door };
                     self.writes.handle(now, write);
@@ -791,30 +636,6 @@ impl Member {
         }
     }
 
-    /// Answers a client whose write has ended: `done` when it is durable as often as it has to be. One of
-    /// the JSON door counts for itself.
-    fn written(&mut self, now: Time, ticket: u64, receipts: Receipts, done: bool) {
-        let Some(Waiting { door, required, done: Some((subject, already)) }) = self.waiting.remove(&ticket)
-        else {
-            return;
-        };
-        let anything = |receipt: &Receipt| match &receipt.told {
-            Some(told) => !told.listed.is_empty(),
-            None => told::anything(&receipt.done),
-        };
-        let body = match subject {
-            _ if !done && door == Door::Native => {
-                Body::Refused(Refusal { code: Code::NotReady, swarm: None, receipts: Some(receipts) })
-            }
-            Subject::Request { .. } if required && !receipts.signed.iter().any(anything) => {
-                refused(Code::NotFound)
-            }
-            Subject::Message { hash, .. } => Body::Stored { hash, already, receipts },
-            Subject::Request { .. } => Body::Changed { receipts },
-        };
-        self.outbox.push_back(Output::Answer { ticket, answer: Answer { time: now.as_millis(), body } });
-    }
-
     fn drain_subscriptions(&mut self) {
         while let Some(output) = self.subscriptions.poll() {
             self.outbox.push_back(match output {
@@ -868,14 +689,6 @@ fn unchecked(answer: Option<CheckedAnswer>) -> Option<SwarmAnswer> {
         CheckedAnswer::Other(answer) => Some(answer),
         CheckedAnswer::Receipts(_) => None,
     }
-}
-
-const fn failed() -> Body {
-    refused(Code::Failed)
-}
-
-const fn refused(code: Code) -> Body {
-    Body::Refused(Refusal { code, swarm: None, receipts: None })
 }
 
 /// The ticket of mutations that nobody waits for.

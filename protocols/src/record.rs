@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AccountId, MessageHash, Namespace, NetworkName, Span, Time,
-    answer::Code,
+    answer::{Code, Subject},
     identity::blake2b,
     request::{Claims, Delete, Expire, MAX_TTL, Replacement, Revoke, Source, Store},
 };
@@ -361,6 +361,20 @@ impl Mutation {
             }
         };
         Some(Stamp { time, digest: statement.digest() })
+    }
+
+    /// What receipts for it are about.
+    pub fn subject(&self, network: &NetworkName) -> Subject {
+        match self {
+            Self::Store(request) => {
+                let (account, namespace, hash) = (request.account, request.namespace, request.hash());
+                Subject::Message { account, namespace, hash }
+            }
+            Self::Replace { .. } | Self::Delete { .. } | Self::Expire { .. } | Self::Revoke { .. } => {
+                let digest = self.stamp(network).unwrap_or_default().digest;
+                Subject::Request { account: *self.account(), digest }
+            }
+        }
     }
 
     /// Checks, as another member's word, all but the signatures that it gives back.

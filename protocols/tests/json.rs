@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use session_protocols::{
     MessageHash, Namespace, NodeId, SwarmId, Time,
     answer::{
-        Answer, Body, Code, Done, End, Message, RULES, Receipt, Receipts, Refusal, Subject, SwarmInfo, Told,
-        told,
+        Answer, Body, Code, Done, End, Failure, Message, Missing, RULES, Receipt, Receipts, Refusal, Subject,
+        SwarmInfo, Told, told,
     },
     door::{
         Body as Said, Call, Reply,
@@ -40,8 +40,8 @@ mod people;
 use file::{check, readable, sorted, wire};
 use people::{ALICE, DAY, FRIEND, GROUP, TIME, alice, group, network, pair};
 
-/// The members of the swarm; the last of them says nothing.
-const MEMBERS: [u8; 4] = [3, 4, 5, 7];
+/// The members of the swarm: two that do what they are asked, and one for each way to fail.
+const MEMBERS: [u8; 7] = [3, 4, 5, 7, 8, 9, 10];
 
 fn hash_in(namespace: i16, data: &str) -> MessageHash {
     MessageHash::of(&alice(), Namespace(namespace), data.as_bytes())
@@ -490,8 +490,8 @@ fn in_order(changed: &[(i16, MessageHash)]) -> String {
     shown.concat()
 }
 
-/// The answer to a store or a change: what each member did, from the first on. Of the rest one sends what is no answer,
-/// and the last is silent.
+/// The answer to a store or a change: what each member did, from the first on. Of the rest one tells nothing that
+/// clients of this door can read, and the others fail.
 fn written(asked: &Asked, did: Vec<Did>) -> Value {
     let request = asked.request();
     let mutation = match request.clone() {
@@ -520,12 +520,13 @@ fn written(asked: &Asked, did: Vec<Did>) -> Value {
             .push(Receipt { told: Some(told), ..Receipt::sign(&pair(*seed), &network(), 7, &subject, done) });
         members.push(signature(*seed, &text));
     }
-    let silent = pair(*nodes.next_back().unwrap()).node_id();
-    for seed in nodes {
-        let done = Done::Changed { hashes: vec![] };
-        signed.push(Receipt::sign(&pair(*seed), &network(), 7, &subject, done));
-    }
-    let receipts = Receipts { map_version: 7, signed, missing: vec![silent] };
+    let mute = pair(*nodes.next().unwrap());
+    signed.push(Receipt::sign(&mute, &network(), 7, &subject, Done::Changed { hashes: vec![] }));
+    let failures = [Failure::Silent, Failure::Refused { code: Code::Full }, Failure::Unsound, Failure::Own];
+    let missing = |(seed, why): (&u8, _)| Missing { node: pair(*seed).node_id(), why };
+    let missing: Vec<_> = nodes.zip(failures).map(missing).collect();
+    assert_eq!(signed.len() + missing.len(), MEMBERS.len());
+    let receipts = Receipts { map_version: 7, signed, missing };
     let body = match &request {
         Request::Store(store) => Body::Stored { hash: store.hash(), already, receipts },
         _ => Body::Changed { receipts },

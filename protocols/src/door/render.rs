@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{Reply, nodes::DoorNode};
 use crate::{
     MessageHash, Namespace, NodeId,
-    answer::{Answer, Body, Code, Done, RULES, Receipt, Receipts, Refusal, SwarmInfo, told},
+    answer::{Answer, Body, Code, Done, Failure, RULES, Receipt, Receipts, Refusal, SwarmInfo, told},
     request::{Ends, Request, Which, numbers},
 };
 
@@ -74,20 +74,35 @@ pub fn stamp(fields: &mut Value, time: u64) {
 }
 
 fn refused(refusal: &Refusal, time: u64, listed: impl Fn(&NodeId) -> Option<DoorNode>) -> Reply {
-    // Clients of this door know no other word for it.
-    let code = if refusal.code == Code::Full { Code::Failed } else { refusal.code };
-    let status = code.number();
+    let (status, text) = in_words(refusal.code);
     match (&refusal.swarm, refusal.code) {
         (Some(info), Code::WrongSwarm) => {
             let mut fields = swarm_of(info, listed);
             stamp(&mut fields, time);
             Reply::json(status, &fields)
         }
-        (_, Code::Clock) => Reply::text(status, "Timestamp error: check your clock"),
-        (_, Code::BadTtl) => Reply::text(status, "Provided expiry/TTL is not valid."),
-        (_, Code::Unauthorized) => Reply::text(status, "Signature verification failed"),
-        (_, code) => Reply::text(status, code.to_string()),
+        _ => Reply::text(status, text),
     }
+}
+
+/// A code as clients of this door know it, and its sentence.
+fn in_words(code: Code) -> (u16, String) {
+    // They know no other number for a full disk.
+    let status = if code == Code::Full { Code::Failed } else { code }.number();
+    let text = match code {
+        Code::Clock => "Timestamp error: check your clock".to_owned(),
+        Code::BadTtl => "Provided expiry/TTL is not valid.".to_owned(),
+        Code::Unauthorized => "Signature verification failed".to_owned(),
+        Code::BadRequest
+        | Code::NotFound
+        | Code::TooLarge
+        | Code::WrongSwarm
+        | Code::TooMany
+        | Code::Failed
+        | Code::NotReady
+        | Code::Full => code.to_string(),
+    };
+    (status, text)
 }
 
 fn swarm_of(info: &SwarmInfo, listed: impl Fn(&NodeId) -> Option<DoorNode>) -> Value {
@@ -112,13 +127,25 @@ fn member(node: &DoorNode) -> Value {
 /// What each member says for itself.
 fn swarm(request: &Request, hash: Option<&MessageHash>, receipts: &Receipts) -> Value {
     let said = receipts.signed.iter().map(|receipt| (receipt.node.to_string(), said(request, hash, receipt)));
-    let silent = json!({ "failed": true, "timeout": true });
-    let silent = receipts.missing.iter().map(|node| (node.to_string(), silent.clone()));
-    Value::Object(said.chain(silent).collect())
+    let failed = receipts.missing.iter().map(|missing| (missing.node.to_string(), failed(missing.why)));
+    Value::Object(said.chain(failed).collect())
+}
+
+/// Why a member says nothing for itself.
+fn failed(why: Failure) -> Value {
+    match why {
+        Failure::Silent => json!({ "failed": true, "timeout": true }),
+        Failure::Refused { code } => {
+            let (code, reason) = in_words(code);
+            json!({ "failed": true, "code": code, "reason": reason })
+        }
+        Failure::Unsound => json!({ "failed": true, "bad_peer_response": true }),
+        Failure::Own => json!({ "failed": true, "query_failure": true }),
+    }
 }
 
 fn said(request: &Request, hash: Option<&MessageHash>, receipt: &Receipt) -> Value {
-    let Some(told) = &receipt.told else { return json!({ "failed": true, "bad_peer_response": true }) };
+    let Some(told) = &receipt.told else { return failed(Failure::Unsound) };
     let mut fields = Map::new();
     match request {
         Request::Store(_) => {

@@ -4,7 +4,7 @@ use core::{fmt, ops::Range};
 
 use crate::{
     NetworkName, NodeId, Time,
-    answer::{Code, Receipt, Subject},
+    answer::{Code, Failure, Receipt, Subject},
     identity::{Claim, verify_all},
     record::Mutation,
     request::{Door, Request},
@@ -31,8 +31,8 @@ pub(super) enum Checked {
 /// An answer between members whose signatures were checked.
 #[derive(Clone, Debug)]
 pub enum CheckedAnswer {
-    /// To a batch of mutations: a receipt for each that was done.
-    Receipts(Vec<Option<Receipt>>),
+    /// To a batch of mutations: a receipt for each, or why there is none.
+    Receipts(Vec<Result<Receipt, Failure>>),
     /// To a fetch: the sound ones, and how many ids were dealt with.
     Fetched(Vec<Mutation>, u32),
     /// To anything else.
@@ -133,19 +133,22 @@ pub fn open_answer(
         SwarmAnswer::Replicated { results } if results.len() == subjects.len() => {
             let receipt = |result| match result {
                 Replicated::Done { done, signature, told } => {
-                    Some(Receipt { node: from, done, signature, told: told.map(|told| *told) })
+                    Ok(Receipt { node: from, done, signature, told: told.map(|told| *told) })
                 }
-                Replicated::Refused { .. } => None,
+                Replicated::Refused { code } => Err(Failure::Refused { code }),
             };
             let receipts: Vec<_> = results.into_iter().map(receipt).collect();
-            let claim = |(receipt, subject): (&Option<Receipt>, _)| {
-                receipt.as_ref().map(|receipt| receipt.claim(network, map_version, subject))
+            let claim = |(receipt, subject): (&Result<Receipt, Failure>, _)| {
+                receipt.as_ref().ok().map(|receipt| receipt.claim(network, map_version, subject))
             };
             let claims = receipts.iter().zip(subjects).filter_map(claim).collect();
             Open::new(claims, |verdicts| {
                 let mut verdicts = verdicts.iter();
-                let mut signed = |_: &Receipt| verdicts.next().is_some_and(|one| *one);
-                CheckedAnswer::Receipts(receipts.into_iter().map(|one| one.filter(&mut signed)).collect())
+                let mut signed = |receipt| match verdicts.next() {
+                    Some(true) => Ok(receipt),
+                    Some(false) | None => Err(Failure::Unsound),
+                };
+                CheckedAnswer::Receipts(receipts.into_iter().map(|one| one.and_then(&mut signed)).collect())
             })
         }
         SwarmAnswer::Fetched { mutations, ids } => open_mutations(network, now, mutations)

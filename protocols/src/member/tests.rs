@@ -11,6 +11,7 @@ use super::*;
 use crate::swarm::MAX_BATCH;
 use crate::{
     Namespace, Span, SwarmMap,
+    answer::{Answer, Body, Refusal, SwarmInfo},
     fixture::{NOW, Person, network, node, nodes, one_swarm},
     store::{Store as _, memory::MemoryStore},
 };

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
     Span, Time,
-    answer::{Receipt, Receipts, Subject},
+    answer::{Failure, Missing, Receipt, Receipts, Subject},
     identity::NodeId,
     maps::Quorum,
     message::MAX_DATA,
@@ -42,7 +42,7 @@ const _: () = assert!(WAIT.0 < TOLERANCE_FORWARDED.0);
 #[expect(clippy::large_enum_variant, reason = "short-lived, and the large one is the common one")]
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A mutation is durable here and wants a majority.
+    /// A mutation wants a majority.
     Write {
         /// The host's number for it.
         ticket: u64,
@@ -50,8 +50,9 @@ pub enum Input {
         subject: Subject,
         /// What to pass on.
         mutation: Mutation,
-        /// This member's own receipt.
-        receipt: Receipt,
+        /// This member's own receipt; none where it cannot write itself, which only a client of the JSON door
+        /// does not mind.
+        receipt: Option<Receipt>,
         /// Who must have it. The client hears of receipts of the first alone.
         quorums: Vec<Quorum>,
         /// Through which door the client came. One of the JSON door counts for itself: it is told once all
@@ -62,13 +63,15 @@ pub enum Input {
     Answered {
         /// The number of [`Output::Send`].
         batch: u64,
-        /// One for each mutation of the batch, in order; none where it was refused.
-        receipts: Vec<Option<Receipt>>,
+        /// One for each mutation of the batch, in order, or why there is none.
+        receipts: Vec<Result<Receipt, Failure>>,
     },
-    /// A batch was not answered, or nonsensically.
+    /// A batch was not answered, refused as a whole, or answered nonsensically.
     Failed {
         /// The number of [`Output::Send`].
         batch: u64,
+        /// Which of these.
+        why: Failure,
     },
     /// A member can be reached (again).
     Connected(NodeId),
@@ -161,6 +164,8 @@ struct Pending {
     map_version: u64,
     quorums: Vec<Quorum>,
     receipts: Vec<Receipt>,
+    /// Who has said no, or nothing sound. Who is in neither list has said nothing.
+    failed: BTreeMap<NodeId, Failure>,
     /// Members that have not said yes or no.
     open: usize,
     deadline: Time,
@@ -187,7 +192,9 @@ impl Pending {
             Some(acting) if self.door == Door::Json => {
                 signed.retain(|receipt| acting.members.contains(&receipt.node));
                 let has = |member: &&NodeId| signed.iter().any(|receipt| receipt.node == **member);
-                missing.extend(acting.members.iter().filter(|member| !has(member)));
+                let why = |member| self.failed.get(member).copied().unwrap_or(Failure::Silent);
+                let lacking = acting.members.iter().filter(|member| !has(member));
+                missing.extend(lacking.map(|node| Missing { node: *node, why: why(node) }));
             }
             Some(acting) if done => signed.retain(|receipt| acting.members.contains(&receipt.node)),
             Some(_) if self.quorums.len() > 1 => signed.clear(),
@@ -227,9 +234,11 @@ impl Writes {
         let mut left = core::mem::take(&mut self.links);
         let others = others.into_iter().filter(|other| *other != self.me);
         self.links = others.map(|other| (other, left.remove(&other).unwrap_or_default())).collect();
-        for queued in left.into_values().flat_map(|link| link.queue) {
-            self.answer_for(queued.ticket, None);
-            self.settle(queued.ticket);
+        for (member, link) in left {
+            for queued in link.queue {
+                self.answer_for(queued.ticket, member, Err(Failure::Silent));
+                self.settle(queued.ticket);
+            }
         }
     }
 
@@ -240,7 +249,7 @@ impl Writes {
                 self.write(now, (ticket, subject, door), &mutation, receipt, quorums);
             }
             Input::Answered { batch, receipts } => self.answered(now, batch, receipts),
-            Input::Failed { batch } => self.failed(now, batch),
+            Input::Failed { batch, why } => self.failed(now, batch, why),
             Input::Connected(member) => {
                 if let Some(link) = self.links.get_mut(&member) {
                     (link.not_before, link.tell_at) = (Time::ZERO, Time::ZERO);
@@ -279,7 +288,7 @@ impl Writes {
         now: Time,
         (ticket, subject, door): (u64, Subject, Door),
         mutation: &Mutation,
-        receipt: Receipt,
+        receipt: Option<Receipt>,
         quorums: Vec<Quorum>,
     ) {
         let full = self.pending.len() >= MAX_PENDING;
@@ -289,7 +298,10 @@ impl Writes {
         let (deadline, maps) = (now.after(WAIT), (self.map_version, self.newest));
         let map_version = self.map_version;
         self.deadlines.insert((deadline, ticket));
-        let pending = Pending { map_version, quorums, receipts: vec![receipt], open, deadline, door };
+        let failed =
+            if receipt.is_none() { BTreeMap::from([(self.me, Failure::Own)]) } else { BTreeMap::new() };
+        let receipts = receipt.into_iter().collect();
+        let pending = Pending { map_version, quorums, receipts, failed, open, deadline, door };
         self.pending.insert(ticket, pending);
         let weight = mutation.weight();
         for member in members {
@@ -297,7 +309,7 @@ impl Writes {
             let bytes = link.bytes.saturating_add(weight);
             if full || link.queue.len() >= MAX_QUEUE || bytes > MAX_QUEUE_BYTES {
                 link.behind = true;
-                self.answer_for(ticket, None);
+                self.answer_for(ticket, member, Err(Failure::Silent));
                 continue;
             }
             link.bytes = bytes;
@@ -343,15 +355,19 @@ impl Writes {
         }
     }
 
-    fn answered(&mut self, now: Time, batch: u64, receipts: Vec<Option<Receipt>>) {
+    fn answered(&mut self, now: Time, batch: u64, receipts: Vec<Result<Receipt, Failure>>) {
         let Some(Batch { to, tickets }) = self.batches.remove(&batch) else { return };
         let Some(tickets) = tickets else { return self.told(now, to, true) };
         let mut receipts = receipts.into_iter();
         let mut missed = false;
         for ticket in tickets {
-            let receipt = receipts.next().flatten().filter(|receipt| receipt.node == to);
-            missed |= receipt.is_none();
-            self.answer_for(ticket, receipt);
+            let answer = match receipts.next() {
+                Some(Ok(receipt)) if receipt.node == to => Ok(receipt),
+                Some(Ok(_)) | None => Err(Failure::Unsound),
+                Some(Err(why)) => Err(why),
+            };
+            missed |= answer.is_err();
+            self.answer_for(ticket, to, answer);
             self.settle(ticket);
         }
         if let Some(link) = self.links.get_mut(&to) {
@@ -362,7 +378,7 @@ impl Writes {
         self.send(now, to);
     }
 
-    fn failed(&mut self, now: Time, batch: u64) {
+    fn failed(&mut self, now: Time, batch: u64, why: Failure) {
         let Some(Batch { to, tickets }) = self.batches.remove(&batch) else { return };
         let Some(mut lost) = tickets else { return self.told(now, to, false) };
         if let Some(link) = self.links.get_mut(&to) {
@@ -373,7 +389,7 @@ impl Writes {
             lost.extend(link.queue.drain(..).map(|queued| queued.ticket));
         }
         for ticket in lost {
-            self.answer_for(ticket, None);
+            self.answer_for(ticket, to, Err(why));
             self.settle(ticket);
         }
     }
@@ -405,10 +421,12 @@ impl Writes {
     }
 
     /// Counts one member's yes or no.
-    fn answer_for(&mut self, ticket: u64, receipt: Option<Receipt>) {
-        if let Some(pending) = self.pending.get_mut(&ticket) {
-            pending.open = pending.open.saturating_sub(1);
-            pending.receipts.extend(receipt);
+    fn answer_for(&mut self, ticket: u64, member: NodeId, answer: Result<Receipt, Failure>) {
+        let Some(pending) = self.pending.get_mut(&ticket) else { return };
+        pending.open = pending.open.saturating_sub(1);
+        match answer {
+            Ok(receipt) => pending.receipts.push(receipt),
+            Err(why) => drop(pending.failed.insert(member, why)),
         }
     }
 

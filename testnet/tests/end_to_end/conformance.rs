@@ -5,7 +5,10 @@ mod json;
 mod native;
 mod table;
 
-use session_protocols::{AccountId, KeyPair, MessageHash, Namespace, request::Token};
+use session_protocols::{
+    AccountId, KeyPair, MessageHash, Namespace,
+    request::{Door, Token},
+};
 
 use crate::support::Place;
 
@@ -112,6 +115,8 @@ pub(crate) struct Case {
 #[derive(Clone, Debug)]
 pub(crate) enum Want {
     Code(u16),
+    /// Another code at each door: the native one, then JSON.
+    Codes(u16, u16),
     Stored,
     Already,
     Texts(&'static [&'static str]),
@@ -182,9 +187,10 @@ impl Somebody {
         MessageHash::of(&self.id, Namespace(namespace), text.as_bytes())
     }
 
-    fn expected(&self, want: &Want, swarm: usize) -> Got {
+    fn expected(&self, want: &Want, swarm: usize, door: Door) -> Got {
         match want {
             Want::Code(code) => Got::Refused(*code),
+            Want::Codes(native, json) => Got::Refused(if door == Door::Native { *native } else { *json }),
             Want::Stored => Got::Stored { already: false },
             Want::Already => Got::Stored { already: true },
             Want::Texts(texts) => Got::Messages(texts.iter().map(|text| (*text).to_owned()).collect(), false),
@@ -200,10 +206,10 @@ impl Somebody {
             Want::Swarm => Got::Swarm(swarm),
             Want::Info => Got::Info,
             Want::Several(wants) => {
-                Got::Several(wants.iter().map(|want| self.expected(want, swarm)).collect())
+                Got::Several(wants.iter().map(|want| self.expected(want, swarm, door)).collect())
             }
             Want::Chosen(condition, want) => {
-                Got::Chosen(*condition, want.as_ref().map(|want| Box::new(self.expected(want, swarm))))
+                Got::Chosen(*condition, want.as_ref().map(|want| Box::new(self.expected(want, swarm, door))))
             }
         }
     }
@@ -230,7 +236,7 @@ async fn both_doors_serve_every_request_alike() {
         let (one, other) = (Somebody::new(case.kind, 2 * number), Somebody::new(case.kind, 2 * number + 1));
         for (step, (call, by, want)) in case.steps.iter().enumerate() {
             let got = native.ask(&one, call, *by).await;
-            let expected = one.expected(want, native.members(&one).await.len());
+            let expected = one.expected(want, native.members(&one).await.len(), Door::Native);
             if got != expected {
                 wrong.push(format!(
                     "{}, step {step}, native: {call:?} by {by:?}: {got:?}, not {expected:?}",
@@ -238,7 +244,7 @@ async fn both_doors_serve_every_request_alike() {
                 ));
             }
             let got = json.ask(&other, call, *by).await;
-            let expected = other.expected(want, json.members(&other).await);
+            let expected = other.expected(want, json.members(&other).await, Door::Json);
             if got != expected {
                 wrong.push(format!(
                     "{}, step {step}, JSON: {call:?} by {by:?}: {got:?}, not {expected:?}",
@@ -250,4 +256,5 @@ async fn both_doors_serve_every_request_alike() {
     assert!(wrong.is_empty(), "{} of the table's steps are wrong:\n{}", wrong.len(), wrong.join("\n"));
     json.aliases_and_tolerance().await;
     json.codes_of_its_own().await;
+    json.three_hops().await;
 }

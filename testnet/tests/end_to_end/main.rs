@@ -16,6 +16,9 @@ mod commands;
 mod conformance;
 mod conversations;
 mod health;
+#[path = "../../../node/tests/node/support/https.rs"]
+#[allow(dead_code, unreachable_pub, missing_debug_implementations, reason = "the node's tests use the rest")]
+mod https;
 mod journey;
 mod mailbox;
 mod market;
@@ -32,6 +35,7 @@ mod person;
 mod proxy;
 mod quiet;
 mod raw;
+mod rude;
 mod stakes;
 mod support;
 mod upkeep;

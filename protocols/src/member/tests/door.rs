@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    AccountId, MessageHash,
-    answer::{Done, told},
+    AccountId, MessageHash, Signature,
+    answer::{Done, Failure, told},
     fixture::{Friend, ms, mutation, statement, texted},
     identity,
     mailbox::{Detail, Outcome},
@@ -40,6 +40,12 @@ fn receipts(body: Option<Body>) -> Receipts {
         Some(Body::Stored { receipts, .. } | Body::Changed { receipts }) => receipts,
         other => panic!("not done: {other:?}"),
     }
+}
+
+/// Who has not signed, and why not.
+fn failures(receipts: &Receipts) -> Vec<(usize, Failure)> {
+    let place = |node| nodes(5).iter().position(|one| *one == node).unwrap();
+    receipts.missing.iter().map(|missing| (place(missing.node), missing.why)).collect()
 }
 
 /// Who signed what they tell such a client.
@@ -103,7 +109,68 @@ fn the_json_door_names_who_has_not_spoken_in_time() {
     net.feed(0, Input::Tick);
     let (_, _, answer) = net.answers.pop().expect("time is up");
     let receipts = receipts(Some(answer.body));
-    assert_eq!((receipts.signed.len(), receipts.missing), (3, vec![nodes(3)[1], nodes(3)[2]]));
+    assert_eq!(receipts.signed.len(), 3);
+    assert_eq!(failures(&receipts), [(1, Failure::Silent), (2, Failure::Silent)]);
+}
+
+#[test]
+fn the_json_door_says_why_a_member_has_not_signed() {
+    let (mut net, person) = (Net::ready(5), Person::new(0));
+    net.held_back.extend(1..5);
+    assert_eq!(net.request_json(0, Request::Store(person.post("a", 0, 100))), None);
+    let wrong =
+        || Replicated::Done { done: Done::Keeps { expiry: 1 }, signature: Signature([3; 64]), told: None };
+    let no = || Replicated::Refused { code: Code::WrongSwarm };
+    // One refuses the message, one the whole batch, one signs something else, and one answers another question.
+    for (to, answer) in [
+        (1, SwarmAnswer::Replicated { results: vec![no()] }),
+        (2, SwarmAnswer::Refused { code: Code::Full }),
+        (3, SwarmAnswer::Replicated { results: vec![wrong()] }),
+        (4, SwarmAnswer::Replicated { results: vec![no(), no()] }),
+    ] {
+        let at = net.waiting.iter().position(|question| question.to == to).expect("it was asked");
+        let question = net.waiting.remove(at);
+        let answer = check_answer(&network(), NOW, 3, nodes(5)[to], &question.subjects, answer);
+        net.feed(0, Input::Answered { exchange: question.exchange, answer: Some(answer) });
+    }
+    let (_, _, answer) = net.answers.pop().expect("all have spoken");
+    let expected = [
+        (1, Failure::Refused { code: Code::WrongSwarm }),
+        (2, Failure::Refused { code: Code::Full }),
+        (3, Failure::Unsound),
+        (4, Failure::Unsound),
+    ];
+    assert_eq!(failures(&receipts(Some(answer.body))), expected);
+}
+
+#[test]
+fn what_a_full_disk_cannot_keep_the_others_keep() {
+    let (mut net, person) = (Net::ready(3), Person::new(0));
+    net.request(0, Request::Store(person.post("a", 0, 9_000)));
+    net.members[0].0.set_full(true);
+    let head = net.members[0].1.head();
+    let stored = receipts(net.request_json(0, Request::Store(person.post("b", 0, 9_000))));
+    assert_eq!((stored.signed.len(), failures(&stored)), (2, vec![(0, Failure::Own)]));
+    assert_eq!(tellers(&stored, person.hash("b").to_string().as_bytes()).len(), 2);
+    let (a, account) = (person.hash("a"), person.account);
+    let deleted = receipts(net.request_json(0, json_delete(&person, &[a], true)));
+    assert_eq!(failures(&deleted), [(0, Failure::Own)]);
+    assert_eq!(tellers(&deleted, format!("{account}{a}{a}").as_bytes()).len(), 2);
+    assert_eq!(net.members[0].1.head(), head, "nothing is written here");
+    assert_eq!((net.texts(1, &person), net.texts(2, &person)), (vec!["b".to_owned()], vec!["b".to_owned()]));
+    // Nobody has it.
+    net.down.extend([1, 2]);
+    for request in [Request::Store(person.post("c", 0, 100)), json_delete(&person, &[a], true)] {
+        assert_eq!(refusal(net.request_json(0, request)).code, Code::Full);
+        // Who failed is left alone for a while.
+        net.tick_all(writes::BACKOFF);
+    }
+    // What was missed comes with the room.
+    net.down.clear();
+    net.members[0].0.set_full(false);
+    net.tick_all(Span::secs(200));
+    net.tick_all(Span::secs(200));
+    assert_eq!(net.texts(0, &person), ["b"], "the deletion too");
 }
 
 #[test]
@@ -111,7 +178,8 @@ fn the_json_door_leaves_the_counting_to_its_client() {
     let (mut net, person) = (Net::ready(5), Person::new(0));
     net.down.extend(1..5);
     let receipts = receipts(net.request_json(0, Request::Store(person.post("a", 0, 100))));
-    assert_eq!((receipts.signed.len(), receipts.missing), (1, nodes(5)[1..].to_vec()));
+    assert_eq!(receipts.signed.len(), 1);
+    assert_eq!(failures(&receipts), [1, 2, 3, 4].map(|place| (place, Failure::Silent)));
     // The same is refused at the native door.
     let mut net = Net::ready(5);
     net.down.extend(1..5);

@@ -8,11 +8,13 @@ use serde_bytes::ByteBuf;
 use super::*;
 use crate::{
     MessageHash, Namespace, Signature,
-    answer::Done,
+    answer::{Code, Done},
     fixture::{NOW, Person, nodes},
     request::Store,
     ring::majority,
 };
+
+const REFUSED: Failure = Failure::Refused { code: Code::Full };
 
 /// The machine of member 0 of a swarm, and what it said last.
 struct Rig {
@@ -64,7 +66,8 @@ impl Rig {
                     assert_eq!(request, SwarmRequest::new(3, Ask::Behind));
                     said.behind.push(to);
                     let heard = Input::Answered { batch, receipts: Vec::new() };
-                    let report = if self.deaf { Input::Failed { batch } } else { heard };
+                    let unheard = Input::Failed { batch, why: Failure::Silent };
+                    let report = if self.deaf { unheard } else { heard };
                     self.writes.handle(self.now, report);
                 }
                 Output::Done { ticket, receipts } => said.done.push((ticket, signers(&receipts))),
@@ -83,23 +86,23 @@ impl Rig {
         let store = Store { data: ByteBuf::from(vec![7; size]), ..person.post("", 0, 100) };
         let (account, namespace) = (store.account, Namespace::INBOX);
         let subject = Subject::Message { account, namespace, hash: MessageHash([1; 32]) };
-        let receipt = receipt(self.members[0]);
+        let receipt = Some(receipt(self.members[0]));
         let quorums = vec![Quorum::of(self.members.clone())];
         let (mutation, door) = (Mutation::Store(store), Door::Native);
         self.feed(Input::Write { ticket, subject, mutation, receipt, quorums, door })
     }
 
     fn answer(&mut self, sent: &Sent) -> Said {
-        let receipts = vec![Some(receipt(sent.to)); sent.mutations];
+        let receipts = vec![Ok(receipt(sent.to)); sent.mutations];
         self.feed(Input::Answered { batch: sent.batch, receipts })
     }
 
     fn refuse(&mut self, sent: &Sent) -> Said {
-        self.feed(Input::Answered { batch: sent.batch, receipts: vec![None; sent.mutations] })
+        self.feed(Input::Answered { batch: sent.batch, receipts: vec![Err(REFUSED); sent.mutations] })
     }
 
     fn fail(&mut self, sent: &Sent) -> Said {
-        self.feed(Input::Failed { batch: sent.batch })
+        self.feed(Input::Failed { batch: sent.batch, why: Failure::Silent })
     }
 
     fn wait(&mut self, span: Span) -> Said {
@@ -180,7 +183,7 @@ fn receipts_of_others_than_the_one_asked_do_not_count() {
     let mut rig = Rig::new(3);
     let said = rig.write(9);
     let [first, second] = [&said.sent[0], &said.sent[1]];
-    let twice = vec![Some(receipt(second.to)), Some(receipt(first.to))];
+    let twice = vec![Ok(receipt(second.to)), Ok(receipt(first.to))];
     let answered = rig.feed(Input::Answered { batch: first.batch, receipts: twice });
     assert!(answered.done.is_empty(), "another's name, and more receipts than mutations");
     assert_eq!(answered.behind, [first.to]);
@@ -373,7 +376,7 @@ proptest! {
                     // Now and then somebody signs with another's name, or too few sign.
                     let name = if wrong % 8 == 0 { rig.members[0] } else { sent.to };
                     let count = if wrong % 8 == 1 { sent.mutations / 2 } else { sent.mutations };
-                    let receipts = vec![Some(receipt(name)); count];
+                    let receipts = vec![Ok(receipt(name)); count];
                     rig.feed(Input::Answered { batch: sent.batch, receipts })
                 }
                 Event::Refuse(which) => {

@@ -6,7 +6,12 @@ use std::collections::BTreeMap;
 use data_encoding::{BASE64, HEXLOWER};
 use serde_json::{Map, Value, json};
 use session_protocols::{
-    KeyPair, MessageHash, NodeId, Signature, identity,
+    KeyPair, MessageHash, NodeId, Signature,
+    door::onion::{
+        Cipher, NONCE,
+        wrap::{Hop, Question, wrap},
+    },
+    identity,
     request::{Rights, Token},
 };
 
@@ -264,11 +269,74 @@ impl Door {
             )
             .await;
         assert_eq!((status, body["result"]["service_node_states"].as_array().unwrap().len()), (200, 3));
+        // All nodes, short.
+        let (status, body) = self.post(foreign, "active_nodes_bin", json!({})).await;
+        let bytes = BASE64.decode(body["nodes"].as_str().unwrap().as_bytes()).unwrap();
+        assert_eq!((status, bytes.len()), (200, 51 * self.doors.len()));
+        for node in bytes.chunks(51) {
+            let ip = std::net::Ipv4Addr::from(<[u8; 4]>::try_from(&node[40..44]).unwrap());
+            let door = format!("https://{ip}:{}", u16::from_be_bytes([node[44], node[45]]));
+            assert_eq!(self.doors[&HEXLOWER.encode(&node[..32])], door);
+        }
         // Nobody has a name where there is no chain.
         let params = json!({ "type": 0, "name_hash": BASE64.encode(&[7; 32]) });
         let asked = json!({ "endpoint": "ons_resolve", "params": params });
         let (status, body) = self.post(foreign, "oxend_request", asked).await;
         assert_eq!((status, &body["result"]), (200, &json!({})));
+    }
+
+    /// Keeps a message and reads it back as clients do: through three hops, sealed in either way.
+    pub(crate) async fn three_hops(&self) {
+        let somebody = Somebody::new(Kind::Person, 9_004);
+        let members = self.swarm(&somebody).await;
+        let (last, others): (Vec<_>, Vec<_>) = self.doors.iter().partition(|(_, door)| **door == members[0]);
+        let path = [others[0], others[1], last[0]];
+        let mut kept = Vec::new();
+        for (cipher, text) in [(Cipher::AesGcm, "by AES"), (Cipher::XChaCha20, "by ChaCha")] {
+            let hop = |(id, _): &(&String, &String)| {
+                let (secret, nonce) = ([7; 32], [8; NONCE]);
+                Hop { node: id.parse().unwrap(), cipher, secret, nonce }
+            };
+            let hops = path.each_ref().map(hop);
+            let ask = async |call: &Call, by: By| {
+                let (method, params) = params(&somebody, call, by);
+                let request = json!({ "method": method, "params": params }).to_string();
+                let (packet, answer) =
+                    wrap(&hops, &Question::request(request.as_bytes(), true, true)).unwrap();
+                let (status, sealed) = self.onion(path[0].1, packet).await;
+                let opened = answer.open(&sealed, true).expect("sealed by the last one");
+                assert_eq!((status, &opened["status"]), (200, &json!(200)), "{opened}");
+                read(&somebody, call, &params, 200, &opened["body"])
+            };
+            let store = Call::Store { at: (0, text), ttl: 60_000, sent: 0 };
+            assert_eq!(ask(&store, By::Nobody).await, Got::Stored { already: false });
+            kept.push(text.to_owned());
+            let retrieve = Call::Retrieve { namespace: 0, last: None, count: None };
+            assert_eq!(ask(&retrieve, By::Owner).await, Got::Messages(kept.clone(), false));
+            // As any door of the swarm shows it.
+            assert_eq!(self.ask(&somebody, &retrieve, By::Owner).await, Got::Messages(kept.clone(), false));
+        }
+        // What anyone on the way could change unnoticed is not taken.
+        let hop = Hop {
+            node: path[0].0.parse().unwrap(),
+            cipher: Cipher::AesGcm,
+            secret: [7; 32],
+            nonce: [8; NONCE],
+        };
+        let (packet, _) = wrap(&[hop], &Question::request(br#"{"method":"info"}"#, true, true)).unwrap();
+        for (name, status) in [("aes-gcm", 200), ("aes-cbc", 400), ("cbc", 400)] {
+            let (length, rest) = packet.split_first_chunk::<4>().unwrap();
+            let (sealed, head) = rest.split_at(u32::from_le_bytes(*length) as usize);
+            let mut head: Value = serde_json::from_slice(head).unwrap();
+            head["enc_type"] = name.into();
+            let packet = [length.as_slice(), sealed, head.to_string().as_bytes()].concat();
+            assert_eq!(self.onion(path[0].1, packet).await.0, status, "{name}");
+        }
+    }
+
+    async fn onion(&self, door: &str, packet: Vec<u8>) -> (u16, Vec<u8>) {
+        let answer = self.client.post(format!("{door}/onion_req/v2")).body(packet).send().await.unwrap();
+        (answer.status().as_u16(), answer.bytes().await.unwrap().to_vec())
     }
 }
 

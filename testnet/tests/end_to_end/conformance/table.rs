@@ -1,10 +1,20 @@
 //! The cases. Each has an account of its own at each door, and its steps follow each other.
+//!
+//! They hold the codes 400, 401, 403, 404, 406 and 413. The others need more than an account: 421 and what the JSON door
+//! alone says stand in `json.rs`; where a limit has to be lowered or a disk filled, they are tested at the node:
+//!
+//! | code | test |
+//! |---|---|
+//! | 408, 410, 431, 504; 413 and 429 of HTTP | `node/tests/node/door.rs` |
+//! | 421, 429, 503, 507 of the native door | `node/tests/node/codes.rs` |
+//! | 500 for 507, and a swarm of which some failed | `protocols/src/member/tests/door.rs`, `protocols/tests/json.rs` |
+//! | 502 of an onion request | `node/tests/node/door.rs` |
 
 use super::{
     At, By,
     By::{Nobody, Owner, OwnerAt, Stranger, Sub, SubOfOthers, SubOfStranger},
     Call, Case, Kind, Want,
-    Want::{Already, Changed, Code, Stored, Texts},
+    Want::{Already, Changed, Code, Codes, Stored, Texts},
 };
 
 const READ: u8 = 1;
@@ -17,7 +27,17 @@ const HOUR: i64 = 3_600 * SECOND;
 const DAY: i64 = 24 * HOUR;
 
 pub(crate) fn cases() -> Vec<Case> {
-    let all = [drawers(), lives(), reading(), deleting(), expiring(), subaccounts(), revoking(), several()];
+    let all = [
+        drawers(),
+        lives(),
+        limits(),
+        reading(),
+        deleting(),
+        expiring(),
+        subaccounts(),
+        revoking(),
+        several(),
+    ];
     all.into_iter().flatten().collect()
 }
 
@@ -149,6 +169,42 @@ fn lives() -> Vec<Case> {
     ]
 }
 
+/// How much one request may be about.
+fn limits() -> Vec<Case> {
+    let (longest, longer): (&'static str, &'static str) = (long(76_800), long(76_801));
+    let many = |count| vec![(0, "x"); count];
+    let expire = |count| Call::Expire { messages: many(count), ends: vec![HOUR], only: None };
+    let revoke = |count| Call::Revoke { rights: (0..count).collect(), undo: false };
+    vec![
+        case(
+            "a message has 76,800 bytes and no more",
+            Kind::Person,
+            vec![
+                (store(0, longer), Nobody, Code(413)),
+                (store(0, longest), Nobody, Stored),
+                (retrieve(0), Owner, Texts(vec![longest].leak())),
+            ],
+        ),
+        case(
+            "a request names 500 messages and no more",
+            Kind::Person,
+            vec![
+                (delete(&many(500)), Owner, Changed(vec![])),
+                (delete(&many(501)), Owner, Code(413)),
+                (expire(500), Owner, Changed(vec![])),
+                (expire(501), Owner, Code(413)),
+                (expiries(Some(many(500))), Owner, Want::Expiries(0)),
+                (expiries(Some(many(501))), Owner, Code(413)),
+            ],
+        ),
+        case(
+            "fifty subaccounts are revoked at a time",
+            Kind::Group,
+            vec![(revoke(51), Owner, Codes(413, 400)), (revoke(50), Owner, Want::Count(50))],
+        ),
+    ]
+}
+
 fn reading() -> Vec<Case> {
     let page = |last, count| Call::Retrieve { namespace: 0, last, count };
     vec![
@@ -255,6 +311,7 @@ fn deleting() -> Vec<Case> {
                 (before(Some(0), -400_000), Owner, Changed(vec![(0, "a"), (0, "b")])),
                 (before(None, 0), Stranger, Code(401)),
                 (retrieve(0), Owner, Texts(&["c"])),
+                (before(None, 120_000), Owner, Codes(406, 401)),
                 (before(None, 30_000), Owner, Changed(vec![(0, "c")])),
             ],
         ),
@@ -281,6 +338,9 @@ fn expiring() -> Vec<Case> {
                 (expire(both, &[2 * HOUR], None), Nobody, Code(401)),
                 (expire(both, &[2 * HOUR], None), Stranger, Code(401)),
                 (expire(&[(0, "x")], &[2 * HOUR], None), Owner, Changed(vec![])),
+                (expire(both, &[-SECOND], None), Owner, Codes(403, 401)),
+                (Call::ExpireIn { drawer: None, end: -SECOND }, Owner, Codes(403, 406)),
+                (retrieve(0), Owner, Texts(&["a", "b"])),
             ],
         ),
         case(
@@ -470,6 +530,39 @@ fn several() -> Vec<Case> {
             ],
         ),
         case(
+            "what is refused among several changes nothing, and holds up nothing beside it",
+            Kind::Person,
+            vec![
+                (store(2, "a"), Owner, Stored),
+                (
+                    Call::Batch(vec![
+                        (delete(&[(2, "a")]), Stranger),
+                        (store(2, "b"), Owner),
+                        (store(2, "c"), Nobody),
+                        (Call::DeleteIn { drawer: None, before: None }, Stranger),
+                    ]),
+                    Nobody,
+                    Want::Several(vec![Code(401), Stored, Code(401), Code(401)]),
+                ),
+                (retrieve(2), Owner, Texts(&["a", "b"])),
+                (
+                    Call::Sequence(vec![(delete(&[(2, "a")]), Stranger), (store(2, "c"), Owner)]),
+                    Nobody,
+                    Want::Several(vec![Code(401)]),
+                ),
+                (
+                    Call::If {
+                        rules: [1, 0],
+                        then: then(delete(&[(2, "a")]), Stranger),
+                        otherwise: then(store(2, "c"), Owner),
+                    },
+                    Nobody,
+                    Want::Chosen(true, Some(Box::new(Code(401)))),
+                ),
+                (retrieve(2), Owner, Texts(&["a", "b"])),
+            ],
+        ),
+        case(
             "one thing or another",
             Kind::Person,
             vec![
@@ -512,6 +605,11 @@ fn several() -> Vec<Case> {
 
 fn case(name: &'static str, kind: Kind, steps: Vec<(Call, By, Want)>) -> Case {
     Case { name, kind, steps }
+}
+
+/// A text of so many bytes.
+fn long(bytes: usize) -> &'static str {
+    "x".repeat(bytes).leak()
 }
 
 fn store(namespace: i16, text: &'static str) -> Call {
