@@ -4,7 +4,7 @@
 //! inside one transaction, commits, and only then lets the machine's words out. When a commit fails
 //! it refuses the batch, reopens the store and makes the machine anew over what is found; whoever
 //! waited may repeat. When the disk is full the machine goes on as it was and refuses what would
-//! write, until there is room again; reading goes on.
+//! write, or leaves it to the other members, until there is room again; reading goes on.
 
 use std::{
     collections::{BTreeSet, HashMap},

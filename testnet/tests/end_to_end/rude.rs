@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What a node may hold more than before while they are all there, in bytes.
-const BOUND: u64 = 256 << 20;
+const BOUND: u64 = 128 << 20;
 const STORAGE: &str = "/storage_rpc/v1";
 /// The head of a request whose body is as long as may be, and does not come.
 const SLOW: &str = "POST /storage_rpc/v1 HTTP/1.1\r\nHost: node\r\nContent-Length: 10485760\r\n\r\n";
