@@ -215,6 +215,38 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_address_is_chosen_where_all_agree_or_somebody_has_agreed_to_it() {
+        let [one, two, three] = [1, 2, 3].map(Address::repeat_byte);
+        let by = |address: Address| {
+            Some(Agreed { wallet: Some(value::Wallet(address.into_array())), ..Agreed::default() })
+        };
+        let (none, flag) = (None, Some(Agreed::default()));
+        let (changed, stale) = ("address_changed", "stale_address");
+        for (named, signed, before, agreed, chosen) in [
+            (None, None, None, none, Ok(None)),
+            (Some(one), None, None, none, Ok(Some(one))),
+            (None, Some(one), None, none, Ok(Some(one))),
+            (None, Some(one), Some(one), flag, Ok(Some(one))),
+            (Some(one), Some(one), Some(one), flag, Ok(Some(one))),
+            // Somebody has moved since they were paid.
+            (None, Some(two), Some(one), none, Err(changed)),
+            (None, Some(two), Some(one), flag, Err(changed)),
+            (None, Some(two), Some(one), by(two), Ok(Some(two))),
+            (None, Some(two), Some(one), by(one), Err(changed)),
+            // A name and the account that it leads to.
+            (Some(one), Some(two), None, none, Err(stale)),
+            (Some(one), Some(two), Some(one), flag, Err(stale)),
+            (Some(one), Some(two), Some(three), by(one), Ok(Some(one))),
+            (Some(one), Some(two), Some(three), by(two), Err(changed)),
+            (Some(two), Some(two), Some(one), none, Err(changed)),
+        ] {
+            let found = Places { named, signed, before }.choose("@bob", agreed);
+            let found = found.map_err(|failure| failure.code);
+            assert_eq!(found, chosen, "{named:?} {signed:?} {before:?}");
+        }
+    }
+
+    #[test]
     fn what_reads_like_an_address_is_one_or_nothing() {
         let sound = "0x5290fb79C3dbE0a5aEd4a6bE12AF0e7B1d2C9EE7".to_lowercase();
         assert!(written(&sound).unwrap().is_some());

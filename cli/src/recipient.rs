@@ -9,7 +9,7 @@ use session_protocols::{
     names::{Kind, Name, Value, value::Wallet},
 };
 
-use crate::{Context, failure::Failure, network, network::Access, text};
+use crate::{Context, failure::Failure, network, network::Access, payee, text};
 
 /// What a text means, as far as this machine knows.
 pub(crate) enum Recipient {
@@ -61,6 +61,7 @@ impl Recipient {
             Ok(id) => Ok(Self::Account(id)),
             Err(unknown @ HomeError::Unknown(_)) => match Named::read(text) {
                 Some(named) if has_names(context) => Ok(Self::Named(named)),
+                None if !payee::may_be_a_name(text) => Err(not_an_id(text)),
                 None if reads_like_an_id(text) => Err(not_an_id(text)),
                 Some(_) | None => Err(unknown.into()),
             },
@@ -110,7 +111,7 @@ impl Named {
     /// Reads it, with @ or without; none where it can be no name, or was meant to be an id.
     pub(crate) fn read(text: &str) -> Option<Self> {
         let at = text.starts_with('@');
-        if !at && reads_like_an_id(text) {
+        if !at && (reads_like_an_id(text) || !payee::may_be_a_name(text)) {
             return None;
         }
         Some(Self { name: text.parse().ok()?, at })
@@ -240,11 +241,12 @@ mod tests {
     #[test]
     fn what_reads_like_an_id_is_no_name() {
         let id = "05".to_owned() + &"ab".repeat(32);
-        for wrong in [&id[2..], &id[..64], &id[..60]] {
+        let address = format!("0x{}", &id[..40]);
+        for wrong in [&id[2..], &id[..64], &id[..60], &address, &address[..41], &id[..40]] {
             assert!(Named::read(wrong).is_none(), "{wrong}");
             assert!(Named::read(&format!("@{wrong}")).is_some(), "{wrong}");
         }
-        assert!(Named::read(&id[..59]).is_some() && Named::read("alice").is_some());
+        assert!(Named::read(&id[..50]).is_some() && Named::read("alice").is_some());
         assert!(Named::read("al ice").is_none());
     }
 }

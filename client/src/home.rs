@@ -14,6 +14,7 @@
 //! guards/<network> the first hops of paths, one file for each network
 //! directory/<network> the newest signed list of a network's nodes
 //! pins/<network>.json what names of the network said when they were followed first
+//! keys/<network>.json the keys of these names, which are dear to compute
 //! checkpoints/<network> the newest checkpoint that the nodes of a network with a chain have signed
 //! ```
 //!
@@ -45,7 +46,7 @@ use session_protocols::{
 use zeroize::Zeroizing;
 
 use crate::account::Account;
-use files::{Accounts, Contacts, Entry, Inbox, Names};
+use files::{Accounts, Contacts, Entry, Inbox, Keys, Names};
 pub use files::{Pin, Pins};
 pub use money::{Paid, PaidAt};
 pub use names::{OwnNames, Secret};
@@ -422,15 +423,17 @@ impl Home {
         Ok(changed)
     }
 
-    /// The keys of a name that was followed, if they are kept.
+    /// The keys of a name that was followed, if they are kept; none where what is kept is of another name, or damaged.
     ///
     /// # Errors
     /// When what is kept cannot be read.
     pub fn name_keys(&self, network: &[u8; 32], name: &Name) -> Result<Option<NameKeys>, HomeError> {
-        let mut names: Names = files::read(&self.names_path(network))?;
-        let kept = names.keys.remove(name).map(Zeroizing::new);
-        let bytes = kept.and_then(|kept| HEX.decode(kept.as_bytes()).ok()).map(Zeroizing::new);
-        Ok(bytes.and_then(|bytes| NameKeys::from_bytes(&bytes)))
+        let mut kept: Keys = files::read(&self.keys_path(network))?;
+        let text = kept.names.remove(name).map(Zeroizing::new);
+        let bytes = text.and_then(|text| HEX.decode(text.as_bytes()).ok()).map(Zeroizing::new);
+        let parts = bytes.as_ref().and_then(|bytes| bytes.split_first_chunk::<32>());
+        let sound = parts.filter(|(seal, keys)| **seal == files::seal(name, keys));
+        Ok(sound.and_then(|(_, keys)| NameKeys::from_bytes(keys)))
     }
 
     /// Keeps the keys of a name that was followed.
@@ -439,14 +442,21 @@ impl Home {
     /// When what is kept cannot be read, or the disk refuses.
     pub fn keep_name_keys(&self, network: &[u8; 32], name: &Name, keys: &NameKeys) -> Result<(), HomeError> {
         let _lock = disk::lock(&self.folder)?;
-        let path = self.names_path(network);
-        let mut names: Names = files::read(&path)?;
-        let kept = HEX.encode(&keys.to_bytes());
-        if names.names.contains_key(name) && names.keys.get(name) != Some(&kept) {
-            names.keys.insert(name.clone(), kept);
-            files::write(&path, &names)?;
+        let path = self.keys_path(network);
+        let mut kept: Keys = files::read(&path)?;
+        let keys = keys.to_bytes();
+        let sealed = Zeroizing::new([&files::seal(name, &keys), keys.as_slice()].concat());
+        let text = HEX.encode(&sealed);
+        if kept.names.get(name) != Some(&text) {
+            kept.names.insert(name.clone(), text);
+            disk::make_folder(&self.folder.join(files::KEYS))?;
+            files::write(&path, &kept)?;
         }
         Ok(())
+    }
+
+    fn keys_path(&self, network: &[u8; 32]) -> PathBuf {
+        self.network_path(files::KEYS, network).with_extension("json")
     }
 
     fn names_path(&self, network: &[u8; 32]) -> PathBuf {

@@ -24,7 +24,7 @@ use session_protocols::{
         lookup::{Answer, MAX_REQUEST, Request},
     },
 };
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{attest::Shelf, links::Links, now};
 
@@ -36,6 +36,9 @@ const MAX_UNSIGNED: usize = 4;
 const MAX_REVEALED: usize = 1 << 18;
 /// Names whose keys are kept, which are dear to make; beyond it one of them is made again.
 const MAX_KEYS: usize = 4_096;
+/// Who looks for a name by its hash at once, each on a thread; beyond it 429. The first after a border reads all
+/// names for all of them.
+const MAX_LOOKING: usize = 16;
 /// Who waits for keys to be made, which is done for one name at a time; beyond it 429.
 const MAX_ASKING: usize = 64;
 
@@ -45,6 +48,8 @@ pub(crate) struct Names {
     shelf: Shelf,
     kept: Arc<Mutex<Kept>>,
     revealed: Arc<Mutex<Revealed>>,
+    /// Seats of those who look, and of those who wait for keys to be made.
+    looking: Arc<Semaphore>,
     asking: Arc<Semaphore>,
     /// One turn: keys are made one at a time.
     making: Arc<Semaphore>,
@@ -74,9 +79,10 @@ struct Kept {
 impl Names {
     /// Answers by the checkpoints of this shelf.
     pub(crate) fn new(shelf: Shelf, settled: &Settled) -> Self {
-        let (asking, making) = (Semaphore::new(MAX_ASKING), Semaphore::new(1));
+        let [looking, asking, making] =
+            [MAX_LOOKING, MAX_ASKING, 1].map(|seats| Arc::new(Semaphore::new(seats)));
         let (kept, revealed) = (Arc::default(), Arc::default());
-        let names = Self { shelf, kept, revealed, asking: asking.into(), making: making.into() };
+        let names = Self { shelf, kept, revealed, looking, asking, making };
         names.cross(settled);
         names
     }
@@ -104,23 +110,28 @@ impl Names {
     /// The account of a name that its owner revealed, found by its [`hash`]: as of the border that is served.
     ///
     /// Keys that are known are at hand. Others are made one at a time, which takes a while, and nobody waits for that
-    /// but those who ask for them.
+    /// but those who ask for them. Who finds no seat is told so, [`Code::TooMany`].
     pub(crate) async fn revealed(&self, hash: [u8; 32]) -> Result<Option<(Label, AccountId)>, Code> {
-        let names = self.clone();
-        let Some((label, keys)) = off(move || names.label(&hash)).await? else { return Ok(None) };
+        let (names, seat) = (self.clone(), self.seat(&self.looking)?);
+        let Some((label, keys)) = off(seat, move || names.label(&hash)).await? else { return Ok(None) };
         let keys = match keys {
             Some(keys) => keys,
             None => self.make(hash, label.clone()).await?,
         };
-        let names = self.clone();
-        off(move || names.open(label, &keys)).await
+        let (names, seat) = (self.clone(), self.seat(&self.looking)?);
+        off(seat, move || names.open(label, &keys)).await
+    }
+
+    fn seat(&self, of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Code> {
+        Arc::clone(of).try_acquire_owned().map_err(|_| Code::TooMany)
     }
 
     /// What the name of a hash is called, and its keys where they are known.
     fn label(&self, hash: &[u8; 32]) -> Result<Option<(Label, Option<NameKeys>)>, Code> {
         let (epoch, index) = self.served().ok_or(Code::NotReady)?;
         let mut revealed = self.lock_revealed();
-        if revealed.epoch != Some(epoch) {
+        // Who was served the one before may come late.
+        if revealed.epoch < Some(epoch) {
             revealed.labels = labels(&index).map_err(unreadable)?;
             revealed.epoch = Some(epoch);
         }
@@ -130,12 +141,10 @@ impl Names {
 
     /// Makes the keys of a name, in turn.
     async fn make(&self, hash: [u8; 32], label: Label) -> Result<NameKeys, Code> {
-        let seat = Arc::clone(&self.asking).try_acquire_owned().map_err(|_| Code::TooMany)?;
+        let seat = self.seat(&self.asking)?;
         let turn = Arc::clone(&self.making).acquire_owned().await.map_err(|_| Code::Failed)?;
         let names = self.clone();
-        off(move || {
-            // Both are held until it is done, though nobody waits for it any more.
-            let _held = (seat, turn);
+        off((seat, turn), move || {
             // Somebody before may have asked for the same.
             if let Some(keys) = names.lock_revealed().keys.get(&hash) {
                 return Ok(keys.clone());
@@ -210,9 +219,18 @@ impl Names {
     }
 }
 
-/// Does what takes a while beside the tasks of the runtime.
-async fn off<T: Send + 'static>(does: impl FnOnce() -> Result<T, Code> + Send + 'static) -> Result<T, Code> {
-    tokio::task::spawn_blocking(does).await.unwrap_or(Err(Code::Failed))
+/// Does what takes a while beside the tasks of the runtime. The seat is held until it is done, though nobody waits
+/// for it any more.
+async fn off<T: Send + 'static>(
+    seat: impl Send + 'static,
+    does: impl FnOnce() -> Result<T, Code> + Send + 'static,
+) -> Result<T, Code> {
+    let done = tokio::task::spawn_blocking(move || {
+        let done = does();
+        drop(seat);
+        done
+    });
+    done.await.unwrap_or(Err(Code::Failed))
 }
 
 /// What comes of a disk that fails.
@@ -431,6 +449,9 @@ mod tests {
         assert_eq!(found(&alice).await, Ok(Some((alice.clone(), account))), "its keys wait for no turn");
         assert_eq!(found(&bob).await, Err(Code::TooMany), "his keys are not made yet");
         drop((turn, seats));
+        let seats = names.looking.acquire_many(u32::try_from(MAX_LOOKING).unwrap()).await.unwrap();
+        assert_eq!(found(&alice).await, Err(Code::TooMany), "as many look as may");
+        drop(seats);
         assert_eq!((found(&bob).await, found(&carol).await), (Ok(None), Ok(None)));
     }
 

@@ -189,9 +189,10 @@ impl Cashier {
 
 /// Keeps where the senders of messages are paid, as their keys signed.
 pub(crate) fn learn(home: &Home, items: &[InboxItem]) -> Result<(), Failure> {
-    for message in items.iter().filter_map(|item| item.content.as_ref().ok()) {
+    for item in items {
+        let Ok(message) = &item.content else { continue };
         if let Some(address) = proven(message) {
-            home.keep_said(&message.from, address.into_array(), message.timestamp_ms)?;
+            home.keep_said(&message.from, address.into_array(), item.timestamp_ms)?;
         }
     }
     Ok(())

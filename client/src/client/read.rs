@@ -42,8 +42,8 @@ pub struct Page {
 pub struct InboxItem {
     /// Its hash.
     pub hash: MessageHash,
-    /// When it was sent, in milliseconds since 1970: as its sender signed, or, of a message that
-    /// cannot be opened, as the node says.
+    /// When it was sent, in milliseconds since 1970: as its sender signed, but not after it was stored, as the
+    /// node says.
     pub timestamp_ms: u64,
     /// When it ends, in milliseconds since 1970.
     pub expiry_ms: u64,
@@ -56,7 +56,9 @@ impl InboxItem {
     pub(crate) fn open(account: &Account, message: &Message) -> Option<Self> {
         let content = envelope::open(account, &message.data);
         let own = content.as_ref().is_ok_and(|content| content.sync_target.is_some());
-        let timestamp_ms = content.as_ref().map_or(message.timestamp, |content| content.timestamp_ms);
+        let signed = content.as_ref().map_or(message.timestamp, |content| content.timestamp_ms);
+        // Nodes take nothing that is far ahead of their clocks, and a sender's clock may be a year ahead.
+        let timestamp_ms = signed.min(message.timestamp);
         let item = Self { hash: message.hash, timestamp_ms, expiry_ms: message.expiry, content };
         (!own).then_some(item)
     }

@@ -6,10 +6,11 @@ use data_encoding::HEXLOWER_PERMISSIVE as HEX;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use session_protocols::{
     AccountId, MessageHash,
-    names::{Kind, Name},
+    identity::blake2b,
+    names::{COST, Kind, Name, keys::SALT},
     path::guards::Guards,
 };
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::{HomeError, disk};
 use crate::account::Account;
@@ -33,6 +34,8 @@ pub(super) const CHECKPOINTS: &str = "checkpoints";
 
 /// The folder of what names said.
 pub(super) const NAMES: &str = "pins";
+/// The folder of their keys.
+pub(super) const KEYS: &str = "keys";
 
 /// The version of the JSON files, one for all of them. What was shown has ends since 2.
 const VERSION: u64 = 2;
@@ -206,15 +209,33 @@ impl Pin {
     }
 }
 
+/// What shows that keys are those of a name, as this build computes them.
+pub(super) fn seal(name: &Name, keys: &[u8]) -> [u8; 32] {
+    let cost = [COST.memory_kib(), COST.passes()].map(u32::to_be_bytes).concat();
+    blake2b(&[b"session keys of a name", SALT, &cost, name.to_string().as_bytes(), b"\0", keys])
+}
+
 /// What names of one network said when they were followed.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Names {
     version: Version,
     pub(super) names: Pins,
-    /// The keys of these names, in hex, which are dear to compute.
-    #[serde(default)]
-    pub(super) keys: BTreeMap<Name, String>,
+}
+
+/// The keys of the names of one network that were followed, which are dear to compute.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Keys {
+    version: Version,
+    /// Each in hex, with what shows whose they are.
+    pub(super) names: BTreeMap<Name, String>,
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.names.values_mut().for_each(Zeroize::zeroize);
+    }
 }
 
 /// The version in front of a file: whatever was read, this build's is written.
