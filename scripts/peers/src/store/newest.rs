@@ -38,8 +38,8 @@ pub struct Fetched {
     pub again: f64,
     /// Ours, without what a store remembers of those and of what it was just given: as after it was opened.
     pub first: f64,
-    /// SQLite's, whose pages are in its cache.
-    pub peer: f64,
+    /// SQLite's, whose pages are in its cache, at the time of each.
+    pub peers: [f64; 2],
 }
 
 /// What a fetch takes, of a few mailboxes by turns.
@@ -81,8 +81,8 @@ pub fn measure(dir: &Path, repeats: usize) -> Fetched {
     let (again, peer) = taken(&store);
     drop(store);
     let forgetful = Options { recent_bytes: 0, ..ours::options() };
-    let (first, _) = taken(&MessageStore::open(&dir_ours, forgetful).expect("the store opens"));
-    Fetched { again, first, peer }
+    let (first, peer_then) = taken(&MessageStore::open(&dir_ours, forgetful).expect("the store opens"));
+    Fetched { again, first, peers: [peer, peer_then] }
 }
 
 fn fetch(store: &MessageStore, now: Time, account: AccountId, last: MessageHash) -> usize {
