@@ -33,7 +33,8 @@ fn wrong_usage_is_told_in_the_same_envelope_with_code_2() {
         &["node", "run", "--network", "x.toml", "--data", "x", "--listen", "127.0.0.1:1"],
         &["name", "register", "al!ce"],
         &["name", "register", "alice", "--years", "11"],
-        &["contact", "add", "carol", "05abc"],
+        &["contact", "add", "carol", &LOVE[..65]],
+        &["contact", "add", "carol", "0x52908400098527886E0F7030069857D2E4169EE7"],
         &["contact", "add", "no name", LOVE],
     ] {
         assert_eq!(place.error(arguments).0, 2, "{arguments:?}");
@@ -67,6 +68,7 @@ fn errors_have_codes_that_stay() {
         (&["contact", "add", "alice", LOVE], 1, "name_taken"),
         (&["account", "export", "bob"], 1, "no_account"),
         (&["send", "dave", "hi"], 1, "unknown_name"),
+        (&["contact", "add", "carol", "05abc"], 1, "unknown_name"),
         (&["send", "alice", "hi"], 3, "no_network"),
         (&["inbox", "--account", "bob"], 1, "no_account"),
     ];
