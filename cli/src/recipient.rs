@@ -61,8 +61,7 @@ impl Recipient {
             Ok(id) => Ok(Self::Account(id)),
             Err(unknown @ HomeError::Unknown(_)) => match Named::read(text) {
                 Some(named) if has_names(context) => Ok(Self::Named(named)),
-                None if !payee::may_be_a_name(text) => Err(not_an_id(text)),
-                None if reads_like_an_id(text) => Err(not_an_id(text)),
+                None if reads_like_a_key(text) => Err(not_an_id(text)),
                 Some(_) | None => Err(unknown.into()),
             },
             Err(error) => Err(error.into()),
@@ -111,7 +110,7 @@ impl Named {
     /// Reads it, with @ or without; none where it can be no name, or was meant to be an id.
     pub(crate) fn read(text: &str) -> Option<Self> {
         let at = text.starts_with('@');
-        if !at && (reads_like_an_id(text) || !payee::may_be_a_name(text)) {
+        if !at && reads_like_a_key(text) {
             return None;
         }
         Some(Self { name: text.parse().ok()?, at })
@@ -195,10 +194,11 @@ impl Named {
     }
 }
 
-/// Whether a text reads like an account id or a key, with some digits more or less: whoever registers such a name is
-/// not to get what was meant for the account.
-fn reads_like_an_id(text: &str) -> bool {
-    text.len() >= 60 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+/// Whether a text reads like an account id, a key or an address, with some digits more or less: whoever registers such
+/// a name is not to get what was meant for somebody else.
+fn reads_like_a_key(text: &str) -> bool {
+    let id = text.len() >= 60 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    id || !payee::may_be_a_name(text)
 }
 
 fn not_an_id(text: &str) -> Failure {

@@ -210,13 +210,10 @@ impl Till<'_> {
         let agreed = Agreed { account: pay.follow, wallet };
         let found = payee::find(self.context, &self.home, Some(&self.name), &pay.to, Some(agreed)).await?;
         let (id, access) = match found {
-            Found::At(Payee { person: None, address, access }) => return Ok((None, address, access)),
-            Found::At(Payee { person, address, access: Some(access) }) => {
-                return Ok((person, address, Some(access)));
+            Found::At(Payee { person: Some(id), address, access: None }) => {
+                return Ok((Some(id), address, Some(Access::open(self.context).await?)));
             }
-            Found::At(Payee { person, address, access: None }) => {
-                return Ok((person, address, Some(Access::open(self.context).await?)));
-            }
+            Found::At(Payee { person, address, access }) => return Ok((person, address, access)),
             Found::Unsaid(id, access) => (id, access),
         };
         let draft = Draft {

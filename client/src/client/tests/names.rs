@@ -76,6 +76,12 @@ async fn named() -> (Net, NameKeys) {
     (net, keys)
 }
 
+/// Another program of one person.
+async fn at_home(net: &Net, home: &Home) -> Client {
+    let options = Options { home: Some(home.clone()), direct: true, ..Options::default() };
+    Client::connect(net.file.clone(), options).await.unwrap()
+}
+
 fn spoilt(answer: Found, spoil: impl FnOnce(&mut Proof)) -> Found {
     match answer {
         Found::Proven { epoch, mut first, second } => {
@@ -280,11 +286,7 @@ async fn who_registers_a_name_that_expired_is_not_taken_for_who_had_it() {
     let folder = tempfile::tempdir().unwrap();
     let home = Home::open(folder.path().join("home")).unwrap();
     // Each time another program of one person.
-    let follow = async |agreed| {
-        let options = Options { home: Some(home.clone()), direct: true, ..Options::default() };
-        let client = Client::connect(net.file.clone(), options).await.unwrap();
-        client.follow(&alice(), Kind::Account, agreed).await
-    };
+    let follow = async |agreed| at_home(&net, &home).await.follow(&alice(), Kind::Account, agreed).await;
     let agreed = Value::Account(second);
     net.name(LAST - 4, &[registered(keys.id(), OWNER, 1), points(&keys, 1, &first)]);
     assert_eq!(follow(None).await.unwrap(), Value::Account(first));
@@ -320,10 +322,7 @@ async fn the_keys_of_a_name_that_was_followed_are_kept_and_those_of_no_other() {
     let (net, keys) = named().await;
     let folder = tempfile::tempdir().unwrap();
     let home = Home::open(folder.path().join("home")).unwrap();
-    let connect = async || {
-        let options = Options { home: Some(home.clone()), direct: true, ..Options::default() };
-        Client::connect(net.file.clone(), options).await.unwrap()
-    };
+    let connect = async || at_home(&net, &home).await;
     let client = connect().await;
     let kept = |name: &Name| client.inner.kept.name_keys(name).map(|keys| keys.to_bytes().to_vec());
     client.resolve(&alice()).await.unwrap();
@@ -366,10 +365,7 @@ async fn what_a_name_led_to_first_is_kept_and_nothing_else_is_followed_unasked()
     net.name(LAST - 2, &[registered(keys.id(), OWNER, 1), points(&keys, 1, &first)]);
     let folder = tempfile::tempdir().unwrap();
     let home = Home::open(folder.path().join("home")).unwrap();
-    let connect = async || {
-        let options = Options { home: Some(home.clone()), direct: true, ..Options::default() };
-        Client::connect(net.file.clone(), options).await.unwrap()
-    };
+    let connect = async || at_home(&net, &home).await;
     let client = connect().await;
     assert_eq!(client.follow(&alice(), Kind::Account, None).await.unwrap(), Value::Account(first));
     let none = client.follow(&alice(), Kind::Wallet, None).await.unwrap_err();
