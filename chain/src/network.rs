@@ -10,9 +10,11 @@ use session_protocols::{NetworkName, NodeId};
 use crate::ledger::{BlsKey, Domain, Founder, Ledger, Operator, Parameters, Prefix};
 
 pub use error::{NetworkFileError, Problem};
+pub use signed::{Publisher, PublisherError, sign};
 
 mod error;
 mod read;
+mod signed;
 #[cfg(test)]
 mod tests;
 
@@ -41,10 +43,31 @@ pub struct NetworkFile {
     pub local: bool,
     /// Seeds the first swarm map.
     pub seed: [u8; 32],
+    /// Where newcomers of a test network get what they stake: an `http` or `https` URL.
+    pub faucet: Option<String>,
+    /// What a node's machine should have.
+    pub limits: Limits,
     /// The nodes that the network begins with; where there is a chain, those that are dialled first.
     pub nodes: Vec<NetworkNode>,
     /// The chain that nodes register on; without one the nodes above are all there are.
     pub settlement: Option<Settlement>,
+}
+
+/// What the machine of a node should have, at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Room on the disk of its data, in GiB.
+    pub disk: u64,
+    /// Memory, in MiB.
+    pub memory: u64,
+    /// Files and sockets that one process may have open.
+    pub files: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { disk: 30, memory: 2_048, files: 8_192 }
+    }
 }
 
 /// The chain that nodes stake on, and the contracts there.
@@ -111,15 +134,23 @@ pub struct NetworkNode {
 }
 
 impl NetworkFile {
-    /// Reads the file's text.
+    /// Reads the file's text. Where it is signed, the signature has to hold; whose it is, [`Self::publisher`] tells.
     ///
     /// # Errors
     /// At the first thing that is wrong, with its place and a remedy.
     pub fn parse(text: &str) -> Result<Self, NetworkFileError> {
-        read::network(text)
+        read::network(text).map(|(file, _)| file)
     }
 
-    /// The file's text, as [`Self::parse`] reads it.
+    /// Who signed the file's text, if somebody did: the signature holds.
+    ///
+    /// # Errors
+    /// As with [`Self::parse`].
+    pub fn publisher(text: &str) -> Result<Option<Publisher>, NetworkFileError> {
+        read::network(text).map(|(_, publisher)| publisher)
+    }
+
+    /// The file's text, as [`Self::parse`] reads it, unsigned; [`sign`] signs it.
     pub fn to_toml(&self) -> String {
         let mut text = format!(
             "version = {VERSION}\nname = \"{}\"\nlocal = {}\nseed = \"{}\"\n",
@@ -127,6 +158,13 @@ impl NetworkFile {
             self.local,
             data_encoding::HEXLOWER.encode(&self.seed),
         );
+        if let Some(faucet) = &self.faucet {
+            text.push_str(&format!("faucet = {}\n", toml::Value::from(faucet.as_str())));
+        }
+        if self.limits != Limits::default() {
+            let Limits { disk, memory, files } = self.limits;
+            text.push_str(&format!("\n[limits]\ndisk = {disk}\nmemory = {memory}\nfiles = {files}\n"));
+        }
         if let Some(settlement) = &self.settlement {
             text.push_str(&format!("\n{}", settlement.to_toml()));
         }

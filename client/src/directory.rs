@@ -206,6 +206,8 @@ mod tests {
                 name: "test".parse().unwrap(),
                 local: true,
                 seed: [0; 32],
+                faucet: None,
+                limits: Default::default(),
                 nodes,
                 settlement: None,
             };

@@ -16,6 +16,9 @@ pub struct Config {
     pub data: PathBuf,
     /// Where to listen for nodes and clients. Those within the node's declared prefix are announced.
     pub listen: Vec<Endpoint>,
+    /// Where others reach the node, if that is elsewhere: behind a router that forwards a port. Announced in place of
+    /// those above.
+    pub announce: Vec<Endpoint>,
     /// Where to serve `/livez`, `/readyz`, `/metrics` and `/status`; loopback unless told otherwise.
     pub http: SocketAddr,
     /// The door for the clients that exist; none by default.
@@ -39,6 +42,7 @@ impl Config {
             network,
             data,
             listen,
+            announce: Vec::new(),
             http,
             door: None,
             rpc: Vec::new(),

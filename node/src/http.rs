@@ -23,7 +23,7 @@ use axum::{
 };
 use data_encoding::HEXLOWER;
 use serde::Serialize;
-use session_protocols::NodeId;
+use session_protocols::{NodeId, directory::Transport};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -36,6 +36,7 @@ use crate::{
     metrics::Metrics,
     network::Contacts,
     onion::Hop,
+    reach::Reached,
 };
 
 /// Connections that are served at once; more wait until one of them ends.
@@ -89,6 +90,8 @@ struct Status {
     /// Equal at members that hold the same records.
     fingerprint: String,
     addresses: Vec<String>,
+    /// What other nodes found when they dialled this one.
+    reachability: Reachability,
     /// The newest certified snapshot of the directory.
     snapshot: Option<Snapshot>,
     /// The settlement chain, where nodes register on one.
@@ -97,6 +100,51 @@ struct Status {
     /// Where the clients that exist are served.
     doors: Vec<String>,
     version: &'static str,
+}
+
+#[derive(Serialize)]
+struct Reachability {
+    /// The last dial back of each address, by whom and when.
+    dialled_back: Vec<DialledBack>,
+    /// Which node of the network came in over a transport last.
+    reached: Vec<Inbound>,
+}
+
+#[derive(Serialize)]
+struct DialledBack {
+    address: String,
+    by: NodeId,
+    at: u64,
+    ok: bool,
+    why: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Inbound {
+    transport: &'static str,
+    by: NodeId,
+    at: u64,
+}
+
+impl From<&Reached> for Reachability {
+    fn from(reached: &Reached) -> Self {
+        let dialled_back = reached.verdicts.values().map(|verdict| DialledBack {
+            address: verdict.endpoint.to_string(),
+            by: verdict.by,
+            at: verdict.at.as_millis(),
+            ok: verdict.why.is_none(),
+            why: verdict.why.clone(),
+        });
+        let came = reached.dialled.iter().map(|(transport, (by, at))| Inbound {
+            transport: match transport {
+                Transport::Quic => "quic",
+                Transport::Tcp => "tcp",
+            },
+            by: *by,
+            at: at.as_millis(),
+        });
+        Self { dialled_back: dialled_back.collect(), reached: came.collect() }
+    }
 }
 
 #[derive(Serialize)]
@@ -241,7 +289,7 @@ async fn metrics(State(view): State<Arc<View>>) -> impl IntoResponse {
 
 async fn status(State(view): State<Arc<View>>) -> impl IntoResponse {
     let inspection = view.inspect().await;
-    let Contacts { peers, listening, snapshot, .. } = view.contacts.borrow().clone();
+    let Contacts { peers, listening, snapshot, reached, .. } = view.contacts.borrow().clone();
     let state = match &inspection {
         _ if *view.stopping.borrow() => "stopping",
         None => "starting",
@@ -259,6 +307,7 @@ async fn status(State(view): State<Arc<View>>) -> impl IntoResponse {
         handing_over: inspection.as_ref().is_some_and(|one| one.handing_over),
         fingerprint: inspection.map_or_else(String::new, |one| HEXLOWER.encode(&one.fingerprint)),
         addresses: listening,
+        reachability: (&reached).into(),
         snapshot: snapshot.map(|seen| Snapshot {
             period: seen.period,
             age_s: crate::now().since(seen.border).as_millis() / 1_000,

@@ -16,7 +16,9 @@ use std::{
 
 use futures::StreamExt;
 use libp2p::{
-    Multiaddr, PeerId, Swarm, gossipsub, kad,
+    Multiaddr, PeerId, Swarm,
+    core::ConnectedPoint,
+    gossipsub, kad,
     metrics::{Metrics as SwarmMetrics, Recorder},
     request_response,
     swarm::{ConnectionId, DialError, SwarmEvent, dial_opts::DialOpts},
@@ -27,7 +29,7 @@ use session_protocols::{
         self, Directory, Download, Endpoint, Input, MAX_ENDPOINTS, OnionDoor, Output, Progress, Timing,
         Verdict,
     },
-    libp2p::address::{multiaddr, node_id, peer_id},
+    libp2p::address::{endpoint, multiaddr, node_id, peer_id},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -41,11 +43,12 @@ use crate::{
     member::Job,
     metrics::Metrics,
     now,
+    reach::Reached,
     records::{Asked, Checked, Checks, Unchecked},
     registry::{Registry, Watched},
 };
 pub(crate) use announced::Announced;
-use connections::{Connections, Opened};
+use connections::{Connections, Dialled, Opened};
 pub(crate) use doors::Doors;
 
 /// Nodes beyond the own swarm that contact is kept with.
@@ -77,6 +80,8 @@ pub(crate) struct Contacts {
     pub(crate) listening: Vec<String>,
     /// What of that others are told, where the node declared a prefix.
     pub(crate) announced: Announced,
+    /// How others reach it.
+    pub(crate) reached: Reached,
     /// The newest certified snapshot of the directory.
     pub(crate) snapshot: Option<SnapshotSeen>,
 }
@@ -118,6 +123,8 @@ pub(crate) struct Network {
     pub(crate) doors: Doors,
     /// Where the operator said to listen.
     pub(crate) listen: Vec<Endpoint>,
+    /// Where the operator said that others reach the node, where that is elsewhere.
+    pub(crate) announce: Vec<Endpoint>,
     /// How onion packets enter this node.
     pub(crate) door: watch::Receiver<OnionDoor>,
     /// Who is a node of the network, and the maps to go by.
@@ -270,7 +277,20 @@ impl Network {
         match event {
             SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => self.listening(),
             SwarmEvent::ConnectionEstablished { peer_id: peer, connection_id, endpoint, .. } => {
-                self.connected(peer, connection_id, endpoint.is_dialer(), dialling);
+                if let ConnectedPoint::Listener { local_addr, .. } = &endpoint {
+                    self.reached(&peer, local_addr);
+                }
+                let behaviour = self.swarm.behaviour();
+                let dialled = if behaviour.confirm.is_dial_back(connection_id) {
+                    Dialled::Back
+                } else if endpoint.is_dialer() {
+                    Dialled::Here
+                } else if behaviour.reach.awaits(&peer) {
+                    Dialled::Back
+                } else {
+                    Dialled::There
+                };
+                self.connected(peer, connection_id, dialled, dialling);
             }
             SwarmEvent::ConnectionClosed { peer_id: peer, connection_id, num_established, .. } => {
                 dialling.connections.closed(&peer, connection_id);
@@ -364,6 +384,11 @@ impl Network {
                     self.searched(id, found, step.last, dialling);
                 }
             }
+            SwarmEvent::Behaviour(BehaviourEvent::Reach(Some(verdict))) => {
+                self.contacts.send_modify(|contacts| {
+                    contacts.reached.verdicts.insert(verdict.endpoint, verdict);
+                });
+            }
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.swarm_metrics.record(&event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.swarm_metrics.record(&event),
             _ => {}
@@ -372,8 +397,18 @@ impl Network {
 
     fn listening(&mut self) {
         let listening: Vec<_> = self.swarm.listeners().map(ToString::to_string).collect();
-        let endpoints: Vec<Endpoint> = listening.iter().filter_map(|address| address.parse().ok()).collect();
-        let announced = Announced::new(self.prefix(&self.me()), endpoints, &self.listen);
+        let endpoints: Vec<Endpoint> = if self.announce.is_empty() {
+            listening.iter().filter_map(|address| address.parse().ok()).collect()
+        } else {
+            self.announce.clone()
+        };
+        // Before it is registered it is asked about what its operator named, so that nobody stakes in vain.
+        let named = if self.announce.is_empty() { &self.listen } else { &self.announce };
+        let announced = Announced::new(self.prefix(&self.me()), endpoints.clone(), named);
+        let asked = announced.inside.iter().chain(named.iter().filter(|one| endpoints.contains(one)));
+        for endpoint in asked.take(MAX_ENDPOINTS) {
+            self.swarm.behaviour_mut().reach.propose(endpoint);
+        }
         self.directory.handle(now(), Input::Listening(announced.inside.clone()));
         self.contacts.send_modify(|contacts| {
             contacts.listening = listening;
@@ -381,7 +416,23 @@ impl Network {
         });
     }
 
-    fn connected(&mut self, peer: PeerId, connection: ConnectionId, dialled: bool, dialling: &mut Dialling) {
+    /// A node of the network came in over one of this node's transports: it is reached there.
+    fn reached(&self, peer: &PeerId, local: &Multiaddr) {
+        let Some(node) = node_id(peer).filter(|node| self.is_registered(node)) else { return };
+        if let Some(endpoint) = endpoint(local) {
+            self.contacts.send_modify(|contacts| {
+                contacts.reached.dialled.insert(endpoint.transport, (node, now()));
+            });
+        }
+    }
+
+    fn connected(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        dialled: Dialled,
+        dialling: &mut Dialling,
+    ) {
         let opened = dialling.connections.opened(Instant::now(), peer, connection, dialled);
         let Some(node) = self.node(&peer, dialling) else { return };
         dialling.dial_at.remove(&node);
@@ -706,12 +757,6 @@ async fn next_said(checkpoints: &mut Option<Checkpoints>) -> Option<Said> {
         Some(checkpoints) => checkpoints.said.recv().await,
         None => std::future::pending().await,
     }
-}
-
-/// What an address says, without the peer at its end.
-fn endpoint(address: &Multiaddr) -> Option<Endpoint> {
-    let text = address.to_string();
-    text.split("/p2p/").next()?.parse().ok()
 }
 
 /// Whether an answer failed because it was no message, not because of the way it came.

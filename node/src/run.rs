@@ -194,6 +194,7 @@ async fn from_start_to_stop(
         checkpoints,
         doors,
         listen: config.listen.clone(),
+        announce: config.announce.clone(),
         door: onion_door,
         fellows: BTreeSet::new(),
         registry,

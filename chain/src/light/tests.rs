@@ -48,6 +48,8 @@ impl World {
             name: "test".parse().unwrap(),
             local: true,
             seed: [0; 32],
+            faucet: None,
+            limits: Default::default(),
             nodes: Vec::new(),
             settlement: Some(settlement),
         };

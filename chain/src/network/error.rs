@@ -5,7 +5,9 @@ use session_protocols::identity::ParseError;
 use session_protocols::network::NameError;
 use session_protocols::{NodeId, Prefix};
 
-use super::{MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BYTES, MAX_NODES, MAX_RPC, VERSION};
+use super::{
+    MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BYTES, MAX_NODES, MAX_RPC, Publisher, PublisherError, VERSION,
+};
 use crate::ledger::{BlsKeyError, OperatorError, PrefixError};
 
 /// A network file that cannot be used.
@@ -121,9 +123,26 @@ pub enum Problem {
         /// How many there are.
         found: usize,
     },
-    /// Not an endpoint of a chain.
+    /// Not where something is asked for.
     #[error("expected a URL that begins with http:// or https://")]
-    Rpc,
+    Url {
+        /// The key.
+        key: &'static str,
+    },
+    /// Not a publisher's key.
+    #[error("{PublisherError}")]
+    Publisher,
+    /// Not a signature.
+    #[error("expected a signature: 128 hex digits")]
+    Signature,
+    /// What the publisher did not sign.
+    #[error(
+        "the publisher {publisher} did not sign this text: it was changed, or something follows its signature"
+    )]
+    Unsigned {
+        /// The publisher that the file names.
+        publisher: Publisher,
+    },
     /// A number that is negative, too large, or zero where it cannot be.
     #[error("`{key}` is out of range")]
     Number {
@@ -188,8 +207,12 @@ impl NetworkFileError {
             Problem::Outside { .. } => "correct the address, or the prefix if it is the wrong one".to_owned(),
             Problem::Endpoints { found: 0 } => format!("add `{}`", example("rpc")),
             Problem::Endpoints { .. } => format!("keep {MAX_RPC} of them"),
-            Problem::Rpc => format!("write it as in `{}`", example("rpc")),
-            Problem::Number { key } | Problem::Contract { key } => {
+            Problem::Publisher | Problem::Signature | Problem::Unsigned { .. } => {
+                "fetch the file again from whoever publishes it; whoever changed it on purpose removes the section \
+                 `signature`, and trusts it on their own word"
+                    .to_owned()
+            }
+            Problem::Url { key } | Problem::Number { key } | Problem::Contract { key } => {
                 format!("write it as in `{}`", example(key))
             }
             Problem::Trust { .. } => {
@@ -213,6 +236,13 @@ fn example(key: &str) -> &'static str {
         "nodes" => "[[nodes]]",
         "id" => "id = \"...\" (64 hex digits)",
         "operator" => "operator = \"0x...\" (40 hex digits)",
+        "faucet" => "faucet = \"https://faucet.example/\"",
+        "limits" => "[limits]",
+        "disk" => "disk = 30",
+        "memory" => "memory = 2048",
+        "files" => "files = 8192",
+        "signature" => "[signature]",
+        "publisher" => "publisher = \"...\" (64 hex digits)",
         "settlement" => "[settlement]",
         "chain" => "chain = 42161",
         "rpc" => "rpc = [\"https://rpc.example/\"]",

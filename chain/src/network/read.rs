@@ -9,11 +9,14 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Contracts, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BYTES, MAX_NODES, MAX_RPC, NetworkFile,
-    NetworkFileError, NetworkNode, Problem, Settlement, TRUST, VERSION,
+    Contracts, Limits, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BYTES, MAX_NODES, MAX_RPC, NetworkFile,
+    NetworkFileError, NetworkNode, Problem, Publisher, Settlement, TRUST, VERSION, signed,
 };
 
-const KEYS: &[&str] = &["version", "name", "local", "seed", "nodes", "settlement"];
+const KEYS: &[&str] =
+    &["version", "name", "local", "seed", "faucet", "limits", "nodes", "settlement", "signature"];
+const LIMITS_KEYS: &[&str] = &["disk", "memory", "files"];
+const SIGNATURE_KEYS: &[&str] = &["publisher", "signature"];
 const SETTLEMENT_KEYS: &[&str] = &[
     "chain",
     "rpc",
@@ -32,7 +35,7 @@ const SETTLEMENT_KEYS: &[&str] = &[
 ];
 const NODE_KEYS: &[&str] = &["id", "operator", "prefix", "addresses", "door", "bls"];
 
-pub(super) fn network(text: &str) -> Result<NetworkFile, NetworkFileError> {
+pub(super) fn network(text: &str) -> Result<(NetworkFile, Option<Publisher>), NetworkFileError> {
     let reader = Reader { text };
     if text.len() > MAX_BYTES {
         return Err(reader.error(&(0..0), Problem::TooLong { bytes: text.len() }));
@@ -45,11 +48,15 @@ pub(super) fn network(text: &str) -> Result<NetworkFile, NetworkFileError> {
     // First, so that a newer file is not refused for its newer keys.
     table.version()?;
     table.known(KEYS)?;
+    // Before anything else of it is believed.
+    let publisher = table.optional("signature").map(|item| reader.publisher(item)).transpose()?;
     let name = table.parsed("name", |text| text.parse().map_err(Problem::Name))?;
     let (local, _) = table.get("local", "a boolean", DeValue::as_bool)?;
     let seed = table.parsed("seed", |text| {
         HEX.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok()).ok_or(Problem::Seed)
     })?;
+    let faucet = table.optional("faucet").map(|item| reader.url("faucet", item)).transpose()?;
+    let limits = table.optional("limits").map(|item| reader.limits(item)).transpose()?.unwrap_or_default();
     let (items, span) = table.get("nodes", "an array of tables", DeValue::as_array)?;
     if !(1..=MAX_NODES).contains(&items.len()) {
         return Err(reader.error(&span, Problem::Nodes { found: items.len() }));
@@ -68,7 +75,7 @@ pub(super) fn network(text: &str) -> Result<NetworkFile, NetworkFileError> {
         Some(item) => Some(reader.settlement(item, local)?),
         None => None,
     };
-    Ok(NetworkFile { name, local, seed, nodes, settlement })
+    Ok((NetworkFile { name, local, seed, faucet, limits, nodes, settlement }, publisher))
 }
 
 struct Reader<'a> {
@@ -89,18 +96,47 @@ impl Reader<'_> {
         NetworkFileError { line, column, problem }
     }
 
-    fn settlement(&self, item: &Spanned<DeValue<'_>>, local: bool) -> Result<Settlement, NetworkFileError> {
+    /// The table that a key stands for, with these keys alone.
+    fn table<'a>(
+        &'a self,
+        key: &'static str,
+        item: &'a Spanned<DeValue<'a>>,
+        known: &'static [&'static str],
+    ) -> Result<Fields<'a>, NetworkFileError> {
         let table = item.get_ref().as_table().ok_or_else(|| {
             let found = item.get_ref().type_str();
-            self.error(&item.span(), Problem::Type { key: "settlement", expected: "a table", found })
+            self.error(&item.span(), Problem::Type { key, expected: "a table", found })
         })?;
         let fields = Fields { reader: self, table, span: item.span() };
-        fields.known(SETTLEMENT_KEYS)?;
+        fields.known(known)?;
+        Ok(fields)
+    }
+
+    /// Whose signature it is; it has to hold.
+    fn publisher(&self, item: &Spanned<DeValue<'_>>) -> Result<Publisher, NetworkFileError> {
+        let fields = self.table("signature", item, SIGNATURE_KEYS)?;
+        let publisher = fields.parsed("publisher", |text| text.parse().map_err(|_| Problem::Publisher))?;
+        let signature = fields.parsed("signature", |text| text.parse().map_err(|_| Problem::Signature))?;
+        if signed::holds(self.text, &publisher, &signature) {
+            return Ok(publisher);
+        }
+        Err(self.error(&item.span(), Problem::Unsigned { publisher }))
+    }
+
+    fn limits(&self, item: &Spanned<DeValue<'_>>) -> Result<Limits, NetworkFileError> {
+        let fields = self.table("limits", item, LIMITS_KEYS)?;
+        let of = |key, default| fields.number_or(key, default).map(|(number, _)| number);
+        let Limits { disk, memory, files } = Limits::default();
+        Ok(Limits { disk: of("disk", disk)?, memory: of("memory", memory)?, files: of("files", files)? })
+    }
+
+    fn settlement(&self, item: &Spanned<DeValue<'_>>, local: bool) -> Result<Settlement, NetworkFileError> {
+        let fields = self.table("settlement", item, SETTLEMENT_KEYS)?;
         let (items, span) = fields.get("rpc", "an array of strings", DeValue::as_array)?;
         if !(1..=MAX_RPC).contains(&items.len()) {
             return Err(self.error(&span, Problem::Endpoints { found: items.len() }));
         }
-        let rpc = items.iter().map(|item| self.url(item)).collect::<Result<_, _>>()?;
+        let rpc = items.iter().map(|item| self.url("rpc", item)).collect::<Result<_, _>>()?;
         let (epoch, span) = fields.number("epoch")?;
         let epoch =
             NonZeroU64::new(epoch).ok_or_else(|| self.error(&span, Problem::Number { key: "epoch" }))?;
@@ -135,15 +171,16 @@ impl Reader<'_> {
         })
     }
 
-    fn url(&self, item: &Spanned<DeValue<'_>>) -> Result<String, NetworkFileError> {
+    fn url(&self, key: &'static str, item: &Spanned<DeValue<'_>>) -> Result<String, NetworkFileError> {
         let value = item.get_ref();
         let url = value.as_str().ok_or_else(|| {
-            let (key, expected, found) = ("rpc", "an array of strings", value.type_str());
+            let expected = if key == "rpc" { "an array of strings" } else { "a string" };
+            let found = value.type_str();
             self.error(&item.span(), Problem::Type { key, expected, found })
         })?;
         let fits = (1..=MAX_ADDRESS_BYTES).contains(&url.len());
         if !fits || !(url.starts_with("http://") || url.starts_with("https://")) {
-            return Err(self.error(&item.span(), Problem::Rpc));
+            return Err(self.error(&item.span(), Problem::Url { key }));
         }
         Ok(url.to_owned())
     }

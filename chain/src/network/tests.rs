@@ -263,3 +263,60 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_publisher_signed_is_taken_as_it_stands_and_nothing_else() {
+    let pair = session_protocols::KeyPair::from_seed(&[1; 32]);
+    let publisher = Publisher(pair.public());
+    let signed = sign(example(), &pair);
+    assert_eq!(
+        NetworkFile::parse(&signed),
+        NetworkFile::parse(example()),
+        "the signature says nothing of it"
+    );
+    assert_eq!(NetworkFile::publisher(&signed), Ok(Some(publisher)));
+    assert_eq!(NetworkFile::publisher(example()), Ok(None));
+    assert_eq!(sign(&signed, &pair), signed, "it is replaced and not repeated");
+    let other = session_protocols::KeyPair::from_seed(&[2; 32]);
+    let again = sign(&signed, &other);
+    assert_eq!(NetworkFile::publisher(&again), Ok(Some(Publisher(other.public()))));
+
+    let unsigned = |text: &str| {
+        let error = NetworkFile::parse(text).unwrap_err();
+        assert!(error.remedy().starts_with("fetch the file again"), "{}", error.remedy());
+        assert!(matches!(error.problem, Problem::Unsigned { .. }), "{error}");
+        error.line
+    };
+    let head = signed.lines().position(|line| line == "[signature]").unwrap() + 1;
+    assert_eq!(unsigned(&signed.replacen("rpc.example", "rpc.evil", 1)), head);
+    assert_eq!(unsigned(&signed.replace("[signature]", "# one line more\n[signature]")), head + 1);
+    let node = signed.split("[[nodes]]").nth(1).unwrap().replacen("d75a", "d75b", 1);
+    let node = node.split("[signature]").next().unwrap();
+    unsigned(&format!("{signed}\n[[nodes]]{node}"));
+    unsigned(&format!("{signed}\n[limits]\ndisk = 1\n"));
+    let mine = format!("publisher = \"{}\"", Publisher(other.public()));
+    unsigned(&signed.replacen(&format!("publisher = \"{publisher}\""), &mine, 1));
+}
+
+#[test]
+fn a_faucet_and_limits_are_read_and_written_back() {
+    let plain = NetworkFile::parse(example()).unwrap();
+    assert_eq!((plain.faucet.as_deref(), plain.limits), (None, Limits::default()));
+    let limits = Limits { disk: 1, memory: 2, files: 3 };
+    let file = NetworkFile { faucet: Some("https://faucet.example/".to_owned()), limits, ..plain };
+    assert_eq!(NetworkFile::parse(&file.to_toml()), Ok(file));
+    let some = example().replacen("[settlement]", "[limits]\ndisk = 7\n\n[settlement]", 1);
+    assert_eq!(NetworkFile::parse(&some).unwrap().limits, Limits { disk: 7, ..Limits::default() });
+    is(
+        refused("[settlement]", "[limits]\ndisks = 7\n\n[settlement]"),
+        (line("[settlement]") + 1, 1),
+        "unknown key `disks`",
+        "did you mean `disk`?",
+    );
+    is(
+        refused("[settlement]", "faucet = \"ftp://x\"\n\n[settlement]"),
+        (line("[settlement]"), 10),
+        "expected a URL that begins with http:// or https://",
+        "write it as in `faucet = \"https://faucet.example/\"`",
+    );
+}

@@ -9,6 +9,8 @@
 //!   over the dead one would only time out, and gossipsub says what it hears on the first connection alone:
 //!   both begin anew.
 //!
+//! A dial back that one of them asked for is neither.
+//!
 //! So whoever was dialled waits a little for the late one to be closed before it begins anew.
 
 use std::{
@@ -27,6 +29,17 @@ const AT_ONCE_LOCAL: Duration = Duration::from_millis(400);
 const CLOSING: Duration = Duration::from_secs(1);
 /// The same in a local network.
 const CLOSING_LOCAL: Duration = Duration::from_millis(300);
+
+/// Who dialled a connection, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialled {
+    /// This node.
+    Here,
+    /// The other side.
+    There,
+    /// One of the two, to tell whether the other is reached: it is closed once that is known.
+    Back,
+}
 
 /// What to do about a connection that was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,18 +70,27 @@ impl Connections {
     }
 
     /// Takes note of a connection with a peer that this node `dialled`, or was dialled by.
-    pub(super) fn opened(&mut self, now: Instant, peer: PeerId, id: ConnectionId, dialled: bool) -> Opened {
+    pub(super) fn opened(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        id: ConnectionId,
+        dialled: Dialled,
+    ) -> Opened {
         let standing = self.peers.entry(peer).or_default();
         let first = standing.iter().map(|(_, since)| *since).min();
         standing.push((id, now));
         match first {
             None => Opened::First,
             Some(first) if now.duration_since(first) < self.at_once => Opened::Beside,
-            Some(_) if dialled => Opened::Surplus,
-            Some(_) => {
-                self.late.insert(id, (peer, now + self.closing));
-                Opened::Beside
-            }
+            Some(_) => match dialled {
+                Dialled::Here => Opened::Surplus,
+                Dialled::Back => Opened::Beside,
+                Dialled::There => {
+                    self.late.insert(id, (peer, now + self.closing));
+                    Opened::Beside
+                }
+            },
         }
     }
 
@@ -118,7 +140,7 @@ mod tests {
     }
 
     /// Connections with a peer, the first of which was opened at the moment that is given too.
-    fn met(dialled: bool) -> (Connections, PeerId, Instant) {
+    fn met(dialled: Dialled) -> (Connections, PeerId, Instant) {
         let (mut connections, peer, now) = (Connections::new(true), PeerId::random(), Instant::now());
         assert_eq!(connections.opened(now, peer, id(0), dialled), Opened::First);
         (connections, peer, now)
@@ -126,26 +148,26 @@ mod tests {
 
     #[test]
     fn two_sides_that_dial_at_once_keep_both() {
-        for first in [false, true] {
+        for (first, second) in [(Dialled::There, Dialled::Here), (Dialled::Here, Dialled::There)] {
             let (mut connections, peer, now) = met(first);
             let soon = now + AT_ONCE_LOCAL - MOMENT;
-            assert_eq!(connections.opened(soon, peer, id(1), !first), Opened::Beside);
+            assert_eq!(connections.opened(soon, peer, id(1), second), Opened::Beside);
             assert_eq!(connections.deadline(), None);
             connections.closed(&peer, id(0));
             connections.closed(&peer, id(1));
-            assert_eq!(connections.opened(soon, peer, id(2), false), Opened::First);
+            assert_eq!(connections.opened(soon, peer, id(2), Dialled::There), Opened::First);
         }
     }
 
     #[test]
     fn a_dial_that_comes_through_late_is_closed_by_whoever_dialled_and_nobody_begins_anew() {
-        let (mut ours, peer, now) = met(false);
-        assert_eq!(ours.opened(now + AT_ONCE_LOCAL, peer, id(1), true), Opened::Surplus);
+        let (mut ours, peer, now) = met(Dialled::There);
+        assert_eq!(ours.opened(now + AT_ONCE_LOCAL, peer, id(1), Dialled::Here), Opened::Surplus);
         assert_eq!(ours.deadline(), None);
 
-        let (mut theirs, peer, now) = met(true);
+        let (mut theirs, peer, now) = met(Dialled::Here);
         let late = now + AT_ONCE_LOCAL;
-        assert_eq!(theirs.opened(late, peer, id(1), false), Opened::Beside);
+        assert_eq!(theirs.opened(late, peer, id(1), Dialled::There), Opened::Beside);
         assert_eq!(theirs.deadline(), Some(late + CLOSING_LOCAL));
         theirs.closed(&peer, id(1));
         assert_eq!((theirs.deadline(), theirs.came_back(late + CLOSING)), (None, vec![]));
@@ -153,10 +175,19 @@ mod tests {
     }
 
     #[test]
+    fn a_dial_back_is_no_sign_that_somebody_came_back() {
+        let (mut connections, peer, now) = met(Dialled::Here);
+        assert_eq!(connections.opened(now + AT_ONCE, peer, id(1), Dialled::Back), Opened::Beside);
+        assert_eq!((connections.deadline(), connections.came_back(now + AT_ONCE + CLOSING)), (None, vec![]));
+        connections.closed(&peer, id(0));
+        assert_eq!(connections.peers().collect::<Vec<_>>(), [&peer], "it may be all there is");
+    }
+
+    #[test]
     fn whoever_keeps_a_late_connection_has_come_back() {
-        let (mut connections, peer, now) = met(true);
+        let (mut connections, peer, now) = met(Dialled::Here);
         let until = now + AT_ONCE_LOCAL + CLOSING_LOCAL;
-        connections.opened(now + AT_ONCE_LOCAL, peer, id(1), false);
+        connections.opened(now + AT_ONCE_LOCAL, peer, id(1), Dialled::There);
         assert_eq!(connections.came_back(until - MOMENT), []);
         assert_eq!(connections.came_back(until), [peer]);
         assert_eq!(connections.came_back(until), [], "it is told once");

@@ -420,6 +420,8 @@ fn only_ipv6() -> Plan {
         name: "test".parse().unwrap(),
         local: true,
         seed: [7; 32],
+        faucet: None,
+        limits: Default::default(),
         nodes: vec![node],
         settlement: None,
     };

@@ -396,6 +396,8 @@ fn placed(network: &NetworkName, pairs: &[KeyPair], dice: &mut Dice) -> Ledger {
         name: network.clone(),
         local: true,
         seed: dice.array(),
+        faucet: None,
+        limits: Default::default(),
         nodes: nodes.collect(),
         settlement: None,
     };

@@ -26,8 +26,15 @@ fn network(nodes: u8) -> Vec<u8> {
         bls: None,
     };
     let nodes = (1..=nodes).map(node).collect();
-    let file =
-        NetworkFile { name: "test".parse().unwrap(), local: true, seed: [7; 32], nodes, settlement: None };
+    let file = NetworkFile {
+        name: "test".parse().unwrap(),
+        local: true,
+        seed: [7; 32],
+        faucet: None,
+        limits: Default::default(),
+        nodes,
+        settlement: None,
+    };
     file.to_toml().into_bytes()
 }
 

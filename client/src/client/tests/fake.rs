@@ -66,8 +66,15 @@ impl Net {
             bls: None,
         };
         let nodes = (1..).zip(&pairs).map(node).collect();
-        let mut file =
-            NetworkFile { name: name.clone(), local: true, seed: [0; 32], nodes, settlement: None };
+        let mut file = NetworkFile {
+            name: name.clone(),
+            local: true,
+            seed: [0; 32],
+            faucet: None,
+            limits: Default::default(),
+            nodes,
+            settlement: None,
+        };
         let world = World::new(&name, file.ledger().map(), &pairs);
         world.lock().hops(&name, &pairs);
         let mut hosts = Vec::new();

@@ -78,6 +78,8 @@ impl Plan {
             name: "test".parse().unwrap(),
             local: true,
             seed: [7; 32],
+            faucet: None,
+            limits: Default::default(),
             nodes: network,
             settlement: None,
         };
