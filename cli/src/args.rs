@@ -7,6 +7,7 @@ use session_protocols::{AccountId, directory::Endpoint};
 
 mod mailbox;
 mod name;
+mod network;
 mod simulation;
 mod stake;
 mod testnet;
@@ -14,6 +15,7 @@ mod wallet;
 
 pub(crate) use mailbox::{Keep, Mailbox, Only, Written};
 pub(crate) use name::{Act, Names, Said};
+pub(crate) use network::{Join, Networks, Publish};
 pub(crate) use simulation::{Sim, Simulation};
 pub(crate) use stake::{Deed, Register, Sending, Slot, Stake};
 pub(crate) use testnet::{Bench, Testnet, Verb};
@@ -150,6 +152,28 @@ Examples:
   session testnet fund alice               SESH and ether, to stake with
   session testnet down                     stop them and remove their messages")]
     Testnet(Testnet),
+    /// Run a node of a network: one command, from nothing to a node that is active
+    ///
+    /// Looks the network's description up, checks the machine, makes keys, finds out where others reach it and has
+    /// them try, reads the chain, stakes, and waits until the node is in a swarm. Whoever was interrupted, or mended
+    /// what a step named, types it again.
+    #[command(after_help = "\
+Examples:
+  session join https://net.example.org
+  session join testnet --account alice
+  session join ./network.toml --address /ip4/203.0.113.7/udp/22021/quic-v1
+  session join testnet --yes --json        an envelope a step, for programs")]
+    Join(Join),
+    /// Networks: list, show, check and add them, and begin one
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  session network list
+  session network show https://net.example.org
+  session network publish mynet --rpc https://rpc.example.org --ip 203.0.113.7"
+    )]
+    Network(Networks),
     /// Make and run a node
     #[command(
         subcommand,

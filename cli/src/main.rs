@@ -12,6 +12,7 @@
 //! - `name`: what people do with names there
 //! - `sending`: transactions: told with their cost, agreed to, sent
 //! - `wallet`: paying and being paid
+//! - `join`: from a bare machine to a node that is active; `publish`: a network that others join
 //! - `node`, `testnet`, `bench`: what operators and developers do
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "people are told of the rest in one way")]
@@ -22,6 +23,7 @@ mod bench;
 mod contact;
 mod failure;
 mod inbox;
+mod join;
 mod log;
 mod mailbox;
 mod name;
@@ -30,6 +32,7 @@ mod node;
 mod output;
 mod path;
 mod payee;
+mod publish;
 mod recipient;
 mod send;
 mod sending;
@@ -97,6 +100,8 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
             Command::Stake(arguments) => stake::run(context, arguments).await,
             Command::Wallet(arguments) => wallet::run(context, arguments).await,
             Command::Testnet(arguments) => testnet::run(context, arguments).await,
+            Command::Join(arguments) => Box::pin(join::run(context, arguments)).await,
+            Command::Network(command) => Box::pin(network::command::run(context, command)).await,
             Command::Node(command) => node::run(context, command).await,
         }
     })

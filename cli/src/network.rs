@@ -15,6 +15,9 @@ use crate::{
     failure::{Exit, Failure},
 };
 
+pub(crate) mod command;
+pub(crate) mod description;
+
 /// The name of the testnet on this machine.
 pub(crate) const LOCAL: &str = "local";
 

@@ -29,7 +29,7 @@ use crate::{
     network, payee, stake,
 };
 
-mod address;
+pub(crate) mod address;
 
 /// The longest name of a node, in characters.
 const MAX_NAME: usize = 64;
@@ -147,7 +147,7 @@ async fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
 }
 
 /// The prefix that all addresses of a node lie in.
-fn prefix(address: &[Endpoint]) -> Result<Prefix, Failure> {
+pub(crate) fn prefix(address: &[Endpoint]) -> Result<Prefix, Failure> {
     if let Some(wrong) = address.iter().find(|address| address.port == 0 || address.ip.is_unspecified()) {
         let message = format!("{wrong} is no address that others could dial");
         return Err(Failure::usage(message, "name the address and port at which others reach the node"));
@@ -194,7 +194,7 @@ async fn registered(
 }
 
 /// Replaces a file as a whole.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = fs::File::create(&new)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all())?;
@@ -295,7 +295,7 @@ fn written_door(network: &NetworkFile, data: &Path) -> Vec<SocketAddr> {
 }
 
 /// Completes at the first SIGTERM or Ctrl-C; a second one ends the process at once.
-fn shutdown() -> Result<impl Future<Output = ()> + Send, Failure> {
+pub(crate) fn shutdown() -> Result<impl Future<Output = ()> + Send, Failure> {
     let failed = |cause| Failure::io("cannot listen for signals", &cause);
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;

@@ -16,7 +16,7 @@
 //! - `seat`: what somebody holds and gives back
 //! - `network`: the task that owns the libp2p swarm and the directory machine
 //! - `records`: node records that wait for a worker thread to check them
-//! - `reach`: whether others reach this node, and the same for them
+//! - [`reach`]: whether others reach this node, and the same for them
 //! - `neighbours`: where peers come from, and how many connections one address prefix may open
 //! - `behaviour`: which libp2p protocols, with which limits
 //! - [`door`]: HTTPS and JSON, for the clients that exist
@@ -39,7 +39,7 @@ mod names;
 mod neighbours;
 mod network;
 mod onion;
-mod reach;
+pub mod reach;
 mod records;
 mod registry;
 mod run;

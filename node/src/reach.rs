@@ -5,6 +5,7 @@
 //! node listens on within reason, is asked about, so that nobody fills the table.
 
 pub(crate) mod confirm;
+mod stranger;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -30,6 +31,7 @@ use session_protocols::{
 use tokio::time::Instant;
 
 use crate::now;
+pub use stranger::{dial, observed};
 
 /// How often an address that nobody has tried is given to somebody to try.
 const PROBE: Duration = Duration::from_secs(1);

@@ -5,6 +5,7 @@
 //! - [`Testnet`]: nodes as processes on loopback, each with an address and an operator of its own
 //! - [`Folder`]: where such a testnet lives
 //! - [`logs`]: what its nodes wrote
+//! - [`public`]: a network that others join
 //! - [`mod@bench`]: how fast such a testnet is
 //! - [`mod@fuzz`]: what the fuzzers run, beside what `session-protocols` has for them
 //!
@@ -20,6 +21,7 @@ mod layout;
 pub mod logs;
 mod network;
 mod process;
+pub mod public;
 mod stakes;
 
 pub use chain::ChainStatus;

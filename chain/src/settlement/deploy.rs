@@ -89,6 +89,23 @@ impl Terms {
     }
 }
 
+impl Terms {
+    /// Those of a public test network, whose tokens are worth nothing: what takes days or a month elsewhere takes some
+    /// epochs, and a node earns as soon as it is active. One account governs, guards and is the treasury.
+    ///
+    /// With epochs of a quarter of an hour and more, trust ends before stakes are free; with shorter ones, which are
+    /// for trying things out, clients that are away for up to an hour may trust nodes that have nothing to lose.
+    pub fn test(genesis: u64, epoch: NonZeroU64, requirement: Amount, governor: Address) -> Self {
+        let epochs = |count: u64| epoch.get().saturating_mul(count);
+        Self {
+            lock: epochs(6).max(3_600),
+            trust: epochs(4).max(3_600),
+            unlock: epochs(6).clamp(60, 30 * 24 * 3_600),
+            ..Self::local(genesis, epoch, requirement, governor)
+        }
+    }
+}
+
 /// A chain that can be followed, and what its nodes have to know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployed {

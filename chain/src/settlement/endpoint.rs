@@ -111,6 +111,35 @@ impl Endpoint {
         RpcClient::new(self.clone(), false)
     }
 
+    /// The chain's id.
+    ///
+    /// # Errors
+    /// Tells why there is no answer.
+    pub async fn chain(&self) -> Result<u64, Trouble> {
+        let id: Result<U64, _> = self.rpc().request("eth_chainId", json!([])).await;
+        id.map(|id| id.to()).map_err(|error| trouble(&error))
+    }
+
+    /// The newest block's height, and its time in seconds since 1970.
+    ///
+    /// # Errors
+    /// Tells why there is no answer.
+    pub async fn newest(&self) -> Result<(u64, u64), Trouble> {
+        let asked = self.rpc().request("eth_getBlockByNumber", json!(["latest", false])).await;
+        let header: Option<RpcHeader> = asked.map_err(|error| trouble(&error))?;
+        let header = header.ok_or(Trouble::NoAnswer { what: "its newest block" })?;
+        Ok((header.number.to(), header.timestamp.to()))
+    }
+
+    /// Whether there is a contract at an address.
+    ///
+    /// # Errors
+    /// Tells why there is no answer.
+    pub async fn has_code(&self, address: Address) -> Result<bool, Trouble> {
+        let code: Result<Bytes, _> = self.rpc().request("eth_getCode", json!([address, "latest"])).await;
+        code.map(|code| !code.is_empty()).map_err(|error| trouble(&error))
+    }
+
     /// Asks what the follower wants to know.
     ///
     /// # Errors
@@ -118,10 +147,7 @@ impl Endpoint {
     pub async fn answer(&self, followed: &Followed, question: Question) -> Result<Answer, Failure> {
         let rpc = self.rpc();
         match question {
-            Question::Chain => {
-                let id: U64 = rpc.request("eth_chainId", json!([])).await.map_err(|error| failure(&error))?;
-                Ok(Answer::Chain(id.to()))
-            }
+            Question::Chain => Ok(Answer::Chain(self.chain().await?)),
             Question::Header(which) => {
                 let block = match which {
                     Which::Final => json!("finalized"),

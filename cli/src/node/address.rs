@@ -22,15 +22,21 @@ const AWAY: [SocketAddr; 2] = [
 /// # Errors
 /// When it has none: behind a router nobody here knows the address that others see.
 pub(super) fn found(local: bool) -> Result<Vec<Endpoint>, Failure> {
+    let own = own(local, PORT)?;
+    if own.is_empty() { Err(none()) } else { Ok(own) }
+}
+
+/// The same, at a port; empty where this machine has no public address.
+pub(crate) fn own(local: bool, at: u16) -> Result<Vec<Endpoint>, Failure> {
     if local {
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let port = UdpSocket::bind((ip, 0)).and_then(|socket| socket.local_addr());
         let port = port.map_err(|cause| Failure::io("cannot find a free port", &cause))?.port();
         return Ok(vec![Endpoint { transport: Transport::Quic, ip, port }]);
     }
-    let both = |ip| [Transport::Quic, Transport::Tcp].map(|transport| Endpoint { transport, ip, port: PORT });
+    let both = |ip| [Transport::Quic, Transport::Tcp].map(|transport| Endpoint { transport, ip, port: at });
     let own = AWAY.into_iter().filter_map(|away| source(away).ok()).map(both);
-    own.into_iter().find(|both| both.iter().all(Endpoint::is_public)).map(Vec::from).ok_or_else(none)
+    Ok(own.into_iter().find(|both| both.iter().all(Endpoint::is_public)).map(Vec::from).unwrap_or_default())
 }
 
 /// Nobody said, and it cannot be seen.

@@ -16,6 +16,7 @@ mod commands;
 mod conformance;
 mod conversations;
 mod health;
+mod hosts;
 #[path = "../../../node/tests/node/support/https.rs"]
 #[allow(dead_code, unreachable_pub, missing_debug_implementations, reason = "the node's tests use the rest")]
 mod https;

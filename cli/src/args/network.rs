@@ -1,0 +1,127 @@
+//! `session network` and `session join`.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use clap::{Args, Subcommand};
+use session_chain::network::Publisher;
+use session_protocols::{NetworkName, directory::Endpoint};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Networks {
+    /// List the networks that are known here: those built in, and those added
+    #[command(after_help = "\
+Example:
+  session network list --json")]
+    List,
+    /// Show what a network's description says
+    #[command(after_help = "\
+Examples:
+  session network show testnet
+  session network show https://net.example.org")]
+    Show(Named),
+    /// Check a description: its form, its signature, and whether its chain is there
+    #[command(after_help = "\
+Examples:
+  session network verify ./network.toml
+  session network verify https://net.example.org --publisher 3d40...660c")]
+    Verify(Named),
+    /// Keep a network's description here, so that --network takes its name
+    #[command(after_help = "\
+Example:
+  session network add https://net.example.org")]
+    Add(Named),
+    /// Begin a public test network: deploy its contracts, sign its description, run its first nodes
+    ///
+    /// The account pays for the contracts and has all tokens of the network. The command goes on running: it is the
+    /// first nodes, and serves the description that others join by. Whoever was interrupted repeats it.
+    #[command(after_help = "\
+Examples:
+  session network publish mynet --rpc https://rpc.example.org --ip 203.0.113.7
+  session network publish mynet --rpc http://203.0.113.7:8545 --ip 203.0.113.7 --epoch 60")]
+    Publish(Publish),
+}
+
+/// A network that is named.
+#[derive(Debug, Args)]
+pub(crate) struct Named {
+    /// A network's name, its file, or an https address
+    pub(crate) network: String,
+    /// The key of whoever publishes it: nobody else's description is taken
+    #[arg(long, value_name = "KEY")]
+    pub(crate) publisher: Option<Publisher>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Publish {
+    /// What to call the network: 1 to 32 of a-z, 0-9 and -
+    pub(crate) name: NetworkName,
+    /// Who serves the chain, for everybody who joins; the first is asked here
+    #[arg(long, value_name = "URL", required = true, value_delimiter = ',')]
+    pub(crate) rpc: Vec<String>,
+    /// The address of this machine at which others reach it
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) ip: IpAddr,
+    /// The port of the first node; the others have the next ones
+    #[arg(long, default_value_t = 22_021)]
+    pub(crate) port: u16,
+    /// The port at which the description is served
+    #[arg(long, default_value_t = 22_000)]
+    pub(crate) http_port: u16,
+    /// The port of loopback of the first node's /status; the others have the next ones
+    #[arg(long, default_value_t = 22_080)]
+    pub(crate) status_port: u16,
+    /// How others reach the description, where that is not http://ADDRESS:PORT: behind a server with a certificate
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// How many nodes begin
+    #[arg(long, default_value_t = 4)]
+    pub(crate) nodes: usize,
+    /// Seconds of an epoch
+    #[arg(long, value_name = "SECONDS", default_value = "3600")]
+    pub(crate) epoch: core::num::NonZeroU64,
+    /// Room on the disk that a node should have, in GiB
+    #[arg(long, value_name = "GIB", default_value_t = 30)]
+    pub(crate) disk: u64,
+    /// The folder of the network's keys and its first nodes [default: networks/NAME of the home]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The account that pays, and has all tokens [default: the first]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account: Option<String>,
+    /// Do not ask before anything is paid for
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Join {
+    #[command(flatten)]
+    pub(crate) named: Named,
+    /// What to call the node here; its folder is nodes/NAME of the home [default: as the network is called]
+    #[arg(long, conflicts_with = "data")]
+    pub(crate) name: Option<String>,
+    /// The folder for the node's keys and messages; made if missing
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The account that the node's rewards are for, and that stakes [default: the first; made where there is none]
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(crate) account: Option<String>,
+    /// Where others reach the node, several times if needed [default: what is found]
+    #[arg(long, value_name = "ENDPOINT")]
+    pub(crate) address: Vec<Endpoint>,
+    /// The port to listen on where no address is given
+    #[arg(long, default_value_t = 22_021)]
+    pub(crate) port: u16,
+    /// The port of loopback where /livez, /readyz, /metrics and /status are served
+    #[arg(long, default_value_t = 22_080)]
+    pub(crate) http_port: u16,
+    /// Who serves the chain, several times if needed [default: as the description says]
+    #[arg(long, value_name = "URL", env = "SESSION_RPC", hide_env_values = true, value_delimiter = ',')]
+    pub(crate) rpc: Vec<String>,
+    /// Pay the stake without being asked, where the account has it
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// End once the node is active: for trying out whether it can be
+    #[arg(long)]
+    pub(crate) once: bool,
+}

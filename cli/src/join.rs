@@ -1,0 +1,204 @@
+//! `session join`: from a bare machine to a node that is reachable, synced and staked, step by step.
+//!
+//! Each step looks at what is there and goes on from it, so that whoever was interrupted, or mended what a step
+//! named, types the command again.
+
+mod board;
+pub(crate) mod endpoints;
+mod machine;
+mod place;
+mod stake;
+mod watch;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
+use session_chain::bls::BlsSecret;
+use session_node::{
+    Config,
+    keystore::{self, KeyError},
+};
+use session_protocols::KeyPair;
+use tokio::sync::oneshot;
+
+use crate::{
+    Context, args,
+    failure::{Exit, Failure},
+    network::description,
+    node::shutdown,
+    stake::{NODES, lower},
+};
+use board::Board;
+use watch::Watch;
+
+/// The node of this machine.
+struct Keys {
+    pair: KeyPair,
+    data: PathBuf,
+}
+
+pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), Failure> {
+    let board = Board::new(context.output);
+    let network = board
+        .step("network", async |say| {
+            say.doing("reading the description");
+            let named = &arguments.named;
+            let found = description::load(context, &named.network, named.publisher).await?;
+            let path = description::keep(context, &found)?;
+            let signed = found
+                .publisher
+                .map_or_else(|| "signed by nobody".to_owned(), |publisher| format!("signed by {publisher}"));
+            let told = format!("{}, {signed}; kept in {}", found.network.name, path.display());
+            Ok((found.network, told))
+        })
+        .await?;
+    let data = match &arguments.data {
+        Some(data) => data.clone(),
+        None => {
+            let name = arguments.name.clone().unwrap_or_else(|| network.name.to_string());
+            context.home()?.path().join(NODES).join(name)
+        }
+    };
+    board.step("machine", async |_| machine::check(&data, network.limits).map(|told| ((), told))).await?;
+    let rpc = match network.settlement.as_ref() {
+        Some(settlement) => {
+            let named = if arguments.rpc.is_empty() { &settlement.rpc } else { &arguments.rpc };
+            board
+                .step("chain", async |say| {
+                    say.doing("asking the endpoints");
+                    let found = endpoints::check(settlement, named).await?;
+                    let told = found.told();
+                    Ok((named.clone(), told))
+                })
+                .await?
+        }
+        None => Vec::new(),
+    };
+    board
+        .step("clock", async |say| {
+            say.doing("comparing the clock");
+            let told = machine::clock(&arguments.named.network, &rpc).await?;
+            Ok(((), told))
+        })
+        .await?;
+    let keys = board.step("keys", async |_| keys(&data)).await?;
+    let place = board.step("address", async |say| place::find(&arguments, &network, &say).await).await?;
+
+    let (stop, stopped) = oneshot::channel::<()>();
+    let http = SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.http_port));
+    let mut config = Config::new(network.clone(), keys.data.clone(), place.listen.clone(), http);
+    config.announce.clone_from(&place.announce);
+    config.rpc.clone_from(&rpc);
+    let mut node = tokio::spawn(session_node::run(config, async {
+        // Whoever holds the other end says stop, or is gone.
+        let _ = stopped.await;
+    }));
+    let watch = Watch::new(http);
+    let signalled = shutdown()?;
+    let rest = async {
+        board.step("start", async |say| watch.started(&say).await).await?;
+        board.step("reachable", async |say| watch.reached(&say, &place.announce).await).await?;
+        if let Some(settlement) = &network.settlement {
+            board.step("synced", async |say| watch.synced(&say).await).await?;
+            board
+                .step("stake", async |say| {
+                    stake::put_down(context, &arguments, &network, settlement, &keys, &place, &watch, &say)
+                        .await
+                })
+                .await?;
+        }
+        board.step("active", async |say| watch.active(&say).await).await
+    };
+    let mut signalled = Box::pin(signalled);
+    let joined = tokio::select! {
+        joined = rest => joined,
+        () = &mut signalled => Err(interrupted()),
+        ended = &mut node => return Err(ended_early(ended)),
+    };
+    let swarm = match joined {
+        Ok(swarm) => swarm,
+        Err(failure) => {
+            let _ = stop.send(());
+            let _ = node.await;
+            return Err(failure);
+        }
+    };
+    let id = keys.pair.node_id();
+    let told =
+        json!({ "id": id, "data": keys.data, "swarm": swarm, "status": format!("http://{http}/status") });
+    context.output.data(&told, || {
+        format!("node {id} is active, in swarm {swarm}\n  how it is  http://{http}/status\nCtrl-C stops it; the same command goes on.")
+    })?;
+    if !arguments.once {
+        tokio::select! {
+            () = &mut signalled => {}
+            ended = &mut node => return Err(ended_early(ended)),
+        }
+    }
+    let _ = stop.send(());
+    match node.await {
+        Ok(ended) => ended.map_err(Failure::from),
+        Err(_) => Err(ended_without_a_word()),
+    }
+}
+
+/// The node's keys: those that are there, or new ones.
+fn keys(data: &Path) -> Result<(Keys, String), Failure> {
+    let unreadable = |error: KeyError| {
+        let message = crate::failure::chain(&error);
+        Failure::new(
+            Exit::Failed,
+            "key",
+            message,
+            "check that the folder belongs to this user, has room, and mode 700",
+        )
+    };
+    let (pair, how) = match keystore::load(data) {
+        Ok(pair) => (pair, "found"),
+        Err(KeyError::File { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => {
+            (keystore::create(data).map_err(unreadable)?, "made: back them up")
+        }
+        Err(error) => return Err(unreadable(error)),
+    };
+    let gas = match keystore::load_gas(data).map_err(unreadable)? {
+        Some(gas) => gas,
+        None => keystore::create_gas(data).map_err(unreadable)?,
+    };
+    // What it signs checkpoints with follows from its key, and takes a moment to compute.
+    let _ = BlsSecret::of_node(&pair);
+    let told = format!(
+        "node {} in {}, {how}; it pays for what it submits from {}",
+        pair.node_id(),
+        data.display(),
+        lower(gas.address())
+    );
+    Ok((Keys { pair, data: data.to_owned() }, told))
+}
+
+fn interrupted() -> Failure {
+    Failure::new(
+        Exit::NotReady,
+        "interrupted",
+        "the node was stopped before it was active",
+        "type the same command again: it goes on where it was",
+    )
+}
+
+fn ended_early(ended: Result<Result<(), session_node::NodeError>, tokio::task::JoinError>) -> Failure {
+    match ended {
+        Ok(Err(error)) => error.into(),
+        Ok(Ok(())) | Err(_) => ended_without_a_word(),
+    }
+}
+
+fn ended_without_a_word() -> Failure {
+    Failure::new(
+        Exit::Failed,
+        "stopped",
+        "the node ended unexpectedly",
+        "look at what it logged, and type the same command again",
+    )
+}

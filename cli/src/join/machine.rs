@@ -1,0 +1,119 @@
+//! What a node's machine has, against what its network asks.
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use jiff::fmt::rfc2822::DateTimeParser;
+use reqwest::{Client, header};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use session_chain::network::Limits;
+
+use crate::failure::{Exit, Failure};
+
+const GIB: u64 = 1 << 30;
+/// By how much this machine's clock may differ from others', in seconds: signed requests hold for a minute.
+const DRIFT: i64 = 30;
+/// How long somebody may take to say what time it is.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Disk, memory and open files; the limit of these is raised as far as the system lets a user.
+pub(crate) fn check(data: &Path, limits: Limits) -> Result<String, Failure> {
+    let failed = |code, message: String, remedy: String| Failure::new(Exit::NotReady, code, message, remedy);
+    let disk = room(data).map_err(|cause| Failure::io("cannot see how much room the disk has", &cause))?;
+    if disk < limits.disk.saturating_mul(GIB) {
+        let message = format!(
+            "the disk of {} has {} GiB free, and a node needs {}",
+            data.display(),
+            disk / GIB,
+            limits.disk
+        );
+        return Err(failed(
+            "disk",
+            message,
+            "make room, or name a folder on another disk: --data DIR".to_owned(),
+        ));
+    }
+    let memory = memory().unwrap_or(u64::MAX);
+    if memory < limits.memory {
+        let message = format!("the machine has {memory} MiB of memory, and a node needs {}", limits.memory);
+        return Err(failed("memory", message, "run it on a machine with more".to_owned()));
+    }
+    let files = raise(limits.files);
+    if files < limits.files {
+        let message =
+            format!("a process may have {files} files open here, and a node needs {}", limits.files);
+        let remedy =
+            format!("raise the limit: ulimit -n {}, or as the system's limits.conf says", limits.files);
+        return Err(failed("files", message, remedy));
+    }
+    Ok(format!("{} GiB of disk, {memory} MiB of memory, {files} open files", disk / GIB))
+}
+
+/// Whether this machine's clock agrees with those of the servers it asks.
+pub(crate) async fn clock(named: &str, rpc: &[String]) -> Result<String, Failure> {
+    let mut apart = Vec::new();
+    let asked = rpc.iter().map(String::as_str).chain(named.starts_with("http").then_some(named));
+    for url in asked {
+        if let Some(seconds) = drift(url).await {
+            apart.push(seconds);
+        }
+    }
+    apart.sort_unstable();
+    let Some(seconds) = apart.get(apart.len() / 2).copied() else {
+        return Ok("nobody was asked who tells the time".to_owned());
+    };
+    if seconds.abs() <= DRIFT {
+        return Ok(format!("{} s apart from others", seconds.abs()));
+    }
+    let (by, how) = (seconds.abs(), if seconds > 0 { "ahead" } else { "behind" });
+    let message =
+        format!("this machine's clock is {by} s {how} of others: its node would be refused by them");
+    Err(Failure::new(
+        Exit::NotReady,
+        "clock",
+        message,
+        "set the clock, and let it be kept: timedatectl set-ntp true",
+    ))
+}
+
+/// Bytes that are free where a folder is, or will be.
+pub(crate) fn room(data: &Path) -> std::io::Result<u64> {
+    let there = data.ancestors().find(|path| path.exists()).unwrap_or_else(|| Path::new("/"));
+    let found = rustix::fs::statvfs(there)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// The machine's memory in MiB, where the system tells.
+fn memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib / 1_024)
+}
+
+/// Raises how many files this process may have open to `wanted`, as far as it may; returns how many.
+fn raise(wanted: u64) -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let (now, most) = (current.unwrap_or(u64::MAX), maximum.unwrap_or(u64::MAX));
+    if now >= wanted {
+        return now;
+    }
+    let raised = wanted.min(most);
+    match setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }) {
+        Ok(()) => raised,
+        Err(_) => now,
+    }
+}
+
+/// By how many seconds this machine is ahead of what a server says of the time.
+async fn drift(url: &str) -> Option<i64> {
+    let client = Client::builder().timeout(PATIENCE).build().ok()?;
+    let answer = client.get(url).send().await.ok()?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    let date = answer.headers().get(header::DATE)?.to_str().ok()?;
+    let theirs = DateTimeParser::new().parse_timestamp(date).ok()?.as_second();
+    Some(i64::try_from(now).ok()?.saturating_sub(theirs))
+}

@@ -1,0 +1,87 @@
+//! Where a node listens, and where others reach it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+
+use session_chain::NetworkFile;
+use session_node::reach;
+use session_protocols::directory::{Endpoint, Transport};
+
+use super::board::Say;
+use crate::{
+    args::Join,
+    failure::{Exit, Failure},
+    node::address,
+};
+
+/// Where a node is.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// Where it listens.
+    pub(crate) listen: Vec<Endpoint>,
+    /// Where others dial it.
+    pub(crate) announce: Vec<Endpoint>,
+}
+
+/// As told; else a public address of this machine; else the address that the network's nodes see it come from,
+/// which then has to be led here by the router.
+pub(crate) async fn find(
+    arguments: &Join,
+    network: &NetworkFile,
+    say: &Say,
+) -> Result<(Place, String), Failure> {
+    let own = address::own(network.local, arguments.port)?;
+    let (announce, how) = if !arguments.address.is_empty() {
+        (arguments.address.clone(), "as told")
+    } else if !own.is_empty() {
+        (own.clone(), "an address of this machine")
+    } else {
+        say.doing("asking the network's nodes where this machine comes from");
+        let seen = reach::observed(network).await;
+        let ip = seen.ok_or_else(unseen)?;
+        (both(ip, arguments.port), "behind a router, as the network's nodes see it")
+    };
+    let prefix = crate::node::prefix(&announce)?;
+    let listen = if announce.iter().all(|one| is_own(one.ip)) {
+        announce.clone()
+    } else {
+        let any = if announce.iter().any(|one| one.ip.is_ipv6()) {
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+        } else {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+        };
+        both(any, arguments.port)
+    };
+    listen.iter().try_for_each(free)?;
+    let shown: Vec<String> = announce.iter().map(ToString::to_string).collect();
+    Ok((Place { listen, announce }, format!("{}, in {prefix}; {how}", shown.join(" and "))))
+}
+
+fn both(ip: IpAddr, port: u16) -> Vec<Endpoint> {
+    [Transport::Quic, Transport::Tcp].map(|transport| Endpoint { transport, ip, port }).into()
+}
+
+/// Whether this machine has an address.
+fn is_own(ip: IpAddr) -> bool {
+    UdpSocket::bind(SocketAddr::new(ip, 0)).is_ok()
+}
+
+/// Whether nobody listens there.
+fn free(endpoint: &Endpoint) -> Result<(), Failure> {
+    let at = SocketAddr::new(endpoint.ip, endpoint.port);
+    let bound = match endpoint.transport {
+        Transport::Quic => UdpSocket::bind(at).map(drop),
+        Transport::Tcp => TcpListener::bind(at).map(drop),
+    };
+    bound.map_err(|cause| {
+        let message = format!("cannot listen on {endpoint}: {cause}");
+        let remedy = "stop whatever listens there (ss -lntup shows it), or name another port: --port PORT";
+        Failure::new(Exit::Failed, "port", message, remedy)
+    })
+}
+
+fn unseen() -> Failure {
+    let message = "this machine has no public address, and no node of the network says which one it sees";
+    let remedy =
+        "check that this machine may send to the internet, or say where others reach it: --address ENDPOINT";
+    Failure::new(Exit::NotReady, "unreachable", message, remedy)
+}

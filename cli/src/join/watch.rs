@@ -1,0 +1,216 @@
+//! What a node says of itself while it joins, over its own door.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use reqwest::Client;
+use serde::Deserialize;
+use session_protocols::directory::Endpoint;
+use tokio::time::sleep;
+
+use super::board::Say;
+use crate::failure::{Exit, Failure};
+
+/// From one look to the next.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long a node may take to start.
+const START: Duration = Duration::from_secs(60);
+/// How long other nodes may take to dial one back.
+const REACH: Duration = Duration::from_secs(60);
+
+/// One node's door for people who watch.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    client: Client,
+    http: SocketAddr,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Status {
+    swarm: Option<String>,
+    peers: u64,
+    reachability: Reachability,
+    chain: Option<Chain>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Reachability {
+    dialled_back: Vec<DialledBack>,
+}
+
+#[derive(Debug, Deserialize)]
+struct DialledBack {
+    address: String,
+    by: String,
+    ok: bool,
+    why: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Chain {
+    registration: String,
+    height: u64,
+    head: Option<u64>,
+    epoch: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Readiness {
+    ready: bool,
+    checks: Vec<Check>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Check {
+    name: String,
+    ok: bool,
+    detail: String,
+}
+
+impl Watch {
+    pub(crate) fn new(http: SocketAddr) -> Self {
+        Self { client: Client::new(), http }
+    }
+
+    /// Waits until the node answers.
+    pub(crate) async fn started(&self, say: &Say) -> Result<((), String), Failure> {
+        say.doing("starting the node");
+        let until = Instant::now() + START;
+        loop {
+            if self.status().await.is_some() {
+                return Ok(((), format!("it answers at http://{}/status", self.http)));
+            }
+            if Instant::now() >= until {
+                let message =
+                    format!("the node does not answer at {} after {} s", self.http, START.as_secs());
+                return Err(Failure::new(Exit::NotReady, "start", message, "look at what it logged"));
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until nodes of the network have dialled every address, each of them in vain or not.
+    pub(crate) async fn reached(&self, say: &Say, announced: &[Endpoint]) -> Result<((), String), Failure> {
+        let until = Instant::now() + REACH;
+        loop {
+            let status = self.status().await;
+            let peers = status.as_ref().map_or(0, |status| status.peers);
+            let told = status.map(|status| status.reachability.dialled_back).unwrap_or_default();
+            let verdicts: Vec<_> = announced
+                .iter()
+                .filter_map(|one| told.iter().find(|verdict| verdict.address == one.to_string()))
+                .collect();
+            if verdicts.len() == announced.len() || Instant::now() >= until {
+                return judged(announced, &verdicts, peers);
+            }
+            let left = announced.len().saturating_sub(verdicts.len());
+            say.doing(match peers {
+                0 => "looking for nodes of the network".to_owned(),
+                _ => format!("{left} of {} addresses are still to be dialled by others", announced.len()),
+            });
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until the node has read the chain.
+    pub(crate) async fn synced(&self, say: &Say) -> Result<((), String), Failure> {
+        loop {
+            let check = self.check("chain").await;
+            if let Some(check) = &check
+                && check.ok
+            {
+                return Ok(((), check.detail.clone()));
+            }
+            let chain = self.status().await.and_then(|status| status.chain);
+            say.doing(match (chain, check) {
+                (Some(Chain { height, head: Some(head), .. }), _) => {
+                    format!("reading the chain: block {height} of {head}")
+                }
+                (_, Some(check)) => check.detail,
+                (_, None) => "waiting for the node".to_owned(),
+            });
+            sleep(LOOK).await;
+        }
+    }
+
+    /// What the chain says of the node's registration.
+    pub(crate) async fn registration(&self) -> Option<String> {
+        Some(self.status().await?.chain?.registration)
+    }
+
+    /// Waits until the node is in a swarm and ready; returns that swarm.
+    pub(crate) async fn active(&self, say: &Say) -> Result<(String, String), Failure> {
+        loop {
+            let (status, readiness) = (self.status().await, self.readiness().await);
+            if let (Some(Status { swarm: Some(swarm), peers, .. }), Some(Readiness { ready: true, .. })) =
+                (&status, &readiness)
+            {
+                return Ok((swarm.clone(), format!("in swarm {swarm}, in contact with {peers} nodes")));
+            }
+            let waits = readiness.iter().flat_map(|it| &it.checks).find(|check| !check.ok);
+            let chain = status.and_then(|status| status.chain);
+            say.doing(match (chain, waits) {
+                (Some(chain), _) if chain.registration == "refused" => {
+                    let why = waits.map(|check| check.detail.clone()).unwrap_or_default();
+                    return Err(Failure::new(
+                        Exit::Failed,
+                        "refused",
+                        why,
+                        "as it says; then type the same command again",
+                    ));
+                }
+                (Some(chain), Some(check)) => format!("{} (epoch {})", check.detail, chain.epoch),
+                (_, Some(check)) => check.detail.clone(),
+                (_, None) => "waiting for the node".to_owned(),
+            });
+            sleep(LOOK).await;
+        }
+    }
+
+    pub(crate) async fn status(&self) -> Option<Status> {
+        self.client.get(format!("http://{}/status", self.http)).send().await.ok()?.json().await.ok()
+    }
+
+    async fn readiness(&self) -> Option<Readiness> {
+        self.client.get(format!("http://{}/readyz", self.http)).send().await.ok()?.json().await.ok()
+    }
+
+    async fn check(&self, name: &str) -> Option<Check> {
+        self.readiness().await?.checks.into_iter().find(|check| check.name == name)
+    }
+}
+
+/// What the dials back come to.
+fn judged(announced: &[Endpoint], verdicts: &[&DialledBack], peers: u64) -> Result<((), String), Failure> {
+    let unreachable =
+        |message: String, remedy: &str| Err(Failure::new(Exit::NotReady, "unreachable", message, remedy));
+    if let Some(failed) = verdicts.iter().find(|verdict| !verdict.ok) {
+        let why = failed.why.clone().unwrap_or_default();
+        let by = failed.by.get(..8).unwrap_or(&failed.by);
+        let message = format!("node {by}… dialled {} in vain: {why}", failed.address);
+        let protocol = if failed.address.contains("/udp/") { "UDP" } else { "TCP" };
+        let remedy = format!(
+            "let {protocol} to that port through: open it in the firewall, and where there is a router lead it to this \
+             machine (port forwarding); if others reach it elsewhere, say where: --address ENDPOINT"
+        );
+        return unreachable(message, &remedy);
+    }
+    if verdicts.len() == announced.len() {
+        let by: Vec<_> = verdicts
+            .iter()
+            .map(|it| format!("{} by {}…", it.address, it.by.get(..8).unwrap_or(&it.by)))
+            .collect();
+        return Ok(((), format!("dialled back: {}", by.join(", "))));
+    }
+    if peers == 0 {
+        let message = format!("no node of the network was reached in {} s", REACH.as_secs());
+        return unreachable(
+            message,
+            "check that this machine may send UDP and TCP to the internet, and that the network runs",
+        );
+    }
+    let message = format!("no node has dialled all addresses back in {} s", REACH.as_secs());
+    unreachable(message, "type the same command again; the nodes may be busy")
+}

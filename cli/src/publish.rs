@@ -1,0 +1,86 @@
+//! `session network publish`: begins a public test network, and goes on as its first nodes.
+
+use std::net::SocketAddr;
+
+use indicatif::ProgressBar;
+use serde_json::json;
+use session_chain::network::Limits;
+use session_testnet::public::{self, Plan, PublicError, Stage};
+
+use crate::{
+    Context, account, args,
+    failure::{Exit, Failure, chain},
+    node::shutdown,
+    sending::agree,
+};
+
+/// The folder of networks that were begun here, in the home.
+const PUBLISHED: &str = "published";
+
+pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(), Failure> {
+    let home = context.home()?;
+    let (name, id) = account::choose(&home, arguments.account.as_deref())?;
+    let treasury = account::signer(&home, &name, &id)?.0;
+    let folder = arguments.data.clone();
+    let folder = folder.unwrap_or_else(|| home.path().join(PUBLISHED).join(arguments.name.as_str()));
+    let address = SocketAddr::new(arguments.ip, arguments.http_port);
+    let url = arguments.url.clone().unwrap_or_else(|| format!("http://{address}"));
+    let plan = Plan {
+        name: arguments.name.clone(),
+        folder,
+        rpc: arguments.rpc.clone(),
+        ip: arguments.ip,
+        port: arguments.port,
+        nodes: arguments.nodes,
+        epoch: arguments.epoch,
+        limits: Limits { disk: arguments.disk, ..Limits::default() },
+    };
+    if !arguments.yes {
+        let what = format!("deploy the contracts of {}, and stake on {} nodes", plan.name, plan.nodes);
+        let cost = format!("ether of {} ({name}) at {}", treasury.address(), plan.rpc.join(", "));
+        agree(context, &what, &cost)?;
+    }
+    let bar = ProgressBar::new_spinner();
+    let public = public::prepare(&plan, &treasury, |stage| {
+        bar.set_message(match stage {
+            Stage::Keys => "making keys".to_owned(),
+            Stage::Contracts => "deploying the contracts".to_owned(),
+            Stage::Stakes(index) => format!("staking on node {} of {}", index.saturating_add(1), plan.nodes),
+            Stage::Description => "signing the description".to_owned(),
+        });
+        bar.tick();
+    })
+    .await;
+    bar.finish_and_clear();
+    let public = public?;
+    let publisher = session_chain::NetworkFile::publisher(&public.text).ok().flatten();
+    let key = publisher.map(|publisher| publisher.to_string()).unwrap_or_default();
+    let link = format!("{url}#{key}");
+    let data = json!({
+        "name": public.network.name.to_string(), "address": link, "publisher": key, "data": public.folder,
+        "nodes": public.network.nodes.iter().map(|node| node.id).collect::<Vec<_>>(),
+    });
+    context.output.data(&data, || {
+        format!(
+            "{name} begins, with {count} nodes of this machine\n  others join it by  session join {link}\n  \
+             its keys are in    {folder}: back them up\nCtrl-C stops it; the same command goes on.",
+            name = public.network.name,
+            count = public.network.nodes.len(),
+            folder = public.folder.display(),
+        )
+    })?;
+    public::serve(public, address, link, arguments.status_port, shutdown()?).await?;
+    Ok(())
+}
+
+impl From<PublicError> for Failure {
+    fn from(error: PublicError) -> Self {
+        let exit = match &error {
+            PublicError::TooFew { .. } => Exit::Usage,
+            PublicError::Another { .. } => Exit::Refused,
+            PublicError::Chain { .. } => Exit::NotReady,
+            _ => Exit::Failed,
+        };
+        Self::new(exit, error.code(), chain(&error), error.remedy())
+    }
+}

@@ -1,0 +1,115 @@
+//! Why a public test network cannot be published.
+
+use std::{io, path::PathBuf};
+
+use session_chain::{
+    network::NetworkFileError,
+    settlement::{EndpointError, SendError, StakeError, Trouble},
+};
+use session_node::{NodeError, keystore::KeyError};
+use session_protocols::NetworkName;
+
+use super::LEAST_NODES;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublicError {
+    /// Too few nodes to agree on anything.
+    #[error("a network begins with {LEAST_NODES} nodes or more, and {nodes} were asked for")]
+    TooFew {
+        /// How many were asked for.
+        nodes: usize,
+    },
+    /// The folder is of another network.
+    #[error("{} describes the network {name}", path.display())]
+    Another {
+        /// The description.
+        path: PathBuf,
+        /// That network.
+        name: NetworkName,
+    },
+    /// The description that is there cannot be read.
+    #[error("{}: {cause}", path.display())]
+    Description {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: Box<NetworkFileError>,
+    },
+    /// The description names no chain, or not these nodes.
+    #[error("the network has no chain, or its description names other nodes than this folder has")]
+    NoChain,
+    /// A key cannot be read or made.
+    #[error("a node's key")]
+    Key(#[from] KeyError),
+    /// No URL.
+    #[error(transparent)]
+    Url(#[from] EndpointError),
+    /// The chain cannot be asked.
+    #[error("the chain at {url} cannot be asked: {trouble}")]
+    Chain {
+        /// Where.
+        url: String,
+        /// Why not.
+        trouble: Trouble,
+    },
+    /// A transaction failed.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// A stake could not be put down.
+    #[error(transparent)]
+    Stake(#[from] StakeError),
+    /// A node stopped.
+    #[error("node {index} of this network stopped")]
+    Node {
+        /// Which, from 1.
+        index: usize,
+        /// Why.
+        source: NodeError,
+    },
+    /// The disk or the network of this machine refuses.
+    #[error("{}: {cause}", path.display())]
+    Io {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+}
+
+impl PublicError {
+    /// A word for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TooFew { .. } => "too_few_nodes",
+            Self::Another { .. } => "another_network",
+            Self::Description { .. } => "network_file",
+            Self::NoChain => "no_chain",
+            Self::Key(_) => "key",
+            Self::Url(_) => "url",
+            Self::Chain { .. } => "chain",
+            Self::Send(error) => error.code(),
+            Self::Stake(error) => error.code(),
+            Self::Node { source, .. } => source.code(),
+            Self::Io { .. } => "io",
+        }
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::TooFew { .. } => format!("ask for {LEAST_NODES} or more: --nodes {LEAST_NODES}"),
+            Self::Another { .. } => "name another folder: --data DIR".to_owned(),
+            Self::Description { cause, .. } => cause.remedy(),
+            Self::NoChain => "put the folder back as it was, or begin in another one: --data DIR".to_owned(),
+            Self::Key(_) => "check that the folder belongs to this user and has room".to_owned(),
+            Self::Url(_) => "name the chain's endpoint: --rpc https://rpc.example.org".to_owned(),
+            Self::Chain { trouble, .. } => trouble.remedy().to_owned(),
+            Self::Send(error) => error.remedy().to_owned(),
+            Self::Stake(error) => error.remedy().to_owned(),
+            Self::Node { source, .. } => source.remedy().to_owned(),
+            Self::Io { .. } => "check the address, the folder, its owner and the room on the disk".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Runs the first nodes of a public test network, and serves its description.
+
+use std::{future::Future, net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    extract::State,
+    http::header,
+    response::{Html, IntoResponse},
+    routing::get,
+};
+use futures::{StreamExt, stream::FuturesUnordered};
+use session_node::Config;
+use tokio::{net::TcpListener, sync::watch};
+
+use super::{Public, PublicError, data};
+
+/// What is served.
+struct Desk {
+    public: Public,
+    url: String,
+}
+
+/// Runs the nodes, each with its door for people who watch at a port of loopback from `http` on, and serves the
+/// description at `address`, which others know as `url`; until `shutdown` completes.
+///
+/// # Errors
+/// When the address is taken, or a node cannot start or stops.
+pub async fn serve(
+    public: Public,
+    address: SocketAddr,
+    url: String,
+    http: u16,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), PublicError> {
+    let failed = |cause| PublicError::Io { path: address.to_string().into(), cause };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let (stop, stopping) = watch::channel(false);
+    let mut nodes: FuturesUnordered<_> = FuturesUnordered::new();
+    for (index, node) in (1_usize..).zip(&public.network.nodes) {
+        let listen = node.addresses.iter().filter_map(|text| text.parse().ok()).collect();
+        let port = http.saturating_add(u16::try_from(index).unwrap_or(u16::MAX)).saturating_sub(1);
+        let door = SocketAddr::from(([127, 0, 0, 1], port));
+        let config = Config::new(public.network.clone(), data(&public.folder, index), listen, door);
+        let mut stopping = stopping.clone();
+        let told = async move {
+            // Whoever stops all of them says so; whoever is gone cannot.
+            let _ = stopping.wait_for(|stop| *stop).await;
+        };
+        let node = session_node::run(config, told);
+        nodes.push(async move { (index, node.await) });
+    }
+    let router = Router::new()
+        .route("/", get(page))
+        .route("/network.toml", get(description))
+        .with_state(Arc::new(Desk { public, url }));
+    let mut waiting = stopping.clone();
+    let until = async move {
+        let _ = waiting.wait_for(|stop| *stop).await;
+    };
+    let mut http = tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(until).into_future());
+    let ended = tokio::select! {
+        () = shutdown => Ok(()),
+        _ = &mut http => Ok(()),
+        Some((index, ended)) = nodes.next() => ended.map_err(|source| PublicError::Node { index, source }),
+    };
+    let _ = stop.send(true);
+    let mut result = ended;
+    while let Some((index, ended)) = nodes.next().await {
+        result = result.and(ended.map_err(|source| PublicError::Node { index, source }));
+    }
+    http.abort();
+    result
+}
+
+async fn description(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/toml; charset=utf-8")], desk.public.text.clone())
+}
+
+/// What somebody sees who opens the address in a browser.
+async fn page(State(desk): State<Arc<Desk>>) -> Html<String> {
+    let name = &desk.public.network.name;
+    Html(format!(
+        "<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'>\
+         <title>{name}</title><style>body{{font:1rem/1.5 system-ui;max-width:40rem;margin:3rem auto;padding:0 1rem;\
+         color-scheme:light dark}}pre{{overflow-x:auto;padding:.75rem;border:1px solid;border-radius:.4rem}}</style>\
+         <h1>{name}</h1><p>A test network of Session nodes. Its tokens are worth nothing.</p>\
+         <p>Run a node of it:</p><pre>session join {url}</pre>\
+         <p>Use it:</p><pre>session network add {url}\nsession --network {name} account new</pre>\
+         <p><a href=/network.toml>Its description</a></p>",
+        url = desk.url,
+    ))
+}

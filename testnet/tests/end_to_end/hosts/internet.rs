@@ -1,0 +1,192 @@
+//! A small internet of network namespaces: hosts with addresses of their own, some behind a router, and one that
+//! joins them all.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use tempfile::TempDir;
+
+use crate::support::binary;
+
+/// Internets of this process so far.
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// The namespaces, for as long as this lives.
+pub(crate) struct Internet {
+    name: String,
+    hosts: u8,
+    namespaces: Vec<String>,
+}
+
+/// What stands between a host and the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// Addresses of its own, of both kinds.
+    Open,
+    /// IPv6 alone.
+    SixOnly,
+    /// A router that translates addresses, and leads these ports of both kinds to it.
+    Forwarded(u16),
+    /// A router that translates addresses, and leads nothing to it.
+    Closed,
+}
+
+/// One machine.
+pub(crate) struct Host {
+    namespace: String,
+    /// The side of the line that the others see; of a router where there is one.
+    outside: String,
+    pub(crate) ip: String,
+    home: TempDir,
+}
+
+impl Internet {
+    /// One without hosts; none, with a message, where namespaces cannot be made. Where everything is to be tried
+    /// (`CI=true`) that is a failure.
+    pub(crate) fn new() -> Option<Self> {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let mut new =
+            Self { name: format!("s{}x{number}", std::process::id()), hosts: 0, namespaces: Vec::new() };
+        let made = run("nft", &["--version"]).and_then(|()| new.namespace("core").map(drop));
+        if let Err(why) = made {
+            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "no network namespaces: {why}");
+            eprintln!("skipped: network namespaces cannot be made here: {why}");
+            return None;
+        }
+        for setting in ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"] {
+            new.inside("core", &["sysctl", "-qw", setting]);
+        }
+        Some(new)
+    }
+
+    /// A new host on a line of its own.
+    pub(crate) fn host(&mut self, line: Line) -> Host {
+        self.hosts += 1;
+        let n = self.hosts;
+        let outside = format!("h{n}");
+        let namespace = self.namespace(&outside).unwrap();
+        let (four, six) = (line != Line::SixOnly, matches!(line, Line::Open | Line::SixOnly));
+        self.join("core", &format!("c{n}"), &outside, "up");
+        if four {
+            self.inside("core", &["ip", "addr", "add", &format!("45.{n}.0.1/24"), "dev", &format!("c{n}")]);
+            self.inside(&outside, &["ip", "addr", "add", &format!("45.{n}.0.2/24"), "dev", "up"]);
+            self.inside(&outside, &["ip", "route", "add", "default", "via", &format!("45.{n}.0.1")]);
+        }
+        if six {
+            let (core, own) = (format!("2a10:{n}::1/48"), format!("2a10:{n}::2/48"));
+            self.inside("core", &["ip", "addr", "add", &core, "dev", &format!("c{n}"), "nodad"]);
+            self.inside(&outside, &["ip", "addr", "add", &own, "dev", "up", "nodad"]);
+            self.inside(&outside, &["ip", "-6", "route", "add", "default", "via", &format!("2a10:{n}::1")]);
+        }
+        let home = tempfile::tempdir().unwrap();
+        let ip = if four { format!("45.{n}.0.2") } else { format!("2a10:{n}::2") };
+        let forwarded = match line {
+            Line::Open | Line::SixOnly => return Host { namespace, outside, ip, home },
+            Line::Forwarded(port) => Some(port),
+            Line::Closed => None,
+        };
+        let inner = format!("i{n}");
+        let namespace = self.namespace(&inner).unwrap();
+        self.join(&outside, "lan", &inner, "up");
+        self.inside(&outside, &["ip", "addr", "add", "192.168.1.1/24", "dev", "lan"]);
+        self.inside(&inner, &["ip", "addr", "add", "192.168.1.2/24", "dev", "up"]);
+        self.inside(&inner, &["ip", "route", "add", "default", "via", "192.168.1.1"]);
+        self.inside(&outside, &["sysctl", "-qw", "net.ipv4.ip_forward=1"]);
+        let mut rules = String::from(
+            "table ip nat {\n\
+             chain out { type nat hook postrouting priority srcnat; oifname up masquerade; }\n\
+             chain in { type nat hook prerouting priority dstnat; FORWARDED }\n}\n\
+             table ip filter { chain forward { type filter hook forward priority filter; policy drop;\n\
+             iifname lan accept; ct state established,related accept; ct status dnat accept; } }\n",
+        );
+        let lead = forwarded.map_or_else(String::new, |port| {
+            format!(
+                "iifname up udp dport {port} dnat to 192.168.1.2; iifname up tcp dport {port} dnat to 192.168.1.2;"
+            )
+        });
+        rules = rules.replace("FORWARDED", &lead);
+        let file = home.path().join("router.nft");
+        std::fs::write(&file, rules).unwrap();
+        self.inside(&outside, &["nft", "-f", file.to_str().unwrap()]);
+        Host { namespace, outside, ip, home }
+    }
+
+    /// Takes a host off the net, or puts it back.
+    pub(crate) fn connect(&self, host: &Host, on: bool) {
+        self.inside(&host.outside, &["ip", "link", "set", "up", if on { "up" } else { "down" }]);
+        if on {
+            // A line that was down has forgotten its routes.
+            let n = host.outside.trim_start_matches('h');
+            self.inside(&host.outside, &["ip", "route", "replace", "default", "via", &format!("45.{n}.0.1")]);
+        }
+    }
+
+    fn namespace(&mut self, name: &str) -> Result<String, String> {
+        let namespace = format!("{}{name}", self.name);
+        run("ip", &["netns", "add", &namespace])?;
+        self.namespaces.push(namespace.clone());
+        run("ip", &["-n", &namespace, "link", "set", "lo", "up"])?;
+        Ok(namespace)
+    }
+
+    /// A line between two namespaces.
+    fn join(&self, one: &str, here: &str, two: &str, there: &str) {
+        let (one, two) = (format!("{}{one}", self.name), format!("{}{two}", self.name));
+        let pair = ["-n", &one, "link", "add", here, "type", "veth", "peer", "name", there, "netns", &two];
+        run("ip", &pair).unwrap();
+        run("ip", &["-n", &one, "link", "set", here, "up"]).unwrap();
+        run("ip", &["-n", &two, "link", "set", there, "up"]).unwrap();
+    }
+
+    fn inside(&self, name: &str, command: &[&str]) {
+        let namespace = format!("{}{name}", self.name);
+        run("ip", &[&["netns", "exec", &namespace], command].concat()).unwrap();
+    }
+}
+
+impl Drop for Internet {
+    fn drop(&mut self) {
+        for namespace in &self.namespaces {
+            // Whatever still runs there ends with the test.
+            if let Ok(pids) = Command::new("ip").args(["netns", "pids", namespace]).output() {
+                for pid in String::from_utf8_lossy(&pids.stdout).split_whitespace() {
+                    let _ = run("kill", &["-KILL", pid]);
+                }
+            }
+            let _ = run("ip", &["netns", "del", namespace]);
+        }
+    }
+}
+
+impl Host {
+    /// A program on this machine.
+    pub(crate) fn command(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace]).arg(program).args(arguments);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("SESSION_HOME", self.home().join("home")).env("HOME", self.home());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// `session` on this machine.
+    pub(crate) fn session(&self, arguments: &[&str]) -> Command {
+        self.command(&binary(), arguments)
+    }
+
+    pub(crate) fn home(&self) -> PathBuf {
+        self.home.path().to_owned()
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
+    let ran = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let ran = ran.map_err(|cause| format!("{program}: {cause}"))?;
+    if ran.status.success() {
+        return Ok(());
+    }
+    Err(format!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&ran.stderr).trim()))
+}
