@@ -103,6 +103,22 @@ contract VaultTest is VaultSetup {
         vm.assertTrue(address(first) != address(second), "not one operator to the nodes");
     }
 
+    function test_manyLoansAreLookedUpAtOnce() public {
+        (Loan first,) = lend(1, OPERATOR);
+        register(9);
+        (Loan second,) = lend(2, STRANGER);
+        uint64[] memory ids = new uint64[](4);
+        (ids[0], ids[1], ids[2], ids[3]) = (3, 2, 1, 99);
+        (Loan[] memory loans, address[] memory operators) = vault.loansOf(ids);
+        vm.assertTrue(loans.length == 4 && operators.length == 4, "one for each");
+        vm.assertEq(address(loans[0]), address(second), "the second");
+        vm.assertEq(address(loans[2]), address(first), "the first");
+        vm.assertTrue(operators[0] == STRANGER && operators[2] == OPERATOR, "their operators");
+        for (uint256 i = 1; i < 4; i += 2) {
+            vm.assertTrue(address(loans[i]) == address(0) && operators[i] == address(0), "nothing was lent");
+        }
+    }
+
     function test_operatorAndOwnerMakeANodeLeaveAndNobodyElse() public {
         (Loan loan,) = lend(1, OPERATOR);
         (Loan other,) = lend(2, OPERATOR);

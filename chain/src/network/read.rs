@@ -29,6 +29,7 @@ const SETTLEMENT_KEYS: &[&str] = &[
     "factory",
     "checkpoints",
     "names",
+    "vault",
 ];
 const NODE_KEYS: &[&str] = &["id", "operator", "prefix", "addresses", "door", "bls"];
 
@@ -132,6 +133,7 @@ impl Reader<'_> {
                 checkpoints: address("checkpoints")?,
                 names: address("names")?,
             },
+            vault: fields.optional("vault").map(|_| address("vault")).transpose()?,
         })
     }
 

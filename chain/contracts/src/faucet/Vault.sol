@@ -82,6 +82,19 @@ contract Vault {
         return Clones.predictDeterministicAddress(address(implementation), salt);
     }
 
+    /// @notice The loans of some nodes and whom they were made to, in the order of the ids; zero for nodes of others.
+    function loansOf(uint64[] calldata ids)
+        external
+        view
+        returns (Loan[] memory loans, address[] memory operators)
+    {
+        (loans, operators) = (new Loan[](ids.length), new address[](ids.length));
+        for (uint256 i = 0; i < ids.length; ++i) {
+            Loan loan = loanOf[ids[i]];
+            if (address(loan) != address(0)) (loans[i], operators[i]) = (loan, loan.operator());
+        }
+    }
+
     function _check(uint256 wanted) private view {
         uint256 has = SafeTransferLib.balanceOf(token, address(this));
         if (has < wanted) revert VaultEmpty(has, wanted);
