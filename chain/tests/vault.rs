@@ -4,10 +4,7 @@
 
 use std::time::Duration;
 
-use alloy::{
-    primitives::{Address, U256},
-    sol_types::SolCall,
-};
+use alloy::primitives::{Address, U256};
 use serde_json::json;
 use session_chain::{
     Amount, Candidate, StakeId, State, account,
@@ -75,10 +72,8 @@ fn described(settlement: &Settlement, seed: u8, operator: Address, registrations
 /// Lends a node its stake, whose keys were registered so often. Returns where the loan is.
 async fn lend(world: &World, faucet: &mut Vault, seed: u8, operator: Address, registrations: u64) -> Address {
     let loan = faucet.loan_for(operator, &node(seed)).await.unwrap();
-    let vault = faucet.at();
-    let ed25519Key = (*node(seed).as_bytes()).into();
-    #[expect(non_snake_case, reason = "as the contract calls it")]
-    let told = world.view(vault, calls::Vault::loanForCall { operator, ed25519Key }).await;
+    let asked = calls::Vault::loanForCall { operator, ed25519Key: (*node(seed).as_bytes()).into() };
+    let told = world.view(faucet.at(), asked).await;
     assert_eq!(loan, told, "computed as the vault does");
     let candidate = described(&world.settlement, seed, loan, registrations);
     let (call, stake) = faucet.lend(&network(), &candidate, operator).await.unwrap();
@@ -92,11 +87,6 @@ async fn now(world: &World, staker: &Staker) -> Replayed {
     let options = Options { pace: pace(), ..Options::new(&world.settlement, [1; 32]).unwrap() };
     let accepted = staker.accepted().await.unwrap();
     replay::replay(None, options, accepted, |_| {}).await.unwrap()
-}
-
-/// Has what was sent be final.
-async fn settle(world: &World) {
-    world.chain.mine(4, 1).await;
 }
 
 #[tokio::test]
@@ -177,14 +167,32 @@ async fn a_lent_node_serves_its_operator_is_rewarded_and_the_stake_comes_back() 
     through(&live, &world.chain).await;
     let left: Vec<_> = live.settled().ledger.nodes().map(|(id, _)| *id).collect();
     assert!(left.len() == 3 && left.contains(&node(2)), "{left:?}");
+
+    // What is lent for the node again is another loan, which the faucet may end as she may.
+    let second = lend(&world, &mut faucet, 1, address(1), 1).await;
+    assert!(second != loans[0]);
+    for at in [loans[0], second] {
+        assert_eq!(faucet.operator_of_loan(at).await.unwrap(), Some(address(1)));
+    }
+    for none in [address(1), world.settlement.contracts.staking, faucet.at()] {
+        assert_eq!(faucet.operator_of_loan(none).await.unwrap(), None);
+    }
+    world.pass(1).await;
+    through(&live, &world.chain).await;
+    let (call, id) = alice.exit(&node(1), &live.settled().ledger).await.unwrap();
+    assert_eq!((call.to, id), (Some(second), StakeId(5)));
+    let call = faucet.request_exit(second);
+    faucet.send(&call, |_| {}).await.unwrap();
+    let error = alice.quote(&call).await.unwrap_err();
+    assert!(error.to_string().contains("(ExitAlreadyRequested"), "{error}");
 }
 
 #[tokio::test]
-async fn a_node_that_is_lent_to_again_has_another_loan_and_the_faucet_can_end_it() {
+async fn a_loan_obeys_its_operator_and_the_faucet_and_comes_back_by_the_escape_hatch() {
     let (world, mut faucet) = world(1).await;
     let mut alice = staker(&world, 1).await;
     let first = lend(&world, &mut faucet, 1, address(1), 0).await;
-    settle(&world).await;
+    world.chain.mine(4, 1).await;
     let replayed = now(&world, &alice).await;
     // Bob has nothing to do with it.
     let mut bob = staker(&world, 2).await;
@@ -198,8 +206,7 @@ async fn a_node_that_is_lent_to_again_has_another_loan_and_the_faucet_can_end_it
     let (call, _) = alice.exit(&node(1), &replayed.ledger).await.unwrap();
     alice.send(&call, |_| {}).await.unwrap();
     world.chain.ask("evm_increaseTime", json!([30 * DAY])).await;
-    settle(&world).await;
-    let replayed = now(&world, &alice).await;
+    world.chain.mine(1, 1).await;
     let (call, back) = alice.withdraw(&node(1), &replayed).await.unwrap();
     assert_eq!(back, Return::ToLoan(STAKE), "by the escape hatch");
     alice.send(&call, |_| {}).await.unwrap();
@@ -208,24 +215,6 @@ async fn a_node_that_is_lent_to_again_has_another_loan_and_the_faucet_can_end_it
     assert_eq!(amount, STAKE);
     faucet.send(&call, |_| {}).await.unwrap();
     assert_eq!(faucet.unlent().await.unwrap(), STAKE);
-    settle(&world).await;
-
-    let second = lend(&world, &mut faucet, 1, address(1), 1).await;
-    assert!(second != first);
-    for at in [first, second] {
-        assert_eq!(faucet.operator_of_loan(at).await.unwrap(), Some(address(1)));
-    }
-    for none in [address(1), world.settlement.contracts.staking, faucet.at()] {
-        assert_eq!(faucet.operator_of_loan(none).await.unwrap(), None);
-    }
-    settle(&world).await;
-    let replayed = now(&world, &alice).await;
-    let (call, id) = alice.exit(&node(1), &replayed.ledger).await.unwrap();
-    assert_eq!((call.to, id), (Some(second), StakeId(2)));
-    let call = faucet.request_exit(second);
-    faucet.send(&call, |_| {}).await.unwrap();
-    let error = alice.quote(&call).await.unwrap_err();
-    assert!(error.to_string().contains("(ExitAlreadyRequested"), "{error}");
 }
 
 #[tokio::test]

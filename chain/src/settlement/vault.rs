@@ -31,6 +31,8 @@ mod error;
 
 /// Loans that are asked for at once.
 const AT_ONCE: usize = 500;
+/// The most registrations among which loans are looked for, the newest.
+const MAX_REGISTRATIONS: u64 = 100_000;
 /// The most loans for one node that are looked at, the newest.
 const MAX_LOOKED_AT: u64 = 64;
 
@@ -163,14 +165,16 @@ impl Vault {
         Ok(loans(&self.caller, self.at, ids).await?)
     }
 
-    /// All loans that there ever were, also those whose stakes have come back. The endpoint is believed.
+    /// All loans that there ever were, also those whose stakes have come back, among the newest 100,000 registrations.
+    /// The endpoint is believed.
     ///
     /// # Errors
     /// When the chain does not tell.
     pub async fn all_loans(&self) -> Result<BTreeMap<StakeId, Loan>, VaultError> {
         let next =
             self.caller.view(self.caller.settlement().contracts.staking, Staking::nextIdCall {}).await?;
-        self.loans((1..next).map(StakeId)).await
+        let first = next.saturating_sub(MAX_REGISTRATIONS).max(1);
+        self.loans((first..next).map(StakeId)).await
     }
 
     /// Whom the loan at an address was made to; none where the vault made none there. The endpoint is believed.
