@@ -1,7 +1,7 @@
 # What `build` and `check` share: sourced by them.
 # shellcheck shell=bash
 
-DEPLOYED=(SessionToken BridgedSessionToken TimelockController RewardPool Staking Checkpoints ContributionFactory Contribution Names)
+DEPLOYED=(SessionToken BridgedSessionToken TimelockController RewardPool Staking Checkpoints ContributionFactory Contribution Names Vault Loan)
 
 forge() { "node_modules/@foundry-rs/forge-linux-$(arch)/bin/forge" "$@"; }
 

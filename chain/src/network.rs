@@ -96,6 +96,8 @@ pub struct Settlement {
     pub written: u64,
     /// The contracts.
     pub contracts: Contracts,
+    /// What a faucet lends stakes from, on test networks that have one.
+    pub vault: Option<Address>,
 }
 
 /// The contracts of a network.
@@ -214,13 +216,14 @@ impl Settlement {
 
     /// The section of the file.
     pub fn to_toml(&self) -> String {
-        let Self { chain, rpc, start, genesis, epoch, lock, trust, written, contracts } = self;
+        let Self { chain, rpc, start, genesis, epoch, lock, trust, written, contracts, vault } = self;
         let Contracts { token, pool, staking, factory, checkpoints, names } = contracts;
         let rpc = toml::Value::from(rpc.clone());
+        let vault = vault.map(|vault| format!("vault = \"{vault}\"\n")).unwrap_or_default();
         format!(
             "[settlement]\nchain = {chain}\nrpc = {rpc}\nstart = {start}\ngenesis = {genesis}\nepoch = {epoch}\n\
              lock = {lock}\ntrust = {trust}\nwritten = {written}\ntoken = \"{token}\"\npool = \"{pool}\"\nstaking = \"{staking}\"\n\
-             factory = \"{factory}\"\ncheckpoints = \"{checkpoints}\"\nnames = \"{names}\"\n"
+             factory = \"{factory}\"\ncheckpoints = \"{checkpoints}\"\nnames = \"{names}\"\n{vault}"
         )
     }
 }

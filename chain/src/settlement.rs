@@ -17,6 +17,7 @@
 //! - [`mod@replay`]: the ledger at this moment, for programs that ask once and end
 //! - [`caller`]: one account that calls the contracts
 //! - [`staker`]: what people register, contribute, take back and claim
+//! - [`vault`]: stakes that the faucet of a test network lends
 //! - [`registrar`]: what people do with names
 //! - [`wallet`]: one account's money: balances, transfers, and whether it was paid
 //! - [`deploy`]: puts the contracts on a chain
@@ -37,6 +38,7 @@ pub mod sender;
 pub mod staker;
 pub mod state;
 pub mod trouble;
+pub mod vault;
 pub mod wallet;
 
 pub use caller::Caller;
@@ -51,4 +53,5 @@ pub use sender::{Call, Delivery, Progress, Quote, SendError, Sender, Signed, Spe
 pub use staker::{StakeError, Staker};
 pub use state::{StateError, StateFile};
 pub use trouble::{Hold, Stop, Trouble};
+pub use vault::{Vault, VaultError};
 pub use wallet::{Wallet, WalletError};

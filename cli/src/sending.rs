@@ -85,8 +85,9 @@ pub(crate) async fn replayed(
 
 /// A file for each chain with its contracts.
 fn ledger_name(settlement: &Settlement) -> String {
-    // Where it is asked, and what clients make of it, does not matter.
-    let text = Settlement { rpc: Vec::new(), trust: 0, written: 0, ..settlement.clone() }.to_toml();
+    // Where it is asked, what clients make of it, and who lends stakes does not matter.
+    let text =
+        Settlement { rpc: Vec::new(), trust: 0, written: 0, vault: None, ..settlement.clone() }.to_toml();
     let digest = blake2b(&[b"session ledger of", text.as_bytes()]);
     let name = digest.iter().take(8).map(|byte| format!("{byte:02x}"));
     name.collect::<String>() + ".redb"

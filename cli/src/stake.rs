@@ -59,7 +59,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Stake) -> Result<(),
         Deed::List => {
             let now = desk.now().await?;
             let refused = desk.staker.held(&now.ledger, |stake| stake.refused.is_some()).await?;
-            show::list(context, &now, &refused)
+            let loans = desk.staker.loans(&now.ledger).await?;
+            show::list(context, &now, &refused, &loans)
         }
         Deed::Show { node } => {
             let node = node_id(context, &node)?;
@@ -67,7 +68,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Stake) -> Result<(),
             let pooled = desk.staker.contributions(&node).await?;
             let refused = |stake: &Stake| stake.node == node && stake.refused.is_some();
             let refused = desk.staker.held(&now.ledger, refused).await?;
-            show::node(context, &node, &now, (&pooled, &refused), desk.staker.requirement())
+            let loans = desk.staker.loans(&now.ledger).await?;
+            show::node(context, &node, &now, (&pooled, &refused, &loans), desk.staker.requirement())
         }
         Deed::Rewards => {
             let now = desk.now().await?;
@@ -193,9 +195,19 @@ impl Desk<'_> {
             Return::All(amount) => ("cancelled", amount, "end the contribution, and refund all, of node"),
             Return::Released(amount) => ("released", amount, "pay all holders back the stake of node"),
             Return::Escaped(amount) => ("escaped", amount, "take out, for all holders, the stake of node"),
+            Return::ToLoan(amount) => {
+                ("released", amount, "take out the stake that was lent to you for node")
+            }
+            Return::GivenBack(amount) => ("given_back", amount, "give back to the faucet the stake of node"),
         };
         let told = json!({ "node": node, "how": how, "amount": amount.to_string() });
-        Ok(Planned { call, what: format!("{what} {node}: {amount} SESH"), told })
+        // The faucet may do the rest, but it is theirs to see to.
+        let next = if matches!(back, Return::ToLoan(_)) {
+            format!("; then give it back to the faucet: session stake withdraw {node}")
+        } else {
+            String::new()
+        };
+        Ok(Planned { call, what: format!("{what} {node}: {amount} SESH{next}"), told })
     }
 
     async fn exit(&self, node: &NodeId) -> Result<Planned, Failure> {

@@ -42,6 +42,7 @@ impl World {
             trust: 1_000 * SECONDS,
             written: 1_000,
             contracts,
+            vault: None,
         };
         let ledger = Ledger::new(settlement.parameters());
         let file = NetworkFile {

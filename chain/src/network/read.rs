@@ -32,6 +32,7 @@ const SETTLEMENT_KEYS: &[&str] = &[
     "factory",
     "checkpoints",
     "names",
+    "vault",
 ];
 const NODE_KEYS: &[&str] = &["id", "operator", "prefix", "addresses", "door", "bls"];
 
@@ -168,6 +169,7 @@ impl Reader<'_> {
                 checkpoints: address("checkpoints")?,
                 names: address("names")?,
             },
+            vault: fields.optional("vault").map(|_| address("vault")).transpose()?,
         })
     }
 

@@ -40,9 +40,19 @@ fn the_example_is_read_and_written_back() {
     assert_eq!((settlement.chain, settlement.rpc.len(), settlement.epoch.get()), (42_161, 2, 3_600));
     assert_eq!(settlement.parameters().domain.staking, settlement.contracts.staking);
     assert_eq!((settlement.trust, settlement.written), (604_800, 1_769_904_000));
+    assert_eq!(settlement.vault, Some("0x1000000000000000000000000000000000000007".parse().unwrap()));
     assert_eq!(NetworkFile::parse(&file.to_toml()).as_ref(), Ok(&file));
     let alone = NetworkFile { settlement: None, ..file };
     assert_eq!(NetworkFile::parse(&alone.to_toml()), Ok(alone));
+}
+
+#[test]
+fn a_network_whose_stakes_nobody_lends_names_no_vault() {
+    let without: String =
+        lines().into_iter().filter(|line| !line.starts_with("vault")).collect::<Vec<_>>().join("\n");
+    let file = NetworkFile::parse(&without).unwrap();
+    assert_eq!(file.settlement.as_ref().unwrap().vault, None);
+    assert_eq!(NetworkFile::parse(&file.to_toml()), Ok(file));
 }
 
 #[test]
@@ -170,6 +180,8 @@ fn wrong_values_are_refused_where_they_stand() {
         ("epoch = 3600", "epoch = 0", "`epoch` is out of range"),
         ("chain = 42161", "chain = -1", "`chain` is out of range"),
         ("pool = \"0x1", "pool = \"0x", "`pool` is not an address: 0x and 40 hex digits"),
+        ("vault = \"0x1", "vault = \"0x", "`vault` is not an address: 0x and 40 hex digits"),
+        ("vault = \"", "vault = 1 # \"", "`vault` is integer, expected a string"),
         (
             "rpc = [\"https://rpc.example/\", \"https://other.example/\"]",
             "rpc = []",

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use alloy::{
     eips::BlockId,
-    primitives::{Address, Bytes, U256, keccak256},
+    primitives::{Address, B256, Bytes, U256, keccak256},
     providers::{Provider, RootProvider},
     rpc::types::{Filter, TransactionRequest},
     signers::{SignerSync, local::PrivateKeySigner},
@@ -17,7 +17,7 @@ use alloy::{
 use tokio::time::timeout;
 
 use super::{
-    calls::{Checkpoints, Permit, Token},
+    calls::{Checkpoints, Permit, Staking, Token},
     endpoint::{self, Endpoint, EndpointError},
     errors::Refusal,
     sender::{Call, Delivery, SendError, Sender, Spending},
@@ -155,6 +155,16 @@ impl Caller {
     pub async fn accepted(&self) -> Result<Option<u64>, SendError> {
         let next = self.view(self.settlement.contracts.checkpoints, Checkpoints::nextEpochCall {}).await?;
         Ok(next.checked_sub(1))
+    }
+
+    /// What a node takes in all.
+    ///
+    /// # Errors
+    /// When the chain does not tell.
+    pub async fn requirement(&self) -> Result<Amount, SendError> {
+        let name = B256::right_padding_from(b"stakingRequirement");
+        let required = self.view(self.settlement.contracts.staking, Staking::parameterCall { name }).await?;
+        Ok(Amount::try_from(required).unwrap_or_default())
     }
 
     /// An allowance by signature. It can be for nothing but the network's token on its chain, whatever the

@@ -9,6 +9,8 @@ use alloy::{
     sol_types::{SolCall, SolValue},
 };
 
+use session_protocols::NodeId;
+
 use super::sender::Call;
 
 use crate::{
@@ -188,6 +190,34 @@ mod types {
             function leastOffer(uint256 id) external view returns (uint256);
             function reverseOf(address account) external view returns (uint256);
         }
+
+        #[derive(Debug)]
+        interface Vault {
+            function lend(Registration registration, address operator)
+                external returns (address loan, uint64 id);
+            function withdraw(uint256 amount) external;
+            function token() external view returns (address);
+            function staking() external view returns (address);
+            function owner() external view returns (address);
+            function loanOf(uint64 id) external view returns (address);
+            function loansOf(uint64[] ids)
+                external view returns (address[] loans, address[] operators);
+            function loanFor(address operator, bytes32 ed25519Key) external view returns (address);
+            function timesLent(bytes32 ed25519Key) external view returns (uint256);
+
+            event Lent(
+                address indexed loan, address indexed operator, bytes32 indexed ed25519Key, uint64 id
+            );
+        }
+
+        #[derive(Debug)]
+        interface Loan {
+            function requestExit() external;
+            function changeBeneficiary(address beneficiary) external;
+            function giveBack() external returns (uint256 amount);
+            function operator() external view returns (address);
+            function id() external view returns (uint64);
+        }
     }
 }
 pub use types::*;
@@ -219,11 +249,22 @@ impl Registration {
     /// Nothing else can be there: the factory clones the contract that it made first, by `CREATE2`, with a salt
     /// of these three.
     pub fn contribution(&self, factory: Address, operator: Address, number: U256) -> Address {
-        let [before, behind] = CLONE;
-        let code = [before, factory.create(1).as_slice(), behind].concat();
-        let salt = keccak256((operator, number, self.clone()).abi_encode_params());
-        factory.create2_from_code(salt, code)
+        cloned(factory, (operator, number, self.clone()).abi_encode_params())
     }
+}
+
+/// Where a vault makes the loan of a node's stake to an operator, when it lent stakes for the node so often before.
+///
+/// Nothing else can be there, as with [`Registration::contribution`].
+pub fn loan(vault: Address, operator: Address, node: &NodeId, number: U256) -> Address {
+    cloned(vault, (operator, FixedBytes(*node.as_bytes()), number).abi_encode())
+}
+
+/// Where a contract clones the one that it made first.
+fn cloned(maker: Address, salted: Vec<u8>) -> Address {
+    let [before, behind] = CLONE;
+    let code = [before, maker.create(1).as_slice(), behind].concat();
+    maker.create2_from_code(keccak256(salted), code)
 }
 
 impl From<&ledger::Checkpoint> for Checkpoint {
@@ -363,6 +404,14 @@ mod tests {
             include_str!("../../contracts/artifacts/Names.json"),
             "function",
             of::<Names::NamesCalls>(Names::NamesCalls::signature_by_selector),
+        );
+        let vault = include_str!("../../contracts/artifacts/Vault.json");
+        there(vault, "function", of::<Vault::VaultCalls>(Vault::VaultCalls::signature_by_selector));
+        there(vault, "event", vec![Vault::Lent::SIGNATURE]);
+        there(
+            include_str!("../../contracts/artifacts/Loan.json"),
+            "function",
+            of::<Loan::LoanCalls>(Loan::LoanCalls::signature_by_selector),
         );
     }
 }

@@ -20,6 +20,7 @@ const STAKING: &str = include_str!("../../contracts/artifacts/Staking.json");
 const CHECKPOINTS: &str = include_str!("../../contracts/artifacts/Checkpoints.json");
 const FACTORY: &str = include_str!("../../contracts/artifacts/ContributionFactory.json");
 const NAMES: &str = include_str!("../../contracts/artifacts/Names.json");
+const VAULT: &str = include_str!("../../contracts/artifacts/Vault.json");
 
 /// For how long what is known of the nodes of a network on one machine is believed, in seconds: a hundred years, so
 /// that whoever stopped it can come back to it, though its stakes are bound for a minute. That is safe there: all its
@@ -171,8 +172,25 @@ pub async fn deploy(sender: &mut Sender, terms: &Terms) -> Result<Deployed, Send
         trust: terms.trust,
         written: genesis,
         contracts,
+        vault: None,
     };
     Ok(Deployed { settlement, timelock })
+}
+
+/// Deploys what a faucet lends stakes from, for the contracts of a test network and for the account that will lend. It
+/// is empty: whoever fills it sends it tokens.
+///
+/// # Errors
+/// When the transaction fails.
+pub async fn deploy_vault(
+    sender: &mut Sender,
+    settlement: &Settlement,
+    owner: Address,
+) -> Result<Address, SendError> {
+    let Contracts { token, staking, .. } = settlement.contracts;
+    let data = [bytecode(VAULT), (token, staking, owner).abi_encode_params()].concat().into();
+    let receipt = sender.send(&Call { data, ..Call::default() }, |_| {}).await?;
+    receipt.contract_address.ok_or(SendError::Contended { account: sender.account() })
 }
 
 /// The code that creates a contract.
@@ -192,7 +210,7 @@ mod tests {
 
     #[test]
     fn all_artifacts_have_code() {
-        for artifact in [TOKEN, TIMELOCK, POOL, STAKING, NAMES, CHECKPOINTS, FACTORY] {
+        for artifact in [TOKEN, TIMELOCK, POOL, STAKING, NAMES, CHECKPOINTS, FACTORY, VAULT] {
             assert!(bytecode(artifact).len() > 1_000);
         }
     }

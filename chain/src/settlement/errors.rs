@@ -89,6 +89,8 @@ mod interface {
             error NotPermitted(uint256 id, address caller);
             error NotRegistrar(address caller, address registrar);
             error NotTheSet(uint64 epoch, bytes32 given, bytes32 kept);
+            error NotVault(address caller);
+            error NotVaultOwner(address caller);
             error NothingToClaim(uint256 lifetimeTotal, uint256 claimed);
             error OfferBinds(uint256 id, uint256 until);
             error OfferTimeOutOfRange(uint256 until, uint256 least, uint256 most);
@@ -124,6 +126,7 @@ mod interface {
             error UnknownKind(uint8 kind, uint8 most);
             error UnknownParameter(bytes32 name);
             error ValueTooLong(uint256 length, uint256 most);
+            error VaultEmpty(uint256 has, uint256 wanted);
             error VersionChanged(uint256 id, uint32 version, uint32 seen);
             error WrongPrevious(bytes32 given, bytes32 wanted);
             error WrongState(uint64 id, uint8 state);
@@ -458,6 +461,14 @@ fn meaning(error: &Known) -> Option<(String, &'static str)> {
         Known::OwnableUnauthorizedAccount(_) | Known::NotGuardian(_) => {
             ("the account may not do this".to_owned(), "only timelock and guardian may")
         }
+        Known::NotVaultOwner(_) => (
+            "only the faucet lends stakes, and takes out what is not lent".to_owned(),
+            "use the account that the vault was deployed for",
+        ),
+        Known::VaultEmpty(it) => (
+            format!("the vault has {} and {} are needed", sesh(it.has), sesh(it.wanted)),
+            "send the vault more SESH, or wait until stakes come back to it",
+        ),
         Known::OutOfBounds(it) => (
             format!("the value {} is not from {} to {}", it.value, it.least, it.most),
             "give a value within the bounds",
@@ -573,10 +584,12 @@ mod tests {
             include_str!("../../contracts/artifacts/Checkpoints.json"),
             include_str!("../../contracts/artifacts/Contribution.json"),
             include_str!("../../contracts/artifacts/ContributionFactory.json"),
+            include_str!("../../contracts/artifacts/Loan.json"),
             include_str!("../../contracts/artifacts/Names.json"),
             include_str!("../../contracts/artifacts/RewardPool.json"),
             include_str!("../../contracts/artifacts/SessionToken.json"),
             include_str!("../../contracts/artifacts/Staking.json"),
+            include_str!("../../contracts/artifacts/Vault.json"),
         ] {
             let errors = crate::settlement::contracts::signatures(artifact, "error");
             assert!(!errors.is_empty());

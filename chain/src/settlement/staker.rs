@@ -2,17 +2,15 @@
 //!
 //! Each deed is one [`Call`]; nothing is sent but by [`Staker::send`].
 
-use alloy::{
-    primitives::{Address, B256},
-    rpc::types::TransactionReceipt,
-    signers::local::PrivateKeySigner,
-};
+use alloy::{primitives::Address, rpc::types::TransactionReceipt, signers::local::PrivateKeySigner};
 use session_protocols::{NetworkName, NodeId};
 use tokio::time::timeout;
 
 use super::{
     caller::{ANSWER, Caller, call},
-    calls::{Checkpoints, Contribution, ContributionFactory, Registration, Reservation, Staking, Token},
+    calls::{
+        Checkpoints, Contribution, ContributionFactory, Loan, Registration, Reservation, Staking, Token,
+    },
     endpoint::{Endpoint, EndpointError},
     replay::Replayed,
     sender::{Call, Delivery, Progress, Quote, SendError, Sender},
@@ -34,6 +32,7 @@ pub use held::Held;
 mod contribution;
 mod error;
 mod held;
+mod lent;
 
 /// What a registration comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +69,10 @@ pub enum Return {
     Released(Amount),
     /// The same, 30 days after its exit was requested.
     Escaped(Amount),
+    /// The stake of a node, one way or the other, to the loan that the account had of it: [`Self::GivenBack`] is next.
+    ToLoan(Amount),
+    /// What that loan has then, to the vault that lent it.
+    GivenBack(Amount),
 }
 
 /// What an account has earned.
@@ -282,7 +285,8 @@ impl Staker {
         Ok((self.caller.spending(at, &deed, amount), at))
     }
 
-    /// Gets a stake back: a part of a contribution that is open, or the stake of a node that has left.
+    /// Gets a stake back: a part of a contribution that is open, or the stake of a node that has left; a lent one to
+    /// its loan, and from there to the vault.
     ///
     /// # Errors
     /// When the account has none, or it is locked.
@@ -302,17 +306,25 @@ impl Staker {
                 (call(pooled.at, &Contribution::withdrawCall {}), Return::Part(part.amount))
             });
         }
-        self.release(node, now).await
+        let holders = self.holders(node).await?;
+        match self.release(node, &holders, now).await {
+            Err(locked) if locked.is_unreleased() => self.give_back(&holders).await?.ok_or(locked),
+            released => released,
+        }
     }
 
     /// Requests that a node leaves, which is final; of one that the nodes refused, that its stake comes back
-    /// 30 days later whatever happens.
+    /// 30 days later whatever happens. Where the stake was lent to the account, the loan requests it.
     ///
     /// # Errors
     /// When the node is not registered, or only others' registrations of it were refused.
     pub async fn exit(&self, node: &NodeId, now: &Ledger) -> Result<(Call, StakeId), StakeError> {
-        let id = self.leaver(node, now).await?;
-        Ok((call(self.contracts().staking, &Staking::requestExitCall { id: id.0 }), id))
+        let (id, loan) = self.leaver(node, now).await?;
+        let deed = match loan {
+            Some(loan) => call(loan, &Loan::requestExitCall {}),
+            None => call(self.contracts().staking, &Staking::requestExitCall { id: id.0 }),
+        };
+        Ok((deed, id))
     }
 
     /// The epoch of the last checkpoint that the contract accepted; none before the first.
@@ -385,10 +397,9 @@ impl Staker {
 /// What a node takes; and whoever asks for tokens or claims later should know now that the network file is wrong.
 async fn requirement(caller: &Caller) -> Result<Amount, SendError> {
     let (account, contracts) = (caller.account(), caller.settlement().contracts);
-    let name = B256::right_padding_from(b"stakingRequirement");
-    let required = caller.view(contracts.staking, Staking::parameterCall { name }).await?;
+    let required = caller.requirement().await?;
     caller.view(contracts.token, Token::balanceOfCall { account }).await?;
     caller.view(contracts.checkpoints, Checkpoints::nextEpochCall {}).await?;
     caller.view(contracts.factory, ContributionFactory::isContributionCall { account }).await?;
-    Ok(Amount::try_from(required).unwrap_or_default())
+    Ok(required)
 }

@@ -1,24 +1,35 @@
 //! Nodes, contributions and earnings, for people and for programs.
 
+use std::collections::BTreeMap;
+
 use alloy::primitives::Address;
 use serde_json::{Value, json};
 use session_chain::{
-    Amount, Ledger, Member, State,
+    Amount, Ledger, Member, StakeId, State,
     ledger::Refusal,
     settlement::{
         Replayed, StakeError,
         staker::{Earnings, Held, Pooled, word},
+        vault::Loan,
     },
 };
 use session_protocols::NodeId;
 
 use crate::{Context, failure::Failure, text};
 
+/// The stakes that the network's faucet lent.
+type Loans = BTreeMap<StakeId, Loan>;
+
 /// All registered nodes, and registrations that the nodes refuse.
-pub(crate) fn list(context: &Context, now: &Replayed, refused: &[Held]) -> Result<(), Failure> {
+pub(crate) fn list(
+    context: &Context,
+    now: &Replayed,
+    refused: &[Held],
+    loans: &Loans,
+) -> Result<(), Failure> {
     let ledger = &now.ledger;
-    let members = ledger.nodes().map(|(id, member)| registered(ledger, id, member));
-    let nodes: Vec<Value> = members.chain(refused.iter().map(rejected)).collect();
+    let members = ledger.nodes().map(|(id, member)| registered(ledger, id, member, loans));
+    let nodes: Vec<Value> = members.chain(refused.iter().map(|held| rejected(held, loans))).collect();
     context.output.data(&json!({ "nodes": nodes }), || {
         if nodes.is_empty() {
             return format!("no node is registered, as of block {}", now.height);
@@ -26,7 +37,9 @@ pub(crate) fn list(context: &Context, now: &Replayed, refused: &[Held]) -> Resul
         let cell = |node: &Value, key: &str| node[key].as_str().unwrap_or("-").to_owned();
         let rows = nodes.iter().map(|node| {
             let swarm = cell(node, "swarm");
-            [cell(node, "node"), state(node), cell(node, "operator"), cell(node, "staked"), swarm]
+            let lent = if node["lent_to"].is_null() { "" } else { ", lent by the faucet" };
+            let staked = cell(node, "staked") + lent;
+            [cell(node, "node"), state(node), cell(node, "operator"), staked, swarm]
         });
         let table = text::table(["NODE", "STATE", "OPERATOR", "STAKED", "SWARM"], &rows.collect::<Vec<_>>());
         let hint = if refused.is_empty() { "" } else { "\n\nWhy one is refused: session stake show NODE" };
@@ -39,17 +52,17 @@ pub(crate) fn node(
     context: &Context,
     id: &NodeId,
     now: &Replayed,
-    (pooled, refused): (&[Pooled], &[Held]),
+    (pooled, refused, loans): (&[Pooled], &[Held], &Loans),
     required: Amount,
 ) -> Result<(), Failure> {
     let contributions: Vec<Value> = pooled.iter().map(|it| contribution(it, required)).collect();
-    let member = now.ledger.node(id).map(|member| registered(&now.ledger, id, member));
+    let member = now.ledger.node(id).map(|member| registered(&now.ledger, id, member, loans));
     let open = || pooled.iter().find(|it| it.is_open() && it.signed).map(|open| waiting(id, open));
-    let last = || refused.last().map(rejected);
+    let last = || refused.last().map(|held| rejected(held, loans));
     let mut data = member.or_else(open).or_else(last).ok_or(StakeError::Unknown { node: *id })?;
     if let Some(data) = data.as_object_mut() {
         data.insert("contributions".to_owned(), json!(contributions));
-        data.insert("refused".to_owned(), refused.iter().map(rejected).collect());
+        data.insert("refused".to_owned(), refused.iter().map(|held| rejected(held, loans)).collect());
     }
     context.output.data(&data, || human(&data))
 }
@@ -83,7 +96,7 @@ pub(crate) fn earnings(
     })
 }
 
-fn registered(ledger: &Ledger, id: &NodeId, member: &Member) -> Value {
+fn registered(ledger: &Ledger, id: &NodeId, member: &Member, loans: &Loans) -> Value {
     let staked = member.shares.iter().fold(0_u128, |sum, share| sum.saturating_add(share.amount.0));
     let shares = member.shares.iter().map(|share| part(share.contributor, share.beneficiary, share.amount));
     json!({
@@ -91,6 +104,7 @@ fn registered(ledger: &Ledger, id: &NodeId, member: &Member) -> Value {
         "id": member.id.0,
         "state": word(member.state),
         "operator": member.operator.to_string(),
+        "lent_to": lent_to(loans, member.id, member.shares.first().map(|share| share.contributor)),
         "fee": percent(member.fee),
         "staked": Amount(staked).to_string(),
         "contributors": shares.collect::<Vec<_>>(),
@@ -102,13 +116,15 @@ fn registered(ledger: &Ledger, id: &NodeId, member: &Member) -> Value {
 }
 
 /// A registration that the nodes refuse, in the shape of one that they took.
-fn rejected(held: &Held) -> Value {
+fn rejected(held: &Held, loans: &Loans) -> Value {
+    let operator = held.parts.first().map(|(operator, _)| *operator);
     let part = |(address, amount): &(Address, Amount)| json!({ "address": lower(*address), "beneficiary": null, "amount": amount.to_string() });
     json!({
         "node": held.node,
         "id": held.id.0,
         "state": "refused",
-        "operator": held.parts.first().map(|(operator, _)| lower(*operator)),
+        "operator": operator.map(lower),
+        "lent_to": lent_to(loans, held.id, operator),
         "fee": null,
         "staked": held.total().to_string(),
         "contributors": held.parts.iter().map(part).collect::<Vec<_>>(),
@@ -119,6 +135,12 @@ fn rejected(held: &Held) -> Value {
     })
 }
 
+/// Whom the faucet lent a stake to, if that is what its operator holds.
+fn lent_to(loans: &Loans, id: StakeId, operator: Option<Address>) -> Option<String> {
+    let loan = loans.get(&id).filter(|loan| Some(loan.at) == operator);
+    loan.map(|loan| lower(loan.operator))
+}
+
 /// A node whose contribution is open, in the shape of one that is registered.
 fn waiting(id: &NodeId, open: &Pooled) -> Value {
     json!({
@@ -126,6 +148,7 @@ fn waiting(id: &NodeId, open: &Pooled) -> Value {
         "id": null,
         "state": "open",
         "operator": lower(open.operator),
+        "lent_to": null,
         "fee": percent(open.fee),
         "staked": open.total().to_string(),
         "contributors": parts(open),
@@ -196,6 +219,9 @@ fn human(node: &Value) -> String {
     for key in ["operator", "fee", "staked", "swarm"] {
         lines.push_str(&format!("  {key:<9} {}\n", field(node, key)));
     }
+    if let Some(borrower) = node["lent_to"].as_str() {
+        lines.push_str(&format!("  lent      by the faucet, to {borrower}\n"));
+    }
     for part in node["contributors"].as_array().into_iter().flatten() {
         lines.push_str(&format!(
             "  share     {} SESH of {}\n",
@@ -223,7 +249,7 @@ fn human(node: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use session_chain::{
-        Parameters, StakeId,
+        Parameters,
         ledger::Founder,
         settlement::staker::{Part, Status},
     };
@@ -258,9 +284,9 @@ mod tests {
             prefix: "10.0.0.0/24".parse().unwrap(),
         };
         let ledger = Ledger::genesis(Parameters::default(), [0; 32], [founder]);
-        let active = registered(&ledger, &node, ledger.node(&node).unwrap());
+        let active = registered(&ledger, &node, ledger.node(&node).unwrap(), &Loans::new());
         let open = waiting(&node, &pooled());
-        let refused = rejected(&held(node));
+        let refused = rejected(&held(node), &Loans::new());
         assert_eq!(keys(&active), keys(&open));
         assert_eq!(keys(&active), keys(&refused));
         assert_eq!(
@@ -269,6 +295,7 @@ mod tests {
                 "contributors",
                 "fee",
                 "id",
+                "lent_to",
                 "node",
                 "operator",
                 "remedy",
@@ -302,7 +329,7 @@ mod tests {
 
     #[test]
     fn whose_registration_is_refused_reads_why_and_what_to_do() {
-        let mut node = rejected(&held(NodeId::from_bytes([7; 32])));
+        let mut node = rejected(&held(NodeId::from_bytes([7; 32])), &Loans::new());
         node["refused"] = json!([node]);
         let shown = human(&node);
         for said in [
@@ -312,6 +339,18 @@ mod tests {
             "session stake withdraw",
         ] {
             assert!(shown.contains(said), "{said}: {shown}");
+        }
+    }
+
+    #[test]
+    fn what_the_faucet_lent_is_told_with_whom_it_was_lent_to() {
+        let [at, operator] = [0xab, 3].map(Address::repeat_byte);
+        let held = held(NodeId::from_bytes([7; 32]));
+        let shown = |id, at| rejected(&held, &Loans::from([(StakeId(id), Loan { at, operator })]));
+        assert!(human(&shown(4, at)).contains(&format!("lent      by the faucet, to {operator:#x}\n")));
+        // Of another registration, or by an endpoint that contradicts the ledger.
+        for other in [shown(5, at), shown(4, operator)] {
+            assert!(other["lent_to"].is_null() && !human(&other).contains("faucet"));
         }
     }
 

@@ -255,6 +255,11 @@ impl StakeError {
         matches!(self, Self::NotFinal { .. })
     }
 
+    /// Whether no stake of the node can be released to the account, or to its loan: what came before may be there.
+    pub(super) const fn is_unreleased(&self) -> bool {
+        matches!(self, Self::NoStake { .. } | Self::Locked { .. } | Self::Unreleased { .. })
+    }
+
     /// Whether waiting helps.
     pub fn passes(&self) -> bool {
         self.is_overtaken()

@@ -35,8 +35,14 @@ impl Held {
         self.parts.iter().fold(Amount::ZERO, |sum, (_, part)| sum.checked_add(*part).unwrap_or(sum))
     }
 
-    fn is_of(&self, account: Address) -> bool {
-        self.parts.iter().any(|(contributor, _)| *contributor == account)
+    fn is_of(&self, holders: &[Address]) -> bool {
+        self.parts.iter().any(|(contributor, _)| holders.contains(contributor))
+    }
+
+    /// The loan that holds it, where the first of the holders is an account and the others are its loans.
+    fn loan(&self, holders: &[Address]) -> Option<Address> {
+        let of = |loan: &&Address| self.is_of(core::slice::from_ref(*loan));
+        holders.iter().skip(1).find(of).copied()
     }
 }
 
@@ -69,25 +75,38 @@ impl Staker {
     }
 
     /// The registration that whoever wants a node to leave means: an own one, rather than one that others put
-    /// down for the same key.
-    pub(super) async fn leaver(&self, node: &NodeId, now: &Ledger) -> Result<StakeId, StakeError> {
+    /// down for the same key; and the loan that holds it, where it was lent to the account.
+    pub(super) async fn leaver(
+        &self,
+        node: &NodeId,
+        now: &Ledger,
+    ) -> Result<(StakeId, Option<Address>), StakeError> {
         let mut held = self.held(now, |stake| stake.node == *node).await?;
         if held.is_empty() {
             return Err(StakeError::Unknown { node: *node });
         }
+        let holders = self.holders(node).await?;
         // What the contract says of one that is another's tells enough.
-        held.retain(|one| one.is_of(self.account()) || one.refused.is_none());
+        held.retain(|one| one.is_of(&holders) || one.refused.is_none());
         let first = held.iter().min_by_key(|one| {
-            (!one.is_of(self.account()), one.refused.is_some(), one.exit_requested.is_some(), one.id)
+            (!one.is_of(&holders), one.refused.is_some(), one.exit_requested.is_some(), one.id)
         });
-        first.map(|one| one.id).ok_or(StakeError::NoStake { node: *node })
+        first.map(|one| (one.id, one.loan(&holders))).ok_or(StakeError::NoStake { node: *node })
     }
 
     /// The stake of a node that a checkpoint releases, or whose exit was requested long ago. Who has a part in
-    /// one gets that one; anybody may have those of others paid back.
-    pub(super) async fn release(&self, node: &NodeId, now: &Replayed) -> Result<(Call, Return), StakeError> {
+    /// one gets that one, or the loan that has it; anybody may have those of others paid back.
+    pub(super) async fn release(
+        &self,
+        node: &NodeId,
+        holders: &[Address],
+        now: &Replayed,
+    ) -> Result<(Call, Return), StakeError> {
         let staking = self.contracts().staking;
-        let held = own(self.held(&now.ledger, |stake| stake.node == *node).await?, self.account());
+        let held = own(self.held(&now.ledger, |stake| stake.node == *node).await?, holders);
+        let back = |one: &Held, back: fn(Amount) -> Return| {
+            if one.loan(holders).is_some() { Return::ToLoan(one.total()) } else { back(one.total()) }
+        };
         let epoch = self.accepted().await?;
         if let (Some(epoch), Some(_)) = (epoch, &now.accepted) {
             let proved = self.proved(now, epoch).await?;
@@ -106,14 +125,14 @@ impl Staker {
                 let proof = proof.ok_or(StakeError::OtherLedger { epoch })?;
                 let deed =
                     Staking::releaseCall { id: one.id.0, state: standing as u8, penaltyBps: penalty, proof };
-                return Ok((call(staking, &deed), Return::Released(one.total())));
+                return Ok((call(staking, &deed), back(one, Return::Released)));
             }
         }
         let time = self.caller.time().await?;
         let long_ago = |one: &&Held| one.exit_requested.is_some_and(|at| at.saturating_add(ESCAPE) <= time);
         if let Some(one) = held.iter().find(long_ago) {
             let deed = Staking::escapeCall { id: one.id.0 };
-            return Ok((call(staking, &deed), Return::Escaped(one.total())));
+            return Ok((call(staking, &deed), back(one, Return::Escaped)));
         }
         // What the nodes took is what is meant, where there are others too.
         let first = held.iter().min_by_key(|one| one.refused.is_some());
@@ -127,10 +146,10 @@ impl Staker {
     }
 }
 
-/// Those that the account has a part in; where it has none, all.
-fn own(mut held: Vec<Held>, account: Address) -> Vec<Held> {
-    if held.iter().any(|one| one.is_of(account)) {
-        held.retain(|one| one.is_of(account));
+/// Those that the account or a loan of its own has a part in; where there are none, all.
+fn own(mut held: Vec<Held>, holders: &[Address]) -> Vec<Held> {
+    if held.iter().any(|one| one.is_of(holders)) {
+        held.retain(|one| one.is_of(holders));
     }
     held
 }
@@ -150,7 +169,14 @@ mod tests {
             parts: parts.iter().map(|one| (*one, Amount::sesh(1))).collect(),
         };
         let all = vec![held(1, Some(Refusal::Unsigned), &[stranger]), held(2, None, &[alice, bob])];
-        let ids = |account| own(all.clone(), account).iter().map(|one| one.id.0).collect::<Vec<_>>();
+        let ids = |account| own(all.clone(), &[account]).iter().map(|one| one.id.0).collect::<Vec<_>>();
         assert_eq!([alice, bob, stranger, carol].map(ids), [vec![2], vec![2], vec![1], vec![1, 2]]);
+        // Carol's loan is as good as an own stake; where it is her own, no loan is asked.
+        let lent = held(2, None, &[alice]);
+        assert_eq!(own(all, &[carol, alice]).len(), 1);
+        assert_eq!(
+            [&[carol, alice][..], &[alice, bob], &[bob]].map(|it| lent.loan(it)),
+            [Some(alice), None, None]
+        );
     }
 }

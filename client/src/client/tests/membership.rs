@@ -52,6 +52,7 @@ impl Net {
             trust: TRUST,
             written: genesis,
             contracts,
+            vault: None,
         };
         let mut nodes = net.file.nodes.clone();
         for (node, pair) in nodes.iter_mut().zip(&net.pairs) {

@@ -1,0 +1,281 @@
+//! Stakes that a faucet lends, on a real chain: at work for whom they are lent to, and back in the vault.
+
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "what fails here fails a test")]
+
+use std::time::Duration;
+
+use alloy::primitives::{Address, U256};
+use serde_json::json;
+use session_chain::{
+    Amount, Candidate, StakeId, State, account,
+    network::Settlement,
+    settlement::{
+        Call, Delivery, Options, Replayed, SendError, StakeError, Staker, Vault, VaultError, calls,
+        deploy::deploy_vault, replay, staker::Return, vault::Loan,
+    },
+};
+use session_protocols::{NetworkName, NodeId};
+use support::{
+    PATIENCE, pace, through,
+    world::{STAKE, World, pair, send, signed},
+};
+
+mod support;
+
+const FAUCET: u8 = 20;
+const DAY: u64 = 24 * 3_600;
+
+fn network() -> NetworkName {
+    "local".parse().unwrap()
+}
+
+fn address(seed: u8) -> Address {
+    account::signer(&[seed; 16]).address()
+}
+
+fn node(seed: u8) -> NodeId {
+    pair(seed).node_id()
+}
+
+fn delivery() -> Delivery {
+    Delivery { poll: Duration::from_millis(5), patience: PATIENCE, confirmations: 1 }
+}
+
+/// The contracts, and a vault with so many stakes.
+async fn world(stakes: u64) -> (World, Vault) {
+    let mut world = World::new().await;
+    let settlement = world.settlement.clone();
+    let vault = deploy_vault(&mut world.deployer, &settlement, address(FAUCET)).await.unwrap();
+    world.settlement.vault = Some(vault);
+    world.give(vault, Amount(STAKE.0 * u128::from(stakes))).await;
+    world.chain.sender(&world.anvil, FAUCET).await;
+    let faucet = connect(&world.settlement, FAUCET).await.unwrap();
+    (world, faucet)
+}
+
+async fn connect(settlement: &Settlement, seed: u8) -> Result<Vault, VaultError> {
+    Vault::connect(settlement, account::signer(&[seed; 16]), delivery()).await
+}
+
+/// Somebody with ether and no tokens.
+async fn staker(world: &World, seed: u8) -> Staker {
+    world.chain.sender(&world.anvil, seed).await;
+    Staker::connect(&world.settlement, account::signer(&[seed; 16]), delivery()).await.unwrap()
+}
+
+/// What the keys of a node say, for an operator, when they were registered so often.
+fn described(settlement: &Settlement, seed: u8, operator: Address, registrations: u64) -> Candidate {
+    let prefix = format!("127.0.{seed}.0/24").parse().unwrap();
+    Candidate::sign(network(), &settlement.domain(), &pair(seed), operator, prefix, registrations)
+}
+
+/// Lends a node its stake, whose keys were registered so often. Returns where the loan is.
+async fn lend(world: &World, faucet: &mut Vault, seed: u8, operator: Address, registrations: u64) -> Address {
+    let loan = faucet.loan_for(operator, &node(seed)).await.unwrap();
+    let asked = calls::Vault::loanForCall { operator, ed25519Key: (*node(seed).as_bytes()).into() };
+    let told = world.view(faucet.at(), asked).await;
+    assert_eq!(loan, told, "computed as the vault does");
+    let candidate = described(&world.settlement, seed, loan, registrations);
+    let (call, stake) = faucet.lend(&network(), &candidate, operator).await.unwrap();
+    assert_eq!(stake, STAKE);
+    faucet.send(&call, |_| {}).await.unwrap();
+    loan
+}
+
+/// The ledger of now, and the one of the last checkpoint.
+async fn now(world: &World, staker: &Staker) -> Replayed {
+    let options = Options { pace: pace(), ..Options::new(&world.settlement, [1; 32]).unwrap() };
+    let accepted = staker.accepted().await.unwrap();
+    replay::replay(None, options, accepted, |_| {}).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_lent_node_serves_its_operator_is_rewarded_and_the_stake_comes_back() {
+    let (world, mut faucet) = world(4).await;
+    let dir = tempfile::tempdir().unwrap();
+    let live = world.follow(&dir.path().join("chain.redb"));
+    let mut alice = staker(&world, 1).await;
+    // Alice has two of four nodes.
+    let mut loans = Vec::new();
+    for (seed, operator) in [(1, 1), (2, 1), (3, 2), (4, 3)] {
+        loans.push(lend(&world, &mut faucet, seed, address(operator), 0).await);
+    }
+    assert_eq!(faucet.unlent().await.unwrap(), Amount::ZERO);
+    let all = faucet.all_loans().await.unwrap();
+    let first = Loan { at: loans[0], operator: address(1) };
+    assert_eq!((all.len(), all.get(&StakeId(1))), (4, Some(&first)));
+
+    for _ in 0..3 {
+        world.pass(1).await;
+    }
+    through(&live, &world.chain).await;
+    let ledger = live.settled().ledger;
+    assert!(ledger.nodes().all(|(_, member)| member.state == State::Active));
+    for (seed, loan) in (1..).zip(&loans) {
+        let member = ledger.node(&node(seed)).unwrap();
+        assert_eq!(member.operator.to_string(), format!("{loan:#x}"), "an operator of its own");
+    }
+    assert_eq!(alice.loans(&ledger).await.unwrap(), all);
+
+    // She is paid for both, and no loan is.
+    send(
+        faucet.sender(),
+        world.settlement.contracts.checkpoints,
+        signed(&ledger, &live.to_sign().unwrap(), 4, &[]),
+    )
+    .await;
+    world.pass(1).await;
+    through(&live, &world.chain).await;
+    let rewards = live.settled().ledger;
+    let earned = [1, 2].map(|seed| rewards.rewards().total(&address(seed)).0);
+    assert!(earned[1] > 0 && earned[0] >= 2 * earned[1], "{earned:?}");
+    assert!(loans.iter().all(|loan| rewards.rewards().total(loan).is_zero()));
+
+    // Her first leaves by its loan, and the stake goes to that, then to the vault; the second stays.
+    let replayed = now(&world, &alice).await;
+    let (call, id) = alice.exit(&node(1), &replayed.ledger).await.unwrap();
+    assert_eq!((call.to, id), (Some(loans[0]), StakeId(1)));
+    let error = alice.withdraw(&node(1), &replayed).await.unwrap_err();
+    assert!(matches!(error, StakeError::Locked { leaving: false, .. }), "{error}");
+    alice.send(&call, |_| {}).await.unwrap();
+    for _ in 0..4 {
+        world.pass(1).await;
+    }
+    through(&live, &world.chain).await;
+    let ledger = live.settled().ledger;
+    let submit = signed(&ledger, &live.to_sign().unwrap(), 4, &[]);
+    send(faucet.sender(), world.settlement.contracts.checkpoints, submit).await;
+    let replayed = now(&world, &alice).await;
+    let (call, back) = alice.withdraw(&node(1), &replayed).await.unwrap();
+    assert_eq!(back, Return::ToLoan(STAKE));
+    let error = faucet.give_back(loans[0]).await.unwrap_err();
+    assert!(matches!(error, VaultError::NothingBack { .. }) && error.passes(), "{error}");
+    alice.send(&call, |_| {}).await.unwrap();
+    assert_eq!(world.balance(loans[0]).await, STAKE.units());
+    // Whoever has nothing to do with it is not led to it.
+    let stranger = staker(&world, 9).await;
+    let error = stranger.withdraw(&node(1), &replayed).await.unwrap_err();
+    assert!(matches!(error, StakeError::NoStake { .. }), "{error}");
+    let (call, back) = alice.withdraw(&node(1), &replayed).await.unwrap();
+    assert_eq!((call.to, back), (Some(loans[0]), Return::GivenBack(STAKE)));
+    alice.send(&call, |_| {}).await.unwrap();
+    assert_eq!(faucet.unlent().await.unwrap(), STAKE);
+    assert_eq!(world.balance(address(1)).await, U256::ZERO, "it was never hers");
+    let error = alice.withdraw(&node(1), &replayed).await.unwrap_err();
+    assert!(matches!(error, StakeError::NoStake { .. }), "{error}");
+    world.pass(1).await;
+    through(&live, &world.chain).await;
+    let left: Vec<_> = live.settled().ledger.nodes().map(|(id, _)| *id).collect();
+    assert!(left.len() == 3 && left.contains(&node(2)), "{left:?}");
+
+    // What is lent for the node again is another loan, which the faucet may end as she may.
+    let second = lend(&world, &mut faucet, 1, address(1), 1).await;
+    assert!(second != loans[0]);
+    for at in [loans[0], second] {
+        assert_eq!(faucet.operator_of_loan(at).await.unwrap(), Some(address(1)));
+    }
+    for none in [address(1), world.settlement.contracts.staking, faucet.at()] {
+        assert_eq!(faucet.operator_of_loan(none).await.unwrap(), None);
+    }
+    world.pass(1).await;
+    through(&live, &world.chain).await;
+    let (call, id) = alice.exit(&node(1), &live.settled().ledger).await.unwrap();
+    assert_eq!((call.to, id), (Some(second), StakeId(5)));
+    let call = faucet.request_exit(second);
+    faucet.send(&call, |_| {}).await.unwrap();
+    let error = alice.quote(&call).await.unwrap_err();
+    assert!(error.to_string().contains("(ExitAlreadyRequested"), "{error}");
+}
+
+#[tokio::test]
+async fn a_loan_obeys_its_operator_and_the_faucet_and_comes_back_by_the_escape_hatch() {
+    let (world, mut faucet) = world(1).await;
+    let mut alice = staker(&world, 1).await;
+    let first = lend(&world, &mut faucet, 1, address(1), 0).await;
+    world.chain.mine(4, 1).await;
+    let replayed = now(&world, &alice).await;
+    // Bob has nothing to do with it.
+    let mut bob = staker(&world, 2).await;
+    let (call, _) = bob.exit(&node(1), &replayed.ledger).await.unwrap();
+    let error = bob.quote(&call).await.unwrap_err();
+    assert!(error.to_string().contains("holds no share of node 1 (NotAContributor"), "{error}");
+    let through_loan = faucet.request_exit(first);
+    let error = bob.quote(&through_loan).await.unwrap_err();
+    assert!(error.to_string().contains("is not the operator (NotOperator"), "{error}");
+
+    let (call, _) = alice.exit(&node(1), &replayed.ledger).await.unwrap();
+    alice.send(&call, |_| {}).await.unwrap();
+    world.chain.ask("evm_increaseTime", json!([30 * DAY])).await;
+    world.chain.mine(1, 1).await;
+    let (call, back) = alice.withdraw(&node(1), &replayed).await.unwrap();
+    assert_eq!(back, Return::ToLoan(STAKE), "by the escape hatch");
+    alice.send(&call, |_| {}).await.unwrap();
+    // The faucet need not wait for her.
+    let (call, amount) = faucet.give_back(first).await.unwrap();
+    assert_eq!(amount, STAKE);
+    faucet.send(&call, |_| {}).await.unwrap();
+    assert_eq!(faucet.unlent().await.unwrap(), STAKE);
+}
+
+#[tokio::test]
+async fn who_may_not_lend_and_what_is_not_to_be_lent_is_told_with_what_to_do() {
+    let (mut world, mut faucet) = world(1).await;
+    let none = Settlement { vault: None, ..world.settlement.clone() };
+    let error = connect(&none, 1).await.unwrap_err();
+    assert!(matches!(error, VaultError::None) && error.code() == "no_faucet", "{error}");
+    let mut elsewhere = world.settlement.clone();
+    elsewhere.contracts.staking = address(1);
+    let error = connect(&elsewhere, 1).await.unwrap_err();
+    assert!(matches!(error, VaultError::Elsewhere { .. }), "{error}");
+    let nothing = Settlement { vault: Some(address(1)), ..world.settlement.clone() };
+    let error = connect(&nothing, 1).await.unwrap_err();
+    assert!(
+        matches!(error, VaultError::Send(SendError::NoContract { at, .. }) if at == address(1)),
+        "{error}"
+    );
+
+    let (alice, network) = (address(1), network());
+    let loan = faucet.loan_for(alice, &node(1)).await.unwrap();
+    let candidate = described(&world.settlement, 1, loan, 0);
+    let for_another = faucet.lend(&network, &candidate, address(2)).await.unwrap_err();
+    assert!(matches!(for_another, VaultError::OtherLoan { signed, .. } if signed == loan), "{for_another}");
+    assert!(for_another.remedy().contains("session node init --again"));
+    let error = faucet.lend(&"main".parse().unwrap(), &candidate, alice).await.unwrap_err();
+    assert!(matches!(error, VaultError::Candidate(_)), "{error}");
+    world.chain.sender(&world.anvil, 1).await;
+    let mut other = connect(&world.settlement, 1).await.unwrap();
+    assert_eq!(other.loan_for(alice, &node(1)).await.unwrap(), loan, "anybody may ask");
+    let error = other.lend(&network, &candidate, alice).await.unwrap_err();
+    assert!(matches!(error, VaultError::NotOwner { .. }), "{error}");
+    let (call, _) = faucet.lend(&network, &candidate, alice).await.unwrap();
+    refused(other.quote(&call).await.unwrap_err(), "only the faucet lends stakes");
+
+    // Signed for a later registration than the next.
+    let late = described(&world.settlement, 1, loan, 1);
+    let (of_late, _) = faucet.lend(&network, &late, alice).await.unwrap();
+    refused(faucet.quote(&of_late).await.unwrap_err(), "the node's BLS key did not sign this registration");
+
+    let most = Amount(STAKE.0 + 1);
+    assert!(matches!(faucet.withdraw(most).await.unwrap_err(), VaultError::Empty { .. }));
+    let out = faucet.withdraw(Amount(1)).await.unwrap();
+    faucet.send(&out, |_| {}).await.unwrap();
+    assert_eq!(world.balance(address(FAUCET)).await, U256::from(1));
+    let error = faucet.lend(&network, &candidate, alice).await.unwrap_err();
+    assert_eq!(error.to_string(), "the vault has 24999.999999999 SESH left, and 25000 SESH are needed");
+    assert!(error.passes() && error.code() == "faucet_empty");
+    let error = faucet.quote(&call).await.unwrap_err();
+    refused(error, "the vault has 24999.999999999 SESH and 25000 SESH are needed");
+    world.give(faucet.at(), Amount(1)).await;
+    faucet.send(&call, |_| {}).await.unwrap();
+    // Once.
+    let again = Call { to: call.to, data: call.data.clone(), ..Call::default() };
+    refused(faucet.quote(&again).await.unwrap_err(), "the vault has 0 SESH");
+    world.give(faucet.at(), STAKE).await;
+    refused(faucet.quote(&again).await.unwrap_err(), "node 1 holds this BLS key");
+}
+
+fn refused(error: VaultError, said: &str) {
+    let VaultError::Send(SendError::Refused { refusal }) = &error else { panic!("{error}") };
+    assert!(refusal.meaning.as_ref().is_some_and(|meaning| meaning.starts_with(said)), "{error}");
+    assert!(!error.remedy().is_empty());
+}
