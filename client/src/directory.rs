@@ -206,6 +206,7 @@ mod tests {
                 name: "test".parse().unwrap(),
                 local: true,
                 seed: [0; 32],
+                hf: session_protocols::answer::RULES,
                 nodes,
                 settlement: None,
             };

@@ -22,8 +22,8 @@ pub const JSON_OVERHEAD: usize = 143;
 /// The most messages in one page.
 pub const MAX_PAGE_COUNT: usize = 2_000;
 
-/// The version of the rules that nodes go by, as the first network of this kind counts them: what clients
-/// know as `hf`.
+/// The version of the rules that nodes go by where their network does not say another, as the first network of this
+/// kind counts them: what clients know as `hf`.
 pub const RULES: [u64; 2] = [22, 0];
 
 /// The most hashes in one page that lists hashes alone.

@@ -172,6 +172,8 @@ pub struct Setup {
     pub limits: Limits,
     /// The version of the software.
     pub version: String,
+    /// The version of the rules that the network goes by: see [`RULES`](crate::answer::RULES).
+    pub rules: [u64; 2],
 }
 
 /// The machine.

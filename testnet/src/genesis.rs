@@ -9,6 +9,7 @@ use session_chain::{NetworkFile, Operator, bls::BlsSecret, network::NetworkNode}
 use session_node::keystore;
 use session_protocols::{
     Prefix,
+    answer::RULES,
     directory::{Endpoint, Transport},
 };
 
@@ -40,7 +41,7 @@ pub(crate) fn make(
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|_| TestnetError::Random)?;
     let name = NAME.parse().map_err(|_| TestnetError::Nodes(count))?;
-    Ok((NetworkFile { name, local: true, seed, nodes, settlement: None }, entries))
+    Ok((NetworkFile { name, local: true, seed, hf: RULES, nodes, settlement: None }, entries))
 }
 
 /// Makes the keys of one node, and finds an address for it and ports that stay free while they are held.

@@ -1,5 +1,5 @@
 use alloy::primitives::B256;
-use session_protocols::{KeyPair, directory::checkpoint::Collection};
+use session_protocols::{KeyPair, answer::RULES, directory::checkpoint::Collection};
 
 use super::*;
 use crate::{
@@ -48,6 +48,7 @@ impl World {
             name: "test".parse().unwrap(),
             local: true,
             seed: [0; 32],
+            hf: RULES,
             nodes: Vec::new(),
             settlement: Some(settlement),
         };

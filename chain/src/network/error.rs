@@ -130,6 +130,14 @@ pub enum Problem {
         /// The key.
         key: &'static str,
     },
+    /// Not two numbers where there have to be two.
+    #[error("`{key}` has {found} numbers, expected 2")]
+    Pair {
+        /// The key.
+        key: &'static str,
+        /// How many there are.
+        found: usize,
+    },
     /// A time for which nodes are believed that is too short to go on by, or longer than any stake is bound.
     #[error("`trust` is {found} s, expected {least} to {most}")]
     Trust {
@@ -189,7 +197,7 @@ impl NetworkFileError {
             Problem::Endpoints { found: 0 } => format!("add `{}`", example("rpc")),
             Problem::Endpoints { .. } => format!("keep {MAX_RPC} of them"),
             Problem::Rpc => format!("write it as in `{}`", example("rpc")),
-            Problem::Number { key } | Problem::Contract { key } => {
+            Problem::Number { key } | Problem::Pair { key, .. } | Problem::Contract { key } => {
                 format!("write it as in `{}`", example(key))
             }
             Problem::Trust { .. } => {
@@ -210,6 +218,7 @@ fn example(key: &str) -> &'static str {
         "name" => "name = \"mainnet\"",
         "local" => "local = false",
         "seed" => "seed = \"...\" (64 hex digits)",
+        "hf" => "hf = [22, 0]",
         "nodes" => "[[nodes]]",
         "id" => "id = \"...\" (64 hex digits)",
         "operator" => "operator = \"0x...\" (40 hex digits)",

@@ -4,16 +4,16 @@ use core::{num::NonZeroU64, ops::Range};
 use std::collections::BTreeMap;
 
 use data_encoding::HEXLOWER_PERMISSIVE as HEX;
-use session_protocols::{NodeId, Prefix, directory::Endpoint};
+use session_protocols::{NodeId, Prefix, answer::RULES, directory::Endpoint};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Contracts, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BYTES, MAX_NODES, MAX_RPC, NetworkFile,
+    Contracts, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BYTES, MAX_HF, MAX_NODES, MAX_RPC, NetworkFile,
     NetworkFileError, NetworkNode, Problem, Settlement, TRUST, VERSION,
 };
 
-const KEYS: &[&str] = &["version", "name", "local", "seed", "nodes", "settlement"];
+const KEYS: &[&str] = &["version", "name", "local", "seed", "hf", "nodes", "settlement"];
 const SETTLEMENT_KEYS: &[&str] = &[
     "chain",
     "rpc",
@@ -50,6 +50,7 @@ pub(super) fn network(text: &str) -> Result<NetworkFile, NetworkFileError> {
     let seed = table.parsed("seed", |text| {
         HEX.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok()).ok_or(Problem::Seed)
     })?;
+    let hf = table.optional("hf").map_or(Ok(RULES), |item| reader.hf(item))?;
     let (items, span) = table.get("nodes", "an array of tables", DeValue::as_array)?;
     if !(1..=MAX_NODES).contains(&items.len()) {
         return Err(reader.error(&span, Problem::Nodes { found: items.len() }));
@@ -68,7 +69,7 @@ pub(super) fn network(text: &str) -> Result<NetworkFile, NetworkFileError> {
         Some(item) => Some(reader.settlement(item, local)?),
         None => None,
     };
-    Ok(NetworkFile { name, local, seed, nodes, settlement })
+    Ok(NetworkFile { name, local, seed, hf, nodes, settlement })
 }
 
 struct Reader<'a> {
@@ -87,6 +88,24 @@ impl Reader<'_> {
     fn error(&self, span: &Range<usize>, problem: Problem) -> NetworkFileError {
         let (line, column) = self.place(span.start);
         NetworkFileError { line, column, problem }
+    }
+
+    /// The version of the rules: two numbers.
+    fn hf(&self, item: &Spanned<DeValue<'_>>) -> Result<[u64; 2], NetworkFileError> {
+        let (key, expected) = ("hf", "an array of two integers");
+        let refuse = |item: &Spanned<DeValue<'_>>| {
+            let found = item.get_ref().type_str();
+            self.error(&item.span(), Problem::Type { key, expected, found })
+        };
+        let parts = item.get_ref().as_array().ok_or_else(|| refuse(item))?;
+        let number = |item: &Spanned<DeValue<'_>>| {
+            let number = item.get_ref().as_integer().ok_or_else(|| refuse(item))?;
+            let number = u64::from_str_radix(number.as_str(), number.radix()).ok();
+            let fits = number.filter(|number| *number <= MAX_HF);
+            fits.ok_or_else(|| self.error(&item.span(), Problem::Number { key }))
+        };
+        let numbers = parts.iter().map(number).collect::<Result<Vec<_>, _>>()?;
+        numbers.try_into().map_err(|_| self.error(&item.span(), Problem::Pair { key, found: parts.len() }))
     }
 
     fn settlement(&self, item: &Spanned<DeValue<'_>>, local: bool) -> Result<Settlement, NetworkFileError> {

@@ -10,7 +10,7 @@ use session_protocols::{
         self, Call, Reply,
         names::{NONCE, resolved},
         nodes::{Listing, active_nodes, service_nodes},
-        render,
+        render::{self, Stamp},
     },
     request::Request,
 };
@@ -61,20 +61,20 @@ impl Json {
                 Call::Nodes(params) => {
                     let _long = self.long.acquire().await;
                     let result = service_nodes(&self.listing.borrow(), &params, seed());
-                    render::result_of(&result, now().as_millis())
+                    render::result_of(&result, self.stamp())
                 }
                 Call::ActiveNodes => {
                     let _long = self.long.acquire().await;
                     let nodes = BASE64.encode(&active_nodes(&self.listing.borrow()));
                     let mut fields = serde_json::json!({ "nodes": nodes });
-                    render::stamp(&mut fields, now().as_millis());
+                    self.stamp().put(&mut fields);
                     Reply::json(200, &fields)
                 }
                 Call::Name(hash) => self.name(hash).await,
                 Call::Batch(calls) => {
                     let of_one = of_one(&calls);
                     let replies = join_all(calls.into_iter().map(|call| self.part(call, room))).await;
-                    render::several(replies, of_one, now().as_millis())
+                    render::several(replies, of_one, self.stamp())
                 }
                 Call::Sequence(calls) => {
                     let of_one = of_one(&calls);
@@ -87,7 +87,7 @@ impl Json {
                             break;
                         }
                     }
-                    render::several(replies, of_one, now().as_millis())
+                    render::several(replies, of_one, self.stamp())
                 }
                 Call::If { when, then, otherwise } => {
                     let Some(info) = self.ask(Request::Info).await else { return nothing() };
@@ -122,7 +122,7 @@ impl Json {
         let about = request.without_message();
         let Some(answer) = self.ask(request).await else { return nothing() };
         let listing = Arc::clone(&self.listing.borrow());
-        door::render(&about, &answer, |id| listing.node(id).cloned())
+        door::render(&about, &answer, listing.rules(), |id| listing.node(id).cloned())
     }
 
     /// The account of a name that its owner revealed.
@@ -136,11 +136,16 @@ impl Json {
         match found {
             Ok(found) if getrandom::fill(&mut nonce).is_ok() => {
                 let found = found.as_ref().map(|(name, account)| (name, account));
-                render::result_of(&resolved(found, nonce).to_string(), now().as_millis())
+                render::result_of(&resolved(found, nonce).to_string(), self.stamp())
             }
             Ok(_) => Reply::text(500, Code::Failed.to_string()),
             Err(code) => Reply::text(code.number(), code.to_string()),
         }
+    }
+
+    /// What answers say that are made here.
+    fn stamp(&self) -> Stamp {
+        Stamp { time: now().as_millis(), rules: self.listing.borrow().rules() }
     }
 
     async fn ask(&self, request: Request) -> Option<Answer> {

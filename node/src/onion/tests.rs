@@ -7,7 +7,7 @@ use std::{
 
 use session_protocols::{
     AccountId, KeyPair, MessageHash, Namespace, Prefix, Span, SwarmId, SwarmMap,
-    answer::Message,
+    answer::{Message, RULES},
     limits::Admission,
     mailbox::Limits,
     member::Setup,
@@ -138,7 +138,7 @@ impl Watched {
         let map = SwarmMap { version: 1, swarms: [(SwarmId(0), vec![me.node_id()])].into() };
         let (version, limits) = (String::new(), Limits::default());
         let key = session_protocols::libp2p::address::keypair(&me).unwrap();
-        let setup = Setup { network: network(), pair: me, maps: map.into(), limits, version };
+        let setup = Setup { network: network(), pair: me, maps: map.into(), limits, version, rules: RULES };
         let metrics = Metrics::new().unwrap();
         let registry = Registry::of([]);
         let behaviour =

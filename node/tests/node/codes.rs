@@ -16,7 +16,7 @@ use session_chain::{NetworkFile, NetworkNode, Operator};
 use session_node::{Config, keystore, run};
 use session_protocols::{
     MessageHash, Namespace, Prefix, Protocol, Signature,
-    answer::{Answer, Body, Code, MAX_ANSWER},
+    answer::{Answer, Body, Code, MAX_ANSWER, RULES},
     codec,
     directory::{Endpoint, Transport},
     libp2p::{
@@ -420,6 +420,7 @@ fn only_ipv6() -> Plan {
         name: "test".parse().unwrap(),
         local: true,
         seed: [7; 32],
+        hf: RULES,
         nodes: vec![node],
         settlement: None,
     };

@@ -7,7 +7,7 @@ use serde_bytes::{ByteArray, ByteBuf};
 use super::{Feed, NOW, network, recount};
 use crate::{
     AccountId, KeyPair, MessageHash, Namespace, NodeId, Signature, Span, SwarmId, SwarmMap, Time,
-    answer::{Answer, Body, Done, MAX_ANSWER, Receipt, Subject},
+    answer::{Answer, Body, Done, MAX_ANSWER, RULES, Receipt, Subject},
     codec,
     mailbox::{self, Limits, Mailbox, page},
     member::{self, Input, Member, Output, Setup, durable, is_majority},
@@ -89,8 +89,8 @@ impl Host {
         let map = SwarmMap { version: MAP_VERSION, swarms: [(SwarmId(0), members)].into() };
         // Little room, so that it runs out.
         let limits = Limits { bytes: 9_000, account_bytes: 3_000 };
-        let setup =
-            Setup { network: network(), pair: node(0), maps: map.into(), limits, version: "fuzz".into() };
+        let (maps, version, rules) = (map.into(), "fuzz".into(), RULES);
+        let setup = Setup { network: network(), pair: node(0), maps, limits, version, rules };
         Self {
             member: Member::new(setup),
             store: MemoryStore::new(1),

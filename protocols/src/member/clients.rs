@@ -3,7 +3,7 @@
 use super::{MAX_LOST, Member, Output, Waiting};
 use crate::{
     SwarmId, Time,
-    answer::{Answer, Body, Code, RULES, Receipt, Receipts, Refusal, Subject, SwarmInfo, told},
+    answer::{Answer, Body, Code, Receipt, Receipts, Refusal, Subject, SwarmInfo, told},
     mailbox,
     namespace::Class,
     notify::{self, Subscribed},
@@ -107,8 +107,8 @@ impl Member {
                 None => refused(Code::NotReady),
             }),
             Request::Info => {
-                let (version, height) = (self.setup.version.clone(), self.height);
-                Some(Body::Info { version, rules: RULES, height })
+                let (version, rules, height) = (self.setup.version.clone(), self.setup.rules, self.height);
+                Some(Body::Info { version, rules, height })
             }
             Request::Batch(_) | Request::Sequence(_) | Request::If(_) => Some(refused(Code::BadRequest)),
         };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use session_protocols::{
     AccountId, KeyPair, Maps, MessageHash, NodeId, Span, SwarmId, Time,
-    answer::{Answer, Body, Code, Refusal, Subject},
+    answer::{Answer, Body, Code, RULES, Refusal, Subject},
     codec,
     mailbox::{self, Limits},
     member::{Input, Member, Output, Setup, check_answer, check_ask, check_request},
@@ -466,6 +466,7 @@ impl World {
             maps: self.nodes[node].maps.clone(),
             limits: Limits::default(),
             version: "sim".to_owned(),
+            rules: RULES,
         };
         let host = &mut self.nodes[node];
         host.member = Some(Member::new(setup));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use session_chain::{Ledger, NetworkFile, NetworkNode, Operator};
 use session_protocols::{
-    KeyPair, Maps, MessageHash, Namespace, NetworkName, NodeId, Span, SwarmMap, Time, mutants,
+    KeyPair, Maps, MessageHash, Namespace, NetworkName, NodeId, Span, SwarmMap, Time, answer::RULES, mutants,
     record::Mutation, ring::majority,
 };
 
@@ -396,6 +396,7 @@ fn placed(network: &NetworkName, pairs: &[KeyPair], dice: &mut Dice) -> Ledger {
         name: network.clone(),
         local: true,
         seed: dice.array(),
+        hf: RULES,
         nodes: nodes.collect(),
         settlement: None,
     };

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use data_encoding::HEXLOWER as HEX;
 use session_chain::{NetworkNode, Operator};
-use session_protocols::{KeyPair, codec, request::Cursor};
+use session_protocols::{KeyPair, answer::RULES, codec, request::Cursor};
 
 use super::*;
 
@@ -26,8 +26,14 @@ fn network(nodes: u8) -> Vec<u8> {
         bls: None,
     };
     let nodes = (1..=nodes).map(node).collect();
-    let file =
-        NetworkFile { name: "test".parse().unwrap(), local: true, seed: [7; 32], nodes, settlement: None };
+    let file = NetworkFile {
+        name: "test".parse().unwrap(),
+        local: true,
+        seed: [7; 32],
+        hf: RULES,
+        nodes,
+        settlement: None,
+    };
     file.to_toml().into_bytes()
 }
 

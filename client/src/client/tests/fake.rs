@@ -15,7 +15,9 @@ use session_chain::{
     network::{NetworkFile, NetworkNode},
 };
 use session_protocols::{
-    KeyPair, NetworkName, NodeId, Protocol, Time, codec,
+    KeyPair, NetworkName, NodeId, Protocol, Time,
+    answer::RULES,
+    codec,
     directory::{self, NodeRecord},
     libp2p::{
         address,
@@ -66,8 +68,14 @@ impl Net {
             bls: None,
         };
         let nodes = (1..).zip(&pairs).map(node).collect();
-        let mut file =
-            NetworkFile { name: name.clone(), local: true, seed: [0; 32], nodes, settlement: None };
+        let mut file = NetworkFile {
+            name: name.clone(),
+            local: true,
+            seed: [0; 32],
+            hf: RULES,
+            nodes,
+            settlement: None,
+        };
         let world = World::new(&name, file.ledger().map(), &pairs);
         world.lock().hops(&name, &pairs);
         let mut hosts = Vec::new();

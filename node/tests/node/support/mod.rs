@@ -26,6 +26,7 @@ use session_chain::{NetworkFile, NetworkNode, Operator, bls::BlsSecret};
 use session_node::{Config, NodeError, Registry, door::DoorConfig, keystore, run, run_by};
 use session_protocols::{
     KeyPair, Prefix,
+    answer::RULES,
     directory::{Endpoint, Transport},
     limits::AdmissionRates,
 };
@@ -78,6 +79,7 @@ impl Plan {
             name: "test".parse().unwrap(),
             local: true,
             seed: [7; 32],
+            hf: RULES,
             nodes: network,
             settlement: None,
         };
