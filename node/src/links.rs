@@ -215,11 +215,8 @@ impl Links {
             }
             let answer = match answer {
                 Some(answer) => {
-                    let version = request.map_version;
-                    links
-                        .checks
-                        .close(open_answer(&links.network, now(), version, to, &subjects, answer))
-                        .await
+                    let asked = (&request, subjects.as_slice());
+                    links.checks.close(open_answer(&links.network, now(), to, asked, answer)).await
                 }
                 None => None,
             };

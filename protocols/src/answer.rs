@@ -8,6 +8,7 @@ use serde_bytes::ByteBuf;
 use crate::{
     AccountId, KeyPair, MessageHash, Namespace, NetworkName, NodeId, Signature, Statement, SwarmId,
     identity::Claim,
+    record::Mutation,
     request::{Cursor, Token},
 };
 
@@ -317,8 +318,16 @@ pub struct Told {
     pub listed: Vec<(Namespace, MessageHash)>,
     /// The messages that it held and did not change, with their ends in milliseconds since 1970.
     pub unchanged: Vec<(MessageHash, u64)>,
-    /// Over [`told::text`], by the member. Whoever asked checks it.
+    /// Over [`told::text`], by the member. The node that asked it checks that, and so does the client.
     pub signature: Signature,
+}
+
+impl Told {
+    /// What is to be checked of it: that `node` signed that it did this of a mutation.
+    pub fn claim(&self, node: &NodeId, mutation: &Mutation) -> Claim {
+        let text = told::text(mutation, &self.listed, &self.unchanged);
+        Claim::by(*node.as_bytes(), text, self.signature)
+    }
 }
 
 /// What a member did.

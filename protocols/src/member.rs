@@ -667,7 +667,11 @@ impl Member {
             already: outcome.already,
             listed: outcome.detail.listed.clone(),
             unchanged: outcome.detail.unchanged.clone(),
-            signature: self.setup.pair.sign(&told::text(mutation, &outcome)),
+            signature: self.setup.pair.sign(&told::text(
+                mutation,
+                &outcome.detail.listed,
+                &outcome.detail.unchanged,
+            )),
         });
         let receipt = Receipt::sign(&self.setup.pair, &self.setup.network, version, subject, outcome.done);
         Receipt { told, ..receipt }

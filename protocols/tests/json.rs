@@ -26,7 +26,6 @@ use session_protocols::{
         parse,
         render::{Stamp, choice, render, result_of, several},
     },
-    mailbox::{Detail, Outcome},
     names::Label,
     record::Mutation,
     request::{Door, MAX_REQUEST, Request, Rights, Subaccount, Token},
@@ -513,11 +512,8 @@ fn written(asked: &Asked, did: Vec<Did>) -> Value {
             Request::Store(store) => Done::Keeps { expiry: store.expiry },
             _ => Done::Changed { hashes: changed.iter().map(|(_, hash)| *hash).collect() },
         };
-        let listed = changed.iter().map(|(namespace, hash)| (Namespace(*namespace), *hash)).collect();
-        let detail = Detail { listed, unchanged };
-        let outcome = Outcome { done: done.clone(), already, detail: detail.clone() };
-        assert_eq!(told::text(&mutation, &outcome), text, "{}", asked.name);
-        let Detail { listed, unchanged } = detail;
+        let listed: Vec<_> = changed.iter().map(|(namespace, hash)| (Namespace(*namespace), *hash)).collect();
+        assert_eq!(told::text(&mutation, &listed, &unchanged), text, "{}", asked.name);
         let told = Told { already, listed, unchanged, signature: pair(*seed).sign(&text) };
         signed
             .push(Receipt { told: Some(told), ..Receipt::sign(&pair(*seed), &network(), 7, &subject, done) });

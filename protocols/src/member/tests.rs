@@ -123,10 +123,9 @@ impl Net {
             return self.waiting.push(question);
         }
         let asker = self.members[from].0.setup.pair.node_id();
-        let version = request.map_version;
-        let answer = self.ask(to, asker, request);
+        let answer = self.ask(to, asker, request.clone());
         let node = self.members[to].0.setup.pair.node_id();
-        let answer = Some(check_answer(&network(), self.now, version, node, &subjects, answer));
+        let answer = Some(check_answer(&network(), self.now, node, (&request, &subjects), answer));
         self.feed_quietly(from, Input::Answered { exchange, answer });
     }
 

@@ -97,8 +97,8 @@ enum Origin {
 struct Open {
     to: usize,
     epoch: u32,
-    /// The version of the map that the question named.
-    version: u64,
+    /// The question.
+    request: SwarmRequest,
     /// Which records an answer may confirm.
     about: Vec<(usize, Key)>,
     subjects: Vec<Subject>,
@@ -620,9 +620,9 @@ impl World {
         if connection.is_none() && to != node {
             self.dial_later(node, to, Span::millis(1), Span::millis(50));
         }
-        let version = request.map_version;
         let about = records(&request.ask);
-        let open = Open { to, epoch: connection.unwrap_or_default(), version, about, subjects };
+        let open =
+            Open { to, epoch: connection.unwrap_or_default(), request: request.clone(), about, subjects };
         self.nodes[node].open.insert(exchange, open);
         self.queue.push(self.now.after(wait), Event::Silence { node, life, exchange });
         if connection.is_some() {
@@ -680,7 +680,8 @@ impl World {
         if let Some(answer) = &answer {
             self.checks.confirmed(word.to, from, &open.about, answer);
         }
-        let check = |answer| check_answer(&self.network, local, open.version, from, &open.subjects, answer);
+        let check =
+            |answer| check_answer(&self.network, local, from, (&open.request, &open.subjects), answer);
         let answer = answer.map(check);
         self.feed(word.to, Input::Answered { exchange, answer });
     }
