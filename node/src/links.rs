@@ -6,7 +6,7 @@
 
 mod service;
 
-pub(crate) use service::Caller;
+pub(crate) use service::{Caller, walk};
 
 use std::{
     collections::BTreeMap,

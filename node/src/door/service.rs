@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use data_encoding::BASE64;
-use futures::future::{BoxFuture, join_all};
+use futures::future::BoxFuture;
 use session_protocols::{
-    answer::{Answer, Body, Code},
+    answer::Code,
     door::{
         self, Call, Reply,
         names::{NONCE, resolved},
@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::{Room, Service};
 use crate::{
-    links::{Caller, Links},
+    links::{Caller, Links, walk},
     now,
 };
 
@@ -71,28 +71,12 @@ impl Json {
                     Reply::json(200, &fields)
                 }
                 Call::Name(hash) => self.name(hash).await,
-                Call::Batch(calls) => {
-                    let of_one = of_one(&calls);
-                    let replies = join_all(calls.into_iter().map(|call| self.part(call, room))).await;
-                    render::several(replies, of_one, self.stamp())
-                }
-                Call::Sequence(calls) => {
-                    let of_one = of_one(&calls);
-                    let mut replies = Vec::with_capacity(calls.len());
-                    for call in calls {
-                        let reply = self.part(call, room).await;
-                        let failed = !(200..300).contains(&reply.status);
-                        replies.push(reply);
-                        if failed {
-                            break;
-                        }
-                    }
-                    render::several(replies, of_one, self.stamp())
-                }
+                Call::Batch(calls) => self.several(calls, false, room).await,
+                Call::Sequence(calls) => self.several(calls, true, room).await,
                 Call::If { when, then, otherwise } => {
-                    let Some(info) = self.ask(Request::Info).await else { return nothing() };
-                    let Body::Info { version, rules, height } = &info.body else { return nothing() };
-                    let condition = when.iter().all(|one| one.holds(*rules, version, *height));
+                    let Ok((condition, info)) = self.links.hold(&when, Caller::Json).await else {
+                        return nothing();
+                    };
                     let chosen = match if condition { then } else { otherwise } {
                         Some(call) => Some(self.run(*call, room).await),
                         None => None,
@@ -101,6 +85,13 @@ impl Json {
                 }
             }
         })
+    }
+
+    async fn several(&self, calls: Vec<Result<Call, Reply>>, in_turn: bool, room: &Room) -> Reply {
+        let of_one = of_one(&calls);
+        let failed = |reply: &Reply| !(200..300).contains(&reply.status);
+        let replies = walk(calls, in_turn, |_, call| self.part(call, room), failed).await;
+        render::several(replies, of_one, self.stamp())
     }
 
     /// One of several answers, which lies there until the others are made.
@@ -120,7 +111,11 @@ impl Json {
         let long = matches!(request, Request::Retrieve(_) | Request::GetExpiries(_));
         let _long = if long { self.long.acquire().await.ok() } else { None };
         let about = request.without_message();
-        let Some(answer) = self.ask(request).await else { return nothing() };
+        let answer = match self.links.admit(request, Caller::Json).await {
+            Ok(request) => self.links.one(request, Caller::Json, None).await,
+            Err(refused) => Some(refused),
+        };
+        let Some(answer) = answer else { return nothing() };
         let listing = Arc::clone(&self.listing.borrow());
         door::render(&about, &answer, listing.rules(), |id| listing.node(id).cloned())
     }
@@ -146,10 +141,6 @@ impl Json {
     /// What answers say that are made here.
     fn stamp(&self) -> Stamp {
         Stamp { time: now().as_millis(), rules: self.listing.borrow().rules() }
-    }
-
-    async fn ask(&self, request: Request) -> Option<Answer> {
-        self.links.answer(request, Caller::Json, None).await
     }
 }
 
