@@ -108,10 +108,12 @@ impl Json {
     }
 
     async fn storage(&self, request: Request) -> Reply {
-        let long = matches!(request, Request::Retrieve(_) | Request::GetExpiries(_));
-        let _long = if long { self.long.acquire().await.ok() } else { None };
         let about = request.without_message();
-        let answer = match self.links.admit(request, Caller::Json).await {
+        let long = matches!(request, Request::Retrieve(_) | Request::GetExpiries(_));
+        // Whoever waits for a check holds up nobody who may be answered: signatures are checked together.
+        let admitted = self.links.admit(request, Caller::Json).await;
+        let _long = if long && admitted.is_ok() { self.long.acquire().await.ok() } else { None };
+        let answer = match admitted {
             Ok(request) => self.links.one(request, Caller::Json, None).await,
             Err(refused) => Some(refused),
         };
@@ -168,9 +170,65 @@ fn seed() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use session_protocols::AccountId;
+    use data_encoding::HEXLOWER;
+    use session_protocols::{
+        AccountId, KeyPair,
+        answer::{Answer, Body, RULES},
+        request::Cursor,
+    };
+    use tokio::sync::mpsc;
 
     use super::*;
+    use crate::{member::Job, onion::Hop};
+
+    /// What a client of this door sends to read a drawer: signed, or not.
+    fn read(owner: &KeyPair, namespace: i16, signed: bool) -> super::super::Call {
+        let account = AccountId::of_person(&owner.public()).unwrap();
+        let time = now().as_millis();
+        let mut params =
+            serde_json::json!({ "pubkey": account.to_string(), "namespace": namespace, "timestamp": time });
+        if signed {
+            let signature = owner.sign(format!("retrieve{namespace}{time}").as_bytes());
+            params["signature"] = BASE64.encode(&signature.0).into();
+            params["pubkey_ed25519"] = HEXLOWER.encode(&owner.public()).into();
+        }
+        let body = serde_json::json!({ "method": "retrieve", "params": params }).to_string().into_bytes();
+        super::super::Call { body, caller: super::super::Caller::Onion }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_check_keeps_no_place_of_those_who_are_answered() {
+        let data = tempfile::tempdir().unwrap();
+        let (node, owner) = (KeyPair::from_seed(&[1; 32]), KeyPair::from_seed(&[2; 32]));
+        let hop = Hop::open(data.path(), "test".parse().unwrap(), node.node_id(), [].into(), true).unwrap();
+        let (jobs, mut queue) = mpsc::channel(64);
+        let (links, _stop) = Links::alone(&node, true, hop, jobs);
+        let listing = watch::channel(Arc::new(Listing::new(Vec::new(), 0, RULES))).1;
+        let json = Json::new(links, listing);
+        let room = Room(Arc::new(|_| true));
+        // As many as may be answered at once, and one that nobody has to sign for.
+        let signed = (0..LONG).map(|_| read(&owner, 2, true));
+        let asked = signed.chain([read(&owner, -1, false)]);
+        let replies = futures::future::join_all(asked.map(|call| json.answer(call, room.clone())));
+        let member = async {
+            let mut drawers = Vec::new();
+            while drawers.len() <= LONG {
+                let Some(Job::Request { request: Request::Retrieve(request), answer, .. }) =
+                    queue.recv().await
+                else {
+                    panic!("something else was asked")
+                };
+                drawers.push(request.namespace.0);
+                let cursor = Cursor { incarnation: 1, sequence: 1 };
+                let body = Body::Messages { messages: Vec::new(), more: false, cursor };
+                answer.send(Answer { time: now().as_millis(), body }).unwrap();
+            }
+            drawers
+        };
+        let (replies, drawers) = futures::future::join(replies, member).await;
+        assert!(replies.iter().all(|reply| reply.status == 200), "{replies:?}");
+        assert_eq!(drawers, [[-1].as_slice(), &[2; LONG]].concat());
+    }
 
     #[test]
     fn requests_of_one_account_name_it_and_no_other() {
