@@ -291,7 +291,7 @@ pub enum Failure {
     },
     /// What it sent is no answer, or is not signed by it.
     Unsound,
-    /// It is the node that was asked, and its own disk is full.
+    /// It is the node that was asked, and has no room itself.
     Own,
 }
 

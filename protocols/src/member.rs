@@ -585,7 +585,12 @@ impl Member {
                     let write = writes::Input::Write { ticket, subject, mutation, receipt, quorums, door };
                     self.writes.handle(now, write);
                 }
-                mailbox::Output::Refused { ticket, code } => {
+                mailbox::Output::Refused { ticket, code, left } => {
+                    let json = self.waiting.get(&ticket).is_some_and(|one| one.door == Door::Json);
+                    if let Some(mutation) = left.filter(|_| json) {
+                        self.pass_on(now, ticket, mutation);
+                        continue;
+                    }
                     self.waiting.remove(&ticket);
                     let answer = Answer::refused(now.as_millis(), code);
                     self.outbox.push_back(Output::Answer { ticket, answer });

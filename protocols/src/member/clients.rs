@@ -57,9 +57,9 @@ impl Member {
         Ok(())
     }
 
-    /// Has the others write what a client of the JSON door asks for where this member's disk is full: such a client
-    /// counts for itself.
-    fn pass_on(&mut self, now: Time, ticket: u64, mutation: Mutation) {
+    /// Has the others write what a client of the JSON door asks for where this member has no room: such a client counts
+    /// for itself.
+    pub(super) fn pass_on(&mut self, now: Time, ticket: u64, mutation: Mutation) {
         let subject = mutation.subject(&self.setup.network);
         if let Some(waiting) = self.waiting.get_mut(&ticket) {
             waiting.done = Some((subject, false));

@@ -15,6 +15,7 @@ mod chain;
 mod commands;
 mod conformance;
 mod conversations;
+mod full;
 mod health;
 #[path = "../../../node/tests/node/support/https.rs"]
 #[allow(dead_code, unreachable_pub, missing_debug_implementations, reason = "the node's tests use the rest")]

@@ -144,6 +144,28 @@ fn the_json_door_says_why_a_member_has_not_signed() {
 }
 
 #[test]
+fn what_a_node_may_keep_no_more_of_the_others_keep_while_the_account_has_room() {
+    let (mut net, person) = (Net::ready(3), Person::new(0));
+    let limit = |net: &mut Net, bytes, account_bytes| {
+        let limits = Limits { bytes, account_bytes };
+        net.members[0].0 = Member::new(Setup { limits, ..setup(0, one_swarm(nodes(3))) });
+        net.connect(0, 1);
+        assert!(net.members[0].0.ready());
+    };
+    limit(&mut net, 10, 1 << 20);
+    let stored = receipts(net.request_json(0, Request::Store(person.post("a", 0, 100))));
+    assert_eq!((stored.signed.len(), failures(&stored)), (2, vec![(0, Failure::Own)]));
+    assert_eq!((net.texts(0, &person), net.texts(1, &person)), (vec![], vec!["a".to_owned()]));
+    let native = net.request(0, Request::Store(person.post("b", 0, 100)));
+    assert!(matches!(native, Some(Body::Refused(Refusal { code: Code::Full, .. }))), "{native:?}");
+    // What has no room in its account the others are not asked for.
+    limit(&mut net, 10, 10);
+    let refused = net.request_json(0, Request::Store(person.post("c", 0, 100)));
+    assert!(matches!(refused, Some(Body::Refused(Refusal { code: Code::Full, .. }))), "{refused:?}");
+    assert_eq!(net.texts(1, &person), ["a"]);
+}
+
+#[test]
 fn what_a_member_tells_a_client_is_passed_on_if_the_signature_below_it_holds() {
     let (mut net, person) = (Net::ready(5), Person::new(0));
     net.request(0, Request::Store(person.post("a", 0, 100)));
