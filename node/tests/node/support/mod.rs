@@ -115,6 +115,11 @@ impl Plan {
         Running::of(|stopped| run(self.config(index), stopped))
     }
 
+    /// Starts a node with other settings.
+    pub fn start_with(&self, index: usize, change: impl FnOnce(Config) -> Config) -> Running {
+        Running::of(|stopped| run(change(self.config(index)), stopped))
+    }
+
     /// Starts a node that goes by what arrives.
     pub fn start_by(&self, index: usize, registry: watch::Receiver<Registry>) -> Running {
         Running::of(|stopped| run_by(self.config(index), registry, stopped))
