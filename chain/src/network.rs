@@ -5,7 +5,7 @@
 use core::{net::SocketAddr, num::NonZeroU64};
 
 use alloy::primitives::Address;
-use session_protocols::{NetworkName, NodeId};
+use session_protocols::{NetworkName, NodeId, answer::RULES};
 
 use crate::ledger::{BlsKey, Domain, Founder, Ledger, Operator, Parameters, Prefix};
 
@@ -31,6 +31,8 @@ pub const MAX_RPC: usize = 8;
 /// For how long what is known of the nodes is believed where the file does not say it, in seconds: a week, half as
 /// long as stakes are meant to be bound.
 pub const TRUST: u64 = 7 * 24 * 3_600;
+/// The most that either number of [`NetworkFile::hf`] can be: such clients read a byte.
+pub const MAX_HF: u64 = 255;
 /// Bytes of a file, room for [`MAX_NODES`] with usual addresses; a longer one is refused unread.
 pub const MAX_BYTES: usize = 16 << 20;
 
@@ -47,6 +49,9 @@ pub struct NetworkFile {
     pub faucet: Option<String>,
     /// What a node's machine should have.
     pub limits: Limits,
+    /// The version of the rules that its nodes tell clients, as the first network of this kind counts them: two
+    /// numbers of up to [`MAX_HF`]. [`RULES`] where the file does not say it.
+    pub hf: [u64; 2],
     /// The nodes that the network begins with; where there is a chain, those that are dialled first.
     pub nodes: Vec<NetworkNode>,
     /// The chain that nodes register on; without one the nodes above are all there are.
@@ -162,6 +167,10 @@ impl NetworkFile {
         );
         if let Some(faucet) = &self.faucet {
             text.push_str(&format!("faucet = {}\n", toml::Value::from(faucet.as_str())));
+        }
+        if self.hf != RULES {
+            let [hard, soft] = self.hf;
+            text.push_str(&format!("hf = [{hard}, {soft}]\n"));
         }
         if self.limits != Limits::default() {
             let Limits { disk, memory, files } = self.limits;

@@ -208,6 +208,7 @@ mod tests {
                 seed: [0; 32],
                 faucet: None,
                 limits: Default::default(),
+                hf: session_protocols::answer::RULES,
                 nodes,
                 settlement: None,
             };

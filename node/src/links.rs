@@ -6,7 +6,7 @@
 
 mod service;
 
-pub(crate) use service::Caller;
+pub(crate) use service::{Caller, walk};
 
 use std::{
     collections::BTreeMap,
@@ -215,11 +215,8 @@ impl Links {
             }
             let answer = match answer {
                 Some(answer) => {
-                    let version = request.map_version;
-                    links
-                        .checks
-                        .close(open_answer(&links.network, now(), version, to, &subjects, answer))
-                        .await
+                    let asked = (&request, subjects.as_slice());
+                    links.checks.close(open_answer(&links.network, now(), to, asked, answer)).await
                 }
                 None => None,
             };
@@ -464,6 +461,32 @@ impl Links {
         }
         let _worker = self.workers.acquire().await.ok()?;
         tokio::task::spawn_blocking(check).await.ok()
+    }
+}
+
+#[cfg(test)]
+impl Links {
+    /// Those of a node that is alone in its network, for tests of what stands before and behind them. They end with
+    /// what is given beside them.
+    pub(crate) fn alone(
+        me: &session_protocols::KeyPair,
+        local: bool,
+        hop: Hop,
+        jobs: mpsc::Sender<Job>,
+    ) -> (Self, watch::Sender<bool>) {
+        use session_protocols::{
+            SwarmId, SwarmMap, answer::RULES, libp2p::address::keypair, limits::AdmissionRates, mailbox,
+        };
+        let map = SwarmMap { version: 1, swarms: [(SwarmId(0), vec![me.node_id()])].into() };
+        let (network, limits): (NetworkName, _) = ("test".parse().unwrap(), mailbox::Limits::default());
+        let (version, rules) = (String::new(), RULES);
+        let metrics = Metrics::new().unwrap();
+        let (key, registry) = (keypair(me).unwrap(), crate::registry::Registry::of([]));
+        let behaviour = Behaviour::new(&key, &network, local, usize::MAX, false, registry, &metrics).unwrap();
+        let setup = Setup { network, pair: me.clone(), maps: map.into(), limits, version, rules };
+        let (stop, stopping) = watch::channel(false);
+        let admission = Admission::new(AdmissionRates::default());
+        (Self::new(&setup, jobs, admission, metrics, hop, &behaviour, stopping), stop)
     }
 }
 

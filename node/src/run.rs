@@ -140,6 +140,7 @@ async fn from_start_to_stop(
         maps: first.maps().clone(),
         limits,
         version: version.clone(),
+        rules: config.network.hf,
     };
 
     let (jobs, queue) = mpsc::channel(member::QUEUE);
@@ -176,7 +177,7 @@ async fn from_start_to_stop(
     let directory = Directory::new(Some(id), version, first.listed())
         .with_door(door.as_ref().and_then(Door::port))
         .with_snapshots(name.clone(), Timing::of(config.network.local));
-    let (doors, listing) = Doors::new();
+    let (doors, listing) = Doors::new(config.network.hf);
     let relay = Relay::new(&name, swarm.behaviour().streams.new_control(), registry.clone());
     let relay = relay.ok_or(NodeError::Stopped { part: "relay" })?;
     let (contacts, watching) = watch::channel(Contacts::default());

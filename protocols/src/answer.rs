@@ -8,6 +8,7 @@ use serde_bytes::ByteBuf;
 use crate::{
     AccountId, KeyPair, MessageHash, Namespace, NetworkName, NodeId, Signature, Statement, SwarmId,
     identity::Claim,
+    record::Mutation,
     request::{Cursor, Token},
 };
 
@@ -22,8 +23,8 @@ pub const JSON_OVERHEAD: usize = 143;
 /// The most messages in one page.
 pub const MAX_PAGE_COUNT: usize = 2_000;
 
-/// The version of the rules that nodes go by, as the first network of this kind counts them: what clients
-/// know as `hf`.
+/// The version of the rules that nodes go by where their network does not say another, as the first network of this
+/// kind counts them: what clients know as `hf`.
 pub const RULES: [u64; 2] = [22, 0];
 
 /// The most hashes in one page that lists hashes alone.
@@ -290,7 +291,7 @@ pub enum Failure {
     },
     /// What it sent is no answer, or is not signed by it.
     Unsound,
-    /// It is the node that was asked, and its own disk is full.
+    /// It is the node that was asked, and has no room itself.
     Own,
 }
 
@@ -317,8 +318,16 @@ pub struct Told {
     pub listed: Vec<(Namespace, MessageHash)>,
     /// The messages that it held and did not change, with their ends in milliseconds since 1970.
     pub unchanged: Vec<(MessageHash, u64)>,
-    /// Over [`told::text`], by the member. Whoever asked checks it.
+    /// Over [`told::text`], by the member. The node that asked it checks that, and so does the client.
     pub signature: Signature,
+}
+
+impl Told {
+    /// What is to be checked of it: that `node` signed that it did this of a mutation.
+    pub fn claim(&self, node: &NodeId, mutation: &Mutation) -> Claim {
+        let text = told::text(mutation, &self.listed, &self.unchanged);
+        Claim::by(*node.as_bytes(), text, self.signature)
+    }
 }
 
 /// What a member did.

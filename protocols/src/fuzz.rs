@@ -32,7 +32,7 @@ use crate::{
     record::{Change, Life, Mutation, Record, Stamp},
     request::{self, Door, Request},
     store::{Bucket, Fingerprint, Store, Usage, memory::MemoryStore},
-    swarm::{MAX_MESSAGE, SwarmAnswer, SwarmRequest},
+    swarm::{Ask, MAX_MESSAGE, SwarmAnswer, SwarmRequest},
 };
 
 pub use crate::{door::fuzz as door, onion::fuzz as onion};
@@ -145,7 +145,8 @@ pub fn swarm_request(bytes: &[u8]) -> bool {
 pub fn swarm_answer(bytes: &[u8]) -> bool {
     let from = crate::NodeId::from_bytes([7; 32]);
     let answer = round_trip::<SwarmAnswer>(bytes, MAX_MESSAGE);
-    answer.map(|answer| member::check_answer(&network(), NOW, 3, from, &[], answer)).is_some()
+    let asked = SwarmRequest::new(3, Ask::Fingerprints);
+    answer.map(|answer| member::check_answer(&network(), NOW, from, (&asked, &[]), answer)).is_some()
 }
 
 /// A subscription, its answer, an event.

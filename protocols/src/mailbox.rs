@@ -63,6 +63,13 @@ impl Limits {
         Ok(store.occupied().saturating_add(cost) <= all
             && store.usage(account)?.bytes.saturating_add(cost) <= one)
     }
+
+    /// Whether a client's request finds room in its account, whoever made it; the node may have none.
+    fn is_roomy<S: Store>(&self, store: &S, mutation: &Mutation) -> bool {
+        let anywhere = Self { bytes: u64::MAX, ..*self };
+        let (account, cost) = (mutation.account(), mutation.weight() as u64);
+        anywhere.allow(store, account, cost, Source::Client, By::Stranger).is_ok_and(|fits| fits)
+    }
 }
 
 /// By whom, or by what, an account takes up more.
@@ -135,6 +142,8 @@ pub enum Output {
         ticket: u64,
         /// Why.
         code: Code,
+        /// The request, where the account has room for it and this node has none: others may have.
+        left: Option<Mutation>,
     },
     /// A member's message was applied.
     Applied {
@@ -204,7 +213,10 @@ impl Mailbox {
                 let (subject, mutation, result) = self.apply(now, mutation, Source::Client, store)?;
                 self.outbox.push_back(match result {
                     Ok(outcome) => Output::Written { ticket, subject, mutation, outcome },
-                    Err(code) => Output::Refused { ticket, code },
+                    Err(code) => {
+                        let here_alone = code == Code::Full && self.limits.is_roomy(store, &mutation);
+                        Output::Refused { ticket, code, left: here_alone.then_some(mutation) }
+                    }
                 });
             }
             Input::Replicated { ticket, mutations } => {

@@ -172,6 +172,8 @@ pub struct Setup {
     pub limits: Limits,
     /// The version of the software.
     pub version: String,
+    /// The version of the rules that the network goes by: see [`RULES`](crate::answer::RULES).
+    pub rules: [u64; 2],
 }
 
 /// The machine.
@@ -583,7 +585,12 @@ impl Member {
                     let write = writes::Input::Write { ticket, subject, mutation, receipt, quorums, door };
                     self.writes.handle(now, write);
                 }
-                mailbox::Output::Refused { ticket, code } => {
+                mailbox::Output::Refused { ticket, code, left } => {
+                    let json = self.waiting.get(&ticket).is_some_and(|one| one.door == Door::Json);
+                    if let Some(mutation) = left.filter(|_| json) {
+                        self.pass_on(now, ticket, mutation);
+                        continue;
+                    }
                     self.waiting.remove(&ticket);
                     let answer = Answer::refused(now.as_millis(), code);
                     self.outbox.push_back(Output::Answer { ticket, answer });
@@ -665,7 +672,11 @@ impl Member {
             already: outcome.already,
             listed: outcome.detail.listed.clone(),
             unchanged: outcome.detail.unchanged.clone(),
-            signature: self.setup.pair.sign(&told::text(mutation, &outcome)),
+            signature: self.setup.pair.sign(&told::text(
+                mutation,
+                &outcome.detail.listed,
+                &outcome.detail.unchanged,
+            )),
         });
         let receipt = Receipt::sign(&self.setup.pair, &self.setup.network, version, subject, outcome.done);
         Receipt { told, ..receipt }

@@ -24,9 +24,8 @@ use session_protocols::{
         names::{NONCE, hash as name_hash, resolved},
         nodes::{DoorNode, Listing, active_nodes, json_rpc, service_nodes},
         parse,
-        render::{choice, render, result_of, several},
+        render::{Stamp, choice, render, result_of, several},
     },
-    mailbox::{Detail, Outcome},
     names::Label,
     record::Mutation,
     request::{Door, MAX_REQUEST, Request, Rights, Subaccount, Token},
@@ -39,6 +38,9 @@ mod people;
 
 use file::{check, readable, sorted, wire};
 use people::{ALICE, DAY, FRIEND, GROUP, TIME, alice, group, network, pair};
+
+/// What every answer says beside its own.
+const STAMP: Stamp = Stamp { time: TIME, rules: RULES };
 
 /// The members of the swarm: two that do what they are asked, and one for each way to fail.
 const MEMBERS: [u8; 7] = [3, 4, 5, 7, 8, 9, 10];
@@ -510,11 +512,8 @@ fn written(asked: &Asked, did: Vec<Did>) -> Value {
             Request::Store(store) => Done::Keeps { expiry: store.expiry },
             _ => Done::Changed { hashes: changed.iter().map(|(_, hash)| *hash).collect() },
         };
-        let listed = changed.iter().map(|(namespace, hash)| (Namespace(*namespace), *hash)).collect();
-        let detail = Detail { listed, unchanged };
-        let outcome = Outcome { done: done.clone(), already, detail: detail.clone() };
-        assert_eq!(told::text(&mutation, &outcome), text, "{}", asked.name);
-        let Detail { listed, unchanged } = detail;
+        let listed: Vec<_> = changed.iter().map(|(namespace, hash)| (Namespace(*namespace), *hash)).collect();
+        assert_eq!(told::text(&mutation, &listed, &unchanged), text, "{}", asked.name);
         let told = Told { already, listed, unchanged, signature: pair(*seed).sign(&text) };
         signed
             .push(Receipt { told: Some(told), ..Receipt::sign(&pair(*seed), &network(), 7, &subject, done) });
@@ -531,7 +530,7 @@ fn written(asked: &Asked, did: Vec<Did>) -> Value {
         Request::Store(store) => Body::Stored { hash: store.hash(), already, receipts },
         _ => Body::Changed { receipts },
     };
-    let reply = render(&request, &Answer { time: TIME, body }, |_| None);
+    let reply = render(&request, &Answer { time: TIME, body }, RULES, |_| None);
     let mut entry = said(&reply);
     for member in &members {
         let told = &entry["body"]["swarm"][member["key"].as_str().unwrap()];
@@ -663,7 +662,7 @@ fn swarm() -> SwarmInfo {
 
 fn rendered(asked: &Asked, body: Body) -> Reply {
     let listed = |id: &NodeId| [3, 4].map(node).into_iter().find(|node| node.id == *id);
-    render(&asked.request(), &Answer { time: TIME, body }, listed)
+    render(&asked.request(), &Answer { time: TIME, body }, RULES, listed)
 }
 
 fn entry(name: &str, reply: &Reply) -> Value {
@@ -719,14 +718,14 @@ fn what_reads_are_answered() {
     let elsewhere = rendered(&look, elsewhere);
     entries.push(entry("refused, another swarm", &elsewhere));
     let (told, not) = (rendered(&info(), info_body()), rendered(&look, plain(Code::Unauthorized)));
-    entries.push(entry("batch", &several(vec![told.clone(), elsewhere.clone(), not.clone()], false, TIME)));
+    entries.push(entry("batch", &several(vec![told.clone(), elsewhere.clone(), not.clone()], false, STAMP)));
     entries.push(entry(
         "batch, all for another swarm",
-        &several(vec![elsewhere.clone(), elsewhere], true, TIME),
+        &several(vec![elsewhere.clone(), elsewhere], true, STAMP),
     ));
     entries.push(entry(
         "sequence, up to one that failed",
-        &several(vec![told.clone(), not.clone()], true, TIME),
+        &several(vec![told.clone(), not.clone()], true, STAMP),
     ));
     let answer = Answer { time: TIME, body: info_body() };
     entries.push(entry("ifelse, then", &choice(&answer, true, Some(told))));
@@ -737,8 +736,8 @@ fn what_reads_are_answered() {
 
 #[test]
 fn what_is_told_of_nodes_and_names() {
-    let listing = Listing::new(vec![node(3)], 1_234);
-    let both = Listing::new([3, 4].map(node).into(), 1_234);
+    let listing = Listing::new(vec![node(3)], 1_234, RULES);
+    let both = Listing::new([3, 4].map(node).into(), 1_234, RULES);
     let rpc = |name: &str, body: &str| {
         let mut entry = entry(name, &json_rpc(body.as_bytes(), &listing, 1));
         entry["asked"] = body.into();
@@ -749,7 +748,7 @@ fn what_is_told_of_nodes_and_names() {
     let first = format!(r#"{{"jsonrpc":"2.0","id":0,"method":"get_n_service_nodes","params":{fields}}}"#);
     let (label, nonce): (Label, _) = ("alice".parse().unwrap(), [0x70; NONCE]);
     let found = resolved(Some((&label, &alice())), nonce);
-    let mut named = entry("ons_resolve", &result_of(&found.to_string(), TIME));
+    let mut named = entry("ons_resolve", &result_of(&found.to_string(), STAMP));
     named["named"] = json!({ "name": label.as_str(), "name_hash": base64(name_hash(&label)),
         "account": alice().to_string(), "nonce": HEX.encode(&nonce) });
     let entries = [
@@ -758,10 +757,10 @@ fn what_is_told_of_nodes_and_names() {
         rpc("json_rpc: a method that there is not", r#"{"id":"a","method":"stop_daemon"}"#),
         rpc("json_rpc: no method", "{}"),
         rpc("json_rpc: not JSON", "{"),
-        entry("oxend_request: get_service_nodes", &result_of(&service_nodes(&listing, &json!({}), 1), TIME)),
+        entry("oxend_request: get_service_nodes", &result_of(&service_nodes(&listing, &json!({}), 1), STAMP)),
         json!({ "name": "active_nodes_bin: what `nodes` holds, of two nodes", "bytes": HEX.encode(&active_nodes(&both)) }),
         named,
-        entry("ons_resolve, no such name", &result_of(&resolved(None, nonce).to_string(), TIME)),
+        entry("ons_resolve, no such name", &result_of(&resolved(None, nonce).to_string(), STAMP)),
     ];
     check("json_nodes.json", &entries);
 }

@@ -13,6 +13,7 @@ use session_chain::{
 use session_node::keystore;
 use session_protocols::{
     Prefix,
+    answer::RULES,
     directory::{Endpoint, Transport},
 };
 
@@ -44,18 +45,17 @@ pub(crate) fn make(
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|_| TestnetError::Random)?;
     let name = NAME.parse().map_err(|_| TestnetError::Nodes(count))?;
-    Ok((
-        NetworkFile {
-            name,
-            local: true,
-            seed,
-            faucet: None,
-            limits: Limits::default(),
-            nodes,
-            settlement: None,
-        },
-        entries,
-    ))
+    let network = NetworkFile {
+        name,
+        local: true,
+        seed,
+        hf: RULES,
+        faucet: None,
+        limits: Limits::default(),
+        nodes,
+        settlement: None,
+    };
+    Ok((network, entries))
 }
 
 /// Makes the keys of one node, and finds an address for it and ports that stay free while they are held.

@@ -129,6 +129,7 @@ pub async fn prepare(
                 name: plan.name.clone(),
                 local: false,
                 seed,
+                hf: session_protocols::answer::RULES,
                 faucet: None,
                 limits: plan.limits,
                 nodes: nodes.collect(),

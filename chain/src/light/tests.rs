@@ -1,5 +1,5 @@
 use alloy::primitives::B256;
-use session_protocols::{KeyPair, directory::checkpoint::Collection};
+use session_protocols::{KeyPair, answer::RULES, directory::checkpoint::Collection};
 
 use super::*;
 use crate::{
@@ -51,6 +51,7 @@ impl World {
             seed: [0; 32],
             faucet: None,
             limits: Default::default(),
+            hf: RULES,
             nodes: Vec::new(),
             settlement: Some(settlement),
         };

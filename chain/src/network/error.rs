@@ -149,6 +149,14 @@ pub enum Problem {
         /// The key.
         key: &'static str,
     },
+    /// Not two numbers where there have to be two.
+    #[error("`{key}` has {found} numbers, expected 2")]
+    Pair {
+        /// The key.
+        key: &'static str,
+        /// How many there are.
+        found: usize,
+    },
     /// A time for which nodes are believed that is too short to go on by, or longer than any stake is bound.
     #[error("`trust` is {found} s, expected {least} to {most}")]
     Trust {
@@ -212,7 +220,10 @@ impl NetworkFileError {
                  `signature`, and trusts it on their own word"
                     .to_owned()
             }
-            Problem::Url { key } | Problem::Number { key } | Problem::Contract { key } => {
+            Problem::Url { key }
+            | Problem::Number { key }
+            | Problem::Pair { key, .. }
+            | Problem::Contract { key } => {
                 format!("write it as in `{}`", example(key))
             }
             Problem::Trust { .. } => {
@@ -233,6 +244,7 @@ fn example(key: &str) -> &'static str {
         "name" => "name = \"mainnet\"",
         "local" => "local = false",
         "seed" => "seed = \"...\" (64 hex digits)",
+        "hf" => "hf = [22, 0]",
         "nodes" => "[[nodes]]",
         "id" => "id = \"...\" (64 hex digits)",
         "operator" => "operator = \"0x...\" (40 hex digits)",

@@ -4,17 +4,17 @@ use core::{num::NonZeroU64, ops::Range};
 use std::collections::BTreeMap;
 
 use data_encoding::HEXLOWER_PERMISSIVE as HEX;
-use session_protocols::{NodeId, Prefix, directory::Endpoint};
+use session_protocols::{NodeId, Prefix, answer::RULES, directory::Endpoint};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Contracts, Limits, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BYTES, MAX_NODES, MAX_RPC, NetworkFile,
+    Contracts, Limits, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_BYTES, MAX_HF, MAX_NODES, MAX_RPC, NetworkFile,
     NetworkFileError, NetworkNode, Problem, Publisher, Settlement, TRUST, VERSION, signed,
 };
 
 const KEYS: &[&str] =
-    &["version", "name", "local", "seed", "faucet", "limits", "nodes", "settlement", "signature"];
+    &["version", "name", "local", "seed", "hf", "faucet", "limits", "nodes", "settlement", "signature"];
 const LIMITS_KEYS: &[&str] = &["disk", "memory", "files"];
 const SIGNATURE_KEYS: &[&str] = &["publisher", "signature"];
 const SETTLEMENT_KEYS: &[&str] = &[
@@ -58,6 +58,7 @@ pub(super) fn network(text: &str) -> Result<(NetworkFile, Option<Publisher>), Ne
     })?;
     let faucet = table.optional("faucet").map(|item| reader.url("faucet", item)).transpose()?;
     let limits = table.optional("limits").map(|item| reader.limits(item)).transpose()?.unwrap_or_default();
+    let hf = table.optional("hf").map_or(Ok(RULES), |item| reader.hf(item))?;
     let (items, span) = table.get("nodes", "an array of tables", DeValue::as_array)?;
     if !(1..=MAX_NODES).contains(&items.len()) {
         return Err(reader.error(&span, Problem::Nodes { found: items.len() }));
@@ -76,7 +77,7 @@ pub(super) fn network(text: &str) -> Result<(NetworkFile, Option<Publisher>), Ne
         Some(item) => Some(reader.settlement(item, local)?),
         None => None,
     };
-    Ok((NetworkFile { name, local, seed, faucet, limits, nodes, settlement }, publisher))
+    Ok((NetworkFile { name, local, seed, hf, faucet, limits, nodes, settlement }, publisher))
 }
 
 struct Reader<'a> {
@@ -111,6 +112,24 @@ impl Reader<'_> {
         let fields = Fields { reader: self, table, span: item.span() };
         fields.known(known)?;
         Ok(fields)
+    }
+
+    /// The version of the rules: two numbers.
+    fn hf(&self, item: &Spanned<DeValue<'_>>) -> Result<[u64; 2], NetworkFileError> {
+        let (key, expected) = ("hf", "an array of two integers");
+        let refuse = |item: &Spanned<DeValue<'_>>| {
+            let found = item.get_ref().type_str();
+            self.error(&item.span(), Problem::Type { key, expected, found })
+        };
+        let parts = item.get_ref().as_array().ok_or_else(|| refuse(item))?;
+        let number = |item: &Spanned<DeValue<'_>>| {
+            let number = item.get_ref().as_integer().ok_or_else(|| refuse(item))?;
+            let number = u64::from_str_radix(number.as_str(), number.radix()).ok();
+            let fits = number.filter(|number| *number <= MAX_HF);
+            fits.ok_or_else(|| self.error(&item.span(), Problem::Number { key }))
+        };
+        let numbers = parts.iter().map(number).collect::<Result<Vec<_>, _>>()?;
+        numbers.try_into().map_err(|_| self.error(&item.span(), Problem::Pair { key, found: parts.len() }))
     }
 
     /// Whose signature it is; it has to hold.

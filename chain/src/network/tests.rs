@@ -88,6 +88,35 @@ fn for_how_long_nodes_are_believed_has_bounds_and_a_default() {
 }
 
 #[test]
+fn the_rules_that_clients_are_told_are_two_small_numbers() {
+    let said = |hf: &str| {
+        let lines = lines().into_iter().map(|line| if line.starts_with("hf") { hf } else { line });
+        NetworkFile::parse(&lines.collect::<Vec<_>>().join("\n"))
+    };
+    assert_eq!(said("").unwrap().hf, RULES, "as long as nothing is said");
+    for hf in [[22, 0], [23, 1], [0, 255]] {
+        let file = said(&format!("hf = {hf:?}")).unwrap();
+        assert_eq!((file.hf, NetworkFile::parse(&file.to_toml())), (hf, Ok(file)));
+    }
+    let number = "`hf` is out of range";
+    for (wrong, column, problem) in [
+        ("[22]", 6, "`hf` has 1 numbers, expected 2"),
+        ("[22, 0, 0]", 6, "`hf` has 3 numbers, expected 2"),
+        ("22", 6, "`hf` is integer, expected an array of two integers"),
+        ("[22, \"0\"]", 11, "`hf` is string, expected an array of two integers"),
+        ("[22, 256]", 11, number),
+        ("[-1, 0]", 7, number),
+    ] {
+        let error = said(&format!("hf = {wrong}")).unwrap_err();
+        assert_eq!(
+            (error.line, error.column, error.problem.to_string().as_str()),
+            (line("hf"), column, problem)
+        );
+        assert_eq!(error.remedy(), "write it as in `hf = [22, 0]`");
+    }
+}
+
+#[test]
 fn a_file_makes_the_genesis_ledger() {
     let file = NetworkFile::parse(example()).unwrap();
     assert!(file.settlement.is_some());
@@ -131,7 +160,7 @@ fn an_unknown_key_is_refused_with_the_nearest_known() {
         refused("name =", "colour ="),
         (name, 1),
         "unknown key `colour`",
-        "remove it; known here are version, name, local, seed, nodes, settlement",
+        "remove it; known here are version, name, local, seed, hf, nodes, settlement",
     );
 }
 

@@ -282,7 +282,7 @@ mod tests {
     async fn what_is_asked_and_what_meets_a_limit_is_counted() {
         let (folder, pair) = (tempfile::tempdir().unwrap(), KeyPair::from_seed(&[3; 32]));
         let door = Door::open(&DoorConfig::new(Vec::new()), folder.path(), &pair).unwrap();
-        let listing = tokio::sync::watch::channel(Arc::default()).1;
+        let listing = tokio::sync::watch::channel(Arc::new(Listing::new(Vec::new(), 0, RULES))).1;
         let (service, carry) = (Arc::new(Nobody), Arc::new(Nobody));
         let onions = door.onions(Behind { me: pair.node_id(), service, carry, listing });
         let rate = Rate { per_second: 0, burst: 4 };

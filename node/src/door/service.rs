@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use data_encoding::BASE64;
-use futures::future::{BoxFuture, join_all};
+use futures::future::BoxFuture;
 use session_protocols::{
-    answer::{Answer, Body, Code},
+    answer::Code,
     door::{
         self, Call, Reply,
         names::{NONCE, resolved},
         nodes::{Listing, active_nodes, service_nodes},
-        render,
+        render::{self, Stamp},
     },
     request::Request,
 };
@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::{Room, Service};
 use crate::{
-    links::{Caller, Links},
+    links::{Caller, Links, walk},
     now,
 };
 
@@ -61,38 +61,22 @@ impl Json {
                 Call::Nodes(params) => {
                     let _long = self.long.acquire().await;
                     let result = service_nodes(&self.listing.borrow(), &params, seed());
-                    render::result_of(&result, now().as_millis())
+                    render::result_of(&result, self.stamp())
                 }
                 Call::ActiveNodes => {
                     let _long = self.long.acquire().await;
                     let nodes = BASE64.encode(&active_nodes(&self.listing.borrow()));
                     let mut fields = serde_json::json!({ "nodes": nodes });
-                    render::stamp(&mut fields, now().as_millis());
+                    self.stamp().put(&mut fields);
                     Reply::json(200, &fields)
                 }
                 Call::Name(hash) => self.name(hash).await,
-                Call::Batch(calls) => {
-                    let of_one = of_one(&calls);
-                    let replies = join_all(calls.into_iter().map(|call| self.part(call, room))).await;
-                    render::several(replies, of_one, now().as_millis())
-                }
-                Call::Sequence(calls) => {
-                    let of_one = of_one(&calls);
-                    let mut replies = Vec::with_capacity(calls.len());
-                    for call in calls {
-                        let reply = self.part(call, room).await;
-                        let failed = !(200..300).contains(&reply.status);
-                        replies.push(reply);
-                        if failed {
-                            break;
-                        }
-                    }
-                    render::several(replies, of_one, now().as_millis())
-                }
+                Call::Batch(calls) => self.several(calls, false, room).await,
+                Call::Sequence(calls) => self.several(calls, true, room).await,
                 Call::If { when, then, otherwise } => {
-                    let Some(info) = self.ask(Request::Info).await else { return nothing() };
-                    let Body::Info { version, rules, height } = &info.body else { return nothing() };
-                    let condition = when.iter().all(|one| one.holds(*rules, version, *height));
+                    let Ok((condition, info)) = self.links.hold(&when, Caller::Json).await else {
+                        return nothing();
+                    };
                     let chosen = match if condition { then } else { otherwise } {
                         Some(call) => Some(self.run(*call, room).await),
                         None => None,
@@ -101,6 +85,13 @@ impl Json {
                 }
             }
         })
+    }
+
+    async fn several(&self, calls: Vec<Result<Call, Reply>>, in_turn: bool, room: &Room) -> Reply {
+        let of_one = of_one(&calls);
+        let failed = |reply: &Reply| !(200..300).contains(&reply.status);
+        let replies = walk(calls, in_turn, |_, call| self.part(call, room), failed).await;
+        render::several(replies, of_one, self.stamp())
     }
 
     /// One of several answers, which lies there until the others are made.
@@ -117,12 +108,18 @@ impl Json {
     }
 
     async fn storage(&self, request: Request) -> Reply {
-        let long = matches!(request, Request::Retrieve(_) | Request::GetExpiries(_));
-        let _long = if long { self.long.acquire().await.ok() } else { None };
         let about = request.without_message();
-        let Some(answer) = self.ask(request).await else { return nothing() };
+        let long = matches!(request, Request::Retrieve(_) | Request::GetExpiries(_));
+        // Whoever waits for a check holds up nobody who may be answered: signatures are checked together.
+        let admitted = self.links.admit(request, Caller::Json).await;
+        let _long = if long && admitted.is_ok() { self.long.acquire().await.ok() } else { None };
+        let answer = match admitted {
+            Ok(request) => self.links.one(request, Caller::Json, None).await,
+            Err(refused) => Some(refused),
+        };
+        let Some(answer) = answer else { return nothing() };
         let listing = Arc::clone(&self.listing.borrow());
-        door::render(&about, &answer, |id| listing.node(id).cloned())
+        door::render(&about, &answer, listing.rules(), |id| listing.node(id).cloned())
     }
 
     /// The account of a name that its owner revealed.
@@ -136,15 +133,16 @@ impl Json {
         match found {
             Ok(found) if getrandom::fill(&mut nonce).is_ok() => {
                 let found = found.as_ref().map(|(name, account)| (name, account));
-                render::result_of(&resolved(found, nonce).to_string(), now().as_millis())
+                render::result_of(&resolved(found, nonce).to_string(), self.stamp())
             }
             Ok(_) => Reply::text(500, Code::Failed.to_string()),
             Err(code) => Reply::text(code.number(), code.to_string()),
         }
     }
 
-    async fn ask(&self, request: Request) -> Option<Answer> {
-        self.links.answer(request, Caller::Json, None).await
+    /// What answers say that are made here.
+    fn stamp(&self) -> Stamp {
+        Stamp { time: now().as_millis(), rules: self.listing.borrow().rules() }
     }
 }
 
@@ -172,9 +170,65 @@ fn seed() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use session_protocols::AccountId;
+    use data_encoding::HEXLOWER;
+    use session_protocols::{
+        AccountId, KeyPair,
+        answer::{Answer, Body, RULES},
+        request::Cursor,
+    };
+    use tokio::sync::mpsc;
 
     use super::*;
+    use crate::{member::Job, onion::Hop};
+
+    /// What a client of this door sends to read a drawer: signed, or not.
+    fn read(owner: &KeyPair, namespace: i16, signed: bool) -> super::super::Call {
+        let account = AccountId::of_person(&owner.public()).unwrap();
+        let time = now().as_millis();
+        let mut params =
+            serde_json::json!({ "pubkey": account.to_string(), "namespace": namespace, "timestamp": time });
+        if signed {
+            let signature = owner.sign(format!("retrieve{namespace}{time}").as_bytes());
+            params["signature"] = BASE64.encode(&signature.0).into();
+            params["pubkey_ed25519"] = HEXLOWER.encode(&owner.public()).into();
+        }
+        let body = serde_json::json!({ "method": "retrieve", "params": params }).to_string().into_bytes();
+        super::super::Call { body, caller: super::super::Caller::Onion }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_check_keeps_no_place_of_those_who_are_answered() {
+        let data = tempfile::tempdir().unwrap();
+        let (node, owner) = (KeyPair::from_seed(&[1; 32]), KeyPair::from_seed(&[2; 32]));
+        let hop = Hop::open(data.path(), "test".parse().unwrap(), node.node_id(), [].into(), true).unwrap();
+        let (jobs, mut queue) = mpsc::channel(64);
+        let (links, _stop) = Links::alone(&node, true, hop, jobs);
+        let listing = watch::channel(Arc::new(Listing::new(Vec::new(), 0, RULES))).1;
+        let json = Json::new(links, listing);
+        let room = Room(Arc::new(|_| true));
+        // As many as may be answered at once, and one that nobody has to sign for.
+        let signed = (0..LONG).map(|_| read(&owner, 2, true));
+        let asked = signed.chain([read(&owner, -1, false)]);
+        let replies = futures::future::join_all(asked.map(|call| json.answer(call, room.clone())));
+        let member = async {
+            let mut drawers = Vec::new();
+            while drawers.len() <= LONG {
+                let Some(Job::Request { request: Request::Retrieve(request), answer, .. }) =
+                    queue.recv().await
+                else {
+                    panic!("something else was asked")
+                };
+                drawers.push(request.namespace.0);
+                let cursor = Cursor { incarnation: 1, sequence: 1 };
+                let body = Body::Messages { messages: Vec::new(), more: false, cursor };
+                answer.send(Answer { time: now().as_millis(), body }).unwrap();
+            }
+            drawers
+        };
+        let (replies, drawers) = futures::future::join(replies, member).await;
+        assert!(replies.iter().all(|reply| reply.status == 200), "{replies:?}");
+        assert_eq!(drawers, [[-1].as_slice(), &[2; LONG]].concat());
+    }
 
     #[test]
     fn requests_of_one_account_name_it_and_no_other() {

@@ -8,7 +8,7 @@ use session_protocols::{
     libp2p::link::Incoming,
     limits::payer,
     onion::fit,
-    request::{self, Door, If, Request},
+    request::{self, Condition, Door, If, Request},
 };
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -82,39 +82,19 @@ impl Links {
         room: Option<usize>,
     ) -> BoxFuture<'_, Option<Answer>> {
         Box::pin(async move {
-            self.metrics.requests_total.with_label_values(&[method(&request)]).inc();
-            if let Err(code) = self.check(&request, caller.door()).await {
-                return Some(self.refuse(code));
-            }
+            let request = match self.admit(request, caller).await {
+                Ok(request) => request,
+                Err(refused) => return Some(refused),
+            };
             match request {
-                Request::Batch(requests) => {
-                    let room = room.map(|room| room / requests.len().max(1));
-                    let each = requests.into_iter().enumerate();
-                    let answers =
-                        join_all(each.map(|(place, one)| self.part(place, one, caller, room))).await;
-                    Some(answered(Body::Batch(answers.into_iter().collect::<Option<_>>()?)))
-                }
-                Request::Sequence(requests) => {
-                    let room = room.map(|room| room / requests.len().max(1));
-                    let mut answers = Vec::with_capacity(requests.len());
-                    for (place, one) in requests.into_iter().enumerate() {
-                        let answer = self.part(place, one, caller, room).await?;
-                        let failed = matches!(answer.body, Body::Refused(_));
-                        answers.push(answer);
-                        if failed {
-                            break;
-                        }
-                    }
-                    Some(answered(Body::Batch(answers)))
-                }
+                Request::Batch(requests) => self.several(requests, false, caller, room).await,
+                Request::Sequence(requests) => self.several(requests, true, caller, room).await,
                 Request::If(choice) => {
                     let If { when, then, otherwise } = *choice;
-                    let Answer { body: Body::Info { version, rules, height }, .. } =
-                        self.one(Request::Info, caller, None).await?
-                    else {
-                        return Some(self.refuse(Code::Failed));
+                    let condition = match self.hold(&when, caller).await {
+                        Ok((condition, _)) => condition,
+                        Err(refused) => return refused,
                     };
-                    let condition = when.iter().all(|one| one.holds(rules, &version, height));
                     let answer = match if condition { then } else { otherwise } {
                         Some(chosen) => Some(Box::new(self.answer(chosen, caller, room).await?)),
                         None => None,
@@ -135,6 +115,43 @@ impl Links {
         })
     }
 
+    /// Counts a request and checks all of it that needs no state; the refusal where it does not pass.
+    pub(crate) async fn admit(&self, request: Request, caller: Caller) -> Result<Request, Answer> {
+        self.metrics.requests_total.with_label_values(&[method(&request)]).inc();
+        match self.check(&request, caller.door()).await {
+            Ok(()) => Ok(request),
+            Err(code) => Err(self.refuse(code)),
+        }
+    }
+
+    /// Answers several, each in its share of the room.
+    async fn several(
+        &self,
+        requests: Vec<Request>,
+        in_turn: bool,
+        caller: Caller,
+        room: Option<usize>,
+    ) -> Option<Answer> {
+        let room = room.map(|room| room / requests.len().max(1));
+        let one = |place, request| self.part(place, request, caller, room);
+        let refused = |answer: &Option<Answer>| {
+            answer.as_ref().is_none_or(|answer| matches!(answer.body, Body::Refused(_)))
+        };
+        let answers = walk(requests, in_turn, one, refused).await;
+        Some(answered(Body::Batch(answers.into_iter().collect::<Option<_>>()?)))
+    }
+
+    /// Whether conditions hold of this node, and what it says of itself; as [`Self::answer`] where it says nothing.
+    pub(crate) async fn hold(
+        &self,
+        when: &[Condition],
+        caller: Caller,
+    ) -> Result<(bool, Answer), Option<Answer>> {
+        let info = self.one(Request::Info, caller, None).await.ok_or(None)?;
+        let Body::Info { version, rules, height } = &info.body else { return Err(Some(info)) };
+        Ok((when.iter().all(|one| one.holds(*rules, version, *height)), info))
+    }
+
     /// Answers one of several: the first was paid for when they came.
     async fn part(
         &self,
@@ -152,8 +169,13 @@ impl Links {
         if paid { self.answer(request, caller, room).await } else { Some(self.refuse(Code::TooMany)) }
     }
 
-    /// Has the member answer a request that was checked.
-    async fn one(&self, mut request: Request, caller: Caller, room: Option<usize>) -> Option<Answer> {
+    /// Has the member answer a single request that was [admitted](Self::admit).
+    pub(crate) async fn one(
+        &self,
+        mut request: Request,
+        caller: Caller,
+        room: Option<usize>,
+    ) -> Option<Answer> {
         // Only what is genuine is charged to an account, or anybody could use it up.
         if payer(&request).is_some_and(|(account, side)| !self.about(account, side)) {
             return Some(self.refuse(Code::TooMany));
@@ -184,6 +206,28 @@ impl Links {
         self.metrics.refused_total.with_label_values(&[&code.number().to_string()]).inc();
         Answer::refused(now().as_millis(), code)
     }
+}
+
+/// Answers several requests, side by side or one after the other up to the first that failed. `one` is told the place
+/// of each.
+pub(crate) async fn walk<R, A, F: Future<Output = A>>(
+    requests: Vec<R>,
+    in_turn: bool,
+    one: impl Fn(usize, R) -> F,
+    failed: impl Fn(&A) -> bool,
+) -> Vec<A> {
+    let each = requests.into_iter().enumerate();
+    if !in_turn {
+        return join_all(each.map(|(place, request)| one(place, request))).await;
+    }
+    let mut answers = Vec::with_capacity(each.len());
+    for (place, request) in each {
+        answers.push(one(place, request).await);
+        if answers.last().is_some_and(&failed) {
+            break;
+        }
+    }
+    answers
 }
 
 fn answered(body: Body) -> Answer {

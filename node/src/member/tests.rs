@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use session_protocols::{
     AccountId, KeyPair, MessageHash, Namespace, Signature, SwarmMap,
+    answer::RULES,
     mailbox::Limits,
     request::{Auth, Delete, Form, Store, Which},
 };
@@ -47,6 +48,7 @@ impl World {
             maps: map.into(),
             limits: Limits::default(),
             version: String::new(),
+            rules: RULES,
         };
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (stop, stopping) = watch::channel(false);

@@ -20,15 +20,16 @@ pub(crate) struct Doors {
     told: watch::Sender<Arc<Listing>>,
     /// Of each node that was on the list: its key as clients use it, which is dear to make.
     keys: BTreeMap<NodeId, [u8; 32]>,
+    rules: [u64; 2],
     stale: bool,
     made: Instant,
 }
 
 impl Doors {
-    /// An empty list, and where it is told.
-    pub(crate) fn new() -> (Self, watch::Receiver<Arc<Listing>>) {
-        let (told, listing) = watch::channel(Arc::default());
-        (Self { told, keys: BTreeMap::new(), stale: true, made: Instant::now() }, listing)
+    /// An empty list of a network that goes by these rules, and where it is told.
+    pub(crate) fn new(rules: [u64; 2]) -> (Self, watch::Receiver<Arc<Listing>>) {
+        let (told, listing) = watch::channel(Arc::new(Listing::new(Vec::new(), 0, rules)));
+        (Self { told, keys: BTreeMap::new(), rules, stale: true, made: Instant::now() }, listing)
     }
 
     /// Something has changed that it is made of.
@@ -51,7 +52,7 @@ impl Doors {
         });
         let nodes: Vec<_> = listed.collect();
         self.keys = nodes.iter().map(|node| (node.id, node.x25519)).collect();
-        self.told.send_replace(Arc::new(Listing::new(nodes, height)));
+        self.told.send_replace(Arc::new(Listing::new(nodes, height, self.rules)));
     }
 
     fn listed(&self, said: &NodeRecord) -> Option<DoorNode> {

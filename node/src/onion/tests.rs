@@ -6,11 +6,8 @@ use std::{
 };
 
 use session_protocols::{
-    AccountId, KeyPair, MessageHash, Namespace, Prefix, Span, SwarmId, SwarmMap,
+    AccountId, KeyPair, MessageHash, Namespace, Prefix, Span,
     answer::Message,
-    limits::Admission,
-    mailbox::Limits,
-    member::Setup,
     notify::{Event, Subscribed},
     onion::{
         keys::DAY,
@@ -23,7 +20,7 @@ use session_protocols::{
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::{behaviour::Behaviour, member::Job, metrics::Metrics, registry::Registry};
+use crate::member::Job;
 
 const SMALL: Bucket = Bucket::ALL[0];
 /// Answers of one watch.
@@ -135,18 +132,8 @@ impl Watched {
         let clock = Clock::default();
         let own = Hop::open(data.path(), network(), me.node_id(), nodes.clone(), local).unwrap();
         let own = Hop { tick: clock.tick(), ..own };
-        let map = SwarmMap { version: 1, swarms: [(SwarmId(0), vec![me.node_id()])].into() };
-        let (version, limits) = (String::new(), Limits::default());
-        let key = session_protocols::libp2p::address::keypair(&me).unwrap();
-        let setup = Setup { network: network(), pair: me, maps: map.into(), limits, version };
-        let metrics = Metrics::new().unwrap();
-        let registry = Registry::of([]);
-        let behaviour =
-            Behaviour::new(&key, &network(), local, usize::MAX, false, registry, &metrics).unwrap();
         let (jobs, queue) = mpsc::channel(8);
-        let (stop, stopping) = watch::channel(false);
-        let admission = Admission::new(session_protocols::limits::AdmissionRates::default());
-        let links = Links::new(&setup, jobs, admission, metrics, own, &behaviour, stopping);
+        let (links, stop) = Links::alone(&me, local, own, jobs);
         tokio::spawn(member(queue, clock.clone()));
         Self { hops: (1..4).map(hop).collect(), links, clock, owner: pair(200), _kept: (data, stop) }
     }

@@ -16,7 +16,7 @@ use session_chain::{NetworkFile, NetworkNode, Operator};
 use session_node::{Config, keystore, run};
 use session_protocols::{
     MessageHash, Namespace, Prefix, Protocol, Signature,
-    answer::{Answer, Body, Code, MAX_ANSWER},
+    answer::{Answer, Body, Code, MAX_ANSWER, RULES},
     codec,
     directory::{Endpoint, Transport},
     libp2p::{
@@ -422,6 +422,7 @@ fn only_ipv6() -> Plan {
         seed: [7; 32],
         faucet: None,
         limits: Default::default(),
+        hf: RULES,
         nodes: vec![node],
         settlement: None,
     };

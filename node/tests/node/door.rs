@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use session_node::door::{Behind, Call, Caller, Carry, Door, DoorConfig, Limits, Lost, Room, Service, Told};
 use session_protocols::{
     KeyPair, NodeId, SwarmId,
+    answer::RULES,
     door::{
         Reply,
         nodes::{DoorNode, Listing},
@@ -105,7 +106,7 @@ impl Opened {
         let echo = Arc::new(Echo { waiting: Notify::new(), going_on: Semaphore::new(0) });
         let mut node = DoorNode::new(pair.node_id(), [127, 0, 0, 1].into(), 7).unwrap();
         node.swarm = Some(SwarmId(9));
-        let listing = watch::channel(Arc::new(Listing::new(vec![node], 1))).1;
+        let listing = watch::channel(Arc::new(Listing::new(vec![node], 1, RULES))).1;
         let behind = Behind {
             me: pair.node_id(),
             service: Arc::new(Echoing(Arc::clone(&echo))),

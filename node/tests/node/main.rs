@@ -8,6 +8,7 @@
     reason = "a test speaks when it fails, and names the variant that it wants"
 )]
 
+mod answers;
 mod chain;
 mod changes;
 mod codes;

@@ -1,14 +1,13 @@
 //! What a member signs for a client of the JSON door: plain ASCII, as such clients expect it.
 
 use crate::{
-    MessageHash,
+    MessageHash, Namespace,
     answer::Done,
-    mailbox::{Detail, Outcome},
     record::Mutation,
     request::{Drawers, Ends, Which},
 };
 
-/// What a member's signature covers:
+/// What a member's signature covers that did this, and left of what it held that `unchanged`:
 ///
 /// - of a store, the message's hash;
 /// - of a deletion by hashes, account, hashes asked for, hashes deleted;
@@ -18,8 +17,11 @@ use crate::{
 /// - of revocations, account, time, the tokens' bytes.
 ///
 /// The hashes of the answer are in the order of their text.
-pub fn text(mutation: &Mutation, outcome: &Outcome) -> Vec<u8> {
-    let Detail { listed, unchanged } = &outcome.detail;
+pub fn text(
+    mutation: &Mutation,
+    listed: &[(Namespace, MessageHash)],
+    unchanged: &[(MessageHash, u64)],
+) -> Vec<u8> {
     let changed = sorted(listed.iter().map(|(_, hash)| hash));
     let account = mutation.account().to_string();
     let parts = match mutation {

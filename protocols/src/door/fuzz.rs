@@ -18,7 +18,9 @@ use super::{
     parse,
 };
 use crate::{
-    KeyPair, NetworkName, Time, codec,
+    KeyPair, NetworkName, Time,
+    answer::RULES,
+    codec,
     member::check_request,
     message::MAX_DATA,
     request::{
@@ -30,7 +32,7 @@ use crate::{
 /// One node.
 static LISTING: LazyLock<Listing> = LazyLock::new(|| {
     let (id, ip) = (KeyPair::from_seed(&[3; 32]).node_id(), [127, 0, 0, 1].into());
-    Listing::new(vec![DoorNode::new(id, ip, 1).expect("a point of the curve")], 7)
+    Listing::new(vec![DoorNode::new(id, ip, 1).expect("a point of the curve")], 7, RULES)
 });
 
 /// A request in JSON: to the door, and about nodes. What is taken keeps to the limits, and what is not is told why.

@@ -5,26 +5,33 @@ use std::{collections::BTreeSet, net::IpAddr};
 use serde_json::{Value, json};
 
 use super::Reply;
-use crate::{NodeId, SwarmId, answer::RULES, identity::to_x25519};
+use crate::{NodeId, SwarmId, identity::to_x25519};
 
 /// The nodes that clients are told of, and what they are told, written out once.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
     /// In the order of their ids.
     nodes: Vec<DoorNode>,
     /// Of each its fields in the order of [`FIELDS`], as they stand in an object of JSON.
     said: Vec<[String; FIELDS.len()]>,
     height: u64,
+    rules: [u64; 2],
 }
 
 impl Listing {
-    /// Lists nodes, with the last finalised height of the chain; 0 without one.
-    pub fn new(mut nodes: Vec<DoorNode>, height: u64) -> Self {
+    /// Lists nodes, with the last finalised height of the chain, 0 without one, and the version of the rules that
+    /// the network goes by.
+    pub fn new(mut nodes: Vec<DoorNode>, height: u64, rules: [u64; 2]) -> Self {
         nodes.sort_by_key(|node| node.id);
         let said = |node: &DoorNode| {
             FIELDS.map(|name| format!("{}:{}", Value::from(name), node.field(name).unwrap_or_default()))
         };
-        Self { said: nodes.iter().map(said).collect(), nodes, height }
+        Self { said: nodes.iter().map(said).collect(), nodes, height, rules }
+    }
+
+    /// The version of the rules that the network goes by.
+    pub const fn rules(&self) -> [u64; 2] {
+        self.rules
     }
 
     /// The nodes, in the order of their ids.
@@ -120,8 +127,8 @@ pub fn service_nodes(listing: &Listing, params: &Value, seed: u64) -> String {
         .filter(|(node, _)| !active_only || node.swarm.is_some())
         .filter(|(node, _)| wanted.as_ref().is_none_or(|wanted| wanted.contains(&node.id)));
     let chosen = drawn(chosen.map(|(_, said)| said).collect(), limit, seed);
-    let mut text =
-        format!(r#"{{"hardfork":{},"height":{},"service_node_states":["#, RULES[0], listing.height);
+    let [hardfork, _] = listing.rules;
+    let mut text = format!(r#"{{"hardfork":{hardfork},"height":{},"service_node_states":["#, listing.height);
     for (place, said) in chosen.into_iter().enumerate() {
         text.push_str(if place == 0 { "{" } else { ",{" });
         let mut first = true;
@@ -215,7 +222,7 @@ pub fn active_nodes(listing: &Listing) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::KeyPair;
+    use crate::{KeyPair, answer::RULES};
 
     fn nodes() -> Vec<DoorNode> {
         let node = |seed: u8| {
@@ -229,11 +236,11 @@ mod tests {
     }
 
     fn states(params: &Value, seed: u64) -> Vec<Value> {
-        let answer = service_nodes(&Listing::new(nodes(), 7), params, seed);
+        let answer = service_nodes(&Listing::new(nodes(), 7, [23, 1]), params, seed);
         let answer: Value = serde_json::from_str(&answer).unwrap();
         assert_eq!(
             (&answer["height"], &answer["hardfork"], &answer["status"]),
-            (&json!(7), &json!(22), &json!("OK"))
+            (&json!(7), &json!(23), &json!("OK"))
         );
         answer["service_node_states"].as_array().unwrap().clone()
     }
@@ -266,7 +273,7 @@ mod tests {
 
     #[test]
     fn questions_come_in_an_envelope_whose_id_is_given_back() {
-        let listing = Listing::new(nodes(), 7);
+        let listing = Listing::new(nodes(), 7, [23, 1]);
         let answer = |body: &str| {
             let Reply { status: 200, body: super::super::Body::Json(bytes) } =
                 json_rpc(body.as_bytes(), &listing, 1)
@@ -294,7 +301,7 @@ mod tests {
     fn the_short_form_has_51_bytes_for_each_active_node() {
         let (mut nodes, mut bytes) = (nodes(), Vec::new());
         nodes[1].ip = "::1".parse().unwrap();
-        let answer = active_nodes(&Listing::new(nodes.clone(), 0));
+        let answer = active_nodes(&Listing::new(nodes.clone(), 0, RULES));
         assert_eq!(answer.len(), 7 * 51);
         bytes.extend(nodes[0].id.as_bytes());
         bytes.extend([

@@ -1,19 +1,55 @@
 //! Answers of the JSON door.
 
+use core::fmt;
+
 use data_encoding::{BASE64, HEXLOWER};
 use serde_json::{Map, Value, json};
 
 use super::{Reply, nodes::DoorNode};
 use crate::{
     MessageHash, Namespace, NodeId,
-    answer::{Answer, Body, Code, Done, Failure, RULES, Receipt, Receipts, Refusal, SwarmInfo, told},
+    answer::{Answer, Body, Code, Done, Failure, Receipt, Receipts, Refusal, SwarmInfo, told},
     request::{Ends, Request, Which, numbers},
 };
 
-/// What a node answers to a storage request, of which a message is not looked at. `listed` finds how a node can be reached.
-pub fn render(request: &Request, answer: &Answer, listed: impl Fn(&NodeId) -> Option<DoorNode>) -> Reply {
+/// What every answer says beside its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The node's clock, in milliseconds since 1970.
+    pub time: u64,
+    /// The version of the rules that the network goes by.
+    pub rules: [u64; 2],
+}
+
+impl Stamp {
+    /// Adds it to an object.
+    pub fn put(self, fields: &mut Value) {
+        if let Some(fields) = fields.as_object_mut() {
+            fields.insert("t".to_owned(), self.time.into());
+            fields.insert("hf".to_owned(), self.rules.to_vec().into());
+        }
+    }
+}
+
+impl fmt::Display for Stamp {
+    /// As it stands in an object that is written out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { time, rules: [hard, soft] } = self;
+        write!(f, r#""t":{time},"hf":[{hard},{soft}]"#)
+    }
+}
+
+/// What a node answers to a storage request, of which a message is not looked at, by the network's `rules`. `listed`
+/// finds how a node can be reached.
+pub fn render(
+    request: &Request,
+    answer: &Answer,
+    rules: [u64; 2],
+    listed: impl Fn(&NodeId) -> Option<DoorNode>,
+) -> Reply {
+    let stamp = Stamp { time: answer.time, rules };
     let mut fields = match &answer.body {
-        Body::Refused(refusal) => return refused(refusal, answer.time, listed),
+        Body::Refused(refusal) => return refused(refusal, stamp, listed),
         Body::Stored { hash, already, receipts } => {
             let mut fields =
                 json!({ "hash": hash.to_string(), "swarm": swarm(request, Some(hash), receipts) });
@@ -55,7 +91,7 @@ pub fn render(request: &Request, answer: &Answer, listed: impl Fn(&NodeId) -> Op
             return Reply::text(500, "the node failed");
         }
     };
-    stamp(&mut fields, answer.time);
+    stamp.put(&mut fields);
     Reply::json(200, &fields)
 }
 
@@ -65,20 +101,12 @@ fn flag(fields: &mut Value, name: &str) {
     }
 }
 
-/// Says the time (milliseconds since 1970) and the rules in an answer.
-pub fn stamp(fields: &mut Value, time: u64) {
-    if let Some(fields) = fields.as_object_mut() {
-        fields.insert("t".to_owned(), time.into());
-        fields.insert("hf".to_owned(), RULES.to_vec().into());
-    }
-}
-
-fn refused(refusal: &Refusal, time: u64, listed: impl Fn(&NodeId) -> Option<DoorNode>) -> Reply {
+fn refused(refusal: &Refusal, stamp: Stamp, listed: impl Fn(&NodeId) -> Option<DoorNode>) -> Reply {
     let (status, text) = in_words(refusal.code);
     match (&refusal.swarm, refusal.code) {
         (Some(info), Code::WrongSwarm) => {
             let mut fields = swarm_of(info, listed);
-            stamp(&mut fields, time);
+            stamp.put(&mut fields);
             Reply::json(status, &fields)
         }
         _ => Reply::text(status, text),
@@ -208,18 +236,17 @@ fn listing(which: &Which, listed: &[(Namespace, MessageHash)]) -> Value {
     Value::Object(drawers.into_iter().map(drawer).collect())
 }
 
-/// A result that is written out already, as [`super::nodes::service_nodes`] gives it; `time` in milliseconds since
-/// 1970.
-pub fn result_of(result: &str, time: u64) -> Reply {
-    let body = format!(r#"{{"result":{result},"t":{time},"hf":[{},{}]}}"#, RULES[0], RULES[1]);
+/// A result that is written out already, as [`super::nodes::service_nodes`] gives it.
+pub fn result_of(result: &str, stamp: Stamp) -> Reply {
+    let body = format!(r#"{{"result":{result},{stamp}}}"#);
     Reply { status: 200, body: super::Body::Json(body.into_bytes()) }
 }
 
-/// The answers to several requests, in order; `time` in milliseconds since 1970.
+/// The answers to several requests, in order.
 ///
 /// Where all requests are about one account (`of_one`), those that were not run among them, and another swarm
 /// keeps it, that is what is said of the whole: clients look for it there.
-pub fn several(replies: Vec<Reply>, of_one: bool, time: u64) -> Reply {
+pub fn several(replies: Vec<Reply>, of_one: bool, stamp: Stamp) -> Reply {
     if of_one
         && replies.iter().all(|reply| reply.status == 421)
         && let Some(first) = replies.first()
@@ -233,7 +260,7 @@ pub fn several(replies: Vec<Reply>, of_one: bool, time: u64) -> Reply {
         }
         bytes.extend(result(reply));
     }
-    bytes.extend(format!(r#"],"t":{time},"hf":[{},{}]}}"#, RULES[0], RULES[1]).bytes());
+    bytes.extend(format!("],{stamp}}}").bytes());
     Reply { status: 200, body: super::Body::Json(bytes) }
 }
 

@@ -7,9 +7,9 @@ use serde_bytes::{ByteArray, ByteBuf};
 use super::{Feed, NOW, network, recount};
 use crate::{
     AccountId, KeyPair, MessageHash, Namespace, NodeId, Signature, Span, SwarmId, SwarmMap, Time,
-    answer::{Answer, Body, Done, MAX_ANSWER, Receipt, Subject},
+    answer::{Answer, Body, Done, MAX_ANSWER, RULES, Receipt, Subject, Told, told},
     codec,
-    mailbox::{self, Limits, Mailbox, page},
+    mailbox::{self, Detail, Limits, Mailbox, Outcome, page},
     member::{self, Input, Member, Output, Setup, durable, is_majority},
     notify::{EVENT_BYTES, EVENT_COUNT, Subscribed},
     record::Mutation,
@@ -89,8 +89,8 @@ impl Host {
         let map = SwarmMap { version: MAP_VERSION, swarms: [(SwarmId(0), members)].into() };
         // Little room, so that it runs out.
         let limits = Limits { bytes: 9_000, account_bytes: 3_000 };
-        let setup =
-            Setup { network: network(), pair: node(0), maps: map.into(), limits, version: "fuzz".into() };
+        let (maps, version, rules) = (map.into(), "fuzz".into(), RULES);
+        let setup = Setup { network: network(), pair: node(0), maps, limits, version, rules };
         Self {
             member: Member::new(setup),
             store: MemoryStore::new(1),
@@ -277,22 +277,26 @@ impl Host {
         };
         let from = node(from).node_id();
         let answer = answer
-            .map(|answer| member::check_answer(&network(), self.now, MAP_VERSION, from, &subjects, answer));
+            .map(|answer| member::check_answer(&network(), self.now, from, (&request, &subjects), answer));
         self.feed(Input::Answered { exchange, answer });
     }
 
     fn honestly(&mut self, from: u8, request: &SwarmRequest, subjects: &[Subject]) -> SwarmAnswer {
-        let Ask::Replicate { mutations, .. } = &request.ask else {
+        let Ask::Replicate { mutations, json } = &request.ask else {
             return Responder::default()
                 .respond(&self.other.1, &request.ask, Scope::ALL)
                 .expect("memory does not fail");
         };
         let done = self.teach(mutations.clone());
         assert_eq!((done.len(), mutations.len()), (subjects.len(), subjects.len()));
-        let results = done.into_iter().zip(subjects).map(|(done, subject)| match done {
-            Some(done) => {
+        let each = (0_u32..).zip(done).zip(mutations.iter().zip(subjects));
+        let results = each.map(|((place, outcome), (mutation, subject))| match outcome {
+            Some(Outcome { done, already, detail: Detail { listed, unchanged } }) => {
                 let receipt = Receipt::sign(&node(from), &network(), MAP_VERSION, subject, done);
-                Replicated::Done { done: receipt.done, signature: receipt.signature, told: None }
+                let signature = node(from).sign(&told::text(mutation, &listed, &unchanged));
+                let told = Box::new(Told { already, listed, unchanged, signature });
+                let told = Some(told).filter(|_| json.contains(&place));
+                Replicated::Done { done: receipt.done, signature: receipt.signature, told }
             }
             None => Replicated::Refused { code: crate::answer::Code::Full },
         });
@@ -330,7 +334,7 @@ impl Host {
     }
 
     /// What the honest fellow does with mutations.
-    fn teach(&mut self, mutations: Vec<Mutation>) -> Vec<Option<Done>> {
+    fn teach(&mut self, mutations: Vec<Mutation>) -> Vec<Option<Outcome>> {
         let (machine, store) = &mut self.other;
         let input = mailbox::Input::Replicated { ticket: 0, mutations };
         machine.handle(self.now, input, store).expect("memory does not fail");
@@ -339,7 +343,7 @@ impl Host {
             mailbox::Output::Applied { results, .. } => Some(results),
             _ => None,
         });
-        applied.flatten().map(|(_, _, result)| result.ok().map(|outcome| outcome.done)).collect()
+        applied.flatten().map(|(_, _, result)| result.ok()).collect()
     }
 
     /// Another node asks.

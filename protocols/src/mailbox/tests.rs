@@ -45,7 +45,7 @@ impl Keeper {
             Output::Written { ticket: 7, mutation, outcome, .. } => {
                 Some(Ok((outcome.done, outcome.already, mutation)))
             }
-            Output::Refused { ticket: 7, code } => Some(Err(code)),
+            Output::Refused { ticket: 7, code, .. } => Some(Err(code)),
             Output::Arrived { .. } | Output::Revoked { .. } => None,
             other => panic!("unexpected {other:?}"),
         });

@@ -94,12 +94,11 @@ pub fn check_ask(network: &NetworkName, now: Time, request: SwarmRequest) -> Che
 pub fn check_answer(
     network: &NetworkName,
     now: Time,
-    map_version: u64,
     from: NodeId,
-    subjects: &[Subject],
+    asked: (&SwarmRequest, &[Subject]),
     answer: SwarmAnswer,
 ) -> CheckedAnswer {
-    open_answer(network, now, map_version, from, subjects, answer).check()
+    open_answer(network, now, from, asked, answer).check()
 }
 
 /// Checks all but the signatures in another member's question.
@@ -119,36 +118,41 @@ pub fn open_ask(network: &NetworkName, now: Time, request: SwarmRequest) -> Open
     checked.then(move |ask| CheckedAsk { map_version, newest: newest.unwrap_or(map_version), arc, ask })
 }
 
-/// Checks all but the signatures in another member's answer to a question about `subjects`, which named this
-/// version of the map.
+/// Checks all but the signatures in another member's answer to a question about those subjects: in what it did for a
+/// client of the JSON door, what it tells that client too.
 pub fn open_answer(
     network: &NetworkName,
     now: Time,
-    map_version: u64,
     from: NodeId,
-    subjects: &[Subject],
+    (request, subjects): (&SwarmRequest, &[Subject]),
     answer: SwarmAnswer,
 ) -> Open<CheckedAnswer> {
     match answer {
         SwarmAnswer::Replicated { results } if results.len() == subjects.len() => {
-            let receipt = |result| match result {
-                Replicated::Done { done, signature, told } => {
-                    Ok(Receipt { node: from, done, signature, told: told.map(|told| *told) })
-                }
-                Replicated::Refused { code } => Err(Failure::Refused { code }),
-            };
-            let receipts: Vec<_> = results.into_iter().map(receipt).collect();
-            let claim = |(receipt, subject): (&Result<Receipt, Failure>, _)| {
-                receipt.as_ref().ok().map(|receipt| receipt.claim(network, map_version, subject))
-            };
-            let claims = receipts.iter().zip(subjects).filter_map(claim).collect();
-            Open::new(claims, |verdicts| {
-                let mut verdicts = verdicts.iter();
-                let mut signed = |receipt| match verdicts.next() {
-                    Some(true) => Ok(receipt),
-                    Some(false) | None => Err(Failure::Unsound),
+            let mut claims = Vec::new();
+            let mut open = |place, result, subject| {
+                let (done, signature, told) = match result {
+                    Replicated::Done { done, signature, told } => (done, signature, told),
+                    Replicated::Refused { code } => return Err(Failure::Refused { code }),
                 };
-                CheckedAnswer::Receipts(receipts.into_iter().map(|one| one.and_then(&mut signed)).collect())
+                let (start, mut receipt) =
+                    (claims.len(), Receipt { node: from, done, signature, told: None });
+                if let Some(mutation) = of_json(&request.ask, place) {
+                    let told = told.ok_or(Failure::Unsound)?;
+                    claims.push(told.claim(&from, mutation));
+                    receipt.told = Some(*told);
+                }
+                claims.push(receipt.claim(network, request.map_version, subject));
+                Ok((receipt, start..claims.len()))
+            };
+            let each = (0_u32..).zip(results).zip(subjects);
+            let opened: Vec<_> =
+                each.map(|((place, result), subject)| open(place, result, subject)).collect();
+            Open::new(claims, |verdicts| {
+                let close = |(receipt, its)| {
+                    if sound(verdicts, its) { Ok(receipt) } else { Err(Failure::Unsound) }
+                };
+                CheckedAnswer::Receipts(opened.into_iter().map(|one| one.and_then(close)).collect())
             })
         }
         SwarmAnswer::Fetched { mutations, ids } => open_mutations(network, now, mutations)
@@ -178,9 +182,20 @@ fn open_mutations(
     let opened: Vec<_> = mutations.into_iter().map(&mut open).collect();
     Open::new(claims, |verdicts| {
         let close = |(mutation, its): (Mutation, Range<usize>)| {
-            let sound = verdicts.get(its).is_some_and(|verdicts| verdicts.iter().all(|one| *one));
-            if sound { Ok(mutation) } else { Err(Code::Unauthorized) }
+            if sound(verdicts, its) { Ok(mutation) } else { Err(Code::Unauthorized) }
         };
         opened.into_iter().map(|one| one.and_then(close)).collect()
     })
+}
+
+/// The mutation at a place of a batch, where a client of the JSON door asked for it.
+fn of_json(ask: &Ask, place: u32) -> Option<&Mutation> {
+    let Ask::Replicate { mutations, json } = ask else { return None };
+    let wanted = usize::try_from(place).ok().filter(|_| json.contains(&place))?;
+    mutations.get(wanted)
+}
+
+/// Whether all of these verdicts are good.
+fn sound(verdicts: &[bool], its: Range<usize>) -> bool {
+    verdicts.get(its).is_some_and(|verdicts| verdicts.iter().all(|one| *one))
 }

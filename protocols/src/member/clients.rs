@@ -3,7 +3,7 @@
 use super::{MAX_LOST, Member, Output, Waiting};
 use crate::{
     SwarmId, Time,
-    answer::{Answer, Body, Code, RULES, Receipt, Receipts, Refusal, Subject, SwarmInfo, told},
+    answer::{Answer, Body, Code, Receipt, Receipts, Refusal, Subject, SwarmInfo, told},
     mailbox,
     namespace::Class,
     notify::{self, Subscribed},
@@ -57,9 +57,9 @@ impl Member {
         Ok(())
     }
 
-    /// Has the others write what a client of the JSON door asks for where this member's disk is full: such a client
-    /// counts for itself.
-    fn pass_on(&mut self, now: Time, ticket: u64, mutation: Mutation) {
+    /// Has the others write what a client of the JSON door asks for where this member has no room: such a client counts
+    /// for itself.
+    pub(super) fn pass_on(&mut self, now: Time, ticket: u64, mutation: Mutation) {
         let subject = mutation.subject(&self.setup.network);
         if let Some(waiting) = self.waiting.get_mut(&ticket) {
             waiting.done = Some((subject, false));
@@ -107,8 +107,8 @@ impl Member {
                 None => refused(Code::NotReady),
             }),
             Request::Info => {
-                let (version, height) = (self.setup.version.clone(), self.height);
-                Some(Body::Info { version, rules: RULES, height })
+                let (version, rules, height) = (self.setup.version.clone(), self.setup.rules, self.height);
+                Some(Body::Info { version, rules, height })
             }
             Request::Batch(_) | Request::Sequence(_) | Request::If(_) => Some(refused(Code::BadRequest)),
         };

@@ -11,7 +11,7 @@ use super::*;
 use crate::swarm::MAX_BATCH;
 use crate::{
     Namespace, Span, SwarmMap,
-    answer::{Answer, Body, Refusal, SwarmInfo},
+    answer::{Answer, Body, RULES, Refusal, SwarmInfo},
     fixture::{NOW, Person, network, node, nodes, one_swarm},
     store::{Store as _, memory::MemoryStore},
 };
@@ -41,8 +41,8 @@ struct Net {
 }
 
 fn setup(number: u8, map: SwarmMap) -> Setup {
-    let (limits, version) = (Limits::default(), "1.2.3".into());
-    Setup { network: network(), pair: node(number), maps: map.into(), limits, version }
+    let (limits, version, rules) = (Limits::default(), "1.2.3".into(), RULES);
+    Setup { network: network(), pair: node(number), maps: map.into(), limits, version, rules }
 }
 
 fn member(number: u8, map: SwarmMap) -> (Member, MemoryStore) {
@@ -123,10 +123,9 @@ impl Net {
             return self.waiting.push(question);
         }
         let asker = self.members[from].0.setup.pair.node_id();
-        let version = request.map_version;
-        let answer = self.ask(to, asker, request);
+        let answer = self.ask(to, asker, request.clone());
         let node = self.members[to].0.setup.pair.node_id();
-        let answer = Some(check_answer(&network(), self.now, version, node, &subjects, answer));
+        let answer = Some(check_answer(&network(), self.now, node, (&request, &subjects), answer));
         self.feed_quietly(from, Input::Answered { exchange, answer });
     }
 

@@ -71,6 +71,8 @@ struct Friend {
 #[derive(Debug, Default)]
 struct Read {
     chain: Chain,
+    /// The last message that each node gave to its client of the JSON door.
+    last: BTreeMap<usize, MessageHash>,
     busy: bool,
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use session_protocols::{
     AccountId, KeyPair, Maps, MessageHash, NodeId, Span, SwarmId, Time,
-    answer::{Answer, Body, Code, Refusal, Subject},
+    answer::{Answer, Body, Code, RULES, Refusal, Subject},
     codec,
     mailbox::{self, Limits},
     member::{Input, Member, Output, Setup, check_answer, check_ask, check_request},
@@ -97,8 +97,8 @@ enum Origin {
 struct Open {
     to: usize,
     epoch: u32,
-    /// The version of the map that the question named.
-    version: u64,
+    /// The question.
+    request: SwarmRequest,
     /// Which records an answer may confirm.
     about: Vec<(usize, Key)>,
     subjects: Vec<Subject>,
@@ -466,6 +466,7 @@ impl World {
             maps: self.nodes[node].maps.clone(),
             limits: Limits::default(),
             version: "sim".to_owned(),
+            rules: RULES,
         };
         let host = &mut self.nodes[node];
         host.member = Some(Member::new(setup));
@@ -619,9 +620,9 @@ impl World {
         if connection.is_none() && to != node {
             self.dial_later(node, to, Span::millis(1), Span::millis(50));
         }
-        let version = request.map_version;
         let about = records(&request.ask);
-        let open = Open { to, epoch: connection.unwrap_or_default(), version, about, subjects };
+        let open =
+            Open { to, epoch: connection.unwrap_or_default(), request: request.clone(), about, subjects };
         self.nodes[node].open.insert(exchange, open);
         self.queue.push(self.now.after(wait), Event::Silence { node, life, exchange });
         if connection.is_some() {
@@ -679,7 +680,8 @@ impl World {
         if let Some(answer) = &answer {
             self.checks.confirmed(word.to, from, &open.about, answer);
         }
-        let check = |answer| check_answer(&self.network, local, open.version, from, &open.subjects, answer);
+        let check =
+            |answer| check_answer(&self.network, local, from, (&open.request, &open.subjects), answer);
         let answer = answer.map(check);
         self.feed(word.to, Input::Answered { exchange, answer });
     }

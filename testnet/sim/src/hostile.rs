@@ -5,7 +5,7 @@
 use serde_bytes::{ByteArray, ByteBuf};
 use session_protocols::{
     AccountId, KeyPair, MessageHash, Namespace, NodeId, Signature, Span,
-    answer::{Answer, Body, Code, Done, Receipt, Subject},
+    answer::{Answer, Body, Code, Done, Receipt, Subject, Told, told},
     codec,
     namespace::Class,
     record::Mutation,
@@ -67,14 +67,12 @@ impl World {
                 // Not an answer to this.
                 SwarmAnswer::Fetched { mutations: self.forged_batch(node), ids: 3 }
             }
-            (4..9, Ask::Replicate { mutations, .. }) => {
-                // Signs and forgets.
-                let results = mutations.iter().map(|mutation| self.lie(node, mutation, false)).collect();
-                SwarmAnswer::Replicated { results }
-            }
-            (9..12, Ask::Replicate { mutations, .. }) => {
-                let results = mutations.iter().map(|mutation| self.lie(node, mutation, true)).collect();
-                SwarmAnswer::Replicated { results }
+            (4..12, Ask::Replicate { mutations, json }) => {
+                // Signs and forgets, or does not even sign.
+                let badly = dice >= 9;
+                let each = (0..).zip(mutations);
+                let lie = |(place, mutation)| self.lie(node, mutation, badly, json.contains(&place));
+                SwarmAnswer::Replicated { results: each.map(lie).collect() }
             }
             (4..8, Ask::Fingerprints) => {
                 SwarmAnswer::Fingerprints { buckets: Vec::new(), incomplete: Vec::new() }
@@ -120,8 +118,9 @@ impl World {
         true
     }
 
-    /// A receipt for what was not done; `badly`: and not signed for it either.
-    fn lie(&mut self, node: usize, mutation: &Mutation, badly: bool) -> Replicated {
+    /// A receipt for what was not done; `badly`: and not signed for it either. A client of the JSON door it tells that
+    /// there was nothing to do.
+    fn lie(&mut self, node: usize, mutation: &Mutation, badly: bool, json: bool) -> Replicated {
         let network = &self.network;
         let changed = |digest, hashes: &[MessageHash]| {
             let done = Done::Changed { hashes: hashes.to_vec() };
@@ -140,10 +139,13 @@ impl World {
         let pair = &self.nodes[node].pair;
         let Receipt { done, mut signature, .. } =
             Receipt::sign(pair, network, self.map.version, &subject, done);
+        let (listed, unchanged) = (Vec::new(), Vec::new());
+        let text = pair.sign(&told::text(mutation, &listed, &unchanged));
+        let told = json.then(|| Box::new(Told { already: false, listed, unchanged, signature: text }));
         if badly {
             signature = Signature(self.dice.hostile.array());
         }
-        Replicated::Done { done, signature, told: None }
+        Replicated::Done { done, signature, told }
     }
 
     /// What no owner signed: for the member's own swarm, and for others.

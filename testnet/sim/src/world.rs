@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use session_chain::{Ledger, NetworkFile, NetworkNode, Operator};
 use session_protocols::{
-    KeyPair, Maps, MessageHash, Namespace, NetworkName, NodeId, Span, SwarmMap, Time, mutants,
+    KeyPair, Maps, MessageHash, Namespace, NetworkName, NodeId, Span, SwarmMap, Time, answer::RULES, mutants,
     record::Mutation, ring::majority,
 };
 
@@ -398,6 +398,7 @@ fn placed(network: &NetworkName, pairs: &[KeyPair], dice: &mut Dice) -> Ledger {
         seed: dice.array(),
         faucet: None,
         limits: Default::default(),
+        hf: RULES,
         nodes: nodes.collect(),
         settlement: None,
     };

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use data_encoding::HEXLOWER as HEX;
 use session_chain::{NetworkNode, Operator};
-use session_protocols::{KeyPair, codec, request::Cursor};
+use session_protocols::{KeyPair, answer::RULES, codec, request::Cursor};
 
 use super::*;
 
@@ -32,6 +32,7 @@ fn network(nodes: u8) -> Vec<u8> {
         seed: [7; 32],
         faucet: None,
         limits: Default::default(),
+        hf: RULES,
         nodes,
         settlement: None,
     };

@@ -24,6 +24,11 @@ pub(crate) enum Call {
         namespace: i16,
         last: Option<At>,
         count: Option<u32>,
+        size: Option<i64>,
+    },
+    /// Watches a drawer, into which its owner then stores this.
+    Monitor {
+        at: At,
     },
     Delete {
         messages: Vec<At>,
@@ -91,6 +96,8 @@ pub(crate) enum Got {
     },
     /// The texts, oldest arrival first, and whether more follow.
     Messages(Vec<String>, bool),
+    /// The texts that somebody who watches was told of.
+    Told(Vec<String>),
     /// The messages that a majority changed, in the order of their hashes.
     Changed(Vec<MessageHash>),
     /// How many have an end, and all of them after now.
@@ -117,11 +124,14 @@ pub(crate) enum Want {
     Code(u16),
     /// Another code at each door: the native one, then JSON.
     Codes(u16, u16),
+    /// Another answer at each, likewise.
+    Each(Box<[Self; 2]>),
     Stored,
     Already,
     Texts(&'static [&'static str]),
     /// The same, and more follow.
     Page(&'static [&'static str]),
+    Told(&'static [&'static str]),
     Changed(Vec<At>),
     Expiries(usize),
     Count(usize),
@@ -149,7 +159,7 @@ pub(crate) struct Somebody {
 }
 
 impl Somebody {
-    fn new(kind: Kind, number: u16) -> Self {
+    pub(crate) fn new(kind: Kind, number: u16) -> Self {
         let mut seed = [0x5e; 32];
         seed[..2].copy_from_slice(&number.to_be_bytes());
         let pair = KeyPair::from_seed(&seed);
@@ -191,6 +201,11 @@ impl Somebody {
         match want {
             Want::Code(code) => Got::Refused(*code),
             Want::Codes(native, json) => Got::Refused(if door == Door::Native { *native } else { *json }),
+            Want::Each(each) => {
+                let [native, json] = each.as_ref();
+                self.expected(if door == Door::Native { native } else { json }, swarm, door)
+            }
+            Want::Told(texts) => Got::Told(texts.iter().map(|text| (*text).to_owned()).collect()),
             Want::Stored => Got::Stored { already: false },
             Want::Already => Got::Stored { already: true },
             Want::Texts(texts) => Got::Messages(texts.iter().map(|text| (*text).to_owned()).collect(), false),

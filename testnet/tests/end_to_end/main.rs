@@ -15,6 +15,7 @@ mod chain;
 mod commands;
 mod conformance;
 mod conversations;
+mod full;
 mod health;
 mod hosts;
 #[path = "../../../node/tests/node/support/https.rs"]

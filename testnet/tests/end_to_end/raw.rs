@@ -17,7 +17,7 @@ use session_protocols::{
     codec,
     libp2p::{
         address,
-        link::{self, Asker, Backlog, Limits},
+        link::{self, Asker, Backlog, Events, Limits},
     },
     request::{Auth, Cursor, Request, Retrieve},
 };
@@ -86,6 +86,11 @@ impl Members {
     /// What a node answers to these bytes.
     pub(crate) async fn ask(&self, node: &NodeId, bytes: Vec<u8>) -> Vec<u8> {
         self.links[node].ask(bytes).await.unwrap()
+    }
+
+    /// Subscribes at a node: what it answers, and what it pushes then.
+    pub(crate) async fn subscribe(&self, node: &NodeId, bytes: Vec<u8>) -> (Vec<u8>, Events) {
+        self.links[node].subscribe(bytes).await.unwrap()
     }
 
     /// What an account asks a member for: a page of its inbox after a cursor.

@@ -15,7 +15,9 @@ use session_chain::{
     network::{NetworkFile, NetworkNode},
 };
 use session_protocols::{
-    KeyPair, NetworkName, NodeId, Protocol, Time, codec,
+    KeyPair, NetworkName, NodeId, Protocol, Time,
+    answer::RULES,
+    codec,
     directory::{self, NodeRecord},
     libp2p::{
         address,
@@ -72,6 +74,7 @@ impl Net {
             seed: [0; 32],
             faucet: None,
             limits: Default::default(),
+            hf: RULES,
             nodes,
             settlement: None,
         };

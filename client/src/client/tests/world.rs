@@ -74,8 +74,8 @@ pub(super) struct Machines {
     members: BTreeMap<NodeId, One>,
     next: u64,
     clients: BTreeMap<u64, oneshot::Sender<Answer>>,
-    /// Who asked, its number for the question, by which map, and what about.
-    asked: BTreeMap<u64, (NodeId, u64, u64, Vec<Subject>)>,
+    /// Who asked, its number for the question, the question, and what about.
+    asked: BTreeMap<u64, (NodeId, u64, SwarmRequest, Vec<Subject>)>,
     subscribers: BTreeMap<u64, mpsc::UnboundedSender<Push>>,
     relays: BTreeMap<NodeId, Relay<PeerId, ChaCha8Rng>>,
     /// They hang up.
@@ -489,13 +489,13 @@ impl Machines {
                 self.clients.remove(&ticket).map(|client| client.send(answer));
             }
             Output::Reply { ticket, answer } => {
-                let Some((asker, exchange, version, subjects)) = self.asked.remove(&ticket) else { return };
-                let checked = check_answer(&self.network, self.now(), version, node, &subjects, answer);
+                let Some((asker, exchange, request, subjects)) = self.asked.remove(&ticket) else { return };
+                let checked = check_answer(&self.network, self.now(), node, (&request, &subjects), answer);
                 self.input(asker, Input::Answered { exchange, answer: Some(checked) });
             }
             Output::Send { exchange, to, request, subjects } if self.members[&to].alive => {
                 let ticket = self.number();
-                self.asked.insert(ticket, (node, exchange, request.map_version, subjects));
+                self.asked.insert(ticket, (node, exchange, request.clone(), subjects));
                 self.asked(node, to, ticket, request);
             }
             Output::Send { exchange, .. } => self.input(node, Input::Answered { exchange, answer: None }),

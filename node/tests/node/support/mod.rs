@@ -26,6 +26,7 @@ use session_chain::{NetworkFile, NetworkNode, Operator, bls::BlsSecret};
 use session_node::{Config, NodeError, Registry, door::DoorConfig, keystore, run, run_by};
 use session_protocols::{
     KeyPair, Prefix,
+    answer::RULES,
     directory::{Endpoint, Transport},
     limits::AdmissionRates,
 };
@@ -80,6 +81,7 @@ impl Plan {
             seed: [7; 32],
             faucet: None,
             limits: Default::default(),
+            hf: RULES,
             nodes: network,
             settlement: None,
         };
@@ -113,6 +115,11 @@ impl Plan {
 
     pub fn start(&self, index: usize) -> Running {
         Running::of(|stopped| run(self.config(index), stopped))
+    }
+
+    /// Starts a node with other settings.
+    pub fn start_with(&self, index: usize, change: impl FnOnce(Config) -> Config) -> Running {
+        Running::of(|stopped| run(change(self.config(index)), stopped))
     }
 
     /// Starts a node that goes by what arrives.

@@ -6,7 +6,6 @@ use crate::{
     answer::{Done, Failure, told},
     fixture::{Friend, ms, mutation, statement, texted},
     identity,
-    mailbox::{Detail, Outcome},
     request::{Direction, Drawers, Ends, Rights, Which},
 };
 
@@ -130,7 +129,8 @@ fn the_json_door_says_why_a_member_has_not_signed() {
     ] {
         let at = net.waiting.iter().position(|question| question.to == to).expect("it was asked");
         let question = net.waiting.remove(at);
-        let answer = check_answer(&network(), NOW, 3, nodes(5)[to], &question.subjects, answer);
+        let answer =
+            check_answer(&network(), NOW, nodes(5)[to], (&question.request, &question.subjects), answer);
         net.feed(0, Input::Answered { exchange: question.exchange, answer: Some(answer) });
     }
     let (_, _, answer) = net.answers.pop().expect("all have spoken");
@@ -141,6 +141,79 @@ fn the_json_door_says_why_a_member_has_not_signed() {
         (4, Failure::Unsound),
     ];
     assert_eq!(failures(&receipts(Some(answer.body))), expected);
+}
+
+#[test]
+fn what_a_node_may_keep_no_more_of_the_others_keep_while_the_account_has_room() {
+    let (mut net, person) = (Net::ready(3), Person::new(0));
+    let limit = |net: &mut Net, bytes, account_bytes| {
+        let limits = Limits { bytes, account_bytes };
+        net.members[0].0 = Member::new(Setup { limits, ..setup(0, one_swarm(nodes(3))) });
+        net.connect(0, 1);
+        assert!(net.members[0].0.ready());
+    };
+    limit(&mut net, 10, 1 << 20);
+    let stored = receipts(net.request_json(0, Request::Store(person.post("a", 0, 100))));
+    assert_eq!((stored.signed.len(), failures(&stored)), (2, vec![(0, Failure::Own)]));
+    assert_eq!((net.texts(0, &person), net.texts(1, &person)), (vec![], vec!["a".to_owned()]));
+    let native = net.request(0, Request::Store(person.post("b", 0, 100)));
+    assert!(matches!(native, Some(Body::Refused(Refusal { code: Code::Full, .. }))), "{native:?}");
+    // What has no room in its account the others are not asked for.
+    limit(&mut net, 10, 10);
+    let refused = net.request_json(0, Request::Store(person.post("c", 0, 100)));
+    assert!(matches!(refused, Some(Body::Refused(Refusal { code: Code::Full, .. }))), "{refused:?}");
+    assert_eq!(net.texts(1, &person), ["a"]);
+}
+
+#[test]
+fn what_a_member_tells_a_client_is_passed_on_if_the_signature_below_it_holds() {
+    let (mut net, person) = (Net::ready(5), Person::new(0));
+    net.request(0, Request::Store(person.post("a", 0, 100)));
+    let a = person.hash("a");
+    net.held_back.extend(1..5);
+    assert_eq!(net.request_json(0, json_delete(&person, &[a], false)), None);
+    for to in 1..5 {
+        let at = net.waiting.iter().position(|question| question.to == to).expect("it was asked");
+        let Travelling { exchange, request, subjects, .. } = net.waiting.remove(at);
+        let SwarmAnswer::Replicated { mut results } = net.ask(to, nodes(5)[0], request.clone()) else {
+            panic!("it was done")
+        };
+        let [Replicated::Done { told, .. }] = results.as_mut_slice() else { panic!("{results:?}") };
+        match (to, told.as_mut().expect("it is for a client of this door")) {
+            (1, _) => *told = None,
+            (2, told) => told.signature = Signature([3; 64]),
+            (3, told) => told.listed.clear(),
+            (_, _) => {}
+        }
+        let answer = SwarmAnswer::Replicated { results };
+        let answer = check_answer(&network(), NOW, nodes(5)[to], (&request, &subjects), answer);
+        net.feed(0, Input::Answered { exchange, answer: Some(answer) });
+    }
+    let (_, _, answer) = net.answers.pop().expect("all have spoken");
+    let receipts = receipts(Some(answer.body));
+    assert_eq!(failures(&receipts), [1, 2, 3].map(|member| (member, Failure::Unsound)));
+    let signed = tellers(&receipts, format!("{}{a}{a}", person.account).as_bytes());
+    assert_eq!(signed, [nodes(5)[0], nodes(5)[4]].into_iter().collect());
+}
+
+#[test]
+fn who_came_by_the_native_door_is_told_nothing_that_he_did_not_ask_for() {
+    let (mut net, person) = (Net::ready(2), Person::new(0));
+    net.held_back.insert(1);
+    net.request(0, Request::Store(person.post("a", 0, 100)));
+    let Travelling { exchange, request, subjects, .. } = net.waiting.pop().unwrap();
+    let SwarmAnswer::Replicated { mut results } = net.ask(1, nodes(2)[0], request.clone()) else {
+        panic!("it was done")
+    };
+    let [Replicated::Done { told, .. }] = results.as_mut_slice() else { panic!("{results:?}") };
+    let (listed, unchanged) = (vec![(Namespace::INBOX, person.hash("a")); 1_000], Vec::new());
+    *told = Some(Box::new(Told { already: false, listed, unchanged, signature: Signature([3; 64]) }));
+    let answer = SwarmAnswer::Replicated { results };
+    let answer = check_answer(&network(), NOW, nodes(2)[1], (&request, &subjects), answer);
+    net.feed(0, Input::Answered { exchange, answer: Some(answer) });
+    let receipts = receipts(net.answers.pop().map(|(_, _, answer)| answer.body));
+    assert_eq!(receipts.signed.len(), 2);
+    assert!(receipts.signed.iter().all(|receipt| receipt.told.is_none()));
 }
 
 #[test]
@@ -324,8 +397,7 @@ fn what_members_sign_for_the_json_door_is_this_text() {
     order.sort_unstable();
     // Both were changed, however they were found; the third was not, and ends at 900.
     let listed = vec![(Namespace::INBOX, b), (Namespace(1), a)];
-    let detail = Detail { listed, unchanged: vec![(c, 900)] };
-    let outcome = Outcome { done: Done::Changed { hashes: vec![a, b] }, already: false, detail };
+    let unchanged = vec![(c, 900)];
     let [first, second] = [&order[0], &order[1]];
     let token = person.friend(1, Rights::READ).token();
     let delete_in = |drawers, before| Request::Delete(person.delete_in(drawers, before, 0));
@@ -357,7 +429,7 @@ fn what_members_sign_for_the_json_door_is_this_text() {
         ),
     ];
     for (request, expected) in cases {
-        let text = told::text(&mutation(request.clone()), &outcome);
+        let text = told::text(&mutation(request.clone()), &listed, &unchanged);
         assert_eq!(text, expected, "{request:?}");
     }
 }

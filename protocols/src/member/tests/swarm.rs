@@ -118,9 +118,8 @@ fn a_member_signs_for_what_it_did_with_others_mutations() {
     let checked = |version, from: u8, subjects: &[Subject]| match check_answer(
         &network(),
         NOW,
-        version,
         node(from).node_id(),
-        subjects,
+        (&SwarmRequest { map_version: version, ..replicate(vec![]) }, subjects),
         answer.clone(),
     ) {
         CheckedAnswer::Receipts(receipts) => Some(receipts.into_iter().flatten().count()),
@@ -145,7 +144,8 @@ fn forged_receipts_of_a_member_do_not_make_a_majority() {
         let results = vec![Replicated::Done { done, signature: Signature([3; 64]), told: None }];
         let answer = SwarmAnswer::Replicated { results };
         let from = node(u8::try_from(question.to).unwrap()).node_id();
-        let answer = Some(check_answer(&network(), NOW, 3, from, &question.subjects, answer));
+        let answer =
+            Some(check_answer(&network(), NOW, from, (&question.request, &question.subjects), answer));
         net.feed(0, Input::Answered { exchange: question.exchange, answer });
     }
     let (_, _, answer) = net.answers.pop().unwrap();
@@ -174,7 +174,7 @@ fn what_a_fetch_brings_is_checked_like_everything_else() {
     net.connect(0, 1);
     let lies = |net: &mut Net, answer: SwarmAnswer| {
         let question = net.waiting.pop().unwrap();
-        let answer = check_answer(&network(), NOW, 3, node(1).node_id(), &[], answer);
+        let answer = check_answer(&network(), NOW, node(1).node_id(), (&question.request, &[]), answer);
         net.feed(0, Input::Answered { exchange: question.exchange, answer: Some(answer) });
     };
     let bucket = crate::store::Bucket::of(NOW.as_millis()).0;

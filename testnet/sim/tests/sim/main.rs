@@ -25,6 +25,7 @@ fn seeds(seeds: std::ops::Range<u64>) {
         assert!(report.acknowledged > 100, "{report:?}");
         assert!(report.emptied > 0 && report.revoked > 0 && report.raced > 0, "{report:?}");
         assert!(report.texts > 0 && report.revoked_empty > 0 && report.raced_apart > 0, "{report:?}");
+        assert!(report.read_texts > 0 && report.read_on > 0, "{report:?}");
         what_was_drawn_happened(&report);
         met.emptied_apart += report.emptied_apart;
         met.changed_early += report.changed_early;

@@ -371,7 +371,7 @@ fn params(somebody: &Somebody, call: &Call, by: By) -> (&'static str, Value) {
             params["sig_timestamp"] = time.into();
             ("store", format!("store{}{time}", space(*namespace)).into_bytes())
         }
-        Call::Retrieve { namespace, last, count } => {
+        Call::Retrieve { namespace, last, count, size } => {
             params["namespace"] = (*namespace).into();
             params["timestamp"] = time.into();
             if let Some(last) = last {
@@ -380,7 +380,18 @@ fn params(somebody: &Somebody, call: &Call, by: By) -> (&'static str, Value) {
             if let Some(count) = count {
                 params["max_count"] = (*count).into();
             }
+            if let Some(size) = size {
+                params["max_size"] = (*size).into();
+            }
             ("retrieve", format!("retrieve{}{time}", space(*namespace)).into_bytes())
+        }
+        // As a client asks for it that is connected otherwise.
+        Call::Monitor { at: (namespace, _) } => {
+            params["namespaces"] = json!([namespace]);
+            params["timestamp"] = (time / 1_000).into();
+            params["data"] = true.into();
+            let text = format!("MONITOR{}{}1{namespace}", somebody.id, time / 1_000);
+            ("monitor", text.into_bytes())
         }
         Call::Delete { messages, required } => {
             params["messages"] = hashes(messages).into();
@@ -519,6 +530,7 @@ fn read(somebody: &Somebody, call: &Call, params: &Value, status: u16, body: &Va
             let messages = body["messages"].as_array().unwrap();
             Got::Messages(messages.iter().map(text).collect(), body["more"] == true)
         }
+        Call::Monitor { .. } => panic!("there is no watching at this door: {body}"),
         Call::Delete { .. } => {
             let asked = strings(&params["messages"]).concat();
             let account = somebody.id.to_string();

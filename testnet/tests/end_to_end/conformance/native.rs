@@ -4,29 +4,36 @@ use std::collections::BTreeMap;
 
 use session_chain::NetworkFile;
 use session_protocols::{
-    MessageHash, Namespace, NetworkName, NodeId, Signature, Statement,
-    answer::{Answer, Body, Done, MAX_ANSWER, Receipts, Subject},
+    MessageHash, Namespace, NetworkName, NodeId, Protocol, Signature, Statement,
+    answer::{Answer, Body, Done, MAX_ANSWER, MAX_PAGE, Receipts, Subject},
     codec,
     member::{durable, is_majority},
+    notify::{Event, MAX_EVENT, Subscribe, Subscribed},
     request::{
         Auth, Condition, Delete, Direction, Drawers, Ends, Expire, Form, GetExpiries, GetRevoked, If,
         Request, Retrieve, Revoke, Rights, Store, Subaccount, Token, Which,
     },
 };
 
-use super::{By, Call, Got, Somebody, moment};
-use crate::{raw::Members, support::Place};
+use super::{At, By, Call, Got, Somebody, moment};
+use crate::{
+    raw::Members,
+    support::{PATIENCE, Place},
+};
 
 pub(crate) struct Door {
     file: NetworkFile,
     links: Members,
+    /// Where drawers are watched.
+    watched: Members,
 }
 
 impl Door {
     pub(crate) async fn open(place: &Place) -> Self {
         let file = place.testnet.folder().network().unwrap();
         let links = Members::connect(&file).await;
-        Self { file, links }
+        let watched = Members::connect_over(&file, Protocol::Notify).await;
+        Self { file, links, watched }
     }
 
     /// The members of somebody's swarm.
@@ -39,8 +46,11 @@ impl Door {
     }
 
     pub(crate) async fn ask(&self, somebody: &Somebody, call: &Call, by: By) -> Got {
-        let request = self.request(somebody, call, by);
         let members = self.members(somebody).await;
+        if let Call::Monitor { at } = call {
+            return self.watch(somebody, &members[0], *at, by).await;
+        }
+        let request = self.request(somebody, call, by);
         let body = self.exchange(&members[0], &request).await;
         self.read(somebody, &members, &request, body)
     }
@@ -50,6 +60,28 @@ impl Door {
         let answer: Answer = codec::decode(&bytes, MAX_ANSWER).unwrap();
         assert!(answer.time.abs_diff(moment(0)) < 60_000, "every answer carries the server's time");
         answer.body
+    }
+
+    /// Watches a drawer at one member, and has its owner store there at another.
+    async fn watch(&self, somebody: &Somebody, member: &NodeId, at: At, by: By) -> Got {
+        let read = Call::Retrieve { namespace: at.0, last: None, count: None, size: None };
+        let Request::Retrieve(retrieve) = self.request(somebody, &read, by) else { unreachable!() };
+        let (answer, events) = self.watched.subscribe(member, codec::encode(&Subscribe { retrieve })).await;
+        match codec::decode(&answer, MAX_EVENT).unwrap() {
+            Subscribed::Refused { code } => return Got::Refused(code.number()),
+            Subscribed::Until { expiry } => assert!(expiry > moment(0)),
+        }
+        let store = self.request(somebody, &Call::Store { at, ttl: 60_000, sent: 0 }, By::Owner);
+        let other = self.members(somebody).await[1];
+        assert!(matches!(self.exchange(&other, &store).await, Body::Stored { .. }), "its owner may");
+        let (mut events, mut told) = (events, Vec::new());
+        while told.last().is_none_or(|last| last != at.1) {
+            let event = tokio::time::timeout(PATIENCE, events.next()).await.expect("in time").unwrap();
+            let event: Event = codec::decode(&event, MAX_EVENT).unwrap();
+            let texts = event.messages.iter().map(|one| String::from_utf8(one.data.to_vec()).unwrap());
+            told.extend(texts);
+        }
+        Got::Told(told)
     }
 
     fn read(&self, somebody: &Somebody, members: &[NodeId], request: &Request, body: Body) -> Got {
@@ -142,9 +174,14 @@ impl Door {
                 store.auth = signed(&|time| store.statement(name, time));
                 Request::Store(store)
             }
-            Call::Retrieve { namespace, last, count } => {
+            Call::Retrieve { namespace, last, count, size } => {
                 let (namespace, last) = (Namespace(*namespace), last.map(|at| somebody.hash(at)));
-                let (after, max_count, max_size, ids, auth) = (None, *count, None, None, None);
+                // Here whoever asks makes a share a number of bytes.
+                let size = size.map(|size| {
+                    if size < 0 { MAX_PAGE as u64 / size.unsigned_abs() } else { size.unsigned_abs() }
+                });
+                let max_size = size.map(|size| u32::try_from(size).unwrap());
+                let (after, max_count, ids, auth) = (None, *count, None, None);
                 let mut request =
                     Retrieve { account, namespace, after, last, max_count, max_size, ids, auth };
                 request.auth = signed(&|time| request.statement(name, time));
@@ -198,6 +235,7 @@ impl Door {
                 request.auth = signed(&|time| request.statement(name, time)).unwrap_or_else(none);
                 Request::GetRevoked(request)
             }
+            Call::Monitor { .. } => panic!("it is no request of this protocol"),
             Call::Swarm => Request::GetSwarm { account },
             Call::Info => Request::Info,
             Call::Batch(calls) => Request::Batch(self.requests(somebody, calls)),

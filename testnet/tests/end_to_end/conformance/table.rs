@@ -32,6 +32,7 @@ pub(crate) fn cases() -> Vec<Case> {
         lives(),
         limits(),
         reading(),
+        watching(),
         deleting(),
         expiring(),
         subaccounts(),
@@ -206,7 +207,14 @@ fn limits() -> Vec<Case> {
 }
 
 fn reading() -> Vec<Case> {
-    let page = |last, count| Call::Retrieve { namespace: 0, last, count };
+    let page = |last, count| Call::Retrieve { namespace: 0, last, count, size: None };
+    let sized = |size| Call::Retrieve { namespace: 0, last: None, count: None, size: Some(size) };
+    let after = |last, size| Call::Retrieve { namespace: 0, last: Some(last), count: None, size: Some(size) };
+    let each = |native, json| Want::Each(Box::new([native, json]));
+    // Natively their bytes count; at the JSON door their base64, the hash, and 100 beside.
+    let [one, two, three] = ["1", "2", "3"].map(|text| -> &'static str { text.repeat(5_000).leak() });
+    let (first, both, all): (&[_], &[_], &[_]) =
+        (&*vec![one].leak(), vec![one, two].leak(), vec![one, two, three].leak());
     vec![
         case(
             "a mailbox is read in pages",
@@ -219,6 +227,29 @@ fn reading() -> Vec<Case> {
                 (page(Some((0, "b")), Some(2)), Owner, Texts(&["c"])),
                 (page(Some((0, "c")), None), Owner, Texts(&[])),
                 (page(Some((0, "nobody knows")), None), Owner, Texts(&["a", "b", "c"])),
+            ],
+        ),
+        case(
+            "a page has as many bytes as is said, a share of the most where that is negative, and one message at least",
+            Kind::Person,
+            vec![
+                (store(0, one), Nobody, Stored),
+                (store(0, two), Nobody, Stored),
+                (store(0, three), Nobody, Stored),
+                (retrieve(0), Owner, Texts(all)),
+                (sized(1), Owner, Want::Page(first)),
+                (sized(4_999), Owner, Want::Page(first)),
+                (sized(13_900), Owner, Want::Page(both)),
+                (sized(2 * 6_811), Owner, Want::Page(both)),
+                (sized(2 * 6_811 - 1), Owner, each(Want::Page(both), Want::Page(first))),
+                (sized(3 * 6_811), Owner, Texts(all)),
+                (sized(-1), Owner, Texts(all)),
+                (sized(-100), Owner, each(Want::Page(both), Texts(all))),
+                (sized(-400), Owner, each(Want::Page(first), Want::Page(both))),
+                (sized(-100_000_000), Owner, Want::Page(first)),
+                (after((0, one), 1), Owner, Want::Page(vec![two].leak())),
+                (after((0, two), 1), Owner, Texts(vec![three].leak())),
+                (after((0, three), 1), Owner, Texts(&[])),
             ],
         ),
         case(
@@ -236,6 +267,38 @@ fn reading() -> Vec<Case> {
             "anyone may ask who keeps an account, and a node about itself",
             Kind::Group,
             vec![(Call::Swarm, Nobody, Want::Swarm), (Call::Info, Nobody, Want::Info)],
+        ),
+    ]
+}
+
+/// Who may watch a drawer; clients of the JSON door cannot: whoever asks there is told that there is no such method.
+fn watching() -> Vec<Case> {
+    let watch = |namespace, text| Call::Monitor { at: (namespace, text) };
+    let natively = |want| Want::Each(Box::new([want, Code(400)]));
+    vec![
+        case(
+            "whoever may read a drawer is told of what is there, and of what arrives",
+            Kind::Person,
+            vec![
+                (watch(0, "a"), Owner, natively(Want::Told(&["a"]))),
+                (watch(2, "b"), Owner, natively(Want::Told(&["b"]))),
+                (watch(2, "c"), Owner, natively(Want::Told(&["b", "c"]))),
+                (watch(2, "d"), Nobody, natively(Code(401))),
+                (watch(2, "d"), Stranger, natively(Code(401))),
+                (watch(2, "d"), OwnerAt(-70_000), natively(Code(406))),
+                (watch(-1, "e"), Nobody, natively(Want::Told(&["e"]))),
+            ],
+        ),
+        case(
+            "subaccounts watch with the right to read",
+            Kind::Group,
+            vec![
+                (watch(11, "a"), Sub(READ), natively(Want::Told(&["a"]))),
+                (watch(11, "b"), Sub(WRITE | DELETE), natively(Code(401))),
+                (watch(11, "b"), SubOfStranger(READ), natively(Code(401))),
+                (Call::Revoke { rights: vec![READ], undo: false }, Owner, Want::Count(1)),
+                (watch(11, "b"), Sub(READ), natively(Code(401))),
+            ],
         ),
     ]
 }
@@ -617,7 +680,7 @@ fn store(namespace: i16, text: &'static str) -> Call {
 }
 
 fn retrieve(namespace: i16) -> Call {
-    Call::Retrieve { namespace, last: None, count: None }
+    Call::Retrieve { namespace, last: None, count: None, size: None }
 }
 
 fn delete(messages: &[At]) -> Call {
