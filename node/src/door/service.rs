@@ -16,9 +16,9 @@ use session_protocols::{
 };
 use tokio::sync::{Semaphore, watch};
 
-use super::{Room, Service};
+use super::{Caller, Room, Service};
 use crate::{
-    links::{Caller, Links},
+    links::{self, Links},
     now,
 };
 
@@ -34,14 +34,22 @@ pub(crate) struct Json {
     long: Arc<Semaphore>,
 }
 
+/// Who asks.
+struct Asker {
+    whose: Caller,
+    /// The memory that may be had for it.
+    room: Room,
+}
+
 impl Service for Json {
     fn answer(&self, call: super::Call, room: Room) -> BoxFuture<'static, Reply> {
         let json = self.clone();
         Box::pin(async move {
             let parsed = door::parse(&call.body, now().as_millis());
-            drop(call);
+            let asker = Asker { whose: call.caller.counted(), room };
+            drop(call.body);
             match parsed {
-                Ok(call) => json.run(call, &room).await,
+                Ok(call) => json.run(call, &asker).await,
                 Err(refused) => refused,
             }
         })
@@ -54,7 +62,7 @@ impl Json {
         Self { links, listing, long: Arc::new(Semaphore::new(LONG)) }
     }
 
-    fn run<'a>(&'a self, call: Call, room: &'a Room) -> BoxFuture<'a, Reply> {
+    fn run<'a>(&'a self, call: Call, asker: &'a Asker) -> BoxFuture<'a, Reply> {
         Box::pin(async move {
             match call {
                 Call::Storage(request) => self.storage(*request).await,
@@ -70,17 +78,17 @@ impl Json {
                     render::stamp(&mut fields, now().as_millis());
                     Reply::json(200, &fields)
                 }
-                Call::Name(hash) => self.name(hash).await,
+                Call::Name(hash) => self.name(hash, asker.whose).await,
                 Call::Batch(calls) => {
                     let of_one = of_one(&calls);
-                    let replies = join_all(calls.into_iter().map(|call| self.part(call, room))).await;
+                    let replies = join_all(calls.into_iter().map(|call| self.part(call, asker))).await;
                     render::several(replies, of_one, now().as_millis())
                 }
                 Call::Sequence(calls) => {
                     let of_one = of_one(&calls);
                     let mut replies = Vec::with_capacity(calls.len());
                     for call in calls {
-                        let reply = self.part(call, room).await;
+                        let reply = self.part(call, asker).await;
                         let failed = !(200..300).contains(&reply.status);
                         replies.push(reply);
                         if failed {
@@ -94,7 +102,7 @@ impl Json {
                     let Body::Info { version, rules, height } = &info.body else { return nothing() };
                     let condition = when.iter().all(|one| one.holds(*rules, version, *height));
                     let chosen = match if condition { then } else { otherwise } {
-                        Some(call) => Some(self.run(*call, room).await),
+                        Some(call) => Some(self.run(*call, asker).await),
                         None => None,
                     };
                     render::choice(&info, condition, chosen)
@@ -104,12 +112,12 @@ impl Json {
     }
 
     /// One of several answers, which lies there until the others are made.
-    async fn part(&self, call: Result<Call, Reply>, room: &Room) -> Reply {
+    async fn part(&self, call: Result<Call, Reply>, asker: &Asker) -> Reply {
         let reply = match call {
-            Ok(call) => self.run(call, room).await,
+            Ok(call) => self.run(call, asker).await,
             Err(refused) => refused,
         };
-        if room.take(reply.body.len()) {
+        if asker.room.take(reply.body.len()) {
             reply
         } else {
             Reply::text(503, "the answers together are too long for now")
@@ -126,10 +134,10 @@ impl Json {
     }
 
     /// The account of a name that its owner revealed.
-    async fn name(&self, hash: [u8; 32]) -> Reply {
+    async fn name(&self, hash: [u8; 32], whose: Caller) -> Reply {
         // Where nodes register on no chain there are no names.
         let found = match self.links.known_names() {
-            Some(names) => names.revealed(hash).await,
+            Some(names) => names.revealed(hash, whose).await,
             None => Ok(None),
         };
         let mut nonce = [0; NONCE];
@@ -144,7 +152,7 @@ impl Json {
     }
 
     async fn ask(&self, request: Request) -> Option<Answer> {
-        self.links.answer(request, Caller::Json, None).await
+        self.links.answer(request, links::Caller::Json, None).await
     }
 }
 
