@@ -33,10 +33,12 @@ async fn a_name_is_bought_used_and_sold_and_what_is_sent_to_it_does_not_follow_u
     people.clients_that_exist_find_it().await;
     people.carol_pays_it().await;
     people.carol_pays_a_contact_that_it_led_to().await;
+    people.carol_is_warned_of_what_looks_like_it();
     people.alice_sells_to_bob();
     people.it_leads_to_bob_once_carol_agrees().await;
     people.carol_does_not_pay_who_had_it();
     people.bob_pays_carol().await;
+    people.nobody_pays_it_once_no_more_is_known_of_names().await;
 }
 
 impl People<'_> {
@@ -217,6 +219,41 @@ impl People<'_> {
         }
         // By the id the name is not asked.
         carol.refused(&["wallet", "send", "1", &bob.id, "--yes"], 3, "asked");
+    }
+
+    /// Before anything else is said.
+    fn carol_is_warned_of_what_looks_like_it(&self) {
+        let Self { carol, .. } = self;
+        let cyrillic = "\u{430}\u{4cf}\u{456}\u{441}\u{435}";
+        for (name, mixed) in [("\u{430}lice", true), (cyrillic, false)] {
+            for words in [&["name", "show", name][..], &["send", name, "to whom?"]] {
+                let ran = carol.place.run(&carol.with(words));
+                assert_eq!(ran.code, 1, "{words:?}: {}", ran.err);
+                let alike = format!("warning: {name} looks like alice and is another name");
+                let known = "looks like alice, which you know, and is another name";
+                for (said, warned) in
+                    [("mixes letters of Cyrillic and Latin", mixed), (&*alike, true), (known, true)]
+                {
+                    assert_eq!(ran.err.contains(said), warned, "{said}: {}", ran.err);
+                }
+            }
+        }
+        let plain = carol.place.run(&carol.with(&["name", "show", "alice"]));
+        assert_eq!((plain.code, plain.err.as_str()), (0, ""), "nothing is said of the one that is meant");
+    }
+
+    /// Since the chain stands still, no checkpoint comes: whoever has the name by then nobody knows.
+    async fn nobody_pays_it_once_no_more_is_known_of_names(&self) {
+        let Self { carol, .. } = self;
+        assert!(carol.place.testnet.kill_chain().await.unwrap());
+        let old = carol.comes_to(&["wallet", "send", "1", "@alice", "--yes"], 4, "names_old").await;
+        assert!(old.contains("an address that they told you another way"), "{old}");
+        let shown = carol.place.run(&carol.with(&["name", "show", "alice"]));
+        assert!(
+            shown.code == 0 && shown.err.contains("warning: what is known of names is as of"),
+            "{}",
+            shown.err
+        );
     }
 
     /// For a price; to both of whom every token is counted.
