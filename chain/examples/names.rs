@@ -2,20 +2,22 @@
 //!
 //! One million names with a record each, on disk, and lookups of random ones with their proofs, on one core.
 
-use std::time::Instant;
+use std::{ops::Range, time::Instant};
 
 use alloy::primitives::{Address, B256, keccak256};
 use session_chain::{
     Block, Input, Parameters,
     names::{Change, Key},
     network::Contracts,
-    settlement::{Followed, StateFile},
+    settlement::{Followed, StateFile, follower::MAX_INPUTS},
 };
 use session_protocols::names::NameId;
 
 const NAMES: u64 = 1_000_000;
-/// Names that are new in one epoch, and kept at once: as many as some seven blocks hold that are full of them.
-const PER_EPOCH: u64 = 2_000;
+/// Names that are new in one epoch: as many as some seventy blocks hold that are full of them.
+const PER_EPOCH: u64 = 20_000;
+/// Names that are kept at once; what happened to each are two inputs.
+const PER_COMMIT: u64 = MAX_INPUTS as u64 / 2;
 const LOOKUPS: u64 = 500_000;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -31,7 +33,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut file, mark, ledger) = open()?;
     let mut root = B256::ZERO;
     for epoch in 0..NAMES / PER_EPOCH {
-        file.name(&[block(epoch)])?;
+        let (mut from, end) = (epoch * PER_EPOCH, (epoch + 1) * PER_EPOCH);
+        while from < end {
+            let to = end.min(from + PER_COMMIT);
+            file.name(&[block(epoch, from..to)])?;
+            file.keep(&mark, &ledger, None)?;
+            from = to;
+        }
         root = file.cross_names(epoch)?;
         file.keep(&mark, &ledger, None)?;
     }
@@ -87,13 +95,13 @@ fn id(number: u64) -> NameId {
     NameId::from_bytes(keccak256(number.to_be_bytes()).0)
 }
 
-/// The registrations of an epoch.
-fn block(epoch: u64) -> Block {
+/// Registrations in an epoch.
+fn block(epoch: u64, numbers: Range<u64>) -> Block {
     let named = |number: u64| {
         let (id, owner) = (id(number), Address::left_padding_from(&number.to_be_bytes()));
         let record = Change::Record { id, sub: B256::ZERO, version: 1, kind: 1, value: vec![1; 96] };
         [Change::Registered { id, owner, expires: 1 << 33, version: 1 }, record].map(Input::Name)
     };
-    let inputs = (epoch * PER_EPOCH..(epoch + 1) * PER_EPOCH).flat_map(named).collect();
+    let inputs = numbers.flat_map(named).collect();
     Block { height: epoch + 1, time: epoch, inputs }
 }

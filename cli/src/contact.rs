@@ -15,25 +15,33 @@ pub(crate) async fn run(context: &Context, command: Contact) -> Result<(), Failu
     let home = context.home()?;
     match command {
         Contact::Add { name, id, follow } => {
-            let id = match Recipient::read(context, &home, id.trim())? {
+            let whom = Recipient::read(context, &home, id.trim())?;
+            let found = whom.name().cloned();
+            let id = match whom {
                 Recipient::Account(id) => id,
                 named @ Recipient::Named(_) => {
                     let access = Access::open(context).await?;
                     named.account(context, &home, &access, Some(Agreed::account(follow))).await?
                 }
             };
-            home.add_contact(&name, id)?;
-            context.output.data(&json!({ "name": name, "id": id }), || format!("{name} is {id}"))
+            home.add_contact(&name, id, found.as_ref())?;
+            let data = json!({ "name": name, "id": id, "found": found });
+            context.output.data(&data, || format!("{name} is {id}"))
         }
         Contact::List => {
-            let contacts = home.contacts()?;
-            let data: Vec<_> = contacts.iter().map(|(name, id)| json!({ "name": name, "id": id })).collect();
+            let (contacts, found) = (home.contacts()?, home.contact_names()?);
+            let data =
+                contacts.iter().map(|(name, id)| json!({ "name": name, "id": id, "found": found.get(name) }));
+            let data: Vec<_> = data.collect();
             context.output.data(&json!({ "contacts": data }), || {
                 if contacts.is_empty() {
                     return "no contacts; add one with: session contact add NAME ID".to_owned();
                 }
-                let rows: Vec<_> = contacts.iter().map(|(name, id)| [name.clone(), id.to_string()]).collect();
-                text::table(["NAME", "ID"], &rows)
+                let rows = contacts.iter().map(|(name, id)| {
+                    let found = found.get(name).map_or_else(String::new, |found| format!("@{found}"));
+                    [name.clone(), id.to_string(), found]
+                });
+                text::table(["NAME", "ID", "FOUND BY"], &rows.collect::<Vec<_>>())
             })
         }
         Contact::Remove { name } => {

@@ -15,7 +15,7 @@ use crate::{
     Context, account,
     failure::{Exit, Failure},
     network::Access,
-    recipient::{Agreed, Recipient},
+    recipient::{Agreed, Named, Recipient},
     text,
     wallet::learn,
 };
@@ -25,6 +25,8 @@ pub(crate) struct Payee {
     /// Whom to tell of it, if that is known.
     pub(crate) person: Option<AccountId>,
     pub(crate) address: Address,
+    /// Where they signed to be paid, if that is another address, which was agreed not to be taken.
+    pub(crate) over: Option<Address>,
     /// The network, where it was asked.
     pub(crate) access: Option<Access>,
 }
@@ -48,28 +50,37 @@ pub(crate) async fn find(
 ) -> Result<Found, Failure> {
     let shown = text::plain(written);
     if let Some(address) = self::written(written)? {
-        Places { named: Some(address), ..Places::default() }.choose(&shown, agreed)?;
-        return Ok(Found::At(Payee { person: None, address, access: None }));
+        Places { named: Some(address), ..Places::default() }.choose([&shown; 2], agreed)?;
+        return Ok(Found::At(Payee { person: None, address, over: None, access: None }));
     }
     let recipient = Recipient::read(context, home, written)?;
     if let Recipient::Account(id) = recipient
         && let Some(own) = own(home, &id)?
     {
         // Nobody is asked for what follows from a key here.
-        Places { signed: Some(own), ..Places::default() }.choose(&shown, agreed)?;
-        return Ok(Found::At(Payee { person: Some(id), address: own, access: None }));
+        Places { signed: Some(own), ..Places::default() }.choose([&shown; 2], agreed)?;
+        return Ok(Found::At(Payee { person: Some(id), address: own, over: None, access: None }));
     }
     let access = Access::open(context).await?;
+    let mut by = shown.clone();
     let (person, named) = match &recipient {
-        Recipient::Account(id) => (Some(*id), None),
+        Recipient::Account(id) => {
+            let mut wallet = None;
+            if let Some(named) = Named::of_contact(home, &access, written, id)? {
+                by = named.to_string();
+                wallet = named.paid_to(context, &access, (&shown, *id), agreed).await?;
+            }
+            (Some(*id), wallet)
+        }
         Recipient::Named(named) => {
             let (person, wallet) = named.paid(context, home, &access, agreed).await?;
             if person.is_none() && wallet.is_none() {
                 return Err(access.failed(named.without(Kind::Wallet)));
             }
-            (person, wallet.map(|value::Wallet(address)| Address::from(address)))
+            (person, wallet)
         }
     };
+    let named = named.map(|value::Wallet(address)| Address::from(address));
     let mut places = Places { named, ..Places::default() };
     if let Some(id) = &person {
         places.signed = own(home, id)?;
@@ -81,12 +92,15 @@ pub(crate) async fn find(
             }
             if let Some(at) = home.paid_at(id)? {
                 places.signed = Some(at.said.into());
-                places.before = at.agreed.map(Address::from);
+                [places.before, places.over] = [at.agreed, at.over].map(|it| it.map(Address::from));
             }
         }
     }
-    Ok(match (places.choose(&shown, agreed)?, person) {
-        (Some(address), person) => Found::At(Payee { person, address, access: Some(access) }),
+    Ok(match (places.choose([&shown, &by], agreed)?, person) {
+        (Some(address), person) => {
+            let over = places.signed.filter(|signed| *signed != address);
+            Found::At(Payee { person, address, over, access: Some(access) })
+        }
         (None, Some(id)) => Found::Unsaid(id, access),
         // One of both is known here.
         (None, None) => return Err(unsaid(&shown)),
@@ -163,11 +177,14 @@ struct Places {
     signed: Option<Address>,
     /// As was agreed to before.
     before: Option<Address>,
+    /// What they had signed for then, if it was another address.
+    over: Option<Address>,
 }
 
 impl Places {
-    /// The address, if all that is known says the same, or else if that very one was agreed to; none if none is known.
-    fn choose(self, shown: &str, agreed: Option<Agreed>) -> Result<Option<Address>, Failure> {
+    /// The address, if all that is known says the same, or else if that very one was agreed to, now or before over the
+    /// same; none if none is known. Shown are who is meant, and the name that says so.
+    fn choose(self, [shown, name]: [&str; 2], agreed: Option<Agreed>) -> Result<Option<Address>, Failure> {
         let Some(to) = self.named.or(self.signed) else { return Ok(None) };
         let ask = "ask them by other means which of the two is right";
         let take = |address| match agreed {
@@ -186,11 +203,12 @@ impl Places {
             }
             None => {}
         }
-        if let Some(signed) = self.signed.filter(|signed| *signed != to) {
+        let known = self.before == Some(to) && self.over == self.signed;
+        if let Some(signed) = self.signed.filter(|signed| *signed != to && !known) {
             return refused(
                 "stale_address",
                 format!(
-                    "the name {shown} says to be paid at {to}, and the account that it leads to says at {signed}; \
+                    "the name {name} says to be paid at {to}, and the account that it leads to says at {signed}; \
                      nothing is sent"
                 ),
                 format!(
@@ -240,9 +258,32 @@ mod tests {
             (Some(one), Some(two), Some(three), by(two), Err(changed)),
             (Some(two), Some(two), Some(one), none, Err(changed)),
         ] {
-            let found = Places { named, signed, before }.choose("@bob", agreed);
+            let found = Places { named, signed, before, over: None }.choose(["@bob"; 2], agreed);
             let found = found.map_err(|failure| failure.code);
             assert_eq!(found, chosen, "{named:?} {signed:?} {before:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_agreed_to_over_an_address_is_asked_again_once_either_changes() {
+        let [one, two, three] = [1, 2, 3].map(Address::repeat_byte);
+        let (changed, stale) = ("address_changed", "stale_address");
+        for (named, signed, before, over, chosen) in [
+            (Some(one), Some(two), Some(one), Some(two), Ok(Some(one))),
+            (Some(three), Some(two), Some(one), Some(two), Err(stale)),
+            (Some(one), Some(three), Some(one), Some(two), Err(stale)),
+            // Once it was agreed to without another, or another was taken since.
+            (Some(one), Some(two), Some(one), None, Err(stale)),
+            (Some(one), Some(two), Some(two), Some(one), Err(stale)),
+            // What they signed for was not taken, and is not without being asked.
+            (None, Some(two), Some(one), Some(two), Err(changed)),
+            // Both agree by now.
+            (Some(one), Some(one), Some(one), Some(two), Ok(Some(one))),
+            (Some(two), Some(two), Some(one), Some(two), Err(changed)),
+        ] {
+            let found = Places { named, signed, before, over }.choose(["bob", "@bob"], None);
+            let found = found.map_err(|failure| failure.code);
+            assert_eq!(found, chosen, "{named:?} {signed:?} {before:?} {over:?}");
         }
     }
 

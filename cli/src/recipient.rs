@@ -1,5 +1,7 @@
 //! Whom a person means: an account id, somebody in the address book, or whoever has a name of the network.
 
+use std::fmt;
+
 use session_client::{
     Age, ClientError,
     home::{Home, HomeError},
@@ -68,6 +70,14 @@ impl Recipient {
         }
     }
 
+    /// The name, if it is one.
+    pub(crate) const fn name(&self) -> Option<&Name> {
+        match self {
+            Self::Account(_) => None,
+            Self::Named(Named { name, .. }) => Some(name),
+        }
+    }
+
     /// The account; where there is no flag to agree by, none is followed that a name did not lead to before.
     pub(crate) async fn account(
         self,
@@ -103,6 +113,12 @@ pub(crate) fn old(access: &Access) -> Option<String> {
 fn warn_old(context: &Context, access: &Access) {
     if let Some(warning) = old(access) {
         context.output.warn(&warning);
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.name, f)
     }
 }
 
@@ -146,6 +162,45 @@ impl Named {
             Some(_) | None => None,
         };
         Ok((account, wallet))
+    }
+
+    /// The name by which a contact was found, if it was by one, and on this network: on another it may be anybody's.
+    pub(crate) fn of_contact(
+        home: &Home,
+        access: &Access,
+        contact: &str,
+        id: &AccountId,
+    ) -> Result<Option<Self>, Failure> {
+        let Some(name) = home.contact_names()?.remove(contact) else { return Ok(None) };
+        let led = access.client.followed(&name, Kind::Account).map_err(|error| access.failed(error))?;
+        Ok((led == Some(Value::Account(*id))).then_some(Self { name, at: true }))
+    }
+
+    /// Where the contact that was found by it says to be paid, if it says so and leads to the contact still. Where it does
+    /// not, that is told: what it says then is somebody else's word.
+    pub(crate) async fn paid_to(
+        &self,
+        context: &Context,
+        access: &Access,
+        (contact, id): (&str, AccountId),
+        agreed: Option<Agreed>,
+    ) -> Result<Option<Wallet>, Failure> {
+        let name = &self.name;
+        let leads = match access.client.resolve(name).await {
+            Ok(resolved) => resolved.records.get(&Kind::Account) == Some(&Ok(Value::Account(id))),
+            Err(ClientError::NameFree { .. } | ClientError::NameExpired { .. }) => false,
+            Err(error) => return Err(access.failed(error)),
+        };
+        if !leads {
+            context.output.warn(&format!(
+                "{contact} was found by the name {name}, which leads elsewhere by now: what it says is left out"
+            ));
+            return Ok(None);
+        }
+        Ok(match self.says(access, Kind::Wallet, agreed).await? {
+            Some(Value::Wallet(wallet)) => Some(wallet),
+            Some(_) | None => None,
+        })
     }
 
     /// What one of its records says, if it has it. What it said before is told from what it says now, and the other

@@ -154,7 +154,7 @@ impl Till<'_> {
             return self.tell_paid(&pay, transaction, sum).await;
         }
         // Before anything is paid: whoever cannot be told is not paid either.
-        let (person, to, access) = self.payee(&pay).await?;
+        let Payee { person, address: to, over, access } = self.payee(&pay).await?;
         let told = person.zip(access.as_ref());
         let paid = self.pay(&pay, person, to, sum, delivery).await?;
         let mut data = amount(sum);
@@ -164,7 +164,7 @@ impl Till<'_> {
         data.insert("cost".to_owned(), json!(paid.fee.number()));
         let mut last = String::new();
         if let Some((id, access)) = told {
-            if let Err(error) = self.home.keep_agreed(&id, to.into_array()) {
+            if let Err(error) = self.home.keep_agreed(&id, to.into_array(), over.map(Address::into_array)) {
                 let warning =
                     format!("it is paid, and the address is not kept in the home: {}", chain(&error));
                 self.context.output.warn(&warning);
@@ -203,17 +203,17 @@ impl Till<'_> {
         }
     }
 
-    /// Whom to tell of a payment, if anybody, where they are paid, and what tells them. Who has never said where is asked
-    /// by message.
-    async fn payee(&self, pay: &Pay) -> Result<(Option<AccountId>, Address, Option<Access>), Failure> {
+    /// Whom to tell of a payment, if anybody, with what tells them, and where they are paid. Who has never said where is
+    /// asked by message.
+    async fn payee(&self, pay: &Pay) -> Result<Payee, Failure> {
         let wallet = pay.new_address.map(|address| value::Wallet(address.into_array()));
         let agreed = Agreed { account: pay.follow, wallet };
         let found = payee::find(self.context, &self.home, Some(&self.name), &pay.to, Some(agreed)).await?;
         let (id, access) = match found {
-            Found::At(Payee { person: Some(id), address, access: None }) => {
-                return Ok((Some(id), address, Some(Access::open(self.context).await?)));
+            Found::At(payee) if payee.person.is_some() && payee.access.is_none() => {
+                return Ok(Payee { access: Some(Access::open(self.context).await?), ..payee });
             }
-            Found::At(Payee { person, address, access }) => return Ok((person, address, access)),
+            Found::At(payee) => return Ok(payee),
             Found::Unsaid(id, access) => (id, access),
         };
         let draft = Draft {

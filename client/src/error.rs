@@ -107,6 +107,14 @@ pub enum ClientError {
         /// Its length.
         bytes: usize,
     },
+    /// One request names more messages than it may.
+    #[error("{named} messages are named at once, and {most} is the most")]
+    TooManyNamed {
+        /// How many it names.
+        named: usize,
+        /// How many it may.
+        most: usize,
+    },
     /// Requests were to go straight to nodes of a network that is not this machine's.
     #[error("requests to the network {network} must not go straight to its nodes: it is not a local one")]
     NotLocal {
@@ -229,7 +237,7 @@ impl ClientError {
             Self::Path(PathError::Guards { .. }) => "guards_gone",
             Self::Path(PathError::Unkept) => "guards_unkept",
             Self::Path(_) => "no_path",
-            Self::TooLarge { .. } => "too_large",
+            Self::TooLarge { .. } | Self::TooManyNamed { .. } => "too_large",
             Self::NotLocal { .. } => "not_local",
             Self::Guards(_) => "guards",
             Self::Seal(_) => "not_sealed",
@@ -283,6 +291,7 @@ impl ClientError {
             }
             Self::Path(_) => "try again in a few seconds",
             Self::TooLarge { .. } => "send less at once",
+            Self::TooManyNamed { .. } => "name fewer at once, in several requests",
             Self::NotLocal { .. } => "leave the direct way off",
             Self::Guards(HomeError::Broken { remedy, .. }) => remedy,
             Self::Guards(_) => "check the home folder, its owner, and that this build is not too old for it",

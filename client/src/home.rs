@@ -232,19 +232,32 @@ impl Home {
         Ok(self.read::<Contacts>()?.contacts)
     }
 
-    /// Puts an account into the address book. The same entry twice is no error.
+    /// The names of the network by which some of those in the address book were found.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn contact_names(&self) -> Result<BTreeMap<String, Name>, HomeError> {
+        Ok(self.read::<Contacts>()?.names)
+    }
+
+    /// Puts an account into the address book, and the name of the network by which it was `found`, if it was by one. The
+    /// same entry twice is no error.
     ///
     /// # Errors
     /// When the name is taken, or the disk refuses.
-    pub fn add_contact(&self, name: &str, id: AccountId) -> Result<(), HomeError> {
+    pub fn add_contact(&self, name: &str, id: AccountId, found: Option<&Name>) -> Result<(), HomeError> {
         check_name(name)?;
         let _lock = disk::lock(&self.folder)?;
         let mut contacts: Contacts = self.read()?;
         if contacts.contacts.get(name) == Some(&id) {
-            return Ok(());
+            if found.is_none_or(|found| contacts.names.get(name) == Some(found)) {
+                return Ok(());
+            }
+        } else {
+            check_free(name, &self.read()?, &contacts)?;
         }
-        check_free(name, &self.read()?, &contacts)?;
         contacts.contacts.insert(name.to_owned(), id);
+        contacts.names.extend(found.map(|found| (name.to_owned(), found.clone())));
         self.write(&contacts)
     }
 
@@ -256,6 +269,7 @@ impl Home {
         let _lock = disk::lock(&self.folder)?;
         let mut contacts: Contacts = self.read()?;
         let id = contacts.contacts.remove(name).ok_or_else(|| HomeError::NoContact(name.to_owned()))?;
+        contacts.names.remove(name);
         self.write(&contacts)?;
         Ok(id)
     }

@@ -47,7 +47,7 @@ pub(crate) use relay::Relay;
 pub(crate) use service::Json;
 
 use crate::metrics::DoorMetrics;
-use guests::{Clients, Held, Memory, lock};
+use guests::{Address, Clients, Held, Memory, lock};
 use outside::Outside;
 use routes::State;
 
@@ -90,12 +90,22 @@ impl fmt::Debug for Room {
 }
 
 /// Where a request comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Caller {
     /// A client that asks this node itself, from this address.
     Client(IpAddr),
-    /// Somebody behind an onion path.
-    Onion,
+    /// Somebody behind an onion path, over this node; over none where this one is all of the path.
+    Onion(Option<NodeId>),
+}
+
+impl Caller {
+    /// Who it counts as: whoever has a /64 of IPv6 is one client, and what comes over one node is one too.
+    pub(crate) fn counted(self) -> Self {
+        match self {
+            Self::Client(ip) => Self::Client(Address::of(ip).ip()),
+            Self::Onion(_) => self,
+        }
+    }
 }
 
 /// The settings of a door.

@@ -71,6 +71,8 @@ mod targets {
     pub(super) const LOOKUP: f64 = 150.0;
     /// The same of all but one in a hundred, also where a newer checkpoint is fetched first.
     pub(super) const LOOKUP_P99: f64 = 500.0;
+    /// Milliseconds that half the lookups of a process may take that begins, connects and makes paths for each.
+    pub(super) const LOOKUP_FRESH: f64 = 1_000.0;
     /// Milliseconds that computing a name's id may take.
     pub(super) const HASH: f64 = 1_000.0;
     /// Seconds until all nodes are ready, without a chain.

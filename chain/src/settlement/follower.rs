@@ -45,6 +45,9 @@ const SMALL_SPAN: u64 = 250;
 const CALM: u32 = 16;
 /// Every so many cycles are spent on comparing the chain with what was known of it.
 const CHECK_EVERY: u64 = 8;
+/// Inputs of one [`Advance`], which is kept in one commit, unless one block holds more: what a commit changes, the file
+/// has twice for a while.
+pub const MAX_INPUTS: usize = 4_096;
 /// Inputs that wait for their proof; whoever tells more without one cannot be followed.
 const MAX_UNPROVEN: usize = 1 << 20;
 /// The longest pause while endpoints disagree, in polls.
@@ -129,6 +132,8 @@ pub struct Follower {
     vain: usize,
     span: u64,
     calm: u32,
+    /// [`MAX_INPUTS`]; fewer in tests.
+    most: usize,
     holds: u32,
     held: Option<Hold>,
     /// What several contradicted each other about, and who, until two agree: one that is left alone then proves
@@ -175,6 +180,7 @@ impl Follower {
             vain: 0,
             span: FIRST_SPAN,
             calm: CALM,
+            most: MAX_INPUTS,
             holds: 0,
             held: None,
             disputed: None,

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    follower::{Advance, Answer, Failure, Follower, Input, Output, Pace, Status},
+    follower::{Advance, Answer, Failure, Follower, Input, MAX_INPUTS, Output, Pace, Status},
     host::{Crossed, FollowError, Options, duration, now},
     state::{StateError, StateFile},
     trouble::{Hold, Stop, Trouble},
@@ -30,7 +30,8 @@ pub const PACE: Pace = Pace {
 };
 /// How long nothing may be believed until it is given up.
 const GIVE_UP: Span = Span::secs(12);
-/// So many borders are followed until the file is written, while they lie before the one that it is for.
+/// So many borders are followed until the file is written, while they lie before the one that it is for; fewer, once
+/// there were as many inputs as one commit may have.
 const KEEP_EVERY: u64 = 64;
 
 /// What came of it.
@@ -106,7 +107,7 @@ pub async fn replay(
     let (file, mark, ledger) = opened.map_err(FollowError::from)?;
     let names = endpoints.iter().map(|endpoint| endpoint.name().to_owned());
     let mut follower = Follower::new(followed, parameters, pace, mark, names, ChaCha8Rng::from_seed(seed));
-    let mut replay = Replay { file, wanted: accepted, accepted: None, ledger };
+    let mut replay = Replay { file, wanted: accepted, accepted: None, ledger, unkept: 0 };
     replay.look_back();
     let mut asked = JoinSet::new();
     let mut held: Option<Time> = None;
@@ -164,6 +165,8 @@ struct Replay {
     wanted: Option<u64>,
     accepted: Option<Ledger>,
     ledger: Ledger,
+    /// Inputs since the file was written.
+    unkept: usize,
 }
 
 impl Replay {
@@ -179,6 +182,7 @@ impl Replay {
         self.file.name(&advance.blocks)?;
         for block in &advance.blocks {
             self.ledger.apply(block)?;
+            self.unkept = self.unkept.saturating_add(block.inputs.len());
         }
         let Some(border) = advance.border.clone() else { return Ok(()) };
         let epoch = border.epoch;
@@ -188,8 +192,10 @@ impl Replay {
         if epoch == wanted {
             self.accepted = Some(self.ledger.clone());
         }
-        if epoch == wanted || epoch < wanted && epoch.is_multiple_of(KEEP_EVERY) {
+        let due = epoch.is_multiple_of(KEEP_EVERY) || self.unkept >= MAX_INPUTS;
+        if epoch == wanted || epoch < wanted && due {
             self.file.keep(&advance.mark, &self.ledger, Some(&Crossed::new(&self.ledger, checkpoint)))?;
+            self.unkept = 0;
         }
         Ok(())
     }
@@ -197,4 +203,47 @@ impl Replay {
 
 fn said(endpoint: Option<&(String, Trouble)>) -> String {
     endpoint.map(|(name, trouble)| format!(" ({name} {trouble})")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::primitives::{Address, B256, U256};
+    use session_protocols::names::NameId;
+
+    use super::*;
+    use crate::{
+        ledger::{Block, Border, Cursors, Input as Happened, Parameters},
+        names::Change,
+        network::Contracts,
+        settlement::{Followed, Mark},
+    };
+
+    #[test]
+    fn the_file_is_written_once_as_much_happened_as_one_commit_may_hold() {
+        let [staking, checkpoints, pool, token, factory, names] =
+            [1, 2, 3, 4, 5, 6].map(Address::repeat_byte);
+        let contracts = Contracts { staking, checkpoints, pool, token, factory, names };
+        let followed = Followed { chain: 1, start: 1, contracts };
+        let parameters = Parameters { genesis: 0, ..Parameters::default() };
+        let (file, mark, ledger) = StateFile::in_memory(&followed, parameters).unwrap();
+        let mut replay = Replay { file, wanted: Some(9), accepted: None, ledger, unkept: 0 };
+        let mut next = 0_u64;
+        // How many borders the file has seen once one more was crossed.
+        let mut cross = |epoch: u64, happened: usize| {
+            let inputs = (0..happened).map(|_| {
+                next += 1;
+                let id = NameId::from_bytes(B256::from(U256::from(next)).0);
+                Happened::Name(Change::Registered { id, owner: pool, expires: u64::MAX, version: 1 })
+            });
+            let (height, hash) = (epoch + 1, B256::repeat_byte(epoch as u8 + 1));
+            let blocks = vec![Block { height, time: 1, inputs: inputs.collect() }];
+            let border = Some(Border { epoch, height, hash, cursors: Cursors::default() });
+            let mark = Mark { height, hash, epoch: epoch + 1, ..mark };
+            replay.advance(&Advance { blocks, border, mark }).unwrap();
+            replay.file.checkpoints().unwrap().len()
+        };
+        assert_eq!((cross(0, 1), cross(1, MAX_INPUTS - 1)), (1, 1));
+        assert_eq!((cross(2, 1), cross(3, MAX_INPUTS - 1)), (2, 2));
+        assert_eq!((cross(4, 0), cross(5, 1), cross(6, 0)), (2, 3, 3));
+    }
 }

@@ -13,6 +13,7 @@ use crate::{
     args::Pay,
     failure::{Exit, Failure},
     network::Access,
+    payee::Payee,
     text,
 };
 
@@ -31,7 +32,7 @@ impl Till<'_> {
                 (kept.whom, access, payments(kept, sum))
             }
             None => {
-                let (whom, to, access) = self.payee(pay).await?;
+                let Payee { person: whom, address: to, access, .. } = self.payee(pay).await?;
                 if whom.is_none() {
                     let remedy = "name whom you paid by a contact's name or an account id";
                     return Err(Failure::usage("nobody can be written to at a bare address", remedy));

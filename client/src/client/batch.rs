@@ -9,13 +9,13 @@ use session_protocols::{
     AccountId, MessageHash, Namespace, NodeId,
     answer::{Answer, Body, Code, Refusal},
     path::Use,
-    request::{Direction, Ends, MAX_REQUESTS, Request, Retrieve, Which},
+    request::{Direction, Ends, MAX_HASHES, MAX_REQUESTS, Request, Retrieve, Which},
 };
 
 use super::{
     Client, Inner,
     ask::{ANSWER_TOO_LARGE, Failure, Fault, Question, WITNESSES, is_final},
-    change::{Change, Changed, Expiries, Proven},
+    change::{AT_ONCE, Change, Changed, Expiries, Proven},
     read::{Page, unique},
     send::Tally,
 };
@@ -43,8 +43,20 @@ pub enum Deed {
         /// Which direction alone is meant, if any.
         only: Option<Direction>,
     },
-    /// As [`Client::expiries`].
+    /// As [`Client::expiries`], of at most 500 messages where some are named.
     Expiries(Option<Vec<MessageHash>>),
+}
+
+impl Deed {
+    /// Sees whether one request may name so many messages.
+    fn check(&self) -> Result<(), ClientError> {
+        let (named, most) = match self {
+            Self::Retrieve { .. } | Self::Expiries(None) => return Ok(()),
+            Self::Delete(hashes) | Self::Expire { hashes, .. } => (hashes.len(), AT_ONCE),
+            Self::Expiries(Some(hashes)) => (hashes.len(), MAX_HASHES),
+        };
+        if named > most { Err(ClientError::TooManyNamed { named, most }) } else { Ok(()) }
+    }
 }
 
 /// What came of one of several things.
@@ -65,13 +77,14 @@ impl Client {
     /// one that is refused stops no other.
     ///
     /// # Errors
-    /// When no majority of the swarm proves to have done what changes something, or no member gives an answer that can
-    /// be believed. Repeating is safe.
+    /// When one of them names more messages than one request may, before anything is sent; when no majority of the swarm
+    /// proves to have done what changes something, or no member gives an answer that can be believed. Repeating is safe.
     pub async fn batch<'a>(
         &self,
         by: impl Into<Actor<'a>>,
         deeds: &[Deed],
     ) -> Result<Vec<Outcome>, ClientError> {
+        deeds.iter().try_for_each(Deed::check)?;
         self.inner.batch(by.into(), deeds).await
     }
 }
@@ -200,5 +213,30 @@ impl Inner {
             _ => return Err(Fault::Disbelieved("it answers something else")),
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_request_names_more_messages_than_an_answer_can() {
+        let named = |many| vec![MessageHash([0; 32]); many];
+        let delete = |many| Deed::Delete(named(many));
+        let expire = |many| Deed::Expire { hashes: named(many), expiry_ms: 0, only: None };
+        let ends = |many| Deed::Expiries(Some(named(many)));
+        let deeds: [(_, &dyn Fn(usize) -> Deed); 3] =
+            [(AT_ONCE, &delete), (AT_ONCE, &expire), (MAX_HASHES, &ends)];
+        for (most, deed) in deeds {
+            assert!(deed(most).check().is_ok() && deed(0).check().is_ok());
+            let refused = deed(most + 1).check().unwrap_err();
+            assert!(
+                matches!(refused, ClientError::TooManyNamed { named, most: it } if (named, it) == (most + 1, most))
+            );
+            assert_eq!(refused.code(), "too_large");
+            assert!(refused.to_string().ends_with(&format!("and {most} is the most")), "{refused}");
+        }
+        assert!(Deed::Expiries(None).check().is_ok());
     }
 }

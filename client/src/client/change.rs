@@ -22,7 +22,7 @@ use crate::{actor::Actor, error::ClientError};
 
 /// How many messages one request changes: so many that twenty members, as many as there are while a swarm changes,
 /// can name them all in the largest answer.
-const AT_ONCE: usize = 150;
+pub(super) const AT_ONCE: usize = 150;
 
 /// A deletion or change of expiry that a majority of the swarm has proven to have done.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -278,6 +278,16 @@ impl Client {
         self.has_names().then_some(()).ok_or_else(none)
     }
 
+    /// What a record of a name said when it was followed last; none where it never was.
+    ///
+    /// # Errors
+    /// When what is kept cannot be read.
+    pub fn followed(&self, name: &Name, kind: Kind) -> Result<Option<Value>, ClientError> {
+        let pins = self.inner.kept.pins().map_err(ClientError::Pins)?;
+        let pin = pins.get(name).and_then(|of_name| of_name.get(kind.as_str()));
+        Ok(pin.and_then(|pin| Value::parse(kind, &pin.value).ok()))
+    }
+
     /// The names that were followed before and look like this one, and are others.
     ///
     /// # Errors

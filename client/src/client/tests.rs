@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde_bytes::ByteBuf;
 use session_protocols::{
-    AccountId, KeyPair, Namespace, NodeId, Signature,
+    AccountId, KeyPair, MessageHash, Namespace, NodeId, Signature,
     answer::{Answer, Body, Code, Done, End, Message, Receipt, Refusal, Subject, SwarmInfo},
     request::{Direction, Drawers, Request, Rights},
 };
@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use fake::{Net, Over};
 use world::refusal;
 
-use crate::{Account, Client, ClientError, Cursors, client::TTL};
+use crate::{Account, Client, ClientError, Cursors, Deed, client::TTL};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -110,6 +110,18 @@ async fn what_cannot_be_opened_stops_nothing() {
     let opened =
         items.iter().filter_map(|item| item.content.as_ref().ok()).map(|message| message.text.clone());
     assert_eq!((items.len(), opened.collect::<Vec<_>>()), (3, some(&["before", "after"])));
+}
+
+#[tokio::test]
+async fn a_batch_that_names_too_many_messages_is_not_sent() {
+    let mut net = Net::start(5, Over::Tcp).await;
+    let client = net.client().await;
+    for node in net.nodes() {
+        net.kill(node).await;
+    }
+    let deeds = [Deed::Expiries(None), Deed::Delete(vec![MessageHash([1; 32]); 151])];
+    let refused = client.batch(&account(1), &deeds).await.unwrap_err();
+    assert!(matches!(refused, ClientError::TooManyNamed { named: 151, most: 150 }), "{refused}");
 }
 
 #[tokio::test]

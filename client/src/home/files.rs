@@ -37,8 +37,9 @@ pub(super) const NAMES: &str = "pins";
 /// The folder of their keys.
 pub(super) const KEYS: &str = "keys";
 
-/// The version of the JSON files, one for all of them. What was shown has ends since 2.
-const VERSION: u64 = 2;
+/// The version of the JSON files, one for all of them. What was shown has ends since 2, contacts have names of the network
+/// since 3, and addresses what they were agreed to over.
+const VERSION: u64 = 3;
 
 /// A seed's length in hex.
 const SEED_DIGITS: usize = 32;
@@ -83,6 +84,9 @@ pub(super) struct Entry {
 pub(super) struct Contacts {
     version: Version,
     pub(super) contacts: BTreeMap<String, AccountId>,
+    /// The names of the network by which some of them were found.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub(super) names: BTreeMap<String, Name>,
 }
 
 impl Named for Contacts {
@@ -111,6 +115,9 @@ pub(super) struct Wallet {
     /// The address that was agreed to, if any was.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) agreed: Option<String>,
+    /// The address that was said then, if it was another one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) over: Option<String>,
 }
 
 /// The payments that one account was told of and that were made: by transaction, the message that told of it.

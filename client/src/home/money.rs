@@ -23,6 +23,9 @@ pub struct PaidAt {
     pub said: [u8; ADDRESS],
     /// The address that was agreed to before, if one was: another one is not to be followed unasked.
     pub agreed: Option<[u8; ADDRESS]>,
+    /// The address that was said when that one was agreed to, if it was another: nobody is to be asked the same again
+    /// while both are what they were.
+    pub over: Option<[u8; ADDRESS]>,
 }
 
 /// A payment that is final.
@@ -43,8 +46,11 @@ impl Home {
         let wallets: Wallets = self.read()?;
         let Some(wallet) = wallets.wallets.get(who) else { return Ok(None) };
         let read = |text: &str| HEX.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-        let said =
-            read(&wallet.said).map(|said| PaidAt { said, agreed: wallet.agreed.as_deref().and_then(read) });
+        let said = read(&wallet.said).map(|said| PaidAt {
+            said,
+            agreed: wallet.agreed.as_deref().and_then(read),
+            over: wallet.over.as_deref().and_then(read),
+        });
         // An address that cannot be read was never agreed to by anybody.
         said.map(Some).ok_or_else(|| files::broken(&self.folder.join("wallets.json"), "an address is none"))
     }
@@ -60,8 +66,8 @@ impl Home {
         if kept.is_some_and(|kept| kept.said_ms >= said_ms) {
             return Ok(());
         }
-        let agreed = kept.and_then(|kept| kept.agreed.clone());
-        wallets.wallets.insert(*who, Wallet { said: HEX.encode(&address), said_ms, agreed });
+        let Wallet { agreed, over, .. } = kept.cloned().unwrap_or_default();
+        wallets.wallets.insert(*who, Wallet { said: HEX.encode(&address), said_ms, agreed, over });
         while wallets.wallets.len() > MAX_WALLETS {
             let first = wallets.wallets.iter().min_by_key(|(_, it)| (it.agreed.is_some(), it.said_ms));
             let Some(first) = first.map(|(who, _)| *who) else { break };
@@ -70,18 +76,25 @@ impl Home {
         self.write(&wallets)
     }
 
-    /// Keeps that an address of somebody was agreed to.
+    /// Keeps that an address of somebody was agreed to, `over` the one that they said, where it is another.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn keep_agreed(&self, who: &AccountId, address: [u8; ADDRESS]) -> Result<(), HomeError> {
+    pub fn keep_agreed(
+        &self,
+        who: &AccountId,
+        address: [u8; ADDRESS],
+        over: Option<[u8; ADDRESS]>,
+    ) -> Result<(), HomeError> {
         let _lock = disk::lock(&self.folder)?;
         let mut wallets: Wallets = self.read()?;
-        let agreed = Some(HEX.encode(&address));
-        match wallets.wallets.get_mut(who) {
-            Some(kept) if kept.agreed != agreed => kept.agreed = agreed,
-            Some(_) | None => return Ok(()),
+        let Some(kept) = wallets.wallets.get_mut(who) else { return Ok(()) };
+        let [agreed, over] = [Some(address), over].map(|it| it.map(|it| HEX.encode(&it)));
+        let wallet = Wallet { agreed, over, ..kept.clone() };
+        if wallet == *kept {
+            return Ok(());
         }
+        *kept = wallet;
         self.write(&wallets)
     }
 

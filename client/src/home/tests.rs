@@ -60,7 +60,7 @@ fn accounts_come_back_in_the_order_they_were_made() {
 fn no_account_is_made_twice() {
     let (_folder, home) = home();
     home.create_account("zoe", &account(1)).unwrap();
-    home.add_contact("bob", id(9)).unwrap();
+    home.add_contact("bob", id(9), None).unwrap();
     let before = everything(home.path());
     let taken = home.create_account("zoe", &account(2));
     assert!(matches!(taken, Err(HomeError::NameTaken { id, .. }) if id == account(1).id()));
@@ -77,10 +77,10 @@ fn no_account_is_made_twice() {
 fn names_are_plain() {
     let (_folder, home) = home();
     for name in ["a", "A-z_0.9", "..", &"x".repeat(64)] {
-        home.add_contact(name, id(5)).unwrap();
+        home.add_contact(name, id(5), None).unwrap();
     }
     for name in ["", " ", "a b", "a/b", "n\u{e4}me", "a\n", &"x".repeat(65)] {
-        assert!(matches!(home.add_contact(name, id(5)), Err(HomeError::Name(_))), "{name}");
+        assert!(matches!(home.add_contact(name, id(5), None), Err(HomeError::Name(_))), "{name}");
         assert!(matches!(home.create_account(name, &account(1)), Err(HomeError::Name(_))), "{name}");
     }
 }
@@ -89,10 +89,10 @@ fn names_are_plain() {
 fn contacts_are_added_found_and_removed() {
     let (_folder, home) = home();
     home.create_account("me", &account(1)).unwrap();
-    home.add_contact("bob", id(5)).unwrap();
-    home.add_contact("bob", id(5)).unwrap();
-    assert!(matches!(home.add_contact("bob", id(6)), Err(HomeError::NameTaken { .. })));
-    assert!(matches!(home.add_contact("me", id(6)), Err(HomeError::NameTaken { .. })));
+    home.add_contact("bob", id(5), None).unwrap();
+    home.add_contact("bob", id(5), None).unwrap();
+    assert!(matches!(home.add_contact("bob", id(6), None), Err(HomeError::NameTaken { .. })));
+    assert!(matches!(home.add_contact("me", id(6), None), Err(HomeError::NameTaken { .. })));
     assert_eq!(home.contacts().unwrap(), BTreeMap::from([("bob".to_owned(), id(5))]));
 
     assert_eq!(home.resolve("bob").unwrap(), id(5));
@@ -149,7 +149,7 @@ fn writers_at_once_lose_nothing() {
                 let home = Home::open(path).unwrap();
                 home.create_account(&format!("account{writer}"), &account(writer)).unwrap();
                 for round in 0..4_u8 {
-                    home.add_contact(&format!("contact{writer}.{round}"), id(round)).unwrap();
+                    home.add_contact(&format!("contact{writer}.{round}"), id(round), None).unwrap();
                     let number = usize::from(writer) * 10 + usize::from(round);
                     home.mark_shown(&id(1), &[(hash(number), 9)]).unwrap();
                     home.contacts().unwrap();
@@ -174,12 +174,12 @@ fn a_broken_file_is_named_and_left_alone() {
     ] {
         let (_folder, home) = home();
         home.create_account("me", &account(1)).unwrap();
-        home.add_contact("bob", id(5)).unwrap();
+        home.add_contact("bob", id(5), None).unwrap();
         home.mark_shown(&id(1), &[(hash(1), 9)]).unwrap();
         let path = home.path().join(file);
         fs::write(&path, damage).unwrap();
         let results = [
-            home.add_contact("carol", id(6)),
+            home.add_contact("carol", id(6), None),
             home.remove_contact("bob").map(drop),
             home.create_account("other", &account(2)),
             home.mark_shown(&id(1), &[(hash(2), 9)]),
@@ -198,11 +198,11 @@ fn a_broken_file_is_named_and_left_alone() {
 fn a_newer_file_is_refused_and_left_alone() {
     let (_folder, home) = home();
     let path = home.path().join("contacts.json");
-    let newer = "{\"version\":3,\"people\":[]}";
+    let newer = "{\"version\":4,\"people\":[]}";
     fs::write(&path, newer).unwrap();
-    let error = home.add_contact("bob", id(5)).unwrap_err();
-    assert!(matches!(error, HomeError::Newer { found: 3, known: 2, .. }));
-    assert_eq!(error.to_string(), format!("{} has version 3, this build reads up to 2", path.display()));
+    let error = home.add_contact("bob", id(5), None).unwrap_err();
+    assert!(matches!(error, HomeError::Newer { found: 4, known: 3, .. }));
+    assert_eq!(error.to_string(), format!("{} has version 4, this build reads up to 3", path.display()));
     assert_eq!(fs::read_to_string(&path).unwrap(), newer);
 }
 
@@ -227,13 +227,13 @@ fn golden(version: u32, shown: &str) -> [(String, String); 4] {
 }
 
 #[test]
-fn files_are_written_as_the_second_version() {
+fn files_are_written_as_the_third_version() {
     let (_folder, home) = home();
     home.create_account("me", &account(1)).unwrap();
-    home.add_contact("bob", id(5)).unwrap();
+    home.add_contact("bob", id(5), None).unwrap();
     home.mark_shown(&account(1).id(), &[(hash(0), 77)]).unwrap();
     let shown = format!("{{\n    \"{}\": 77\n  }}", "A".repeat(43));
-    for (file, text) in golden(2, &shown) {
+    for (file, text) in golden(3, &shown) {
         assert_eq!(fs::read_to_string(home.path().join(&file)).unwrap(), text, "{file}");
     }
 }
@@ -256,7 +256,7 @@ fn files_of_the_first_version_are_read_and_go_on() {
     assert_eq!(home.shown(&own).unwrap(), BTreeSet::from([hash(1)]));
     let inbox = home.path().join(format!("inbox/{own}.json"));
     assert!(
-        fs::read_to_string(inbox).unwrap().contains("\"version\": 2"),
+        fs::read_to_string(inbox).unwrap().contains("\"version\": 3"),
         "an older build does not misread it"
     );
 }
@@ -285,7 +285,7 @@ fn what_an_interrupted_run_left_does_not_hinder() {
     home.create_account("first", &account(1)).unwrap();
     fs::write(home.path().join("contacts.json.new"), "half a fi").unwrap();
     fs::remove_file(home.path().join("accounts.json")).unwrap();
-    home.add_contact("bob", id(5)).unwrap();
+    home.add_contact("bob", id(5), None).unwrap();
     home.create_account("me", &account(1)).unwrap();
     assert_eq!(home.resolve("bob").unwrap(), id(5));
     assert_eq!(home.account("me").unwrap().id(), account(1).id());
@@ -299,7 +299,7 @@ fn only_the_owner_reads_and_writes() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let (_folder, home) = home();
     home.create_account("me", &account(1)).unwrap();
-    home.add_contact("bob", id(5)).unwrap();
+    home.add_contact("bob", id(5), None).unwrap();
     home.mark_shown(&id(1), &[(hash(1), 9)]).unwrap();
     for folder in [home.path().to_owned(), home.path().join("seeds"), home.path().join("inbox")] {
         assert_eq!(mode(&folder), 0o700, "{}", folder.display());
@@ -394,12 +394,12 @@ fn a_file_of_names_has_one_form_and_nobody_writes_over_what_cannot_be_read() {
 fn where_somebody_is_paid_is_what_was_said_last_and_what_was_agreed_to_stays_known() {
     let (_folder, home) = home();
     assert_eq!(home.paid_at(&id(5)).unwrap(), None);
-    home.keep_agreed(&id(5), [1; 20]).unwrap();
+    home.keep_agreed(&id(5), [1; 20], None).unwrap();
     assert_eq!(home.paid_at(&id(5)).unwrap(), None, "it was never said");
     home.keep_said(&id(5), [1; 20], 10).unwrap();
-    let at = |said, agreed| Some(PaidAt { said: [said; 20], agreed });
+    let at = |said, agreed| Some(PaidAt { said: [said; 20], agreed, over: None });
     assert_eq!(home.paid_at(&id(5)).unwrap(), at(1, None));
-    home.keep_agreed(&id(5), [1; 20]).unwrap();
+    home.keep_agreed(&id(5), [1; 20], None).unwrap();
     home.keep_said(&id(5), [2; 20], 9).unwrap();
     assert_eq!(home.paid_at(&id(5)).unwrap(), at(1, Some([1; 20])), "that was said before");
     home.keep_said(&id(5), [2; 20], 11).unwrap();
@@ -407,7 +407,7 @@ fn where_somebody_is_paid_is_what_was_said_last_and_what_was_agreed_to_stays_kno
     let path = home.path().join("wallets.json");
     let text = fs::read_to_string(&path).unwrap();
     let written = format!(
-        "{{\n  \"version\": 2,\n  \"wallets\": {{\n    \"{}\": {{\n      \"said\": \"{}\",\n      \"said_ms\": 11,\n      \
+        "{{\n  \"version\": 3,\n  \"wallets\": {{\n    \"{}\": {{\n      \"said\": \"{}\",\n      \"said_ms\": 11,\n      \
          \"agreed\": \"{}\"\n    }}\n  }}\n}}\n",
         id(5),
         "02".repeat(20),
@@ -416,6 +416,48 @@ fn where_somebody_is_paid_is_what_was_said_last_and_what_was_agreed_to_stays_kno
     assert_eq!(text, written);
     fs::write(&path, text.replace("0202", "02")).unwrap();
     assert!(matches!(home.paid_at(&id(5)), Err(HomeError::Broken { .. })));
+}
+
+#[test]
+fn what_an_address_was_agreed_to_over_is_known_until_another_is_agreed_to() {
+    let (_folder, home) = home();
+    let at = |said, agreed, over| {
+        Some(PaidAt { said: [said; 20], agreed: Some([agreed; 20]), over: Some([over; 20]) })
+    };
+    home.keep_said(&id(5), [1; 20], 10).unwrap();
+    home.keep_agreed(&id(5), [2; 20], Some([1; 20])).unwrap();
+    assert_eq!(home.paid_at(&id(5)).unwrap(), at(1, 2, 1));
+    home.keep_said(&id(5), [3; 20], 11).unwrap();
+    assert_eq!(home.paid_at(&id(5)).unwrap(), at(3, 2, 1), "what was said since is not what they saw");
+    home.keep_agreed(&id(5), [2; 20], Some([3; 20])).unwrap();
+    assert_eq!(home.paid_at(&id(5)).unwrap(), at(3, 2, 3));
+    home.keep_agreed(&id(5), [3; 20], None).unwrap();
+    assert_eq!(
+        home.paid_at(&id(5)).unwrap(),
+        Some(PaidAt { said: [3; 20], agreed: Some([3; 20]), over: None })
+    );
+}
+
+#[test]
+fn a_contact_keeps_the_name_by_which_it_was_found() {
+    let (_folder, home) = home();
+    let [bob, shop]: [Name; 2] = ["bob", "shop.bob"].map(|name| name.parse().unwrap());
+    let names = |of: &[(&str, &Name)]| {
+        of.iter().map(|(contact, name)| ((*contact).to_owned(), (*name).clone())).collect::<BTreeMap<_, _>>()
+    };
+    home.add_contact("bob", id(5), Some(&bob)).unwrap();
+    home.add_contact("carol", id(6), None).unwrap();
+    assert_eq!(home.contact_names().unwrap(), names(&[("bob", &bob)]));
+    assert!(matches!(home.add_contact("bob", id(6), Some(&shop)), Err(HomeError::NameTaken { .. })));
+    // Of the same account another name is learnt, and none is forgotten.
+    home.add_contact("carol", id(6), Some(&shop)).unwrap();
+    home.add_contact("bob", id(5), None).unwrap();
+    assert_eq!(home.contact_names().unwrap(), names(&[("bob", &bob), ("carol", &shop)]));
+    home.remove_contact("bob").unwrap();
+    home.add_contact("bob", id(7), None).unwrap();
+    assert_eq!(home.contact_names().unwrap(), names(&[("carol", &shop)]));
+    let text = fs::read_to_string(home.path().join("contacts.json")).unwrap();
+    assert!(text.contains("\"names\": {\n    \"carol\": \"shop.bob\"\n  }"), "{text}");
 }
 
 #[test]

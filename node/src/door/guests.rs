@@ -32,6 +32,11 @@ impl Address {
             }
         })
     }
+
+    /// One that stands for all of them.
+    pub(super) const fn ip(self) -> IpAddr {
+        self.0
+    }
 }
 
 /// Who asked lately, and how often.

@@ -55,8 +55,8 @@ pub(crate) struct Onions {
 }
 
 impl Onions {
-    /// Takes a layer that a client or another node sent; its answer.
-    pub(crate) async fn pass(&self, passed: Passed, room: Room) -> Told {
+    /// Takes a layer that a client, or the node `over`, sent; its answer.
+    pub(crate) async fn pass(&self, passed: Passed, over: Option<NodeId>, room: Room) -> Told {
         let Passed { mut hops, mut layer } = passed;
         loop {
             let (step, back) = match self.open(layer).await {
@@ -77,7 +77,7 @@ impl Onions {
                     Err(refusal) => return seal(back, refusal).await,
                 },
                 Step::Deliver(body) => {
-                    let call = Call { body, caller: Caller::Onion };
+                    let call = Call { body, caller: Caller::Onion(over) };
                     let reply = self.behind.service.answer(call, room).await;
                     return seal(back, reply).await;
                 }

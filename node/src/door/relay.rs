@@ -190,7 +190,7 @@ impl Host {
             Err(_) => return refusal(408, "the request takes too long"),
         };
         let Some(passed) = Passed::decode(request) else { return refusal(400, "Invalid onion request") };
-        timeout(ANSWER, self.onions.pass(passed, Room::of(held)))
+        timeout(ANSWER, self.onions.pass(passed, Some(node), Room::of(held)))
             .await
             .unwrap_or_else(|_| refusal(504, "the answer takes too long"))
     }

@@ -184,7 +184,7 @@ impl State {
             Ask::Onion => match Layer::read(&body) {
                 Ok(layer) => {
                     drop(body);
-                    self.onions.pass(Passed { hops: 0, layer }, room).await
+                    self.onions.pass(Passed { hops: 0, layer }, None, room).await
                 }
                 Err(refusal) => Reply::text(400, refusal.to_string()).into(),
             },

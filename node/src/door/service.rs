@@ -16,9 +16,9 @@ use session_protocols::{
 };
 use tokio::sync::{Semaphore, watch};
 
-use super::{Room, Service};
+use super::{Caller, Room, Service};
 use crate::{
-    links::{Caller, Links, walk},
+    links::{self, Links, walk},
     now,
 };
 
@@ -34,14 +34,22 @@ pub(crate) struct Json {
     long: Arc<Semaphore>,
 }
 
+/// Who asks.
+struct Asker {
+    whose: Caller,
+    /// The memory that may be had for it.
+    room: Room,
+}
+
 impl Service for Json {
     fn answer(&self, call: super::Call, room: Room) -> BoxFuture<'static, Reply> {
         let json = self.clone();
         Box::pin(async move {
             let parsed = door::parse(&call.body, now().as_millis());
-            drop(call);
+            let asker = Asker { whose: call.caller.counted(), room };
+            drop(call.body);
             match parsed {
-                Ok(call) => json.run(call, &room).await,
+                Ok(call) => json.run(call, &asker).await,
                 Err(refused) => refused,
             }
         })
@@ -54,7 +62,7 @@ impl Json {
         Self { links, listing, long: Arc::new(Semaphore::new(LONG)) }
     }
 
-    fn run<'a>(&'a self, call: Call, room: &'a Room) -> BoxFuture<'a, Reply> {
+    fn run<'a>(&'a self, call: Call, asker: &'a Asker) -> BoxFuture<'a, Reply> {
         Box::pin(async move {
             match call {
                 Call::Storage(request) => self.storage(*request).await,
@@ -70,15 +78,15 @@ impl Json {
                     self.stamp().put(&mut fields);
                     Reply::json(200, &fields)
                 }
-                Call::Name(hash) => self.name(hash).await,
-                Call::Batch(calls) => self.several(calls, false, room).await,
-                Call::Sequence(calls) => self.several(calls, true, room).await,
+                Call::Name(hash) => self.name(hash, asker.whose).await,
+                Call::Batch(calls) => self.several(calls, false, asker).await,
+                Call::Sequence(calls) => self.several(calls, true, asker).await,
                 Call::If { when, then, otherwise } => {
-                    let Ok((condition, info)) = self.links.hold(&when, Caller::Json).await else {
+                    let Ok((condition, info)) = self.links.hold(&when, links::Caller::Json).await else {
                         return nothing();
                     };
                     let chosen = match if condition { then } else { otherwise } {
-                        Some(call) => Some(self.run(*call, room).await),
+                        Some(call) => Some(self.run(*call, asker).await),
                         None => None,
                     };
                     render::choice(&info, condition, chosen)
@@ -87,20 +95,20 @@ impl Json {
         })
     }
 
-    async fn several(&self, calls: Vec<Result<Call, Reply>>, in_turn: bool, room: &Room) -> Reply {
+    async fn several(&self, calls: Vec<Result<Call, Reply>>, in_turn: bool, asker: &Asker) -> Reply {
         let of_one = of_one(&calls);
         let failed = |reply: &Reply| !(200..300).contains(&reply.status);
-        let replies = walk(calls, in_turn, |_, call| self.part(call, room), failed).await;
+        let replies = walk(calls, in_turn, |_, call| self.part(call, asker), failed).await;
         render::several(replies, of_one, self.stamp())
     }
 
     /// One of several answers, which lies there until the others are made.
-    async fn part(&self, call: Result<Call, Reply>, room: &Room) -> Reply {
+    async fn part(&self, call: Result<Call, Reply>, asker: &Asker) -> Reply {
         let reply = match call {
-            Ok(call) => self.run(call, room).await,
+            Ok(call) => self.run(call, asker).await,
             Err(refused) => refused,
         };
-        if room.take(reply.body.len()) {
+        if asker.room.take(reply.body.len()) {
             reply
         } else {
             Reply::text(503, "the answers together are too long for now")
@@ -111,10 +119,10 @@ impl Json {
         let about = request.without_message();
         let long = matches!(request, Request::Retrieve(_) | Request::GetExpiries(_));
         // Whoever waits for a check holds up nobody who may be answered: signatures are checked together.
-        let admitted = self.links.admit(request, Caller::Json).await;
+        let admitted = self.links.admit(request, links::Caller::Json).await;
         let _long = if long && admitted.is_ok() { self.long.acquire().await.ok() } else { None };
         let answer = match admitted {
-            Ok(request) => self.links.one(request, Caller::Json, None).await,
+            Ok(request) => self.links.one(request, links::Caller::Json, None).await,
             Err(refused) => Some(refused),
         };
         let Some(answer) = answer else { return nothing() };
@@ -123,10 +131,10 @@ impl Json {
     }
 
     /// The account of a name that its owner revealed.
-    async fn name(&self, hash: [u8; 32]) -> Reply {
+    async fn name(&self, hash: [u8; 32], whose: Caller) -> Reply {
         // Where nodes register on no chain there are no names.
         let found = match self.links.known_names() {
-            Some(names) => names.revealed(hash).await,
+            Some(names) => names.revealed(hash, whose).await,
             None => Ok(None),
         };
         let mut nonce = [0; NONCE];

@@ -63,7 +63,8 @@ impl Service for Echoing {
                 _ => {
                     let caller = match call.caller {
                         Caller::Client(ip) => ip.to_string(),
-                        Caller::Onion => "onion".to_owned(),
+                        Caller::Onion(None) => "onion".to_owned(),
+                        Caller::Onion(Some(over)) => format!("onion over {over}"),
                     };
                     Reply::json(200, &json!({ "caller": caller, "length": call.body.len() }))
                 }

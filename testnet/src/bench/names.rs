@@ -1,5 +1,8 @@
 //! Names over onion paths: how long a lookup takes whose answer is verified, on a testnet with a chain where one
-//! name is registered; and what computing a name's id costs, which is counted apart.
+//! name is registered: by a checkpoint that is known, the first that fetches a newer one, and by a fresh process. What
+//! computing a name's id costs is counted apart.
+
+use std::process::Stdio;
 
 use session_chain::{
     Amount, account,
@@ -11,7 +14,10 @@ use session_chain::{
 };
 use session_client::{Account, Client, ClientError, Options as ClientOptions};
 use session_protocols::names::{COST, Kind, Name, NameKeys, Value};
-use tokio::time::{Duration, Instant, sleep};
+use tokio::{
+    process::Command,
+    time::{Duration, Instant, sleep},
+};
 
 use super::{Bench, Progress, Row, ms, percentile, targets};
 use crate::{Testnet, error::TestnetError, layout::POLL};
@@ -22,6 +28,10 @@ const NAME: &str = "alice";
 const NAMES: usize = 40;
 /// How often each of them is looked up: once in the life of a checkpoint, as clients ask no more than that.
 const ROUNDS: usize = 5;
+/// Clients beside that one, of which each looks the name up as well: first after each checkpoint.
+const OTHERS: usize = 7;
+/// Processes that look the name up, each once.
+const PROCESSES: usize = 20;
 /// How often an id is computed.
 const HASHED: usize = 9;
 /// What whoever registers the name has: more than it costs.
@@ -51,7 +61,8 @@ impl Bench {
         let name = name(NAME)?;
         let keys = keys(&name).await?;
         register(testnet, settlement, &keys, progress).await?;
-        let client = Client::connect(network.clone(), ClientOptions::default()).await?;
+        let connect = || Client::connect(network.clone(), ClientOptions::default());
+        let client = connect().await?;
         let until = Instant::now() + SIGNED;
         while let Err(error) = client.resolve(&name).await {
             if !matches!(error, ClientError::NameFree { .. }) || Instant::now() >= until {
@@ -59,7 +70,13 @@ impl Bench {
             }
             sleep(POLL).await;
         }
-        let mut looked_up = lookups(&client, &name, progress).await?;
+        let mut others = Vec::new();
+        for _ in 0..OTHERS {
+            others.push(connect().await?);
+        }
+        let Delays { mut first, mut later } = lookups(&client, &others, &name, progress).await?;
+        let mut all = [&first[..], &later[..]].concat();
+        let mut fresh = self.processes(testnet, progress).await?;
         let mut hashed = Vec::new();
         for number in 0..HASHED {
             let begun = Instant::now();
@@ -69,16 +86,67 @@ impl Bench {
         }
         let what = "a name looked up over a warm path, and verified";
         Ok(vec![
-            Row::below(format!("{what}, p50"), percentile(&mut looked_up, 50)?, targets::LOOKUP, "ms"),
-            Row::below(format!("{what}, p99"), percentile(&mut looked_up, 99)?, targets::LOOKUP_P99, "ms"),
+            Row::below(
+                format!("{what}, by a checkpoint that is known, p50"),
+                percentile(&mut later, 50)?,
+                targets::LOOKUP,
+                "ms",
+            ),
+            Row::below(
+                format!("{what}, first after a checkpoint, p50"),
+                percentile(&mut first, 50)?,
+                targets::LOOKUP,
+                "ms",
+            ),
+            Row::below(format!("{what}, both, p99"), percentile(&mut all, 99)?, targets::LOOKUP_P99, "ms"),
+            Row::below(
+                "a followed name looked up by a fresh process, p50",
+                percentile(&mut fresh, 50)?,
+                targets::LOOKUP_FRESH,
+                "ms",
+            ),
             Row::below("Argon2id of a name, once, p50", percentile(&mut hashed, 50)?, targets::HASH, "ms"),
         ])
     }
+
+    /// The milliseconds of programs that look the name up and end. They share a home, which knows the name's keys, its
+    /// guards and what was signed last; each connects and makes its paths anew.
+    async fn processes(&self, testnet: &Testnet, progress: Progress<'_>) -> Result<Vec<f64>, TestnetError> {
+        let home = testnet.folder().path().join("home");
+        let run = async |words: &[&str]| -> Result<f64, TestnetError> {
+            let mut command = Command::new(&self.binary);
+            command.arg("--network").arg(testnet.folder().network_path()).arg("--home").arg(&home);
+            command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            let begun = Instant::now();
+            let done = command.status().await.is_ok_and(|status| status.success());
+            done.then(|| ms(begun.elapsed())).ok_or(TestnetError::Bench("a process did not find the name"))
+        };
+        run(&["contact", "add", NAME, &format!("@{NAME}")]).await?;
+        let mut delays = Vec::new();
+        for number in 0..PROCESSES {
+            delays.push(run(&["name", "show", NAME, "--json"]).await?);
+            progress("look up by a process", number as u64 + 1, PROCESSES as u64);
+        }
+        Ok(delays)
+    }
 }
 
-/// The milliseconds of lookups, one after the other, each once after each new checkpoint: until then what is known
-/// is shown, and nobody asked.
-async fn lookups(client: &Client, name: &Name, progress: Progress<'_>) -> Result<Vec<f64>, TestnetError> {
+/// The milliseconds of lookups.
+struct Delays {
+    /// Of those that fetched a newer checkpoint.
+    first: Vec<f64>,
+    /// Of those by one that was known.
+    later: Vec<f64>,
+}
+
+/// Looks names up, one after the other, each once after each new checkpoint: until then what is known is shown, and
+/// nobody asked. Others look up the one.
+async fn lookups(
+    client: &Client,
+    others: &[Client],
+    name: &Name,
+    progress: Progress<'_>,
+) -> Result<Delays, TestnetError> {
     let mut names = vec![(name.clone(), 0)];
     for number in 1..NAMES {
         names.push((self::name(&format!("sub{number}.{NAME}"))?, 0));
@@ -88,23 +156,43 @@ async fn lookups(client: &Client, name: &Name, progress: Progress<'_>) -> Result
         *epoch = client.resolve(name).await?.epoch;
         progress("look up first", number as u64 + 1, NAMES as u64);
     }
-    let (mut delays, all) = (Vec::new(), NAMES * ROUNDS);
-    while delays.len() < all {
-        let before = delays.len();
-        for (name, epoch) in &mut names {
-            let begun = Instant::now();
-            let now = client.resolve(name).await?.epoch;
+    let mut known = Vec::new();
+    for other in others {
+        known.push((other, other.resolve(name).await?.epoch));
+    }
+    let mut newest = names.iter().map(|(_, epoch)| *epoch).max().unwrap_or_default();
+    let (mut delays, all) = (Delays { first: Vec::new(), later: Vec::new() }, NAMES * ROUNDS);
+    while delays.later.len() < all {
+        let before = delays.later.len();
+        for (other, epoch) in &mut known {
+            let (now, delay) = look_up(other, name).await?;
             if now > *epoch {
                 *epoch = now;
-                delays.push(ms(begun.elapsed()));
+                delays.first.push(delay);
             }
         }
-        progress("look up", delays.len() as u64, all as u64);
-        if delays.len() == before {
+        for (name, epoch) in &mut names {
+            let (now, delay) = look_up(client, name).await?;
+            if now > newest {
+                delays.first.push(delay);
+            } else if now > *epoch {
+                delays.later.push(delay);
+            }
+            (newest, *epoch) = (newest.max(now), now);
+        }
+        progress("look up", delays.later.len() as u64, all as u64);
+        if delays.later.len() == before {
             sleep(POLL).await;
         }
     }
     Ok(delays)
+}
+
+/// At the end of which epoch a name stood as it does, and how many milliseconds it took to know.
+async fn look_up(client: &Client, name: &Name) -> Result<(u64, f64), TestnetError> {
+    let begun = Instant::now();
+    let epoch = client.resolve(name).await?.epoch;
+    Ok((epoch, ms(begun.elapsed())))
 }
 
 /// Registers the name for somebody who is given what it takes, and lets it say something.

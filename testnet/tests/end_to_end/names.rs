@@ -32,10 +32,13 @@ async fn a_name_is_bought_used_and_sold_and_what_is_sent_to_it_does_not_follow_u
     people.alice_goes_by_it();
     people.clients_that_exist_find_it().await;
     people.carol_pays_it().await;
+    people.carol_pays_a_contact_that_it_led_to().await;
+    people.carol_is_warned_of_what_looks_like_it();
     people.alice_sells_to_bob();
     people.it_leads_to_bob_once_carol_agrees().await;
     people.carol_does_not_pay_who_had_it();
     people.bob_pays_carol().await;
+    people.nobody_pays_it_once_no_more_is_known_of_names().await;
 }
 
 impl People<'_> {
@@ -193,6 +196,66 @@ impl People<'_> {
         carol.has("993");
     }
 
+    /// Where the name says, though Bob has told her nothing; and nowhere else unasked.
+    async fn carol_pays_a_contact_that_it_led_to(&self) {
+        let Self { alice, bob, carol } = self;
+        let added = carol.data(&["contact", "add", "shop", "@shop.alice"]);
+        assert_eq!((&added["id"], &added["found"]), (&json!(bob.id), &json!("shop.alice")), "{added}");
+        assert_eq!(carol.data(&["contact", "list"])["contacts"][0], added);
+        let pay = ["wallet", "send", "0.1", "shop", "--native", "--yes"];
+        carol.refused(&pay, 3, "asked");
+        for (person, paid) in [(bob, true), (alice, false)] {
+            alice.data(&["name", "set", "shop.alice", "wallet", &person.address, "--yes"]);
+            let says = |shown: &Value| is_address(&shown["records"]["wallet"], &person.address);
+            carol.shown("shop.alice", says).await;
+            if paid {
+                let paid = carol.data(&pay);
+                assert_eq!((&paid["to"], &paid["account"]), (&json!(bob.address), &json!(bob.id)), "{paid}");
+                continue;
+            }
+            let changed = carol.refused(&pay, 4, "name_changed");
+            let consent = format!("--new-address {}", alice.address);
+            assert!(changed.to_lowercase().contains(&consent), "{changed}");
+        }
+        // By the id the name is not asked.
+        carol.refused(&["wallet", "send", "1", &bob.id, "--yes"], 3, "asked");
+    }
+
+    /// Before anything else is said.
+    fn carol_is_warned_of_what_looks_like_it(&self) {
+        let Self { carol, .. } = self;
+        let cyrillic = "\u{430}\u{4cf}\u{456}\u{441}\u{435}";
+        for (name, mixed) in [("\u{430}lice", true), (cyrillic, false)] {
+            for words in [&["name", "show", name][..], &["send", name, "to whom?"]] {
+                let ran = carol.place.run(&carol.with(words));
+                assert_eq!(ran.code, 1, "{words:?}: {}", ran.err);
+                let alike = format!("warning: {name} looks like alice and is another name");
+                let known = "looks like alice, which you know, and is another name";
+                for (said, warned) in
+                    [("mixes letters of Cyrillic and Latin", mixed), (&*alike, true), (known, true)]
+                {
+                    assert_eq!(ran.err.contains(said), warned, "{said}: {}", ran.err);
+                }
+            }
+        }
+        let plain = carol.place.run(&carol.with(&["name", "show", "alice"]));
+        assert_eq!((plain.code, plain.err.as_str()), (0, ""), "nothing is said of the one that is meant");
+    }
+
+    /// Since the chain stands still, no checkpoint comes: whoever has the name by then nobody knows.
+    async fn nobody_pays_it_once_no_more_is_known_of_names(&self) {
+        let Self { carol, .. } = self;
+        assert!(carol.place.testnet.kill_chain().await.unwrap());
+        let old = carol.comes_to(&["wallet", "send", "1", "@alice", "--yes"], 4, "names_old").await;
+        assert!(old.contains("an address that they told you another way"), "{old}");
+        let shown = carol.place.run(&carol.with(&["name", "show", "alice"]));
+        assert!(
+            shown.code == 0 && shown.err.contains("warning: what is known of names is as of"),
+            "{}",
+            shown.err
+        );
+    }
+
     /// For a price; to both of whom every token is counted.
     fn alice_sells_to_bob(&self) {
         let Self { alice, bob, .. } = self;
@@ -219,6 +282,12 @@ impl People<'_> {
         bob.data(&["name", "set", "alice", "account", "bob", "--yes"]);
         let shown = self.leads_to(bob).await;
         assert_eq!((&shown["owner"], &shown["price"]), (&json!(bob.address), &Value::Null), "{shown}");
+        let by_contact = carol.place.run(&carol.with(&["wallet", "send", "1", "shop", "--yes"]));
+        assert!(
+            by_contact.code == 3 && by_contact.err.contains("leads elsewhere by now"),
+            "{}",
+            by_contact.err
+        );
         let pay = carol.refused(&["wallet", "send", "1", "@alice", "--yes"], 4, "name_changed");
         let consent = format!("--follow {}", bob.id);
         assert!(pay.contains(&consent), "{pay}");
@@ -256,6 +325,13 @@ impl People<'_> {
         assert!(other.to_lowercase().contains(&*alice.address), "{other}");
         carol.refused(&[&pay[..3], &[&*alice.address], &pay[4..]].concat(), 4, "address_changed");
         carol.has("993");
+        // Whoever agrees to it is not asked the same again.
+        for consent in [&["--new-address", &*alice.address][..], &[]] {
+            let paid = carol.data(&[&pay[..5], consent].concat());
+            assert_eq!((&paid["to"], &paid["account"]), (&json!(alice.address), &json!(bob.id)), "{paid}");
+        }
+        let signed = carol.refused(&["wallet", "send", "1", &bob.id, "--yes"], 4, "address_changed");
+        assert!(signed.to_lowercase().contains(&*bob.address), "{signed}");
         assert_eq!(carol.data(&["wallet", "send", "1", &bob.address, "--yes"])["to"], json!(bob.address));
         // She goes by it no more, and Bob does not yet.
         carol.refused(&["name", "show", &alice.address], 1, "no_reverse");
@@ -269,7 +345,7 @@ impl People<'_> {
         let paid = bob.data(&["wallet", "send", "5", "carol", "--yes"]);
         assert_eq!((&paid["to"], &paid["told"]), (&json!(carol.address), &json!(true)), "{paid}");
         bob.has("746");
-        carol.has("997");
+        carol.has("995");
         let transaction = paid["transaction"].as_str().unwrap();
         let seen = carol.sees(transaction, "verified").await;
         assert_eq!((&seen["from"], &seen["money"]["amount"]), (&json!(bob.id), &json!("5")), "{seen}");

@@ -610,6 +610,30 @@ fn a_chain_that_changes_what_was_final_stops_the_ledger_and_the_block_is_named()
 }
 
 #[test]
+fn a_piece_holds_no_more_than_one_commit_may_change() {
+    for most in [1, 3, 50] {
+        let chain = Chain::new(12, 400, 2);
+        let mut sim = Sim::new(12, &chain, &[Manner::Honest; 2]);
+        sim.follower.most = most;
+        sim.peers.iter_mut().for_each(|peer| peer.most = usize::MAX);
+        // All of it is there from the first look on.
+        sim.now = Time::from_millis(3_000_000);
+        sim.run(5_000);
+        sim.check(&chain);
+        assert!(sim.is_through(&chain), "{:?}", sim.follower.status(sim.now));
+        let sizes = sim.told.iter().map(|advance| {
+            let inputs: usize = advance.blocks.iter().map(|block| block.inputs.len()).sum();
+            (inputs, advance.blocks.len())
+        });
+        let sizes: Vec<_> = sizes.collect();
+        assert!(sizes.iter().all(|(inputs, blocks)| *inputs <= most || *blocks == 1), "{most}: {sizes:?}");
+        // And not many fewer: half of what may be, on the whole, but for what borders cut off.
+        let (told, pieces) = (sizes.iter().map(|(inputs, _)| inputs).sum::<usize>(), sizes.len());
+        assert!(pieces <= 3 * told.div_ceil(most) + 60, "{most}: {told} inputs in {pieces} pieces");
+    }
+}
+
+#[test]
 fn one_of_two_that_says_so_alone_does_not_stop_it() {
     let chain = Chain::new(4, 300, 4);
     let mut sim = Sim::new(4, &chain, &[Manner::Honest; 2]);

@@ -11,7 +11,7 @@ use super::{
     witness::Witness,
 };
 use crate::{
-    ledger::Border,
+    ledger::{Block, Border},
     settlement::trouble::{Hold, Replaced, Stop, Trouble},
 };
 
@@ -222,6 +222,14 @@ impl Follower {
     fn told(&mut self, now: Time, task: &Task, told: Told, proven: bool) {
         let Task::Range(range) = task else { return };
         let Told { to, after, blocks, cursors } = told;
+        let inputs: usize = blocks.iter().map(|block| block.inputs.len()).sum();
+        if let Some(last) = self.holds_enough(&blocks)
+            && last < range.to
+        {
+            // What is behind it is for another commit. Providers have refused nothing: no need to be calm.
+            self.span = last.saturating_sub(self.scanned).max(1);
+            return self.plan(now);
+        }
         let instant = self.instant();
         let mut border = None;
         if range.border {
@@ -248,7 +256,9 @@ impl Follower {
             self.mark.epoch = self.mark.epoch.saturating_add(1);
         }
         self.scanned = self.scanned.max(to.height);
-        self.went_well();
+        if inputs.saturating_mul(2) <= self.most {
+            self.went_well();
+        }
         self.unproven.push(Advance { blocks, border, mark: self.mark });
         if proven {
             self.release();
@@ -259,6 +269,18 @@ impl Follower {
             return self.hold(now, Hold::Unproven { height: self.proven.height });
         }
         self.plan(now);
+    }
+
+    /// The block with which a piece has to end that holds as many inputs as one may; none where all fit.
+    fn holds_enough(&self, blocks: &[Block]) -> Option<u64> {
+        let mut held = 0_usize;
+        let over = blocks.iter().position(|block| {
+            held = held.saturating_add(block.inputs.len());
+            held > self.most
+        })?;
+        let height = blocks.get(over)?.height;
+        // One that holds more alone is a piece of its own.
+        Some(if over == 0 { height } else { height.saturating_sub(1) })
     }
 
     /// Tells what has been proven by now.
