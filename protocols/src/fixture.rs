@@ -282,7 +282,7 @@ pub(crate) fn auth_of(request: &mut Request) -> &mut Auth {
 /// The same request as it comes through the JSON door: its owner signs a text at `time`.
 pub(crate) fn texted(person: &Person, mut request: Request, text: &[u8], time: u64) -> Request {
     let signature = person.pair.sign(text);
-    let form = Form::Text { received: None };
+    let form = Form::text();
     *auth_of(&mut request) =
         Auth { signature, form, ..Auth::unsigned(&person.account, &person.pair, ms(time)) };
     request

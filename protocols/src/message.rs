@@ -25,6 +25,34 @@ impl MessageHash {
     pub fn of(account: &AccountId, namespace: Namespace, data: &[u8]) -> Self {
         Self(blake2b(&[account.as_bytes(), namespace.tag().as_bytes(), data]))
     }
+
+    /// Reads 43 characters of base64, which hold two bits more than a hash: they are given beside it.
+    ///
+    /// They are zero in what is a message's hash. Clients that exist also ask for one where they are not, to fill a
+    /// list up.
+    ///
+    /// # Errors
+    ///
+    /// It is something else.
+    pub fn spelt(text: &str) -> Result<(Self, u8), HashError> {
+        if text.len() != 43 {
+            return Err(HashError);
+        }
+        // One more character makes whole bytes of it.
+        let bytes = BASE64_NOPAD.decode(format!("{text}A").as_bytes()).map_err(|_| HashError)?;
+        match bytes.split_first_chunk() {
+            Some((hash, [spare])) => Ok((Self(*hash), spare >> 6)),
+            Some(_) | None => Err(HashError),
+        }
+    }
+
+    /// What [`Self::spelt`] read.
+    pub fn spell(&self, spare: u8) -> String {
+        let bytes: Vec<_> = self.0.into_iter().chain([spare << 6]).collect();
+        let mut text = BASE64_NOPAD.encode(&bytes);
+        text.truncate(43);
+        text
+    }
 }
 
 /// A text is not a message hash.

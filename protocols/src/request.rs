@@ -206,7 +206,7 @@ impl Request {
     /// The code to refuse with.
     pub fn claims(&self, network: &NetworkName, now: Time, door: Door) -> Claims {
         // Each door has its own form of signing, and no signature is good for both.
-        if self.auth().is_some_and(|auth| auth.form != Form::of(door)) {
+        if self.auth().is_some_and(|auth| !auth.form.is_of(door)) {
             return Err(Code::Unauthorized);
         }
         match self {

@@ -466,6 +466,45 @@ fn what_is_asked() {
     check("json_requests.json", &entries);
 }
 
+/// Session's desktop client fills a list of one up with what is no message's hash.
+#[test]
+fn lists_are_filled_up() {
+    let (hello, filler) = (hash("hello"), "/".repeat(43));
+    let (list, spelt) = (json!([hello.to_string(), filler]), format!("{hello}{filler}"));
+    let genuine = |asked: &Asked| asked.request().verify(&network(), Time::from_millis(TIME), Door::Json);
+
+    let asked = get_expiries("get_expiries, filled up", &list, &spelt);
+    assert_eq!(genuine(&asked), Ok(()));
+    let end = TIME + DAY;
+    let params = json!({ "messages": list, "expiry": end });
+    let asked = Asked::signed("expire, filled up", ALICE, "expire", &params, format!("expire{end}{spelt}"));
+    assert_eq!(genuine(&asked), Ok(()));
+    let did = || Did::of(&[(0, hello)], format!("{}{end}{spelt}{hello}", alice()));
+    written(&asked, vec![did(), did()]);
+    let params = json!({ "messages": list });
+    let asked = Asked::signed("delete, filled up", ALICE, "delete", &params, format!("delete{spelt}"));
+    assert_eq!(genuine(&asked), Ok(()));
+    let did = || Did::of(&[(0, hello)], format!("{}{spelt}{hello}", alice()));
+    written(&asked, vec![did(), did()]);
+
+    // After a message that there cannot be comes all that there is.
+    let asked = retrieve("retrieve, after none", &json!({ "lastHash": filler }), "");
+    let Request::Retrieve(read) = asked.request() else { panic!("{}", asked.name) };
+    assert_eq!(read.last, None);
+}
+
+#[test]
+fn who_counts_messages_is_not_given_a_fifth_of_them() {
+    let most = |params: &Value| {
+        let asked = retrieve("retrieve", params, "");
+        let Request::Retrieve(read) = asked.request() else { panic!("{}", asked.name) };
+        read.max_size.unwrap()
+    };
+    assert_eq!(most(&json!({})), 1_560_000);
+    assert_eq!(most(&json!({ "max_count": 100 })), 7_800_000);
+    assert_eq!(most(&json!({ "max_count": 100, "max_size": -5 })), 1_560_000);
+}
+
 /// What one member did, and the text that it signs.
 struct Did {
     already: bool,

@@ -29,7 +29,7 @@ pub fn text(
         Mutation::Replace { .. } => Vec::new(),
         Mutation::Delete { request, .. } => {
             let asked = match &request.which {
-                Which::Hashes(hashes) => hashes.iter().map(MessageHash::to_string).collect(),
+                Which::Hashes(hashes) => request.auth.form.spell(hashes),
                 Which::In { before, .. } => vec![before.unwrap_or(request.auth.time).to_string()],
             };
             [vec![account], asked, changed].concat()
@@ -40,7 +40,7 @@ pub fn text(
                 Ends::Each(ends) => ends.len(),
             };
             let ends = (0..count).map(|place| request.end(place).to_string()).collect();
-            let asked = request.which.hashes().iter().map(MessageHash::to_string).collect();
+            let asked = request.auth.form.spell(request.which.hashes());
             let mut left: Vec<_> = unchanged.iter().map(|(hash, end)| (hash.to_string(), end)).collect();
             left.sort_unstable();
             let left = match (&request.which, request.only) {

@@ -224,7 +224,11 @@ impl Params<'_> {
         let last = ["last_hash", "lastHash"].into_iter().find_map(|name| self.get(name));
         let last = match last.map(|last| last.as_str().ok_or_else(|| invalid("last_hash"))).transpose()? {
             None | Some("") => None,
-            Some(last) => Some(hash(last)?),
+            // One that is no message's hash is unknown: all that there is comes after it.
+            Some(last) => match hash(last)? {
+                (hash, 0) => Some(hash),
+                (_, _) => None,
+            },
         };
         let max_count = match self.get("max_count") {
             None => None,
@@ -233,9 +237,10 @@ impl Params<'_> {
                 u32::try_from(count).ok().filter(|count| *count > 0)
             }
         };
-        // A share of the most that is given, where it is negative; a fifth where nothing is said.
+        // A share of the most that is given, where it is negative; a fifth where nothing is said, not even a count.
         let most = MAX_PAGE_JSON as u64;
         let size = match self.get("max_size") {
+            None if max_count.is_some() => most,
             None => most / 5,
             Some(size) => match size.as_i64().ok_or_else(|| invalid("max_size"))? {
                 0 => most,
@@ -254,9 +259,10 @@ impl Params<'_> {
 
     fn delete(&self) -> Result<Delete, Reply> {
         let account = self.account(&["pubkey"])?;
-        let which = Which::Hashes(self.messages()?);
-        let required = self.flag("required")?;
-        Ok(Delete { account, which, required, auth: self.auth(&account, None)? })
+        let (hashes, form) = self.messages()?;
+        let (which, required) = (Which::Hashes(hashes), self.flag("required")?);
+        let auth = Auth { form, ..self.auth(&account, None)? };
+        Ok(Delete { account, which, required, auth })
     }
 
     fn delete_in(&self, before: Option<u64>) -> Result<Delete, Reply> {
@@ -268,7 +274,7 @@ impl Params<'_> {
 
     fn expire(&self) -> Result<Expire, Reply> {
         let account = self.account(&["pubkey"])?;
-        let hashes = self.messages()?;
+        let (hashes, form) = self.messages()?;
         let ends = match self.get("expiry") {
             Some(Value::Array(ends)) => {
                 let ends: Vec<_> = ends.iter().map(|end| number(end, "expiry")).collect::<Result<_, _>>()?;
@@ -293,7 +299,7 @@ impl Params<'_> {
         if earliest <= self.now {
             return Err(Reply::text(401, "expire: the expiry is in the past"));
         }
-        let auth = self.auth(&account, None)?;
+        let auth = Auth { form, ..self.auth(&account, None)? };
         Ok(Expire { account, which: Which::Hashes(hashes), ends, only, auth })
     }
 
@@ -315,8 +321,14 @@ impl Params<'_> {
             Some(messages) => all(messages),
             None => false,
         };
-        let hashes = if every { None } else { Some(self.messages()?) };
-        Ok(GetExpiries { account, hashes, auth: self.auth(&account, Some(self.time("timestamp")?))? })
+        let (hashes, form) = if every {
+            (None, Form::text())
+        } else {
+            let (hashes, form) = self.messages()?;
+            (Some(hashes), form)
+        };
+        let auth = Auth { form, ..self.auth(&account, Some(self.time("timestamp")?))? };
+        Ok(GetExpiries { account, hashes, auth })
     }
 
     fn revoke(&self, name: &str, undo: bool) -> Result<Revoke, Reply> {
@@ -390,8 +402,7 @@ impl Params<'_> {
             }
             _ => return Err(bad("subaccount and subaccount_sig go together")),
         };
-        let form = Form::Text { received: None };
-        Ok(Auth { key, time: time.unwrap_or(self.now), signature, subaccount, form })
+        Ok(Auth { key, time: time.unwrap_or(self.now), signature, subaccount, form: Form::text() })
     }
 
     fn account(&self, names: &[&str]) -> Result<AccountId, Reply> {
@@ -417,7 +428,8 @@ impl Params<'_> {
         }
     }
 
-    fn messages(&self) -> Result<Vec<MessageHash>, Reply> {
+    /// Hashes, and the form that keeps how they are spelt.
+    fn messages(&self) -> Result<(Vec<MessageHash>, Form), Reply> {
         let messages = self.get("messages").and_then(Value::as_array).ok_or_else(|| missing("messages"))?;
         if messages.is_empty() {
             return Err(bad("messages is empty"));
@@ -425,7 +437,13 @@ impl Params<'_> {
         if messages.len() > MAX_HASHES {
             return Err(Reply::text(413, format!("at most {MAX_HASHES} messages at a time")));
         }
-        messages.iter().map(|one| hash(one.as_str().ok_or_else(|| invalid("messages"))?)).collect()
+        let one = |one: &Value| hash(one.as_str().ok_or_else(|| invalid("messages"))?);
+        let spelt: Vec<_> = messages.iter().map(one).collect::<Result<_, _>>()?;
+        let (hashes, mut spare): (Vec<_>, Vec<_>) = spelt.into_iter().unzip();
+        if spare.iter().all(|spare| *spare == 0) {
+            spare.clear();
+        }
+        Ok((hashes, Form::Text { received: None, spare }))
     }
 
     fn flag(&self, name: &str) -> Result<bool, Reply> {
@@ -463,8 +481,8 @@ fn signature_of(value: &Value) -> Option<Signature> {
     bytes.try_into().ok().map(Signature)
 }
 
-fn hash(text: &str) -> Result<MessageHash, Reply> {
-    text.parse().map_err(|_| bad("a message hash is 43 characters of unpadded base64"))
+fn hash(text: &str) -> Result<(MessageHash, u8), Reply> {
+    MessageHash::spelt(text).map_err(|_| bad("a message hash is 43 characters of unpadded base64"))
 }
 
 /// Base64 with or without padding.

@@ -601,7 +601,7 @@ fn sign(feed: &mut Feed<'_>, owner: &KeyPair, mut request: Request) -> Request {
     let auth = Auth { subaccount: by_friend.as_ref().map(|(_, subaccount)| *subaccount), ..auth };
     let pair = by_friend.map_or_else(|| owner.clone(), |(pair, _)| pair);
     let signed = if feed.below(4) == 0 {
-        let form = Form::Text { received: None };
+        let form = Form::text();
         let mut auth = Auth { form, ..auth };
         // As a member passes it on, now and then.
         if feed.below(4) == 0 {

@@ -46,7 +46,7 @@ pub struct Auth {
 }
 
 /// What was signed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
     /// The request's statement.
@@ -57,6 +57,9 @@ pub enum Form {
         /// Who says when it came, where the text does not. None before that is said.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         received: Option<Received>,
+        /// Of each hash that is asked for, the two bits that its spelling has beyond it; none where all are zero.
+        #[serde(default, skip_serializing_if = "Vec::is_empty", with = "serde_bytes")]
+        spare: Vec<u8>,
     },
 }
 
@@ -184,6 +187,8 @@ pub(super) struct Asked<'a, F> {
     /// What a subaccount needs.
     pub needs: Rights,
     pub statement: Statement,
+    /// How many hashes it asks for.
+    pub hashes: usize,
     /// The text of the request, and whether it names [`Auth::time`]; none where the JSON door has no
     /// such request.
     pub text: F,
@@ -194,12 +199,30 @@ impl Form {
         matches!(self, Self::Statement)
     }
 
-    /// The form of what comes through a door.
-    pub const fn of(door: Door) -> Self {
-        match door {
-            Door::Native => Self::Statement,
-            Door::Json => Self::Text { received: None },
+    /// The form of what comes through the JSON door.
+    pub const fn text() -> Self {
+        Self::Text { received: None, spare: Vec::new() }
+    }
+
+    /// Whether a client may say so at this door: no member has put its word to it.
+    pub(super) const fn is_of(&self, door: Door) -> bool {
+        matches!(
+            (self, door),
+            (Self::Statement, Door::Native) | (Self::Text { received: None, .. }, Door::Json)
+        )
+    }
+
+    fn spare(&self) -> &[u8] {
+        match self {
+            Self::Statement => &[],
+            Self::Text { spare, .. } => spare,
         }
+    }
+
+    /// The hashes that are asked for, as they were written.
+    pub fn spell(&self, hashes: &[MessageHash]) -> Vec<String> {
+        let mut spare = self.spare().iter();
+        hashes.iter().map(|hash| hash.spell(spare.next().copied().unwrap_or_default())).collect()
     }
 
     /// The door through which it came.
@@ -244,14 +267,15 @@ impl Auth {
 
     /// Whether a node still has to say when it took this.
     pub const fn wants_time(&self, names_time: bool) -> bool {
-        matches!(self.form, Form::Text { received: None }) && !names_time
+        matches!(self.form, Form::Text { received: None, .. }) && !names_time
     }
 
     /// Says, as the first node that took the request, that [`Self::time`] is when it came. `statement` must
     /// have been made with that time.
     pub fn receive(&mut self, pair: &KeyPair, network: &NetworkName, statement: &Statement) {
         let signature = pair.sign(taken(network, statement).as_bytes());
-        self.form = Form::Text { received: Some(Received { node: pair.node_id(), signature }) };
+        let spare = self.form.spare().to_vec();
+        self.form = Form::Text { received: Some(Received { node: pair.node_id(), signature }), spare };
     }
 
     /// Checks times and rights; what is left are the signatures.
@@ -262,7 +286,10 @@ impl Auth {
         now: Time,
         source: Source,
     ) -> Claims {
-        let Asked { account, needs, statement, text } = asked;
+        let Asked { account, needs, statement, hashes, text } = asked;
+        if self.form.spare().len() > hashes {
+            return Err(Code::BadRequest);
+        }
         let now = now.as_millis();
         let (early, late) = match source {
             Source::Client => (TOLERANCE.as_millis(), TOLERANCE.as_millis()),
@@ -281,14 +308,14 @@ impl Auth {
             }
             claims.push(owns(token.0.to_vec(), *signature)?);
         }
-        let said = match self.form {
+        let said = match &self.form {
             Form::Statement => statement.as_bytes().to_vec(),
-            Form::Text { received } => {
+            Form::Text { received, .. } => {
                 let (text, names_time) = text().ok_or(Code::BadRequest)?;
                 match received {
                     Some(Received { node, signature }) if !names_time => {
                         let said = taken(network, &statement).as_bytes().to_vec();
-                        claims.push(Claim::by(*node.as_bytes(), said, signature));
+                        claims.push(Claim::by(*node.as_bytes(), said, *signature));
                     }
                     None if names_time || source == Source::Client => {}
                     Some(_) | None => return Err(Code::Unauthorized),

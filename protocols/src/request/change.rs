@@ -210,7 +210,7 @@ impl Delete {
         let auth = &self.auth;
         let text = || {
             Some(match &self.which {
-                Which::Hashes(hashes) => (Text::new("delete").hashes(hashes), false),
+                Which::Hashes(hashes) => (Text::new("delete").hashes(hashes, &auth.form), false),
                 Which::In { drawers, before: None, .. } => {
                     (Text::new("delete_all").drawers(*drawers).number(auth.time), true)
                 }
@@ -221,7 +221,8 @@ impl Delete {
             .map(|(text, names_time)| (text.bytes(), names_time))
         };
         let statement = self.statement(network, auth.time);
-        let asked = Asked { account: &self.account, needs: Rights::DELETE, statement, text };
+        let hashes = self.which.hashes().len();
+        let asked = Asked { account: &self.account, needs: Rights::DELETE, statement, hashes, text };
         auth.claims(asked, network, now, source)
     }
 
@@ -304,7 +305,7 @@ impl Expire {
         let text = || {
             let text = match &self.which {
                 Which::Hashes(hashes) => {
-                    Text::new("expire").direction(self.only).ends(&self.ends).hashes(hashes)
+                    Text::new("expire").direction(self.only).ends(&self.ends).hashes(hashes, &auth.form)
                 }
                 Which::In { drawers, .. } => Text::new("expire_all").drawers(*drawers).ends(&self.ends),
             };
@@ -316,7 +317,8 @@ impl Expire {
             Some(Direction::Extend) | None => Rights::WRITE,
         };
         let statement = self.statement(network, auth.time);
-        let asked = Asked { account: &self.account, needs, statement, text };
+        let hashes = self.which.hashes().len();
+        let asked = Asked { account: &self.account, needs, statement, hashes, text };
         auth.claims(asked, network, now, source)
     }
 
@@ -354,7 +356,7 @@ impl Revoke {
             Some((Text::new(method).number(auth.time).tokens(&self.tokens).bytes(), true))
         };
         let statement = self.statement(network, auth.time);
-        let asked = Asked { account: &self.account, needs: Rights::OWNER, statement, text };
+        let asked = Asked { account: &self.account, needs: Rights::OWNER, statement, hashes: 0, text };
         auth.claims(asked, network, now, source)
     }
 }

@@ -192,13 +192,14 @@ impl GetExpiries {
         let text = || {
             let text = Text::new("get_expiries").number(auth.time);
             let text = match &self.hashes {
-                Some(hashes) => text.hashes(hashes),
+                Some(hashes) => text.hashes(hashes, &auth.form),
                 None => text.drawers(super::Drawers::All),
             };
             Some((text.bytes(), true))
         };
         let statement = self.statement(network, auth.time);
-        let asked = Asked { account: &self.account, needs: Rights::READ, statement, text };
+        let hashes = self.hashes.as_ref().map_or(0, Vec::len);
+        let asked = Asked { account: &self.account, needs: Rights::READ, statement, hashes, text };
         auth.claims(asked, network, now, Source::Client)
     }
 }
@@ -218,7 +219,7 @@ impl GetRevoked {
         let auth = &self.auth;
         let text = || Some((Text::new("revoked_subaccounts").number(auth.time).bytes(), true));
         let statement = self.statement(network, auth.time);
-        let asked = Asked { account: &self.account, needs: Rights::OWNER, statement, text };
+        let asked = Asked { account: &self.account, needs: Rights::OWNER, statement, hashes: 0, text };
         auth.claims(asked, network, now, Source::Client)
     }
 }
@@ -236,7 +237,7 @@ fn reads(
         // Whoever proves more than is asked has it checked all the same.
         Some(auth) => {
             let statement = statement(auth);
-            let asked = Asked { account, needs: Rights::READ, statement, text: || text(auth) };
+            let asked = Asked { account, needs: Rights::READ, statement, hashes: 0, text: || text(auth) };
             auth.claims(asked, network, now, Source::Client)
         }
         None if namespace.class().anyone_reads() => Ok(Vec::new()),

@@ -177,5 +177,5 @@ fn asked<'a>(
     let needs = if outbox { Rights::WRITE.and(Rights::DELETE) } else { Rights::WRITE };
     let time = auth.time;
     let text = move || Some((Text::new("store").namespace(namespace).number(time).bytes(), true));
-    Asked { account, needs, statement, text }
+    Asked { account, needs, statement, hashes: 0, text }
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     MessageHash, Namespace,
-    request::{Direction, Drawers, Ends, Token},
+    request::{Direction, Drawers, Ends, Form, Token},
 };
 
 /// The bytes of a text, in the making.
@@ -30,8 +30,8 @@ impl Text {
         }
     }
 
-    pub(super) fn hashes(self, hashes: &[MessageHash]) -> Self {
-        hashes.iter().fold(self, |text, hash| text.part(hash.to_string().as_bytes()))
+    pub(super) fn hashes(self, hashes: &[MessageHash], form: &Form) -> Self {
+        form.spell(hashes).iter().fold(self, |text, hash| text.part(hash.as_bytes()))
     }
 
     pub(super) fn tokens(self, tokens: &[Token]) -> Self {

@@ -147,7 +147,7 @@ pub(crate) fn get_revoked() -> GetRevoked {
 
 /// As a client of the JSON door signs it.
 fn texted(text: &[u8]) -> Auth {
-    let form = Form::Text { received: None };
+    let form = Form::text();
     Auth { signature: pair(ALICE).sign(text), form, ..Auth::unsigned(&alice(), &pair(ALICE), TIME) }
 }
 

@@ -109,7 +109,7 @@ fn statements() {
     let by_friend = friends_keep();
     entries.push(said("store of a subaccount", FRIEND, &store(&by_friend), &of(&by_friend)));
     let received = received_delete();
-    let Form::Text { received: Some(word) } = received.auth.form else { panic!() };
+    let Form::Text { received: Some(word), .. } = &received.auth.form else { panic!() };
     let when = Statement::new("received", &net).bytes(&received.statement(&net, TIME).digest());
     entries.push(said("received: when a deletion of the JSON door came", NODE, &when, &word.signature));
     for (name, about) in [("receipt: keeps", kept()), ("receipt: changed", changed())] {

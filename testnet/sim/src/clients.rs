@@ -197,7 +197,7 @@ impl Account {
         };
         if let Some(text) = text {
             auth.signature = friend.map_or(&self.pair, |friend| &friend.pair).sign(text);
-            auth.form = Form::Text { received: None };
+            auth.form = Form::text();
         }
         auth
     }

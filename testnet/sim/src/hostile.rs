@@ -259,7 +259,7 @@ impl World {
         auth.signature = pair.sign(&self.dice.hostile.array::<32>());
         auth.key = self.dice.hostile.coin().then(|| ByteArray::new(pair.public()));
         if self.dice.hostile.coin() {
-            auth.form = Form::Text { received: None };
+            auth.form = Form::text();
         }
         auth
     }

@@ -93,6 +93,30 @@ fn every_method_has_the_text_that_its_clients_sign() {
 }
 
 #[test]
+fn a_hash_that_no_message_has_is_signed_as_it_was_written() {
+    let person = Person::new(0);
+    let (hash, filler) = (person.hash("a"), "/".repeat(43));
+    let (beyond, spare) = crate::MessageHash::spelt(&filler).unwrap();
+    assert_eq!((spare, beyond.spell(spare)), (3, filler.clone()));
+    let spelt = |spare: &[u8]| Form::Text { received: None, spare: spare.to_vec() };
+
+    let text = format!("get_expiries{TIME}{hash}{filler}");
+    let request = Request::GetExpiries(person.get_expiries(Some(&[hash, beyond]), 0));
+    let mut signed = texted(&person, request, text.as_bytes(), 0);
+    assert_eq!(at_json_door(&signed), Err(Code::Unauthorized), "it was written otherwise");
+    auth_of(&mut signed).form = spelt(&[0, spare]);
+    assert_eq!(at_json_door(&signed), Ok(()));
+    auth_of(&mut signed).form = spelt(&[0, spare, 0]);
+    assert_eq!(at_json_door(&signed), Err(Code::BadRequest), "more than hashes");
+
+    let text = format!("expire{END}{hash}{filler}");
+    let request = Request::Expire(person.expire(&[hash, beyond], 100, None, 0));
+    let mut signed = texted(&person, request, text.as_bytes(), 0);
+    auth_of(&mut signed).form = spelt(&[0, spare]);
+    assert_eq!(passed_on(&received(signed, &node(1))), Some(Ok(())), "members pass it on");
+}
+
+#[test]
 fn no_signature_is_good_at_both_doors() {
     let person = Person::new(0);
     for (request, text, _) in texts() {
@@ -104,7 +128,7 @@ fn no_signature_is_good_at_both_doors() {
         let json = texted(&person, request.clone(), &text, 0);
         assert_eq!(json.verify(&network(), NOW, Door::Native), Err(Code::Unauthorized), "{request:?}");
         // Nor by saying that it has the other form.
-        auth_of(&mut native).form = Form::Text { received: None };
+        auth_of(&mut native).form = Form::text();
         assert_eq!(at_json_door(&native), Err(Code::Unauthorized), "{request:?}");
         let mut json = json;
         auth_of(&mut json).form = Form::Statement;
@@ -123,7 +147,7 @@ fn a_subaccount_signs_the_same_text() {
         time: ms(0),
         signature: friend.pair.sign(text.as_bytes()),
         subaccount: Some(friend.subaccount),
-        form: Form::Text { received: None },
+        form: Form::text(),
     };
     assert_eq!(at_json_door(&request), Ok(()));
     auth_of(&mut request).signature = person.pair.sign(text.as_bytes());
@@ -165,9 +189,11 @@ fn where_a_text_names_no_time_a_member_says_when_it_came() {
         let spoil = |spoil: &dyn Fn(&mut Auth, &mut Received)| {
             let mut spoilt = said.clone();
             let auth = auth_of(&mut spoilt);
-            let Form::Text { received: Some(mut word) } = auth.form else { panic!("nobody said it") };
+            let Form::Text { received: Some(mut word), spare } = auth.form.clone() else {
+                panic!("nobody said it")
+            };
             spoil(auth, &mut word);
-            auth.form = Form::Text { received: Some(word) };
+            auth.form = Form::Text { received: Some(word), spare };
             passed_on(&spoilt)
         };
         assert_eq!(spoil(&|_, _| ()), Some(Ok(())));

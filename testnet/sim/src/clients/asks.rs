@@ -286,7 +286,7 @@ impl World {
         let time = owner.sign_time(self.now);
         let (namespace, expiry) = (PRIVATE[0], time + 3_600_000);
         // What is signed over a statement is good for no other form.
-        let form = if text { Form::Text { received: None } } else { Form::Statement };
+        let form = if text { Form::text() } else { Form::Statement };
         let mut store = Store { account: owner.id, namespace, timestamp: time, expiry, data, auth: None };
         let request = match (kind, hash) {
             (0, Some(hash)) => {
