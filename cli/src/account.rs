@@ -49,6 +49,22 @@ pub(crate) fn choose(home: &Home, named: Option<&str>) -> Result<(String, Accoun
     found.ok_or_else(|| HomeError::NoAccount(named.to_owned()).into())
 }
 
+/// The same; whoever has none and named none gets one.
+pub(crate) fn choose_or_make(
+    context: &Context,
+    home: &Home,
+    named: Option<&str>,
+) -> Result<(String, AccountId), Failure> {
+    if named.is_some() || !home.accounts()?.is_empty() {
+        return choose(home, named);
+    }
+    let (name, account) = (free_name(home)?, generate()?);
+    home.create_account(&name, &account)?;
+    let told = format!("made account {name}: keep its recovery phrase safe: session account export {name}");
+    context.output.note(&told);
+    Ok((name, account.id()))
+}
+
 /// What signs for an account on the settlement chain, and whether it was imported.
 pub(crate) fn signer(home: &Home, name: &str, id: &AccountId) -> Result<(PrivateKeySigner, bool), Failure> {
     let Some(key) = home.chain_key(id)? else {
@@ -67,14 +83,7 @@ fn no_key() -> Failure {
 }
 
 fn new(context: &Context, name: Option<String>) -> Result<(), Failure> {
-    let account = Account::generate().map_err(|error| {
-        Failure::new(
-            Exit::Failed,
-            "no_randomness",
-            error.to_string(),
-            "restart the device; its source of randomness does not work",
-        )
-    })?;
+    let account = generate()?;
     keep(context, name, &account, "made")
 }
 
@@ -94,6 +103,13 @@ fn restore(context: &Context, name: Option<String>, phrase: Vec<String>) -> Resu
         Failure::new(Exit::Failed, "phrase", error.to_string(), remedy)
     })?;
     keep(context, name, &account, "restored")
+}
+
+fn generate() -> Result<Account, Failure> {
+    Account::generate().map_err(|error| {
+        let remedy = "restart the device; its source of randomness does not work";
+        Failure::new(Exit::Failed, "no_randomness", error.to_string(), remedy)
+    })
 }
 
 fn keep(context: &Context, name: Option<String>, account: &Account, deed: &str) -> Result<(), Failure> {

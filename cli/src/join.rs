@@ -5,6 +5,7 @@
 
 mod board;
 pub(crate) mod endpoints;
+mod faucet;
 mod machine;
 mod place;
 mod stake;
@@ -15,6 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use alloy::primitives::Address;
 use serde_json::json;
 use session_chain::bls::BlsSecret;
 use session_node::{
@@ -37,6 +39,8 @@ use watch::Watch;
 /// The node of this machine.
 struct Keys {
     pair: KeyPair,
+    /// What it pays from for what it submits.
+    gas: Address,
     data: PathBuf,
 }
 
@@ -175,7 +179,7 @@ fn keys(data: &Path) -> Result<(Keys, String), Failure> {
         data.display(),
         lower(gas.address())
     );
-    Ok((Keys { pair, data: data.to_owned() }, told))
+    Ok((Keys { pair, gas: gas.address(), data: data.to_owned() }, told))
 }
 
 fn interrupted() -> Failure {

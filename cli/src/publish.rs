@@ -34,6 +34,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(
         nodes: arguments.nodes,
         epoch: arguments.epoch,
         limits: Limits { disk: arguments.disk, ..Limits::default() },
+        url: url.trim_end_matches('/').to_owned(),
     };
     if !arguments.yes {
         let what = format!("deploy the contracts of {}, and stake on {} nodes", plan.name, plan.nodes);

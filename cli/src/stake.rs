@@ -13,7 +13,7 @@ use session_chain::{
     ledger::Stake,
     network::Settlement,
     settlement::{
-        Delivery, Replayed, SendError, StakeError, Staker,
+        Delivery, Replayed, SendError, StakeError, Staker, VaultError,
         staker::{Enrolment, Return},
     },
 };
@@ -261,6 +261,13 @@ pub(crate) fn address(context: &Context, named: Option<&str>) -> Result<Address,
     let home = context.home()?;
     let (name, id) = account::choose(&home, named)?;
     Ok(account::signer(&home, &name, &id)?.0.address())
+}
+
+impl From<VaultError> for Failure {
+    fn from(error: VaultError) -> Self {
+        let exit = if error.passes() { Exit::NotReady } else { Exit::Failed };
+        Self::new(exit, error.code(), chain(&error), error.remedy())
+    }
 }
 
 impl From<StakeError> for Failure {

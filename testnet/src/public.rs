@@ -3,6 +3,7 @@
 //! Each step looks at what is there already and goes on from it, so that whoever was interrupted repeats the command.
 
 mod error;
+mod faucet;
 mod serve;
 
 use std::{
@@ -26,7 +27,7 @@ use session_chain::{
     settlement::{
         Call, Delivery, Endpoint, Sender, Staker,
         calls::Token,
-        deploy::{Deployed, Terms, deploy},
+        deploy::{Deployed, Terms, deploy, deploy_vault},
     },
 };
 use session_node::keystore::{self, KeyError};
@@ -36,6 +37,7 @@ use session_protocols::{
 };
 
 pub use error::PublicError;
+pub use faucet::Ask;
 pub use serve::serve;
 
 /// Nodes that a network begins with: fewer agree on no checkpoint.
@@ -44,6 +46,8 @@ pub const LEAST_NODES: usize = 4;
 const STAKE: Amount = Amount::sesh(25_000);
 /// What rewards are paid from.
 const POOL: Amount = Amount::sesh(40_000_000);
+/// What the faucet lends: the stakes of two thousand nodes.
+const STOCK: Amount = Amount::sesh(50_000_000);
 /// What a node's own account gets to submit checkpoints from, in wei: a hundredth of an ether.
 const GAS: u64 = 10_000_000_000_000_000;
 /// The description, in the folder.
@@ -70,6 +74,8 @@ pub struct Plan {
     pub epoch: NonZeroU64,
     /// What a node's machine should have.
     pub limits: Limits,
+    /// Where others find the description and the faucet: a URL without a slash at its end.
+    pub url: String,
 }
 
 /// What is under way.
@@ -92,6 +98,8 @@ pub struct Public {
     pub folder: PathBuf,
     /// The description, with its signature.
     pub text: String,
+    /// What the faucet lends with.
+    pub treasury: PrivateKeySigner,
     /// The same, read.
     pub network: NetworkFile,
 }
@@ -130,7 +138,7 @@ pub async fn prepare(
                 local: false,
                 seed,
                 hf: session_protocols::answer::RULES,
-                faucet: None,
+                faucet: Some(format!("{}/faucet", plan.url)),
                 limits: plan.limits,
                 nodes: nodes.collect(),
                 settlement: Some(settlement),
@@ -147,7 +155,7 @@ pub async fn prepare(
     progress(Stage::Description);
     let text = sign(&network.to_toml(), &publisher);
     write(&path, &text)?;
-    Ok(Public { folder: plan.folder.clone(), text, network })
+    Ok(Public { folder: plan.folder.clone(), text, treasury: treasury.clone(), network })
 }
 
 /// The folder of a node, from 1.
@@ -195,6 +203,9 @@ async fn contracts(plan: &Plan, treasury: &PrivateKeySigner) -> Result<Settlemen
     let Deployed { mut settlement, .. } = deploy(&mut sender, &terms).await?;
     settlement.rpc.clone_from(&plan.rpc);
     give(&mut sender, &settlement, settlement.contracts.pool, POOL).await?;
+    let vault = deploy_vault(&mut sender, &settlement, treasury.address()).await?;
+    give(&mut sender, &settlement, vault, STOCK).await?;
+    settlement.vault = Some(vault);
     Ok(settlement)
 }
 

@@ -147,6 +147,14 @@ impl Staker {
         told.map(|(_, registrations)| registrations).ok_or(failed)
     }
 
+    /// Whether a node's BLS key stands in a registration at present, final or not.
+    ///
+    /// # Errors
+    /// When the chain does not tell.
+    pub async fn holds(&self, key: &BlsKey) -> Result<bool, StakeError> {
+        Ok(self.key(key).await?.holder != 0)
+    }
+
     /// The account's address.
     pub const fn account(&self) -> Address {
         self.caller.account()

@@ -5,10 +5,11 @@ use session_chain::{
     Candidate, NetworkFile,
     bls::BlsSecret,
     network::Settlement,
-    settlement::{Delivery, Staker, Wallet},
+    settlement::{Delivery, Staker, Vault, Wallet},
 };
+use session_testnet::public::Ask;
 
-use super::{Keys, board::Say, place::Place, watch::Watch};
+use super::{Keys, board::Say, faucet, place::Place, watch::Watch};
 use crate::{
     Context, account,
     args::Join,
@@ -34,22 +35,48 @@ pub(crate) async fn put_down(
         return Ok(((), format!("it is there: the node is {registration}")));
     }
     let home = context.home()?;
-    let (name, id) = account::choose(&home, arguments.account.as_deref())?;
+    let (name, id) = account::choose_or_make(context, &home, arguments.account.as_deref())?;
     let signer = account::signer(&home, &name, &id)?.0;
     let delivery = Delivery { poll: poll(network), ..Delivery::default() };
     let mut staker = Staker::connect(settlement, signer.clone(), delivery).await?;
     let bls = BlsSecret::of_node(&keys.pair).public();
     let times = Staker::registrations(settlement, &bls).await?;
-    let prefix = crate::node::prefix(&place.announce)?;
     let operator = signer.address();
+    let balances = Wallet::connect(settlement, signer.clone(), delivery).await?.balances().await?;
+    let stake = staker.requirement();
+    if staker.holds(&bls).await? {
+        return Ok(((), "it is there, and becomes final".to_owned()));
+    }
+    let short = balances.sesh < stake || balances.native == U256::ZERO;
+    let lends = network.faucet.as_ref().filter(|_| short && settlement.vault.is_some());
+    let owner = match lends {
+        Some(_) => {
+            let vault = Vault::connect(settlement, signer.clone(), delivery).await?;
+            vault.loan_for(operator, &keys.pair.node_id()).await?
+        }
+        None => operator,
+    };
+    let prefix = crate::node::prefix(&place.announce)?;
     let candidate =
-        Candidate::sign(network.name.clone(), &settlement.domain(), &keys.pair, operator, prefix, times);
+        Candidate::sign(network.name.clone(), &settlement.domain(), &keys.pair, owner, prefix, times);
     let path = keys.data.join(REGISTRATION);
     crate::node::replace(&path, &candidate.to_toml())
         .map_err(|cause| Failure::io("cannot write the node's registration", &cause))?;
-    let balances = Wallet::connect(settlement, signer, delivery).await?.balances().await?;
-    let stake = staker.requirement();
-    if balances.sesh < stake || balances.native == U256::ZERO {
+    if let Some(faucet) = lends {
+        say.doing("asking the faucet");
+        let ask = Ask {
+            registration: candidate.to_toml(),
+            operator,
+            gas: keys.gas,
+            addresses: place.announce.iter().map(ToString::to_string).collect(),
+        };
+        let lent = faucet::ask(faucet, &ask).await?;
+        return Ok((
+            (),
+            format!("{} SESH, lent by the faucet to {name} in block {}", lent.stake, lent.height),
+        ));
+    }
+    if short {
         let message = format!(
             "{name} ({}) has {} SESH, and a node stakes {stake}; it pays for the transaction in ether of chain {}",
             lower(operator),

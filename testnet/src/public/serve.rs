@@ -4,7 +4,7 @@ use std::{future::Future, net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
-    extract::State,
+    extract::{DefaultBodyLimit, State},
     http::header,
     response::{Html, IntoResponse},
     routing::get,
@@ -13,12 +13,16 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use session_node::Config;
 use tokio::{net::TcpListener, sync::watch};
 
-use super::{Public, PublicError, data};
+use super::{
+    Public, PublicError, data,
+    faucet::{self, Faucet},
+};
 
 /// What is served.
-struct Desk {
+pub(super) struct Desk {
     public: Public,
     url: String,
+    pub(super) faucet: Faucet,
 }
 
 /// Runs the nodes, each with its door for people who watch at a port of loopback from `http` on, and serves the
@@ -50,10 +54,12 @@ pub async fn serve(
         let node = session_node::run(config, told);
         nodes.push(async move { (index, node.await) });
     }
+    let faucet = Faucet::open(&public.network, public.treasury.clone(), public.folder.clone())?;
     let router = Router::new()
         .route("/", get(page))
         .route("/network.toml", get(description))
-        .with_state(Arc::new(Desk { public, url }));
+        .route("/faucet", get(page).post(faucet::ask).layer(DefaultBodyLimit::max(faucet::MAX_BODY)))
+        .with_state(Arc::new(Desk { public, url, faucet }));
     let mut waiting = stopping.clone();
     let until = async move {
         let _ = waiting.wait_for(|stop| *stop).await;
@@ -86,6 +92,8 @@ async fn page(State(desk): State<Arc<Desk>>) -> Html<String> {
          color-scheme:light dark}}pre{{overflow-x:auto;padding:.75rem;border:1px solid;border-radius:.4rem}}</style>\
          <h1>{name}</h1><p>A test network of Session nodes. Its tokens are worth nothing.</p>\
          <p>Run a node of it:</p><pre>session join {url}</pre>\
+         <p>The command asks the faucet here for the node's stake, once other nodes can reach it: one for each \
+         address prefix and day. The stake is lent: it cannot be sent elsewhere, and comes back when the node leaves.</p>\
          <p>Use it:</p><pre>session network add {url}\nsession --network {name} account new</pre>\
          <p><a href=/network.toml>Its description</a></p>",
         url = desk.url,

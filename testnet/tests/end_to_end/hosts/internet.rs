@@ -69,16 +69,16 @@ impl Internet {
         let outside = format!("h{n}");
         let namespace = self.namespace(&outside).unwrap();
         let (four, six) = (line != Line::SixOnly, matches!(line, Line::Open | Line::SixOnly));
-        self.join("core", &format!("c{n}"), &outside, "up");
+        self.join("core", &format!("c{n}"), &outside, "wan");
         if four {
             self.inside("core", &["ip", "addr", "add", &format!("45.{n}.0.1/24"), "dev", &format!("c{n}")]);
-            self.inside(&outside, &["ip", "addr", "add", &format!("45.{n}.0.2/24"), "dev", "up"]);
+            self.inside(&outside, &["ip", "addr", "add", &format!("45.{n}.0.2/24"), "dev", "wan"]);
             self.inside(&outside, &["ip", "route", "add", "default", "via", &format!("45.{n}.0.1")]);
         }
         if six {
             let (core, own) = (format!("2a10:{n}::1/48"), format!("2a10:{n}::2/48"));
             self.inside("core", &["ip", "addr", "add", &core, "dev", &format!("c{n}"), "nodad"]);
-            self.inside(&outside, &["ip", "addr", "add", &own, "dev", "up", "nodad"]);
+            self.inside(&outside, &["ip", "addr", "add", &own, "dev", "wan", "nodad"]);
             self.inside(&outside, &["ip", "-6", "route", "add", "default", "via", &format!("2a10:{n}::1")]);
         }
         let home = tempfile::tempdir().unwrap();
@@ -90,21 +90,21 @@ impl Internet {
         };
         let inner = format!("i{n}");
         let namespace = self.namespace(&inner).unwrap();
-        self.join(&outside, "lan", &inner, "up");
+        self.join(&outside, "lan", &inner, "wan");
         self.inside(&outside, &["ip", "addr", "add", "192.168.1.1/24", "dev", "lan"]);
-        self.inside(&inner, &["ip", "addr", "add", "192.168.1.2/24", "dev", "up"]);
+        self.inside(&inner, &["ip", "addr", "add", "192.168.1.2/24", "dev", "wan"]);
         self.inside(&inner, &["ip", "route", "add", "default", "via", "192.168.1.1"]);
         self.inside(&outside, &["sysctl", "-qw", "net.ipv4.ip_forward=1"]);
         let mut rules = String::from(
             "table ip nat {\n\
-             chain out { type nat hook postrouting priority srcnat; oifname up masquerade; }\n\
+             chain out { type nat hook postrouting priority srcnat; oifname wan masquerade; }\n\
              chain in { type nat hook prerouting priority dstnat; FORWARDED }\n}\n\
              table ip filter { chain forward { type filter hook forward priority filter; policy drop;\n\
              iifname lan accept; ct state established,related accept; ct status dnat accept; } }\n",
         );
         let lead = forwarded.map_or_else(String::new, |port| {
             format!(
-                "iifname up udp dport {port} dnat to 192.168.1.2; iifname up tcp dport {port} dnat to 192.168.1.2;"
+                "iifname wan udp dport {port} dnat to 192.168.1.2; iifname wan tcp dport {port} dnat to 192.168.1.2;"
             )
         });
         rules = rules.replace("FORWARDED", &lead);
@@ -116,7 +116,7 @@ impl Internet {
 
     /// Takes a host off the net, or puts it back.
     pub(crate) fn connect(&self, host: &Host, on: bool) {
-        self.inside(&host.outside, &["ip", "link", "set", "up", if on { "up" } else { "down" }]);
+        self.inside(&host.outside, &["ip", "link", "set", "wan", if on { "up" } else { "down" }]);
         if on {
             // A line that was down has forgotten its routes.
             let n = host.outside.trim_start_matches('h');
