@@ -4,6 +4,7 @@
 //! `session-protocols` and the ledger of `session-chain`.
 //!
 //! - [`Config`]: where a node lives and how much it may use
+//! - [`settings`]: what may be set for a node, and where each value comes from
 //! - [`keystore`]: the node's key on disk
 //! - [`run`]: one node, from start to graceful stop; [`run_by`]: by a [`Registry`] that changes
 //! - [`Registry`]: who is a node of the network, and which maps it goes by
@@ -42,6 +43,7 @@ mod records;
 mod registry;
 mod run;
 mod seat;
+pub mod settings;
 
 pub use checks::Checks;
 pub use config::Config;
