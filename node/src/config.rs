@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use session_chain::NetworkFile;
 use session_protocols::{directory::Endpoint, limits::AdmissionRates};
 
-use crate::door::DoorConfig;
+use crate::{door::DoorConfig, keystore::Passphrase};
 
 /// The settings of one node.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct Config {
     pub max_memory: usize,
     /// How much anyone may ask.
     pub rates: AdmissionRates,
+    /// What the keys in the data folder are encrypted under, if they are.
+    pub passphrase: Option<Passphrase>,
 }
 
 impl Config {
@@ -46,6 +48,7 @@ impl Config {
             account_bytes: 256 << 20,
             max_memory: 2 << 30,
             rates: AdmissionRates::default(),
+            passphrase: None,
         }
     }
 }

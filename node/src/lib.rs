@@ -5,7 +5,7 @@
 //!
 //! - [`Config`]: where a node lives and how much it may use
 //! - [`settings`]: what may be set for a node, and where each value comes from
-//! - [`keystore`]: the node's key on disk
+//! - [`keystore`]: the node's keys on disk, open or encrypted, and their backup
 //! - [`run`]: one node, from start to graceful stop; [`run_by`]: by a [`Registry`] that changes
 //! - [`Registry`]: who is a node of the network, and which maps it goes by
 //! - `attest`: the node's part in checkpoints

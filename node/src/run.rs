@@ -101,7 +101,7 @@ async fn from_start_to_stop(
     mut shutdown: BoxFuture<'static, ()>,
 ) -> Result<(), NodeError> {
     let lock = lock(&config)?;
-    let pair = keystore::load(&config.data)?;
+    let pair = keystore::load_under(&config.data, config.passphrase.as_ref())?;
     let id = pair.node_id();
     let follow = match (&registry, &config.network.settlement) {
         (None, Some(settlement)) => Some(Follow::start(&config, settlement).await?),
