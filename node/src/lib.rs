@@ -20,7 +20,7 @@
 //! - `neighbours`: where peers come from, and how many connections one address prefix may open
 //! - `behaviour`: which libp2p protocols, with which limits
 //! - [`door`]: HTTPS and JSON, for the clients that exist
-//! - `http`, `metrics`: for people who watch
+//! - `http`, `metrics`: for people who watch; [`admin`]: the guard of what they may change
 
 mod attest;
 mod behaviour;
@@ -46,8 +46,9 @@ mod seat;
 pub mod settings;
 
 pub use checks::Checks;
-pub use config::Config;
+pub use config::{Config, LogControl};
 pub use error::NodeError;
+pub use http::admin;
 pub use registry::Registry;
 pub use run::{run, run_by};
 
