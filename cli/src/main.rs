@@ -13,21 +13,26 @@
 //! - `sending`: transactions: told with their cost, agreed to, sent
 //! - `wallet`: paying and being paid
 //! - `node`, `testnet`, `bench`: what operators and developers do
+//! - `config`, `key`: the settings of a node, and its keys
+//! - `passphrase`: what keys are encrypted under
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "people are told of the rest in one way")]
 
 mod account;
 mod args;
 mod bench;
+mod config;
 mod contact;
 mod failure;
 mod inbox;
+mod key;
 mod log;
 mod mailbox;
 mod name;
 mod network;
 mod node;
 mod output;
+mod passphrase;
 mod path;
 mod payee;
 mod recipient;
@@ -41,7 +46,7 @@ mod wallet;
 
 use std::process::ExitCode;
 
-use clap::{Parser, error::ErrorKind};
+use clap::{CommandFactory, FromArgMatches, error::ErrorKind, parser::ValueSource};
 use session_client::home::Home;
 
 use args::{Cli, Command};
@@ -69,7 +74,7 @@ impl Context {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -80,6 +85,15 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => context.output.failure(&failure),
     }
+}
+
+fn parse() -> Result<Cli, clap::Error> {
+    let mut matches = Cli::command().try_get_matches()?;
+    let named = matches.value_source("network") == Some(ValueSource::CommandLine);
+    let cli = Cli::from_arg_matches_mut(&mut matches);
+    let mut cli = cli.map_err(|error| error.format(&mut Cli::command()))?;
+    cli.global.named = named;
+    Ok(cli)
 }
 
 fn run(context: &Context, command: Command) -> Result<(), Failure> {
@@ -98,6 +112,8 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
             Command::Wallet(arguments) => wallet::run(context, arguments).await,
             Command::Testnet(arguments) => testnet::run(context, arguments).await,
             Command::Node(command) => node::run(context, command).await,
+            Command::Config(command) => config::run(context, command),
+            Command::Key(command) => key::run(context, command),
         }
     })
 }
