@@ -8,6 +8,7 @@ use session_protocols::AccountId;
 mod config;
 mod key;
 mod mailbox;
+mod manual;
 mod name;
 mod node;
 mod simulation;
@@ -18,6 +19,7 @@ mod wallet;
 pub(crate) use config::{Config, ConfigInit, ConfigShow, Flags, Of};
 pub(crate) use key::{Change, Folder, NodeKey};
 pub(crate) use mailbox::{Keep, Mailbox, Only, Written};
+pub(crate) use manual::{Completions, Man};
 pub(crate) use name::{Act, Names, Said};
 pub(crate) use node::{Node, NodeInit, NodeLog, NodeRun};
 pub(crate) use simulation::{Sim, Simulation};
@@ -190,6 +192,20 @@ Examples:
   session key change-passphrase --data /var/lib/session"
     )]
     Key(NodeKey),
+    /// Print what completes commands in a shell
+    #[command(after_help = "\
+Examples:
+  session completions bash > ~/.local/share/bash-completion/completions/session
+  session completions zsh > ~/.zfunc/_session
+  session completions fish > ~/.config/fish/completions/session.fish")]
+    Completions(Completions),
+    /// Print the manual as man reads it
+    #[command(after_help = "\
+Examples:
+  session man | man -l -
+  session man node run | man -l -
+  session man --out /usr/local/share/man/man1          a page for every command")]
+    Man(Man),
 }
 
 #[derive(Debug, Subcommand)]

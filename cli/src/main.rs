@@ -15,6 +15,7 @@
 //! - `node`, `testnet`, `bench`: what operators and developers do
 //! - `config`, `key`: the settings of a node, and its keys
 //! - `passphrase`: what keys are encrypted under
+//! - `manual`: completions for shells, and the manual
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "people are told of the rest in one way")]
 
@@ -28,6 +29,7 @@ mod inbox;
 mod key;
 mod log;
 mod mailbox;
+mod manual;
 mod name;
 mod network;
 mod node;
@@ -114,6 +116,8 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
             Command::Node(command) => node::run(context, command).await,
             Command::Config(command) => config::run(context, command),
             Command::Key(command) => key::run(context, command),
+            Command::Completions(arguments) => manual::completions(context, &arguments),
+            Command::Man(arguments) => manual::man(context, &arguments),
         }
     })
 }
