@@ -1,21 +1,29 @@
 //! The commands, their options and their help.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use session_protocols::{AccountId, directory::Endpoint};
+use clap::{Args, Parser, Subcommand};
+use session_protocols::AccountId;
 
+mod config;
+mod key;
 mod mailbox;
+mod manual;
 mod name;
 mod network;
+mod node;
 mod simulation;
 mod stake;
 mod testnet;
 mod wallet;
 
+pub(crate) use config::{Config, ConfigInit, ConfigShow, Flags, Of};
+pub(crate) use key::{Change, Folder, NodeKey};
 pub(crate) use mailbox::{Keep, Mailbox, Only, Written};
+pub(crate) use manual::{Completions, Man};
 pub(crate) use name::{Act, Names, Said};
 pub(crate) use network::{Join, Networks, Publish};
+pub(crate) use node::{Node, NodeInit, NodeLog, NodeRun};
 pub(crate) use simulation::{Sim, Simulation};
 pub(crate) use stake::{Deed, Register, Sending, Slot, Stake};
 pub(crate) use testnet::{Bench, Testnet, Verb};
@@ -54,6 +62,9 @@ pub(crate) struct Global {
     /// The network: its name, or its file [default: the local testnet]
     #[arg(long, global = true, value_name = "NAME|FILE", env = "SESSION_NETWORK", hide_env_values = true)]
     pub(crate) network: Option<String>,
+    /// Whether the network was named by the flag, not by the environment.
+    #[arg(skip)]
+    pub(crate) named: bool,
     /// Ask nodes straight, not over onion paths: they see where you are. For debugging, on local networks
     #[arg(long, global = true)]
     pub(crate) direct: bool,
@@ -184,6 +195,41 @@ Examples:
   session node run --network network.toml --data /var/lib/session"
     )]
     Node(Node),
+    /// Show, check and write the settings of a node
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  session config init --data /var/lib/session
+  session config check --data /var/lib/session
+  session config show --origin --data /var/lib/session"
+    )]
+    Config(Config),
+    /// Show, back up, restore and encrypt the keys of a node
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  session key show --data /var/lib/session
+  session key backup node.backup --data /var/lib/session
+  session key restore node.backup --data /var/lib/session
+  session key change-passphrase --data /var/lib/session"
+    )]
+    Key(NodeKey),
+    /// Print what completes commands in a shell
+    #[command(after_help = "\
+Examples:
+  session completions bash > ~/.local/share/bash-completion/completions/session
+  session completions zsh > ~/.zfunc/_session
+  session completions fish > ~/.config/fish/completions/session.fish")]
+    Completions(Completions),
+    /// Print the manual as man reads it
+    #[command(after_help = "\
+Examples:
+  session man | man -l -
+  session man node run | man -l -
+  session man --out /usr/local/share/man/man1          a page for every command")]
+    Man(Man),
 }
 
 #[derive(Debug, Subcommand)]
@@ -348,108 +394,6 @@ Examples:
 Example:
   session path rebuild")]
     Rebuild,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Node {
-    /// Make the key of a new node, and say what to register
-    ///
-    /// In a network with a chain the node's keys sign its registration for one operator: registration.toml in
-    /// its folder, which is no secret. `session stake register` takes it. Without a chain the network file names
-    /// the node.
-    #[command(after_help = "\
-Examples:
-  session node init --name berlin                         on a machine with a public address
-  session node init --name berlin --address /ip4/203.0.113.7/udp/22021/quic-v1
-  session node init --name berlin --again                 once it has left, to register it again
-  session node init --data /var/lib/session --operator 0x52908400098527886E0F7030069857D2E4169EE7 \\
-      --address /ip4/203.0.113.7/udp/22021/quic-v1 --address /ip4/203.0.113.7/tcp/22021
-
-A key that is there is never replaced.")]
-    Init(NodeInit),
-    /// Run one node in the foreground, until it gets SIGTERM or Ctrl-C
-    #[command(after_help = "\
-Examples:
-  session node run --network network.toml --data /var/lib/session
-  session node run --network network.toml --data node1 \\
-      --listen /ip4/127.0.1.1/udp/22021/quic-v1 --listen /ip4/127.0.1.1/tcp/22021 \\
-      --http 127.0.1.1:22080 --door 127.0.1.1:22443 --log json
-  RUST_LOG=session=debug session node run --network network.toml --data node1")]
-    Run(NodeRun),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct NodeInit {
-    /// What to call it here; its folder is nodes/NAME of the home [default: node-1, node-2, ...]
-    #[arg(long, conflicts_with = "data")]
-    pub(crate) name: Option<String>,
-    /// The folder for the node's key and messages; made if missing [default: as the name says]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
-    /// Who runs the node: an address (0x and 40 hex digits), an account of yours, somebody from the address book, or
-    /// whoever has a name of the network [default: the account's address on the settlement chain]
-    #[arg(long, value_name = "WHO")]
-    pub(crate) operator: Option<String>,
-    /// The account that will register the node [default: the first]
-    #[arg(long, value_name = "NAME", conflicts_with = "operator")]
-    pub(crate) account: Option<String>,
-    /// Sign the registration again with the key that is there: for another operator, prefix or network, or
-    /// because the node was registered since
-    #[arg(long)]
-    pub(crate) again: bool,
-    /// How often the node's keys have been registered [default: what the chain says; 0 for new keys]
-    #[arg(long, value_name = "TIMES", requires = "again")]
-    pub(crate) registrations: Option<u64>,
-    /// Where others reach the node, several times if needed; all in one IPv4 /24 or IPv6 /48 [default: this
-    /// machine's public address at port 22021; in a local network a free port of 127.0.0.1]
-    #[arg(long, value_name = "ENDPOINT")]
-    pub(crate) address: Vec<Endpoint>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct NodeRun {
-    /// The folder with the node's key and messages
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: PathBuf,
-    /// Where to listen, several times if needed [default: as the network file says]
-    #[arg(long, value_name = "ENDPOINT")]
-    pub(crate) listen: Vec<Endpoint>,
-    /// Where to serve /livez, /readyz, /metrics and /status
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:22080")]
-    pub(crate) http: SocketAddr,
-    /// Where to serve HTTPS for the clients that exist, several times if needed [default: as the network file
-    /// says, else nowhere]
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) door: Vec<SocketAddr>,
-    /// The file of the door's certificate and those it follows from, in PEM [default: one that the node signs itself]
-    #[arg(long, value_name = "FILE", requires = "door_key")]
-    pub(crate) door_certificate: Option<PathBuf>,
-    /// The file of that certificate's key, in PEM
-    #[arg(long, value_name = "FILE", requires = "door_certificate")]
-    pub(crate) door_key: Option<PathBuf>,
-    /// A host outside to which onion requests through the door may go, several times if needed [default: none]
-    #[arg(long, value_name = "HOST")]
-    pub(crate) door_server: Vec<String>,
-    /// Who serves the settlement chain, several times if needed [default: as the network file says]
-    #[arg(long, value_name = "URL", env = "SESSION_RPC", hide_env_values = true, value_delimiter = ',')]
-    pub(crate) rpc: Vec<String>,
-    /// How many bytes of messages to keep [default: 20 GiB]
-    #[arg(long, value_name = "BYTES")]
-    pub(crate) max_bytes: Option<u64>,
-    /// How the log is written [default: human on a terminal, json otherwise]
-    #[arg(long, value_enum, value_name = "human|json")]
-    pub(crate) log: Option<LogFormat>,
-    /// Let everybody ask as much as they like: for measurements
-    #[arg(long, hide = true)]
-    pub(crate) unlimited: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// Lines for people
-    Human,
-    /// An object a line
-    Json,
 }
 
 #[cfg(test)]

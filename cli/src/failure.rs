@@ -143,6 +143,9 @@ impl From<ClientError> for Failure {
 
 impl From<NodeError> for Failure {
     fn from(error: NodeError) -> Self {
+        if let NodeError::Key(error) = error {
+            return error.into();
+        }
         let exit = if error.code() == "in_use" { Exit::Refused } else { Exit::Failed };
         Self::new(exit, error.code(), chain(&error), error.remedy())
     }

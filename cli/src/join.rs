@@ -50,7 +50,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
         .step("network", async |say| {
             say.doing("reading the description");
             let named = &arguments.named;
-            let found = description::load(context, &named.network, named.publisher).await?;
+            let found = description::load(context, &named.source, named.publisher).await?;
             let path = description::keep(context, &found)?;
             let signed = found
                 .publisher
@@ -84,7 +84,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
     board
         .step("clock", async |say| {
             say.doing("comparing the clock");
-            let told = machine::clock(&arguments.named.network, &rpc).await?;
+            let told = machine::clock(&arguments.named.source, &rpc).await?;
             Ok(((), told))
         })
         .await?;

@@ -14,22 +14,29 @@
 //! - `wallet`: paying and being paid
 //! - `join`: from a bare machine to a node that is active; `publish`: a network that others join
 //! - `node`, `testnet`, `bench`: what operators and developers do
+//! - `config`, `key`: the settings of a node, and its keys
+//! - `passphrase`: what keys are encrypted under
+//! - `manual`: completions for shells, and the manual
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "people are told of the rest in one way")]
 
 mod account;
 mod args;
 mod bench;
+mod config;
 mod contact;
 mod failure;
 mod inbox;
 mod join;
+mod key;
 mod log;
 mod mailbox;
+mod manual;
 mod name;
 mod network;
 mod node;
 mod output;
+mod passphrase;
 mod path;
 mod payee;
 mod publish;
@@ -44,7 +51,7 @@ mod wallet;
 
 use std::process::ExitCode;
 
-use clap::{Parser, error::ErrorKind};
+use clap::{CommandFactory, FromArgMatches, error::ErrorKind, parser::ValueSource};
 use session_client::home::Home;
 
 use args::{Cli, Command};
@@ -72,7 +79,7 @@ impl Context {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -83,6 +90,15 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => context.output.failure(&failure),
     }
+}
+
+fn parse() -> Result<Cli, clap::Error> {
+    let mut matches = Cli::command().try_get_matches()?;
+    let named = matches.value_source("network") == Some(ValueSource::CommandLine);
+    let cli = Cli::from_arg_matches_mut(&mut matches);
+    let mut cli = cli.map_err(|error| error.format(&mut Cli::command()))?;
+    cli.global.named = named;
+    Ok(cli)
 }
 
 fn run(context: &Context, command: Command) -> Result<(), Failure> {
@@ -103,6 +119,10 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
             Command::Join(arguments) => Box::pin(join::run(context, arguments)).await,
             Command::Network(command) => Box::pin(network::command::run(context, command)).await,
             Command::Node(command) => node::run(context, command).await,
+            Command::Config(command) => config::run(context, command),
+            Command::Key(command) => key::run(context, command),
+            Command::Completions(arguments) => manual::completions(context, &arguments),
+            Command::Man(arguments) => manual::man(context, &arguments),
         }
     })
 }

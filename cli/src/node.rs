@@ -3,17 +3,18 @@
 use std::{
     fs,
     io::{self, Write},
-    net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use alloy::primitives::Address;
 use serde_json::json;
 use session_chain::{Candidate, NetworkFile, NetworkNode, bls::BlsSecret, settlement::Staker};
 use session_node::{
-    Config, NodeError,
-    door::DoorConfig,
+    NodeError,
+    admin::Admin,
     keystore::{self, KeyError},
+    settings::FILE,
 };
 use session_protocols::{
     KeyPair, Prefix,
@@ -24,15 +25,21 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     Context, account,
-    args::{Node, NodeInit, NodeRun},
+    args::{Node, NodeInit, NodeLog, NodeRun},
     failure::{Exit, Failure},
-    network, payee, stake,
+    log, network, passphrase, payee, stake,
 };
 
 pub(crate) mod address;
+pub(crate) mod settings;
+
+use settings::Chosen;
 
 /// The longest name of a node, in characters.
 const MAX_NAME: usize = 64;
+
+/// How long a running node may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// More than any machine can ask.
 const UNLIMITED: Rate = Rate { per_second: 1 << 30, burst: 1 << 30 };
@@ -41,11 +48,13 @@ pub(crate) async fn run(context: &Context, command: Node) -> Result<(), Failure>
     match command {
         Node::Init(arguments) => init(context, &arguments).await,
         Node::Run(arguments) => serve(context, arguments).await,
+        Node::Log(arguments) => set_log(context, &arguments).await,
     }
 }
 
 async fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
-    let NodeInit { name, data, operator, account, address, again, registrations } = arguments;
+    let NodeInit { name, data, operator, account, address, passphrase_file, again, registrations } =
+        arguments;
     let network = chosen(context)?;
     let address = &match &**address {
         [] => {
@@ -74,18 +83,22 @@ async fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
         Some(data) => data.clone(),
         None => folder(context, name.as_deref())?,
     };
-    let (pair, registrations) = match keystore::load(data) {
+    let passphrase = passphrase::given(passphrase_file.as_deref(), passphrase::VARIABLE)?;
+    let passphrase = passphrase.as_ref();
+    let (pair, registrations) = match keystore::load_under(data, passphrase) {
         Ok(pair) if *again => {
             let registrations = registered(network.as_ref(), &pair, *registrations).await?;
             (pair, registrations)
         }
         Err(error) if *again => return Err(stopped(error.into(), data)),
-        Ok(_) | Err(_) => (keystore::create(data).map_err(|error| not_made(&error, data))?, 0),
+        Ok(_) | Err(_) => {
+            (keystore::create_under(data, passphrase).map_err(|error| not_made(error, data))?, 0)
+        }
     };
     // Once more also where it was interrupted in between.
-    let gas = match keystore::load_gas(data).map_err(|error| not_made(&error, data))? {
+    let gas = match keystore::load_gas_under(data, passphrase).map_err(|error| not_made(error, data))? {
         Some(gas) => gas,
-        None => keystore::create_gas(data).map_err(|error| not_made(&error, data))?,
+        None => keystore::create_gas_under(data, passphrase).map_err(|error| not_made(error, data))?,
     };
     let gas = gas.address();
     let addresses = address.iter().map(ToString::to_string).collect();
@@ -217,45 +230,85 @@ fn folder(context: &Context, name: Option<&str>) -> Result<PathBuf, Failure> {
     Ok(nodes.join(name))
 }
 
-fn not_made(error: &KeyError, data: &Path) -> Failure {
-    let message = crate::failure::chain(error);
-    if !matches!(error, KeyError::Exists { .. }) {
-        let remedy = "check that the folder belongs to this user and has room";
-        return Failure::new(Exit::Failed, "key", message, remedy);
+fn not_made(error: KeyError, data: &Path) -> Failure {
+    let (exists, missing) =
+        (matches!(error, KeyError::Exists { .. }), matches!(error, KeyError::File { .. }));
+    let mut failure = Failure::from(error);
+    if missing {
+        failure.remedy = "check that the folder belongs to this user and has room".to_owned();
     }
-    let whose = keystore::load(data).map(|pair| format!(": the node {} is there", pair.node_id()));
-    let message = message + &whose.unwrap_or_default();
-    let remedy = "use that key: add --again; or name another folder with --data";
-    Failure::new(Exit::Refused, "key_exists", message, remedy)
+    if exists {
+        let whose = keystore::id(data).map(|id| format!(": the node {id} is there"));
+        failure.message += &whose.unwrap_or_default();
+        failure.remedy = "use that key: add --again; or name another folder with --data".to_owned();
+    }
+    failure
 }
 
 async fn serve(context: &Context, arguments: NodeRun) -> Result<(), Failure> {
-    let data = arguments.data.clone();
-    let Some(name) = context.global.network.as_deref() else {
-        return Err(Failure::usage("a node needs its network", "name the network's file: --network FILE"));
+    let NodeRun { data, config, flags, unlimited } = arguments;
+    let Chosen { effective, network } = settings::chosen(context, Some(&data), config.as_deref(), &flags)?;
+    let control = log::start_node(&effective)?;
+    let Some((_, network)) = network else {
+        let remedy = format!("name it: --network NAME|FILE, or `network` in {}", data.join(FILE).display());
+        return Err(Failure::usage("a node needs its network", remedy));
     };
-    let network = network::read(&network::file(name, &context.home_path()?)?)?;
-    let door = if arguments.door.is_empty() { written_door(&network, &data) } else { arguments.door.clone() };
-    let listen = if arguments.listen.is_empty() { written(&network, &arguments)? } else { arguments.listen };
-    let mut config = Config::new(network, arguments.data, listen, arguments.http);
-    config.rpc = arguments.rpc;
-    if !door.is_empty() {
-        let mut door = DoorConfig::new(door);
-        door.certificate = arguments.door_certificate.zip(arguments.door_key);
-        door.servers = arguments.door_server.into_iter().collect();
-        if arguments.unlimited {
+    let mut config = effective.config(network, data.clone());
+    config.log = Some(control);
+    // A key that cannot be read is told of by the node.
+    if keystore::is_sealed(&data).unwrap_or(false) {
+        let file = effective.settings().passphrase_file.as_deref();
+        config.passphrase = Some(passphrase::wanted(file, "The passphrase of the node's keys:")?);
+    }
+    if unlimited {
+        if let Some(door) = &mut config.door {
             door.limits.lift();
         }
-        config.door = Some(door);
-    }
-    if let Some(max_bytes) = arguments.max_bytes {
-        config.max_bytes = max_bytes;
-    }
-    if arguments.unlimited {
         config.rates = AdmissionRates { neighbour: UNLIMITED, account: UNLIMITED, total: UNLIMITED };
     }
     let shutdown = shutdown()?;
     session_node::run(config, shutdown).await.map_err(|error| stopped(error, &data))
+}
+
+/// Changes what a running node logs.
+async fn set_log(context: &Context, arguments: &NodeLog) -> Result<(), Failure> {
+    let NodeLog { level, data } = arguments;
+    let admin = Admin::of(data).map_err(|cause| {
+        let message = format!("no node can be asked in {}: {cause}", data.display());
+        let remedy = "start the node, and run this as the user that it runs as";
+        Failure::new(Exit::NotReady, "not_running", message, remedy)
+    })?;
+    // What is on this machine is asked straight.
+    let client = reqwest::Client::builder().no_proxy().build();
+    let client = client.map_err(|error| {
+        let message = crate::failure::chain(&error);
+        Failure::new(Exit::Failed, "http", message, "look at the cause above")
+    })?;
+    let asked = client
+        .put(format!("http://{}/log", admin.address))
+        .bearer_auth(admin.token.as_str())
+        .timeout(PATIENCE)
+        .body(level.clone());
+    let answer = asked.send().await.map_err(|error| {
+        let message =
+            format!("the node does not answer at {}: {}", admin.address, crate::failure::chain(&error));
+        Failure::new(Exit::NotReady, "not_running", message, "start the node, or see whether it runs")
+    })?;
+    let status = answer.status();
+    let answer: serde_json::Value = answer.json().await.unwrap_or_default();
+    if !status.is_success() {
+        let why = answer["error"]["message"].as_str().unwrap_or("it does not say why");
+        let message = format!("the node refuses it ({}): {why}", status.as_u16());
+        let remedy =
+            "write a level (error, warn, info, debug, trace), or levels of parts: session=debug,libp2p=info";
+        return Err(Failure::new(Exit::Failed, "log", message, remedy));
+    }
+    context.output.data(&json!({ "filter": level }), || {
+        format!(
+            "the node logs {level} until it stops; to keep it, set log_level in {}",
+            data.join(FILE).display()
+        )
+    })
 }
 
 /// Why a node does not run; whoever never had a key is told how to get one.
@@ -265,33 +318,12 @@ fn stopped(error: NodeError, data: &Path) -> Failure {
     let mut failure = Failure::from(error);
     if missing {
         failure.remedy = format!(
-            "put the key back from its backup; a new node gets one with: session node init --data {}",
-            data.display()
+            "put the key back from its backup: session key restore FILE --data {data}; a new node gets one with: \
+             session node init --data {data}",
+            data = data.display()
         );
     }
     failure
-}
-
-/// Where the network file says that the node is.
-fn written(network: &NetworkFile, arguments: &NodeRun) -> Result<Vec<Endpoint>, Failure> {
-    let id =
-        keystore::load(&arguments.data).map_err(|error| stopped(error.into(), &arguments.data))?.node_id();
-    let node = network.nodes.iter().find(|node| node.id == id);
-    let addresses = node.map_or(&[][..], |node| &node.addresses);
-    let read = |text: &String| {
-        text.parse::<Endpoint>().map_err(|error| {
-            let message = format!("cannot listen on {text}, which the network file names: {error}");
-            Failure::new(Exit::Failed, "listen", message, "say where to listen: --listen ENDPOINT")
-        })
-    };
-    addresses.iter().map(read).collect()
-}
-
-/// Where the network file says that the node has its door, if it says so; a key that cannot be read is found later.
-fn written_door(network: &NetworkFile, data: &Path) -> Vec<SocketAddr> {
-    let id = keystore::load(data).ok().map(|pair| pair.node_id());
-    let node = network.nodes.iter().find(|node| Some(node.id) == id);
-    node.and_then(|node| node.door).into_iter().collect()
 }
 
 /// Completes at the first SIGTERM or Ctrl-C; a second one ends the process at once.

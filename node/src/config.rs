@@ -1,11 +1,11 @@
 //! Where a node lives and how much it may use.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use session_chain::NetworkFile;
 use session_protocols::{directory::Endpoint, limits::AdmissionRates};
 
-use crate::door::DoorConfig;
+use crate::{door::DoorConfig, keystore::Passphrase};
 
 /// The settings of one node.
 #[derive(Clone, Debug)]
@@ -33,6 +33,10 @@ pub struct Config {
     pub max_memory: usize,
     /// How much anyone may ask.
     pub rates: AdmissionRates,
+    /// What the keys in the data folder are encrypted under, if they are.
+    pub passphrase: Option<Passphrase>,
+    /// Changes what is logged, where whoever runs the node lets that be changed while it runs.
+    pub log: Option<LogControl>,
 }
 
 impl Config {
@@ -50,6 +54,33 @@ impl Config {
             account_bytes: 256 << 20,
             max_memory: 2 << 30,
             rates: AdmissionRates::default(),
+            passphrase: None,
+            log: None,
         }
+    }
+}
+
+/// Changes what is logged.
+#[derive(Clone)]
+pub struct LogControl(Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>);
+
+impl LogControl {
+    /// By a function that takes a filter, or tells what is wrong with it.
+    pub fn new(set: impl Fn(&str) -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(set))
+    }
+
+    /// Logs what a filter lets through, from here on.
+    ///
+    /// # Errors
+    /// With what is wrong with the filter.
+    pub fn set(&self, filter: &str) -> Result<(), String> {
+        (self.0)(filter)
+    }
+}
+
+impl fmt::Debug for LogControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LogControl")
     }
 }

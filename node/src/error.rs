@@ -103,16 +103,13 @@ impl NodeError {
     }
 
     /// What a person can do about it.
-    pub const fn remedy(&self) -> &'static str {
-        match self {
+    pub fn remedy(&self) -> String {
+        let remedy = match self {
             Self::Data { .. } => "check that the folder exists, belongs to this user and has room",
             Self::InUse { .. } | Self::Store(session_storage::OpenError::InUse { .. }) => {
                 "stop the other node, or give this one a data folder of its own"
             }
-            Self::Key(KeyError::Onion { .. }) => {
-                "remove the file: new onion keys are made, and clients learn them within a day"
-            }
-            Self::Key(_) => "restore the key file from a backup; a new key would be another node",
+            Self::Key(error) => return error.remedy(),
             Self::Store(session_storage::OpenError::Full { .. }) => {
                 "make room on the disk of the data folder"
             }
@@ -131,6 +128,7 @@ impl NodeError {
                 "choose an address of this machine and a free port"
             }
             Self::Stopped { .. } => "look at the last lines of the log, and start the node again",
-        }
+        };
+        remedy.to_owned()
     }
 }

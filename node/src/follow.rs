@@ -89,7 +89,7 @@ impl Follow {
         if config.network.local {
             delivery.poll = POLL_LOCAL;
         }
-        let signer = keystore::load_gas(&config.data)?;
+        let signer = keystore::load_gas_under(&config.data, config.passphrase.as_ref())?;
         let sender = signer
             .map(|signer| move |endpoint: &Endpoint| Sender::new(endpoint, signer.clone(), *chain, delivery));
         let payer = Payer::new(*contracts, &self.endpoints, sender);

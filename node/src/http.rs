@@ -1,5 +1,7 @@
-//! The door for people who watch: `/livez`, `/readyz`, `/metrics`, `/status`. It changes nothing.
+//! The door for people who watch: `/livez`, `/readyz`, `/metrics`, `/status`. What changes anything is behind the
+//! guard of [`admin`].
 
+pub mod admin;
 mod chain;
 
 pub(crate) use chain::Chain;
@@ -156,13 +158,14 @@ struct Snapshot {
 }
 
 /// Serves until the process ends.
-pub(crate) async fn serve(listener: TcpListener, view: View) -> std::io::Result<()> {
+pub(crate) async fn serve(listener: TcpListener, view: View, admin: Router) -> std::io::Result<()> {
     let router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
-        .with_state(Arc::new(view));
+        .with_state(Arc::new(view))
+        .merge(admin);
     axum::serve(Door { listener, room: Arc::new(Semaphore::new(CONNECTIONS)) }, router).await
 }
 
@@ -342,7 +345,7 @@ mod tests {
                 .unwrap();
         let doors = vec!["[::1]:22443".parse().unwrap()];
         let view = View { id, http, doors, jobs, contacts, metrics, hop, chain: None, libp2p, stopping };
-        let door = tokio::spawn(serve(listener, view));
+        let door = tokio::spawn(serve(listener, view, Router::new()));
         let ask = async |path: &str| {
             let mut stream = tokio::net::TcpStream::connect(http).await.unwrap();
             let request = format!("GET /{path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n");

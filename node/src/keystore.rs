@@ -1,10 +1,26 @@
-//! Keys on disk, in the data folder, readable by their owner only: `node.key`, the node's own in 64 hex
-//! digits, `gas.key`, that of the account which pays for its transactions, likewise, and `onion.keys`, those
-//! of the hop that it is. The key that signs checkpoints follows from the node's own.
+//! Keys on disk, in the data folder, readable by their owner only: `node.key`, the node's own, `gas.key`, that of
+//! the account which pays for its transactions, and `onion.keys`, those of the hop that it is. The key that signs
+//! checkpoints follows from the node's own.
+//!
+//! A key file is the key's 64 hex digits, or, where there is a passphrase, one line:
+//!
+//! ```text
+//! sealed 1 <whose> argon2id <KiB> <passes> <lanes> <salt> <nonce> <sealed>
+//! ```
+//!
+//! `whose` is the node's id, or the account's address without 0x, so that both can be told without the passphrase.
+//! The file's name and all of the line before the last word are bound to what is sealed.
+//!
+//! - [`backup`]: all but the messages in one file
 
+pub mod backup;
 mod onion;
+mod sealed;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use onion::{load as load_onion, save as save_onion};
+pub use sealed::Passphrase;
 
 use std::{
     fs, io,
@@ -13,10 +29,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use alloy::primitives::Address;
 use data_encoding::HEXLOWER_PERMISSIVE as HEX;
 use session_chain::account::PrivateKeySigner;
-use session_protocols::KeyPair;
+use session_protocols::{KeyPair, NodeId};
 use zeroize::Zeroizing;
+
+use sealed::Lock;
 
 const NODE: &str = "node.key";
 const GAS: &str = "gas.key";
@@ -43,11 +62,26 @@ pub enum KeyError {
         cause: io::Error,
     },
     /// The file holds something else.
-    #[error("{path} is not a key: expected 64 hex digits")]
+    #[error("{path} is not a key: expected 64 hex digits, or a line that begins with `sealed 1`")]
     Content {
         /// The key file.
         path: PathBuf,
     },
+    /// The key is encrypted, and nobody gave a passphrase.
+    #[error("{path} is encrypted, and there is no passphrase")]
+    Sealed {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// The key is encrypted under another passphrase, or the file was changed.
+    #[error("the passphrase does not open {path}")]
+    Passphrase {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// There is no memory to make a key of a passphrase.
+    #[error("there is no memory to make a key of the passphrase")]
+    Memory,
     /// The file should hold onion keys, and does not.
     #[error("{path} is damaged: expected lines of onion keys")]
     Onion {
@@ -55,7 +89,7 @@ pub enum KeyError {
         path: PathBuf,
     },
     /// Others can read the file.
-    #[error("{path} can be read by others: run chmod 600 on it")]
+    #[error("{path} can be read by others")]
     Permissions {
         /// The key file.
         path: PathBuf,
@@ -65,13 +99,49 @@ pub enum KeyError {
     Random,
 }
 
+impl KeyError {
+    /// What a person can do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Exists { .. } => "use that key, or name another folder".to_owned(),
+            Self::Onion { .. } => {
+                "remove the file: new onion keys are made, and clients learn them within a day".to_owned()
+            }
+            Self::Permissions { path } => {
+                format!("chmod 600 {}; if others may have read it, they have the key", path.display())
+            }
+            Self::Sealed { .. } => {
+                "give its passphrase: with --passphrase-file FILE or in SESSION_PASSPHRASE".to_owned()
+            }
+            Self::Passphrase { .. } => {
+                "give the passphrase that the key was encrypted under; without it, restore a backup"
+                    .to_owned()
+            }
+            Self::Memory => "free some memory: 64 MiB are needed".to_owned(),
+            Self::Random => "restart the machine; its source of randomness does not work".to_owned(),
+            Self::File { .. } | Self::Content { .. } => {
+                "restore the key file from a backup; a new key would be another node".to_owned()
+            }
+        }
+    }
+}
+
 /// Makes a key in the data folder `data`, which is made if missing.
 ///
 /// # Errors
 ///
 /// When there is a key already: it is never replaced, nor made anew silently.
 pub fn create(data: &Path) -> Result<KeyPair, KeyError> {
-    make(data, NODE).map(|seed| KeyPair::from_seed(&seed))
+    create_under(data, None)
+}
+
+/// Makes it, encrypted under a passphrase where there is one.
+///
+/// # Errors
+///
+/// As with [`create`].
+pub fn create_under(data: &Path, passphrase: Option<&Passphrase>) -> Result<KeyPair, KeyError> {
+    make(data, Which::Node, passphrase).map(|seed| KeyPair::from_seed(&seed))
 }
 
 /// Makes the key of the account on the settlement chain that pays for what the node submits; it needs some
@@ -81,28 +151,237 @@ pub fn create(data: &Path) -> Result<KeyPair, KeyError> {
 ///
 /// As with [`create`].
 pub fn create_gas(data: &Path) -> Result<PrivateKeySigner, KeyError> {
-    signer(&*make(data, GAS)?, data)
+    create_gas_under(data, None)
 }
 
-/// That key; none where there is no file.
+/// Makes that one, encrypted under a passphrase where there is one.
 ///
 /// # Errors
 ///
-/// When it is damaged, or others can read it.
+/// As with [`create`].
+pub fn create_gas_under(data: &Path, passphrase: Option<&Passphrase>) -> Result<PrivateKeySigner, KeyError> {
+    signer(&*make(data, Which::Gas, passphrase)?, data)
+}
+
+/// Reads the key of the data folder `data`, which is not encrypted.
+///
+/// # Errors
+///
+/// When there is none, it is damaged or encrypted, or others can read it.
+pub fn load(data: &Path) -> Result<KeyPair, KeyError> {
+    load_under(data, None)
+}
+
+/// Reads it; a passphrase that an open key does not need does no harm.
+///
+/// # Errors
+///
+/// As with [`load`]; and when the passphrase does not open it.
+pub fn load_under(data: &Path, passphrase: Option<&Passphrase>) -> Result<KeyPair, KeyError> {
+    seed(data, Which::Node, passphrase).map(|seed| KeyPair::from_seed(&seed))
+}
+
+/// The key of the account that pays; none where there is no file.
+///
+/// # Errors
+///
+/// As with [`load`].
 pub fn load_gas(data: &Path) -> Result<Option<PrivateKeySigner>, KeyError> {
-    match seed(data, GAS) {
+    load_gas_under(data, None)
+}
+
+/// That key, opened as with [`load_under`].
+///
+/// # Errors
+///
+/// As with [`load_under`].
+pub fn load_gas_under(
+    data: &Path,
+    passphrase: Option<&Passphrase>,
+) -> Result<Option<PrivateKeySigner>, KeyError> {
+    match seed(data, Which::Gas, passphrase) {
         Ok(seed) => signer(&seed, data).map(Some),
         Err(KeyError::File { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
+/// The id of the node in the data folder `data`, whether or not its key is encrypted.
+///
+/// # Errors
+///
+/// As with [`load`].
+pub fn id(data: &Path) -> Result<NodeId, KeyError> {
+    whose(data, Which::Node).map(NodeId::from_bytes)
+}
+
+/// The address of the account that pays, likewise; none where there is no file.
+///
+/// # Errors
+///
+/// As with [`load`].
+pub fn gas_address(data: &Path) -> Result<Option<Address>, KeyError> {
+    match whose(data, Which::Gas) {
+        Ok(bytes) => Ok(bytes.last_chunk::<20>().copied().map(Address::from)),
+        Err(KeyError::File { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the node's key is encrypted.
+///
+/// # Errors
+///
+/// As with [`load`].
+pub fn is_sealed(data: &Path) -> Result<bool, KeyError> {
+    Ok(matches!(kept(data, Which::Node)?.0, Kept::Sealed { .. }))
+}
+
+/// Encrypts the keys in the data folder under another passphrase, or not at all. Each file is replaced as a whole;
+/// where it was interrupted between two of them, the same once more finishes it.
+///
+/// # Errors
+///
+/// When a key opens neither with the one nor with the other; then none is changed.
+pub fn change(data: &Path, old: Option<&Passphrase>, new: Option<&Passphrase>) -> Result<(), KeyError> {
+    let mut drafts = Vec::new();
+    for which in [Which::Gas, Which::Node] {
+        let opened = match seed(data, which, old) {
+            Err(error @ (KeyError::Passphrase { .. } | KeyError::Sealed { .. })) => {
+                seed(data, which, new).map_err(|_| error)
+            }
+            opened => opened,
+        };
+        let seed = match (opened, which) {
+            (Err(KeyError::File { cause, .. }), Which::Gas) if cause.kind() == io::ErrorKind::NotFound => {
+                continue;
+            }
+            (opened, _) => opened?,
+        };
+        let path = data.join(which.name());
+        let file = |cause| KeyError::File { path: path.clone(), cause };
+        let text = written(&seed, which, new, data)?;
+        drafts.push((Draft::write(data, which.name(), text.as_bytes()).map_err(file)?, path));
+    }
+    for (draft, path) in drafts {
+        draft.replace(&path).map_err(|cause| KeyError::File { path, cause })?;
+    }
+    Ok(())
+}
+
+/// One of the two keys that may be encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    Node,
+    Gas,
+}
+
+impl Which {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Node => NODE,
+            Self::Gas => GAS,
+        }
+    }
+
+    /// Whose key it is: the node's id, or the account's address; none if it is nobody's.
+    fn whose(self, seed: &[u8; 32]) -> Option<Vec<u8>> {
+        match self {
+            Self::Node => Some(KeyPair::from_seed(seed).public().to_vec()),
+            Self::Gas => session_chain::account::imported(seed).map(|signer| signer.address().to_vec()),
+        }
+    }
+}
+
+/// What a key file holds.
+enum Kept {
+    Open(Zeroizing<[u8; 32]>),
+    Sealed { whose: Vec<u8>, lock: Lock, beside: String, sealed: Vec<u8> },
+}
+
+impl Kept {
+    fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let Some(words) = text.strip_prefix("sealed 1 ") else {
+            let seed = Zeroizing::new(HEX.decode(text.as_bytes()).ok()?);
+            return Some(Self::Open(Zeroizing::new(seed.as_slice().try_into().ok()?)));
+        };
+        let (head, sealed) = words.rsplit_once(' ')?;
+        let (whose, lock) = head.split_once(' ')?;
+        let whose = HEX.decode(whose.as_bytes()).ok().filter(|whose| matches!(whose.len(), 20 | 32))?;
+        let sealed = HEX.decode(sealed.as_bytes()).ok()?;
+        Some(Self::Sealed { whose, lock: Lock::parse(lock)?, beside: format!("sealed 1 {head}"), sealed })
+    }
+}
+
+fn kept(data: &Path, which: Which) -> Result<(Kept, PathBuf), KeyError> {
+    let path = data.join(which.name());
+    let kept = Kept::parse(&read(&path)?);
+    Ok((kept.ok_or_else(|| KeyError::Content { path: path.clone() })?, path))
+}
+
+fn whose(data: &Path, which: Which) -> Result<[u8; 32], KeyError> {
+    let (kept, path) = kept(data, which)?;
+    let bytes = match kept {
+        Kept::Open(seed) => which.whose(&seed),
+        Kept::Sealed { whose, .. } => Some(whose),
+    };
+    let bytes = bytes.filter(|bytes| bytes.len() == if which == Which::Node { 32 } else { 20 });
+    let bytes = bytes.ok_or(KeyError::Content { path })?;
+    let mut whose = [0; 32];
+    whose.iter_mut().rev().zip(bytes.iter().rev()).for_each(|(to, from)| *to = *from);
+    Ok(whose)
+}
+
+fn seed(data: &Path, which: Which, passphrase: Option<&Passphrase>) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    let (kept, path) = kept(data, which)?;
+    let (whose, lock, beside, sealed) = match kept {
+        Kept::Open(seed) => return Ok(seed),
+        Kept::Sealed { whose, lock, beside, sealed } => (whose, lock, beside, sealed),
+    };
+    let Some(passphrase) = passphrase else { return Err(KeyError::Sealed { path }) };
+    let opened = lock.open(passphrase, bound(which, &beside).as_bytes(), &sealed);
+    let seed = opened.and_then(|opened| opened.as_slice().try_into().ok().map(Zeroizing::new));
+    let seed: Zeroizing<[u8; 32]> = seed.ok_or_else(|| KeyError::Passphrase { path: path.clone() })?;
+    if which.whose(&seed) == Some(whose) { Ok(seed) } else { Err(KeyError::Content { path }) }
+}
+
+/// What is bound to a key that is sealed.
+fn bound(which: Which, beside: &str) -> String {
+    format!("{} {beside}", which.name())
+}
+
+/// The text of a key file.
+fn written(
+    seed: &[u8; 32],
+    which: Which,
+    passphrase: Option<&Passphrase>,
+    data: &Path,
+) -> Result<Zeroizing<String>, KeyError> {
+    let Some(passphrase) = passphrase else { return Ok(Zeroizing::new(HEX.encode(seed))) };
+    let lock = Lock::fresh().map_err(|_| KeyError::Random)?;
+    sealed_text(seed, which, passphrase, &lock, data)
+}
+
+fn sealed_text(
+    seed: &[u8; 32],
+    which: Which,
+    passphrase: &Passphrase,
+    lock: &Lock,
+    data: &Path,
+) -> Result<Zeroizing<String>, KeyError> {
+    let whose = which.whose(seed).ok_or_else(|| KeyError::Content { path: data.join(which.name()) })?;
+    let beside = format!("sealed 1 {} {lock}", HEX.encode(&whose));
+    let sealed = lock.seal(passphrase, bound(which, &beside).as_bytes(), seed).ok_or(KeyError::Memory)?;
+    Ok(Zeroizing::new(format!("{beside} {}\n", HEX.encode(&sealed))))
+}
+
 fn signer(key: &[u8; 32], data: &Path) -> Result<PrivateKeySigner, KeyError> {
     session_chain::account::imported(key).ok_or_else(|| KeyError::Content { path: data.join(GAS) })
 }
 
-fn make(data: &Path, name: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
-    let path = data.join(name);
+fn make(data: &Path, which: Which, passphrase: Option<&Passphrase>) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    let path = data.join(which.name());
     let file = |cause| KeyError::File { path: path.clone(), cause };
     fs::create_dir_all(data).map_err(file)?;
     if path.exists() {
@@ -110,17 +389,24 @@ fn make(data: &Path, name: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
     }
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(seed.as_mut()).map_err(|_| KeyError::Random)?;
-    let text = Zeroizing::new(HEX.encode(seed.as_ref()));
+    let text = written(&seed, which, passphrase, data)?;
+    place(data, which.name(), text.as_bytes())?;
+    Ok(seed)
+}
+
+/// Puts a file in a folder, whole and durably, where there is none.
+fn place(folder: &Path, name: &str, content: &[u8]) -> Result<(), KeyError> {
+    let path = folder.join(name);
+    let file = |cause| KeyError::File { path: path.clone(), cause };
     // Whole under another name first: a key file is there as a whole or not at all.
-    let draft = Draft::write(data, name, text.as_bytes()).map_err(file)?;
+    let draft = Draft::write(folder, name, content).map_err(file)?;
     match fs::hard_link(&draft.0, &path) {
         Ok(()) => {}
         Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => return Err(KeyError::Exists { path }),
         Err(cause) => return Err(file(cause)),
     }
     drop(draft);
-    fs::File::open(data).and_then(|folder| folder.sync_all()).map_err(file)?;
-    Ok(seed)
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(file)
 }
 
 /// A file that is removed when it is dropped; its content may live on under another name.
@@ -152,23 +438,6 @@ impl Drop for Draft {
     }
 }
 
-/// Reads the key of the data folder `data`.
-///
-/// # Errors
-///
-/// When there is none, it is damaged, or others can read it.
-pub fn load(data: &Path) -> Result<KeyPair, KeyError> {
-    seed(data, NODE).map(|seed| KeyPair::from_seed(&seed))
-}
-
-fn seed(data: &Path, name: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
-    let path = data.join(name);
-    let text = read(&path)?;
-    let seed = HEX.decode(text.trim().as_bytes()).ok().map(Zeroizing::new);
-    let seed = seed.and_then(|seed| <[u8; 32]>::try_from(seed.as_slice()).ok()).map(Zeroizing::new);
-    seed.ok_or(KeyError::Content { path })
-}
-
 /// The text of a key file, which nobody else may read.
 fn read(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     let file = |cause| KeyError::File { path: path.to_owned(), cause };
@@ -179,77 +448,4 @@ fn read(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     let mut text = Zeroizing::new(String::with_capacity(MAX_FILE));
     source.take(MAX_FILE as u64).read_to_string(&mut text).map_err(file)?;
     Ok(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_made_once_and_read_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let made = create(folder.path()).unwrap();
-        assert_eq!(load(folder.path()).unwrap().public(), made.public());
-        assert!(matches!(create(folder.path()), Err(KeyError::Exists { .. })));
-        assert_eq!(load(folder.path()).unwrap().public(), made.public(), "still the same");
-    }
-
-    fn key_file(data: &Path) -> PathBuf {
-        data.join(NODE)
-    }
-
-    #[test]
-    fn what_pays_is_made_once_and_need_not_be_there() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(load_gas(folder.path()).unwrap().is_none());
-        let made = create_gas(folder.path()).unwrap().address();
-        assert_eq!(load_gas(folder.path()).unwrap().unwrap().address(), made);
-        assert!(matches!(create_gas(folder.path()), Err(KeyError::Exists { .. })));
-        fs::write(folder.path().join(GAS), "0".repeat(64)).unwrap();
-        assert!(matches!(load_gas(folder.path()), Err(KeyError::Content { .. })), "nobody's key");
-    }
-
-    #[test]
-    fn a_key_is_there_as_a_whole_or_not_at_all() {
-        // Among many who make it at once, one does, and whoever finds it finds it whole.
-        let folder = tempfile::tempdir().unwrap();
-        let made: Vec<_> = std::thread::scope(|scope| {
-            let maker =
-                || create(folder.path()).map(|pair| (pair.public(), load(folder.path()).unwrap().public()));
-            let reader = || {
-                while !key_file(folder.path()).exists() {
-                    std::hint::spin_loop();
-                }
-                assert_eq!(fs::read(key_file(folder.path())).unwrap().len(), 64);
-            };
-            scope.spawn(reader);
-            let makers: Vec<_> = (0..8).map(|_| scope.spawn(maker)).collect();
-            makers.into_iter().map(|maker| maker.join().unwrap()).collect()
-        });
-        let won: Vec<_> = made.iter().filter_map(|result| result.as_ref().ok()).collect();
-        assert!(matches!(won[..], [(made, read)] if made == read), "{} made it", won.len());
-        assert!(made.iter().all(|one| matches!(one, Ok(_) | Err(KeyError::Exists { .. }))));
-        let left: Vec<_> =
-            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(left, ["node.key"], "drafts are removed");
-        let mode = fs::metadata(key_file(folder.path())).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        // What cannot be written leaves nothing behind.
-        let blocked = folder.path().join("file");
-        fs::write(&blocked, "").unwrap();
-        assert!(matches!(create(&blocked), Err(KeyError::File { .. })));
-    }
-
-    #[test]
-    fn a_damaged_or_open_key_is_refused_and_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        create(folder.path()).unwrap();
-        let path = folder.path().join("node.key");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(load(folder.path()), Err(KeyError::Permissions { .. })));
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        fs::write(&path, "not hex").unwrap();
-        assert!(matches!(load(folder.path()), Err(KeyError::Content { .. })));
-        assert_eq!(fs::read_to_string(&path).unwrap(), "not hex");
-    }
 }

@@ -4,7 +4,8 @@
 //! `session-protocols` and the ledger of `session-chain`.
 //!
 //! - [`Config`]: where a node lives and how much it may use
-//! - [`keystore`]: the node's key on disk
+//! - [`settings`]: what may be set for a node, and where each value comes from
+//! - [`keystore`]: the node's keys on disk, open or encrypted, and their backup
 //! - [`run`]: one node, from start to graceful stop; [`run_by`]: by a [`Registry`] that changes
 //! - [`Registry`]: who is a node of the network, and which maps it goes by
 //! - `attest`: the node's part in checkpoints
@@ -20,7 +21,7 @@
 //! - `neighbours`: where peers come from, and how many connections one address prefix may open
 //! - `behaviour`: which libp2p protocols, with which limits
 //! - [`door`]: HTTPS and JSON, for the clients that exist
-//! - `http`, `metrics`: for people who watch
+//! - `http`, `metrics`: for people who watch; [`admin`]: the guard of what they may change
 
 mod attest;
 mod behaviour;
@@ -44,10 +45,12 @@ mod records;
 mod registry;
 mod run;
 mod seat;
+pub mod settings;
 
 pub use checks::Checks;
-pub use config::Config;
+pub use config::{Config, LogControl};
 pub use error::NodeError;
+pub use http::admin;
 pub use registry::Registry;
 pub use run::{run, run_by};
 

@@ -34,7 +34,11 @@ use crate::{
     behaviour::Behaviour,
     door::{Behind, Door, Json, Relay},
     follow::Follow,
-    http, keystore,
+    http::{
+        self,
+        admin::{self, Guard},
+    },
+    keystore,
     links::Links,
     member::{self, Job},
     metrics::{DoorMetrics, Metrics},
@@ -101,7 +105,7 @@ async fn from_start_to_stop(
     mut shutdown: BoxFuture<'static, ()>,
 ) -> Result<(), NodeError> {
     let lock = lock(&config)?;
-    let pair = keystore::load(&config.data)?;
+    let pair = keystore::load_under(&config.data, config.passphrase.as_ref())?;
     let id = pair.node_id();
     let follow = match (&registry, &config.network.settlement) {
         (None, Some(settlement)) => Some(Follow::start(&config, settlement).await?),
@@ -118,6 +122,9 @@ async fn from_start_to_stop(
         .await
         .map_err(|cause| NodeError::Http { address: config.http, cause })?;
     let http = listener.local_addr().unwrap_or(config.http);
+    let guard = Guard::open(&config.data, http)
+        .map_err(|cause| NodeError::Data { path: config.data.join(admin::FILE), cause })?;
+    let admin = admin::routes(guard, config.log.clone());
 
     let door = config.door.as_ref().map(|door| Door::open(door, &config.data, &pair)).transpose()?;
     let counted = DoorMetrics::new(&metrics).map_err(|_| NodeError::Stopped { part: "metrics" })?;
@@ -218,7 +225,7 @@ async fn from_start_to_stop(
         libp2p,
         stopping: stop_seen.clone(),
     };
-    let mut http_door = tokio::spawn(http::serve(listener, view));
+    let mut http_door = tokio::spawn(http::serve(listener, view, admin));
     let keys = tokio::spawn(hop.clone().keep_keys(onion_doors));
     let service = Json::new(serving, listing.clone());
     let mut door = tokio::spawn(serve_door(door, id, (service, relay), listing, stop_seen));

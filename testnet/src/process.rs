@@ -4,6 +4,7 @@ use std::{ffi::OsStr, fs, io, path::Path, process::Stdio};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
+use session_node::settings::Settings;
 
 /// A process, by what no other process shares: its number, when it started, and in which run of
 /// the system.
@@ -27,6 +28,11 @@ impl Process {
         let log = fs::OpenOptions::new().create(true).append(true).open(log)?;
         let mut command = tokio::process::Command::new(program);
         command.args(arguments).current_dir("/").process_group(0).stdin(Stdio::null());
+        // What is set for a node of the user's own is not meant for those of a testnet; what is logged may be.
+        for key in Settings::KEYS.iter().filter(|key| key.name != "log_level") {
+            command.env_remove(key.environment());
+        }
+        command.env_remove("SESSION_CONFIG");
         let child = command.stdout(log.try_clone()?).stderr(log).spawn()?;
         // The runtime collects it when it ends.
         let pid = child.id().ok_or_else(|| io::Error::other("it ended at once"))?;

@@ -45,7 +45,8 @@ Examples:
 #[derive(Debug, Args)]
 pub(crate) struct Named {
     /// A network's name, its file, or an https address
-    pub(crate) network: String,
+    #[arg(value_name = "NETWORK")]
+    pub(crate) source: String,
     /// The key of whoever publishes it: nobody else's description is taken
     #[arg(long, value_name = "KEY")]
     pub(crate) publisher: Option<Publisher>,

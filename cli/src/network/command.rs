@@ -11,16 +11,16 @@ pub(crate) async fn run(context: &Context, command: Networks) -> Result<(), Fail
     match command {
         Networks::List => list(context),
         Networks::Show(named) => {
-            let found = description::load(context, &named.network, named.publisher).await?;
+            let found = description::load(context, &named.source, named.publisher).await?;
             show(context, &found, "")
         }
         Networks::Add(named) => {
-            let found = description::load(context, &named.network, named.publisher).await?;
+            let found = description::load(context, &named.source, named.publisher).await?;
             let path = description::keep(context, &found)?;
             show(context, &found, &format!("kept in {}\n", path.display()))
         }
         Networks::Verify(named) => {
-            let found = description::load(context, &named.network, named.publisher).await?;
+            let found = description::load(context, &named.source, named.publisher).await?;
             verify(context, &found).await
         }
         Networks::Publish(arguments) => publish::run(context, arguments).await,

@@ -25,6 +25,7 @@ mod journey;
 mod mailbox;
 mod market;
 mod names;
+mod operating;
 mod paths;
 mod person;
 #[path = "../../../chain/tests/support/proxy.rs"]

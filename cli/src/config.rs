@@ -1,0 +1,138 @@
+//! `session config`: the settings of a node, shown, checked and written.
+
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
+use session_node::settings::{Effective, FILE, Key, Origin, Place, Settings, Shown};
+
+use crate::{
+    Context,
+    args::{Config, ConfigInit, ConfigShow, Of},
+    failure::{Exit, Failure},
+    log, network,
+    node::settings,
+    text,
+};
+
+pub(crate) fn run(context: &Context, command: Config) -> Result<(), Failure> {
+    match command {
+        Config::Show(arguments) => show(context, &arguments),
+        Config::Check(of) => check(context, &of),
+        Config::Init(arguments) => init(context, &arguments),
+    }
+}
+
+fn show(context: &Context, arguments: &ConfigShow) -> Result<(), Failure> {
+    let Of { data, config } = &arguments.of;
+    let chosen = settings::chosen(context, data.as_deref(), config.as_deref(), &arguments.flags)?;
+    let entries: Vec<Entry<'_>> = chosen.effective.entries().collect();
+    let data: Vec<_> = entries
+        .iter()
+        .map(|(key, shown, place)| {
+            json!({ "key": key.name, "value": shown, "origin": place.origin(), "place": said(place) })
+        })
+        .collect();
+    context.output.data(&json!({ "settings": data }), || {
+        if arguments.origin {
+            let rows: Vec<_> = entries.iter().map(|entry| row(*entry)).collect();
+            return text::table(["SETTING", "VALUE", "ORIGIN", "WHERE"], &rows);
+        }
+        let line = |(key, shown, _): &Entry<'_>| match shown.to_toml() {
+            Some(value) => format!("{} = {value}\n", key.name),
+            None => format!("# {} is not set\n", key.name),
+        };
+        entries.iter().map(line).collect()
+    })
+}
+
+/// A setting, its value, and who said it.
+type Entry<'a> = (&'static Key, &'a Shown, &'a Place);
+
+fn row((key, shown, place): Entry<'_>) -> [String; 4] {
+    let origin = match place.origin() {
+        Origin::Flag => "flag",
+        Origin::Environment => "environment",
+        Origin::File => "file",
+        Origin::Preset => "preset",
+        Origin::Default => "default",
+    };
+    let value = shown.to_toml().unwrap_or_else(|| "-".to_owned());
+    [key.name.to_owned(), value, origin.to_owned(), said(place).unwrap_or_default()]
+}
+
+/// Where something is said; nowhere, if nobody says it.
+fn said(place: &Place) -> Option<String> {
+    match place {
+        Place::Default => None,
+        Place::Flag(_) | Place::Environment(_) | Place::File(..) | Place::Preset(_) => {
+            Some(place.to_string())
+        }
+    }
+}
+
+fn check(context: &Context, of: &Of) -> Result<(), Failure> {
+    let path = file(of)?;
+    let layer = settings::read(&path).map_err(|unread| unread.failure(&path))?;
+    let effective = Effective::of(vec![layer])?;
+    log::filter(&effective)?;
+    lead(context, &effective)?;
+    let set = effective.entries().filter(|(.., place)| **place != Place::Default).count();
+    context.output.data(&json!({ "file": path, "set": set }), || {
+        format!("{} is right: it sets {set} of {}", path.display(), Settings::KEYS.len())
+    })
+}
+
+/// Whether what the settings name is there.
+fn lead(context: &Context, effective: &Effective) -> Result<(), Failure> {
+    let settings = effective.settings();
+    for (name, path) in [
+        ("door_certificate", &settings.door_certificate),
+        ("door_key", &settings.door_key),
+        ("passphrase_file", &settings.passphrase_file),
+    ] {
+        let found = path.as_ref().map(fs::File::open);
+        if let Some(Err(cause)) = found {
+            let error = effective.refuse(name, format!("cannot be read: {cause}"));
+            return Err(error.map_or_else(|| Failure::io("cannot read a file", &cause), Failure::from));
+        }
+    }
+    let Some(named) = &settings.network else { return Ok(()) };
+    let read = network::file(named, &context.home_path()?).and_then(|path| network::read(&path));
+    read.map(drop)
+}
+
+fn init(context: &Context, arguments: &ConfigInit) -> Result<(), Failure> {
+    let path = file(&arguments.of)?;
+    let failed = |cause: io::Error| Failure::io(&format!("cannot write {}", path.display()), &cause);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(failed)?;
+    let replaced = path.exists();
+    if replaced && !arguments.yes {
+        let message = format!("{} exists already", path.display());
+        let remedy = "edit that file; or replace it, with all that it sets: add --yes";
+        return Err(Failure::new(Exit::Refused, "config_exists", message, remedy));
+    }
+    write(&path, &Settings::template()).map_err(failed)?;
+    context.output.data(&json!({ "file": path, "replaced": replaced }), || {
+        format!("wrote {}: every setting is in it, at its default", path.display())
+    })
+}
+
+/// Writes a file as a whole, readable by its owner only: endpoints of the chain may have a key in them.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all())?;
+    fs::rename(&new, path)
+}
+
+/// The file that is meant.
+fn file(of: &Of) -> Result<PathBuf, Failure> {
+    let named = of.config.clone().or_else(|| Some(of.data.as_ref()?.join(FILE)));
+    named.ok_or_else(|| Failure::usage("it is not said whose settings", "add --data DIR or --config FILE"))
+}
