@@ -124,7 +124,7 @@ fn init(context: &Context, arguments: &ConfigInit) -> Result<(), Failure> {
 }
 
 /// Writes a file as a whole, readable by its owner only: endpoints of the chain may have a key in them.
-fn write(path: &Path, text: &str) -> io::Result<()> {
+pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all())?;

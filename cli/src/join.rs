@@ -20,20 +20,22 @@ use alloy::primitives::Address;
 use serde_json::json;
 use session_chain::bls::BlsSecret;
 use session_node::{
-    Config,
-    keystore::{self, KeyError},
+    keystore::{self, KeyError, Passphrase},
+    settings::FILE,
 };
-use session_protocols::KeyPair;
+use session_protocols::{KeyPair, directory::Endpoint};
 use tokio::sync::oneshot;
 
 use crate::{
-    Context, args,
+    Context,
+    args::{self, Flags},
     failure::{Exit, Failure},
     network::description,
-    node::shutdown,
+    node::{passphrase_of, settings, shutdown},
     stake::{NODES, lower},
 };
 use board::Board;
+use place::Place;
 use watch::Watch;
 
 /// The node of this machine.
@@ -46,7 +48,7 @@ struct Keys {
 
 pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), Failure> {
     let board = Board::new(context.output);
-    let network = board
+    let (network, path) = board
         .step("network", async |say| {
             say.doing("reading the description");
             let named = &arguments.named;
@@ -56,7 +58,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
                 .publisher
                 .map_or_else(|| "signed by nobody".to_owned(), |publisher| format!("signed by {publisher}"));
             let told = format!("{}, {signed}; kept in {}", found.network.name, path.display());
-            Ok((found.network, told))
+            Ok(((found.network, path), told))
         })
         .await?;
     let data = match &arguments.data {
@@ -88,14 +90,21 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
             Ok(((), told))
         })
         .await?;
-    let keys = board.step("keys", async |_| keys(&data)).await?;
-    let place = board.step("address", async |say| place::find(&arguments, &network, &say).await).await?;
+    // What was found out before, or set by hand, holds.
+    let before = settings::chosen(context, Some(&data), None, &Flags::default())?.effective;
+    let passphrase = passphrase_of(&before, &data)?;
+    let keys = board.step("keys", async |_| keys(&data, passphrase.as_ref())).await?;
+    let place = board
+        .step("address", async |say| place::find(&arguments, before.settings(), &network, &say).await)
+        .await?;
+    let flags = flags(&place, &arguments);
+    write_settings(&data, &path, &place, &arguments)?;
 
     let (stop, stopped) = oneshot::channel::<()>();
-    let http = SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.http_port));
-    let mut config = Config::new(network.clone(), keys.data.clone(), place.listen.clone(), http);
-    config.announce.clone_from(&place.announce);
-    config.rpc.clone_from(&rpc);
+    let effective = settings::chosen(context, Some(&data), None, &flags)?.effective;
+    let http = effective.settings().http;
+    let mut config = effective.config(network.clone(), data.clone());
+    config.passphrase = passphrase;
     let mut node = tokio::spawn(session_node::run(config, async {
         // Whoever holds the other end says stop, or is gone.
         let _ = stopped.await;
@@ -150,26 +159,18 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
 }
 
 /// The node's keys: those that are there, or new ones.
-fn keys(data: &Path) -> Result<(Keys, String), Failure> {
-    let unreadable = |error: KeyError| {
-        let message = crate::failure::chain(&error);
-        Failure::new(
-            Exit::Failed,
-            "key",
-            message,
-            "check that the folder belongs to this user, has room, and mode 700",
-        )
-    };
-    let (pair, how) = match keystore::load(data) {
+fn keys(data: &Path, passphrase: Option<&Passphrase>) -> Result<(Keys, String), Failure> {
+    let unreadable = Failure::from;
+    let (pair, how) = match keystore::load_under(data, passphrase) {
         Ok(pair) => (pair, "found"),
         Err(KeyError::File { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => {
-            (keystore::create(data).map_err(unreadable)?, "made: back them up")
+            (keystore::create_under(data, passphrase).map_err(unreadable)?, "made: back them up")
         }
         Err(error) => return Err(unreadable(error)),
     };
-    let gas = match keystore::load_gas(data).map_err(unreadable)? {
+    let gas = match keystore::load_gas_under(data, passphrase).map_err(unreadable)? {
         Some(gas) => gas,
-        None => keystore::create_gas(data).map_err(unreadable)?,
+        None => keystore::create_gas_under(data, passphrase).map_err(unreadable)?,
     };
     // What it signs checkpoints with follows from its key, and takes a moment to compute.
     let _ = BlsSecret::of_node(&pair);
@@ -180,6 +181,46 @@ fn keys(data: &Path) -> Result<(Keys, String), Failure> {
         lower(gas.address())
     );
     Ok((Keys { pair, gas: gas.address(), data: data.to_owned() }, told))
+}
+
+/// What this run sets: that which was found out, and that which was said.
+fn flags(place: &Place, arguments: &args::Join) -> Flags {
+    let shown = |all: &[Endpoint]| all.iter().map(ToString::to_string).collect();
+    let http = arguments.http_port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string());
+    Flags::of([
+        ("listen", shown(&place.listen)),
+        ("announce", shown(&place.announce)),
+        ("http", http.into_iter().collect()),
+        ("rpc", arguments.rpc.clone()),
+    ])
+}
+
+/// Writes the same down for `session node run`, unless settings are there.
+fn write_settings(data: &Path, network: &Path, place: &Place, arguments: &args::Join) -> Result<(), Failure> {
+    let path = data.join(FILE);
+    if path.exists() {
+        return Ok(());
+    }
+    let quoted = |text: &str| format!("{text:?}");
+    let list =
+        |all: &[Endpoint]| all.iter().map(|one| quoted(&one.to_string())).collect::<Vec<_>>().join(", ");
+    let network = std::path::absolute(network).unwrap_or_else(|_| network.to_owned());
+    let mut text = format!(
+        "# Written by `session join`. All settings, with what they mean: session config show --origin, and init.\n\
+         network = {}\nlisten = [{}]\nannounce = [{}]\n",
+        quoted(&network.display().to_string()),
+        list(&place.listen),
+        list(&place.announce),
+    );
+    if let Some(port) = arguments.http_port {
+        text += &format!("http = \"127.0.0.1:{port}\"\n");
+    }
+    if !arguments.rpc.is_empty() {
+        let all: Vec<_> = arguments.rpc.iter().map(|url| quoted(url)).collect();
+        text += &format!("rpc = [{}]\n", all.join(", "));
+    }
+    crate::config::write(&path, &text)
+        .map_err(|cause| Failure::io("cannot write the node's settings", &cause))
 }
 
 fn interrupted() -> Failure {

@@ -13,8 +13,8 @@ use session_chain::{Candidate, NetworkFile, NetworkNode, bls::BlsSecret, settlem
 use session_node::{
     NodeError,
     admin::Admin,
-    keystore::{self, KeyError},
-    settings::FILE,
+    keystore::{self, KeyError, Passphrase},
+    settings::{Effective, FILE},
 };
 use session_protocols::{
     KeyPair, Prefix,
@@ -255,11 +255,7 @@ async fn serve(context: &Context, arguments: NodeRun) -> Result<(), Failure> {
     };
     let mut config = effective.config(network, data.clone());
     config.log = Some(control);
-    // A key that cannot be read is told of by the node.
-    if keystore::is_sealed(&data).unwrap_or(false) {
-        let file = effective.settings().passphrase_file.as_deref();
-        config.passphrase = Some(passphrase::wanted(file, "The passphrase of the node's keys:")?);
-    }
+    config.passphrase = passphrase_of(&effective, &data)?;
     if unlimited {
         if let Some(door) = &mut config.door {
             door.limits.lift();
@@ -268,6 +264,15 @@ async fn serve(context: &Context, arguments: NodeRun) -> Result<(), Failure> {
     }
     let shutdown = shutdown()?;
     session_node::run(config, shutdown).await.map_err(|error| stopped(error, &data))
+}
+
+/// What the node's keys are encrypted under, if they are. A key that cannot be read is told of by the node.
+pub(crate) fn passphrase_of(effective: &Effective, data: &Path) -> Result<Option<Passphrase>, Failure> {
+    if !keystore::is_sealed(data).unwrap_or(false) {
+        return Ok(None);
+    }
+    let file = effective.settings().passphrase_file.as_deref();
+    passphrase::wanted(file, "The passphrase of the node's keys:").map(Some)
 }
 
 /// Changes what a running node logs.

@@ -19,13 +19,14 @@ use axum::{
     Json, Router,
     extract::State,
     http::{StatusCode, header},
-    response::IntoResponse,
+    response::{Html, IntoResponse},
     routing::get,
     serve::Listener,
 };
 use data_encoding::HEXLOWER;
+use prometheus::{IntCounterVec, core::Collector};
 use serde::Serialize;
-use session_protocols::{NodeId, directory::Transport};
+use session_protocols::{NetworkName, NodeId, directory::Transport};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -49,6 +50,9 @@ const LIFETIME: Duration = Duration::from_secs(60);
 /// What the door shows.
 pub(crate) struct View {
     pub(crate) id: NodeId,
+    pub(crate) network: NetworkName,
+    /// How many bytes of messages may be kept.
+    pub(crate) max_bytes: u64,
     pub(crate) http: SocketAddr,
     /// Where the door for the clients that exist listens.
     pub(crate) doors: Vec<SocketAddr>,
@@ -79,6 +83,7 @@ struct Readiness {
 #[derive(Serialize)]
 struct Status {
     id: NodeId,
+    network: String,
     state: &'static str,
     swarm: Option<String>,
     /// Nodes in contact.
@@ -86,6 +91,9 @@ struct Status {
     /// Messages kept; no tombstones.
     messages: u64,
     bytes: u64,
+    /// How many bytes may be kept.
+    max_bytes: u64,
+    traffic: Traffic,
     subscriptions: usize,
     /// Whether it may still keep what other swarms keep since the map changed.
     handing_over: bool,
@@ -102,6 +110,15 @@ struct Status {
     /// Where the clients that exist are served.
     doors: Vec<String>,
     version: &'static str,
+}
+
+/// What was asked of the node since it started.
+#[derive(Serialize)]
+struct Traffic {
+    requests: u64,
+    refused: u64,
+    onion_packets: u64,
+    swarm_requests: u64,
 }
 
 #[derive(Serialize)]
@@ -162,6 +179,7 @@ pub(crate) async fn serve(listener: TcpListener, view: View, admin: Router) -> s
     let router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
+        .route("/", get(page))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
         .with_state(Arc::new(view))
@@ -239,6 +257,26 @@ impl View {
     }
 }
 
+/// The status page: it asks this node alone, and puts nothing that it hears into its markup.
+async fn page() -> impl IntoResponse {
+    let policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
+                  img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    let headers = [
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    (headers, Html(include_str!("http/page.html")))
+}
+
+/// What a counter counted, whatever its labels.
+fn all(counter: &IntCounterVec) -> u64 {
+    let families = counter.collect();
+    let all = families.iter().flat_map(|family| family.get_metric());
+    // Counts of requests: exact far beyond what a node sees.
+    all.map(|metric| metric.get_counter().value() as u64).sum()
+}
+
 async fn readyz(State(view): State<Arc<View>>) -> impl IntoResponse {
     let inspection = view.inspect().await;
     let stopping = *view.stopping.borrow();
@@ -301,11 +339,19 @@ async fn status(State(view): State<Arc<View>>) -> impl IntoResponse {
     };
     Json(Status {
         id: view.id,
+        network: view.network.to_string(),
         state,
         swarm: inspection.as_ref().and_then(|one| one.swarm).map(|swarm| swarm.to_string()),
         peers,
         messages: inspection.as_ref().map_or(0, |one| one.messages),
         bytes: inspection.as_ref().map_or(0, |one| one.bytes),
+        max_bytes: view.max_bytes,
+        traffic: Traffic {
+            requests: all(&view.metrics.requests_total),
+            refused: all(&view.metrics.refused_total),
+            onion_packets: all(&view.metrics.onion_packets_total),
+            swarm_requests: view.metrics.swarm_requests_total.get(),
+        },
         subscriptions: inspection.as_ref().map_or(0, |one| one.subscriptions),
         handing_over: inspection.as_ref().is_some_and(|one| one.handing_over),
         fingerprint: inspection.map_or_else(String::new, |one| HEXLOWER.encode(&one.fingerprint)),
@@ -344,7 +390,21 @@ mod tests {
             Hop::open(data.path(), "test".parse().unwrap(), id, std::collections::BTreeSet::new(), true)
                 .unwrap();
         let doors = vec!["[::1]:22443".parse().unwrap()];
-        let view = View { id, http, doors, jobs, contacts, metrics, hop, chain: None, libp2p, stopping };
+        let (network, max_bytes) = ("test".parse().unwrap(), 1);
+        let view = View {
+            id,
+            network,
+            max_bytes,
+            http,
+            doors,
+            jobs,
+            contacts,
+            metrics,
+            hop,
+            chain: None,
+            libp2p,
+            stopping,
+        };
         let door = tokio::spawn(serve(listener, view, Router::new()));
         let ask = async |path: &str| {
             let mut stream = tokio::net::TcpStream::connect(http).await.unwrap();

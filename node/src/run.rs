@@ -215,6 +215,8 @@ async fn from_start_to_stop(
     let doors_at = door.as_ref().map(Door::addresses).unwrap_or_default();
     let view = http::View {
         id,
+        network: config.network.name.clone(),
+        max_bytes: config.max_bytes,
         http,
         doors: doors_at.clone(),
         jobs: jobs.clone(),

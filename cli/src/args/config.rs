@@ -68,6 +68,12 @@ pub(crate) struct ConfigInit {
 pub(crate) struct Flags(Vec<(&'static Key, Vec<String>)>);
 
 impl Flags {
+    /// As if these had been given.
+    pub(crate) fn of(given: impl IntoIterator<Item = (&'static str, Vec<String>)>) -> Self {
+        let given = given.into_iter().filter(|(_, texts)| !texts.is_empty());
+        Self(given.filter_map(|(name, texts)| Some((Settings::key(name)?, texts))).collect())
+    }
+
     /// What the flags say; of the network the flag is one of all commands.
     pub(crate) fn layer(&self, network: Option<&str>) -> Layer {
         let network = network.and_then(|name| Some((Settings::key("network")?, vec![name.to_owned()])));
@@ -147,7 +153,7 @@ mod tests {
                 Kind::Number => "5",
                 Kind::Path => "/file",
                 _ => match key.name {
-                    "listen" => "/ip4/203.0.113.7/tcp/5",
+                    "listen" | "announce" => "/ip4/203.0.113.7/tcp/5",
                     "http" | "door" => "127.0.0.1:5",
                     "rpc" => "http://five/",
                     "log" => "json",

@@ -113,9 +113,9 @@ pub(crate) struct Join {
     /// The port to listen on where no address is given
     #[arg(long, default_value_t = 22_021)]
     pub(crate) port: u16,
-    /// The port of loopback where /livez, /readyz, /metrics and /status are served
-    #[arg(long, default_value_t = 22_080)]
-    pub(crate) http_port: u16,
+    /// The port of loopback where /livez, /readyz, /metrics and /status are served [default: 22080]
+    #[arg(long)]
+    pub(crate) http_port: Option<u16>,
     /// Who serves the chain, several times if needed [default: as the description says]
     #[arg(long, value_name = "URL", env = "SESSION_RPC", hide_env_values = true, value_delimiter = ',')]
     pub(crate) rpc: Vec<String>,

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use session_chain::NetworkFile;
-use session_node::reach;
+use session_node::{reach, settings::Settings};
 use session_protocols::directory::{Endpoint, Transport};
 
 use super::board::Say;
@@ -26,12 +26,16 @@ pub(crate) struct Place {
 /// which then has to be led here by the router.
 pub(crate) async fn find(
     arguments: &Join,
+    before: &Settings,
     network: &NetworkFile,
     say: &Say,
 ) -> Result<(Place, String), Failure> {
     let own = address::own(network.local, arguments.port)?;
+    let written = if before.announce.is_empty() { &before.listen } else { &before.announce };
     let (announce, how) = if !arguments.address.is_empty() {
         (arguments.address.clone(), "as told")
+    } else if !written.is_empty() {
+        (written.clone(), "as the node's settings say")
     } else if !own.is_empty() {
         (own.clone(), "an address of this machine")
     } else {
@@ -41,7 +45,9 @@ pub(crate) async fn find(
         (both(ip, arguments.port), "behind a router, as the network's nodes see it")
     };
     let prefix = crate::node::prefix(&announce)?;
-    let listen = if announce.iter().all(|one| is_own(one.ip)) {
+    let listen = if arguments.address.is_empty() && !before.listen.is_empty() {
+        before.listen.clone()
+    } else if announce.iter().all(|one| is_own(one.ip)) {
         announce.clone()
     } else {
         let any = if announce.iter().any(|one| one.ip.is_ipv6()) {

@@ -3,8 +3,8 @@
 
 use serde::Serialize;
 use session_chain::{
-    Ledger, StakeId, State,
-    ledger::{BlsKey, Refusal},
+    Amount, Ledger, StakeId, State,
+    ledger::{BlsKey, Member, Refusal},
     settlement::{Settled, Status, follower::EndpointStatus, host::LONE},
 };
 use session_protocols::NodeId;
@@ -53,7 +53,23 @@ pub(super) struct Shown {
     account: Option<String>,
     /// What keeps this node from submitting checkpoints.
     trouble: Option<String>,
+    /// What is staked on the node; none where it is not registered.
+    stake: Option<Staked>,
     endpoints: Vec<Endpoint>,
+}
+
+#[derive(Serialize)]
+struct Staked {
+    /// All shares together, in SESH.
+    staked: String,
+    operator: String,
+    contributors: usize,
+    /// What the operator keeps of the rewards, in basis points.
+    fee: u16,
+    /// What those whom the operator's rewards are for have earned in all, with all their nodes, in SESH.
+    earned: String,
+    /// When it leaves, if an exit was requested, in milliseconds since 1970.
+    unlocks: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -92,6 +108,7 @@ impl Chain {
             names: self.names.count(),
             account: attested.account,
             trouble: attested.trouble,
+            stake: ledger.node(&self.id).and_then(|member| staked(&ledger, member)),
             endpoints: status
                 .endpoints
                 .iter()
@@ -117,6 +134,20 @@ impl Chain {
         self.metrics.accepted_epochs.set(epochs(accepted.map(|(epoch, _)| epoch)));
         self.metrics.names.set(i64::try_from(self.names.count()).unwrap_or(i64::MAX));
     }
+}
+
+/// What is staked on a member; none on one that the network began with.
+fn staked(ledger: &Ledger, member: &Member) -> Option<Staked> {
+    let own = member.shares.first()?;
+    let sum = member.shares.iter().try_fold(Amount::ZERO, |sum, share| sum.checked_add(share.amount));
+    Some(Staked {
+        staked: sum.unwrap_or_default().to_string(),
+        operator: member.operator.to_string(),
+        contributors: member.shares.len(),
+        fee: member.fee,
+        earned: ledger.rewards().total(&own.beneficiary).to_string(),
+        unlocks: member.unlocks.map(|at| at.saturating_mul(1_000)),
+    })
 }
 
 fn registration(ledger: &Ledger, id: &NodeId, key: &BlsKey) -> &'static str {
@@ -238,7 +269,7 @@ fn agrees(attested: &Attested, ledger: &Ledger, status: &Status) -> (bool, Strin
 #[cfg(test)]
 mod tests {
     use session_chain::{
-        Amount, Block, Input, Parameters, Registration, Share,
+        Block, Input, Parameters, Registration, Share,
         attestation::Holding,
         bls::BlsSecret,
         settlement::{Hold, Trouble, follower::Standing},

@@ -85,7 +85,7 @@ impl SettingsError {
 fn example(name: &str, place: &Place) -> String {
     let Some(key) = Settings::key(name) else { return "remove it".to_owned() };
     let value = match (key.kind, name) {
-        (_, "listen") => "/ip4/203.0.113.7/udp/22021/quic-v1",
+        (_, "listen" | "announce") => "/ip4/203.0.113.7/udp/22021/quic-v1",
         (_, "http") => "127.0.0.1:22080",
         (_, "door") => "203.0.113.7:22443",
         (_, "rpc") => "https://rpc.example/",

@@ -59,6 +59,9 @@ settings! {
     /// Where to listen, several times if needed
     /// [default: as the network file says].
     listen: Vec<Endpoint>, List, "ENDPOINT", [];
+    /// Where others reach the node, several times if needed
+    /// [default: where it listens].
+    announce: Vec<Endpoint>, List, "ENDPOINT", [];
     /// Where to serve /livez, /readyz, /metrics and /status.
     http: SocketAddr, Text, "ADDR", ["127.0.0.1:22080"];
     /// Where to serve HTTPS for the clients that exist, several times if needed

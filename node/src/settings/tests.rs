@@ -6,7 +6,7 @@ use super::*;
 fn samples(key: &Key) -> [(&'static str, &'static str); 2] {
     match key.name {
         "network" => [("one", "\"one\""), ("two", "\"two\"")],
-        "listen" => [
+        "listen" | "announce" => [
             ("/ip4/203.0.113.7/tcp/1", "[\"/ip4/203.0.113.7/tcp/1\"]"),
             ("/ip4/203.0.113.7/tcp/2", "[\"/ip4/203.0.113.7/tcp/2\"]"),
         ],
@@ -93,6 +93,9 @@ fn what_is_set_reaches_the_node() {
         name: "test".parse().unwrap(),
         local: true,
         seed: [0; 32],
+        hf: session_protocols::answer::RULES,
+        faucet: None,
+        limits: Default::default(),
         nodes: Vec::new(),
         settlement: None,
     };
@@ -116,6 +119,9 @@ fn defaults_are_values_and_are_those_of_the_node() {
         name: "test".parse().unwrap(),
         local: true,
         seed: [0; 32],
+        hf: session_protocols::answer::RULES,
+        faucet: None,
+        limits: Default::default(),
         nodes: Vec::new(),
         settlement: None,
     };
