@@ -21,6 +21,7 @@ pub mod logs;
 mod network;
 mod process;
 mod stakes;
+mod targets;
 
 pub use chain::ChainStatus;
 pub use error::{LastWords, TestnetError};
