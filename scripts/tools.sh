@@ -64,3 +64,13 @@ need_anvil() {
   need_node
   (cd "$root/chain/contracts" && . ./tools.sh && need_packages)
 }
+
+# need_prometheus: what dashboards and alerts are checked with. Debian's package comes with a service, which is not wanted.
+need_prometheus() {
+  command -v prometheus >/dev/null && command -v promtool >/dev/null && return
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null ||
+    fail 'prometheus is missing, or its promtool' 'install it, for example: sudo apt-get install prometheus'
+  say 'installing Prometheus'
+  apt-get update -q >&2 && RUNLEVEL=1 apt-get install -qy --no-install-recommends prometheus >&2
+  if [ -d /run/systemd/system ]; then systemctl disable --now prometheus >&2; fi
+}

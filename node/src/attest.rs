@@ -9,6 +9,7 @@ mod submit;
 
 use std::{collections::BTreeMap, future, io, path::Path, sync::Arc, time::Duration};
 
+use alloy::primitives::U256;
 use session_chain::{
     attestation::{Attestation, Holding, Input, MAX_ROUNDS, Output, Report, Share},
     bls::BlsSecret,
@@ -63,6 +64,8 @@ pub(crate) struct Attested {
     pub(crate) holding: Holding,
     /// What pays for submissions, by its address.
     pub(crate) account: Option<String>,
+    /// What that account had when it was looked at last, in wei.
+    pub(crate) gas: Option<U256>,
     /// Why this node submits nothing, as far as it has tried, and what to do about it.
     pub(crate) trouble: Option<String>,
     /// Why nothing can be signed.
@@ -169,7 +172,10 @@ impl Attest {
                     }
                     self.hear(std::mem::take(&mut batch)).await;
                 }
-                outcome = self.payer.outcome() => self.submitted(outcome),
+                outcome = self.payer.outcome() => {
+                    self.tell.send_modify(|told| told.gas = self.payer.balance());
+                    self.submitted(outcome);
+                }
                 () = sleep_until(self.machine.deadline()) => self.machine.handle(now(), Input::Tick),
             }
         }
@@ -188,8 +194,8 @@ impl Attest {
             }
             self.machine.handle(now(), Input::Accepted { epoch });
         }
-        self.payer.look(&self.status.borrow());
         self.cross(settled.clone(), may_sign);
+        self.payer.look(&self.status.borrow());
         let stakes = settled.ledger.stakes().map(|(id, stake)| (*id, stake.bls));
         self.machine.set_stakes(stakes.collect());
         let (height, hash) = (settled.mark.height, Report::rolled(&settled.mark.cursors));
@@ -210,6 +216,8 @@ impl Attest {
             let mine = signers.iter().find(|(_, key)| **key == self.key);
             self.machine.set_me(mine.map(|(id, _)| *id));
             self.crossed = Some((epoch, Arc::clone(&signers)));
+            // Once an epoch, as whoever fills it up may not have been waited for.
+            self.payer.look_again();
             if self.rolls.len() >= MAX_ROUNDS {
                 self.rolls.pop_first();
             }
@@ -392,13 +400,14 @@ impl Attest {
     }
 
     fn submitted(&mut self, outcome: submit::Outcome) {
-        use submit::Outcome::{Failed, Funded, Mined, Refused, Short, Taken};
+        use submit::Outcome::{Failed, Funded, Mined, Refused, Seen, Short, Taken};
         let counted = match &outcome {
             Mined => "mined",
             Taken(_) => "taken",
             Refused { .. } => "refused",
             Failed { .. } => "failed",
             Short { .. } | Funded => "",
+            Seen => return,
         };
         if !counted.is_empty() {
             self.metrics.checkpoint_submissions_total.with_label_values(&[counted]).inc();
@@ -420,6 +429,7 @@ impl Attest {
             }
             Failed { code, why } => Some((code, why)),
             Short { why } => self.failing.map(|code| (code, why)),
+            Seen => return,
         };
         self.trouble(trouble);
     }

@@ -236,6 +236,8 @@ pub struct Door {
     limits: Limits,
     servers: BTreeSet<String>,
     key: DoorKey,
+    /// When its certificate runs out, in seconds since 1970.
+    expires: Option<i64>,
     metrics: Option<DoorMetrics>,
 }
 
@@ -269,7 +271,7 @@ impl Door {
     ///
     /// Outside a tokio runtime.
     pub fn open(config: &DoorConfig, data: &Path, pair: &KeyPair) -> Result<Self, DoorError> {
-        let tls = Arc::new(certificate::config(data, config.certificate.as_ref())?);
+        let (tls, expires) = certificate::config(data, config.certificate.as_ref())?;
         let listen = |address: &SocketAddr| {
             let listener = connection::listen(*address);
             listener.map_err(|cause| DoorError::Listen { address: *address, cause })
@@ -278,16 +280,20 @@ impl Door {
         let key = DoorKey::of(pair).ok_or(DoorError::Key)?;
         Ok(Self {
             listeners,
-            tls,
+            tls: Arc::new(tls),
             limits: config.limits,
             servers: config.servers.clone(),
             key,
+            expires,
             metrics: None,
         })
     }
 
     /// Counts what comes.
     pub(crate) fn counted(self, metrics: DoorMetrics) -> Self {
+        if let Some(expires) = self.expires {
+            metrics.certificate_expires(expires);
+        }
         Self { metrics: Some(metrics), ..self }
     }
 

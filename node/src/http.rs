@@ -36,7 +36,7 @@ use tokio::{
 
 use crate::{
     member::{self, Inspection, Job},
-    metrics::Metrics,
+    metrics::{HostMetrics, Metrics},
     network::Contacts,
     onion::Hop,
     reach::Reached,
@@ -59,6 +59,7 @@ pub(crate) struct View {
     pub(crate) jobs: mpsc::Sender<Job>,
     pub(crate) contacts: watch::Receiver<Contacts>,
     pub(crate) metrics: Metrics,
+    pub(crate) host: HostMetrics,
     pub(crate) hop: Hop,
     /// The settlement chain, if the node follows one.
     pub(crate) chain: Option<Chain>,
@@ -255,6 +256,53 @@ impl View {
     async fn inspect(&self) -> Option<Inspection> {
         member::inspect(&self.jobs).await
     }
+
+    /// What has to hold for clients to be served.
+    fn checks(&self, inspection: Option<&Inspection>) -> Vec<Check> {
+        let stopping = *self.stopping.borrow();
+        let mut checks = vec![Check {
+            name: "store",
+            ok: inspection.is_some(),
+            detail: if inspection.is_some() { "open".into() } else { "not answering".into() },
+        }];
+        if let Some(inspection) = inspection {
+            checks.push(Check {
+                name: "disk",
+                ok: !inspection.full,
+                detail: if inspection.full { "full: make room".into() } else { "has room".into() },
+            });
+            checks.push(Check {
+                name: "swarm",
+                ok: inspection.swarm.is_some(),
+                detail: inspection.swarm.map_or_else(|| "in no swarm yet".into(), |swarm| swarm.to_string()),
+            });
+            let (current, others) = (inspection.current, inspection.members.saturating_sub(1));
+            checks.push(Check {
+                name: "caught_up",
+                ok: inspection.ready,
+                detail: format!("compared with {current} of {others} other members"),
+            });
+        }
+        let (ok, detail) = self.contacts.borrow().announced.told();
+        checks.push(Check { name: "addresses", ok, detail });
+        checks.extend(self.chain.iter().flat_map(Chain::checks));
+        let kept = self.hop.has_kept();
+        checks.push(Check {
+            name: "onion_keys",
+            ok: kept,
+            detail: if kept {
+                "kept".into()
+            } else {
+                "cannot be written: make the data folder writable".into()
+            },
+        });
+        checks.push(Check {
+            name: "running",
+            ok: !stopping,
+            detail: if stopping { "stopping".into() } else { "running".into() },
+        });
+        checks
+    }
 }
 
 /// The status page: it asks this node alone, and puts nothing that it hears into its markup.
@@ -278,53 +326,19 @@ fn all(counter: &IntCounterVec) -> u64 {
 }
 
 async fn readyz(State(view): State<Arc<View>>) -> impl IntoResponse {
-    let inspection = view.inspect().await;
-    let stopping = *view.stopping.borrow();
-    let mut checks = vec![Check {
-        name: "store",
-        ok: inspection.is_some(),
-        detail: if inspection.is_some() { "open".into() } else { "not answering".into() },
-    }];
-    if let Some(inspection) = inspection {
-        checks.push(Check {
-            name: "disk",
-            ok: !inspection.full,
-            detail: if inspection.full { "full: make room".into() } else { "has room".into() },
-        });
-        checks.push(Check {
-            name: "swarm",
-            ok: inspection.swarm.is_some(),
-            detail: inspection.swarm.map_or_else(|| "in no swarm yet".into(), |swarm| swarm.to_string()),
-        });
-        let (current, others) = (inspection.current, inspection.members.saturating_sub(1));
-        checks.push(Check {
-            name: "caught_up",
-            ok: inspection.ready,
-            detail: format!("compared with {current} of {others} other members"),
-        });
-    }
-    let (ok, detail) = view.contacts.borrow().announced.told();
-    checks.push(Check { name: "addresses", ok, detail });
-    checks.extend(view.chain.iter().flat_map(Chain::checks));
-    let kept = view.hop.has_kept();
-    checks.push(Check {
-        name: "onion_keys",
-        ok: kept,
-        detail: if kept { "kept".into() } else { "cannot be written: make the data folder writable".into() },
-    });
-    checks.push(Check {
-        name: "running",
-        ok: !stopping,
-        detail: if stopping { "stopping".into() } else { "running".into() },
-    });
+    let checks = view.checks(view.inspect().await.as_ref());
     let ready = checks.iter().all(|check| check.ok);
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(Readiness { ready, checks }))
 }
 
 async fn metrics(State(view): State<Arc<View>>) -> impl IntoResponse {
-    let _ = view.inspect().await;
+    let inspection = view.inspect().await;
+    inspection.iter().for_each(|one| view.metrics.show_member(one));
+    let checks = view.checks(inspection.as_ref());
+    view.metrics.show_checks(checks.iter().map(|check| (check.name, check.ok)));
     view.chain.iter().for_each(Chain::count);
+    view.host.count();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], view.metrics.render(&view.libp2p))
 }
 
@@ -390,6 +404,7 @@ mod tests {
             Hop::open(data.path(), "test".parse().unwrap(), id, std::collections::BTreeSet::new(), true)
                 .unwrap();
         let doors = vec!["[::1]:22443".parse().unwrap()];
+        let host = HostMetrics::new(&metrics, data.path().to_owned(), 2 << 30, "1").unwrap();
         let (network, max_bytes) = ("test".parse().unwrap(), 1);
         let view = View {
             id,
@@ -400,6 +415,7 @@ mod tests {
             jobs,
             contacts,
             metrics,
+            host,
             hop,
             chain: None,
             libp2p,
@@ -417,7 +433,19 @@ mod tests {
         let (readiness, status, metrics) = tokio::join!(ask("readyz"), ask("status"), ask("metrics"));
         assert!(readiness.contains(" 503 ") && readiness.contains("not answering"), "{readiness}");
         assert!(status.contains(r#""doors":["https://[::1]:22443"]"#), "{status}");
-        assert!(status.contains("starting") && metrics.contains("session_ready"), "{status}");
+        assert!(status.contains("starting"), "{status}");
+        // Those who watch see the same, and how the machine is.
+        for line in [
+            "session_ready 0",
+            "session_check{check=\"store\"} 0",
+            "session_check{check=\"running\"} 1",
+            "session_info{version=\"1\"} 1",
+            "\nprocess_resident_memory_bytes ",
+        ] {
+            assert!(metrics.contains(line), "{line} in {metrics}");
+        }
+        let free = metrics.lines().find_map(|line| line.strip_prefix("session_disk_free_bytes "));
+        assert!(free.and_then(|free| free.parse::<u64>().ok()) > Some(0), "{free:?}");
         door.abort();
     }
 }

@@ -294,7 +294,6 @@ impl Host {
         for inspect in std::mem::take(&mut self.inspections) {
             let _ = inspect.send(self.inspection());
         }
-        self.metrics.ready.set(i64::from(self.member.ready()));
         self.metrics.subscriptions.set(self.member.subscriptions() as i64);
         self.metrics.stored_bytes.set(i64::try_from(self.store.occupied()).unwrap_or(i64::MAX));
         Ok(())

@@ -1,20 +1,38 @@
-//! What can be counted about a node, for Prometheus: `session_...`, joined with libp2p's own.
+//! What can be counted about a node, for Prometheus: `session_...`, joined with the process's own and libp2p's.
 
 mod chain;
 mod door;
+mod host;
 
 pub(crate) use chain::{ChainMetrics, standing};
 pub(crate) use door::DoorMetrics;
+pub(crate) use host::HostMetrics;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 use session_protocols::libp2p::link::End;
+
+use crate::member::Inspection;
+
+/// Why streams are closed as soon as they are opened.
+const STREAM_REASONS: [&str; 4] = ["stranger", "neighbour", "prefix", "memory"];
+/// Why onion packets are refused.
+const ONION_REASONS: [&str; 3] = ["unreadable", "busy", "unknown"];
+/// What becomes of onion packets.
+const ONION_OUTCOMES: [&str; 3] = ["forwarded", "delivered", "turned"];
+/// What comes of submissions.
+const SUBMISSIONS: [&str; 4] = ["mined", "taken", "refused", "failed"];
+/// The codes of refusals that an operator has to hear of.
+const REFUSALS: [&str; 5] = ["406", "429", "500", "503", "507"];
 
 /// The metrics of one node. No label is chosen by a peer.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
+    /// The process's own, under names without our prefix.
+    process: Registry,
     /// Requests of clients that came in, by method.
     pub(crate) requests_total: IntCounterVec,
     /// Requests of clients that were refused, by code.
@@ -68,8 +86,24 @@ pub(crate) struct Metrics {
     pub(crate) directory_snapshot_nodes: IntGauge,
     /// Submissions of checkpoints, by what came of them.
     pub(crate) checkpoint_submissions_total: IntCounterVec,
-    /// 1 while clients are served.
-    pub(crate) ready: IntGauge,
+    /// How far this clock is ahead of the other nodes', in seconds.
+    pub(crate) clock_ahead_seconds: Gauge,
+    /// Bytes of messages that may be kept.
+    pub(crate) store_limit_bytes: IntGauge,
+    /// Messages kept, no tombstones.
+    messages: IntGauge,
+    /// 1 for the swarm that the node sits in.
+    swarm: IntGaugeVec,
+    /// Members of that swarm.
+    swarm_members: IntGauge,
+    /// Other members that this node has caught up with.
+    swarm_current: IntGauge,
+    /// 1 while it may keep what other swarms keep since the map changed.
+    handing_over: IntGauge,
+    /// 1 for a check of readiness that passes.
+    check: IntGaugeVec,
+    /// 1 while all of them pass.
+    ready: IntGauge,
 }
 
 impl Metrics {
@@ -86,10 +120,22 @@ impl Metrics {
             registry.register(Box::new(counters.clone()))?;
             Ok(counters)
         };
+        // From zero on, so that the first of a kind is seen as one more.
+        let known = |counters: IntCounterVec, labels: &[&str]| {
+            for label in labels {
+                counters.with_label_values(&[*label]).inc_by(0);
+            }
+            counters
+        };
         let gauge = |name: &str, help: &str| -> Result<IntGauge, prometheus::Error> {
             let gauge = IntGauge::new(name, help)?;
             registry.register(Box::new(gauge.clone()))?;
             Ok(gauge)
+        };
+        let gauges = |name: &str, help: &str, label: &str| -> Result<IntGaugeVec, prometheus::Error> {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), &[label])?;
+            registry.register(Box::new(gauges.clone()))?;
+            Ok(gauges)
         };
         let histogram = |name: &str, help: &str, buckets: Vec<f64>| -> Result<Histogram, prometheus::Error> {
             let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
@@ -101,31 +147,47 @@ impl Metrics {
             prometheus::exponential_buckets(1.0, 2.0, 11)?,
         );
         Ok(Self {
-            requests_total: counters("requests_total", "Requests of clients that came in.", "method")?,
-            refused_total: counters("refused_total", "Requests of clients that were refused.", "code")?,
-            garbage_total: counters("garbage_total", "Payloads that no protocol understands.", "protocol")?,
-            streams_refused_total: counters(
-                "streams_refused_total",
-                "Streams refused when opened.",
-                "reason",
-            )?,
-            streams_slow_total: counters(
-                "streams_slow_total",
-                "Streams whose other side was too slow.",
-                "protocol",
-            )?,
-            directory_failures_total: counters(
-                "directory_failures_total",
-                "Questions about the directory that failed on the way.",
-                "side",
-            )?,
+            requests_total: known(
+                counters("requests_total", "Requests of clients that came in.", "method")?,
+                &["store", "retrieve"],
+            ),
+            refused_total: known(
+                counters("refused_total", "Requests of clients that were refused.", "code")?,
+                &REFUSALS,
+            ),
+            garbage_total: known(
+                counters("garbage_total", "Payloads that no protocol understands.", "protocol")?,
+                &["storage", "swarm", "directory", "records", "checkpoints"],
+            ),
+            streams_refused_total: known(
+                counters("streams_refused_total", "Streams refused when opened.", "reason")?,
+                &STREAM_REASONS,
+            ),
+            streams_slow_total: known(
+                counters("streams_slow_total", "Streams whose other side was too slow.", "protocol")?,
+                &["storage", "swarm", "notify", "onion"],
+            ),
+            directory_failures_total: known(
+                counters(
+                    "directory_failures_total",
+                    "Questions about the directory that failed on the way.",
+                    "side",
+                )?,
+                &["asked", "answered"],
+            ),
             records_dropped_total: counter(
                 "records_dropped_total",
                 "Gossiped records and pages dropped because too many waited.",
             )?,
             swarm_requests_total: counter("swarm_requests_total", "Requests of other nodes that came in.")?,
-            onion_packets_total: counters("onion_packets_total", "Onion packets opened.", "outcome")?,
-            onion_refused_total: counters("onion_refused_total", "Onion packets refused.", "reason")?,
+            onion_packets_total: known(
+                counters("onion_packets_total", "Onion packets opened.", "outcome")?,
+                &ONION_OUTCOMES,
+            ),
+            onion_refused_total: known(
+                counters("onion_refused_total", "Onion packets refused.", "reason")?,
+                &ONION_REASONS,
+            ),
             exchange_failures_total: counter(
                 "exchange_failures_total",
                 "Exchanges with members without an answer.",
@@ -154,14 +216,49 @@ impl Metrics {
                 "When that period ended, in seconds since 1970.",
             )?,
             directory_snapshot_nodes: gauge("directory_snapshot_nodes", "Nodes in that snapshot.")?,
-            checkpoint_submissions_total: counters(
-                "checkpoint_submissions_total",
-                "Submissions of checkpoints.",
-                "outcome",
-            )?,
-            ready: gauge("ready", "1 while clients are served.")?,
+            checkpoint_submissions_total: known(
+                counters("checkpoint_submissions_total", "Submissions of checkpoints.", "outcome")?,
+                &SUBMISSIONS,
+            ),
+            clock_ahead_seconds: {
+                let help = "How far this clock is ahead of the other nodes'; 0 until three were heard.";
+                let gauge = Gauge::new("clock_ahead_seconds", help)?;
+                registry.register(Box::new(gauge.clone()))?;
+                gauge
+            },
+            store_limit_bytes: gauge("store_limit_bytes", "Bytes of messages that may be kept.")?,
+            messages: gauge("messages", "Messages kept.")?,
+            swarm: gauges("swarm", "1 for the swarm that the node sits in.", "swarm")?,
+            swarm_members: gauge("swarm_members", "Members of that swarm, this one among them.")?,
+            swarm_current: gauge("swarm_current", "Other members that this one has caught up with.")?,
+            handing_over: gauge("handing_over", "1 while it may keep what other swarms keep by now.")?,
+            check: gauges("check", "1 for a check of readiness that passes.", "check")?,
+            ready: gauge("ready", "1 while all of them pass: clients are served.")?,
+            process: host::process()?,
             registry,
         })
+    }
+
+    /// Shows what the checks of readiness say.
+    pub(crate) fn show_checks(&self, checks: impl IntoIterator<Item = (&'static str, bool)>) {
+        let mut ready = true;
+        for (name, ok) in checks {
+            self.check.with_label_values(&[name]).set(i64::from(ok));
+            ready &= ok;
+        }
+        self.ready.set(i64::from(ready));
+    }
+
+    /// Shows how the member is.
+    pub(crate) fn show_member(&self, one: &Inspection) {
+        self.messages.set(number(one.messages));
+        self.swarm_members.set(number(one.members as u64));
+        self.swarm_current.set(number(one.current as u64));
+        self.handing_over.set(i64::from(one.handing_over));
+        self.swarm.reset();
+        if let Some(swarm) = one.swarm {
+            self.swarm.with_label_values(&[&swarm.to_string()]).set(1);
+        }
     }
 
     /// Counts how a stream ended that was served.
@@ -176,8 +273,10 @@ impl Metrics {
 
     /// The text that Prometheus reads; libp2p's own metrics follow ours.
     pub(crate) fn render(&self, libp2p: &prometheus_client::registry::Registry) -> String {
+        let mut families = self.registry.gather();
+        families.extend(self.process.gather());
         let mut ours = Vec::new();
-        let mut text = match TextEncoder::new().encode(&self.registry.gather(), &mut ours) {
+        let mut text = match TextEncoder::new().encode(&families, &mut ours) {
             Ok(()) => String::from_utf8(ours).unwrap_or_default(),
             Err(_) => String::new(),
         };
@@ -188,4 +287,9 @@ impl Metrics {
         }
         text
     }
+}
+
+/// A number as gauges hold it.
+fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

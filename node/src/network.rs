@@ -5,6 +5,7 @@
 
 mod announced;
 mod change;
+mod clocks;
 mod connections;
 mod doors;
 
@@ -48,6 +49,7 @@ use crate::{
     registry::{Registry, Watched},
 };
 pub(crate) use announced::Announced;
+use clocks::Clocks;
 use connections::{Connections, Dialled, Opened};
 pub(crate) use doors::Doors;
 
@@ -156,6 +158,7 @@ struct Dialling {
     asked: BTreeMap<request_response::OutboundRequestId, Asked>,
     fetching: BTreeMap<request_response::OutboundRequestId, (PeerId, Download)>,
     checks: Checks,
+    clocks: Clocks,
     /// The newest of this node's shares of checkpoints, where nobody was there to hear it.
     unsaid: Option<Vec<u8>>,
 }
@@ -600,6 +603,10 @@ impl Network {
     fn checked(&mut self, checked: Checked, dialling: &mut Dialling) {
         match checked {
             Checked::Gossip { message, opened: Some((record, signed)) } => {
+                if self.directory.contains(&record.node) && record.node != self.me() {
+                    dialling.clocks.heard(now(), record.node, record.time);
+                    self.metrics.clock_ahead_seconds.set(dialling.clocks.ahead().unwrap_or_default());
+                }
                 self.directory.handle(now(), Input::Record { record, signed, message: Some(message) });
             }
             Checked::Gossip { message, opened: None } => {
@@ -740,6 +747,7 @@ impl Dialling {
             asked: BTreeMap::new(),
             fetching: BTreeMap::new(),
             checks: Checks::new(name),
+            clocks: Clocks::default(),
             unsaid: None,
         }
     }

@@ -41,7 +41,7 @@ use crate::{
     keystore,
     links::Links,
     member::{self, Job},
-    metrics::{DoorMetrics, Metrics},
+    metrics::{DoorMetrics, HostMetrics, Metrics},
     network::{Announced, Contacts, Doors, Network},
     onion::Hop,
     registry::{Registry, Watched},
@@ -127,7 +127,11 @@ async fn from_start_to_stop(
     let admin = admin::routes(guard, config.log.clone());
 
     let door = config.door.as_ref().map(|door| Door::open(door, &config.data, &pair)).transpose()?;
-    let counted = DoorMetrics::new(&metrics).map_err(|_| NodeError::Stopped { part: "metrics" })?;
+    let unmeasured = |_| NodeError::Stopped { part: "metrics" };
+    let counted = DoorMetrics::new(&metrics).map_err(unmeasured)?;
+    let (data, memory) = (config.data.clone(), config.max_memory);
+    let host = HostMetrics::new(&metrics, data, memory, env!("CARGO_PKG_VERSION")).map_err(unmeasured)?;
+    metrics.store_limit_bytes.set(i64::try_from(config.max_bytes).unwrap_or(i64::MAX));
     let door = door.map(|door| door.counted(counted));
 
     let mut libp2p = SwarmRegistry::default();
@@ -222,6 +226,7 @@ async fn from_start_to_stop(
         jobs: jobs.clone(),
         contacts: watching.clone(),
         metrics,
+        host,
         hop: hop.clone(),
         chain,
         libp2p,

@@ -8,6 +8,7 @@
 //! nodes/<n>      the data folder of node n
 //! logs/<n>.log   what node n says
 //! logs/chain.log what anvil says
+//! targets/       where Prometheus finds the nodes
 //! ```
 
 use std::{
@@ -24,7 +25,12 @@ use session_chain::NetworkFile;
 use session_protocols::NodeId;
 use tokio::time::Instant;
 
-use crate::{chain::Anvil, error::TestnetError, process::Process};
+use crate::{
+    chain::Anvil,
+    error::TestnetError,
+    process::Process,
+    targets::{self, TARGETS},
+};
 
 /// The most nodes: each has an address 127.0.n.1 of its own.
 pub const MAX_NODES: usize = 250;
@@ -204,7 +210,8 @@ impl Folder {
         let path = self.0.join(STATE);
         let text = serde_json::to_vec_pretty(state)
             .map_err(|cause| TestnetError::Broken { path: path.clone(), cause })?;
-        replace(&path, &text)
+        replace(&path, &text)?;
+        if state.nodes.is_empty() { Ok(()) } else { targets::write(&self.0, &state.nodes) }
     }
 
     pub(crate) fn write_network(&self, network: &NetworkFile) -> Result<(), TestnetError> {
@@ -216,7 +223,8 @@ impl Folder {
         let io = |cause| TestnetError::Io { deed: "read", path: self.0.clone(), cause };
         if self.read()?.is_none() {
             let entries: io::Result<Vec<_>> = fs::read_dir(&self.0).and_then(Iterator::collect);
-            if entries.map_err(io)?.iter().any(|entry| entry.file_name() != LOCK) {
+            let ours = |entry: &fs::DirEntry| [LOCK, TARGETS].iter().any(|name| entry.file_name() == *name);
+            if !entries.map_err(io)?.iter().all(ours) {
                 return Err(TestnetError::NotEmpty(self.0.clone()));
             }
         }
@@ -244,7 +252,8 @@ impl Folder {
             let path = self.0.join(name);
             gone(fs::remove_dir_all(&path), "remove", &path)?;
         }
-        for path in [self.chain_state(), self.network_path()] {
+        // The folder stays: whoever has it mounted would not see another one.
+        for path in [self.chain_state(), self.network_path(), targets::path(&self.0)] {
             gone(fs::remove_file(&path), "remove", &path)?;
         }
         Ok(())
@@ -263,7 +272,7 @@ fn make(path: &Path) -> Result<(), TestnetError> {
 }
 
 /// Replaces a file as a whole.
-fn replace(path: &Path, text: &[u8]) -> Result<(), TestnetError> {
+pub(crate) fn replace(path: &Path, text: &[u8]) -> Result<(), TestnetError> {
     let io = |cause| TestnetError::Io { deed: "write", path: path.to_owned(), cause };
     let new = path.with_extension("new");
     let mut file = fs::File::create(&new).map_err(io)?;
@@ -312,6 +321,39 @@ mod tests {
         folder.remove(&lock).unwrap();
         folder.remove(&lock).unwrap();
         assert_eq!(folder.read().unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn prometheus_is_told_of_the_nodes_that_there_are_and_may_read_that() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let temp = tempfile::tempdir().unwrap();
+        let folder = folder(&temp.path().join("net"));
+        let lock = folder.lock().await.unwrap();
+        folder.begin(&lock).unwrap();
+        let path = folder.path().join("targets/testnet.json");
+        assert!(!path.exists());
+        let node = |index: usize| Entry {
+            index,
+            id: NodeId::from_bytes([1; 32]),
+            listen: Vec::new(),
+            http: format!("127.0.{index}.1:80").parse().unwrap(),
+            door: None,
+            process: None,
+        };
+        for count in [3, 2] {
+            let state = State::new(Vec::new(), None, (1..=count).map(node).collect());
+            folder.write(&state, &lock).unwrap();
+            let told: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            assert_eq!(told.as_array().unwrap().len(), count);
+            let second =
+                serde_json::json!({ "targets": ["127.0.2.1:80"], "labels": { "instance": "node-2" } });
+            assert_eq!(told[1], second);
+        }
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(path.parent().unwrap()), mode(&path), mode(folder.path())), (0o755, 0o644, 0o700));
+        folder.remove(&lock).unwrap();
+        assert!(!path.exists());
     }
 
     #[test]

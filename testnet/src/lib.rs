@@ -23,6 +23,7 @@ mod network;
 mod process;
 pub mod public;
 mod stakes;
+mod targets;
 
 pub use chain::ChainStatus;
 pub use error::{LastWords, TestnetError};

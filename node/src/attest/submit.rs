@@ -41,6 +41,8 @@ pub(crate) enum Outcome {
     },
     /// There is enough ether by now for what could not be paid.
     Funded,
+    /// What the account has was looked at, and says nothing else.
+    Seen,
 }
 
 /// The account that pays, over each of the endpoints; none never submits.
@@ -55,6 +57,10 @@ pub(crate) struct Payer {
     task: Option<JoinHandle<Sent>>,
     /// The ether that the last submission lacked.
     lacks: Option<Lack>,
+    /// What the account had when it was looked at last.
+    balance: Option<U256>,
+    /// Whether it may have changed since.
+    stale: bool,
     look: Option<JoinHandle<Option<U256>>>,
 }
 
@@ -81,12 +87,32 @@ impl Payer {
         };
         let senders: BTreeMap<_, _> = sender.as_ref().map_or_else(BTreeMap::new, |sender| named(sender));
         let account = senders.values().next().map(|sender| format!("{:#x}", sender.account()));
-        Self { contracts, senders, account, failed: BTreeSet::new(), task: None, lacks: None, look: None }
+        Self {
+            contracts,
+            senders,
+            account,
+            failed: BTreeSet::new(),
+            task: None,
+            lacks: None,
+            balance: None,
+            stale: true,
+            look: None,
+        }
     }
 
     /// The account's address.
     pub(crate) fn account(&self) -> Option<String> {
         self.account.clone()
+    }
+
+    /// What the account had when it was looked at last, in wei.
+    pub(crate) const fn balance(&self) -> Option<U256> {
+        self.balance
+    }
+
+    /// The account is to be looked at again.
+    pub(crate) const fn look_again(&mut self) {
+        self.stale = true;
     }
 
     /// Submits over an endpoint that is believed, unless a submission is under way.
@@ -124,15 +150,17 @@ impl Payer {
         }));
     }
 
-    /// Looks at the account over an endpoint that is believed, if it had too little ether.
+    /// Looks at the account over an endpoint that is believed, if it had too little ether, or may have other than
+    /// is known.
     pub(crate) fn look(&mut self, status: &Status) {
-        if self.lacks.is_none() || self.look.is_some() {
+        if !self.stale && self.lacks.is_none() || self.look.is_some() {
             return;
         }
         // Whatever is sent meanwhile tells more.
         let Some(balance) = good(status).find_map(|name| self.senders.get(name)).map(Sender::balance) else {
             return;
         };
+        self.stale = false;
         self.look = Some(tokio::spawn(async move { balance.await.ok() }));
     }
 
@@ -142,17 +170,17 @@ impl Payer {
         loop {
             tokio::select! {
                 sent = ended(&mut self.task) => return self.sent(sent),
-                balance = ended(&mut self.look) => {
-                    if let Some(outcome) = balance.ok().flatten().and_then(|balance| self.balance(balance)) {
-                        return outcome;
-                    }
-                }
+                balance = ended(&mut self.look) => match balance.ok().flatten() {
+                    Some(balance) => return self.seen(balance),
+                    None => self.stale = true,
+                },
             }
         }
     }
 
     fn sent(&mut self, sent: Result<Sent, JoinError>) -> Outcome {
         self.lacks = None;
+        self.stale = true;
         let (epoch, error) = match sent {
             Err(failed) => {
                 let why = format!("a submission failed: {failed}; look at the log");
@@ -189,20 +217,19 @@ impl Payer {
         }
     }
 
-    /// What it means that the account has so much; none when nothing has changed.
-    fn balance(&mut self, balance: U256) -> Option<Outcome> {
-        let Lack { needs, has } = self.lacks?;
+    /// What it means that the account has so much.
+    fn seen(&mut self, balance: U256) -> Outcome {
+        self.balance = Some(balance);
+        let Some(Lack { needs, has }) = self.lacks else { return Outcome::Seen };
         if balance >= needs {
             self.lacks = None;
-            return Some(Outcome::Funded);
+            return Outcome::Funded;
         }
-        if balance == has {
-            return None;
-        }
+        let account = self.account.as_ref().and_then(|account| account.parse().ok());
+        let Some(account) = account.filter(|_| balance != has) else { return Outcome::Seen };
         self.lacks = Some(Lack { needs, has: balance });
-        let account = self.account.as_ref()?.parse().ok()?;
         let error = SendError::Ether { account, has: balance, needs };
-        Some(Outcome::Short { why: format!("{error}; {}", error.remedy()) })
+        Outcome::Short { why: format!("{error}; {}", error.remedy()) }
     }
 }
 

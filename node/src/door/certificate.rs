@@ -50,11 +50,11 @@ pub enum CertificateError {
 }
 
 /// How the door speaks TLS: with own files (chain and key), or with what the folder `data` keeps, made if there
-/// is none.
+/// is none. Beside it when the first certificate of the chain runs out, in seconds since 1970, where they say so.
 pub(super) fn config(
     data: &Path,
     own: Option<&(PathBuf, PathBuf)>,
-) -> Result<ServerConfig, CertificateError> {
+) -> Result<(ServerConfig, Option<i64>), CertificateError> {
     let kept = data.join(FILE);
     let (chain, key) = match own {
         Some((chain, key)) => (chain, key),
@@ -66,6 +66,7 @@ pub(super) fn config(
         }
     };
     let (chain, key) = (certificates(chain)?, private(key)?);
+    let expires = chain.iter().filter_map(|one| expires(one)).min();
     // Both providers may be in the tree: this one is meant.
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
@@ -73,7 +74,13 @@ pub(super) fn config(
     let mut config = config.map_err(CertificateError::Unusable)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(CertificateError::Unusable)?;
-    Ok(config)
+    Ok((config, expires))
+}
+
+/// When a certificate runs out.
+fn expires(certificate: &[u8]) -> Option<i64> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(certificate.validity().not_after.timestamp())
 }
 
 fn make(data: &Path, path: &Path) -> Result<(), CertificateError> {
@@ -116,8 +123,9 @@ mod tests {
         let path = folder.path().join(FILE);
         let made = fs::read(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        config(folder.path(), None).unwrap();
+        let (_, expires) = config(folder.path(), None).unwrap();
         assert_eq!(fs::read(&path).unwrap(), made, "the same after a restart");
+        assert!(expires > Some(4_000_000_000), "nobody has to renew it: {expires:?}");
         // A damaged one is not replaced: clients may have noted it.
         fs::write(&path, "damaged").unwrap();
         assert!(matches!(config(folder.path(), None), Err(CertificateError::Content { .. })));
@@ -136,6 +144,13 @@ mod tests {
         assert!(!nowhere.exists(), "nothing is made where there is one");
         let mixed = config(&nowhere, Some(&(files[0].clone(), files[1].clone())));
         assert!(matches!(mixed, Err(CertificateError::Unusable(_))));
+        let mut params = CertificateParams::new(vec!["short".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        let short = one.path().join("short.pem");
+        fs::write(&short, key.serialize_pem() + &params.self_signed(&key).unwrap().pem()).unwrap();
+        let (_, expires) = config(&nowhere, Some(&(short.clone(), short))).unwrap();
+        assert_eq!(expires, Some(1_893_456_000), "when 2030 begins");
         let missing = config(&nowhere, Some(&(files[0].clone(), nowhere.clone())));
         assert!(matches!(missing, Err(CertificateError::File { .. })));
     }

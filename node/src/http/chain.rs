@@ -125,13 +125,18 @@ impl Chain {
     /// Brings the metrics up to date.
     pub(super) fn count(&self) {
         self.metrics.show(&self.status.borrow());
+        let (ledger, attested) = (self.settled.borrow().ledger.clone(), self.attested.borrow().clone());
+        let registration = registration(&ledger, &self.id, &self.key);
+        self.metrics.show_ledger(&ledger, &self.id, registration);
+        if let (Some(account), Some(wei)) = (&attested.account, attested.gas) {
+            self.metrics.show_gas(account, wei);
+        }
         let epochs = |last: Option<u64>| {
             last.map_or(0, |last| i64::try_from(last.saturating_add(1)).unwrap_or(i64::MAX))
         };
-        self.metrics.signed_epochs.set(epochs(self.attested.borrow().signed));
-        let accepted = self.settled.borrow().ledger.accepted();
-        self.metrics.submission_trouble.set(i64::from(self.attested.borrow().trouble.is_some()));
-        self.metrics.accepted_epochs.set(epochs(accepted.map(|(epoch, _)| epoch)));
+        self.metrics.signed_epochs.set(epochs(attested.signed));
+        self.metrics.submission_trouble.set(i64::from(attested.trouble.is_some()));
+        self.metrics.accepted_epochs.set(epochs(ledger.accepted().map(|(epoch, _)| epoch)));
         self.metrics.names.set(i64::try_from(self.names.count()).unwrap_or(i64::MAX));
     }
 }

@@ -13,6 +13,8 @@ pub(crate) struct DoorMetrics {
     refused_total: IntCounterVec,
     /// Open connections.
     pub(crate) connections: IntGauge,
+    /// When the certificate runs out, in seconds since 1970.
+    certificate_expires_seconds: IntGauge,
 }
 
 impl DoorMetrics {
@@ -25,9 +27,12 @@ impl DoorMetrics {
                 registry.register(Box::new(counters.clone()))?;
                 Ok(counters)
             };
-        let connections = IntGauge::new("door_connections", "Open connections of that door.")?;
-        registry.register(Box::new(connections.clone()))?;
-        Ok(Self {
+        let gauge = |name: &str, help: &str| -> Result<IntGauge, prometheus::Error> {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok(gauge)
+        };
+        let metrics = Self {
             requests_total: counters(
                 "door_requests_total",
                 "Requests that the door for the clients that exist answered.",
@@ -38,8 +43,27 @@ impl DoorMetrics {
                 "Requests and connections refused at a limit of that door.",
                 &["limit"],
             )?,
-            connections,
-        })
+            connections: gauge("door_connections", "Open connections of that door.")?,
+            certificate_expires_seconds: gauge(
+                "door_certificate_expires_seconds",
+                "When its certificate runs out, in seconds since 1970; 0 where there is no door.",
+            )?,
+        };
+        // From zero on, so that the first of a kind is seen as one more.
+        for endpoint in ["storage", "nodes", "onion"] {
+            for code in ["200", "500", "503"] {
+                metrics.requests_total.with_label_values(&[endpoint, code]).inc_by(0);
+            }
+        }
+        for limit in ["rate", "connections"] {
+            metrics.refused_total.with_label_values(&[limit]).inc_by(0);
+        }
+        Ok(metrics)
+    }
+
+    /// Shows when the certificate runs out, in seconds since 1970.
+    pub(crate) fn certificate_expires(&self, seconds: i64) {
+        self.certificate_expires_seconds.set(seconds);
     }
 
     /// Counts an answer.

@@ -23,6 +23,7 @@ impl Network {
         self.tell_directory(before.as_ref(), &now);
         let before = before.unwrap_or_default();
         self.recognise(&before, &now, dialling);
+        dialling.clocks.keep(now.nodes());
         if before.maps() != now.maps() {
             self.go_by(&now, dialling);
         }

@@ -43,4 +43,5 @@ mod stakes;
 mod support;
 mod upkeep;
 mod wallet;
+mod watching;
 mod wire;

@@ -106,6 +106,13 @@ impl World {
         waited.expect("it is told").unwrap();
     }
 
+    /// Waits until the account is told to have so much.
+    async fn gas(&self, wei: u64) {
+        let mut told = self.told.clone();
+        let waited = timeout(PATIENCE, told.wait_for(|told| told.gas == Some(U256::from(wei)))).await;
+        waited.expect("it is told").unwrap();
+    }
+
     fn submissions(&self, outcome: &str) -> u64 {
         self.metrics.checkpoint_submissions_total.with_label_values(&[outcome]).get()
     }
@@ -128,6 +135,17 @@ async fn too_little_ether_is_told_until_there_is_enough() {
     world.status.send_modify(|status| status.height += 1);
     world.trouble(|told| told.is_none()).await;
     assert_eq!(world.submissions("failed"), 1, "nothing was tried since");
+}
+
+#[tokio::test]
+async fn what_the_account_has_is_known_before_it_is_needed_and_looked_at_each_epoch() {
+    let (fake, rpc) = Fake::start().await;
+    fake.fund(7);
+    let mut world = World::paying(5, [rpc]);
+    world.gas(7).await;
+    fake.fund(1_000_000);
+    world.cross(1);
+    world.gas(1_000_000).await;
 }
 
 #[tokio::test]
