@@ -5,7 +5,7 @@
 use core::{net::SocketAddr, num::NonZeroU64};
 
 use alloy::primitives::Address;
-use session_protocols::{NetworkName, NodeId, answer::RULES};
+use session_protocols::{NetworkName, NodeId, answer::RULES, directory::Timing};
 
 use crate::ledger::{BlsKey, Domain, Founder, Ledger, Operator, Parameters, Prefix};
 
@@ -33,6 +33,8 @@ pub const MAX_RPC: usize = 8;
 pub const TRUST: u64 = 7 * 24 * 3_600;
 /// The most that either number of [`NetworkFile::hf`] can be: such clients read a byte.
 pub const MAX_HF: u64 = 255;
+/// Epochs below so many seconds are those of a network for trying things out.
+const SHORT: u64 = 60;
 /// Bytes of a file, room for [`MAX_NODES`] with usual addresses; a longer one is refused unread.
 pub const MAX_BYTES: usize = 16 << 20;
 
@@ -196,6 +198,13 @@ impl NetworkFile {
     /// follow it has no more to begin with than this.
     pub fn ledger(&self) -> Ledger {
         Ledger::genesis(Parameters::default(), self.seed, self.founders())
+    }
+
+    /// When its nodes agree on lists of nodes: every few seconds on one machine and where epochs are shorter than a
+    /// minute, which are for trying things out; else every hour.
+    pub fn timing(&self) -> Timing {
+        let short = self.settlement.as_ref().is_some_and(|settlement| settlement.epoch.get() < SHORT);
+        Timing::of(self.local || short)
     }
 
     /// The border at which the network begins, its height and its hash: what node records name for as long

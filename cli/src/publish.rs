@@ -1,6 +1,6 @@
 //! `session network publish`: begins a public test network, and goes on as its first nodes.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -23,13 +23,14 @@ pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(
     let treasury = account::signer(&home, &name, &id)?.0;
     let folder = arguments.data.clone();
     let folder = folder.unwrap_or_else(|| home.path().join(PUBLISHED).join(arguments.name.as_str()));
-    let address = SocketAddr::new(arguments.ip, arguments.http_port);
-    let url = arguments.url.clone().unwrap_or_else(|| format!("http://{address}"));
+    let first = arguments.ip.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let url = arguments.url.clone();
+    let url = url.unwrap_or_else(|| format!("http://{}", SocketAddr::new(first, arguments.http_port)));
     let plan = Plan {
         name: arguments.name.clone(),
         folder,
         rpc: arguments.rpc.clone(),
-        ip: arguments.ip,
+        ips: arguments.ip.clone(),
         port: arguments.port,
         nodes: arguments.nodes,
         epoch: arguments.epoch,
@@ -70,7 +71,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(
             folder = public.folder.display(),
         )
     })?;
-    public::serve(public, address, link, arguments.status_port, shutdown()?).await?;
+    let addresses = arguments.ip.iter().map(|ip| SocketAddr::new(*ip, arguments.http_port)).collect();
+    public::serve(public, addresses, link, arguments.status_port, shutdown()?).await?;
     Ok(())
 }
 

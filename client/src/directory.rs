@@ -62,7 +62,7 @@ impl Snapshots {
     /// Trusts the members that are known, and what was kept as far as they have signed it.
     pub(crate) fn new(file: &NetworkFile, members: Arc<Membership>, kept: Kept, now: Time) -> Self {
         let named = file.nodes.iter().map(|node| (node.id, node.prefix)).collect();
-        let timing = Timing::of(file.local);
+        let timing = file.timing();
         let mut trusted = Trusted::new(file.name.clone(), timing, named);
         follow(&mut trusted, timing, &members);
         if let Some(bytes) = kept.directory()

@@ -112,6 +112,8 @@ pub(crate) struct Network {
     pub(crate) name: NetworkName,
     /// Whether all of the network is on one machine.
     pub(crate) local: bool,
+    /// When the nodes agree on lists of nodes.
+    pub(crate) timing: Timing,
     pub(crate) pair: KeyPair,
     pub(crate) directory: Directory,
     pub(crate) links: Links,
@@ -711,7 +713,7 @@ impl Network {
     fn show_snapshot(&self) {
         let Some(snapshot) = self.directory.snapshot() else { return };
         let (period, nodes) = (snapshot.period(), snapshot.entries().len());
-        let border = Timing::of(self.local).border(period);
+        let border = self.timing.border(period);
         self.contacts.send_if_modified(|contacts| {
             let other = contacts.snapshot.is_none_or(|seen| seen.period != period);
             contacts.snapshot = Some(SnapshotSeen { period, border, nodes });

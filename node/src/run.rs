@@ -16,7 +16,7 @@ use libp2p::{
 };
 use session_protocols::{
     KeyPair, NodeId,
-    directory::{Directory, Endpoint, Timing},
+    directory::{Directory, Endpoint},
     door::nodes::Listing,
     libp2p::address::{keypair, multiaddr},
     limits::Admission,
@@ -187,7 +187,7 @@ async fn from_start_to_stop(
 
     let directory = Directory::new(Some(id), version, first.listed())
         .with_door(door.as_ref().and_then(Door::port))
-        .with_snapshots(name.clone(), Timing::of(config.network.local));
+        .with_snapshots(name.clone(), config.network.timing());
     let (doors, listing) = Doors::new(config.network.hf);
     let relay = Relay::new(&name, swarm.behaviour().streams.new_control(), registry.clone());
     let relay = relay.ok_or(NodeError::Stopped { part: "relay" })?;
@@ -196,6 +196,7 @@ async fn from_start_to_stop(
         swarm,
         name,
         local: config.network.local,
+        timing: config.network.timing(),
         pair,
         directory,
         links,

@@ -9,7 +9,7 @@ mod serve;
 use std::{
     fs,
     io::Write,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     num::NonZeroU64,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -64,8 +64,8 @@ pub struct Plan {
     pub folder: PathBuf,
     /// Who serves the chain, for everybody: the first is asked here.
     pub rpc: Vec<String>,
-    /// The address of this machine at which others reach its nodes.
-    pub ip: IpAddr,
+    /// The addresses of this machine at which others reach its nodes, which take turns with them.
+    pub ips: Vec<IpAddr>,
     /// The port of the first node; the others have the next ones.
     pub port: u16,
     /// How many nodes begin.
@@ -212,11 +212,13 @@ async fn contracts(plan: &Plan, treasury: &PrivateKeySigner) -> Result<Settlemen
 /// One of the first nodes, as the description has it.
 fn first(plan: &Plan, index: u16, pair: &KeyPair, operator: Address) -> NetworkNode {
     let port = plan.port.saturating_add(index);
-    let place = |transport| Place { transport, ip: plan.ip, port }.to_string();
+    let ip =
+        plan.ips.iter().cycle().nth(usize::from(index)).copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let place = |transport| Place { transport, ip, port }.to_string();
     NetworkNode {
         id: pair.node_id(),
         operator: operator.into(),
-        prefix: Prefix::of(plan.ip),
+        prefix: Prefix::of(ip),
         addresses: [Transport::Quic, Transport::Tcp].map(place).into(),
         door: None,
         bls: Some(BlsSecret::of_node(pair).public()),

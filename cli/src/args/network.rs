@@ -59,9 +59,9 @@ pub(crate) struct Publish {
     /// Who serves the chain, for everybody who joins; the first is asked here
     #[arg(long, value_name = "URL", required = true, value_delimiter = ',')]
     pub(crate) rpc: Vec<String>,
-    /// The address of this machine at which others reach it
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) ip: IpAddr,
+    /// The addresses of this machine at which others reach it; its nodes take turns with them
+    #[arg(long, value_name = "ADDRESS", required = true)]
+    pub(crate) ip: Vec<IpAddr>,
     /// The port of the first node; the others have the next ones
     #[arg(long, default_value_t = 22_021)]
     pub(crate) port: u16,

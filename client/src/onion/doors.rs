@@ -39,6 +39,7 @@ pub(crate) struct Doors {
     snapshots: Snapshots,
     /// Whether the network is all on this machine.
     local: bool,
+    timing: Timing,
     /// Whether nodes are believed what they say of themselves.
     by_word: bool,
     members: Arc<Membership>,
@@ -60,8 +61,16 @@ impl Doors {
         members: Arc<Membership>,
     ) -> Self {
         let (local, by_word) = (file.local, file.local && file.settlement.is_none());
-        let doors =
-            Self { links, clock, snapshots, local, by_word, members, tried: tokio::sync::Mutex::default() };
+        let doors = Self {
+            links,
+            clock,
+            snapshots,
+            local,
+            by_word,
+            timing: file.timing(),
+            members,
+            tried: tokio::sync::Mutex::default(),
+        };
         doors.tell(doors.clock.now());
         doors
     }
@@ -118,7 +127,7 @@ impl Doors {
     /// Brings them up to date; not if that was tried lately, unless `again`.
     pub(crate) async fn refresh(&self, guards: &[NodeId], again: bool) -> Result<(), DirectoryError> {
         // As long as it takes nodes to agree on a list.
-        let pause = Duration::from_micros(Timing::of(self.local).step.0) * 4;
+        let pause = Duration::from_micros(self.timing.step.0) * 4;
         let begun = Instant::now();
         let mut tried = self.tried.lock().await;
         if let Some(tried) = tried.as_ref()

@@ -4,12 +4,7 @@
 use std::collections::BTreeSet;
 
 use libp2p::PeerId;
-use session_protocols::{
-    NodeId, Prefix,
-    directory::{Input, Timing},
-    identity::blake2b,
-    libp2p::address::peer_id,
-};
+use session_protocols::{NodeId, Prefix, directory::Input, identity::blake2b, libp2p::address::peer_id};
 use tokio::time::Instant;
 
 use super::{Dialling, Network, OTHERS, REDIAL};
@@ -46,7 +41,7 @@ impl Network {
         let members = now.listed_next();
         if told != members {
             // The first map acts at once, and so do its nodes.
-            let period = if told.is_empty() { 0 } else { now.next_period(Timing::of(self.local)) };
+            let period = if told.is_empty() { 0 } else { now.next_period(self.timing) };
             self.directory.handle(crate::now(), Input::Members { period, members });
         }
         if before.is_none_or(|before| before.border() != now.border()) {

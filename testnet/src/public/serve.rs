@@ -26,19 +26,22 @@ pub(super) struct Desk {
 }
 
 /// Runs the nodes, each with its door for people who watch at a port of loopback from `http` on, and serves the
-/// description at `address`, which others know as `url`; until `shutdown` completes.
+/// description at `addresses`, which others know as `url`; until `shutdown` completes.
 ///
 /// # Errors
 /// When the address is taken, or a node cannot start or stops.
 pub async fn serve(
     public: Public,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     url: String,
     http: u16,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), PublicError> {
-    let failed = |cause| PublicError::Io { path: address.to_string().into(), cause };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let failed = |cause| PublicError::Io { path: address.to_string().into(), cause };
+        listeners.push(TcpListener::bind(address).await.map_err(failed)?);
+    }
     let (stop, stopping) = watch::channel(false);
     let mut nodes: FuturesUnordered<_> = FuturesUnordered::new();
     for (index, node) in (1_usize..).zip(&public.network.nodes) {
@@ -60,14 +63,13 @@ pub async fn serve(
         .route("/network.toml", get(description))
         .route("/faucet", get(page).post(faucet::ask).layer(DefaultBodyLimit::max(faucet::MAX_BODY)))
         .with_state(Arc::new(Desk { public, url, faucet }));
-    let mut waiting = stopping.clone();
-    let until = async move {
-        let _ = waiting.wait_for(|stop| *stop).await;
-    };
-    let mut http = tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(until).into_future());
+    let mut http: FuturesUnordered<_> = listeners
+        .into_iter()
+        .map(|listener| tokio::spawn(axum::serve(listener, router.clone()).into_future()))
+        .collect();
     let ended = tokio::select! {
         () = shutdown => Ok(()),
-        _ = &mut http => Ok(()),
+        Some(_) = http.next() => Ok(()),
         Some((index, ended)) = nodes.next() => ended.map_err(|source| PublicError::Node { index, source }),
     };
     let _ = stop.send(true);
@@ -75,7 +77,7 @@ pub async fn serve(
     while let Some((index, ended)) = nodes.next().await {
         result = result.and(ended.map_err(|source| PublicError::Node { index, source }));
     }
-    http.abort();
+    http.iter().for_each(tokio::task::JoinHandle::abort);
     result
 }
 

@@ -4,22 +4,21 @@
 mod internet;
 
 use std::{
+    io::Write,
     path::PathBuf,
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError},
-    time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{PATIENCE, Ran, binary, ended, lines, until};
+use crate::support::{PATIENCE, Ran, ended, lines, until};
 use internet::{Host, Internet, Line};
 
 /// The first key of anvil, whose account has ether.
 const RICH: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
-/// How long a newcomer may take, from the command to being active.
-const JOIN: Duration = Duration::from_secs(60);
+/// What the first host is called.
+const NAME: &str = "net.example";
 
 /// A program that runs on, and the envelopes that it prints.
 struct Running {
@@ -69,10 +68,8 @@ impl Running {
         }
     }
 
-    fn stop(mut self) -> i32 {
-        let pid = Pid::from_child(&self.child);
-        // It may have ended by itself.
-        let _ = kill_process(pid, Signal::TERM);
+    /// How it ended.
+    fn ended(mut self) -> i32 {
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
 }
@@ -104,7 +101,7 @@ fn anvil(host: &Host) -> Running {
     let arguments = [
         "--quiet",
         "--host",
-        "0.0.0.0",
+        "::",
         "--port",
         "8545",
         "--hardfork",
@@ -121,26 +118,110 @@ fn anvil(host: &Host) -> Running {
 fn publish(host: &Host) -> (Running, String) {
     data(host, &["account", "new", "--name", "treasury"]);
     let mut import = host.session(&["account", "key", "import", "treasury"]);
-    let mut child = import.spawn().unwrap();
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), RICH.as_bytes()).unwrap();
+    let mut child = import.stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(RICH.as_bytes()).unwrap();
     assert_eq!(ended(child, "import").code, 0);
-    let rpc = format!("http://{}:8545", host.ip);
+    let url = format!("http://{NAME}:22000");
+    let rpc = format!("http://{NAME}:8545");
+    let six = host.ip.replace("45.", "2a10:").replace(".0.2", "::2");
     let arguments = [
-        "network", "publish", "boxed", "--rpc", &rpc, "--ip", &host.ip, "--epoch", "10", "--disk", "1",
-        "--yes", "--json",
+        "network", "publish", "boxed", "--rpc", &rpc, "--ip", &host.ip, "--ip", &six, "--url", &url,
+        "--epoch", "10", "--disk", "1", "--yes", "--json",
     ];
     let network = Running::new(host.session(&arguments), "publish");
     let address = network.next().unwrap()["address"].as_str().unwrap().to_owned();
     (network, address)
 }
 
+/// Begins to join on a host.
+fn join(host: &Host, address: &str, what: &str) -> Running {
+    Running::new(host.session(&["join", address, "--yes", "--json"]), what)
+}
+
+/// The node of a host that has joined: its id.
+fn joined(node: &Running) -> String {
+    let (steps, end) = node.result();
+    let end = end.unwrap_or_else(|error| panic!("{}: {error}", node.what));
+    let done: Vec<_> =
+        steps.iter().filter(|step| step["state"] == "done").map(|step| step["step"].clone()).collect();
+    let all = [
+        "network",
+        "machine",
+        "chain",
+        "clock",
+        "keys",
+        "address",
+        "start",
+        "reachable",
+        "synced",
+        "stake",
+        "active",
+    ];
+    assert_eq!(done, all, "{}", node.what);
+    end["id"].as_str().unwrap().to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_network_is_published_and_joined() {
+async fn a_network_is_published_joined_used_and_left() {
     let Some(mut internet) = Internet::new() else { return };
     let first = internet.host(Line::Open);
+    internet.call(&first, NAME);
     let _chain = anvil(&first);
-    let rpc = format!("{}:8545", first.ip);
-    let (network, address) = publish(&first);
-    drop((rpc, network, address, JOIN, Instant::now(), binary()));
-    let _ = until::<()>;
+    until("the chain", async || first.session(&["--version"]).output().ok().map(drop)).await;
+    let (_network, address) = publish(&first);
+
+    let open = [internet.host(Line::Open), internet.host(Line::Open), internet.host(Line::Open)];
+    let forwarded = internet.host(Line::Forwarded(22_021));
+    let six = internet.host(Line::SixOnly);
+    let closed = internet.host(Line::Closed);
+    let nodes: Vec<_> =
+        open.iter().zip(["b", "c", "d"]).map(|(host, name)| join(host, &address, name)).collect();
+    let behind = join(&forwarded, &address, "forwarded");
+    let six_only = join(&six, &address, "six");
+    let shut = join(&closed, &address, "closed");
+
+    let ids: Vec<String> = nodes.iter().map(joined).collect();
+    joined(&behind);
+    joined(&six_only);
+    // Nobody staked for a node that nobody reaches.
+    let (steps, end) = shut.result();
+    let error = end.unwrap_err();
+    assert_eq!(
+        (error["code"].as_str(), steps.last().unwrap()["step"].as_str()),
+        (Some("unreachable"), Some("reachable"))
+    );
+    assert!(error["message"].as_str().unwrap().starts_with("reachable: "), "{error}");
+    assert!(error["remedy"].as_str().unwrap().contains("port forwarding"), "{error}");
+    assert_eq!(shut.ended(), 3);
+
+    // Messages between accounts of two hosts, over paths of several.
+    let [b, c, d] = &open;
+    let network = ["--network", "boxed"];
+    let bob = data(c, &[&network[..], &["account", "new", "--name", "bob"]].concat())["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    data(b, &[&network[..], &["account", "new", "--name", "alice"]].concat());
+    let send =
+        |text: &str| session(b, &[&network[..], &["send", "--from", "alice", &bob, text, "--json"]].concat());
+    until("a message that is sent", async || (send("over hosts").code == 0).then_some(())).await;
+    let inbox = data(c, &[&network[..], &["inbox", "--account", "bob"]].concat());
+    assert!(inbox.to_string().contains("over hosts"), "{inbox}");
+
+    // A host is cut off and comes back.
+    let ready = |host: &Host| host.get(22_080, "/readyz").is_some_and(|it| it["ready"] == true);
+    internet.connect(d, false);
+    until("a node that is alone", async || (!ready(d)).then_some(())).await;
+    internet.connect(d, true);
+    until("a node that is back", async || ready(d).then_some(())).await;
+
+    // One leaves: its stake goes back to where it was lent from.
+    let leaves = [&network[..], &["stake", "exit", &ids[0], "--yes"]].concat();
+    data(b, &leaves);
+    let withdraw = [&network[..], &["stake", "withdraw", &ids[0], "--yes", "--json"]].concat();
+    until("a stake that is given back", async || {
+        let ran = session(b, &withdraw);
+        (ran.code == 0 && ran.json()["data"]["how"] == "given_back").then_some(())
+    })
+    .await;
 }

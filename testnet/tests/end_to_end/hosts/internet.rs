@@ -7,6 +7,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::binary;
@@ -19,6 +20,7 @@ pub(crate) struct Internet {
     name: String,
     hosts: u8,
     namespaces: Vec<String>,
+    names: String,
 }
 
 /// What stands between a host and the rest.
@@ -48,8 +50,12 @@ impl Internet {
     /// (`CI=true`) that is a failure.
     pub(crate) fn new() -> Option<Self> {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let mut new =
-            Self { name: format!("s{}x{number}", std::process::id()), hosts: 0, namespaces: Vec::new() };
+        let mut new = Self {
+            name: format!("s{}x{number}", std::process::id()),
+            hosts: 0,
+            namespaces: Vec::new(),
+            names: String::new(),
+        };
         let made = run("nft", &["--version"]).and_then(|()| new.namespace("core").map(drop));
         if let Err(why) = made {
             assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "no network namespaces: {why}");
@@ -60,6 +66,20 @@ impl Internet {
             new.inside("core", &["sysctl", "-qw", setting]);
         }
         Some(new)
+    }
+
+    /// Gives a host a name, which all that are made from now on know.
+    pub(crate) fn call(&mut self, host: &Host, name: &str) {
+        let n = host.outside.trim_start_matches(|char: char| !char.is_ascii_digit());
+        self.names += &format!("45.{n}.0.2 {name}\n2a10:{n}::2 {name}\n");
+        self.know(&host.namespace);
+    }
+
+    /// The names that a machine looks up in its own file: `ip netns exec` lays it over the one of all.
+    fn know(&self, namespace: &str) {
+        let folder = Path::new("/etc/netns").join(namespace);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("hosts"), format!("127.0.0.1 localhost\n{}", self.names)).unwrap();
     }
 
     /// A new host on a line of its own.
@@ -128,6 +148,7 @@ impl Internet {
         let namespace = format!("{}{name}", self.name);
         run("ip", &["netns", "add", &namespace])?;
         self.namespaces.push(namespace.clone());
+        self.know(&namespace);
         run("ip", &["-n", &namespace, "link", "set", "lo", "up"])?;
         Ok(namespace)
     }
@@ -157,6 +178,7 @@ impl Drop for Internet {
                 }
             }
             let _ = run("ip", &["netns", "del", namespace]);
+            let _ = std::fs::remove_dir_all(Path::new("/etc/netns").join(namespace));
         }
     }
 }
@@ -175,6 +197,16 @@ impl Host {
     /// `session` on this machine.
     pub(crate) fn session(&self, arguments: &[&str]) -> Command {
         self.command(&binary(), arguments)
+    }
+
+    /// What an address of this machine's loopback answers over HTTP; none while it does not.
+    pub(crate) fn get(&self, port: u16, path: &str) -> Option<Value> {
+        let ask = format!(
+            "exec 3<>/dev/tcp/127.0.0.1/{port} && printf 'GET {path} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 && cat <&3"
+        );
+        let ran = self.command(Path::new("bash"), &["-c", &ask]).output().ok()?;
+        let text = String::from_utf8(ran.stdout).ok()?;
+        serde_json::from_str(text.split_once("\r\n\r\n")?.1).ok()
     }
 
     pub(crate) fn home(&self) -> PathBuf {
