@@ -167,7 +167,7 @@ async fn a_network_is_published_joined_used_and_left() {
     let first = internet.host(Line::Open);
     internet.call(&first, NAME);
     let _chain = anvil(&first);
-    until("the chain", async || first.session(&["--version"]).output().ok().map(drop)).await;
+    until("the chain", async || first.listens(8_545).then_some(())).await;
     let (_network, address) = publish(&first);
 
     let open = [internet.host(Line::Open), internet.host(Line::Open), internet.host(Line::Open)];

@@ -199,6 +199,12 @@ impl Host {
         self.command(&binary(), arguments)
     }
 
+    /// Whether somebody listens at a port of its loopback.
+    pub(crate) fn listens(&self, port: u16) -> bool {
+        let ask = format!("exec 3<>/dev/tcp/127.0.0.1/{port}");
+        self.command(Path::new("bash"), &["-c", &ask]).output().is_ok_and(|ran| ran.status.success())
+    }
+
     /// What an address of this machine's loopback answers over HTTP; none while it does not.
     pub(crate) fn get(&self, port: u16, path: &str) -> Option<Value> {
         let ask = format!(
