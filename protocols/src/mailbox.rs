@@ -68,7 +68,7 @@ impl Limits {
     fn is_roomy<S: Store>(&self, store: &S, mutation: &Mutation) -> bool {
         let anywhere = Self { bytes: u64::MAX, ..*self };
         let (account, cost) = (mutation.account(), mutation.weight() as u64);
-        anywhere.allow(store, account, cost, Source::Client, By::Stranger).is_ok_and(|fits| fits)
+        anywhere.allow(store, account, cost, Source::Client, By::Stranger).unwrap_or(false)
     }
 }
 
@@ -143,7 +143,7 @@ pub enum Output {
         /// Why.
         code: Code,
         /// The request, where the account has room for it and this node has none: others may have.
-        left: Option<Mutation>,
+        left: Option<Box<Mutation>>,
     },
     /// A member's message was applied.
     Applied {
@@ -215,7 +215,7 @@ impl Mailbox {
                     Ok(outcome) => Output::Written { ticket, subject, mutation, outcome },
                     Err(code) => {
                         let here_alone = code == Code::Full && self.limits.is_roomy(store, &mutation);
-                        Output::Refused { ticket, code, left: here_alone.then_some(mutation) }
+                        Output::Refused { ticket, code, left: here_alone.then(|| Box::new(mutation)) }
                     }
                 });
             }

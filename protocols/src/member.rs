@@ -588,7 +588,7 @@ impl Member {
                 mailbox::Output::Refused { ticket, code, left } => {
                     let json = self.waiting.get(&ticket).is_some_and(|one| one.door == Door::Json);
                     if let Some(mutation) = left.filter(|_| json) {
-                        self.pass_on(now, ticket, mutation);
+                        self.pass_on(now, ticket, *mutation);
                         continue;
                     }
                     self.waiting.remove(&ticket);

@@ -255,6 +255,8 @@ mod tests {
     use futures::{FutureExt, future::BoxFuture};
     use session_protocols::{
         KeyPair, NodeId,
+        answer::RULES,
+        door::nodes::Listing,
         limits::{Rate, Seats},
     };
 

@@ -123,7 +123,7 @@ impl Json {
         let _long = if long && admitted.is_ok() { self.long.acquire().await.ok() } else { None };
         let answer = match admitted {
             Ok(request) => self.links.one(request, links::Caller::Json, None).await,
-            Err(refused) => Some(refused),
+            Err(code) => Some(self.links.refuse(code)),
         };
         let Some(answer) = answer else { return nothing() };
         let listing = Arc::clone(&self.listing.borrow());

@@ -84,7 +84,7 @@ impl Links {
         Box::pin(async move {
             let request = match self.admit(request, caller).await {
                 Ok(request) => request,
-                Err(refused) => return Some(refused),
+                Err(code) => return Some(self.refuse(code)),
             };
             match request {
                 Request::Batch(requests) => self.several(requests, false, caller, room).await,
@@ -93,7 +93,7 @@ impl Links {
                     let If { when, then, otherwise } = *choice;
                     let condition = match self.hold(&when, caller).await {
                         Ok((condition, _)) => condition,
-                        Err(refused) => return refused,
+                        Err(code) => return Some(self.refuse(code)),
                     };
                     let answer = match if condition { then } else { otherwise } {
                         Some(chosen) => Some(Box::new(self.answer(chosen, caller, room).await?)),
@@ -115,13 +115,11 @@ impl Links {
         })
     }
 
-    /// Counts a request and checks all of it that needs no state; the refusal where it does not pass.
-    pub(crate) async fn admit(&self, request: Request, caller: Caller) -> Result<Request, Answer> {
+    /// Counts a request and checks all of it that needs no state; the code to refuse with where it does not pass.
+    pub(crate) async fn admit(&self, request: Request, caller: Caller) -> Result<Request, Code> {
         self.metrics.requests_total.with_label_values(&[method(&request)]).inc();
-        match self.check(&request, caller.door()).await {
-            Ok(()) => Ok(request),
-            Err(code) => Err(self.refuse(code)),
-        }
+        self.check(&request, caller.door()).await?;
+        Ok(request)
     }
 
     /// Answers several, each in its share of the room.
@@ -141,14 +139,10 @@ impl Links {
         Some(answered(Body::Batch(answers.into_iter().collect::<Option<_>>()?)))
     }
 
-    /// Whether conditions hold of this node, and what it says of itself; as [`Self::answer`] where it says nothing.
-    pub(crate) async fn hold(
-        &self,
-        when: &[Condition],
-        caller: Caller,
-    ) -> Result<(bool, Answer), Option<Answer>> {
-        let info = self.one(Request::Info, caller, None).await.ok_or(None)?;
-        let Body::Info { version, rules, height } = &info.body else { return Err(Some(info)) };
+    /// Whether conditions hold of this node, and what it says of itself; a code where it says nothing.
+    pub(crate) async fn hold(&self, when: &[Condition], caller: Caller) -> Result<(bool, Answer), Code> {
+        let info = self.one(Request::Info, caller, None).await.ok_or(Code::NotReady)?;
+        let Body::Info { version, rules, height } = &info.body else { return Err(Code::Failed) };
         Ok((when.iter().all(|one| one.holds(*rules, version, *height)), info))
     }
 

@@ -71,8 +71,8 @@ struct Friend {
 #[derive(Debug, Default)]
 struct Read {
     chain: Chain,
-    /// The last message that each node gave to its client of the JSON door.
-    last: BTreeMap<usize, MessageHash>,
+    /// The last message that its owner's client of the JSON door was given, whoever gave it.
+    last: Option<MessageHash>,
     busy: bool,
 }
 

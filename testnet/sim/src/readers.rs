@@ -226,7 +226,10 @@ impl World {
             let record = View(store).record(&account, hash).ok().flatten();
             record.and_then(|record| record.place).filter(|place| place.namespace == namespace)
         };
-        let Some(Place { sequence, .. }) = place(&last) else { return Ok(false) };
+        let Some(Place { sequence, .. }) = place(&last).filter(|_| store.incarnation() == end.incarnation)
+        else {
+            return Ok(false);
+        };
         let got: BTreeSet<_> = page.iter().map(|message| message.hash).collect();
         let after = Cursor { incarnation: end.incarnation, sequence };
         for hash in self.readable(node, (account, namespace), Some(after)) {

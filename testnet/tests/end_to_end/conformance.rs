@@ -202,7 +202,7 @@ impl Somebody {
             Want::Code(code) => Got::Refused(*code),
             Want::Codes(native, json) => Got::Refused(if door == Door::Native { *native } else { *json }),
             Want::Each(each) => {
-                let [native, json] = each.as_ref();
+                let [native, json] = &**each;
                 self.expected(if door == Door::Native { native } else { json }, swarm, door)
             }
             Want::Told(texts) => Got::Told(texts.iter().map(|text| (*text).to_owned()).collect()),

@@ -52,8 +52,8 @@ async fn what_a_full_node_has_no_room_for_its_swarm_keeps() {
     let small = Small::start(&place, &status).await;
     let (id, ledger) = (status["id"].as_str().unwrap(), place.testnet.folder().network().unwrap().ledger());
     let own = ledger.map().swarm_with(&id.parse().unwrap());
-    let mut people = (0..).map(|number| Somebody::new(Kind::Person, number));
-    let mut people = people.by_ref().filter(|person| ledger.map().swarm_of(&person.id) == own);
+    let people = (0..).map(|number| Somebody::new(Kind::Person, number));
+    let mut people = people.filter(|person| ledger.map().swarm_of(&person.id) == own);
     let door = status["door"].as_str().unwrap().strip_prefix("https://").unwrap().parse().unwrap();
     let mut https = Https::connect(door).await;
     let mut post = async |method: &str, params: Value| -> (u16, Value) {
@@ -99,7 +99,7 @@ async fn what_a_full_node_has_no_room_for_its_swarm_keeps() {
         let body: Value = serde_json::from_slice(&body).unwrap();
         let held: Vec<_> =
             body["messages"].as_array().unwrap().iter().map(|one| one["hash"].as_str().unwrap()).collect();
-        let expected = if node["pubkey_ed25519"] == id { vec![] } else { vec![&hash] };
+        let expected = if node["pubkey_ed25519"] == id { vec![] } else { vec![hash.as_str()] };
         assert_eq!((status, held), (200, expected), "{node}");
     }
     drop(small);

@@ -84,7 +84,7 @@ impl World {
                     let read = self.clients.reads.entry((state.account, request.namespace)).or_default();
                     if state.by_text() {
                         self.counts.read_texts += 1;
-                        read.last.extend(messages.last().map(|message| (from, message.hash)));
+                        read.last = messages.last().map(|message| message.hash).or(read.last);
                     } else {
                         read.chain.take(from, request.after, &messages, cursor);
                     }

@@ -345,7 +345,7 @@ impl World {
         let owner = &mut self.clients.accounts[account];
         let after = if owner.thorough { read.chain.at(target) } else { read.chain.latest() };
         // Clients of the JSON door know of no cursors.
-        let (after, last) = if text { (None, read.last.get(&target).copied()) } else { (after, None) };
+        let (after, last) = if text { (None, read.last) } else { (after, None) };
         let max_count = self.dice.client.chance(600).then(|| self.dice.client.between(1, 4) as u32);
         let max_size = self.dice.client.chance(200).then(|| self.dice.client.between(1, 2_000) as u32);
         let time = owner.sign_time(self.now);

@@ -66,15 +66,16 @@ impl Door {
     async fn watch(&self, somebody: &Somebody, member: &NodeId, at: At, by: By) -> Got {
         let read = Call::Retrieve { namespace: at.0, last: None, count: None, size: None };
         let Request::Retrieve(retrieve) = self.request(somebody, &read, by) else { unreachable!() };
-        let (answer, events) = self.watched.subscribe(member, codec::encode(&Subscribe { retrieve })).await;
-        match codec::decode(&answer, MAX_EVENT).unwrap() {
+        let (answer, mut events) =
+            self.watched.subscribe(member, codec::encode(&Subscribe { retrieve })).await;
+        match codec::decode::<Subscribed>(&answer, MAX_EVENT).unwrap() {
             Subscribed::Refused { code } => return Got::Refused(code.number()),
             Subscribed::Until { expiry } => assert!(expiry > moment(0)),
         }
         let store = self.request(somebody, &Call::Store { at, ttl: 60_000, sent: 0 }, By::Owner);
         let other = self.members(somebody).await[1];
         assert!(matches!(self.exchange(&other, &store).await, Body::Stored { .. }), "its owner may");
-        let (mut events, mut told) = (events, Vec::new());
+        let mut told: Vec<String> = Vec::new();
         while told.last().is_none_or(|last| last != at.1) {
             let event = tokio::time::timeout(PATIENCE, events.next()).await.expect("in time").unwrap();
             let event: Event = codec::decode(&event, MAX_EVENT).unwrap();

@@ -213,8 +213,8 @@ fn reading() -> Vec<Case> {
     let each = |native, json| Want::Each(Box::new([native, json]));
     // Natively their bytes count; at the JSON door their base64, the hash, and 100 beside.
     let [one, two, three] = ["1", "2", "3"].map(|text| -> &'static str { text.repeat(5_000).leak() });
-    let (first, both, all): (&[_], &[_], &[_]) =
-        (&*vec![one].leak(), vec![one, two].leak(), vec![one, two, three].leak());
+    let leak = |texts: &[&'static str]| -> &'static [&'static str] { texts.to_vec().leak() };
+    let (first, both, all) = (leak(&[one]), leak(&[one, two]), leak(&[one, two, three]));
     vec![
         case(
             "a mailbox is read in pages",
@@ -247,8 +247,8 @@ fn reading() -> Vec<Case> {
                 (sized(-100), Owner, each(Want::Page(both), Texts(all))),
                 (sized(-400), Owner, each(Want::Page(first), Want::Page(both))),
                 (sized(-100_000_000), Owner, Want::Page(first)),
-                (after((0, one), 1), Owner, Want::Page(vec![two].leak())),
-                (after((0, two), 1), Owner, Texts(vec![three].leak())),
+                (after((0, one), 1), Owner, Want::Page(leak(&[two]))),
+                (after((0, two), 1), Owner, Texts(leak(&[three]))),
                 (after((0, three), 1), Owner, Texts(&[])),
             ],
         ),
