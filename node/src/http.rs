@@ -322,7 +322,7 @@ fn all(counter: &IntCounterVec) -> u64 {
     let families = counter.collect();
     let all = families.iter().flat_map(|family| family.get_metric());
     // Counts of requests: exact far beyond what a node sees.
-    all.map(|metric| metric.get_counter().value() as u64).sum()
+    all.map(|metric| metric.get_counter().get_value() as u64).sum()
 }
 
 async fn readyz(State(view): State<Arc<View>>) -> impl IntoResponse {

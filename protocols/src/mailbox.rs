@@ -122,8 +122,8 @@ pub enum Input {
 }
 
 /// What the host must do once the transaction is durable.
-#[expect(clippy::large_enum_variant, reason = "short-lived, and the large one is the common one")]
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "short-lived, and the large one is the common one")]
 pub enum Output {
     /// A client's request was applied here; it wants a majority.
     Written {

@@ -201,7 +201,7 @@ mod tests {
             params["pubkey_ed25519"] = HEXLOWER.encode(&owner.public()).into();
         }
         let body = serde_json::json!({ "method": "retrieve", "params": params }).to_string().into_bytes();
-        super::super::Call { body, caller: super::super::Caller::Onion }
+        super::super::Call { body, caller: super::super::Caller::Onion(None) }
     }
 
     #[tokio::test]

@@ -130,6 +130,7 @@ impl World {
                 maps: map.clone().into(),
                 limits,
                 version,
+                rules: session_protocols::answer::RULES,
             };
             let store = MemoryStore::new(number as u64 + 1);
             let one = One { member: Member::new(setup), store, alive: true, lie: None, twist: None };
