@@ -109,7 +109,8 @@ fn lead(context: &Context, effective: &Effective) -> Result<(), Failure> {
 fn init(context: &Context, arguments: &ConfigInit) -> Result<(), Failure> {
     let path = file(&arguments.of)?;
     let failed = |cause: io::Error| Failure::io(&format!("cannot write {}", path.display()), &cause);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     fs::create_dir_all(folder).map_err(failed)?;
     let replaced = path.exists();
     if replaced && !arguments.yes {

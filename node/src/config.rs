@@ -62,7 +62,10 @@ impl Config {
 
 /// Changes what is logged.
 #[derive(Clone)]
-pub struct LogControl(Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>);
+pub struct LogControl(Arc<Change>);
+
+/// Sets a filter, or says what is wrong with it.
+type Change = dyn Fn(&str) -> Result<(), String> + Send + Sync;
 
 impl LogControl {
     /// By a function that takes a filter, or tells what is wrong with it.

@@ -345,11 +345,18 @@ fn put(path: &Path, content: &[u8]) -> Result<(), BackupError> {
     let file = |cause| BackupError::File { path: path.to_owned(), cause };
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| file(io::ErrorKind::InvalidFilename.into()))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     place(folder, name, content).map_err(|error| match error {
         KeyError::Exists { path } => BackupError::Exists { path },
         KeyError::File { path, cause } => BackupError::File { path, cause },
-        error => BackupError::Key(error),
+        error @ (KeyError::Content { .. }
+        | KeyError::Sealed { .. }
+        | KeyError::Passphrase { .. }
+        | KeyError::Memory
+        | KeyError::Onion { .. }
+        | KeyError::Permissions { .. }
+        | KeyError::Random) => BackupError::Key(error),
     })
 }
 

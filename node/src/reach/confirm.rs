@@ -133,6 +133,7 @@ impl NetworkBehaviour for Confirm {
         self.server.on_connection_handler_event(peer, id, event);
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest of the open-ended set passes as it is")]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         loop {
             if let Some((peer_id, id)) = self.done.pop_front() {

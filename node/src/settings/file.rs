@@ -87,7 +87,7 @@ impl Reader<'_> {
         let item = value.get_ref();
         let number =
             item.as_integer().and_then(|number| i64::from_str_radix(number.as_str(), number.radix()).ok());
-        let folder = self.path.parent().unwrap_or(Path::new(""));
+        let folder = self.path.parent().unwrap_or_else(|| Path::new(""));
         match (key.kind, item.as_str(), number) {
             (Kind::Size | Kind::Number, None, Some(number)) => Ok(number.to_string()),
             (Kind::Size | Kind::Text, Some(text), _) => Ok(text.to_owned()),

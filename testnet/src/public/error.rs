@@ -108,7 +108,7 @@ impl PublicError {
             Self::Chain { trouble, .. } => trouble.remedy().to_owned(),
             Self::Send(error) => error.remedy().to_owned(),
             Self::Stake(error) => error.remedy().to_owned(),
-            Self::Node { source, .. } => source.remedy().to_owned(),
+            Self::Node { source, .. } => source.remedy(),
             Self::Io { .. } => "check the address, the folder, its owner and the room on the disk".to_owned(),
         }
     }

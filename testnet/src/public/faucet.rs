@@ -195,7 +195,12 @@ impl From<VaultError> for Refused {
         let status = match &error {
             VaultError::Empty { .. } => StatusCode::SERVICE_UNAVAILABLE,
             VaultError::OtherLoan { .. } | VaultError::Candidate(_) => StatusCode::BAD_REQUEST,
-            _ => StatusCode::BAD_GATEWAY,
+            VaultError::Send(_)
+            | VaultError::None
+            | VaultError::Elsewhere { .. }
+            | VaultError::NotOwner { .. }
+            | VaultError::NothingBack { .. }
+            | _ => StatusCode::BAD_GATEWAY,
         };
         refused(status, error.code(), error.to_string(), error.remedy())
     }

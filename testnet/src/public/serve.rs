@@ -75,7 +75,8 @@ pub async fn serve(
     let _ = stop.send(true);
     let mut result = ended;
     while let Some((index, ended)) = nodes.next().await {
-        result = result.and(ended.map_err(|source| PublicError::Node { index, source }));
+        let ended = ended.map_err(|source| PublicError::Node { index, source });
+        result = if result.is_ok() { ended } else { result };
     }
     http.iter().for_each(tokio::task::JoinHandle::abort);
     result

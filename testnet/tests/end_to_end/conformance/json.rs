@@ -311,7 +311,7 @@ impl Door {
             let store = Call::Store { at: (0, text), ttl: 60_000, sent: 0 };
             assert_eq!(ask(&store, By::Nobody).await, Got::Stored { already: false });
             kept.push(text.to_owned());
-            let retrieve = Call::Retrieve { namespace: 0, last: None, count: None };
+            let retrieve = Call::Retrieve { namespace: 0, last: None, count: None, size: None };
             assert_eq!(ask(&retrieve, By::Owner).await, Got::Messages(kept.clone(), false));
             // As any door of the swarm shows it.
             assert_eq!(self.ask(&somebody, &retrieve, By::Owner).await, Got::Messages(kept.clone(), false));
