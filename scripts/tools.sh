@@ -74,3 +74,12 @@ need_prometheus() {
   apt-get update -q >&2 && RUNLEVEL=1 apt-get install -qy --no-install-recommends prometheus >&2
   if [ -d /run/systemd/system ]; then systemctl disable --now prometheus >&2; fi
 }
+
+# need_hosts: what makes hosts out of network namespaces, for the network in a box. Where they cannot be made its test says so.
+need_hosts() {
+  command -v ip >/dev/null && command -v nft >/dev/null && return
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    say 'installing iproute2 and nftables'
+    apt-get update -q >&2 && apt-get install -qy --no-install-recommends iproute2 nftables >&2
+  fi
+}
