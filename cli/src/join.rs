@@ -18,10 +18,10 @@ use std::{
 
 use alloy::primitives::Address;
 use serde_json::json;
-use session_chain::bls::BlsSecret;
+use session_chain::{bls::BlsSecret, network::Settlement};
 use session_node::{
     keystore::{self, KeyError, Passphrase},
-    settings::FILE,
+    settings::{Effective, FILE, Settings},
 };
 use session_protocols::{KeyPair, directory::Endpoint};
 use tokio::sync::oneshot;
@@ -32,11 +32,19 @@ use crate::{
     failure::{Exit, Failure},
     network::description,
     node::{passphrase_of, settings, shutdown},
-    stake::{NODES, lower},
+    passphrase,
+    stake::{NODES, REGISTRATION, lower},
 };
 use board::Board;
 use place::Place;
 use watch::Watch;
+
+/// How settings begin that are written here, and may be written anew.
+const WRITTEN: &str = "# Written by `session join`";
+/// The log, in the node's folder, unless its settings name another file.
+const LOG: &str = "node.log";
+/// What a node that has signed checkpoints has in its folder.
+const SIGNED: &str = "signed";
 
 /// The node of this machine.
 struct Keys {
@@ -68,21 +76,10 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
             context.home()?.path().join(NODES).join(name)
         }
     };
+    // What was found out before, or set by hand, holds.
+    let before = settings::chosen(context, Some(&data), None, &Flags::default())?.effective;
     board.step("machine", async |_| machine::check(&data, network.limits).map(|told| ((), told))).await?;
-    let rpc = match network.settlement.as_ref() {
-        Some(settlement) => {
-            let named = if arguments.rpc.is_empty() { &settlement.rpc } else { &arguments.rpc };
-            board
-                .step("chain", async |say| {
-                    say.doing("asking the endpoints");
-                    let found = endpoints::check(settlement, named).await?;
-                    let told = found.told();
-                    Ok((named.clone(), told))
-                })
-                .await?
-        }
-        None => Vec::new(),
-    };
+    let rpc = endpoints(&arguments, before.settings(), network.settlement.as_ref());
     board
         .step("clock", async |say| {
             say.doing("comparing the clock");
@@ -90,31 +87,46 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
             Ok(((), told))
         })
         .await?;
-    // What was found out before, or set by hand, holds.
-    let before = settings::chosen(context, Some(&data), None, &Flags::default())?.effective;
-    let passphrase = passphrase_of(&before, &data)?;
+    // Everything that asks the chain asks these.
+    let settlement =
+        network.settlement.clone().map(|settlement| Settlement { rpc: rpc.clone(), ..settlement });
+    if let Some(settlement) = &settlement {
+        board
+            .step("chain", async |say| {
+                say.doing("asking the endpoints");
+                let found = endpoints::check(settlement, &rpc).await?;
+                Ok(((), found.told()))
+            })
+            .await?;
+    }
+    let passphrase = new_or_known(&before, &data)?;
     let keys = board.step("keys", async |_| keys(&data, passphrase.as_ref())).await?;
     let place = board
         .step("address", async |say| place::find(&arguments, before.settings(), &network, &say).await)
         .await?;
+    let mut arguments = arguments;
+    if before.settings().log_file.is_none() {
+        // The steps have the screen.
+        arguments.log_file = Some(data.join(LOG));
+    }
     let flags = flags(&place, &arguments);
-    write_settings(&data, &path, &place, &arguments)?;
-
     let (stop, stopped) = oneshot::channel::<()>();
     let effective = settings::chosen(context, Some(&data), None, &flags)?.effective;
     let http = effective.settings().http;
     let mut config = effective.config(network.clone(), data.clone());
     config.passphrase = passphrase;
+    config.log = Some(crate::log::start_node(&effective)?);
     let mut node = tokio::spawn(session_node::run(config, async {
         // Whoever holds the other end says stop, or is gone.
         let _ = stopped.await;
     }));
-    let watch = Watch::new(http);
+    let watch = Watch::new(http, keys.pair.node_id())?;
     let signalled = shutdown()?;
     let rest = async {
         board.step("start", async |say| watch.started(&say).await).await?;
         board.step("reachable", async |say| watch.reached(&say, &place.announce).await).await?;
-        if let Some(settlement) = &network.settlement {
+        write_settings(&data, &path, &place, &arguments)?;
+        if let Some(settlement) = &settlement {
             board.step("synced", async |say| watch.synced(&say).await).await?;
             board
                 .step("stake", async |say| {
@@ -158,12 +170,44 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
     }
 }
 
+/// Refuses to make a key where a node was that has lost it.
+fn keys_are_lost(data: &Path) -> Option<Failure> {
+    let left = [REGISTRATION, SIGNED].into_iter().find(|name| data.join(name).exists())?;
+    let (shown, data) = (data.join(left), data.display());
+    let message = format!(
+        "{data} has no node's key, but {} of a node: a new key would be another node",
+        shown.display()
+    );
+    let remedy = format!(
+        "put the key back: session key restore FILE --data {data}; or begin in another folder: --data DIR"
+    );
+    Some(Failure::new(Exit::Refused, "key_lost", message, remedy))
+}
+
+/// What the keys are encrypted under, or are to be: of new ones nobody is asked.
+fn new_or_known(before: &Effective, data: &Path) -> Result<Option<Passphrase>, Failure> {
+    if data.join(keystore::NODE).exists() {
+        return passphrase_of(before, data);
+    }
+    passphrase::given(before.settings().passphrase_file.as_deref(), passphrase::VARIABLE)
+}
+
+/// Who is asked of the chain: as was said, as the node's settings say, or as the description does.
+fn endpoints(arguments: &args::Join, before: &Settings, settlement: Option<&Settlement>) -> Vec<String> {
+    let written: Vec<String> = before.rpc.iter().map(|url| url.0.clone()).collect();
+    let described = settlement.map(|settlement| settlement.rpc.clone()).unwrap_or_default();
+    [arguments.rpc.clone(), written, described].into_iter().find(|urls| !urls.is_empty()).unwrap_or_default()
+}
+
 /// The node's keys: those that are there, or new ones.
 fn keys(data: &Path, passphrase: Option<&Passphrase>) -> Result<(Keys, String), Failure> {
     let unreadable = Failure::from;
     let (pair, how) = match keystore::load_under(data, passphrase) {
         Ok(pair) => (pair, "found"),
         Err(KeyError::File { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => {
+            if let Some(lost) = keys_are_lost(data) {
+                return Err(lost);
+            }
             (keystore::create_under(data, passphrase).map_err(unreadable)?, "made: back them up")
         }
         Err(error) => return Err(unreadable(error)),
@@ -187,7 +231,9 @@ fn keys(data: &Path, passphrase: Option<&Passphrase>) -> Result<(Keys, String), 
 fn flags(place: &Place, arguments: &args::Join) -> Flags {
     let shown = |all: &[Endpoint]| all.iter().map(ToString::to_string).collect();
     let http = arguments.http_port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string());
+    let log = arguments.log_file.as_ref().map(|path| path.display().to_string());
     Flags::of([
+        ("log_file", log.into_iter().collect()),
         ("listen", shown(&place.listen)),
         ("announce", shown(&place.announce)),
         ("http", http.into_iter().collect()),
@@ -195,10 +241,11 @@ fn flags(place: &Place, arguments: &args::Join) -> Flags {
     ])
 }
 
-/// Writes the same down for `session node run`, unless settings are there.
+/// Writes the same down for `session node run`, unless somebody else wrote settings.
 fn write_settings(data: &Path, network: &Path, place: &Place, arguments: &args::Join) -> Result<(), Failure> {
     let path = data.join(FILE);
-    if path.exists() {
+    let before = std::fs::read_to_string(&path).unwrap_or_default();
+    if path.exists() && !before.starts_with(WRITTEN) {
         return Ok(());
     }
     let quoted = |text: &str| format!("{text:?}");
@@ -206,8 +253,8 @@ fn write_settings(data: &Path, network: &Path, place: &Place, arguments: &args::
         |all: &[Endpoint]| all.iter().map(|one| quoted(&one.to_string())).collect::<Vec<_>>().join(", ");
     let network = std::path::absolute(network).unwrap_or_else(|_| network.to_owned());
     let mut text = format!(
-        "# Written by `session join`. All settings, with what they mean: session config show --origin, and init.\n\
-         network = {}\nlisten = [{}]\nannounce = [{}]\n",
+        "{WRITTEN}; whoever changes it by hand removes this line, so that it stays.\n\
+         # All settings, with what they mean: session config show --origin, and init.\nnetwork = {}\nlisten = [{}]\nannounce = [{}]\n",
         quoted(&network.display().to_string()),
         list(&place.listen),
         list(&place.announce),

@@ -31,7 +31,7 @@ const USER: &str = "error,session=warn";
 
 /// Starts logging; that of a node begins when its settings are known.
 pub(crate) fn start(command: &Command) {
-    if matches!(command, Command::Node(Node::Run(_))) {
+    if matches!(command, Command::Node(Node::Run(_)) | Command::Join(_)) {
         return;
     }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USER));

@@ -11,7 +11,7 @@ use crate::{
     Context, account, args,
     failure::{Exit, Failure, chain},
     node::shutdown,
-    sending::agree,
+    sending::{agree, tell_cost},
 };
 
 /// The folder of networks that were begun here, in the home.
@@ -40,6 +40,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(
     if !arguments.yes {
         let what = format!("deploy the contracts of {}, and stake on {} nodes", plan.name, plan.nodes);
         let cost = format!("ether of {} ({name}) at {}", treasury.address(), plan.rpc.join(", "));
+        tell_cost(context, &what, &name, treasury.address(), &cost);
         agree(context, &what, &cost)?;
     }
     let bar = ProgressBar::new_spinner();

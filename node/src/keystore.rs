@@ -37,7 +37,8 @@ use zeroize::Zeroizing;
 
 use sealed::Lock;
 
-const NODE: &str = "node.key";
+/// The file of a node's key, in its data folder.
+pub const NODE: &str = "node.key";
 const GAS: &str = "gas.key";
 /// The longest key file, in bytes.
 const MAX_FILE: usize = 1_024;
@@ -228,13 +229,15 @@ pub fn gas_address(data: &Path) -> Result<Option<Address>, KeyError> {
     }
 }
 
-/// Whether the node's key is encrypted.
+/// Whether one of the keys in the data folder is encrypted.
 ///
 /// # Errors
 ///
 /// As with [`load`].
 pub fn is_sealed(data: &Path) -> Result<bool, KeyError> {
-    Ok(matches!(kept(data, Which::Node)?.0, Kept::Sealed { .. }))
+    let sealed = |which| kept(data, which).map(|(kept, _)| matches!(kept, Kept::Sealed { .. }));
+    // Between the two files a change may have been interrupted.
+    Ok(sealed(Which::Node)? || sealed(Which::Gas).unwrap_or(false))
 }
 
 /// Encrypts the keys in the data folder under another passphrase, or not at all. Each file is replaced as a whole;

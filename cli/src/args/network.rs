@@ -83,7 +83,7 @@ pub(crate) struct Publish {
     /// Room on the disk that a node should have, in GiB
     #[arg(long, value_name = "GIB", default_value_t = 30)]
     pub(crate) disk: u64,
-    /// The folder of the network's keys and its first nodes [default: networks/NAME of the home]
+    /// The folder of the network's keys and its first nodes [default: published/NAME of the home]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// The account that pays, and has all tokens [default: the first]
@@ -122,6 +122,9 @@ pub(crate) struct Join {
     /// Pay the stake without being asked, where the account has it
     #[arg(long)]
     pub(crate) yes: bool,
+    /// Where the node logs, unless its settings say it [default: node.log in its folder]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log_file: Option<PathBuf>,
     /// End once the node is active: for trying out whether it can be
     #[arg(long)]
     pub(crate) once: bool,

@@ -22,7 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Disk, memory and open files; the limit of these is raised as far as the system lets a user.
 pub(crate) fn check(data: &Path, limits: Limits) -> Result<String, Failure> {
     let failed = |code, message: String, remedy: String| Failure::new(Exit::NotReady, code, message, remedy);
-    let disk = room(data).map_err(|cause| Failure::io("cannot see how much room the disk has", &cause))?;
+    let free = room(data).map_err(|cause| Failure::io("cannot see how much room the disk has", &cause))?;
+    // What the node itself keeps there is room that it has.
+    let disk = free.saturating_add(kept(&data.join("messages")));
     if disk < limits.disk.saturating_mul(GIB) {
         let message = format!(
             "the disk of {} has {} GiB free, and a node needs {}",
@@ -37,7 +39,8 @@ pub(crate) fn check(data: &Path, limits: Limits) -> Result<String, Failure> {
         ));
     }
     let memory = memory().unwrap_or(u64::MAX);
-    if memory < limits.memory {
+    // The kernel keeps some of it for itself.
+    if memory < limits.memory.saturating_sub(limits.memory / 8) {
         let message = format!("the machine has {memory} MiB of memory, and a node needs {}", limits.memory);
         return Err(failed("memory", message, "run it on a machine with more".to_owned()));
     }
@@ -63,7 +66,7 @@ pub(crate) async fn clock(named: &str, rpc: &[String]) -> Result<String, Failure
     }
     apart.sort_unstable();
     let Some(seconds) = apart.get(apart.len() / 2).copied() else {
-        return Ok("nobody was asked who tells the time".to_owned());
+        return Ok("not compared: nobody who was asked tells the time".to_owned());
     };
     if seconds.abs() <= DRIFT {
         return Ok(format!("{} s apart from others", seconds.abs()));
@@ -84,6 +87,12 @@ pub(crate) fn room(data: &Path) -> std::io::Result<u64> {
     let there = data.ancestors().find(|path| path.exists()).unwrap_or_else(|| Path::new("/"));
     let found = rustix::fs::statvfs(there)?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// Bytes of the files in a folder; 0 where there is none.
+fn kept(folder: &Path) -> u64 {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
 }
 
 /// The machine's memory in MiB, where the system tells.

@@ -14,7 +14,7 @@ use crate::{
     Context, account,
     args::Join,
     failure::{Exit, Failure},
-    sending::{agree, poll},
+    sending::{agree, poll, tell_cost},
     stake::{REGISTRATION, lower},
 };
 
@@ -31,7 +31,7 @@ pub(crate) async fn put_down(
     say: &Say,
 ) -> Result<((), String), Failure> {
     let registration = watch.registration().await.unwrap_or_default();
-    if !matches!(registration.as_str(), "unregistered" | "refused" | "") {
+    if !matches!(registration.as_str(), "unregistered" | "refused" | "deregistered" | "") {
         return Ok(((), format!("it is there: the node is {registration}")));
     }
     let home = context.home()?;
@@ -71,6 +71,13 @@ pub(crate) async fn put_down(
             addresses: place.announce.iter().map(ToString::to_string).collect(),
         };
         let lent = faucet::ask(faucet, &ask).await?;
+        // The faucet's word is none of the chain's.
+        if !staker.holds(&bls).await? {
+            let message =
+                format!("the faucet at {faucet} says that it lent a stake, and the chain knows of none");
+            let remedy = "type the same command again, or stake tokens of your own: --account NAME";
+            return Err(Failure::new(Exit::Failed, "faucet", message, remedy));
+        }
         return Ok((
             (),
             format!("{} SESH, lent by the faucet to {name} in block {}", lent.stake, lent.height),
@@ -94,6 +101,7 @@ pub(crate) async fn put_down(
     let quote = staker.quote(&call).await?;
     let what = format!("register node {} with {stake} SESH of {name}", candidate.node);
     if !arguments.yes {
+        tell_cost(context, &what, &name, operator, &quote.to_string());
         agree(context, &what, &quote.to_string())?;
     }
     say.doing("waiting for the transaction");

@@ -7,7 +7,7 @@ use std::{
 
 use reqwest::Client;
 use serde::Deserialize;
-use session_protocols::directory::Endpoint;
+use session_protocols::{NodeId, directory::Endpoint};
 use tokio::time::sleep;
 
 use super::board::Say;
@@ -15,6 +15,8 @@ use crate::failure::{Exit, Failure};
 
 /// From one look to the next.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long it may take to answer once.
+const ANSWER: Duration = Duration::from_secs(5);
 /// How long a node may take to start.
 const START: Duration = Duration::from_secs(60);
 /// How long other nodes may take to dial one back.
@@ -25,10 +27,12 @@ const REACH: Duration = Duration::from_secs(60);
 pub(crate) struct Watch {
     client: Client,
     http: SocketAddr,
+    id: NodeId,
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Status {
+    id: NodeId,
     swarm: Option<String>,
     peers: u64,
     reachability: Reachability,
@@ -70,8 +74,13 @@ struct Check {
 }
 
 impl Watch {
-    pub(crate) fn new(http: SocketAddr) -> Self {
-        Self { client: Client::new(), http }
+    /// That of the node `id`; another one's is not believed.
+    pub(crate) fn new(http: SocketAddr, id: NodeId) -> Result<Self, Failure> {
+        // What is on this machine is asked straight.
+        let client = Client::builder().no_proxy().timeout(ANSWER).build().map_err(|error| {
+            Failure::new(Exit::Failed, "http", error.to_string(), "check the system's certificates")
+        })?;
+        Ok(Self { client, http, id })
     }
 
     /// Waits until the node answers.
@@ -103,7 +112,14 @@ impl Watch {
                 .filter_map(|one| told.iter().find(|verdict| verdict.address == one.to_string()))
                 .collect();
             if verdicts.len() == announced.len() || Instant::now() >= until {
-                return judged(announced, &verdicts, peers);
+                let judged = judged(announced, &verdicts, peers);
+                // Whoever has its place keeps it, and is told what is wrong.
+                return match (judged, self.registration().await.as_deref()) {
+                    (Err(failure), Some("awaiting" | "active" | "decommissioned")) => {
+                        Ok(((), format!("not confirmed: {}: {}", failure.message, failure.remedy)))
+                    }
+                    (judged, _) => judged,
+                };
             }
             let left = announced.len().saturating_sub(verdicts.len());
             say.doing(match peers {
@@ -124,6 +140,10 @@ impl Watch {
                 return Ok(((), check.detail.clone()));
             }
             let chain = self.status().await.and_then(|status| status.chain);
+            if let Some(check) = check.as_ref().filter(|check| check.detail.starts_with("stopped:")) {
+                let remedy = "as it says; then type the same command again";
+                return Err(Failure::new(Exit::Failed, "chain", check.detail.clone(), remedy));
+            }
             say.doing(match (chain, check) {
                 (Some(Chain { height, head: Some(head), .. }), _) => {
                     format!("reading the chain: block {height} of {head}")
@@ -152,7 +172,7 @@ impl Watch {
             let waits = readiness.iter().flat_map(|it| &it.checks).find(|check| !check.ok);
             let chain = status.and_then(|status| status.chain);
             say.doing(match (chain, waits) {
-                (Some(chain), _) if chain.registration == "refused" => {
+                (Some(chain), _) if matches!(&*chain.registration, "refused" | "deregistered") => {
                     let why = waits.map(|check| check.detail.clone()).unwrap_or_default();
                     return Err(Failure::new(
                         Exit::Failed,
@@ -170,7 +190,9 @@ impl Watch {
     }
 
     pub(crate) async fn status(&self) -> Option<Status> {
-        self.client.get(format!("http://{}/status", self.http)).send().await.ok()?.json().await.ok()
+        let asked = self.client.get(format!("http://{}/status", self.http)).send().await.ok()?;
+        let status: Status = asked.json().await.ok()?;
+        (status.id == self.id).then_some(status)
     }
 
     async fn readiness(&self) -> Option<Readiness> {
@@ -186,16 +208,22 @@ impl Watch {
 fn judged(announced: &[Endpoint], verdicts: &[&DialledBack], peers: u64) -> Result<((), String), Failure> {
     let unreachable =
         |message: String, remedy: &str| Err(Failure::new(Exit::NotReady, "unreachable", message, remedy));
-    if let Some(failed) = verdicts.iter().find(|verdict| !verdict.ok) {
-        let why = failed.why.clone().unwrap_or_default();
-        let by = failed.by.get(..8).unwrap_or(&failed.by);
-        let message = format!("node {by}… dialled {} in vain: {why}", failed.address);
-        let protocol = if failed.address.contains("/udp/") { "UDP" } else { "TCP" };
-        let remedy = format!(
-            "let {protocol} to that port through: open it in the firewall, and where there is a router lead it to this \
-             machine (port forwarding); if others reach it elsewhere, say where: --address ENDPOINT"
+    let reached = |one: &&Endpoint| verdicts.iter().any(|it| it.ok && it.address == one.to_string());
+    let missing: Vec<_> = announced.iter().filter(|one| !reached(one)).collect();
+    if let Some(first) = missing.first().filter(|_| peers > 0) {
+        let all: Vec<_> = missing.iter().map(ToString::to_string).collect();
+        let failed = verdicts.iter().find(|verdict| !verdict.ok && verdict.address == first.to_string());
+        let why = failed.map_or_else(
+            || format!("no answer came back in {} s", REACH.as_secs()),
+            |verdict| {
+                let by = verdict.by.get(..8).unwrap_or(&verdict.by);
+                format!("node {by}… says: {}", verdict.why.clone().unwrap_or_default())
+            },
         );
-        return unreachable(message, &remedy);
+        let message = format!("other nodes dialled {} in vain: {why}", all.join(" and "));
+        let remedy = "let UDP and TCP to that port through: open it in the firewall, and where there is a router lead it \
+                      to this machine (port forwarding); if others reach it elsewhere, say where: --address ENDPOINT";
+        return unreachable(message, remedy);
     }
     if verdicts.len() == announced.len() {
         let by: Vec<_> = verdicts

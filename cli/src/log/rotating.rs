@@ -27,6 +27,10 @@ impl RotatingFile {
     /// Goes on at the end of the file at `path`, which is made if missing.
     pub(super) fn open(path: &Path, bytes: u64, files: u64) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).mode(MODE).open(path)?;
+        if !file.metadata()?.is_file() {
+            let message = "a log is kept in a file, and this is none";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         // One that was there may have been open to others.
         file.set_permissions(Permissions::from_mode(MODE))?;
         let length = file.metadata()?.len();
@@ -46,7 +50,9 @@ impl RotatingFile {
     /// Sets the files aside, the oldest of which goes, and begins a new one.
     fn rotate(&mut self) -> io::Result<()> {
         let oldest = self.files.saturating_sub(1);
-        for number in (0..oldest).rev() {
+        // What was set aside before a new one could not be begun is not set aside again.
+        let last = if self.path.exists() { oldest } else { 0 };
+        for number in (0..last).rev() {
             match fs::rename(self.aside(number), self.aside(number.saturating_add(1))) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}
@@ -87,6 +93,19 @@ mod tests {
 
     fn log(folder: &Path, bytes: u64, files: u64) -> RotatingFile {
         RotatingFile::open(&folder.join("node.log"), bytes, files).unwrap()
+    }
+
+    #[test]
+    fn a_device_is_no_log_and_what_was_set_aside_stays_where_none_can_be_begun() {
+        let refused = RotatingFile::open(Path::new("/dev/null"), 1, 1).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = log(folder.path(), 10, 3);
+        file.write_all(b"1234567\n").unwrap();
+        fs::rename(folder.path().join("node.log"), folder.path().join("node.log.1")).unwrap();
+        file.write_all(b"2234567\n").unwrap();
+        let kept = ["node.log", "node.log.1", "node.log.2"].map(|name| read(&folder.path().join(name)));
+        assert_eq!(kept, ["2234567\n", "1234567\n", "-"]);
     }
 
     #[test]

@@ -75,6 +75,10 @@ pub(crate) async fn load(
 
 /// Keeps a description, so that its name is enough from now on. Returns where.
 pub(crate) fn keep(context: &Context, description: &Description) -> Result<PathBuf, Failure> {
+    // The testnet of this machine has its own.
+    if description.network.name.as_str() == super::LOCAL {
+        return Ok(PathBuf::from(&description.from));
+    }
     let path = kept(&context.home_path()?, description.network.name.as_str());
     let failed = |cause| Failure::io(&format!("cannot keep the description in {}", path.display()), &cause);
     context.home()?;
@@ -147,9 +151,20 @@ fn address(named: &str) -> Result<Source, Failure> {
     Ok(Source::Url(url, key))
 }
 
+/// Few steps, and none from what is protected to what is not.
+fn policy(url: &Url) -> redirect::Policy {
+    let secure = url.scheme() == "https";
+    redirect::Policy::custom(move |attempt| {
+        if attempt.previous().len() > 3 || secure && attempt.url().scheme() != "https" {
+            return attempt.stop();
+        }
+        attempt.follow()
+    })
+}
+
 async fn fetch(url: &Url) -> Result<String, Failure> {
     let failed = |exit, message: String, remedy: &str| Failure::new(exit, "description", message, remedy);
-    let client = Client::builder().redirect(redirect::Policy::limited(3)).timeout(PATIENCE).build();
+    let client = Client::builder().redirect(policy(url)).timeout(PATIENCE).build();
     let client =
         client.map_err(|error| failed(Exit::Failed, chain(&error), "check the system's certificates"))?;
     let unreachable = |error: reqwest::Error| {
@@ -243,19 +258,44 @@ fn check(
             "ask whoever publishes the network to sign it, or save it, read it, and name the file",
         );
     }
-    let kept = kept(&context.home_path()?, network.name.as_str());
-    let Ok(text) = fs::read_to_string(&kept) else { return Ok(()) };
-    let Ok(Some(before)) = NetworkFile::publisher(&text) else { return Ok(()) };
-    if Some(before) == *publisher {
-        return Ok(());
+    let name = network.name.as_str();
+    let built_in = PRESETS.iter().any(|(preset, text)| *preset == name && *text != description.text);
+    if fetched && (built_in || network.local || name == super::LOCAL) {
+        let message =
+            format!("{from} describes {name}, which is the name of a network that is known here already");
+        return refused(message, "ask whoever publishes it to give it a name of its own");
     }
-    let message = format!(
-        "{from} is signed by {}, and the network {} that is kept here by {before}",
-        told(publisher),
-        network.name
-    );
-    let remedy = format!("if it is another network that is meant, move {} away first", kept.display());
-    Err(Failure::new(Exit::Refused, "publisher", message, remedy))
+    let kept = kept(&context.home_path()?, name);
+    let text = match fs::read_to_string(&kept) {
+        Ok(text) => text,
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(cause) => {
+            return Err(Failure::io(&format!("cannot read {}, which is kept of it", kept.display()), &cause));
+        }
+    };
+    let known = NetworkFile::parse(&text).and_then(|file| Ok((file, NetworkFile::publisher(&text)?)));
+    let Ok((file, before)) = known else {
+        let message = format!("{}, which is kept of the network {name}, cannot be read", kept.display());
+        let remedy = format!("look at it: session network verify {}; or move it away", kept.display());
+        return Err(Failure::new(Exit::Failed, "network_file", message, remedy));
+    };
+    // Who signed nothing before may sign now.
+    if let Some(signer) = before.filter(|signer| Some(*signer) != *publisher) {
+        let message = format!(
+            "{from} is signed by {}, and the network {name} that is kept here by {signer}",
+            told(publisher)
+        );
+        let remedy = format!("if it is another network that is meant, move {} away first", kept.display());
+        return Err(Failure::new(Exit::Refused, "publisher", message, remedy));
+    }
+    let written = |file: &NetworkFile| file.settlement.as_ref().map_or(0, |settlement| settlement.written);
+    if before.is_some() && written(network) < written(&file) {
+        let message =
+            format!("{from} is older than what is kept of the network {name}: somebody shows what was");
+        let remedy = format!("use what is kept: session --network {name} ...; or fetch it another way");
+        return Err(Failure::new(Exit::Refused, "outdated", message, remedy));
+    }
+    Ok(())
 }
 
 fn unsafe_http(url: &Url) -> Failure {

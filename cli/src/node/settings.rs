@@ -40,13 +40,28 @@ pub(crate) fn chosen(
     layers.extend(file(data, config)?);
     let network = match &Effective::of(layers.clone())?.settings().network {
         Some(name) => {
-            let path = network::file(name, &context.home_path()?)?;
+            let path = described(context, name, data)?;
             Some((path.clone(), network::read(&path)?))
         }
         None => None,
     };
     layers.extend(network.as_ref().map(|(path, network)| preset(path, network, data)));
     Ok(Chosen { effective: Effective::of(layers)?, network })
+}
+
+/// The file of a network. Where it is not where it was, as on another machine, that which came with a backup of the
+/// node.
+fn described(context: &Context, name: &str, data: Option<&Path>) -> Result<PathBuf, Failure> {
+    let found = network::file(name, &context.home_path()?);
+    if found.as_ref().is_ok_and(|path| path.is_file()) {
+        return found;
+    }
+    let file = Path::new(name).file_stem().map(|stem| Path::new(stem).with_extension("toml"));
+    let beside = data.zip(file).map(|(data, file)| data.join("networks").join(file));
+    match beside.filter(|path| path.is_file()) {
+        Some(path) => Ok(path),
+        None => found,
+    }
 }
 
 /// What the file of settings says; one that was not named need not be there.

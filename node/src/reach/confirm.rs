@@ -24,7 +24,9 @@ use tokio::time::Instant;
 
 /// Dials back that may be under way.
 const MAX_DIALS: usize = 32;
-/// How long one may take; its place is free again then.
+/// Of these for one peer.
+const MAX_OF_ONE: usize = 2;
+/// How long one may take; it is closed then, and its place is free again.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A dial back is refused.
@@ -58,12 +60,22 @@ impl Confirm {
     }
 
     /// What may be dialled back.
-    fn check(&self, addresses: &[Multiaddr]) -> Result<(), Refused> {
-        if self.dials.len() > MAX_DIALS {
+    fn check(&self, peer: &PeerId, addresses: &[Multiaddr]) -> Result<(), Refused> {
+        // This one is among them already.
+        let of_one = self.dials.values().filter(|(one, _)| one == peer).count();
+        if self.dials.len() > MAX_DIALS || of_one > MAX_OF_ONE {
             return Err(Refused::Busy);
         }
         let open = |address: &Multiaddr| endpoint(address).is_some_and(|one| one.is_public());
         if self.local || addresses.iter().all(open) { Ok(()) } else { Err(Refused::Private) }
+    }
+
+    /// Closes what took too long: whoever took the dial back and never answered would hold it for ever.
+    fn expire(&mut self) {
+        let late = self.dials.iter().filter(|(_, (_, since))| since.elapsed() >= PATIENCE);
+        let late: Vec<_> = late.map(|(id, (peer, _))| (*peer, *id)).collect();
+        self.dials.retain(|_, (_, since)| since.elapsed() < PATIENCE);
+        self.done.extend(late);
     }
 
     /// Closes what was opened to dial a peer back: it has been answered.
@@ -85,8 +97,8 @@ impl NetworkBehaviour for Confirm {
         addresses: &[Multiaddr],
         _: Role,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        if self.is_dial_back(id) {
-            self.check(addresses).map_err(ConnectionDenied::new)?;
+        if let Some((peer, _)) = self.dials.get(&id) {
+            self.check(peer, addresses).map_err(ConnectionDenied::new)?;
         }
         Ok(Vec::new())
     }
@@ -149,7 +161,7 @@ impl NetworkBehaviour for Confirm {
                     continue;
                 }
                 ToSwarm::Dial { opts } => {
-                    self.dials.retain(|_, (_, since)| since.elapsed() < PATIENCE);
+                    self.expire();
                     if let Some(peer) = opts.get_peer_id() {
                         self.dials.insert(opts.connection_id(), (peer, Instant::now()));
                     }
