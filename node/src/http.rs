@@ -185,16 +185,25 @@ pub(crate) async fn serve(listener: TcpListener, view: View, admin: Router) -> s
         .route("/status", get(status))
         .with_state(Arc::new(view))
         .merge(admin);
-    axum::serve(Door { listener, room: Arc::new(Semaphore::new(CONNECTIONS)) }, router).await
+    axum::serve(Bounded::new(listener, CONNECTIONS, LIFETIME), router).await
 }
 
 /// A listener that lets in a few at a time, and each for a while.
-struct Door {
+#[derive(Debug)]
+pub struct Bounded {
     listener: TcpListener,
     room: Arc<Semaphore>,
+    lifetime: Duration,
 }
 
-impl Listener for Door {
+impl Bounded {
+    /// Serves so many connections at once, each for so long, whatever it is doing; more wait until one of them ends.
+    pub fn new(listener: TcpListener, connections: usize, lifetime: Duration) -> Self {
+        Self { listener, room: Arc::new(Semaphore::new(connections)), lifetime }
+    }
+}
+
+impl Listener for Bounded {
     type Io = Guest;
     type Addr = SocketAddr;
 
@@ -202,7 +211,7 @@ impl Listener for Door {
         // It is never closed.
         let room = Arc::clone(&self.room).acquire_owned().await.ok();
         let (stream, address) = Listener::accept(&mut self.listener).await;
-        (Guest { stream, end: Box::pin(tokio::time::sleep(LIFETIME)), _room: room }, address)
+        (Guest { stream, end: Box::pin(tokio::time::sleep(self.lifetime)), _room: room }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -211,7 +220,8 @@ impl Listener for Door {
 }
 
 /// A connection that ends when its time is over.
-struct Guest {
+#[derive(Debug)]
+pub struct Guest {
     stream: TcpStream,
     end: Pin<Box<Sleep>>,
     _room: Option<OwnedSemaphorePermit>,

@@ -50,6 +50,7 @@ pub mod settings;
 pub use checks::Checks;
 pub use config::{Config, LogControl};
 pub use error::NodeError;
+pub use http::Bounded;
 pub use http::admin;
 pub use registry::Registry;
 pub use run::{run, run_by};

@@ -7,7 +7,8 @@ use std::{
     collections::BTreeMap,
     fs,
     path::PathBuf,
-    time::{Duration, SystemTime},
+    sync::{Arc, PoisonError},
+    time::{Duration, Instant, SystemTime},
 };
 
 use alloy::{
@@ -26,7 +27,7 @@ use serde_json::json;
 use session_chain::{
     Candidate, NetworkFile,
     network::Settlement,
-    settlement::{Call, Delivery, Vault, VaultError},
+    settlement::{Call, Delivery, Endpoint as ChainEndpoint, Staker, Vault, VaultError},
 };
 use session_node::reach;
 use session_protocols::directory::{Endpoint, MAX_ENDPOINTS};
@@ -36,6 +37,12 @@ use super::{GAS, PublicError, serve::Desk, write};
 
 /// Requests that are served or wait; more are refused.
 const AT_ONCE: usize = 16;
+/// Stakes that are lent in a day: whoever has many prefixes takes no network over in one.
+const A_DAY: usize = 50;
+/// How long a prefix waits for its next try.
+const PAUSE: Duration = Duration::from_secs(60);
+/// How often stakes of nodes that have left are brought back.
+const SWEEP: Duration = Duration::from_secs(3_600);
 /// How long a prefix waits for its next stake.
 const DAY: u64 = 24 * 3_600;
 /// The longest body of a request, in bytes.
@@ -50,8 +57,19 @@ pub(super) struct Faucet {
     owner: PrivateKeySigner,
     folder: PathBuf,
     places: Semaphore,
-    /// When each prefix was given something, in seconds since 1970. Whoever holds it lends.
-    given: Mutex<BTreeMap<String, u64>>,
+    /// What each prefix was lent last. Whoever holds it lends.
+    given: Mutex<BTreeMap<String, Given>>,
+    /// When each prefix tried last.
+    tried: std::sync::Mutex<BTreeMap<String, Instant>>,
+}
+
+/// What a prefix was lent last.
+#[derive(Debug, Serialize, Deserialize)]
+struct Given {
+    /// In seconds since 1970.
+    when: u64,
+    /// The key of the node that has it.
+    bls: String,
 }
 
 /// What a newcomer asks with.
@@ -91,11 +109,12 @@ impl Faucet {
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
             Err(cause) => return Err(PublicError::Io { path, cause }),
         };
-        let (places, given) = (Semaphore::new(AT_ONCE), Mutex::new(given));
-        Ok(Self { network: network.clone(), settlement, owner, folder, places, given })
+        let (places, given, tried) =
+            (Semaphore::new(AT_ONCE), Mutex::new(given), std::sync::Mutex::default());
+        Ok(Self { network: network.clone(), settlement, owner, folder, places, given, tried })
     }
 
-    /// Lends a stake to whoever asks for a node that is reached, if its prefix had none for a day.
+    /// Lends a stake to whoever asks for a node that is reached, where its prefix has none and had none for a day.
     async fn lend(&self, ask: Ask) -> Result<serde_json::Value, Refused> {
         let _place = self.places.try_acquire().map_err(|_| {
             refused(StatusCode::TOO_MANY_REQUESTS, "busy", "many ask at once", "ask again in a minute")
@@ -108,21 +127,18 @@ impl Faucet {
                 let remedy = "ask with the registration that the node itself signed, for this network";
                 refused(StatusCode::BAD_REQUEST, "registration", error.to_string(), remedy)
             })?;
+        let prefix = candidate.prefix.to_string();
+        self.check(&*self.given.lock().await, &prefix).await?;
+        self.attempt(&prefix)?;
+        self.plain([ask.operator, ask.gas]).await?;
         self.dial(&candidate, &ask.addresses).await?;
+        // Whoever holds it lends: one after the other.
         let mut given = self.given.lock().await;
-        let (now, prefix) = (now(), candidate.prefix.to_string());
-        given.retain(|_, when| now.saturating_sub(*when) < DAY);
-        if let Some(when) = given.get(&prefix) {
-            let hours = DAY.saturating_sub(now.saturating_sub(*when)).div_ceil(3_600);
-            let message = format!("a node in {prefix} was given a stake less than a day ago");
-            let remedy = format!("ask again in {hours} hours, or stake tokens of your own");
-            return Err(refused(StatusCode::TOO_MANY_REQUESTS, "given", message, remedy));
-        }
-        let delivery = Delivery::default();
-        let mut vault = Vault::connect(&self.settlement, self.owner.clone(), delivery).await?;
+        self.check(&given, &prefix).await?;
+        let mut vault = Vault::connect(&self.settlement, self.owner.clone(), Delivery::default()).await?;
         let (call, stake) = vault.lend(&self.network.name, &candidate, ask.operator).await?;
         // Written down first: whoever stops here in between gives nothing twice.
-        given.insert(prefix.clone(), now);
+        given.insert(prefix.clone(), Given { when: now(), bls: candidate.bls.to_string() });
         self.keep(&given)?;
         let receipt = match vault.send(&call, |_| {}).await {
             Ok(receipt) => receipt,
@@ -143,6 +159,93 @@ impl Faucet {
         }))
     }
 
+    /// Refuses a prefix that has a stake of the vault, or had one within a day, and everybody when many were lent today.
+    async fn check(&self, given: &BTreeMap<String, Given>, prefix: &str) -> Result<(), Refused> {
+        let now = now();
+        let today = |one: &&Given| now.saturating_sub(one.when) < DAY;
+        let own = |message: String, remedy: &str| {
+            let remedy = format!("{remedy}, or stake tokens of your own");
+            Err(refused(StatusCode::TOO_MANY_REQUESTS, "given", message, remedy))
+        };
+        if given.values().filter(today).count() >= A_DAY {
+            return own("all stakes of today are lent".to_owned(), "ask again tomorrow");
+        }
+        let Some(last) = given.get(prefix) else { return Ok(()) };
+        if today(&last) {
+            let hours = DAY.saturating_sub(now.saturating_sub(last.when)).div_ceil(3_600);
+            let message = format!("a node in {prefix} was given a stake less than a day ago");
+            return own(message, &format!("ask again in {hours} hours"));
+        }
+        let Ok(bls) = last.bls.parse() else { return Ok(()) };
+        let staker = Staker::connect(&self.settlement, self.owner.clone(), Delivery::default()).await;
+        let stands = match staker {
+            Ok(staker) => staker.holds(&bls).await,
+            Err(error) => Err(error),
+        };
+        match stands {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                own(format!("a node in {prefix} has a stake that was lent"), "let that one leave first")
+            }
+            Err(error) => {
+                Err(refused(StatusCode::BAD_GATEWAY, error.code(), error.to_string(), error.remedy()))
+            }
+        }
+    }
+
+    /// Lets a prefix try once a minute: nobody looks around the internet through it.
+    fn attempt(&self, prefix: &str) -> Result<(), Refused> {
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        tried.retain(|_, when| when.elapsed() < PAUSE);
+        if tried.insert(prefix.to_owned(), Instant::now()).is_some() {
+            let message = format!("a node in {prefix} asked less than a minute ago");
+            return Err(refused(StatusCode::TOO_MANY_REQUESTS, "busy", message, "ask again in a minute"));
+        }
+        Ok(())
+    }
+
+    /// Refuses contracts: what they do with what they are sent is paid for here.
+    async fn plain(&self, accounts: [Address; 2]) -> Result<(), Refused> {
+        let failed = |message: String| {
+            let remedy = "ask again in a minute, or tell whoever runs the faucet";
+            refused(StatusCode::BAD_GATEWAY, "chain", message, remedy)
+        };
+        let url = self.settlement.rpc.first().map(String::as_str).unwrap_or_default();
+        let endpoint = ChainEndpoint::new(url).map_err(|error| failed(error.to_string()))?;
+        for account in accounts {
+            if endpoint.has_code(account).await.map_err(|trouble| failed(trouble.to_string()))? {
+                let message = format!("{account:#x} is a contract");
+                let remedy = "name accounts whose keys somebody has";
+                return Err(refused(StatusCode::BAD_REQUEST, "account", message, remedy));
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings stakes of nodes that have left back to the vault, again and again, for as long as this is polled.
+    pub(super) async fn sweep(self: Arc<Self>) {
+        let mut hourly = tokio::time::interval(SWEEP);
+        loop {
+            hourly.tick().await;
+            if let Err(error) = self.bring_back().await {
+                tracing::warn!(%error, "stakes that were lent could not be brought back; it is tried again in an hour");
+            }
+        }
+    }
+
+    async fn bring_back(&self) -> Result<(), VaultError> {
+        let mut vault = Vault::connect(&self.settlement, self.owner.clone(), Delivery::default()).await?;
+        for loan in vault.all_loans().await?.into_values() {
+            let _lends = self.given.lock().await;
+            match vault.give_back(loan.at).await {
+                Ok((call, _)) => drop(vault.send(&call, |_| {}).await?),
+                Err(VaultError::NothingBack { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the node answers at each of its addresses.
     async fn dial(&self, candidate: &Candidate, addresses: &[String]) -> Result<(), Refused> {
         let endpoints: Option<Vec<Endpoint>> = addresses.iter().map(|text| text.parse().ok()).collect();
@@ -160,8 +263,9 @@ impl Faucet {
             )
         })?;
         let dials = endpoints.iter().map(|endpoint| async move {
-            reach::dial(&candidate.node, endpoint).await.map_err(|why| {
-                let message = format!("the node does not answer at {endpoint}: {why}");
+            // Not why: nobody is told what else is there.
+            reach::dial(&candidate.node, endpoint).await.map_err(|_| {
+                let message = format!("the node does not answer at {endpoint}");
                 refused(
                     StatusCode::FORBIDDEN,
                     "unreachable",
@@ -173,7 +277,7 @@ impl Faucet {
         try_join_all(dials).await.map(drop)
     }
 
-    fn keep(&self, given: &BTreeMap<String, u64>) -> Result<(), Refused> {
+    fn keep(&self, given: &BTreeMap<String, Given>) -> Result<(), Refused> {
         let text = serde_json::to_string(given).unwrap_or_default();
         write(&self.folder.join(GIVEN), &text).map_err(|error| {
             let remedy = "tell whoever runs the faucet";
@@ -183,8 +287,15 @@ impl Faucet {
 }
 
 /// `POST /faucet`.
-pub(super) async fn ask(State(desk): State<std::sync::Arc<Desk>>, Json(ask): Json<Ask>) -> Response {
-    match desk.faucet.lend(ask).await {
+pub(super) async fn ask(State(desk): State<Arc<Desk>>, Json(ask): Json<Ask>) -> Response {
+    let faucet = Arc::clone(&desk.faucet);
+    // It goes on where whoever asked has gone: what is begun is not left half done.
+    let lent = tokio::spawn(async move { faucet.lend(ask).await }).await;
+    let lent = lent.unwrap_or_else(|_| {
+        let remedy = "tell whoever runs the faucet";
+        Err(refused(StatusCode::INTERNAL_SERVER_ERROR, "failed", "the faucet failed", remedy))
+    });
+    match lent {
         Ok(lent) => Json(json!({ "data": lent })).into_response(),
         Err(refused) => refused.into_response(),
     }

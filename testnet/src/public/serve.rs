@@ -1,6 +1,6 @@
 //! Runs the first nodes of a public test network, and serves its description.
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -10,7 +10,7 @@ use axum::{
     routing::get,
 };
 use futures::{StreamExt, stream::FuturesUnordered};
-use session_node::Config;
+use session_node::{Bounded, Config};
 use tokio::{net::TcpListener, sync::watch};
 
 use super::{
@@ -18,11 +18,16 @@ use super::{
     faucet::{self, Faucet},
 };
 
+/// Connections of each address that are served at once; more wait until one of them ends.
+const CONNECTIONS: usize = 128;
+/// How long one may last: a loan takes some blocks.
+const LIFETIME: Duration = Duration::from_secs(200);
+
 /// What is served.
 pub(super) struct Desk {
     public: Public,
     url: String,
-    pub(super) faucet: Faucet,
+    pub(super) faucet: Arc<Faucet>,
 }
 
 /// Runs the nodes, each with its door for people who watch at a port of loopback from `http` on, and serves the
@@ -58,6 +63,8 @@ pub async fn serve(
         nodes.push(async move { (index, node.await) });
     }
     let faucet = Faucet::open(&public.network, public.treasury.clone(), public.folder.clone())?;
+    let faucet = Arc::new(faucet);
+    let sweep = tokio::spawn(Arc::clone(&faucet).sweep());
     let router = Router::new()
         .route("/", get(page))
         .route("/network.toml", get(description))
@@ -65,6 +72,7 @@ pub async fn serve(
         .with_state(Arc::new(Desk { public, url, faucet }));
     let mut http: FuturesUnordered<_> = listeners
         .into_iter()
+        .map(|listener| Bounded::new(listener, CONNECTIONS, LIFETIME))
         .map(|listener| tokio::spawn(axum::serve(listener, router.clone()).into_future()))
         .collect();
     let ended = tokio::select! {
@@ -78,6 +86,7 @@ pub async fn serve(
         let ended = ended.map_err(|source| PublicError::Node { index, source });
         result = if result.is_ok() { ended } else { result };
     }
+    sweep.abort();
     http.iter().for_each(tokio::task::JoinHandle::abort);
     result
 }
