@@ -147,8 +147,8 @@ fn joined(node: &Running) -> String {
     let all = [
         "network",
         "machine",
-        "chain",
         "clock",
+        "chain",
         "keys",
         "address",
         "start",

@@ -115,19 +115,17 @@ impl Internet {
         self.inside(&inner, &["ip", "addr", "add", "192.168.1.2/24", "dev", "wan"]);
         self.inside(&inner, &["ip", "route", "add", "default", "via", "192.168.1.1"]);
         self.inside(&outside, &["sysctl", "-qw", "net.ipv4.ip_forward=1"]);
-        let mut rules = String::from(
-            "table ip nat {\n\
-             chain out { type nat hook postrouting priority srcnat; oifname wan masquerade; }\n\
-             chain in { type nat hook prerouting priority dstnat; FORWARDED }\n}\n\
-             table ip filter { chain forward { type filter hook forward priority filter; policy drop;\n\
-             iifname lan accept; ct state established,related accept; ct status dnat accept; } }\n",
-        );
         let lead = forwarded.map_or_else(String::new, |port| {
-            format!(
-                "iifname wan udp dport {port} dnat to 192.168.1.2; iifname wan tcp dport {port} dnat to 192.168.1.2;"
-            )
+            let lead = |kind| format!("iifname \"wan\" {kind} dport {port} dnat to 192.168.1.2;");
+            lead("udp") + &lead("tcp")
         });
-        rules = rules.replace("FORWARDED", &lead);
+        let rules = format!(
+            "table ip nat {{\n\
+             chain out {{ type nat hook postrouting priority srcnat; oifname \"wan\" masquerade; }}\n\
+             chain in {{ type nat hook prerouting priority dstnat; {lead} }}\n}}\n\
+             table ip filter {{\nchain forward {{ type filter hook forward priority filter; policy drop; \
+             iifname \"lan\" accept; ct state established,related accept; ct status dnat accept; }}\n}}\n"
+        );
         let file = home.path().join("router.nft");
         std::fs::write(&file, rules).unwrap();
         self.inside(&outside, &["nft", "-f", file.to_str().unwrap()]);
