@@ -160,7 +160,8 @@ fn an_unknown_key_is_refused_with_the_nearest_known() {
         refused("name =", "colour ="),
         (name, 1),
         "unknown key `colour`",
-        "remove it; known here are version, name, local, seed, hf, nodes, settlement",
+        "remove it; known here are version, name, local, seed, hf, faucet, limits, nodes, settlement, \
+         signature",
     );
 }
 

@@ -236,7 +236,7 @@ mod tests {
                 Happened::Name(Change::Registered { id, owner: pool, expires: u64::MAX, version: 1 })
             });
             let (height, hash) = (epoch + 1, B256::repeat_byte(epoch as u8 + 1));
-            let blocks = vec![Block { height, time: 1, inputs: inputs.collect() }];
+            let blocks = vec![Block { height, time: epoch * 3_600 + 1, inputs: inputs.collect() }];
             let border = Some(Border { epoch, height, hash, cursors: Cursors::default() });
             let mark = Mark { height, hash, epoch: epoch + 1, ..mark };
             replay.advance(&Advance { blocks, border, mark }).unwrap();

@@ -374,14 +374,14 @@ fn a_file_of_names_has_one_form_and_nobody_writes_over_what_cannot_be_read() {
     let path = home.path().join("names").join(format!("{mine}.json"));
     let written: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     let expected = serde_json::json!({
-        "version": 2,
+        "version": 3,
         "networks": { "0101010101010101": {
             "known": { "alice": "05".repeat(32) },
             "begun": { "bob": "ab".repeat(32) },
         } },
     });
     assert_eq!(written, expected);
-    for wrong in ["{", r#"{"version":2,"networks":{"01":{"known":{},"begun":{"bob":"ab"}}}}"#] {
+    for wrong in ["{", r#"{"version":3,"networks":{"01":{"known":{},"begun":{"bob":"ab"}}}}"#] {
         fs::write(&path, wrong).unwrap();
         assert!(matches!(home.names(&mine, &network), Err(HomeError::Broken { .. })), "{wrong}");
         let kept = home.keep_name(&mine, &network, &name, NameId::from_bytes([5; 32]));

@@ -110,7 +110,7 @@ fn contacts_are_added_listed_and_removed() {
     place.data(&["contact", "add", "carol", LOVE]);
     place.data(&["contact", "add", "carol", LOVE]);
     let contacts = place.data(&["contact", "list"]);
-    assert_eq!(contacts["contacts"], serde_json::json!([{ "name": "carol", "id": LOVE }]));
+    assert_eq!(contacts["contacts"], serde_json::json!([{ "name": "carol", "id": LOVE, "found": null }]));
     assert!(place.run(&["contact", "list"]).out.contains("carol"));
     assert_eq!(place.data(&["contact", "remove", "carol"])["id"], LOVE);
     assert_eq!(place.data(&["contact", "list"])["contacts"], serde_json::json!([]));
@@ -193,9 +193,13 @@ fn a_node_gets_its_key_once_and_runs_with_what_was_printed() {
     assert!(made["gas_account"].as_str().unwrap().starts_with("0x"), "{made}");
     assert_eq!(made["id"].as_str().unwrap().len(), 64);
 
-    let (code, error) = place.error(&[&run[..], &["elsewhere"]].concat());
+    let elsewhere = place.path().join("elsewhere").display().to_string();
+    let (code, error) = place.error(&[&run[..], &[&*elsewhere]].concat());
     assert_eq!((code, error["code"].as_str().unwrap()), (1, "key"));
-    assert!(error["remedy"].as_str().unwrap().contains("session node init --data elsewhere"), "{error}");
+    assert!(
+        error["remedy"].as_str().unwrap().contains(&format!("session node init --data {elsewhere}")),
+        "{error}"
+    );
 }
 
 #[test]
