@@ -15,7 +15,7 @@ use session_chain::{
     settlement::{
         Call, Delivery, Options, Progress, Registrar, RegistrarError, Replayed, SendError,
         calls::Names,
-        registrar::{Known, Reservation, Step, check_free},
+        registrar::{Known, Period, Reservation, Step, check_free},
         replay,
     },
 };
@@ -117,7 +117,7 @@ async fn reserve(world: &World, registrar: &mut Registrar, begun: &Reservation) 
 async fn take(world: &World, registrar: &mut Registrar, name: &str) {
     let begun = begun(name);
     reserve(world, registrar, &begun).await;
-    let (call, _) = registrar.register(&begun, 1, &[]).await.unwrap();
+    let (call, _) = registrar.register(&begun, Period::of_years(1), &[]).await.unwrap();
     send(registrar, &call).await;
 }
 
@@ -146,9 +146,9 @@ async fn a_name_is_registered_with_what_it_says_and_lives_on() {
 
     reserve(&world, &mut alice, &begun).await;
     let records = [(&own, &value), (&shop, &value)];
-    let (quote, fee) = alice.quote_registration(&begun, 2, records.len()).await.unwrap();
+    let (quote, fee) = alice.quote_registration(&begun, Period::of_years(2), records.len()).await.unwrap();
     assert_eq!(fee, sesh(20));
-    let (call, fee) = alice.register(&begun, 2, &records).await.unwrap();
+    let (call, fee) = alice.register(&begun, Period::of_years(2), &records).await.unwrap();
     assert_eq!(fee, sesh(20));
     let gas = alice.quote(&call).await.unwrap().gas;
     assert!(gas <= quote.gas, "{gas} of {}", quote.gas);
@@ -158,7 +158,7 @@ async fn a_name_is_registered_with_what_it_says_and_lives_on() {
     assert_eq!((title.owner, title.version), (address(1), 1));
     assert!(title.expires.abs_diff(title.now + 2 * YEAR) < 60);
     assert_eq!(balance(&world, 1).await, sesh(980));
-    assert!(matches!(alice.register(&begun, 1, &[]).await, Err(RegistrarError::Yours)));
+    assert!(matches!(alice.register(&begun, Period::of_years(1), &[]).await, Err(RegistrarError::Yours)));
 
     // What it says is read by who knows the name, and is not said twice.
     let mut replayed = now(&world).await;
@@ -180,13 +180,19 @@ async fn a_name_is_registered_with_what_it_says_and_lives_on() {
         assert!(Known::of(keys, &mut replayed).unwrap().records.is_empty());
     }
 
-    let (call, fee, expires) = alice.renew(own.id(), 8).await.unwrap();
-    assert_eq!((fee, expires), (sesh(80), title.expires + 8 * YEAR));
+    // Any days, rounded up to what can be paid.
+    let (call, fee, expires) = alice.renew(own.id(), Period::of_days(73)).await.unwrap();
+    assert_eq!((fee, expires), (sesh(2), title.expires + 73 * DAY));
+    send(&mut alice, &call).await;
+    let (call, fee, expires) = alice.renew(own.id(), Period::of_days(8 * 365 - 73)).await.unwrap();
+    assert_eq!((fee, expires), (sesh(78), title.expires + 8 * YEAR));
     // Ten years ahead at most, of whoever pays.
     send(&mut alice, &call).await;
-    let (call, ..) = alice.renew(own.id(), 1).await.unwrap();
+    let (call, ..) = alice.renew(own.id(), Period::of_years(1)).await.unwrap();
     refused(alice.quote(&call).await.unwrap_err(), "PeriodOutOfRange");
-    assert!(matches!(alice.renew(own.id(), 11).await, Err(RegistrarError::Years { years: 11 })));
+    for period in [Period::of_years(11), Period::of_days(27)] {
+        assert!(matches!(alice.renew(own.id(), period).await, Err(RegistrarError::Period { .. })));
+    }
 
     let call = alice.reverse(Some(own.id()), None).await.unwrap().unwrap();
     send(&mut alice, &call).await;
@@ -215,10 +221,10 @@ async fn a_name_is_registered_with_what_it_says_and_lives_on() {
     // It expires, and can be renewed by anybody, until it is free.
     pass(&world, 10 * YEAR + 1).await;
     assert!(matches!(alice.buy(own.id(), None).await, Err(RegistrarError::Expired { .. })));
-    let (call, ..) = alice.renew(own.id(), 1).await.unwrap();
+    let (call, ..) = alice.renew(own.id(), Period::of_years(1)).await.unwrap();
     send(&mut alice, &call).await;
     pass(&world, YEAR + 31 * DAY).await;
-    assert!(matches!(alice.renew(own.id(), 1).await, Err(RegistrarError::Free)));
+    assert!(matches!(alice.renew(own.id(), Period::of_years(1)).await, Err(RegistrarError::Free)));
     take(&world, &mut alice, "alice").await;
     assert_eq!(alice.title(own.id()).await.unwrap().version, 3, "what was said before does not count");
 }
@@ -287,7 +293,7 @@ async fn a_registration_that_ended_early_goes_on_and_nobody_else_gains_by_it() {
         ..Call::default()
     };
     send(&mut thief, &copied).await;
-    let (call, _) = alice.register(&own, 1, &[]).await.unwrap();
+    let (call, _) = alice.register(&own, Period::of_years(1), &[]).await.unwrap();
     refused(alice.quote(&call).await.unwrap_err(), "CommitmentTooNew");
     // The program ends here, and another one goes on with what was kept.
     let nonce = alice.sender().nonce().await.unwrap();
@@ -298,13 +304,13 @@ async fn a_registration_that_ended_early_goes_on_and_nobody_else_gains_by_it() {
 
     // Too late: it is committed to again.
     pass(&world, DAY + 1).await;
-    let (call, _) = alice.register(&own, 1, &[]).await.unwrap();
+    let (call, _) = alice.register(&own, Period::of_years(1), &[]).await.unwrap();
     refused(alice.quote(&call).await.unwrap_err(), "CommitmentTooOld");
     reserve(&world, &mut alice, &own).await;
     assert_eq!(alice.sender().nonce().await.unwrap(), nonce + 1);
 
     // What the thief sees of the registration is for alice alone.
-    let (call, _) = alice.register(&own, 1, &[]).await.unwrap();
+    let (call, _) = alice.register(&own, Period::of_years(1), &[]).await.unwrap();
     let stolen = Names::registerCall {
         id: token,
         owner: address(9),
@@ -319,17 +325,17 @@ async fn a_registration_that_ended_early_goes_on_and_nobody_else_gains_by_it() {
     // Nor does what alice committed to serve twice.
     send(&mut thief, &copied).await;
     pass(&world, 61).await;
-    assert!(matches!(alice.register(&own, 1, &[]).await, Err(RegistrarError::Yours)));
+    assert!(matches!(alice.register(&own, Period::of_years(1), &[]).await, Err(RegistrarError::Yours)));
     refused(alice.quote(&call).await.unwrap_err(), "NameTaken");
     assert_eq!(balance(&world, 1).await, sesh(990));
 
     // Two want the same: whoever comes second hears it, and pays nothing.
     let second = begun("carol");
     reserve(&world, &mut alice, &second).await;
-    let (call, _) = alice.register(&second, 1, &[]).await.unwrap();
+    let (call, _) = alice.register(&second, Period::of_years(1), &[]).await.unwrap();
     take(&world, &mut thief, "carol").await;
     refused(alice.quote(&call).await.unwrap_err(), "NameTaken");
-    let error = alice.register(&second, 1, &[]).await.unwrap_err();
+    let error = alice.register(&second, Period::of_years(1), &[]).await.unwrap_err();
     assert!(matches!(error, RegistrarError::Taken { owner, .. } if owner == address(9)), "{error}");
     let mut replayed = now(&world).await;
     let entry = replayed.names.named(&keys("carol").id()).unwrap();
@@ -362,7 +368,7 @@ async fn a_commitment_that_the_chain_takes_back_is_made_again() {
         reserved = reserved => reserved.unwrap(),
         () = goes_on => {}
     }
-    let (call, _) = alice.register(&begun, 1, &[]).await.unwrap();
+    let (call, _) = alice.register(&begun, Period::of_years(1), &[]).await.unwrap();
     send(&mut alice, &call).await;
     assert_eq!(owner(&world, "alice").await, address(1));
 }
@@ -396,9 +402,9 @@ async fn two_programs_that_register_the_same_at_once_do_not_hinder_each_other() 
     };
     first.unwrap();
     second.unwrap();
-    let (call, _) = alice.register(&begun, 1, &[]).await.unwrap();
+    let (call, _) = alice.register(&begun, Period::of_years(1), &[]).await.unwrap();
     send(&mut alice, &call).await;
-    assert!(matches!(twin.register(&begun, 1, &[]).await, Err(RegistrarError::Yours)));
+    assert!(matches!(twin.register(&begun, Period::of_years(1), &[]).await, Err(RegistrarError::Yours)));
     assert_eq!(balance(&world, 1).await, sesh(990));
 }
 
@@ -410,11 +416,11 @@ async fn no_endpoint_hears_of_a_name_before_nobody_else_can_be_in_time() {
     let through = Settlement { rpc: vec![proxy.url.clone()], ..world.settlement.clone() };
     let mut alice = connect(&through, 1, 1).await;
     let begun = begun("alice");
-    alice.quote_registration(&begun, 1, 0).await.unwrap();
+    alice.quote_registration(&begun, Period::of_years(1), 0).await.unwrap();
     reserve(&world, &mut alice, &begun).await;
     let id = begun.id.to_string();
     assert!(!proxy.heard(&id));
-    let (call, _) = alice.register(&begun, 1, &[]).await.unwrap();
+    let (call, _) = alice.register(&begun, Period::of_years(1), &[]).await.unwrap();
     send(&mut alice, &call).await;
     assert!(proxy.heard(&id));
 }
@@ -550,20 +556,20 @@ async fn while_the_chain_is_down_nothing_is_lost_and_what_was_begun_goes_on() {
     let begun = begun("alice");
     let id = begun.id;
     proxy.set(Fault::Http(503));
-    down(alice.quote_registration(&begun, 1, 0).await.unwrap_err());
+    down(alice.quote_registration(&begun, Period::of_years(1), 0).await.unwrap_err());
     down(alice.reserve(&begun, |_| {}).await.unwrap_err());
     proxy.set(Fault::None);
     reserve(&world, &mut alice, &begun).await;
     let nonce = alice.sender().nonce().await.unwrap();
     proxy.set(Fault::Http(503));
-    down(alice.register(&begun, 1, &[]).await.unwrap_err());
+    down(alice.register(&begun, Period::of_years(1), &[]).await.unwrap_err());
     proxy.set(Fault::None);
-    let (call, _) = alice.register(&begun, 1, &[]).await.unwrap();
+    let (call, _) = alice.register(&begun, Period::of_years(1), &[]).await.unwrap();
     proxy.set(Fault::Http(503));
     down(alice.send(&call, |_| panic!("nothing is sent")).await.unwrap_err());
     proxy.set(Fault::None);
     reserve(&world, &mut alice, &begun).await;
-    let (call, _) = alice.register(&begun, 1, &[]).await.unwrap();
+    let (call, _) = alice.register(&begun, Period::of_years(1), &[]).await.unwrap();
     send(&mut alice, &call).await;
     assert_eq!(alice.sender().nonce().await.unwrap(), nonce + 1, "it was committed to once");
     assert_eq!((owner(&world, "alice").await, balance(&world, 1).await), (address(1), sesh(990)));
@@ -592,11 +598,11 @@ async fn what_is_repeated_since_its_answer_was_lost_is_paid_once() {
     let nonce = bob.sender().nonce().await.unwrap();
     reserve(&world, &mut bob, &begun).await;
     assert_eq!(bob.sender().nonce().await.unwrap(), nonce, "it is not committed to again");
-    let (call, _) = bob.register(&begun, 1, &[]).await.unwrap();
+    let (call, _) = bob.register(&begun, Period::of_years(1), &[]).await.unwrap();
     proxy.set(Fault::Loses);
     lost(bob.send(&call, |_| panic!("nobody knows")).await.unwrap_err());
     proxy.set(Fault::None);
-    assert!(matches!(bob.register(&begun, 1, &[]).await, Err(RegistrarError::Yours)));
+    assert!(matches!(bob.register(&begun, Period::of_years(1), &[]).await, Err(RegistrarError::Yours)));
     refused(bob.quote(&call).await.unwrap_err(), "NotCommitted");
     assert_eq!((owner(&world, "bob").await, balance(&world, 2).await), (address(2), sesh(990)));
 
@@ -639,24 +645,24 @@ async fn what_an_account_lacks_is_said_before_anything_is_sent() {
     let mut world = World::new().await;
     let begun = begun("alice");
     let mut poor = connect(&world.settlement, 5, 1).await;
-    let error = poor.quote_registration(&begun, 1, 0).await.unwrap_err();
+    let error = poor.quote_registration(&begun, Period::of_years(1), 0).await.unwrap_err();
     assert!(error.to_string().ends_with("has 0 SESH and needs 10 SESH: 10 SESH more"), "{error}");
     world.give(address(5), sesh(10)).await;
-    let error = poor.quote_registration(&begun, 1, 0).await.unwrap_err();
+    let error = poor.quote_registration(&begun, Period::of_years(1), 0).await.unwrap_err();
     assert!(matches!(error, RegistrarError::Send(SendError::Ether { .. })), "{error}");
     // Enough for the commitment, and not for what comes after it.
     let give = |wei: U256| world.chain.ask("anvil_setBalance", json!([address(5), wei]));
     give(U256::from(10).pow(U256::from(18))).await;
-    let (quote, _) = poor.quote_registration(&begun, 1, 0).await.unwrap();
+    let (quote, _) = poor.quote_registration(&begun, Period::of_years(1), 0).await.unwrap();
     // Twice what is offered at first is the most that is ever offered.
     let offered = quote.most / U256::from(2);
     let short = offered - U256::from(1);
     give(short).await;
-    let error = poor.quote_registration(&begun, 1, 0).await.unwrap_err();
+    let error = poor.quote_registration(&begun, Period::of_years(1), 0).await.unwrap_err();
     let RegistrarError::Send(SendError::Ether { has, needs, .. }) = error else { panic!("{error}") };
     assert_eq!((has, needs), (short, offered));
     give(offered).await;
-    poor.quote_registration(&begun, 1, 0).await.unwrap();
+    poor.quote_registration(&begun, Period::of_years(1), 0).await.unwrap();
     assert_eq!(poor.sender().nonce().await.unwrap(), 0);
 }
 

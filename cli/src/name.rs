@@ -7,7 +7,7 @@ use session_chain::{
     network::Settlement,
     settlement::{
         Delivery, Registrar, RegistrarError, Replayed, SendError, StateError,
-        registrar::{Known, Reservation, Step, check_free},
+        registrar::{Known, Period, Reservation, Step, check_free},
     },
 };
 use session_client::home::{Home, OwnNames, Secret};
@@ -42,13 +42,15 @@ pub(crate) async fn run(context: &Context, arguments: args::Names) -> Result<(),
     }
     let mut desk = Desk::open(context, arguments.account.as_deref(), &arguments.act).await?;
     match arguments.act {
-        Act::Register { name, years, set, sending } => desk.register(&name, years, &set, sending).await,
+        Act::Register { name, term, set, sending } => {
+            desk.register(&name, term.period(), &set, sending).await
+        }
         // Nodes are asked, no chain.
         Act::Show { .. } => Ok(()),
         Act::List => desk.list().await,
         Act::Market => desk.market().await,
         Act::Set { name, kind, value, sending, .. } => desk.set(&name, kind, value.as_deref(), sending).await,
-        Act::Renew { name, years, sending } => desk.renew(&name, years, sending).await,
+        Act::Renew { name, term, sending } => desk.renew(&name, term.period(), sending).await,
         Act::Transfer { name, to, sending } => desk.transfer(&name, &to, sending).await,
         Act::Sell { name, price, sending } => desk.sell(&name, price, sending).await,
         Act::Offer { name, price: Some(price), days, sending, .. } => {
@@ -97,7 +99,7 @@ impl<'a> Desk<'a> {
     async fn register(
         &mut self,
         name: &Name,
-        years: u64,
+        period: Period,
         set: &[Said],
         sending: Sending,
     ) -> Result<(), Failure> {
@@ -122,9 +124,9 @@ impl<'a> Desk<'a> {
             // Nothing is kept of what nobody agrees to.
             let Secret(secret) = before.begun.get(name).unwrap_or(&secret).clone();
             let begun = Reservation { id: keys.id(), secret };
-            self.registrar.quote_registration(&begun, years, said.len()).await?
+            self.registrar.quote_registration(&begun, period, said.len()).await?
         };
-        let what = format!("register {name} for {} for {fee} SESH", in_years(years));
+        let what = format!("register {name} for {period} for {fee} SESH");
         let cost = format!("{fee} SESH, and {quote} for two transactions a minute apart");
         tell_cost(self.context, &what, self.called(), self.registrar.account(), &cost);
         if !sending.yes {
@@ -144,7 +146,7 @@ impl<'a> Desk<'a> {
         bar.finish_and_clear();
         reserved?;
         let records: Vec<_> = said.iter().map(|value| (&keys, value)).collect();
-        let (call, paid) = match self.registrar.register(&begun, years, &records).await {
+        let (call, paid) = match self.registrar.register(&begun, period, &records).await {
             Ok(planned) => planned,
             Err(error) => return self.not_free(name, keys.id(), true, error),
         };
@@ -157,7 +159,7 @@ impl<'a> Desk<'a> {
             "name": name,
             "id": keys.id(),
             "owner": lower(self.registrar.account()),
-            "years": years,
+            "days": period.days(),
             "fee": fee.to_string(),
         });
         self.deliver(Planned { call, what, told }, Sending { yes: true }).await?;
@@ -219,12 +221,12 @@ impl<'a> Desk<'a> {
         }
     }
 
-    async fn renew(&mut self, name: &Name, years: u64, sending: Sending) -> Result<(), Failure> {
+    async fn renew(&mut self, name: &Name, period: Period, sending: Sending) -> Result<(), Failure> {
         let id = self.keys(name, false).await?.id();
-        let (call, fee, expires) = self.registrar.renew(id, years).await?;
+        let (call, fee, expires) = self.registrar.renew(id, period).await?;
         let expires_ms = ms(expires);
         let until = text::time(expires_ms);
-        let what = format!("renew {name} for {}, until {until}, for {fee} SESH", in_years(years));
+        let what = format!("renew {name} for {period}, until {until}, for {fee} SESH");
         let told = json!({ "name": name, "id": id, "expires": expires_ms, "fee": fee.to_string() });
         self.deliver(Planned { call, what, told }, sending).await
     }
@@ -449,10 +451,6 @@ async fn keys_of(name: Name) -> Result<NameKeys, Failure> {
     Ok(run.map_err(gone)??)
 }
 
-fn in_years(years: u64) -> String {
-    if years == 1 { "a year".to_owned() } else { format!("{years} years") }
-}
-
 const fn ms(second: u64) -> u64 {
     second.saturating_mul(1_000)
 }
@@ -461,7 +459,7 @@ impl From<RegistrarError> for Failure {
     fn from(error: RegistrarError) -> Self {
         let exit = match &error {
             _ if error.passes() => Exit::NotReady,
-            RegistrarError::Years { .. } => Exit::Usage,
+            RegistrarError::Period { .. } => Exit::Usage,
             RegistrarError::Send(SendError::Endpoint { .. }) => Exit::NotReady,
             _ => Exit::Failed,
         };

@@ -403,7 +403,7 @@ fn meaning(error: &Known) -> Option<(String, &'static str)> {
                  to beyond now",
                 days(it.period), days(it.least), days(it.most)
             ),
-            "give another number of years: --years N",
+            "give another period: --years N, or --days N",
         ),
         Known::FeeTooHigh(it) => {
             (format!("the fee is {}, and {} were agreed to", sesh(it.fee), sesh(it.most)), AGAIN)

@@ -23,17 +23,15 @@ use super::{
 use crate::{ledger::Amount, names::Offer, network::Settlement};
 
 pub use error::RegistrarError;
+pub use period::{MAX_DAYS, MAX_YEARS, MIN_DAYS, Period};
 pub use record::Known;
 pub use register::{Reservation, Step, check_free};
 
 mod error;
+mod period;
 mod record;
 mod register;
 
-/// Seconds of a year, as the contract counts them.
-pub const YEAR: u64 = 365 * DAY;
-/// How many years ahead a name can be paid for.
-pub const MAX_YEARS: u64 = 10;
 /// Seconds of a day.
 const DAY: u64 = 24 * 3_600;
 
@@ -69,7 +67,7 @@ impl Registrar {
         delivery: Delivery,
     ) -> Result<Self, RegistrarError> {
         let registrar = Self { caller: Caller::connect(settlement, signer, delivery).await? };
-        registrar.fee(1).await?;
+        registrar.fee(Period::of_years(1)).await?;
         Ok(registrar)
     }
 
@@ -119,15 +117,12 @@ impl Registrar {
         Ok(self.sender().send(call, progress).await?)
     }
 
-    /// What so many years of a name cost.
+    /// What a name costs for a period.
     ///
     /// # Errors
-    /// When they are none or more than ten, or the chain does not tell.
-    pub async fn fee(&self, years: u64) -> Result<Amount, RegistrarError> {
-        if !(1..=MAX_YEARS).contains(&years) {
-            return Err(RegistrarError::Years { years });
-        }
-        let period = U256::from(years.saturating_mul(YEAR));
+    /// When names are never paid for so long or so shortly, or the chain does not tell.
+    pub async fn fee(&self, period: Period) -> Result<Amount, RegistrarError> {
+        let period = period.units()?;
         Ok(amount(self.caller.view(self.at(), Names::feeOfCall { period }).await?))
     }
 
@@ -166,16 +161,15 @@ impl Registrar {
         Ok(counts.then(offer))
     }
 
-    /// Lets a name expire so many years later; anyone may. Returns the fee, and when it expires then.
+    /// Lets a name expire so much later; anyone may. Returns the fee, and when it expires then.
     ///
     /// # Errors
     /// When nobody has the name.
-    pub async fn renew(&self, id: NameId, years: u64) -> Result<(Call, Amount, u64), RegistrarError> {
-        let (fee, title) = (self.fee(years).await?, self.title(id).await?);
-        let period = years.saturating_mul(YEAR);
-        let deed = Names::renewCall { id: token(id), period: U256::from(period), mostFee: fee.units() };
+    pub async fn renew(&self, id: NameId, period: Period) -> Result<(Call, Amount, u64), RegistrarError> {
+        let (fee, title) = (self.fee(period).await?, self.title(id).await?);
+        let deed = Names::renewCall { id: token(id), period: period.units()?, mostFee: fee.units() };
         let call = self.paying(fee, vec![deed.abi_encode()]).await?;
-        Ok((call, fee, title.expires.saturating_add(period)))
+        Ok((call, fee, title.expires.saturating_add(period.seconds())))
     }
 
     /// Hands a name over; what was said of it counts no more.

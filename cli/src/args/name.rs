@@ -3,7 +3,10 @@
 use core::str::FromStr;
 
 use clap::{Args, Subcommand, value_parser};
-use session_chain::Amount;
+use session_chain::{
+    Amount,
+    settlement::registrar::{MAX_DAYS, MAX_YEARS, MIN_DAYS, Period},
+};
 use session_protocols::names::{Name, value::Kind};
 
 use super::Sending;
@@ -27,13 +30,13 @@ pub(crate) enum Act {
 Examples:
   session name register alice
   session name register alice --years 10 --account bob
+  session name register alice --days 90
   session name register alice --set account=05af...12 --set text=hello --yes --json")]
     Register {
         /// The name: 1 to 64 of a-z, 0-9, - and _
         name: Name,
-        /// For how many years, 1 to 10
-        #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u64).range(1..=10))]
-        years: u64,
+        #[command(flatten)]
+        term: Term,
         /// What it says from the first on, as of `session name set`; several times if needed
         #[arg(long, value_name = "TYPE=VALUE")]
         set: Vec<Said>,
@@ -85,16 +88,16 @@ Examples:
         #[command(flatten)]
         sending: Sending,
     },
-    /// Pay for more years of a name, whoever has it
+    /// Let a name expire later, whoever has it: for ten years ahead at most
     #[command(after_help = "\
-Example:
-  session name renew alice --years 3")]
+Examples:
+  session name renew alice --years 3
+  session name renew alice --days 90")]
     Renew {
         /// The name
         name: Name,
-        /// For how many years more, 1 to 10
-        #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u64).range(1..=10))]
-        years: u64,
+        #[command(flatten)]
+        term: Term,
         #[command(flatten)]
         sending: Sending,
     },
@@ -212,6 +215,26 @@ Example:
     },
 }
 
+/// For how long a name is paid for.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Term {
+    /// For how many years, 1 to 10
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u64).range(1..=MAX_YEARS))]
+    years: u64,
+    /// For how many days, 28 to 3650, in place of years
+    #[arg(
+        long, value_name = "N", conflicts_with = "years",
+        value_parser = value_parser!(u64).range(MIN_DAYS..=MAX_DAYS)
+    )]
+    days: Option<u64>,
+}
+
+impl Term {
+    pub(crate) fn period(self) -> Period {
+        self.days.map_or_else(|| Period::of_years(self.years), Period::of_days)
+    }
+}
+
 /// What a name is to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Said(pub(crate) Kind, pub(crate) String);
@@ -248,15 +271,20 @@ mod tests {
     fn a_name_is_folded_and_a_registration_says_for_how_long_and_what() {
         let words =
             "register @ALICE --years 10 --set text=a=b --set link=https://x.example --yes --account bob";
-        let Names { account, act: Act::Register { name, years, set, sending } } = act(words).unwrap() else {
+        let Names { account, act: Act::Register { name, term, set, sending } } = act(words).unwrap() else {
             panic!("another act")
         };
-        assert_eq!((account.as_deref(), &*name.to_string(), years), (Some("bob"), "alice", 10));
+        assert_eq!((account.as_deref(), &*name.to_string()), (Some("bob"), "alice"));
+        assert_eq!(term.period(), Period::of_years(10));
         assert!(sending.yes);
         let said = |kind, value: &str| Said(kind, value.to_owned());
         assert_eq!(set, [said(Kind::Text, "a=b"), said(Kind::Link, "https://x.example")]);
-        let Act::Register { years, .. } = act("register alice").unwrap().act else { panic!("another act") };
-        assert_eq!(years, 1);
+        let Act::Register { term, .. } = act("register alice").unwrap().act else { panic!("another act") };
+        assert_eq!(term.period(), Period::of_years(1));
+        let Act::Renew { term, .. } = act("renew alice --days 90").unwrap().act else {
+            panic!("another act")
+        };
+        assert_eq!(term.period(), Period::of_days(90));
         let Act::Offer { days, price, .. } = act("offer alice 12.5").unwrap().act else {
             panic!("another act")
         };
@@ -272,6 +300,9 @@ mod tests {
             ("register al!ce", ValueValidation),
             ("register alice --years 0", ValueValidation),
             ("register alice --years 11", ValueValidation),
+            ("register alice --days 27", ValueValidation),
+            ("renew alice --days 3651", ValueValidation),
+            ("renew alice --days 90 --years 1", ArgumentConflict),
             ("register alice --set hello", ValueValidation),
             ("set alice colour red", ValueValidation),
             ("set alice text", MissingRequiredArgument),

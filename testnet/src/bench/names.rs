@@ -9,7 +9,7 @@ use session_chain::{
     network::Settlement,
     settlement::{
         Delivery, Registrar,
-        registrar::{Reservation, Step},
+        registrar::{Period, Reservation, Step},
     },
 };
 use session_client::{Account, Client, ClientError, Options as ClientOptions};
@@ -217,7 +217,7 @@ async fn register(
     registrar.reserve(&begun, tell).await?;
     let value = Value::parse(Kind::Account, &owner.id().to_string());
     let value = value.map_err(|_| TestnetError::Bench("an account is none"))?;
-    let (call, _) = registrar.register(&begun, 1, &[(keys, &value)]).await?;
+    let (call, _) = registrar.register(&begun, Period::of_years(1), &[(keys, &value)]).await?;
     registrar.send(&call, |_| {}).await?;
     Ok(())
 }

@@ -33,6 +33,7 @@ fn wrong_usage_is_told_in_the_same_envelope_with_code_2() {
         &["node", "run", "--network", "x.toml", "--data", "x", "--listen", "127.0.0.1:1"],
         &["name", "register", "al!ce"],
         &["name", "register", "alice", "--years", "11"],
+        &["name", "renew", "alice", "--days", "27"],
         &["contact", "add", "carol", &LOVE[..65]],
         &["contact", "add", "carol", "0x52908400098527886E0F7030069857D2E4169EE7"],
         &["contact", "add", "no name", LOVE],

@@ -81,6 +81,8 @@ impl People<'_> {
         assert_eq!(expires(&renewed), before + 2 * 365 * 24 * 3_600_000);
         assert_eq!(expires(&alice.data(&["name", "list"])["names"][0]), expires(&renewed));
         bob.has("980");
+        let asked = bob.refused(&["name", "renew", "harbor", "--days", "73"], 4, "not_confirmed");
+        assert!(asked.contains("renew harbor for 73 days") && asked.contains("for 2 SESH"), "{asked}");
         let years = bob.refused(&["name", "renew", "harbor", "--years", "9", "--yes"], 1, "contract_refuses");
         assert!(years.contains("--years"), "{years}");
     }

@@ -2,6 +2,7 @@
 
 use alloy::primitives::{Address, U256};
 
+use super::{MAX_YEARS, MIN_DAYS, Period};
 use crate::{
     ledger::Amount,
     settlement::{errors::second, sender::SendError, state::StateError},
@@ -48,11 +49,11 @@ pub enum RegistrarError {
         /// When, in seconds since 1970.
         since: u64,
     },
-    /// It is paid for whole years.
-    #[error("{years} years are not from 1 to 10")]
-    Years {
-        /// How many were asked for.
-        years: u64,
+    /// Names are never paid for so long, or so shortly.
+    #[error("{period} is not from {MIN_DAYS} days to {MAX_YEARS} years")]
+    Period {
+        /// For how long was asked.
+        period: Period,
     },
     /// Its owner does not sell it to whoever comes.
     #[error("the name is not for sale")]
@@ -101,7 +102,7 @@ impl RegistrarError {
             Self::Free => "no_name",
             Self::NotYours { .. } => "not_yours",
             Self::Expired { .. } => "name_expired",
-            Self::Years { .. } => "years",
+            Self::Period { .. } => "period",
             Self::NotForSale => "not_for_sale",
             Self::Dear { .. } => "too_dear",
             Self::NoOffer => "no_offer",
@@ -127,7 +128,7 @@ impl RegistrarError {
             }
             Self::NotYours { .. } => "name the owner's account with --account",
             Self::Expired { .. } => "let its owner renew it: session name renew NAME",
-            Self::Years { .. } => "give 1 to 10 years: --years N",
+            Self::Period { .. } => "give another period: --years N, or --days N",
             Self::NotForSale => "offer for it: session name offer NAME PRICE",
             Self::Dear { .. } => "agree to the price, or offer less: session name offer NAME PRICE",
             Self::NoOffer => "see what there is: session name market",

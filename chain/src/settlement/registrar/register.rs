@@ -1,13 +1,13 @@
 //! How a name is registered: by a commitment that tells nobody which name it is for, and a minute later in plain.
 
 use alloy::{
-    primitives::{Address, B256, U256, keccak256},
+    primitives::{Address, B256, keccak256},
     sol_types::{SolCall, SolValue},
 };
 use session_protocols::names::{NameId, NameKeys, Value};
 use tokio::time::{sleep, timeout};
 
-use super::{Registrar, RegistrarError, YEAR, record, token};
+use super::{Period, Registrar, RegistrarError, record, token};
 use crate::{
     ledger::Amount,
     names::{Entry, GRACE},
@@ -77,18 +77,18 @@ pub fn check_free(entry: Option<&Entry>, account: Address, now: u64) -> Result<(
 }
 
 impl Registrar {
-    /// What a registration for so many years costs, with its commitment where that is still to be made, and so
-    /// many records. Nothing is sent, and nobody learns which name it is for. Returns the fee, too.
+    /// What a registration for a period costs, with its commitment where that is still to be made, and so many
+    /// records. Nothing is sent, and nobody learns which name it is for. Returns the fee, too.
     ///
     /// # Errors
     /// Tells what is missing.
     pub async fn quote_registration(
         &mut self,
         begun: &Reservation,
-        years: u64,
+        period: Period,
         records: usize,
     ) -> Result<(Quote, Amount), RegistrarError> {
-        let fee = self.fee(years).await?;
+        let fee = self.fee(period).await?;
         let commitment = self.commitment(begun);
         let first = match self.look(commitment).await? {
             Commitment::None => call(self.at(), &Names::commitCall { commitment }),
@@ -131,18 +131,17 @@ impl Registrar {
         Err(RegistrarError::Uncommitted)
     }
 
-    /// Registers a name that was committed to for the account, for so many years, with records, in one
-    /// transaction. Returns the fee. From here on the endpoint knows which name it is.
+    /// Registers a name that was committed to for the account, for a period, with records, in one transaction. Returns the fee. From here on the endpoint knows which name it is.
     ///
     /// # Errors
     /// When somebody has it, who came first.
     pub async fn register(
         &self,
         begun: &Reservation,
-        years: u64,
+        period: Period,
         records: &[(&NameKeys, &Value)],
     ) -> Result<(Call, Amount), RegistrarError> {
-        let fee = self.fee(years).await?;
+        let fee = self.fee(period).await?;
         let (id, owner) = (token(begun.id), self.account());
         let before = self.caller.view(self.at(), Names::nameOfCall { id }).await?;
         if !before.owner.is_zero() {
@@ -156,7 +155,7 @@ impl Registrar {
         let deed = Names::registerCall {
             id,
             owner,
-            period: U256::from(years.saturating_mul(YEAR)),
+            period: period.units()?,
             secret: begun.secret.into(),
             mostFee: fee.units(),
         };
