@@ -2,7 +2,7 @@
 //! signed for, and payments before went to.
 
 use alloy::primitives::Address;
-use session_client::home::Home;
+use session_client::{Account, home::Home};
 use session_protocols::{
     AccountId,
     names::{
@@ -86,9 +86,7 @@ pub(crate) async fn find(
         places.signed = own(home, id)?;
         if places.signed.is_none() {
             if let Some(reader) = reader {
-                let reader = home.account(reader)?;
-                let items = access.client.inbox(&reader).await.map_err(|error| access.failed(error))?;
-                learn(home, &items)?;
+                read_on(home, &access, &home.account(reader)?).await?;
             }
             if let Some(at) = home.paid_at(id)? {
                 places.signed = Some(at.said.into());
@@ -105,6 +103,16 @@ pub(crate) async fn find(
         // One of both is known here.
         (None, None) => return Err(unsaid(&shown)),
     })
+}
+
+/// Learns from an inbox where others are paid, from where it was read to before; how far that is is kept once what was
+/// learnt is.
+async fn read_on(home: &Home, access: &Access, reader: &Account) -> Result<(), Failure> {
+    let (id, network) = (reader.id(), access.client.digest());
+    let mut cursors = home.read_to(&id, network)?;
+    let items = access.client.inbox_after(reader, &mut cursors).await;
+    learn(home, &items.map_err(|error| access.failed(error))?)?;
+    Ok(home.keep_read_to(&id, network, &cursors)?)
 }
 
 /// The address of who is meant; another than before is taken only as it is written.

@@ -173,6 +173,11 @@ impl Client {
         &self.inner.network
     }
 
+    /// What tells the network from others of its name, in a home's files.
+    pub fn digest(&self) -> &[u8; 32] {
+        self.inner.kept.network()
+    }
+
     /// Which nodes keep which account, as far as it is known: of a network with a chain nothing before
     /// something was asked of it.
     pub fn map(&self) -> Arc<SwarmMap> {

@@ -5,7 +5,7 @@
 //! accounts.json   names and ids, in the order they were made
 //! contacts.json   names and ids of others
 //! seeds/<id>      one account's seed, in hex
-//! wallets.json    where others are paid, as they said
+//! wallets.json    where others are paid, as they said, and how far inboxes were read for that
 //! chain-keys/<id> one account's key on settlement chains, in hex, if it was imported
 //! names/<id>.json what one account's names on settlement chains are called, and registrations that are begun
 //! inbox/<id>.json what one account was shown, and until when that has to be known

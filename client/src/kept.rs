@@ -35,6 +35,11 @@ impl Kept {
         Self { home, network, pins: Arc::default() }
     }
 
+    /// What the network's files are kept under.
+    pub(crate) const fn network(&self) -> &[u8; 32] {
+        &self.network
+    }
+
     /// The guards that were kept; none if nothing ever was.
     pub(crate) fn guards(&self) -> Result<Guards, ClientError> {
         let Some(home) = &self.home else { return Ok(Guards::default()) };

@@ -122,14 +122,30 @@ impl Client {
     /// # Errors
     /// When no member of the swarm gives an answer that can be believed.
     pub async fn inbox(&self, account: &Account) -> Result<Vec<InboxItem>, ClientError> {
-        let mut cursors = Cursors::new();
+        self.inbox_after(account, &mut Cursors::new()).await
+    }
+
+    /// Reads an inbox as [`Self::inbox`] does, but not what the cursors are behind already, and moves them behind
+    /// all that it returns.
+    ///
+    /// Another member than before, or one that does not know how far it was read, brings messages again; none is
+    /// left out.
+    ///
+    /// # Errors
+    /// As [`Self::inbox`]; the cursors stay where they were then.
+    pub async fn inbox_after(
+        &self,
+        account: &Account,
+        cursors: &mut Cursors,
+    ) -> Result<Vec<InboxItem>, ClientError> {
+        let mut reached = cursors.clone();
         let mut seen = BTreeSet::new();
         let mut items = BTreeMap::new();
         let mut bytes = 0_usize;
         loop {
             let known = |hash: &MessageHash| seen.contains(hash);
             let known: Option<Known<'_>> = if seen.is_empty() { None } else { Some(&known) };
-            let page = self.read(account.into(), Namespace::INBOX, &mut cursors, known).await?;
+            let page = self.read(account.into(), Namespace::INBOX, &mut reached, known).await?;
             for message in page.messages.iter().filter(|message| seen.insert(message.hash)) {
                 if let Some(item) = InboxItem::open(account, message) {
                     items.insert((item.timestamp_ms, item.hash), item);
@@ -138,6 +154,7 @@ impl Client {
             let read = page.messages.iter().map(|message| message.data.len().saturating_add(OVERHEAD));
             bytes = read.fold(bytes.saturating_add(OVERHEAD), usize::saturating_add);
             if !page.more {
+                *cursors = reached;
                 return Ok(items.into_values().collect());
             }
             if bytes > MAX_MAILBOX {

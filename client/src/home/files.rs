@@ -38,8 +38,8 @@ pub(super) const NAMES: &str = "pins";
 pub(super) const KEYS: &str = "keys";
 
 /// The version of the JSON files, one for all of them. What was shown has ends since 2, contacts have names of the network
-/// since 3, and addresses what they were agreed to over.
-const VERSION: u64 = 3;
+/// since 3, and addresses what they were agreed to over; how far inboxes were read for these stands with them since 4.
+const VERSION: u64 = 4;
 
 /// A seed's length in hex.
 const SEED_DIGITS: usize = 32;
@@ -99,10 +99,25 @@ impl Named for Contacts {
 pub(super) struct Wallets {
     version: Version,
     pub(super) wallets: BTreeMap<AccountId, Wallet>,
+    /// How far inboxes were read for them, the one that was read last first. It stands in the same file, so that
+    /// it is never without what was learnt.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub(super) read: Vec<ReadTo>,
 }
 
 impl Named for Wallets {
     const NAME: &'static str = "wallets.json";
+}
+
+/// How far one inbox was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReadTo {
+    /// The first 8 bytes of the network's digest, in hex.
+    pub(super) network: String,
+    pub(super) account: AccountId,
+    /// The place at each member, as [`crate::Cursors`] writes them, in hex.
+    pub(super) to: String,
 }
 
 /// Where one person is paid, as far as that is known.

@@ -7,12 +7,16 @@ use session_protocols::{AccountId, MessageHash};
 
 use super::{
     Home, HomeError, disk,
-    files::{self, Payment, Payments, Wallet, Wallets},
+    files::{self, Payment, Payments, ReadTo, Wallet, Wallets},
+    short,
 };
-use crate::envelope::money::ADDRESS;
+use crate::{cursors::Cursors, envelope::money::ADDRESS};
 
 /// The most people whose addresses are kept; of more, those that spoke longest ago and were never agreed to go.
 const MAX_WALLETS: usize = 10_000;
+/// The most inboxes of which is kept how far they were read; of more, the one that was read longest ago goes, and is
+/// read from its beginning again.
+const MAX_READ: usize = 32;
 /// The most payments that are kept for an account; of more, those of the lowest blocks go.
 const MAX_PAYMENTS: usize = 10_000;
 
@@ -73,6 +77,41 @@ impl Home {
             let Some(first) = first.map(|(who, _)| *who) else { break };
             wallets.wallets.remove(&first);
         }
+        self.write(&wallets)
+    }
+
+    /// How far an account's inbox was read for where others are paid, on the network with this digest: all that was
+    /// said before is kept here. Before the first message where that is not known, or cannot be read.
+    ///
+    /// # Errors
+    /// When what was learnt cannot be read.
+    pub fn read_to(&self, account: &AccountId, network: &[u8; 32]) -> Result<Cursors, HomeError> {
+        let (wallets, network): (Wallets, _) = (self.read()?, short(network));
+        let kept = wallets.read.iter().find(|kept| kept.account == *account && kept.network == network);
+        let bytes = kept.and_then(|kept| HEX.decode(kept.to.as_bytes()).ok());
+        Ok(bytes.and_then(|bytes| Cursors::from_bytes(&bytes)).unwrap_or_default())
+    }
+
+    /// Keeps how far an account's inbox was read, on the network with this digest, once all is kept that was said
+    /// up to there.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn keep_read_to(
+        &self,
+        account: &AccountId,
+        network: &[u8; 32],
+        cursors: &Cursors,
+    ) -> Result<(), HomeError> {
+        let _lock = disk::lock(&self.folder)?;
+        let mut wallets: Wallets = self.read()?;
+        let kept = ReadTo { network: short(network), account: *account, to: HEX.encode(&cursors.to_bytes()) };
+        if wallets.read.first() == Some(&kept) {
+            return Ok(());
+        }
+        wallets.read.retain(|it| it.account != kept.account || it.network != kept.network);
+        wallets.read.insert(0, kept);
+        wallets.read.truncate(MAX_READ);
         self.write(&wallets)
     }
 

@@ -4,9 +4,14 @@ use std::{fs, path::Path, thread};
 
 use tempfile::TempDir;
 
-use session_protocols::names::{Name, NameId};
+use session_protocols::{
+    NodeId,
+    names::{Name, NameId},
+    request::Cursor,
+};
 
 use super::*;
+use crate::cursors::Cursors;
 
 fn home() -> (TempDir, Home) {
     let folder = tempfile::tempdir().unwrap();
@@ -198,11 +203,11 @@ fn a_broken_file_is_named_and_left_alone() {
 fn a_newer_file_is_refused_and_left_alone() {
     let (_folder, home) = home();
     let path = home.path().join("contacts.json");
-    let newer = "{\"version\":4,\"people\":[]}";
+    let newer = "{\"version\":5,\"people\":[]}";
     fs::write(&path, newer).unwrap();
     let error = home.add_contact("bob", id(5), None).unwrap_err();
-    assert!(matches!(error, HomeError::Newer { found: 4, known: 3, .. }));
-    assert_eq!(error.to_string(), format!("{} has version 4, this build reads up to 3", path.display()));
+    assert!(matches!(error, HomeError::Newer { found: 5, known: 4, .. }));
+    assert_eq!(error.to_string(), format!("{} has version 5, this build reads up to 4", path.display()));
     assert_eq!(fs::read_to_string(&path).unwrap(), newer);
 }
 
@@ -227,13 +232,13 @@ fn golden(version: u32, shown: &str) -> [(String, String); 4] {
 }
 
 #[test]
-fn files_are_written_as_the_third_version() {
+fn files_are_written_as_the_fourth_version() {
     let (_folder, home) = home();
     home.create_account("me", &account(1)).unwrap();
     home.add_contact("bob", id(5), None).unwrap();
     home.mark_shown(&account(1).id(), &[(hash(0), 77)]).unwrap();
     let shown = format!("{{\n    \"{}\": 77\n  }}", "A".repeat(43));
-    for (file, text) in golden(3, &shown) {
+    for (file, text) in golden(4, &shown) {
         assert_eq!(fs::read_to_string(home.path().join(&file)).unwrap(), text, "{file}");
     }
 }
@@ -256,7 +261,7 @@ fn files_of_the_first_version_are_read_and_go_on() {
     assert_eq!(home.shown(&own).unwrap(), BTreeSet::from([hash(1)]));
     let inbox = home.path().join(format!("inbox/{own}.json"));
     assert!(
-        fs::read_to_string(inbox).unwrap().contains("\"version\": 3"),
+        fs::read_to_string(inbox).unwrap().contains("\"version\": 4"),
         "an older build does not misread it"
     );
 }
@@ -374,7 +379,7 @@ fn a_file_of_names_has_one_form_and_nobody_writes_over_what_cannot_be_read() {
     let path = home.path().join("names").join(format!("{mine}.json"));
     let written: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     let expected = serde_json::json!({
-        "version": 3,
+        "version": 4,
         "networks": { "0101010101010101": {
             "known": { "alice": "05".repeat(32) },
             "begun": { "bob": "ab".repeat(32) },
@@ -407,7 +412,7 @@ fn where_somebody_is_paid_is_what_was_said_last_and_what_was_agreed_to_stays_kno
     let path = home.path().join("wallets.json");
     let text = fs::read_to_string(&path).unwrap();
     let written = format!(
-        "{{\n  \"version\": 3,\n  \"wallets\": {{\n    \"{}\": {{\n      \"said\": \"{}\",\n      \"said_ms\": 11,\n      \
+        "{{\n  \"version\": 4,\n  \"wallets\": {{\n    \"{}\": {{\n      \"said\": \"{}\",\n      \"said_ms\": 11,\n      \
          \"agreed\": \"{}\"\n    }}\n  }}\n}}\n",
         id(5),
         "02".repeat(20),
@@ -416,6 +421,47 @@ fn where_somebody_is_paid_is_what_was_said_last_and_what_was_agreed_to_stays_kno
     assert_eq!(text, written);
     fs::write(&path, text.replace("0202", "02")).unwrap();
     assert!(matches!(home.paid_at(&id(5)), Err(HomeError::Broken { .. })));
+}
+
+#[test]
+fn how_far_an_inbox_was_read_is_kept_with_what_was_learnt_of_it() {
+    let (_folder, home) = home();
+    let reached = |sequence| {
+        let mut cursors = Cursors::new();
+        cursors.set(NodeId::from_bytes([7; 32]), Cursor { incarnation: 1, sequence });
+        cursors
+    };
+    let network = [1; 32];
+    assert_eq!(home.read_to(&id(1), &network).unwrap(), Cursors::new());
+    home.keep_said(&id(5), [1; 20], 10).unwrap();
+    home.keep_read_to(&id(1), &network, &reached(8)).unwrap();
+    home.keep_read_to(&id(1), &network, &reached(9)).unwrap();
+    home.keep_read_to(&id(2), &network, &reached(3)).unwrap();
+    home.keep_said(&id(6), [2; 20], 11).unwrap();
+    assert_eq!(home.read_to(&id(1), &network).unwrap(), reached(9));
+    assert_eq!(home.read_to(&id(2), &network).unwrap(), reached(3));
+    assert_eq!(home.read_to(&id(1), &[2; 32]).unwrap(), Cursors::new(), "another network's nodes count anew");
+
+    // A place that is damaged is none; where all is lost that was learnt, all is read again.
+    let path = home.path().join("wallets.json");
+    let whole = fs::read_to_string(&path).unwrap();
+    let place = HEX.encode(&reached(9).to_bytes());
+    for damaged in ["00", "no hex", &place[2..]] {
+        fs::write(&path, whole.replace(&place, damaged)).unwrap();
+        assert_eq!(home.read_to(&id(1), &network).unwrap(), Cursors::new(), "{damaged}");
+        assert!(home.paid_at(&id(5)).unwrap().is_some());
+    }
+    fs::remove_file(&path).unwrap();
+    assert_eq!(home.read_to(&id(2), &network).unwrap(), Cursors::new());
+
+    // Of many inboxes, the one that was read longest ago is read anew.
+    for number in 0..33 {
+        home.keep_read_to(&id(number), &network, &reached(1)).unwrap();
+        home.keep_read_to(&id(1), &network, &reached(u64::from(number))).unwrap();
+    }
+    assert_eq!(home.read_to(&id(0), &network).unwrap(), Cursors::new());
+    assert_eq!(home.read_to(&id(1), &network).unwrap(), reached(32));
+    assert_eq!(home.read_to(&id(3), &network).unwrap(), reached(1));
 }
 
 #[test]

@@ -175,3 +175,38 @@ async fn what_was_not_asked_for_is_not_believed() {
     assert!(came >= 2);
     assert_eq!(texts(&client, &bob).await, some(&["one", "two"]));
 }
+
+#[tokio::test]
+async fn an_inbox_is_read_on_from_where_it_was_read_to() {
+    let mut net = Net::start(5, Over::Tcp).await;
+    let (client, bob) = (net.client().await, account(2));
+    let said = async |text: &str| client.send(&account(1), &bob.id(), text).await.unwrap();
+    let read = async |cursors: &mut Cursors| {
+        let items = client.inbox_after(&bob, cursors).await.unwrap();
+        items.into_iter().map(|item| item.content.unwrap().text).collect::<Vec<_>>()
+    };
+    said("one").await;
+    said("two").await;
+    let mut cursors = Cursors::new();
+    assert_eq!(read(&mut cursors).await, some(&["one", "two"]));
+    cursors = Cursors::from_bytes(&cursors.to_bytes()).unwrap();
+    said("three").await;
+    let counts = Counts::of(&net);
+    assert_eq!(read(&mut cursors).await, some(&["three"]));
+    assert_eq!(counts.take(), (1, 0), "what was read is not sent again");
+
+    // Another member was not read before, and nothing is left out.
+    let member = cursors.last().unwrap();
+    net.kill(member).await;
+    said("four").await;
+    assert_eq!(read(&mut cursors).await, some(&["one", "two", "three", "four"]));
+    assert_ne!(cursors.last(), Some(member));
+
+    // Who is not answered has not read on.
+    let before = cursors.clone();
+    for node in net.nodes().into_iter().filter(|node| *node != member) {
+        net.kill(node).await;
+    }
+    client.inbox_after(&bob, &mut cursors).await.unwrap_err();
+    assert_eq!(cursors, before);
+}
