@@ -10,6 +10,7 @@ use session_protocols::{NetworkName, NodeId, answer::RULES, directory::Timing};
 use crate::ledger::{BlsKey, Domain, Founder, Ledger, Operator, Parameters, Prefix};
 
 pub use error::{NetworkFileError, Problem};
+pub use read::nearest;
 pub use signed::{Publisher, PublisherError, sign};
 
 mod error;

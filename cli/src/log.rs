@@ -11,6 +11,7 @@ use session_node::{
     LogControl,
     settings::{Effective, LogFormat},
 };
+use tracing_log::AsLog;
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     filter::LevelFilter,
@@ -71,7 +72,10 @@ pub(crate) fn start_node(effective: &Effective) -> Result<LogControl, Failure> {
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
     Ok(LogControl::new(move |text| {
         let filter = parse(text)?;
-        handle.reload(filter).map_err(|error| error.to_string())
+        handle.reload(filter).map_err(|error| error.to_string())?;
+        // Libraries that log by the crate `log` were bounded once, when logging began.
+        tracing_log::log::set_max_level(LevelFilter::current().as_log());
+        Ok(())
     }))
 }
 
@@ -101,7 +105,26 @@ fn has_colours() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tracing_log::log::{LevelFilter as Most, max_level};
+
     use super::*;
+
+    #[test]
+    fn a_filter_that_is_set_while_a_node_runs_counts_for_libraries_that_log_otherwise_too() {
+        let control = start_node(&Effective::of(Vec::new()).unwrap()).unwrap();
+        assert_eq!(max_level(), Most::Info);
+        for (filter, most) in [
+            ("info,yamux=trace", Most::Trace),
+            ("error", Most::Error),
+            ("off", Most::Off),
+            ("debug", Most::Debug),
+        ] {
+            control.set(filter).unwrap();
+            assert_eq!(max_level(), most, "{filter}");
+        }
+        control.set("verbose").unwrap_err();
+        assert_eq!(max_level(), Most::Debug);
+    }
 
     #[test]
     fn what_would_silence_a_node_by_mistake_is_no_filter() {

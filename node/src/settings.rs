@@ -270,17 +270,26 @@ impl Effective {
         Some(SettingsError { place: place.clone(), problem: Problem::Alone { key: name, other } })
     }
 
-    /// A log is kept at all.
+    /// There is room for what a node cannot do without.
     fn least(&self) -> Option<SettingsError> {
-        if self.settings.log_files == 0 {
+        let Settings { max_bytes, account_bytes, max_memory, log_files, log_file_bytes, .. } = &self.settings;
+        if *log_files == 0 {
             return self.refuse("log_files", "expected 1 at least: that which is written to");
         }
-        if self.settings.log_file_bytes < MIN_LOG {
-            return self.refuse("log_file_bytes", "expected 64 KiB at least");
-        }
-        None
+        let sizes = [
+            ("max_bytes", max_bytes, MIN_STORE),
+            ("account_bytes", account_bytes, MIN_STORE),
+            ("max_memory", max_memory, MIN_MEMORY),
+            ("log_file_bytes", log_file_bytes, MIN_LOG),
+        ];
+        let (name, _, least) = sizes.into_iter().find(|(_, size, least)| *size < least)?;
+        self.refuse(name, format!("expected {least} at least"))
     }
 }
 
+/// The least that is kept of messages, in all and of one account: the largest message fits.
+const MIN_STORE: Bytes = Bytes(96 << 10);
+/// The least memory of a process: what a node that does nothing has, and some connections.
+const MIN_MEMORY: Bytes = Bytes(128 << 20);
 /// The least that one file of a log may hold.
 const MIN_LOG: Bytes = Bytes(64 << 10);

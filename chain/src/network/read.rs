@@ -317,8 +317,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The known key with the fewest edits from `key`, if they change a third of it at most.
-fn nearest(key: &str, known: &'static [&'static str]) -> Option<&'static str> {
+/// The known key with the fewest edits from `key`, if they change a third of it at most: what was meant, perhaps.
+pub fn nearest(key: &str, known: &'static [&'static str]) -> Option<&'static str> {
     let edits = known.iter().map(|known| (strsim::osa_distance(key, known), *known));
     edits.filter(|(edits, known)| *edits <= (known.len() / 3).max(1)).min().map(|(_, known)| known)
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, ops::Range, path::Path};
 
+use session_chain::network::nearest;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -28,7 +29,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<BTreeMap<&'static str, Giv
     let given = items.into_iter().map(|(name, value)| {
         let key = Settings::key(name.get_ref()).ok_or_else(|| {
             let key = name.get_ref().to_string();
-            let nearest = nearest(&key);
+            let nearest = nearest(&key.replace('-', "_"), Settings::NAMES);
             reader.error(&name.span(), Problem::Unknown { key, nearest })
         })?;
         Ok((key.name, reader.given(key, value)?))
@@ -108,13 +109,6 @@ impl Reader<'_> {
         let found = value.get_ref().type_str();
         self.error(&value.span(), Problem::Type { key: key.name, expected, found })
     }
-}
-
-/// The known key with the fewest edits from `key`, if they change a third of it at most.
-fn nearest(key: &str) -> Option<&'static str> {
-    let key = key.replace('-', "_");
-    let edits = Settings::NAMES.iter().map(|known| (strsim::osa_distance(&key, known), *known));
-    edits.filter(|(edits, known)| *edits <= (known.len() / 3).max(1)).min().map(|(_, known)| known)
 }
 
 impl Settings {

@@ -78,11 +78,11 @@ settings! {
     /// Who serves the settlement chain, several times if needed
     /// [default: as the network file says].
     rpc: Vec<Url>, List, "URL", [];
-    /// How much to keep of messages: bytes, or as in "20 GiB".
+    /// How much to keep of messages, 96 KiB at least: bytes, or as in "20 GiB".
     max_bytes: Bytes, Size, "BYTES", ["20 GiB"];
-    /// How much of it one account may fill.
+    /// How much of it one account may fill, 96 KiB at least.
     account_bytes: Bytes, Size, "BYTES", ["256 MiB"];
-    /// How much memory the process may use before new connections are refused.
+    /// How much memory the process may use before new connections are refused, 128 MiB at least.
     max_memory: Bytes, Size, "BYTES", ["2 GiB"];
     /// How the log is written
     /// [default: human on a terminal, json otherwise].
@@ -92,7 +92,7 @@ settings! {
     /// The file that the log is written to, readable by its owner only
     /// [default: standard error].
     log_file: Option<PathBuf>, Path, "FILE", [];
-    /// How long that file may become before another is begun.
+    /// How long that file may become before another is begun, 64 KiB at least.
     log_file_bytes: Bytes, Size, "BYTES", ["64 MiB"];
     /// How many such files are kept, the one that is written to among them.
     log_files: u64, Number, "N", ["8"];

@@ -18,7 +18,7 @@ fn samples(key: &Key) -> [(&'static str, &'static str); 2] {
         "door_server" => [("one.example", "[\"one.example\"]"), ("two.example", "[\"two.example\"]")],
         "rpc" => [("http://one/", "[\"http://one/\"]"), ("https://two/", "[\"https://two/\"]")],
         "max_bytes" | "account_bytes" | "max_memory" | "log_file_bytes" => {
-            [("1 GiB", "\"1 GiB\""), ("3145728", "3145728")]
+            [("1 GiB", "\"1 GiB\""), ("314572800", "314572800")]
         }
         "log" => [("human", "\"human\""), ("json", "\"json\"")],
         "log_level" => [("debug", "\"debug\""), ("session=trace", "\"session=trace\"")],
@@ -86,8 +86,8 @@ fn of_any_two_who_say_something_the_first_counts() {
 fn what_is_set_reaches_the_node() {
     let text = "listen = [\"/ip4/127.0.0.1/tcp/7\", \"/ip4/127.0.0.1/udp/7/quic-v1\"]\nhttp = \"127.0.0.1:8\"\n\
                 door = [\"127.0.0.1:9\"]\ndoor_server = [\"a.example\"]\ndoor_certificate = \"chain.pem\"\n\
-                door_key = \"/key.pem\"\nrpc = [\"http://x/\"]\nmax_bytes = \"1 GiB\"\naccount_bytes = 5\n\
-                max_memory = \"1 MiB\"\n";
+                door_key = \"/key.pem\"\nrpc = [\"http://x/\"]\nmax_bytes = \"1 GiB\"\naccount_bytes = 100000\n\
+                max_memory = \"256 MiB\"\n";
     let file = Layer::file(Path::new("/etc/session/node.toml"), text).unwrap();
     let network = session_chain::NetworkFile {
         name: "test".parse().unwrap(),
@@ -101,7 +101,7 @@ fn what_is_set_reaches_the_node() {
     };
     let config = Effective::of(vec![file]).unwrap().config(network, "/data".into());
     assert_eq!((config.listen.len(), config.http.port(), config.rpc), (2, 8, vec!["http://x/".to_owned()]));
-    assert_eq!((config.max_bytes, config.account_bytes, config.max_memory), (1 << 30, 5, 1 << 20));
+    assert_eq!((config.max_bytes, config.account_bytes, config.max_memory), (1 << 30, 100_000, 256 << 20));
     let door = config.door.unwrap();
     assert_eq!((door.listen[0].port(), door.servers.len()), (9, 1));
     // Relative paths of a file begin at its folder.
@@ -155,6 +155,9 @@ fn what_is_wrong_is_told_with_its_place_and_a_remedy() {
         ("max_bytes = true", "node.toml:1:13: `max_bytes` is boolean", "\"20 GiB\""),
         ("log = \"xml\"", "node.toml:1:7: `log`: expected human or json", "`log = \"json\"`"),
         ("log_files = 0", "node.toml:1:13: `log_files`: expected 1", "`log_files = 8`"),
+        ("max_bytes = 1", "node.toml:1:13: `max_bytes`: expected 96 KiB at least", "\"20 GiB\""),
+        ("account_bytes = 98303", "node.toml:1:17: `account_bytes`: expected 96 KiB", "\"20 GiB\""),
+        ("max_memory = \"1 MiB\"", "node.toml:1:14: `max_memory`: expected 128 MiB", "\"20 GiB\""),
         ("log_file_bytes = 1", "node.toml:1:18: `log_file_bytes`: expected 64 KiB", "20 GiB"),
         (
             "door_key = \"k\"",
