@@ -155,7 +155,7 @@ async fn every_panel_and_alert_is_fed_and_alerts_fire_when_something_breaks() {
 
     // Node 1 asks a second endpoint, which lies: it is not believed, and nothing is signed by the word of one alone.
     proxy.set(Fault::Hides);
-    prometheus.until_fired(&["SessionEndpointDisagrees"]).await;
+    prometheus.until_fired(&["SessionEndpointDisagrees", "SessionCheckpointUnsigned"]).await;
     // Nobody can pay for submissions.
     let rpc = place.testnet.chain().await.unwrap().unwrap().rpc;
     let rpc = Endpoint::new(&rpc).unwrap().rpc();
@@ -184,7 +184,6 @@ async fn every_panel_and_alert_is_fed_and_alerts_fire_when_something_breaks() {
     prometheus
         .until_fired(&[
             "SessionCheckpointsStuck",
-            "SessionDecommissionThreatened",
             "SessionGasLow",
             "SessionNodeDown",
             "SessionReplicationBehind",
@@ -194,11 +193,12 @@ async fn every_panel_and_alert_is_fed_and_alerts_fire_when_something_breaks() {
         ])
         .await;
 
-    // The chain is away.
+    // The chain is away, and nodes that run serve nobody.
     assert!(place.testnet.stop_chain().await.unwrap());
     prometheus
         .until_fired(&[
             "SessionChainHeld",
+            "SessionDecommissionThreatened",
             "SessionEndpointFailing",
             "SessionEpochBehind",
             "SessionNodeNotReady",
