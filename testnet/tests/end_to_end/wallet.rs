@@ -47,6 +47,12 @@ async fn a_contact_is_paid_and_sees_it_verified_and_nobody_else_is_believed() {
     // He is paid, and told.
     let unasked = alice.refused(&["wallet", "send", "5", "bob"], 4, "not_confirmed");
     assert!(unasked.contains("pay 5 SESH to bob") && unasked.contains("it costs about"), "{unasked}");
+    // How far her inbox was read for that is kept with it; where both are lost it is read from its beginning again.
+    let learnt = alice.home.join("wallets.json");
+    let kept: Value = serde_json::from_slice(&std::fs::read(&learnt).unwrap()).unwrap();
+    assert_eq!(kept["read"][0]["account"], json!(alice.id), "{kept}");
+    std::fs::remove_file(&learnt).unwrap();
+    alice.refused(&["wallet", "send", "5", "bob"], 4, "not_confirmed");
     let paid = alice.data(&["wallet", "send", "5", "bob", "--note", "lunch", "--yes"]);
     assert_eq!((&paid["to"], &paid["account"]), (&json!(bob.address), &json!(bob.id)), "{paid}");
     assert_eq!((&paid["amount"], &paid["coin"], &paid["told"]), (&json!("5"), &json!("sesh"), &json!(true)));
