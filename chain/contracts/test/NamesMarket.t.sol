@@ -6,6 +6,7 @@ import {RewardPool} from "../src/RewardPool.sol";
 import {Market} from "../src/names/Market.sol";
 import {Names} from "../src/names/Names.sol";
 import {Registry} from "../src/names/Registry.sol";
+import {Permit} from "../src/staking/StakingTypes.sol";
 import {NamesSetup} from "./NamesSetup.sol";
 import {Vm} from "./Vm.sol";
 
@@ -186,6 +187,45 @@ contract NamesMarketTest is NamesSetup {
         both = calls(allows(BOBS, PRICE), abi.encodeCall(names.buy, (ALICE, 1, PRICE)));
         vm.prank(bob);
         names.multicall(both);
+        vm.assertEq(names.ownerOf(ALICE), bob, "bought");
+    }
+
+    function test_aPermitPaysForThePurchaseThatItComesWith() public {
+        vm.prank(bob);
+        token.approve(address(names), 0);
+        sells(PRICE);
+        // Somebody else's, or for less than the price, buys nothing.
+        Permit memory given = permit(ALICES, address(names), PRICE);
+        vm.expectRevert(SafeTransferLib.TransferFromFailed.selector);
+        vm.prank(bob);
+        names.buyWithPermit(ALICE, 1, given);
+        given = permit(BOBS, address(names), PRICE - 1);
+        vm.expectRevert(abi.encodeWithSelector(Market.PriceTooHigh.selector, PRICE, PRICE - 1));
+        vm.prank(bob);
+        names.buyWithPermit(ALICE, 1, given);
+        given = permit(BOBS, address(names), PRICE);
+        vm.expectRevert(abi.encodeWithSelector(Market.VersionChanged.selector, ALICE, 1, 2));
+        vm.prank(bob);
+        names.buyWithPermit(ALICE, 2, given);
+        uint256 bobs = balance(bob);
+        vm.prank(bob);
+        names.buyWithPermit(ALICE, 1, given);
+        vm.assertEq(names.ownerOf(ALICE), bob, "bought");
+        vm.assertEq(bobs - balance(bob), PRICE, "paid once");
+        vm.assertEq(token.allowance(bob, address(names)), 0, "used up");
+        vm.expectRevert(abi.encodeWithSelector(Market.VersionChanged.selector, ALICE, 2, 1));
+        vm.prank(bob);
+        names.buyWithPermit(ALICE, 1, given);
+    }
+
+    function test_aPermitThatSomebodyElseUsedFirstStillPays() public {
+        vm.prank(bob);
+        token.approve(address(names), 0);
+        sells(PRICE);
+        Permit memory given = permit(BOBS, address(names), PRICE);
+        token.permit(bob, address(names), PRICE, given.deadline, given.v, given.r, given.s);
+        vm.prank(bob);
+        names.buyWithPermit(ALICE, 1, given);
         vm.assertEq(names.ownerOf(ALICE), bob, "bought");
     }
 

@@ -175,6 +175,7 @@ mod types {
             function reveal(uint256 id, string name) external;
             function setPrice(uint256 id, uint96 price) external;
             function buy(uint256 id, uint32 version, uint256 mostPrice) external;
+            function buyWithPermit(uint256 id, uint32 version, Permit given) external;
             function offer(uint256 id, uint32 version, uint96 amount, uint40 until) external;
             function accept(uint256 id, uint256 least) external;
             function withdrawOffer(uint256 id) external;

@@ -1,6 +1,7 @@
 //! One account at the contract of names: what people register, say of names, sell and buy.
 //!
-//! Each deed is one [`Call`], and what takes tokens permits them in the same transaction. Nothing is sent but by
+//! Each deed is one [`Call`], and what takes tokens permits them in the same transaction, by a `multicall` where the
+//! contract has no call for both. Nothing is sent but by
 //! [`Registrar::send`], and by [`Registrar::reserve`], which makes way for a registration.
 //!
 //! Nothing tells an endpoint which name somebody is about to register until nobody else can be in time for it:
@@ -237,8 +238,9 @@ impl Registrar {
         if let Some(most) = most.filter(|most| *most < price) {
             return Err(RegistrarError::Dear { price, most });
         }
-        let deed = Names::buyCall { id: token(id), version: title.version, mostPrice: price.units() };
-        Ok((self.paying(price, vec![deed.abi_encode()]).await?, price))
+        let given = self.caller.permit(self.at(), price).await?;
+        let deed = Names::buyWithPermitCall { id: token(id), version: title.version, given };
+        Ok((self.caller.spending(self.at(), &deed, price), price))
     }
 
     /// Offers to buy a name, which binds for so many days, and pays now. Returns until when.

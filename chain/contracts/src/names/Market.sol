@@ -2,6 +2,8 @@
 pragma solidity 0.8.37;
 
 import {SafeTransferLib} from "solady/utils/SafeTransferLib.sol";
+import {Permit} from "../staking/StakingTypes.sol";
+import {Tokens} from "../staking/Tokens.sol";
 import {Registry} from "./Registry.sol";
 
 /// @title Names for money
@@ -80,13 +82,15 @@ abstract contract Market is Registry {
     /// @param version the name's version that the caller saw
     /// @param mostPrice the most that the caller pays
     function buy(uint256 id, uint32 version, uint256 mostPrice) external {
-        address seller = _seen(id, version);
-        Sale memory sale = sales[id];
-        if (sale.price == 0 || sale.version != version) revert NotForSale(id);
-        if (sale.price > mostPrice) revert PriceTooHigh(sale.price, mostPrice);
-        delete sales[id];
-        _hand(address(0), seller, msg.sender, id, version, sale.price);
-        SafeTransferLib.safeTransferFrom(token, msg.sender, seller, sale.price);
+        _buy(id, version, mostPrice);
+    }
+
+    /// @notice Buys a name as `buy` does, for no more than the caller allows by signature. Costs less than a
+    /// `multicall` of both.
+    /// @param version the name's version that the caller saw
+    function buyWithPermit(uint256 id, uint32 version, Permit calldata given) external {
+        Tokens.permit(token, given);
+        _buy(id, version, given.value);
     }
 
     /// @notice Offers to buy a name; the caller pays now, and allowed it. The offer before is paid back: one that
@@ -95,7 +99,8 @@ abstract contract Market is Registry {
     /// @param version the name's version that the caller saw
     /// @param until how long the offer binds, in seconds since 1970
     function offer(uint256 id, uint32 version, uint96 amount, uint40 until) external {
-        _seen(id, version);
+        (, Lease memory lease) = _live(id);
+        _checkVersion(id, lease.version, version);
         Offer memory before = offerOf[id];
         uint256 least = _leastOffer(before, version);
         if (amount < least) revert OfferTooLow(amount, least);
@@ -122,7 +127,7 @@ abstract contract Market is Registry {
         if (!_counts(best, lease.version)) revert NoOffer(id);
         if (best.amount < least) revert OfferTooLow(best.amount, least);
         delete offerOf[id];
-        _hand(address(0), seller, best.buyer, id, lease.version, best.amount);
+        _hand(address(0), seller, best.buyer, id, lease, best.amount);
         SafeTransferLib.safeTransfer(token, seller, best.amount);
     }
 
@@ -152,11 +157,20 @@ abstract contract Market is Registry {
         return _leastOffer(offerOf[id], lease.version);
     }
 
-    /// @dev The owner of a name that has the version that the caller saw.
-    function _seen(uint256 id, uint32 version) private view returns (address owner_) {
-        Lease memory lease;
-        (owner_, lease) = _live(id);
-        if (lease.version != version) revert VersionChanged(id, lease.version, version);
+    function _buy(uint256 id, uint32 version, uint256 mostPrice) private {
+        (address seller, Lease memory lease) = _live(id);
+        _checkVersion(id, lease.version, version);
+        (uint256 price, uint32 pricedAt) = (sales[id].price, sales[id].version);
+        if (price == 0 || pricedAt != version) revert NotForSale(id);
+        if (price > mostPrice) revert PriceTooHigh(price, mostPrice);
+        delete sales[id];
+        _hand(address(0), seller, msg.sender, id, lease, price);
+        SafeTransferLib.safeTransferFrom(token, msg.sender, seller, price);
+    }
+
+    /// @dev A name has the version that the caller saw.
+    function _checkVersion(uint256 id, uint32 version, uint32 seen) private pure {
+        if (version != seen) revert VersionChanged(id, version, seen);
     }
 
     function _leastOffer(Offer memory best, uint32 version) private view returns (uint256 least) {

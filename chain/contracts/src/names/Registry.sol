@@ -139,7 +139,7 @@ abstract contract Registry is ERC721, Parameters, EventLog {
     /// owner and whom it approved may. Reverts with `NoSuchName`, `NameExpired`, or as ERC-721 says.
     function transferFrom(address from, address to, uint256 id) public payable override {
         (, Lease memory lease) = _live(id);
-        _hand(msg.sender, from, to, id, lease.version, 0);
+        _hand(msg.sender, from, to, id, lease, 0);
     }
 
     /// @notice The owner of a name. Reverts with `NoSuchName`, or `NameExpired`.
@@ -189,10 +189,11 @@ abstract contract Registry is ERC721, Parameters, EventLog {
     }
 
     /// @dev Gives a name to another owner, with its next version. `by` must be allowed to, unless it is zero.
-    function _hand(address by, address from, address to, uint256 id, uint32 version, uint256 price) internal {
+    function _hand(address by, address from, address to, uint256 id, Lease memory lease, uint256 price)
+        internal
+    {
         _transfer(by, from, to, id);
-        (, Lease memory lease) = _lease(id);
-        (lease.version, lease.subnames) = (version + 1, 0);
+        (lease.version, lease.subnames) = (lease.version + 1, 0);
         _setLease(id, lease);
         _record(
             NameTransferred.selector,
@@ -204,8 +205,10 @@ abstract contract Registry is ERC721, Parameters, EventLog {
 
     /// @dev The owner and lease of a name that is not expired.
     function _live(uint256 id) internal view returns (address owner_, Lease memory lease) {
-        (owner_, lease) = _held(id);
-        if (block.timestamp >= lease.expiry) revert NameExpired(id, lease.expiry);
+        (owner_, lease) = _lease(id);
+        if (owner_ != address(0) && block.timestamp < lease.expiry) return (owner_, lease);
+        if (_isFree(owner_, lease)) revert NoSuchName(id);
+        revert NameExpired(id, lease.expiry);
     }
 
     /// @dev The same, of a name that the caller may act for.
@@ -217,7 +220,11 @@ abstract contract Registry is ERC721, Parameters, EventLog {
     /// @dev The owner and lease of a name that is not free.
     function _held(uint256 id) private view returns (address owner_, Lease memory lease) {
         (owner_, lease) = _lease(id);
-        if (owner_ == address(0) || block.timestamp >= lease.expiry + GRACE) revert NoSuchName(id);
+        if (_isFree(owner_, lease)) revert NoSuchName(id);
+    }
+
+    function _isFree(address owner_, Lease memory lease) private view returns (bool) {
+        return owner_ == address(0) || block.timestamp >= lease.expiry + GRACE;
     }
 
     function _lease(uint256 id) internal view returns (address owner_, Lease memory lease) {

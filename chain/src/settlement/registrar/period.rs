@@ -57,9 +57,10 @@ impl Period {
 
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (count, unit) = match self.days.checked_rem(YEAR_DAYS) {
-            Some(0) if self.days > 0 => (self.days / YEAR_DAYS, "year"),
-            _ => (self.days, "day"),
+        let (count, unit) = if self.days > 0 && self.days.is_multiple_of(YEAR_DAYS) {
+            (self.days / YEAR_DAYS, "year")
+        } else {
+            (self.days, "day")
         };
         if count == 1 { write!(f, "a {unit}") } else { write!(f, "{count} {unit}s") }
     }
