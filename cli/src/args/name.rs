@@ -215,7 +215,7 @@ Example:
     },
 }
 
-/// For how long a name is paid for.
+// For how long a name is paid for: no doc comment, which would stand in the help in place of the command's own.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Term {
     /// For how many years, 1 to 10
