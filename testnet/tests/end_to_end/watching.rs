@@ -153,9 +153,13 @@ async fn every_panel_and_alert_is_fed_and_alerts_fire_when_something_breaks() {
     .await;
     metrics_are_small(&doors).await;
 
-    // Node 1 asks a second endpoint, which lies: it is not believed, and nothing is signed by the word of one alone.
+    // Node 1 asks a second endpoint, which lies, and is not believed. Then it is silent: the chain is followed by the
+    // word of the other alone, and nothing is signed by that.
     proxy.set(Fault::Hides);
-    prometheus.until_fired(&["SessionEndpointDisagrees", "SessionCheckpointUnsigned"]).await;
+    prometheus.until_fired(&["SessionEndpointDisagrees"]).await;
+    proxy.set(Fault::Silent);
+    prometheus.until_fired(&["SessionCheckpointUnsigned"]).await;
+    proxy.set(Fault::None);
     // Nobody can pay for submissions.
     let rpc = place.testnet.chain().await.unwrap().unwrap().rpc;
     let rpc = Endpoint::new(&rpc).unwrap().rpc();
