@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use futures::future::join_all;
 use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::{Client, header};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -75,12 +76,8 @@ pub(crate) async fn clock(named: &str, rpc: &[String]) -> Result<String, Failure
 
 /// By how many seconds this machine is ahead of most of these servers; none where nobody tells the time.
 pub(crate) async fn ahead<'a>(urls: impl IntoIterator<Item = &'a str>) -> Option<i64> {
-    let mut apart = Vec::new();
-    for url in urls {
-        if let Some(seconds) = drift(url).await {
-            apart.push(seconds);
-        }
-    }
+    let told = join_all(urls.into_iter().map(drift)).await;
+    let mut apart: Vec<i64> = told.into_iter().flatten().collect();
     apart.sort_unstable();
     apart.get(apart.len() / 2).copied()
 }
