@@ -81,7 +81,7 @@ fn ports(facts: &Facts) -> Vec<Finding> {
             Finding::fail(
                 "ports",
                 format!("the node could not listen on {at}: {why}"),
-                "stop whatever listens there (ss -lntup shows it), or set another port",
+                "stop whatever listens there (ss -lntup shows it), or set a port that is free, of an address that this machine has",
             )
         })
         .collect();
