@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use session_protocols::AccountId;
 
 mod config;
+mod doctor;
 mod key;
 mod mailbox;
 mod manual;
@@ -18,6 +19,7 @@ mod testnet;
 mod wallet;
 
 pub(crate) use config::{Config, ConfigInit, ConfigShow, Flags, Of};
+pub(crate) use doctor::Doctor;
 pub(crate) use key::{Change, Folder, NodeKey};
 pub(crate) use mailbox::{Keep, Mailbox, Only, Written};
 pub(crate) use manual::{Completions, Man};
@@ -195,6 +197,20 @@ Examples:
   session node run --network network.toml --data /var/lib/session"
     )]
     Node(Node),
+    /// Find out what is wrong with a node, and how to mend it
+    ///
+    /// It looks at the node's folder, keys and settings, the machine, the ports, the endpoints of the chain, and asks
+    /// the node itself where it runs: whether others reach it, its stake, its swarm, its peers. Nothing is changed.
+    #[command(after_help = "\
+Examples:
+  session doctor                           of the one node that was made here
+  session doctor --data /var/lib/session
+  session doctor --data /var/lib/session --bundle support.tar
+  session doctor --data /var/lib/session --json
+
+Exit codes: 0 nothing is to be done, 3 something wants to be looked at or the node does not run,
+1 something is broken.")]
+    Doctor(Doctor),
     /// Show, check and write the settings of a node
     #[command(
         subcommand,

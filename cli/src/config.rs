@@ -19,6 +19,9 @@ use crate::{
     text,
 };
 
+/// How many names are tried for a file that is to become another.
+const MAX_DRAFTS: u32 = 64;
+
 pub(crate) fn run(context: &Context, command: Config) -> Result<(), Failure> {
     match command {
         Config::Show(arguments) => show(context, &arguments),
@@ -126,14 +129,61 @@ fn init(context: &Context, arguments: &ConfigInit) -> Result<(), Failure> {
 
 /// Writes a file as a whole, readable by its owner only: endpoints of the chain may have a key in them.
 pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all())?;
-    fs::rename(&new, path)
+    let (draft, mut file) = draft(path)?;
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&draft, path));
+    if written.is_err() {
+        // One that stays is no settings: nothing reads it.
+        let _ = fs::remove_file(&draft);
+    }
+    written
+}
+
+/// A file beside the one that is meant, under a name that nobody has: what is somebody's stays as it is, and one that
+/// was there could be open to others.
+fn draft(path: &Path) -> io::Result<(PathBuf, fs::File)> {
+    let mut number = 0;
+    loop {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.{number}", std::process::id()));
+        let draft = path.with_file_name(name);
+        match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft) {
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists && number < MAX_DRAFTS => number += 1,
+            opened => return opened.map(|file| (draft, file)),
+        }
+    }
 }
 
 /// The file that is meant.
 fn file(of: &Of) -> Result<PathBuf, Failure> {
     let named = of.config.clone().or_else(|| Some(of.data.as_ref()?.join(FILE)));
     named.ok_or_else(|| Failure::usage("it is not said whose settings", "add --data DIR or --config FILE"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_lies_beside_the_settings_is_neither_replaced_nor_made_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, mine) = (folder.path().join(FILE), folder.path().join("node.new"));
+        let left = folder.path().join(format!("{FILE}.{}.0", std::process::id()));
+        for other in [&mine, &left] {
+            fs::write(other, "mine").unwrap();
+        }
+        fs::set_permissions(&left, fs::Permissions::from_mode(0o644)).unwrap();
+        write(&path, "log_files = 3\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "log_files = 3\n");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        for other in [&mine, &left] {
+            assert_eq!(fs::read_to_string(other).unwrap(), "mine");
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "no draft stays");
+        assert!(write(&folder.path().join("none").join(FILE), "").is_err());
+    }
 }

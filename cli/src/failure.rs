@@ -50,6 +50,16 @@ impl Failure {
         Self::new(Exit::Usage, "usage", message, remedy)
     }
 
+    /// What is wrong is the result, and was printed: only the exit code is left to say.
+    pub(crate) fn told(exit: Exit) -> Self {
+        Self::new(exit, TOLD, "", "")
+    }
+
+    /// Whether nothing is left to print.
+    pub(crate) fn is_told(&self) -> bool {
+        self.exit == Exit::Closed || self.code == TOLD
+    }
+
     /// What the system refused; a closed pipe ends the program quietly.
     pub(crate) fn io(deed: &str, cause: &io::Error) -> Self {
         let exit = if cause.kind() == io::ErrorKind::BrokenPipe { Exit::Closed } else { Exit::Failed };
@@ -77,6 +87,9 @@ impl Failure {
         Self::usage(message, remedy)
     }
 }
+
+/// The code of what was told already.
+const TOLD: &str = "told";
 
 const HELP: clap::error::ErrorKind = clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
 

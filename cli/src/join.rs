@@ -6,7 +6,7 @@
 mod board;
 pub(crate) mod endpoints;
 mod faucet;
-mod machine;
+pub(crate) mod machine;
 mod place;
 mod stake;
 mod watch;
@@ -42,7 +42,7 @@ use watch::Watch;
 /// How settings begin that are written here, and may be written anew.
 const WRITTEN: &str = "# Written by `session join`";
 /// The log, in the node's folder, unless its settings name another file.
-const LOG: &str = "node.log";
+pub(crate) const LOG: &str = "node.log";
 /// What a node that has signed checkpoints has in its folder.
 const SIGNED: &str = "signed";
 

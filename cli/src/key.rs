@@ -55,10 +55,21 @@ fn backup(context: &Context, file: &Path, of: &Folder) -> Result<(), Failure> {
     } else {
         passphrase::chosen(given, passphrase::VARIABLE, "A passphrase for the backup:")?
     };
-    let backup = Backup::of(data, &passphrase, elsewhere(context, data))?;
+    let (network, missing) = match elsewhere(context, data) {
+        Ok(network) => (network, None),
+        Err(why) => (None, Some(why)),
+    };
+    let backup = Backup::of(data, &passphrase, network)?;
     backup.save(file, &passphrase)?;
+    if let Some(why) = &missing {
+        context
+            .output
+            .warn(&format!("the network's file is not in the backup: {why}; keep that file yourself"));
+    }
     let files: Vec<&str> = backup.files().collect();
-    let result = json!({ "id": backup.id(), "file": file, "made": backup.made(), "files": files });
+    let result = json!({
+        "id": backup.id(), "file": file, "made": backup.made(), "files": files, "missing": missing,
+    });
     context.output.data(&result, || {
         format!(
             "backed the node {id} up to {file}\n  in it  {files}\n\
@@ -70,12 +81,15 @@ fn backup(context: &Context, file: &Path, of: &Folder) -> Result<(), Failure> {
     })
 }
 
-/// The file of the node's network, where it is not in the node's folder.
-fn elsewhere(context: &Context, data: &Path) -> Option<(String, String)> {
+/// The file of the node's network, where it is not in the node's folder; or why nobody knows which one that is.
+fn elsewhere(context: &Context, data: &Path) -> Result<Option<(String, String)>, String> {
     let chosen = settings::chosen(context, Some(data), None, &Flags::default());
-    let (path, network) = chosen.ok()?.network?;
-    let within = path.canonicalize().ok()?.starts_with(data.canonicalize().ok()?.join("networks"));
-    (!within).then(|| (network.name.to_string(), network.to_toml()))
+    let Some((path, network)) = chosen.map_err(|failure| failure.message)?.network else {
+        return Err("the node's settings name no network".to_owned());
+    };
+    let real = |path: &Path| path.canonicalize().map_err(|cause| format!("{}: {cause}", path.display()));
+    let within = real(&path)?.starts_with(real(data)?.join("networks"));
+    Ok((!within).then(|| (network.name.to_string(), network.to_toml())))
 }
 
 fn restore(context: &Context, file: &Path, of: &Folder) -> Result<(), Failure> {

@@ -14,6 +14,7 @@
 //! - `wallet`: paying and being paid
 //! - `join`: from a bare machine to a node that is active; `publish`: a network that others join
 //! - `node`, `testnet`, `bench`: what operators and developers do
+//! - `doctor`: what is wrong with a node, and how to mend it
 //! - `config`, `key`: the settings of a node, and its keys
 //! - `passphrase`: what keys are encrypted under
 //! - `manual`: completions for shells, and the manual
@@ -25,6 +26,7 @@ mod args;
 mod bench;
 mod config;
 mod contact;
+mod doctor;
 mod failure;
 mod inbox;
 mod join;
@@ -119,6 +121,7 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
             Command::Join(arguments) => Box::pin(join::run(context, arguments)).await,
             Command::Network(command) => Box::pin(network::command::run(context, command)).await,
             Command::Node(command) => node::run(context, command).await,
+            Command::Doctor(arguments) => Box::pin(doctor::run(context, &arguments)).await,
             Command::Config(command) => config::run(context, command),
             Command::Key(command) => key::run(context, command),
             Command::Completions(arguments) => manual::completions(context, &arguments),

@@ -41,6 +41,9 @@ const MAX_NAME: usize = 64;
 /// How long a running node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What a door answers that does not know what it is asked.
+const NOT_FOUND: u16 = 404;
+
 /// More than any machine can ask.
 const UNLIMITED: Rate = Rate { per_second: 1 << 30, burst: 1 << 30 };
 
@@ -302,11 +305,7 @@ async fn set_log(context: &Context, arguments: &NodeLog) -> Result<(), Failure> 
     let status = answer.status();
     let answer: serde_json::Value = answer.json().await.unwrap_or_default();
     if !status.is_success() {
-        let why = answer["error"]["message"].as_str().unwrap_or("it does not say why");
-        let message = format!("the node refuses it ({}): {why}", status.as_u16());
-        let remedy =
-            "write a level (error, warn, info, debug, trace), or levels of parts: session=debug,libp2p=info";
-        return Err(Failure::new(Exit::Failed, "log", message, remedy));
+        return Err(not_set(status.as_u16(), &answer, data));
     }
     context.output.data(&json!({ "filter": level }), || {
         format!(
@@ -314,6 +313,23 @@ async fn set_log(context: &Context, arguments: &NodeLog) -> Result<(), Failure> 
             data.join(FILE).display()
         )
     })
+}
+
+/// Why a node does not log what it was told to.
+fn not_set(status: u16, answer: &serde_json::Value, data: &Path) -> Failure {
+    if status == NOT_FOUND {
+        let message = "the node that runs cannot change what it logs: it is of an older build, or was started in another way";
+        let remedy = format!(
+            "restart it by this build; or set log_level in {}, which counts from its next start on",
+            data.join(FILE).display()
+        );
+        return Failure::new(Exit::Failed, "log", message, remedy);
+    }
+    let why = answer["error"]["message"].as_str().unwrap_or("it does not say why");
+    let message = format!("the node refuses it ({status}): {why}");
+    let remedy =
+        "write a level (error, warn, info, debug, trace), or levels of parts: session=debug,libp2p=info";
+    Failure::new(Exit::Failed, "log", message, remedy)
 }
 
 /// Why a node does not run; whoever never had a key is told how to get one.
@@ -350,4 +366,25 @@ pub(crate) fn shutdown() -> Result<impl Future<Output = ()> + Send, Failure> {
             std::process::exit(130);
         });
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_cannot_change_its_log_is_told_from_a_filter_that_is_none() {
+        let data = Path::new("/data");
+        let old = not_set(NOT_FOUND, &serde_json::Value::Null, data);
+        assert!(old.message.contains("older build"), "{}", old.message);
+        assert!(
+            old.remedy.contains("restart it") && old.remedy.contains("/data/node.toml"),
+            "{}",
+            old.remedy
+        );
+        let answer = json!({ "error": { "message": "that is none" } });
+        let wrong = not_set(400, &answer, data);
+        assert!(wrong.message.ends_with("(400): that is none"), "{}", wrong.message);
+        assert!(wrong.remedy.starts_with("write a level"), "{}", wrong.remedy);
+    }
 }

@@ -8,10 +8,7 @@ use std::{
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{
-    failure::{Exit, Failure},
-    text,
-};
+use crate::{failure::Failure, text};
 
 /// Where results and errors go.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +54,7 @@ impl Output {
     /// Prints an error and returns the exit code that goes with it.
     pub(crate) fn failure(self, failure: &Failure) -> ExitCode {
         let Failure { exit, code, message, remedy } = failure;
-        if *exit == Exit::Closed {
+        if failure.is_told() {
         } else if self.json {
             let _ =
                 self.envelope(&json!({ "error": { "code": code, "message": message, "remedy": remedy } }));

@@ -104,6 +104,8 @@ async fn from_start_to_stop(
     registry: Option<Watched>,
     mut shutdown: BoxFuture<'static, ()>,
 ) -> Result<(), NodeError> {
+    // Where there is no key there is no node: a folder that was mistyped is not made.
+    keystore::id(&config.data)?;
     let lock = lock(&config)?;
     let pair = keystore::load_under(&config.data, config.passphrase.as_ref())?;
     let id = pair.node_id();

@@ -131,6 +131,16 @@ impl Endpoint {
         Ok((header.number.to(), header.timestamp.to()))
     }
 
+    /// The hash of the block at a height; none where the endpoint has no such block.
+    ///
+    /// # Errors
+    /// Tells why there is no answer.
+    pub async fn hash(&self, height: u64) -> Result<Option<B256>, Trouble> {
+        let asked = self.rpc().request("eth_getBlockByNumber", json!([U64::from(height), false])).await;
+        let header: Option<RpcHeader> = asked.map_err(|error| trouble(&error))?;
+        Ok(header.map(|header| header.hash))
+    }
+
     /// Whether there is a contract at an address.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Whether a chain's endpoints serve what a network needs.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures::future::join_all;
 use session_chain::{
@@ -11,9 +11,9 @@ use session_chain::{
 use crate::failure::{Exit, Failure};
 
 /// How long an endpoint may take to answer a question.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// How far an endpoint's newest block may lag behind another's, or behind the clock if it is the only one.
-const LAG: u64 = 300;
+pub(crate) const LAG: u64 = 300;
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -35,10 +35,14 @@ impl Found {
 }
 
 /// One endpoint's answers.
-struct Look {
-    name: String,
-    height: u64,
-    time: u64,
+#[derive(Clone, Debug)]
+pub(crate) struct Look {
+    pub(crate) name: String,
+    pub(crate) height: u64,
+    /// When that block was made, in seconds since 1970.
+    pub(crate) time: u64,
+    /// How long one answer took.
+    pub(crate) took: Duration,
 }
 
 /// Asks all of them; at least one has to serve the chain with its contracts, up to date.
@@ -74,11 +78,14 @@ pub(crate) async fn check(settlement: &Settlement, urls: &[String]) -> Result<Fo
 }
 
 /// What an endpoint says, or what is wrong with it.
-async fn look(settlement: &Settlement, url: &str) -> Result<Look, String> {
-    let endpoint = Endpoint::within(url, PATIENCE).map_err(|error| format!("{url}: {error}"))?;
+pub(crate) async fn look(settlement: &Settlement, url: &str) -> Result<Look, String> {
+    // What is no URL may hold a key all the same.
+    let endpoint = Endpoint::within(url, PATIENCE).map_err(|error| error.to_string())?;
     let name = endpoint.name().to_owned();
     let wrong = |trouble: Trouble| format!("{name} {trouble}: {}", trouble.remedy());
+    let begun = Instant::now();
     let found = endpoint.chain().await.map_err(wrong)?;
+    let took = begun.elapsed();
     if found != settlement.chain {
         return Err(wrong(Trouble::WrongChain { found, wanted: settlement.chain }));
     }
@@ -90,5 +97,5 @@ async fn look(settlement: &Settlement, url: &str) -> Result<Look, String> {
              another with --rpc"
         ));
     }
-    Ok(Look { name, height, time })
+    Ok(Look { name, height, time, took })
 }

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use futures::future::join_all;
 use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::{Client, header};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -13,18 +14,16 @@ use session_chain::network::Limits;
 
 use crate::failure::{Exit, Failure};
 
-const GIB: u64 = 1 << 30;
+pub(crate) const GIB: u64 = 1 << 30;
 /// By how much this machine's clock may differ from others', in seconds: signed requests hold for a minute.
-const DRIFT: i64 = 30;
+pub(crate) const DRIFT: i64 = 30;
 /// How long somebody may take to say what time it is.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Disk, memory and open files; the limit of these is raised as far as the system lets a user.
 pub(crate) fn check(data: &Path, limits: Limits) -> Result<String, Failure> {
     let failed = |code, message: String, remedy: String| Failure::new(Exit::NotReady, code, message, remedy);
-    let free = room(data).map_err(|cause| Failure::io("cannot see how much room the disk has", &cause))?;
-    // What the node itself keeps there is room that it has.
-    let disk = free.saturating_add(kept(&data.join("messages")));
+    let disk = disk(data).map_err(|cause| Failure::io("cannot see how much room the disk has", &cause))?;
     if disk < limits.disk.saturating_mul(GIB) {
         let message = format!(
             "the disk of {} has {} GiB free, and a node needs {}",
@@ -57,15 +56,8 @@ pub(crate) fn check(data: &Path, limits: Limits) -> Result<String, Failure> {
 
 /// Whether this machine's clock agrees with those of the servers it asks.
 pub(crate) async fn clock(named: &str, rpc: &[String]) -> Result<String, Failure> {
-    let mut apart = Vec::new();
     let asked = rpc.iter().map(String::as_str).chain(named.starts_with("http").then_some(named));
-    for url in asked {
-        if let Some(seconds) = drift(url).await {
-            apart.push(seconds);
-        }
-    }
-    apart.sort_unstable();
-    let Some(seconds) = apart.get(apart.len() / 2).copied() else {
+    let Some(seconds) = ahead(asked).await else {
         return Ok("not compared: nobody who was asked tells the time".to_owned());
     };
     if seconds.abs() <= DRIFT {
@@ -82,6 +74,19 @@ pub(crate) async fn clock(named: &str, rpc: &[String]) -> Result<String, Failure
     ))
 }
 
+/// By how many seconds this machine is ahead of most of these servers; none where nobody tells the time.
+pub(crate) async fn ahead<'a>(urls: impl IntoIterator<Item = &'a str>) -> Option<i64> {
+    let told = join_all(urls.into_iter().map(drift)).await;
+    let mut apart: Vec<i64> = told.into_iter().flatten().collect();
+    apart.sort_unstable();
+    apart.get(apart.len() / 2).copied()
+}
+
+/// Bytes that a node in a folder may fill, or has filled: what it keeps there is room that it has.
+pub(crate) fn disk(data: &Path) -> std::io::Result<u64> {
+    Ok(room(data)?.saturating_add(kept(&data.join("messages"))))
+}
+
 /// Bytes that are free where a folder is, or will be.
 pub(crate) fn room(data: &Path) -> std::io::Result<u64> {
     let there = data.ancestors().find(|path| path.exists()).unwrap_or_else(|| Path::new("/"));
@@ -96,11 +101,16 @@ fn kept(folder: &Path) -> u64 {
 }
 
 /// The machine's memory in MiB, where the system tells.
-fn memory() -> Option<u64> {
+pub(crate) fn memory() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib / 1_024)
+}
+
+/// How many files a process of this user may have open, once it has raised its limit as far as it may.
+pub(crate) fn files() -> u64 {
+    getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
 }
 
 /// Raises how many files this process may have open to `wanted`, as far as it may; returns how many.

@@ -125,7 +125,7 @@ impl fmt::Debug for Backup {
 
 impl Backup {
     /// Takes it from a data folder, whose keys the passphrase has to open if they are encrypted; with the files of
-    /// `networks` that lie elsewhere, by their names.
+    /// `networks` that lie elsewhere, by their names: they count before those of the folder.
     ///
     /// # Errors
     ///
@@ -138,14 +138,15 @@ impl Backup {
         let id = load_under(data, Some(passphrase))?.node_id();
         super::load_gas_under(data, Some(passphrase))?;
         let mut files = BTreeMap::new();
-        for (name, text) in networks {
-            files.insert(format!("{NETWORKS}/{name}.toml"), Zeroizing::new(text.into_bytes()));
-        }
         let own = FILES.iter().map(|name| (*name).to_owned()).chain(networks_in(data)?);
         for name in own {
             if let Some(content) = content(&data.join(&name))? {
                 files.insert(name, content);
             }
+        }
+        // That which the node goes by, also where an older one of that name lies in its folder.
+        for (name, text) in networks {
+            files.insert(format!("{NETWORKS}/{name}.toml"), Zeroizing::new(text.into_bytes()));
         }
         let made = crate::now().as_millis();
         Ok(Self { id, made, files })
@@ -318,8 +319,11 @@ fn networks_in(data: &Path) -> Result<Vec<String>, BackupError> {
             found.push(format!("{NETWORKS}/{name}"));
         }
     }
+    // None is left out unsaid.
+    if found.len() > MAX_NETWORKS {
+        return Err(BackupError::TooLong { path: folder });
+    }
     found.sort();
-    found.truncate(MAX_NETWORKS);
     Ok(found)
 }
 

@@ -91,7 +91,7 @@ fn a_node_without_its_key_makes_no_new_one() {
         "127.0.0.1:0",
     ]);
     assert_eq!((code, error["code"].as_str().unwrap()), (1, "key"));
-    assert!(!data.join("node.key").exists());
+    assert!(!data.exists(), "nor a folder, which was mistyped");
 }
 
 #[test]

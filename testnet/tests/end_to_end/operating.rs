@@ -156,6 +156,12 @@ fn a_node_that_was_destroyed_is_the_same_once_it_is_restored() {
     assert!(!Path::new(file).exists());
     let made = node.data("correct horse", &backup);
     assert_eq!(made["files"], serde_json::json!(["gas.key", "networks/alone.toml", "node.key", "node.toml"]));
+    assert_eq!(made["missing"], Value::Null);
+    node.set("network = \"../gone.toml\"\n");
+    let other = folder.join("other.backup");
+    let ran = node.run("correct horse", &["key", "backup", other.to_str().unwrap(), "--data", data]);
+    assert!(ran.code == 0 && ran.err.contains("the network's file is not in the backup"), "{}", ran.err);
+    assert!(ran.json()["data"]["missing"].as_str().unwrap().contains("gone.toml"), "{}", ran.out);
     assert_eq!(node.refused("correct horse", &backup).0, 4, "a backup is not replaced");
 
     fs::remove_dir_all(data).unwrap();

@@ -114,6 +114,26 @@ fn keys_that_are_encrypted_are_backed_up_under_their_passphrase() {
 }
 
 #[test]
+fn the_network_that_a_node_goes_by_is_in_its_backup_and_none_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("node");
+    create(&data).unwrap();
+    fs::create_dir_all(data.join(NETWORKS)).unwrap();
+    for name in ["a", "b"] {
+        fs::write(data.join(NETWORKS).join(format!("{name}.toml")), "old = 1\n").unwrap();
+    }
+    let backup = Backup::of(&data, &passphrase(), [("b".to_owned(), "new = 1\n".to_owned())]).unwrap();
+    let kept = |name: &str| backup.files.get(name).map(|kept| kept.to_vec());
+    assert_eq!(kept("networks/a.toml"), Some(b"old = 1\n".to_vec()));
+    assert_eq!(kept("networks/b.toml"), Some(b"new = 1\n".to_vec()));
+    for number in 0..MAX_NETWORKS {
+        fs::write(data.join(NETWORKS).join(format!("n{number}.toml")), "").unwrap();
+    }
+    let refused = Backup::of(&data, &passphrase(), []);
+    assert!(matches!(refused, Err(BackupError::TooLong { path }) if path.ends_with(NETWORKS)));
+}
+
+#[test]
 fn what_is_no_backup_is_refused() {
     let open = |text: &str| Backup::open(text, Path::new("golden"), &passphrase());
     let (head, body) = GOLDEN.split_at(GOLDEN.match_indices('\n').nth(1).unwrap().0);
