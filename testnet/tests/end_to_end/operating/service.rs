@@ -1,7 +1,8 @@
 //! What a node that runs as a service tells systemd, and where there can be none.
 
 use std::{
-    os::unix::net::UnixDatagram,
+    fs,
+    os::unix::{fs::PermissionsExt, net::UnixDatagram},
     path::Path,
     sync::mpsc::{Receiver, channel},
 };
@@ -48,7 +49,7 @@ async fn systemd_is_told_that_a_node_serves_lives_and_stops() {
         assert!(first.lines().any(|line| line.starts_with(word)), "{word} is not told first: {first}");
     }
     // Whoever was waiting for that may ask it.
-    let token = std::fs::read_to_string(Path::new(&node.data).join("admin-token")).unwrap();
+    let token = fs::read_to_string(Path::new(&node.data).join("admin-token")).unwrap();
     let door = token.lines().nth(1).unwrap();
     assert!(get(door, "/readyz").await.unwrap()["checks"].is_array());
     for _ in 0..2 {
@@ -57,6 +58,25 @@ async fn systemd_is_told_that_a_node_serves_lives_and_stops() {
     assert_eq!(running.stop(), 0);
     let last = wait_for(&told, "STOPPING=1");
     assert!(last.contains("STATUS=stopping"), "{last}");
+}
+
+#[test]
+fn a_service_gets_its_passphrase_as_a_credential() {
+    let node = Alone::new();
+    node.set("network = \"../alone.toml\"\nhttp = \"127.0.0.1:0\"\n");
+    let mut change = node.command("", &["key", "change-passphrase", "--data", &node.data, "--json"]);
+    let changed = change.env("SESSION_NEW_PASSPHRASE", "one").output().unwrap();
+    assert!(changed.status.success(), "{changed:?}");
+    let folder = node.place.path().join("credentials");
+    fs::create_dir(&folder).unwrap();
+    let credential = folder.join("passphrase");
+    fs::write(&credential, "one\n").unwrap();
+    fs::set_permissions(&credential, fs::Permissions::from_mode(0o400)).unwrap();
+    let mut command = node.command("", &["node", "run", "--data", &node.data]);
+    command.env("CREDENTIALS_DIRECTORY", &folder);
+    let mut running = Running::start(command);
+    assert!(running.first.contains("node started"), "{}", running.first);
+    assert_eq!(running.stop(), 0);
 }
 
 #[test]
