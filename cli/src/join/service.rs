@@ -22,7 +22,7 @@ use tokio::{process::Command, time::sleep};
 use super::{board::Say, place::Place};
 use crate::{
     Context,
-    args::{Flags, Join},
+    args::Join,
     failure::{Exit, Failure},
     node::settings,
 };
@@ -180,6 +180,9 @@ impl Service {
         super::write_settings(&self.data, &kept, place, arguments)?;
         let settings = self.settings(context, arguments, place)?;
         let binary = binary()?;
+        // To systemd a path that is none from the root is the name of a credential of its own.
+        let passphrase = settings.settings().passphrase_file.as_ref().map(std::path::absolute).transpose();
+        let passphrase = passphrase.map_err(|cause| failed("find the passphrase of", &self.data, &cause))?;
         let unit = Unit {
             name: &self.name,
             unit: &self.unit,
@@ -187,7 +190,7 @@ impl Service {
             binary: &binary,
             data: &self.data,
             network: &kept,
-            passphrase: settings.settings().passphrase_file.as_deref(),
+            passphrase: passphrase.as_deref(),
             max_memory: settings.settings().max_memory.0,
             files: network.limits.files,
         };
