@@ -8,6 +8,8 @@ pub(crate) mod endpoints;
 mod faucet;
 pub(crate) mod machine;
 mod place;
+mod running;
+mod service;
 mod stake;
 mod watch;
 
@@ -24,7 +26,6 @@ use session_node::{
     settings::{Effective, FILE, Settings},
 };
 use session_protocols::{KeyPair, directory::Endpoint};
-use tokio::sync::oneshot;
 
 use crate::{
     Context,
@@ -37,6 +38,8 @@ use crate::{
 };
 use board::Board;
 use place::Place;
+use running::Running;
+use service::Service;
 use watch::Watch;
 
 /// How settings begin that are written here, and may be written anew.
@@ -55,6 +58,7 @@ struct Keys {
 }
 
 pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), Failure> {
+    Service::asked(&arguments)?;
     let board = Board::new(context.output);
     let (network, path) = board
         .step("network", async |say| {
@@ -69,16 +73,25 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
             Ok(((found.network, path), told))
         })
         .await?;
-    let data = match &arguments.data {
-        Some(data) => data.clone(),
-        None => {
+    let service = Service::of(&arguments, &network)?;
+    let data = match (&service, &arguments.data) {
+        (Some(service), _) => service.data.clone(),
+        (None, Some(data)) => data.clone(),
+        (None, None) => {
             let name = arguments.name.clone().unwrap_or_else(|| network.name.to_string());
             context.home()?.path().join(NODES).join(name)
         }
     };
     // What was found out before, or set by hand, holds.
     let before = settings::chosen(context, Some(&data), None, &Flags::default())?.effective;
-    board.step("machine", async |_| machine::check(&data, network.limits).map(|told| ((), told))).await?;
+    board
+        .step("machine", async |_| {
+            if let Some(service) = &service {
+                service.check().await?;
+            }
+            machine::check(&data, network.limits).map(|told| ((), told))
+        })
+        .await?;
     let rpc = endpoints(&arguments, before.settings(), network.settlement.as_ref());
     board
         .step("clock", async |say| {
@@ -100,32 +113,52 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
             .await?;
     }
     let passphrase = new_or_known(&before, &data)?;
+    if let Some(service) = &service {
+        service.knows(passphrase.is_some(), before.settings())?;
+    }
     let keys = board.step("keys", async |_| keys(&data, passphrase.as_ref())).await?;
     let place = board
-        .step("address", async |say| place::find(&arguments, before.settings(), &network, &say).await)
+        .step("address", async |say| {
+            if let Some(service) = &service
+                && let Some(place) = service.place(&arguments, before.settings()).await?
+            {
+                return Ok((place, format!("as {} has it", service.unit())));
+            }
+            place::find(&arguments, before.settings(), &network, &say).await
+        })
         .await?;
     let mut arguments = arguments;
-    if before.settings().log_file.is_none() {
+    if before.settings().log_file.is_none() && service.is_none() {
         // The steps have the screen.
         arguments.log_file = Some(data.join(LOG));
     }
     let flags = flags(&place, &arguments);
-    let (stop, stopped) = oneshot::channel::<()>();
     let effective = settings::chosen(context, Some(&data), None, &flags)?.effective;
     let http = effective.settings().http;
-    let mut config = effective.config(network.clone(), data.clone());
-    config.passphrase = passphrase;
-    config.log = Some(crate::log::start_node(&effective)?);
-    let mut node = tokio::spawn(session_node::run(config, async {
-        // Whoever holds the other end says stop, or is gone.
-        let _ = stopped.await;
-    }));
+    let mut running = match service.clone() {
+        Some(service) => Running::Unit(service),
+        None => {
+            let mut config = effective.config(network.clone(), data.clone());
+            config.passphrase = passphrase;
+            config.log = Some(crate::log::start_node(&effective)?);
+            Running::here(config)
+        }
+    };
     let watch = Watch::new(http, keys.pair.node_id())?;
     let signalled = shutdown()?;
     let rest = async {
-        board.step("start", async |say| watch.started(&say).await).await?;
+        board
+            .step("start", async |say| {
+                if let Some(service) = &service {
+                    service.start(context, &arguments, (&network, path.as_path()), &place, &say).await?;
+                }
+                watch.started(&say).await
+            })
+            .await?;
         board.step("reachable", async |say| watch.reached(&say, &place.announce).await).await?;
-        write_settings(&data, &path, &place, &arguments)?;
+        if service.is_none() {
+            write_settings(&data, &path, &place, &arguments)?;
+        }
         if let Some(settlement) = &settlement {
             board.step("synced", async |say| watch.synced(&say).await).await?;
             board
@@ -140,34 +173,35 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
     let mut signalled = Box::pin(signalled);
     let joined = tokio::select! {
         joined = rest => joined,
-        () = &mut signalled => Err(interrupted()),
-        ended = &mut node => return Err(ended_early(ended)),
+        () = &mut signalled => Err(running.interrupted()),
+        failure = running.ended() => return Err(failure),
     };
     let swarm = match joined {
         Ok(swarm) => swarm,
         Err(failure) => {
-            let _ = stop.send(());
-            let _ = node.await;
+            let _ = running.stop().await;
             return Err(failure);
         }
     };
-    let id = keys.pair.node_id();
-    let told =
-        json!({ "id": id, "data": keys.data, "swarm": swarm, "status": format!("http://{http}/status") });
+    let (id, unit) = (keys.pair.node_id(), running.unit());
+    let status = format!("http://{http}/status");
+    let told = json!({ "id": id, "data": keys.data, "swarm": swarm, "status": status, "unit": unit });
     context.output.data(&told, || {
-        format!("node {id} is active, in swarm {swarm}\n  how it is  http://{http}/status\nCtrl-C stops it; the same command goes on.")
+        let on = match unit {
+            Some(unit) => format!(
+                "It runs in {unit}, also after the machine starts anew.\n  its log    journalctl -u {unit} -f\n  to stop it systemctl stop {unit}"
+            ),
+            None => "Ctrl-C stops it; the same command goes on.".to_owned(),
+        };
+        format!("node {id} is active, in swarm {swarm}\n  how it is  {status}\n{on}")
     })?;
-    if !arguments.once {
+    if !arguments.once && unit.is_none() {
         tokio::select! {
             () = &mut signalled => {}
-            ended = &mut node => return Err(ended_early(ended)),
+            failure = running.ended() => return Err(failure),
         }
     }
-    let _ = stop.send(());
-    match node.await {
-        Ok(ended) => ended.map_err(Failure::from),
-        Err(_) => Err(ended_without_a_word()),
-    }
+    running.stop().await
 }
 
 /// Refuses to make a key where a node was that has lost it.
@@ -268,29 +302,4 @@ fn write_settings(data: &Path, network: &Path, place: &Place, arguments: &args::
     }
     crate::config::write(&path, &text)
         .map_err(|cause| Failure::io("cannot write the node's settings", &cause))
-}
-
-fn interrupted() -> Failure {
-    Failure::new(
-        Exit::NotReady,
-        "interrupted",
-        "the node was stopped before it was active",
-        "type the same command again: it goes on where it was",
-    )
-}
-
-fn ended_early(ended: Result<Result<(), session_node::NodeError>, tokio::task::JoinError>) -> Failure {
-    match ended {
-        Ok(Err(error)) => error.into(),
-        Ok(Ok(())) | Err(_) => ended_without_a_word(),
-    }
-}
-
-fn ended_without_a_word() -> Failure {
-    Failure::new(
-        Exit::Failed,
-        "stopped",
-        "the node ended unexpectedly",
-        "look at what it logged, and type the same command again",
-    )
 }

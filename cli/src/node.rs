@@ -11,7 +11,7 @@ use alloy::primitives::Address;
 use serde_json::json;
 use session_chain::{Candidate, NetworkFile, NetworkNode, bls::BlsSecret, settlement::Staker};
 use session_node::{
-    NodeError,
+    NodeError, Supervisor,
     admin::Admin,
     keystore::{self, KeyError, Passphrase},
     settings::{Effective, FILE},
@@ -258,6 +258,7 @@ async fn serve(context: &Context, arguments: NodeRun) -> Result<(), Failure> {
     };
     let mut config = effective.config(network, data.clone());
     config.log = Some(control);
+    config.supervisor = Supervisor::of_environment();
     config.passphrase = passphrase_of(&effective, &data)?;
     if unlimited {
         if let Some(door) = &mut config.door {

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{self, BufRead, IsTerminal, Read},
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use session_node::keystore::Passphrase;
@@ -17,8 +17,18 @@ use crate::failure::{Exit, Failure};
 pub(crate) const VARIABLE: &str = "SESSION_PASSPHRASE";
 /// Where one that is to come may be.
 pub(crate) const NEW: &str = "SESSION_NEW_PASSPHRASE";
+/// Where the name of its file may be.
+pub(crate) const FILE: &str = "SESSION_PASSPHRASE_FILE";
+/// What a service's credential is called that is one: `LoadCredential=passphrase:FILE`.
+pub(crate) const CREDENTIAL: &str = "passphrase";
 /// More than any passphrase, in bytes.
 const MAX: u64 = 4_096;
+
+/// The file of the passphrase that systemd hands to this service, if it does.
+pub(crate) fn credential() -> Option<PathBuf> {
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY")?;
+    Some(Path::new(&folder).join(CREDENTIAL)).filter(|path| path.is_file())
+}
 
 /// The passphrase of a file or of the environment; none where neither has one.
 pub(crate) fn given(file: Option<&Path>, variable: &str) -> Result<Option<Passphrase>, Failure> {

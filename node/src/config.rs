@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc};
 use session_chain::NetworkFile;
 use session_protocols::{directory::Endpoint, limits::AdmissionRates};
 
-use crate::{door::DoorConfig, keystore::Passphrase};
+use crate::{Supervisor, door::DoorConfig, keystore::Passphrase};
 
 /// The settings of one node.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct Config {
     pub passphrase: Option<Passphrase>,
     /// Changes what is logged, where whoever runs the node lets that be changed while it runs.
     pub log: Option<LogControl>,
+    /// Who is told how the node is, where a service manager started the process for this node alone.
+    pub supervisor: Option<Supervisor>,
 }
 
 impl Config {
@@ -56,6 +58,7 @@ impl Config {
             rates: AdmissionRates::default(),
             passphrase: None,
             log: None,
+            supervisor: None,
         }
     }
 }

@@ -21,6 +21,7 @@
 //! - `neighbours`: where peers come from, and how many connections one address prefix may open
 //! - `behaviour`: which libp2p protocols, with which limits
 //! - [`door`]: HTTPS and JSON, for the clients that exist
+//! - [`Supervisor`]: the service manager, which restarts a node that hangs
 //! - `http`, `metrics`: for people who watch; [`admin`]: the guard of what they may change
 
 mod attest;
@@ -46,6 +47,7 @@ mod registry;
 mod run;
 mod seat;
 pub mod settings;
+mod supervisor;
 
 pub use checks::Checks;
 pub use config::{Config, LogControl};
@@ -54,6 +56,7 @@ pub use http::Bounded;
 pub use http::admin;
 pub use registry::Registry;
 pub use run::{run, run_by};
+pub use supervisor::Supervisor;
 
 use session_protocols::Time;
 

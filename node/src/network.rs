@@ -47,6 +47,7 @@ use crate::{
     reach::Reached,
     records::{Asked, Checked, Checks, Unchecked},
     registry::{Registry, Watched},
+    supervisor::Beat,
 };
 pub(crate) use announced::Announced;
 use clocks::Clocks;
@@ -141,6 +142,8 @@ pub(crate) struct Network {
     pub(crate) first: BTreeSet<NodeId>,
     /// Where nodes are, by the network file and then by their own records.
     pub(crate) places: BTreeMap<NodeId, Vec<Endpoint>>,
+    /// Somebody who asks whether this task goes on.
+    pub(crate) pulse: mpsc::Receiver<Beat>,
 }
 
 /// What the task keeps beside the machines.
@@ -195,6 +198,9 @@ impl Network {
                 }
                 Some(said) = next_said(&mut self.checkpoints) => self.say(said, &mut dialling),
                 Ok(()) = self.registry.changed() => self.change(&mut dialling),
+                Some(beat) = self.pulse.recv() => {
+                    let _ = beat.send(());
+                }
                 () = tokio::time::sleep_until(wake) => self.directory.handle(now(), Input::Tick),
                 _ = &mut stop => break,
             }

@@ -30,7 +30,7 @@ use tokio::{
 };
 
 use crate::{
-    Config, NodeError,
+    Config, NodeError, Supervisor,
     behaviour::Behaviour,
     door::{Behind, Door, Json, Relay},
     follow::Follow,
@@ -194,6 +194,7 @@ async fn from_start_to_stop(
     let relay = Relay::new(&name, swarm.behaviour().streams.new_control(), registry.clone());
     let relay = relay.ok_or(NodeError::Stopped { part: "relay" })?;
     let (contacts, watching) = watch::channel(Contacts::default());
+    let (beats, pulse) = mpsc::channel(1);
     let network = Network {
         swarm,
         name,
@@ -216,6 +217,7 @@ async fn from_start_to_stop(
         seen: None,
         first: config.network.nodes.iter().map(|node| node.id).collect(),
         places: places(&config),
+        pulse,
     };
     let (stop_network, stopped) = oneshot::channel();
     let mut network = tokio::spawn(Box::pin(network.run(stopped)));
@@ -241,6 +243,8 @@ async fn from_start_to_stop(
     let mut door = tokio::spawn(serve_door(door, id, (service, relay), listing, stop_seen));
     tracing::info!(%id, network = %config.network.name, http = %http, doors = ?doors_at, "node started");
 
+    let supervised = config.supervisor;
+    let supervisor = supervised.map(|it| tokio::spawn(it.keep_told(jobs.clone(), watching.clone(), beats)));
     let status = tokio::spawn(log_status(jobs, watching));
     let result = tokio::select! {
         () = &mut shutdown => Ok(()),
@@ -253,6 +257,11 @@ async fn from_start_to_stop(
     tracing::info!(%id, "stopping");
     status.abort();
     keys.abort();
+    if let Some(supervisor) = supervisor {
+        supervisor.abort();
+        let _ = supervisor.await;
+    }
+    supervised.iter().for_each(Supervisor::stopping);
     // What is acknowledged is durable already; the store closes when its thread ends.
     let ended = tokio::time::timeout(STOP, member.ended()).await.is_ok();
     let _ = stop_network.send(());

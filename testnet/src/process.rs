@@ -32,7 +32,10 @@ impl Process {
         for key in Settings::KEYS.iter().filter(|key| key.name != "log_level") {
             command.env_remove(key.environment());
         }
-        command.env_remove("SESSION_CONFIG");
+        // Nor is who waits for a word of whoever starts them.
+        for name in ["SESSION_CONFIG", "NOTIFY_SOCKET", "WATCHDOG_USEC"] {
+            command.env_remove(name);
+        }
         let child = command.stdout(log.try_clone()?).stderr(log).spawn()?;
         // The runtime collects it when it ends.
         let pid = child.id().ok_or_else(|| io::Error::other("it ended at once"))?;

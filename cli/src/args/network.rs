@@ -98,7 +98,8 @@ pub(crate) struct Publish {
 pub(crate) struct Join {
     #[command(flatten)]
     pub(crate) named: Named,
-    /// What to call the node here; its folder is nodes/NAME of the home [default: as the network is called]
+    /// What to call the node here; its folder is nodes/NAME of the home, with --service /var/lib/session/NAME
+    /// [default: as the network is called]
     #[arg(long, conflicts_with = "data")]
     pub(crate) name: Option<String>,
     /// The folder for the node's keys and messages; made if missing
@@ -128,4 +129,13 @@ pub(crate) struct Join {
     /// End once the node is active: for trying out whether it can be
     #[arg(long)]
     pub(crate) once: bool,
+    /// Let systemd run the node, in the unit session-NAME, and end once it is active; as root
+    #[arg(long, conflicts_with_all = ["once", "log_file"])]
+    pub(crate) service: bool,
+    /// The user of this machine that the service runs as; only the one named session is made
+    #[arg(long, value_name = "NAME", default_value = "session", requires = "service")]
+    pub(crate) user: String,
+    /// The folder of units, where it is not systemd's
+    #[arg(long, value_name = "DIR", requires = "service", hide = true)]
+    pub(crate) unit_dir: Option<PathBuf>,
 }

@@ -16,7 +16,7 @@ use crate::{
     Context,
     args::Flags,
     failure::{Exit, Failure},
-    network,
+    network, passphrase,
 };
 
 /// Settings, and what they lead to.
@@ -35,7 +35,7 @@ pub(crate) fn chosen(
 ) -> Result<Chosen, Failure> {
     let global = &context.global;
     let named = global.network.as_deref().filter(|_| global.named);
-    let environment = Layer::environment(|name| std::env::var(name).ok());
+    let environment = Layer::environment(variable);
     let mut layers = vec![flags.layer(named), environment];
     layers.extend(file(data, config)?);
     let network = match &Effective::of(layers.clone())?.settings().network {
@@ -47,6 +47,15 @@ pub(crate) fn chosen(
     };
     layers.extend(network.as_ref().map(|(path, network)| preset(path, network, data)));
     Ok(Chosen { effective: Effective::of(layers)?, network })
+}
+
+/// What the environment says; of a passphrase's file a service's credentials do.
+fn variable(name: &str) -> Option<String> {
+    let credential = || {
+        let path = (name == passphrase::FILE).then(passphrase::credential)??;
+        path.to_str().map(ToOwned::to_owned)
+    };
+    std::env::var(name).ok().or_else(credential)
 }
 
 /// The file of a network. Where it is not where it was, as on another machine, that which came with a backup of the

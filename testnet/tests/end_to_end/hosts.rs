@@ -2,6 +2,7 @@
 //! nothing but the program and its address.
 
 mod internet;
+mod service;
 
 use std::{
     io::Write,
@@ -14,6 +15,7 @@ use serde_json::Value;
 
 use crate::support::{PATIENCE, Ran, ended, lines, until};
 use internet::{Host, Internet, Line};
+use service::Service;
 
 /// The first key of anvil, whose account has ether.
 const RICH: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
@@ -174,13 +176,19 @@ async fn a_network_is_published_joined_used_and_left() {
     let forwarded = internet.host(Line::Forwarded(22_021));
     let six = internet.host(Line::SixOnly);
     let closed = internet.host(Line::Closed);
-    let nodes: Vec<_> =
-        open.iter().zip(["b", "c", "d"]).map(|(host, name)| join(host, &address, name)).collect();
+    let [b, c, d] = &open;
+    let service = Service::new(c);
+    let nodes = [join(b, &address, "b"), service.join(&address, "c"), join(d, &address, "d")];
     let behind = join(&forwarded, &address, "forwarded");
     let six_only = join(&six, &address, "six");
     let shut = join(&closed, &address, "closed");
 
     let ids: Vec<String> = nodes.iter().map(joined).collect();
+    // The one with a service is done; its node goes on.
+    let [_b, served, _d] = nodes;
+    assert_eq!(served.ended(), 0);
+    let ready = |host: &Host| host.get(22_080, "/readyz").is_some_and(|it| it["ready"] == true);
+    until("the node that a unit runs", async || ready(c).then_some(())).await;
     joined(&behind);
     joined(&six_only);
     // Nobody staked for a node that nobody reaches.
@@ -195,7 +203,6 @@ async fn a_network_is_published_joined_used_and_left() {
     assert_eq!(shut.ended(), 3);
 
     // Messages between accounts of two hosts, over paths of several.
-    let [b, c, d] = &open;
     let network = ["--network", "boxed"];
     let bob = data(c, &[&network[..], &["account", "new", "--name", "bob"]].concat())["id"]
         .as_str()
@@ -209,11 +216,21 @@ async fn a_network_is_published_joined_used_and_left() {
     assert!(inbox.to_string().contains("over hosts"), "{inbox}");
 
     // A host is cut off and comes back.
-    let ready = |host: &Host| host.get(22_080, "/readyz").is_some_and(|it| it["ready"] == true);
     internet.connect(d, false);
     until("a node that is alone", async || (!ready(d)).then_some(())).await;
     internet.connect(d, true);
     until("a node that is back", async || ready(d).then_some(())).await;
+
+    // A host is upgraded, and is back in its swarm with its messages.
+    let status = || c.get(22_080, "/status").unwrap();
+    let kept = |status: &Value| status["messages"].as_u64().unwrap();
+    let before = status();
+    assert!(kept(&before) > 0, "all nodes are in one swarm, which keeps the message: {before}");
+    service.upgrade();
+    until("a node that was upgraded", async || ready(c).then_some(())).await;
+    let after = status();
+    assert_eq!((&after["id"], &after["swarm"]), (&before["id"], &before["swarm"]));
+    assert!(kept(&after) >= kept(&before), "{after}");
 
     // One leaves: its stake goes back to where it was lent from.
     let leaves = [&network[..], &["stake", "exit", &ids[0], "--yes"]].concat();

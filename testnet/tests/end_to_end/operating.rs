@@ -1,5 +1,7 @@
 //! What an operator does with one node: its settings, its keys, its log.
 
+mod service;
+
 use std::{
     fs,
     io::{BufRead, BufReader},

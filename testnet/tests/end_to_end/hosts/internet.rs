@@ -186,15 +186,26 @@ impl Host {
     pub(crate) fn command(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.namespace]).arg(program).args(arguments);
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env_clear().env("PATH", format!("{}:{path}", self.home().join("bin").display()));
         command.env("SESSION_HOME", self.home().join("home")).env("HOME", self.home());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
-    /// `session` on this machine.
+    /// `session` on this machine: its own, where one is installed.
     pub(crate) fn session(&self, arguments: &[&str]) -> Command {
-        self.command(&binary(), arguments)
+        let own = self.home().join("bin/session");
+        self.command(&if own.is_file() { own } else { binary() }, arguments)
+    }
+
+    /// Installs a program, in the place of one that may run.
+    pub(crate) fn install(&self, name: &str, program: &Path) {
+        let folder = self.home().join("bin");
+        std::fs::create_dir_all(&folder).unwrap();
+        let new = folder.join("new");
+        std::fs::copy(program, &new).unwrap();
+        std::fs::rename(new, folder.join(name)).unwrap();
     }
 
     /// Whether somebody listens at a port of its loopback.

@@ -1,0 +1,492 @@
+//! A node as a service of systemd: whom it runs as, its unit, and its start.
+//!
+//! It runs as a system user of its own, who owns the node's folder; the unit lets it write there and nowhere else.
+
+mod unit;
+
+use std::{
+    fs, io,
+    os::unix::fs::{MetadataExt, PermissionsExt, lchown},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use session_chain::NetworkFile;
+use session_node::{
+    keystore,
+    settings::{Effective, FILE, Origin, Settings},
+};
+use tokio::{process::Command, time::sleep};
+
+use super::{board::Say, place::Place};
+use crate::{
+    Context,
+    args::Join,
+    failure::{Exit, Failure},
+    node::settings,
+};
+use unit::Unit;
+
+/// Where units of a machine's administrator are.
+const UNITS: &str = "/etc/systemd/system";
+/// Where services' nodes have their folders, each by its name.
+const STATE: &str = "/var/lib/session";
+/// What is there where systemd runs.
+const SYSTEMD: &str = "/run/systemd/system";
+/// The user that is made where no other is named.
+const USER: &str = "session";
+/// From one look at a running unit to the next.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// One node's service.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    /// As the node is called here.
+    name: String,
+    unit: String,
+    /// The folder of units.
+    units: PathBuf,
+    user: String,
+    /// The node's folder.
+    pub(crate) data: PathBuf,
+}
+
+impl Service {
+    /// Refuses a service that is asked for where there can be none.
+    pub(crate) fn asked(arguments: &Join) -> Result<(), Failure> {
+        if !arguments.service {
+            return Ok(());
+        }
+        // Whoever names another folder of units has a systemd of their own.
+        let own = arguments.unit_dir.is_some();
+        let root = own || rustix::process::geteuid().is_root();
+        refusal(root, own || Path::new(SYSTEMD).is_dir()).map_or(Ok(()), Err)
+    }
+
+    /// That of a node of a network.
+    pub(crate) fn of(arguments: &Join, network: &NetworkFile) -> Result<Option<Self>, Failure> {
+        if !arguments.service {
+            return Ok(None);
+        }
+        let name = arguments.name.clone().unwrap_or_else(|| network.name.to_string());
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+            let message = format!("\"{name}\" is no name for a unit: 1 to 64 of a-z, A-Z, 0-9, - and _");
+            return Err(Failure::usage(message, "choose another name"));
+        }
+        let data = arguments.data.clone().unwrap_or_else(|| Path::new(STATE).join(&name));
+        let data = std::path::absolute(&data)
+            .map_err(|cause| Failure::io(&format!("cannot find {}", data.display()), &cause))?;
+        Ok(Some(Self {
+            unit: format!("session-{name}.service"),
+            name,
+            units: arguments.unit_dir.clone().unwrap_or_else(|| PathBuf::from(UNITS)),
+            user: arguments.user.clone(),
+            data,
+        }))
+    }
+
+    /// The unit's name.
+    pub(crate) fn unit(&self) -> &str {
+        &self.unit
+    }
+
+    /// Whether the unit can be: it is nobody else's, the folder is a node's or none, no other process runs a node
+    /// there, and the user, who is made if missing, gets to all that it needs.
+    pub(crate) async fn check(&self) -> Result<(), Failure> {
+        let refused =
+            |code, message: String, remedy: String| Err(Failure::new(Exit::Refused, code, message, remedy));
+        let (path, data) = (self.path(), self.data.display());
+        let there = fs::read_to_string(&path).unwrap_or_default();
+        if path.exists() && !unit::is_for(&there, &self.data) {
+            let message = format!("{} is there, and is not of the node in {data}", path.display());
+            let remedy = "call this node otherwise: --name NAME; or name the folder of that one: --data DIR";
+            return refused("unit_exists", message, remedy.to_owned());
+        }
+        let used = fs::read_dir(&self.data).is_ok_and(|mut entries| entries.next().is_some());
+        if used && ![keystore::NODE, FILE].iter().any(|name| self.data.join(name).exists()) {
+            let message = format!("{data} holds other things than a node");
+            return refused("not_a_node", message, format!("name a folder of its own: --data {data}/node"));
+        }
+        if is_locked(&self.data) && !self.runs().await? {
+            let message = format!("a node runs in {data}, and not in {}", self.unit);
+            let remedy = "stop it first (Ctrl-C where it runs), then type the same command again";
+            return refused("in_use", message, remedy.to_owned());
+        }
+        let (user, binary) = (self.user().await?, binary()?);
+        for (what, remedy) in [
+            (
+                &binary,
+                "put the program where all may run it: sudo install -m 755 FILE /usr/local/bin/session",
+            ),
+            (&self.data, "name a folder that it gets to, such as /var/lib/session/NODE: --data DIR"),
+        ] {
+            if let Some(closed) = user.shut_out(what) {
+                let (what, closed) = (what.display(), closed.display());
+                let message =
+                    format!("the user {} does not get to {what}: {closed} is closed to it", self.user);
+                return refused("closed", message, remedy.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the node is that runs already, unless it is to be elsewhere: then it is stopped, and its ports are free.
+    pub(crate) async fn place(&self, arguments: &Join, before: &Settings) -> Result<Option<Place>, Failure> {
+        if !self.runs().await? {
+            return Ok(None);
+        }
+        if !arguments.address.is_empty() || before.listen.is_empty() {
+            systemctl(&["stop", &self.unit]).await?;
+            return Ok(None);
+        }
+        let listen = before.listen.clone();
+        let announce = if before.announce.is_empty() { listen.clone() } else { before.announce.clone() };
+        Ok(Some(Place { listen, announce }))
+    }
+
+    /// Refuses a passphrase that the service would not have.
+    pub(crate) fn knows(&self, passphrase: bool, before: &Settings) -> Result<(), Failure> {
+        if !passphrase || before.passphrase_file.is_some() {
+            return Ok(());
+        }
+        let message = "the node's keys have a passphrase, and its service would not know it";
+        let remedy = "write it to a file of root's (chmod 600), and name that: SESSION_PASSPHRASE_FILE=FILE";
+        Err(Failure::new(Exit::Refused, "passphrase", message, remedy))
+    }
+
+    /// Writes the node's settings and its unit, hands the folder over to the user, and starts the unit, now and with
+    /// the machine; one that runs as it should is left alone.
+    pub(crate) async fn start(
+        &self,
+        context: &Context,
+        arguments: &Join,
+        (network, described): (&NetworkFile, &Path),
+        place: &Place,
+        say: &Say,
+    ) -> Result<(), Failure> {
+        say.doing("installing the unit");
+        let failed = |deed: &str, path: &Path, cause: &io::Error| {
+            Failure::io(&format!("cannot {deed} {}", path.display()), cause)
+        };
+        // The user does not get to the home of whoever calls this.
+        let folder = self.data.join("networks");
+        let kept = folder.join(format!("{}.toml", network.name));
+        let copied = fs::create_dir_all(&folder).and_then(|()| fs::copy(described, &kept));
+        copied.map_err(|cause| failed("copy the description to", &kept, &cause))?;
+        let written = self.data.join(FILE);
+        let before = fs::read(&written).ok();
+        super::write_settings(&self.data, &kept, place, arguments)?;
+        let settings = self.settings(context, arguments, place)?;
+        let binary = binary()?;
+        // To systemd a path that is none from the root is the name of a credential of its own.
+        let passphrase = settings.settings().passphrase_file.as_ref().map(std::path::absolute).transpose();
+        let passphrase = passphrase.map_err(|cause| failed("find the passphrase of", &self.data, &cause))?;
+        let unit = Unit {
+            name: &self.name,
+            unit: &self.unit,
+            user: &self.user,
+            binary: &binary,
+            data: &self.data,
+            network: &kept,
+            passphrase: passphrase.as_deref(),
+            max_memory: settings.settings().max_memory.0,
+            files: network.limits.files,
+        };
+        let (path, text) = (self.path(), unit.text());
+        let changed = fs::read_to_string(&path).ok().as_deref() != Some(text.as_str())
+            || before != fs::read(&written).ok();
+        if changed {
+            crate::node::replace(&path, &text).map_err(|cause| failed("write", &path, &cause))?;
+        }
+        if self.data.starts_with(STATE) {
+            // The user has to get through, whatever is usual for root.
+            let opened = fs::set_permissions(STATE, fs::Permissions::from_mode(0o755));
+            opened.map_err(|cause| failed("open", Path::new(STATE), &cause))?;
+        }
+        self.user().await?.own(&self.data)?;
+        systemctl(&["daemon-reload"]).await?;
+        systemctl(&["enable", &self.unit]).await?;
+        say.doing(format!("starting {}", self.unit));
+        // It returns when the node says that it serves.
+        let started = systemctl(&[if changed { "restart" } else { "start" }, &self.unit]).await;
+        if let Err(failure) = started {
+            // Nothing is tried again and again behind the back of whoever is to mend it.
+            let _ = systemctl(&["stop", &self.unit]).await;
+            return Err(failure);
+        }
+        Ok(())
+    }
+
+    /// Completes when the unit, once it ran, does not run any more.
+    pub(crate) async fn ended(&self) -> Failure {
+        let (mut ran, mut missed) = (false, false);
+        loop {
+            sleep(LOOK).await;
+            let runs = match self.runs().await {
+                Ok(runs) => runs,
+                Err(failure) => return failure,
+            };
+            // Once in between is a restart.
+            if ran && missed && !runs {
+                return self.look_there(format!("{} has stopped", self.unit));
+            }
+            (ran, missed) = (ran || runs, !runs);
+        }
+    }
+
+    /// What the unit goes by. What only this command was told would be forgotten: it is refused.
+    fn settings(&self, context: &Context, arguments: &Join, place: &Place) -> Result<Effective, Failure> {
+        let path = self.data.join(FILE);
+        let flags = super::flags(place, arguments);
+        let here = settings::chosen(context, Some(&self.data), None, &flags)?.effective;
+        let there = settings::read(&path).map_err(|unread| unread.failure(&path))?;
+        let there = Effective::of(vec![there])?;
+        let forgotten: Vec<String> = here
+            .entries()
+            .zip(there.entries())
+            .filter(|((key, shown, said), (_, kept, _))| {
+                let told = matches!(said.origin(), Origin::Flag | Origin::Environment);
+                // Those two come to the unit in another way.
+                told && shown != kept && !["network", "passphrase_file"].contains(&key.name)
+            })
+            .filter_map(|((key, shown, _), _)| Some(format!("{} = {}", key.name, shown.to_toml()?)))
+            .collect();
+        if forgotten.is_empty() {
+            return Ok(here);
+        }
+        let message = format!("{} does not say what was said here, and the unit goes by it", path.display());
+        let remedy = format!("write into it: {}", forgotten.join("; "));
+        Err(Failure::new(Exit::Failed, "settings", message, remedy))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.units.join(&self.unit)
+    }
+
+    /// Whether the unit runs, or is on the way there or back.
+    async fn runs(&self) -> Result<bool, Failure> {
+        let asked = output("systemctl", &["is-active", &self.unit]).await?;
+        Ok(matches!(asked.out.as_str(), "active" | "activating" | "reloading" | "deactivating"))
+    }
+
+    /// The user, who is made where nobody named another.
+    async fn user(&self) -> Result<User, Failure> {
+        if let Some(user) = User::find(&self.user).await? {
+            return Ok(user);
+        }
+        let missing = |why: &str| {
+            let message = format!("there is no user {}{why}", self.user);
+            let remedy = "make it (useradd --system NAME), or name another: --user NAME";
+            Failure::new(Exit::NotReady, "no_user", message, remedy)
+        };
+        if self.user != USER {
+            return Err(missing(""));
+        }
+        let made = [
+            "--system",
+            "--user-group",
+            "--no-create-home",
+            "--home-dir",
+            STATE,
+            "--shell",
+            "/usr/sbin/nologin",
+        ];
+        let made = output("useradd", &[&made[..], &[USER]].concat()).await?;
+        let found = if made.ok { User::find(USER).await? } else { None };
+        found.ok_or_else(|| missing(&format!(", and none can be made: {}", made.err)))
+    }
+
+    fn look_there(&self, message: String) -> Failure {
+        let remedy = format!("see why: journalctl -u {} -n 50; then type the same command again", self.unit);
+        Failure::new(Exit::Failed, "service", message, remedy)
+    }
+}
+
+/// Why there can be no service.
+fn refusal(root: bool, systemd: bool) -> Option<Failure> {
+    if !systemd {
+        let message = "no service can be installed: this machine is not run by systemd";
+        let remedy =
+            "join without --service, and let what starts programs here run: session node run --data DIR";
+        return Some(Failure::new(Exit::NotReady, "no_systemd", message, remedy));
+    }
+    if !root {
+        let message = "a service is installed by root alone";
+        return Some(Failure::new(Exit::Refused, "not_root", message, "sudo session join NETWORK --service"));
+    }
+    None
+}
+
+/// A user of this machine.
+#[derive(Clone, Copy, Debug)]
+struct User {
+    id: u32,
+    group: u32,
+}
+
+impl User {
+    async fn find(name: &str) -> Result<Option<Self>, Failure> {
+        let id = output("id", &["-u", "--", name]).await?;
+        let group = output("id", &["-g", "--", name]).await?;
+        Ok(id.out.parse().ok().zip(group.out.parse().ok()).map(|(id, group)| Self { id, group }))
+    }
+
+    /// The first folder on the way to `path` that is closed to this user, or the file there.
+    fn shut_out(self, path: &Path) -> Option<PathBuf> {
+        let closed = |path: &&Path| {
+            let Ok(found) = fs::metadata(path) else { return false };
+            let bit = if found.uid() == self.id {
+                0o100
+            } else if found.gid() == self.group {
+                0o010
+            } else {
+                0o001
+            };
+            found.mode() & bit == 0
+        };
+        // A folder at the end is its own; root gets everywhere.
+        let way = path.ancestors().skip(usize::from(!path.is_file())).filter(|_| self.id != 0);
+        way.filter(closed).last().map(Path::to_owned)
+    }
+
+    /// Gives a node's folder to this user, and closes it to others. What belongs to somebody else is left alone.
+    fn own(self, data: &Path) -> Result<(), Failure> {
+        let failed = |cause: io::Error| Failure::io(&format!("cannot hand over {}", data.display()), &cause);
+        if let Some(theirs) = self.not_to_be_taken(data).map_err(failed)? {
+            let message = format!("{} belongs to another user", theirs.display());
+            let remedy =
+                "let the service run as that user: --user NAME; or join with another folder: --data DIR";
+            return Err(Failure::new(Exit::Refused, "not_own", message, remedy));
+        }
+        self.take(data).map_err(failed)?;
+        fs::set_permissions(data, fs::Permissions::from_mode(0o700)).map_err(failed)
+    }
+
+    fn not_to_be_taken(self, path: &Path) -> io::Result<Option<PathBuf>> {
+        let found = match fs::symlink_metadata(path) {
+            // A running node removes files.
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+            found => found?,
+        };
+        let me = rustix::process::geteuid().as_raw();
+        if ![0, me, self.id].contains(&found.uid()) {
+            return Ok(Some(path.to_owned()));
+        }
+        for entry in entries(path, &found)? {
+            if let Some(theirs) = self.not_to_be_taken(&entry)? {
+                return Ok(Some(theirs));
+            }
+        }
+        Ok(None)
+    }
+
+    fn take(self, path: &Path) -> io::Result<()> {
+        let found = match fs::symlink_metadata(path) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+            found => found?,
+        };
+        if (found.uid(), found.gid()) != (self.id, self.group) {
+            lchown(path, Some(self.id), Some(self.group))?;
+        }
+        entries(path, &found)?.iter().try_for_each(|entry| self.take(entry))
+    }
+}
+
+/// What is in a folder; nothing in what is none.
+fn entries(path: &Path, found: &fs::Metadata) -> io::Result<Vec<PathBuf>> {
+    if !found.is_dir() {
+        return Ok(Vec::new());
+    }
+    fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect()
+}
+
+/// Whether a process has the folder for itself, as a node that runs does.
+fn is_locked(data: &Path) -> bool {
+    let file = fs::OpenOptions::new().write(true).open(data.join("lock"));
+    file.is_ok_and(|file| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)))
+}
+
+/// This program.
+fn binary() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(|cause| Failure::io("cannot tell where this program is", &cause))
+}
+
+/// What a program said.
+struct Said {
+    ok: bool,
+    out: String,
+    err: String,
+}
+
+async fn output(program: &str, arguments: &[&str]) -> Result<Said, Failure> {
+    let ran = Command::new(program).args(arguments).stdin(Stdio::null()).output().await;
+    let ran = ran.map_err(|cause| {
+        let remedy = format!("install {program}, or join without --service");
+        Failure::new(Exit::NotReady, "service", format!("cannot run {program}: {cause}"), remedy)
+    })?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    Ok(Said { ok: ran.status.success(), out: text(&ran.stdout), err: text(&ran.stderr) })
+}
+
+async fn systemctl(arguments: &[&str]) -> Result<(), Failure> {
+    let ran = output("systemctl", arguments).await?;
+    if ran.ok {
+        return Ok(());
+    }
+    let unit = arguments.get(1).copied().unwrap_or("systemd");
+    let message = format!("systemctl {}: {}", arguments.join(" "), ran.err);
+    let remedy = format!("see why: journalctl -u {unit} -n 50; then type the same command again");
+    Err(Failure::new(Exit::Failed, "service", message, remedy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_needs_systemd_and_root() {
+        let code = |root, systemd| refusal(root, systemd).map(|failure| failure.code);
+        assert_eq!(code(true, true), None);
+        assert_eq!(code(false, true), Some("not_root"));
+        assert_eq!(code(true, false), Some("no_systemd"));
+        assert_eq!(code(false, false), Some("no_systemd"), "to be root would not help");
+    }
+
+    #[test]
+    fn a_user_is_shut_out_by_the_first_folder_that_is_closed_to_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let (open, closed) = (temp.path().join("open"), temp.path().join("open/closed"));
+        let data = closed.join("below/node");
+        fs::create_dir_all(&data).unwrap();
+        for (path, mode) in [(temp.path(), 0o755), (&open, 0o711), (&closed, 0o700)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let owner = fs::metadata(&closed).unwrap();
+        let stranger = User { id: owner.uid() + 4_711, group: owner.gid() + 4_711 };
+        assert_eq!(stranger.shut_out(&data), Some(closed.clone()));
+        assert_eq!(stranger.shut_out(&open.join("node")), None);
+        let program = open.join("session");
+        fs::write(&program, "").unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o744)).unwrap();
+        assert_eq!(stranger.shut_out(&program), Some(program.clone()), "it may not be run");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(stranger.shut_out(&program), None);
+        assert_eq!(User { id: 0, ..stranger }.shut_out(&data), None);
+        // What it is given it owns alone; what is somebody else's it is not given.
+        let own = User { id: owner.uid(), group: owner.gid() };
+        own.own(&data).unwrap();
+        assert_eq!(fs::metadata(&data).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_folder_that_a_node_has_is_seen_to_be_locked() {
+        let temp = tempfile::tempdir().unwrap();
+        assert!(!is_locked(temp.path()), "there is none");
+        let lock = fs::File::create(temp.path().join("lock")).unwrap();
+        assert!(!is_locked(temp.path()), "it has stopped");
+        lock.try_lock().unwrap();
+        assert!(is_locked(temp.path()));
+    }
+}

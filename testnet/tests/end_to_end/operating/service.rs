@@ -1,0 +1,95 @@
+//! What a node that runs as a service tells systemd, and where there can be none.
+
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, net::UnixDatagram},
+    path::Path,
+    sync::mpsc::{Receiver, channel},
+};
+
+use super::{Alone, Running};
+use crate::support::{PATIENCE, get};
+
+/// What is told to a socket, a datagram at a time.
+fn told(path: &Path) -> Receiver<String> {
+    let socket = UnixDatagram::bind(path).unwrap();
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        let mut room = [0; 4_096];
+        while let Ok(bytes) = socket.recv(&mut room) {
+            if tell.send(String::from_utf8_lossy(&room[..bytes]).into_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    told
+}
+
+/// Waits until a word is told; returns all that was told with it.
+fn wait_for(told: &Receiver<String>, word: &str) -> String {
+    loop {
+        let words = told.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{word} is not told"));
+        if words.lines().any(|line| line.starts_with(word)) {
+            return words;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn systemd_is_told_that_a_node_serves_lives_and_stops() {
+    let node = Alone::new();
+    node.set("network = \"../alone.toml\"\nhttp = \"127.0.0.1:0\"\n");
+    let path = node.place.path().join("notify");
+    let told = told(&path);
+    let mut command = node.command("", &["node", "run", "--data", &node.data]);
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000");
+    let mut running = Running::start(command);
+    let first = told.recv_timeout(PATIENCE).unwrap();
+    for word in ["READY=1", "WATCHDOG=1", "STATUS="] {
+        assert!(first.lines().any(|line| line.starts_with(word)), "{word} is not told first: {first}");
+    }
+    // Whoever was waiting for that may ask it.
+    let token = fs::read_to_string(Path::new(&node.data).join("admin-token")).unwrap();
+    let door = token.lines().nth(1).unwrap();
+    assert!(get(door, "/readyz").await.unwrap()["checks"].is_array());
+    for _ in 0..2 {
+        wait_for(&told, "WATCHDOG=1");
+    }
+    assert_eq!(running.stop(), 0);
+    let last = wait_for(&told, "STOPPING=1");
+    assert!(last.contains("STATUS=stopping"), "{last}");
+}
+
+#[test]
+fn a_service_gets_its_passphrase_as_a_credential() {
+    let node = Alone::new();
+    node.set("network = \"../alone.toml\"\nhttp = \"127.0.0.1:0\"\n");
+    let mut change = node.command("", &["key", "change-passphrase", "--data", &node.data, "--json"]);
+    let changed = change.env("SESSION_NEW_PASSPHRASE", "one").output().unwrap();
+    assert!(changed.status.success(), "{changed:?}");
+    let folder = node.place.path().join("credentials");
+    fs::create_dir(&folder).unwrap();
+    let credential = folder.join("passphrase");
+    fs::write(&credential, "one\n").unwrap();
+    fs::set_permissions(&credential, fs::Permissions::from_mode(0o400)).unwrap();
+    let mut command = node.command("", &["node", "run", "--data", &node.data]);
+    command.env("CREDENTIALS_DIRECTORY", &folder);
+    let mut running = Running::start(command);
+    assert!(running.first.contains("node started"), "{}", running.first);
+    assert_eq!(running.stop(), 0);
+}
+
+#[test]
+fn a_service_is_refused_where_there_can_be_none() {
+    let node = Alone::new();
+    let root = rustix::process::geteuid().is_root();
+    let systemd = Path::new("/run/systemd/system").is_dir();
+    if !(root && systemd) {
+        let wanted = if systemd { (4, "not_root") } else { (3, "no_systemd") };
+        let (code, name, remedy) = node.refused("", &["join", "mainnet", "--service"]);
+        assert_eq!((code, name.as_str()), wanted);
+        assert!(remedy.contains(if systemd { "sudo session join" } else { "session node run" }), "{remedy}");
+    }
+    let (code, name, _) = node.refused("", &["join", "mainnet", "--user", "nobody"]);
+    assert_eq!((code, name.as_str()), (2, "usage"), "a user is one of a service");
+}
