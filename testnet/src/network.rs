@@ -1,10 +1,6 @@
 //! A testnet of real processes: up, down, and what is done to single nodes in between.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use rustix::process::Signal;
 use serde::Serialize;
@@ -19,7 +15,6 @@ use crate::{
     genesis,
     layout::{Entry, Folder, Lock, POLL, State},
     logs,
-    page::{Page, PageStatus},
     process::Process,
 };
 
@@ -38,7 +33,7 @@ const LAST_LINES: usize = 5;
 #[derive(Clone, Debug)]
 pub struct Testnet {
     pub(crate) folder: Folder,
-    binary: PathBuf,
+    pub(crate) binary: PathBuf,
     /// How long nodes may take to be ready.
     patience: Duration,
     /// How long a node may take to stop before it is killed.
@@ -195,30 +190,6 @@ impl Testnet {
             self.open_page(&mut state, port, &lock).await?;
         }
         Ok(up)
-    }
-
-    /// Starts the page, unless it runs where it is wanted.
-    async fn open_page(&self, state: &mut State, port: u16, lock: &Lock) -> Result<(), TestnetError> {
-        if let Some(page) = &state.page {
-            if page.serves(port) {
-                return Ok(());
-            }
-            page.stop().await?;
-        }
-        state.page = Some(Page::start(self, port).await?);
-        self.folder.write(state, lock)
-    }
-
-    /// The page, while one runs.
-    ///
-    /// # Errors
-    /// When there is no testnet.
-    pub fn page(&self) -> Result<Option<PageStatus>, TestnetError> {
-        Ok(self.folder.state()?.page.and_then(|page| page.status(&self.folder)))
-    }
-
-    pub(crate) fn binary(&self) -> &Path {
-        &self.binary
     }
 
     /// Stops all nodes; unless `keep`, removes the testnet with its messages. Tells how they stopped,

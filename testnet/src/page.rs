@@ -41,7 +41,7 @@ use tokio::{
 
 use crate::{
     error::TestnetError,
-    layout::{Folder, POLL, gone},
+    layout::{Folder, Lock, POLL, State as Written, gone},
     network::Testnet,
     process::Process,
 };
@@ -74,10 +74,37 @@ pub struct PageStatus {
     pub pid: u32,
 }
 
+impl Testnet {
+    /// Starts the page, unless it runs where it is wanted.
+    pub(crate) async fn open_page(
+        &self,
+        state: &mut Written,
+        port: u16,
+        lock: &Lock,
+    ) -> Result<(), TestnetError> {
+        if let Some(page) = &state.page {
+            if page.serves(port) {
+                return Ok(());
+            }
+            page.stop().await?;
+        }
+        state.page = Some(Page::start(self, port).await?);
+        self.folder.write(state, lock)
+    }
+
+    /// The page, while one runs.
+    ///
+    /// # Errors
+    /// When there is no testnet.
+    pub fn page(&self) -> Result<Option<PageStatus>, TestnetError> {
+        Ok(self.folder.state()?.page.and_then(|page| page.status(&self.folder)))
+    }
+}
+
 impl Page {
     /// Starts one at a port, or at a free one if that is 0.
     pub(crate) async fn start(testnet: &Testnet, port: u16) -> Result<Self, TestnetError> {
-        let folder = testnet.folder();
+        let Testnet { folder, binary, .. } = testnet;
         let free = Probe::bind((Ipv4Addr::LOCALHOST, port)).and_then(|probe| probe.local_addr());
         let port = free.map_err(|cause| TestnetError::PagePort { port, cause })?.port();
         // The token of one that ended is no sign of this one.
@@ -91,7 +118,6 @@ impl Page {
             "--dir".into(),
             folder.path().into(),
         ];
-        let binary = testnet.binary();
         let spawned = Process::spawn(binary, arguments, &folder.page_log());
         let process = spawned.map_err(|cause| TestnetError::Spawn { binary: binary.to_owned(), cause })?;
         let page = Self { port, process: Some(process) };
