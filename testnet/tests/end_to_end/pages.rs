@@ -109,12 +109,12 @@ async fn a_page_has_the_port_that_it_is_given_or_says_that_it_is_taken() {
     let up = ["testnet", "up", "--no-chain", "--nodes", "1", "--page"];
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let (code, error) = place.error(&[&up[..], &[&port]].concat());
+    let (code, error) = place.error(&[&up[..], &[&*port]].concat());
     assert_eq!((code, error["code"].as_str().unwrap()), (1, "port"), "{error}");
     assert!(error["message"].as_str().unwrap().contains(&port), "{error}");
     assert_eq!(place.data(&["testnet", "status"])["page"], Value::Null);
     drop(taken);
-    let up = place.data(&[&up[..], &[&port]].concat());
+    let up = place.data(&[&up[..], &[&*port]].concat());
     assert_eq!((&up["already"], &up["nodes"][0]["state"]), (&json!(true), &json!("ready")));
     let url = up["page"]["url"].as_str().unwrap();
     assert!(url.starts_with(&format!("http://127.0.0.1:{port}/#")), "{url}");
