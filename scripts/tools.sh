@@ -75,6 +75,15 @@ need_prometheus() {
   if [ -d /run/systemd/system ]; then systemctl disable --now prometheus >&2; fi
 }
 
+# need_chromium: what the pages are tested in.
+need_chromium() {
+  command -v chromium >/dev/null && return
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null ||
+    fail 'chromium is missing' 'install it, for example: sudo apt-get install chromium'
+  say 'installing Chromium'
+  apt-get update -q >&2 && apt-get install -qy --no-install-recommends chromium >&2
+}
+
 # need_hosts: what makes hosts out of network namespaces, for the network in a box. Where they cannot be made its test says so.
 need_hosts() {
   command -v ip >/dev/null && command -v nft >/dev/null && return

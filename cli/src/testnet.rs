@@ -11,6 +11,7 @@ use serde_json::json;
 use session_chain::Amount;
 use session_testnet::{
     ChainStatus, FUND_ETHER, Folder, NodeStatus, Options, Stopped, Testnet, TestnetError, Up, logs,
+    page::{self, PageStatus},
 };
 
 use crate::{
@@ -24,7 +25,10 @@ pub(crate) async fn run(context: &Context, arguments: args::Testnet) -> Result<(
     let folder = Folder::new(arguments.dir.as_deref())?;
     let testnet = Testnet::new(folder, binary()?);
     match arguments.verb {
-        Verb::Up { nodes, no_chain } => up(context, &testnet, nodes, !no_chain).await,
+        Verb::Up { nodes, no_chain, page } => {
+            let options = Options { nodes, arguments: Vec::new(), chain: !no_chain, page: Some(page) };
+            up(context, &testnet, &options).await
+        }
         Verb::Down { keep } => down(context, &testnet, keep).await,
         Verb::Status => status(context, &testnet).await,
         Verb::Kill(nodes) => {
@@ -58,6 +62,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Testnet) -> Result<(
         Verb::Remove { node } => remove(context, &testnet, node).await,
         Verb::Fund { account, sesh } => fund(context, &testnet, &account, sesh).await,
         Verb::Logs { node, follow } => show_log(context, &testnet, node, follow).await,
+        Verb::Page { port } => Ok(page::serve(&testnet, port).await?),
         Verb::Bench(bench) => crate::bench::run(context, &bench).await,
         Verb::Sim(sim) => simulation::run(context, &sim),
     }
@@ -68,20 +73,21 @@ pub(crate) fn binary() -> Result<PathBuf, Failure> {
     std::env::current_exe().map_err(|cause| Failure::io("cannot find the program itself", &cause))
 }
 
-async fn up(context: &Context, testnet: &Testnet, nodes: Option<usize>, chain: bool) -> Result<(), Failure> {
+async fn up(context: &Context, testnet: &Testnet, options: &Options) -> Result<(), Failure> {
     let started = Instant::now();
     let bar = bar("nodes ready");
     let mut progress = |ready, total| {
         bar.set_length(total as u64);
         bar.set_position(ready as u64);
     };
-    let up = testnet.up(&Options { nodes, arguments: Vec::new(), chain }, &mut progress).await;
+    let up = testnet.up(options, &mut progress).await;
     bar.finish_and_clear();
     let (up, took) = (up?, started.elapsed());
-    let (nodes, chain) = (testnet.status().await?, testnet.chain().await?);
+    let (nodes, chain, page) = (testnet.status().await?, testnet.chain().await?, testnet.page()?);
     let data = json!({
         "nodes": nodes,
         "chain": chain,
+        "page": page,
         "already": up == Up::Already,
         "network": testnet.folder().network_path(),
         "ready_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
@@ -96,7 +102,8 @@ async fn up(context: &Context, testnet: &Testnet, nodes: Option<usize>, chain: b
             }
             Up::Already => format!("the testnet was up already; its {} nodes are ready", nodes.len()),
         };
-        format!("{head}\n\n{}{}\n{}", table(&nodes), chain_line(chain.as_ref()), next(testnet, &nodes))
+        let (chain, page) = (chain_line(chain.as_ref()), page_line(page.as_ref()));
+        format!("{head}\n\n{}{chain}{page}\n{}", table(&nodes), next(testnet, &nodes))
     })
 }
 
@@ -123,12 +130,13 @@ fn warn(context: &Context, stopped: &Stopped) {
 }
 
 async fn status(context: &Context, testnet: &Testnet) -> Result<(), Failure> {
-    let (nodes, chain) = (testnet.status().await?, testnet.chain().await?);
+    let (nodes, chain, page) = (testnet.status().await?, testnet.chain().await?, testnet.page()?);
     // As many as the node knows of that has come furthest.
     let names = nodes.iter().filter_map(|node| node.names).max();
-    context.output.data(&json!({ "nodes": nodes, "chain": chain, "names": names }), || {
+    context.output.data(&json!({ "nodes": nodes, "chain": chain, "page": page, "names": names }), || {
         let names = names.map(|names| format!("names: {names}\n")).unwrap_or_default();
-        format!("{}{}{names}", table(&nodes), chain_line(chain.as_ref()))
+        let (chain, page) = (chain_line(chain.as_ref()), page_line(page.as_ref()));
+        format!("{}{chain}{page}{names}", table(&nodes))
     })
 }
 
@@ -236,6 +244,11 @@ fn chain_line(chain: Option<&ChainStatus>) -> String {
         (Some(pid), Some(height)) => format!("at block {height}, process {pid}"),
     };
     format!("\nchain {}: {state}\n", chain.rpc)
+}
+
+/// Where to look at it.
+fn page_line(page: Option<&PageStatus>) -> String {
+    page.map_or_else(String::new, |page| format!("\npage {}\n", page.url))
 }
 
 fn table(nodes: &[NodeStatus]) -> String {

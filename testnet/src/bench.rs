@@ -180,8 +180,8 @@ impl Bench {
         progress: Progress<'_>,
     ) -> Result<Duration, TestnetError> {
         let started = Instant::now();
-        let options =
-            TestnetOptions { nodes: Some(self.nodes), arguments: vec!["--unlimited".to_owned()], chain };
+        let arguments = vec!["--unlimited".to_owned()];
+        let options = TestnetOptions { nodes: Some(self.nodes), arguments, chain, page: None };
         testnet.up(&options, &mut |ready, all| progress("start", ready as u64, all as u64)).await?;
         Ok(started.elapsed())
     }

@@ -5,7 +5,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -25,6 +25,10 @@ pub(crate) struct Status {
     pub(crate) peers: u64,
     pub(crate) messages: u64,
     #[serde(default)]
+    pub(crate) bytes: u64,
+    #[serde(default)]
+    pub(crate) traffic: Option<Traffic>,
+    #[serde(default)]
     pub(crate) chain: Option<Chain>,
     #[serde(default)]
     pub(crate) snapshot: Option<Snapshot>,
@@ -38,7 +42,31 @@ pub(crate) struct Status {
 pub(crate) struct Chain {
     pub(crate) registration: String,
     #[serde(default)]
+    pub(crate) height: u64,
+    #[serde(default)]
+    pub(crate) epoch: u64,
+    #[serde(default)]
     pub(crate) names: u64,
+    #[serde(default)]
+    pub(crate) stake: Option<Stake>,
+}
+
+/// What it was asked since it started.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Traffic {
+    pub(crate) requests: u64,
+    pub(crate) refused: u64,
+    pub(crate) onion_packets: u64,
+    pub(crate) swarm_requests: u64,
+}
+
+/// What is staked on it, in SESH.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Stake {
+    pub(crate) staked: String,
+    pub(crate) contributors: usize,
+    /// By the operator.
+    pub(crate) earned: String,
 }
 
 /// What it tells of the newest list of nodes that clients go by.

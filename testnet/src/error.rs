@@ -135,6 +135,28 @@ pub enum TestnetError {
         /// Its log.
         log: PathBuf,
     },
+    /// The network page cannot have its port.
+    #[error("cannot serve the network page at port {port} of 127.0.0.1")]
+    PagePort {
+        /// Which one; 0 for any.
+        port: u16,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+    /// The network page does not start.
+    #[error("the network page does not start; it says what is wrong in {log}", log = .log.display())]
+    PageSilent {
+        /// Its log.
+        log: PathBuf,
+    },
+    /// The network page cannot be signalled.
+    #[error("cannot signal the network page")]
+    PageSignal {
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
     /// Anvil cannot be signalled.
     #[error("cannot signal anvil")]
     ChainSignal {
@@ -232,9 +254,10 @@ impl TestnetError {
             Self::NoNode { .. } => "no_node",
             Self::Key(_) => "key",
             Self::Random => "random",
-            Self::Port { .. } => "port",
+            Self::Port { .. } | Self::PagePort { .. } => "port",
             Self::Spawn { .. } => "spawn",
-            Self::Signal { .. } | Self::Stuck { .. } => "signal",
+            Self::Signal { .. } | Self::Stuck { .. } | Self::PageSignal { .. } => "signal",
+            Self::PageSilent { .. } => "page",
             Self::NoAnvil { .. } => "no_anvil",
             Self::ChainSilent { .. } | Self::ChainSignal { .. } | Self::Chain { .. } | Self::Send(_) => {
                 "chain"
@@ -276,6 +299,8 @@ impl TestnetError {
             Self::Port { .. } => {
                 "the testnet uses 127.0.N.1, which Linux has unless told otherwise".to_owned()
             }
+            Self::PagePort { .. } => "name another port: session testnet up --page PORT".to_owned(),
+            Self::PageSilent { .. } => "the nodes run; try again with: session testnet up".to_owned(),
             Self::Spawn { .. } => "build it with: cargo build --release -p session-cli".to_owned(),
             Self::Signal { .. } => "check that its process belongs to this user".to_owned(),
             Self::Stuck { index } => format!("look at its log with: session testnet logs {index}"),
@@ -289,7 +314,9 @@ impl TestnetError {
                  --no-chain"
                     .to_owned()
             }
-            Self::ChainSignal { .. } => "check that its process belongs to this user".to_owned(),
+            Self::ChainSignal { .. } | Self::PageSignal { .. } => {
+                "check that its process belongs to this user".to_owned()
+            }
             Self::Send(cause) => cause.remedy().to_owned(),
             Self::Stake(cause) => cause.remedy().to_owned(),
             Self::Name(cause) => cause.remedy().to_owned(),

@@ -8,6 +8,8 @@
 //! nodes/<n>      the data folder of node n
 //! logs/<n>.log   what node n says
 //! logs/chain.log what anvil says
+//! logs/page.log  what the network page says
+//! page/          the token of the network page, while one runs
 //! targets/       where Prometheus finds the nodes
 //! ```
 
@@ -28,6 +30,7 @@ use tokio::time::Instant;
 use crate::{
     chain::Anvil,
     error::TestnetError,
+    page::Page,
     process::Process,
     targets::{self, TARGETS},
 };
@@ -47,6 +50,7 @@ const NETWORK: &str = "network.toml";
 const CHAIN: &str = "chain.json";
 const NODES: &str = "nodes";
 const LOGS: &str = "logs";
+const PAGE: &str = "page";
 
 /// Where a testnet lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +65,9 @@ pub(crate) struct State {
     /// None without a chain.
     #[serde(default)]
     pub(crate) chain: Option<Anvil>,
+    /// None where nobody asked for one.
+    #[serde(default)]
+    pub(crate) page: Option<Page>,
     pub(crate) nodes: Vec<Entry>,
 }
 
@@ -85,7 +92,7 @@ pub(crate) struct Lock {
 
 impl State {
     pub(crate) const fn new(arguments: Vec<String>, chain: Option<Anvil>, nodes: Vec<Entry>) -> Self {
-        Self { version: VERSION, arguments, chain, nodes }
+        Self { version: VERSION, arguments, chain, page: None, nodes }
     }
 
     pub(crate) fn node(&self, index: usize) -> Result<&Entry, TestnetError> {
@@ -148,6 +155,16 @@ impl Folder {
     /// Where anvil's log is.
     pub(crate) fn chain_log(&self) -> PathBuf {
         self.0.join(LOGS).join("chain.log")
+    }
+
+    /// Where the token of the network page is.
+    pub(crate) fn page(&self) -> PathBuf {
+        self.0.join(PAGE)
+    }
+
+    /// Where the log of the network page is.
+    pub(crate) fn page_log(&self) -> PathBuf {
+        self.0.join(LOGS).join("page.log")
     }
 
     /// Reads the network file.
@@ -248,7 +265,7 @@ impl Folder {
     }
 
     fn clear(&self) -> Result<(), TestnetError> {
-        for name in [NODES, LOGS] {
+        for name in [NODES, LOGS, PAGE] {
             let path = self.0.join(name);
             gone(fs::remove_dir_all(&path), "remove", &path)?;
         }
@@ -281,7 +298,7 @@ pub(crate) fn replace(path: &Path, text: &[u8]) -> Result<(), TestnetError> {
 }
 
 /// What is not there need not be removed.
-fn gone(result: io::Result<()>, deed: &'static str, path: &Path) -> Result<(), TestnetError> {
+pub(crate) fn gone(result: io::Result<()>, deed: &'static str, path: &Path) -> Result<(), TestnetError> {
     match result {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
             Err(TestnetError::Io { deed, path: path.to_owned(), cause })

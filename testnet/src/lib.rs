@@ -5,6 +5,7 @@
 //! - [`Testnet`]: nodes as processes on loopback, each with an address and an operator of its own
 //! - [`Folder`]: where such a testnet lives
 //! - [`logs`]: what its nodes wrote
+//! - [`page`]: the page that shows it, and kills and restarts nodes
 //! - [`public`]: a network that others join
 //! - [`mod@bench`]: how fast such a testnet is
 //! - [`mod@fuzz`]: what the fuzzers run, beside what `session-protocols` has for them
@@ -20,6 +21,7 @@ mod genesis;
 mod layout;
 pub mod logs;
 mod network;
+pub mod page;
 mod process;
 pub mod public;
 mod stakes;

@@ -33,7 +33,7 @@ const LAST_LINES: usize = 5;
 #[derive(Clone, Debug)]
 pub struct Testnet {
     pub(crate) folder: Folder,
-    binary: PathBuf,
+    pub(crate) binary: PathBuf,
     /// How long nodes may take to be ready.
     patience: Duration,
     /// How long a node may take to stop before it is killed.
@@ -49,6 +49,8 @@ pub struct Options {
     pub arguments: Vec<String>,
     /// Whether a new network has a chain on which its nodes register; one that is there stays as it is.
     pub chain: bool,
+    /// The port of the network page, 0 for a free one; no page is started if none.
+    pub page: Option<u16>,
 }
 
 /// What bringing up found and did.
@@ -183,7 +185,11 @@ impl Testnet {
                 self.abandon(&lock).await?;
             }
         }
-        ready.map(|()| up)
+        ready?;
+        if let Some(port) = options.page {
+            self.open_page(&mut state, port, &lock).await?;
+        }
+        Ok(up)
     }
 
     /// Stops all nodes; unless `keep`, removes the testnet with its messages. Tells how they stopped,
@@ -197,6 +203,11 @@ impl Testnet {
         }
         let lock = self.folder.lock().await?;
         let Some(mut state) = self.folder.read()? else { return Ok(None) };
+        // First of all: it would go on to ask nodes, and start them where somebody presses its buttons.
+        if let Some(page) = state.page.take() {
+            page.stop().await?;
+            self.folder.write(&state, &lock)?;
+        }
         let all: Vec<usize> = state.nodes.iter().map(|node| node.index).collect();
         let stopped = self.stop(&mut state, &all, &lock).await?;
         if let Some(chain) = &mut state.chain {
@@ -214,6 +225,11 @@ impl Testnet {
     /// # Errors
     /// When there is no testnet.
     pub async fn status(&self) -> Result<Vec<NodeStatus>, TestnetError> {
+        Ok(self.look().await?.into_iter().map(|(status, _)| status).collect())
+    }
+
+    /// How its nodes are, with what those that answer say.
+    pub(crate) async fn look(&self) -> Result<Vec<(NodeStatus, Option<door::Status>)>, TestnetError> {
         let state = self.folder.state()?;
         let network = self.folder.network()?;
         // Where there is a chain, the nodes alone know the map.
@@ -227,7 +243,7 @@ impl Testnet {
             let silent = if process.is_some() { "starting" } else { "down" };
             let swarm = said.as_ref().and_then(|said| said.swarm.clone());
             let addresses = said.as_ref().map(|said| said.addresses.clone());
-            NodeStatus {
+            let status = NodeStatus {
                 index: node.index,
                 id: node.id,
                 pid: process.map(|process| process.pid),
@@ -238,10 +254,11 @@ impl Testnet {
                 peers: said.as_ref().map_or(0, |said| said.peers),
                 messages: said.as_ref().map_or(0, |said| said.messages),
                 addresses: addresses.filter(|some| !some.is_empty()).unwrap_or_else(|| node.listen.clone()),
-                fingerprint: said.map(|said| said.fingerprint).unwrap_or_default(),
+                fingerprint: said.as_ref().map(|said| said.fingerprint.clone()).unwrap_or_default(),
                 http: node.http.to_string(),
                 door: node.door.map(|door| format!("https://{door}")),
-            }
+            };
+            (status, said)
         };
         Ok(futures::future::join_all(state.nodes.iter().map(one)).await)
     }
@@ -593,7 +610,15 @@ mod tests {
             swarm: None,
             peers: 0,
             messages: 0,
-            chain: Some(door::Chain { registration: registration.to_owned(), names: 0 }),
+            bytes: 0,
+            traffic: None,
+            chain: Some(door::Chain {
+                registration: registration.to_owned(),
+                height: 0,
+                epoch: 0,
+                names: 0,
+                stake: None,
+            }),
             snapshot: listed.map(|nodes| door::Snapshot { nodes }),
             fingerprint: String::new(),
             addresses: Vec::new(),

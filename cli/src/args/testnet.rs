@@ -23,6 +23,7 @@ pub(crate) enum Verb {
 Examples:
   session testnet up
   session testnet up --nodes 30
+  session testnet up --page 8080           its page at http://127.0.0.1:8080
   session testnet up --no-chain            its nodes stake nothing, and are those of the network file
   session testnet up --dir /tmp/second     a second one beside the first")]
     Up {
@@ -32,6 +33,16 @@ Examples:
         /// Start a new network without a chain
         #[arg(long)]
         no_chain: bool,
+        /// The port of the page that shows the network, on loopback; 0 for a free one
+        #[arg(long, value_name = "PORT", default_value_t = 0)]
+        page: u16,
+    },
+    /// Serve the page of a testnet, as "up" does
+    #[command(hide = true)]
+    Page {
+        /// Its port, on loopback; 0 for a free one
+        #[arg(long, default_value_t = 0)]
+        port: u16,
     },
     /// Stop the nodes, and remove them with their messages
     #[command(after_help = "\

@@ -167,11 +167,11 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 /// Why somebody may not change anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum Refusal {
-    #[error("the Host is not this node's: ask by its address, or as localhost")]
+    #[error("the Host is none of this door: ask by its address, or as localhost")]
     Host,
     #[error("the request comes from another page")]
     Origin,
-    #[error("the token of the node's data folder ({FILE}) is needed: Authorization: Bearer TOKEN")]
+    #[error("the token that {FILE} holds is needed: Authorization: Bearer TOKEN")]
     Token,
 }
 

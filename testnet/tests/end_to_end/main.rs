@@ -27,6 +27,7 @@ mod mailbox;
 mod market;
 mod names;
 mod operating;
+mod pages;
 mod paths;
 mod person;
 #[path = "../../../chain/tests/support/proxy.rs"]

@@ -239,7 +239,7 @@ async fn every_panel_and_alert_is_fed_and_alerts_fire_when_something_breaks() {
 async fn up() -> (Place, Proxy) {
     let place = Place::new();
     let arguments = vec!["--max-bytes".to_owned(), MAX_BYTES.to_string()];
-    let options = Options { nodes: Some(NODES), arguments, chain: true };
+    let options = Options { nodes: Some(NODES), arguments, chain: true, page: None };
     place.testnet.up(&options, &mut |_, _| {}).await.unwrap_or_else(|error| panic!("{error}"));
     let proxy = Proxy::start(&place.testnet.chain().await.unwrap().unwrap().rpc).await;
     let path = place.testnet.folder().network_path();
