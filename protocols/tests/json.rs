@@ -28,7 +28,7 @@ use session_protocols::{
     },
     names::Label,
     record::Mutation,
-    request::{Door, MAX_REQUEST, Request, Rights, Subaccount, Token},
+    request::{Door, MAX_CONDITIONS_JSON, MAX_REQUEST, Request, Rights, Subaccount, Token},
 };
 
 #[path = "vectors/file.rs"]
@@ -236,13 +236,13 @@ fn revoked_subaccounts() -> Asked {
     Asked::signed("revoked_subaccounts", GROUP, "revoked_subaccounts", &json!({ "timestamp": TIME }), text)
 }
 
-fn by_friend() -> Asked {
+fn by_friend(name: &str, written: impl Fn(Token) -> String) -> Asked {
     let granted = friend(Rights::READ.and(Rights::WRITE));
     let mut params = store(Some(11));
-    params["subaccount"] = base64(granted.token.0).into();
+    params["subaccount"] = written(granted.token).into();
     params["subaccount_sig"] = base64(granted.signature.0).into();
     let text = format!("store11{TIME}");
-    Asked::signed("store, signed by a subaccount", FRIEND, "store", &params, text)
+    Asked::signed(name, FRIEND, "store", &params, text)
 }
 
 fn get_swarm() -> Asked {
@@ -258,6 +258,14 @@ fn several_of(name: &str, method: &str, requests: &[&str]) -> Asked {
     let requests = requests.join(",");
     let body = format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{{"requests":[{requests}]}}}}"#);
     Asked { name: name.to_owned(), body, signed: None }
+}
+
+/// As many conditions within each other, and a request within those.
+fn nested(deep: usize) -> Value {
+    (0..deep).fold(
+        json!({ "method": "info" }),
+        |inner, _| json!({ "method": "ifelse", "params": { "if": { "height_before": 1 }, "then": inner } }),
+    )
 }
 
 fn requests() -> Vec<Asked> {
@@ -298,7 +306,8 @@ fn requests() -> Vec<Asked> {
             format!("store-1{TIME}"),
         ),
         Asked::signed("store, signed by a group", GROUP, "store", &store(Some(11)), format!("store11{TIME}")),
-        by_friend(),
+        by_friend("store, signed by a subaccount", |token| base64(token.0)),
+        by_friend("store, signed by a subaccount whose token is in hex", |token| HEX.encode(&token.0)),
         retrieve("retrieve", &json!({}), ""),
         retrieve("retrieve, namespace 0 said", &json!({ "namespace": 0, "lastHash": "" }), ""),
         retrieve(
@@ -330,6 +339,7 @@ fn requests() -> Vec<Asked> {
         delete_before(),
         expire("expire", &json!(end), &end.to_string(), ""),
         expire("expire, an end for each", &json!([TIME + DAY, end]), &format!("{}{end}", TIME + DAY), ""),
+        expire("expire, one end in a list", &json!([end]), &end.to_string(), ""),
         expire("expire, only shorten", &json!(end), &end.to_string(), "shorten"),
         expire("expire, only extend", &json!(end), &end.to_string(), "extend"),
         expire_all("expire_all", &none, ""),
@@ -337,6 +347,11 @@ fn requests() -> Vec<Asked> {
         expire_all("expire_all, of all namespaces", &all, "all"),
         get_expiries("get_expiries", &messages(), &hashes()),
         get_expiries("get_expiries, of all", &json!(["all"]), "all"),
+        get_expiries(
+            "get_expiries, of one in no list",
+            &json!(hash("hello").to_string()),
+            &hash("hello").to_string(),
+        ),
         revoke("revoke"),
         revoke("unrevoke"),
         revoked_subaccounts(),
@@ -358,6 +373,12 @@ fn requests() -> Vec<Asked> {
         ),
         several_of("sequence", "sequence", &[r#"{"method":"info"}"#, &delete().body]),
         Asked::plain("ifelse", "ifelse", &choice),
+        Asked::plain("ifelse, 16 deep", "ifelse", &nested(MAX_CONDITIONS_JSON)["params"]),
+        Asked::plain(
+            "ifelse, the first number of a version alone",
+            "ifelse",
+            &json!({ "if": { "hf_at_least": 22, "v_at_least": [] }, "then": { "method": "info" } }),
+        ),
     ]
 }
 
@@ -390,10 +411,7 @@ fn refused() -> Vec<Asked> {
     let one = json!({ "method": "info" });
     let in_group = json!({ "pubkey": group().to_string(), "messages": messages(), "signature": base64([0; 64]),
         "pubkey_ed25519": HEX.encode(&pair(GROUP).public()) });
-    let deep = (0..5).fold(
-        one.clone(),
-        |inner, _| json!({ "method": "ifelse", "params": { "if": { "height_before": 1 }, "then": inner } }),
-    );
+    let deep = nested(MAX_CONDITIONS_JSON + 1);
     let oxend = |endpoint: &str, params: Value| json!({ "endpoint": endpoint, "params": params });
     vec![
         raw("refused: not JSON", "{"),
@@ -432,7 +450,7 @@ fn refused() -> Vec<Asked> {
         ),
         odd("an empty batch", "batch", &json!({ "requests": [] })),
         odd("a batch of 21", "batch", &json!({ "requests": vec![&one; 21] })),
-        odd("conditions 5 deep", "ifelse", &deep["params"]),
+        odd("conditions 17 deep", "ifelse", &deep["params"]),
         odd("no condition that is known", "ifelse", &json!({ "if": { "odd": 1 }, "then": one })),
         odd("nothing to choose from", "ifelse", &json!({ "if": { "height_before": 1 } })),
         odd("an endpoint that is not offered", "oxend_request", &oxend("stop_daemon", json!({}))),
@@ -639,18 +657,19 @@ fn expiries() -> Vec<Value> {
         Did { unchanged: left[..1].to_vec(), ..Did::of(&bye, some) },
         Did { unchanged: left, ..Did::of(&[], none) },
     ];
-    let ends = format!("{}{end}{}", TIME + DAY, hashes());
+    // Each member tells the ends of what it changed, in the order in which it lists that.
+    let apart =
+        expire("expire, an end for each", &json!([TIME + DAY, end]), &format!("{}{end}", TIME + DAY), "");
+    let own = |held: &[(i16, MessageHash)]| {
+        let end_of = |one: &MessageHash| if *one == hello { later } else { end };
+        let mut ends: Vec<_> = held.iter().map(|(_, one)| (one.to_string(), end_of(one))).collect();
+        ends.sort();
+        ends.iter().map(|(_, end)| end.to_string()).collect::<String>()
+    };
+    let text = |held: &[(i16, MessageHash)]| format!("{account}{}{}{}", own(held), hashes(), in_order(held));
     vec![
         each(&expire("expire", &json!(end), &end.to_string(), ""), &format!("{end}{}", hashes())),
-        each(
-            &expire(
-                "expire, an end for each",
-                &json!([TIME + DAY, end]),
-                &format!("{}{end}", TIME + DAY),
-                "",
-            ),
-            &ends,
-        ),
+        written(&apart, held().map(|held| Did::of(&held, text(&held))).into()),
         written(&shorten, shortened),
         extended(),
         each(&expire_all("expire_all, of a namespace", &json!(2), "2"), &(TIME + DAY).to_string()),
