@@ -240,12 +240,6 @@ impl Door {
             ("none", "sequence", json!({ "requests": [] }), 400),
             ("no condition", "ifelse", json!({ "if": {}, "then": { "method": "info" } }), 400),
             ("conditions within conditions", "ifelse", nested(17), 400),
-            (
-                "too many hashes",
-                "delete",
-                json!({ "pubkey": id, "messages": vec![&hash; 501], "signature": unsigned }),
-                413,
-            ),
             ("an endpoint of others", "oxend_request", json!({ "endpoint": "stop_daemon" }), 400),
         ] {
             let (status, body) = self.post(&swarm[0], method, params.clone()).await;

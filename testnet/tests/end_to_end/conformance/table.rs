@@ -626,6 +626,14 @@ fn several() -> Vec<Case> {
             ],
         ),
         case(
+            "conditions within each other, four deep natively and deeper at the JSON door",
+            Kind::Person,
+            vec![
+                (nested(4), Nobody, chosen(4)),
+                (nested(5), Nobody, Want::Each(Box::new([Code(400), chosen(5)]))),
+            ],
+        ),
+        case(
             "one thing or another",
             Kind::Person,
             vec![
@@ -685,6 +693,20 @@ fn retrieve(namespace: i16) -> Call {
 
 fn delete(messages: &[At]) -> Call {
     Call::Delete { messages: messages.to_vec(), required: false }
+}
+
+/// As many conditions within each other, all of which hold, and a request within those.
+fn nested(deep: usize) -> Call {
+    (0..deep).fold(Call::Info, |inner, _| Call::If {
+        rules: [1, 0],
+        then: Some(Box::new((inner, Nobody))),
+        otherwise: None,
+    })
+}
+
+/// What comes of them.
+fn chosen(deep: usize) -> Want {
+    (0..deep).fold(Want::Info, |inner, _| Want::Chosen(true, Some(Box::new(inner))))
 }
 
 fn expiries(messages: Option<Vec<At>>) -> Call {
