@@ -537,6 +537,7 @@ fn revoking() -> Vec<Case> {
 
 fn several() -> Vec<Case> {
     let then = |call, by| Some(Box::new((call, by)));
+    let stores = || Call::Batch(vec![(store(0, "a"), Nobody), (Call::Info, Nobody)]);
     vec![
         case(
             "each request of a batch has its own answer",
@@ -629,8 +630,8 @@ fn several() -> Vec<Case> {
             "conditions within each other, four deep natively and deeper at the JSON door",
             Kind::Person,
             vec![
-                (nested(4), Nobody, chosen(4)),
-                (nested(5), Nobody, Want::Each(Box::new([Code(400), chosen(5)]))),
+                (nested(4, stores()), Nobody, chosen(4, Want::Several(vec![Stored, Want::Info]))),
+                (nested(5, Call::Info), Nobody, Want::Each(Box::new([Code(400), chosen(5, Want::Info)]))),
             ],
         ),
         case(
@@ -696,8 +697,8 @@ fn delete(messages: &[At]) -> Call {
 }
 
 /// As many conditions within each other, all of which hold, and a request within those.
-fn nested(deep: usize) -> Call {
-    (0..deep).fold(Call::Info, |inner, _| Call::If {
+fn nested(deep: usize, innermost: Call) -> Call {
+    (0..deep).fold(innermost, |inner, _| Call::If {
         rules: [1, 0],
         then: Some(Box::new((inner, Nobody))),
         otherwise: None,
@@ -705,8 +706,8 @@ fn nested(deep: usize) -> Call {
 }
 
 /// What comes of them.
-fn chosen(deep: usize) -> Want {
-    (0..deep).fold(Want::Info, |inner, _| Want::Chosen(true, Some(Box::new(inner))))
+fn chosen(deep: usize, innermost: Want) -> Want {
+    (0..deep).fold(innermost, |inner, _| Want::Chosen(true, Some(Box::new(inner))))
 }
 
 fn expiries(messages: Option<Vec<At>>) -> Call {
