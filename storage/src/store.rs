@@ -337,9 +337,12 @@ impl Store for MessageStore {
         }
         let first = layout::arrival_key(account, namespace, sequence.saturating_add(1));
         let last = layout::arrival_key(account, namespace, u64::MAX);
+        // Whatever arrived after the last merge came with an entry that the overlays hold.
+        let in_memory = sequence >= self.files()?.tables.meta.merged;
         let page: Vec<_> = guarded(|| {
-            let found = arrivals.range(first, last)?.take(limit);
-            let page = found.map(|row| row.map(|(key, hash)| (layout::arrival_sequence(&key), hash)));
+            let found = if in_memory { arrivals.newest(first, last) } else { arrivals.range(first, last)? };
+            let page =
+                found.take(limit).map(|row| row.map(|(key, hash)| (layout::arrival_sequence(&key), hash)));
             page.collect::<Result<_, StoreError>>()
         })?;
         if page.len() < limit {
