@@ -510,7 +510,7 @@ fn base64(text: &str) -> Option<Vec<u8>> {
 
 /// A version; what is not said of it is 0, and its first number may stand alone.
 fn version<const N: usize>(value: &Value) -> Result<[u64; N], Reply> {
-    let numbers = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    let numbers = value.as_array().map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
     let mut version = [0; N];
     for (to, from) in version.iter_mut().zip(numbers) {
         *to = number(from, "version")?;
