@@ -7,8 +7,9 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// How deep arrays, maps and tags may nest.
-pub const MAX_DEPTH: usize = 16;
+/// How deep arrays, maps and tags may nest: as deep as what comes of conditions, of several requests within
+/// those, and of a change among these.
+pub const MAX_DEPTH: usize = 24;
 
 /// How many values one message may hold in all, keys included.
 pub const MAX_ITEMS: usize = 1 << 18;

@@ -31,6 +31,8 @@ pub const MAX_TOKENS_BACK: usize = 500;
 pub const MAX_REQUESTS: usize = 20;
 /// How deep conditions are nested.
 pub const MAX_CONDITIONS: usize = 4;
+/// The same at the JSON door, whose clients were told of no bound.
+pub const MAX_CONDITIONS_JSON: usize = 16;
 /// The shortest life of a message.
 pub const MIN_TTL: Span = Span::secs(10);
 /// The longest life of a message in a public inbox.

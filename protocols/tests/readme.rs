@@ -47,6 +47,7 @@ fn the_limits_are_those_of_the_code() {
         ("request::MAX_TOKENS_BACK", bytes(request::MAX_TOKENS_BACK)),
         ("request::MAX_REQUESTS", bytes(request::MAX_REQUESTS)),
         ("request::MAX_CONDITIONS", bytes(request::MAX_CONDITIONS)),
+        ("request::MAX_CONDITIONS_JSON", bytes(request::MAX_CONDITIONS_JSON)),
         ("request::MIN_TTL", seconds(request::MIN_TTL)),
         ("request::MAX_TTL_PUBLIC", seconds(request::MAX_TTL_PUBLIC)),
         ("request::MAX_TTL", seconds(request::MAX_TTL)),

@@ -181,6 +181,23 @@ pub(crate) fn walk<E: From<StoreError>>(
     Ok(())
 }
 
+/// Walks the chunks that begin at or after `from`, the last one first.
+pub(crate) fn walk_back(
+    db: &Database,
+    from: u64,
+    mut visit: impl FnMut(u64, &[u8]) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
+    let table = db.begin_read().map_err(failed)?.open_table(ENTRIES).map_err(failed)?;
+    for chunk in table.range(from..).map_err(failed)?.rev() {
+        let (first, bytes) = chunk.map_err(failed)?;
+        let first = first.value();
+        if visit(first, unseal(&first.to_be_bytes(), bytes.value())?).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// The entries of a chunk with their sequences; stops with none where the bytes make no sense.
 pub(crate) fn rows(first: u64, bytes: &[u8]) -> impl Iterator<Item = Option<(u64, &[u8])>> {
     let mut from = Reader(bytes);

@@ -54,12 +54,20 @@ impl<'a, const N: usize, V: Stored> Layers<'a, N, V> {
     /// Walks the keys from `first` to `last`, both included.
     pub(crate) fn range(&self, first: [u8; N], last: [u8; N]) -> Result<Walk<'a, N, V>, StoreError> {
         if first > last {
-            return Ok(Walk { layers: [None, None], table: None, ahead: None });
+            return Ok(self.newest(first, last));
+        }
+        let table = self.table.range::<&[u8; N]>(&first..=&last).map_err(failed)?;
+        Ok(Walk { table: Some(table), ..self.newest(first, last) })
+    }
+
+    /// Walks the keys from `first` to `last`, both included, of which the layers say all there is.
+    pub(crate) fn newest(&self, first: [u8; N], last: [u8; N]) -> Walk<'a, N, V> {
+        if first > last {
+            return Walk { layers: [None, None], table: None, ahead: None };
         }
         let layers =
             [Some(self.active), self.sealed].map(|layer| Some(layer?.range(first..=last).peekable()));
-        let table = self.table.range::<&[u8; N]>(&first..=&last).map_err(failed)?;
-        Ok(Walk { layers, table: Some(table), ahead: None })
+        Walk { layers, table: None, ahead: None }
     }
 }
 

@@ -75,8 +75,11 @@ const fn turned(number: u16) -> Namespace {
 
 fn join<const N: usize, const P: usize>(parts: [&[u8]; P]) -> [u8; N] {
     let mut all = [0; N];
-    for (to, from) in all.iter_mut().zip(parts.into_iter().flatten()) {
-        *to = *from;
+    let mut rest = all.as_mut_slice();
+    for part in parts {
+        let Some((to, behind)) = std::mem::take(&mut rest).split_at_mut_checked(part.len()) else { break };
+        to.copy_from_slice(part);
+        rest = behind;
     }
     all
 }

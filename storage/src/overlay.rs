@@ -35,6 +35,15 @@ pub(crate) struct Overlay {
 }
 
 impl Overlay {
+    /// An empty one, with room for as many keys: maps that grow are copied again and again.
+    pub(crate) fn successor(&self) -> Self {
+        Self {
+            records: HashMap::with_capacity(self.records.len()),
+            usage: HashMap::with_capacity(self.usage.len()),
+            ..Self::default()
+        }
+    }
+
     /// Takes one entry in, and counts it into the sums.
     pub(crate) fn apply(&mut self, sequence: u64, deeds: &Deeds, bytes: usize, sums: &mut Sums) {
         for effect in &deeds.effects {

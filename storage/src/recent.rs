@@ -62,8 +62,19 @@ impl Recent {
     }
 
     /// Keeps the mutation of a row, which is so long in bytes.
-    pub(crate) fn keep_mutation(&self, row: u64, mutation: &Mutation, len: usize) {
-        self.parts().mutations.put(row, mutation.clone(), len.saturating_add(FRAME));
+    pub(crate) fn keep_mutation(&self, row: u64, mutation: Mutation, len: usize) {
+        self.parts().mutations.put(row, mutation, Self::weight(len));
+    }
+
+    /// What a mutation counts for that is so long in bytes.
+    pub(crate) const fn weight(len: usize) -> usize {
+        len.saturating_add(FRAME)
+    }
+
+    /// The weight of mutations that find room before one of them pushes another out.
+    pub(crate) fn room(&self) -> usize {
+        // A half may end before it is full: what is next would not fit.
+        self.parts().mutations.half.saturating_mul(3) / 2
     }
 
     /// The first arrivals after a sequence.
@@ -86,9 +97,15 @@ impl Recent {
         let mut parts = self.parts();
         for Effect { account, hash, before, after } in &deeds.effects {
             parts.records.remove(&layout::record_key(account, hash));
-            for place in [before, after].into_iter().flatten().filter_map(|record| record.place) {
+            let [before, after] = [before, after].map(|record| record.and_then(|record| record.place));
+            for place in [before, after].into_iter().flatten() {
                 parts.tails.remove(&(*account, place.namespace));
-                parts.mutations.remove(&place.row);
+            }
+            // What a row holds never changes: it goes when its message does, or has another row.
+            if let Some(row) = before.map(|place| place.row)
+                && after.is_none_or(|kept| kept.row != row)
+            {
+                parts.mutations.remove(&row);
             }
         }
         for (key, _) in &deeds.retired {
@@ -129,6 +146,10 @@ impl<K: Eq + Hash, V> Half<K, V> {
     }
 
     fn remove(&mut self, key: &K) -> Option<(K, V, usize)> {
+        // It would hash the key first; while messages come and nobody reads, most maps are empty.
+        if self.values.is_empty() {
+            return None;
+        }
         let (key, (value, bytes)) = self.values.remove_entry(key)?;
         self.bytes = self.bytes.saturating_sub(bytes);
         Some((key, value, bytes))

@@ -72,9 +72,9 @@ impl MessageStore {
     ///
     /// As [`Self::open`].
     pub fn open_on(disk: Arc<dyn Disk>, options: Options) -> Result<Self, OpenError> {
-        let (files, memory) =
-            guarded(|| load(disk.as_ref(), &options)).map_err(|stop| stop.at(disk.place()))?;
         let recent = Recent::new(options.recent_bytes);
+        let (files, memory) =
+            guarded(|| load(disk.as_ref(), &options, &recent)).map_err(|stop| stop.at(disk.place()))?;
         Ok(Self { disk, options, files: Some(files), memory, recent, refusing: false })
     }
 
@@ -90,7 +90,8 @@ impl MessageStore {
         self.memory.sealed = None;
         drop(self.files.take());
         let disk = self.disk.as_ref();
-        let (files, memory) = guarded(|| load(disk, &self.options)).map_err(|stop| stop.at(disk.place()))?;
+        let (files, memory) =
+            guarded(|| load(disk, &self.options, &self.recent)).map_err(|stop| stop.at(disk.place()))?;
         (self.files, self.memory, self.refusing) = (Some(files), memory, false);
         Ok(())
     }
@@ -198,7 +199,8 @@ impl Options {
 impl Memory {
     /// Lets what is active be merged.
     fn seal(&mut self, journal: &Journal, tables: &Tables, options: &Options) {
-        let overlay = std::mem::take(&mut self.active);
+        let successor = self.active.successor();
+        let overlay = std::mem::replace(&mut self.active, successor);
         let mut sealed = Sealed::new(overlay, self.sums.clone(), self.head, journal, tables);
         if options.merge_thread {
             sealed.start(options.slice);
@@ -208,7 +210,7 @@ impl Memory {
 }
 
 /// Opens both files and replays what is not merged.
-fn load(disk: &dyn Disk, options: &Options) -> Result<(Files, Memory), Stop> {
+fn load(disk: &dyn Disk, options: &Options, recent: &Recent) -> Result<(Files, Memory), Stop> {
     let small = (options.cache_bytes / 8).clamp(1 << 20, 32 << 20);
     let (mut journal, journal_meta) = Journal::open(disk, small)?;
     let (db, found) = tables::open(disk, options.cache_bytes.saturating_sub(small))?;
@@ -246,10 +248,40 @@ fn load(disk: &dyn Disk, options: &Options) -> Result<(Files, Memory), Stop> {
     })?;
     tables.refresh()?;
     memory.sums.messages = layers::count(&memory.active.arrivals, &tables.view.arrivals)?;
+    remember(recent, &journal, tables.meta.merged, &memory.active)?;
     if options.full(&memory.active) {
         memory.seal(&journal, &tables, options);
     }
     Ok((Files { journal, tables }, memory))
+}
+
+/// Remembers the newest messages of the journal, as if they had just been written: they are what
+/// most will ask for first.
+fn remember(recent: &Recent, journal: &Journal, merged: u64, newest: &Overlay) -> Result<(), StoreError> {
+    let mut room = recent.room();
+    if room == 0 {
+        return Ok(());
+    }
+    let mut found = Vec::new();
+    journal::walk_back(&journal.db, merged.saturating_add(1), |first, chunk| {
+        let entries: Vec<_> = journal::rows(first, chunk).flatten().collect();
+        for (row, entry) in entries.into_iter().rev().filter(|(row, _)| !newest.gone.contains(row)) {
+            let mutation = layout::split_row(entry).ok().map(|(_, mutation)| decode_mutation(mutation));
+            // One that cannot be read is told to whoever asks for it.
+            let Some(Ok(Some(mutation @ Mutation::Store(_)))) = mutation else { continue };
+            let Some(left) = room.checked_sub(Recent::weight(entry.len())) else {
+                return ControlFlow::Break(());
+            };
+            room = left;
+            found.push((row, mutation, entry.len()));
+        }
+        ControlFlow::Continue(())
+    })?;
+    // The newest come last, so that they are let go of last.
+    for (row, mutation, len) in found.into_iter().rev() {
+        recent.keep_mutation(row, mutation, len);
+    }
+    Ok(())
 }
 
 impl Memory {
@@ -305,9 +337,12 @@ impl Store for MessageStore {
         }
         let first = layout::arrival_key(account, namespace, sequence.saturating_add(1));
         let last = layout::arrival_key(account, namespace, u64::MAX);
+        // Whatever arrived after the last merge came with an entry that the overlays hold.
+        let in_memory = sequence >= self.files()?.tables.meta.merged;
         let page: Vec<_> = guarded(|| {
-            let found = arrivals.range(first, last)?.take(limit);
-            let page = found.map(|row| row.map(|(key, hash)| (layout::arrival_sequence(&key), hash)));
+            let found = if in_memory { arrivals.newest(first, last) } else { arrivals.range(first, last)? };
+            let page =
+                found.take(limit).map(|row| row.map(|(key, hash)| (layout::arrival_sequence(&key), hash)));
             page.collect::<Result<_, StoreError>>()
         })?;
         if page.len() < limit {
@@ -353,7 +388,7 @@ impl Store for MessageStore {
             bodies::find(&tables.view.bodies, row, decode).map(Option::flatten)
         })?;
         Ok(found.map(|(mutation, len)| {
-            self.recent.keep_mutation(row, &mutation, len);
+            self.recent.keep_mutation(row, mutation.clone(), len);
             mutation
         }))
     }
@@ -485,7 +520,7 @@ impl Writer<'_> {
 
     /// Appends an entry, once it is known what the accounts take up after it. That is all that can fail,
     /// and leaves everything as it was.
-    fn write(&mut self, mut deeds: Deeds, mutation: Option<&Mutation>) -> Result<u64, StoreError> {
+    fn write(&mut self, mut deeds: Deeds, mutation: Option<Mutation>) -> Result<u64, StoreError> {
         let mut usage = Accounts { store: self.store, usage: Vec::new() };
         for effect in &deeds.effects {
             usage.count(&effect.account, effect.before.map(|record| (record.cost(), 1)), false)?;
@@ -503,7 +538,7 @@ impl Writer<'_> {
         let row = &mut self.row;
         row.clear();
         layout::encode_head(&deeds, row);
-        if let Some(mutation) = mutation {
+        if let Some(mutation) = &mutation {
             codec::append(mutation, row);
         }
         let memory = &mut self.store.memory;
@@ -556,7 +591,7 @@ impl Drop for Writer<'_> {
 impl Transaction for Writer<'_> {
     fn append(&mut self, entry: Entry) -> Result<u64, StoreError> {
         let deeds = Deeds { evidence: entry.charge(), effects: entry.effects, ..Deeds::default() };
-        self.write(deeds, entry.mutation.as_ref())
+        self.write(deeds, entry.mutation)
     }
 
     fn retire(&mut self, now: u64, limit: usize) -> Result<usize, StoreError> {

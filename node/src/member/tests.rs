@@ -4,10 +4,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use session_protocols::{
-    AccountId, KeyPair, MessageHash, Namespace, Signature, SwarmMap,
+    AccountId, KeyPair, MessageHash, Namespace, Signature, SwarmId, SwarmMap,
     answer::RULES,
     mailbox::Limits,
-    request::{Auth, Delete, Form, Store, Which},
+    request::{Auth, Delete, Door, Form, Retrieve, Store, Which},
 };
 use session_storage::{
     Options,

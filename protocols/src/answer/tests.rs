@@ -70,6 +70,25 @@ fn the_receipts_of_the_largest_swarm_fit_an_answer() {
 }
 
 #[test]
+fn the_deepest_answers_can_be_read() {
+    let done = Done::Changed { hashes: vec![MessageHash([1; 32])] };
+    let receipt =
+        Receipt { node: NodeId::from_bytes([2; 32]), done, signature: Signature([3; 64]), told: None };
+    let receipts = Receipts { map_version: 1, signed: vec![receipt], missing: Vec::new() };
+    let refused =
+        Body::Refused(Refusal { code: Code::NotReady, swarm: None, receipts: Some(receipts.clone()) });
+    for body in [Body::Changed { receipts }, refused] {
+        let several = Body::Batch(vec![Answer { time: 1, body }]);
+        let inner = (0..crate::request::MAX_CONDITIONS).fold(several, |inner, _| {
+            let answer = Some(Box::new(Answer { time: 1, body: inner }));
+            Body::If { condition: true, answer }
+        });
+        let answer = Answer { time: 1, body: inner };
+        assert_eq!(codec::decode(&codec::encode(&answer), MAX_ANSWER), Ok(answer));
+    }
+}
+
+#[test]
 fn what_is_not_said_is_left_out() {
     let refused = codec::encode(&Answer::refused(1, Code::Full).body);
     // {"refused": {"code": 507}}

@@ -1,10 +1,12 @@
 //! What a member signs for a client of the JSON door: plain ASCII, as such clients expect it.
 
+use std::collections::BTreeMap;
+
 use crate::{
     MessageHash, Namespace,
     answer::Done,
     record::Mutation,
-    request::{Drawers, Ends, Which},
+    request::{Drawers, Ends, Expire, Which},
 };
 
 /// What a member's signature covers that did this, and left of what it held that `unchanged`:
@@ -12,7 +14,7 @@ use crate::{
 /// - of a store, the message's hash;
 /// - of a deletion by hashes, account, hashes asked for, hashes deleted;
 /// - of a deletion of whole drawers, account, its time or the bound that was asked for, hashes deleted;
-/// - of a change of expiry, account, new ends, hashes asked for, hashes changed, and each hash that was not
+/// - of a change of expiry, account, new [`ends`], hashes asked for, hashes changed, and each hash that was not
 ///   changed with its end; of whole drawers, account, new end, hashes changed;
 /// - of revocations, account, time, the tokens' bytes.
 ///
@@ -35,11 +37,7 @@ pub fn text(
             [vec![account], asked, changed].concat()
         }
         Mutation::Expire { request, .. } => {
-            let count = match &request.ends {
-                Ends::All(_) => 1,
-                Ends::Each(ends) => ends.len(),
-            };
-            let ends = (0..count).map(|place| request.end(place).to_string()).collect();
+            let ends = ends(request, listed).iter().map(u64::to_string).collect();
             let asked = request.auth.form.spell(request.which.hashes());
             let mut left: Vec<_> = unchanged.iter().map(|(hash, end)| (hash.to_string(), end)).collect();
             left.sort_unstable();
@@ -58,6 +56,23 @@ pub fn text(
         }
     };
     parts.concat().into_bytes()
+}
+
+/// The ends that a member tells which changed what is `listed`: the one that was asked for, as far off as it may
+/// be; where each message was to have its own, those of the ones that were changed, in the order of the answer.
+pub fn ends(request: &Expire, listed: &[(Namespace, MessageHash)]) -> Vec<u64> {
+    if matches!(request.ends, Ends::All(_)) {
+        return vec![request.end(0)];
+    }
+    let mut places = BTreeMap::new();
+    for (place, hash) in request.which.hashes().iter().enumerate() {
+        // Of a hash that is named twice the first end counts.
+        places.entry(hash).or_insert(place);
+    }
+    let end = |hash: &MessageHash| request.end(places.get(hash).copied().unwrap_or_default());
+    let mut ends: Vec<_> = listed.iter().map(|(_, hash)| (hash.to_string(), end(hash))).collect();
+    ends.sort_unstable();
+    ends.into_iter().map(|(_, end)| end).collect()
 }
 
 /// Hashes in the order of their text, which is not that of their bytes.

@@ -24,7 +24,7 @@ use crate::{
     member::check_request,
     message::MAX_DATA,
     request::{
-        Delete, Door, Ends, Expire, GetExpiries, MAX_CONDITIONS, MAX_HASHES, MAX_REQUEST, MAX_REQUESTS,
+        Delete, Door, Ends, Expire, GetExpiries, MAX_CONDITIONS_JSON, MAX_HASHES, MAX_REQUEST, MAX_REQUESTS,
         MAX_TOKENS, MAX_TOKENS_BACK, Request, Which,
     },
 };
@@ -47,7 +47,7 @@ pub fn json(bytes: &[u8]) -> bool {
     for now in [Time::ZERO, Time::from_millis(1_700_000_000_000), Time(u64::MAX)] {
         match parse(bytes, now.as_millis()) {
             Ok(call) => {
-                within_limits(&call, now, listing, MAX_CONDITIONS);
+                within_limits(&call, now, listing, MAX_CONDITIONS_JSON);
                 of_use = true;
             }
             Err(reply) => refusal(&reply),

@@ -16,8 +16,8 @@ use crate::{
     message::MAX_DATA,
     request::{
         Auth, Condition, Delete, Direction, Drawers, Ends, Expire, Form, GetExpiries, GetRevoked,
-        MAX_CONDITIONS, MAX_HASHES, MAX_REQUESTS, MAX_TOKENS, MAX_TOKENS_BACK, Request, Retrieve, Revoke,
-        Store, Subaccount, TOLERANCE, Token, Which,
+        MAX_CONDITIONS_JSON, MAX_HASHES, MAX_REQUESTS, MAX_TOKENS, MAX_TOKENS_BACK, Request, Retrieve,
+        Revoke, Store, Subaccount, TOLERANCE, Token, Which,
     },
 };
 
@@ -65,7 +65,7 @@ pub fn parse(body: &[u8], now: u64) -> Result<Call, Reply> {
 ///
 /// What to answer instead.
 pub fn read(method: &str, params: &Value, now: u64) -> Result<Call, Reply> {
-    call(method, params, now, MAX_CONDITIONS)
+    call(method, params, now, MAX_CONDITIONS_JSON)
 }
 
 fn call(method: &str, params: &Value, now: u64, depth: usize) -> Result<Call, Reply> {
@@ -152,6 +152,10 @@ fn choice(params: &Map<String, Value>, now: u64, depth: usize) -> Result<Call, R
         params.get("if").and_then(Value::as_object).ok_or_else(|| bad("missing parameter if"))?;
     let mut when = Vec::new();
     for (name, value) in conditions {
+        // One that says nothing is none.
+        if value.is_null() || value.as_array().is_some_and(Vec::is_empty) {
+            continue;
+        }
         when.push(match name.as_str() {
             "hf_at_least" => Condition::RulesAtLeast(version(value)?),
             "hf_before" => Condition::RulesBefore(version(value)?),
@@ -276,13 +280,15 @@ impl Params<'_> {
         let account = self.account(&["pubkey"])?;
         let (hashes, form) = self.messages()?;
         let ends = match self.get("expiry") {
-            Some(Value::Array(ends)) => {
+            Some(Value::Array(ends)) if ends.len() != 1 => {
                 let ends: Vec<_> = ends.iter().map(|end| number(end, "expiry")).collect::<Result<_, _>>()?;
                 if ends.len() != hashes.len() {
                     return Err(bad("expiry has to be one number, or one for each message"));
                 }
                 Ends::Each(ends)
             }
+            // A list of one is for all, as one that is in no list.
+            Some(Value::Array(ends)) => Ends::All(number(ends.first().unwrap_or(&Value::Null), "expiry")?),
             Some(end) => Ends::All(moment(number(end, "expiry")?, "expiry")?),
             None => return Err(missing("expiry")),
         };
@@ -333,13 +339,10 @@ impl Params<'_> {
 
     fn revoke(&self, name: &str, undo: bool) -> Result<Revoke, Reply> {
         let account = self.account(&["pubkey"])?;
-        let token = |value: &Value| {
-            let bytes = value.as_str().and_then(base64).and_then(|bytes| bytes.try_into().ok());
-            bytes.map(Token).ok_or_else(|| invalid(name))
-        };
+        let one_of = |value: &Value| token(value).ok_or_else(|| invalid(name));
         let tokens = match self.get(name) {
-            Some(Value::Array(tokens)) => tokens.iter().map(token).collect::<Result<Vec<_>, _>>()?,
-            Some(one) => vec![token(one)?],
+            Some(Value::Array(tokens)) => tokens.iter().map(one_of).collect::<Result<Vec<_>, _>>()?,
+            Some(one) => vec![one_of(one)?],
             None => return Err(missing(name)),
         };
         let most = if undo { MAX_TOKENS_BACK } else { MAX_TOKENS };
@@ -392,15 +395,16 @@ impl Params<'_> {
                 Some(ByteArray::new(bytes))
             }
         };
-        let subaccount = match (self.get("subaccount"), self.get("subaccount_sig")) {
-            (None, None) => None,
-            (Some(token), Some(signature)) => {
-                let token = token.as_str().and_then(base64).and_then(|bytes| bytes.try_into().ok());
-                let token = token.map(Token).ok_or_else(|| invalid("subaccount"))?;
+        // An empty one is none, as an empty hash is.
+        let named = self.get("subaccount").filter(|token| token.as_str() != Some(""));
+        let subaccount = match (named, self.get("subaccount_sig")) {
+            (None, _) => None,
+            (Some(named), Some(signature)) => {
+                let token = token(named).ok_or_else(|| invalid("subaccount"))?;
                 let signature = signature_of(signature).ok_or_else(|| invalid("subaccount_sig"))?;
                 Some(Subaccount { token, signature })
             }
-            _ => return Err(bad("subaccount and subaccount_sig go together")),
+            (Some(_), None) => return Err(bad("subaccount and subaccount_sig go together")),
         };
         Ok(Auth { key, time: time.unwrap_or(self.now), signature, subaccount, form: Form::text() })
     }
@@ -430,7 +434,12 @@ impl Params<'_> {
 
     /// Hashes, and the form that keeps how they are spelt.
     fn messages(&self) -> Result<(Vec<MessageHash>, Form), Reply> {
-        let messages = self.get("messages").and_then(Value::as_array).ok_or_else(|| missing("messages"))?;
+        let messages = match self.get("messages") {
+            Some(Value::Array(messages)) => messages.as_slice(),
+            // One may be written without a list, as a token may.
+            Some(one @ Value::String(_)) => std::slice::from_ref(one),
+            Some(_) | None => return Err(missing("messages")),
+        };
         if messages.is_empty() {
             return Err(bad("messages is empty"));
         }
@@ -481,6 +490,14 @@ fn signature_of(value: &Value) -> Option<Signature> {
     bytes.try_into().ok().map(Signature)
 }
 
+/// A subaccount's token, in base64 or in hex.
+fn token(value: &Value) -> Option<Token> {
+    let text = value.as_str()?;
+    let bytes = base64(text).filter(|bytes| bytes.len() == Token::LEN);
+    let bytes = bytes.or_else(|| HEX.decode(text.as_bytes()).ok())?;
+    bytes.try_into().ok().map(Token)
+}
+
 fn hash(text: &str) -> Result<(MessageHash, u8), Reply> {
     MessageHash::spelt(text).map_err(|_| bad("a message hash is 43 characters of unpadded base64"))
 }
@@ -491,8 +508,9 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     BASE64_NOPAD.decode(bare.as_bytes()).ok()
 }
 
+/// A version; what is not said of it is 0, and its first number may stand alone.
 fn version<const N: usize>(value: &Value) -> Result<[u64; N], Reply> {
-    let numbers = value.as_array().ok_or_else(|| bad("versions are lists of numbers"))?;
+    let numbers = value.as_array().map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
     let mut version = [0; N];
     for (to, from) in version.iter_mut().zip(numbers) {
         *to = number(from, "version")?;

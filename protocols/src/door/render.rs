@@ -192,7 +192,7 @@ fn said(request: &Request, hash: Option<&MessageHash>, receipt: &Receipt) -> Val
             fields.insert("updated".to_owned(), listing(&expire.which, &told.listed));
             let ends = match &expire.ends {
                 Ends::All(_) => expire.end(0).into(),
-                Ends::Each(ends) => (0..ends.len()).map(|place| expire.end(place)).collect::<Vec<_>>().into(),
+                Ends::Each(_) => told::ends(expire, &told.listed).into(),
             };
             fields.insert("expiry".to_owned(), ends);
             if expire.only.is_some() {

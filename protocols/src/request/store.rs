@@ -102,9 +102,10 @@ impl Store {
                 if ttl < MIN_TTL.as_millis() || ttl > longest.as_millis() {
                     return Err(Code::BadTtl);
                 }
-                // What has just ended is taken, by the JSON door alone, as clients that exist expect.
+                // What has just ended is taken, by the JSON door alone, as clients that exist expect. Whoever
+                // says that it ended earlier has another clock.
                 if self.expiry < now_ms.saturating_sub(MAX_AHEAD.as_millis()) {
-                    return Err(Code::BadTtl);
+                    return Err(Code::Clock);
                 }
             }
             // A repeated store may have joined the first time with the last expiry.

@@ -78,7 +78,7 @@ fn the_json_door_takes_what_has_just_ended() {
     for (expiry, taken) in [(0, true), (-10, true), (-11, false)] {
         let request = store(0, -30, expiry, None);
         let answer = Request::Store(request.clone()).verify(&network(), NOW, Door::Json);
-        assert_eq!(answer, if taken { Ok(()) } else { Err(Code::BadTtl) }, "{expiry}");
+        assert_eq!(answer, if taken { Ok(()) } else { Err(Code::Clock) }, "{expiry}");
         assert_eq!(as_client(&request), Err(Code::BadTtl), "{expiry}");
     }
 }

@@ -164,14 +164,15 @@ fn measure(settings: &Settings) -> Vec<Row> {
         rows.push(Row { what, ours, peer, unit: "1/s", more_is_better: true, wanted });
     }
     if settings.wants("newest") {
-        let newest::Fetched { again, first, peers: [peer, peer_then] } =
+        let newest::Fetched { again, opened, bare, peers: [peer, peer_opened, peer_then] } =
             newest::measure(&settings.dir.join("newest"), settings.repeats);
         let mut row = |what: &str, ours, peer| {
             let what = what.to_owned();
             rows.push(Row { what, ours, peer, unit: "us", more_is_better: false, wanted: 3.0 });
         };
         row("the newest 20 of a mailbox of 10,000, asked for by turns", again, peer);
-        row("the same, by a store that remembers nothing, as one just opened", first, peer_then);
+        row("the first fetch of each mailbox after both were opened", opened, peer_opened);
+        row("the same by turns, of a store that may remember nothing", bare, peer_then);
     }
     let target = |what: &str, ours, peer, unit| {
         let what = what.to_owned();

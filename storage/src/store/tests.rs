@@ -122,6 +122,31 @@ proptest! {
     }
 }
 
+#[test]
+fn a_store_that_was_opened_remembers_what_came_last() {
+    let disk = FaultyDisk::new();
+    // All of it stays in the journal.
+    let options = Options { overlay_bytes: 1 << 20, ..tiny(1_000, 30) };
+    let mut store = open(&disk, options);
+    let mut player = Player::new(INCARNATION);
+    for hash in 0..9 {
+        let put = Step::Put { account: 1, hash, drawer: 0, size: 900, hours: 5, signed: false };
+        batch(&mut player, &mut store, &[put, Step::Commit]).unwrap();
+    }
+    let delete = Step::Delete { account: 1, hashes: vec![8] };
+    batch(&mut player, &mut store, &[delete, Step::Commit]).unwrap();
+    drop(store);
+    let mut store = open(&disk, options);
+    for reopened in [false, true] {
+        let knows = |row| store.recent.mutation(row).is_some();
+        assert!(knows(8) && knows(7), "{reopened}");
+        assert!(!knows(9), "it was deleted");
+        assert!(!knows(1), "there is no room for it");
+        player.check(&store);
+        store.reopen().unwrap();
+    }
+}
+
 fn rows<const N: usize>(table: &Table<N>) -> u64 {
     redb::ReadableTableMetadata::len(table).unwrap()
 }

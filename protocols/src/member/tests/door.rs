@@ -404,7 +404,10 @@ fn what_members_sign_for_the_json_door_is_this_text() {
     let expire = |only| Request::Expire(person.expire(&hashes, 100, only, 0));
     let which = || Which::Hashes(hashes.to_vec());
     let month = "1702592000000";
-    let each = Ends::Each(vec![ms(100), ms(200), u64::MAX]);
+    // Of these, the ends of the two that were changed are told, in the order of their hashes.
+    let each = Ends::Each(vec![u64::MAX, ms(200), ms(100)]);
+    let ends: String =
+        order.iter().map(|hash| if *hash == a.to_string() { month } else { "1700000200000" }).collect();
     let end = "1700000100000";
     let changed = format!("{first}{second}");
     let cases: Vec<(Request, Vec<u8>)> = vec![
@@ -416,7 +419,7 @@ fn what_members_sign_for_the_json_door_is_this_text() {
         (expire(Some(Direction::Extend)), format!("{account}{end}{a}{b}{c}{changed}{c}900").into()),
         (
             Request::Expire(person.expire_which(which(), each, Some(Direction::Shorten), 0)),
-            format!("{account}{end}1700000200000{month}{a}{b}{c}{changed}{c}900").into(),
+            format!("{account}{ends}{a}{b}{c}{changed}{c}900").into(),
         ),
         (Request::Expire(person.expire_in(Drawers::All, 100, 0)), format!("{account}{end}{changed}").into()),
         (

@@ -17,7 +17,7 @@ const SETTINGS: &str = "
     PRAGMA mmap_size = 4294967296;
     PRAGMA wal_autocheckpoint = 4000;
     PRAGMA temp_store = MEMORY;
-    CREATE TABLE messages (
+    CREATE TABLE IF NOT EXISTS messages (
         id INTEGER PRIMARY KEY,
         hash BLOB NOT NULL UNIQUE,
         owner BLOB NOT NULL,
@@ -26,8 +26,8 @@ const SETTINGS: &str = "
         expiry INTEGER NOT NULL,
         data BLOB NOT NULL
     );
-    CREATE INDEX by_owner ON messages (owner, namespace, id);
-    CREATE INDEX by_expiry ON messages (expiry);
+    CREATE INDEX IF NOT EXISTS by_owner ON messages (owner, namespace, id);
+    CREATE INDEX IF NOT EXISTS by_expiry ON messages (expiry);
 ";
 
 const INSERT: &str = "
@@ -35,7 +35,7 @@ const INSERT: &str = "
     ON CONFLICT DO NOTHING
 ";
 
-/// Opens an empty database.
+/// Opens the database in a directory, or makes it.
 pub fn open(dir: &Path) -> Connection {
     let db = Connection::open(dir.join("messages.sqlite")).expect("the database opens");
     db.execute_batch(SETTINGS).expect("the settings are taken");

@@ -129,8 +129,22 @@ impl Door {
                 assert!(message["expiration"].as_u64() > message["timestamp"].as_u64());
             }
         }
-        // What has just ended is taken, and is not there; what ended before is not taken.
-        for (ended, code) in [(5_000, 200), (20_000, 403)] {
+        // One end may stand in a list, and one message in none.
+        let both = json!([first, somebody.hash((0, "two")).to_string()]);
+        let end = moment(0) + 90_000;
+        for (messages, expiry, end) in
+            [(both, json!([end]), end), (json!(first), json!(end + 1_000), end + 1_000)]
+        {
+            let spelt = messages.as_str().map_or_else(|| strings(&messages).concat(), str::to_owned);
+            let mut params = json!({ "pubkey": id, "messages": messages, "expiry": expiry });
+            sign(&somebody, By::Owner, &mut params, format!("expire{end}{spelt}").into_bytes());
+            let (status, body) = self.post(&door, "expire", params).await;
+            assert_eq!(status, 200, "{body}");
+            let did = body["swarm"].as_object().unwrap().values().filter(|said| said["failed"] != true);
+            did.for_each(|said| assert_eq!(said["expiry"], json!(end), "a number, as one is asked for"));
+        }
+        // What has just ended is taken, and is not there; who says that it ended before has another clock.
+        for (ended, code) in [(5_000, 200), (20_000, 406)] {
             let params = json!({ "pubkey": id, "timestamp": now - 40_000, "expiry": moment(0) - ended,
                 "data": BASE64.encode(b"late") });
             assert_eq!(self.post(&door, "store", params).await.0, code, "ended {ended} ms ago");
@@ -178,6 +192,13 @@ impl Door {
             ("too long a life", "store", store(json!({ "ttl": 14 * 86_400_000_u64 + 1 })), 403),
             ("from the future", "store", store(json!({ "timestamp": now + 60_000 })), 406),
             ("no proof", "retrieve", json!({ "pubkey": id }), 401),
+            ("a time is no proof", "retrieve", json!({ "pubkey": id, "timestamp": now }), 401),
+            (
+                "a person without the key that signs",
+                "retrieve",
+                json!({ "pubkey": id, "timestamp": now, "signature": unsigned }),
+                401,
+            ),
             (
                 "a key beside a group",
                 "retrieve",
@@ -218,12 +239,20 @@ impl Door {
             ("too many", "batch", json!({ "requests": vec![json!({ "method": "info" }); 21] }), 400),
             ("none", "sequence", json!({ "requests": [] }), 400),
             ("no condition", "ifelse", json!({ "if": {}, "then": { "method": "info" } }), 400),
+            ("conditions within conditions", "ifelse", nested(17), 400),
             ("an endpoint of others", "oxend_request", json!({ "endpoint": "stop_daemon" }), 400),
         ] {
             let (status, body) = self.post(&swarm[0], method, params.clone()).await;
             assert_eq!(status, code, "{why}: {method} {params}: {body}");
             assert!(body.as_str().is_some_and(|text| !text.is_empty()), "{why}: a sentence says why: {body}");
         }
+        // Each of the conditions holds, down to what is asked at last.
+        let (status, mut body) = self.post(&swarm[0], "ifelse", nested(16)).await;
+        for _ in 0..16 {
+            assert_eq!((status, &body["condition"]), (200, &json!(true)), "{body}");
+            body = body["result"]["body"].take();
+        }
+        assert!(body["version"].is_array(), "{body}");
         // Another swarm's node names the right one, alone and in a batch.
         let foreign = self.doors.values().find(|door| !swarm.contains(door)).expect("two swarms");
         let (status, body) = self.post(foreign, "store", store(json!({}))).await;
@@ -467,6 +496,12 @@ fn params(somebody: &Somebody, call: &Call, by: By) -> (&'static str, Value) {
     (method, params)
 }
 
+/// The parameters of as many conditions within each other, and of a request within those.
+fn nested(deep: usize) -> Value {
+    let condition = |inner: Value, _| json!({ "method": "ifelse", "params": { "if": { "height_at_least": 0 }, "then": inner } });
+    (0..deep).fold(json!({ "method": "info" }), condition)["params"].take()
+}
+
 fn requests(somebody: &Somebody, calls: &[(Call, By)]) -> Vec<Value> {
     let one = |(call, by): &(Call, By)| {
         let (method, params) = params(somebody, call, *by);
@@ -549,7 +584,10 @@ fn read(somebody: &Somebody, call: &Call, params: &Value, status: u16, body: &Va
             let (asked, account) = (strings(&params["messages"]).concat(), somebody.id.to_string());
             Got::Changed(changed(members(), "updated", |updated, said| {
                 let ends = match &said["expiry"] {
-                    Value::Array(ends) => ends.iter().map(Value::to_string).collect(),
+                    Value::Array(ends) => {
+                        assert_eq!(ends.len(), updated.len(), "an end of each that was changed: {said}");
+                        ends.iter().map(Value::to_string).collect()
+                    }
                     end => end.to_string(),
                 };
                 let unchanged = said.get("unchanged").map(|unchanged| {

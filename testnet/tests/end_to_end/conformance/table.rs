@@ -537,6 +537,7 @@ fn revoking() -> Vec<Case> {
 
 fn several() -> Vec<Case> {
     let then = |call, by| Some(Box::new((call, by)));
+    let stores = || Call::Batch(vec![(store(0, "a"), Nobody), (Call::Info, Nobody)]);
     vec![
         case(
             "each request of a batch has its own answer",
@@ -626,6 +627,14 @@ fn several() -> Vec<Case> {
             ],
         ),
         case(
+            "conditions within each other, four deep natively and deeper at the JSON door",
+            Kind::Person,
+            vec![
+                (nested(4, stores()), Nobody, chosen(4, Want::Several(vec![Stored, Want::Info]))),
+                (nested(5, Call::Info), Nobody, Want::Each(Box::new([Code(400), chosen(5, Want::Info)]))),
+            ],
+        ),
+        case(
             "one thing or another",
             Kind::Person,
             vec![
@@ -685,6 +694,20 @@ fn retrieve(namespace: i16) -> Call {
 
 fn delete(messages: &[At]) -> Call {
     Call::Delete { messages: messages.to_vec(), required: false }
+}
+
+/// As many conditions within each other, all of which hold, and a request within those.
+fn nested(deep: usize, innermost: Call) -> Call {
+    (0..deep).fold(innermost, |inner, _| Call::If {
+        rules: [1, 0],
+        then: Some(Box::new((inner, Nobody))),
+        otherwise: None,
+    })
+}
+
+/// What comes of them.
+fn chosen(deep: usize, innermost: Want) -> Want {
+    (0..deep).fold(innermost, |inner, _| Want::Chosen(true, Some(Box::new(inner))))
 }
 
 fn expiries(messages: Option<Vec<At>>) -> Call {
