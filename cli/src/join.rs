@@ -4,8 +4,9 @@
 //! named, types the command again.
 
 mod board;
+mod elsewhere;
 pub(crate) mod endpoints;
-mod faucet;
+pub(crate) mod faucet;
 mod machine;
 mod place;
 mod stake;
@@ -135,7 +136,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
                 })
                 .await?;
         }
-        board.step("active", async |say| watch.active(&say).await).await
+        let patience = watch::patience(settlement.as_ref());
+        board.step("active", async |say| watch.active(&say, patience).await).await
     };
     let mut signalled = Box::pin(signalled);
     let joined = tokio::select! {
