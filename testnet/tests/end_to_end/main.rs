@@ -15,6 +15,7 @@ mod chain;
 mod commands;
 mod conformance;
 mod conversations;
+mod faults;
 mod full;
 mod health;
 mod hosts;
