@@ -114,10 +114,13 @@ fn print(context: &Context, chain: u64, operator: Address, wanted: &[Wanted]) ->
             format!("to be signed in the wallet of {}, on chain {chain}, in this order:\n", lower(operator));
         for (number, one) in (1..).zip(wanted) {
             let Wanted { what, to, data, link, complete } = one;
-            text += &format!("{number}. {what}\n   to     {}\n   value  0\n   data   {data}\n   link   {link}\n", lower(*to));
+            text += &format!(
+                "{number}. {what}\n   to     {}\n   value  0\n   data   {data}\n   link   {link}\n",
+                lower(*to)
+            );
             if !complete {
-                text += "          links cannot name such arguments (EIP-681): a wallet that passes over `data` is given \
-                         it by hand\n";
+                text += "          links have no words for such arguments (EIP-681): a wallet that passes over `data` \
+                         is given it by hand\n";
             }
         }
         text

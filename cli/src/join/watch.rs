@@ -285,6 +285,7 @@ fn judged(announced: &[Endpoint], verdicts: &[&DialledBack], peers: u64) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
     use session_protocols::KeyPair;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
@@ -314,14 +315,14 @@ mod tests {
     #[tokio::test]
     async fn a_node_that_does_not_become_active_is_told_with_what_it_lacks() {
         let id = KeyPair::from_seed(&[7; 32]).node_id();
-        let status = format!(
-            "{{\"id\":\"{id}\",\"swarm\":null,\"peers\":3,\"reachability\":{{\"dialled_back\":[]}},\
-             \"chain\":{{\"registration\":\"awaiting\",\"height\":5,\"head\":6,\"epoch\":2}}}}"
-        );
+        let status = json!({
+            "id": id, "swarm": null, "peers": 3, "reachability": { "dialled_back": [] },
+            "chain": { "registration": "awaiting", "height": 5, "head": 6, "epoch": 2 },
+        });
         let ready = r#"{"ready":false,"checks":[{"name":"store","ok":true,"detail":"open"},
             {"name":"swarm","ok":false,"detail":"in no swarm yet"},
             {"name":"chain","ok":false,"detail":"no endpoint answers"}]}"#;
-        let watch = Watch::new(door(status, ready).await, id).unwrap();
+        let watch = Watch::new(door(status.to_string(), ready).await, id).unwrap();
         let failure = watch.active(&Say::default(), Duration::ZERO).await.unwrap_err();
         assert_eq!((failure.exit, failure.code), (Exit::NotReady, "not_active"));
         assert_eq!(failure.message, "not after 0 s: swarm: in no swarm yet; chain: no endpoint answers");

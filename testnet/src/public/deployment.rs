@@ -64,7 +64,7 @@ pub(super) async fn deploy(
         None => {
             let Origin { nonce, block } = Origin::now(&sender).await?;
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-            let epoch = plan.epoch.or(NonZeroU64::new(EPOCH)).unwrap_or(NonZeroU64::MIN);
+            let epoch = plan.epoch.or_else(|| NonZeroU64::new(EPOCH)).unwrap_or(NonZeroU64::MIN);
             let genesis = now.as_secs().saturating_sub(1);
             let begun = Begun { chain, account: treasury.address(), nonce, block, genesis, epoch };
             write(&path, &serde_json::to_string(&begun).unwrap_or_default())?;

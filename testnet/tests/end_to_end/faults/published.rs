@@ -184,7 +184,7 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
         (join(&signed, address, &elsewhere(OPERATOR)), join(&forged, address, &elsewhere(FORGER)));
 
     // The power fails at each step.
-    for step in ["keys", "start", "reachable", "synced"] {
+    for step in ["keys", "start", "reachable", "synced", "stake"] {
         let node = join(&lent, address, &[]);
         loop {
             let told = node.next().unwrap_or_else(|error| panic!("{step}: {error}"));
