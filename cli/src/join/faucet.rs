@@ -71,7 +71,8 @@ pub(crate) async fn ask<T: DeserializeOwned>(
 
 /// When it wants to be asked again.
 fn pause(answer: &Response) -> Duration {
-    let told = answer.headers().get(header::RETRY_AFTER).and_then(|it| it.to_str().ok()?.parse().ok());
+    let told: Option<u64> =
+        answer.headers().get(header::RETRY_AFTER).and_then(|it| it.to_str().ok()?.parse().ok());
     Duration::from_secs(told.unwrap_or(60).clamp(1, MAX_PAUSE))
 }
 
