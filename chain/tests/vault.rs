@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "what fails here fails a test")]
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use alloy::primitives::{Address, U256};
 use serde_json::json;
@@ -104,6 +104,7 @@ async fn a_lent_node_serves_its_operator_is_rewarded_and_the_stake_comes_back() 
     let all = faucet.all_loans().await.unwrap();
     let first = Loan { at: loans[0], operator: address(1) };
     assert_eq!((all.len(), all.get(&StakeId(1))), (4, Some(&first)));
+    assert_eq!(faucet.standing(&mut BTreeSet::new()).await.unwrap(), (4, 4), "all of them are lent");
 
     for _ in 0..3 {
         world.pass(1).await;

@@ -4,8 +4,9 @@
 //! named, types the command again.
 
 mod board;
+mod elsewhere;
 pub(crate) mod endpoints;
-mod faucet;
+pub(crate) mod faucet;
 pub(crate) mod machine;
 mod place;
 mod running;
@@ -168,7 +169,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
                 })
                 .await?;
         }
-        board.step("active", async |say| watch.active(&say).await).await
+        let patience = watch::patience(settlement.as_ref());
+        board.step("active", async |say| watch.active(&say, patience).await).await
     };
     let mut signalled = Box::pin(signalled);
     let joined = tokio::select! {

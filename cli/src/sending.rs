@@ -18,6 +18,7 @@ use session_chain::{
     },
 };
 use session_protocols::identity::blake2b;
+use tokio::sync::oneshot;
 
 use crate::{
     Context,
@@ -146,13 +147,30 @@ pub(crate) fn show(bar: &ProgressBar, progress: Progress) {
 
 /// Asks whoever sits at the terminal.
 pub(crate) fn agree(context: &Context, what: &str, cost: &str) -> Result<(), Failure> {
-    let refused = |message: String| {
-        Failure::new(Exit::Refused, "not_confirmed", message, "to send it without being asked, add --yes")
-    };
+    question(context, what, cost)?;
+    answer()
+}
+
+/// The same while other things go on: whoever gives up waiting for the answer is not held by the terminal.
+pub(crate) async fn agree_meanwhile(context: &Context, what: &str, cost: &str) -> Result<(), Failure> {
+    question(context, what, cost)?;
+    let (tell, told) = oneshot::channel();
+    // No task of the runtime: it would end when the line comes, and not before.
+    std::thread::spawn(move || {
+        let _ = tell.send(answer());
+    });
+    told.await.unwrap_or_else(|_| Err(not_confirmed("nobody answered".to_owned())))
+}
+
+fn question(context: &Context, what: &str, cost: &str) -> Result<(), Failure> {
     if context.output.is_json() || !io::stdin().is_terminal() {
-        return Err(refused(format!("nobody agreed to this: {what}; it costs {cost}")));
+        return Err(not_confirmed(format!("nobody agreed to this: {what}; it costs {cost}")));
     }
     let _ = write!(io::stderr(), "Send it? [y/N] ");
+    Ok(())
+}
+
+fn answer() -> Result<(), Failure> {
     let mut answer = String::new();
     io::stdin()
         .lock()
@@ -161,8 +179,12 @@ pub(crate) fn agree(context: &Context, what: &str, cost: &str) -> Result<(), Fai
     if matches!(answer.trim(), "y" | "Y" | "yes") {
         Ok(())
     } else {
-        Err(refused("nothing was sent".to_owned()))
+        Err(not_confirmed("nothing was sent".to_owned()))
     }
+}
+
+fn not_confirmed(message: String) -> Failure {
+    Failure::new(Exit::Refused, "not_confirmed", message, "to send it without being asked, add --yes")
 }
 
 fn ether(wei: U256) -> String {

@@ -4,7 +4,7 @@ use alloy::primitives::{Address, B256, U256};
 use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 use session_chain::{
-    Amount, account as chain_account,
+    account as chain_account,
     account::PrivateKeySigner,
     network::Settlement,
     settlement::{Delivery, Progress, SendError, Wallet, WalletError, wallet::Sum},
@@ -15,7 +15,6 @@ use session_client::{
     home::{Hex, Home, Outgoing},
 };
 use session_protocols::{AccountId, names::value};
-use session_testnet::{FUND_ETHER, Testnet};
 
 use crate::{
     Context, account,
@@ -27,9 +26,10 @@ use crate::{
     recipient::{Agreed, Recipient},
     sending,
     stake::lower,
-    testnet, text,
+    text,
 };
 
+mod faucet;
 mod history;
 mod messages;
 mod outgoing;
@@ -62,7 +62,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Wallet) -> Result<()
         }
         Money::Request { price, from, follow } => till.request(&price, &from, follow).await,
         Money::History { most } => till.history(most.into()).await,
-        Money::Faucet { sesh } => till.faucet(network.local, sesh).await,
+        Money::Faucet { sesh } => till.faucet(&network, sesh).await,
         Money::Import => Ok(()),
     }
 }
@@ -86,28 +86,6 @@ impl Till<'_> {
         self.context.output.data(&data, || {
             format!("{}\n  address  {address}\n  has      {sesh}\n           {native}", self.name)
         })
-    }
-
-    async fn faucet(&self, local: bool, sesh: Amount) -> Result<(), Failure> {
-        let none = |message: &str| {
-            let remedy = "have somebody pay you, at the address that session wallet address shows";
-            Failure::new(Exit::Refused, "no_faucet", message, remedy)
-        };
-        if !local {
-            return Err(none("no faucet is known for this network: it is not a local one"));
-        }
-        let folder = network::local_folder()?;
-        let own = folder.network()?.settlement.is_some_and(|own| own.contracts == self.settlement.contracts);
-        if !own {
-            return Err(none(
-                "this network is not the testnet of this machine, whose faucet alone is known here",
-            ));
-        }
-        let address = self.signer.address();
-        Testnet::new(folder, testnet::binary()?).fund(address, sesh).await?;
-        let data =
-            json!({ "address": lower(address), "sesh": sesh.to_string(), "native": FUND_ETHER.to_string() });
-        self.context.output.data(&data, || format!("{address} was given {sesh} SESH and {FUND_ETHER} ETH"))
     }
 
     async fn tell_address(&self, to: &str, follow: Option<AccountId>) -> Result<(), Failure> {

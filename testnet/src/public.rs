@@ -2,8 +2,11 @@
 //!
 //! Each step looks at what is there already and goes on from it, so that whoever was interrupted repeats the command.
 
+mod coins;
+mod deployment;
 mod error;
 mod faucet;
+mod renewal;
 mod serve;
 
 use std::{
@@ -12,23 +15,17 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     num::NonZeroU64,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
 };
 
 use alloy::{
     primitives::{Address, U256},
     signers::local::PrivateKeySigner,
-    sol_types::SolCall,
 };
 use session_chain::{
     Amount, Candidate, NetworkFile,
     bls::BlsSecret,
     network::{Limits, NetworkNode, Settlement, sign},
-    settlement::{
-        Call, Delivery, Endpoint, Sender, Staker,
-        calls::Token,
-        deploy::{Deployed, Terms, deploy, deploy_vault},
-    },
+    settlement::{Delivery, Staker},
 };
 use session_node::keystore::{self, KeyError};
 use session_protocols::{
@@ -36,6 +33,7 @@ use session_protocols::{
     directory::{Endpoint as Place, Transport},
 };
 
+pub use coins::Wish;
 pub use error::PublicError;
 pub use faucet::Ask;
 pub use serve::serve;
@@ -48,12 +46,23 @@ const STAKE: Amount = Amount::sesh(25_000);
 const POOL: Amount = Amount::sesh(40_000_000);
 /// What the faucet lends: the stakes of two thousand nodes.
 const STOCK: Amount = Amount::sesh(50_000_000);
+/// What it gives to wallets, in all.
+const COINS: Amount = Amount::sesh(100_000);
+/// What it pays from, in wei: half an ether. Whoever runs it sends it more.
+const ETHER: u64 = 500_000_000_000_000_000;
+/// Seconds of an epoch, unless the plan says it.
+const EPOCH: u64 = 3_600;
+/// The share of the nodes that the faucet lends to, in percent, unless the plan says it: with a third of them, nodes that
+/// cost nothing could stop the checkpoints.
+const LENT: u64 = 25;
 /// What a node's own account gets to submit checkpoints from, in wei: a hundredth of an ether.
 const GAS: u64 = 10_000_000_000_000_000;
 /// The description, in the folder.
 const DESCRIPTION: &str = "network.toml";
 /// The folder of the key that signs it.
 const PUBLISHER: &str = "publisher";
+/// The folder of the key that the faucet lends and gives with.
+const FAUCET: &str = "faucet";
 
 /// What to publish.
 #[derive(Clone, Debug)]
@@ -68,12 +77,14 @@ pub struct Plan {
     pub ips: Vec<IpAddr>,
     /// The port of the first node; the others have the next ones.
     pub port: u16,
-    /// How many nodes begin.
-    pub nodes: usize,
-    /// Seconds of an epoch.
-    pub epoch: NonZeroU64,
-    /// What a node's machine should have.
-    pub limits: Limits,
+    /// How many nodes begin; as many as there are, or [`LEAST_NODES`], unless it is said.
+    pub nodes: Option<usize>,
+    /// Seconds of an epoch; an hour unless it is said.
+    pub epoch: Option<NonZeroU64>,
+    /// Room on the disk that a node should have, in GiB.
+    pub disk: Option<u64>,
+    /// The share of the nodes whose stakes the faucet lends at most, in percent; a quarter unless it is said.
+    pub lent: Option<u64>,
     /// Where others find the description and the faucet: a URL without a slash at its end.
     pub url: String,
 }
@@ -98,48 +109,76 @@ pub struct Public {
     pub folder: PathBuf,
     /// The description, with its signature.
     pub text: String,
-    /// What the faucet lends with.
-    pub treasury: PrivateKeySigner,
     /// The same, read.
     pub network: NetworkFile,
+    /// What the faucet lends and gives with: it owns the vault, and nothing else of the network.
+    pub faucet: PrivateKeySigner,
+    /// The share of the nodes that it lends to, in percent.
+    pub lent: u64,
 }
 
-/// Makes what is missing of the network: keys, contracts, stakes, and the signed description.
+impl Plan {
+    /// Where newcomers ask the faucet.
+    fn faucet(&self) -> String {
+        format!("{}/faucet", self.url)
+    }
+}
+
+/// Whether nothing of a network is left to be paid for: who goes on with it needs no money then.
+///
+/// # Errors
+/// When its description cannot be read.
+pub fn is_paid(plan: &Plan) -> Result<bool, PublicError> {
+    let begun = begun(&plan.folder.join(DESCRIPTION))?;
+    // It is signed when all stakes are put down.
+    Ok(begun.is_some_and(|(network, signed)| {
+        signed && plan.nodes.is_none_or(|nodes| nodes <= network.nodes.len())
+    }))
+}
+
+/// Makes what is missing of the network: keys, contracts, stakes, and the signed description. The treasury pays; where
+/// nothing is left to be paid for, none is needed.
 ///
 /// # Errors
 /// Tells what could not be done; whoever repeats it goes on there.
 pub async fn prepare(
     plan: &Plan,
-    treasury: &PrivateKeySigner,
+    treasury: Option<&PrivateKeySigner>,
     mut progress: impl FnMut(Stage) + Send,
 ) -> Result<Public, PublicError> {
-    if plan.nodes < LEAST_NODES {
-        return Err(PublicError::TooFew { nodes: plan.nodes });
-    }
-    progress(Stage::Keys);
-    let publisher = key(&plan.folder.join(PUBLISHER))?;
-    let pairs =
-        (1..=plan.nodes).map(|index| key(&data(&plan.folder, index))).collect::<Result<Vec<_>, _>>()?;
     let path = plan.folder.join(DESCRIPTION);
-    let begun = begun(&path)?;
+    let (is_paid, begun) = (is_paid(plan)?, begun(&path)?.map(|(network, _)| network));
     if let Some(file) = begun.as_ref().filter(|file| file.name != plan.name) {
         return Err(PublicError::Another { path, name: file.name.clone() });
     }
+    let there = begun.as_ref().map_or(LEAST_NODES, |network| network.nodes.len());
+    let nodes = plan.nodes.unwrap_or(there);
+    if nodes < LEAST_NODES {
+        return Err(PublicError::TooFew { nodes });
+    }
+    progress(Stage::Keys);
+    let publisher = key(&plan.folder.join(PUBLISHER))?;
+    let faucet = faucet_key(&plan.folder)?;
+    let pairs = (1..=nodes).map(|index| key(&data(&plan.folder, index))).collect::<Result<Vec<_>, _>>()?;
     progress(Stage::Contracts);
     let network = match begun {
-        Some(network) => network,
+        Some(network) => {
+            renewal::renewed(plan, &pairs, network, treasury.map(PrivateKeySigner::address)).await?
+        }
         None => {
-            let settlement = contracts(plan, treasury).await?;
+            let treasury = treasury.ok_or(PublicError::NoTreasury)?;
+            let settlement = deployment::deploy(plan, treasury, faucet.address()).await?;
             let nodes = (0..).zip(&pairs).map(|(index, pair)| first(plan, index, pair, treasury.address()));
             let mut seed = [0; 32];
             getrandom::fill(&mut seed).map_err(|_| KeyError::Random)?;
+            let limits = Limits::default();
             let network = NetworkFile {
                 name: plan.name.clone(),
                 local: false,
                 seed,
                 hf: session_protocols::answer::RULES,
-                faucet: Some(format!("{}/faucet", plan.url)),
-                limits: plan.limits,
+                faucet: Some(plan.faucet()),
+                limits: Limits { disk: plan.disk.unwrap_or(limits.disk), ..limits },
                 nodes: nodes.collect(),
                 settlement: Some(settlement),
             };
@@ -147,15 +186,19 @@ pub async fn prepare(
             network
         }
     };
-    let settlement = network.settlement.as_ref().ok_or(PublicError::NoChain)?;
-    for (index, pair) in pairs.iter().enumerate() {
-        progress(Stage::Stakes(index));
-        stake(&network, settlement, treasury, pair, &data(&plan.folder, index.saturating_add(1))).await?;
+    if !is_paid {
+        let treasury = treasury.ok_or(PublicError::NoTreasury)?;
+        let settlement = network.settlement.as_ref().ok_or(PublicError::NoChain)?;
+        for (index, pair) in pairs.iter().enumerate() {
+            progress(Stage::Stakes(index));
+            let data = data(&plan.folder, index.saturating_add(1));
+            stake(&network, settlement, treasury, pair, &data).await?;
+        }
     }
     progress(Stage::Description);
     let text = sign(&network.to_toml(), &publisher);
     write(&path, &text)?;
-    Ok(Public { folder: plan.folder.clone(), text, treasury: treasury.clone(), network })
+    Ok(Public { folder: plan.folder.clone(), text, network, faucet, lent: plan.lent.unwrap_or(LENT) })
 }
 
 /// The folder of a node, from 1.
@@ -178,35 +221,27 @@ fn key(folder: &Path) -> Result<KeyPair, PublicError> {
     Ok(pair)
 }
 
-/// The description of a network whose contracts are deployed already.
-fn begun(path: &Path) -> Result<Option<NetworkFile>, PublicError> {
+/// The key that the faucet lends with, or a new one.
+fn faucet_key(folder: &Path) -> Result<PrivateKeySigner, PublicError> {
+    let folder = folder.join(FAUCET);
+    match keystore::load_gas(&folder)? {
+        Some(key) => Ok(key),
+        None => Ok(keystore::create_gas(&folder)?),
+    }
+}
+
+/// The description of a network whose contracts are deployed already, and whether it is signed.
+fn begun(path: &Path) -> Result<Option<(NetworkFile, bool)>, PublicError> {
     match fs::read_to_string(path) {
         Ok(text) => {
-            Ok(Some(NetworkFile::parse(&text).map_err(|cause| PublicError::Description {
-                path: path.to_owned(),
-                cause: Box::new(cause),
-            })?))
+            let read = NetworkFile::parse(&text)
+                .and_then(|file| Ok((file, NetworkFile::publisher(&text)?.is_some())));
+            let wrong = |cause| PublicError::Description { path: path.to_owned(), cause: Box::new(cause) };
+            read.map(Some).map_err(wrong)
         }
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(cause) => Err(PublicError::Io { path: path.to_owned(), cause }),
     }
-}
-
-/// Deploys the contracts, and fills the pool.
-async fn contracts(plan: &Plan, treasury: &PrivateKeySigner) -> Result<Settlement, PublicError> {
-    let url = plan.rpc.first().ok_or(PublicError::NoChain)?;
-    let endpoint = Endpoint::new(url)?;
-    let chain = endpoint.chain().await.map_err(|trouble| PublicError::Chain { url: url.clone(), trouble })?;
-    let mut sender = Sender::new(&endpoint, treasury.clone(), chain, Delivery::default());
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-    let terms = Terms::test(now.saturating_sub(1), plan.epoch, STAKE, treasury.address());
-    let Deployed { mut settlement, .. } = deploy(&mut sender, &terms).await?;
-    settlement.rpc.clone_from(&plan.rpc);
-    give(&mut sender, &settlement, settlement.contracts.pool, POOL).await?;
-    let vault = deploy_vault(&mut sender, &settlement, treasury.address()).await?;
-    give(&mut sender, &settlement, vault, STOCK).await?;
-    settlement.vault = Some(vault);
-    Ok(settlement)
 }
 
 /// One of the first nodes, as the description has it.
@@ -234,33 +269,21 @@ async fn stake(
     data: &Path,
 ) -> Result<(), PublicError> {
     let bls = BlsSecret::of_node(pair).public();
+    let mut staker = Staker::connect(settlement, treasury.clone(), Delivery::default()).await?;
+    // What is on its way may be its stake.
+    staker.sender().settled().await?;
     if Staker::registrations(settlement, &bls).await? > 0 {
         return Ok(());
     }
     let node = network.nodes.iter().find(|node| node.id == pair.node_id());
     let prefix = node.map(|node| node.prefix).ok_or(PublicError::NoChain)?;
-    let mut staker = Staker::connect(settlement, treasury.clone(), Delivery::default()).await?;
     if let Some(gas) = keystore::load_gas(data)? {
-        let give = Call { to: Some(gas.address()), value: U256::from(GAS), ..Call::default() };
-        staker.send(&give, |_| {}).await?;
+        deployment::fuel(staker.sender(), gas.address(), U256::from(GAS)).await?;
     }
     let operator = treasury.address();
     let candidate = Candidate::sign(network.name.clone(), &settlement.domain(), pair, operator, prefix, 0);
     let (call, _) = staker.register(&network.name, &candidate, 0, None, &[]).await?;
     staker.send(&call, |_| {}).await?;
-    Ok(())
-}
-
-async fn give(
-    sender: &mut Sender,
-    settlement: &Settlement,
-    to: Address,
-    amount: Amount,
-) -> Result<(), PublicError> {
-    let give = Token::transferCall { to, value: amount.units() };
-    let call =
-        Call { to: Some(settlement.contracts.token), data: give.abi_encode().into(), ..Call::default() };
-    sender.send(&call, |_| {}).await?;
     Ok(())
 }
 

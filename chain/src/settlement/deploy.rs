@@ -116,16 +116,48 @@ pub struct Deployed {
     pub timelock: Address,
 }
 
+/// Contracts that [`deploy`] makes.
+pub const CONTRACTS: u64 = 7;
+
+/// Where a deployment begins. Whoever writes it down before anything is sent goes on by it wherever that stopped: the
+/// contracts are made by the account's transactions from this nonce on, so that it is known of each whether it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The nonce of the first.
+    pub nonce: u64,
+    /// A block before it.
+    pub block: u64,
+}
+
+impl Origin {
+    /// That of a deployment which begins now.
+    ///
+    /// # Errors
+    /// When the endpoint does not tell, or something of the account's is on its way.
+    pub async fn now(sender: &Sender) -> Result<Self, SendError> {
+        Ok(Self { nonce: sender.settled().await?, block: sender.height().await? })
+    }
+}
+
 /// Deploys the token and all other contracts. All tokens there will ever be are the sender's account's, and the
 /// pool is empty: whoever deploys gives it what rewards are to come from.
 ///
 /// # Errors
-/// When a transaction fails; contracts that were deployed before it stay where they are and are of no use.
+/// When a transaction fails; [`deploy_from`] goes on there.
 pub async fn deploy(sender: &mut Sender, terms: &Terms) -> Result<Deployed, SendError> {
+    let origin = Origin::now(sender).await?;
+    deploy_from(sender, terms, origin).await
+}
+
+/// The same; of a deployment that began at `origin`, with the same terms, what is there is not deployed again.
+///
+/// # Errors
+/// When a transaction fails. [`SendError::Contended`] says that another transaction of the account came in between:
+/// what is there is of no use then.
+pub async fn deploy_from(sender: &mut Sender, terms: &Terms, origin: Origin) -> Result<Deployed, SendError> {
     let me = sender.account();
-    let first = sender.nonce().await?;
     let [token, timelock, pool, staking, names, checkpoints, factory] =
-        [0, 1, 2, 3, 4, 5, 6].map(|after| me.create(first.saturating_add(after)));
+        [0, 1, 2, 3, 4, 5, 6].map(|after| me.create(origin.nonce.saturating_add(after)));
     let (genesis, epoch) = (terms.genesis, terms.epoch.get());
     let governors = vec![terms.governor];
     let timelock_takes = (U256::from(terms.delay), governors.clone(), governors, Address::ZERO);
@@ -142,30 +174,23 @@ pub async fn deploy(sender: &mut Sender, terms: &Terms) -> Result<Deployed, Send
         (terms.yearly_fee.units(), terms.minimum_offer.units()),
     );
     let steps = [
-        (token, TOKEN, (me, me, Address::ZERO, Address::ZERO).abi_encode_params()),
-        (timelock, TIMELOCK, timelock_takes.abi_encode_params()),
-        (pool, POOL, (token, checkpoints, genesis, epoch).abi_encode_params()),
+        (TOKEN, (me, me, Address::ZERO, Address::ZERO).abi_encode_params()),
+        (TIMELOCK, timelock_takes.abi_encode_params()),
+        (POOL, (token, checkpoints, genesis, epoch).abi_encode_params()),
         // All are static types, so the parts simply follow one another.
-        (staking, STAKING, staking_takes.abi_encode_params()),
-        (names, NAMES, names_takes.abi_encode_params()),
-        (checkpoints, CHECKPOINTS, checkpoints_takes.abi_encode_params()),
-        (factory, FACTORY, (token, staking).abi_encode_params()),
+        (STAKING, staking_takes.abi_encode_params()),
+        (NAMES, names_takes.abi_encode_params()),
+        (CHECKPOINTS, checkpoints_takes.abi_encode_params()),
+        (FACTORY, (token, staking).abi_encode_params()),
     ];
-    let mut start = None;
-    for (at, artifact, arguments) in steps {
-        let data = [bytecode(artifact), arguments].concat().into();
-        let receipt = sender.send(&Call { data, ..Call::default() }, |_| {}).await?;
-        // Another transaction of the account came in between: the contracts would not know each other.
-        if receipt.contract_address != Some(at) {
-            return Err(SendError::Contended { account: me });
-        }
-        start = start.or(receipt.block_number);
+    for (nonce, (artifact, arguments)) in (origin.nonce..).zip(steps) {
+        make(sender, nonce, artifact, arguments).await?;
     }
     let contracts = Contracts { token, pool, staking, factory, checkpoints, names };
     let settlement = Settlement {
         chain: sender.chain(),
         rpc: Vec::new(),
-        start: start.unwrap_or_default(),
+        start: origin.block.saturating_add(1),
         genesis,
         epoch: terms.epoch,
         lock: terms.lock,
@@ -187,10 +212,46 @@ pub async fn deploy_vault(
     settlement: &Settlement,
     owner: Address,
 ) -> Result<Address, SendError> {
+    let nonce = sender.settled().await?;
+    deploy_vault_from(sender, settlement, owner, nonce).await
+}
+
+/// The same by the account's transaction with this nonce, unless it did that before.
+///
+/// # Errors
+/// As with [`deploy_from`].
+pub async fn deploy_vault_from(
+    sender: &mut Sender,
+    settlement: &Settlement,
+    owner: Address,
+    nonce: u64,
+) -> Result<Address, SendError> {
     let Contracts { token, staking, .. } = settlement.contracts;
-    let data = [bytecode(VAULT), (token, staking, owner).abi_encode_params()].concat().into();
+    make(sender, nonce, VAULT, (token, staking, owner).abi_encode_params()).await
+}
+
+/// Makes a contract by the account's transaction with this nonce, unless it is there.
+async fn make(
+    sender: &mut Sender,
+    nonce: u64,
+    artifact: &str,
+    arguments: Vec<u8>,
+) -> Result<Address, SendError> {
+    let account = sender.account();
+    let at = account.create(nonce);
+    // What was sent and is in no block so far is waited for.
+    let next = sender.settled().await?;
+    if next > nonce && sender.has_code(at).await? {
+        return Ok(at);
+    }
+    let contended = || SendError::Contended { account };
+    if next != nonce {
+        return Err(contended());
+    }
+    let data = [bytecode(artifact), arguments].concat().into();
     let receipt = sender.send(&Call { data, ..Call::default() }, |_| {}).await?;
-    receipt.contract_address.ok_or(SendError::Contended { account: sender.account() })
+    // Another transaction of the account came in between: the contracts would not know each other.
+    if receipt.contract_address == Some(at) { Ok(at) } else { Err(contended()) }
 }
 
 /// The code that creates a contract.

@@ -35,6 +35,7 @@ pub(super) use error::ether;
 pub use error::SendError;
 
 mod error;
+mod settled;
 
 /// Blocks until a transaction that is not mined is sent again with a higher fee.
 const PATIENCE: u64 = 5;
@@ -428,7 +429,7 @@ impl Sender {
         self.provider.estimate_eip1559_fees().await.map_err(|error| self.failed(&error))
     }
 
-    async fn height(&self) -> Result<u64, SendError> {
+    pub(super) async fn height(&self) -> Result<u64, SendError> {
         self.provider.get_block_number().await.map_err(|error| self.failed(&error))
     }
 

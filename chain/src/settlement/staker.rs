@@ -30,6 +30,7 @@ pub use error::{StakeError, word};
 pub use held::Held;
 
 mod contribution;
+mod elsewhere;
 mod error;
 mod held;
 mod lent;

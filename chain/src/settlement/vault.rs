@@ -4,7 +4,7 @@
 //! the node's operator. Whom it was made to gets the rewards, and no way to the stake. Its address is known before it
 //! is there, since the node's keys sign for it, and nobody has to be believed that tells it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy::{
     primitives::{Address, FixedBytes, U256},
@@ -175,6 +175,25 @@ impl Vault {
             self.caller.view(self.caller.settlement().contracts.staking, Staking::nextIdCall {}).await?;
         let first = next.saturating_sub(MAX_REGISTRATIONS).max(1);
         self.loans((first..next).map(StakeId)).await
+    }
+
+    /// How many nodes stand whose stakes are lent, and how many in all. Those in `gone` are not asked about again: no
+    /// node comes back under its id. The endpoint is believed.
+    ///
+    /// # Errors
+    /// When the chain does not tell.
+    pub async fn standing(&self, gone: &mut BTreeSet<StakeId>) -> Result<(u64, u64), VaultError> {
+        let staking = self.caller.settlement().contracts.staking;
+        let nodes = self.caller.view(staking, Staking::nodeCountCall {}).await?;
+        let mut lent: u64 = 0;
+        for id in self.all_loans().await?.into_keys().filter(|id| !gone.contains(id)).collect::<Vec<_>>() {
+            if self.caller.view(staking, Staking::isNodeCall { id: id.0 }).await? {
+                lent = lent.saturating_add(1);
+            } else {
+                gone.insert(id);
+            }
+        }
+        Ok((lent, nodes))
     }
 
     /// Whom the loan at an address was made to; none where the vault made none there. The endpoint is believed.

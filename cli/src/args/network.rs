@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
+use alloy::primitives::Address;
 use clap::{Args, Subcommand};
 use session_chain::network::Publisher;
 use session_protocols::{NetworkName, directory::Endpoint};
@@ -33,7 +34,9 @@ Example:
     /// Begin a public test network: deploy its contracts, sign its description, run its first nodes
     ///
     /// The account pays for the contracts and has all tokens of the network. The command goes on running: it is the
-    /// first nodes, and serves the description that others join by. Whoever was interrupted repeats it.
+    /// first nodes, and serves the description that others join by. Whoever was interrupted repeats it, and nothing is
+    /// paid twice. Once all is paid it needs no account any more: the faucet lends with a key of its own. What others
+    /// can be told anew (--rpc, --ip, --url, --disk) may change then, and there may be more --nodes.
     #[command(after_help = "\
 Examples:
   session network publish mynet --rpc https://rpc.example.org --ip 203.0.113.7
@@ -74,19 +77,23 @@ pub(crate) struct Publish {
     /// How others reach the description, where that is not http://ADDRESS:PORT: behind a server with a certificate
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
-    /// How many nodes begin
-    #[arg(long, default_value_t = 4)]
-    pub(crate) nodes: usize,
-    /// Seconds of an epoch
-    #[arg(long, value_name = "SECONDS", default_value = "3600")]
-    pub(crate) epoch: core::num::NonZeroU64,
-    /// Room on the disk that a node should have, in GiB
-    #[arg(long, value_name = "GIB", default_value_t = 30)]
-    pub(crate) disk: u64,
+    /// How many nodes begin [default: 4, or as many as there are]
+    #[arg(long)]
+    pub(crate) nodes: Option<usize>,
+    /// Seconds of an epoch, which stay as they are [default: 3600]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) epoch: Option<core::num::NonZeroU64>,
+    /// Room on the disk that a node should have, in GiB [default: 30]
+    #[arg(long, value_name = "GIB")]
+    pub(crate) disk: Option<u64>,
+    /// The share of all nodes that the faucet lends stakes to, in percent: from 34 on, nodes that cost nothing can stop
+    /// the network's checkpoints [default: 25]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(0..=100))]
+    pub(crate) lent: Option<u64>,
     /// The folder of the network's keys and its first nodes [default: published/NAME of the home]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// The account that pays, and has all tokens [default: the first]
+    /// The account that pays, and has all tokens [default: the first, where something is left to be paid for]
     #[arg(long, value_name = "NAME")]
     pub(crate) account: Option<String>,
     /// Do not ask before anything is paid for
@@ -123,6 +130,13 @@ pub(crate) struct Join {
     /// Pay the stake without being asked, where the account has it
     #[arg(long)]
     pub(crate) yes: bool,
+    /// Print what to sign in another wallet to register the node (text, data and links; with --json as JSON), and wait
+    /// until that is done
+    #[arg(long, requires = "operator", conflicts_with_all = ["account", "yes"])]
+    pub(crate) elsewhere: bool,
+    /// The address of that wallet: it stakes, and the node's rewards are for it
+    #[arg(long, value_name = "ADDRESS", requires = "elsewhere")]
+    pub(crate) operator: Option<Address>,
     /// Where the node logs, unless its settings say it [default: node.log in its folder]
     #[arg(long, value_name = "FILE")]
     pub(crate) log_file: Option<PathBuf>,

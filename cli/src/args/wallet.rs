@@ -82,13 +82,14 @@ Examples:
   session wallet import                    asks for the key, which then is in no shell history
   session wallet import < key.txt")]
     Import,
-    /// Get money on a local testnet, where it is worth nothing
+    /// Get money where it is worth nothing: on a local testnet, or from the faucet of a test network
     #[command(after_help = "\
 Examples:
   session wallet faucet
-  session wallet faucet --sesh 6250 --account bob")]
+  session wallet faucet --sesh 6250 --account bob
+  session wallet faucet --network mynet    as much as its faucet gives, once a day")]
     Faucet {
-        /// How many SESH
+        /// How many SESH, on a local testnet
         #[arg(long, value_name = "AMOUNT", default_value = "1000")]
         sesh: Amount,
     },

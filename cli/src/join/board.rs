@@ -17,6 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How often it says so again where there is no terminal.
 const AGAIN: u64 = 10;
 
+/// What a step says that waits for an answer at the terminal, where nothing is to be drawn over the question.
+pub(crate) const ASKED: &str = "waiting for your answer";
+
 /// What a step says while it is under way.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Say(Arc<Mutex<String>>);
@@ -77,6 +80,9 @@ impl Board {
 
     fn under_way(&self, name: &str, what: &str, took: Duration, bar: &ProgressBar) -> Result<(), Failure> {
         let seconds = took.as_secs();
+        if self.terminal && what == ASKED {
+            return Ok(());
+        }
         if self.terminal {
             bar.set_message(format!("{name:<10} {what} ({seconds} s)"));
             bar.tick();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures::future::join_all;
 use session_chain::{
-    network::Settlement,
+    network::{Contracts, Settlement},
     settlement::{Endpoint, Trouble},
 };
 
@@ -12,7 +12,8 @@ use crate::failure::{Exit, Failure};
 
 /// How long an endpoint may take to answer a question.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-/// How far an endpoint's newest block may lag behind another's, or behind the clock if it is the only one.
+/// By how much the time of an endpoint's newest block may differ from another's, or lag behind the clock if it is the
+/// only one.
 pub(crate) const LAG: u64 = 300;
 
 /// What was found.
@@ -50,19 +51,11 @@ pub(crate) async fn check(settlement: &Settlement, urls: &[String]) -> Result<Fo
     let looks = join_all(urls.iter().map(|url| look(settlement, url))).await;
     let (good, mut bad): (Vec<_>, Vec<_>) = looks.into_iter().partition(Result::is_ok);
     let mut good: Vec<Look> = good.into_iter().flatten().collect();
-    let newest = good.iter().map(|look| look.time).max().unwrap_or_default();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let expected = if good.len() > 1 { newest } else { now };
-    let (current, behind): (Vec<_>, Vec<_>) =
-        good.drain(..).partition(|look| look.time.saturating_add(LAG) >= expected);
-    bad.extend(behind.into_iter().map(|look| {
-        Err(format!(
-            "{} is behind: its newest block {} is {} s old: wait until it has caught up, or name another with --rpc",
-            look.name,
-            look.height,
-            expected.saturating_sub(look.time)
-        ))
-    }));
+    let expected = expected(&good.iter().map(|look| look.time).collect::<Vec<_>>(), now);
+    let (current, apart): (Vec<_>, Vec<_>) =
+        good.drain(..).partition(|look| look.time.abs_diff(expected) <= LAG);
+    bad.extend(apart.into_iter().map(|look| Err(look.apart(expected))));
     let bad: Vec<String> = bad.into_iter().filter_map(Result::err).collect();
     if current.is_empty() {
         let message = format!("no endpoint serves the chain {}: {}", settlement.chain, bad.join("; "));
@@ -75,6 +68,15 @@ pub(crate) async fn check(settlement: &Settlement, urls: &[String]) -> Result<Fo
         bad,
         chain: settlement.chain,
     })
+}
+
+/// The time of the newest block, in seconds since 1970: of several that which is nearest to the clock, so that none makes
+/// the others look late by a date of its own; of a single one its own, unless that is past.
+fn expected(times: &[u64], now: u64) -> u64 {
+    match times {
+        [alone] => now.max(*alone),
+        several => several.iter().copied().min_by_key(|time| time.abs_diff(now)).unwrap_or(now),
+    }
 }
 
 /// What an endpoint says, or what is wrong with it.
@@ -90,12 +92,51 @@ pub(crate) async fn look(settlement: &Settlement, url: &str) -> Result<Look, Str
         return Err(wrong(Trouble::WrongChain { found, wanted: settlement.chain }));
     }
     let (height, time) = endpoint.newest().await.map_err(wrong)?;
-    let staking = settlement.contracts.staking;
-    if !endpoint.has_code(staking).await.map_err(wrong)? {
-        return Err(format!(
-            "{name} has no contract at {staking:#x}: it is another chain with the same number, or was set back: name \
-             another with --rpc"
-        ));
+    let Contracts { token, pool, staking, factory, checkpoints, names } = settlement.contracts;
+    let described = [token, pool, staking, factory, checkpoints, names].into_iter().chain(settlement.vault);
+    for contract in described {
+        if !endpoint.has_code(contract).await.map_err(wrong)? {
+            return Err(format!(
+                "{name} has no contract at {contract:#x}: it is another chain with the same number, or was set back: \
+                 name another with --rpc"
+            ));
+        }
     }
     Ok(Look { name, height, time, took })
+}
+
+impl Look {
+    /// What is wrong with it where its newest block is not of the time that is expected.
+    fn apart(&self, expected: u64) -> String {
+        let Self { name, height, time, .. } = self;
+        let by = time.abs_diff(expected);
+        if *time < expected {
+            return format!(
+                "{name} is behind: its newest block {height} is {by} s old: wait until it has caught up, or name \
+                 another with --rpc"
+            );
+        }
+        format!(
+            "{name} is ahead: its newest block {height} is dated {by} s after the others': name another with --rpc"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_in_the_future_makes_nobody_late() {
+        let now = 1_800_000_000;
+        let good = |times: &[u64]| {
+            let expected = expected(times, now);
+            times.iter().map(|time| time.abs_diff(expected) <= LAG).collect::<Vec<_>>()
+        };
+        assert_eq!(good(&[now - 12, now + 3_600]), [true, false], "one has a date of its own");
+        assert_eq!(good(&[now - 12, now - 2, now - 3_600]), [true, true, false], "one is behind");
+        assert_eq!(good(&[now - 3_600]), [false], "nobody else is asked");
+        assert_eq!(good(&[now + 3_600]), [true], "a chain whose clock is its own");
+        assert_eq!(good(&[now - 4_000, now - 3_990]), [true, true], "no block came for long");
+    }
 }

@@ -1,6 +1,7 @@
 //! The stake of a node that joins: paid by the account, lent by the network's faucet, or to be signed elsewhere.
 
 use alloy::primitives::U256;
+use serde::Deserialize;
 use session_chain::{
     Candidate, NetworkFile,
     bls::BlsSecret,
@@ -9,14 +10,29 @@ use session_chain::{
 };
 use session_testnet::public::Ask;
 
-use super::{Keys, board::Say, faucet, place::Place, watch::Watch};
+use super::{
+    Keys,
+    board::{ASKED, Say},
+    elsewhere, faucet,
+    place::Place,
+    watch::Watch,
+};
 use crate::{
     Context, account,
     args::Join,
     failure::{Exit, Failure},
-    sending::{agree, poll, tell_cost},
+    sending::{agree_meanwhile, poll, tell_cost},
     stake::{REGISTRATION, lower},
 };
+
+/// What else there is where no stake is lent.
+const OWN: &str = "stake tokens of your own: --account NAME";
+
+/// What the faucet says that it lent; how much that is the chain knows.
+#[derive(Debug, Deserialize)]
+struct Lent {
+    height: u64,
+}
 
 /// Registers the node, unless it is registered.
 #[expect(clippy::too_many_arguments, reason = "it is where all that was found comes together")]
@@ -33,6 +49,9 @@ pub(crate) async fn put_down(
     let registration = watch.registration().await.unwrap_or_default();
     if !matches!(registration.as_str(), "unregistered" | "refused" | "deregistered" | "") {
         return Ok(((), format!("it is there: the node is {registration}")));
+    }
+    if let Some(operator) = arguments.operator {
+        return elsewhere::put_down(context, operator, network, settlement, keys, place, say).await;
     }
     let home = context.home()?;
     let (name, id) = account::choose_or_make(context, &home, arguments.account.as_deref())?;
@@ -70,7 +89,7 @@ pub(crate) async fn put_down(
             gas: keys.gas,
             addresses: place.announce.iter().map(ToString::to_string).collect(),
         };
-        let lent = faucet::ask(faucet, &ask).await?;
+        let lent: Lent = faucet::ask(faucet, &ask, OWN, |told| say.doing(told)).await?;
         // The faucet's word is none of the chain's.
         if !staker.holds(&bls).await? {
             let message =
@@ -78,10 +97,7 @@ pub(crate) async fn put_down(
             let remedy = "type the same command again, or stake tokens of your own: --account NAME";
             return Err(Failure::new(Exit::Failed, "faucet", message, remedy));
         }
-        return Ok((
-            (),
-            format!("{} SESH, lent by the faucet to {name} in block {}", lent.stake, lent.height),
-        ));
+        return Ok(((), format!("{stake} SESH, lent by the faucet to {name} in block {}", lent.height)));
     }
     if short {
         let message = format!(
@@ -90,19 +106,17 @@ pub(crate) async fn put_down(
             balances.sesh,
             settlement.chain
         );
-        let remedy = format!(
-            "have somebody pay it there and type the same command again; or let another account stake: --account NAME; \
-             or register {} elsewhere",
-            path.display()
-        );
+        let remedy = "have somebody pay it there and type the same command again; or let another account stake: \
+                      --account NAME; or register the node with another wallet: --elsewhere --operator ADDRESS";
         return Err(Failure::new(Exit::NotReady, "no_stake", message, remedy));
     }
     let (call, _) = staker.register(&network.name, &candidate, 0, None, &[]).await?;
     let quote = staker.quote(&call).await?;
     let what = format!("register node {} with {stake} SESH of {name}", candidate.node);
     if !arguments.yes {
+        say.doing(ASKED);
         tell_cost(context, &what, &name, operator, &quote.to_string());
-        agree(context, &what, &quote.to_string())?;
+        agree_meanwhile(context, &what, &quote.to_string()).await?;
     }
     say.doing("waiting for the transaction");
     let receipt = staker.send_at(&call, &quote, |_| {}).await?;

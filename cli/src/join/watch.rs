@@ -7,6 +7,7 @@ use std::{
 
 use reqwest::Client;
 use serde::Deserialize;
+use session_chain::network::Settlement;
 use session_protocols::{NodeId, directory::Endpoint};
 use tokio::time::sleep;
 
@@ -21,6 +22,10 @@ const ANSWER: Duration = Duration::from_secs(5);
 const START: Duration = Duration::from_secs(60);
 /// How long other nodes may take to dial one back.
 const REACH: Duration = Duration::from_secs(60);
+/// How long a chain may take until a stake is final, and a node that has its place until it is ready.
+const FINAL: Duration = Duration::from_secs(1_800);
+/// Epochs until a stake that is final has a place, one of them in reserve.
+const EPOCHS: u64 = 4;
 
 /// One node's door for people who watch.
 #[derive(Debug)]
@@ -160,8 +165,9 @@ impl Watch {
         Some(self.status().await?.chain?.registration)
     }
 
-    /// Waits until the node is in a swarm and ready; returns that swarm.
-    pub(crate) async fn active(&self, say: &Say) -> Result<(String, String), Failure> {
+    /// Waits until the node is in a swarm and ready, for as long as that may take; returns that swarm.
+    pub(crate) async fn active(&self, say: &Say, patience: Duration) -> Result<(String, String), Failure> {
+        let begun = Instant::now();
         loop {
             let (status, readiness) = (self.status().await, self.readiness().await);
             if let (Some(Status { swarm: Some(swarm), peers, .. }), Some(Readiness { ready: true, .. })) =
@@ -171,6 +177,9 @@ impl Watch {
             }
             let waits = readiness.iter().flat_map(|it| &it.checks).find(|check| !check.ok);
             let chain = status.and_then(|status| status.chain);
+            if begun.elapsed() >= patience {
+                return Err(inactive(patience, readiness.as_ref()));
+            }
             say.doing(match (chain, waits) {
                 (Some(chain), _) if matches!(&*chain.registration, "refused" | "deregistered") => {
                     let why = waits.map(|check| check.detail.clone()).unwrap_or_default();
@@ -202,6 +211,37 @@ impl Watch {
     async fn check(&self, name: &str) -> Option<Check> {
         self.readiness().await?.checks.into_iter().find(|check| check.name == name)
     }
+}
+
+/// How long a node of a network may take to become active.
+pub(crate) fn patience(settlement: Option<&Settlement>) -> Duration {
+    let epoch = settlement.map_or(0, |settlement| settlement.epoch.get());
+    FINAL.saturating_add(Duration::from_secs(epoch.saturating_mul(EPOCHS)))
+}
+
+/// What a node lacks that is not active after so long.
+fn inactive(waited: Duration, readiness: Option<&Readiness>) -> Failure {
+    let missing: Vec<&Check> =
+        readiness.into_iter().flat_map(|it| &it.checks).filter(|check| !check.ok).collect();
+    let told = match &*missing {
+        [] => "it does not answer".to_owned(),
+        missing => {
+            missing.iter().map(|it| format!("{}: {}", it.name, it.detail)).collect::<Vec<_>>().join("; ")
+        }
+    };
+    let lacks = |name: &str| missing.iter().any(|check| check.name == name);
+    let remedy = if lacks("disk") || lacks("store") || lacks("onion_keys") {
+        "make its folder writable, and room on its disk; then type the same command again"
+    } else if lacks("chain") {
+        "do as it says, or name another endpoint of the chain: --rpc URL; then type the same command again"
+    } else if lacks("registered") {
+        "see what became of its stake: session stake show NODE; then type the same command again"
+    } else if lacks("addresses") {
+        "let others through to its port, and type the same command again"
+    } else {
+        "look at what it logged; type the same command again, which goes on waiting"
+    };
+    Failure::new(Exit::NotReady, "not_active", format!("not after {} s: {told}", waited.as_secs()), remedy)
 }
 
 /// What the dials back come to.
@@ -241,4 +281,56 @@ fn judged(announced: &[Endpoint], verdicts: &[&DialledBack], peers: u64) -> Resu
     }
     let message = format!("no node has dialled all addresses back in {} s", REACH.as_secs());
     unreachable(message, "type the same command again; the nodes may be busy")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use session_protocols::KeyPair;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// A door that says the same again and again: of itself, and of whether it is ready.
+    async fn door(status: String, ready: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut asked = [0; 1_024];
+                let long = stream.read(&mut asked).await.unwrap();
+                let body = if asked[..long].starts_with(b"GET /readyz") { ready } else { &*status };
+                let head =
+                    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_node_that_does_not_become_active_is_told_with_what_it_lacks() {
+        let id = KeyPair::from_seed(&[7; 32]).node_id();
+        let status = json!({
+            "id": id, "swarm": null, "peers": 3, "reachability": { "dialled_back": [] },
+            "chain": { "registration": "awaiting", "height": 5, "head": 6, "epoch": 2 },
+        });
+        let ready = r#"{"ready":false,"checks":[{"name":"store","ok":true,"detail":"open"},
+            {"name":"swarm","ok":false,"detail":"in no swarm yet"},
+            {"name":"chain","ok":false,"detail":"no endpoint answers"}]}"#;
+        let watch = Watch::new(door(status.to_string(), ready).await, id).unwrap();
+        let failure = watch.active(&Say::default(), Duration::ZERO).await.unwrap_err();
+        assert_eq!((failure.exit, failure.code), (Exit::NotReady, "not_active"));
+        assert_eq!(failure.message, "not after 0 s: swarm: in no swarm yet; chain: no endpoint answers");
+        assert!(failure.remedy.contains("--rpc"), "{}", failure.remedy);
+    }
+
+    #[test]
+    fn a_longer_epoch_is_waited_for_longer() {
+        assert_eq!(patience(None), FINAL);
+    }
 }

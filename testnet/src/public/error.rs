@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 use session_chain::{
+    Operator,
     network::NetworkFileError,
     settlement::{EndpointError, SendError, StakeError, Trouble},
 };
@@ -29,6 +30,33 @@ pub enum PublicError {
         /// That network.
         name: NetworkName,
     },
+    /// What the network has from its beginning on.
+    #[error("{what}, cannot change once a network has begun: it is {is}")]
+    Fixed {
+        /// What was to be changed.
+        what: &'static str,
+        /// What it is.
+        is: String,
+    },
+    /// Whoever pays is not who began it.
+    #[error("the network was begun by the account {wanted}, and this is {found}")]
+    OtherAccount {
+        /// Who began it.
+        wanted: Operator,
+        /// Who was to pay.
+        found: Operator,
+    },
+    /// The endpoint is another chain's.
+    #[error("the network is on chain {wanted}, and the first endpoint serves chain {found}")]
+    OtherChain {
+        /// Where its contracts are.
+        wanted: u64,
+        /// What the endpoint says.
+        found: u64,
+    },
+    /// Something is left to be paid for.
+    #[error("something of the network is left to be paid for, and no account pays")]
+    NoTreasury,
     /// The description that is there cannot be read.
     #[error("{}: {cause}", path.display())]
     Description {
@@ -84,6 +112,10 @@ impl PublicError {
         match self {
             Self::TooFew { .. } => "too_few_nodes",
             Self::Another { .. } => "another_network",
+            Self::Fixed { .. } => "fixed",
+            Self::OtherAccount { .. } => "other_account",
+            Self::OtherChain { .. } => "chain",
+            Self::NoTreasury => "no_account",
             Self::Description { .. } => "network_file",
             Self::NoChain => "no_chain",
             Self::Key(_) => "key",
@@ -101,6 +133,16 @@ impl PublicError {
         match self {
             Self::TooFew { .. } => format!("ask for {LEAST_NODES} or more: --nodes {LEAST_NODES}"),
             Self::Another { .. } => "name another folder: --data DIR".to_owned(),
+            Self::Fixed { .. } => {
+                "leave that as it is; or begin another network, in another folder: --data DIR".to_owned()
+            }
+            Self::OtherAccount { .. } => {
+                "name the account that began it: --account NAME; session account list shows yours".to_owned()
+            }
+            Self::OtherChain { .. } => {
+                "name an endpoint that serves its chain: --rpc https://rpc.example.org".to_owned()
+            }
+            Self::NoTreasury => "name the account that pays: --account NAME".to_owned(),
             Self::Description { cause, .. } => cause.remedy(),
             Self::NoChain => "put the folder back as it was, or begin in another one: --data DIR".to_owned(),
             Self::Key(_) => "check that the folder belongs to this user and has room".to_owned(),

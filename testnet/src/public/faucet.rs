@@ -4,7 +4,7 @@
 //! and nobody can send it elsewhere. Beside it come some hundredths of an ether, to pay for transactions.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::PathBuf,
     sync::{Arc, PoisonError},
@@ -17,15 +17,15 @@ use alloy::{
 };
 use axum::{
     Json,
-    extract::State,
-    http::StatusCode,
+    extract::{State, rejection::JsonRejection},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use session_chain::{
-    Candidate, NetworkFile,
+    Candidate, NetworkFile, StakeId,
     network::Settlement,
     settlement::{Call, Delivery, Endpoint as ChainEndpoint, Staker, Vault, VaultError},
 };
@@ -33,10 +33,17 @@ use session_node::reach;
 use session_protocols::directory::{Endpoint, MAX_ENDPOINTS};
 use tokio::sync::{Mutex, Semaphore};
 
-use super::{GAS, PublicError, serve::Desk, write};
+use super::{
+    GAS, Public, PublicError,
+    coins::{self, Grant},
+    serve::Desk,
+    write,
+};
 
 /// Requests that are served or wait; more are refused.
 const AT_ONCE: usize = 16;
+/// The longest word of a refusal, in characters: some repeat what was asked.
+const MAX_WORDS: usize = 500;
 /// Stakes that are lent in a day: whoever has many prefixes takes no network over in one.
 const A_DAY: usize = 50;
 /// How long a prefix waits for its next try.
@@ -44,7 +51,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// How often stakes of nodes that have left are brought back.
 const SWEEP: Duration = Duration::from_secs(3_600);
 /// How long a prefix waits for its next stake.
-const DAY: u64 = 24 * 3_600;
+pub(super) const DAY: u64 = 24 * 3_600;
 /// The longest body of a request, in bytes.
 pub(super) const MAX_BODY: usize = 16 << 10;
 /// Who was given something, in the network's folder.
@@ -53,19 +60,25 @@ const GIVEN: &str = "faucet.json";
 /// What lends.
 pub(super) struct Faucet {
     network: NetworkFile,
-    settlement: Settlement,
-    owner: PrivateKeySigner,
-    folder: PathBuf,
-    places: Semaphore,
-    /// What each prefix was lent last. Whoever holds it lends.
-    given: Mutex<BTreeMap<String, Given>>,
+    pub(super) settlement: Settlement,
+    pub(super) owner: PrivateKeySigner,
+    pub(super) folder: PathBuf,
+    pub(super) places: Semaphore,
+    /// What each prefix was lent last. Whoever holds it sends.
+    pub(super) given: Mutex<BTreeMap<String, Given>>,
+    /// What wallets were given in a day. It is locked after that.
+    pub(super) coins: Mutex<Vec<Grant>>,
+    /// The share of the nodes that it lends to, in percent.
+    share: u64,
+    /// Loans whose nodes are gone. It is locked last.
+    gone: Mutex<BTreeSet<StakeId>>,
     /// When each prefix tried last.
     tried: std::sync::Mutex<BTreeMap<String, Instant>>,
 }
 
 /// What a prefix was lent last.
 #[derive(Debug, Serialize, Deserialize)]
-struct Given {
+pub(super) struct Given {
     /// In seconds since 1970.
     when: u64,
     /// The key of the node that has it.
@@ -86,8 +99,8 @@ pub struct Ask {
     pub addresses: Vec<String>,
 }
 
-/// Why nothing is lent.
-struct Refused {
+/// Why nothing is lent or given.
+pub(super) struct Refused {
     status: StatusCode,
     code: &'static str,
     message: String,
@@ -95,13 +108,9 @@ struct Refused {
 }
 
 impl Faucet {
-    pub(super) fn open(
-        network: &NetworkFile,
-        owner: PrivateKeySigner,
-        folder: PathBuf,
-    ) -> Result<Self, PublicError> {
-        let settlement = network.settlement.clone().ok_or(PublicError::NoChain)?;
-        let path = folder.join(GIVEN);
+    pub(super) fn open(public: &Public) -> Result<Self, PublicError> {
+        let settlement = public.network.settlement.clone().ok_or(PublicError::NoChain)?;
+        let path = public.folder.join(GIVEN);
         let given = match fs::read(&path) {
             // A file that cannot be read is no reason to give everybody something again.
             Ok(bytes) => serde_json::from_slice(&bytes)
@@ -109,16 +118,23 @@ impl Faucet {
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
             Err(cause) => return Err(PublicError::Io { path, cause }),
         };
-        let (places, given, tried) =
-            (Semaphore::new(AT_ONCE), Mutex::new(given), std::sync::Mutex::default());
-        Ok(Self { network: network.clone(), settlement, owner, folder, places, given, tried })
+        Ok(Self {
+            network: public.network.clone(),
+            settlement,
+            owner: public.faucet.clone(),
+            folder: public.folder.clone(),
+            places: Semaphore::new(AT_ONCE),
+            given: Mutex::new(given),
+            coins: Mutex::new(coins::read(&public.folder)?),
+            share: public.lent,
+            gone: Mutex::default(),
+            tried: std::sync::Mutex::default(),
+        })
     }
 
     /// Lends a stake to whoever asks for a node that is reached, where its prefix has none and had none for a day.
     async fn lend(&self, ask: Ask) -> Result<serde_json::Value, Refused> {
-        let _place = self.places.try_acquire().map_err(|_| {
-            refused(StatusCode::TOO_MANY_REQUESTS, "busy", "many ask at once", "ask again in a minute")
-        })?;
+        let _place = self.places.try_acquire().map_err(|_| busy("many ask at once"))?;
         let candidate = Candidate::parse(&ask.registration)
             .and_then(|candidate| {
                 candidate.check(&self.network.name, &self.settlement.domain()).map(|()| candidate)
@@ -130,12 +146,13 @@ impl Faucet {
         let prefix = candidate.prefix.to_string();
         self.check(&*self.given.lock().await, &prefix).await?;
         self.attempt(&prefix)?;
-        self.plain([ask.operator, ask.gas]).await?;
+        self.plain(&[ask.operator, ask.gas]).await?;
         self.dial(&candidate, &ask.addresses).await?;
         // Whoever holds it lends: one after the other.
         let mut given = self.given.lock().await;
         self.check(&given, &prefix).await?;
         let mut vault = Vault::connect(&self.settlement, self.owner.clone(), Delivery::default()).await?;
+        self.shares(&vault).await?;
         let (call, stake) = vault.lend(&self.network.name, &candidate, ask.operator).await?;
         // Written down first: whoever stops here in between gives nothing twice.
         given.insert(prefix.clone(), Given { when: now(), bls: candidate.bls.to_string() });
@@ -198,21 +215,35 @@ impl Faucet {
         let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
         tried.retain(|_, when| when.elapsed() < PAUSE);
         if tried.insert(prefix.to_owned(), Instant::now()).is_some() {
-            let message = format!("a node in {prefix} asked less than a minute ago");
-            return Err(refused(StatusCode::TOO_MANY_REQUESTS, "busy", message, "ask again in a minute"));
+            return Err(busy(&format!("a node in {prefix} asked less than a minute ago")));
         }
         Ok(())
     }
 
+    /// Refuses another node with a stake that is lent where too many of all have one: what costs nothing decides nothing.
+    async fn shares(&self, vault: &Vault) -> Result<(), Refused> {
+        let (lent, nodes) = vault.standing(&mut *self.gone.lock().await).await?;
+        let (then, share) = (lent.saturating_add(1).saturating_mul(100), self.share);
+        if then <= nodes.saturating_add(1).saturating_mul(share) {
+            return Ok(());
+        }
+        let message = format!(
+            "the faucet lends to {share} % of the nodes at most, and {lent} of {nodes} have a stake that is lent"
+        );
+        let remedy = "stake tokens of your own, or ask again when others have; whoever runs the network may add nodes \
+                      (--nodes), or raise the share (--lent)";
+        Err(refused(StatusCode::SERVICE_UNAVAILABLE, "share", message, remedy))
+    }
+
     /// Refuses contracts: what they do with what they are sent is paid for here.
-    async fn plain(&self, accounts: [Address; 2]) -> Result<(), Refused> {
+    pub(super) async fn plain(&self, accounts: &[Address]) -> Result<(), Refused> {
         let failed = |message: String| {
             let remedy = "ask again in a minute, or tell whoever runs the faucet";
             refused(StatusCode::BAD_GATEWAY, "chain", message, remedy)
         };
         let url = self.settlement.rpc.first().map(String::as_str).unwrap_or_default();
         let endpoint = ChainEndpoint::new(url).map_err(|error| failed(error.to_string()))?;
-        for account in accounts {
+        for account in accounts.iter().copied() {
             if endpoint.has_code(account).await.map_err(|trouble| failed(trouble.to_string()))? {
                 let message = format!("{account:#x} is a contract");
                 let remedy = "name accounts whose keys somebody has";
@@ -279,26 +310,45 @@ impl Faucet {
 
     fn keep(&self, given: &BTreeMap<String, Given>) -> Result<(), Refused> {
         let text = serde_json::to_string(given).unwrap_or_default();
-        write(&self.folder.join(GIVEN), &text).map_err(|error| {
-            let remedy = "tell whoever runs the faucet";
-            refused(StatusCode::INTERNAL_SERVER_ERROR, "failed", error.to_string(), remedy)
-        })
+        write(&self.folder.join(GIVEN), &text).map_err(|error| failed(&error.to_string()))
     }
 }
 
 /// `POST /faucet`.
-pub(super) async fn ask(State(desk): State<Arc<Desk>>, Json(ask): Json<Ask>) -> Response {
+pub(super) async fn ask(State(desk): State<Arc<Desk>>, ask: Result<Json<Ask>, JsonRejection>) -> Response {
     let faucet = Arc::clone(&desk.faucet);
-    // It goes on where whoever asked has gone: what is begun is not left half done.
-    let lent = tokio::spawn(async move { faucet.lend(ask).await }).await;
-    let lent = lent.unwrap_or_else(|_| {
-        let remedy = "tell whoever runs the faucet";
-        Err(refused(StatusCode::INTERNAL_SERVER_ERROR, "failed", "the faucet failed", remedy))
-    });
-    match lent {
-        Ok(lent) => Json(json!({ "data": lent })).into_response(),
-        Err(refused) => refused.into_response(),
+    match ask {
+        Ok(Json(ask)) => done(async move { faucet.lend(ask).await }).await,
+        Err(wrong) => unread(&wrong).into_response(),
     }
+}
+
+/// What came of a deed. It goes on where whoever asked has gone: what is begun is not left half done.
+pub(super) async fn done(
+    deed: impl Future<Output = Result<serde_json::Value, Refused>> + Send + 'static,
+) -> Response {
+    match tokio::spawn(deed).await {
+        Ok(Ok(done)) => Json(json!({ "data": done })).into_response(),
+        Ok(Err(refused)) => refused.into_response(),
+        Err(_) => failed("the faucet failed").into_response(),
+    }
+}
+
+/// The answer to what is no request.
+pub(super) fn unread(wrong: &JsonRejection) -> Refused {
+    let remedy = "ask with a build of this network's version";
+    refused(wrong.status(), "request", wrong.body_text(), remedy)
+}
+
+/// The answer to somebody who may ask again in a minute.
+pub(super) fn busy(message: &str) -> Refused {
+    refused(StatusCode::TOO_MANY_REQUESTS, "busy", message, "ask again in a minute")
+}
+
+/// The answer where something is wrong here.
+pub(super) fn failed(what: &str) -> Refused {
+    let remedy = "tell whoever runs the faucet";
+    refused(StatusCode::INTERNAL_SERVER_ERROR, "failed", what, remedy)
 }
 
 impl From<VaultError> for Refused {
@@ -320,12 +370,17 @@ impl From<VaultError> for Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let Self { status, code, message, remedy } = self;
+        let message: String = message.chars().take(MAX_WORDS).collect();
         let body = json!({ "error": { "code": code, "message": message, "remedy": remedy } });
-        (status, Json(body)).into_response()
+        let mut response = (status, Json(body)).into_response();
+        if code == "busy" {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
+        }
+        response
     }
 }
 
-fn refused(
+pub(super) fn refused(
     status: StatusCode,
     code: &'static str,
     message: impl Into<String>,
@@ -334,6 +389,6 @@ fn refused(
     Refused { status, code, message: message.into(), remedy: remedy.into() }
 }
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }

@@ -1,31 +1,41 @@
 //! Runs the first nodes of a public test network, and serves its description.
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use axum::{
     Router,
     extract::{DefaultBodyLimit, State},
     http::header,
     response::{Html, IntoResponse},
-    routing::get,
+    routing::{get, post},
 };
 use futures::{StreamExt, stream::FuturesUnordered};
 use session_node::{Bounded, Config};
 use tokio::{net::TcpListener, sync::watch};
 
 use super::{
-    Public, PublicError, data,
+    Public, PublicError, coins, data,
     faucet::{self, Faucet},
+    renewal,
 };
 
 /// Connections of each address that are served at once; more wait until one of them ends.
 const CONNECTIONS: usize = 128;
 /// How long one may last: a loan takes some blocks.
 const LIFETIME: Duration = Duration::from_secs(200);
+/// How often the description is signed anew: it is believed for an hour at least.
+const RENEWAL: Duration = Duration::from_secs(600);
 
 /// What is served.
 pub(super) struct Desk {
     public: Public,
+    /// The description.
+    text: RwLock<String>,
     url: String,
     pub(super) faucet: Arc<Faucet>,
 }
@@ -62,14 +72,18 @@ pub async fn serve(
         let node = session_node::run(config, told);
         nodes.push(async move { (index, node.await) });
     }
-    let faucet = Faucet::open(&public.network, public.treasury.clone(), public.folder.clone())?;
-    let faucet = Arc::new(faucet);
+    let faucet = Arc::new(Faucet::open(&public)?);
     let sweep = tokio::spawn(Arc::clone(&faucet).sweep());
+    let text = RwLock::new(public.text.clone());
+    let desk = Arc::new(Desk { public, text, url, faucet });
+    let renews = tokio::spawn(renew(Arc::clone(&desk)));
     let router = Router::new()
         .route("/", get(page))
         .route("/network.toml", get(description))
         .route("/faucet", get(page).post(faucet::ask).layer(DefaultBodyLimit::max(faucet::MAX_BODY)))
-        .with_state(Arc::new(Desk { public, url, faucet }));
+        .route("/faucet/wallet", post(coins::ask).layer(DefaultBodyLimit::max(faucet::MAX_BODY)))
+        .with_state(desk)
+        .into_make_service_with_connect_info::<coins::Peer>();
     let mut http: FuturesUnordered<_> = listeners
         .into_iter()
         .map(|listener| Bounded::new(listener, CONNECTIONS, LIFETIME))
@@ -87,17 +101,37 @@ pub async fn serve(
         result = if result.is_ok() { ended } else { result };
     }
     sweep.abort();
+    renews.abort();
     http.iter().for_each(tokio::task::JoinHandle::abort);
     result
 }
 
 async fn description(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/toml; charset=utf-8")], desk.public.text.clone())
+    let text = desk.text.read().unwrap_or_else(PoisonError::into_inner).clone();
+    ([(header::CONTENT_TYPE, "application/toml; charset=utf-8")], text)
+}
+
+/// Signs the description anew, again and again, for as long as this is polled.
+async fn renew(desk: Arc<Desk>) {
+    let mut often = tokio::time::interval(RENEWAL);
+    loop {
+        often.tick().await;
+        match renewal::vouched(&desk.public).await {
+            Ok(Some(text)) => *desk.text.write().unwrap_or_else(PoisonError::into_inner) = text,
+            Ok(None) => tracing::warn!(
+                "a node of the description is not registered any more: newcomers stop to believe it"
+            ),
+            Err(error) => {
+                tracing::warn!(%error, "the description could not be signed anew; it is tried again")
+            }
+        }
+    }
 }
 
 /// What somebody sees who opens the address in a browser.
 async fn page(State(desk): State<Arc<Desk>>) -> Html<String> {
     let name = &desk.public.network.name;
+    let url = desk.url.replace('&', "&amp;").replace('<', "&lt;");
     Html(format!(
         "<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'>\
          <title>{name}</title><style>body{{font:1rem/1.5 system-ui;max-width:40rem;margin:3rem auto;padding:0 1rem;\
@@ -106,8 +140,7 @@ async fn page(State(desk): State<Arc<Desk>>) -> Html<String> {
          <p>Run a node of it:</p><pre>session join {url}</pre>\
          <p>The command asks the faucet here for the node's stake, once other nodes can reach it: one for each \
          address prefix and day. The stake is lent: it cannot be sent elsewhere, and comes back when the node leaves.</p>\
-         <p>Use it:</p><pre>session network add {url}\nsession --network {name} account new</pre>\
-         <p><a href=/network.toml>Its description</a></p>",
-        url = desk.url,
+         <p>Use it:</p><pre>session network add {url}\nsession --network {name} account new\nsession --network {name} wallet faucet</pre>\
+         <p><a href=/network.toml>Its description</a></p>"
     ))
 }

@@ -1,7 +1,7 @@
 //! A public test network in a box: hosts with addresses of their own, one that publishes it, and others that have
 //! nothing but the program and its address.
 
-mod internet;
+pub(crate) mod internet;
 mod service;
 
 use std::{
@@ -18,19 +18,19 @@ use internet::{Host, Internet, Line};
 use service::Service;
 
 /// The first key of anvil, whose account has ether.
-const RICH: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+pub(crate) const RICH: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 /// What the first host is called.
-const NAME: &str = "net.example";
+pub(crate) const NAME: &str = "net.example";
 
 /// A program that runs on, and the envelopes that it prints.
-struct Running {
-    child: Child,
+pub(crate) struct Running {
+    pub(crate) child: Child,
     envelopes: Receiver<String>,
     what: String,
 }
 
 impl Running {
-    fn new(mut command: Command, what: &str) -> Self {
+    pub(crate) fn new(mut command: Command, what: &str) -> Self {
         let mut child = command.spawn().unwrap();
         let envelopes = lines(child.stdout.take().unwrap());
         // What it logs is read, so that it never waits for a reader; it is shown when the test fails.
@@ -41,7 +41,7 @@ impl Running {
     }
 
     /// Its next envelope's data, or its error.
-    fn next(&self) -> Result<Value, Value> {
+    pub(crate) fn next(&self) -> Result<Value, Value> {
         match self.envelopes.recv_timeout(PATIENCE) {
             Ok(line) => {
                 let envelope: Value =
@@ -60,7 +60,7 @@ impl Running {
     }
 
     /// What it says in the end of its steps, which are returned too.
-    fn result(&self) -> (Vec<Value>, Result<Value, Value>) {
+    pub(crate) fn result(&self) -> (Vec<Value>, Result<Value, Value>) {
         let mut steps = Vec::new();
         loop {
             match self.next() {
@@ -71,7 +71,7 @@ impl Running {
     }
 
     /// How it ended.
-    fn ended(mut self) -> i32 {
+    pub(crate) fn ended(mut self) -> i32 {
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
 }
@@ -84,18 +84,18 @@ impl Drop for Running {
 }
 
 /// Runs `session` on a host to its end.
-fn session(host: &Host, arguments: &[&str]) -> Ran {
+pub(crate) fn session(host: &Host, arguments: &[&str]) -> Ran {
     ended(host.session(arguments).spawn().unwrap(), &format!("`session {}`", arguments.join(" ")))
 }
 
-fn data(host: &Host, arguments: &[&str]) -> Value {
+pub(crate) fn data(host: &Host, arguments: &[&str]) -> Value {
     let ran = session(host, &[arguments, &["--json"]].concat());
     assert_eq!(ran.code, 0, "{arguments:?}: {} {}", ran.out, ran.err);
     ran.json()["data"].clone()
 }
 
 /// The settlement chain, on a host.
-fn anvil(host: &Host) -> Running {
+pub(crate) fn anvil(host: &Host) -> Running {
     let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     let installed = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join(format!("../chain/contracts/node_modules/@foundry-rs/anvil-linux-{arch}/bin/anvil"));
@@ -128,7 +128,7 @@ fn publish(host: &Host) -> (Running, String) {
     let six = host.ip.replace("45.", "2a10:").replace(".0.2", "::2");
     let arguments = [
         "network", "publish", "boxed", "--rpc", &rpc, "--ip", &host.ip, "--ip", &six, "--url", &url,
-        "--epoch", "10", "--disk", "1", "--yes", "--json",
+        "--epoch", "10", "--disk", "1", "--lent", "100", "--yes", "--json",
     ];
     let network = Running::new(host.session(&arguments), "publish");
     let address = network.next().unwrap()["address"].as_str().unwrap().to_owned();
@@ -141,7 +141,7 @@ fn join(host: &Host, address: &str, what: &str) -> Running {
 }
 
 /// The node of a host that has joined: its id.
-fn joined(node: &Running) -> String {
+pub(crate) fn joined(node: &Running) -> String {
     let (steps, end) = node.result();
     let end = end.unwrap_or_else(|error| panic!("{}: {error}", node.what));
     let done: Vec<_> =

@@ -16,6 +16,7 @@ mod commands;
 mod conformance;
 mod conversations;
 mod doctor;
+mod faults;
 mod full;
 mod health;
 mod hosts;

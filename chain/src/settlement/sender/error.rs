@@ -116,6 +116,12 @@ pub enum SendError {
         /// Whose.
         account: Address,
     },
+    /// Something of the account's stays on its way.
+    #[error("a transaction of account {account} is on its way, and is in no block")]
+    Waiting {
+        /// Whose.
+        account: Address,
+    },
     /// The key cannot sign.
     #[error("cannot sign")]
     Sign(#[from] alloy::signers::Error),
@@ -130,7 +136,7 @@ impl SendError {
             Self::Ether { .. } => "too_little_ether",
             Self::Tokens { .. } => "too_little_sesh",
             Self::Refused { .. } | Self::Reverted { .. } => "contract_refuses",
-            Self::Unmined { .. } | Self::Unanswered { .. } => "not_mined",
+            Self::Unmined { .. } | Self::Unanswered { .. } | Self::Waiting { .. } => "not_mined",
             Self::NoToken { .. } | Self::Allowance { .. } | Self::Contended { .. } | Self::Sign(_) => {
                 "not_sent"
             }
@@ -155,6 +161,9 @@ impl SendError {
             Self::Refused { refusal } | Self::Reverted { refusal, .. } => refusal.remedy,
             Self::Unmined { .. } | Self::Unanswered { .. } => {
                 "look later whether it was mined before you do the same again"
+            }
+            Self::Waiting { .. } => {
+                "wait until it is in a block, or send another one with its nonce and a higher fee"
             }
             Self::Contended { .. } => "let one program at a time send from this account",
             Self::Sign(_) => "check the account's key",

@@ -1,0 +1,58 @@
+//! What accounts have, and what is on its way: looked at before something is sent once more.
+
+use alloy::{
+    primitives::{Address, U256},
+    providers::Provider,
+    sol_types::SolCall,
+};
+
+use super::{SendError, Sender};
+use crate::settlement::calls::Token;
+
+impl Sender {
+    /// Waits until none of the account's transactions is on its way. Returns the nonce of its next one.
+    ///
+    /// # Errors
+    /// When the endpoint does not tell, or one stays on its way for too long.
+    pub async fn settled(&self) -> Result<u64, SendError> {
+        let settling = async {
+            loop {
+                let mined = self.provider.get_transaction_count(self.account()).await;
+                let mined = mined.map_err(|error| self.failed(&error))?;
+                if self.nonce().await? <= mined {
+                    return Ok::<u64, SendError>(mined);
+                }
+                tokio::time::sleep(self.delivery.poll).await;
+            }
+        };
+        match tokio::time::timeout(self.delivery.patience, settling).await {
+            Ok(settled) => settled,
+            Err(_) => Err(SendError::Waiting { account: self.account() }),
+        }
+    }
+
+    /// The ether that an account has, in wei.
+    ///
+    /// # Errors
+    /// When the endpoint does not tell.
+    pub async fn ether_of(&self, account: Address) -> Result<U256, SendError> {
+        self.provider.get_balance(account).await.map_err(|error| self.failed(&error))
+    }
+
+    /// The tokens that an account has, in units.
+    ///
+    /// # Errors
+    /// When the endpoint does not tell, or there is no token.
+    pub async fn tokens_of(&self, token: Address, account: Address) -> Result<U256, SendError> {
+        self.view(token, Token::balanceOfCall { account }.abi_encode()).await
+    }
+
+    /// Whether there is a contract at an address.
+    ///
+    /// # Errors
+    /// When the endpoint does not tell.
+    pub async fn has_code(&self, at: Address) -> Result<bool, SendError> {
+        let code = self.provider.get_code_at(at).await.map_err(|error| self.failed(&error))?;
+        Ok(!code.is_empty())
+    }
+}

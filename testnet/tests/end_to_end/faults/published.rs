@@ -1,0 +1,262 @@
+//! A network that is published among hosts, and what can go wrong with its stakes.
+
+use std::{
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::{
+    hosts::{
+        NAME, RICH, Running, anvil, data,
+        internet::{Host, Internet, Line},
+        joined, session,
+    },
+    support::{PATIENCE, ended, lines, until},
+};
+
+/// Accounts whose keys anvil has: its first, which begins the network, and two operators with wallets of their own.
+const TREASURY: &str = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266";
+const OPERATOR: &str = "0x70997970c51812dc3a010c7d01b50e0d17dc79c8";
+const FORGER: &str = "0x3c44cdddb6a900fa2b585dd299e03d12fa4293bc";
+/// Transactions of a beginning: eight contracts, what pool, vault and faucet have, the faucet's ether, and for each of
+/// four nodes its ether and its stake.
+const TRANSACTIONS: u64 = 8 + 3 + 1 + 4 * 2;
+
+/// Asks the chain on a host.
+fn ask(host: &Host, method: &str, params: &Value) -> Option<Value> {
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+    let post = format!(
+        "exec 3<>/dev/tcp/127.0.0.1/8545 && printf '%s' 'POST / HTTP/1.0\r\nHost: localhost\r\nContent-Type: \
+         application/json\r\nContent-Length: {}\r\n\r\n{body}' >&3 && cat <&3",
+        body.len()
+    );
+    let ran = host.command(Path::new("bash"), &["-c", &post]).output().unwrap();
+    let text = String::from_utf8(ran.stdout).unwrap();
+    let answer: Value = serde_json::from_str(text.split_once("\r\n\r\n")?.1).ok()?;
+    answer.get("result").cloned()
+}
+
+/// How many transactions an account has sent.
+fn sent(host: &Host, account: &str) -> Option<u64> {
+    let told = ask(host, "eth_getTransactionCount", &json!([account, "latest"]))?;
+    u64::from_str_radix(told.as_str()?.strip_prefix("0x")?, 16).ok()
+}
+
+/// The command that publishes the network, with these words more.
+fn publish(host: &Host, more: &[&str]) -> Vec<String> {
+    let (url, rpc) = (format!("http://{NAME}:22000"), format!("http://{NAME}:8545"));
+    let folder = host.home().join("published");
+    let words = [
+        "network",
+        "publish",
+        "faulty",
+        "--rpc",
+        &rpc,
+        "--ip",
+        &host.ip,
+        "--url",
+        &url,
+        "--disk",
+        "1",
+        "--data",
+        folder.to_str().unwrap(),
+        "--yes",
+        "--json",
+    ];
+    words.iter().chain(more).map(|word| (*word).to_owned()).collect()
+}
+
+fn running(host: &Host, words: &[String], what: &str) -> Running {
+    Running::new(host.session(&words.iter().map(String::as_str).collect::<Vec<_>>()), what)
+}
+
+/// Fails, with a code, an exit code and a remedy.
+fn refused(host: &Host, words: &[String], code: &str, exit: i32) -> Value {
+    let ran = session(host, &words.iter().map(String::as_str).collect::<Vec<_>>());
+    let error = ran.json()["error"].clone();
+    assert_eq!((error["code"].as_str(), ran.code), (Some(code), exit), "{error}");
+    assert!(error["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()), "{error}");
+    error
+}
+
+fn signal(running: &Running, signal: Signal) {
+    kill_process(Pid::from_child(&running.child), signal).unwrap();
+}
+
+fn join(host: &Host, address: &str, more: &[&str]) -> Running {
+    let mut command = host.session(&["join", address, "--json"]);
+    command.args(more);
+    Running::new(command, &format!("join at {}", host.ip))
+}
+
+/// Fails at the stake, with a code, an exit code and a remedy; returns what is said.
+fn fails(running: Running, code: &str, exit: i32) -> String {
+    let (steps, end) = running.result();
+    let error = end.unwrap_err();
+    let last = steps.last().unwrap();
+    assert_eq!((last["step"].as_str(), last["state"].as_str()), (Some("stake"), Some("failed")), "{error}");
+    assert_eq!((error["code"].as_str(), running.ended()), (Some(code), exit), "{error}");
+    assert!(error["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()), "{error}");
+    error["message"].as_str().unwrap().to_owned()
+}
+
+/// What a wallet is asked to sign, once a join says it.
+fn to_sign(running: &Running) -> Value {
+    loop {
+        let step = running.next().unwrap_or_else(|error| panic!("{error}"));
+        if step["state"] == "sign" {
+            return step;
+        }
+    }
+}
+
+/// Sends a transaction of an account whose key anvil has.
+async fn send(host: &Host, from: &str, to: &Value, data: &Value) {
+    let deed = json!([{ "from": from, "to": to, "data": data, "value": "0x0", "gas": "0x2dc6c0" }]);
+    let hash = ask(host, "eth_sendTransaction", &deed).unwrap();
+    let mined = async || {
+        ask(host, "eth_getTransactionReceipt", &json!([hash]))?["status"].as_str().map(ToOwned::to_owned)
+    };
+    assert_eq!(until("a transaction", mined).await, "0x1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_with() {
+    let Some(mut internet) = Internet::new() else { return };
+    let first = internet.host(Line::Open);
+    internet.call(&first, NAME);
+    let _chain = anvil(&first);
+    until("the chain", async || first.listens(8_545).then_some(())).await;
+    data(&first, &["account", "new", "--name", "treasury"]);
+    data(&first, &["account", "new", "--name", "other"]);
+    let mut import = first.session(&["account", "key", "import", "treasury"]);
+    let mut child = import.stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(RICH.as_bytes()).unwrap();
+    assert_eq!(ended(child, "import").code, 0);
+
+    // The power fails while the contracts are deployed, and again while stakes are put down.
+    let begin = publish(&first, &["--account", "treasury", "--epoch", "10", "--lent", "0"]);
+    for after in [3, 14] {
+        let beginning = running(&first, &begin, "publish");
+        until("some transactions", async || (sent(&first, TREASURY)? >= after).then_some(())).await;
+        signal(&beginning, Signal::KILL);
+        assert_ne!(beginning.ended(), 0);
+    }
+    let network = running(&first, &begin, "publish");
+    let begun = network.next().unwrap();
+    assert_eq!(sent(&first, TREASURY), Some(TRANSACTIONS), "nothing was paid twice");
+    let address = begun["address"].as_str().unwrap();
+    // What the contracts have cannot change, and nobody else goes on.
+    let error = refused(&first, &publish(&first, &["--epoch", "20"]), "fixed", 4);
+    assert!(error["message"].as_str().unwrap().starts_with("--epoch"), "{error}");
+    let error = refused(&first, &publish(&first, &["--account", "other"]), "other_account", 4);
+    assert!(error["message"].as_str().unwrap().contains(TREASURY), "{error}");
+
+    let [lent, paid, signed, forged] = [(); 4].map(|()| internet.host(Line::Open));
+    // The faucet has nothing to lend.
+    let message = fails(join(&lent, address, &[]), "faucet", 3);
+    assert!(message.contains("the faucet lends to 0 % of the nodes at most, and 0 of 4"), "{message}");
+    signal(&network, Signal::TERM);
+    assert_eq!(network.ended(), 0);
+    // Whoever goes on with what is paid needs no account, and may say what others are told anew.
+    let mut again =
+        first.session(&publish(&first, &["--lent", "100"]).iter().map(String::as_str).collect::<Vec<_>>());
+    again.env("SESSION_HOME", first.home().join("nobody"));
+    let network = Running::new(again, "publish");
+    assert_eq!(network.next().unwrap()["address"], begun["address"]);
+
+    // Wallets of their own: each has a stake, and one of them nothing to pay for a transaction.
+    data(&first, &["network", "add", address]);
+    data(&paid, &["account", "new", "--name", "payer"]);
+    let payer = data(&paid, &["wallet", "address"])["address"].as_str().unwrap().to_owned();
+    for to in [&*payer, OPERATOR, FORGER] {
+        let pay = ["--network", "faulty", "wallet", "--account", "treasury", "send", "25000", to, "--yes"];
+        data(&first, &pay);
+    }
+    let ether = |wei: &str| ask(&first, "anvil_setBalance", &json!([payer, wei]));
+    ether("0x1");
+    let elsewhere = |operator| ["--elsewhere", "--operator", operator];
+    let (signed_node, forged_node) =
+        (join(&signed, address, &elsewhere(OPERATOR)), join(&forged, address, &elsewhere(FORGER)));
+
+    // The power fails at each step.
+    for step in ["keys", "start", "reachable", "synced", "stake"] {
+        let node = join(&lent, address, &[]);
+        loop {
+            let told = node.next().unwrap_or_else(|error| panic!("{step}: {error}"));
+            if (told["step"].as_str(), told["state"].as_str()) == (Some(step), Some("done")) {
+                break;
+            }
+        }
+        signal(&node, Signal::KILL);
+        node.ended();
+    }
+    let lent_node = join(&lent, address, &[]);
+
+    let message = fails(join(&paid, address, &["--yes"]), "too_little_ether", 1);
+    assert!(message.contains("ETH more"), "{message}");
+    ether("0xde0b6b3a7640000");
+    interrupted(&paid, address);
+    let paid_node = join(&paid, address, &["--yes"]);
+
+    // Another wallet signs what it is told; what it changed on the way the nodes refuse.
+    let right = to_sign(&signed_node);
+    assert_eq!((&right["from"], &right["chain"]), (&json!(OPERATOR), &json!(31_337)));
+    let all = right["transactions"].as_array().unwrap();
+    assert!(all[0]["link"].as_str().unwrap().contains("/approve?address=0x"), "{right}");
+    assert_eq!((&all[0]["link_complete"], &all[1]["link_complete"]), (&json!(true), &json!(false)));
+    for one in all {
+        send(&first, OPERATOR, &one["to"], &one["data"]).await;
+    }
+    let wrong = to_sign(&forged_node);
+    for (number, one) in (0..).zip(wrong["transactions"].as_array().unwrap()) {
+        let data = one["data"].as_str().unwrap();
+        let data = if number == 0 { data.to_owned() } else { another_signature(data) };
+        send(&first, FORGER, &one["to"], &json!(data)).await;
+    }
+    let (_, end) = forged_node.result();
+    let error = end.unwrap_err();
+    assert_eq!((error["code"].as_str(), forged_node.ended()), (Some("refused"), 1), "{error}");
+    assert!(error["message"].as_str().unwrap().starts_with("active: "), "{error}");
+
+    for node in [&lent_node, &paid_node] {
+        joined(node);
+    }
+    let (_, end) = signed_node.result();
+    assert!(end.unwrap()["swarm"].is_string());
+
+    // Coins for a wallet, once a day.
+    let wallet = ["--network", "faulty", "wallet", "faucet"];
+    assert_eq!(data(&lent, &wallet)["sesh"], "25");
+    let again = [&wallet[..], &["--json"]].concat().iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let error = refused(&lent, &again, "faucet", 3);
+    assert!(error["message"].as_str().unwrap().contains("less than a day ago"), "{error}");
+    drop(network);
+}
+
+/// A registration that the node's key did not sign: one digit of the signature is another.
+fn another_signature(data: &str) -> String {
+    // Behind 0x and the selector come two words and the node's key.
+    let digit = 2 + 8 + 64 * 3 + 20;
+    let (before, behind) = data.split_at(digit);
+    let other = if behind.starts_with('0') { '1' } else { '0' };
+    format!("{before}{other}{}", &behind[1..])
+}
+
+/// Ctrl-C at the terminal while it is asked whether to pay ends the command at once.
+fn interrupted(host: &Host, address: &str) {
+    let line = format!("exec '{}' join '{address}'", crate::support::binary().display());
+    let mut command: Command = host.command(Path::new("script"), &["-qefc", &line, "/dev/null"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut terminal = child.stdin.take().unwrap();
+    let told = lines(child.stdout.take().unwrap());
+    while !told.recv_timeout(PATIENCE).unwrap().trim_start().starts_with("cost ") {}
+    terminal.write_all(&[3]).unwrap();
+    let rest = std::thread::spawn(move || told.iter().collect::<String>());
+    assert_eq!(ended(child, "join at a terminal").code, 3);
+    assert!(rest.join().unwrap().contains("the node was stopped before it was active"));
+}
