@@ -13,12 +13,7 @@ use session_protocols::{
     libp2p::codec::Cbor,
 };
 
-use crate::{
-    metrics::Metrics,
-    neighbours::Neighbours,
-    reach::{Reach, confirm::Confirm},
-    registry::Watched,
-};
+use crate::{metrics::Metrics, neighbours::Neighbours, registry::Watched};
 
 /// The longest message of gossip, in bytes.
 const MAX_GOSSIP: usize = MAX_RECORD + 512;
@@ -33,8 +28,6 @@ pub(crate) struct Behaviour {
     pub(crate) directory: request_response::Behaviour<Cbor<directory::Request, directory::Answer>>,
     pub(crate) gossip: gossipsub::Behaviour,
     pub(crate) kad: kad::Behaviour<kad::store::MemoryStore>,
-    pub(crate) reach: Reach,
-    pub(crate) confirm: Confirm,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
 }
@@ -87,8 +80,6 @@ impl Behaviour {
             ),
             gossip: gossip(network, local, checkpoints)?,
             kad,
-            reach: Reach::new()?,
-            confirm: Confirm::new(local)?,
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(15))),
         })

@@ -26,7 +26,7 @@ use axum::{
 use data_encoding::HEXLOWER;
 use prometheus::{IntCounterVec, core::Collector};
 use serde::Serialize;
-use session_protocols::{NetworkName, NodeId, directory::Transport};
+use session_protocols::{NetworkName, NodeId};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -39,7 +39,7 @@ use crate::{
     metrics::{HostMetrics, Metrics},
     network::Contacts,
     onion::Hop,
-    reach::Reached,
+    reach::{self, Reached},
 };
 
 /// Connections that are served at once; more wait until one of them ends.
@@ -124,7 +124,7 @@ struct Traffic {
 
 #[derive(Serialize)]
 struct Reachability {
-    /// The last dial back of each address, by whom and when.
+    /// What the last round of dials back of each address came to.
     dialled_back: Vec<DialledBack>,
     /// Which node of the network came in over a transport last.
     reached: Vec<Inbound>,
@@ -133,9 +133,22 @@ struct Reachability {
 #[derive(Serialize)]
 struct DialledBack {
     address: String,
+    transport: &'static str,
+    /// Whether one of those who tried came through.
+    ok: bool,
+    /// That one, or the last who did not, when it said so, and why it did not.
     by: NodeId,
     at: u64,
-    ok: bool,
+    age_s: u64,
+    why: Option<String>,
+    /// What everybody said who tried, the last one last.
+    said: Vec<Said>,
+}
+
+#[derive(Serialize)]
+struct Said {
+    by: NodeId,
+    at: u64,
     why: Option<String>,
 }
 
@@ -148,18 +161,25 @@ struct Inbound {
 
 impl From<&Reached> for Reachability {
     fn from(reached: &Reached) -> Self {
-        let dialled_back = reached.verdicts.values().map(|verdict| DialledBack {
-            address: verdict.endpoint.to_string(),
-            by: verdict.by,
-            at: verdict.at.as_millis(),
-            ok: verdict.why.is_none(),
-            why: verdict.why.clone(),
+        let now = crate::now();
+        let dialled_back = reached.verdicts.iter().filter_map(|(address, verdict)| {
+            let word = verdict.word()?;
+            let said = verdict.said.iter();
+            Some(DialledBack {
+                address: address.to_string(),
+                transport: reach::transport(address.transport),
+                ok: verdict.reached,
+                by: word.by,
+                at: word.at.as_millis(),
+                age_s: now.since(verdict.at).as_millis() / 1_000,
+                why: word.why.clone(),
+                said: said
+                    .map(|one| Said { by: one.by, at: one.at.as_millis(), why: one.why.clone() })
+                    .collect(),
+            })
         });
         let came = reached.dialled.iter().map(|(transport, (by, at))| Inbound {
-            transport: match transport {
-                Transport::Quic => "quic",
-                Transport::Tcp => "tcp",
-            },
+            transport: reach::transport(*transport),
             by: *by,
             at: at.as_millis(),
         });
@@ -293,8 +313,12 @@ impl View {
                 detail: format!("compared with {current} of {others} other members"),
             });
         }
-        let (ok, detail) = self.contacts.borrow().announced.told();
+        let contacts = self.contacts.borrow();
+        let (ok, detail) = contacts.announced.told();
         checks.push(Check { name: "addresses", ok, detail });
+        let reached = contacts.reached.told(&contacts.announced.inside);
+        checks.extend(reached.map(|(ok, detail)| Check { name: "reachable", ok, detail }));
+        drop(contacts);
         checks.extend(self.chain.iter().flat_map(Chain::checks));
         let kept = self.hop.has_kept();
         checks.push(Check {
@@ -347,6 +371,7 @@ async fn metrics(State(view): State<Arc<View>>) -> impl IntoResponse {
     inspection.iter().for_each(|one| view.metrics.show_member(one));
     let checks = view.checks(inspection.as_ref());
     view.metrics.show_checks(checks.iter().map(|check| (check.name, check.ok)));
+    view.metrics.show_reached(&view.contacts.borrow());
     view.chain.iter().for_each(Chain::count);
     view.host.count();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], view.metrics.render(&view.libp2p))

@@ -44,6 +44,7 @@ use crate::{
     metrics::{DoorMetrics, HostMetrics, Metrics},
     network::{Announced, Contacts, Doors, Network},
     onion::Hop,
+    reach::{Reach, Wanted},
     registry::{Registry, Watched},
 };
 
@@ -192,6 +193,10 @@ async fn from_start_to_stop(
     let relay = Relay::new(&name, swarm.behaviour().streams.new_control(), registry.clone());
     let relay = relay.ok_or(NodeError::Stopped { part: "relay" })?;
     let (contacts, watching) = watch::channel(Contacts::default());
+    let (wanted, wants) = watch::channel(Wanted::default());
+    let control = swarm.behaviour().streams.new_control();
+    let reach = Reach::new(control, config.network.local, wants, contacts.clone());
+    let reach = reach.map_err(|_| NodeError::Stopped { part: "reach" })?;
     let network = Network {
         swarm,
         name,
@@ -208,6 +213,7 @@ async fn from_start_to_stop(
         doors,
         listen: config.listen.clone(),
         announce: config.announce.clone(),
+        wanted,
         door: onion_door,
         fellows: BTreeSet::new(),
         registry,
@@ -217,6 +223,8 @@ async fn from_start_to_stop(
     };
     let (stop_network, stopped) = oneshot::channel();
     let mut network = tokio::spawn(Box::pin(network.run(stopped)));
+    // It ends with the network, which tells it what is wanted.
+    let mut reach = tokio::spawn(Box::pin(reach.run()));
     let doors_at = door.as_ref().map(Door::addresses).unwrap_or_default();
     let view = http::View {
         id,
@@ -243,6 +251,7 @@ async fn from_start_to_stop(
     let result = tokio::select! {
         () = &mut shutdown => Ok(()),
         _ = &mut network => Err(NodeError::Stopped { part: "network" }),
+        _ = &mut reach => Err(NodeError::Stopped { part: "reach" }),
         _ = &mut http_door => Err(NodeError::Stopped { part: "http" }),
         _ = &mut door => Err(NodeError::Stopped { part: "door" }),
         () = member.ended() => Err(NodeError::Stopped { part: "member" }),
