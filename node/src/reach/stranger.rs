@@ -93,10 +93,8 @@ pub async fn dial(node: &NodeId, endpoint: &Endpoint) -> Result<(), String> {
 /// Dials a peer back at an address, and says there what it is to hear.
 pub(super) async fn dial_back(peer: PeerId, endpoint: &Endpoint, nonce: u64) -> Result<(), Missed> {
     let mut swarm = swarm(|_| libp2p_stream::Behaviour::new()).ok_or(Missed::Connection)?;
-    if let Err(error) = connect(&mut swarm, peer, endpoint).await {
-        tracing::debug!(%endpoint, %error, "a dial back found nobody");
-        return Err(Missed::Connection);
-    }
+    // Why not is not told: it names somebody who may be a client.
+    connect(&mut swarm, peer, endpoint).await.map_err(|_| Missed::Connection)?;
     let mut control = swarm.behaviour().new_control();
     let said = async {
         let mut stream = control.open_stream(peer, wire::BACK).await.map_err(io::Error::other)?;
