@@ -128,6 +128,17 @@ struct Reachability {
     dialled_back: Vec<DialledBack>,
     /// Which node of the network came in over a transport last.
     reached: Vec<Inbound>,
+    /// The router that is asked to lead ports here.
+    upnp: Upnp,
+}
+
+#[derive(Serialize)]
+struct Upnp {
+    state: &'static str,
+    /// Since when it is so.
+    at: u64,
+    /// From where it leads ports here.
+    addresses: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -183,7 +194,13 @@ impl From<&Reached> for Reachability {
             by: *by,
             at: at.as_millis(),
         });
-        Self { dialled_back: dialled_back.collect(), reached: came.collect() }
+        let gateway = &reached.gateway;
+        let upnp = Upnp {
+            state: gateway.state.as_str(),
+            at: gateway.since.as_millis(),
+            addresses: gateway.leads.iter().map(ToString::to_string).collect(),
+        };
+        Self { dialled_back: dialled_back.collect(), reached: came.collect(), upnp }
     }
 }
 

@@ -383,6 +383,7 @@ impl Network {
                     self.searched(id, found, step.last, dialling);
                 }
             }
+            SwarmEvent::Behaviour(BehaviourEvent::Upnp(event)) => self.led(&event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.swarm_metrics.record(&event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.swarm_metrics.record(&event),
             _ => {}

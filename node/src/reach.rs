@@ -10,6 +10,7 @@
 //! - `ask`: asks one node
 //! - `confirm`: the same for others
 //! - `reached`: what is known, as it is told
+//! - `router`: asks the router to lead ports here
 //! - `stranger`: a peer of a moment, who dials
 //! - `wire`: what travels
 
@@ -17,6 +18,7 @@ mod ask;
 mod confirm;
 mod reached;
 mod rounds;
+pub(crate) mod router;
 mod stranger;
 mod wire;
 

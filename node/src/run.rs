@@ -44,7 +44,7 @@ use crate::{
     metrics::{DoorMetrics, HostMetrics, Metrics},
     network::{Announced, Contacts, Doors, Network},
     onion::Hop,
-    reach::{Reach, Wanted},
+    reach::{Reach, Wanted, router},
     registry::{Registry, Watched},
 };
 
@@ -193,6 +193,9 @@ async fn from_start_to_stop(
     let relay = Relay::new(&name, swarm.behaviour().streams.new_control(), registry.clone());
     let relay = relay.ok_or(NodeError::Stopped { part: "relay" })?;
     let (contacts, watching) = watch::channel(Contacts::default());
+    if swarm.behaviour().upnp.is_enabled() {
+        contacts.send_modify(|contacts| contacts.reached.gateway.ask(crate::now()));
+    }
     let (wanted, wants) = watch::channel(Wanted::default());
     let control = swarm.behaviour().streams.new_control();
     let reach = Reach::new(control, config.network.local, wants, contacts.clone());
@@ -373,6 +376,7 @@ fn swarm(
         tracing::error!(reason, "the protocols cannot be set up");
         NodeError::Stopped { part: "protocols" }
     })?;
+    let behaviour = behaviour.with_router(router::asks(config.upnp, local, &config.listen, router::own()));
     let transport = |_| NodeError::Stopped { part: "transport" };
     let builder = libp2p::SwarmBuilder::with_existing_identity(key)
         .with_tokio()

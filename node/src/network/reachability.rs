@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use libp2p::{Multiaddr, PeerId};
+use libp2p::{Multiaddr, PeerId, upnp};
 use session_protocols::{
     NodeId, Prefix,
     directory::{Endpoint, Input, MAX_ENDPOINTS},
@@ -17,7 +17,9 @@ impl Network {
     pub(super) fn listening(&mut self) {
         let listening: Vec<_> = self.swarm.listeners().map(ToString::to_string).collect();
         let endpoints: Vec<Endpoint> = if self.announce.is_empty() {
-            listening.iter().filter_map(|address| address.parse().ok()).collect()
+            let own = listening.iter().filter_map(|address| address.parse().ok());
+            let led: Vec<_> = self.contacts.borrow().reached.gateway.leads.iter().copied().collect();
+            own.chain(led).collect()
         } else {
             self.announce.clone()
         };
@@ -36,6 +38,13 @@ impl Network {
             contacts.listening = listening;
             contacts.announced = announced;
         });
+    }
+
+    /// The router leads ports here, or does not any more: others have to see.
+    pub(super) fn led(&mut self, event: &upnp::Event) {
+        tracing::debug!(?event, "the router was asked to lead ports here");
+        self.contacts.send_modify(|contacts| contacts.reached.gateway.hear(now(), event));
+        self.listening();
     }
 
     /// A node of the network came in over one of this node's transports: it is reached there.

@@ -7,7 +7,7 @@ use session_protocols::{
     directory::{Endpoint, Transport},
 };
 
-use super::rounds::Verdict;
+use super::{rounds::Verdict, router::Gateway};
 
 /// What is known of how others reach this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(crate) struct Reached {
     pub(crate) verdicts: BTreeMap<Endpoint, Verdict>,
     /// Which node dialled this one last over each transport, and when.
     pub(crate) dialled: BTreeMap<Transport, (NodeId, Time)>,
+    /// The router before it.
+    pub(crate) gateway: Gateway,
 }
 
 impl Reached {
