@@ -150,6 +150,8 @@ struct DialledBack {
     /// That one, or the last who did not, when it said so, and why it did not.
     by: NodeId,
     at: u64,
+    /// When the first of them was asked.
+    begun: u64,
     age_s: u64,
     why: Option<String>,
     /// What everybody said who tried, the last one last.
@@ -182,6 +184,7 @@ impl From<&Reached> for Reachability {
                 ok: verdict.reached,
                 by: word.by,
                 at: word.at.as_millis(),
+                begun: verdict.begun.as_millis(),
                 age_s: now.since(verdict.at).as_millis() / 1_000,
                 why: word.why.clone(),
                 said: said

@@ -48,8 +48,8 @@ struct Reachability {
 #[derive(Debug, Deserialize)]
 struct DialledBack {
     address: String,
-    /// When it was last said, in milliseconds since 1970.
-    at: u64,
+    /// When the first one was asked, in milliseconds since 1970.
+    begun: u64,
     ok: bool,
     said: Vec<Said>,
 }
@@ -71,7 +71,7 @@ struct Upnp {
 impl Upnp {
     /// Whether a dial that was in vain may not be after all: the router may have led nothing here by then.
     fn may_mend(&self, verdict: &DialledBack) -> bool {
-        !verdict.ok && (self.state == "asked" || self.state == "leads" && verdict.at <= self.at)
+        !verdict.ok && (self.state == "asked" || self.state == "leads" && verdict.begun <= self.at)
     }
 
     /// What it says, for whoever is not reached.
@@ -299,10 +299,10 @@ impl Said {
 mod tests {
     use super::*;
 
-    fn verdict(address: &str, at: u64, why: &[Option<&str>]) -> DialledBack {
+    fn verdict(address: &str, begun: u64, why: &[Option<&str>]) -> DialledBack {
         let word = |why: &Option<&str>| Said { by: "ab".repeat(32), why: why.map(str::to_owned) };
         let ok = why.contains(&None);
-        DialledBack { address: address.to_owned(), at, ok, said: why.iter().map(word).collect() }
+        DialledBack { address: address.to_owned(), begun, ok, said: why.iter().map(word).collect() }
     }
 
     fn upnp(state: &str) -> Upnp {
@@ -333,15 +333,15 @@ mod tests {
 
     #[test]
     fn what_was_in_vain_before_the_router_led_the_port_here_is_tried_again() {
-        for (state, at, may) in [
+        for (state, begun, may) in [
             ("off", 1, false),
             ("asked", 9, true),
             ("leads", 4, true),
             ("leads", 6, false),
             ("silent", 1, false),
         ] {
-            assert_eq!(upnp(state).may_mend(&verdict("x", at, &[Some("no")])), may, "{state} {at}");
-            assert!(!upnp(state).may_mend(&verdict("x", at, &[None])), "{state}");
+            assert_eq!(upnp(state).may_mend(&verdict("x", begun, &[Some("no")])), may, "{state} {begun}");
+            assert!(!upnp(state).may_mend(&verdict("x", begun, &[None])), "{state}");
         }
     }
 }

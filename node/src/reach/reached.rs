@@ -91,7 +91,7 @@ mod tests {
             why: why.map(str::to_owned),
         };
         let reached = why.contains(&None);
-        Verdict { reached, at: Time::ZERO, said: why.iter().map(word).collect() }
+        Verdict { reached, begun: Time::ZERO, at: Time::ZERO, said: why.iter().map(word).collect() }
     }
 
     #[test]

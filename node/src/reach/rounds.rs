@@ -64,7 +64,9 @@ pub(super) enum Input {
 pub(crate) struct Verdict {
     /// Whether the address is reached.
     pub(crate) reached: bool,
-    /// When that was known.
+    /// When the first one was asked.
+    pub(crate) begun: Time,
+    /// When it was known.
     pub(crate) at: Time,
     /// What each node said in that round, the last one last.
     pub(crate) said: Vec<Word>,
@@ -105,6 +107,8 @@ struct Round {
     begun: Time,
     /// When the next one begins, once this one is over.
     next: Option<Time>,
+    /// Whether addresses have changed since somebody was asked.
+    stale: bool,
     asked: BTreeMap<NodeId, Asked>,
     /// What the last one that came to anything came to.
     verdict: Option<Verdict>,
@@ -184,13 +188,15 @@ impl Rounds {
 
 impl Round {
     fn new(number: u64, now: Time) -> Self {
-        Self { number, begun: now, next: None, asked: BTreeMap::new(), verdict: None }
+        Self { number, begun: now, next: None, stale: false, asked: BTreeMap::new(), verdict: None }
     }
 
     /// Has the next one begin soon, where addresses have changed.
     fn hasten(&mut self, now: Time, changed: bool) {
-        if let Some(next) = self.next.as_mut().filter(|_| changed) {
-            *next = (*next).min(now.max(self.begun.after(CHANGED)));
+        let soon = now.max(self.begun.after(CHANGED));
+        match self.next.as_mut().filter(|_| changed) {
+            Some(next) => *next = (*next).min(soon),
+            None => self.stale |= changed && !self.asked.is_empty(),
         }
     }
 
@@ -239,7 +245,7 @@ impl Round {
         }
         // Nobody is left.
         if missed.is_empty() && !self.asked.is_empty() {
-            self.next = Some(now.after(PAUSE));
+            self.pause(now, PAUSE);
         } else if self.settled().is_some_and(|settled| settled <= now) {
             self.end(now, false);
         }
@@ -263,8 +269,16 @@ impl Round {
         };
         let mut said: Vec<_> = self.asked.iter().filter_map(word).collect();
         said.sort_by_key(|word| word.at);
-        self.verdict = Some(Verdict { reached, at: now, said });
-        self.next = Some(now.after(if reached { PERIOD } else { AGAIN }));
+        let begun = self.asked.values().map(|asked| asked.at).min().unwrap_or(self.begun);
+        self.verdict = Some(Verdict { reached, begun, at: now, said });
+        self.pause(now, if reached { PERIOD } else { AGAIN });
+    }
+
+    /// Ends the round for so long, or for a moment where addresses have changed since it began.
+    fn pause(&mut self, now: Time, pause: Span) {
+        self.next = Some(now.after(pause));
+        let stale = std::mem::take(&mut self.stale);
+        self.hasten(now, stale);
     }
 
     fn deadline(&self) -> Option<Time> {
@@ -453,6 +467,20 @@ mod tests {
         world.listen(&[address()], true);
         world.answer(asks[0], Answer::Reached);
         assert_eq!(world.rounds.verdicts().into_keys().collect::<Vec<_>>(), [address()], "the other is gone");
+    }
+
+    #[test]
+    fn what_was_asked_before_a_change_is_asked_again_after_it() {
+        let mut world = World::of(3);
+        let asks = world.asks();
+        world.listen(&[address()], true);
+        assert_eq!(world.asks(), [], "one round at a time");
+        world.answer(asks[0], missed());
+        assert_eq!(world.all_answer(&missed()), ENOUGH - 1);
+        assert_eq!((world.reached(), world.wait()), (Some(false), CHANGED));
+        assert_eq!((world.all_answer(&Answer::Reached), world.reached()), (1, Some(true)));
+        assert_eq!(world.verdict().unwrap().begun, START.after(CHANGED));
+        assert_eq!(world.wait(), PERIOD);
     }
 
     #[test]
