@@ -2,9 +2,14 @@
 //!
 //! Each address is asked about in rounds. A node that came through ends the round: the address is reached. One that
 //! did not may have a broken line itself, or lie: it takes several of other prefixes to believe it, or all there
-//! are. Whoever had no time says nothing, and somebody else is asked.
+//! are. Whoever had no time says nothing, and somebody else is asked. So does a node of IPv4 that did not come through
+//! to IPv6, or the other way round: it may have no way there. Neighbours in one prefix are not asked: what stands
+//! between the address and the rest need not stand between them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
+};
 
 use session_protocols::{NodeId, Prefix, Span, Time, directory::Endpoint, identity::blake2b};
 
@@ -146,7 +151,8 @@ impl Rounds {
             Input::Answered(ask, answer) => {
                 let round = self.rounds.get_mut(&ask.address).filter(|round| round.number == ask.round);
                 if let Some(asked) = round.and_then(|round| round.asked.get_mut(&ask.by)) {
-                    asked.answer.get_or_insert((now, answer));
+                    let says = answer == Answer::Reached || akin(&asked.prefix, &ask.address);
+                    asked.answer.get_or_insert((now, if says { answer } else { Answer::Refused }));
                 }
             }
             Input::Tick => {}
@@ -179,7 +185,7 @@ impl Rounds {
             }
             if round.next.is_none() {
                 let number = round.number;
-                let asked = round.advance(now, &self.servers, self.seed);
+                let asked = round.advance(now, address, &self.servers, self.seed);
                 self.outbox.extend(asked.into_iter().map(|by| Ask { address: *address, by, round: number }));
             }
         }
@@ -201,7 +207,13 @@ impl Round {
     }
 
     /// Ends the round if its answers suffice; else tells whom to ask, too.
-    fn advance(&mut self, now: Time, servers: &BTreeMap<NodeId, Prefix>, seed: u64) -> Vec<NodeId> {
+    fn advance(
+        &mut self,
+        now: Time,
+        address: &Endpoint,
+        servers: &BTreeMap<NodeId, Prefix>,
+        seed: u64,
+    ) -> Vec<NodeId> {
         for asked in self.asked.values_mut().filter(|asked| asked.answer.is_none()) {
             if now.since(asked.at) >= PATIENCE {
                 asked.answer = Some((now, Answer::Refused));
@@ -226,9 +238,14 @@ impl Round {
         }
         // One is asked, and where it does not come through as many as it takes.
         let wanted = if missed.is_empty() { 1 } else { ENOUGH - missed.len() };
-        let mut others: Vec<_> = servers.iter().filter(|(node, _)| !self.asked.contains_key(*node)).collect();
-        others.sort_by_cached_key(|(node, _)| {
-            blake2b(&[&seed.to_be_bytes(), &self.number.to_be_bytes(), node.as_bytes()])
+        let may = |node: &NodeId, prefix: &Prefix| {
+            let says = missed.is_empty() || akin(prefix, address);
+            says && !prefix.covers(address.ip) && !self.asked.contains_key(node)
+        };
+        let mut others: Vec<_> = servers.iter().filter(|&(node, prefix)| may(node, prefix)).collect();
+        others.sort_by_cached_key(|(node, prefix)| {
+            let lot = blake2b(&[&seed.to_be_bytes(), &self.number.to_be_bytes(), node.as_bytes()]);
+            (!akin(prefix, address), lot)
         });
         let mut chosen = Vec::new();
         for (node, prefix) in others {
@@ -285,6 +302,14 @@ impl Round {
         let waiting = self.asked.values().filter(|asked| asked.answer.is_none());
         let late = waiting.map(|asked| asked.at.after(PATIENCE)).min();
         self.next.or(late).or_else(|| self.settled())
+    }
+}
+
+/// Whether a node of this prefix surely has a way to an address.
+const fn akin(prefix: &Prefix, address: &Endpoint) -> bool {
+    match (prefix, address.ip) {
+        (Prefix::V4(_), IpAddr::V4(_)) | (Prefix::V6(_), IpAddr::V6(_)) => true,
+        (Prefix::V4(_), IpAddr::V6(_)) | (Prefix::V6(_), IpAddr::V4(_)) => false,
     }
 }
 
@@ -448,6 +473,34 @@ mod tests {
         // And there is an end to it.
         let mut crowd = World::of(100);
         assert_eq!(crowd.all_answer(&Answer::Refused), MAX_ASKED);
+    }
+
+    #[test]
+    fn those_who_may_have_no_way_there_are_asked_last_and_only_believed_if_they_come_through() {
+        let contact = |world: &mut World, four: u8, six: u8| {
+            let four = (1..=four).map(|number| (node(number), Prefix::V4([9, 9, number])));
+            let six = (101..=100 + six).map(|number| (node(number), Prefix::V6([number; 6])));
+            world.rounds.handle(world.now, Input::Servers(four.chain(six).collect()));
+        };
+        let mut world = World::of(0);
+        contact(&mut world, 2, 5);
+        // The two that surely have a way say that there is none: the others are not asked.
+        assert_eq!(world.all_answer(&missed()), 2);
+        assert_eq!((world.wait(), world.reached()), (SETTLE, Some(false)));
+
+        let mut world = World::of(0);
+        contact(&mut world, 0, 5);
+        assert_eq!((world.all_answer(&missed()), world.reached()), (5, None));
+        assert_eq!(world.wait(), PAUSE);
+        assert_eq!((world.all_answer(&Answer::Reached), world.reached()), (1, Some(true)));
+    }
+
+    #[test]
+    fn neighbours_are_not_asked() {
+        let mut world = World::of(0);
+        let near = [(node(1), Prefix::of(address().ip))].into();
+        world.rounds.handle(world.now, Input::Servers(near));
+        assert_eq!((world.asks(), world.rounds.deadline()), (vec![], None));
     }
 
     #[test]

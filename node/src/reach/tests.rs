@@ -72,7 +72,7 @@ async fn a_node_is_dialled_back_by_a_stranger() {
     asks.wanted.send_replace(Wanted {
         addresses: [asks.address].into(),
         changes: 0,
-        servers: [(by, Prefix::of(server.address.ip))].into(),
+        servers: [(by, Prefix::V4([45, 1, 0]))].into(),
     });
     let address = asks.address;
     let told = asks.contacts.wait_for(|contacts| contacts.reached.verdicts.contains_key(&address));
