@@ -86,9 +86,9 @@ need_chromium() {
 
 # need_hosts: what makes hosts out of network namespaces, for the network in a box. Where they cannot be made its test says so.
 need_hosts() {
-  command -v ip >/dev/null && command -v nft >/dev/null && return
+  command -v ip >/dev/null && command -v nft >/dev/null && command -v miniupnpd >/dev/null && return
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    say 'installing iproute2 and nftables'
-    apt-get update -q >&2 && apt-get install -qy --no-install-recommends iproute2 nftables >&2
+    say 'installing iproute2, nftables and miniupnpd'
+    apt-get update -q >&2 && apt-get install -qy --no-install-recommends iproute2 nftables miniupnpd-nftables >&2
   fi
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use libp2p::{
     StreamProtocol, connection_limits, gossipsub, identify, identity, kad, memory_connection_limits, ping,
-    request_response, swarm::NetworkBehaviour,
+    request_response,
+    swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
+    upnp,
 };
 use session_protocols::{
     NetworkName, Protocol,
@@ -13,12 +15,7 @@ use session_protocols::{
     libp2p::codec::Cbor,
 };
 
-use crate::{
-    metrics::Metrics,
-    neighbours::Neighbours,
-    reach::{Reach, confirm::Confirm},
-    registry::Watched,
-};
+use crate::{metrics::Metrics, neighbours::Neighbours, registry::Watched};
 
 /// The longest message of gossip, in bytes.
 const MAX_GOSSIP: usize = MAX_RECORD + 512;
@@ -33,8 +30,7 @@ pub(crate) struct Behaviour {
     pub(crate) directory: request_response::Behaviour<Cbor<directory::Request, directory::Answer>>,
     pub(crate) gossip: gossipsub::Behaviour,
     pub(crate) kad: kad::Behaviour<kad::store::MemoryStore>,
-    pub(crate) reach: Reach,
-    pub(crate) confirm: Confirm,
+    pub(crate) upnp: Toggle<upnp::tokio::Behaviour>,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
 }
@@ -87,11 +83,15 @@ impl Behaviour {
             ),
             gossip: gossip(network, local, checkpoints)?,
             kad,
-            reach: Reach::new()?,
-            confirm: Confirm::new(local)?,
+            upnp: Toggle::from(None::<upnp::tokio::Behaviour>),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(15))),
         })
+    }
+
+    /// Has the router lead the node's ports here, where it is to be asked.
+    pub(crate) fn with_router(self, asked: bool) -> Self {
+        Self { upnp: asked.then(upnp::tokio::Behaviour::default).into(), ..self }
     }
 }
 

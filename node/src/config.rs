@@ -19,6 +19,9 @@ pub struct Config {
     /// Where others reach the node, if that is elsewhere: behind a router that forwards a port. Announced in place of
     /// those above.
     pub announce: Vec<Endpoint>,
+    /// Whether a router is asked to lead the node's ports to it (UPnP); where nobody says, only outside of local
+    /// networks, and where the node listens on a private address.
+    pub upnp: Option<bool>,
     /// Where to serve `/livez`, `/readyz`, `/metrics` and `/status`; loopback unless told otherwise.
     pub http: SocketAddr,
     /// The door for the clients that exist; none by default.
@@ -49,6 +52,7 @@ impl Config {
             data,
             listen,
             announce: Vec::new(),
+            upnp: None,
             http,
             door: None,
             rpc: Vec::new(),

@@ -3,6 +3,7 @@
 
 pub mod admin;
 mod chain;
+mod reachability;
 
 pub(crate) use chain::Chain;
 
@@ -26,7 +27,7 @@ use axum::{
 use data_encoding::HEXLOWER;
 use prometheus::{IntCounterVec, core::Collector};
 use serde::Serialize;
-use session_protocols::{NetworkName, NodeId, directory::Transport};
+use session_protocols::{NetworkName, NodeId};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -39,8 +40,8 @@ use crate::{
     metrics::{HostMetrics, Metrics},
     network::Contacts,
     onion::Hop,
-    reach::Reached,
 };
+use reachability::Reachability;
 
 /// Connections that are served at once; more wait until one of them ends.
 const CONNECTIONS: usize = 32;
@@ -120,51 +121,6 @@ struct Traffic {
     refused: u64,
     onion_packets: u64,
     swarm_requests: u64,
-}
-
-#[derive(Serialize)]
-struct Reachability {
-    /// The last dial back of each address, by whom and when.
-    dialled_back: Vec<DialledBack>,
-    /// Which node of the network came in over a transport last.
-    reached: Vec<Inbound>,
-}
-
-#[derive(Serialize)]
-struct DialledBack {
-    address: String,
-    by: NodeId,
-    at: u64,
-    ok: bool,
-    why: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Inbound {
-    transport: &'static str,
-    by: NodeId,
-    at: u64,
-}
-
-impl From<&Reached> for Reachability {
-    fn from(reached: &Reached) -> Self {
-        let dialled_back = reached.verdicts.values().map(|verdict| DialledBack {
-            address: verdict.endpoint.to_string(),
-            by: verdict.by,
-            at: verdict.at.as_millis(),
-            ok: verdict.why.is_none(),
-            why: verdict.why.clone(),
-        });
-        let came = reached.dialled.iter().map(|(transport, (by, at))| Inbound {
-            transport: match transport {
-                Transport::Quic => "quic",
-                Transport::Tcp => "tcp",
-            },
-            by: *by,
-            at: at.as_millis(),
-        });
-        Self { dialled_back: dialled_back.collect(), reached: came.collect() }
-    }
 }
 
 #[derive(Serialize)]
@@ -293,8 +249,12 @@ impl View {
                 detail: format!("compared with {current} of {others} other members"),
             });
         }
-        let (ok, detail) = self.contacts.borrow().announced.told();
+        let contacts = self.contacts.borrow();
+        let (ok, detail) = contacts.announced.told();
         checks.push(Check { name: "addresses", ok, detail });
+        let reached = contacts.reached.told(&contacts.announced.inside);
+        checks.extend(reached.map(|(ok, detail)| Check { name: "reachable", ok, detail }));
+        drop(contacts);
         checks.extend(self.chain.iter().flat_map(Chain::checks));
         let kept = self.hop.has_kept();
         checks.push(Check {
@@ -347,6 +307,7 @@ async fn metrics(State(view): State<Arc<View>>) -> impl IntoResponse {
     inspection.iter().for_each(|one| view.metrics.show_member(one));
     let checks = view.checks(inspection.as_ref());
     view.metrics.show_checks(checks.iter().map(|check| (check.name, check.ok)));
+    view.metrics.show_reached(&view.contacts.borrow());
     view.chain.iter().for_each(Chain::count);
     view.host.count();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], view.metrics.render(&view.libp2p))

@@ -14,7 +14,7 @@ use prometheus::{
 };
 use session_protocols::libp2p::link::End;
 
-use crate::member::Inspection;
+use crate::{member::Inspection, network::Contacts};
 
 /// Why streams are closed as soon as they are opened.
 const STREAM_REASONS: [&str; 4] = ["stranger", "neighbour", "prefix", "memory"];
@@ -100,6 +100,8 @@ pub(crate) struct Metrics {
     swarm_current: IntGauge,
     /// 1 while it may keep what other swarms keep since the map changed.
     handing_over: IntGauge,
+    /// Whether others reach the node, by transport and kind of address.
+    reachable: IntGaugeVec,
     /// 1 for a check of readiness that passes.
     check: IntGaugeVec,
     /// 1 while all of them pass.
@@ -232,6 +234,12 @@ impl Metrics {
             swarm_members: gauge("swarm_members", "Members of that swarm, this one among them.")?,
             swarm_current: gauge("swarm_current", "Other members that this one has caught up with.")?,
             handing_over: gauge("handing_over", "1 while it may keep what other swarms keep by now.")?,
+            reachable: {
+                let help = "1 where others reach the node, 0 where they do not; -1 while nobody has dialled it back.";
+                let gauges = IntGaugeVec::new(Opts::new("reachable", help), &["transport", "family"])?;
+                registry.register(Box::new(gauges.clone()))?;
+                gauges
+            },
             check: gauges("check", "1 for a check of readiness that passes.", "check")?,
             ready: gauge("ready", "1 while all of them pass: clients are served.")?,
             process: host::process()?,
@@ -247,6 +255,14 @@ impl Metrics {
             ready &= ok;
         }
         self.ready.set(i64::from(ready));
+    }
+
+    /// Shows whether others reach what the node announces.
+    pub(crate) fn show_reached(&self, contacts: &Contacts) {
+        self.reachable.reset();
+        for (labels, is) in contacts.reached.standing(&contacts.announced.inside) {
+            self.reachable.with_label_values(&labels).set(is);
+        }
     }
 
     /// Shows how the member is.

@@ -8,6 +8,7 @@ mod change;
 mod clocks;
 mod connections;
 mod doors;
+mod reachability;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -44,7 +45,7 @@ use crate::{
     member::Job,
     metrics::Metrics,
     now,
-    reach::Reached,
+    reach::{Reached, Wanted},
     records::{Asked, Checked, Checks, Unchecked},
     registry::{Registry, Watched},
     supervisor::Beat,
@@ -130,6 +131,8 @@ pub(crate) struct Network {
     pub(crate) listen: Vec<Endpoint>,
     /// Where the operator said that others reach the node, where that is elsewhere.
     pub(crate) announce: Vec<Endpoint>,
+    /// What is told to the task that has others dial this node back.
+    pub(crate) wanted: watch::Sender<Wanted>,
     /// How onion packets enter this node.
     pub(crate) door: watch::Receiver<OnionDoor>,
     /// Who is a node of the network, and the maps to go by.
@@ -291,16 +294,7 @@ impl Network {
                 if let ConnectedPoint::Listener { local_addr, .. } = &endpoint {
                     self.reached(&peer, local_addr);
                 }
-                let behaviour = self.swarm.behaviour();
-                let dialled = if behaviour.confirm.is_dial_back(connection_id) {
-                    Dialled::Back
-                } else if endpoint.is_dialer() {
-                    Dialled::Here
-                } else if behaviour.reach.awaits(&peer) {
-                    Dialled::Back
-                } else {
-                    Dialled::There
-                };
+                let dialled = if endpoint.is_dialer() { Dialled::Here } else { Dialled::There };
                 self.connected(peer, connection_id, dialled, dialling);
             }
             SwarmEvent::ConnectionClosed { peer_id: peer, connection_id, num_established, .. } => {
@@ -395,47 +389,10 @@ impl Network {
                     self.searched(id, found, step.last, dialling);
                 }
             }
-            SwarmEvent::Behaviour(BehaviourEvent::Reach(Some(verdict))) => {
-                self.contacts.send_modify(|contacts| {
-                    contacts.reached.verdicts.insert(verdict.endpoint, verdict);
-                });
-            }
+            SwarmEvent::Behaviour(BehaviourEvent::Upnp(event)) => self.led(&event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.swarm_metrics.record(&event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.swarm_metrics.record(&event),
             _ => {}
-        }
-    }
-
-    fn listening(&mut self) {
-        let listening: Vec<_> = self.swarm.listeners().map(ToString::to_string).collect();
-        let endpoints: Vec<Endpoint> = if self.announce.is_empty() {
-            listening.iter().filter_map(|address| address.parse().ok()).collect()
-        } else {
-            self.announce.clone()
-        };
-        // Before it is registered it is asked about what its operator named, so that nobody stakes in vain.
-        let named = if self.announce.is_empty() { &self.listen } else { &self.announce };
-        let announced = Announced::new(self.prefix(&self.me()), endpoints.clone(), named);
-        // On one machine everybody is reached; and a dial back is a connection of a moment, over which others may send
-        // what then is lost.
-        let asked = announced.inside.iter().chain(named.iter().filter(|one| endpoints.contains(one)));
-        for endpoint in asked.take(if self.local { 0 } else { MAX_ENDPOINTS }) {
-            self.swarm.behaviour_mut().reach.propose(endpoint);
-        }
-        self.directory.handle(now(), Input::Listening(announced.inside.clone()));
-        self.contacts.send_modify(|contacts| {
-            contacts.listening = listening;
-            contacts.announced = announced;
-        });
-    }
-
-    /// A node of the network came in over one of this node's transports: it is reached there.
-    fn reached(&self, peer: &PeerId, local: &Multiaddr) {
-        let Some(node) = node_id(peer).filter(|node| self.is_registered(node)) else { return };
-        if let Some(endpoint) = endpoint(local) {
-            self.contacts.send_modify(|contacts| {
-                contacts.reached.dialled.insert(endpoint.transport, (node, now()));
-            });
         }
     }
 
@@ -527,6 +484,7 @@ impl Network {
         let peers = nodes.filter(|node| self.is_registered(node)).count();
         self.metrics.peers.set(i64::try_from(peers).unwrap_or(i64::MAX));
         self.contacts.send_modify(|contacts| contacts.peers = peers);
+        self.show_servers(dialling);
     }
 
     fn gossip(

@@ -1,160 +1,246 @@
-//! Whether others reach a node: each address that it announces is dialled back once by a node in contact (AutoNAT
-//! v2), and whoever dials it later on shows that it is reached still.
+//! Whether others reach a node: nodes in contact dial each address that it announces (AutoNAT v2), again and again;
+//! and whoever dials it of its own accord shows that it is reached still.
 //!
-//! What peers say of this node's address by Identify is no candidate: only what the operator named, or what the
-//! node listens on within reason, is asked about, so that nobody fills the table.
+//! What peers say of this node's address by Identify is not asked about: only what the operator named, or what the
+//! node listens on within reason, so that nobody fills the table. libp2p's own AutoNAT dials as the node itself, and
+//! the connection of a moment is one more that streams are opened on; it also asks once and of one node. So the
+//! protocol is spoken here, and dials are a stranger's.
+//!
+//! - `rounds`: whom to ask, when, and what all answers come to
+//! - `ask`: asks one node
+//! - `confirm`: the same for others
+//! - `reached`: what is known, as it is told
+//! - `router`: asks the router to lead ports here
+//! - `stranger`: a peer of a moment, who dials
+//! - `wire`: what travels
 
-pub(crate) mod confirm;
+mod ask;
+mod confirm;
+mod reached;
+mod rounds;
+pub(crate) mod router;
 mod stranger;
+mod wire;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    task::{Context, Poll},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-use libp2p::{
-    Multiaddr, PeerId,
-    autonat::v2::client,
-    core::{Endpoint as Role, transport::PortUse},
-    swarm::{
-        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
-        THandlerOutEvent, ToSwarm,
-    },
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use libp2p::{PeerId, Stream};
+use libp2p_stream::{AlreadyRegistered, Control, IncomingStreams};
+use session_protocols::{NodeId, Prefix, Time, directory::Endpoint, libp2p::address::peer_id};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
 };
-use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
-use session_protocols::{
-    NodeId, Time,
-    directory::{Endpoint, Transport},
-    libp2p::address::{endpoint, multiaddr, node_id},
-};
-use tokio::time::Instant;
 
-use crate::now;
+use crate::{network::Contacts, now};
+pub(crate) use reached::{Reached, transport};
+use rounds::{Answer, Ask, Input, Rounds};
 pub use stranger::{dial, observed};
+use wire::{Back, BackAnswer};
 
-/// How often an address that nobody has tried is given to somebody to try.
-const PROBE: Duration = Duration::from_secs(1);
-/// How long a dial back may take; a connection that comes later is an ordinary one.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Dials back that may be under way.
+const MAX_DIALS: usize = 32;
+/// Of these for one peer; further requests of it are closed.
+const MAX_OF_ONE: usize = 8;
+/// Dials back that have come and are read from.
+const MAX_BACKS: usize = 32;
+/// How long one may take to say what it was to say.
+const READ: Duration = Duration::from_secs(5);
+/// The longest that nobody looks at the time.
+const LONGEST: Duration = Duration::from_secs(60);
 
-/// What a node in contact found when it dialled an address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Verdict {
-    /// The address.
-    pub(crate) endpoint: Endpoint,
-    /// Who dialled.
-    pub(crate) by: NodeId,
-    /// When it said so.
-    pub(crate) at: Time,
-    /// What it was in vain for; none where it came through.
-    pub(crate) why: Option<String>,
+/// Which addresses are to be reached, and who may be asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// The addresses.
+    pub(crate) addresses: BTreeSet<Endpoint>,
+    /// How often those have changed that the node listens on.
+    pub(crate) changes: u64,
+    /// Nodes in contact, and the prefix that each declared.
+    pub(crate) servers: BTreeMap<NodeId, Prefix>,
 }
 
-/// Asks nodes in contact to dial this one, one address at a time.
+/// Asks others to dial this node, and dials those who ask.
 pub(crate) struct Reach {
-    client: client::Behaviour<ChaCha20Rng>,
-    proposed: BTreeSet<Multiaddr>,
-    unsaid: VecDeque<Multiaddr>,
-    /// Who is to dial back, and since when.
-    asked: BTreeMap<PeerId, Instant>,
+    control: Control,
+    local: bool,
+    wanted: watch::Receiver<Wanted>,
+    /// The changes that the rounds know of.
+    changes: u64,
+    told: watch::Sender<Contacts>,
+    rounds: Rounds,
+    requests: IncomingStreams,
+    backs: IncomingStreams,
+    /// What is to be said by those who dial back, and whether it was.
+    nonces: BTreeMap<u64, bool>,
+    /// For how many requests of whom dials are under way.
+    serving: BTreeMap<PeerId, usize>,
 }
+
+/// What has been waited for.
+enum Done {
+    Asked(Ask, u64, Answer),
+    Served(PeerId),
+    /// Somebody said this over a stream that it opened.
+    Back(Option<(u64, Stream)>),
+    Greeted,
+}
+
+type Tasks = FuturesUnordered<BoxFuture<'static, Done>>;
 
 impl Reach {
-    /// Asks for nothing so far.
-    pub(crate) fn new() -> Result<Self, String> {
-        let config = client::Config::default().with_probe_interval(PROBE);
-        let client = client::Behaviour::new(random()?, config);
-        Ok(Self { client, proposed: BTreeSet::new(), unsaid: VecDeque::new(), asked: BTreeMap::new() })
+    /// In a network that is all on one machine if it is `local`: any address is dialled there.
+    pub(crate) fn new(
+        mut control: Control,
+        local: bool,
+        wanted: watch::Receiver<Wanted>,
+        told: watch::Sender<Contacts>,
+    ) -> Result<Self, AlreadyRegistered> {
+        let requests = control.accept(wire::REQUEST)?;
+        let backs = control.accept(wire::BACK)?;
+        // Without randomness the same are asked first: no harm.
+        let rounds = Rounds::new(random().unwrap_or_default());
+        let (nonces, serving) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { control, local, wanted, changes: 0, told, rounds, requests, backs, nonces, serving })
     }
 
-    /// Has an address tried, once.
-    pub(crate) fn propose(&mut self, endpoint: &Endpoint) {
-        let address = multiaddr(endpoint);
-        if self.proposed.insert(address.clone()) {
-            self.unsaid.push_back(address);
+    /// Runs until nobody is left who wants anything.
+    pub(crate) async fn run(mut self) {
+        let mut tasks = Tasks::new();
+        // These are counted by themselves: whoever opens streams to no purpose keeps nobody else from being read.
+        let mut greeting = Tasks::new();
+        self.want();
+        loop {
+            while let Some(ask) = self.rounds.poll() {
+                tasks.push(self.asking(ask));
+            }
+            self.tell();
+            let wake = self.wake();
+            tokio::select! {
+                changed = self.wanted.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.want();
+                }
+                Some(done) = tasks.next() => self.done(done, &greeting),
+                Some(done) = greeting.next() => self.done(done, &greeting),
+                Some((peer, stream)) = self.requests.next() => {
+                    if self.admit(peer) {
+                        let local = self.local;
+                        tasks.push(Box::pin(async move {
+                            confirm::serve(stream, peer, local).await;
+                            Done::Served(peer)
+                        }));
+                    }
+                }
+                Some((_, stream)) = self.backs.next() => {
+                    if greeting.len() < MAX_BACKS {
+                        greeting.push(Box::pin(heard(stream)));
+                    }
+                }
+                () = sleep_until(wake) => self.rounds.handle(now(), Input::Tick),
+            }
         }
     }
 
-    /// Whether a connection from a peer may be a dial back that was asked for.
-    pub(crate) fn awaits(&self, peer: &PeerId) -> bool {
-        self.asked.get(peer).is_some_and(|since| since.elapsed() < PATIENCE)
+    /// Goes by what is wanted.
+    fn want(&mut self) {
+        let Wanted { addresses, changes, servers } = self.wanted.borrow_and_update().clone();
+        let changed = std::mem::replace(&mut self.changes, changes) != changes;
+        self.rounds.handle(now(), Input::Servers(servers));
+        self.rounds.handle(now(), Input::Addresses { addresses, changed });
     }
 
-    fn judge(&mut self, event: client::Event) -> Option<Verdict> {
-        self.asked.remove(&event.server);
-        Some(Verdict {
-            endpoint: endpoint(&event.tested_addr)?,
-            by: node_id(&event.server)?,
-            at: now(),
-            why: event.result.err().map(|error| error.to_string()),
-        })
-    }
-}
-
-impl NetworkBehaviour for Reach {
-    type ConnectionHandler = <client::Behaviour<ChaCha20Rng> as NetworkBehaviour>::ConnectionHandler;
-    type ToSwarm = Option<Verdict>;
-
-    fn handle_established_inbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: PeerId,
-        local: &Multiaddr,
-        remote: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.client.handle_established_inbound_connection(id, peer, local, remote)
+    /// Asks one node to dial.
+    fn asking(&mut self, ask: Ask) -> BoxFuture<'static, Done> {
+        let (Some(peer), Some(nonce)) = (peer_id(&ask.by), random()) else {
+            return Box::pin(async move { Done::Asked(ask, 0, Answer::Refused) });
+        };
+        self.nonces.insert(nonce, false);
+        let control = self.control.clone();
+        Box::pin(async move { Done::Asked(ask, nonce, ask::ask(control, peer, ask.address, nonce).await) })
     }
 
-    fn handle_established_outbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: PeerId,
-        address: &Multiaddr,
-        role: Role,
-        port: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.client.handle_established_outbound_connection(id, peer, address, role, port)
-    }
-
-    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
-        if let FromSwarm::NewExternalAddrCandidate(candidate) = &event
-            && !self.proposed.contains(candidate.addr)
-        {
-            return;
+    fn done(&mut self, done: Done, greeting: &Tasks) {
+        match done {
+            Done::Asked(ask, nonce, said) => {
+                let came = self.nonces.remove(&nonce).unwrap_or_default();
+                // Whoever says so without having come says nothing.
+                let answer = if said == Answer::Reached && !came { Answer::Refused } else { said };
+                self.rounds.handle(now(), Input::Answered(ask, answer));
+            }
+            Done::Served(peer) => {
+                if let Some(count) = self.serving.get_mut(&peer) {
+                    *count = count.saturating_sub(1);
+                }
+                self.serving.retain(|_, count| *count > 0);
+            }
+            Done::Back(Some((nonce, stream))) => {
+                if let Some(came) = self.nonces.get_mut(&nonce) {
+                    *came = true;
+                    greeting.push(Box::pin(greet(stream)));
+                }
+            }
+            Done::Back(None) | Done::Greeted => {}
         }
-        self.client.on_swarm_event(event);
     }
 
-    fn on_connection_handler_event(&mut self, peer: PeerId, id: ConnectionId, event: THandlerOutEvent<Self>) {
-        self.client.on_connection_handler_event(peer, id, event);
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        if let Some(address) = self.unsaid.pop_front() {
-            return Poll::Ready(ToSwarm::NewExternalAddrCandidate(address));
+    /// Takes a place for a request, where there is one.
+    fn admit(&mut self, peer: PeerId) -> bool {
+        let all: usize = self.serving.values().sum();
+        let of_one = self.serving.get(&peer).copied().unwrap_or_default();
+        let free = all < MAX_DIALS && of_one < MAX_OF_ONE;
+        if free {
+            self.serving.insert(peer, of_one + 1);
         }
-        let Poll::Ready(event) = self.client.poll(cx) else { return Poll::Pending };
-        if let ToSwarm::NotifyHandler { peer_id, .. } = &event {
-            self.asked.retain(|_, since| since.elapsed() < PATIENCE);
-            self.asked.insert(*peer_id, Instant::now());
-        }
-        Poll::Ready(event.map_out(|event| self.judge(event)))
+        free
+    }
+
+    /// Tells what is known, where it is something else.
+    fn tell(&self) {
+        let verdicts = self.rounds.verdicts();
+        self.told.send_if_modified(|contacts| {
+            let other = contacts.reached.verdicts != verdicts;
+            if other {
+                contacts.reached.verdicts = verdicts;
+            }
+            other
+        });
+    }
+
+    fn wake(&self) -> Instant {
+        let sleep = |deadline: Time| Duration::from_micros(deadline.since(now()).0);
+        Instant::now() + self.rounds.deadline().map_or(LONGEST, sleep).min(LONGEST)
     }
 }
 
-/// What is known of how others reach this node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Reached {
-    /// The last verdict on each address.
-    pub(crate) verdicts: BTreeMap<Endpoint, Verdict>,
-    /// Which node dialled this one last over each transport, and when.
-    pub(crate) dialled: BTreeMap<Transport, (NodeId, Time)>,
+/// Reads what somebody who dialled back says.
+async fn heard(mut stream: Stream) -> Done {
+    let read = timeout(READ, wire::receive(&mut stream)).await;
+    Done::Back(match read {
+        Ok(Ok(Back { nonce })) => Some((nonce, stream)),
+        Ok(Err(_)) | Err(_) => None,
+    })
 }
 
-/// Randomness for nonces, which others must not guess.
-fn random() -> Result<ChaCha20Rng, String> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| error.to_string())?;
-    Ok(ChaCha20Rng::from_seed(seed))
+/// Tells him that he was waited for.
+async fn greet(mut stream: Stream) -> Done {
+    // Where that does not arrive he says that nobody answered.
+    let _ = timeout(READ, wire::send(&mut stream, &BackAnswer { status: 0 })).await;
+    Done::Greeted
 }
+
+/// What others must not guess.
+fn random() -> Option<u64> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).ok()?;
+    Some(u64::from_be_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests;

@@ -44,6 +44,7 @@ use crate::{
     metrics::{DoorMetrics, HostMetrics, Metrics},
     network::{Announced, Contacts, Doors, Network},
     onion::Hop,
+    reach::{Reach, Wanted, router},
     registry::{Registry, Watched},
 };
 
@@ -195,6 +196,13 @@ async fn from_start_to_stop(
     let relay = relay.ok_or(NodeError::Stopped { part: "relay" })?;
     let (contacts, watching) = watch::channel(Contacts::default());
     let (beats, pulse) = mpsc::channel(1);
+    if swarm.behaviour().upnp.is_enabled() {
+        contacts.send_modify(|contacts| contacts.reached.gateway.ask(crate::now()));
+    }
+    let (wanted, wants) = watch::channel(Wanted::default());
+    let control = swarm.behaviour().streams.new_control();
+    let reach = Reach::new(control, config.network.local, wants, contacts.clone());
+    let reach = reach.map_err(|_| NodeError::Stopped { part: "reach" })?;
     let network = Network {
         swarm,
         name,
@@ -211,6 +219,7 @@ async fn from_start_to_stop(
         doors,
         listen: config.listen.clone(),
         announce: config.announce.clone(),
+        wanted,
         door: onion_door,
         fellows: BTreeSet::new(),
         registry,
@@ -221,6 +230,8 @@ async fn from_start_to_stop(
     };
     let (stop_network, stopped) = oneshot::channel();
     let mut network = tokio::spawn(Box::pin(network.run(stopped)));
+    // It ends with the network, which tells it what is wanted.
+    let mut reach = tokio::spawn(Box::pin(reach.run()));
     let doors_at = door.as_ref().map(Door::addresses).unwrap_or_default();
     let view = http::View {
         id,
@@ -249,6 +260,7 @@ async fn from_start_to_stop(
     let result = tokio::select! {
         () = &mut shutdown => Ok(()),
         _ = &mut network => Err(NodeError::Stopped { part: "network" }),
+        _ = &mut reach => Err(NodeError::Stopped { part: "reach" }),
         _ = &mut http_door => Err(NodeError::Stopped { part: "http" }),
         _ = &mut door => Err(NodeError::Stopped { part: "door" }),
         () = member.ended() => Err(NodeError::Stopped { part: "member" }),
@@ -375,6 +387,7 @@ fn swarm(
         tracing::error!(reason, "the protocols cannot be set up");
         NodeError::Stopped { part: "protocols" }
     })?;
+    let behaviour = behaviour.with_router(router::asks(config.upnp, local, &config.listen, router::own()));
     let transport = |_| NodeError::Stopped { part: "transport" };
     let builder = libp2p::SwarmBuilder::with_existing_identity(key)
         .with_tokio()

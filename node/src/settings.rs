@@ -245,6 +245,7 @@ impl Effective {
         let Settings { listen, http, door, rpc, .. } = self.settings.clone();
         let mut config = Config::new(network, data, listen, http);
         config.announce.clone_from(&self.settings.announce);
+        config.upnp = self.settings.upnp;
         config.rpc = rpc.into_iter().map(|url| url.0).collect();
         config.max_bytes = self.settings.max_bytes.0;
         config.account_bytes = self.settings.account_bytes.0;

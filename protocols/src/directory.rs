@@ -8,6 +8,7 @@
 //! of records, the snapshot, and sign its hash.
 //!
 //! - [`record`]: what a node says of itself
+//! - [`is_public`]: which addresses are everybody's
 //! - [`machine`]: what one participant believes
 //! - [`snapshot`]: the list, its hash, and the changes from one to another
 //! - [`certificate`]: who has to sign a hash, and who has
@@ -28,6 +29,7 @@ pub mod checkpoint;
 pub mod download;
 pub mod kept;
 pub mod machine;
+mod public;
 pub mod record;
 pub mod snapshot;
 pub mod trusted;
@@ -37,6 +39,7 @@ pub use checkpoint::{CheckpointPage, SignedCheckpoint};
 pub use download::{Download, DownloadError, Found, Progress};
 pub use kept::KeptError;
 pub use machine::{Directory, Input, Output, Verdict};
+pub use public::is_public;
 pub use record::{Endpoint, EndpointError, NodeRecord, OnionDoor, SignedRecord, Transport};
 pub use snapshot::{Change, Page, Snapshot, Timing};
 pub use trusted::{Distrust, Trusted};

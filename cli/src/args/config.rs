@@ -123,7 +123,7 @@ fn flag(key: &'static Key) -> Arg {
         .value_parser(move |text: &str| key.check(text).map(|()| text.to_owned()));
     match key.kind {
         Kind::List => argument.action(ArgAction::Append).value_delimiter(','),
-        Kind::Text | Kind::Path | Kind::Network | Kind::Size | Kind::Number => {
+        Kind::Text | Kind::Path | Kind::Network | Kind::Size | Kind::Number | Kind::Bool => {
             argument.action(ArgAction::Set)
         }
     }
@@ -151,6 +151,7 @@ mod tests {
             let text = match key.kind {
                 Kind::Size => "5 GiB",
                 Kind::Number => "5",
+                Kind::Bool => "true",
                 Kind::Path => "/file",
                 _ => match key.name {
                     "listen" | "announce" => "/ip4/203.0.113.7/tcp/5",

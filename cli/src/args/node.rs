@@ -40,7 +40,7 @@ network's file, and that before the defaults: session config show --origin.")]
     #[command(after_help = "\
 Examples:
   session node log session=debug --data /var/lib/session
-  session node log warn,yamux=error,session=info --data /var/lib/session       as it is by default
+  session node log warn,yamux=error,libp2p_upnp=error,session=info --data /var/lib/session       as it is by default
 
 It asks the node at its HTTP address, with the token in admin-token of its folder. What is to
 last is the setting log_level.")]

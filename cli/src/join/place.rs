@@ -42,7 +42,12 @@ pub(crate) async fn find(
         say.doing("asking the network's nodes where this machine comes from");
         let seen = reach::observed(network).await;
         let ip = seen.ok_or_else(unseen)?;
-        (both(ip, arguments.port), "behind a router, as the network's nodes see it")
+        let how = if before.upnp == Some(false) {
+            "behind a router, as the network's nodes see it"
+        } else {
+            "behind a router, as the network's nodes see it, which is asked to lead the port here (UPnP)"
+        };
+        (both(ip, arguments.port), how)
     };
     let prefix = crate::node::prefix(&announce)?;
     let listen = if arguments.address.is_empty() && !before.listen.is_empty() {

@@ -44,17 +44,53 @@ pub(crate) struct Status {
     chain: Option<Chain>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct Reachability {
     dialled_back: Vec<DialledBack>,
+    upnp: Upnp,
 }
 
 #[derive(Debug, Deserialize)]
 struct DialledBack {
     address: String,
-    by: String,
+    /// When the first one was asked, in milliseconds since 1970.
+    begun: u64,
     ok: bool,
+    said: Vec<Said>,
+}
+
+/// What one node said that dialled it.
+#[derive(Debug, Deserialize)]
+struct Said {
+    by: String,
     why: Option<String>,
+}
+
+/// The router, where it is asked to lead ports here.
+#[derive(Debug, Default, Deserialize)]
+struct Upnp {
+    state: String,
+    at: u64,
+}
+
+impl Upnp {
+    /// Whether a dial that was in vain may not be after all: the router may have led nothing here by then.
+    fn may_mend(&self, verdict: &DialledBack) -> bool {
+        !verdict.ok && (self.state == "asked" || self.state == "leads" && verdict.begun <= self.at)
+    }
+
+    /// What it says, for whoever is not reached.
+    fn told(&self) -> &'static str {
+        match &*self.state {
+            "leads" => "; the router says that it leads the port here (UPnP)",
+            "asked" | "ended" => "; the router was asked to lead the port here (UPnP), and does not",
+            "silent" => "; no router answered that could be asked to lead the port here (UPnP)",
+            "inner" => {
+                "; the router stands behind another one, so it was not asked to lead the port here (UPnP)"
+            }
+            _ => "",
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -67,7 +103,6 @@ struct Chain {
 
 #[derive(Debug, Deserialize)]
 struct Readiness {
-    ready: bool,
     checks: Vec<Check>,
 }
 
@@ -105,19 +140,22 @@ impl Watch {
         }
     }
 
-    /// Waits until nodes of the network have dialled every address, each of them in vain or not.
+    /// Waits until nodes of the network have said of every address whether they reach it.
     pub(crate) async fn reached(&self, say: &Say, announced: &[Endpoint]) -> Result<((), String), Failure> {
         let until = Instant::now() + REACH;
         loop {
             let status = self.status().await;
             let peers = status.as_ref().map_or(0, |status| status.peers);
-            let told = status.map(|status| status.reachability.dialled_back).unwrap_or_default();
+            let reachability = status.map(|status| status.reachability).unwrap_or_default();
+            let (told, upnp) = (&reachability.dialled_back, &reachability.upnp);
             let verdicts: Vec<_> = announced
                 .iter()
                 .filter_map(|one| told.iter().find(|verdict| verdict.address == one.to_string()))
                 .collect();
-            if verdicts.len() == announced.len() || Instant::now() >= until {
-                let judged = judged(announced, &verdicts, peers);
+            let open = verdicts.iter().filter(|verdict| upnp.may_mend(verdict)).count();
+            let left = announced.len().saturating_sub(verdicts.len()).saturating_add(open);
+            if left == 0 || Instant::now() >= until {
+                let judged = judged(announced, &verdicts, peers, upnp);
                 // Whoever has its place keeps it, and is told what is wrong.
                 return match (judged, self.registration().await.as_deref()) {
                     (Err(failure), Some("awaiting" | "active" | "decommissioned")) => {
@@ -126,9 +164,9 @@ impl Watch {
                     (judged, _) => judged,
                 };
             }
-            let left = announced.len().saturating_sub(verdicts.len());
             say.doing(match peers {
                 0 => "looking for nodes of the network".to_owned(),
+                _ if open > 0 => "asking the router to lead the port here (UPnP)".to_owned(),
                 _ => format!("{left} of {} addresses are still to be dialled by others", announced.len()),
             });
             sleep(LOOK).await;
@@ -170,8 +208,10 @@ impl Watch {
         let begun = Instant::now();
         loop {
             let (status, readiness) = (self.status().await, self.readiness().await);
-            if let (Some(Status { swarm: Some(swarm), peers, .. }), Some(Readiness { ready: true, .. })) =
-                (&status, &readiness)
+            // That others do not reach it was said in a step of its own.
+            let ready = |it: &Readiness| it.checks.iter().all(|check| check.ok || check.name == "reachable");
+            if let (Some(Status { swarm: Some(swarm), peers, .. }), Some(true)) =
+                (&status, readiness.as_ref().map(ready))
             {
                 return Ok((swarm.clone(), format!("in swarm {swarm}, in contact with {peers} nodes")));
             }
@@ -245,32 +285,32 @@ fn inactive(waited: Duration, readiness: Option<&Readiness>) -> Failure {
 }
 
 /// What the dials back come to.
-fn judged(announced: &[Endpoint], verdicts: &[&DialledBack], peers: u64) -> Result<((), String), Failure> {
+fn judged(
+    announced: &[Endpoint],
+    verdicts: &[&DialledBack],
+    peers: u64,
+    upnp: &Upnp,
+) -> Result<((), String), Failure> {
     let unreachable =
         |message: String, remedy: &str| Err(Failure::new(Exit::NotReady, "unreachable", message, remedy));
-    let reached = |one: &&Endpoint| verdicts.iter().any(|it| it.ok && it.address == one.to_string());
-    let missing: Vec<_> = announced.iter().filter(|one| !reached(one)).collect();
-    if let Some(first) = missing.first().filter(|_| peers > 0) {
-        let all: Vec<_> = missing.iter().map(ToString::to_string).collect();
-        let failed = verdicts.iter().find(|verdict| !verdict.ok && verdict.address == first.to_string());
-        let why = failed.map_or_else(
-            || format!("no answer came back in {} s", REACH.as_secs()),
-            |verdict| {
-                let by = verdict.by.get(..8).unwrap_or(&verdict.by);
-                format!("node {by}… says: {}", verdict.why.clone().unwrap_or_default())
-            },
-        );
-        let message = format!("other nodes dialled {} in vain: {why}", all.join(" and "));
+    if announced.is_empty() {
+        return Ok(((), "a matter of course on one machine".to_owned()));
+    }
+    if let Some(missed) = verdicts.iter().find(|verdict| !verdict.ok) {
+        let all: Vec<_> = verdicts.iter().filter(|verdict| !verdict.ok).map(|it| &*it.address).collect();
+        let said: Vec<_> = missed.said.iter().filter_map(Said::told).collect();
+        let message =
+            format!("other nodes dialled {} in vain: {}{}", all.join(" and "), said.join("; "), upnp.told());
         let remedy = "let UDP and TCP to that port through: open it in the firewall, and where there is a router lead it \
                       to this machine (port forwarding); if others reach it elsewhere, say where: --address ENDPOINT";
         return unreachable(message, remedy);
     }
     if verdicts.len() == announced.len() {
-        let by: Vec<_> = verdicts
-            .iter()
-            .map(|it| format!("{} by {}…", it.address, it.by.get(..8).unwrap_or(&it.by)))
-            .collect();
-        return Ok(((), format!("dialled back: {}", by.join(", "))));
+        let by = verdicts.iter().filter_map(|it| {
+            let word = it.said.iter().find(|word| word.why.is_none())?;
+            Some(format!("{} by {}", it.address, word.short()))
+        });
+        return Ok(((), format!("dialled back: {}", by.collect::<Vec<_>>().join(", "))));
     }
     if peers == 0 {
         let message = format!("no node of the network was reached in {} s", REACH.as_secs());
@@ -279,8 +319,74 @@ fn judged(announced: &[Endpoint], verdicts: &[&DialledBack], peers: u64) -> Resu
             "check that this machine may send UDP and TCP to the internet, and that the network runs",
         );
     }
-    let message = format!("no node has dialled all addresses back in {} s", REACH.as_secs());
-    unreachable(message, "type the same command again; the nodes may be busy")
+    let left = announced.iter().filter(|one| verdicts.iter().all(|it| it.address != one.to_string()));
+    let left: Vec<_> = left.map(ToString::to_string).collect();
+    let message =
+        format!("no node said within {} s whether it reaches {}", REACH.as_secs(), left.join(" and "));
+    unreachable(message, "type the same command again: the nodes may be busy")
+}
+
+impl Said {
+    /// Who, in short.
+    fn short(&self) -> String {
+        format!("{}\u{2026}", self.by.get(..8).unwrap_or(&self.by))
+    }
+
+    /// What it says, where it came in vain.
+    fn told(&self) -> Option<String> {
+        Some(format!("node {} says: {}", self.short(), self.why.as_ref()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(address: &str, begun: u64, why: &[Option<&str>]) -> DialledBack {
+        let word = |why: &Option<&str>| Said { by: "ab".repeat(32), why: why.map(str::to_owned) };
+        let ok = why.contains(&None);
+        DialledBack { address: address.to_owned(), begun, ok, said: why.iter().map(word).collect() }
+    }
+
+    fn upnp(state: &str) -> Upnp {
+        Upnp { state: state.to_owned(), at: 5 }
+    }
+
+    #[test]
+    fn who_dialled_in_vain_is_named_with_what_to_do() {
+        let announced: [Endpoint; 2] =
+            ["/ip4/45.1.0.2/udp/22021/quic-v1", "/ip4/45.1.0.2/tcp/22021"].map(|text| text.parse().unwrap());
+        let reached = verdict("/ip4/45.1.0.2/udp/22021/quic-v1", 9, &[None]);
+        let missed = verdict("/ip4/45.1.0.2/tcp/22021", 9, &[Some("it could not connect"); 3]);
+        let late = verdict("/ip4/45.1.0.2/tcp/22021", 9, &[Some("it could not connect"), None]);
+
+        let failure = judged(&announced, &[&reached, &missed], 3, &upnp("silent")).unwrap_err();
+        let says =
+            "dialled /ip4/45.1.0.2/tcp/22021 in vain: node abababab\u{2026} says: it could not connect; node";
+        assert!(failure.message.contains(says), "{}", failure.message);
+        assert!(failure.message.ends_with("lead the port here (UPnP)"), "{}", failure.message);
+        assert!(failure.remedy.contains("port forwarding"), "{}", failure.remedy);
+        let ((), told) = judged(&announced, &[&reached, &late], 3, &upnp("off")).unwrap();
+        assert!(told.ends_with("/ip4/45.1.0.2/tcp/22021 by abababab\u{2026}"), "{told}");
+        let failure = judged(&announced, &[&reached], 3, &upnp("off")).unwrap_err();
+        assert!(failure.message.ends_with("reaches /ip4/45.1.0.2/tcp/22021"), "{}", failure.message);
+        let failure = judged(&announced, &[], 0, &upnp("off")).unwrap_err();
+        assert!(failure.message.starts_with("no node of the network"), "{}", failure.message);
+    }
+
+    #[test]
+    fn what_was_in_vain_before_the_router_led_the_port_here_is_tried_again() {
+        for (state, begun, may) in [
+            ("off", 1, false),
+            ("asked", 9, true),
+            ("leads", 4, true),
+            ("leads", 6, false),
+            ("silent", 1, false),
+        ] {
+            assert_eq!(upnp(state).may_mend(&verdict("x", begun, &[Some("no")])), may, "{state} {begun}");
+            assert!(!upnp(state).may_mend(&verdict("x", begun, &[None])), "{state}");
+        }
+    }
 }
 
 #[cfg(test)]

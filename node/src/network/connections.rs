@@ -9,7 +9,7 @@
 //!   over the dead one would only time out, and gossipsub says what it hears on the first connection alone:
 //!   both begin anew.
 //!
-//! A dial back that one of them asked for is neither.
+//! A dial back that one of them asked for comes from a stranger, and is none of these.
 //!
 //! So whoever was dialled waits a little for the late one to be closed before it begins anew.
 
@@ -30,15 +30,13 @@ const CLOSING: Duration = Duration::from_secs(1);
 /// The same in a local network.
 const CLOSING_LOCAL: Duration = Duration::from_millis(300);
 
-/// Who dialled a connection, and what for.
+/// Who dialled a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialled {
     /// This node.
     Here,
     /// The other side.
     There,
-    /// One of the two, to tell whether the other is reached: it is closed once that is known.
-    Back,
 }
 
 /// What to do about a connection that was opened.
@@ -85,7 +83,6 @@ impl Connections {
             Some(first) if now.duration_since(first) < self.at_once => Opened::Beside,
             Some(_) => match dialled {
                 Dialled::Here => Opened::Surplus,
-                Dialled::Back => Opened::Beside,
                 Dialled::There => {
                     self.late.insert(id, (peer, now + self.closing));
                     Opened::Beside
@@ -172,15 +169,6 @@ mod tests {
         theirs.closed(&peer, id(1));
         assert_eq!((theirs.deadline(), theirs.came_back(late + CLOSING)), (None, vec![]));
         assert_eq!(theirs.peers().collect::<Vec<_>>(), [&peer]);
-    }
-
-    #[test]
-    fn a_dial_back_is_no_sign_that_somebody_came_back() {
-        let (mut connections, peer, now) = met(Dialled::Here);
-        assert_eq!(connections.opened(now + AT_ONCE, peer, id(1), Dialled::Back), Opened::Beside);
-        assert_eq!((connections.deadline(), connections.came_back(now + AT_ONCE + CLOSING)), (None, vec![]));
-        connections.closed(&peer, id(0));
-        assert_eq!(connections.peers().collect::<Vec<_>>(), [&peer], "it may be all there is");
     }
 
     #[test]

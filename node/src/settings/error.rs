@@ -94,13 +94,14 @@ fn example(name: &str, place: &Place) -> String {
         (Kind::List, _) => "host.example",
         (Kind::Size, _) => "20 GiB",
         (Kind::Number, _) => "8",
+        (Kind::Bool, _) => "true",
         (Kind::Path, _) => "/etc/session/file",
         (Kind::Network, _) => "testnet",
         (Kind::Text, _) => "text",
     };
     match place {
         Place::File(..) => match key.kind {
-            Kind::Number => format!("write it as in `{name} = {value}`, or leave it out"),
+            Kind::Number | Kind::Bool => format!("write it as in `{name} = {value}`, or leave it out"),
             Kind::List => format!("write it as in `{name} = [\"{value}\"]`, or leave it out"),
             Kind::Text | Kind::Path | Kind::Network | Kind::Size => {
                 format!("write it as in `{name} = \"{value}\"`, or leave it out")

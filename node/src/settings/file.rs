@@ -58,7 +58,7 @@ impl Reader<'_> {
     fn given(&self, key: &'static Key, value: &Spanned<DeValue<'_>>) -> Result<Given, SettingsError> {
         let texts = match key.kind {
             Kind::List => self.list(key, value)?,
-            Kind::Text | Kind::Size | Kind::Number | Kind::Path | Kind::Network => {
+            Kind::Text | Kind::Size | Kind::Number | Kind::Bool | Kind::Path | Kind::Network => {
                 vec![self.text(key, value)?]
             }
         };
@@ -90,6 +90,10 @@ impl Reader<'_> {
             item.as_integer().and_then(|number| i64::from_str_radix(number.as_str(), number.radix()).ok());
         let folder = self.path.parent().unwrap_or_else(|| Path::new(""));
         match (key.kind, item.as_str(), number) {
+            (Kind::Bool, _, _) => {
+                let is = item.as_bool().ok_or_else(|| self.other(key, "true or false", value))?;
+                Ok(is.to_string())
+            }
             (Kind::Size | Kind::Number, None, Some(number)) => Ok(number.to_string()),
             (Kind::Size | Kind::Text, Some(text), _) => Ok(text.to_owned()),
             (Kind::Path, Some(text), _) if !text.is_empty() => Ok(folder.join(text).display().to_string()),
@@ -121,7 +125,12 @@ impl Settings {
         );
         for key in Self::KEYS {
             let default = (key.check)(key.default).ok().and_then(|shown| shown.to_toml());
-            let example = default.unwrap_or_else(|| format!("\"{}\"", key.placeholder));
+            let example = default.unwrap_or_else(|| match key.kind {
+                Kind::Bool => "true".to_owned(),
+                Kind::Text | Kind::Path | Kind::Network | Kind::List | Kind::Size | Kind::Number => {
+                    format!("\"{}\"", key.placeholder)
+                }
+            });
             text.push('\n');
             for line in key.help {
                 // Writing to memory cannot fail.

@@ -62,6 +62,9 @@ settings! {
     /// Where others reach the node, several times if needed
     /// [default: where it listens].
     announce: Vec<Endpoint>, List, "ENDPOINT", [];
+    /// Whether to ask the router to lead the node's ports here (UPnP)
+    /// [default: where the node listens on a private address].
+    upnp: Option<bool>, Bool, "true|false", [];
     /// Where to serve /livez, /readyz, /metrics and /status.
     http: SocketAddr, Text, "ADDR", ["127.0.0.1:22080"];
     /// Where to serve HTTPS for the clients that exist, several times if needed
@@ -88,7 +91,7 @@ settings! {
     /// [default: human on a terminal, json otherwise].
     log: Option<LogFormat>, Text, "human|json", [];
     /// What is logged: a level, or levels of parts.
-    log_level: String, Text, "FILTER", ["warn,yamux=error,session=info"];
+    log_level: String, Text, "FILTER", ["warn,yamux=error,libp2p_upnp=error,session=info"];
     /// The file that the log is written to, readable by its owner only
     /// [default: standard error].
     log_file: Option<PathBuf>, Path, "FILE", [];

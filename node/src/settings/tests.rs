@@ -23,6 +23,7 @@ fn samples(key: &Key) -> [(&'static str, &'static str); 2] {
         "log" => [("human", "\"human\""), ("json", "\"json\"")],
         "log_level" => [("debug", "\"debug\""), ("session=trace", "\"session=trace\"")],
         "log_files" => [("2", "2"), ("3", "3")],
+        "upnp" => [("true", "true"), ("false", "false")],
         other => panic!("no samples of {other}"),
     }
 }
@@ -153,6 +154,7 @@ fn what_is_wrong_is_told_with_its_place_and_a_remedy() {
         ("max_bytes = -1", "node.toml:1:13: `max_bytes`: expected a number of bytes", "\"20 GiB\""),
         ("max_bytes = \"99999999 TiB\"", "node.toml:1:13: `max_bytes`", "\"20 GiB\""),
         ("max_bytes = true", "node.toml:1:13: `max_bytes` is boolean", "\"20 GiB\""),
+        ("upnp = \"yes\"", "node.toml:1:8: `upnp` is string, expected true or false", "`upnp = true`"),
         ("log = \"xml\"", "node.toml:1:7: `log`: expected human or json", "`log = \"json\"`"),
         ("log_files = 0", "node.toml:1:13: `log_files`: expected 1", "`log_files = 8`"),
         ("max_bytes = 1", "node.toml:1:13: `max_bytes`: expected 96 KiB at least", "\"20 GiB\""),

@@ -20,6 +20,8 @@ pub enum Kind {
     Size,
     /// A number.
     Number,
+    /// `true` or `false`.
+    Bool,
 }
 
 /// A value as it is shown.
@@ -34,6 +36,8 @@ pub enum Shown {
     Bytes(Bytes),
     /// A number.
     Number(u64),
+    /// Yes or no.
+    Bool(bool),
     /// Several texts.
     List(Vec<String>),
 }
@@ -46,6 +50,7 @@ impl Shown {
             Self::Text(text) => Some(toml::Value::from(text.clone()).to_string()),
             Self::Bytes(bytes) => Some(toml::Value::from(bytes.to_string()).to_string()),
             Self::Number(number) => Some(number.to_string()),
+            Self::Bool(is) => Some(is.to_string()),
             Self::List(texts) => Some(toml::Value::from(texts.clone()).to_string()),
         }
     }
@@ -243,6 +248,20 @@ impl Value for u64 {
 
     fn nothing() -> Self {
         0
+    }
+}
+
+impl Value for bool {
+    fn read(texts: &[&str]) -> Result<Self, String> {
+        one(texts)?.parse().map_err(|_| "expected true or false".to_owned())
+    }
+
+    fn show(&self) -> Shown {
+        Shown::Bool(*self)
+    }
+
+    fn nothing() -> Self {
+        false
     }
 }
 

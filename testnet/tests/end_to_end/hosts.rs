@@ -175,12 +175,14 @@ async fn a_network_is_published_joined_used_and_left() {
     let open = [internet.host(Line::Open), internet.host(Line::Open), internet.host(Line::Open)];
     let forwarded = internet.host(Line::Forwarded(22_021));
     let six = internet.host(Line::SixOnly);
+    let asked = internet.has_upnp().then(|| internet.host(Line::Asked));
     let closed = internet.host(Line::Closed);
     let [b, c, d] = &open;
     let service = Service::new(c);
     let nodes = [join(b, &address, "b"), service.join(&address, "c"), join(d, &address, "d")];
     let behind = join(&forwarded, &address, "forwarded");
     let six_only = join(&six, &address, "six");
+    let led = asked.as_ref().map(|host| join(host, &address, "asked"));
     let shut = join(&closed, &address, "closed");
 
     let ids: Vec<String> = nodes.iter().map(joined).collect();
@@ -191,6 +193,12 @@ async fn a_network_is_published_joined_used_and_left() {
     until("the node that a unit runs", async || ready(c).then_some(())).await;
     joined(&behind);
     joined(&six_only);
+    if let (Some(host), Some(node)) = (&asked, &led) {
+        joined(node);
+        let upnp = host.get(22_080, "/status").unwrap()["reachability"]["upnp"].clone();
+        assert_eq!(upnp["state"], "leads", "{upnp}");
+        assert_eq!(upnp["addresses"].as_array().unwrap().len(), 2, "{upnp}");
+    }
     // Nobody staked for a node that nobody reaches.
     let (steps, end) = shut.result();
     let error = end.unwrap_err();

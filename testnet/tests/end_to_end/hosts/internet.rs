@@ -32,6 +32,8 @@ pub(crate) enum Line {
     SixOnly,
     /// A router that translates addresses, and leads these ports of both kinds to it.
     Forwarded(u16),
+    /// A router that translates addresses, and leads to it what it asks for (UPnP).
+    Asked,
     /// A router that translates addresses, and leads nothing to it.
     Closed,
 }
@@ -106,7 +108,7 @@ impl Internet {
         let forwarded = match line {
             Line::Open | Line::SixOnly => return Host { namespace, outside, ip, home },
             Line::Forwarded(port) => Some(port),
-            Line::Closed => None,
+            Line::Asked | Line::Closed => None,
         };
         let inner = format!("i{n}");
         let namespace = self.namespace(&inner).unwrap();
@@ -129,7 +131,40 @@ impl Internet {
         let file = home.path().join("router.nft");
         std::fs::write(&file, rules).unwrap();
         self.inside(&outside, &["nft", "-f", file.to_str().unwrap()]);
+        if line == Line::Asked {
+            self.serve_upnp(&outside, home.path());
+        }
         Host { namespace, outside, ip, home }
+    }
+
+    /// Whether a router can be made that leads ports where it is asked to; says so where not. Where everything is to
+    /// be tried (`CI=true`) that is a failure.
+    pub(crate) fn has_upnp(&self) -> bool {
+        let has = Command::new("miniupnpd").arg("--version").output();
+        if let Err(why) = &has {
+            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "no miniupnpd: {why}");
+            eprintln!("left out: a router that is asked by UPnP: miniupnpd: {why}");
+        }
+        has.is_ok()
+    }
+
+    /// Has a router listen on its inner side, and keep what it is asked for in a table of its own.
+    fn serve_upnp(&self, router: &str, folder: &Path) {
+        let files = ["upnp.nft", "upnp.conf", "upnp.pid"].map(|name| folder.join(name));
+        let [table, settings, pid] = files.each_ref().map(|path| path.to_str().unwrap());
+        let rules = "table inet upnp {\nchain forward { }\n\
+             chain in { type nat hook prerouting priority dstnat; }\n\
+             chain out { type nat hook postrouting priority srcnat; }\n}\n";
+        std::fs::write(table, rules).unwrap();
+        let says = "ext_ifname=wan\nlistening_ip=lan\nenable_upnp=yes\nenable_natpmp=no\nsecure_mode=yes\n\
+             upnp_table_name=upnp\nupnp_nat_table_name=upnp\nupnp_forward_chain=forward\n\
+             upnp_nat_chain=in\nupnp_nat_postrouting_chain=out\n\
+             uuid=5b1b0b1e-0000-4000-8000-000000000001\n\
+             allow 1024-65535 192.168.1.0/24 1024-65535\ndeny 0-65535 0.0.0.0/0 0-65535\n";
+        std::fs::write(settings, says).unwrap();
+        self.inside(router, &["nft", "-f", table]);
+        // It goes on in the background, and ends with the namespace.
+        self.inside(router, &["miniupnpd", "-f", settings, "-P", pid]);
     }
 
     /// Takes a host off the net, or puts it back.
