@@ -39,6 +39,7 @@ mod proxy;
 mod quiet;
 mod raw;
 mod rude;
+mod snapshot;
 mod stakes;
 mod support;
 mod upkeep;
