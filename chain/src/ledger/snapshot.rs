@@ -17,7 +17,8 @@ use super::{
     registration::{prefix_bytes, prefix_from},
 };
 
-/// The version that this build reads and writes.
+/// The version that this build reads and writes. With another one nodes sign other checkpoints: all of them have to
+/// change at one border.
 pub const VERSION: u16 = 4;
 /// The most bytes of a snapshot: some 100,000 nodes.
 const MAX_BYTES: usize = 256 << 20;

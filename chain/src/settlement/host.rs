@@ -194,7 +194,7 @@ impl LiveLedger {
                         source.peers,
                         ChaCha8Rng::from_seed(seed),
                     );
-                    host.begin(file, syncing, source, &mut end).await
+                    Box::pin(host.begin(file, syncing, source, &mut end)).await
                 }
                 None => Ok(Some(file)),
             };
@@ -202,7 +202,7 @@ impl LiveLedger {
                 Ok(Some(file)) => {
                     let mark = host.settle.borrow().mark;
                     host.follower = follow(&host.endpoints, mark);
-                    host.run(file, end).await;
+                    Box::pin(host.run(file, end)).await;
                 }
                 Ok(None) => {}
                 Err(error) => host.give_up(&error),
