@@ -41,9 +41,9 @@ const AGAIN_AFTER: Span = Span::secs(1);
 const PEER: Span = Span::secs(1_200);
 /// Peers that are asked in one round.
 const MAX_PEERS: usize = 8;
-/// How often all of it is tried.
-const ROUNDS: u32 = 3;
-/// From one round to the next.
+/// How often all of it is tried: the final blocks of endpoints may lie on two sides of a checkpoint for a while.
+const ROUNDS: u32 = 5;
+/// From the first round to the next; twice as long each time.
 const PAUSE: Span = Span::secs(2);
 /// The longest ledger that is fetched, in bytes.
 const MAX_LEDGER: usize = 64 << 20;
@@ -257,9 +257,10 @@ impl Syncing {
 
     /// Tries all of it again, but not for ever.
     fn rest(&mut self, now: Time, why: Why) {
+        let pause = Span(PAUSE.0.saturating_mul(1 << self.rounds.min(ROUNDS)));
         self.rounds = self.rounds.saturating_add(1);
         if self.rounds < ROUNDS {
-            self.step = Step::Rest { until: now.after(PAUSE) };
+            self.step = Step::Rest { until: now.after(pause) };
         } else {
             self.step = Step::End;
             self.outbox.push_back(Output::Logs(why));

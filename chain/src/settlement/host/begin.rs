@@ -47,6 +47,7 @@ impl Host {
         source: Source,
         end: &mut oneshot::Receiver<()>,
     ) -> Result<Option<StateFile>, FollowError> {
+        info!(peers = source.peers, "nothing is kept of the ledger: the last checkpoint is asked for");
         let mut asked: JoinSet<Input> = JoinSet::new();
         loop {
             while let Some(output) = syncing.poll() {
