@@ -210,18 +210,27 @@ impl Endpoint {
         };
         let checkpoints = followed.contracts.checkpoints;
         let next = self.view(checkpoints, Checkpoints::nextEpochCall {}, head.hash).await?;
-        let Some(epoch) = next.checked_sub(1) else { return Ok(None) };
+        // The contract may be younger than that block.
+        let Some(epoch) = next.and_then(|next| next.checked_sub(1)) else { return Ok(None) };
         let digest = self.view(checkpoints, Checkpoints::lastDigestCall {}, head.hash).await?;
-        Ok(Some((epoch, digest)))
+        Ok(digest.map(|digest| (epoch, digest)))
     }
 
-    /// Asks a contract, by the state after the block of this hash.
-    async fn view<C: SolCall>(&self, to: Address, view: C, block: B256) -> Result<C::Return, Failure> {
+    /// Asks a contract, by the state after the block of this hash; none where it is not there.
+    async fn view<C: SolCall>(
+        &self,
+        to: Address,
+        view: C,
+        block: B256,
+    ) -> Result<Option<C::Return>, Failure> {
         let call = json!({ "to": to, "data": Bytes::from(view.abi_encode()) });
         let asked = self.rpc().request("eth_call", json!([call, { "blockHash": block }])).await;
         let returned: Bytes = asked.map_err(|error| failure(&error))?;
-        C::abi_decode_returns(&returned)
-            .map_err(|_| Trouble::NoAnswer { what: "a call of the contract of checkpoints" }.into())
+        if returned.is_empty() {
+            return Ok(None);
+        }
+        let read = C::abi_decode_returns(&returned);
+        read.map(Some).map_err(|_| Trouble::NoAnswer { what: "a call of the contract of checkpoints" }.into())
     }
 
     async fn post(self, request: RequestPacket) -> Result<ResponsePacket, TransportError> {
