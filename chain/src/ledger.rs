@@ -313,13 +313,19 @@ impl Ledger {
         })
     }
 
-    fn roots(&self, names: B256) -> Roots {
+    /// The tree of [`Self::standings`] and of the ledger as a whole: the checkpoint's, right behind its border.
+    pub fn states_tree(&self) -> merkle::Tree {
         let states =
             self.standings().map(|(id, standing, penalty)| checkpoint::state_leaf(id, standing, penalty));
+        let ledger = checkpoint::ledger_leaf(self.commitment());
+        merkle::Tree::new(states.chain([ledger]).collect())
+    }
+
+    fn roots(&self, names: B256) -> Roots {
         let roll = self.roll();
         Roots {
             rewards: checkpoint::rewards_tree(self.rewards.totals()).root(),
-            states: merkle::Tree::new(states.collect()).root(),
+            states: self.states_tree().root(),
             swarms: roll.swarms_root(),
             directory: roll.directory_root(),
             names,

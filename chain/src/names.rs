@@ -26,7 +26,7 @@ mod tests;
 pub mod tree;
 
 pub use entry::{Entry, EntryError, Offer, Records, SubEntry};
-pub use index::{Index, Proven};
+pub use index::{Index, Proven, Row};
 pub use tree::Way;
 
 use crate::ledger::Amount;

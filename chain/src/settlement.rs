@@ -11,6 +11,7 @@
 //! - [`state`]: cursor and ledger on disk, in one transaction
 //! - [`names`]: the index of names in the same file
 //! - [`host`]: the ledger, kept in step with the chain
+//! - [`sync`]: how it begins with the ledger of a checkpoint
 //! - [`calls`]: what can be asked of the contracts and sent to them
 //! - [`sender`]: transactions that arrive, once
 //! - [`errors`]: what the contracts refuse with, in words
@@ -37,6 +38,7 @@ pub mod replay;
 pub mod sender;
 pub mod staker;
 pub mod state;
+pub mod sync;
 pub mod trouble;
 pub mod vault;
 pub mod wallet;
@@ -46,12 +48,13 @@ pub use contracts::{Contract, Followed};
 pub use endpoint::{Endpoint, EndpointError};
 pub use errors::Refusal;
 pub use follower::{Advance, Follower, Mark, Pace, Status};
-pub use host::{Crossed, FollowError, LiveLedger, Options, Settled, Signers};
+pub use host::{Ask, Crossed, FollowError, LiveLedger, Options, Settled, Signers, Source};
 pub use registrar::{Registrar, RegistrarError};
 pub use replay::{ReplayError, Replayed, replay};
 pub use sender::{Call, Delivery, Progress, Quote, SendError, Sender, Signed, Spending};
 pub use staker::{StakeError, Staker};
 pub use state::{StateError, StateFile};
+pub use sync::Begun;
 pub use trouble::{Hold, Stop, Trouble};
 pub use vault::{Vault, VaultError};
 pub use wallet::{Wallet, WalletError};

@@ -8,14 +8,15 @@ use alloy::{
 };
 use session_chain::{
     Amount, State,
-    ledger::{StakeId, Standing, checkpoint, merkle::Tree},
+    ledger::{StakeId, Standing, checkpoint, snapshot::Beside},
     settlement::{
-        Call, SendError, Sender, Spending,
+        Ask, Begun, Call, LiveLedger, Options, SendError, Sender, Source, Spending,
         calls::{self, Checkpoints, Contribution, ContributionFactory, Registration, RewardPool, Staking},
+        sync::Kept,
     },
 };
 use support::{
-    through,
+    pace, through,
     world::{POOL, STAKE, World, pair, registration, send, signed},
 };
 
@@ -80,7 +81,7 @@ async fn stakes_rewards_and_exits_go_through_the_contracts_and_every_token_is_ac
     assert!(ledger.standings().any(|it| it == (StakeId(5), Standing::Refused, 0)));
 
     // What the nodes sign is what the contract hashes; four of five are enough.
-    let checkpoint = live.to_sign().unwrap();
+    let (checkpoint, border) = (live.to_sign().unwrap(), live.settled());
     let content = calls::Checkpoint::from(&*checkpoint);
     let hashed = world.view(checkpoints, Checkpoints::digestCall { checkpoint: content }).await;
     assert_eq!(hashed, checkpoint.digest);
@@ -88,12 +89,8 @@ async fn stakes_rewards_and_exits_go_through_the_contracts_and_every_token_is_ac
     send(&mut operators[0], checkpoints, submit).await;
 
     // Whom the nodes refused is paid back in full, by anybody.
-    let states: Vec<_> = ledger
-        .standings()
-        .map(|(id, standing, penalty)| checkpoint::state_leaf(id, standing, penalty))
-        .collect();
     let refused = checkpoint::state_leaf(StakeId(5), Standing::Refused, 0);
-    let proof = Tree::new(states).proof(refused).unwrap();
+    let proof = ledger.states_tree().proof(refused).unwrap();
     let release = Staking::releaseCall { id: 5, state: 5, penaltyBps: 0, proof }.abi_encode();
     send(&mut operators[1], staking, release).await;
     assert_eq!(world.balance(thief.account()).await, STAKE.units());
@@ -105,6 +102,22 @@ async fn stakes_rewards_and_exits_go_through_the_contracts_and_every_token_is_ac
     let released = ledger.rewards().released();
     assert_eq!(world.view(contracts.pool, RewardPool::releasedCall {}).await.to::<u128>(), released.0);
     assert_eq!(ledger.accepted(), Some((checkpoint.border.epoch, checkpoint.digest)));
+
+    // Whoever begins with what it stands for comes to where this ledger is.
+    let kept = Kept { beside: Beside::of(&checkpoint), ledger: border.behind, names: border.names };
+    let (ask, mut asks) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(async move {
+        while let Some(Ask { request, answer, .. }) = asks.recv().await {
+            answer.send(kept.answer(&request).unwrap()).unwrap();
+        }
+    });
+    let source = Some(Source { peers: 1, ask });
+    let options = Options { pace: pace(), source, ..Options::new(&world.settlement, [1; 32]).unwrap() };
+    let other = LiveLedger::start(&dir.path().join("other.redb"), options).unwrap();
+    through(&other, &world.chain).await;
+    assert_eq!(other.status().begun, Begun::Checkpoint { epoch: checkpoint.border.epoch });
+    assert_eq!(other.settled().ledger, live.settled().ledger);
+    other.stop().await;
     let checkpoint = live.to_sign().unwrap();
     send(&mut operators[1], checkpoints, signed(&ledger, &checkpoint, 6, &[])).await;
     let total = ledger.rewards().total(&operators[0].account());
@@ -129,11 +142,8 @@ async fn stakes_rewards_and_exits_go_through_the_contracts_and_every_token_is_ac
     assert!(ledger.standings().any(|it| it == (StakeId(4), Standing::Released, 0)), "{ledger:?}");
     let checkpoint = live.to_sign().unwrap();
     send(&mut operators[2], checkpoints, signed(&ledger, &checkpoint, 6, &[])).await;
-    let states: Vec<_> = ledger
-        .standings()
-        .map(|(id, standing, penalty)| checkpoint::state_leaf(id, standing, penalty))
-        .collect();
-    let proof = Tree::new(states).proof(checkpoint::state_leaf(StakeId(4), Standing::Released, 0)).unwrap();
+    let proof =
+        ledger.states_tree().proof(checkpoint::state_leaf(StakeId(4), Standing::Released, 0)).unwrap();
     let release = Staking::releaseCall { id: 4, state: 4, penaltyBps: 0, proof }.abi_encode();
     send(&mut operators[2], staking, release).await;
     world.pass(1).await;

@@ -13,6 +13,7 @@ use session_protocols::{
     directory::{self, MAX_RECORD},
     identity::blake2b,
     libp2p::codec::Cbor,
+    snapshot,
 };
 
 use crate::{metrics::Metrics, neighbours::Neighbours, registry::Watched};
@@ -28,6 +29,7 @@ pub(crate) struct Behaviour {
     pub(crate) neighbours: Neighbours,
     pub(crate) streams: libp2p_stream::Behaviour,
     pub(crate) directory: request_response::Behaviour<Cbor<directory::Request, directory::Answer>>,
+    pub(crate) snapshot: request_response::Behaviour<Cbor<snapshot::Request, snapshot::Answer>>,
     pub(crate) gossip: gossipsub::Behaviour,
     pub(crate) kad: kad::Behaviour<kad::store::MemoryStore>,
     pub(crate) upnp: Toggle<upnp::tokio::Behaviour>,
@@ -71,6 +73,8 @@ impl Behaviour {
             .with_hide_listen_addrs(true)
             .with_cache_size(0);
         let garbage = metrics.garbage_total.with_label_values(&["directory"]);
+        let no_request = metrics.garbage_total.with_label_values(&["snapshot"]);
+        let ledgers = (protocol(Protocol::Snapshot)?, request_response::ProtocolSupport::Inbound);
         Ok(Self {
             limits,
             memory: memory_connection_limits::Behaviour::with_max_bytes(max_memory),
@@ -80,6 +84,11 @@ impl Behaviour {
                 Cbor::new(directory::MAX_REQUEST, directory::MAX_ANSWER).on_garbage(move || garbage.inc()),
                 [(protocol(Protocol::Directory)?, request_response::ProtocolSupport::Full)],
                 request_response::Config::default().with_max_concurrent_streams(16),
+            ),
+            snapshot: request_response::Behaviour::with_codec(
+                Cbor::new(snapshot::MAX_REQUEST, snapshot::MAX_ANSWER).on_garbage(move || no_request.inc()),
+                checkpoints.then_some(ledgers),
+                request_response::Config::default().with_max_concurrent_streams(4),
             ),
             gossip: gossip(network, local, checkpoints)?,
             kad,

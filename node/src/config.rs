@@ -28,6 +28,8 @@ pub struct Config {
     pub door: Option<DoorConfig>,
     /// Who serves the settlement chain, by URL; those that the network file names if none.
     pub rpc: Vec<String>,
+    /// What its ledger begins with, where it has none.
+    pub sync: Beginning,
     /// How many bytes of messages may be kept.
     pub max_bytes: u64,
     /// How many bytes one account may fill.
@@ -56,6 +58,7 @@ impl Config {
             http,
             door: None,
             rpc: Vec::new(),
+            sync: Beginning::Checkpoint,
             max_bytes: 20 << 30,
             account_bytes: 256 << 20,
             max_memory: 2 << 30,
@@ -65,6 +68,16 @@ impl Config {
             supervisor: None,
         }
     }
+}
+
+/// What a ledger begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// That of the last checkpoint that the contract accepted, as other nodes have it; with all logs where there is none
+    /// to be had.
+    Checkpoint,
+    /// All logs since the contracts were deployed.
+    Logs,
 }
 
 /// Changes what is logged.

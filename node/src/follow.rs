@@ -9,14 +9,14 @@ use session_chain::{
     network::Settlement,
     settlement::{Delivery, Endpoint, LiveLedger, Options, Pace, Sender, Settled, Status},
 };
-use session_protocols::{KeyPair, Span};
+use session_protocols::{KeyPair, NodeId, Span};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
 
 use crate::{
-    Config, NodeError,
+    Beginning, Config, NodeError,
     attest::{Attest, Attested, Ends, MAX_HEARD, Payer, Shelf},
     http::Chain,
     keystore,
@@ -24,6 +24,7 @@ use crate::{
     names::Names,
     network::Checkpoints,
     registry::{Registry, Watched},
+    snapshot::{Ledgers, source::source},
 };
 
 /// The file that keeps the ledger, in the data folder.
@@ -45,8 +46,16 @@ pub(crate) struct Follow {
 impl Follow {
     /// Follows the chain of the network from where the data folder has come to, and waits a while until that
     /// is where the chain is.
-    pub(crate) async fn start(config: &Config, settlement: &Settlement) -> Result<Self, NodeError> {
-        let options = options(config, settlement)?;
+    pub(crate) async fn start(
+        config: &Config,
+        settlement: &Settlement,
+        me: NodeId,
+    ) -> Result<Self, NodeError> {
+        let mut options = options(config, settlement)?;
+        options.source = match config.sync {
+            Beginning::Checkpoint => Some(source(&config.network, me)),
+            Beginning::Logs => None,
+        };
         let endpoints = options.endpoints.clone();
         let live = LiveLedger::start(&config.data.join(FILE), options)?;
         let mut status = live.watch_status();
@@ -101,6 +110,8 @@ impl Follow {
         let shelf = Shelf::open(&config.data, &self.settlement.domain()).map_err(data)?;
         let names = Names::new(shelf.clone(), &settled.borrow());
         tokio::spawn(names.clone().follow(settled.clone()));
+        let ledgers = Ledgers::new(&settled.borrow());
+        tokio::spawn(ledgers.clone().follow(settled.clone()));
         let stands = NodeError::Stopped { part: "metrics" };
         let chain = Chain {
             id: pair.node_id(),
@@ -116,7 +127,7 @@ impl Follow {
         let attest = Attest::new(&config.data, pair, epoch, payer, watched, ends, metrics.clone());
         let signed = |cause| NodeError::Signed { path: config.data.join("signed"), cause };
         tokio::spawn(attest.map_err(signed)?.run());
-        Ok((Checkpoints { hear, said, shelf }, chain))
+        Ok((Checkpoints { hear, said, shelf, ledgers }, chain))
     }
 
     /// Ends following, and closes the file.

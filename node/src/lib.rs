@@ -14,6 +14,7 @@
 //! - `links`: kept streams, in and out, and the checks before anything reaches the member
 //! - [`Checks`]: signatures, checked together where several wait
 //! - `onion`: the hop that this node is for others
+//! - `snapshot`: the ledgers of checkpoints, handed out to nodes that begin, and asked for by one
 //! - `seat`: what somebody holds and gives back
 //! - `network`: the task that owns the libp2p swarm and the directory machine
 //! - `records`: node records that wait for a worker thread to check them
@@ -47,10 +48,11 @@ mod registry;
 mod run;
 mod seat;
 pub mod settings;
+mod snapshot;
 mod supervisor;
 
 pub use checks::Checks;
-pub use config::{Config, LogControl};
+pub use config::{Beginning, Config, LogControl};
 pub use error::NodeError;
 pub use http::Bounded;
 pub use http::admin;

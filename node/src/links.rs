@@ -296,7 +296,7 @@ impl Links {
                     Protocol::Notify => links.notify(peer, incoming).await,
                     Protocol::Onion => links.onion(peer, incoming).await,
                     Protocol::Names => links.names(peer, incoming).await,
-                    Protocol::Directory | Protocol::Kad => {}
+                    Protocol::Directory | Protocol::Snapshot | Protocol::Kad => {}
                 }
             });
         }
@@ -528,6 +528,7 @@ const fn window(protocol: Protocol) -> usize {
         | Protocol::Notify
         | Protocol::Names
         | Protocol::Directory
+        | Protocol::Snapshot
         | Protocol::Kad => WINDOW,
     }
 }
@@ -541,6 +542,7 @@ const fn label(protocol: Protocol) -> &'static str {
         Protocol::Onion => "onion",
         Protocol::Names => "names",
         Protocol::Directory => "directory",
+        Protocol::Snapshot => "snapshot",
         Protocol::Kad => "kad",
     }
 }
@@ -554,6 +556,6 @@ const fn max_in(protocol: Protocol) -> usize {
         Protocol::Onion => onion::size::MAX_PACKET,
         Protocol::Names => lookup::MAX_REQUEST,
         // They have streams of their own.
-        Protocol::Directory | Protocol::Kad => 0,
+        Protocol::Directory | Protocol::Snapshot | Protocol::Kad => 0,
     }
 }

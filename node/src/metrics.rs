@@ -159,7 +159,7 @@ impl Metrics {
             ),
             garbage_total: known(
                 counters("garbage_total", "Payloads that no protocol understands.", "protocol")?,
-                &["storage", "swarm", "directory", "records", "checkpoints"],
+                &["storage", "swarm", "directory", "records", "checkpoints", "snapshot"],
             ),
             streams_refused_total: known(
                 counters("streams_refused_total", "Streams refused when opened.", "reason")?,

@@ -8,6 +8,7 @@ mod change;
 mod clocks;
 mod connections;
 mod doors;
+mod pages;
 mod reachability;
 
 use std::{
@@ -48,12 +49,14 @@ use crate::{
     reach::{Reached, Wanted},
     records::{Asked, Checked, Checks, Unchecked},
     registry::{Registry, Watched},
+    snapshot::Ledgers,
     supervisor::Beat,
 };
 pub(crate) use announced::Announced;
 use clocks::Clocks;
 use connections::{Connections, Dialled, Opened};
 pub(crate) use doors::Doors;
+use pages::Pages;
 
 /// Nodes beyond the own swarm that contact is kept with.
 const OTHERS: usize = 64;
@@ -107,6 +110,8 @@ pub(crate) struct Checkpoints {
     pub(crate) said: mpsc::Receiver<Said>,
     /// Those that most members have signed.
     pub(crate) shelf: Shelf,
+    /// What those stand for that the contract accepted last.
+    pub(crate) ledgers: Ledgers,
 }
 
 pub(crate) struct Network {
@@ -169,6 +174,7 @@ struct Dialling {
     clocks: Clocks,
     /// The newest of this node's shares of checkpoints, where nobody was there to hear it.
     unsaid: Option<Vec<u8>>,
+    pages: Pages,
 }
 
 impl Network {
@@ -198,6 +204,10 @@ impl Network {
                 Ok(()) = self.door.changed() => {
                     let door = *self.door.borrow_and_update();
                     self.directory.handle(now(), Input::Onion(door));
+                }
+                Some((channel, page)) = dialling.pages.next() => {
+                    // Who asked may be gone.
+                    let _ = self.swarm.behaviour_mut().snapshot.send_response(channel, page);
                 }
                 Some(said) = next_said(&mut self.checkpoints) => self.say(said, &mut dialling),
                 Ok(()) = self.registry.changed() => self.change(&mut dialling),
@@ -377,6 +387,11 @@ impl Network {
                 tracing::debug!(%error, "a question about the directory went unanswered");
                 self.metrics.directory_failures_total.with_label_values(&["answered"]).inc();
             }
+            SwarmEvent::Behaviour(BehaviourEvent::Snapshot(request_response::Event::Message {
+                peer,
+                message: request_response::Message::Request { request, channel, .. },
+                ..
+            })) => self.page_of_ledger(&peer, request, channel, dialling),
             SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => {
                 self.swarm_metrics.record(&event);
                 if let kad::Event::OutboundQueryProgressed {
@@ -717,6 +732,7 @@ impl Dialling {
             checks: Checks::new(name),
             clocks: Clocks::default(),
             unsaid: None,
+            pages: Pages::default(),
         }
     }
 

@@ -111,7 +111,7 @@ async fn from_start_to_stop(
     let pair = keystore::load_under(&config.data, config.passphrase.as_ref())?;
     let id = pair.node_id();
     let follow = match (&registry, &config.network.settlement) {
-        (None, Some(settlement)) => Some(Follow::start(&config, settlement).await?),
+        (None, Some(settlement)) => Some(Follow::start(&config, settlement, id).await?),
         _ => None,
     };
     let registry = match (&follow, registry) {

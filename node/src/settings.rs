@@ -28,7 +28,7 @@ pub use file::{FILE, MAX_FILE};
 pub use table::Settings;
 pub use value::{Bytes, Kind, LogFormat, Shown, Url};
 
-use crate::{Config, door::DoorConfig};
+use crate::{Beginning, Config, door::DoorConfig};
 use session_chain::NetworkFile;
 
 /// One setting.
@@ -247,6 +247,7 @@ impl Effective {
         config.announce.clone_from(&self.settings.announce);
         config.upnp = self.settings.upnp;
         config.rpc = rpc.into_iter().map(|url| url.0).collect();
+        config.sync = self.settings.sync.unwrap_or(Beginning::Checkpoint);
         config.max_bytes = self.settings.max_bytes.0;
         config.account_bytes = self.settings.account_bytes.0;
         config.max_memory = usize::try_from(self.settings.max_memory.0).unwrap_or(usize::MAX);

@@ -31,6 +31,7 @@ use crate::{
     path::{self, Candidate, Outcome, Paths, Use, Want, guards::Guards},
     record::{Change, Life, Mutation, Record, Stamp},
     request::{self, Door, Request},
+    snapshot as ledger,
     store::{Bucket, Fingerprint, Store, Usage, memory::MemoryStore},
     swarm::{Ask, MAX_MESSAGE, SwarmAnswer, SwarmRequest},
 };
@@ -53,6 +54,7 @@ pub const TARGETS: &[Target] = &[
     ("swarm_answer", swarm_answer),
     ("notify", notify),
     ("lookup", lookup),
+    ("ledger_page", ledger_page),
     ("directory", directory),
     ("snapshot", snapshot),
     ("frame", frame),
@@ -161,6 +163,13 @@ pub fn notify(bytes: &[u8]) -> bool {
 pub fn lookup(bytes: &[u8]) -> bool {
     let request = round_trip::<lookup::Request>(bytes, lookup::MAX_REQUEST).is_some();
     let answer = round_trip::<lookup::Answer>(bytes, lookup::MAX_ANSWER).is_some();
+    request || answer
+}
+
+/// A page of the ledger of a checkpoint, its request.
+pub fn ledger_page(bytes: &[u8]) -> bool {
+    let request = round_trip::<ledger::Request>(bytes, ledger::MAX_REQUEST).is_some();
+    let answer = round_trip::<ledger::Answer>(bytes, ledger::MAX_ANSWER).is_some();
     request || answer
 }
 

@@ -17,6 +17,7 @@
 //! - [`directory`]: who is where, as a protocol and as a machine
 //! - [`mod@notify`]: subscriptions, likewise
 //! - [`onion`]: requests through three hops, sealed, peeled and relayed
+//! - [`snapshot`]: the ledger of a checkpoint, for nodes that begin
 //! - [`door`]: what the clients that exist say, in their own formats
 //!
 //! What is decided:
@@ -72,6 +73,7 @@ pub mod record;
 pub mod replication;
 pub mod request;
 pub mod ring;
+pub mod snapshot;
 pub mod statement;
 pub mod store;
 pub mod swarm;

@@ -54,6 +54,8 @@ pub enum Protocol {
     Names,
     /// Onion packets and their answers.
     Onion,
+    /// The ledger of a checkpoint.
+    Snapshot,
     /// Kademlia.
     Kad,
 }
@@ -67,6 +69,7 @@ impl Protocol {
             Self::Notify => "notify",
             Self::Names => "names",
             Self::Onion => "onion",
+            Self::Snapshot => "snapshot",
             Self::Kad => "kad",
         }
     }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use session_protocols::{
     Span, answer, codec, directory, frame, limits, mailbox, message, names, notify, onion, path, record,
     replication::{repair, writes},
-    request, swarm,
+    request, snapshot, swarm,
 };
 
 const README: &str = include_str!("../README.md");
@@ -133,6 +133,12 @@ fn the_limits_are_those_of_the_code() {
         ("names::lookup::MAX_ANSWER", bytes(names::lookup::MAX_ANSWER)),
         ("names::lookup::MAX_VALUE", bytes(names::lookup::MAX_VALUE)),
         ("names::lookup::MAX_STEPS", bytes(names::lookup::MAX_STEPS)),
+        ("snapshot::MAX_REQUEST", bytes(snapshot::MAX_REQUEST)),
+        ("snapshot::MAX_ANSWER", bytes(snapshot::MAX_ANSWER)),
+        ("snapshot::PAGE", bytes(snapshot::PAGE)),
+        ("snapshot::NAMES_PAGE", bytes(snapshot::NAMES_PAGE)),
+        ("snapshot::MAX_KEY", bytes(snapshot::MAX_KEY)),
+        ("snapshot::MAX_VALUE", bytes(snapshot::MAX_VALUE)),
         ("names::COST.memory_kib", u64::from(names::COST.memory_kib())),
         ("names::COST.passes", u64::from(names::COST.passes())),
         ("mailbox::Limits::bytes", kept.bytes),

@@ -20,6 +20,8 @@ use session_protocols::{
 mod directory;
 #[path = "vectors/file.rs"]
 mod file;
+#[path = "vectors/ledgers.rs"]
+mod ledgers;
 #[path = "vectors/names.rs"]
 mod names;
 #[path = "vectors/onion.rs"]
@@ -102,6 +104,7 @@ fn frames_and_cursors() {
         (Protocol::Notify, "notify"),
         (Protocol::Onion, "onion"),
         (Protocol::Names, "names"),
+        (Protocol::Snapshot, "snapshot"),
         (Protocol::Kad, "kad"),
     ] {
         entries.push(json!({ "name": format!("protocol: {name}"), "id": network().protocol(protocol) }));

@@ -19,6 +19,8 @@ use super::{
 
 /// The first word of what is hashed into a digest.
 const TAG: &[u8] = b"session-checkpoint-1";
+/// The first word of the leaf that stands for the ledger.
+const LEDGER: &[u8] = b"session-ledger-1";
 
 /// What a checkpoint says of a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +45,7 @@ pub enum Standing {
 pub struct Roots {
     /// Of lifetime totals.
     pub rewards: B256,
-    /// Of the states of registrations.
+    /// Of the states of registrations, and of the ledger as a whole.
     pub states: B256,
     /// Of the swarms of the map that acts and of the one that acts next.
     pub swarms: B256,
@@ -100,6 +102,12 @@ pub fn reward_leaf(account: Address, total: Amount) -> B256 {
 /// The leaf of a registration's state.
 pub fn state_leaf(id: StakeId, standing: Standing, penalty: u16) -> B256 {
     merkle::leaf(&(id.0, U256::from(standing as u8), penalty).abi_encode())
+}
+
+/// The leaf of the ledger as a whole, beside those of the states. What is hashed has two words, and that of a
+/// state three: no contract takes the one for the other.
+pub fn ledger_leaf(commitment: B256) -> B256 {
+    merkle::leaf(&(B256::right_padding_from(LEDGER), commitment).abi_encode())
 }
 
 /// The leaves of a map, which acts (`next` is false) or acts an epoch later: of each swarm the map's version,

@@ -2,18 +2,23 @@
 //!
 //! CBOR; what there is much of is packed into byte strings. The parameters are not part of it: whoever reads
 //! a snapshot brings those it was made under.
+//!
+//! A checkpoint stands for all that the ledger holds right behind its border, so these bytes are believed whoever
+//! gives them ([`Ledger::behind`]): another form of them is another checkpoint.
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address, B256, keccak256};
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 use session_protocols::{NodeId, SwarmMap, codec};
 
 use super::{
-    Amount, BlsKey, Ledger, Member, Operator, Parameters, Refusal, Rewards, Share, Stake, StakeId, State,
+    Amount, BlsKey, Border, Checkpoint, Cursors, Ledger, Member, Operator, Parameters, Refusal, Rewards,
+    Share, Stake, StakeId, State,
     registration::{prefix_bytes, prefix_from},
 };
 
-/// The version that this build reads and writes.
+/// The version that this build reads and writes. With another one nodes sign other checkpoints: all of them have to
+/// change at one border.
 pub const VERSION: u16 = 4;
 /// The most bytes of a snapshot: some 100,000 nodes.
 const MAX_BYTES: usize = 256 << 20;
@@ -40,6 +45,33 @@ pub enum SnapshotError {
         /// Which.
         what: &'static str,
     },
+    /// It is not the ledger of that checkpoint, or what is said beside it is not.
+    #[error("a ledger that the checkpoint does not stand for")]
+    Other,
+}
+
+/// What a checkpoint stands for beside the ledger right behind its border.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// The epoch that ended.
+    pub epoch: u64,
+    /// The hash of its last block.
+    pub block: B256,
+    /// The digest of the epoch before.
+    pub previous: B256,
+    /// How far the numbered events of each contract had come.
+    pub cursors: Cursors,
+    /// The root of names.
+    pub names: B256,
+}
+
+impl Beside {
+    /// That of a checkpoint.
+    pub const fn of(checkpoint: &Checkpoint) -> Self {
+        let Checkpoint { border, previous, roots, .. } = checkpoint;
+        let Border { epoch, hash, cursors, .. } = *border;
+        Self { epoch, block: hash, previous: *previous, cursors, names: roots.names }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -89,6 +121,16 @@ struct StoredMember {
 impl Ledger {
     /// The ledger as bytes; equal ledgers give equal bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
+        codec::encode(&self.stored())
+    }
+
+    /// The hash of all that the ledger holds, but for the digest of the last checkpoint: that is made of this.
+    pub(super) fn commitment(&self) -> B256 {
+        let stored = Stored { digest: B256::ZERO.0.into(), ..self.stored() };
+        keccak256(codec::encode(&stored))
+    }
+
+    fn stored(&self) -> Stored {
         let stake = |(id, stake): (&StakeId, &Stake)| {
             let codes = (1_u8..).zip(REFUSALS);
             let code = codes.filter(|(_, reason)| stake.refused == Some(*reason)).map(|(code, _)| code).max();
@@ -99,7 +141,7 @@ impl Ledger {
             |(account, total): (&Address, &Amount)| [account.as_slice(), &total.0.to_be_bytes()].concat();
         let amount = |amount: Amount| amount.0.to_be_bytes().into();
         let rewards = &self.rewards;
-        codec::encode(&Stored {
+        Stored {
             version: VERSION,
             height: self.height,
             time: self.time,
@@ -123,7 +165,30 @@ impl Ledger {
             minimum_nodes: self.minimum_nodes,
             digest: self.digest.0.into(),
             accepted: self.accepted.map(|(epoch, digest)| (epoch, digest.0.into())),
-        })
+        }
+    }
+
+    /// The ledger right behind the border whose checkpoint has this digest, and that checkpoint, whoever gave the
+    /// bytes and what is beside them.
+    ///
+    /// # Errors
+    /// When the bytes are none that [`Self::to_bytes`] writes, or the checkpoint does not stand for all of this.
+    pub fn behind(
+        parameters: Parameters,
+        bytes: &[u8],
+        beside: &Beside,
+        digest: B256,
+    ) -> Result<(Self, Checkpoint), SnapshotError> {
+        let ledger = Self::from_bytes(parameters, bytes)?;
+        let Beside { epoch, block, previous, cursors, names } = *beside;
+        let border = Border { epoch, height: ledger.height, hash: block, cursors };
+        let checkpoint = Checkpoint::new(&parameters.domain, border, previous, ledger.roots(names));
+        let behind = ledger.epoch.checked_sub(1) == Some(epoch) && ledger.digest == digest;
+        if behind && checkpoint.digest == digest {
+            Ok((ledger, checkpoint))
+        } else {
+            Err(SnapshotError::Other)
+        }
     }
 
     /// The ledger that [`Self::to_bytes`] wrote under the same parameters.

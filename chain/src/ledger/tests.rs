@@ -269,7 +269,7 @@ proptest! {
                 }
             };
             chain.block(changes.into_iter().map(input).collect());
-            chain.border();
+            let checkpoint = chain.border();
             prop_assert!(before.swarms.is_empty() || chain.ledger.map() == &known.unwrap_or(before));
             for (node, member) in chain.ledger.nodes() {
                 let here = chain.ledger.map().swarm_with(node).is_some();
@@ -287,6 +287,9 @@ proptest! {
             }
             let bytes = chain.ledger.to_bytes();
             prop_assert_eq!(Ledger::from_bytes(parameters(), &bytes), Ok(chain.ledger.clone()));
+            let beside = crate::ledger::snapshot::Beside::of(&checkpoint);
+            let behind = Ledger::behind(parameters(), &bytes, &beside, checkpoint.digest);
+            prop_assert_eq!(behind, Ok((chain.ledger.clone(), checkpoint)));
         }
     }
 }

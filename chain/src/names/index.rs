@@ -1,5 +1,7 @@
 //! What becomes of an index as names change, and at borders.
 
+use std::collections::BTreeMap;
+
 use alloy::primitives::{Address, B256, keccak256};
 use session_protocols::names::NameId;
 
@@ -9,6 +11,12 @@ use super::{
     tables::{Read, Table, Write},
     tree::{self, Way},
 };
+
+/// Leaves that the tree takes at once where all of it is made.
+const LEAVES: usize = 1 << 16;
+
+/// A key of an index, and what stands under it.
+pub type Row = (Vec<u8>, Vec<u8>);
 
 /// An index of names, kept in tables.
 ///
@@ -77,6 +85,40 @@ impl<T: Read> Index<T> {
             None => self.0.get(Table::Entries, &bytes)?,
         };
         Ok(Proven { value, way })
+    }
+
+    /// Rows as they were at the last border, from a key on and in order of their keys, and from which key on there
+    /// are more: at most twice `most` bytes, and two rows.
+    ///
+    /// # Errors
+    /// As the tables.
+    pub fn rows(&self, from: &[u8], most: usize) -> Result<(Vec<Row>, Option<Vec<u8>>), T::Error> {
+        let mut found: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+        let mut next: Option<Vec<u8>> = None;
+        for table in [Table::Entries, Table::Before] {
+            let mut bytes = 0_usize;
+            self.0.scan(table, from, |key, value| {
+                if next.as_deref().is_some_and(|next| key >= next) {
+                    return false;
+                }
+                if bytes >= most {
+                    next = Some(key.to_vec());
+                    return false;
+                }
+                bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
+                let value = if table == Table::Before {
+                    value.split_first().map(|(_, before)| before.to_vec())
+                } else {
+                    Some(value.to_vec())
+                };
+                found.insert(key.to_vec(), value);
+                true
+            })?;
+        }
+        if let Some(next) = &next {
+            found.retain(|key, _| key < next);
+        }
+        Ok((found.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(), next))
     }
 
     /// The root at the last border.
@@ -191,6 +233,44 @@ impl<T: Write> Index<T> {
             self.0.put(Table::Before, key, None)?;
         }
         tree::update(&mut self.0, leaves)
+    }
+
+    /// Puts rows there as they were at a border, into an index that has none of them; [`Self::plant`] makes the tree
+    /// when all are there.
+    ///
+    /// # Errors
+    /// As the tables.
+    pub fn restore(&mut self, rows: &[Row]) -> Result<(), T::Error> {
+        for (key, value) in rows {
+            let name = <[u8; 32]>::try_from(key.as_slice()).ok().map(NameId::from_bytes);
+            if let Some((id, entry)) = name.zip(Entry::from_bytes(value).ok()) {
+                self.0.put(Table::Expiries, &expiry(entry.expires, &id), Some(&[]))?;
+            }
+            self.0.put(Table::Entries, key, Some(value.as_slice()))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the tree of all that there is, as at a border, and returns its root.
+    ///
+    /// # Errors
+    /// As the tables.
+    pub fn plant(&mut self) -> Result<B256, T::Error> {
+        let mut from = Some(Vec::<u8>::new());
+        while let Some(first) = from.take() {
+            let mut leaves = Vec::new();
+            self.0.scan(Table::Entries, &first, |key, value| {
+                let fits = leaves.len() < LEAVES;
+                if fits {
+                    leaves.push((keccak256(key), Some(keccak256(value))));
+                } else {
+                    from = Some(key.to_vec());
+                }
+                fits
+            })?;
+            tree::update(&mut self.0, leaves)?;
+        }
+        tree::root(&self.0)
     }
 
     /// Begins a version of a name.

@@ -253,6 +253,39 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn an_index_is_the_same_again_out_of_its_rows_at_the_last_border(
+        epochs in prop::collection::vec(prop::collection::vec(change(), 0..20), 1..4),
+        since in prop::collection::vec(change(), 0..20),
+        most in 1_usize..400,
+    ) {
+        let mut index = Index::<Memory>::default();
+        for (epoch, changes) in (0..).zip(&epochs) {
+            for change in changes {
+                index.apply(change).unwrap();
+            }
+            index.cross(epoch * GRACE).unwrap();
+        }
+        let border = index.clone();
+        for change in &since {
+            index.apply(change).unwrap();
+        }
+        let mut again = Index::<Memory>::default();
+        let mut from = Some(Vec::<u8>::new());
+        while let Some(first) = from {
+            let (rows, next) = index.rows(&first, most).unwrap();
+            let within = |key: &Vec<u8>| *key >= first && next.as_ref().is_none_or(|next| key < next);
+            prop_assert!(rows.iter().all(|(key, _)| within(key)) && rows.is_sorted());
+            prop_assert!(next.as_ref().is_none_or(|next| *next > first));
+            again.restore(&rows).unwrap();
+            from = next;
+        }
+        prop_assert_eq!(again.plant().unwrap(), border.root().unwrap());
+        prop_assert_eq!(again.0, border.0);
+    }
+}
+
 /// Whether an index proves these rows, and of those asked for no others.
 fn check<'a>(
     index: &Index<Memory>,

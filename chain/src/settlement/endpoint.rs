@@ -9,6 +9,7 @@ use alloy::{
         json_rpc::{RequestPacket, ResponsePacket, RpcError},
         types::Log as RpcLog,
     },
+    sol_types::SolCall,
     transports::{TransportError, TransportErrorKind, TransportFut},
 };
 use reqwest::{Client, Url, redirect};
@@ -17,9 +18,11 @@ use serde_json::{Value, json};
 use tower_service::Service;
 
 use super::{
+    calls::Checkpoints,
     contracts::{Followed, TOPICS},
     follower::{Answer, Failure, Header, Question, Which},
     logs::Log,
+    sync::Accepted,
     trouble::Trouble,
 };
 
@@ -199,6 +202,45 @@ impl Endpoint {
                 }
             }
         }
+    }
+
+    /// The epoch and digest of the checkpoint that the contract accepted last, by the state of the final block; none
+    /// before the first.
+    ///
+    /// # Errors
+    /// Tells why there is no answer.
+    pub async fn accepted(&self, followed: &Followed) -> Result<Accepted, Failure> {
+        let (found, wanted) = (self.chain().await?, followed.chain);
+        if found != wanted {
+            return Err(Trouble::WrongChain { found, wanted }.into());
+        }
+        let head = self.answer(followed, Question::Header(Which::Final)).await?;
+        let Answer::Header(Some(head)) = head else {
+            return Err(Trouble::NoAnswer { what: "its final block" }.into());
+        };
+        let checkpoints = followed.contracts.checkpoints;
+        let next = self.view(checkpoints, Checkpoints::nextEpochCall {}, head.hash).await?;
+        // The contract may be younger than that block.
+        let Some(epoch) = next.and_then(|next| next.checked_sub(1)) else { return Ok(None) };
+        let digest = self.view(checkpoints, Checkpoints::lastDigestCall {}, head.hash).await?;
+        Ok(digest.map(|digest| (epoch, digest)))
+    }
+
+    /// Asks a contract, by the state after the block of this hash; none where it is not there.
+    async fn view<C: SolCall>(
+        &self,
+        to: Address,
+        view: C,
+        block: B256,
+    ) -> Result<Option<C::Return>, Failure> {
+        let call = json!({ "to": to, "data": Bytes::from(view.abi_encode()) });
+        let asked = self.rpc().request("eth_call", json!([call, { "blockHash": block }])).await;
+        let returned: Bytes = asked.map_err(|error| failure(&error))?;
+        if returned.is_empty() {
+            return Ok(None);
+        }
+        let read = C::abi_decode_returns(&returned);
+        read.map(Some).map_err(|_| Trouble::NoAnswer { what: "a call of the contract of checkpoints" }.into())
     }
 
     async fn post(self, request: RequestPacket) -> Result<ResponsePacket, TransportError> {

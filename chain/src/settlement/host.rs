@@ -22,6 +22,7 @@ use super::{
     follower::{Advance, Answer, Failure, Follower, Input, Mark, Output, Pace, Standing, Status},
     names::Snapshot,
     state::{StateError, StateFile},
+    sync::{Begun, Syncing},
     trouble::{Stop, Trouble},
 };
 use crate::{
@@ -29,6 +30,10 @@ use crate::{
     names::Index,
     network::Settlement,
 };
+
+mod begin;
+
+pub use begin::{Ask, Source};
 
 /// The most that is slept at once, so that a clock that is set back is noticed.
 const NAP: Duration = Duration::from_secs(60);
@@ -46,6 +51,8 @@ pub struct Options {
     pub pace: Pace,
     /// Seeds the pauses.
     pub seed: [u8; 32],
+    /// Who may have the ledger of the last checkpoint, for a ledger that begins; none to begin with the logs.
+    pub source: Option<Source>,
 }
 
 impl Options {
@@ -61,6 +68,7 @@ impl Options {
             endpoints: endpoints.collect::<Result<_, _>>()?,
             pace: Pace::default(),
             seed,
+            source: None,
         })
     }
 }
@@ -95,6 +103,8 @@ pub struct Settled {
     pub roll: Arc<Roll>,
     /// The index of names, which proves what was known at the last border.
     pub names: Arc<Index<Snapshot>>,
+    /// The ledger right behind that border, as bytes; empty before the first.
+    pub behind: Arc<Vec<u8>>,
 }
 
 /// Those whose signatures a checkpoint takes, and with which keys.
@@ -136,35 +146,69 @@ impl LiveLedger {
     /// # Errors
     /// When there is no endpoint, or the file cannot be used.
     pub fn start(path: &Path, options: Options) -> Result<Self, FollowError> {
-        let Options { followed, parameters, endpoints, pace, seed } = options;
+        let Options { followed, parameters, endpoints, pace, seed, source } = options;
         if endpoints.is_empty() {
             return Err(FollowError::NoEndpoint);
         }
         let (file, mark, ledger) = StateFile::open(path, &followed, parameters)?;
         let checkpoint = file.checkpoints()?.pop().map(Arc::new);
         let (signers, roll) = (Arc::new(file.signers()?), Arc::new(file.roll()?));
-        let index = Arc::new(file.index()?);
+        let (names, behind) = (Arc::new(file.index()?), Arc::new(file.border()?));
         if let [endpoint] = &endpoints[..] {
             info!(endpoint = endpoint.name(), "one endpoint serves the settlement chain, and is trusted");
         }
-        let names = endpoints.iter().map(|endpoint| endpoint.name().to_owned());
-        let follower = Follower::new(followed, parameters, pace, mark, names, ChaCha8Rng::from_seed(seed));
-        let (tell, status) = watch::channel(follower.status(now()));
+        let follow = move |endpoints: &[Endpoint], mark| {
+            let names = endpoints.iter().map(|endpoint| endpoint.name().to_owned());
+            Follower::new(followed, parameters, pace, mark, names, ChaCha8Rng::from_seed(seed))
+        };
+        let follower = follow(&endpoints, mark);
+        // One that has followed nothing so far.
+        let source = source.filter(|_| mark == Mark::before(&followed));
+        let begun = match &source {
+            Some(_) => Begun::Fetching { epoch: None, bytes: 0 },
+            None => Begun::Kept,
+        };
+        let (tell, status) = watch::channel(Status { begun, ..follower.status(now()) });
         let ledger = Arc::new(ledger);
         let (settle, settled) =
-            watch::channel(Settled { ledger, mark, checkpoint, signers, roll, names: index });
+            watch::channel(Settled { ledger, mark, checkpoint, signers, roll, names, behind });
         let host = Host {
             followed,
             answer: duration(pace.answer),
             slots: endpoints.iter().map(|_| None).collect(),
             endpoints,
             follower,
+            begun,
             asked: JoinSet::new(),
             tell,
             settle,
         };
-        let (go_on, end) = oneshot::channel();
-        Ok(Self { status, settled, go_on, task: tokio::spawn(host.run(file, end)) })
+        let (go_on, mut end) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            let mut host = host;
+            let begun = match source {
+                Some(source) => {
+                    let syncing = Syncing::new(
+                        parameters,
+                        host.endpoints.len(),
+                        source.peers,
+                        ChaCha8Rng::from_seed(seed),
+                    );
+                    Box::pin(host.begin(file, syncing, source, &mut end)).await
+                }
+                None => Ok(Some(file)),
+            };
+            match begun {
+                Ok(Some(file)) => {
+                    let mark = host.settle.borrow().mark;
+                    host.follower = follow(&host.endpoints, mark);
+                    Box::pin(host.run(file, end)).await;
+                }
+                Ok(None) => {}
+                Err(error) => host.give_up(&error),
+            }
+        });
+        Ok(Self { status, settled, go_on, task })
     }
 
     /// How following goes.
@@ -209,6 +253,7 @@ struct Host {
     endpoints: Vec<Endpoint>,
     answer: Duration,
     follower: Follower,
+    begun: Begun,
     asked: JoinSet<Answered>,
     /// The one question that each endpoint has to answer.
     slots: Vec<Option<AbortHandle>>,
@@ -282,8 +327,8 @@ impl Host {
             let ledger = Arc::new(ledger);
             let settled = match crossed {
                 Some(Crossed { checkpoint, signers, roll }) => {
-                    let names = Arc::new(file.index()?);
-                    Settled { ledger, mark, checkpoint: Some(checkpoint), signers, roll, names }
+                    let (names, behind) = (Arc::new(file.index()?), Arc::new(ledger.to_bytes()));
+                    Settled { ledger, mark, checkpoint: Some(checkpoint), signers, roll, names, behind }
                 }
                 None => Settled { ledger, mark, ..settled },
             };
@@ -307,7 +352,7 @@ impl Host {
 
     /// Shows the status, and logs what changed for the worse or the better.
     fn report(&self) {
-        let status = self.follower.status(now());
+        let status = Status { begun: self.begun, ..self.follower.status(now()) };
         let old = self.tell.send_replace(status.clone());
         for (endpoint, before) in status.endpoints.iter().zip(&old.endpoints) {
             if endpoint.faults > before.faults {

@@ -96,7 +96,7 @@ pub async fn replay(
     accepted: Option<u64>,
     mut progress: impl FnMut(&Status) + Send,
 ) -> Result<Replayed, ReplayError> {
-    let Options { followed, parameters, endpoints, pace, seed } = options;
+    let Options { followed, parameters, endpoints, pace, seed, .. } = options;
     if endpoints.is_empty() {
         return Err(FollowError::NoEndpoint.into());
     }

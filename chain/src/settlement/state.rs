@@ -2,11 +2,12 @@
 //! transaction.
 //!
 //! What cannot be read, or belongs to other contracts, is not opened: the ledger can always be made again from
-//! the chain, so whoever wants that deletes the file.
+//! the chain, so whoever wants that deletes the file. Of a file that an older build wrote nothing is kept: what
+//! its ledger signed were other checkpoints.
 
 use core::fmt;
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -29,12 +30,12 @@ use crate::{
         Block, BlsKey, Border, Checkpoint, Cursor, Cursors, Input, Ledger, Parameters, Roll, Roots, StakeId,
         snapshot::SnapshotError,
     },
-    names::{Entry, Index, SubEntry},
+    names::{Entry, Index, Row, SubEntry},
     network::Contracts,
 };
 
 /// The version of the file that this build reads and writes.
-pub const SCHEMA: u8 = 2;
+pub const SCHEMA: u8 = 3;
 /// Checkpoints that are kept, the newest.
 pub const CHECKPOINTS: u64 = 64;
 
@@ -43,6 +44,8 @@ const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
 const SIGNERS: &str = "signers";
 /// The row of the members and maps that it stands for.
 const ROLL: &str = "roll";
+/// The row of the ledger right behind its border.
+const BORDER: &str = "border";
 const KEPT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("checkpoints");
 /// Bytes of memory for the database's pages.
 const CACHE: usize = 64 << 20;
@@ -163,11 +166,18 @@ impl StateFile {
             return Ok((file, mark, ledger));
         };
         let (schema, of) = header.split_first().ok_or_else(|| damaged("it does not say what it is"))?;
-        if *schema != SCHEMA {
+        if *schema > SCHEMA {
             return Err(StateError::Schema { path: file.path, found: *schema });
         }
         if *of != network {
             return Err(StateError::Network { path: file.path });
+        }
+        if *schema < SCHEMA {
+            let Self { db, path, .. } = file;
+            drop(db);
+            tracing::info!(path = %path.display(), schema, "an older build wrote this ledger: it is made again");
+            fs::remove_file(&path).map_err(|cause| disk(&path, redb::Error::Io(cause)))?;
+            return Self::open(&path, followed, parameters);
         }
         let [mark, ledger] = state.ok_or_else(|| damaged("there is no ledger"))?;
         let mark = read_mark(&mark, &ledger).ok_or_else(|| damaged("the ledger is not the cursor's"))?;
@@ -265,8 +275,8 @@ impl StateFile {
         run().map_err(|cause: redb::Error| disk(path, cause))
     }
 
-    /// Keeps how far the chain has been followed and what came of it, durably: at a border the checkpoint, who
-    /// may sign it, and what it says about members and maps.
+    /// Keeps how far the chain has been followed and what came of it, durably: right behind a border also the
+    /// checkpoint, who may sign it, and what it says about members and maps.
     ///
     /// # Errors
     /// When the disk or the database refuses; the file is as it was, or has kept it.
@@ -310,6 +320,35 @@ impl StateFile {
     /// When the disk or the database refuses, or what it holds is damaged.
     pub fn roll(&self) -> Result<Roll, StateError> {
         Ok(self.row(ROLL, "members and maps", |bytes| Roll::from_bytes(bytes).ok())?.unwrap_or_default())
+    }
+
+    /// The ledger right behind the newest border, as bytes; empty before the first.
+    ///
+    /// # Errors
+    /// When the disk or the database refuses.
+    pub fn border(&self) -> Result<Vec<u8>, StateError> {
+        Ok(self.row(BORDER, "the ledger of a border", |bytes| Some(bytes.to_vec()))?.unwrap_or_default())
+    }
+
+    /// Takes rows of names as they were at a border, into a file that knows of none.
+    ///
+    /// # Errors
+    /// When the disk or the database refuses.
+    pub fn restore_names(&mut self, rows: &[Row]) -> Result<(), StateError> {
+        self.write_names(|index| index.restore(rows))
+    }
+
+    /// Makes the tree of all names that were restored, and returns its root. They are kept with [`Self::keep`].
+    ///
+    /// # Errors
+    /// When the disk or the database refuses.
+    pub fn plant_names(&mut self) -> Result<B256, StateError> {
+        self.write_names(|index| index.plant())
+    }
+
+    /// Forgets what is not kept.
+    pub fn forget(&mut self) {
+        self.writing = None;
     }
 
     fn row<T>(
@@ -357,6 +396,7 @@ impl StateFile {
                 if let Some(Crossed { checkpoint, signers, roll }) = crossed {
                     state.insert(SIGNERS, signers_bytes(signers).as_slice())?;
                     state.insert(ROLL, roll.to_bytes().as_slice())?;
+                    state.insert(BORDER, bytes.as_slice())?;
                     let epoch = checkpoint.border.epoch;
                     kept.insert(epoch, checkpoint_bytes(checkpoint).as_slice())?;
                     kept.retain(|of, _| of.saturating_add(CHECKPOINTS) > epoch)?;

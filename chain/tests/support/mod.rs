@@ -208,7 +208,7 @@ impl Chain {
     pub fn follow(&self, path: &std::path::Path, epoch: u64, urls: &[String]) -> LiveLedger {
         let endpoints = urls.iter().map(|url| Endpoint::new(url).unwrap()).collect();
         let (followed, parameters) = (self.followed, self.parameters(epoch));
-        let options = Options { followed, parameters, endpoints, pace: pace(), seed: [7; 32] };
+        let options = Options { followed, parameters, endpoints, pace: pace(), seed: [7; 32], source: None };
         LiveLedger::start(path, options).unwrap()
     }
 }

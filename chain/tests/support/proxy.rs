@@ -41,6 +41,8 @@ pub enum Fault {
     OtherBlocks,
     /// Refuses more than so many blocks.
     Narrow(u64),
+    /// Has no logs of blocks up to this one any more.
+    Prunes(u64),
     /// Its final block stays where it is.
     Stale(Value),
     /// Passes transactions on, and loses the answer.
@@ -127,6 +129,10 @@ async fn pass(State(state): State<Arc<Shared>>, body: Bytes) -> Response {
     *state.asked.lock().unwrap().entry(counted).or_default() += 1;
     state.heard.lock().unwrap().push_str(&String::from_utf8_lossy(&body));
     let fault = state.fault.lock().unwrap().clone();
+    let number = |key: &str| {
+        let text = request["params"][0][key].as_str().unwrap();
+        u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap()
+    };
     match &fault {
         Fault::Html => return "<html>We will be back soon</html>".into_response(),
         Fault::Http(status) => return StatusCode::from_u16(*status).unwrap().into_response(),
@@ -136,11 +142,13 @@ async fn pass(State(state): State<Arc<Shared>>, body: Bytes) -> Response {
                 .to_string()
                 .into_response();
         }
+        Fault::Prunes(last) if method == "eth_getLogs" && number("fromBlock") <= *last => {
+            let error = json!({ "code": -32000, "message": "old logs are pruned" });
+            return json!({ "jsonrpc": "2.0", "id": request["id"], "error": error })
+                .to_string()
+                .into_response();
+        }
         Fault::Narrow(most) if method == "eth_getLogs" => {
-            let number = |key: &str| {
-                let text = request["params"][0][key].as_str().unwrap();
-                u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap()
-            };
             if number("toBlock") - number("fromBlock") >= *most {
                 let error = json!({ "code": -32602, "message": format!("block range exceeds {most}") });
                 let answer = json!({ "jsonrpc": "2.0", "id": request["id"], "error": error });

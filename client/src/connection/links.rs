@@ -199,7 +199,11 @@ impl Links {
             Protocol::Notify => notify::MAX_EVENT,
             Protocol::Onion => onion::size::MAX_PACKET,
             Protocol::Names => lookup::MAX_ANSWER,
-            Protocol::Storage | Protocol::Swarm | Protocol::Directory | Protocol::Kad => answer::MAX_ANSWER,
+            Protocol::Storage
+            | Protocol::Swarm
+            | Protocol::Directory
+            | Protocol::Snapshot
+            | Protocol::Kad => answer::MAX_ANSWER,
         };
         let (link, run) =
             link::open(stream, Limits { max_in, window: WINDOW, backlog: self.backlog.clone() });

@@ -58,6 +58,7 @@ impl World {
             signers: Arc::new(Signers::new()),
             roll: Arc::new(Roll::default()),
             names: Arc::new(file.index().unwrap()),
+            behind: Arc::default(),
         };
         let (settled, _) = watch::channel(first);
         let endpoints = rpc.iter().map(|rpc| good(rpc.name())).collect();

@@ -5,7 +5,7 @@ use serde::Serialize;
 use session_chain::{
     Amount, Ledger, StakeId, State,
     ledger::{BlsKey, Member, Refusal},
-    settlement::{Settled, Status, follower::EndpointStatus, host::LONE},
+    settlement::{Begun, Settled, Status, follower::EndpointStatus, host::LONE},
 };
 use session_protocols::NodeId;
 use tokio::sync::watch;
@@ -43,6 +43,10 @@ pub(super) struct Shown {
     lag_s: Option<u64>,
     /// The epoch that ends next.
     epoch: u64,
+    /// What the ledger began with when the node started: `kept`, `checkpoint` or `logs`; `fetching` until it has.
+    began: &'static str,
+    /// The epoch of that checkpoint.
+    began_epoch: Option<u64>,
     /// The last epoch whose checkpoint this node signed.
     signed: Option<u64>,
     /// The last epoch whose checkpoint the contract accepted.
@@ -97,12 +101,20 @@ impl Chain {
     pub(super) fn shown(&self) -> Shown {
         let (status, attested) = (self.status.borrow().clone(), self.attested.borrow().clone());
         let ledger = self.settled.borrow().ledger.clone();
+        let (began, began_epoch) = match status.begun {
+            Begun::Kept => ("kept", None),
+            Begun::Fetching { epoch, .. } => ("fetching", epoch),
+            Begun::Checkpoint { epoch } => ("checkpoint", Some(epoch)),
+            Begun::Logs => ("logs", None),
+        };
         Shown {
             registration: registration(&ledger, &self.id, &self.key),
             height: status.height,
             head: status.head,
             lag_s: status.lag.map(|lag| lag.as_millis() / 1_000),
             epoch: status.epoch,
+            began,
+            began_epoch,
             signed: attested.signed,
             accepted: ledger.accepted().map(|(epoch, _)| epoch),
             names: self.names.count(),
@@ -209,11 +221,24 @@ fn follows(status: &Status, ledger: &Ledger) -> (bool, String) {
     if let Some(why) = &status.held {
         return (false, format!("holds: {why}: {}{also}", why.remedy()));
     }
+    let began = match status.begun {
+        Begun::Fetching { epoch: None, .. } => {
+            return (false, "asking the settlement chain for the last checkpoint".into());
+        }
+        Begun::Fetching { epoch: Some(of), bytes } => {
+            let said =
+                format!("fetching the ledger of the checkpoint of epoch {of}: {} KiB so far", bytes >> 10);
+            return (false, said);
+        }
+        Begun::Checkpoint { epoch: of } => format!(", begun with the checkpoint of epoch {of}"),
+        Begun::Logs => ", begun with all logs".into(),
+        Begun::Kept => String::new(),
+    };
     let Some(head) = head else { return (false, format!("no endpoint has answered so far{also}")) };
     if is_behind(status, ledger) {
         return (false, format!("behind, at block {height} of {head}: wait until it has caught up{also}"));
     }
-    (true, format!("at block {height}, in epoch {epoch}{also}"))
+    (true, format!("at block {height}, in epoch {epoch}{began}{also}"))
 }
 
 /// Whether the chain is more than an epoch beyond the end of the ledger's: others go by other maps.
@@ -297,6 +322,14 @@ mod tests {
         let told = |status: &Status| follows(status, &ledger());
         assert_eq!(told(&good()), (true, "at block 7, in epoch 0".into()));
         assert_eq!(told(&Status { head: None, ..good() }), (false, "no endpoint has answered so far".into()));
+        let begun = |begun| told(&Status { begun, ..good() });
+        let fetching = begun(Begun::Fetching { epoch: Some(4), bytes: 5 << 10 });
+        assert_eq!(
+            fetching,
+            (false, "fetching the ledger of the checkpoint of epoch 4: 5 KiB so far".into())
+        );
+        let checkpoint = begun(Begun::Checkpoint { epoch: 4 });
+        assert_eq!(checkpoint, (true, "at block 7, in epoch 0, begun with the checkpoint of epoch 4".into()));
         let held = Status { held: Some(Hold::Unanswered), ..good() };
         let (ok, detail) = told(&held);
         assert!(!ok && detail.starts_with("holds: no endpoint answers: check the connection"), "{detail}");

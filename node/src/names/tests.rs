@@ -68,6 +68,7 @@ impl World {
             signers: Arc::new(Signers::new()),
             roll: Arc::new(Roll::default()),
             names: Arc::new(file.index().unwrap()),
+            behind: Arc::default(),
         };
         let names = Names::new(shelf.clone(), &settled);
         Self { names, shelf, file, ledger, settled, _data: data }

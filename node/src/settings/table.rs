@@ -8,6 +8,7 @@ use super::{
     Key,
     value::{Bytes, Kind, LogFormat, Shown, Url, Value},
 };
+use crate::Beginning;
 
 /// Makes the struct of the settings and the list of their keys out of one table:
 /// `name: type, how it is written, placeholder, default`.
@@ -81,6 +82,9 @@ settings! {
     /// Who serves the settlement chain, several times if needed
     /// [default: as the network file says].
     rpc: Vec<Url>, List, "URL", [];
+    /// What a new node's ledger begins with: that of the last checkpoint, or all logs of the settlement chain
+    /// [default: checkpoint].
+    sync: Option<Beginning>, Text, "checkpoint|logs", [];
     /// How much to keep of messages, 96 KiB at least: bytes, or as in "20 GiB".
     max_bytes: Bytes, Size, "BYTES", ["20 GiB"];
     /// How much of it one account may fill, 96 KiB at least.

@@ -22,6 +22,7 @@ fn samples(key: &Key) -> [(&'static str, &'static str); 2] {
         }
         "log" => [("human", "\"human\""), ("json", "\"json\"")],
         "log_level" => [("debug", "\"debug\""), ("session=trace", "\"session=trace\"")],
+        "sync" => [("logs", "\"logs\""), ("checkpoint", "\"checkpoint\"")],
         "log_files" => [("2", "2"), ("3", "3")],
         "upnp" => [("true", "true"), ("false", "false")],
         other => panic!("no samples of {other}"),
@@ -88,7 +89,7 @@ fn what_is_set_reaches_the_node() {
     let text = "listen = [\"/ip4/127.0.0.1/tcp/7\", \"/ip4/127.0.0.1/udp/7/quic-v1\"]\nhttp = \"127.0.0.1:8\"\n\
                 door = [\"127.0.0.1:9\"]\ndoor_server = [\"a.example\"]\ndoor_certificate = \"chain.pem\"\n\
                 door_key = \"/key.pem\"\nrpc = [\"http://x/\"]\nmax_bytes = \"1 GiB\"\naccount_bytes = 100000\n\
-                max_memory = \"256 MiB\"\n";
+                max_memory = \"256 MiB\"\nsync = \"logs\"\n";
     let file = Layer::file(Path::new("/etc/session/node.toml"), text).unwrap();
     let network = session_chain::NetworkFile {
         name: "test".parse().unwrap(),
@@ -103,6 +104,7 @@ fn what_is_set_reaches_the_node() {
     let config = Effective::of(vec![file]).unwrap().config(network, "/data".into());
     assert_eq!((config.listen.len(), config.http.port(), config.rpc), (2, 8, vec!["http://x/".to_owned()]));
     assert_eq!((config.max_bytes, config.account_bytes, config.max_memory), (1 << 30, 100_000, 256 << 20));
+    assert_eq!(config.sync, Beginning::Logs);
     let door = config.door.unwrap();
     assert_eq!((door.listen[0].port(), door.servers.len()), (9, 1));
     // Relative paths of a file begin at its folder.

@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use serde::Serialize;
 use session_protocols::directory::Endpoint;
 
+use crate::Beginning;
+
 /// How a setting is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -234,6 +236,28 @@ impl Value for LogFormat {
 
     fn nothing() -> Self {
         Self::Human
+    }
+}
+
+impl Value for Beginning {
+    fn read(texts: &[&str]) -> Result<Self, String> {
+        match one(texts)? {
+            "checkpoint" => Ok(Self::Checkpoint),
+            "logs" => Ok(Self::Logs),
+            _ => Err("expected checkpoint or logs".to_owned()),
+        }
+    }
+
+    fn show(&self) -> Shown {
+        let text = match self {
+            Self::Checkpoint => "checkpoint",
+            Self::Logs => "logs",
+        };
+        Shown::Text(text.to_owned())
+    }
+
+    fn nothing() -> Self {
+        Self::Checkpoint
     }
 }
 

@@ -54,6 +54,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         "swarm_answer" => golden("swarm", "cbor", "answer"),
         "notify" => golden("notify", "cbor", ""),
         "lookup" => golden("lookup", "cbor", ""),
+        "ledger_page" => golden("ledgers", "cbor", ""),
         "directory" => [golden("directory", "cbor", ""), golden("snapshots", "cbor", "request")].concat(),
         "snapshot" => golden("snapshots", "cbor", ""),
         "frame" => golden("frames", "bytes", "frame head"),

@@ -42,6 +42,7 @@ mod proxy;
 mod quiet;
 mod raw;
 mod rude;
+mod snapshot;
 mod stakes;
 mod support;
 mod upkeep;

@@ -1,6 +1,9 @@
 //! A ledger that is put away and taken up again.
 
-use super::{super::snapshot::SnapshotError, *};
+use super::{
+    super::snapshot::{Beside, SnapshotError},
+    *,
+};
 use session_protocols::codec::DecodeError;
 
 /// One with something in every field.
@@ -60,6 +63,54 @@ fn what_is_none_is_refused() {
         super::super::snapshot::VERSION + 1,
     )]));
     assert!(Ledger::from_bytes(parameters(), &newer).is_err());
+}
+
+#[test]
+fn a_ledger_is_believed_by_its_checkpoint_and_goes_on_as_it_would_have() {
+    let mut chain = Chain::new(full());
+    let checkpoint = chain.border();
+    let beside = Beside::of(&checkpoint);
+    let bytes = chain.ledger.to_bytes();
+    let (again, made) = Ledger::behind(parameters(), &bytes, &beside, checkpoint.digest).unwrap();
+    assert_eq!((&again, &made), (&chain.ledger, &checkpoint));
+    let mut other = Chain::new(again);
+    for chain in [&mut chain, &mut other] {
+        chain.block(vec![
+            register(60),
+            Input::Accept { epoch: 2, submitter: account(7), digest: made.digest },
+        ]);
+    }
+    assert_eq!(chain.border(), other.border());
+}
+
+#[test]
+fn nothing_else_is_believed_by_that_checkpoint() {
+    let mut chain = Chain::new(full());
+    let checkpoint = chain.border();
+    let (beside, digest) = (Beside::of(&checkpoint), checkpoint.digest);
+    let bytes = chain.ledger.to_bytes();
+    for at in 0..bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1;
+        assert!(Ledger::behind(parameters(), &flipped, &beside, digest).is_err(), "byte {at}");
+    }
+    let word = B256::repeat_byte(1);
+    let cursors = Cursors { pool: Cursor { number: 1, hash: word }, ..beside.cursors };
+    let others = [
+        Beside { epoch: beside.epoch + 1, ..beside },
+        Beside { block: word, ..beside },
+        Beside { previous: word, ..beside },
+        Beside { names: word, ..beside },
+        Beside { cursors, ..beside },
+    ];
+    for other in others {
+        let refused = Ledger::behind(parameters(), &bytes, &other, digest);
+        assert_eq!(refused, Err(SnapshotError::Other), "{other:?}");
+    }
+    // One that has gone on is not the one behind the border.
+    chain.block(vec![register(60)]);
+    let later = Ledger::behind(parameters(), &chain.ledger.to_bytes(), &beside, digest);
+    assert_eq!(later, Err(SnapshotError::Other));
 }
 
 /// The bytes are on the disks of nodes: a change needs a new version.

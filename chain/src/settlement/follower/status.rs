@@ -3,7 +3,10 @@
 use session_protocols::{Span, Time};
 
 use super::Follower;
-use crate::settlement::trouble::{Hold, Stop, Trouble};
+use crate::settlement::{
+    sync::Begun,
+    trouble::{Hold, Stop, Trouble},
+};
 
 /// How an endpoint stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,8 @@ pub struct Status {
     pub held: Option<Hold>,
     /// Why nothing will be applied any more.
     pub stopped: Option<Stop>,
+    /// What the ledger began with when it was taken up last.
+    pub begun: Begun,
 }
 
 impl Status {
@@ -95,6 +100,7 @@ impl Follower {
             alone: self.alone,
             held: self.held.clone(),
             stopped: self.stopped.clone(),
+            begun: Begun::Kept,
         }
     }
 }

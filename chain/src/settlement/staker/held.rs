@@ -7,7 +7,7 @@ use session_protocols::NodeId;
 
 use super::{Return, StakeError, Staker};
 use crate::{
-    ledger::{Amount, Ledger, Refusal, Stake, StakeId, Standing, State, checkpoint, merkle::Tree},
+    ledger::{Amount, Ledger, Refusal, Stake, StakeId, Standing, State, checkpoint},
     settlement::{Replayed, caller::call, calls::Staking, sender::Call},
 };
 
@@ -118,10 +118,7 @@ impl Staker {
             });
             if let Some((one, standing, penalty)) = free {
                 let leaf = checkpoint::state_leaf(one.id, standing, penalty);
-                let leaves = standings
-                    .iter()
-                    .map(|(id, (standing, penalty))| checkpoint::state_leaf(*id, *standing, *penalty));
-                let proof = Tree::new(leaves.collect()).proof(leaf);
+                let proof = proved.states_tree().proof(leaf);
                 let proof = proof.ok_or(StakeError::OtherLedger { epoch })?;
                 let deed =
                     Staking::releaseCall { id: one.id.0, state: standing as u8, penaltyBps: penalty, proof };

@@ -50,6 +50,7 @@ fn cursor_ledger_and_checkpoints_come_back_together() {
     assert_eq!((found, &kept), (mark, &ledger));
     assert_eq!(file.checkpoints().unwrap(), made[6..]);
     assert_eq!((file.signers().unwrap(), file.roll().unwrap()), (signers, roll));
+    assert_eq!(file.border().unwrap(), ledger.to_bytes());
 }
 
 /// The layout as the README has it, so that no other build's file is misread.
@@ -127,6 +128,13 @@ fn what_is_not_this_networks_or_not_whole_is_not_opened() {
     assert!(matches!(open(&followed()), Err(StateError::Damaged { .. })));
     raw("ledger", &ledger.to_bytes());
     assert!(open(&followed()).is_ok());
+    // What an older build wrote is made again, but not that of another network.
+    raw("network", &[&[SCHEMA - 1], &header[1..]].concat());
+    assert!(matches!(open(&other), Err(StateError::Network { .. })));
+    raw("mark", b"of another form");
+    let (file, found, made) = open(&followed()).unwrap();
+    assert_eq!((found, &made), (Mark::before(&followed()), &ledger));
+    assert_eq!(file.border().unwrap(), Vec::<u8>::new());
 }
 
 #[test]
