@@ -17,6 +17,8 @@ const LEAVES: usize = 1 << 16;
 
 /// A key of an index, and what stands under it.
 pub type Row = (Vec<u8>, Vec<u8>);
+/// Some rows, and the key from which on there are more.
+pub type Rows = (Vec<Row>, Option<Vec<u8>>);
 
 /// An index of names, kept in tables.
 ///
@@ -92,7 +94,7 @@ impl<T: Read> Index<T> {
     ///
     /// # Errors
     /// As the tables.
-    pub fn rows(&self, from: &[u8], most: usize) -> Result<(Vec<Row>, Option<Vec<u8>>), T::Error> {
+    pub fn rows(&self, from: &[u8], most: usize) -> Result<Rows, T::Error> {
         let mut found: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
         let mut next: Option<Vec<u8>> = None;
         for table in [Table::Entries, Table::Before] {

@@ -148,12 +148,12 @@ async fn pass(State(state): State<Arc<Shared>>, body: Bytes) -> Response {
                 .to_string()
                 .into_response();
         }
-        Fault::Narrow(most) if method == "eth_getLogs" => {
-            if number("toBlock") - number("fromBlock") >= *most {
-                let error = json!({ "code": -32602, "message": format!("block range exceeds {most}") });
-                let answer = json!({ "jsonrpc": "2.0", "id": request["id"], "error": error });
-                return (StatusCode::BAD_REQUEST, answer.to_string()).into_response();
-            }
+        Fault::Narrow(most)
+            if method == "eth_getLogs" && number("toBlock") - number("fromBlock") >= *most =>
+        {
+            let error = json!({ "code": -32602, "message": format!("block range exceeds {most}") });
+            let answer = json!({ "jsonrpc": "2.0", "id": request["id"], "error": error });
+            return (StatusCode::BAD_REQUEST, answer.to_string()).into_response();
         }
         _ => {}
     }

@@ -84,7 +84,10 @@ pub(crate) async fn gather(context: &Context, data: &Path) -> Gathered {
     let told = admin.map(|admin| admin.address);
     let http = told.unwrap_or_else(|| near(given.http));
     // Whoever cannot be told from others is believed where the node itself said that it is there.
-    let is_own = |id: &str| keys.id.as_ref().map_or(told.is_some(), |own| own == id);
+    let is_own = |id: &str| match &keys.id {
+        Ok(own) => own == id,
+        Err(_) => told.is_some(),
+    };
     let (node, answers) = node(data, http, is_own).await;
     let runs = !matches!(node, Node::Stopped);
     let local = network.as_ref().is_none_or(|network| network.local);

@@ -465,7 +465,7 @@ mod tests {
         }
         let owner = fs::metadata(&closed).unwrap();
         let stranger = User { id: owner.uid() + 4_711, group: owner.gid() + 4_711 };
-        assert_eq!(stranger.shut_out(&data), Some(closed.clone()));
+        assert_eq!(stranger.shut_out(&data), Some(closed));
         assert_eq!(stranger.shut_out(&open.join("node")), None);
         let program = open.join("session");
         fs::write(&program, "").unwrap();

@@ -10,10 +10,10 @@ use super::*;
 use crate::{
     Span,
     answer::{Body, MAX_PAGE, MAX_PAGE_COUNT, Message},
-    fixture::{NOW, Person, at, change, deletion, ms, network, texted},
+    fixture::{NOW, Person, at, change, deletion, ms, mutation, network, texted},
     fuzz::recount,
     record::{HASH_COST, RECORD_COST, SHED_AFTER},
-    request::{Cursor, Direction, Drawers, Fetch, Ids, Request, Retrieve},
+    request::{self, Cursor, Direction, Drawers, Fetch, Ids, Request, Retrieve},
     store::memory::MemoryStore,
 };
 
@@ -144,6 +144,24 @@ fn a_repeat_at_the_json_door_keeps_the_first_time_and_never_ends_earlier() {
     keeper.store(at(30), text(keep(30, 60), 30)).unwrap();
     let record = keeper.store.record(&person.account, &person.hash_in(1, "m")).unwrap().unwrap();
     assert_eq!((record.timestamp(), record.expiry()), (Some(ms(30)), Some(ms(60))));
+}
+
+#[test]
+fn a_repeat_of_what_was_extended_beyond_a_store_is_taken_by_all_members() {
+    let person = Person::new(0);
+    let (days, sent) = (|days: u64| days * 86_400, 3);
+    let mut keeper = Keeper::new(1);
+    keeper.store(at(1), person.post("m", 1, days(14))).unwrap();
+    keeper.write(at(2), change(person.expire(&[person.hash("m")], days(20), None, 2))).unwrap();
+    let again = person.post("m", sent, days(14));
+    let text = format!("store{}", ms(sent));
+    let again = mutation(texted(&person, Request::Store(again), text.as_bytes(), sent));
+    let (done, _, passed_on) = keeper.write(at(sent), again).unwrap();
+    assert_eq!(done, Done::Keeps { expiry: ms(days(20)) });
+    let Mutation::Store(told) = passed_on else { panic!("not a store") };
+    assert_eq!(told.verify(&network(), at(sent), request::Source::Member), Ok(()));
+    let longer = StoreRequest { expiry: ms(days(31)), ..told };
+    assert_eq!(longer.verify(&network(), at(sent), request::Source::Member), Err(Code::BadTtl));
 }
 
 #[test]

@@ -71,6 +71,8 @@ struct Friend {
 #[derive(Debug, Default)]
 struct Read {
     chain: Chain,
+    /// The last message that its owner's client of the JSON door was given, whoever gave it.
+    last: Option<MessageHash>,
     busy: bool,
 }
 

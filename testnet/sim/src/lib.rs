@@ -171,6 +171,10 @@ pub struct Counts {
     pub changed_early: u64,
     /// Writes of clients of the JSON door that they have a majority of receipts for.
     pub texts: u64,
+    /// Pages that clients of the JSON door read; they are among the pages read.
+    pub read_texts: u64,
+    /// Pages in which such a client was given what lies behind the last message that it had.
+    pub read_on: u64,
     /// Writes given up without a majority.
     pub given_up: u64,
     /// Requests that were wrong on purpose, and refused.

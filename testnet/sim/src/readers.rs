@@ -8,7 +8,9 @@ use session_protocols::{
     codec, mailbox,
     member::Input,
     notify::{self, Event as Page, Subscribe, Subscribed},
+    record::Place,
     request::{Cursor, Retrieve},
+    store::Store as _,
 };
 
 use super::{
@@ -204,6 +206,40 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Whether a page goes on behind a message that the asked node holds, and has something. It leaves out nothing that
+    /// lies between that and its end.
+    pub(super) fn follows(
+        &self,
+        node: usize,
+        request: &Retrieve,
+        page: &[Message],
+        end: Cursor,
+    ) -> Result<bool, Violation> {
+        let host = &self.nodes[node];
+        let (Some(last), Some(store)) = (request.last, host.disk.store().filter(|_| !host.hostile)) else {
+            return Ok(false);
+        };
+        let (account, namespace) = (request.account, request.namespace);
+        let place = |hash: &MessageHash| {
+            let record = View(store).record(&account, hash).ok().flatten();
+            record.and_then(|record| record.place).filter(|place| place.namespace == namespace)
+        };
+        let Some(Place { sequence, .. }) = place(&last).filter(|_| store.incarnation() == end.incarnation)
+        else {
+            return Ok(false);
+        };
+        let got: BTreeSet<_> = page.iter().map(|message| message.hash).collect();
+        let after = Cursor { incarnation: end.incarnation, sequence };
+        for hash in self.readable(node, (account, namespace), Some(after)) {
+            let within = place(&hash).is_some_and(|place| place.sequence <= end.sequence);
+            if within && !got.contains(&hash) {
+                let detail = format!("node {node} left out {hash} behind {last}");
+                return broken("a page leaves out nothing behind the last message", detail);
+            }
+        }
+        Ok(!got.is_empty())
     }
 
     fn complete(

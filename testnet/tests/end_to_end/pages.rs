@@ -251,7 +251,7 @@ fn bytes(number: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB"];
     let power = (1..=units.len()).rev().find(|power| number >= 1 << (10 * power));
     let Some(power) = power else { return format!("{number} B") };
-    let tenths = (number * 20 / (1 << (10 * power)) + 1) / 2;
+    let tenths = (number * 20 / (1 << (10 * power))).div_ceil(2);
     format!("{}.{} {}", tenths / 10, tenths % 10, units[power - 1])
 }
 

@@ -82,7 +82,12 @@ impl World {
                     self.counts.reads += 1;
                     self.counts.delivered += messages.len() as u64;
                     let read = self.clients.reads.entry((state.account, request.namespace)).or_default();
-                    read.chain.take(from, request.after, &messages, cursor);
+                    if state.by_text() {
+                        self.counts.read_texts += 1;
+                        read.last = messages.last().map(|message| message.hash).or(read.last);
+                    } else {
+                        read.chain.take(from, request.after, &messages, cursor);
+                    }
                 }
                 Ok(())
             }
@@ -240,8 +245,9 @@ impl World {
             self.checks.asked_by(node, host, state.sent, request, &answer.body)?;
         }
         match (&answer.body, request) {
-            (Body::Messages { messages, .. }, Request::Retrieve(request)) => {
+            (Body::Messages { messages, cursor, .. }, Request::Retrieve(request)) => {
                 let drawer = (request.account, request.namespace);
+                self.counts.read_on += u64::from(self.follows(node, request, messages, *cursor)?);
                 self.checks.served(node, host, drawer, messages)?;
                 self.checks.read(node, host, self.now, drawer)
             }

@@ -321,7 +321,9 @@ impl World {
                     ids: None,
                     auth: None,
                 };
-                read.auth = Some(owner.auth(time, &read.statement(&self.network, time)));
+                let text = text.then(|| text::retrieve(&read, time));
+                let said = read.statement(&self.network, time);
+                read.auth = Some(owner.auth_by(None, time, &said, text.as_deref()));
                 // Signed for another drawer.
                 read.namespace = PRIVATE[1];
                 Request::Retrieve(read)
@@ -338,10 +340,12 @@ impl World {
             return;
         }
         let target = self.target(account);
-        let friend = self.asker();
+        let (friend, text) = (self.asker(), self.by_text());
         let read = self.clients.reads.entry((account, namespace)).or_default();
         let owner = &mut self.clients.accounts[account];
         let after = if owner.thorough { read.chain.at(target) } else { read.chain.latest() };
+        // Clients of the JSON door know of no cursors.
+        let (after, last) = if text { (None, read.last) } else { (after, None) };
         let max_count = self.dice.client.chance(600).then(|| self.dice.client.between(1, 4) as u32);
         let max_size = self.dice.client.chance(200).then(|| self.dice.client.between(1, 2_000) as u32);
         let time = owner.sign_time(self.now);
@@ -349,13 +353,15 @@ impl World {
             account: owner.id,
             namespace,
             after,
-            last: None,
+            last,
             max_count,
             max_size,
             ids: None,
             auth: None,
         };
-        request.auth = Some(owner.auth_by(friend, time, &request.statement(&self.network, time), None));
+        let text = text.then(|| text::retrieve(&request, time));
+        let said = request.statement(&self.network, time);
+        request.auth = Some(owner.auth_by(friend, time, &said, text.as_deref()));
         self.open_at(account, Request::Retrieve(request), Aim::Read, target);
     }
 }

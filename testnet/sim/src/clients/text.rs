@@ -4,7 +4,7 @@
 use session_protocols::{
     Namespace, Time,
     record::Stamp,
-    request::{Delete, Direction, Drawers, Ends, Expire, Request, Revoke, Store, Which},
+    request::{Delete, Direction, Drawers, Ends, Expire, Request, Retrieve, Revoke, Store, Which},
 };
 
 use crate::{
@@ -14,6 +14,10 @@ use crate::{
 
 pub(super) fn store(request: &Store, time: u64) -> Vec<u8> {
     format!("store{}{time}", namespace(request.namespace)).into()
+}
+
+pub(super) fn retrieve(request: &Retrieve, time: u64) -> Vec<u8> {
+    format!("retrieve{}{time}", namespace(request.namespace)).into()
 }
 
 pub(super) fn delete(request: &Delete) -> Vec<u8> {

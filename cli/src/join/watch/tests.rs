@@ -1,0 +1,90 @@
+use serde_json::json;
+use session_protocols::KeyPair;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+use super::*;
+
+fn verdict(address: &str, begun: u64, why: &[Option<&str>]) -> DialledBack {
+    let word = |why: &Option<&str>| Said { by: "ab".repeat(32), why: why.map(str::to_owned) };
+    let ok = why.contains(&None);
+    DialledBack { address: address.to_owned(), begun, ok, said: why.iter().map(word).collect() }
+}
+
+fn upnp(state: &str) -> Upnp {
+    Upnp { state: state.to_owned(), at: 5 }
+}
+
+#[test]
+fn who_dialled_in_vain_is_named_with_what_to_do() {
+    let announced: [Endpoint; 2] =
+        ["/ip4/45.1.0.2/udp/22021/quic-v1", "/ip4/45.1.0.2/tcp/22021"].map(|text| text.parse().unwrap());
+    let reached = verdict("/ip4/45.1.0.2/udp/22021/quic-v1", 9, &[None]);
+    let missed = verdict("/ip4/45.1.0.2/tcp/22021", 9, &[Some("it could not connect"); 3]);
+    let late = verdict("/ip4/45.1.0.2/tcp/22021", 9, &[Some("it could not connect"), None]);
+
+    let failure = judged(&announced, &[&reached, &missed], 3, &upnp("silent")).unwrap_err();
+    let says =
+        "dialled /ip4/45.1.0.2/tcp/22021 in vain: node abababab\u{2026} says: it could not connect; node";
+    assert!(failure.message.contains(says), "{}", failure.message);
+    assert!(failure.message.ends_with("lead the port here (UPnP)"), "{}", failure.message);
+    assert!(failure.remedy.contains("port forwarding"), "{}", failure.remedy);
+    let ((), told) = judged(&announced, &[&reached, &late], 3, &upnp("off")).unwrap();
+    assert!(told.ends_with("/ip4/45.1.0.2/tcp/22021 by abababab\u{2026}"), "{told}");
+    let failure = judged(&announced, &[&reached], 3, &upnp("off")).unwrap_err();
+    assert!(failure.message.ends_with("reaches /ip4/45.1.0.2/tcp/22021"), "{}", failure.message);
+    let failure = judged(&announced, &[], 0, &upnp("off")).unwrap_err();
+    assert!(failure.message.starts_with("no node of the network"), "{}", failure.message);
+}
+
+#[test]
+fn what_was_in_vain_before_the_router_led_the_port_here_is_tried_again() {
+    for (state, begun, may) in
+        [("off", 1, false), ("asked", 9, true), ("leads", 4, true), ("leads", 6, false), ("silent", 1, false)]
+    {
+        assert_eq!(upnp(state).may_mend(&verdict("x", begun, &[Some("no")])), may, "{state} {begun}");
+        assert!(!upnp(state).may_mend(&verdict("x", begun, &[None])), "{state}");
+    }
+}
+
+/// A door that says the same again and again: of itself, and of whether it is ready.
+async fn door(status: String, ready: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = [0; 1_024];
+            let long = stream.read(&mut asked).await.unwrap();
+            let body = if asked[..long].starts_with(b"GET /readyz") { ready } else { &*status };
+            let head =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_become_active_is_told_with_what_it_lacks() {
+    let id = KeyPair::from_seed(&[7; 32]).node_id();
+    let status = json!({
+        "id": id, "swarm": null, "peers": 3, "reachability": { "dialled_back": [] },
+        "chain": { "registration": "awaiting", "height": 5, "head": 6, "epoch": 2 },
+    });
+    let ready = r#"{"ready":false,"checks":[{"name":"store","ok":true,"detail":"open"},
+        {"name":"swarm","ok":false,"detail":"in no swarm yet"},
+        {"name":"chain","ok":false,"detail":"no endpoint answers"}]}"#;
+    let watch = Watch::new(door(status.to_string(), ready).await, id).unwrap();
+    let failure = watch.active(&Say::default(), Duration::ZERO).await.unwrap_err();
+    assert_eq!((failure.exit, failure.code), (Exit::NotReady, "not_active"));
+    assert_eq!(failure.message, "not after 0 s: swarm: in no swarm yet; chain: no endpoint answers");
+    assert!(failure.remedy.contains("--rpc"), "{}", failure.remedy);
+}
+
+#[test]
+fn a_longer_epoch_is_waited_for_longer() {
+    assert_eq!(patience(None), FINAL);
+}
