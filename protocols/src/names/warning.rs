@@ -69,16 +69,27 @@ pub(super) fn of(label: &Label) -> Vec<Warning> {
     warnings
 }
 
-/// What a text looks like: texts that look the same have the same skeleton (UTS #39, section 4).
+/// What a text looks like: texts that look the same have the same skeleton (UTS #39, section 4). Names have no upper
+/// case, and the skeleton has: of `0` it makes `O`, which is folded to be that of `o` as well.
 pub(super) fn skeleton(text: &str) -> String {
+    folded(&prototypes(&folded(&prototypes(text))))
+}
+
+/// The characters that stand for those of a text and for all that look like them.
+fn prototypes(text: &str) -> String {
     unicode_security::skeleton(text).collect()
+}
+
+/// In lower case, each character for itself.
+fn folded(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).collect()
 }
 
 /// The name in ASCII that a text looks like, if each of its characters looks like one.
 fn plain(text: &str) -> Option<Label> {
     // ASCII stands for itself: the skeleton would have `rn` for `m`.
     let alike = |character: char| {
-        if character.is_ascii() { character.into() } else { skeleton(character.encode_utf8(&mut [0; 4])) }
+        if character.is_ascii() { character.into() } else { prototypes(character.encode_utf8(&mut [0; 4])) }
     };
     let plain: String = text.chars().map(alike).collect();
     plain.parse().ok().filter(|_| plain.is_ascii())
