@@ -224,16 +224,18 @@ impl Named {
                     (Some(_), _) => format!("add --follow {now}"),
                 };
                 let remedy = match &error {
-                    ClientError::NameChanged { before, now, .. } => Some(format!(
+                    ClientError::NameChanged { led, before, now, .. } if **led == *name => Some(format!(
                         "ask the one you mean, another way, which of the two is right: to go by the new one {}, to \
                          go by the old one give {} in place of {name}",
                         by(&now.value),
                         before.value
                     )),
-                    ClientError::NotAgreed { now, .. } => Some(format!(
-                        "ask the one you mean, another way, whether that is right; then {}",
-                        by(&now.value)
-                    )),
+                    ClientError::NameChanged { now, .. } | ClientError::NotAgreed { now, .. } => {
+                        Some(format!(
+                            "ask the one you mean, another way, whether that is right; then {}",
+                            by(&now.value)
+                        ))
+                    }
                     _ => None,
                 };
                 let mut failure = access.failed(error);

@@ -166,12 +166,14 @@ pub enum ClientError {
     },
     /// The name says something else than when it was followed before, or is somebody else's and says something
     /// that was never followed.
-    #[error("{}", changed(.name, *.kind, *.of, .before, .now))]
+    #[error("{}", changed(.name, *.kind, .led, *.of, .before, .now))]
     NameChanged {
         /// The name.
         name: Name,
         /// Which record.
         kind: Kind,
+        /// Which name was followed before: the same, or if it never was, its parent or a sub-name beside it.
+        led: Box<Name>,
         /// Which record was followed before: the same, or if it never was, another of the owner before.
         of: Kind,
         /// What that was.
@@ -326,13 +328,17 @@ impl ClientError {
 }
 
 /// What has changed about a name.
-fn changed(name: &Name, kind: Kind, of: Kind, before: &Pin, now: &Pin) -> String {
+fn changed(name: &Name, kind: Kind, led: &Name, of: Kind, before: &Pin, now: &Pin) -> String {
     let (was, is) = (&before.value, &now.value);
-    let said = match kind == of {
-        true => format!("the {kind} of the name {name} is another: it was {was}, and is {is}"),
-        false => {
+    let said = match (led == name, kind == of) {
+        (true, true) => format!("the {kind} of the name {name} is another: it was {was}, and is {is}"),
+        (true, false) => {
             format!("the name {name} says that its {kind} is {is}; when it was followed its {of} was {was}")
         }
+        (false, _) => format!(
+            "the name {name} says that its {kind} is {is}; when {led} was followed, which belongs to the same owner, \
+             the {of} of that was {was}"
+        ),
     };
     match before.is_under(now) {
         true => said,

@@ -413,7 +413,7 @@ impl Home {
     }
 
     /// Keeps what a record of a name says, if it said the same before, if nothing is known of it under another
-    /// owner, or to `replace` what it said; else returns what that is, and of which record.
+    /// owner, or to `replace` what it said; else returns what that is, and of which record of which name.
     ///
     /// # Errors
     /// When what is kept cannot be read, or the disk refuses.
@@ -424,7 +424,7 @@ impl Home {
         kind: Kind,
         pin: Pin,
         replace: bool,
-    ) -> Result<Option<(Kind, Pin)>, HomeError> {
+    ) -> Result<Option<(Name, Kind, Pin)>, HomeError> {
         let _lock = disk::lock(&self.folder)?;
         let path = self.names_path(network);
         let mut names: Names = files::read(&path)?;

@@ -74,7 +74,7 @@ impl Kept {
         kind: Kind,
         pin: Pin,
         replace: bool,
-    ) -> Result<Option<(Kind, Pin)>, HomeError> {
+    ) -> Result<Option<(Name, Kind, Pin)>, HomeError> {
         match &self.home {
             Some(home) => home.pin(&self.network, name, kind, pin, replace),
             None => Ok(Pin::keep(&mut self.own_pins(), name, kind, pin, replace)),

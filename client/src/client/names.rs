@@ -183,7 +183,7 @@ impl Client {
 
     /// What a record of a name says, to be relied on: what it said when it was followed first is kept, in the
     /// home if there is one, and anything else is refused until the user has `agreed` to that very value. So is a
-    /// record that was never followed, of a name that was, and is somebody else's since.
+    /// record that was never followed, of a name that was, or whose parent or sub-name was, and is somebody else's since.
     ///
     /// A wallet is refused too where what is known of the name is old ([`Age::is_old`]): who withholds
     /// checkpoints could have somebody paid who has sold the name since.
@@ -226,9 +226,10 @@ impl Client {
                 self.inner.kept.keep_name_keys(name, &*self.inner.names.keys(name, &self.inner.kept).await?);
                 Ok(value)
             }
-            Some((of, before)) => Err(ClientError::NameChanged {
+            Some((led, of, before)) => Err(ClientError::NameChanged {
                 name: name.clone(),
                 kind,
+                led: Box::new(led),
                 of,
                 before: Box::new(before),
                 now: Box::new(now),

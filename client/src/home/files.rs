@@ -193,34 +193,35 @@ pub struct Pin {
 pub type Pins = BTreeMap<Name, BTreeMap<String, Pin>>;
 
 impl Pin {
-    /// Puts a pin among others, unless it may not replace what is there: that then. That is another value of the
-    /// same record, and for a record that was never followed the others, if the name has changed hands since.
+    /// Puts a pin among others, unless it may not replace what is there: that then, and of which record of which name.
+    /// That is another value of the same record; for a record that was never followed the others of the name, and for
+    /// a name that never was those that belong to the same owner, if they have changed hands since: a name and its
+    /// sub-names are sold as one.
     pub(crate) fn keep(
         pins: &mut Pins,
         name: &Name,
         kind: Kind,
         pin: Self,
         replace: bool,
-    ) -> Option<(Kind, Self)> {
-        let of_name = pins.entry(name.clone()).or_default();
-        let before = match of_name.get_mut(kind.as_str()) {
-            Some(before) if before.value == pin.value => {
-                // That it says the same is no word on what else a new owner says.
-                if replace {
-                    (before.owner, before.version) = (pin.owner, pin.version);
-                }
-                return None;
+    ) -> Option<(Name, Kind, Self)> {
+        if let Some(before) = pins.get_mut(name).and_then(|of_name| of_name.get_mut(kind.as_str()))
+            && before.value == pin.value
+        {
+            // That it says the same is no word on what else a new owner says.
+            if replace {
+                (before.owner, before.version) = (pin.owner, pin.version);
             }
-            Some(before) => Some((kind, before.clone())),
-            None => of_name
-                .iter()
-                .filter_map(|(kind, other)| Some((kind.parse().ok()?, other.clone())))
-                .max_by_key(|(_, other)| other.version)
-                .filter(|(_, newest)| !newest.is_under(&pin)),
+            return None;
+        }
+        let before = match pins.get(name).and_then(|of_name| of_name.get(kind.as_str())) {
+            Some(before) => Some((name.clone(), kind, before.clone())),
+            None => newest(pins.get_key_value(name))
+                .or_else(|| newest(pins.iter().filter(|(other, _)| other.parent() == name.parent())))
+                .filter(|(.., newest)| !newest.is_under(&pin)),
         };
         let refused = before.filter(|_| !replace);
         if refused.is_none() {
-            of_name.insert(kind.as_str().to_owned(), pin);
+            pins.entry(name.clone()).or_default().insert(kind.as_str().to_owned(), pin);
         }
         refused
     }
@@ -229,6 +230,17 @@ impl Pin {
     pub(crate) fn is_under(&self, other: &Self) -> bool {
         self.owner == other.owner && self.version == other.version
     }
+}
+
+/// The pin among these whose name had got an owner most often.
+fn newest<'a>(
+    pins: impl IntoIterator<Item = (&'a Name, &'a BTreeMap<String, Pin>)>,
+) -> Option<(Name, Kind, Pin)> {
+    let all = pins.into_iter().flat_map(|(name, of_name)| {
+        of_name.iter().filter_map(move |(kind, pin)| Some((name, kind.parse::<Kind>().ok()?, pin)))
+    });
+    let (name, kind, pin) = all.max_by_key(|(.., pin)| pin.version)?;
+    Some((name.clone(), kind, pin.clone()))
 }
 
 /// What shows that keys are those of a name, as this build computes them.

@@ -440,6 +440,42 @@ async fn of_a_name_that_is_somebody_elses_since_nothing_else_is_followed_unasked
 }
 
 #[tokio::test]
+async fn a_sub_name_is_sold_with_its_parent_and_neither_is_followed_unasked_then() {
+    let net = Net::chained().await;
+    let keys = keys();
+    let [shop, bank]: [Name; 2] = ["shop.alice", "bank.alice"].map(|name| name.parse().unwrap());
+    let leads = |name: &Name, version, account| {
+        let keys = NameKeys::of(name, COST).unwrap();
+        let (value, sub) = (keys.seal(version, &Value::Account(account)), keys.sub_id().into());
+        Change::Record { id: keys.id(), sub, version, kind: Kind::Account.number(), value }
+    };
+    let [first, second, third] = [2, 3, 4].map(|number| account(number).id());
+    let (follow, agreed) = (Kind::Account, Value::Account(second));
+    net.name(LAST - 2, &[registered(keys.id(), OWNER, 1), points(&keys, 1, &first), leads(&bank, 1, third)]);
+    // One has followed the name, another a sub-name of it, and a third neither.
+    let (client, other, stranger) = (net.client().await, net.client().await, net.client().await);
+    client.follow(&alice(), follow, None).await.unwrap();
+    assert_eq!(other.follow(&bank, follow, None).await.unwrap(), Value::Account(third));
+    let sold = Change::Transferred { id: keys.id(), owner: OTHER.into(), version: 2 };
+    net.name(LAST - 1, &[sold, points(&keys, 2, &third), leads(&shop, 2, second)]);
+    let error = client.follow(&shop, follow, None).await.unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("when alice was followed") && said.contains("changed hands"), "{said}");
+    assert!(said.contains(&first.to_string()) && said.contains(&second.to_string()), "{said}");
+    let ClientError::NameChanged { name, led, before, now, .. } = error else { panic!("{error}") };
+    assert_eq!((name, *led, before.version, now.version), (shop.clone(), alice(), 1, 2));
+    for name in [&shop, &alice()] {
+        let error = other.follow(name, follow, None).await.unwrap_err();
+        assert!(matches!(&error, ClientError::NameChanged { led, .. } if **led == bank), "{error}");
+    }
+    assert_eq!(stranger.follow(&shop, follow, None).await.unwrap(), agreed);
+    // Whoever agrees to the sub-name has agreed to nothing that the name itself says.
+    assert_eq!(client.follow(&shop, follow, Some(&agreed)).await.unwrap(), agreed);
+    assert_eq!(client.follow(&shop, follow, None).await.unwrap(), agreed);
+    client.follow(&alice(), follow, None).await.unwrap_err();
+}
+
+#[tokio::test]
 async fn an_account_goes_by_a_name_that_is_its_own_and_is_known_here() {
     let net = Net::chained().await;
     let keys = keys();
