@@ -132,6 +132,11 @@ impl From<HomeError> for Failure {
                 "chain_key_exists",
                 format!("it may hold money: move {} to a safe place first", path.display()),
             ),
+            HomeError::Ambiguous { .. } => (
+                Exit::Refused,
+                "ambiguous_name",
+                "write it just as the one that you mean is written".to_owned(),
+            ),
             HomeError::Unknown(name) => {
                 (Exit::Failed, "unknown_name", format!("add the id first: session contact add {name} ID"))
             }

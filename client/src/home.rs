@@ -22,6 +22,7 @@
 //! lose nothing. A file that cannot be read is never overwritten, but for lists of nodes and
 //! checkpoints, which are fetched again.
 
+mod contacts;
 mod disk;
 mod files;
 mod money;
@@ -126,6 +127,14 @@ pub enum HomeError {
     /// Another key was imported for the account before. It is left as it is.
     #[error("another key was imported before, and is in {path}", path = .0.display())]
     ChainKeyExists(PathBuf),
+    /// No name is written so, and several are but for upper and lower case.
+    #[error("\"{name}\" may be {}: they differ by upper and lower case alone", .known.join(" or "))]
+    Ambiguous {
+        /// What was written.
+        name: String,
+        /// The names.
+        known: Vec<String>,
+    },
     /// A text is neither an id nor a known name.
     #[error("\"{0}\" is neither an account id nor the name of a contact or of an account")]
     Unknown(String),
@@ -222,71 +231,6 @@ impl Home {
                 files::write_chain_key(&path, key)
             }
         }
-    }
-
-    /// The address book, by name.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn contacts(&self) -> Result<BTreeMap<String, AccountId>, HomeError> {
-        Ok(self.read::<Contacts>()?.contacts)
-    }
-
-    /// The names of the network by which some of those in the address book were found.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn contact_names(&self) -> Result<BTreeMap<String, Name>, HomeError> {
-        Ok(self.read::<Contacts>()?.names)
-    }
-
-    /// Puts an account into the address book, and the name of the network by which it was `found`, if it was by one. The
-    /// same entry twice is no error.
-    ///
-    /// # Errors
-    /// When the name is taken, or the disk refuses.
-    pub fn add_contact(&self, name: &str, id: AccountId, found: Option<&Name>) -> Result<(), HomeError> {
-        check_name(name)?;
-        let _lock = disk::lock(&self.folder)?;
-        let mut contacts: Contacts = self.read()?;
-        if contacts.contacts.get(name) == Some(&id) {
-            if found.is_none_or(|found| contacts.names.get(name) == Some(found)) {
-                return Ok(());
-            }
-        } else {
-            check_free(name, &self.read()?, &contacts)?;
-        }
-        contacts.contacts.insert(name.to_owned(), id);
-        contacts.names.extend(found.map(|found| (name.to_owned(), found.clone())));
-        self.write(&contacts)
-    }
-
-    /// Takes a name out of the address book; returns whom it stood for.
-    ///
-    /// # Errors
-    /// When there is no such contact, or the disk refuses.
-    pub fn remove_contact(&self, name: &str) -> Result<AccountId, HomeError> {
-        let _lock = disk::lock(&self.folder)?;
-        let mut contacts: Contacts = self.read()?;
-        let id = contacts.contacts.remove(name).ok_or_else(|| HomeError::NoContact(name.to_owned()))?;
-        contacts.names.remove(name);
-        self.write(&contacts)?;
-        Ok(id)
-    }
-
-    /// Whom a text means: an account id, a contact, or an account kept here.
-    ///
-    /// # Errors
-    /// When it is none of them.
-    pub fn resolve(&self, name_or_id: &str) -> Result<AccountId, HomeError> {
-        if let Ok(id) = name_or_id.parse() {
-            return Ok(id);
-        }
-        if let Some(id) = self.contacts()?.get(name_or_id) {
-            return Ok(*id);
-        }
-        let own = self.accounts()?.into_iter().find(|(name, _)| name == name_or_id);
-        own.map(|(_, id)| id).ok_or_else(|| HomeError::Unknown(name_or_id.to_owned()))
     }
 
     /// The messages that an account was already shown.

@@ -110,6 +110,37 @@ fn contacts_are_added_found_and_removed() {
 }
 
 #[test]
+fn who_is_named_in_another_case_is_meant_unless_that_may_be_two() {
+    let (_folder, home) = home();
+    home.create_account("Me", &account(1)).unwrap();
+    home.add_contact("Bob", id(5), None).unwrap();
+    home.add_contact("carol", id(6), None).unwrap();
+    for (text, name, id) in [
+        ("Bob", "Bob", id(5)),
+        ("bob", "Bob", id(5)),
+        ("BOB", "Bob", id(5)),
+        ("Carol", "carol", id(6)),
+        ("me", "Me", account(1).id()),
+    ] {
+        assert_eq!(home.resolve(text).unwrap(), id, "{text}");
+        assert_eq!(home.entry(text).unwrap(), (name.to_owned(), id), "{text}");
+    }
+    assert!(matches!(home.resolve("bobby"), Err(HomeError::Unknown(_))));
+    // An account of one's own is as good as a contact, and each is found by what it is called.
+    home.create_account("bOB", &account(2)).unwrap();
+    assert_eq!(home.resolve("Bob").unwrap(), id(5));
+    assert_eq!(home.resolve("bOB").unwrap(), account(2).id());
+    for text in ["bob", "BOB"] {
+        let error = home.resolve(text).unwrap_err();
+        let told = format!("\"{text}\" may be Bob or bOB: they differ by upper and lower case alone");
+        assert_eq!(error.to_string(), told);
+        assert!(matches!(error, HomeError::Ambiguous { .. }));
+    }
+    home.remove_contact("Bob").unwrap();
+    assert_eq!(home.resolve("bob").unwrap(), account(2).id());
+}
+
+#[test]
 fn what_was_shown_is_known_until_it_ends() {
     let (_folder, home) = home();
     let shown = || home.shown(&id(1)).unwrap();
