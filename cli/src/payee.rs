@@ -15,7 +15,7 @@ use crate::{
     Context, account,
     failure::{Exit, Failure},
     network::Access,
-    recipient::{Agreed, Named, Recipient},
+    recipient::{Agreed, FoundBy, Named, Recipient},
     text,
     wallet::learn,
 };
@@ -27,6 +27,8 @@ pub(crate) struct Payee {
     pub(crate) address: Address,
     /// Where they signed to be paid, if that is another address, which was agreed not to be taken.
     pub(crate) over: Option<Address>,
+    /// The name of the network by which they were found, if they were by one.
+    pub(crate) found: Option<FoundBy>,
     /// The network, where it was asked.
     pub(crate) access: Option<Access>,
 }
@@ -51,7 +53,7 @@ pub(crate) async fn find(
     let shown = text::plain(written);
     if let Some(address) = self::written(written)? {
         Places { named: Some(address), ..Places::default() }.choose([&shown; 2], agreed)?;
-        return Ok(Found::At(Payee { person: None, address, over: None, access: None }));
+        return Ok(Found::At(Payee { person: None, address, over: None, found: None, access: None }));
     }
     let recipient = Recipient::read(context, home, written)?;
     if let Recipient::Account(id) = recipient
@@ -59,25 +61,31 @@ pub(crate) async fn find(
     {
         // Nobody is asked for what follows from a key here.
         Places { signed: Some(own), ..Places::default() }.choose([&shown; 2], agreed)?;
-        return Ok(Found::At(Payee { person: Some(id), address: own, over: None, access: None }));
+        return Ok(Found::At(Payee {
+            person: Some(id),
+            address: own,
+            over: None,
+            found: None,
+            access: None,
+        }));
     }
     let access = Access::open(context).await?;
     let mut by = shown.clone();
-    let (person, named) = match &recipient {
+    let (person, named, found) = match &recipient {
         Recipient::Account(id) => {
             let mut wallet = None;
             if let Some(named) = Named::of_contact(home, &access, written, id)? {
                 by = named.to_string();
                 wallet = named.paid_to(context, &access, (&shown, *id), agreed).await?;
             }
-            (Some(*id), wallet)
+            (Some(*id), wallet, None)
         }
         Recipient::Named(named) => {
-            let (person, wallet) = named.paid(context, home, &access, agreed).await?;
+            let (person, wallet, found) = named.paid(context, home, &access, agreed).await?;
             if person.is_none() && wallet.is_none() {
                 return Err(access.failed(named.without(Kind::Wallet)));
             }
-            (person, wallet)
+            (person, wallet, Some(found))
         }
     };
     let named = named.map(|value::Wallet(address)| Address::from(address));
@@ -97,7 +105,7 @@ pub(crate) async fn find(
     Ok(match (places.choose([&shown, &by], agreed)?, person) {
         (Some(address), person) => {
             let over = places.signed.filter(|signed| *signed != address);
-            Found::At(Payee { person, address, over, access: Some(access) })
+            Found::At(Payee { person, address, over, found, access: Some(access) })
         }
         (None, Some(id)) => Found::Unsaid(id, access),
         // One of both is known here.

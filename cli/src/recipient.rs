@@ -1,6 +1,6 @@
 //! Whom a person means: an account id, somebody in the address book, or whoever has a name of the network.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use session_client::{
     Age, ClientError,
@@ -26,6 +26,27 @@ pub(crate) struct Named {
     name: Name,
     /// Whether it was written with `@`, which means nothing else.
     at: bool,
+}
+
+/// The name of the network by which somebody was found. A name that was mistyped is somebody's too.
+pub(crate) struct FoundBy {
+    pub(crate) name: Name,
+    /// Whether it had never led to anybody here.
+    pub(crate) first: bool,
+    /// Whether it was written with `@`.
+    at: bool,
+}
+
+impl FoundBy {
+    /// What is said of whoever was found by it, behind what they were called.
+    pub(crate) const fn told(&self) -> &'static str {
+        match (self.at, self.first) {
+            (true, false) => "",
+            (true, true) => " (followed for the first time)",
+            (false, false) => " (the network's name)",
+            (false, true) => " (the network's name, followed for the first time)",
+        }
+    }
 }
 
 /// What a person agreed to follow of a name that leads elsewhere than before: that very value, because it may
@@ -86,15 +107,27 @@ impl Recipient {
         access: &Access,
         agreed: Option<Agreed>,
     ) -> Result<AccountId, Failure> {
+        self.found(context, home, access, agreed).await.map(|(id, _)| id)
+    }
+
+    /// The same, and by which name it was found, if it was by one.
+    pub(crate) async fn found(
+        self,
+        context: &Context,
+        home: &Home,
+        access: &Access,
+        agreed: Option<Agreed>,
+    ) -> Result<(AccountId, Option<FoundBy>), Failure> {
         let named = match self {
-            Self::Account(id) => return Ok(id),
+            Self::Account(id) => return Ok((id, None)),
             Self::Named(named) => named,
         };
         warn(context, home, access, &named.name)?;
+        let by = named.before(access, &[Kind::Account])?;
         let said = named.says(access, Kind::Account, agreed).await?;
         warn_old(context, access);
         match said {
-            Some(Value::Account(id)) => Ok(id),
+            Some(Value::Account(id)) => Ok((id, Some(by))),
             Some(_) | None => Err(access.failed(named.without(Kind::Account))),
         }
     }
@@ -144,15 +177,27 @@ impl Named {
         said.ok_or_else(|| access.failed(self.without(Kind::Relay)))
     }
 
-    /// Whose account it leads to, and where it says that they are paid, as far as it says so.
+    /// How it is known before these of its records are followed.
+    fn before(&self, access: &Access, kinds: &[Kind]) -> Result<FoundBy, Failure> {
+        let Self { name, at } = self;
+        let mut first = true;
+        for kind in kinds {
+            let led = access.client.followed(name, *kind).map_err(|error| access.failed(error))?;
+            first &= led.is_none();
+        }
+        Ok(FoundBy { name: name.clone(), first, at: *at })
+    }
+
+    /// Whose account it leads to, and where it says that they are paid, as far as it says so; and how it was known.
     pub(crate) async fn paid(
         &self,
         context: &Context,
         home: &Home,
         access: &Access,
         agreed: Option<Agreed>,
-    ) -> Result<(Option<AccountId>, Option<Wallet>), Failure> {
+    ) -> Result<(Option<AccountId>, Option<Wallet>, FoundBy), Failure> {
         warn(context, home, access, &self.name)?;
+        let by = self.before(access, &[Kind::Account, Kind::Wallet])?;
         let account = match self.says(access, Kind::Account, agreed).await? {
             Some(Value::Account(id)) => Some(id),
             Some(_) | None => None,
@@ -161,7 +206,7 @@ impl Named {
             Some(Value::Wallet(wallet)) => Some(wallet),
             Some(_) | None => None,
         };
-        Ok((account, wallet))
+        Ok((account, wallet, by))
     }
 
     /// The name by which a contact was found, if it was by one, and on this network: on another it may be anybody's.
@@ -171,7 +216,13 @@ impl Named {
         contact: &str,
         id: &AccountId,
     ) -> Result<Option<Self>, Failure> {
-        let Some(name) = home.contact_names()?.remove(contact) else { return Ok(None) };
+        // However it was written.
+        let contact = match home.entry(contact) {
+            Ok((contact, _)) => contact,
+            Err(HomeError::Unknown(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(name) = home.contact_names()?.remove(&contact) else { return Ok(None) };
         let led = access.client.followed(&name, Kind::Account).map_err(|error| access.failed(error))?;
         Ok((led == Some(Value::Account(*id))).then_some(Self { name, at: true }))
     }
@@ -277,13 +328,20 @@ pub(crate) fn warn(context: &Context, home: &Home, access: &Access, name: &Name)
     for warning in name.warnings() {
         context.output.warn(&warning.to_string());
     }
-    let contacts = home.contacts()?;
-    let written = contacts.keys().filter_map(|known| known.parse().ok());
-    let followed = access.client.look_alikes(name)?;
-    for known in followed.into_iter().chain(written.filter(|known| name.looks_like(known))) {
+    let mut known = look_alikes(home, name)?;
+    known.extend(access.client.look_alikes(name)?);
+    for known in known {
         context.output.warn(&format!("{name} looks like {known}, which you know, and is another name"));
     }
     Ok(())
+}
+
+/// The contacts and own accounts whose names look like this one, and are others.
+fn look_alikes(home: &Home, name: &Name) -> Result<BTreeSet<Name>, Failure> {
+    let own = home.accounts()?.into_iter().map(|(own, _)| own);
+    let written = home.contacts()?.into_keys().chain(own);
+    let known = written.filter_map(|known| known.parse::<Name>().ok());
+    Ok(known.filter(|known| name.looks_like(known)).collect())
 }
 
 /// Whether the network that is meant has names, as far as can be told.
@@ -293,7 +351,36 @@ fn has_names(context: &Context) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use session_client::Account;
+
     use super::*;
+
+    #[test]
+    fn what_looks_like_a_contact_or_an_own_account_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(folder.path().join("home")).unwrap();
+        home.create_account("Bob", &Account::new(&[1; 16])).unwrap();
+        home.add_contact("paypal", AccountId::from_bytes([5; 33]), None).unwrap();
+        // What can be no name looks like none.
+        home.add_contact("-.-.-", AccountId::from_bytes([6; 33]), None).unwrap();
+        for (text, known) in
+            [("b0b", &["bob"][..]), ("paypa1", &["paypal"]), ("bob", &[]), ("paypal", &[]), ("carol", &[])]
+        {
+            let found = look_alikes(&home, &text.parse().unwrap()).unwrap();
+            let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+            assert_eq!(found, known, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_was_never_followed_is_told_from_one_that_was() {
+        let told = |at, first| FoundBy { name: "bbo".parse().unwrap(), first, at }.told();
+        assert_eq!(told(true, false), "");
+        assert_eq!(told(false, false), " (the network's name)");
+        for at in [true, false] {
+            assert!(told(at, true).contains("followed for the first time"));
+        }
+    }
 
     #[test]
     fn what_reads_like_an_id_is_no_name() {

@@ -8,7 +8,7 @@ use crate::{
     Context, account, args,
     failure::Failure,
     network::Access,
-    recipient::{Agreed, Recipient},
+    recipient::{Agreed, FoundBy, Recipient},
     text,
 };
 
@@ -26,7 +26,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Send) -> Result<(), 
         return Err(Failure::usage("there is no text to send", "give one: session send TO TEXT"));
     }
     let access = Access::open(context).await?;
-    let recipient = recipient.account(context, &home, &access, Some(Agreed::account(follow))).await?;
+    let (recipient, by) = recipient.found(context, &home, &access, Some(Agreed::account(follow))).await?;
     let sent = access.client.send(&sender, &recipient, &text).await.map_err(|error| access.failed(error))?;
     if let Some(Err(error)) = &sent.copy {
         context.output.note(&format!("the copy for your other devices was not kept: {error}"));
@@ -37,11 +37,14 @@ pub(crate) async fn run(context: &Context, arguments: args::Send) -> Result<(), 
         "swarm": sent.swarm,
         "from": sender.id(),
         "to": recipient,
+        "found": by.as_ref().map(|by| &by.name),
+        "first": by.as_ref().is_some_and(|by| by.first),
         "timestamp": sent.timestamp_ms,
     });
     context.output.data(&data, || {
         let to = if to == recipient.to_string() { text::short(&to) } else { text::plain(&to) };
-        format!("sent to {to}: durable at {} of {} nodes", sent.stored, sent.swarm)
+        let by = by.as_ref().map_or("", FoundBy::told);
+        format!("sent to {to}{by}: durable at {} of {} nodes", sent.stored, sent.swarm)
     })
 }
 

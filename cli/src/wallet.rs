@@ -23,7 +23,7 @@ use crate::{
     inbox,
     network::{self, Access},
     payee::{self, Found, Payee},
-    recipient::{Agreed, Recipient},
+    recipient::{Agreed, FoundBy, Recipient},
     sending,
     stake::lower,
     text,
@@ -132,11 +132,14 @@ impl Till<'_> {
             return self.tell_paid(&pay, transaction, sum).await;
         }
         // Before anything is paid: whoever cannot be told is not paid either.
-        let Payee { person, address: to, over, access } = self.payee(&pay).await?;
+        let Payee { person, address: to, over, found, access } = self.payee(&pay).await?;
         let told = person.zip(access.as_ref());
-        let paid = self.pay(&pay, person, to, sum, delivery).await?;
+        let by = found.as_ref().map_or("", FoundBy::told);
+        let paid = self.pay(&pay, (person, by), to, sum, delivery).await?;
         let mut data = amount(sum);
         data.insert("to".to_owned(), json!(lower(to)));
+        data.insert("found".to_owned(), json!(found.as_ref().map(|found| &found.name)));
+        data.insert("first".to_owned(), json!(found.as_ref().is_some_and(|found| found.first)));
         data.insert("transaction".to_owned(), json!(paid.transaction.to_string()));
         data.insert("height".to_owned(), json!(paid.height));
         data.insert("cost".to_owned(), json!(paid.fee.number()));
@@ -161,10 +164,13 @@ impl Till<'_> {
                 data.insert("remedy".to_owned(), json!(remedy));
             } else {
                 self.settle(paid.transaction);
-                last = format!("\n  told         {}", text::plain(&pay.to));
+                last = format!("\n  told         {}{by}", text::plain(&pay.to));
             }
         } else {
             self.settle(paid.transaction);
+            if !by.is_empty() {
+                last = format!("\n  called       {}{by}", text::plain(&pay.to));
+            }
         }
         self.context.output.data(&data, || {
             format!(
@@ -212,11 +218,11 @@ impl Till<'_> {
         ))
     }
 
-    /// Tells what it costs, asks, and pays.
+    /// Tells what it costs, asks, and pays: whom, if that is known, and how they were found.
     async fn pay(
         &self,
         pay: &Pay,
-        whom: Option<AccountId>,
+        (whom, by): (Option<AccountId>, &str),
         to: Address,
         sum: Sum,
         delivery: Delivery,
@@ -249,7 +255,8 @@ impl Till<'_> {
         let call = wallet.transfer(to, sum)?;
         let quote = wallet.quote(&call).await?;
         let name = text::plain(&pay.to);
-        let whom = if name.eq_ignore_ascii_case(&to.to_string()) { name } else { format!("{name} ({to})") };
+        let whom =
+            if name.eq_ignore_ascii_case(&to.to_string()) { name } else { format!("{name}{by} ({to})") };
         let what = format!("pay {sum} to {whom}");
         sending::tell_cost(self.context, &what, &self.name, wallet.address(), &quote.to_string());
         if !pay.sending.yes {

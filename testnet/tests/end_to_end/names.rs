@@ -132,7 +132,9 @@ impl People<'_> {
         for (to, text, more) in
             [("@alice", "by name", &[][..]), ("alice", "bare", &[]), ("@Alice", "straight", &["--direct"])]
         {
-            assert_eq!(carol.data(&[&["send", to, text], more].concat())["to"], json!(alice.id));
+            let sent = carol.data(&[&["send", to, text], more].concat());
+            assert_eq!((&sent["to"], &sent["found"]), (&json!(alice.id), &json!("alice")), "{sent}");
+            assert_eq!(sent["first"], text == "by name", "{sent}");
         }
         for text in ["by name", "bare", "straight"] {
             assert_eq!(alice.read(text).unwrap()["from"], json!(carol.id));
@@ -307,7 +309,10 @@ impl People<'_> {
             assert!(alice.read(text).is_none());
         }
         carol.knows("alice", alice);
-        assert_eq!(carol.data(&["send", "alice", "to the contact"])["to"], json!(alice.id));
+        for (to, text) in [("alice", "to the contact"), ("Alice", "to the contact in another case")] {
+            let sent = carol.data(&["send", to, text]);
+            assert_eq!((&sent["to"], &sent["found"]), (&json!(alice.id), &Value::Null), "{sent}");
+        }
         assert_eq!(carol.data(&["send", "@alice", "to the name"])["to"], json!(bob.id));
     }
 
