@@ -34,7 +34,7 @@ use crate::{
     failure::{Exit, Failure},
     network::description,
     node::{passphrase_of, settings, shutdown},
-    passphrase,
+    passphrase, payee,
     stake::{NODES, REGISTRATION, lower},
 };
 use board::Board;
@@ -60,6 +60,10 @@ struct Keys {
 
 pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), Failure> {
     Service::asked(&arguments)?;
+    if let Some(operator) = &arguments.operator {
+        // Before anything is made: one that is written wrongly is mended by writing it.
+        payee::written(operator)?;
+    }
     let board = Board::new(context.output);
     let (network, path) = board
         .step("network", async |say| {
@@ -74,6 +78,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
             Ok(((found.network, path), told))
         })
         .await?;
+    // Whoever is named has a name of the network that is joined.
+    let there = context.on(&path);
     let service = Service::of(&arguments, &network)?;
     let data = match (&service, &arguments.data) {
         (Some(service), _) => service.data.clone(),
@@ -166,7 +172,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
             board.step("synced", async |say| watch.synced(&say).await).await?;
             board
                 .step("stake", async |say| {
-                    stake::put_down(context, &arguments, &network, settlement, &keys, &place, &watch, &say)
+                    stake::put_down(&there, &arguments, &network, settlement, &keys, &place, &watch, &say)
                         .await
                 })
                 .await?;

@@ -67,6 +67,12 @@ struct Context {
 }
 
 impl Context {
+    /// The same, for the network of this file.
+    fn on(&self, network: &std::path::Path) -> Self {
+        let network = Some(network.display().to_string());
+        Self { output: self.output, global: args::Global { network, named: false, ..self.global.clone() } }
+    }
+
     fn home(&self) -> Result<Home, Failure> {
         Ok(Home::open(self.home_path()?)?)
     }

@@ -24,7 +24,7 @@ use session_protocols::{
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    Context, account,
+    Context,
     args::{Node, NodeInit, NodeLog, NodeRun},
     failure::{Exit, Failure},
     log, network, passphrase, payee, stake,
@@ -71,15 +71,7 @@ async fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
     };
     let prefix = prefix(address)?;
     let operator = match operator {
-        Some(operator) => match payee::written(operator)? {
-            Some(address) => address.into(),
-            None => {
-                let home = context.home()?;
-                // Who has no account has no inbox in which anybody could have said another address.
-                let reader = account::choose(&home, None).ok().map(|(name, _)| name);
-                payee::address(context, &home, reader.as_deref(), operator).await?.into()
-            }
-        },
+        Some(operator) => payee::address_of(context, operator).await?.into(),
         None => stake::address(context, account.as_deref())?.into(),
     };
     let data = &match data {

@@ -136,6 +136,17 @@ pub(crate) async fn address(
     }
 }
 
+/// The address of who is meant, for who may have no account: there is no inbox then in which anybody could have said
+/// another address.
+pub(crate) async fn address_of(context: &Context, written: &str) -> Result<Address, Failure> {
+    if let Some(address) = self::written(written)? {
+        return Ok(address);
+    }
+    let home = context.home()?;
+    let reader = account::choose(&home, None).ok().map(|(name, _)| name);
+    address(context, &home, reader.as_deref(), written).await
+}
+
 /// The address that a text is; none when it may be what somebody is named.
 ///
 /// # Errors

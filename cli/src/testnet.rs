@@ -163,10 +163,8 @@ async fn remove(context: &Context, testnet: &Testnet, node: usize) -> Result<(),
 }
 
 async fn fund(context: &Context, testnet: &Testnet, account: &str, sesh: Amount) -> Result<(), Failure> {
-    let address = match payee::written(account)? {
-        Some(address) => address,
-        None => stake::address(context, Some(account))?,
-    };
+    let there = context.on(&testnet.folder().network_path());
+    let address = Box::pin(payee::address_of(&there, account)).await?;
     testnet.fund(address, sesh).await?;
     let given = json!({ "address": stake::lower(address), "sesh": sesh.to_string(), "ether": FUND_ETHER.to_string() });
     context.output.data(&given, || format!("gave {sesh} SESH and {FUND_ETHER} ETH to {address}"))

@@ -2,7 +2,6 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
-use alloy::primitives::Address;
 use clap::{Args, Subcommand};
 use session_chain::network::Publisher;
 use session_protocols::{NetworkName, directory::Endpoint};
@@ -134,9 +133,10 @@ pub(crate) struct Join {
     /// until that is done
     #[arg(long, requires = "operator", conflicts_with_all = ["account", "yes"])]
     pub(crate) elsewhere: bool,
-    /// The address of that wallet: it stakes, and the node's rewards are for it
-    #[arg(long, value_name = "ADDRESS", requires = "elsewhere")]
-    pub(crate) operator: Option<Address>,
+    /// Whose wallet that is: it stakes, and the node's rewards are for it. An address (0x and 40 hex digits), an
+    /// account of yours, somebody from the address book, or whoever has a name of the network
+    #[arg(long, value_name = "WHO", requires = "elsewhere")]
+    pub(crate) operator: Option<String>,
     /// Where the node logs, unless its settings say it [default: node.log in its folder]
     #[arg(long, value_name = "FILE")]
     pub(crate) log_file: Option<PathBuf>,

@@ -90,14 +90,14 @@ Example:
         #[arg(value_name = "N")]
         node: usize,
     },
-    /// Give an account SESH of the testnet's chain, and ether to pay for what it sends
+    /// Give somebody SESH of the testnet's chain, and ether to pay for what it sends
     #[command(after_help = "\
 Examples:
   session testnet fund alice
   session testnet fund alice --sesh 6250
   session testnet fund 0x52908400098527886E0F7030069857D2E4169EE7")]
     Fund {
-        /// An account of yours, by its name, or any address
+        /// An account of yours, somebody from the address book, whoever has a name of the testnet, or any address
         account: String,
         /// How many SESH
         #[arg(long, value_name = "AMOUNT", default_value = "25000")]

@@ -21,6 +21,7 @@ use crate::{
     Context, account,
     args::Join,
     failure::{Exit, Failure},
+    payee,
     sending::{agree_meanwhile, poll, tell_cost},
     stake::{REGISTRATION, lower},
 };
@@ -50,7 +51,8 @@ pub(crate) async fn put_down(
     if !matches!(registration.as_str(), "unregistered" | "refused" | "deregistered" | "") {
         return Ok(((), format!("it is there: the node is {registration}")));
     }
-    if let Some(operator) = arguments.operator {
+    if let Some(operator) = &arguments.operator {
+        let operator = Box::pin(payee::address_of(context, operator)).await?;
         return elsewhere::put_down(context, operator, network, settlement, keys, place, say).await;
     }
     let home = context.home()?;
@@ -107,7 +109,7 @@ pub(crate) async fn put_down(
             settlement.chain
         );
         let remedy = "have somebody pay it there and type the same command again; or let another account stake: \
-                      --account NAME; or register the node with another wallet: --elsewhere --operator ADDRESS";
+                      --account NAME; or register the node with another wallet: --elsewhere --operator WHO";
         return Err(Failure::new(Exit::NotReady, "no_stake", message, remedy));
     }
     let (call, _) = staker.register(&network.name, &candidate, 0, None, &[]).await?;

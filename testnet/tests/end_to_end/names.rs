@@ -358,6 +358,12 @@ impl People<'_> {
         let transfer = &history["transfers"][0];
         assert_eq!((&transfer["transaction"], &transfer["state"]), (&json!(transaction), &json!("final")));
         assert_eq!((&transfer["from"], &transfer["amount"]), (&json!(bob.address), &json!("5")));
+        // Whoever is given tokens of the testnet is named in the same way.
+        for (who, to, address) in [(bob, "Carol", &carol.address), (carol, "@alice", &self.alice.address)] {
+            let given = who.data(&["testnet", "fund", to, "--sesh", "1"]);
+            assert_eq!((&given["address"], &given["sesh"]), (&json!(address), &json!("1")), "{given}");
+        }
+        carol.refused(&["testnet", "fund", "dave"], 1, "unknown_name");
     }
 
     /// Waits until nodes have signed that the name leads to somebody; what Carol is shown of it then.
