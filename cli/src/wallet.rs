@@ -29,6 +29,7 @@ use crate::{
     text,
 };
 
+mod claims;
 mod faucet;
 mod history;
 mod messages;

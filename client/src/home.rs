@@ -10,6 +10,7 @@
 //! names/<id>.json what one account's names on settlement chains are called, and registrations that are begun
 //! inbox/<id>.json what one account was shown, and until when that has to be known
 //! payments/<id>.json the payments that one account was told of and that are final
+//! claims/<id>.json the payments that one account was told of, as the chain says: those that were never made, and those in its own coin
 //! outgoing/<id>.json the payments that one account signed, written before they are sent
 //! guards/<network> the first hops of paths, one file for each network
 //! directory/<network> the newest signed list of a network's nodes
@@ -22,6 +23,7 @@
 //! lose nothing. A file that cannot be read is never overwritten, but for lists of nodes and
 //! checkpoints, which are fetched again.
 
+mod claims;
 mod contacts;
 mod disk;
 mod files;
@@ -47,6 +49,7 @@ use session_protocols::{
 use zeroize::Zeroizing;
 
 use crate::account::Account;
+pub use claims::{Claims, Received, Unfounded};
 use files::{Accounts, Contacts, Entry, Inbox, Keys, Names};
 pub use files::{Pin, Pins};
 pub use money::{Paid, PaidAt};

@@ -7,19 +7,23 @@ use serde::Serialize;
 use session_chain::{
     Amount, account as chain_account,
     network::Settlement,
-    settlement::wallet::{Payment, Standing, Sum, payment::check},
+    settlement::wallet::{Standing, Sum},
 };
 use session_client::{
     InboxItem,
     envelope::{self, DirectMessage, Kind, Money},
-    home::{Home, Paid},
+    home::{Claims, Hex, Home, Paid, Received},
 };
 use session_protocols::{AccountId, MessageHash};
 
-use super::lower;
+use super::{
+    claims::{self, Claim, Found},
+    lower,
+};
 use crate::{
     account,
     failure::{Failure, chain},
+    inbox,
 };
 
 /// What a message says of money, as programs are told.
@@ -77,6 +81,19 @@ pub(crate) struct Cashier {
     told: BTreeMap<[u8; 32], MessageHash>,
 }
 
+/// What is known of payments when messages are read, and what is learnt then.
+struct Books {
+    /// Those that are final.
+    paid: BTreeMap<[u8; 32], Paid>,
+    /// What the chain said of others before.
+    known: Claims,
+    /// What it says now.
+    found: BTreeMap<MessageHash, Found>,
+    /// What is to be known next time.
+    learnt: Claims,
+    now_ms: u64,
+}
+
 impl Cashier {
     pub(crate) fn new(
         home: &Home,
@@ -90,12 +107,61 @@ impl Cashier {
         Ok(Self { home: home.clone(), account, own, settlement, told: BTreeMap::new() })
     }
 
+    /// What messages say of money, the oldest first.
+    async fn read_all(&mut self, items: &[InboxItem]) -> Result<BTreeMap<MessageHash, Said>, Failure> {
+        let is_money =
+            |item: &&InboxItem| matches!(&item.content, Ok(DirectMessage { kind: Kind::Money(_), .. }));
+        let items: Vec<&InboxItem> = items.iter().filter(is_money).collect();
+        let mut all = BTreeMap::new();
+        if items.is_empty() {
+            return Ok(all);
+        }
+        let (paid, known) = (self.home.paid(&self.account)?, self.home.claims(&self.account)?);
+        let now_ms = inbox::now_ms();
+        let found = match &self.settlement {
+            Some(settlement) => {
+                let claims = items.iter().filter_map(|item| self.claim(item));
+                let open = claims.filter(|claim| !paid.contains_key(&claim.transaction.0));
+                let open: Vec<Claim> = open.collect();
+                claims::look(settlement, &self.own, &open, &known.unfounded, now_ms).await
+            }
+            None => BTreeMap::new(),
+        };
+        let mut books = Books { paid, known, found, learnt: Claims::default(), now_ms };
+        for item in items {
+            if let Some(said) = self.read(item, &mut books)? {
+                all.insert(item.hash, said);
+            }
+        }
+        let Claims { unfounded, received } = books.learnt;
+        if !unfounded.is_empty() || !received.is_empty() {
+            self.home.change_claims(&self.account, |claims| {
+                claims.unfounded.extend(unfounded);
+                claims.received.extend(received);
+            })?;
+        }
+        Ok(all)
+    }
+
+    /// The payment that a message tells of, where the chain has to say whether it was made.
+    fn claim(&self, item: &InboxItem) -> Option<Claim> {
+        let message = item.content.as_ref().ok()?;
+        let Kind::Money(Money::Payment(payment)) = &message.kind else { return None };
+        let is_others = |first: &MessageHash| *first != item.hash;
+        if self.told.get(&payment.transaction).is_some_and(is_others) {
+            return None;
+        }
+        let (sum, from) = (self.sum(&payment.sum).ok()?, proven(message)?);
+        let transaction = B256::from(payment.transaction);
+        Some(Claim { message: item.hash, told_ms: item.timestamp_ms, transaction, from, sum })
+    }
+
     /// What a message says of money, if anything.
-    pub(crate) async fn read(&mut self, item: &InboxItem) -> Result<Option<Said>, Failure> {
+    fn read(&mut self, item: &InboxItem, books: &mut Books) -> Result<Option<Said>, Failure> {
         let Ok(message) = &item.content else { return Ok(None) };
         let Kind::Money(money) = &message.kind else { return Ok(None) };
         Ok(Some(match money {
-            Money::Payment(payment) => self.payment(item.hash, message, payment).await?,
+            Money::Payment(payment) => self.payment(item, message, payment, books)?,
             Money::Request { sum, note } => match self.sum(sum) {
                 Ok(sum) => Said::Request { amount: sum.number(), coin: coin(&sum), note: note.clone() },
                 Err(_) => {
@@ -107,15 +173,16 @@ impl Cashier {
         }))
     }
 
-    async fn payment(
+    fn payment(
         &mut self,
-        hash: MessageHash,
+        item: &InboxItem,
         message: &DirectMessage,
         payment: &envelope::Payment,
+        books: &mut Books,
     ) -> Result<Said, Failure> {
         let sum = self.sum(&payment.sum);
         let (state, height, why) = match &sum {
-            Ok(sum) => self.state(hash, message, payment, *sum).await?,
+            Ok(_) => self.state(item, message, payment, books)?,
             Err(why) => (State::Claimed, None, Some((*why).to_owned())),
         };
         let (amount, coin) = match &sum {
@@ -127,49 +194,67 @@ impl Cashier {
     }
 
     /// Whether a payment holds.
-    async fn state(
+    fn state(
         &mut self,
-        hash: MessageHash,
+        item: &InboxItem,
         message: &DirectMessage,
         payment: &envelope::Payment,
-        sum: Sum,
+        books: &mut Books,
     ) -> Result<(State, Option<u64>, Option<String>), Failure> {
+        let (hash, transaction) = (item.hash, payment.transaction);
         let claimed = |why: String| Ok((State::Claimed, None, Some(why)));
         let Some(from) = proven(message) else {
             return claimed("its sender has not shown that the address which paid is its own".to_owned());
         };
-        let kept = self.home.paid(&self.account, &payment.transaction)?;
-        let first = kept.map(|paid| paid.message).or_else(|| self.told.get(&payment.transaction).copied());
+        let kept = books.paid.get(&transaction).copied();
+        let first = kept.map(|paid| paid.message).or_else(|| self.told.get(&transaction).copied());
         if first.is_some_and(|first| first != hash) {
             return claimed("another message told of this transaction before".to_owned());
         }
+        let received = |to: Address, height| Received {
+            chain: payment.sum.chain,
+            from: Hex(from.into_array()),
+            to: Hex(to.into_array()),
+            units: payment.sum.units,
+            height,
+            told_ms: item.timestamp_ms,
+        };
         if let Some(Paid { height, .. }) = kept {
+            // As it was found before such payments were kept, or while it was pending.
+            let before = books.known.received.get(&Hex(transaction));
+            let to = before.map(|it| Address::from(it.to.0)).or_else(|| self.own.first().copied());
+            if before.is_none_or(|before| before.height.is_none())
+                && let Some(to) = to
+            {
+                books.receive(payment, received(to, Some(height)));
+            }
             return Ok((State::Verified, Some(height), None));
         }
-        let Some(settlement) = &self.settlement else {
-            return claimed("this network has no chain".to_owned());
-        };
-        let mut standing = Ok(Standing::Unknown);
-        for to in &self.own {
-            let transaction = payment.transaction.into();
-            standing = check(settlement, &Payment { transaction, from, to: *to, sum }).await;
-            if !matches!(standing, Ok(Standing::Short { .. })) {
-                break;
-            }
-        }
-        match standing {
-            Ok(Standing::Paid { height }) => {
+        match books.found.remove(&hash) {
+            Some(Ok((to, Standing::Paid { height }))) => {
                 let paid = Paid { message: hash, height };
-                self.home.keep_paid(&self.account, &payment.transaction, paid)?;
-                self.told.insert(payment.transaction, hash);
+                self.home.keep_paid(&self.account, &transaction, paid)?;
+                books.paid.insert(transaction, paid);
+                self.told.insert(transaction, hash);
+                books.receive(payment, received(to, Some(height)));
                 Ok((State::Verified, Some(height), None))
             }
-            Ok(Standing::Pending { height }) => {
-                self.told.insert(payment.transaction, hash);
+            Some(Ok((to, Standing::Pending { height }))) => {
+                self.told.insert(transaction, hash);
+                books.receive(payment, received(to, None));
                 Ok((State::Pending, height, Some("it is not final so far".to_owned())))
             }
-            Ok(standing) => claimed(why(&standing)),
-            Err(error) => claimed(format!("it could not be checked: {}", chain(&error))),
+            Some(Ok((_, standing))) => {
+                let refused = claims::refused(&standing, books.known.unfounded.get(&hash), books.now_ms);
+                let why = refused.why.clone();
+                books.learnt.unfounded.insert(hash, refused);
+                claimed(why)
+            }
+            Some(Err(error)) => claimed(format!("it could not be checked: {}", chain(&error))),
+            None => {
+                let before = books.known.unfounded.get(&hash);
+                claimed(before.map_or_else(|| claims::NOT_CHECKED.to_owned(), |before| before.why.clone()))
+            }
         }
     }
 
@@ -187,13 +272,27 @@ impl Cashier {
     }
 }
 
-/// Keeps where the senders of messages are paid, as their keys signed.
+impl Books {
+    /// A payment in the chain's own coin, of which no event tells.
+    fn receive(&mut self, payment: &envelope::Payment, received: Received) {
+        if payment.sum.token.is_none() {
+            self.learnt.received.insert(Hex(payment.transaction), received);
+        }
+    }
+}
+
+/// Keeps where the senders of messages are paid, as their keys signed: of each, what was said last.
 pub(crate) fn learn(home: &Home, items: &[InboxItem]) -> Result<(), Failure> {
+    let mut last: BTreeMap<AccountId, (u64, Address)> = BTreeMap::new();
     for item in items {
         let Ok(message) = &item.content else { continue };
-        if let Some(address) = proven(message) {
-            home.keep_said(&message.from, address.into_array(), item.timestamp_ms)?;
+        let is_later = last.get(&message.from).is_none_or(|(said_ms, _)| *said_ms < item.timestamp_ms);
+        if let Some(address) = proven(message).filter(|_| is_later) {
+            last.insert(message.from, (item.timestamp_ms, address));
         }
+    }
+    for (who, (said_ms, address)) in last {
+        home.keep_said(&who, address.into_array(), said_ms)?;
     }
     Ok(())
 }
@@ -302,11 +401,100 @@ pub(crate) async fn said(
     items: &[InboxItem],
 ) -> Result<BTreeMap<MessageHash, Said>, Failure> {
     learn(&cashier.home, items)?;
-    let mut all = BTreeMap::new();
-    for item in items {
-        if let Some(said) = cashier.read(item).await? {
-            all.insert(item.hash, said);
+    cashier.read_all(items).await
+}
+
+#[cfg(test)]
+mod tests {
+    use core::num::NonZeroU64;
+
+    use session_chain::network::Contracts;
+    use session_client::Account;
+
+    use super::*;
+
+    const TOKEN: Address = Address::repeat_byte(1);
+
+    /// A chain of which nobody tells anything.
+    fn silent() -> Settlement {
+        let at = Address::repeat_byte;
+        let contracts = Contracts {
+            token: TOKEN,
+            pool: at(2),
+            staking: at(3),
+            factory: at(4),
+            checkpoints: at(5),
+            names: at(6),
+        };
+        Settlement {
+            chain: 7,
+            rpc: Vec::new(),
+            start: 0,
+            genesis: 0,
+            epoch: NonZeroU64::MIN,
+            lock: 0,
+            trust: 0,
+            written: 0,
+            contracts,
+            vault: None,
         }
     }
-    Ok(all)
+
+    /// Somebody says that they paid, in this transaction.
+    fn claim(sender: &Account, number: u8) -> InboxItem {
+        let signer = chain_account::signer(sender.seed());
+        let wallet = envelope::Wallet {
+            address: signer.address().into_array(),
+            proof: chain_account::prove(&signer, &sender.id()).unwrap(),
+        };
+        let sum = envelope::Sum { chain: 7, token: Some(TOKEN.into_array()), units: 5 };
+        let payment = envelope::Payment { sum, transaction: [number; 32], note: None };
+        let content = DirectMessage {
+            from: sender.id(),
+            timestamp_ms: number.into(),
+            sync_target: None,
+            kind: Kind::Money(Money::Payment(payment)),
+            text: None,
+            display_name: None,
+            wallet: Some(wallet),
+            attachments: Vec::new(),
+            previews: Vec::new(),
+            quote: None,
+            reaction: None,
+        };
+        InboxItem {
+            hash: MessageHash([number; 32]),
+            timestamp_ms: number.into(),
+            expiry_ms: 1_000,
+            content: Ok(content),
+        }
+    }
+
+    #[tokio::test]
+    async fn of_many_forged_payments_the_newest_are_asked_about_and_all_are_told_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(folder.path().join("home")).unwrap();
+        let (me, mallory) = (Account::new(&[1; 16]), Account::new(&[2; 16]));
+        home.create_account("me", &me).unwrap();
+        let items: Vec<InboxItem> = (1..=200).map(|number| claim(&mallory, number)).collect();
+        let mut cashier = Cashier::new(&home, "me", me.id(), Some(silent())).unwrap();
+        let paid = Paid { message: MessageHash([3; 32]), height: 9 };
+        home.keep_paid(&me.id(), &[3; 32], paid).unwrap();
+        let said = said(&mut cashier, &items).await.unwrap();
+        assert_eq!(said.len(), items.len());
+        let of = |number: u8| match &said[&MessageHash([number; 32])] {
+            Said::Payment { state, why, .. } => (*state, why.clone().unwrap_or_default()),
+            Said::Request { .. } | Said::AddressWanted | Said::Address { .. } => panic!("another deed"),
+        };
+        assert_eq!(of(3), (State::Verified, String::new()));
+        for number in (1..=200).filter(|number| *number != 3) {
+            let (state, why) = of(number);
+            let told = if number > 200 - 32 { "it could not be checked" } else { claims::NOT_CHECKED };
+            assert!(state == State::Claimed && why.starts_with(told), "{number}: {why}");
+        }
+        // What could not be found out is not held against them.
+        assert_eq!(home.claims(&me.id()).unwrap(), Claims::default());
+        // Where the sender is paid was said two hundred times, and counts once.
+        assert!(home.paid_at(&mallory.id()).unwrap().is_some());
+    }
 }

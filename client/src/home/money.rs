@@ -1,6 +1,6 @@
 //! Where others are paid, and which payments were made.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use data_encoding::HEXLOWER as HEX;
 use session_protocols::{AccountId, MessageHash};
@@ -137,14 +137,17 @@ impl Home {
         self.write(&wallets)
     }
 
-    /// A payment to an account that is known to be final.
+    /// The payments to an account that are known to be final, by transaction.
     ///
     /// # Errors
-    /// When it cannot be read.
-    pub fn paid(&self, account: &AccountId, transaction: &[u8; 32]) -> Result<Option<Paid>, HomeError> {
+    /// When they cannot be read.
+    pub fn paid(&self, account: &AccountId) -> Result<BTreeMap<[u8; 32], Paid>, HomeError> {
         let payments: Payments = files::read(&self.payments_path(account))?;
-        let kept = payments.payments.get(&HEX.encode(transaction));
-        Ok(kept.map(|Payment { message, height }| Paid { message: *message, height: *height }))
+        let read = |(transaction, Payment { message, height }): (String, Payment)| {
+            let transaction: [u8; 32] = HEX.decode(transaction.as_bytes()).ok()?.try_into().ok()?;
+            Some((transaction, Paid { message, height }))
+        };
+        Ok(payments.payments.into_iter().filter_map(read).collect())
     }
 
     /// Keeps that a payment to an account is final, and which message told of it first.

@@ -45,7 +45,7 @@ pub struct Outgoing {
 }
 
 /// Bytes, in hex where they are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hex<const N: usize>(pub [u8; N]);
 
 impl<const N: usize> Serialize for Hex<N> {
