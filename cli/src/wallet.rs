@@ -29,6 +29,7 @@ use crate::{
     text,
 };
 
+mod balance;
 mod claims;
 mod faucet;
 mod history;
@@ -79,16 +80,6 @@ struct Till<'a> {
 }
 
 impl Till<'_> {
-    async fn balance(&self) -> Result<(), Failure> {
-        let balances = self.wallet(Delivery::default()).await?.balances().await?;
-        let (sesh, native) = (Sum::Sesh(balances.sesh), Sum::Native(balances.native));
-        let address = self.signer.address();
-        let data = json!({ "address": lower(address), "sesh": sesh.number(), "native": native.number() });
-        self.context.output.data(&data, || {
-            format!("{}\n  address  {address}\n  has      {sesh}\n           {native}", self.name)
-        })
-    }
-
     async fn tell_address(&self, to: &str, follow: Option<AccountId>) -> Result<(), Failure> {
         let (sender, access) = (self.home.account(&self.name)?, Access::open(self.context).await?);
         let whom = self.person(&access, to, follow).await?;

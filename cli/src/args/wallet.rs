@@ -33,7 +33,7 @@ Examples:
         #[arg(long, value_name = "ACCOUNT", requires = "tell")]
         follow: Option<AccountId>,
     },
-    /// Show what the account has: SESH, and the chain's own coin, which fees are paid with
+    /// Show what the account has: SESH, and the chain's own coin, which fees are paid with; and what is not final
     #[command(after_help = "\
 Example:
   session wallet balance --json")]
@@ -64,7 +64,10 @@ Example:
         #[arg(long, value_name = "ACCOUNT")]
         follow: Option<AccountId>,
     },
-    /// List the newest payments of SESH in both directions, the newest first
+    /// List the newest payments in both directions, the newest first
+    ///
+    /// Of the chain's own coin there is what was paid from here, and what messages told of once `session inbox` had
+    /// verified it.
     #[command(after_help = "\
 Examples:
   session wallet history

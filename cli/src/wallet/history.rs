@@ -2,40 +2,97 @@
 
 use core::cmp::Reverse;
 
+use alloy::primitives::{Address, U256};
+use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use session_chain::settlement::{
     Delivery,
-    wallet::{Payment, Standing, Sum, Transfer},
+    wallet::{Payment, Standing, Sum, Transfer, payment::check},
 };
-use session_client::home::Outgoing;
+use session_client::home::{Hex, Outgoing, Received};
 
 use super::{Till, lower, messages::coin, outgoing::payments};
 use crate::{failure::Failure, text};
 
+/// How many payments the chain is asked about at once.
+const MAX_AT_ONCE: usize = 8;
+/// The most payments to the account that it is asked about whether they have become final.
+const MAX_OPEN: usize = 8;
+const PENDING: &str = "pending";
+const FINAL: &str = "final";
+const UNKNOWN: &str = "unknown";
+
 /// One payment.
-struct Row {
-    payment: Payment,
-    height: Option<u64>,
+pub(super) struct Row {
+    pub(super) payment: Payment,
+    pub(super) height: Option<u64>,
     /// In seconds since 1970.
-    time: Option<u64>,
-    state: &'static str,
+    pub(super) time: Option<u64>,
+    pub(super) state: &'static str,
+}
+
+impl Row {
+    /// Whether it is on its way, or may still disappear.
+    pub(super) fn is_pending(&self) -> bool {
+        self.state == PENDING
+    }
 }
 
 impl Till<'_> {
-    /// The newest payments, `most` at most. No event tells of the chain's own coin: of that there is what was paid
-    /// from this home, as the chain confirms it.
+    /// Shows the newest payments, `most` at most.
     pub(super) async fn history(&self, most: usize) -> Result<(), Failure> {
+        let (rows, more) = self.rows(most).await?;
+        self.show(&rows, more)
+    }
+
+    /// The newest payments, `most` at most, and whether there are older ones. No event tells of the chain's own coin: of
+    /// that there is what was paid from this home, and what messages told of, as the chain confirms it.
+    pub(super) async fn rows(&self, most: usize) -> Result<(Vec<Row>, bool), Failure> {
         let history = self.wallet(Delivery::default()).await?.history(most).await?;
         let mut rows: Vec<Row> = history.transfers.iter().map(Row::from).collect();
         let (own, known) = self.known(&rows, most)?;
-        for outgoing in known {
-            rows.extend(self.row(&outgoing).await);
-        }
+        let asked = stream::iter(known).map(|outgoing| async move { self.row(&outgoing).await });
+        let asked: Vec<Option<Row>> = asked.buffered(MAX_AT_ONCE).collect().await;
+        rows.extend(asked.into_iter().flatten());
+        let (received, open): (Vec<Row>, Vec<Row>) =
+            self.received()?.into_iter().partition(|row| row.height.is_some());
+        rows.extend(received);
+        let open = stream::iter(open).take(MAX_OPEN).map(|row| self.seen(row));
+        let open: Vec<Option<Row>> = open.buffered(MAX_AT_ONCE).collect().await;
+        rows.extend(open.into_iter().flatten());
         // Newest first; those in no block before all others.
         rows.sort_by_key(|row| (row.height.is_some(), Reverse(row.height)));
         let more = history.more || rows.len() > most || own > most;
         rows.truncate(most);
-        self.show(&rows, more)
+        Ok((rows, more))
+    }
+
+    /// What others said they paid in the chain's own coin, and did when the chain was asked: what was told of last
+    /// first.
+    fn received(&self) -> Result<Vec<Row>, Failure> {
+        let (chain, own) = (self.settlement.chain, self.signer.address());
+        let kept = self.home.claims(&self.id)?.received.into_iter();
+        let is_own = |it: &Received| Address::from(it.to.0) == own && Address::from(it.from.0) != own;
+        let kept = kept.filter(|(_, it)| it.chain == chain && is_own(it));
+        let row = |(transaction, it): (Hex<32>, Received)| {
+            let (from, sum) = (Address::from(it.from.0), Sum::Native(U256::from(it.units)));
+            let payment = Payment { transaction: transaction.0.into(), from, to: own, sum };
+            Row { payment, height: it.height, time: Some(it.told_ms / 1_000), state: FINAL }
+        };
+        let mut rows: Vec<Row> = kept.map(row).collect();
+        rows.sort_by_key(|row| Reverse(row.time));
+        Ok(rows)
+    }
+
+    /// A payment that was not final when it was told of, unless the chain does not know it any more.
+    async fn seen(&self, row: Row) -> Option<Row> {
+        let (state, height) = match check(&self.settlement, &row.payment).await {
+            Ok(Standing::Paid { height }) => (FINAL, Some(height)),
+            Ok(Standing::Pending { height }) => (PENDING, height),
+            Ok(Standing::Failed | Standing::Short { .. } | Standing::Unknown) => return None,
+            Err(_) => (UNKNOWN, None),
+        };
+        Some(Row { state, height, ..row })
     }
 
     /// How many payments the events of the token do not tell of, and the newest of them.
@@ -54,11 +111,11 @@ impl Till<'_> {
         let all = payments(outgoing, self.sum_of(outgoing));
         let found = self.standing(&all).await.ok();
         let (state, height) = match found {
-            Some((_, Standing::Paid { height })) => ("final", Some(height)),
-            Some((_, Standing::Pending { height })) => ("pending", height),
+            Some((_, Standing::Paid { height })) => (FINAL, Some(height)),
+            Some((_, Standing::Pending { height })) => (PENDING, height),
             Some((_, Standing::Failed)) => ("failed", None),
             Some((_, Standing::Short { .. } | Standing::Unknown)) if !outgoing.is_open => return None,
-            Some((_, Standing::Short { .. } | Standing::Unknown)) | None => ("unknown", None),
+            Some((_, Standing::Short { .. } | Standing::Unknown)) | None => (UNKNOWN, None),
         };
         let payment = found.map_or_else(|| all.first().copied(), |(payment, _)| Some(payment))?;
         Some(Row { payment, height, time: Some(outgoing.signed_ms / 1_000), state })
@@ -112,6 +169,6 @@ impl From<&Transfer> for Row {
     fn from(transfer: &Transfer) -> Self {
         let Transfer { transaction, height, time, from, to, amount, is_final } = *transfer;
         let payment = Payment { transaction, from, to, sum: Sum::Sesh(amount) };
-        Self { payment, height, time, state: if is_final { "final" } else { "pending" } }
+        Self { payment, height, time, state: if is_final { FINAL } else { PENDING } }
     }
 }

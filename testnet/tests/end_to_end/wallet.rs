@@ -95,6 +95,12 @@ async fn a_contact_is_paid_and_sees_it_verified_and_nobody_else_is_believed() {
     assert_eq!((&own["transaction"], &own["height"]), (&coin["transaction"], &coin["height"]), "{history}");
     assert_eq!((&own["amount"], &own["coin"]), (&json!("0.5"), &json!("native")), "{history}");
     assert_eq!((&own["direction"], &own["state"]), (&json!("out"), &json!("final")), "{history}");
+    let history = bob.data(&["wallet", "history"]);
+    let into = history["transfers"].as_array().unwrap();
+    let into = into.iter().find(|it| it["transaction"] == coin["transaction"]).unwrap();
+    assert_eq!((&into["from"], &into["to"]), (&json!(alice.address), &json!(bob.address)), "{history}");
+    assert_eq!((&into["amount"], &into["coin"]), (&json!("0.5"), &json!("native")), "{history}");
+    assert_eq!((&into["direction"], &into["state"]), (&json!("in"), &json!("final")), "{history}");
     bob.data(&["wallet", "request", "2", "alice", "--note", "the taxi"]);
     let request = alice.told().into_iter().find(|it| it["money"]["kind"] == "request").unwrap();
     let money = json!({ "kind": "request", "amount": "2", "coin": "sesh", "note": "the taxi" });
@@ -242,6 +248,8 @@ async fn killed_on_the_way(place: &Place, network: &NetworkFile, alice: &Person<
         open.contains("is on its way") && open.contains("session wallet send 1 bob --account alice"),
         "{open}"
     );
+    let has = alice.has("993");
+    assert!(has["pending"]["out"]["sesh"].as_str().is_some_and(|sesh| sesh != "0"), "{has}");
     let transaction = open.split("--paid ").nth(1).unwrap().split([';', ' ']).next().unwrap().to_owned();
     ask("evm_setIntervalMining", json!([1])).await;
     let told = alice.data(&["wallet", "send", "1", "bob", "--paid", &transaction]);
