@@ -287,7 +287,7 @@ pub(crate) fn learn(home: &Home, items: &[InboxItem]) -> Result<(), Failure> {
     for item in items {
         let Ok(message) = &item.content else { continue };
         let is_later = last.get(&message.from).is_none_or(|(said_ms, _)| *said_ms < item.timestamp_ms);
-        if let Some(address) = proven(message).filter(|_| is_later) {
+        if is_later && let Some(address) = proven(message) {
             last.insert(message.from, (item.timestamp_ms, address));
         }
     }
