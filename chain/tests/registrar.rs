@@ -373,9 +373,9 @@ async fn a_name_that_is_registered_for_less_than_was_meant_becomes_what_was_mean
     assert_eq!(lacks, Period::of_days(3_650 - 28));
     let says = [text("new"), other];
     let (call, fee) = alice.complete(&own, Some(lacks), &says, &before).await.unwrap().unwrap();
-    let spent = balance(&world, 1).await;
+    let had = balance(&world, 1).await;
     send(&mut alice, &call).await;
-    assert_eq!(spent.checked_sub(balance(&world, 1).await), Some(fee), "what lacks is paid, and no more");
+    assert_eq!(had.checked_sub(balance(&world, 1).await), Some(fee), "what lacks is paid, and no more");
     let title = alice.title(own.id()).await.unwrap();
     assert_eq!((title.owner, title.version, title.lacks(ten)), (address(1), 1, None));
     assert!(title.expires > title.now + 10 * YEAR - 28 * DAY);
