@@ -50,9 +50,10 @@ impl Desk<'_> {
         let keys = self.keys(name, true).await?;
         let (account, network) = (self.id()?, self.network());
         let before = self.home.names(&account, &network)?;
-        let mut now = self.now().await?;
-        let entry = now.names.named(&keys.id())?;
-        let known = Known::of(&keys, &mut now)?;
+        let (entry, known) = {
+            let mut now = self.now().await?;
+            (now.names.named(&keys.id())?, Known::of(&keys, &mut now)?)
+        };
         let asked = Asked { name, keys: &keys, period, says: &says, known: &known, sending };
         let is_free = check_free(entry.as_ref(), self.registrar.account(), self.registrar.time().await?);
         if let Err(error) = is_free {
