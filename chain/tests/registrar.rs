@@ -91,9 +91,9 @@ async fn send(registrar: &mut Registrar, call: &Call) {
 }
 
 /// Makes way for a registration, while the chain's time goes on.
-async fn reserve(world: &World, registrar: &mut Registrar, begun: &Reservation) {
+async fn reserve(world: &World, registrar: &mut Registrar, begun: &Reservation) -> U256 {
     let (tell, told) = mpsc::channel();
-    let reserved = registrar.reserve(begun, |step| {
+    let reserved = registrar.reserve(begun, U256::MAX, |step| {
         if matches!(step, Step::Waiting { .. }) {
             tell.send(()).unwrap();
         }
@@ -109,7 +109,7 @@ async fn reserve(world: &World, registrar: &mut Registrar, begun: &Reservation) 
     tokio::select! {
         biased;
         reserved = reserved => reserved.unwrap(),
-        () = goes_on => {}
+        () = goes_on => unreachable!("it goes on for ever"),
     }
 }
 
@@ -129,6 +129,12 @@ fn refused(error: RegistrarError, name: &str) {
 
 async fn balance(world: &World, seed: u8) -> Amount {
     world.balance(address(seed)).await.try_into().unwrap()
+}
+
+/// What somebody has of the chain's own coin, in wei.
+async fn ether(world: &World, seed: u8) -> U256 {
+    let balance = world.chain.ask("eth_getBalance", json!([address(seed), "latest"])).await;
+    serde_json::from_value(balance).unwrap()
 }
 
 async fn owner(world: &World, name: &str) -> Address {
@@ -309,25 +315,30 @@ async fn a_registration_that_ended_early_goes_on_and_nobody_else_gains_by_it() {
     reserve(&world, &mut alice, &own).await;
     assert_eq!(alice.sender().nonce().await.unwrap(), nonce + 1);
 
-    // What the thief sees of the registration is for alice alone.
-    let (call, _) = alice.register(&own, Period::of_years(1), &[]).await.unwrap();
-    let stolen = Names::registerCall {
-        id: token,
-        owner: address(9),
-        period: U256::from(YEAR),
-        secret: SECRET.into(),
-        mostFee: U256::MAX,
-    };
-    let stolen = Call { to: Some(names), data: stolen.abi_encode().into(), ..Call::default() };
-    refused(thief.quote(&stolen).await.unwrap_err(), "NotCommitted");
+    // What the thief sees of the registration is for alice alone, for as long as she pays: with all that he saw he
+    // can neither be first nor use up what she committed to.
+    let value = text("hello");
+    let records = [(&keys("alice"), &value)];
+    let (call, _) = alice.register(&own, Period::of_years(2), &records).await.unwrap();
+    for period in [28 * DAY, 2 * YEAR] {
+        let period = U256::from(period);
+        let stolen = Names::registerCall { id: token, period, secret: SECRET.into(), mostFee: U256::MAX };
+        let stolen = Call { to: Some(names), data: stolen.abi_encode().into(), ..Call::default() };
+        refused(thief.quote(&stolen).await.unwrap_err(), "NotCommitted");
+    }
+    let copied_whole = Call { spends: None, ..call.clone() };
+    refused(thief.quote(&copied_whole).await.unwrap_err(), "NotCommitted");
     send(&mut alice, &call).await;
     assert_eq!(owner(&world, "alice").await, address(1));
+    let title = alice.title(id).await.unwrap();
+    assert!(title.expires.abs_diff(title.now + 2 * YEAR) < 60 && title.lacks(Period::of_years(2)).is_none());
+    assert_eq!(known(&world, &keys("alice")).await.records.len(), 1, "with what it says");
     // Nor does what alice committed to serve twice.
     send(&mut thief, &copied).await;
     pass(&world, 61).await;
     assert!(matches!(alice.register(&own, Period::of_years(1), &[]).await, Err(RegistrarError::Yours)));
     refused(alice.quote(&call).await.unwrap_err(), "NameTaken");
-    assert_eq!(balance(&world, 1).await, sesh(990));
+    assert_eq!(balance(&world, 1).await, sesh(980));
 
     // Two want the same: whoever comes second hears it, and pays nothing.
     let second = begun("carol");
@@ -341,7 +352,97 @@ async fn a_registration_that_ended_early_goes_on_and_nobody_else_gains_by_it() {
     let entry = replayed.names.named(&keys("carol").id()).unwrap();
     let error = check_free(entry.as_ref(), address(1), 0).unwrap_err();
     assert!(error.to_string().contains(&address(9).to_string()), "{error}");
-    assert_eq!(balance(&world, 1).await, sesh(990));
+    assert_eq!(balance(&world, 1).await, sesh(980));
+}
+
+/// Another program of the account was first, with less.
+#[tokio::test]
+async fn a_name_that_is_registered_for_less_than_was_meant_becomes_what_was_meant() {
+    let mut world = World::new().await;
+    let mut alice = person(&mut world, 1).await;
+    let (own, begun, ten) = (keys("alice"), begun("alice"), Period::of_years(10));
+    reserve(&world, &mut alice, &begun).await;
+    let (old, other) = (text("old"), Value::parse(Kind::Link, "https://alice.example").unwrap());
+    let (call, _) = alice.register(&begun, Period::of_days(28), &[(&own, &old)]).await.unwrap();
+    // As of before it is registered: what the chain told since counts as well.
+    let before = known(&world, &own).await;
+    send(&mut alice, &call).await;
+    assert!(matches!(alice.register(&begun, ten, &[]).await, Err(RegistrarError::Yours)));
+
+    let lacks = alice.title(own.id()).await.unwrap().lacks(ten).unwrap();
+    assert_eq!(lacks, Period::of_days(3_650 - 28));
+    let says = [text("new"), other];
+    let (call, fee) = alice.complete(&own, Some(lacks), &says, &before).await.unwrap().unwrap();
+    let had = balance(&world, 1).await;
+    send(&mut alice, &call).await;
+    assert_eq!(had.checked_sub(balance(&world, 1).await), Some(fee), "what lacks is paid, and no more");
+    let title = alice.title(own.id()).await.unwrap();
+    assert_eq!((title.owner, title.version, title.lacks(ten)), (address(1), 1, None));
+    assert!(title.expires > title.now + 10 * YEAR - 28 * DAY);
+    for known in [&before, &known(&world, &own).await] {
+        assert!(alice.complete(&own, None, &says, known).await.unwrap().is_none(), "it lacks nothing");
+    }
+
+    // Of what it says alone, only what it does not say is set; of two of a kind the last counts.
+    let said = known(&world, &own).await;
+    let twice = [text("newer"), says[1].clone(), text("new")];
+    assert!(alice.complete(&own, None, &twice, &said).await.unwrap().is_none());
+    let again = [text("newer"), says[1].clone()];
+    let (call, fee) = alice.complete(&own, None, &again, &said).await.unwrap().unwrap();
+    assert!(fee.is_zero());
+    let receipt = alice.send(&call, |_| {}).await.unwrap();
+    assert_eq!(receipt.inner.logs().len(), 1);
+    let said = known(&world, &own).await;
+    assert_eq!(own.open(1, Kind::Text, &said.records[&6]).unwrap(), again[0]);
+
+    // Nobody else completes it.
+    let bob = person(&mut world, 2).await;
+    let error = bob.complete(&own, None, &says, &said).await.unwrap_err();
+    assert!(matches!(error, RegistrarError::NotYours { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_commitment_costs_no_more_than_was_agreed_to_and_what_it_came_to_is_told() {
+    let mut world = World::new().await;
+    let mut alice = person(&mut world, 1).await;
+    let begun = begun("alice");
+    let before = ether(&world, 1).await;
+    for most in [U256::ZERO, U256::from(1_000)] {
+        let error = alice.reserve(&begun, most, |_| panic!("nothing is sent")).await.unwrap_err();
+        assert!(matches!(error, RegistrarError::Costly { most: it, .. } if it == most), "{error}");
+        assert!(!error.remedy().is_empty() && error.to_string().contains("were agreed to"), "{error}");
+    }
+    assert_eq!(alice.sender().nonce().await.unwrap(), 0);
+    // What is told before covers it, and what is left of that is there for the registration.
+    let (quote, _) = alice.quote_registration(&begun, Period::of_years(1), 0).await.unwrap();
+    let spent = reserve(&world, &mut alice, &begun).await;
+    assert_eq!(before - ether(&world, 1).await, spent);
+    let (call, _) = alice.register(&begun, Period::of_years(1), &[]).await.unwrap();
+    assert!(alice.quote(&call).await.unwrap().most <= quote.most - spent);
+    // It is there already, and nothing is paid for it.
+    assert!(alice.reserve(&begun, U256::ZERO, |_| {}).await.unwrap().is_zero());
+    send(&mut alice, &call).await;
+}
+
+#[tokio::test]
+async fn fees_that_are_worth_it_go_to_pool_and_treasury() {
+    let mut world = World::new().await;
+    let mut alice = person(&mut world, 1).await;
+    let (names, pool) = (world.settlement.contracts.names, world.settlement.contracts.pool);
+    let treasury = world.view(names, Names::treasuryCall {}).await;
+    let mut anyone = world.chain.sender(&world.anvil, 5).await;
+    assert_eq!(anyone.release_fees(names, sesh(10)).await.unwrap(), None, "there are none");
+    take(&world, &mut alice, "alice").await;
+    assert_eq!(anyone.release_fees(names, sesh(11)).await.unwrap(), None, "there are too few");
+    assert_eq!(anyone.nonce().await.unwrap(), 0, "nothing was sent");
+    let (pool_before, treasury_before) = (world.balance(pool).await, world.balance(treasury).await);
+    assert_eq!(anyone.release_fees(names, sesh(10)).await.unwrap(), Some(sesh(10)));
+    assert_eq!(world.balance(pool).await - pool_before, sesh(9).units());
+    assert_eq!(world.balance(treasury).await - treasury_before, sesh(1).units());
+    assert_eq!(world.balance(names).await, U256::ZERO);
+    assert_eq!(anyone.release_fees(names, sesh(10)).await.unwrap(), None, "once");
+    let error = anyone.release_fees(address(77), sesh(10)).await.unwrap_err();
+    assert!(matches!(error, SendError::NoContract { at, .. } if at == address(77)), "{error}");
 }
 
 #[tokio::test]
@@ -350,7 +451,7 @@ async fn a_commitment_that_the_chain_takes_back_is_made_again() {
     let mut alice = person(&mut world, 1).await;
     let begun = begun("alice");
     let (tell, told) = mpsc::channel();
-    let reserved = alice.reserve(&begun, move |step| tell.send(step).unwrap());
+    let reserved = alice.reserve(&begun, U256::MAX, move |step| tell.send(step).unwrap());
     let goes_on = async {
         while !matches!(told.try_recv(), Ok(Step::Waiting { .. })) {
             tokio::task::yield_now().await;
@@ -365,7 +466,7 @@ async fn a_commitment_that_the_chain_takes_back_is_made_again() {
     };
     tokio::select! {
         biased;
-        reserved = reserved => reserved.unwrap(),
+        reserved = reserved => assert!(!reserved.unwrap().is_zero(), "it was paid for"),
         () = goes_on => {}
     }
     let (call, _) = alice.register(&begun, Period::of_years(1), &[]).await.unwrap();
@@ -383,8 +484,8 @@ async fn two_programs_that_register_the_same_at_once_do_not_hinder_each_other() 
     let tell_too = tell.clone();
     let both = async {
         tokio::join!(
-            alice.reserve(&begun, move |step| tell.send(step).unwrap()),
-            twin.reserve(&begun, move |step| tell_too.send(step).unwrap()),
+            alice.reserve(&begun, U256::MAX, move |step| tell.send(step).unwrap()),
+            twin.reserve(&begun, U256::MAX, move |step| tell_too.send(step).unwrap()),
         )
     };
     let goes_on = async {
@@ -557,7 +658,7 @@ async fn while_the_chain_is_down_nothing_is_lost_and_what_was_begun_goes_on() {
     let id = begun.id;
     proxy.set(Fault::Http(503));
     down(alice.quote_registration(&begun, Period::of_years(1), 0).await.unwrap_err());
-    down(alice.reserve(&begun, |_| {}).await.unwrap_err());
+    down(alice.reserve(&begun, U256::MAX, |_| {}).await.unwrap_err());
     proxy.set(Fault::None);
     reserve(&world, &mut alice, &begun).await;
     let nonce = alice.sender().nonce().await.unwrap();
@@ -593,7 +694,7 @@ async fn what_is_repeated_since_its_answer_was_lost_is_paid_once() {
     let begun = begun("bob");
     // The commitment, the registration, and a purchase: each is in a block, and nobody said so.
     proxy.set(Fault::Loses);
-    lost(bob.reserve(&begun, |_| {}).await.unwrap_err());
+    lost(bob.reserve(&begun, U256::MAX, |_| {}).await.unwrap_err());
     proxy.set(Fault::None);
     let nonce = bob.sender().nonce().await.unwrap();
     reserve(&world, &mut bob, &begun).await;

@@ -1,21 +1,20 @@
 //! `session name`: register names, point them somewhere, sell and buy them.
 
-use indicatif::ProgressBar;
 use serde_json::{Value as Json, json};
 use session_chain::{
     Amount, NetworkFile, account as chain_account,
     network::Settlement,
     settlement::{
         Delivery, Registrar, RegistrarError, Replayed, SendError, StateError,
-        registrar::{Known, Period, Reservation, Step, check_free},
+        registrar::{Known, Period},
     },
 };
-use session_client::home::{Home, OwnNames, Secret};
+use session_client::home::{Home, OwnNames};
 use session_protocols::{
     AccountId,
     identity::blake2b,
     names::{
-        COST, Name, NameId, NameKeys, Value,
+        COST, Name, NameKeys, Value,
         keys::OutOfMemory,
         value::{Kind, Wallet},
     },
@@ -23,17 +22,18 @@ use session_protocols::{
 
 use crate::{
     Context, account,
-    args::{self, Act, Said, Sending},
+    args::{self, Act, Sending},
     failure::{Exit, Failure, chain},
     network::{self, Access},
     payee,
     recipient::{Named, Recipient},
-    sending::{self, Consent, Planned, agree, deliver, poll, settlement, tell_cost},
+    sending::{self, Consent, Planned, deliver, poll, settlement},
     stake::lower,
     text,
 };
 
 mod listing;
+mod registration;
 mod show;
 
 pub(crate) async fn run(context: &Context, arguments: args::Names) -> Result<(), Failure> {
@@ -94,102 +94,6 @@ impl<'a> Desk<'a> {
             Delivery { poll: poll(&network), confirmations: sending::CONFIRMATIONS, ..Delivery::default() };
         let registrar = Registrar::connect(&settlement, signer, delivery).await?;
         Ok(Self { context, home, settlement, who, registrar })
-    }
-
-    async fn register(
-        &mut self,
-        name: &Name,
-        period: Period,
-        set: &[Said],
-        sending: Sending,
-    ) -> Result<(), Failure> {
-        let mut said = Vec::with_capacity(set.len());
-        for Said(kind, value) in set {
-            said.push(self.value(*kind, value).await?);
-        }
-        let keys = self.keys(name, true).await?;
-        let (account, network) = (self.id()?, self.network());
-        let before = self.home.names(&account, &network)?;
-        let mut now = self.now().await?;
-        let entry = now.names.named(&keys.id())?;
-        let is_free = check_free(entry.as_ref(), self.registrar.account(), self.registrar.time().await?);
-        if let Err(error) = is_free {
-            return self.not_free(name, keys.id(), before.begun.contains_key(name), error);
-        }
-        let secret = Secret::generate().map_err(|error| {
-            let remedy = "restart the device; its source of randomness does not work";
-            Failure::new(Exit::Failed, "no_randomness", error.to_string(), remedy)
-        })?;
-        let (quote, fee) = {
-            // Nothing is kept of what nobody agrees to.
-            let Secret(secret) = before.begun.get(name).unwrap_or(&secret).clone();
-            let begun = Reservation { id: keys.id(), secret };
-            self.registrar.quote_registration(&begun, period, said.len()).await?
-        };
-        let what = format!("register {name} for {period} for {fee} SESH");
-        let cost = format!("{fee} SESH, and {quote} for two transactions a minute apart");
-        tell_cost(self.context, &what, self.called(), self.registrar.account(), &cost);
-        if !sending.yes {
-            agree(self.context, &what, &cost)?;
-        }
-        let Secret(secret) = self.home.begin_name(&account, &network, name, secret)?;
-        let begun = Reservation { id: keys.id(), secret };
-        let bar = ProgressBar::new_spinner();
-        let reserved = self.registrar.reserve(&begun, |step| match step {
-            Step::Committing(progress) => sending::show(&bar, progress),
-            Step::Waiting { seconds } => {
-                bar.set_message(format!("committed; {seconds} s until it can be registered"));
-                bar.tick();
-            }
-        });
-        let reserved = reserved.await;
-        bar.finish_and_clear();
-        reserved?;
-        let records: Vec<_> = said.iter().map(|value| (&keys, value)).collect();
-        let (call, paid) = match self.registrar.register(&begun, period, &records).await {
-            Ok(planned) => planned,
-            Err(error) => return self.not_free(name, keys.id(), true, error),
-        };
-        if paid != fee {
-            let message = format!("the fee has changed from {fee} SESH to {paid} SESH");
-            let remedy = "register the name again if you agree: it goes on";
-            return Err(Failure::new(Exit::Refused, "fee", message, remedy));
-        }
-        let told = json!({
-            "name": name,
-            "id": keys.id(),
-            "owner": lower(self.registrar.account()),
-            "days": period.days(),
-            "fee": fee.to_string(),
-        });
-        self.deliver(Planned { call, what, told }, Sending { yes: true }).await?;
-        Ok(self.home.keep_name(&account, &network, name, keys.id())?)
-    }
-
-    /// What is told of a name that somebody has. Of one that the account began to register, and has, that it is
-    /// done: the program ended before it could tell.
-    fn not_free(&self, name: &Name, id: NameId, begun: bool, error: RegistrarError) -> Result<(), Failure> {
-        let (account, network) = (self.id()?, self.network());
-        match &error {
-            RegistrarError::Yours => {
-                self.home.keep_name(&account, &network, name, id)?;
-                if begun {
-                    let told = json!({
-                        "name": name,
-                        "id": id,
-                        "owner": lower(self.registrar.account()),
-                        "transaction": null,
-                    });
-                    return self
-                        .context
-                        .output
-                        .data(&told, || format!("done before: {name} is registered, and this account's"));
-                }
-            }
-            RegistrarError::Taken { .. } => self.home.give_name_up(&account, &network, name)?,
-            _ => {}
-        }
-        Err(error.into())
     }
 
     async fn set(
@@ -259,8 +163,9 @@ impl<'a> Desk<'a> {
     async fn buy(&mut self, name: &Name, most: Option<Amount>, sending: Sending) -> Result<(), Failure> {
         let id = self.keys(name, true).await?.id();
         let (call, price) = self.registrar.buy(id, most).await?;
-        let what = format!("buy {name} for {price} SESH");
-        let told = json!({ "name": name, "id": id, "price": price.to_string() });
+        let expires = ms(self.registrar.title(id).await?.expires);
+        let what = format!("buy {name} for {price} SESH; it expires at {}", text::time(expires));
+        let told = json!({ "name": name, "id": id, "price": price.to_string(), "expires": expires });
         self.deliver(Planned { call, what, told }, sending).await?;
         Ok(self.home.keep_name(&self.id()?, &self.network(), name, id)?)
     }
@@ -274,9 +179,17 @@ impl<'a> Desk<'a> {
     ) -> Result<(), Failure> {
         let id = self.keys(name, true).await?.id();
         let (call, until) = self.registrar.offer(id, price, days).await?;
+        let expires = ms(self.registrar.title(id).await?.expires);
+        let (bound, ends) = (text::time(ms(until)), text::time(expires));
         let what =
-            format!("offer {price} SESH for {name}, paid now and bound until {}", text::time(ms(until)));
-        let told = json!({ "name": name, "id": id, "amount": price.to_string(), "until": ms(until) });
+            format!("offer {price} SESH for {name}, paid now and bound until {bound}; it expires at {ends}");
+        let told = json!({
+            "name": name,
+            "id": id,
+            "amount": price.to_string(),
+            "until": ms(until),
+            "expires": expires,
+        });
         self.deliver(Planned { call, what, told }, sending).await?;
         // Somebody may accept it while nobody looks.
         Ok(self.home.keep_name(&self.id()?, &self.network(), name, id)?)
@@ -411,9 +324,13 @@ impl<'a> Desk<'a> {
     }
 
     async fn deliver(&mut self, planned: Planned, sending: Sending) -> Result<(), Failure> {
+        self.deliver_agreed(planned, &mut Consent::new(sending.yes)).await
+    }
+
+    /// The same of what may have been agreed to before.
+    async fn deliver_agreed(&mut self, planned: Planned, consent: &mut Consent) -> Result<(), Failure> {
         let name = self.called().to_owned();
-        let mut consent = Consent::new(sending.yes);
-        deliver::<RegistrarError>(self.context, self.registrar.sender(), &name, planned, &mut consent).await
+        deliver::<RegistrarError>(self.context, self.registrar.sender(), &name, planned, consent).await
     }
 
     fn nothing_to_do(&self, told: Json, what: &str) -> Result<(), Failure> {
@@ -460,6 +377,7 @@ impl From<RegistrarError> for Failure {
         let exit = match &error {
             _ if error.passes() => Exit::NotReady,
             RegistrarError::Period { .. } => Exit::Usage,
+            RegistrarError::Costly { .. } => Exit::Refused,
             RegistrarError::Send(SendError::Endpoint { .. }) => Exit::NotReady,
             _ => Exit::Failed,
         };

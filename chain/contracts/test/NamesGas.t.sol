@@ -11,6 +11,8 @@ contract NamesGasTest is NamesSetup {
     uint256 private constant REGISTRATION = 160_000;
     uint256 private constant RECORD = 90_000;
     uint256 private constant PURCHASE = 120_000;
+    /// @dev By permit, the buyer's first, of a seller that has no tokens, as the first event of an epoch.
+    uint256 private constant DEAREST_PURCHASE = 150_000;
     /// @dev A nonce, an account id or an address, and a tag.
     uint256 private constant ACCOUNT = 24 + 33 + 16;
 
@@ -37,7 +39,7 @@ contract NamesGasTest is NamesSetup {
         vm.warp(block.timestamp + 1 minutes);
         approves(carol, 20 * SESH);
         vm.prank(carol);
-        names.register(ALICE, carol, 2 * 365 days, SECRET, 20 * SESH);
+        names.register(ALICE, 2 * 365 days, SECRET, 20 * SESH);
         within("name: registration by approval", REGISTRATION);
     }
 
@@ -46,15 +48,14 @@ contract NamesGasTest is NamesSetup {
         approves(carol, 20 * SESH);
         passBorder(names.currentEpoch());
         vm.prank(carol);
-        names.register(ALICE, carol, 2 * 365 days, SECRET, 20 * SESH);
+        names.register(ALICE, 2 * 365 days, SECRET, 20 * SESH);
         within("name: registration by approval, first of an epoch", REGISTRATION);
     }
 
     function test_registrationByPermit() public {
         commit(ALICE, carol);
         bytes[] memory both = calls(
-            allows(3, 20 * SESH),
-            abi.encodeCall(names.register, (ALICE, carol, 2 * 365 days, SECRET, 20 * SESH))
+            allows(3, 20 * SESH), abi.encodeCall(names.register, (ALICE, 2 * 365 days, SECRET, 20 * SESH))
         );
         passBorder(names.currentEpoch());
         vm.prank(carol);
@@ -82,9 +83,7 @@ contract NamesGasTest is NamesSetup {
 
     function test_purchase() public {
         address dave = vm.addr(4);
-        commit(ALICE, dave);
-        vm.prank(alice);
-        names.register(ALICE, dave, 365 days, SECRET, 10 * SESH);
+        takesAndHasNothingLeft(dave);
         vm.prank(dave);
         names.setPrice(ALICE, uint96(1_000 * SESH));
         vm.snapshotGasLastCall("Gas", "name: price");
@@ -110,6 +109,25 @@ contract NamesGasTest is NamesSetup {
         names.setPrice(ALICE, uint96(900 * SESH));
         buysByPermit(4, 5);
         within("name: purchase by permit, the buyer's second", PURCHASE);
+    }
+
+    /// @dev All at once that makes a purchase dear, which the budget's cases have one or two at a time of.
+    function test_purchaseAtItsDearest() public {
+        address dave = vm.addr(4);
+        takesAndHasNothingLeft(dave);
+        vm.prank(dave);
+        names.setPrice(ALICE, uint96(900 * SESH));
+        passBorder(names.currentEpoch());
+        buysByPermit(3, 1);
+        within("name: purchase by permit, the buyer's first, nothing spared", DEAREST_PURCHASE);
+    }
+
+    /// @dev Registers a name with all that it has.
+    function takesAndHasNothingLeft(address owner) private {
+        token.transfer(owner, 10 * SESH);
+        approves(owner, 10 * SESH);
+        take(ALICE, owner, 365 days);
+        vm.assertEq(balance(owner), 0, "it has no tokens");
     }
 
     function buysByPermit(uint256 secret, uint32 version) private {

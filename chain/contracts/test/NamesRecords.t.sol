@@ -260,7 +260,7 @@ contract NamesRecordsTest is NamesSetup {
     function test_registrationAndRecordsGoInOneTransaction() public {
         commit(ALICE + 1, bob);
         bytes[] memory both = calls(
-            abi.encodeCall(names.register, (ALICE + 1, bob, 365 days, SECRET, YEARLY_FEE)),
+            abi.encodeCall(names.register, (ALICE + 1, 365 days, SECRET, YEARLY_FEE)),
             abi.encodeCall(names.setRecord, (ALICE + 1, 1, "x"))
         );
         uint64 number = names.eventNumber();

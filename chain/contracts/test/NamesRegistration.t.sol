@@ -29,21 +29,51 @@ contract NamesRegistrationTest is NamesSetup {
     function test_whoeverSeesARegistrationCannotTakeTheNameFirst() public {
         commit(ALICE, alice);
         // Bob sees id and secret of what alice sends, and has a minute less than she.
-        vm.expectRevert(
-            abi.encodeWithSelector(Registry.NotCommitted.selector, names.commitment(ALICE, bob, SECRET))
-        );
+        bytes memory hisIsNone =
+            abi.encodeWithSelector(Registry.NotCommitted.selector, names.commitment(ALICE, bob, SECRET));
+        vm.expectRevert(hisIsNone);
         vm.prank(bob);
-        names.register(ALICE, bob, YEAR, SECRET, ANY);
+        names.register(ALICE, YEAR, SECRET, ANY);
+        vm.expectRevert(hisIsNone);
+        vm.prank(bob);
+        names.multicall(
+            calls(
+                abi.encodeCall(names.register, (ALICE, 28 days, SECRET, ANY)),
+                abi.encodeCall(names.transferFrom, (bob, alice, ALICE))
+            )
+        );
         names.commit(names.commitment(ALICE, bob, SECRET));
         uint256 opens = block.timestamp + 1 minutes;
         vm.warp(opens - 1);
         vm.expectRevert(abi.encodeWithSelector(Registry.CommitmentTooNew.selector, opens));
         vm.prank(bob);
-        names.register(ALICE, bob, YEAR, SECRET, ANY);
-        // He can only pay for what is hers.
-        vm.prank(bob);
-        names.register(ALICE, alice, YEAR, SECRET, ANY);
+        names.register(ALICE, YEAR, SECRET, ANY);
+        vm.prank(alice);
+        names.register(ALICE, YEAR, SECRET, ANY);
         vm.assertEq(names.ownerOf(ALICE), alice, "hers");
+    }
+
+    /// @dev Nor use the commitment up for another period, or without what she lets the name say.
+    function test_whoeverSeesARegistrationCannotMakeItAnother() public {
+        commit(ALICE, alice);
+        bytes[] memory hers = calls(
+            abi.encodeCall(names.register, (ALICE, 10 * YEAR, SECRET, ANY)),
+            abi.encodeCall(names.setRecord, (ALICE, 1, "x"))
+        );
+        bytes32[2] memory used =
+            [names.commitment(ALICE, bob, SECRET), names.commitment(ALICE, alice, SECRET)];
+        uint256 before = balance(bob);
+        vm.expectRevert(abi.encodeWithSelector(Registry.NotCommitted.selector, used[0]));
+        vm.prank(bob);
+        names.register(ALICE, 28 days, SECRET, ANY);
+        vm.assertTrue(names.committedAt(used[1]) != 0, "it is there still");
+        uint64 number = names.eventNumber();
+        vm.prank(alice);
+        names.multicall(hers);
+        vm.assertEq(names.ownerOf(ALICE), alice, "hers");
+        vm.assertEq(expiryOf(ALICE), block.timestamp + 10 * YEAR, "for as long as she pays");
+        vm.assertEq(names.eventNumber(), number + 2, "with what it says");
+        vm.assertTrue(names.committedAt(used[1]) == 0 && balance(bob) == before, "he had no part in it");
     }
 
     function test_aCommitmentIsUsedOnce() public {
@@ -52,7 +82,7 @@ contract NamesRegistrationTest is NamesSetup {
         bytes32 used = names.commitment(ALICE, alice, SECRET);
         vm.expectRevert(abi.encodeWithSelector(Registry.NotCommitted.selector, used));
         vm.prank(alice);
-        names.register(ALICE, alice, YEAR, SECRET, ANY);
+        names.register(ALICE, YEAR, SECRET, ANY);
     }
 
     function test_aCommitmentBindsIdOwnerAndSecret() public {
@@ -63,11 +93,14 @@ contract NamesRegistrationTest is NamesSetup {
             names.commitment(ALICE, alice, keccak256("other"))
         ];
         vm.expectRevert(abi.encodeWithSelector(Registry.NotCommitted.selector, others[0]));
-        names.register(ALICE + 1, alice, YEAR, SECRET, ANY);
+        vm.prank(alice);
+        names.register(ALICE + 1, YEAR, SECRET, ANY);
         vm.expectRevert(abi.encodeWithSelector(Registry.NotCommitted.selector, others[1]));
-        names.register(ALICE, bob, YEAR, SECRET, ANY);
+        vm.prank(bob);
+        names.register(ALICE, YEAR, SECRET, ANY);
         vm.expectRevert(abi.encodeWithSelector(Registry.NotCommitted.selector, others[2]));
-        names.register(ALICE, alice, YEAR, keccak256("other"), ANY);
+        vm.prank(alice);
+        names.register(ALICE, YEAR, keccak256("other"), ANY);
     }
 
     /// @dev Whoever copies a commitment can neither make it younger nor keep it from its maker.
@@ -82,7 +115,7 @@ contract NamesRegistrationTest is NamesSetup {
         names.commit(one);
         vm.warp(block.timestamp + 1);
         vm.prank(alice);
-        names.register(ALICE, alice, YEAR, SECRET, ANY);
+        names.register(ALICE, YEAR, SECRET, ANY);
     }
 
     function test_aCommitmentLastsADay() public {
@@ -91,29 +124,22 @@ contract NamesRegistrationTest is NamesSetup {
         vm.warp(closed + 1);
         vm.expectRevert(abi.encodeWithSelector(Registry.CommitmentTooOld.selector, closed));
         vm.prank(alice);
-        names.register(ALICE, alice, YEAR, SECRET, ANY);
+        names.register(ALICE, YEAR, SECRET, ANY);
         names.commit(names.commitment(ALICE, alice, SECRET));
         vm.warp(block.timestamp + 1 days);
         vm.prank(alice);
-        names.register(ALICE, alice, YEAR, SECRET, ANY);
+        names.register(ALICE, YEAR, SECRET, ANY);
     }
 
     function test_whoeverComesFirstHasIt() public {
         commit(ALICE, alice);
         commit(ALICE, bob);
         vm.prank(bob);
-        names.register(ALICE, bob, YEAR, SECRET, ANY);
+        names.register(ALICE, YEAR, SECRET, ANY);
         uint256 freeAt = block.timestamp + YEAR + 30 days;
         vm.expectRevert(abi.encodeWithSelector(Registry.NameTaken.selector, ALICE, freeAt));
         vm.prank(alice);
-        names.register(ALICE, alice, YEAR, SECRET, ANY);
-    }
-
-    function test_aNameNeedsAnOwner() public {
-        commit(ALICE, address(0));
-        vm.expectRevert(ERC721.TransferToZeroAddress.selector);
-        vm.prank(alice);
-        names.register(ALICE, address(0), YEAR, SECRET, ANY);
+        names.register(ALICE, YEAR, SECRET, ANY);
     }
 
     function test_aFeeThatRoseIsRefusedBeforeItIsPaid() public {
@@ -122,9 +148,9 @@ contract NamesRegistrationTest is NamesSetup {
         bytes memory why = abi.encodeWithSelector(Registry.FeeTooHigh.selector, 11 * SESH, 10 * SESH);
         vm.expectRevert(why);
         vm.prank(alice);
-        names.register(ALICE, alice, YEAR, SECRET, 10 * SESH);
+        names.register(ALICE, YEAR, SECRET, 10 * SESH);
         vm.prank(alice);
-        names.register(ALICE, alice, YEAR, SECRET, 11 * SESH);
+        names.register(ALICE, YEAR, SECRET, 11 * SESH);
         vm.expectRevert(why);
         vm.prank(alice);
         names.renew(ALICE, YEAR, 10 * SESH);
@@ -134,7 +160,7 @@ contract NamesRegistrationTest is NamesSetup {
         commit(ALICE, address(0x50));
         vm.expectRevert(SafeTransferLib.TransferFromFailed.selector);
         vm.prank(address(0x50));
-        names.register(ALICE, address(0x50), YEAR, SECRET, ANY);
+        names.register(ALICE, YEAR, SECRET, ANY);
         vm.expectRevert(abi.encodeWithSelector(Registry.NoSuchName.selector, ALICE));
         names.ownerOf(ALICE);
         take(ALICE, alice, YEAR);
@@ -148,8 +174,7 @@ contract NamesRegistrationTest is NamesSetup {
         token.approve(address(names), 0);
         commit(ALICE, alice);
         bytes[] memory both = calls(
-            allows(ALICES, YEARLY_FEE),
-            abi.encodeCall(names.register, (ALICE, alice, YEAR, SECRET, YEARLY_FEE))
+            allows(ALICES, YEARLY_FEE), abi.encodeCall(names.register, (ALICE, YEAR, SECRET, YEARLY_FEE))
         );
         vm.prank(alice);
         names.multicall(both);
@@ -166,7 +191,7 @@ contract NamesRegistrationTest is NamesSetup {
         token.approve(address(names), 0);
         commit(ALICE, bob);
         bytes[] memory both = calls(
-            allows(ALICES, YEARLY_FEE), abi.encodeCall(names.register, (ALICE, bob, YEAR, SECRET, YEARLY_FEE))
+            allows(ALICES, YEARLY_FEE), abi.encodeCall(names.register, (ALICE, YEAR, SECRET, YEARLY_FEE))
         );
         vm.prank(bob);
         token.approve(address(names), 0);
@@ -180,8 +205,7 @@ contract NamesRegistrationTest is NamesSetup {
         token.approve(address(names), 0);
         commit(ALICE, alice);
         bytes[] memory both = calls(
-            allows(ALICES, YEARLY_FEE),
-            abi.encodeCall(names.register, (ALICE, alice, YEAR, SECRET, YEARLY_FEE))
+            allows(ALICES, YEARLY_FEE), abi.encodeCall(names.register, (ALICE, YEAR, SECRET, YEARLY_FEE))
         );
         vm.prank(alice);
         names.multicall(calls(both[0], both[0]));
@@ -198,10 +222,10 @@ contract NamesRegistrationTest is NamesSetup {
                 abi.encodeWithSelector(Registry.PeriodOutOfRange.selector, bad[i], 28 days, 3_650 days)
             );
             vm.prank(alice);
-            names.register(ALICE, alice, bad[i], SECRET, ANY);
+            names.register(ALICE, bad[i], SECRET, ANY);
         }
         vm.prank(alice);
-        names.register(ALICE, alice, 3_650 days, SECRET, ANY);
+        names.register(ALICE, 3_650 days, SECRET, ANY);
         take(ALICE + 1, alice, 28 days);
     }
 
@@ -295,7 +319,7 @@ contract NamesRegistrationTest is NamesSetup {
         vm.warp(freeAt - 1);
         vm.expectRevert(abi.encodeWithSelector(Registry.NameTaken.selector, ALICE, freeAt));
         vm.prank(bob);
-        names.register(ALICE, bob, YEAR, keccak256("later"), ANY);
+        names.register(ALICE, YEAR, keccak256("later"), ANY);
         vm.warp(freeAt);
         vm.expectRevert(abi.encodeWithSelector(Registry.NoSuchName.selector, ALICE));
         names.ownerOf(ALICE);
@@ -306,7 +330,7 @@ contract NamesRegistrationTest is NamesSetup {
         vm.assertTrue(owner == address(0) && expiry == 0, "nobody's");
         vm.recordLogs();
         vm.prank(bob);
-        names.register(ALICE, bob, YEAR, keccak256("later"), ANY);
+        names.register(ALICE, YEAR, keccak256("later"), ANY);
         Vm.Log[] memory logs = vm.getRecordedLogs();
         isTransfer(logs[0], alice, address(0));
         isTransfer(logs[1], address(0), bob);

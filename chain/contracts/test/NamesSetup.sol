@@ -37,7 +37,7 @@ abstract contract NamesSetup is Setup {
     function take(uint256 id, address owner, uint256 period) internal returns (uint32 version) {
         commit(id, owner);
         vm.prank(owner);
-        names.register(id, owner, period, SECRET, type(uint256).max);
+        names.register(id, period, SECRET, type(uint256).max);
         (,, version,) = names.nameOf(id);
     }
 

@@ -79,8 +79,7 @@ contract NamesWorld is Model {
         provide(buyer, address(names), flaw == 3 ? fee - 1 : fee);
         Name storage one = called[id];
         bool allowed = (flaw > 6 || flaw == 5) && block.timestamp >= one.expiry + 30 days;
-        bytes memory call =
-            abi.encodeCall(names.register, (id, buyer, period, secret, flaw == 4 ? fee - 1 : fee));
+        bytes memory call = abi.encodeCall(names.register, (id, period, secret, flaw == 4 ? fee - 1 : fee));
         if (!tries("register", buyer, call, allowed)) return;
         if (one.owner != address(0)) ++done["register again"];
         paysFee(buyer, fee);

@@ -9,7 +9,7 @@ use alloy::{
     eips::BlockId,
     primitives::{Address, B256, Bytes, U256, keccak256},
     providers::{Provider, RootProvider},
-    rpc::types::{Filter, TransactionRequest},
+    rpc::types::{Filter, Log, TransactionRequest},
     signers::{SignerSync, local::PrivateKeySigner},
     sol_types::{SolCall, SolValue},
     transports::{RpcError, TransportError},
@@ -139,13 +139,12 @@ impl Caller {
         Ok(block.map_or(0, |block| block.header.timestamp))
     }
 
-    /// Whether there are logs that match.
+    /// The logs that match, in the chain's order.
     ///
     /// # Errors
     /// When the endpoint does not tell.
-    pub async fn has_logs(&self, filter: &Filter) -> Result<bool, SendError> {
-        let logs = self.provider.get_logs(filter).await.map_err(|error| self.failed(&error))?;
-        Ok(!logs.is_empty())
+    pub async fn logs(&self, filter: &Filter) -> Result<Vec<Log>, SendError> {
+        self.provider.get_logs(filter).await.map_err(|error| self.failed(&error))
     }
 
     /// The epoch of the last checkpoint that the contract accepted; none before the first.

@@ -165,8 +165,7 @@ mod types {
         #[derive(Debug)]
         interface Names {
             function commit(bytes32 commitment) external;
-            function register(uint256 id, address owner, uint256 period, bytes32 secret, uint256 mostFee)
-                external;
+            function register(uint256 id, uint256 period, bytes32 secret, uint256 mostFee) external;
             function renew(uint256 id, uint256 period, uint256 mostFee) external;
             function safeTransferFrom(address from, address to, uint256 id) external;
             function setRecord(uint256 id, uint8 kind, bytes value) external;
@@ -181,6 +180,9 @@ mod types {
             function withdrawOffer(uint256 id) external;
             function permit(Permit given) external;
             function multicall(bytes[] data) external returns (bytes[]);
+            function releaseFees() external;
+            function fees() external view returns (uint96);
+            function treasury() external view returns (address);
             function committedAt(bytes32 commitment) external view returns (uint256);
             function nameOf(uint256 id)
                 external view returns (address owner, uint40 expiry, uint32 version, uint24 subnames);

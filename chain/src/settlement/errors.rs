@@ -378,8 +378,8 @@ fn meaning(error: &Known) -> Option<(String, &'static str)> {
             "register the name: nobody else can by this commitment",
         ),
         Known::NotCommitted(_) => (
-            "nobody committed to this registration, or it was used".to_owned(),
-            "register the name again: what was begun goes on",
+            "this account did not commit to this registration, or has done it".to_owned(),
+            "register the name again: what was begun goes on, or is told to be done",
         ),
         Known::CommitmentTooNew(it) => {
             (format!("the commitment can be used from {} on", second(it.opens)), LATER)

@@ -51,6 +51,16 @@ pub struct Title {
     pub now: u64,
 }
 
+impl Title {
+    /// How much earlier it expires than if it were paid for a period from now on; none where that is less than is
+    /// ever paid for.
+    pub fn lacks(&self, period: Period) -> Option<Period> {
+        let wanted = self.now.saturating_add(period.seconds());
+        let days = wanted.saturating_sub(self.expires) / DAY;
+        (days >= MIN_DAYS).then(|| Period::of_days(days))
+    }
+}
+
 /// One account at the contract of names.
 #[derive(Debug)]
 pub struct Registrar {
@@ -341,4 +351,30 @@ fn amount(units: U256) -> Amount {
 
 fn uint96(amount: Amount) -> Result<Uint<96, 2>, RegistrarError> {
     Uint::try_from(amount.0).map_err(|_| RegistrarError::TooMuch { amount })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_name_lacks_of_a_period_is_what_can_be_paid_for() {
+        let title = |left: u64| Title {
+            id: NameId::from_bytes([1; 32]),
+            owner: Address::ZERO,
+            expires: 1_000_000_000 + left,
+            version: 1,
+            now: 1_000_000_000,
+        };
+        let year = Period::of_years(1);
+        for left in [365 * DAY, 366 * DAY, 365 * DAY - 60, 338 * DAY] {
+            assert_eq!(title(left).lacks(year), None, "{left}");
+        }
+        assert_eq!(title(337 * DAY).lacks(year), Some(Period::of_days(28)));
+        assert_eq!(title(337 * DAY - 1).lacks(year), Some(Period::of_days(28)));
+        // Never so much that it would be paid for longer than ten years ahead.
+        let ten = Period::of_years(10);
+        assert_eq!(title(28 * DAY - 1).lacks(ten), Some(Period::of_days(MAX_DAYS - 28)));
+        assert_eq!(title(0).lacks(ten), Some(ten));
+    }
 }

@@ -35,6 +35,7 @@ pub(super) use error::ether;
 pub use error::SendError;
 
 mod error;
+mod fees;
 mod settled;
 
 /// Blocks until a transaction that is not mined is sent again with a higher fee.

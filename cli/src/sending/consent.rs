@@ -33,6 +33,14 @@ impl Consent {
         self.given = Some((what.to_owned(), most));
         Ok(())
     }
+
+    /// So much of what was agreed to is spent, in wei, where a deed takes several transactions: the rest of it may
+    /// cost what is left.
+    pub(crate) fn spent(&mut self, cost: U256) {
+        if let Some((_, limit)) = &mut self.given {
+            *limit = limit.saturating_sub(cost);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -57,6 +65,32 @@ mod tests {
         assert!(asked("claim 2 SESH", 9), "another amount");
         assert!(!asked("claim 2 SESH", 9) && asked("claim 2 SESH", 10), "a higher cost");
         assert!(asked("claim 1 SESH", 1), "the last answer counts");
+    }
+
+    #[test]
+    fn what_is_spent_of_an_agreement_is_not_there_for_the_rest() {
+        let mut consent = Consent::new(false);
+        // Nothing was agreed to.
+        consent.spent(U256::from(1));
+        let mut asks = 0;
+        let mut goes = |consent: &mut Consent, most: u64| {
+            let ask = || {
+                asks += 1;
+                Ok(())
+            };
+            consent.to("register alice for 10 SESH", U256::from(most), ask).unwrap();
+            asks
+        };
+        assert_eq!(goes(&mut consent, 10), 1);
+        consent.spent(U256::from(3));
+        assert_eq!(goes(&mut consent, 7), 1, "what is left");
+        assert_eq!(goes(&mut consent, 8), 2, "more than is left");
+        consent.spent(U256::from(9));
+        assert_eq!(goes(&mut consent, 1), 3, "nothing is left");
+        // Nor is more asked of who is never asked.
+        let mut always = Consent::new(true);
+        always.spent(U256::MAX);
+        assert_eq!(goes(&mut always, 100), 3);
     }
 
     #[test]

@@ -5,14 +5,19 @@ use std::{
     future,
 };
 
-use alloy::primitives::U256;
+use alloy::primitives::{Address, U256};
 use session_chain::{
+    Amount,
     bls::BlsSignature,
     ledger::{Checkpoint, StakeId},
     network::Contracts,
     settlement::{Endpoint, SendError, Sender, Signers, Status, calls, follower::Standing},
 };
 use tokio::task::{JoinError, JoinHandle};
+
+/// What waits of the fees for names when they are paid out: to do so costs some 66,000 units of gas, a fifteenth of a
+/// submission of many nodes.
+const LEAST_FEES: Amount = Amount::sesh(10);
 
 /// What came of a submission, or of a look at the account that could not pay for one.
 #[derive(Debug, PartialEq, Eq)]
@@ -140,11 +145,12 @@ impl Payer {
             return;
         };
         let call = calls::submission(&self.contracts, checkpoint, signers);
-        let epoch = checkpoint.border.epoch;
+        let (epoch, names) = (checkpoint.border.epoch, self.contracts.names);
         self.task = Some(tokio::spawn(async move {
             let sent = sender.send(&call, |_| {}).await.map(drop).map_err(|error| (epoch, error));
             if sent.is_ok() {
                 tracing::info!(epoch, "submitted a checkpoint");
+                release_fees(&mut sender, names).await;
             }
             (name, sender, sent)
         }));
@@ -240,6 +246,18 @@ impl Drop for Payer {
         }
         if let Some(look) = &self.look {
             look.abort();
+        }
+    }
+}
+
+/// Has the fees of names paid to pool and treasury, where enough of them wait: once a checkpoint at most, by the one
+/// node whose submission was taken. That it cannot is no trouble of the submission's; the next one tries again.
+async fn release_fees(sender: &mut Sender, names: Address) {
+    match sender.release_fees(names, LEAST_FEES).await {
+        Ok(Some(fees)) => tracing::info!(%fees, "had the fees of names paid out"),
+        Ok(None) => {}
+        Err(error) => {
+            tracing::info!(%error, remedy = error.remedy(), "the fees of names are not paid out; they wait");
         }
     }
 }

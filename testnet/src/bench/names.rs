@@ -4,6 +4,7 @@
 
 use std::process::Stdio;
 
+use alloy::primitives::U256;
 use session_chain::{
     Amount, account,
     network::Settlement,
@@ -214,7 +215,7 @@ async fn register(
             progress("commit", COMMITTED.saturating_sub(seconds), COMMITTED);
         }
     };
-    registrar.reserve(&begun, tell).await?;
+    registrar.reserve(&begun, U256::MAX, tell).await?;
     let value = Value::parse(Kind::Account, &owner.id().to_string());
     let value = value.map_err(|_| TestnetError::Bench("an account is none"))?;
     let (call, _) = registrar.register(&begun, Period::of_years(1), &[(keys, &value)]).await?;

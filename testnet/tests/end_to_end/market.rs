@@ -1,11 +1,18 @@
 //! Names are renewed, offered for, sold and given away by commands, and lead to who has them.
 
 use serde_json::{Value, json};
+use session_client::home::{Home, Secret};
+use session_protocols::identity::blake2b;
 
+use self::fees::Fees;
 use crate::{
     person::Person,
     support::{Place, until},
 };
+
+mod fees;
+
+const YEAR_MS: u64 = 365 * 24 * 3_600_000;
 
 /// Alice has the name, Carol makes the best offer for it, and gives it to Bob.
 struct People<'a> {
@@ -19,14 +26,18 @@ async fn a_name_is_renewed_offered_for_sold_and_given_away() {
     let place = Place::new();
     place.data(&["testnet", "up", "--nodes", "4"]);
     let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| Person::new(&place, name));
+    let fees = Fees::from_here_on(&place).await;
     let people = People { alice, bob, carol };
     people.alice_goes_by_what_nobody_knows().await;
+    people.a_registration_that_nobody_told_of_becomes_what_was_asked_for();
     people.it_leads_to_no_account_of_hers().await;
     people.she_goes_by_none_again().await;
     people.anybody_renews_it();
     people.the_best_offer_is_accepted();
     people.what_it_says_is_set_and_cleared();
     people.it_is_given_away_to_whom_a_name_says().await;
+    // A year, two that lacked, and two that Bob paid.
+    fees.reach_pool_and_treasury(50).await;
 }
 
 impl People<'_> {
@@ -46,6 +57,41 @@ impl People<'_> {
         .await;
         let hidden = bob.comes_to(&["name", "show", &alice.address], 1, "name_hidden").await;
         assert!(hidden.contains(reverse["id"].as_str().unwrap()), "{hidden}");
+    }
+
+    /// The program that registered it ended before it could tell, and what is asked for since is more.
+    fn a_registration_that_nobody_told_of_becomes_what_was_asked_for(&self) {
+        let alice = &self.alice;
+        let settlement = alice.place.testnet.folder().network().unwrap().settlement.unwrap();
+        let names = settlement.contracts.names;
+        let network = blake2b(&[b"session names of", &settlement.chain.to_be_bytes(), names.as_slice()]);
+        let home = Home::open(&alice.home).unwrap();
+        let begins = || {
+            let (account, name) = (alice.id.parse().unwrap(), "harbor".parse().unwrap());
+            home.begin_name(&account, &network, &name, Secret([7; 32])).unwrap();
+            assert_eq!(alice.data(&["name", "list"])["begun"], json!(["harbor"]));
+        };
+        let register = ["name", "register", "harbor", "--years", "3", "--set", "text=moored"];
+        let more = [&register[..], &["--set", "link=https://harbor.example"]].concat();
+        let before = alice.data(&["name", "list"])["names"][0]["expires"].as_u64().unwrap();
+        begins();
+        let asked = alice.refused(&more, 4, "not_confirmed");
+        for part in ["renew harbor, which is registered, for 2 years", "for 20 SESH"] {
+            assert!(asked.contains(part), "{part}: {asked}");
+        }
+        let more = [&more[..], &["--yes"]].concat();
+        let completed = alice.data(&more);
+        assert_eq!((&completed["name"], &completed["fee"]), (&json!("harbor"), &json!("20")), "{completed}");
+        assert_eq!(completed["expires"], json!(before + 2 * YEAR_MS), "{completed}");
+        alice.has("970");
+        let own = &alice.data(&["name", "list"])["names"][0];
+        assert_eq!((&own["expires"], &own["records"]), (&completed["expires"], &json!(["link", "text"])));
+        // It is all that was asked for by then, and is not registered twice.
+        begins();
+        let done = alice.data(&more);
+        assert_eq!((&done["transaction"], &done["expires"]), (&Value::Null, &completed["expires"]), "{done}");
+        alice.refused(&more, 1, "name_yours");
+        alice.has("970");
     }
 
     /// Though her wallet goes by it.
@@ -91,6 +137,8 @@ impl People<'_> {
         let Self { alice, bob, carol } = self;
         let offered = bob.data(&["name", "offer", "harbor", "40", "--days", "1", "--yes"]);
         assert_eq!((&offered["name"], &offered["amount"]), (&json!("harbor"), &json!("40")), "{offered}");
+        let expires = &alice.data(&["name", "list"])["names"][0]["expires"];
+        assert!(expires.is_u64() && &offered["expires"] == expires, "{offered}");
         bob.has("940");
         bob.refused(&["name", "accept", "harbor", "--yes"], 1, "not_yours");
         // It binds him, and 41 is no better by 5 %.
@@ -116,7 +164,7 @@ impl People<'_> {
         assert!(little.contains("42 SESH"), "{little}");
         let sold = alice.data(&["name", "accept", "harbor", "--yes"]);
         assert_eq!((&sold["buyer"], &sold["amount"]), (&json!(carol.address), &json!("42")), "{sold}");
-        alice.has("1032");
+        alice.has("1012");
         carol.has("958");
         assert_eq!(carol.data(&["name", "list"])["names"][0]["name"], "harbor");
         assert_eq!(alice.data(&["name", "list"])["names"], json!([]));

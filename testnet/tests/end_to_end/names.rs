@@ -271,7 +271,8 @@ impl People<'_> {
         assert_eq!((&bought["name"], &bought["price"]), (&json!("alice"), &json!("250")), "{bought}");
         bob.has("750");
         alice.has("1247");
-        assert_eq!(bob.data(&["name", "list"])["names"][0]["name"], "alice");
+        let own = &bob.data(&["name", "list"])["names"][0];
+        assert_eq!((&own["name"], &own["expires"]), (&json!("alice"), &bought["expires"]), "{bought}");
         assert_eq!(alice.data(&["name", "list"])["names"], json!([]));
     }
 

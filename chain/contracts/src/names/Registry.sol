@@ -83,22 +83,22 @@ abstract contract Registry is ERC721, Parameters, EventLog {
     }
 
     /// @notice Commits to a registration; see `commitment`. Anyone may, and a commitment that somebody copied
-    /// serves whom it names. Reverts with `AlreadyCommitted`.
+    /// serves whom it was made for. Reverts with `AlreadyCommitted`.
     function commit(bytes32 commitment_) external {
         uint256 until = committedAt[commitment_] + MAX_COMMITMENT_AGE;
         if (block.timestamp <= until) revert AlreadyCommitted(commitment_, until);
         committedAt[commitment_] = block.timestamp;
     }
 
-    /// @notice Registers a name that is free and was committed to; the caller pays, and allowed it. Reverts with
-    /// `NotCommitted`, `CommitmentTooNew`, `CommitmentTooOld`, `NameTaken`, `PeriodOutOfRange`, `FeeTooHigh`, or
-    /// as ERC-721 or the token says.
-    /// @param owner_ whose the name will be; a contract is not asked
+    /// @notice Registers a name that is free and that the caller committed to; it is the caller's, who pays, and
+    /// allowed it. Nobody else can use the commitment, so nobody who sees the call come can be first with another
+    /// period. Reverts with `NotCommitted`, `CommitmentTooNew`, `CommitmentTooOld`, `NameTaken`,
+    /// `PeriodOutOfRange`, `FeeTooHigh`, or as the token says.
     /// @param period for how long
     /// @param secret what the commitment was made with; a fresh one each time
     /// @param mostFee the most that the caller pays
-    function register(uint256 id, address owner_, uint256 period, bytes32 secret, uint256 mostFee) external {
-        _useCommitment(commitment(id, owner_, secret));
+    function register(uint256 id, uint256 period, bytes32 secret, uint256 mostFee) external {
+        _useCommitment(commitment(id, msg.sender, secret));
         (address before, Lease memory lease) = _lease(id);
         uint256 freeAt = lease.expiry + GRACE;
         if (before != address(0) && block.timestamp < freeAt) revert NameTaken(id, freeAt);
@@ -109,11 +109,11 @@ abstract contract Registry is ERC721, Parameters, EventLog {
         uint32 version = lease.version + 1;
         _setLease(id, Lease(expiry, version, 0));
         if (before != address(0)) _burn(id);
-        _mint(owner_, id);
+        _mint(msg.sender, id);
         _record(
             NameRegistered.selector,
             bytes32(id),
-            bytes32(uint256(uint160(owner_))),
+            bytes32(uint256(uint160(msg.sender))),
             abi.encode(expiry, version)
         );
         _payFee(period, mostFee);
@@ -168,7 +168,8 @@ abstract contract Registry is ERC721, Parameters, EventLog {
         return (parameter[YEARLY_FEE] * period + 365 days - 1) / 365 days;
     }
 
-    /// @notice What is committed to before `register`. The secret keeps others from guessing the id.
+    /// @notice What is committed to before `register`, for whom alone it serves. The secret keeps others from
+    /// guessing the id.
     function commitment(uint256 id, address owner_, bytes32 secret) public pure returns (bytes32) {
         return keccak256(abi.encode(id, owner_, secret));
     }

@@ -5,7 +5,11 @@ use alloy::primitives::{Address, U256};
 use super::{MAX_YEARS, MIN_DAYS, Period};
 use crate::{
     ledger::Amount,
-    settlement::{errors::second, sender::SendError, state::StateError},
+    settlement::{
+        errors::second,
+        sender::{SendError, ether},
+        state::StateError,
+    },
 };
 
 /// Why something cannot be done with a name. Nothing was sent, unless the sender says otherwise.
@@ -83,6 +87,17 @@ pub enum RegistrarError {
         /// How many.
         amount: Amount,
     },
+    /// Sending costs more than was agreed to. Nothing was sent.
+    #[error(
+        "to commit to the name costs up to {} ETH by now, and {} ETH were agreed to for all of it",
+        ether(*needs), ether(*most)
+    )]
+    Costly {
+        /// The most that it can cost, in wei.
+        needs: U256,
+        /// What was agreed to, less what is spent, in wei.
+        most: U256,
+    },
     /// The chain took a commitment back again and again.
     #[error("the chain does not keep the commitment to the name")]
     Uncommitted,
@@ -108,6 +123,7 @@ impl RegistrarError {
             Self::NoOffer => "no_offer",
             Self::Little { .. } => "too_little",
             Self::TooMuch { .. } => "amount",
+            Self::Costly { .. } => "too_costly",
             Self::Uncommitted | Self::Stands => "not_committed",
         }
     }
@@ -134,6 +150,7 @@ impl RegistrarError {
             Self::NoOffer => "see what there is: session name market",
             Self::Little { .. } => "agree to less, or set a price: session name sell NAME PRICE",
             Self::TooMuch { .. } => "give a smaller amount",
+            Self::Costly { .. } => "register it again, and see what it costs by then",
             Self::Uncommitted => {
                 "use another endpoint in the network file, then register it again: it goes on"
             }

@@ -1,8 +1,10 @@
 //! What is said of names: records, of a name or of a sub-name, that only those read who know what it is called.
 
+use std::collections::BTreeMap;
+
 use alloy::{
     primitives::{Address, B256},
-    rpc::types::Filter,
+    rpc::types::{Filter, Log},
     sol_types::SolEvent,
 };
 use session_protocols::names::{NameKeys, Value, value::Kind};
@@ -65,14 +67,49 @@ impl Registrar {
         Ok(Some(raw(to, record(keys, version, number, value))))
     }
 
+    /// What sets those of some records that a name of the account's own does not say as of the newest block.
+    pub(super) async fn unsaid(
+        &self,
+        keys: &NameKeys,
+        values: &[Value],
+        known: &Known,
+    ) -> Result<Vec<Vec<u8>>, RegistrarError> {
+        let version = self.own(keys.id()).await?.version;
+        let mut said = if known.version == version { known.records.clone() } else { Records::default() };
+        for log in self.changes_since(keys, known.height).await? {
+            let Ok(change) = RecordChanged::decode_log_data(&log.inner.data) else { continue };
+            if change.version != version {
+                continue;
+            }
+            if change.value.is_empty() {
+                said.remove(&change.kind);
+            } else {
+                said.insert(change.kind, change.value.to_vec());
+            }
+        }
+        // Of two of a kind the last counts, as where they are set with the registration.
+        let wanted: BTreeMap<u8, &Value> =
+            values.iter().map(|value| (value.kind().number(), value)).collect();
+        Ok(wanted
+            .into_iter()
+            .filter(|(kind, value)| said.get(kind) != Some(&keys.seal(version, value)))
+            .map(|(kind, value)| record(keys, version, kind, Some(value)))
+            .collect())
+    }
+
     /// Whether records of the name or sub-name changed behind a height.
     async fn changed_since(&self, keys: &NameKeys, height: u64) -> Result<bool, RegistrarError> {
+        Ok(!self.changes_since(keys, height).await?.is_empty())
+    }
+
+    /// What told of such changes.
+    async fn changes_since(&self, keys: &NameKeys, height: u64) -> Result<Vec<Log>, RegistrarError> {
         let filter = Filter::new()
             .address(self.at())
             .event_signature(RecordChanged::SIGNATURE_HASH)
             .topic2(B256::from(*keys.id().as_bytes()))
             .topic3(B256::from(keys.sub_id()))
             .from_block(height.saturating_add(1));
-        Ok(self.caller.has_logs(&filter).await?)
+        Ok(self.caller.logs(&filter).await?)
     }
 }

@@ -1,13 +1,14 @@
 //! How a name is registered: by a commitment that tells nobody which name it is for, and a minute later in plain.
 
 use alloy::{
-    primitives::{Address, B256, keccak256},
+    primitives::{Address, B256, Bytes, U256, keccak256},
+    rpc::types::TransactionReceipt,
     sol_types::{SolCall, SolValue},
 };
 use session_protocols::names::{NameId, NameKeys, Value};
 use tokio::time::{sleep, timeout};
 
-use super::{Period, Registrar, RegistrarError, record, token};
+use super::{Known, Period, Registrar, RegistrarError, record, token};
 use crate::{
     ledger::Amount,
     names::{Entry, GRACE},
@@ -22,8 +23,9 @@ use crate::{
 const MIN_AGE: u64 = 60;
 /// How long a commitment can be used, in seconds, as in the contract.
 const MAX_AGE: u64 = 24 * 3_600;
-/// The most gas of a registration by permit, and of each record that goes with it.
-const REGISTRATION_GAS: u64 = 200_000;
+/// The most gas of a registration by permit, also as the first event of all, and of each record that goes with it.
+/// What it takes less covers fees that rise in the minute before it is sent.
+const REGISTRATION_GAS: u64 = 250_000;
 const RECORD_GAS: u64 = 90_000;
 /// How often a commitment is made anew, when the chain took it back.
 const MAX_COMMITMENTS: u32 = 3;
@@ -58,6 +60,11 @@ enum Commitment {
     Fresh(u64),
     /// It can be used.
     Open,
+}
+
+/// What a transaction came to, in wei.
+fn paid(receipt: &TransactionReceipt) -> U256 {
+    U256::from(receipt.gas_used).saturating_mul(U256::from(receipt.effective_gas_price))
 }
 
 /// Whether somebody can register a name at an instant, in seconds since 1970.
@@ -103,35 +110,55 @@ impl Registrar {
     }
 
     /// Commits to a registration, unless that was done, and waits until it can be sent. Whoever calls it again
-    /// after it ended early goes on where it was.
+    /// after it ended early goes on where it was. Returns what that came to, in wei.
     ///
     /// # Errors
-    /// When it cannot be sent, or the chain's time stands still.
+    /// When it cannot be sent, or not for what was agreed to (`most`, in wei), or the chain's time stands still.
     pub async fn reserve(
         &mut self,
         begun: &Reservation,
+        most: U256,
         mut progress: impl FnMut(Step) + Send,
-    ) -> Result<(), RegistrarError> {
+    ) -> Result<U256, RegistrarError> {
         let commitment = self.commitment(begun);
+        let mut spent = U256::ZERO;
         for _ in 0..MAX_COMMITMENTS {
             if self.look(commitment).await? == Commitment::None {
                 let commit = call(self.at(), &Names::commitCall { commitment });
-                match self.sender().send(&commit, |sent| progress(Step::Committing(sent))).await {
-                    Ok(_) => {}
+                let left = most.saturating_sub(spent);
+                match self.commit(&commit, left, |sent| progress(Step::Committing(sent))).await {
+                    Ok(receipt) => spent = spent.saturating_add(paid(&receipt)),
                     // Somebody copied it, and it serves whom it names all the same.
-                    Err(SendError::Refused { refusal } | SendError::Reverted { refusal, .. })
-                        if refusal.error.starts_with("AlreadyCommitted") => {}
-                    Err(error) => return Err(error.into()),
+                    Err(RegistrarError::Send(
+                        SendError::Refused { refusal } | SendError::Reverted { refusal, .. },
+                    )) if refusal.error.starts_with("AlreadyCommitted") => {}
+                    Err(error) => return Err(error),
                 }
             }
             if self.opened(commitment, &mut progress).await? {
-                return Ok(());
+                return Ok(spent);
             }
         }
         Err(RegistrarError::Uncommitted)
     }
 
-    /// Registers a name that was committed to for the account, for a period, with records, in one transaction. Returns the fee. From here on the endpoint knows which name it is.
+    /// Sends a commitment, for no more than there is for it.
+    async fn commit(
+        &mut self,
+        commit: &Call,
+        most: U256,
+        progress: impl FnMut(Progress) + Send,
+    ) -> Result<TransactionReceipt, RegistrarError> {
+        let quote = self.sender().quote(commit).await?;
+        if quote.most > most {
+            return Err(RegistrarError::Costly { needs: quote.most, most });
+        }
+        Ok(self.sender().send_at(commit, &quote, progress).await?)
+    }
+
+    /// Registers a name that was committed to for the account, for a period, with records, in one transaction. Returns
+    /// the fee. From here on the endpoint knows which name it is, and so does whoever sees the call come: none but the
+    /// account can use what it committed to, so nobody can be first with less.
     ///
     /// # Errors
     /// When somebody has it, who came first.
@@ -154,7 +181,6 @@ impl Registrar {
         }
         let deed = Names::registerCall {
             id,
-            owner,
             period: period.units()?,
             secret: begun.secret.into(),
             mostFee: fee.units(),
@@ -164,6 +190,33 @@ impl Registrar {
             records.iter().map(|(keys, value)| record(keys, version, value.kind().number(), Some(value)));
         let deeds = [deed.abi_encode()].into_iter().chain(records).collect();
         Ok((self.paying(fee, deeds).await?, fee))
+    }
+
+    /// Brings a name that the account has already to what its registration was to make of it: renewed for what it
+    /// lacks ([`Title::lacks`](super::Title::lacks)), and saying what it does not say, in one transaction. None when
+    /// it lacks nothing. Returns what the renewal costs.
+    ///
+    /// # Errors
+    /// When the account does not have the name.
+    pub async fn complete(
+        &self,
+        keys: &NameKeys,
+        lacks: Option<Period>,
+        values: &[Value],
+        known: &Known,
+    ) -> Result<Option<(Call, Amount)>, RegistrarError> {
+        let unsaid = self.unsaid(keys, values, known).await?;
+        let Some(period) = lacks else {
+            if unsaid.is_empty() {
+                return Ok(None);
+            }
+            let data = unsaid.into_iter().map(Bytes::from).collect();
+            return Ok(Some((call(self.at(), &Names::multicallCall { data }), Amount::ZERO)));
+        };
+        let fee = self.fee(period).await?;
+        let renew = Names::renewCall { id: token(keys.id()), period: period.units()?, mostFee: fee.units() };
+        let deeds = [renew.abi_encode()].into_iter().chain(unsaid).collect();
+        Ok(Some((self.paying(fee, deeds).await?, fee)))
     }
 
     /// What is committed to: as the contract computes it, which is not asked since it must not know yet.

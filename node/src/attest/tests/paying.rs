@@ -10,7 +10,7 @@ use session_protocols::identity::blake2b;
 
 use super::*;
 
-/// A chain of one account, on which nothing is ever mined.
+/// A chain of one account, on which nothing is mined unless it is said so.
 #[derive(Default)]
 struct Fake {
     balance: Mutex<U256>,
@@ -18,6 +18,10 @@ struct Fake {
     refuses: Mutex<Option<Vec<u8>>>,
     /// Whether it says what it is asked, until something is sent: that it takes, and says nothing.
     loses: bool,
+    /// Whether all that is sent is in a block at once.
+    mines: bool,
+    /// What waits of the fees for names; none says nothing.
+    fees: Option<u64>,
     /// How often it was asked what a submission costs.
     asked: Mutex<u64>,
 }
@@ -58,7 +62,10 @@ async fn answer(State(fake): State<Arc<Fake>>, body: Bytes) -> String {
     let method = request["method"].as_str().unwrap();
     *fake.asked.lock().unwrap() += u64::from(method == "eth_estimateGas");
     let result = match method {
-        "eth_blockNumber" | "eth_getTransactionCount" if fake.loses => json!("0x1"),
+        "eth_blockNumber" | "eth_getTransactionCount" if fake.loses || fake.mines => json!("0x1"),
+        "eth_sendRawTransaction" if fake.mines => json!(B256::ZERO),
+        "eth_getTransactionReceipt" if fake.mines => receipt(&request["params"][0]),
+        "eth_call" if fake.fees.is_some() => json!(fake.fees.map(|fees| format!("0x{fees:064x}"))),
         "eth_sendRawTransaction" if fake.loses => return String::new(),
         "eth_chainId" => json!("0x1"),
         "eth_getBalance" => json!(*fake.balance.lock().unwrap()),
@@ -77,6 +84,16 @@ async fn answer(State(fake): State<Arc<Fake>>, body: Bytes) -> String {
         _ => Value::Null,
     };
     json!({ "jsonrpc": "2.0", "id": request["id"], "result": result }).to_string()
+}
+
+/// Of a transaction that had its effect.
+fn receipt(hash: &Value) -> Value {
+    let (nobody, bloom) = (format!("0x{}", "00".repeat(20)), format!("0x{}", "00".repeat(256)));
+    json!({
+        "transactionHash": hash, "transactionIndex": "0x0", "blockHash": B256::ZERO, "blockNumber": "0x1",
+        "from": nobody, "to": nobody, "contractAddress": null, "type": "0x2", "status": "0x1",
+        "gasUsed": "0x1", "cumulativeGasUsed": "0x1", "effectiveGasPrice": "0x1", "logs": [], "logsBloom": bloom,
+    })
 }
 
 impl World {
@@ -184,6 +201,24 @@ async fn that_another_node_was_quicker_is_no_trouble() {
     };
     timeout(PATIENCE, taken).await.expect("it has tried");
     assert_eq!((world.told.borrow().trouble.as_deref(), world.submissions("refused")), (None, 0));
+}
+
+#[tokio::test]
+async fn whose_checkpoint_is_taken_has_fees_paid_out_and_that_it_cannot_is_no_trouble() {
+    // Nobody says what waits, it is too little, it is enough.
+    for (fees, sent) in [(None, 1), (Some(9_999_999_999), 1), (Some(10_000_000_000), 2)] {
+        let (fake, rpc) = Fake { mines: true, fees, ..Fake::default() }.serve().await;
+        fake.fund(1_000_000);
+        let mut world = World::paying(5, [rpc]);
+        world.turn().await;
+        let mined = async {
+            while world.submissions("mined") == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, mined).await.expect("it is submitted");
+        assert_eq!((fake.asked(), world.told.borrow().trouble.as_deref()), (sent, None), "{fees:?}");
+    }
 }
 
 #[tokio::test]
