@@ -1,0 +1,134 @@
+//! What the JSON door's form of signing leaves open, and what a member makes of it that lies.
+
+use super::*;
+use crate::{
+    fixture::{auth_of, node},
+    request::{Ends, Which},
+};
+
+const DAY: u64 = 24 * 3_600;
+const PRIVATE: i16 = 1;
+
+impl Keeper {
+    fn ends_at(&self, person: &Person, hash: MessageHash) -> Option<u64> {
+        self.store.record(&person.account, &hash).unwrap().and_then(|record| record.expiry())
+    }
+
+    fn private(&self, now: Time, person: &Person) -> Vec<String> {
+        self.page(now, &person.look(PRIVATE)).0
+    }
+}
+
+/// A text that names no time, as a member passes it on: about these messages, which came at some second as it says.
+fn told(mut request: Request, held: &[MessageHash], time: u64) -> Mutation {
+    auth_of(&mut request).time = ms(time);
+    match &mut request {
+        Request::Delete(request) => request.receive(&node(1), &network()),
+        Request::Expire(request) => request.receive(&node(1), &network()),
+        other => panic!("{other:?} names its time"),
+    }
+    let mut mutation = mutation(request);
+    assert_eq!(sound(&mutation, at(100 * DAY)), Ok(true));
+    *mutation.held_mut().expect("a change") = held.to_vec();
+    mutation
+}
+
+/// Whether members take a mutation, and its signatures hold.
+fn sound(mutation: &Mutation, now: Time) -> Result<bool, Code> {
+    let claims = mutation.claims(&network(), now)?;
+    Ok(claims.iter().all(crate::identity::Claim::holds))
+}
+
+/// A store of a private drawer, as its owner signed it at some second.
+fn stored(person: &Person, text: &str, time: u64, expiry: u64) -> StoreRequest {
+    let request = Request::Store(person.keep_in(PRIVATE, text, time, expiry));
+    match texted(person, request, format!("store{PRIVATE}{}", ms(time)).as_bytes(), time) {
+        Request::Store(request) => request,
+        other => panic!("{other:?} is no store"),
+    }
+}
+
+#[test]
+fn who_lies_about_when_a_text_came_ends_no_message_earlier_than_it_would() {
+    let person = Person::new(0);
+    let hash = person.hash("m");
+    let post = || person.post("m", 40 * DAY, 50 * DAY);
+    let expire = |end: u64| {
+        let request = person.expire_which(Which::Hashes(vec![hash]), Ends::All(end), None, 0);
+        texted(&person, Request::Expire(request), format!("expire{end}{hash}").as_bytes(), 0)
+    };
+    // Said to have come long ago, a far end would be thirty days after that.
+    for (end, came, expected) in [
+        (ms(60 * DAY), 40 * DAY, 60 * DAY),
+        (ms(60 * DAY), 12 * DAY, 50 * DAY),
+        (ms(60 * DAY), 0, 50 * DAY),
+        (u64::MAX, 40 * DAY, 70 * DAY),
+        (u64::MAX, 12 * DAY, 50 * DAY),
+        (u64::MAX, 0, 50 * DAY),
+        // An earlier end is what its owner signed.
+        (ms(45 * DAY), 40 * DAY, 45 * DAY),
+        (ms(45 * DAY), 20 * DAY, 45 * DAY),
+        (ms(45 * DAY), 14 * DAY, 50 * DAY),
+    ] {
+        let told = told(expire(end), &[hash], came);
+        let mut knows = Keeper::new(1);
+        knows.store(at(40 * DAY), post()).unwrap();
+        knows.replicate(at(41 * DAY), vec![told.clone()]);
+        assert_eq!(knows.ends_at(&person, hash), Some(ms(expected)), "{end}, said to have come at {came}");
+        // Nor where it is heard of before the message.
+        let mut missed = Keeper::new(2);
+        missed.replicate(at(40 * DAY), vec![told]);
+        missed.store(at(40 * DAY), post()).unwrap();
+        assert_eq!(missed.ends_at(&person, hash), Some(ms(expected)), "{end}, said to have come at {came}");
+        recount(&missed.store);
+    }
+}
+
+#[test]
+fn an_end_of_a_drawer_that_has_one_digit_more_is_none_of_another() {
+    let person = Person::new(0);
+    let mut keeper = Keeper::new(1);
+    keeper.store(NOW, person.post("m", 0, 10 * DAY)).unwrap();
+    // Signed of drawer 2, read as of the inbox.
+    let end = format!("2{}", ms(DAY));
+    let request = person.expire_which(
+        Which::In { drawers: Drawers::One(Namespace::INBOX), before: None, most: None },
+        Ends::All(end.parse().unwrap()),
+        None,
+        0,
+    );
+    let read = texted(&person, Request::Expire(request), format!("expire_all{end}").as_bytes(), 0);
+    let hash = person.hash("m");
+    for came in [0, 1, 5] {
+        let result = keeper.replicate(at(5), vec![told(read.clone(), &[hash], came)]);
+        assert_eq!(result, [Ok(Done::Changed { hashes: vec![] })]);
+        assert_eq!(keeper.ends_at(&person, hash), Some(ms(10 * DAY)));
+    }
+}
+
+#[test]
+fn no_text_of_a_store_brings_back_what_was_deleted_after_it() {
+    let person = Person::new(0);
+    let drawer = Drawers::One(Namespace(PRIVATE));
+    let first = stored(&person, "m", 10, 900);
+    for deletion in [person.delete_in(drawer, None, 20), person.delete_in(drawer, Some(11), 20)] {
+        let mut keeper = Keeper::new(1);
+        keeper.store(at(10), first.clone()).unwrap();
+        let gone = keeper.changed(at(20), Mutation::Delete { request: deletion, held: vec![] });
+        assert_eq!(gone, [first.hash()]);
+        // With the latest time that members take.
+        for timestamp in [ms(10), ms(12), ms(91), ms(140)] {
+            let again = Mutation::Store(StoreRequest { timestamp, expiry: ms(DAY), ..first.clone() });
+            assert_eq!(sound(&again, at(200)), Ok(true), "{timestamp}");
+            keeper.replicate(at(200), vec![again]);
+            assert_eq!(keeper.private(at(200), &person), [""; 0], "{timestamp}");
+        }
+        let later = Mutation::Store(StoreRequest { timestamp: ms(141), ..first.clone() });
+        assert_eq!(sound(&later, at(200)), Err(Code::BadTtl));
+        // A member that was told another time deletes it all the same.
+        let mut other = Keeper::new(2);
+        other.replicate(at(11), vec![Mutation::Store(StoreRequest { timestamp: ms(140), ..first.clone() })]);
+        convergence::pull(&mut other, &keeper, at(200));
+        assert_eq!(other.private(at(200), &person), [""; 0]);
+    }
+}
