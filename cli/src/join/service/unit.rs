@@ -1,6 +1,9 @@
 //! The text of a node's unit.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use crate::failure::Failure;
 
@@ -94,10 +97,48 @@ fn unheld(path: &Path) -> Failure {
 }
 
 /// Whether the text of a unit is that of the node in a folder.
-pub(crate) fn is_for(text: &str, data: &Path) -> bool {
-    let Ok(data) = held(data) else { return false };
-    let writes = format!("ReadWritePaths={}", quoted(data));
-    text.lines().any(|line| line == writes)
+pub(super) fn is_for(text: &str, data: &Path) -> bool {
+    folder(text).is_some_and(|folder| folder == data)
+}
+
+/// The node's folder, by the text of its unit.
+fn folder(text: &str) -> Option<PathBuf> {
+    let line = text.lines().find_map(|line| line.strip_prefix("ReadWritePaths="))?;
+    let word = line.strip_prefix('"')?.strip_suffix('"')?.replace("%%", "%");
+    let mut characters = word.chars();
+    let mut path = String::new();
+    while let Some(character) = characters.next() {
+        path.push(if character == '\\' { characters.next()? } else { character });
+    }
+    Some(path.into())
+}
+
+/// A node's unit that is installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Installed {
+    pub(crate) unit: String,
+    /// The node's folder.
+    pub(crate) data: PathBuf,
+    /// How many files its process may have open.
+    pub(crate) files: Option<u64>,
+}
+
+/// The units of nodes in a folder of units, by their names.
+pub(crate) fn installed(units: &Path) -> Vec<Installed> {
+    let entries = fs::read_dir(units).into_iter().flatten().flatten();
+    let mut found: Vec<Installed> = entries
+        .filter_map(|entry| {
+            let unit = entry.file_name().into_string().ok().filter(|name| is_unit(name))?;
+            let text = fs::read_to_string(entry.path()).ok()?;
+            Some(Installed { data: folder(&text)?, files: files(&text), unit })
+        })
+        .collect();
+    found.sort_by(|one, other| one.unit.cmp(&other.unit));
+    found
+}
+
+fn is_unit(name: &str) -> bool {
+    name.starts_with("session-") && name.ends_with(".service")
 }
 
 /// The passphrase's file that the text of a unit names.
@@ -107,7 +148,7 @@ pub(super) fn credential(text: &str) -> Option<PathBuf> {
 }
 
 /// How many files the process of a unit may have open.
-pub(crate) fn files(text: &str) -> Option<u64> {
+fn files(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("LimitNOFILE="))?.parse().ok()
 }
 
@@ -121,7 +162,6 @@ fn quoted(text: &str) -> String {
 mod tests {
     use std::{
         ffi::OsStr,
-        fs,
         os::unix::{ffi::OsStrExt, fs::PermissionsExt},
         process::Command,
     };
@@ -172,6 +212,22 @@ mod tests {
         let plain = unit(Path::new(BINARY), odd, None).unwrap();
         assert_eq!(plain.lines().count() + 1, text.lines().count(), "one line more, that of the credential");
         assert!(is_for(&plain, odd) && credential(&plain).is_none(), "{plain}");
+    }
+
+    #[test]
+    fn units_of_nodes_are_found_with_their_folders() {
+        let units = tempfile::tempdir().unwrap();
+        let (one, odd) = (Path::new("/var/lib/session/one"), Path::new("/srv/a \"b\" 100%/$HOME\\x {exec}"));
+        for (name, data) in [("session-two.service", odd), ("session-one.service", one)] {
+            fs::write(units.path().join(name), unit(Path::new(BINARY), data, None).unwrap()).unwrap();
+        }
+        fs::write(units.path().join("session-other.service"), "[Service]\nExecStart=/bin/true\n").unwrap();
+        fs::write(units.path().join("ssh.service"), unit(Path::new(BINARY), one, None).unwrap()).unwrap();
+        fs::create_dir(units.path().join("session-one.service.d")).unwrap();
+        let expected = [("session-one.service", one), ("session-two.service", odd)]
+            .map(|(unit, data)| Installed { unit: unit.into(), data: data.into(), files: Some(8_192) });
+        assert_eq!(installed(units.path()), expected);
+        assert_eq!(installed(&units.path().join("none")), []);
     }
 
     #[test]
