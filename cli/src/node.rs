@@ -1,8 +1,7 @@
 //! `session node`: the key of a new node, and one node in the foreground.
 
 use std::{
-    fs,
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -209,12 +208,9 @@ async fn registered(
     })
 }
 
-/// Replaces a file as a whole.
+/// Replaces a file as a whole, open to all as is usual.
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = fs::File::create(&new)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all())?;
-    fs::rename(&new, path)
+    crate::config::replace(path, text, 0o666)
 }
 
 /// The folder of a name; of the first of node-1, node-2, ... that is free, where none is given.

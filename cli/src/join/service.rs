@@ -40,7 +40,7 @@ pub(crate) use user::User;
 /// Where units of a machine's administrator are.
 pub(crate) const UNITS: &str = "/etc/systemd/system";
 /// Where services' nodes have their folders, each by its name.
-pub(crate) const STATE: &str = "/var/lib/session";
+const STATE: &str = "/var/lib/session";
 /// What is there where systemd runs.
 const SYSTEMD: &str = "/run/systemd/system";
 /// The user that is made where no other is named.
@@ -153,12 +153,13 @@ impl Service {
     /// Gives the node's folder, which is made if missing, to the user.
     pub(crate) async fn owner(&self) -> Result<User, Failure> {
         let user = self.user().await?;
-        user.own(&self.user, &self.data)?;
         if self.data.starts_with(STATE) {
             // The user has to get through, whatever is usual for root.
-            fs::set_permissions(STATE, fs::Permissions::from_mode(0o755))
+            fs::create_dir_all(STATE)
+                .and_then(|()| fs::set_permissions(STATE, fs::Permissions::from_mode(0o755)))
                 .map_err(|cause| Failure::io(&format!("cannot open {STATE}"), &cause))?;
         }
+        user.own(&self.user, &self.data)?;
         Ok(user)
     }
 

@@ -205,6 +205,10 @@ async fn a_network_is_published_joined_used_and_left() {
     assert_eq!(joined(&again), ids[1]);
     assert_eq!(again.ended(), 0);
     assert_eq!(service.check(), process);
+    let nowhere = service.join_nowhere(&address, "c nowhere");
+    assert_eq!(nowhere.result().1.unwrap_err()["code"], "usage");
+    assert_eq!(nowhere.ended(), 2);
+    assert_eq!(service.check(), process, "it goes on where it was");
 
     // Nobody staked for a node that nobody reaches.
     let (steps, end) = shut.result();
