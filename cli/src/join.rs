@@ -104,8 +104,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
             context.home()?.path().join(NODES).join(name)
         }
     };
-    // What was found out before, or set by hand, holds.
-    let before = settings::chosen(context, Some(&data), None, &Flags::default())?.effective;
+    // What was found out before, or set by hand, holds; but of the network what was just read.
+    let before = settings::chosen(context, Some(&data), None, &Flags::of([of_network(&path)]))?.effective;
     let owner = board
         .step("machine", async |_| {
             if let Some(service) = &service {
@@ -164,7 +164,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
         // The steps have the screen.
         arguments.log_file = Some(data.join(LOG));
     }
-    let flags = flags(&place, &arguments);
+    let flags = flags(&path, &place, &arguments);
     let effective = settings::chosen(context, Some(&data), None, &flags)?.effective;
     let http = effective.settings().http;
     let mut running = match service.clone() {
@@ -308,9 +308,15 @@ fn pairs(data: &Path, passphrase: Option<&Passphrase>) -> Result<(KeyPair, Addre
 }
 
 /// What this run sets: that which was found out, and that which was said.
-fn flags(place: &Place, arguments: &args::Join) -> Flags {
+fn flags(network: &Path, place: &Place, arguments: &args::Join) -> Flags {
     let log = arguments.log_file.as_ref().map(|path| path.display().to_string());
-    Flags::of(lasting(place, arguments).into_iter().chain([("log_file", log.into_iter().collect())]))
+    let more = [("log_file", log.into_iter().collect()), of_network(network)];
+    Flags::of(lasting(place, arguments).into_iter().chain(more))
+}
+
+/// The network's file, as a setting.
+fn of_network(path: &Path) -> (&'static str, Vec<String>) {
+    ("network", vec![path.display().to_string()])
 }
 
 /// What of that is written down, and holds from then on.

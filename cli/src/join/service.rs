@@ -81,14 +81,12 @@ impl Service {
             return Ok(None);
         }
         let name = arguments.name.clone().unwrap_or_else(|| network.name.to_string());
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
-            let message = format!("\"{name}\" is no name for a unit: 1 to 64 of a-z, A-Z, 0-9, - and _");
+        if !is_word(&name, b"-_", 64) {
+            let message = format!("{name:?} is no name for a unit: 1 to 64 of a-z, A-Z, 0-9, - and _");
             return Err(Failure::usage(message, "choose another name"));
         }
         let user = &arguments.user;
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if user.is_empty() || user.len() > MAX_USER || user.starts_with('-') || !user.bytes().all(plain) {
+        if !is_word(user, b"-_.", MAX_USER) {
             let message =
                 format!("{user:?} is no name of a user: 1 to {MAX_USER} of a-z, A-Z, 0-9, -, _ and .");
             return Err(Failure::usage(message, "name another: --user NAME"));
@@ -229,7 +227,7 @@ impl Service {
             let sealed = keystore::is_sealed(&self.data).unwrap_or(false);
             Ok((before != fs::read(&written).ok(), sealed))
         })?;
-        let settings = self.settings(context, arguments, place, owner)?;
+        let settings = self.settings(context, arguments, (&kept, place), owner)?;
         let binary = binary()?;
         let passphrase = if sealed { self.passphrase_file(&settings)? } else { None };
         let unit = Unit {
@@ -283,11 +281,11 @@ impl Service {
         &self,
         context: &Context,
         arguments: &Join,
-        place: &Place,
+        (network, place): (&Path, &Place),
         owner: User,
     ) -> Result<Effective, Failure> {
         let path = self.data.join(FILE);
-        let flags = super::flags(place, arguments);
+        let flags = super::flags(network, place, arguments);
         let here = settings::chosen(context, Some(&self.data), None, &flags)?.effective;
         let there = owner.act(|| settings::read(&path).map_err(|unread| unread.failure(&path)))?;
         let there = Effective::of(vec![there])?;
@@ -350,6 +348,12 @@ impl Service {
         let remedy = format!("see why: journalctl -u {} -n 50; then type the same command again", self.unit);
         Failure::new(Exit::Failed, "service", message, remedy)
     }
+}
+
+/// Whether a text is a word of letters, digits and what else is taken, which is no flag.
+fn is_word(text: &str, beside: &[u8], most: usize) -> bool {
+    let taken = |byte: u8| byte.is_ascii_alphanumeric() || beside.contains(&byte);
+    (1..=most).contains(&text.len()) && !text.starts_with('-') && text.bytes().all(taken)
 }
 
 /// Why there can be no service.
@@ -431,6 +435,17 @@ mod tests {
         assert_eq!(code(false, true), Some("not_root"));
         assert_eq!(code(true, false), Some("no_systemd"));
         assert_eq!(code(false, false), Some("no_systemd"), "to be root would not help");
+    }
+
+    #[test]
+    fn names_that_go_into_a_unit_are_words() {
+        for name in ["session", "nobody", "_node-2", "x"] {
+            assert!(is_word(name, b"-_.", MAX_USER), "{name}");
+        }
+        let long = "x".repeat(MAX_USER + 1);
+        for name in ["", "-x", "a b", "a\nUser=root", "%u", "{exec}", "a/b", "$x", "\u{e4}", long.as_str()] {
+            assert!(!is_word(name, b"-_.", MAX_USER), "{name:?}");
+        }
     }
 
     #[test]
