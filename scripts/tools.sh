@@ -84,11 +84,15 @@ need_chromium() {
   apt-get update -q >&2 && apt-get install -qy --no-install-recommends chromium >&2
 }
 
-# need_hosts: what makes hosts out of network namespaces, for the network in a box. Where they cannot be made its test says so.
+# need_hosts: what makes hosts out of network namespaces, for the network in a box, and systemd's own opinion of units.
+# Where one of these is missing its test says so.
 need_hosts() {
-  command -v ip >/dev/null && command -v nft >/dev/null && command -v miniupnpd >/dev/null && return
+  local program missing=
+  for program in ip nft miniupnpd systemd-analyze; do command -v "$program" >/dev/null || missing=1; done
+  [ -n "$missing" ] || return 0
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    say 'installing iproute2, nftables and miniupnpd'
-    apt-get update -q >&2 && apt-get install -qy --no-install-recommends iproute2 nftables miniupnpd-nftables >&2
+    say 'installing iproute2, nftables, miniupnpd and systemd'
+    apt-get update -q >&2 &&
+      apt-get install -qy --no-install-recommends iproute2 nftables miniupnpd-nftables systemd >&2
   fi
 }

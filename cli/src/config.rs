@@ -129,7 +129,12 @@ fn init(context: &Context, arguments: &ConfigInit) -> Result<(), Failure> {
 
 /// Writes a file as a whole, readable by its owner only: endpoints of the chain may have a key in them.
 pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
-    let (draft, mut file) = draft(path)?;
+    replace(path, text, 0o600)
+}
+
+/// Writes a file as a whole, which is to be open to these.
+pub(crate) fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let (draft, mut file) = draft(path, mode)?;
     let written = file
         .write_all(text.as_bytes())
         .and_then(|()| file.sync_all())
@@ -143,13 +148,13 @@ pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
 
 /// A file beside the one that is meant, under a name that nobody has: what is somebody's stays as it is, and one that
 /// was there could be open to others.
-fn draft(path: &Path) -> io::Result<(PathBuf, fs::File)> {
+fn draft(path: &Path, mode: u32) -> io::Result<(PathBuf, fs::File)> {
     let mut number = 0;
     loop {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.{number}", std::process::id()));
         let draft = path.with_file_name(name);
-        match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft) {
+        match fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft) {
             Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists && number < MAX_DRAFTS => number += 1,
             opened => return opened.map(|file| (draft, file)),
         }

@@ -10,7 +10,12 @@ mod facts;
 mod gather;
 mod judge;
 
-use std::{fs, path::PathBuf};
+use std::{
+    ffi::OsStr,
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use serde_json::json;
 
@@ -18,6 +23,7 @@ use crate::{
     Context,
     args::Doctor,
     failure::{Exit, Failure},
+    join::service::{UNITS, unit::installed},
     stake::NODES,
     text,
 };
@@ -26,10 +32,7 @@ use judge::{Finding, Severity, judge, worst};
 
 pub(crate) async fn run(context: &Context, arguments: &Doctor) -> Result<(), Failure> {
     let data = folder(context, arguments)?;
-    if !data.is_dir() {
-        let message = format!("there is no folder {}", data.display());
-        return Err(Failure::new(Exit::Failed, "no_data", message, "name the node's folder: --data DIR"));
-    }
+    look(&data, rustix::process::geteuid().as_raw())?;
     // Before it takes its time.
     if let Some(path) = &arguments.bundle {
         bundle::check(path)?;
@@ -60,24 +63,55 @@ pub(crate) async fn run(context: &Context, arguments: &Doctor) -> Result<(), Fai
     }
 }
 
-/// The folder of the node that is meant: as was said, of the network that was named, or the only one there is.
+/// Whether a user may look into a node's folder.
+fn look(data: &Path, me: u32) -> Result<(), Failure> {
+    let (closed, missing) = match fs::metadata(data) {
+        Ok(found) => (me != 0 && found.uid() != me, !found.is_dir()),
+        Err(cause) => {
+            let closed = cause.kind() == io::ErrorKind::PermissionDenied;
+            (closed, !closed)
+        }
+    };
+    let data = data.display();
+    if missing {
+        let message = format!("there is no folder {data}");
+        return Err(Failure::new(Exit::Failed, "no_data", message, "name the node's folder: --data DIR"));
+    }
+    if closed {
+        let message = format!("the node in {data} is another user's: how it is cannot be seen from here");
+        let remedy = format!("run it as root or as the node's user: sudo session doctor --data {data}");
+        return Err(Failure::new(Exit::Refused, "not_own", message, remedy));
+    }
+    Ok(())
+}
+
+/// The folder of the node that is meant: as was said, of the network that was named, or the only one there is, of this
+/// user or of a service.
 fn folder(context: &Context, arguments: &Doctor) -> Result<PathBuf, Failure> {
     if let Some(data) = &arguments.data {
         return Ok(data.clone());
     }
-    let nodes = context.home_path()?.join(NODES);
-    let named = context.global.network.as_deref().map(|network| nodes.join(network));
-    if let Some(named) = named.filter(|named| named.is_dir()) {
-        return Ok(named);
-    }
-    let found = fs::read_dir(&nodes).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut found: Vec<PathBuf> = found.filter(|path| path.is_dir()).collect();
+    let services = installed(Path::new(UNITS)).into_iter().map(|unit| unit.data).collect();
+    meant(&context.home_path()?.join(NODES), services, context.global.network.as_deref())
+}
+
+fn meant(nodes: &Path, services: Vec<PathBuf>, network: Option<&str>) -> Result<PathBuf, Failure> {
+    let own = fs::read_dir(nodes).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut found: Vec<PathBuf> = own.filter(|path| path.is_dir()).chain(services).collect();
     found.sort();
+    found.dedup();
+    let of_network = |path: &&PathBuf| network.is_some_and(|name| path.file_name() == Some(OsStr::new(name)));
+    let named: Vec<PathBuf> = found.iter().filter(of_network).cloned().collect();
+    if !named.is_empty() {
+        found = named;
+    }
     match &*found {
         [one] => Ok(one.clone()),
         [] => {
-            let message =
-                format!("it is not said which node is meant, and there is none in {}", nodes.display());
+            let message = format!(
+                "it is not said which node is meant, and there is none in {}, nor a service",
+                nodes.display()
+            );
             Err(Failure::usage(message, "name its folder: --data DIR"))
         }
         [_, _, ..] => {
@@ -110,4 +144,38 @@ fn people(findings: &[Finding]) -> String {
         (failed, warned) => format!("{failed} broken, {warned} to be looked at"),
     };
     format!("{lines}{summary}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_node_that_is_meant_is_found_in_the_home_and_among_services() {
+        let home = tempfile::tempdir().unwrap();
+        let nodes = home.path().join(NODES);
+        let (one, net) = (PathBuf::from("/var/lib/session/one"), PathBuf::from("/var/lib/session/net"));
+        assert_eq!(meant(&nodes, Vec::new(), None).unwrap_err().code, "usage");
+        assert_eq!(meant(&nodes, vec![one.clone()], None).unwrap(), one);
+        assert_eq!(meant(&nodes, vec![one.clone(), net.clone()], Some("net")).unwrap(), net);
+        let several = meant(&nodes, vec![one.clone(), net.clone()], None).unwrap_err();
+        assert!(several.message.contains("/var/lib/session/net, /var/lib/session/one"), "{several:?}");
+        fs::create_dir_all(nodes.join("own")).unwrap();
+        assert_eq!(meant(&nodes, Vec::new(), Some("net")).unwrap(), nodes.join("own"));
+        assert_eq!(meant(&nodes, vec![net.clone()], Some("net")).unwrap(), net);
+        fs::create_dir_all(nodes.join("net")).unwrap();
+        assert!(meant(&nodes, vec![net], Some("net")).is_err(), "two of one name");
+        assert_eq!(meant(&nodes, vec![one], Some("net")).unwrap(), nodes.join("net"));
+    }
+
+    #[test]
+    fn whoever_may_not_look_is_told_who_may() {
+        let folder = tempfile::tempdir().unwrap();
+        let owner = fs::metadata(folder.path()).unwrap().uid();
+        assert!(look(folder.path(), owner).is_ok() && look(folder.path(), 0).is_ok());
+        let other = look(folder.path(), owner + 4_711).unwrap_err();
+        assert_eq!((other.exit, other.code), (Exit::Refused, "not_own"));
+        assert!(other.remedy.starts_with("run it as root or as the node's user"), "{other:?}");
+        assert_eq!(look(&folder.path().join("none"), owner).unwrap_err().code, "no_data");
+    }
 }

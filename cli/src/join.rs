@@ -10,7 +10,7 @@ pub(crate) mod faucet;
 pub(crate) mod machine;
 mod place;
 mod running;
-mod service;
+pub(crate) mod service;
 mod stake;
 mod watch;
 
@@ -21,10 +21,10 @@ use std::{
 
 use alloy::primitives::Address;
 use serde_json::json;
-use session_chain::{bls::BlsSecret, network::Settlement};
+use session_chain::{Candidate, bls::BlsSecret, network::Settlement};
 use session_node::{
     keystore::{self, KeyError, Passphrase},
-    settings::{Effective, FILE, Settings},
+    settings::{Effective, FILE, Layer, Origin, Settings},
 };
 use session_protocols::{KeyPair, directory::Endpoint};
 
@@ -40,7 +40,7 @@ use crate::{
 use board::Board;
 use place::Place;
 use running::Running;
-use service::Service;
+use service::{Service, User};
 use watch::Watch;
 
 /// How settings begin that are written here, and may be written anew.
@@ -56,6 +56,27 @@ struct Keys {
     /// What it pays from for what it submits.
     gas: Address,
     data: PathBuf,
+    /// Whose folder that is, where it is not that of whoever runs this.
+    owner: Option<User>,
+}
+
+impl Keys {
+    /// Writes the node's registration down beside its keys.
+    fn keep(&self, registration: &Candidate) -> Result<(), Failure> {
+        let (path, text) = (self.data.join(REGISTRATION), registration.to_toml());
+        by(self.owner, || {
+            crate::node::replace(&path, &text)
+                .map_err(|cause| Failure::io("cannot write the node's registration", &cause))
+        })
+    }
+}
+
+/// Does something by the rights of the node's user, if it has one of its own.
+fn by<T: Send>(owner: Option<User>, deed: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T, Failure> {
+    match owner {
+        Some(owner) => owner.act(deed),
+        None => deed(),
+    }
 }
 
 pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), Failure> {
@@ -89,14 +110,19 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
             context.home()?.path().join(NODES).join(name)
         }
     };
-    // What was found out before, or set by hand, holds.
-    let before = settings::chosen(context, Some(&data), None, &Flags::default())?.effective;
-    board
+    // What was found out before, or set by hand, holds; but of the network what was just read.
+    let before = settings::chosen(context, Some(&data), None, &Flags::of([of_network(&path)]))?.effective;
+    let owner = board
         .step("machine", async |_| {
             if let Some(service) = &service {
                 service.check().await?;
             }
-            machine::check(&data, network.limits).map(|told| ((), told))
+            let told = machine::check(&data, network.limits)?;
+            let owner = match &service {
+                Some(service) => Some(service.owner().await?),
+                None => None,
+            };
+            Ok((owner, told))
         })
         .await?;
     let rpc = endpoints(&arguments, before.settings(), network.settlement.as_ref());
@@ -119,19 +145,24 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
             })
             .await?;
     }
-    let passphrase = new_or_known(&before, &data)?;
-    if let Some(service) = &service {
-        service.knows(passphrase.is_some(), before.settings())?;
-    }
-    let keys = board.step("keys", async |_| keys(&data, passphrase.as_ref())).await?;
+    let passphrase = match (&service, owner) {
+        (Some(service), Some(owner)) => service.passphrase(&before, owner)?,
+        (Some(_) | None, _) => new_or_known(&before, &data)?,
+    };
+    let keys = board.step("keys", async |_| keys(&data, passphrase.as_ref(), owner)).await?;
     let place = board
         .step("address", async |say| {
-            if let Some(service) = &service
-                && let Some(place) = service.place(&arguments, before.settings()).await?
+            let runs = match &service {
+                Some(service) => service.runs().await?,
+                None => false,
+            };
+            if runs
+                && let Some(service) = &service
+                && let Some(place) = service::settled(&arguments, before.settings())
             {
                 return Ok((place, format!("as {} has it", service.unit())));
             }
-            place::find(&arguments, before.settings(), &network, &say).await
+            place::find(&arguments, before.settings(), &network, runs, &say).await
         })
         .await?;
     let mut arguments = arguments;
@@ -139,7 +170,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
         // The steps have the screen.
         arguments.log_file = Some(data.join(LOG));
     }
-    let flags = flags(&place, &arguments);
+    let flags = flags(&path, &place, &arguments);
     let effective = settings::chosen(context, Some(&data), None, &flags)?.effective;
     let http = effective.settings().http;
     let mut running = match service.clone() {
@@ -156,8 +187,9 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
     let rest = async {
         board
             .step("start", async |say| {
-                if let Some(service) = &service {
-                    service.start(context, &arguments, (&network, path.as_path()), &place, &say).await?;
+                if let (Some(service), Some(owner)) = (&service, owner) {
+                    let described = (&network, path.as_path());
+                    service.start(context, &arguments, described, (&place, owner), &say).await?;
                 }
                 watch.started(&say).await
             })
@@ -244,7 +276,25 @@ fn endpoints(arguments: &args::Join, before: &Settings, settlement: Option<&Sett
 }
 
 /// The node's keys: those that are there, or new ones.
-fn keys(data: &Path, passphrase: Option<&Passphrase>) -> Result<(Keys, String), Failure> {
+fn keys(
+    data: &Path,
+    passphrase: Option<&Passphrase>,
+    owner: Option<User>,
+) -> Result<(Keys, String), Failure> {
+    let (pair, gas, how) = by(owner, || pairs(data, passphrase))?;
+    // What it signs checkpoints with follows from its key, and takes a moment to compute.
+    let _ = BlsSecret::of_node(&pair);
+    let told = format!(
+        "node {} in {}, {how}; it pays for what it submits from {}",
+        pair.node_id(),
+        data.display(),
+        lower(gas)
+    );
+    Ok((Keys { pair, gas, data: data.to_owned(), owner }, told))
+}
+
+/// The node's key, the address that it pays from, and how they came to be here.
+fn pairs(data: &Path, passphrase: Option<&Passphrase>) -> Result<(KeyPair, Address, &'static str), Failure> {
     let unreadable = Failure::from;
     let (pair, how) = match keystore::load_under(data, passphrase) {
         Ok(pair) => (pair, "found"),
@@ -260,56 +310,108 @@ fn keys(data: &Path, passphrase: Option<&Passphrase>) -> Result<(Keys, String), 
         Some(gas) => gas,
         None => keystore::create_gas_under(data, passphrase).map_err(unreadable)?,
     };
-    // What it signs checkpoints with follows from its key, and takes a moment to compute.
-    let _ = BlsSecret::of_node(&pair);
-    let told = format!(
-        "node {} in {}, {how}; it pays for what it submits from {}",
-        pair.node_id(),
-        data.display(),
-        lower(gas.address())
-    );
-    Ok((Keys { pair, gas: gas.address(), data: data.to_owned() }, told))
+    Ok((pair, gas.address(), how))
 }
 
 /// What this run sets: that which was found out, and that which was said.
-fn flags(place: &Place, arguments: &args::Join) -> Flags {
+fn flags(network: &Path, place: &Place, arguments: &args::Join) -> Flags {
+    let log = arguments.log_file.as_ref().map(|path| path.display().to_string());
+    let more = [("log_file", log.into_iter().collect()), of_network(network)];
+    Flags::of(lasting(place, arguments).into_iter().chain(more))
+}
+
+/// The network's file, as a setting.
+fn of_network(path: &Path) -> (&'static str, Vec<String>) {
+    ("network", vec![path.display().to_string()])
+}
+
+/// What of that is written down, and holds from then on.
+fn lasting(place: &Place, arguments: &args::Join) -> [(&'static str, Vec<String>); 4] {
     let shown = |all: &[Endpoint]| all.iter().map(ToString::to_string).collect();
     let http = arguments.http_port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string());
-    let log = arguments.log_file.as_ref().map(|path| path.display().to_string());
-    Flags::of([
-        ("log_file", log.into_iter().collect()),
+    [
         ("listen", shown(&place.listen)),
         ("announce", shown(&place.announce)),
         ("http", http.into_iter().collect()),
         ("rpc", arguments.rpc.clone()),
-    ])
+    ]
 }
 
-/// Writes the same down for `session node run`, unless somebody else wrote settings.
+/// Writes the same down for `session node run`, unless somebody else wrote settings. What was written before holds
+/// where this run says nothing.
 fn write_settings(data: &Path, network: &Path, place: &Place, arguments: &args::Join) -> Result<(), Failure> {
     let path = data.join(FILE);
     let before = std::fs::read_to_string(&path).unwrap_or_default();
     if path.exists() && !before.starts_with(WRITTEN) {
         return Ok(());
     }
-    let quoted = |text: &str| format!("{text:?}");
-    let list =
-        |all: &[Endpoint]| all.iter().map(|one| quoted(&one.to_string())).collect::<Vec<_>>().join(", ");
     let network = std::path::absolute(network).unwrap_or_else(|_| network.to_owned());
+    let said = Flags::of(lasting(place, arguments)).layer(Some(&network.display().to_string()));
+    let holds = Effective::of(vec![said, Layer::file(&path, &before)?])?;
     let mut text = format!(
         "{WRITTEN}; whoever changes it by hand removes this line, so that it stays.\n\
-         # All settings, with what they mean: session config show --origin, and init.\nnetwork = {}\nlisten = [{}]\nannounce = [{}]\n",
-        quoted(&network.display().to_string()),
-        list(&place.listen),
-        list(&place.announce),
+         # All settings, with what they mean: session config show --origin, and init.\n"
     );
-    if let Some(port) = arguments.http_port {
-        text += &format!("http = \"127.0.0.1:{port}\"\n");
-    }
-    if !arguments.rpc.is_empty() {
-        let all: Vec<_> = arguments.rpc.iter().map(|url| quoted(url)).collect();
-        text += &format!("rpc = [{}]\n", all.join(", "));
+    for (key, shown, place) in holds.entries() {
+        let said = matches!(place.origin(), Origin::Flag | Origin::File);
+        if let Some(value) = shown.to_toml().filter(|_| said) {
+            text += &format!("{} = {value}\n", key.name);
+        }
     }
     crate::config::write(&path, &text)
         .map_err(|cause| Failure::io("cannot write the node's settings", &cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command, Join};
+
+    fn join(words: &[&str]) -> Join {
+        let words = ["session", "join", "testnet"].iter().chain(words);
+        match Cli::try_parse_from(words).unwrap().command {
+            Command::Join(arguments) => arguments,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_was_said_once_holds_where_the_next_run_says_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, path) = (folder.path(), folder.path().join(FILE));
+        let network = data.join("networks/testnet.toml");
+        let at = |port: u16| {
+            let endpoint: Endpoint = format!("/ip4/203.0.113.7/tcp/{port}").parse().unwrap();
+            Place { listen: vec![endpoint], announce: vec![endpoint] }
+        };
+        let settings = || {
+            let layer = settings::read(&path).unwrap_or_else(|_| panic!("{}", path.display()));
+            Effective::of(vec![layer]).unwrap().settings().clone()
+        };
+        let first = join(&["--rpc", "http://one.example/?key=\"a\\b\"", "--http-port", "7"]);
+        write_settings(data, &network, &at(1), &first).unwrap();
+        let begun = settings();
+        assert_eq!((begun.http.port(), begun.rpc.len()), (7, 1));
+        assert_eq!(begun.rpc[0].0, first.rpc[0]);
+        let text = std::fs::read_to_string(&path).unwrap();
+        write_settings(data, &network, &at(1), &join(&[])).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "nothing has changed");
+
+        write_settings(data, &network, &at(2), &join(&["--http-port", "8"])).unwrap();
+        let changed = settings();
+        assert_eq!((changed.http.port(), &changed.rpc), (8, &begun.rpc));
+        assert_eq!(changed.listen, at(2).listen);
+        assert_eq!(changed.network.as_deref(), network.to_str());
+
+        // What was added without taking the line away holds, too.
+        std::fs::write(&path, text + "max_bytes = \"1 GiB\"\n").unwrap();
+        write_settings(data, &network, &at(1), &join(&[])).unwrap();
+        assert_eq!(settings().max_bytes.0, 1 << 30);
+        // And the file of somebody else stays as it is.
+        std::fs::write(&path, "http = \"127.0.0.1:9\"\n").unwrap();
+        write_settings(data, &network, &at(1), &first).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "http = \"127.0.0.1:9\"\n");
+    }
 }

@@ -1,8 +1,7 @@
 //! `session node`: the key of a new node, and one node in the foreground.
 
 use std::{
-    fs,
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -201,12 +200,9 @@ async fn registered(
     })
 }
 
-/// Replaces a file as a whole.
+/// Replaces a file as a whole, open to all as is usual.
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = fs::File::create(&new)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all())?;
-    fs::rename(&new, path)
+    crate::config::replace(path, text, 0o666)
 }
 
 /// The folder of a name; of the first of node-1, node-2, ... that is free, where none is given.
@@ -242,7 +238,8 @@ fn not_made(error: KeyError, data: &Path) -> Failure {
 
 async fn serve(context: &Context, arguments: NodeRun) -> Result<(), Failure> {
     let NodeRun { data, config, flags, unlimited } = arguments;
-    let Chosen { effective, network } = settings::chosen(context, Some(&data), config.as_deref(), &flags)?;
+    let chosen = settings::chosen(context, Some(&data), config.as_deref(), &flags);
+    let Chosen { effective, network } = chosen.map_err(lasting)?;
     let control = log::start_node(&effective)?;
     let Some((_, network)) = network else {
         let remedy = format!("name it: --network NAME|FILE, or `network` in {}", data.join(FILE).display());
@@ -251,7 +248,7 @@ async fn serve(context: &Context, arguments: NodeRun) -> Result<(), Failure> {
     let mut config = effective.config(network, data.clone());
     config.log = Some(control);
     config.supervisor = Supervisor::of_environment();
-    config.passphrase = passphrase_of(&effective, &data)?;
+    config.passphrase = passphrase_of(&effective, &data).map_err(lasting)?;
     if unlimited {
         if let Some(door) = &mut config.door {
             door.limits.lift();
@@ -259,7 +256,18 @@ async fn serve(context: &Context, arguments: NodeRun) -> Result<(), Failure> {
         config.rates = AdmissionRates { neighbour: UNLIMITED, account: UNLIMITED, total: UNLIMITED };
     }
     let shutdown = shutdown()?;
-    session_node::run(config, shutdown).await.map_err(|error| stopped(error, &data))
+    session_node::run(config, shutdown).await.map_err(|error| {
+        let of_keys = matches!(error, NodeError::Key(_));
+        let failure = stopped(error, &data);
+        if of_keys { lasting(failure) } else { failure }
+    })
+}
+
+/// What stays so until a person mends it: settings, the network's file, keys and what opens them. A service is not
+/// started anew for that.
+fn lasting(failure: Failure) -> Failure {
+    let exit = if failure.exit == Exit::Failed { Exit::Usage } else { failure.exit };
+    Failure { exit, ..failure }
 }
 
 /// What the node's keys are encrypted under, if they are. A key that cannot be read is told of by the node.

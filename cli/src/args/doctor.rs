@@ -6,7 +6,7 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
-    /// The folder with the node's key and messages [default: that of the one node in nodes/ of the home]
+    /// The folder with the node's key and messages [default: that of the one node in nodes/ of the home, or of a unit]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// Write what was found, with settings, measurements and the end of the log, to a tar archive for whoever helps;

@@ -12,8 +12,9 @@ mod tests;
 use std::{
     fs,
     io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
+    process::{Command, Stdio},
 };
 
 use serde_json::json;
@@ -25,6 +26,9 @@ use redact::{Redactor, host_of};
 
 /// How much of the end of the log is taken, in bytes.
 const LOG: u64 = 256 << 10;
+/// How many lines of a journal are asked for, and how many bytes of them are read at most.
+const LINES: &str = "4000";
+const JOURNAL: u64 = 16 << 20;
 /// The longest description of the system that is taken, in bytes.
 const SYSTEM: u64 = 16 << 10;
 /// What an archive says of itself.
@@ -35,7 +39,7 @@ doctor.json    what was found, how bad it is, and what to do
 settings.json  the settings that count, and where each comes from
 status.json, readyz.json, metrics.txt   what the node says of itself, if it runs
 system.txt     versions, and the machine
-log.txt        the end of the node's log, if it logs to a file
+log.txt        the end of the node's log: of its file, or of the journal of its unit
 
 It has no keys, passphrases, tokens or messages, of endpoints their hosts alone, and in the log no ids, hashes or
 addresses but the network's own nodes'. Look through it before you hand it on all the same.
@@ -76,7 +80,8 @@ pub(super) fn files(data: &Path, gathered: &Gathered, findings: &[Finding]) -> V
     for (_, text) in &mut files {
         *text = redactor.scrub(text);
     }
-    let (log, from) = log(data, gathered.effective.as_ref());
+    let unit = gathered.facts.unit.as_ref().map(|unit| unit.unit.as_str());
+    let (log, from) = log(data, gathered.effective.as_ref(), unit);
     let lines: String = log.lines().map(|line| redactor.line(line) + "\n").collect();
     files.push(("log.txt", redactor.scrub(&from) + &lines));
     files
@@ -132,34 +137,68 @@ fn system() -> String {
     text
 }
 
-/// The end of the node's log, in whole lines, and a line of where it is from.
-fn log(data: &Path, effective: Option<&Effective>) -> (String, String) {
+/// The end of the node's log, in whole lines, and a line of why there is none.
+fn log(data: &Path, effective: Option<&Effective>, unit: Option<&str>) -> (String, String) {
     let named = effective.and_then(|effective| effective.settings().log_file.clone());
-    // Where one that joined logs if nobody says otherwise.
-    let path = named.unwrap_or_else(|| data.join(crate::join::LOG));
-    match tail(&path) {
-        Ok(text) => (text, String::new()),
-        Err(cause) => {
-            let shown = path.display();
-            let from = format!(
-                "no log at {shown}: {cause}. What is logged elsewhere: journalctl -u session-NETWORK\n"
-            );
-            (String::new(), from)
+    let (read, shown) = match (named, unit) {
+        (None, Some(unit)) => (journal(Path::new("journalctl"), unit), format!("in the journal of {unit}")),
+        (named, _) => {
+            // Where one that joined logs if nobody says otherwise.
+            let path = named.unwrap_or_else(|| data.join(crate::join::LOG));
+            (tail(&path, data), format!("at {}", path.display()))
         }
+    };
+    match read {
+        Ok(text) => (text, String::new()),
+        Err(cause) => (String::new(), format!("no log {shown}: {cause}\n")),
     }
 }
 
-/// The end of a file, from the beginning of a line on: half an id would not be known as one.
-fn tail(path: &Path) -> io::Result<String> {
+/// The end of what a unit logged.
+fn journal(program: &Path, unit: &str) -> io::Result<String> {
+    let mut asked = Command::new(program)
+        .args(["--unit", unit, "--lines", LINES, "--output", "cat", "--no-pager", "--quiet"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut read = Vec::new();
+    let taken = match asked.stdout.take() {
+        Some(out) => out.take(JOURNAL).read_to_end(&mut read),
+        None => Ok(0),
+    };
+    if taken.is_err() || read.len() as u64 >= JOURNAL {
+        // What is beyond that is not waited for.
+        let _ = asked.kill();
+    }
+    let ended = asked.wait()?;
+    taken?;
+    if read.is_empty() && !ended.success() {
+        return Err(io::Error::other(format!("{} ended with {ended}", program.display())));
+    }
+    let from = read.len().saturating_sub(LOG as usize);
+    Ok(lines(read.get(from..).unwrap_or_default(), from > 0))
+}
+
+/// The end of a file of the node's, which is whoever's the folder is: what a link there leads to may be another's.
+fn tail(path: &Path, data: &Path) -> io::Result<String> {
     let mut file = fs::File::open(path)?;
-    let length = file.metadata()?.len();
-    let cut = length > LOG;
+    let found = file.metadata()?;
+    if found.uid() != fs::metadata(data)?.uid() {
+        return Err(io::Error::other("it belongs to another user than the node's folder"));
+    }
+    let length = found.len();
     file.seek(SeekFrom::Start(length.saturating_sub(LOG)))?;
     let mut read = Vec::new();
     file.take(LOG).read_to_end(&mut read)?;
-    let text = String::from_utf8_lossy(&read).into_owned();
+    Ok(lines(&read, length > LOG))
+}
+
+/// A text that may have been cut, from the beginning of a line on: half an id would not be known as one.
+fn lines(read: &[u8], cut: bool) -> String {
+    let text = String::from_utf8_lossy(read).into_owned();
     if !cut {
-        return Ok(text);
+        return text;
     }
-    Ok(text.split_once('\n').map(|(_, rest)| rest.to_owned()).unwrap_or_default())
+    text.split_once('\n').map(|(_, rest)| rest.to_owned()).unwrap_or_default()
 }

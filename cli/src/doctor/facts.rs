@@ -12,7 +12,10 @@ use serde_json::Value;
 use session_chain::network::Limits;
 use session_protocols::directory::Endpoint;
 
-use crate::{failure::Failure, join::endpoints::Look};
+use crate::{
+    failure::Failure,
+    join::{endpoints::Look, service::unit::Installed},
+};
 
 /// What could not be found out, or does not hold, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +43,8 @@ pub(crate) struct Facts {
     pub(crate) keys: Keys,
     pub(crate) machine: Machine,
     pub(crate) node: Node,
+    /// The unit that runs it, where systemd does.
+    pub(crate) unit: Option<Installed>,
     /// What a node that does not run would listen on, and what keeps it from that.
     pub(crate) ports: Vec<(String, Option<String>)>,
     /// Where others are to reach it, and whether this machine has that address.

@@ -37,7 +37,10 @@ use crate::{
     Context,
     args::Flags,
     failure::Failure,
-    join::{endpoints, machine},
+    join::{
+        endpoints, machine,
+        service::{UNITS, unit},
+    },
     node::settings,
     passphrase,
     stake::REGISTRATION,
@@ -134,6 +137,7 @@ pub(crate) async fn gather(context: &Context, data: &Path) -> Gathered {
         },
         ports: if runs { Vec::new() } else { ports(&given) },
         node,
+        unit: unit_of(data),
         announced,
         seen,
         ahead,
@@ -141,6 +145,12 @@ pub(crate) async fn gather(context: &Context, data: &Path) -> Gathered {
         staked,
     };
     Gathered { facts, effective, network, answers, secrets }
+}
+
+/// The unit that runs the node in a folder, if one does.
+fn unit_of(data: &Path) -> Option<unit::Installed> {
+    let data = std::path::absolute(data).ok()?;
+    unit::installed(Path::new(UNITS)).into_iter().find(|unit| unit.data == data)
 }
 
 fn described(network: &NetworkFile) -> Network {

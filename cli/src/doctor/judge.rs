@@ -8,7 +8,7 @@ mod tests;
 use serde::Serialize;
 use session_chain::network::Limits;
 
-use super::facts::{Facts, Keys, Machine, Network, Wrong};
+use super::facts::{Facts, Keys, Network, Node, Wrong};
 use crate::join::machine::{DRIFT, GIB};
 
 /// A small write that takes longer than that, in milliseconds, makes clients wait.
@@ -74,7 +74,7 @@ pub(crate) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut found = settings(facts);
     found.extend(keys(&facts.keys));
     let known = facts.network.as_ref().ok().and_then(Option::as_ref);
-    found.extend(machine(&facts.machine, known));
+    found.extend(machine(facts, known));
     found.push(clock(facts.ahead));
     found.extend(node::findings(facts, known));
     found.extend(chain::findings(facts, known));
@@ -133,7 +133,8 @@ fn keys(keys: &Keys) -> Vec<Finding> {
     found
 }
 
-fn machine(machine: &Machine, network: Option<&Network>) -> Vec<Finding> {
+fn machine(facts: &Facts, network: Option<&Network>) -> Vec<Finding> {
+    let machine = &facts.machine;
     let limits = network.map_or_else(Limits::default, |network| network.limits);
     let limits = if network.is_none_or(|network| network.local) { LITTLE } else { limits };
     let mut found = Vec::new();
@@ -177,16 +178,35 @@ fn machine(machine: &Machine, network: Option<&Network>) -> Vec<Finding> {
         Some(memory) => found.push(Finding::ok("memory", format!("the machine has {memory} MiB"))),
         None => found.push(Finding::ok("memory", "the system does not tell")),
     }
-    let (files, wanted) = (machine.files, limits.files);
-    found.push(if files < wanted {
-        let told = format!("a process of this user may have {files} open, and a node needs {wanted}");
-        let remedy =
-            format!("raise the limit: LimitNOFILE={wanted} in the unit, or as the system's limits.conf says");
-        Finding::warn("files", told, remedy)
-    } else {
-        Finding::ok("files", format!("a process of this user may have {files} open"))
-    });
+    found.push(files(facts, limits.files));
     found
+}
+
+/// How many files the node may have open: one that runs says it, and a unit does for one that does not.
+fn files(facts: &Facts, wanted: u64) -> Finding {
+    let own = match &facts.node {
+        Node::Running(running) => running.metrics.get("process_max_fds").filter(|most| **most > 0.0),
+        Node::Silent { .. } | Node::Stopped => None,
+    };
+    let of_unit = facts.unit.as_ref().and_then(|unit| unit.files);
+    let (whose, files) = match (own, of_unit) {
+        (Some(files), _) => ("the node's process", *files as u64),
+        (None, Some(files)) => ("a process of the node's unit", files),
+        (None, None) => ("a process of this user", facts.machine.files),
+    };
+    if files >= wanted {
+        return Finding::ok("files", format!("{whose} may have {files} open"));
+    }
+    let remedy = match &facts.unit {
+        Some(unit) => {
+            format!(
+                "raise the limit: systemctl edit {}, with LimitNOFILE={wanted} below [Service]",
+                unit.unit
+            )
+        }
+        None => format!("raise the limit: ulimit -n {wanted}, or as the system's limits.conf says"),
+    };
+    Finding::warn("files", format!("{whose} may have {files} open, and a node needs {wanted}"), remedy)
 }
 
 fn clock(ahead: Option<i64>) -> Finding {

@@ -13,12 +13,7 @@ use session_chain::{
 use tokio::time::sleep;
 
 use super::{Keys, board::Say, place::Place};
-use crate::{
-    Context,
-    failure::Failure,
-    sending::poll,
-    stake::{REGISTRATION, lower},
-};
+use crate::{Context, failure::Failure, sending::poll, stake::lower};
 
 /// From one look at the chain to the next: somebody signs meanwhile.
 const LOOK: Duration = Duration::from_secs(1);
@@ -54,8 +49,7 @@ pub(super) async fn put_down(
     let prefix = crate::node::prefix(&place.announce)?;
     let candidate =
         Candidate::sign(network.name.clone(), &settlement.domain(), &keys.pair, operator, prefix, times);
-    crate::node::replace(&keys.data.join(REGISTRATION), &candidate.to_toml())
-        .map_err(|cause| Failure::io("cannot write the node's registration", &cause))?;
+    keys.keep(&candidate)?;
     let [approve, register] = staker.elsewhere(&network.name, &candidate).await?;
     let stake = staker.requirement();
     let wanted =

@@ -23,11 +23,12 @@ pub(crate) struct Place {
 }
 
 /// As told; else a public address of this machine; else the address that the network's nodes see it come from,
-/// which then has to be led here by the router.
+/// which then has to be led here by the router. Where the node `runs`, what it listens on is its own.
 pub(crate) async fn find(
     arguments: &Join,
     before: &Settings,
     network: &NetworkFile,
+    runs: bool,
     say: &Say,
 ) -> Result<(Place, String), Failure> {
     let own = address::own(network.local, arguments.port)?;
@@ -62,7 +63,7 @@ pub(crate) async fn find(
         };
         both(any, arguments.port)
     };
-    listen.iter().try_for_each(free)?;
+    listen.iter().filter(|one| !(runs && is_held(one, before))).try_for_each(free)?;
     let shown: Vec<String> = announce.iter().map(ToString::to_string).collect();
     Ok((Place { listen, announce }, format!("{}, in {prefix}; {how}", shown.join(" and "))))
 }
@@ -74,6 +75,12 @@ fn both(ip: IpAddr, port: u16) -> Vec<Endpoint> {
 /// Whether this machine has an address.
 fn is_own(ip: IpAddr) -> bool {
     UdpSocket::bind(SocketAddr::new(ip, 0)).is_ok()
+}
+
+/// Whether the node that runs by these settings may be who listens there.
+fn is_held(endpoint: &Endpoint, before: &Settings) -> bool {
+    let same = |held: &Endpoint| held.transport == endpoint.transport && held.port == endpoint.port;
+    before.listen.is_empty() || before.listen.iter().any(same)
 }
 
 /// Whether nobody listens there.
@@ -95,4 +102,25 @@ fn unseen() -> Failure {
     let remedy =
         "check that this machine may send to the internet, or say where others reach it: --address ENDPOINT";
     Failure::new(Exit::NotReady, "unreachable", message, remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_node_holds_that_runs_is_not_looked_for_among_what_is_free() {
+        let endpoint = |text: &str| text.parse::<Endpoint>().unwrap();
+        let (quic, tcp) =
+            (endpoint("/ip4/203.0.113.7/udp/22021/quic-v1"), endpoint("/ip4/203.0.113.7/tcp/22021"));
+        let before = Settings { listen: vec![quic], ..Settings::default() };
+        assert!(is_held(&quic, &before));
+        assert!(
+            is_held(&endpoint("/ip4/0.0.0.0/udp/22021/quic-v1"), &before),
+            "of all addresses that is one"
+        );
+        assert!(!is_held(&tcp, &before));
+        assert!(!is_held(&endpoint("/ip4/203.0.113.7/udp/22022/quic-v1"), &before));
+        assert!(is_held(&tcp, &Settings::default()), "nobody says where it listens");
+    }
 }

@@ -1,20 +1,27 @@
 //! A node as a service of systemd: whom it runs as, its unit, and its start.
 //!
-//! It runs as a system user of its own, who owns the node's folder; the unit lets it write there and nowhere else.
+//! It runs as a system user of its own, who owns the node's folder; the unit lets it write there and nowhere else. What is
+//! in that folder may be the work of whoever broke into the node: root writes there by the user's rights alone, and
+//! takes no file's name from there into the unit.
+//!
+//! - `unit`: the unit's text
+//! - `user`: the user, its folder, and what is done by its rights
 
-mod unit;
+pub(crate) mod unit;
+mod user;
 
 use std::{
     fs, io,
-    os::unix::fs::{MetadataExt, PermissionsExt, lchown},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
 
+use rustix::fs::{Mode, OFlags};
 use session_chain::NetworkFile;
 use session_node::{
-    keystore,
+    keystore::{self, Passphrase},
     settings::{Effective, FILE, Origin, Settings},
 };
 use tokio::{process::Command, time::sleep};
@@ -25,17 +32,21 @@ use crate::{
     args::Join,
     failure::{Exit, Failure},
     node::settings,
+    passphrase,
 };
 use unit::Unit;
+pub(crate) use user::User;
 
 /// Where units of a machine's administrator are.
-const UNITS: &str = "/etc/systemd/system";
+pub(crate) const UNITS: &str = "/etc/systemd/system";
 /// Where services' nodes have their folders, each by its name.
 const STATE: &str = "/var/lib/session";
 /// What is there where systemd runs.
 const SYSTEMD: &str = "/run/systemd/system";
 /// The user that is made where no other is named.
 const USER: &str = "session";
+/// The longest name of a user.
+const MAX_USER: usize = 32;
 /// From one look at a running unit to the next.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -70,10 +81,15 @@ impl Service {
             return Ok(None);
         }
         let name = arguments.name.clone().unwrap_or_else(|| network.name.to_string());
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
-            let message = format!("\"{name}\" is no name for a unit: 1 to 64 of a-z, A-Z, 0-9, - and _");
+        if !is_word(&name, b"-_", 64) {
+            let message = format!("{name:?} is no name for a unit: 1 to 64 of a-z, A-Z, 0-9, - and _");
             return Err(Failure::usage(message, "choose another name"));
+        }
+        let user = &arguments.user;
+        if !is_word(user, b"-_.", MAX_USER) {
+            let message =
+                format!("{user:?} is no name of a user: 1 to {MAX_USER} of a-z, A-Z, 0-9, -, _ and .");
+            return Err(Failure::usage(message, "name another: --user NAME"));
         }
         let data = arguments.data.clone().unwrap_or_else(|| Path::new(STATE).join(&name));
         let data = std::path::absolute(&data)
@@ -82,7 +98,7 @@ impl Service {
             unit: format!("session-{name}.service"),
             name,
             units: arguments.unit_dir.clone().unwrap_or_else(|| PathBuf::from(UNITS)),
-            user: arguments.user.clone(),
+            user: user.clone(),
             data,
         }))
     }
@@ -132,57 +148,88 @@ impl Service {
         Ok(())
     }
 
-    /// Where the node is that runs already, unless it is to be elsewhere: then it is stopped, and its ports are free.
-    pub(crate) async fn place(&self, arguments: &Join, before: &Settings) -> Result<Option<Place>, Failure> {
-        if !self.runs().await? {
-            return Ok(None);
+    /// Gives the node's folder, which is made if missing, to the user.
+    pub(crate) async fn owner(&self) -> Result<User, Failure> {
+        let user = self.user().await?;
+        if self.data.starts_with(STATE) {
+            // The user has to get through, whatever is usual for root.
+            fs::create_dir_all(STATE)
+                .and_then(|()| fs::set_permissions(STATE, fs::Permissions::from_mode(0o755)))
+                .map_err(|cause| Failure::io(&format!("cannot open {STATE}"), &cause))?;
         }
-        if !arguments.address.is_empty() || before.listen.is_empty() {
-            systemctl(&["stop", &self.unit]).await?;
-            return Ok(None);
-        }
-        let listen = before.listen.clone();
-        let announce = if before.announce.is_empty() { listen.clone() } else { before.announce.clone() };
-        Ok(Some(Place { listen, announce }))
+        user.own(&self.user, &self.data)?;
+        Ok(user)
     }
 
-    /// Refuses a passphrase that the service would not have.
-    pub(crate) fn knows(&self, passphrase: bool, before: &Settings) -> Result<(), Failure> {
-        if !passphrase || before.passphrase_file.is_some() {
-            return Ok(());
+    /// The passphrase of the node's keys, or of those that are to be made: the service has to find it, too.
+    pub(crate) fn passphrase(&self, before: &Effective, owner: User) -> Result<Option<Passphrase>, Failure> {
+        let data = &self.data;
+        let (there, sealed) = owner
+            .act(|| Ok((data.join(keystore::NODE).exists(), keystore::is_sealed(data).unwrap_or(false))))?;
+        if there && !sealed {
+            return Ok(None);
         }
-        let message = "the node's keys have a passphrase, and its service would not know it";
-        let remedy = "write it to a file of root's (chmod 600), and name that: SESSION_PASSPHRASE_FILE=FILE";
-        Err(Failure::new(Exit::Refused, "passphrase", message, remedy))
+        if let Some(file) = self.passphrase_file(before)? {
+            return passphrase::given(Some(file.as_path()), passphrase::VARIABLE);
+        }
+        if let Some(file) = &before.settings().passphrase_file {
+            // The node's own settings name it: the node reads it itself, by the same rights.
+            return owner.act(|| passphrase::given(Some(file.as_path()), passphrase::VARIABLE));
+        }
+        if sealed || passphrase::given(None, passphrase::VARIABLE)?.is_some() {
+            let message = "the node's keys have a passphrase, and its service would not know it";
+            let remedy =
+                "write it to a file of root's (chmod 600), and name that: SESSION_PASSPHRASE_FILE=FILE";
+            return Err(Failure::new(Exit::Refused, "passphrase", message, remedy));
+        }
+        Ok(None)
     }
 
-    /// Writes the node's settings and its unit, hands the folder over to the user, and starts the unit, now and with
-    /// the machine; one that runs as it should is left alone.
+    /// The file of the passphrase that systemd, which reads all files, is to hand to the node: as was said here, or as
+    /// the unit has it. The settings in the node's folder could name any file of root's.
+    fn passphrase_file(&self, effective: &Effective) -> Result<Option<PathBuf>, Failure> {
+        let said = effective.entries().any(|(key, _, place)| {
+            key.name == "passphrase_file" && matches!(place.origin(), Origin::Flag | Origin::Environment)
+        });
+        match effective.settings().passphrase_file.as_ref().filter(|_| said) {
+            // To systemd a path that is none from the root is the name of a credential of its own.
+            Some(file) => std::path::absolute(file)
+                .map(Some)
+                .map_err(|cause| Failure::io(&format!("cannot find {}", file.display()), &cause)),
+            None => Ok(fs::read_to_string(self.path()).ok().and_then(|text| unit::credential(&text))),
+        }
+    }
+
+    /// Writes the node's settings and its unit, and starts the unit, now and with the machine; one that runs as it
+    /// should is left alone.
     pub(crate) async fn start(
         &self,
         context: &Context,
         arguments: &Join,
         (network, described): (&NetworkFile, &Path),
-        place: &Place,
+        (place, owner): (&Place, User),
         say: &Say,
     ) -> Result<(), Failure> {
         say.doing("installing the unit");
         let failed = |deed: &str, path: &Path, cause: &io::Error| {
             Failure::io(&format!("cannot {deed} {}", path.display()), cause)
         };
-        // The user does not get to the home of whoever calls this.
-        let folder = self.data.join("networks");
-        let kept = folder.join(format!("{}.toml", network.name));
-        let copied = fs::create_dir_all(&folder).and_then(|()| fs::copy(described, &kept));
-        copied.map_err(|cause| failed("copy the description to", &kept, &cause))?;
+        let description = fs::read_to_string(described).map_err(|cause| failed("read", described, &cause))?;
+        let kept = self.data.join("networks").join(format!("{}.toml", network.name));
         let written = self.data.join(FILE);
-        let before = fs::read(&written).ok();
-        super::write_settings(&self.data, &kept, place, arguments)?;
-        let settings = self.settings(context, arguments, place)?;
+        let (rewritten, sealed) = owner.act(|| {
+            // The user does not get to the home of whoever calls this.
+            let folder = self.data.join("networks");
+            let copied = fs::create_dir_all(folder).and_then(|()| crate::config::write(&kept, &description));
+            copied.map_err(|cause| failed("copy the description to", &kept, &cause))?;
+            let before = fs::read(&written).ok();
+            super::write_settings(&self.data, &kept, place, arguments)?;
+            let sealed = keystore::is_sealed(&self.data).unwrap_or(false);
+            Ok((before != fs::read(&written).ok(), sealed))
+        })?;
+        let settings = self.settings(context, arguments, (&kept, place), owner)?;
         let binary = binary()?;
-        // To systemd a path that is none from the root is the name of a credential of its own.
-        let passphrase = settings.settings().passphrase_file.as_ref().map(std::path::absolute).transpose();
-        let passphrase = passphrase.map_err(|cause| failed("find the passphrase of", &self.data, &cause))?;
+        let passphrase = if sealed { self.passphrase_file(&settings)? } else { None };
         let unit = Unit {
             name: &self.name,
             unit: &self.unit,
@@ -194,18 +241,11 @@ impl Service {
             max_memory: settings.settings().max_memory.0,
             files: network.limits.files,
         };
-        let (path, text) = (self.path(), unit.text());
-        let changed = fs::read_to_string(&path).ok().as_deref() != Some(text.as_str())
-            || before != fs::read(&written).ok();
+        let (path, text) = (self.path(), unit.text()?);
+        let changed = rewritten || fs::read_to_string(&path).ok().as_deref() != Some(text.as_str());
         if changed {
             crate::node::replace(&path, &text).map_err(|cause| failed("write", &path, &cause))?;
         }
-        if self.data.starts_with(STATE) {
-            // The user has to get through, whatever is usual for root.
-            let opened = fs::set_permissions(STATE, fs::Permissions::from_mode(0o755));
-            opened.map_err(|cause| failed("open", Path::new(STATE), &cause))?;
-        }
-        self.user().await?.own(&self.data)?;
         systemctl(&["daemon-reload"]).await?;
         systemctl(&["enable", &self.unit]).await?;
         say.doing(format!("starting {}", self.unit));
@@ -237,11 +277,17 @@ impl Service {
     }
 
     /// What the unit goes by. What only this command was told would be forgotten: it is refused.
-    fn settings(&self, context: &Context, arguments: &Join, place: &Place) -> Result<Effective, Failure> {
+    fn settings(
+        &self,
+        context: &Context,
+        arguments: &Join,
+        (network, place): (&Path, &Place),
+        owner: User,
+    ) -> Result<Effective, Failure> {
         let path = self.data.join(FILE);
-        let flags = super::flags(place, arguments);
+        let flags = super::flags(network, place, arguments);
         let here = settings::chosen(context, Some(&self.data), None, &flags)?.effective;
-        let there = settings::read(&path).map_err(|unread| unread.failure(&path))?;
+        let there = owner.act(|| settings::read(&path).map_err(|unread| unread.failure(&path)))?;
         let there = Effective::of(vec![there])?;
         let forgotten: Vec<String> = here
             .entries()
@@ -266,7 +312,7 @@ impl Service {
     }
 
     /// Whether the unit runs, or is on the way there or back.
-    async fn runs(&self) -> Result<bool, Failure> {
+    pub(crate) async fn runs(&self) -> Result<bool, Failure> {
         let asked = output("systemctl", &["is-active", &self.unit]).await?;
         Ok(matches!(asked.out.as_str(), "active" | "activating" | "reloading" | "deactivating"))
     }
@@ -304,6 +350,12 @@ impl Service {
     }
 }
 
+/// Whether a text is a word of letters, digits and what else is taken, which is no flag.
+fn is_word(text: &str, beside: &[u8], most: usize) -> bool {
+    let taken = |byte: u8| byte.is_ascii_alphanumeric() || beside.contains(&byte);
+    (1..=most).contains(&text.len()) && !text.starts_with('-') && text.bytes().all(taken)
+}
+
 /// Why there can be no service.
 fn refusal(root: bool, systemd: bool) -> Option<Failure> {
     if !systemd {
@@ -319,92 +371,21 @@ fn refusal(root: bool, systemd: bool) -> Option<Failure> {
     None
 }
 
-/// A user of this machine.
-#[derive(Clone, Copy, Debug)]
-struct User {
-    id: u32,
-    group: u32,
-}
-
-impl User {
-    async fn find(name: &str) -> Result<Option<Self>, Failure> {
-        let id = output("id", &["-u", "--", name]).await?;
-        let group = output("id", &["-g", "--", name]).await?;
-        Ok(id.out.parse().ok().zip(group.out.parse().ok()).map(|(id, group)| Self { id, group }))
+/// Where the node of a unit that runs is, unless it is to be elsewhere.
+pub(crate) fn settled(arguments: &Join, before: &Settings) -> Option<Place> {
+    if !arguments.address.is_empty() || before.listen.is_empty() {
+        return None;
     }
-
-    /// The first folder on the way to `path` that is closed to this user, or the file there.
-    fn shut_out(self, path: &Path) -> Option<PathBuf> {
-        let closed = |path: &&Path| {
-            let Ok(found) = fs::metadata(path) else { return false };
-            let bit = if found.uid() == self.id {
-                0o100
-            } else if found.gid() == self.group {
-                0o010
-            } else {
-                0o001
-            };
-            found.mode() & bit == 0
-        };
-        // A folder at the end is its own; root gets everywhere.
-        let way = path.ancestors().skip(usize::from(!path.is_file())).filter(|_| self.id != 0);
-        way.filter(closed).last().map(Path::to_owned)
-    }
-
-    /// Gives a node's folder to this user, and closes it to others. What belongs to somebody else is left alone.
-    fn own(self, data: &Path) -> Result<(), Failure> {
-        let failed = |cause: io::Error| Failure::io(&format!("cannot hand over {}", data.display()), &cause);
-        if let Some(theirs) = self.not_to_be_taken(data).map_err(failed)? {
-            let message = format!("{} belongs to another user", theirs.display());
-            let remedy =
-                "let the service run as that user: --user NAME; or join with another folder: --data DIR";
-            return Err(Failure::new(Exit::Refused, "not_own", message, remedy));
-        }
-        self.take(data).map_err(failed)?;
-        fs::set_permissions(data, fs::Permissions::from_mode(0o700)).map_err(failed)
-    }
-
-    fn not_to_be_taken(self, path: &Path) -> io::Result<Option<PathBuf>> {
-        let found = match fs::symlink_metadata(path) {
-            // A running node removes files.
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
-            found => found?,
-        };
-        let me = rustix::process::geteuid().as_raw();
-        if ![0, me, self.id].contains(&found.uid()) {
-            return Ok(Some(path.to_owned()));
-        }
-        for entry in entries(path, &found)? {
-            if let Some(theirs) = self.not_to_be_taken(&entry)? {
-                return Ok(Some(theirs));
-            }
-        }
-        Ok(None)
-    }
-
-    fn take(self, path: &Path) -> io::Result<()> {
-        let found = match fs::symlink_metadata(path) {
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
-            found => found?,
-        };
-        if (found.uid(), found.gid()) != (self.id, self.group) {
-            lchown(path, Some(self.id), Some(self.group))?;
-        }
-        entries(path, &found)?.iter().try_for_each(|entry| self.take(entry))
-    }
-}
-
-/// What is in a folder; nothing in what is none.
-fn entries(path: &Path, found: &fs::Metadata) -> io::Result<Vec<PathBuf>> {
-    if !found.is_dir() {
-        return Ok(Vec::new());
-    }
-    fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect()
+    let listen = before.listen.clone();
+    let announce = if before.announce.is_empty() { listen.clone() } else { before.announce.clone() };
+    Some(Place { listen, announce })
 }
 
 /// Whether a process has the folder for itself, as a node that runs does.
 fn is_locked(data: &Path) -> bool {
-    let file = fs::OpenOptions::new().write(true).open(data.join("lock"));
+    // Whatever lies there is neither followed nor waited for.
+    let how = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(data.join("lock"), how, Mode::empty()).map(fs::File::from);
     file.is_ok_and(|file| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)))
 }
 
@@ -443,6 +424,8 @@ async fn systemctl(arguments: &[&str]) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use session_node::settings::Layer;
+
     use super::*;
 
     #[test]
@@ -455,29 +438,36 @@ mod tests {
     }
 
     #[test]
-    fn a_user_is_shut_out_by_the_first_folder_that_is_closed_to_it() {
-        let temp = tempfile::tempdir().unwrap();
-        let (open, closed) = (temp.path().join("open"), temp.path().join("open/closed"));
-        let data = closed.join("below/node");
-        fs::create_dir_all(&data).unwrap();
-        for (path, mode) in [(temp.path(), 0o755), (&open, 0o711), (&closed, 0o700)] {
-            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    fn names_that_go_into_a_unit_are_words() {
+        for name in ["session", "nobody", "_node-2", "x"] {
+            assert!(is_word(name, b"-_.", MAX_USER), "{name}");
         }
-        let owner = fs::metadata(&closed).unwrap();
-        let stranger = User { id: owner.uid() + 4_711, group: owner.gid() + 4_711 };
-        assert_eq!(stranger.shut_out(&data), Some(closed));
-        assert_eq!(stranger.shut_out(&open.join("node")), None);
-        let program = open.join("session");
-        fs::write(&program, "").unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o744)).unwrap();
-        assert_eq!(stranger.shut_out(&program), Some(program.clone()), "it may not be run");
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(stranger.shut_out(&program), None);
-        assert_eq!(User { id: 0, ..stranger }.shut_out(&data), None);
-        // What it is given it owns alone; what is somebody else's it is not given.
-        let own = User { id: owner.uid(), group: owner.gid() };
-        own.own(&data).unwrap();
-        assert_eq!(fs::metadata(&data).unwrap().mode() & 0o777, 0o700);
+        let long = "x".repeat(MAX_USER + 1);
+        for name in ["", "-x", "a b", "a\nUser=root", "%u", "{exec}", "a/b", "$x", "\u{e4}", long.as_str()] {
+            assert!(!is_word(name, b"-_.", MAX_USER), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn systemd_reads_no_file_that_the_nodes_own_folder_names() {
+        let units = tempfile::tempdir().unwrap();
+        let service = Service {
+            name: "net".into(),
+            unit: "session-net.service".into(),
+            units: units.path().to_owned(),
+            user: "session".into(),
+            data: "/var/lib/session/net".into(),
+        };
+        let said = |layer: Layer| service.passphrase_file(&Effective::of(vec![layer]).unwrap()).unwrap();
+        let file = || Layer::file(Path::new("node.toml"), "passphrase_file = \"/etc/shadow\"").unwrap();
+        let environment =
+            || Layer::environment(|name| (name == passphrase::FILE).then(|| "/etc/session/one".to_owned()));
+        assert_eq!(said(file()), None);
+        assert_eq!(said(environment()).as_deref(), Some(Path::new("/etc/session/one")));
+        // What root said once is in the unit, which is root's.
+        fs::write(service.path(), "User=session\nLoadCredential=passphrase:/etc/session/100%%\n").unwrap();
+        assert_eq!(said(file()).as_deref(), Some(Path::new("/etc/session/100%")));
+        assert_eq!(said(environment()).as_deref(), Some(Path::new("/etc/session/one")));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::{
     failure::{Exit, Failure},
     payee,
     sending::{agree_meanwhile, poll, tell_cost},
-    stake::{REGISTRATION, lower},
+    stake::lower,
 };
 
 /// What else there is where no stake is lent.
@@ -80,9 +80,7 @@ pub(crate) async fn put_down(
     let prefix = crate::node::prefix(&place.announce)?;
     let candidate =
         Candidate::sign(network.name.clone(), &settlement.domain(), &keys.pair, owner, prefix, times);
-    let path = keys.data.join(REGISTRATION);
-    crate::node::replace(&path, &candidate.to_toml())
-        .map_err(|cause| Failure::io("cannot write the node's registration", &cause))?;
+    keys.keep(&candidate)?;
     if let Some(faucet) = lends {
         say.doing("asking the faucet");
         let ask = Ask {

@@ -9,7 +9,7 @@ use std::{
 use session_chain::NetworkFile;
 use session_node::{
     keystore,
-    settings::{Effective, FILE, Layer, MAX_FILE, Origin, SettingsError},
+    settings::{Effective, FILE, Layer, MAX_FILE, SettingsError},
 };
 
 use crate::{
@@ -98,7 +98,7 @@ impl Unread {
                     "check the path; a new file is written by: session config init --config {}",
                     path.display()
                 );
-                Failure::new(Exit::Failed, "settings", message, remedy)
+                Failure::new(Exit::Usage, "settings", message, remedy)
             }
             Self::Wrong(error) => error.into(),
         }
@@ -126,10 +126,7 @@ fn preset(path: &Path, network: &NetworkFile, data: Option<&Path>) -> Layer {
 
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Self {
-        let exit = match error.place.origin() {
-            Origin::Flag | Origin::Environment => Exit::Usage,
-            Origin::File | Origin::Preset | Origin::Default => Exit::Failed,
-        };
-        Self::new(exit, "settings", error.to_string(), error.remedy())
+        // Wherever it is said: it stays wrong until somebody says it otherwise, and no service is started anew for it.
+        Self::new(Exit::Usage, "settings", error.to_string(), error.remedy())
     }
 }

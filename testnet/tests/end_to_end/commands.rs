@@ -56,8 +56,8 @@ fn errors_have_codes_that_stay() {
         (&["testnet", "status"], 3, "not_up"),
         (&["testnet", "kill", "1"], 3, "not_up"),
         (&["name", "register", "alice"], 3, "no_network"),
-        (&["node", "run", "--network", "no-such", "--data", "x"], 1, "no_network"),
-        (&["node", "run", "--network", "./no-such.toml", "--data", "x"], 1, "network_file"),
+        (&["node", "run", "--network", "no-such", "--data", "x"], 2, "no_network"),
+        (&["node", "run", "--network", "./no-such.toml", "--data", "x"], 2, "network_file"),
     ];
     for (arguments, code, name) in cases {
         let (found, error) = place.error(arguments);
@@ -196,7 +196,7 @@ fn a_node_gets_its_key_once_and_runs_with_what_was_printed() {
 
     let elsewhere = place.path().join("elsewhere").display().to_string();
     let (code, error) = place.error(&[&run[..], &[&*elsewhere]].concat());
-    assert_eq!((code, error["code"].as_str().unwrap()), (1, "key"));
+    assert_eq!((code, error["code"].as_str().unwrap()), (2, "key"));
     assert!(
         error["remedy"].as_str().unwrap().contains(&format!("session node init --data {elsewhere}")),
         "{error}"

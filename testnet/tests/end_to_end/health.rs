@@ -65,11 +65,11 @@ fn a_broken_network_file_is_one_error_with_file_line_and_remedy() {
     fs::write(&file, "version = 1\nname = \"local\"\nlocol = true\n").unwrap();
     let run = ["node", "run", "--network", file.to_str().unwrap(), "--data", "nowhere"];
     let ran = place.run(&run);
-    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
     let place_named = format!("error: {}: line 3, column 1: unknown key `locol`", file.display());
     assert_eq!(ran.err.lines().collect::<Vec<_>>(), [place_named.as_str(), "  fix: did you mean `local`?"]);
     let (code, error) = place.error(&run);
-    assert_eq!((code, error["code"].as_str().unwrap()), (1, "network_file"));
+    assert_eq!((code, error["code"].as_str().unwrap()), (2, "network_file"));
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_node_without_its_key_makes_no_new_one() {
         "--http",
         "127.0.0.1:0",
     ]);
-    assert_eq!((code, error["code"].as_str().unwrap()), (1, "key"));
+    assert_eq!((code, error["code"].as_str().unwrap()), (2, "key"));
     assert!(!data.exists(), "nor a folder, which was mistyped");
 }
 

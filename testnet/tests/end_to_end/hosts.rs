@@ -191,6 +191,7 @@ async fn a_network_is_published_joined_used_and_left() {
     assert_eq!(served.ended(), 0);
     let ready = |host: &Host| host.get(22_080, "/readyz").is_some_and(|it| it["ready"] == true);
     until("the node that a unit runs", async || ready(c).then_some(())).await;
+    let process = service.check();
     joined(&behind);
     joined(&six_only);
     if let (Some(host), Some(node)) = (&asked, &led) {
@@ -199,6 +200,16 @@ async fn a_network_is_published_joined_used_and_left() {
         assert_eq!(upnp["state"], "leads", "{upnp}");
         assert_eq!(upnp["addresses"].as_array().unwrap().len(), 2, "{upnp}");
     }
+    // The same command once more finds all as it should be, and leaves the node alone.
+    let again = service.join_again(&address, "c again");
+    assert_eq!(joined(&again), ids[1]);
+    assert_eq!(again.ended(), 0);
+    assert_eq!(service.check(), process);
+    let nowhere = service.join_nowhere(&address, "c nowhere");
+    assert_eq!(nowhere.result().1.unwrap_err()["code"], "usage");
+    assert_eq!(nowhere.ended(), 2);
+    assert_eq!(service.check(), process, "it goes on where it was");
+
     // Nobody staked for a node that nobody reaches.
     let (steps, end) = shut.result();
     let error = end.unwrap_err();

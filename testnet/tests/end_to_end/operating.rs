@@ -89,7 +89,7 @@ fn settings_are_written_checked_and_shown_with_who_said_them() {
     let (data, file) = (node.data.as_str(), node.file());
     let file = file.to_str().unwrap();
     let none = node.refused("", &["config", "check", "--data", data]);
-    assert_eq!((none.0, none.1.as_str()), (1, "settings"));
+    assert_eq!((none.0, none.1.as_str()), (2, "settings"));
     assert!(none.2.contains("session config init --config"), "{none:?}");
     let wrote = node.data("", &["config", "init", "--data", data]);
     assert_eq!((wrote["file"].as_str().unwrap(), &wrote["replaced"]), (file, &Value::Bool(false)));
@@ -124,14 +124,14 @@ fn settings_are_written_checked_and_shown_with_who_said_them() {
     let run = ["node", "run", "--data", data];
     for arguments in [&["config", "check", "--data", data][..], &["config", "show", "--data", data], &run] {
         let (code, name, remedy) = node.refused("", arguments);
-        assert_eq!((code, name.as_str(), remedy.as_str()), (1, "settings", "did you mean `http`?"));
+        assert_eq!((code, name.as_str(), remedy.as_str()), (2, "settings", "did you mean `http`?"));
         let ran = node.place.run(arguments);
         assert!(ran.err.starts_with(&format!("error: {file}:3:1: unknown key `htp`\n")), "{}", ran.err);
     }
     node.set("passphrase_file = \"none\"\n");
-    assert_eq!(node.refused("", &["config", "check", "--data", data]).0, 1);
+    assert_eq!(node.refused("", &["config", "check", "--data", data]).0, 2);
     node.set("log_level = \"session=loud\"\n");
-    assert_eq!(node.refused("", &["config", "check", "--data", data]).0, 1);
+    assert_eq!(node.refused("", &["config", "check", "--data", data]).0, 2);
     let mut command = node.place.command(&["config", "show", "--data", data]);
     let wrong = Ran::new(command.env("SESSION_LOG_FILES", "many").output().unwrap());
     assert_eq!(wrong.code, 2, "{}", wrong.err);
@@ -223,7 +223,7 @@ fn keys_are_encrypted_changed_and_opened_again() {
     let run = ["node", "run", "--data", data];
     for passphrase in ["", "one"] {
         let (code, name, _) = node.refused(passphrase, &run);
-        assert_eq!((code, name.as_str()), (1, "passphrase"), "{passphrase}");
+        assert_eq!((code, name.as_str()), (2, "passphrase"), "{passphrase}");
     }
     let mut running = Running::start(node.command("two", &run));
     assert!(running.first.contains("node started"), "{}", running.first);

@@ -203,10 +203,40 @@ fn of_a_long_log_the_end_is_taken_from_the_beginning_of_a_line_on() {
     let path = folder.path().join("node.log");
     let line = format!("{}\n", "x".repeat(1_000));
     fs::write(&path, line.repeat(1_000) + "the end\n").unwrap();
-    let text = tail(&path).unwrap();
+    let text = tail(&path, folder.path()).unwrap();
     assert!(text.len() as u64 <= LOG && text.ends_with("the end\n"));
     assert!(text.lines().rev().skip(1).all(|one| one.len() == 1_000), "no half of a line");
     fs::write(&path, "short\n").unwrap();
-    assert_eq!(tail(&path).unwrap(), "short\n");
-    assert!(tail(&folder.path().join("none")).is_err());
+    assert_eq!(tail(&path, folder.path()).unwrap(), "short\n");
+    assert!(tail(&folder.path().join("none"), folder.path()).is_err());
+    if rustix::process::geteuid().is_root() {
+        // As a link would lead there that whoever broke into the node left in the place of its log.
+        let theirs = folder.path().join("theirs");
+        fs::create_dir(&theirs).unwrap();
+        std::os::unix::fs::chown(&theirs, Some(54_711), None).unwrap();
+        assert!(tail(&path, &theirs).is_err(), "root's file is none of that node's");
+    }
+}
+
+#[test]
+fn of_a_service_the_end_of_its_journal_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("journalctl");
+    let write = |script: &str| {
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    write("echo \"$@\"");
+    let asked = journal(&program, "session-net.service").unwrap();
+    assert!(asked.starts_with("--unit session-net.service --lines "), "{asked}");
+    write(
+        "i=0; while [ $i -lt 8000 ]; do echo \"$i a line of fifty characters, or of a few more than that\"; i=$((i+1)); done",
+    );
+    let text = journal(&program, "session-net.service").unwrap();
+    assert!(text.len() as u64 <= LOG && text.ends_with("more than that\n"), "{}", text.len());
+    assert!(text.lines().all(|line| line.contains(" a line of fifty")), "no half of a line");
+    assert!(text.lines().last().unwrap().starts_with("7999 "));
+    write("exit 1");
+    assert!(journal(&program, "session-net.service").is_err());
+    assert!(journal(&folder.path().join("none"), "session-net.service").is_err());
 }

@@ -1,7 +1,10 @@
 //! The node itself: whether it runs, is ready, is reached, and has what it needs.
 
 use super::{Finding, Severity};
-use crate::doctor::facts::{Check, DialledBack, Facts, Network, Node, Running};
+use crate::{
+    doctor::facts::{Check, DialledBack, Facts, Network, Node, Running},
+    join::service::unit::Installed,
+};
 
 /// Of more nodes than that none needs to be in contact with.
 const CONTACTS: f64 = 64.0;
@@ -17,10 +20,12 @@ pub(super) fn findings(facts: &Facts, network: Option<&Network>) -> Vec<Finding>
     let mut found: Vec<Finding> = addresses(facts, network).into_iter().collect();
     match &facts.node {
         Node::Stopped => {
-            let remedy = format!(
-                "start it: session node run --data {}, or its unit with systemctl start",
-                facts.data.display()
-            );
+            let remedy = match &facts.unit {
+                Some(Installed { unit, .. }) => {
+                    format!("see why: journalctl -u {unit} -n 50; then start it: systemctl start {unit}")
+                }
+                None => format!("start it: session node run --data {}", facts.data.display()),
+            };
             found.push(Finding::warn("node", "it does not run", remedy));
             found.extend(ports(facts));
         }

@@ -5,8 +5,8 @@ use session_protocols::directory::Endpoint;
 
 use super::*;
 use crate::{
-    doctor::facts::{Chain, Check, Node, Running},
-    join::endpoints::Look,
+    doctor::facts::{Chain, Check, Machine, Running},
+    join::{endpoints::Look, service::unit::Installed},
 };
 
 const NOW: u64 = 1_767_225_600_000;
@@ -74,6 +74,7 @@ fn healthy() -> Facts {
             files: 65_536,
         },
         node: Node::Running(Box::new(running)),
+        unit: None,
         ports: Vec::new(),
         announced: endpoints.into(),
         seen: Some("185.1.2.3".parse().unwrap()),
@@ -168,7 +169,15 @@ const FAULTS: &[Fault] = &[
         "run this as the user",
     ),
     ("little memory", |facts| facts.machine.memory = Some(1_000), "memory", Severity::Warn, "run it on"),
-    ("few files", |facts| facts.machine.files = 1_024, "files", Severity::Warn, "raise the limit"),
+    (
+        "few files",
+        |facts| {
+            running(facts).metrics.insert("process_max_fds".into(), 1_024.0);
+        },
+        "files",
+        Severity::Warn,
+        "raise the limit: ulimit",
+    ),
     ("a clock that is off", |facts| facts.ahead = Some(-8), "clock", Severity::Warn, "set the clock"),
     ("a wrong clock", |facts| facts.ahead = Some(300), "clock", Severity::Fail, "set the clock"),
     ("an address nowhere", |facts| facts.announced.clear(), "address", Severity::Fail, "say where"),
@@ -355,6 +364,21 @@ fn a_node_that_is_off_is_held_against_its_ports_and_its_stake() {
         checks(&off(&[], Some(Err(wrong("no answer", "try again"))))),
         [node, ("stake", Severity::Warn)]
     );
+}
+
+#[test]
+fn of_a_service_its_own_limits_count_and_systemd_is_told_of() {
+    let unit = Installed { unit: "session-net.service".into(), data: "/data".into(), files: Some(1_024) };
+    let mut facts = Facts { unit: Some(unit), ..healthy() };
+    facts.machine.files = 256;
+    assert!(found(&facts).is_empty(), "the process that runs has more: {:#?}", found(&facts));
+    facts.node = Node::Stopped;
+    let found = found(&facts);
+    let [files, node] = &*found else { panic!("{found:#?}") };
+    assert_eq!((files.check, node.check), ("files", "node"));
+    assert!(files.found.starts_with("a process of the node's unit may have 1024 open"), "{files:?}");
+    assert!(files.remedy.as_ref().unwrap().contains("systemctl edit session-net.service"), "{files:?}");
+    assert!(node.remedy.as_ref().unwrap().contains("systemctl start session-net.service"), "{node:?}");
 }
 
 #[test]
