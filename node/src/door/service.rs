@@ -133,10 +133,10 @@ impl Json {
         // Whoever waits for a check holds up nobody who may be answered: signatures are checked together.
         let admitted = self.links.admit(request, links::Caller::Json).await;
         let _long = match most {
-            Some(bytes) if admitted.is_ok() => match self.turn(bytes, asker).await {
-                Some(long) => Some(long),
-                None => return full(),
-            },
+            Some(bytes) if admitted.is_ok() => {
+                let Some(long) = self.turn(bytes, asker).await else { return full() };
+                Some(long)
+            }
             Some(_) | None => None,
         };
         let answer = match admitted {

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-/// The most that a request may hold: each value and each field counts as one, each list as [`LIST`] and each object as
-/// [`OBJECT`] more, as what is set aside for them before they are filled.
+/// The most that a request may hold: each value and each field counts as one, each list as 4 and each object as 16 more,
+/// as what is set aside for them before they are filled.
 ///
-/// Twice twenty times five hundred hashes, each with an end of its own, are a batch as it may be.
+/// Twenty requests about five hundred hashes, each with an end of its own, are the greatest batch, and some 21,000.
 pub const MAX_VALUES: usize = 32_768;
 /// What a list counts for beside what is in it.
 const LIST: usize = 4;

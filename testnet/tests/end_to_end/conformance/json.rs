@@ -293,6 +293,7 @@ impl Door {
             ("none", "sequence", json!({ "requests": [] }), 400),
             ("no condition", "ifelse", json!({ "if": {}, "then": { "method": "info" } }), 400),
             ("conditions within conditions", "ifelse", nested(17), 400),
+            ("too many values", "info", json!({ "ignored": vec![0; 40_000] }), 413),
             ("an endpoint of others", "oxend_request", json!({ "endpoint": "stop_daemon" }), 400),
         ] {
             let (status, body) = self.post(&swarm[0], method, params.clone()).await;
