@@ -96,3 +96,14 @@ need_hosts() {
       apt-get install -qy --no-install-recommends iproute2 nftables miniupnpd-nftables systemd >&2
   fi
 }
+
+# need_wrk: a load tool that others use too. Where it cannot be installed a line says what is left out.
+need_wrk() {
+  command -v wrk >/dev/null && return
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    say 'installing wrk'
+    apt-get update -q >&2 && apt-get install -qy --no-install-recommends wrk >&2
+  else
+    say 'wrk is missing: what it would drive is left out; install it, for example: sudo apt-get install wrk'
+  fi
+}

@@ -12,6 +12,7 @@
 //! - `outside`: servers that such a request may be for
 //! - `relay`: how nodes hand them to each other
 //! - `service`: what requests mean, answered by the service behind every door
+//! - `turns`: whose turn it is to have something long
 
 mod certificate;
 mod connection;
@@ -21,6 +22,7 @@ mod outside;
 mod relay;
 mod routes;
 mod service;
+mod turns;
 
 use std::{
     collections::BTreeSet,
@@ -69,17 +71,43 @@ pub struct Call {
 
 /// The memory that whoever asks may still have.
 #[derive(Clone)]
-pub struct Room(Arc<dyn Fn(usize) -> bool + Send + Sync>);
+pub struct Room(Arc<dyn Lender>);
+
+/// What has memory for those who ask.
+trait Lender: Send + Sync {
+    fn take(&self, bytes: usize) -> bool;
+    fn lend(&self, bytes: usize) -> Option<Loan>;
+}
+
+/// Memory that is held beside what an answer takes, for as long as this is.
+pub(crate) struct Loan {
+    _held: Box<dyn Send>,
+}
+
+impl<K: Copy + Ord + Send + 'static> Lender for Mutex<Held<K>> {
+    fn take(&self, bytes: usize) -> bool {
+        lock(self).add(bytes)
+    }
+
+    fn lend(&self, bytes: usize) -> Option<Loan> {
+        let mut held = lock(self).beside();
+        held.grow(bytes).then(|| Loan { _held: Box::new(held) })
+    }
+}
 
 impl Room {
     fn of<K: Copy + Ord + Send + 'static>(held: &Arc<Mutex<Held<K>>>) -> Self {
-        let held = Arc::clone(held);
-        Self(Arc::new(move |bytes| lock(&held).add(bytes)))
+        Self(held.clone())
     }
 
     /// Takes so many bytes of it, until the answer is gone; not if there are fewer.
     pub fn take(&self, bytes: usize) -> bool {
-        (self.0)(bytes)
+        self.0.take(bytes)
+    }
+
+    /// Holds so many bytes of it while something is made that may be as long; none if there are fewer.
+    pub(crate) fn lend(&self, bytes: usize) -> Option<Loan> {
+        self.0.lend(bytes)
     }
 }
 

@@ -5,6 +5,7 @@
 //! - [`onion`]: their requests through three hops
 //! - [`nodes`]: the list of nodes, as they ask for it
 //! - [`names`]: names, as they ask for them
+//! - [`text`]: JSON, read within bounds
 
 #[cfg(any(test, feature = "test-utils"))]
 pub mod fuzz;
@@ -13,6 +14,7 @@ pub mod nodes;
 pub mod onion;
 pub mod parse;
 pub mod render;
+pub mod text;
 
 pub use parse::{Call, parse};
 pub use render::render;

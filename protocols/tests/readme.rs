@@ -9,7 +9,9 @@
 use std::collections::BTreeMap;
 
 use session_protocols::{
-    Span, answer, codec, directory, frame, limits, mailbox, message, names, notify, onion, path, record,
+    Namespace, Span, answer, codec, directory, door, frame, limits, mailbox, message, names,
+    namespace::Class,
+    notify, onion, path, record,
     replication::{repair, writes},
     request, snapshot, swarm,
 };
@@ -48,6 +50,7 @@ fn the_limits_are_those_of_the_code() {
         ("request::MAX_REQUESTS", bytes(request::MAX_REQUESTS)),
         ("request::MAX_CONDITIONS", bytes(request::MAX_CONDITIONS)),
         ("request::MAX_CONDITIONS_JSON", bytes(request::MAX_CONDITIONS_JSON)),
+        ("door::text::MAX_VALUES", bytes(door::text::MAX_VALUES)),
         ("request::MIN_TTL", seconds(request::MIN_TTL)),
         ("request::MAX_TTL_PUBLIC", seconds(request::MAX_TTL_PUBLIC)),
         ("request::MAX_TTL", seconds(request::MAX_TTL)),
@@ -162,6 +165,35 @@ fn the_codes_are_those_of_the_code() {
     let said: Vec<_> = rows.iter().map(|row| number(row[0].trim_matches('`'))).collect();
     let known = (0..=u16::MAX).filter(|number| answer::Code::try_from(*number).is_ok());
     assert_eq!(said, known.map(u64::from).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_classes_of_namespaces_are_those_of_the_code() {
+    let table = README.split("| namespace | class | store | read |\n").nth(1).expect("the table is there");
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let rows: Vec<Vec<&str>> =
+        rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect();
+    let fits = |said: &str, number: i16| match said {
+        "a multiple of 10" => number % 10 == 0,
+        "negative, -1 and every 20th from it" => number < 0 && (number + 1) % 20 == 0,
+        "negative, -11 and every 100th from it" => number < 0 && (number + 11) % 100 == 0,
+        "any other" => true,
+        alone => alone.parse::<i16>() == Ok(number),
+    };
+    for number in i16::MIN..=i16::MAX {
+        let row = rows.iter().find(|row| fits(row[0], number)).expect("the last row is for any other");
+        let class = Namespace(number).class();
+        let name = match class {
+            Class::PublicInbox => "public inbox",
+            Class::Private => "private",
+            Class::PublicOutbox => "public outbox",
+            Class::Open => "open",
+            Class::Unrevocable => "unrevocable",
+            Class::Closed => "closed",
+        };
+        let said = (row[1], row[2].starts_with("anyone"), row[3].starts_with("anyone"));
+        assert_eq!(said, (name, class.anyone_stores(), class.anyone_reads()), "{number}");
+    }
 }
 
 #[test]

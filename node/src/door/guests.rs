@@ -127,6 +127,11 @@ impl<K: Copy + Ord> Held<K> {
         true
     }
 
+    /// Nothing yet, for the same one.
+    pub(super) fn beside(&self) -> Self {
+        self.memory.hold(self.key)
+    }
+
     /// Holds enough for so many bytes more, if there is room.
     pub(super) fn add(&mut self, bytes: usize) -> bool {
         self.grow(self.bytes.saturating_add(bytes))

@@ -72,7 +72,7 @@ impl Onions {
                 Step::Forward { to, layer } => {
                     return self.hand_on(to, Passed { hops: hops + 1, layer }).await;
                 }
-                Step::Leave { server, body } => match self.outside.post(&server, body).await {
+                Step::Leave { server, body } => match self.outside.post(&server, body, &room).await {
                     Ok(answer) => return sealed(answer),
                     Err(refusal) => return seal(back, refusal).await,
                 },

@@ -176,6 +176,10 @@ impl State {
             }
             Ask::Nodes => {
                 let listing = Arc::clone(&self.onions.behind.listing.borrow());
+                let Some(_loan) = room.lend(listing.bytes()) else {
+                    self.refused(MEMORY);
+                    return text(503, "too many lists of nodes are written");
+                };
                 let mut seed = [0; 8];
                 // Without randomness the order is the same for all.
                 let _ = getrandom::fill(&mut seed);
@@ -209,18 +213,30 @@ impl From<Reply> for Told {
 
 fn response(told: Told, held: Arc<Mutex<Held<Address>>>) -> Response {
     let kind = if told.json { "application/json" } else { "text/plain; charset=utf-8" };
-    let answer = Answer { bytes: told.body, written: 0, _held: held };
+    let answer = Answer { bytes: told.body, written: 0, held };
     let mut response = Response::new(Body::new(answer));
     *response.status_mut() = StatusCode::from_u16(told.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 
-/// The body of an answer, handed out a part at a time, and the memory that it holds until the last one.
+/// The body of an answer, handed out a part at a time, and the memory that it holds until the last one is written.
 struct Answer {
     bytes: Vec<u8>,
     written: usize,
+    held: Arc<Mutex<Held<Address>>>,
+}
+
+/// A part of it: whoever does not take what is sent has it lie in queues below, and it is held there too.
+struct Part {
+    bytes: Vec<u8>,
     _held: Arc<Mutex<Held<Address>>>,
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl hyper::body::Body for Answer {
@@ -232,13 +248,19 @@ impl hyper::body::Body for Answer {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = &mut *self;
-        if this.written == 0 && this.bytes.len() <= CHUNK && !this.bytes.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.bytes).into()))));
+        let bytes = if this.written == 0 && this.bytes.len() <= CHUNK {
+            std::mem::take(&mut this.bytes)
+        } else {
+            let end = this.bytes.len().min(this.written + CHUNK);
+            let part = this.bytes[this.written..end].to_vec();
+            this.written = end;
+            part
+        };
+        if bytes.is_empty() {
+            return Poll::Ready(None);
         }
-        let end = this.bytes.len().min(this.written + CHUNK);
-        let part = Bytes::copy_from_slice(&this.bytes[this.written..end]);
-        this.written = end;
-        Poll::Ready(if part.is_empty() { None } else { Some(Ok(Frame::data(part))) })
+        let part = Part { bytes, _held: Arc::clone(&this.held) };
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(part)))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -56,7 +56,9 @@ impl Doors {
     }
 
     fn listed(&self, said: &NodeRecord) -> Option<DoorNode> {
-        let (https, first) = (said.door?, said.endpoints.first()?);
+        let https = said.door?;
+        // Those clients know four bytes of address; where a node has none of these, the first of what it has.
+        let first = said.endpoints.iter().min_by_key(|one| !one.ip.is_ipv4())?;
         let known = self.keys.get(&said.node).copied();
         let x25519 = known.or_else(|| to_x25519(said.node.as_bytes()))?;
         let quic = said.endpoints.iter().find(|one| one.transport == Transport::Quic && one.ip == first.ip);
@@ -69,5 +71,41 @@ impl Doors {
             swarm: None,
             version: numbers(&said.version).map(|part| u16::try_from(part).unwrap_or(u16::MAX)),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use session_protocols::{
+        KeyPair,
+        answer::RULES,
+        directory::{Endpoint, OnionDoor},
+    };
+
+    use super::*;
+
+    #[test]
+    fn clients_are_told_of_an_address_of_four_bytes_wherever_it_stands() {
+        let over = |transport, ip: &str, port| Endpoint { transport, ip: ip.parse().unwrap(), port };
+        let (six, four) = ("2001:db8::1", "192.0.2.1");
+        let listed = |endpoints: Vec<Endpoint>| {
+            let said = NodeRecord {
+                node: KeyPair::from_seed(&[1; 32]).node_id(),
+                time: 1,
+                height: 0,
+                border: [0; 32].into(),
+                endpoints,
+                onion: OnionDoor { day: 0, key: [9; 32].into(), aes: true },
+                version: "1.2.3".to_owned(),
+                door: Some(443),
+            };
+            let node = Doors::new(RULES).0.listed(&said).unwrap();
+            (node.ip.to_string(), node.quic)
+        };
+        let (quic, tcp) = (Transport::Quic, Transport::Tcp);
+        let both = vec![over(quic, six, 1), over(tcp, six, 2), over(quic, four, 3), over(tcp, four, 4)];
+        assert_eq!(listed(both), (four.to_owned(), 3));
+        assert_eq!(listed(vec![over(tcp, six, 2), over(tcp, four, 4)]), (four.to_owned(), 0));
+        assert_eq!(listed(vec![over(quic, six, 1)]), (six.to_owned(), 1), "where there is no other");
     }
 }

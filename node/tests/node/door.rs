@@ -259,13 +259,12 @@ async fn what_is_worked_on_at_once_is_bounded_and_in_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_of_parts_takes_room_for_each_as_it_is_made() {
     let door = Opened::new(Limits { memory_each: 64 << 10, ..Limits::default() });
-    let part = async |bytes: usize| {
+    // One after the other on one connection: what an answer takes is given back once it is written.
+    let mut https = Https::connect(door.address()).await;
+    for (bytes, taken) in [(40 << 10, "true"), (65 << 10, "false"), (40 << 10, "true")] {
         let asked = json!({ "method": "part", "params": bytes }).to_string();
-        post(door.address(), STORAGE, asked).await.1
-    };
-    assert_eq!(part(40 << 10).await, b"true");
-    assert_eq!(part(65 << 10).await, b"false", "what the answer before took is given back");
-    assert_eq!(part(40 << 10).await, b"true");
+        assert_eq!(https.post(STORAGE, asked).await.1, taken.as_bytes(), "{bytes} bytes");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -309,17 +308,20 @@ async fn requests_hold_no_more_memory_than_they_may() {
     let door = Opened::new(limits);
     let address = door.address();
     let long = |text: &str| text.to_owned() + &" ".repeat(120_000 - text.len());
-    let held = tokio::spawn(post(address, STORAGE, long(r#"{"method":"wait"}"#)));
+    let mut first = Https::connect(address).await;
+    let waiting = long(r#"{"method":"wait"}"#);
+    let held = tokio::spawn(async move { (first.post(STORAGE, waiting).await.0, first) });
     door.echo.waiting.notified().await;
     assert_eq!(post(address, STORAGE, long("{}")).await.0, 503);
     assert_eq!(post(address, STORAGE, "{}").await.0, 503, "not even this");
     let elsewhere = Https::connect_from([127, 0, 0, 2], address).await.post(STORAGE, long("{}")).await;
     assert_eq!(elsewhere.0, 200);
     door.echo.going_on.add_permits(1);
-    assert_eq!(held.await.unwrap().0, 200);
-    assert_eq!(post(address, STORAGE, long("{}")).await.0, 200);
-    assert_eq!(post(door.address(), STORAGE, r#"{"method":"big","params":200000}"#).await.0, 503);
-    assert_eq!(post(door.address(), STORAGE, r#"{"method":"big","params":120000}"#).await.0, 200);
+    let (status, mut first) = held.await.unwrap();
+    assert_eq!(status, 200);
+    assert_eq!(first.post(STORAGE, long("{}")).await.0, 200);
+    assert_eq!(first.post(STORAGE, r#"{"method":"big","params":200000}"#).await.0, 503);
+    assert_eq!(first.post(STORAGE, r#"{"method":"big","params":120000}"#).await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -503,16 +505,9 @@ async fn servers_outside_are_reached_where_the_operator_says_so_and_nowhere_else
     let port = server.local_addr().unwrap().port();
     let asked = tokio::spawn(async move {
         let (mut stream, _) = server.accept().await.unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.unwrap());
-        }
-        let head = String::from_utf8(head).unwrap().to_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
-        let mut body = vec![0; length.parse().unwrap()];
-        stream.read_exact(&mut body).await.unwrap();
+        let asked = question(&mut stream).await;
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsealed").await.unwrap();
-        (head, body)
+        asked
     });
     let mut config = DoorConfig::new(vec!["127.0.0.1:0".parse().unwrap()]);
     config.servers.insert("127.0.0.1".to_owned());
@@ -532,4 +527,40 @@ async fn servers_outside_are_reached_where_the_operator_says_so_and_nowhere_else
     assert_eq!(ask("127.0.0.2").await.0, Some(json!(403)));
     assert_eq!(ask("localhost").await.0, Some(json!(403)), "by the name that was given");
     assert_eq!(ask("127.0.0.1").await.0, Some(json!(502)), "it is gone");
+}
+
+/// What a server is asked: head and body.
+async fn question(stream: &mut TcpStream) -> (String, Vec<u8>) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    stream.read_exact(&mut body).await.unwrap();
+    (head, body)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_outside_answers_takes_room_as_it_is_read() {
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut stream, _) = server.accept().await.unwrap();
+        question(&mut stream).await;
+        // Nobody reads to the end.
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n").await;
+        let _ = stream.write_all(&vec![b'x'; 1_000_000]).await;
+    });
+    let mut config = DoorConfig::new(vec!["127.0.0.1:0".parse().unwrap()]);
+    config.servers.insert("127.0.0.1".to_owned());
+    config.limits.memory_each = 128 << 10;
+    let door = Opened::by(&config);
+    let hop = Hop { node: door.id, cipher: Cipher::AesGcm, secret: [7; 32], nonce: [8; NONCE] };
+    let head = json!({ "host": "127.0.0.1", "target": "/loki/v3/lsrpc", "port": port, "protocol": "http" });
+    let (packet, answer) = wrap(std::slice::from_ref(&hop), &Question { body: b"for it", head }).unwrap();
+    let (status, body) = post(door.address(), "/onion_req/v2", packet).await;
+    let opened = answer.open(&body, true).expect("sealed by this node, as the server's was not passed on");
+    assert_eq!((status, &opened["status"]), (200, &json!(503)), "{opened}");
 }

@@ -68,8 +68,8 @@ pub struct NodeRecord {
     pub onion: OnionDoor,
     /// The version of its software.
     pub version: String,
-    /// The port of its door for the clients that exist, at the address of its first endpoint; none where it has
-    /// no such door.
+    /// The port of its door for the clients that exist, at the address of its first endpoint of IPv4, of IPv6 where
+    /// it has no other; none where it has no such door.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub door: Option<u16>,
 }

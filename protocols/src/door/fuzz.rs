@@ -80,8 +80,8 @@ fn within_limits(call: &Call, now: Time, listing: &Listing, conditions: usize) {
             let bytes = codec::encode(&**request);
             assert_eq!(codec::decode::<Request>(&bytes, MAX_REQUEST).as_ref(), Ok(&**request));
         }
-        Call::Nodes(params) => {
-            let told = service_nodes(listing, params, 1);
+        Call::Nodes(asked) => {
+            let told = service_nodes(listing, asked, 1);
             let told: Value = serde_json::from_str(&told).expect("JSON");
             assert!(told["service_node_states"].as_array().is_some_and(|states| states.len() <= 1));
         }

@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::Reply;
+use super::{
+    Reply,
+    text::{self, Unread},
+};
 use crate::{NodeId, SwarmId, identity::to_x25519};
 
 /// The nodes that clients are told of, and what they are told, written out once.
@@ -14,6 +17,8 @@ pub struct Listing {
     nodes: Vec<DoorNode>,
     /// Of each its fields in the order of [`FIELDS`], as they stand in an object of JSON.
     said: Vec<[String; FIELDS.len()]>,
+    /// How long that is.
+    bytes: usize,
     height: u64,
     rules: [u64; 2],
 }
@@ -26,7 +31,14 @@ impl Listing {
         let said = |node: &DoorNode| {
             FIELDS.map(|name| format!("{}:{}", Value::from(name), node.field(name).unwrap_or_default()))
         };
-        Self { said: nodes.iter().map(said).collect(), nodes, height, rules }
+        let said: Vec<_> = nodes.iter().map(said).collect();
+        let bytes: usize = said.iter().flatten().map(|field| field.len().saturating_add(2)).sum();
+        Self { said, bytes, nodes, height, rules }
+    }
+
+    /// The most bytes of an answer about its nodes, beside what stands around them.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The version of the rules that the network goes by.
@@ -107,32 +119,64 @@ const FIELDS: [&str; 12] = [
     "service_node_version",
 ];
 
+/// Which nodes a client asks for, and what of each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Which of [`FIELDS`].
+    fields: [bool; FIELDS.len()],
+    /// Those with a place in a swarm alone.
+    active_only: bool,
+    /// These alone, where any are named.
+    wanted: Option<BTreeSet<NodeId>>,
+    /// At most so many.
+    limit: Option<usize>,
+}
+
+impl Asked {
+    /// The names of the fields that are asked for.
+    pub fn fields(&self) -> impl Iterator<Item = &'static str> {
+        FIELDS.into_iter().zip(self.fields).filter_map(|(name, asked)| asked.then_some(name))
+    }
+
+    /// How many nodes are asked for; none where all are.
+    pub const fn limit(&self) -> Option<usize> {
+        self.limit
+    }
+
+    /// Reads parameters, which may say `fields` (an object of flags, or a list of names; all where it says none),
+    /// `limit`, `active_only` and `service_node_pubkeys`; what else they say, and what is of another type, is ignored.
+    pub fn of(params: &Map<String, Value>) -> Self {
+        let wanted = params.get("service_node_pubkeys").and_then(Value::as_array);
+        let wanted = wanted
+            .filter(|wanted| !wanted.is_empty())
+            .map(|wanted| wanted.iter().filter_map(|key| key.as_str()?.parse::<NodeId>().ok()).collect());
+        let limit = params.get("limit").and_then(Value::as_u64).filter(|limit| *limit > 0);
+        Self {
+            fields: fields(params.get("fields")),
+            active_only: params.get("active_only").and_then(Value::as_bool).unwrap_or(false),
+            wanted,
+            limit: limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+        }
+    }
+}
+
 /// What `get_service_nodes` and `get_n_service_nodes` answer, as JSON: an object with `service_node_states`, `height`,
 /// `hardfork` and `status`.
 ///
-/// `params` may say `fields` (an object of flags, or a list of names; all where it says none), `limit`,
-/// `active_only` and `service_node_pubkeys`; what else it says, and what is of another type, is ignored.
 /// The nodes come in the order of a shuffle that `seed` decides, so that a limit takes any of them.
-pub fn service_nodes(listing: &Listing, params: &Value, seed: u64) -> String {
-    let asked = fields(params.get("fields"));
-    let active_only = params.get("active_only").and_then(Value::as_bool).unwrap_or(false);
-    let wanted = params.get("service_node_pubkeys").and_then(Value::as_array);
-    let wanted: Option<BTreeSet<_>> = wanted
-        .filter(|wanted| !wanted.is_empty())
-        .map(|wanted| wanted.iter().filter_map(|key| key.as_str()?.parse::<NodeId>().ok()).collect());
-    let limit = params.get("limit").and_then(Value::as_u64).filter(|limit| *limit > 0);
-    let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+pub fn service_nodes(listing: &Listing, asked: &Asked, seed: u64) -> String {
+    let Asked { fields, active_only, wanted, limit } = asked;
     let chosen = listing.nodes.iter().zip(&listing.said);
     let chosen = chosen
-        .filter(|(node, _)| !active_only || node.swarm.is_some())
+        .filter(|(node, _)| !*active_only || node.swarm.is_some())
         .filter(|(node, _)| wanted.as_ref().is_none_or(|wanted| wanted.contains(&node.id)));
-    let chosen = drawn(chosen.map(|(_, said)| said).collect(), limit, seed);
+    let chosen = drawn(chosen.map(|(_, said)| said).collect(), limit.unwrap_or(usize::MAX), seed);
     let [hardfork, _] = listing.rules;
     let mut text = format!(r#"{{"hardfork":{hardfork},"height":{},"service_node_states":["#, listing.height);
     for (place, said) in chosen.into_iter().enumerate() {
         text.push_str(if place == 0 { "{" } else { ",{" });
         let mut first = true;
-        for (field, _) in said.iter().zip(asked).filter(|(_, asked)| *asked) {
+        for (field, _) in said.iter().zip(fields).filter(|(_, asked)| **asked) {
             if !core::mem::take(&mut first) {
                 text.push(',');
             }
@@ -153,20 +197,22 @@ pub fn json_rpc(body: &[u8], listing: &Listing, seed: u64) -> Reply {
     let failed = |id: &Value, code: i32, message: &str| {
         said(id, "error", &json!({ "code": code, "message": message }).to_string())
     };
-    let answer = match serde_json::from_slice::<Value>(body) {
+    let answer = match text::read(body) {
         Ok(Value::Object(asked)) => {
             let id = asked.get("id").unwrap_or(&Value::Null);
             match asked.get("method").and_then(Value::as_str) {
                 Some("get_n_service_nodes" | "get_service_nodes") => {
-                    let params = asked.get("params").unwrap_or(&Value::Null);
-                    said(id, "result", &service_nodes(listing, params, seed))
+                    let nothing = Map::new();
+                    let params = asked.get("params").and_then(Value::as_object).unwrap_or(&nothing);
+                    said(id, "result", &service_nodes(listing, &Asked::of(params), seed))
                 }
                 Some(_) => failed(id, -32_601, "Method not found"),
                 None => failed(id, -32_600, "Invalid Request"),
             }
         }
         Ok(_) => failed(&Value::Null, -32_600, "Invalid Request"),
-        Err(_) => failed(&Value::Null, -32_700, "Parse error"),
+        Err(Unread::TooMuch) => failed(&Value::Null, -32_600, "Invalid Request: too many values"),
+        Err(Unread::Invalid) => failed(&Value::Null, -32_700, "Parse error"),
     };
     Reply { status: 200, body: super::Body::Json(answer.into_bytes()) }
 }
@@ -236,7 +282,9 @@ mod tests {
     }
 
     fn states(params: &Value, seed: u64) -> Vec<Value> {
-        let answer = service_nodes(&Listing::new(nodes(), 7, [23, 1]), params, seed);
+        let nothing = Map::new();
+        let asked = Asked::of(params.as_object().unwrap_or(&nothing));
+        let answer = service_nodes(&Listing::new(nodes(), 7, [23, 1]), &asked, seed);
         let answer: Value = serde_json::from_str(&answer).unwrap();
         assert_eq!(
             (&answer["height"], &answer["hardfork"], &answer["status"]),
@@ -295,6 +343,9 @@ mod tests {
         ] {
             assert_eq!(answer(odd)["error"]["code"], code, "{odd}");
         }
+        let bomb =
+            answer(&format!(r#"{{"method":"get_service_nodes","params":[{}0]}}"#, "0,".repeat(1 << 20)));
+        assert_eq!(bomb["error"]["code"], -32_600, "{bomb}");
     }
 
     #[test]

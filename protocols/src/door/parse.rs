@@ -8,7 +8,11 @@ use data_encoding::{BASE64_NOPAD, HEXLOWER_PERMISSIVE as HEX};
 use serde_bytes::{ByteArray, ByteBuf};
 use serde_json::{Map, Value};
 
-use super::Reply;
+use super::{
+    Reply,
+    nodes::Asked,
+    text::{self, Unread},
+};
 use crate::{
     AccountId, MessageHash, Namespace, Signature,
     answer::MAX_PAGE_JSON,
@@ -26,8 +30,8 @@ use crate::{
 pub enum Call {
     /// A storage request.
     Storage(Box<Request>),
-    /// The nodes of the network, with these parameters: see [`super::nodes::service_nodes`].
-    Nodes(Value),
+    /// Those nodes of the network: see [`super::nodes::service_nodes`].
+    Nodes(Box<Asked>),
     /// All nodes in 51 bytes each.
     ActiveNodes,
     /// The account of the name with this hash: see [`super::names::resolved`].
@@ -53,7 +57,10 @@ pub enum Call {
 ///
 /// What to answer instead.
 pub fn parse(body: &[u8], now: u64) -> Result<Call, Reply> {
-    let body: Value = serde_json::from_slice(body).map_err(|_| bad("invalid json"))?;
+    let body = text::read(body).map_err(|unread| match unread {
+        Unread::Invalid => bad("invalid json"),
+        Unread::TooMuch => Reply::text(413, "the request holds too many values"),
+    })?;
     let body = body.as_object().ok_or_else(|| bad("invalid json"))?;
     let method = body.get("method").and_then(Value::as_str).ok_or_else(|| bad("missing method"))?;
     read(method, body.get("params").unwrap_or(&Value::Null), now)
@@ -361,7 +368,7 @@ impl Params<'_> {
             Some(_) => return Err(invalid("params")),
         };
         match endpoint {
-            "get_service_nodes" => Ok(Call::Nodes(Value::Object(inner.clone()))),
+            "get_service_nodes" => Ok(Call::Nodes(Box::new(Asked::of(inner)))),
             "ons_resolve" => {
                 // Wallets and relays are numbers 1 and 2, and have no names of that kind here.
                 if inner.get("type").and_then(Value::as_u64) != Some(0) {

@@ -1,7 +1,7 @@
 //! What clients of the JSON door ask, one call of each kind, as they sign it.
 
 use data_encoding::{BASE64, HEXLOWER as HEX};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use session_protocols::{
     MessageHash, Namespace, Time,
     door::{Body as Said, Call, Reply, parse},
@@ -104,7 +104,10 @@ pub(crate) fn meaning(name: &str, parsed: &Result<Call, Reply>) -> Value {
             let said = wire(name, &**request, MAX_REQUEST);
             json!({ "request": said["value"], "cbor": said["cbor"] })
         }
-        Ok(Call::Nodes(params)) => json!({ "nodes": params }),
+        Ok(Call::Nodes(asked)) => {
+            let fields: Map<_, _> = asked.fields().map(|name| (name.to_owned(), true.into())).collect();
+            json!({ "nodes": { "fields": fields, "limit": asked.limit() } })
+        }
         Ok(Call::ActiveNodes) => json!("active_nodes"),
         Ok(Call::Name(hash)) => json!({ "name_hash": HEX.encode(hash) }),
         Ok(Call::Batch(calls)) => json!({ "batch": each(calls) }),

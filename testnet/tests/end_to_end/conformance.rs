@@ -1,5 +1,6 @@
 //! Every request, class of drawer, rule of subaccounts, limit and code of the storage protocol, against a live
-//! network, through both doors, from one table of cases.
+//! network, through both doors, and through the onion requests of clients of the JSON door, from one table of cases.
+//! Requests over native onion paths are in `mailbox.rs`.
 
 mod json;
 mod native;
@@ -7,10 +8,12 @@ mod table;
 
 use session_protocols::{
     AccountId, KeyPair, MessageHash, Namespace,
+    door::onion::Cipher,
     request::{Door, Token},
 };
 
-use crate::support::Place;
+use crate::support::{Place, until};
+use json::Way;
 
 /// What somebody asks. Messages are named by their drawer and text, moments in milliseconds from now.
 #[derive(Clone, Debug)]
@@ -100,9 +103,10 @@ pub(crate) enum Got {
     Told(Vec<String>),
     /// The messages that a majority changed, in the order of their hashes.
     Changed(Vec<MessageHash>),
-    /// How many have an end, and all of them after now.
-    Expiries(usize),
-    /// How many subaccounts were given rights back.
+    /// The messages that have an end, in the order of their hashes, and when, in [`steps`] from now.
+    Expiries(Vec<(MessageHash, i64)>),
+    /// How many subaccounts were given rights back; of those whose rights were to be taken away, how many are told to
+    /// have none.
     Count(usize),
     Revoked(Vec<Token>),
     Swarm(usize),
@@ -133,7 +137,8 @@ pub(crate) enum Want {
     Page(&'static [&'static str]),
     Told(&'static [&'static str]),
     Changed(Vec<At>),
-    Expiries(usize),
+    /// When messages end, in milliseconds from now.
+    Expiries(Vec<(At, i64)>),
     Count(usize),
     Revoked(Vec<u8>),
     Swarm,
@@ -193,6 +198,11 @@ impl Somebody {
         )
     }
 
+    /// How many of the subaccounts with these rights are among the tokens.
+    pub(crate) fn among(&self, rights: &[u8], tokens: &[Token]) -> usize {
+        rights.iter().filter(|rights| tokens.contains(&self.token(**rights))).count()
+    }
+
     pub(crate) fn hash(&self, (namespace, text): At) -> MessageHash {
         MessageHash::of(&self.id, Namespace(namespace), text.as_bytes())
     }
@@ -215,7 +225,11 @@ impl Somebody {
                 hashes.sort_unstable();
                 Got::Changed(hashes)
             }
-            Want::Expiries(count) => Got::Expiries(*count),
+            Want::Expiries(ends) => {
+                let mut ends: Vec<_> = ends.iter().map(|(at, end)| (self.hash(*at), steps(*end))).collect();
+                ends.sort_unstable();
+                Got::Expiries(ends)
+            }
             Want::Count(count) => Got::Count(*count),
             Want::Revoked(rights) => Got::Revoked(rights.iter().map(|rights| self.token(*rights)).collect()),
             Want::Swarm => Got::Swarm(swarm),
@@ -235,6 +249,29 @@ pub(crate) fn moment(offset: i64) -> u64 {
     session_protocols::Time::from_millis(now_ms()).as_millis().saturating_add_signed(offset)
 }
 
+/// How many steps of five minutes an offset is, to the nearest: what is asked for and what is read lie some time apart.
+pub(crate) fn steps(offset: i64) -> i64 {
+    const STEP: i64 = 300_000;
+    (offset + STEP / 2).div_euclid(STEP)
+}
+
+/// How many of them from now something ends.
+pub(crate) fn steps_to(end: u64) -> i64 {
+    steps(i64::try_from(end).unwrap() - i64::try_from(moment(0)).unwrap())
+}
+
+/// The texts that a reader of a whole drawer sees, in whatever order they arrived; none of other answers.
+fn seen(call: &Call, got: &Got) -> Option<Vec<String>> {
+    match (call, got) {
+        (Call::Retrieve { last: None, count: None, size: None, .. }, Got::Messages(texts, false)) => {
+            let mut texts = texts.clone();
+            texts.sort_unstable();
+            Some(texts)
+        }
+        _ => None,
+    }
+}
+
 fn now_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     u64::try_from(since.as_millis()).unwrap()
@@ -247,25 +284,38 @@ async fn both_doors_serve_every_request_alike() {
     let json = json::Door::open(&place);
     let mut wrong = Vec::new();
     for (number, case) in (0_u16..).zip(table::cases()) {
-        // Each door has accounts of its own, so that neither sees what the other did.
-        let (one, other) = (Somebody::new(case.kind, 2 * number), Somebody::new(case.kind, 2 * number + 1));
+        // Each way has accounts of its own, so that none sees what the others did.
+        let [one, other, hidden] = [0, 1, 2].map(|way| Somebody::new(case.kind, 3 * number + way));
         for (step, (call, by, want)) in case.steps.iter().enumerate() {
+            let mut judge = |way: &str, got: &Got, expected: &Got| {
+                if got != expected {
+                    let step = format!("{}, step {step}, {way}: {call:?} by {by:?}", case.name);
+                    wrong.push(format!("{step}: {got:?}, not {expected:?}"));
+                }
+                seen(call, expected).filter(|_| got == expected)
+            };
             let got = native.ask(&one, call, *by).await;
             let expected = one.expected(want, native.members(&one).await.len(), Door::Native);
-            if got != expected {
-                wrong.push(format!(
-                    "{}, step {step}, native: {call:?} by {by:?}: {got:?}, not {expected:?}",
-                    case.name
-                ));
+            if let Some(texts) = judge("native", &got, &expected) {
+                until("another member shows natively what the first does", async || {
+                    let got = native.ask_at(1, &one, call, *by).await;
+                    (seen(call, &got).as_ref() == Some(&texts)).then_some(())
+                })
+                .await;
             }
-            let got = json.ask(&other, call, *by).await;
+            let got = json.ask(Way::Door(0), &other, call, *by).await;
             let expected = other.expected(want, json.members(&other).await, Door::Json);
-            if got != expected {
-                wrong.push(format!(
-                    "{}, step {step}, JSON: {call:?} by {by:?}: {got:?}, not {expected:?}",
-                    case.name
-                ));
+            if let Some(texts) = judge("JSON", &got, &expected) {
+                until("another member shows in JSON what the first does", async || {
+                    let got = json.ask(Way::Door(1), &other, call, *by).await;
+                    (seen(call, &got).as_ref() == Some(&texts)).then_some(())
+                })
+                .await;
             }
+            let cipher = if number % 2 == 0 { Cipher::AesGcm } else { Cipher::XChaCha20 };
+            let got = json.ask(Way::Hops(cipher), &hidden, call, *by).await;
+            let expected = hidden.expected(want, json.members(&hidden).await, Door::Json);
+            judge("JSON over three hops", &got, &expected);
         }
     }
     assert!(wrong.is_empty(), "{} of the table's steps are wrong:\n{}", wrong.len(), wrong.join("\n"));

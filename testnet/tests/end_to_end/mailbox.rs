@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use serde_json::{Value, json};
 use session_client::{Account, Changed, Client, ClientError, Cursors, Deed, Expiries, Options, Outcome};
 use session_protocols::{
@@ -11,7 +12,10 @@ use session_protocols::{
 };
 use session_testnet::Options as Testnet;
 
-use crate::{person::Person, support::Place};
+use crate::{
+    person::Person,
+    support::{PATIENCE, Place},
+};
 
 const PRIVATE: Namespace = Namespace(7);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -28,6 +32,7 @@ async fn what_is_kept_is_its_owners_to_end_and_to_share() {
     whole_drawers(&client).await;
     shared(&client).await;
     several_at_once(&client).await;
+    asked_and_watched(&client).await;
     assert!(client.paths().iter().all(|path| path.hops.len() == 3) && !client.paths().is_empty());
     by_commands(&place);
 }
@@ -152,6 +157,19 @@ async fn several_at_once(client: &Client) {
     assert_eq!(outcomes.len(), 25);
     let has = |outcome: &Outcome| matches!(outcome, Outcome::Page(page) if !page.messages.is_empty());
     assert!(outcomes.iter().all(has), "{outcomes:?}");
+}
+
+async fn asked_and_watched(client: &Client) {
+    let owner = Account::generate().unwrap();
+    let swarm = client.get_swarm(&owner.id()).await.unwrap();
+    let info = client.info(&swarm.members[0]).await.unwrap();
+    assert_eq!(info.version.split('.').count(), 3, "{info:?}");
+    assert!(info.time_ms.abs_diff(client.now_ms()) < 60_000, "{info:?}");
+    let mut watch = client.watch_namespace(&owner, PRIVATE, Cursors::new(), []).await.unwrap();
+    let hash = put(client, &owner, PRIVATE, vec![1]).await;
+    let told = tokio::time::timeout(PATIENCE, watch.next()).await.expect("in time").unwrap();
+    assert_eq!(told.hash, hash);
+    assert_eq!(client.delete(&owner, &[hash]).await.unwrap().hashes, [hash]);
 }
 
 fn by_commands(place: &Place) {

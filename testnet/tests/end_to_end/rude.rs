@@ -1,13 +1,26 @@
 //! What a node bears from clients of its JSON door that are rude, as a process of its own: others are served, and
 //! its memory stays within bounds. What the door does with each of them is tested at the node, without a process.
 
-use std::net::SocketAddr;
+use std::{fs, net::SocketAddr};
 
+use data_encoding::{BASE64, HEXLOWER};
+use futures::future::join_all;
 use rustix::process::{Resource, getrlimit, setrlimit};
+use serde_json::{Value, json};
+use session_chain::NetworkFile;
+use session_client::Account;
+use session_protocols::{
+    Namespace, NodeId,
+    answer::{Answer, Body, MAX_ANSWER},
+    codec,
+    request::{Request, Store},
+};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::{
+    conformance::moment,
     https::{Https, connector},
+    raw::Members,
     support::Place,
 };
 
@@ -16,29 +29,73 @@ const BOUND: u64 = 128 << 20;
 const STORAGE: &str = "/storage_rpc/v1";
 /// The head of a request whose body is as long as may be, and does not come.
 const SLOW: &str = "POST /storage_rpc/v1 HTTP/1.1\r\nHost: node\r\nContent-Length: 10485760\r\n\r\n";
+/// The same for HTTP/2, of any length: a POST over HTTPS, its path and its host.
+const SLOW_2: &[u8] = b"\x83\x87\x04\x0f/storage_rpc/v1\x01\x04node";
+/// Frames of HTTP/2.
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RESET: u8 = 3;
+const SETTINGS: u8 = 4;
+/// Flags: nothing more comes on the stream; no more headers come.
+const END: u8 = 1;
+const WHOLE: u8 = 4;
 
 /// The node that they go to.
 struct Node {
     place: Place,
+    file: NetworkFile,
+    id: NodeId,
+    pid: u64,
     door: SocketAddr,
+    /// Somebody whose messages it keeps.
+    owner: Account,
     before: u64,
 }
 
 impl Node {
     async fn up() -> Self {
         let place = Place::up().await;
+        let file = place.testnet.folder().network().unwrap();
         let status = place.data(&["testnet", "status"]);
-        let door = status["nodes"][0]["door"].as_str().unwrap().strip_prefix("https://").unwrap();
-        let door = door.parse().unwrap();
+        let node = &status["nodes"][0];
+        let door = node["door"].as_str().unwrap().strip_prefix("https://").unwrap();
+        let (door, id) = (door.parse().unwrap(), node["id"].as_str().unwrap().parse().unwrap());
+        let pid = node["pid"].as_u64().unwrap();
+        let owner = kept_at(door, &id).await;
         let before = place.testnet.resident().unwrap()[0];
-        Self { place, door, before }
+        Self { place, file, id, pid, door, owner, before }
     }
 
-    /// Asserts that it serves somebody else who comes, and how much memory it holds.
+    /// Asserts that it serves somebody else who comes, at either door, and how much memory it holds.
     async fn serves(&self, beside: &str) {
         let mut other = Https::connect_from([127, 0, 0, 9], self.door).await;
-        let (status, _) = other.post(STORAGE, r#"{"method":"info"}"#).await;
+        let account = self.owner.id();
+        let said = format!("in JSON, beside {beside}");
+        let store = json!({ "pubkey": account.to_string(), "timestamp": moment(0), "ttl": 600_000,
+            "data": BASE64.encode(said.as_bytes()) });
+        let (status, _) = asked(&mut other, "store", &store).await;
         assert_eq!(status, 200, "beside {beside}");
+        let time = moment(0);
+        let signature = self.owner.key_pair().sign(format!("retrieve{time}").as_bytes());
+        let key = HEXLOWER.encode(&self.owner.key_pair().public());
+        let retrieve = json!({ "pubkey": account.to_string(), "timestamp": time, "pubkey_ed25519": key,
+            "signature": BASE64.encode(&signature.0) });
+        let (status, body) = asked(&mut other, "retrieve", &retrieve).await;
+        assert_eq!(status, 200, "beside {beside}");
+        let shown = body["messages"].as_array().unwrap().iter().map(|message| message["data"].clone());
+        assert!(shown.into_iter().any(|data| data == store["data"]), "{body}, beside {beside}");
+
+        let natively = Members::connect(&self.file).await;
+        let (timestamp, data) = (moment(0), format!("beside {beside}").into_bytes().into());
+        let (namespace, expiry) = (Namespace::INBOX, timestamp + 600_000);
+        let store = Store { account, namespace, timestamp, expiry, data, auth: None };
+        let hash = store.hash();
+        let answer = natively.ask(&self.id, codec::encode(&Request::Store(store))).await;
+        let answer: Answer = codec::decode(&answer, MAX_ANSWER).unwrap();
+        assert!(matches!(answer.body, Body::Stored { .. }), "{answer:?}, beside {beside}");
+        let inbox = natively.inbox(&self.owner, &self.id, moment(0)).await;
+        assert!(inbox.contains(&hash), "beside {beside}");
+
         let more = self.place.testnet.resident().unwrap()[0].saturating_sub(self.before);
         assert!(more < BOUND, "{more} bytes more than before, beside {beside}");
     }
@@ -48,6 +105,43 @@ impl Node {
         socket.bind((from, 0).into()).unwrap();
         socket.connect(self.door).await.unwrap()
     }
+
+    /// The most memory that it ever held, in bytes.
+    fn peak(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix("kB").unwrap().trim().parse::<u64>().unwrap() << 10
+    }
+}
+
+/// An account whose messages this node keeps.
+async fn kept_at(door: SocketAddr, node: &NodeId) -> Account {
+    let mut https = Https::connect(door).await;
+    for seed in 0..=u8::MAX {
+        let account = Account::new(&[seed; 16]);
+        let (_, body) = asked(&mut https, "get_swarm", &json!({ "pubkey": account.id().to_string() })).await;
+        let mut members = body["snodes"].as_array().unwrap().iter();
+        if members.any(|member| member["pubkey_ed25519"] == node.to_string().as_str()) {
+            return account;
+        }
+    }
+    panic!("{node} keeps nobody's messages")
+}
+
+async fn asked(https: &mut Https, method: &str, params: &Value) -> (u16, Value) {
+    let (status, body) = https.post(STORAGE, json!({ "method": method, "params": params }).to_string()).await;
+    (status, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// How a client of HTTP/2 begins.
+fn hello() -> Vec<u8> {
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(SETTINGS, 0, 0, &[])].concat()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,5 +177,47 @@ async fn rude_clients_leave_a_node_serving_others_within_its_bounds() {
         assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 431 "), "{}", String::from_utf8_lossy(&said));
     }
     node.serves("huge heads").await;
-    drop((idle, half_open, slow));
+    let tls_2 = connector(&["h2"]);
+    let (mut slow_2, mut fickle) = (Vec::new(), Vec::new());
+    for _ in 0..100 {
+        let mut https = Https::over(node.bare([127, 0, 0, 10]).await, &tls_2).await;
+        let streams = (1..64).step_by(2).flat_map(|stream| {
+            [frame(HEADERS, WHOLE, stream, SLOW_2), frame(DATA, 0, stream, &[b' '; 16 << 10])].concat()
+        });
+        https.send([hello(), streams.collect()].concat()).await;
+        slow_2.push(https);
+    }
+    node.serves("slow bodies over HTTP/2").await;
+    for _ in 0..50 {
+        let mut https = Https::over(node.bare([127, 0, 0, 11]).await, &tls_2).await;
+        let streams = (1..2_000).step_by(2).flat_map(|stream| {
+            let cancel = 8_u32.to_be_bytes();
+            [frame(HEADERS, WHOLE | END, stream, SLOW_2), frame(RESET, 0, stream, &cancel)].concat()
+        });
+        https.send([hello(), streams.collect()].concat()).await;
+        fickle.push(https);
+    }
+    node.serves("requests over HTTP/2 that are taken back").await;
+    drop((idle, half_open, slow, slow_2, fickle));
+}
+
+/// Two bytes of such a body are a value of some thirty.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_hold_much_leave_a_node_within_its_bounds() {
+    let node = Node::up().await;
+    let before = node.peak();
+    let bomb = format!(r#"{{"method":"info","params":{{"odd":[{}0]}}}}"#, "0,".repeat(4_900_000));
+    let alone = Https::connect_from([127, 0, 0, 12], node.door).await.post(STORAGE, &bomb).await;
+    assert_eq!(alone.0, 413);
+    let bombs = (0..6).map(|_| async {
+        let mut https = Https::connect_from([127, 0, 0, 12], node.door).await;
+        https.try_post(STORAGE, &bomb).await
+    });
+    for answer in join_all(bombs).await {
+        // Beyond what one address may hold a body is read no further.
+        assert!(answer.is_none_or(|(status, _)| matches!(status, 413 | 503)));
+    }
+    let more = node.peak() - before;
+    assert!(more < BOUND, "{more} bytes more at the most, for bodies of {}", bomb.len());
+    node.serves("bodies that hold much").await;
 }

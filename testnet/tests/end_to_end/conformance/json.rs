@@ -15,8 +15,17 @@ use session_protocols::{
     request::{Rights, Token},
 };
 
-use super::{At, By, Call, Got, Kind, Somebody, moment};
+use super::{At, By, Call, Got, Kind, Somebody, moment, steps, steps_to};
 use crate::support::Place;
+
+/// How something is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way {
+    /// At the door of the member at this place of the swarm.
+    Door(usize),
+    /// Through three hops, of which the last one is a member, all sealed like this.
+    Hops(Cipher),
+}
 
 pub(crate) struct Door {
     client: reqwest::Client,
@@ -56,18 +65,56 @@ impl Door {
         body["snodes"].as_array().unwrap().iter().map(door).collect()
     }
 
-    pub(crate) async fn ask(&self, somebody: &Somebody, call: &Call, by: By) -> Got {
+    pub(crate) async fn ask(&self, way: Way, somebody: &Somebody, call: &Call, by: By) -> Got {
+        let got = self.ask_once(way, somebody, call, by).await;
+        match (call, got) {
+            // What came of it is told by whoever is asked for it.
+            (Call::Revoke { rights, undo: false }, Got::Count(_)) => {
+                let Got::Revoked(tokens) = self.ask_once(way, somebody, &Call::Revoked, By::Owner).await
+                else {
+                    panic!("its owner may ask")
+                };
+                Got::Count(somebody.among(rights, &tokens))
+            }
+            (_, got) => got,
+        }
+    }
+
+    async fn ask_once(&self, way: Way, somebody: &Somebody, call: &Call, by: By) -> Got {
         let (method, params) = params(somebody, call, by);
-        let door = self.swarm(somebody).await.remove(0);
-        let (status, body) = self.post(&door, method, params.clone()).await;
+        let swarm = self.swarm(somebody).await;
+        let (status, body) = match way {
+            Way::Door(place) => self.post(&swarm[place], method, params.clone()).await,
+            Way::Hops(cipher) => {
+                let request = json!({ "method": method, "params": params }).to_string();
+                self.through(&self.path(&swarm[0]), cipher, &request).await
+            }
+        };
         if status == 200 {
-            assert!(
-                body["t"].as_u64().unwrap().abs_diff(moment(0)) < 60_000,
-                "every answer carries the server's time"
-            );
+            let time = body["t"].as_u64().unwrap();
+            assert!(time.abs_diff(moment(0)) < 60_000, "every answer carries the server's time");
             assert_eq!(body["hf"], json!([22, 0]));
         }
         read(somebody, call, &params, status, &body)
+    }
+
+    /// Two other nodes and the one with this door: ids and doors.
+    fn path(&self, last: &str) -> [(&String, &String); 3] {
+        let (last, others): (Vec<_>, Vec<_>) = self.doors.iter().partition(|(_, door)| *door == last);
+        [others[0], others[1], last[0]]
+    }
+
+    /// What the last node of a path answers to a request: its status, and its body.
+    async fn through(&self, path: &[(&String, &String); 3], cipher: Cipher, request: &str) -> (u16, Value) {
+        let hops = path.map(|(id, _)| {
+            let (secret, nonce) = ([7; 32], [8; NONCE]);
+            Hop { node: id.parse().unwrap(), cipher, secret, nonce }
+        });
+        let (packet, answer) = wrap(&hops, &Question::request(request.as_bytes(), true, true)).unwrap();
+        let (status, sealed) = self.onion(path[0].1, packet).await;
+        assert_eq!(status, 200, "hops pass the answer back as it is");
+        let mut opened = answer.open(&sealed, true).expect("sealed by the last one");
+        (u16::try_from(opened["status"].as_u64().unwrap()).unwrap(), opened["body"].take())
     }
 
     /// What a door answers to a request: its status, and its body, which is a text where it is no object.
@@ -76,11 +123,17 @@ impl Door {
     }
 
     async fn send(&self, door: &str, path: &str, body: String) -> (u16, Value) {
-        let answer = self.client.post(format!("{door}/{path}")).body(body).send().await.unwrap();
-        let status = answer.status().as_u16();
-        let bytes = answer.bytes().await.unwrap();
+        let (status, bytes) = self.bytes(door, path, body.into_bytes()).await;
         let text = || Value::String(String::from_utf8_lossy(&bytes).into_owned());
         (status, serde_json::from_slice(&bytes).unwrap_or_else(|_| text()))
+    }
+
+    async fn bytes(&self, door: &str, path: &str, body: Vec<u8>) -> (u16, Vec<u8>) {
+        let answer = self.client.post(format!("{door}/{path}")).body(body).send().await.unwrap();
+        // A sentence has no room for the time; this has it whatever is answered.
+        let date = seconds(answer.headers()["date"].to_str().unwrap());
+        assert!(date.abs_diff(moment(0) / 1_000) < 60, "every answer carries the server's time: {date}");
+        (answer.status().as_u16(), answer.bytes().await.unwrap().to_vec())
     }
 
     /// What clients in the field send beyond the table: other names for parameters, numbers as texts, parameters
@@ -240,6 +293,7 @@ impl Door {
             ("none", "sequence", json!({ "requests": [] }), 400),
             ("no condition", "ifelse", json!({ "if": {}, "then": { "method": "info" } }), 400),
             ("conditions within conditions", "ifelse", nested(17), 400),
+            ("too many values", "info", json!({ "ignored": vec![0; 40_000] }), 413),
             ("an endpoint of others", "oxend_request", json!({ "endpoint": "stop_daemon" }), 400),
         ] {
             let (status, body) = self.post(&swarm[0], method, params.clone()).await;
@@ -314,38 +368,23 @@ impl Door {
         assert_eq!((status, &body["result"]), (200, &json!({})));
     }
 
-    /// Keeps a message and reads it back as clients do: through three hops, sealed in either way.
+    /// What is kept through three hops, sealed in either way, is shown at any door of the swarm, and what anyone on the
+    /// way could change unnoticed is not taken.
     pub(crate) async fn three_hops(&self) {
         let somebody = Somebody::new(Kind::Person, 9_004);
-        let members = self.swarm(&somebody).await;
-        let (last, others): (Vec<_>, Vec<_>) = self.doors.iter().partition(|(_, door)| **door == members[0]);
-        let path = [others[0], others[1], last[0]];
+        let retrieve = Call::Retrieve { namespace: 0, last: None, count: None, size: None };
         let mut kept = Vec::new();
         for (cipher, text) in [(Cipher::AesGcm, "by AES"), (Cipher::XChaCha20, "by ChaCha")] {
-            let hop = |(id, _): &(&String, &String)| {
-                let (secret, nonce) = ([7; 32], [8; NONCE]);
-                Hop { node: id.parse().unwrap(), cipher, secret, nonce }
-            };
-            let hops = path.each_ref().map(hop);
-            let ask = async |call: &Call, by: By| {
-                let (method, params) = params(&somebody, call, by);
-                let request = json!({ "method": method, "params": params }).to_string();
-                let (packet, answer) =
-                    wrap(&hops, &Question::request(request.as_bytes(), true, true)).unwrap();
-                let (status, sealed) = self.onion(path[0].1, packet).await;
-                let opened = answer.open(&sealed, true).expect("sealed by the last one");
-                assert_eq!((status, &opened["status"]), (200, &json!(200)), "{opened}");
-                read(&somebody, call, &params, 200, &opened["body"])
-            };
             let store = Call::Store { at: (0, text), ttl: 60_000, sent: 0 };
-            assert_eq!(ask(&store, By::Nobody).await, Got::Stored { already: false });
+            let got = self.ask(Way::Hops(cipher), &somebody, &store, By::Nobody).await;
+            assert_eq!(got, Got::Stored { already: false });
             kept.push(text.to_owned());
-            let retrieve = Call::Retrieve { namespace: 0, last: None, count: None, size: None };
-            assert_eq!(ask(&retrieve, By::Owner).await, Got::Messages(kept.clone(), false));
-            // As any door of the swarm shows it.
-            assert_eq!(self.ask(&somebody, &retrieve, By::Owner).await, Got::Messages(kept.clone(), false));
+            for way in [Way::Hops(cipher), Way::Door(0)] {
+                let got = self.ask(way, &somebody, &retrieve, By::Owner).await;
+                assert_eq!(got, Got::Messages(kept.clone(), false), "{way:?}");
+            }
         }
-        // What anyone on the way could change unnoticed is not taken.
+        let path = self.path(&self.swarm(&somebody).await[0]);
         let hop = Hop {
             node: path[0].0.parse().unwrap(),
             cipher: Cipher::AesGcm,
@@ -364,8 +403,30 @@ impl Door {
     }
 
     async fn onion(&self, door: &str, packet: Vec<u8>) -> (u16, Vec<u8>) {
-        let answer = self.client.post(format!("{door}/onion_req/v2")).body(packet).send().await.unwrap();
-        (answer.status().as_u16(), answer.bytes().await.unwrap().to_vec())
+        self.bytes(door, "onion_req/v2", packet).await
+    }
+}
+
+/// Seconds since 1970, of a date as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn seconds(date: &str) -> u64 {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let parts: Vec<&str> = date.split([' ', ':']).collect();
+    let number = |place: usize| parts[place].parse::<u64>().unwrap();
+    let (day, month, year) = (number(1), MONTHS.find(parts[2]).unwrap() as u64 / 3, number(3));
+    // Years that begin with March end with the day that some of them lack.
+    let (month, year) = if month < 2 { (month + 10, year - 1) } else { (month - 2, year) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    (days - 719_468) * 86_400 + number(4) * 3_600 + number(5) * 60 + number(6)
+}
+
+#[test]
+fn a_date_is_read_as_http_writes_it() {
+    for (date, moment) in [
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777),
+        ("Tue, 29 Feb 2028 23:59:59 GMT", 1_835_481_599),
+    ] {
+        assert_eq!(seconds(date), moment, "{date}");
     }
 }
 
@@ -580,15 +641,26 @@ fn read(somebody: &Somebody, call: &Call, params: &Value, status: u16, body: &Va
                 format!("{account}{time}{}", deleted.concat())
             }))
         }
-        Call::Expire { only, .. } => {
-            let (asked, account) = (strings(&params["messages"]).concat(), somebody.id.to_string());
+        Call::Expire { ends: wanted, only, .. } => {
+            let named = strings(&params["messages"]);
+            let (asked, account) = (named.concat(), somebody.id.to_string());
+            // Thirty days from now at most.
+            let capped = |offset: i64| steps(offset.min(30 * 86_400_000));
+            let end = |end: &Value| steps_to(end.as_u64().unwrap());
             Got::Changed(changed(members(), "updated", |updated, said| {
                 let ends = match &said["expiry"] {
                     Value::Array(ends) => {
                         assert_eq!(ends.len(), updated.len(), "an end of each that was changed: {said}");
+                        for (hash, found) in updated.iter().zip(ends) {
+                            let place = named.iter().position(|name| name == hash).unwrap();
+                            assert_eq!(end(found), capped(wanted[place]), "{said}");
+                        }
                         ends.iter().map(Value::to_string).collect()
                     }
-                    end => end.to_string(),
+                    one => {
+                        assert_eq!(end(one), capped(wanted[0]), "{said}");
+                        one.to_string()
+                    }
                 };
                 let unchanged = said.get("unchanged").map(|unchanged| {
                     let unchanged: BTreeMap<_, _> = unchanged.as_object().unwrap().iter().collect();
@@ -598,16 +670,20 @@ fn read(somebody: &Somebody, call: &Call, params: &Value, status: u16, body: &Va
                 format!("{account}{ends}{asked}{}{}", updated.concat(), unchanged.unwrap_or_default())
             }))
         }
-        Call::ExpireIn { .. } => {
+        Call::ExpireIn { end, .. } => {
             let account = somebody.id.to_string();
             Got::Changed(changed(members(), "updated", |updated, said| {
+                assert_eq!(steps_to(said["expiry"].as_u64().unwrap()), steps(*end), "{said}");
                 format!("{account}{}{}", said["expiry"], updated.concat())
             }))
         }
         Call::Expiries { .. } => {
-            let expiries = body["expiries"].as_object().unwrap();
-            assert!(expiries.values().all(|end| end.as_u64().unwrap() > moment(0)));
-            Got::Expiries(expiries.len())
+            let end = |(hash, end): (&String, &Value)| {
+                (hash.parse::<MessageHash>().unwrap(), steps_to(end.as_u64().unwrap()))
+            };
+            let mut ends: Vec<_> = body["expiries"].as_object().unwrap().iter().map(end).collect();
+            ends.sort_unstable();
+            Got::Expiries(ends)
         }
         Call::Revoke { rights, undo } => {
             let mut text = format!("{}{}", somebody.id, params["timestamp"]).into_bytes();

@@ -15,7 +15,7 @@ use session_protocols::{
     },
 };
 
-use super::{At, By, Call, Got, Somebody, moment};
+use super::{At, By, Call, Got, Somebody, moment, steps_to};
 use crate::{
     raw::Members,
     support::{PATIENCE, Place},
@@ -46,13 +46,30 @@ impl Door {
     }
 
     pub(crate) async fn ask(&self, somebody: &Somebody, call: &Call, by: By) -> Got {
+        self.ask_at(0, somebody, call, by).await
+    }
+
+    /// The same of the member at this place of the swarm.
+    pub(crate) async fn ask_at(&self, place: usize, somebody: &Somebody, call: &Call, by: By) -> Got {
         let members = self.members(somebody).await;
+        let member = &members[place];
         if let Call::Monitor { at } = call {
-            return self.watch(somebody, &members[0], *at, by).await;
+            return self.watch(somebody, member, *at, by).await;
         }
         let request = self.request(somebody, call, by);
-        let body = self.exchange(&members[0], &request).await;
-        self.read(somebody, &members, &request, body)
+        let body = self.exchange(member, &request).await;
+        let got = self.read(somebody, &members, &request, body);
+        match (call, got) {
+            // What came of it is told by whoever is asked for it.
+            (Call::Revoke { rights, undo: false }, Got::Count(_)) => {
+                let asked = self.request(somebody, &Call::Revoked, By::Owner);
+                let Body::Revoked { tokens } = self.exchange(member, &asked).await else {
+                    panic!("its owner may ask")
+                };
+                Got::Count(somebody.among(rights, &tokens))
+            }
+            (_, got) => got,
+        }
     }
 
     async fn exchange(&self, node: &NodeId, request: &Request) -> Body {
@@ -107,8 +124,7 @@ impl Door {
                 self.count(members, &subject, &receipts);
                 let changed = by_majority(members, &receipts);
                 match request {
-                    Request::Revoke(revoke) if revoke.undo => Got::Count(changed.len()),
-                    Request::Revoke(revoke) => Got::Count(revoke.tokens.len()),
+                    Request::Revoke(_) => Got::Count(changed.len()),
                     _ => Got::Changed(changed),
                 }
             }
@@ -119,8 +135,9 @@ impl Door {
                 Got::Messages(messages.iter().map(text).collect(), more)
             }
             (Body::Expiries { ends, .. }, _) => {
-                assert!(ends.iter().all(|end| end.expiry > moment(0)));
-                Got::Expiries(ends.len())
+                let mut ends: Vec<_> = ends.iter().map(|end| (end.hash, steps_to(end.expiry))).collect();
+                ends.sort_unstable();
+                Got::Expiries(ends)
             }
             (Body::Revoked { tokens }, _) => Got::Revoked(tokens),
             (Body::Swarm(info), _) => Got::Swarm(info.members.len()),

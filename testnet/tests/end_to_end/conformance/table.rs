@@ -110,6 +110,19 @@ fn drawers() -> Vec<Case> {
             ],
         ),
     ];
+    for (name, drawer) in [("so is every twentieth drawer from it, -21", -21), ("and -41", -41)] {
+        cases.push(case(
+            name,
+            Kind::Person,
+            vec![
+                (store(drawer, "a"), Nobody, Code(401)),
+                (store(drawer, "a"), OwnerAt(-2_000), Stored),
+                (store(drawer, "b"), OwnerAt(-1_000), Stored),
+                (retrieve(drawer), Nobody, Texts(&["b"])),
+                (retrieve(drawer), Stranger, Code(401)),
+            ],
+        ));
+    }
     for (name, kind) in [
         ("a group signs with its own key", Kind::Group),
         ("so does an account of another kind", Kind::Other(0x25)),
@@ -176,6 +189,7 @@ fn limits() -> Vec<Case> {
     let many = |count| vec![(0, "x"); count];
     let expire = |count| Call::Expire { messages: many(count), ends: vec![HOUR], only: None };
     let revoke = |count| Call::Revoke { rights: (0..count).collect(), undo: false };
+    let back = |count| Call::Revoke { rights: (0..=u8::MAX).cycle().take(count).collect(), undo: true };
     vec![
         case(
             "a message has 76,800 bytes and no more",
@@ -194,7 +208,7 @@ fn limits() -> Vec<Case> {
                 (delete(&many(501)), Owner, Code(413)),
                 (expire(500), Owner, Changed(vec![])),
                 (expire(501), Owner, Code(413)),
-                (expiries(Some(many(500))), Owner, Want::Expiries(0)),
+                (expiries(Some(many(500))), Owner, Want::Expiries(vec![])),
                 (expiries(Some(many(501))), Owner, Code(413)),
             ],
         ),
@@ -202,6 +216,11 @@ fn limits() -> Vec<Case> {
             "fifty subaccounts are revoked at a time",
             Kind::Group,
             vec![(revoke(51), Owner, Codes(413, 400)), (revoke(50), Owner, Want::Count(50))],
+        ),
+        case(
+            "five hundred are given their rights back at a time",
+            Kind::Group,
+            vec![(back(501), Owner, Codes(413, 400)), (back(500), Owner, Want::Count(0))],
         ),
     ]
 }
@@ -258,8 +277,8 @@ fn reading() -> Vec<Case> {
             vec![
                 (store(0, "a"), Nobody, Stored),
                 (store(2, "b"), Owner, Stored),
-                (expiries(Some(vec![(0, "a"), (0, "x")])), Owner, Want::Expiries(1)),
-                (expiries(None), Owner, Want::Expiries(2)),
+                (expiries(Some(vec![(0, "a"), (0, "x")])), Owner, Want::Expiries(vec![((0, "a"), HOUR)])),
+                (expiries(None), Owner, Want::Expiries(vec![((0, "a"), HOUR), ((2, "b"), HOUR)])),
                 (expiries(None), Nobody, Code(401)),
             ],
         ),
@@ -388,6 +407,8 @@ fn expiring() -> Vec<Case> {
         only,
     };
     let both: &[At] = &[(0, "a"), (0, "b")];
+    let end = |ends: &[(At, i64)]| (expiries(None), Owner, Want::Expiries(ends.to_vec()));
+    let ended = |one, other| end(&[((0, "a"), one), ((0, "b"), other)]);
     vec![
         case(
             "messages end when their owner says",
@@ -396,8 +417,11 @@ fn expiring() -> Vec<Case> {
                 (store(0, "a"), Nobody, Stored),
                 (store(0, "b"), Nobody, Stored),
                 (expire(both, &[2 * HOUR], None), Owner, Changed(both.to_vec())),
+                ended(2 * HOUR, 2 * HOUR),
                 (expire(both, &[3 * HOUR, 4 * HOUR], None), Owner, Changed(both.to_vec())),
+                ended(3 * HOUR, 4 * HOUR),
                 (expire(both, &[90 * DAY], None), Owner, Changed(both.to_vec())),
+                ended(30 * DAY, 30 * DAY),
                 (expire(both, &[2 * HOUR], None), Nobody, Code(401)),
                 (expire(both, &[2 * HOUR], None), Stranger, Code(401)),
                 (expire(&[(0, "x")], &[2 * HOUR], None), Owner, Changed(vec![])),
@@ -412,9 +436,13 @@ fn expiring() -> Vec<Case> {
             vec![
                 (store(0, "a"), Nobody, Stored),
                 (expire(&[(0, "a")], &[2 * HOUR], Some("shorten")), Owner, Changed(vec![])),
+                end(&[((0, "a"), HOUR)]),
                 (expire(&[(0, "a")], &[2 * HOUR], Some("extend")), Owner, Changed(vec![(0, "a")])),
+                end(&[((0, "a"), 2 * HOUR)]),
                 (expire(&[(0, "a")], &[HOUR], Some("extend")), Owner, Changed(vec![])),
+                end(&[((0, "a"), 2 * HOUR)]),
                 (expire(&[(0, "a")], &[HOUR], Some("shorten")), Owner, Changed(vec![(0, "a")])),
+                end(&[((0, "a"), HOUR)]),
             ],
         ),
         case(
@@ -424,8 +452,11 @@ fn expiring() -> Vec<Case> {
                 (store(0, "a"), Nobody, Stored),
                 (store(2, "b"), Owner, Stored),
                 (Call::ExpireIn { drawer: Some(0), end: 5 * HOUR }, Owner, Changed(vec![])),
+                end(&[((0, "a"), HOUR), ((2, "b"), HOUR)]),
                 (Call::ExpireIn { drawer: Some(0), end: HOUR / 2 }, Owner, Changed(vec![(0, "a")])),
+                end(&[((0, "a"), HOUR / 2), ((2, "b"), HOUR)]),
                 (Call::ExpireIn { drawer: None, end: HOUR / 4 }, Owner, Changed(vec![(0, "a"), (2, "b")])),
+                end(&[((0, "a"), HOUR / 4), ((2, "b"), HOUR / 4)]),
                 (Call::ExpireIn { drawer: None, end: HOUR / 8 }, Stranger, Code(401)),
             ],
         ),
@@ -447,7 +478,7 @@ fn subaccounts() -> Vec<Case> {
                 (retrieve(11), Sub(READ), Texts(&["a", "b"])),
                 (retrieve(11), Sub(WRITE | DELETE), Code(401)),
                 (retrieve(11), SubOfStranger(READ), Code(401)),
-                (expiries(None), Sub(READ), Want::Expiries(2)),
+                (expiries(None), Sub(READ), Want::Expiries(vec![((11, "a"), HOUR), ((11, "b"), HOUR)])),
                 (expiries(None), Sub(WRITE), Code(401)),
                 (delete(&[(11, "a")]), Sub(READ | WRITE), Code(401)),
                 (delete(&[(11, "a")]), Sub(DELETE), Changed(vec![(11, "a")])),
@@ -464,6 +495,7 @@ fn subaccounts() -> Vec<Case> {
             (store(11, "a"), Owner, Stored),
             (expire(HOUR / 2, None), Sub(WRITE), Changed(vec![])),
             (expire(2 * HOUR, None), Sub(WRITE), Changed(vec![(11, "a")])),
+            (expiries(None), Owner, Want::Expiries(vec![((11, "a"), 2 * HOUR)])),
             (expire(HOUR, Some("shorten")), Sub(WRITE), Code(401)),
             (expire(HOUR, Some("shorten")), Sub(WRITE | DELETE), Changed(vec![(11, "a")])),
             (expire(2 * HOUR, None), Sub(READ | DELETE), Code(401)),
@@ -509,18 +541,21 @@ fn revoking() -> Vec<Case> {
             ],
         ),
         case(
-            "who was revoked still reads where that cannot be taken away",
+            "the newest fifty are kept that were taken away",
             Kind::Group,
             vec![
-                (store(-11, "bye"), Owner, Stored),
-                (store(11, "a"), Owner, Stored),
-                (revoke(&[every]), Owner, Want::Count(1)),
-                (retrieve(11), Sub(every), Code(401)),
-                (retrieve(-11), Sub(every), Texts(&["bye"])),
-                (store(-11, "no"), Sub(every), Code(401)),
-                (retrieve(-11), Nobody, Code(401)),
+                (revoke(&[READ, READ | WRITE]), Owner, Want::Count(2)),
+                (retrieve(11), Sub(READ), Code(401)),
+                (revoke(&(100..150).collect::<Vec<u8>>()), Owner, Want::Count(50)),
+                (retrieve(11), Sub(READ), Texts(&[])),
+                (retrieve(11), Sub(READ | WRITE), Texts(&[])),
+                (retrieve(11), Sub(101), Code(401)),
+                (give_back(&[101]), Owner, Want::Count(1)),
+                (retrieve(11), Sub(101), Texts(&[])),
             ],
         ),
+        lasting("who was revoked still reads where that cannot be taken away", -11),
+        lasting("so it is in every hundredth drawer from there, -111", -111),
         case(
             "emptying a mailbox leaves its revocations",
             Kind::Group,
@@ -533,6 +568,24 @@ fn revoking() -> Vec<Case> {
             ],
         ),
     ]
+}
+
+/// Of a drawer that whoever was revoked still reads.
+fn lasting(name: &'static str, drawer: i16) -> Case {
+    let every = READ | WRITE | DELETE | ANY_PREFIX;
+    case(
+        name,
+        Kind::Group,
+        vec![
+            (store(drawer, "bye"), Owner, Stored),
+            (store(11, "a"), Owner, Stored),
+            (Call::Revoke { rights: vec![every], undo: false }, Owner, Want::Count(1)),
+            (retrieve(11), Sub(every), Code(401)),
+            (retrieve(drawer), Sub(every), Texts(&["bye"])),
+            (store(drawer, "no"), Sub(every), Code(401)),
+            (retrieve(drawer), Nobody, Code(401)),
+        ],
+    )
 }
 
 fn several() -> Vec<Case> {
