@@ -17,7 +17,7 @@ use session_protocols::{KeyPair, Prefix};
 
 use support::proxy::Proxy;
 
-#[path = "../tests/support/mod.rs"]
+#[path = "../tests/settlement/support/mod.rs"]
 mod support;
 
 const EVENTS: u64 = 100_000;

@@ -31,7 +31,7 @@ mod operating;
 mod pages;
 mod paths;
 mod person;
-#[path = "../../../chain/tests/support/proxy.rs"]
+#[path = "../../../chain/tests/settlement/support/proxy.rs"]
 #[allow(
     dead_code,
     unreachable_pub,

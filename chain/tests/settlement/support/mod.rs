@@ -117,7 +117,7 @@ impl Chain {
     /// A chain with four recorders in the place of the contracts.
     pub async fn deploy(anvil: &Anvil) -> Self {
         let mut chain = Self::connect(anvil).await;
-        let code = include_str!("../../contracts/vectors/recorder.hex").trim();
+        let code = include_str!("../../../contracts/vectors/recorder.hex").trim();
         let mut made = Vec::new();
         for _ in 0..4 {
             let receipt = chain.transact(None, hex::decode(code).unwrap().into()).await;

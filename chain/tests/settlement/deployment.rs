@@ -5,6 +5,10 @@
 
 use core::num::NonZeroU64;
 
+use crate::support::{
+    Anvil, Chain,
+    world::{STAKE, World, pair},
+};
 use alloy::primitives::{Address, U256};
 use session_chain::{
     Candidate, account,
@@ -13,12 +17,6 @@ use session_chain::{
         deploy::{CONTRACTS, Origin, Terms, deploy_from, deploy_vault_from},
     },
 };
-use support::{
-    Anvil, Chain,
-    world::{STAKE, World, pair},
-};
-
-mod support;
 
 #[tokio::test]
 async fn a_deployment_goes_on_where_it_was_interrupted() {

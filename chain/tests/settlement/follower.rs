@@ -1,14 +1,12 @@
 //! The follower against a real chain, through endpoints that fail and lie.
 
-use session_chain::settlement::{Status, follower::Standing};
-use support::{
+use crate::support::{
     Anvil, Chain,
     proxy::{Fault, Proxy},
     through, until,
 };
+use session_chain::settlement::{Status, follower::Standing};
 use tempfile::TempDir;
-
-mod support;
 
 const FAST: [&str; 2] = ["--slots-in-an-epoch", "1"];
 /// Longer than a test lasts.
@@ -192,7 +190,7 @@ async fn a_lone_endpoint_that_leaves_events_out_is_found_out_and_survived() {
     proxy.set(Fault::None);
     let mut settled = settlement.watch();
     let known = settled.wait_for(|settled| settled.ledger.rewards().released().0 == 100);
-    tokio::time::timeout(support::PATIENCE, known).await.expect("it comes after all").unwrap();
+    tokio::time::timeout(crate::support::PATIENCE, known).await.expect("it comes after all").unwrap();
 }
 
 #[tokio::test]
@@ -214,7 +212,7 @@ async fn a_lone_endpoint_whose_logs_come_late_is_found_out_and_nothing_is_lost()
         seen.push(settled.ledger.rewards().released().0);
         seen.last() == Some(&100)
     });
-    tokio::time::timeout(support::PATIENCE, known).await.expect("it comes after all").unwrap();
+    tokio::time::timeout(crate::support::PATIENCE, known).await.expect("it comes after all").unwrap();
     seen.dedup();
     assert_eq!(seen, [0, 100]);
 }

@@ -4,6 +4,10 @@
 
 use std::time::Duration;
 
+use crate::support::{
+    Anvil, Chain,
+    proxy::{Fault, Proxy},
+};
 use alloy::{
     primitives::{Address, U256},
     signers::local::PrivateKeySigner,
@@ -14,12 +18,6 @@ use session_chain::{
     Amount, account,
     settlement::{Call, Delivery, Endpoint, Progress, SendError, Sender, Spending},
 };
-use support::{
-    Anvil, Chain,
-    proxy::{Fault, Proxy},
-};
-
-mod support;
 
 alloy::sol! {
     function refuse(uint256 wanted, uint256 most, uint256 work) external payable;
@@ -28,7 +26,7 @@ alloy::sol! {
 
 fn sender(anvil: &Anvil, signer: PrivateKeySigner) -> Sender {
     let delivery =
-        Delivery { poll: Duration::from_millis(20), patience: support::PATIENCE, confirmations: 1 };
+        Delivery { poll: Duration::from_millis(20), patience: crate::support::PATIENCE, confirmations: 1 };
     Sender::new(&Endpoint::new(&anvil.url()).unwrap(), signer, 31_337, delivery)
 }
 
@@ -118,7 +116,7 @@ async fn a_replacement_whose_answer_is_lost_is_looked_for() {
     let (account, call) = (signer.address(), Call { repeatable: false, ..work(&chain) });
     let proxy = Proxy::start(&anvil.url()).await;
     let delivery =
-        Delivery { poll: Duration::from_millis(20), patience: support::PATIENCE, confirmations: 1 };
+        Delivery { poll: Duration::from_millis(20), patience: crate::support::PATIENCE, confirmations: 1 };
     let mut sender = Sender::new(&Endpoint::new(&proxy.url).unwrap(), signer, 31_337, delivery);
     chain.ask("evm_setAutomine", json!([false])).await;
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();

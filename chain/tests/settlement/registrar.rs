@@ -4,6 +4,12 @@
 
 use std::{sync::mpsc, time::Duration};
 
+use crate::support::{
+    PATIENCE, pace,
+    proxy::{Fault, Proxy},
+    through,
+    world::{EPOCH, World},
+};
 use alloy::{
     primitives::{Address, B256, Bytes, U64, U256, keccak256},
     sol_types::{SolCall, SolValue},
@@ -20,14 +26,6 @@ use session_chain::{
     },
 };
 use session_protocols::names::{Cost, Name, NameKeys, Value, value::Kind};
-use support::{
-    PATIENCE, pace,
-    proxy::{Fault, Proxy},
-    through,
-    world::{EPOCH, World},
-};
-
-mod support;
 
 const DAY: u64 = 24 * 3_600;
 const YEAR: u64 = 365 * DAY;

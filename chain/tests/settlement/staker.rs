@@ -4,6 +4,12 @@
 
 use std::time::Duration;
 
+use crate::support::{
+    PATIENCE, pace,
+    proxy::{Fault, Proxy},
+    through,
+    world::{STAKE, World, pair, registration, send, signed},
+};
 use alloy::{
     primitives::{Address, U256},
     sol_types::SolCall,
@@ -21,14 +27,6 @@ use session_chain::{
     },
 };
 use session_protocols::NetworkName;
-use support::{
-    PATIENCE, pace,
-    proxy::{Fault, Proxy},
-    through,
-    world::{STAKE, World, pair, registration, send, signed},
-};
-
-mod support;
 
 const DAY: u64 = 24 * 3_600;
 

@@ -4,6 +4,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use crate::support::{
+    PATIENCE, pace, through,
+    world::{STAKE, World, pair, send, signed},
+};
 use alloy::primitives::{Address, U256};
 use serde_json::json;
 use session_chain::{
@@ -15,12 +19,6 @@ use session_chain::{
     },
 };
 use session_protocols::{NetworkName, NodeId};
-use support::{
-    PATIENCE, pace, through,
-    world::{STAKE, World, pair, send, signed},
-};
-
-mod support;
 
 const FAUCET: u8 = 20;
 const DAY: u64 = 24 * 3_600;

@@ -4,6 +4,11 @@
 
 use std::time::Duration;
 
+use crate::support::{
+    PATIENCE,
+    proxy::{Fault, Proxy},
+    world::World,
+};
 use alloy::primitives::{Address, B256, U256};
 use serde_json::json;
 use session_chain::{
@@ -14,13 +19,6 @@ use session_chain::{
         wallet::{Payment, Standing, Sum, payment::check},
     },
 };
-use support::{
-    PATIENCE,
-    proxy::{Fault, Proxy},
-    world::World,
-};
-
-mod support;
 
 fn address(seed: u8) -> Address {
     account::signer(&[seed; 16]).address()

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
 
+use crate::support::{
+    pace, through,
+    world::{POOL, STAKE, World, pair, registration, send, signed},
+};
 use alloy::{
     primitives::{Address, U256},
     sol_types::{SolCall, SolEvent},
@@ -15,12 +19,6 @@ use session_chain::{
         sync::Kept,
     },
 };
-use support::{
-    pace, through,
-    world::{POOL, STAKE, World, pair, registration, send, signed},
-};
-
-mod support;
 
 #[tokio::test]
 async fn stakes_rewards_and_exits_go_through_the_contracts_and_every_token_is_accounted_for() {
