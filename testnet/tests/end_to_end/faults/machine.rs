@@ -33,7 +33,7 @@ impl Disk {
         let _ = fs::remove_file(&filler);
         let free = rustix::fs::statvfs(&self.0).unwrap();
         let fill = (free.f_bavail * free.f_frsize).checked_sub(bytes).unwrap();
-        fs::write(filler, vec![0; usize::try_from(fill).unwrap()]).unwrap();
+        fs::write(filler, vec![0_u8; usize::try_from(fill).unwrap()]).unwrap();
     }
 
     /// Makes it large enough.
