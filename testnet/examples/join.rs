@@ -118,7 +118,8 @@ fn main() -> ExitCode {
     }
     let mut rows = steps(&all);
     let looks: Vec<_> = nodes.last().map(|(_, host)| (0..LOOKS).map(|_| look(host)).collect()).unwrap();
-    let [took, size] = [0, 1].map(|which| median(looks.iter().map(|look: &[f64; 2]| look[which]).collect()));
+    let [took, size] =
+        [0_usize, 1].map(|which| median(looks.iter().map(|look: &[f64; 2]| look[which]).collect()));
     rows.push(Row { what: "a look at /metrics".to_owned(), ours: took, peer: Some(LOOK), unit: "ms" });
     rows.push(Row { what: "what /metrics says".to_owned(), ours: size, peer: Some(SIZE), unit: "KB" });
     tell(&rows, is_json);

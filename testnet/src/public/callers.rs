@@ -142,7 +142,7 @@ mod tests {
         }
         let last = prefix("198.51.100.1");
         assert!(callers.enter(last).is_err(), "all are taken");
-        places.remove(0);
+        drop(places.remove(0));
         let place = callers.enter(last).ok().unwrap();
         assert!(callers.enter(one).is_err(), "all are taken again");
         drop(place);

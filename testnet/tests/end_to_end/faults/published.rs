@@ -263,15 +263,31 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     let error = refused(&lent, &again, "faucet", 3);
     assert!(error["message"].as_str().unwrap().contains("less than a day ago"), "{error}");
     // Whoever asks through a server on the faucet's machine counts where that saw them, and nobody else says so.
-    let (wish, seen) = (json!({ "account": "0x7777777777777777777777777777777777777777" }), "198.51.100.9");
-    let headers = format!("X-Forwarded-For: {seen}\r\n");
-    let given = post(&first, (first.ip.as_str(), 22_000), "/faucet/wallet", &headers, &wish).unwrap();
+    let headers = "X-Forwarded-For: 198.51.100.9\r\n";
+    let coins = |account: &str| {
+        let wish = json!({ "account": account });
+        post(&first, (first.ip.as_str(), 22_000), "/faucet/wallet", headers, &wish).unwrap()
+    };
+    let given = coins("0x7777777777777777777777777777777777777777");
     assert_eq!(given["data"]["sesh"], "25", "{given}");
+    // An account that refuses ether from the moment on at which it has something was given that all the same.
+    let turns = "0x8888888888888888888888888888888888888888";
+    std::thread::scope(|all| {
+        let asked = all.spawn(|| coins(turns));
+        let has_something = || {
+            let ether = ask(&first, "eth_getBalance", &json!([turns, "latest"]));
+            ether.is_some_and(|wei| wei != "0x0") || !tokens(&first, turns.parse().unwrap()).is_zero()
+        };
+        while !asked.is_finished() && !has_something() {}
+        ask(&first, "anvil_setCode", &json!([turns, "0x60006000fd"]));
+        asked.join().unwrap();
+    });
     let published = |name: &str| first.home().join("published").join(name);
     let grants: Value = serde_json::from_slice(&fs::read(published("coins.json")).unwrap()).unwrap();
     let prefixes: Vec<_> = grants.as_array().unwrap().iter().map(|grant| grant["prefix"].clone()).collect();
     let own = format!("{}.0/24", lent.ip.rsplit_once('.').unwrap().0);
-    assert_eq!(prefixes, [json!(own), json!("198.51.100.0/24")], "{grants}");
+    let (own_prefix, seen) = (json!(own), json!("198.51.100.0/24"));
+    assert_eq!(prefixes, [own_prefix, seen.clone(), seen], "{grants}");
 
     // What the faucet could not send with a stake it sends when it is asked again.
     drop(lent_node);
@@ -299,16 +315,20 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
 
 /// Takes all that is to be lent out of the vault, as if it were lent. Says how much that was, and where.
 async fn emptied(host: &Host) -> (Address, U256) {
-    let settlement = settlement(host);
-    let (vault, token) = (settlement.vault.unwrap(), settlement.contracts.token);
-    let held = Token::balanceOfCall { account: vault }.abi_encode();
-    let call = json!([{ "to": token, "data": hex::encode_prefixed(held) }, "latest"]);
-    let all: U256 = ask(host, "eth_call", &call).unwrap().as_str().unwrap().parse().unwrap();
+    let vault = settlement(host).vault.unwrap();
+    let all = tokens(host, vault);
     assert!(!all.is_zero());
     ask(host, "anvil_impersonateAccount", &json!([vault]));
     ask(host, "anvil_setBalance", &json!([vault, "0xde0b6b3a7640000"]));
     pay(host, &vault.to_string(), TREASURY.parse().unwrap(), all).await;
     (vault, all)
+}
+
+/// The tokens that an account has.
+fn tokens(host: &Host, account: Address) -> U256 {
+    let held = hex::encode_prefixed(Token::balanceOfCall { account }.abi_encode());
+    let call = json!([{ "to": settlement(host).contracts.token, "data": held }, "latest"]);
+    ask(host, "eth_call", &call).unwrap().as_str().unwrap().parse().unwrap()
 }
 
 /// Sends tokens of an account that anvil signs for.
