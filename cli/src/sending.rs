@@ -195,7 +195,7 @@ fn ether(wei: U256) -> String {
 impl From<SendError> for Failure {
     fn from(error: SendError) -> Self {
         let exit = match &error {
-            SendError::Endpoint { .. } => Exit::NotReady,
+            SendError::Endpoint { .. } | SendError::Behind { .. } => Exit::NotReady,
             _ => Exit::Failed,
         };
         Self::new(exit, error.code(), chain(&error), error.remedy())

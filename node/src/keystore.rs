@@ -120,6 +120,15 @@ impl KeyError {
             }
             Self::Memory => "free some memory: 64 MiB are needed".to_owned(),
             Self::Random => "restart the machine; its source of randomness does not work".to_owned(),
+            Self::File { path, cause } if cause.kind() == io::ErrorKind::PermissionDenied => {
+                format!(
+                    "run this as the user whose file it is, or give it to this one: chown USER {}",
+                    path.display()
+                )
+            }
+            Self::File { cause, .. } if cause.kind() == io::ErrorKind::StorageFull => {
+                "make room on the disk of the data folder".to_owned()
+            }
             Self::File { .. } | Self::Content { .. } => {
                 "restore the key file from a backup; a new key would be another node".to_owned()
             }

@@ -2,6 +2,7 @@
 //!
 //! Each step looks at what is there already and goes on from it, so that whoever was interrupted repeats the command.
 
+mod callers;
 mod coins;
 mod deployment;
 mod error;

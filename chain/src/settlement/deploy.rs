@@ -118,6 +118,9 @@ pub struct Deployed {
 
 /// Contracts that [`deploy`] makes.
 pub const CONTRACTS: u64 = 7;
+/// How often it is looked whether a contract is there: what serves an endpoint may be several machines, of which one
+/// is behind.
+const LOOKS: u32 = 30;
 
 /// Where a deployment begins. Whoever writes it down before anything is sent goes on by it wherever that stopped: the
 /// contracts are made by the account's transactions from this nonce on, so that it is known of each whether it is there.
@@ -152,8 +155,8 @@ pub async fn deploy(sender: &mut Sender, terms: &Terms) -> Result<Deployed, Send
 /// The same; of a deployment that began at `origin`, with the same terms, what is there is not deployed again.
 ///
 /// # Errors
-/// When a transaction fails. [`SendError::Contended`] says that another transaction of the account came in between:
-/// what is there is of no use then.
+/// When a transaction fails. [`SendError::Contended`] says that another transaction of the account came in between,
+/// as final blocks show: what is there is of no use then. [`SendError::Behind`] says that nobody knows so far.
 pub async fn deploy_from(sender: &mut Sender, terms: &Terms, origin: Origin) -> Result<Deployed, SendError> {
     let me = sender.account();
     let [token, timelock, pool, staking, names, checkpoints, factory] =
@@ -239,19 +242,34 @@ async fn make(
 ) -> Result<Address, SendError> {
     let account = sender.account();
     let at = account.create(nonce);
-    // What was sent and is in no block so far is waited for.
-    let next = sender.settled().await?;
-    if next > nonce && sender.has_code(at).await? {
-        return Ok(at);
-    }
-    let contended = || SendError::Contended { account };
-    if next != nonce {
-        return Err(contended());
-    }
     let data = [bytecode(artifact), arguments].concat().into();
-    let receipt = sender.send(&Call { data, ..Call::default() }, |_| {}).await?;
-    // Another transaction of the account came in between: the contracts would not know each other.
-    if receipt.contract_address == Some(at) { Ok(at) } else { Err(contended()) }
+    let (call, mut is_sent) = (Call { data, ..Call::default() }, false);
+    for _ in 0..LOOKS {
+        // What was sent and is in no block so far is waited for.
+        let next = sender.settled().await?;
+        if next > nonce && sender.has_code(at).await? {
+            return Ok(at);
+        }
+        if next == nonce {
+            let quote = sender.quote(&call).await?;
+            let signed = sender.sign(&call, &quote).await?;
+            // With another nonce it would be a contract that no other knows.
+            if signed.nonce() == nonce {
+                match sender.deliver(signed, |_| {}).await {
+                    Ok(_) => return Ok(at),
+                    // Something had the nonce before: an earlier run's, maybe, which is not shown so far.
+                    Err(SendError::Unmined { .. }) if !is_sent => is_sent = true,
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        sender.pause().await;
+    }
+    // Who cannot tell is not believed that it is lost.
+    if sender.is_without(at, nonce).await.unwrap_or_default() {
+        return Err(SendError::Contended { account });
+    }
+    Err(SendError::Behind { endpoint: sender.endpoint().to_owned(), account, nonce })
 }
 
 /// The code that creates a contract.

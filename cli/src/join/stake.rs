@@ -1,6 +1,6 @@
 //! The stake of a node that joins: paid by the account, lent by the network's faucet, or to be signed elsewhere.
 
-use alloy::primitives::U256;
+use alloy::primitives::{Address, U256};
 use serde::Deserialize;
 use session_chain::{
     Candidate, NetworkFile,
@@ -32,7 +32,8 @@ const OWN: &str = "stake tokens of your own: --account NAME";
 /// What the faucet says that it lent; how much that is the chain knows.
 #[derive(Debug, Deserialize)]
 struct Lent {
-    height: u64,
+    /// The block; none where it lent it before.
+    height: Option<u64>,
 }
 
 /// Registers the node, unless it is registered.
@@ -49,7 +50,8 @@ pub(crate) async fn put_down(
 ) -> Result<((), String), Failure> {
     let registration = watch.registration().await.unwrap_or_default();
     if !matches!(registration.as_str(), "unregistered" | "refused" | "deregistered" | "") {
-        return Ok(((), format!("it is there: the node is {registration}")));
+        let told = format!("it is there: the node is {registration}");
+        return Ok(((), there(told, network, settlement, keys, place, say).await));
     }
     if let Some(operator) = &arguments.operator {
         let operator = Box::pin(payee::address_of(context, operator)).await?;
@@ -66,7 +68,8 @@ pub(crate) async fn put_down(
     let balances = Wallet::connect(settlement, signer.clone(), delivery).await?.balances().await?;
     let stake = staker.requirement();
     if staker.holds(&bls).await? {
-        return Ok(((), "it is there, and becomes final".to_owned()));
+        let told = "it is there, and becomes final".to_owned();
+        return Ok(((), there(told, network, settlement, keys, place, say).await));
     }
     let short = balances.sesh < stake || balances.native == U256::ZERO;
     let lends = network.faucet.as_ref().filter(|_| short && settlement.vault.is_some());
@@ -97,7 +100,8 @@ pub(crate) async fn put_down(
             let remedy = "type the same command again, or stake tokens of your own: --account NAME";
             return Err(Failure::new(Exit::Failed, "faucet", message, remedy));
         }
-        return Ok(((), format!("{stake} SESH, lent by the faucet to {name} in block {}", lent.height)));
+        let block = lent.height.map_or_else(String::new, |height| format!(" in block {height}"));
+        return Ok(((), format!("{stake} SESH, lent by the faucet to {name}{block}")));
     }
     if short {
         let message = format!(
@@ -121,4 +125,59 @@ pub(crate) async fn put_down(
     say.doing("waiting for the transaction");
     let receipt = staker.send_at(&call, &quote, |_| {}).await?;
     Ok(((), format!("{stake} SESH of {name}, in block {}", receipt.block_number.unwrap_or_default())))
+}
+
+/// What is said of a node that is registered. It serves without ether, too: what is wrong with that ends nothing.
+async fn there(
+    told: String,
+    network: &NetworkFile,
+    settlement: &Settlement,
+    keys: &Keys,
+    place: &Place,
+    say: &Say,
+) -> String {
+    match fuel(network, settlement, keys, place, say).await {
+        Ok(more) => format!("{told}{more}"),
+        Err(failure) => format!("{told}; whether it has ether is not known: {}", failure.message),
+    }
+}
+
+/// Asks the faucet once more where it lent the node's stake, and an account lacks the ether that comes with it. Says
+/// what came of that.
+async fn fuel(
+    network: &NetworkFile,
+    settlement: &Settlement,
+    keys: &Keys,
+    place: &Place,
+    say: &Say,
+) -> Result<&'static str, Failure> {
+    let Some(faucet) = network.faucet.as_ref().filter(|_| settlement.vault.is_some()) else { return Ok("") };
+    let registration = std::fs::read_to_string(keys.data.join(REGISTRATION)).unwrap_or_default();
+    let Ok(candidate) = Candidate::parse(&registration) else { return Ok("") };
+    // Whoever looks needs no key.
+    let nobody = session_chain::account::signer(&[0; session_chain::account::SEED]);
+    let mut vault = Vault::connect(settlement, nobody, Delivery::default()).await?;
+    let Some(operator) = vault.operator_of_loan(candidate.operator).await? else { return Ok("") };
+    let accounts = [operator, keys.gas];
+    if !lacks(&mut vault, accounts).await? {
+        return Ok("");
+    }
+    say.doing("asking the faucet for ether");
+    let addresses = place.announce.iter().map(ToString::to_string).collect();
+    let ask = Ask { registration, operator, gas: keys.gas, addresses };
+    let _: Lent = faucet::ask(faucet, &ask, OWN, |told| say.doing(told)).await?;
+    Ok(match lacks(&mut vault, accounts).await? {
+        true => "; it has no ether to pay for transactions from",
+        false => "; the faucet sent the ether that it owed",
+    })
+}
+
+/// Whether one of these accounts has no ether.
+async fn lacks(vault: &mut Vault, accounts: [Address; 2]) -> Result<bool, Failure> {
+    for account in accounts {
+        if vault.sender().ether_of(account).await?.is_zero() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -2,12 +2,7 @@
 //!
 //! These can be sent on, unlike stakes: so they are few, for an account, for a prefix of addresses and in a day.
 
-use std::{
-    fs, io,
-    net::{IpAddr, SocketAddr},
-    path::Path,
-    sync::Arc,
-};
+use std::{fs, io, path::Path, sync::Arc};
 
 use alloy::{
     primitives::{Address, U256},
@@ -15,23 +10,22 @@ use alloy::{
 };
 use axum::{
     Json,
-    extract::{ConnectInfo, State, connect_info::Connected, rejection::JsonRejection},
+    extract::{ConnectInfo, State, rejection::JsonRejection},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
-    serve::IncomingStream,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use session_chain::{
     Amount,
-    settlement::{Call, Delivery, Endpoint, SendError, Sender, calls::Token},
+    settlement::{Call, Delivery, Endpoint, SendError, Sender, Spending, calls::Token},
 };
-use session_node::Bounded;
 use session_protocols::Prefix;
 
 use super::{
     PublicError,
-    faucet::{DAY, Faucet, Refused, busy, done, failed, now, refused, unread},
+    callers::Peer,
+    faucet::{DAY, Faucet, Refused, afford, done, failed, now, refused, unread},
     serve::Desk,
     write,
 };
@@ -62,26 +56,9 @@ pub(super) struct Grant {
     prefix: String,
     /// In seconds since 1970.
     when: u64,
-}
-
-/// Where a request comes from.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(SocketAddr);
-
-impl Connected<IncomingStream<'_, Bounded>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Bounded>) -> Self {
-        Self(*stream.remote_addr())
-    }
-}
-
-impl Peer {
-    /// The address of whoever asks: behind a server on this machine the one that it saw.
-    fn ip(self, headers: &HeaderMap) -> IpAddr {
-        let ip = self.0.ip().to_canonical();
-        let seen = headers.get("x-forwarded-for").and_then(|it| it.to_str().ok()?.rsplit(',').next());
-        let seen = seen.filter(|_| ip.is_loopback()).and_then(|text| text.trim().parse().ok());
-        seen.unwrap_or(ip)
-    }
+    /// Whether its tokens were not sent so far: whoever asks once more is given these alone.
+    #[serde(default)]
+    owed: bool,
 }
 
 /// What was given before.
@@ -103,46 +80,54 @@ pub(super) async fn ask(
     headers: HeaderMap,
     wish: Result<Json<Wish>, JsonRejection>,
 ) -> Response {
-    let (faucet, ip) = (Arc::clone(&desk.faucet), peer.ip(&headers));
+    let (faucet, from) = (Arc::clone(&desk.faucet), peer.prefix(&headers, &desk.own));
     match wish {
-        Ok(Json(wish)) => {
-            done(async move { faucet.give(wish.account, Prefix::of(ip).to_string()).await }).await
-        }
+        Ok(Json(wish)) => done(async move { faucet.give(wish.account, from).await }).await,
         Err(wrong) => unread(&wrong).into_response(),
     }
 }
 
 impl Faucet {
     /// Gives a wallet something, unless it had that within a day, or its prefix or all had too much.
-    async fn give(&self, account: Address, prefix: String) -> Result<serde_json::Value, Refused> {
-        let _place = self.places.try_acquire().map_err(|_| busy("many ask at once"))?;
+    async fn give(&self, account: Address, from: Prefix) -> Result<serde_json::Value, Refused> {
+        let _place = self.callers.enter(from)?;
         self.plain(&[account]).await?;
         let _sends = self.given.lock().await;
         let mut grants = self.coins.lock().await;
-        let now = now();
+        let (now, prefix) = (now(), from.to_string());
         grants.retain(|grant| now.saturating_sub(grant.when) < DAY);
-        check(&grants, account, &prefix)?;
-        // Written down first: whoever stops here in between gives nothing twice.
-        grants.push(Grant { account, prefix, when: now });
-        self.keep_coins(&grants)?;
-        if let Err(error) = self.send(account).await {
-            grants.pop();
-            self.keep_coins(&grants)?;
-            return Err(refused(StatusCode::BAD_GATEWAY, error.code(), error.to_string(), error.remedy()));
+        let mut sender = self.sender()?;
+        let ether = Call { to: Some(account), value: U256::from(WEI), ..Call::default() };
+        let token = self.settlement.contracts.token;
+        let data = Token::transferCall { to: account, value: SESH.units() }.abi_encode().into();
+        let spends = Some(Spending { token, spender: token, amount: SESH });
+        let tokens = Call { to: Some(token), data, spends, ..Call::default() };
+        if !grants.iter().any(|grant| grant.account == account && grant.owed) {
+            check(&grants, account, &prefix)?;
+            afford(&mut sender, &[&ether, &tokens]).await?;
+            let quote = sender.quote(&ether).await?;
+            let signed = sender.sign(&ether, &quote).await?;
+            // Written down before it is sent, and not forgotten after: whatever is said then, it may be mined. The
+            // tokens come last, since whoever gets ether may have it fail.
+            grants.push(Grant { account, prefix, when: now, owed: true });
+            if let Err(refused) = self.keep_coins(&grants) {
+                grants.pop();
+                return Err(refused);
+            }
+            sender.deliver(signed, |_| {}).await?;
         }
+        let quote = sender.quote(&tokens).await?;
+        let signed = sender.sign(&tokens, &quote).await?;
+        grants.iter_mut().filter(|grant| grant.account == account).for_each(|grant| grant.owed = false);
+        self.keep_coins(&grants)?;
+        sender.deliver(signed, |_| {}).await?;
         Ok(json!({ "sesh": SESH.to_string(), "native": "0.002" }))
     }
 
-    async fn send(&self, to: Address) -> Result<(), SendError> {
+    fn sender(&self) -> Result<Sender, SendError> {
         let url = self.settlement.rpc.first().map(String::as_str).unwrap_or_default();
         let endpoint = Endpoint::new(url)?;
-        let mut sender =
-            Sender::new(&endpoint, self.owner.clone(), self.settlement.chain, Delivery::default());
-        let data = Token::transferCall { to, value: SESH.units() }.abi_encode().into();
-        let tokens = Call { to: Some(self.settlement.contracts.token), data, ..Call::default() };
-        sender.send(&tokens, |_| {}).await?;
-        let ether = Call { to: Some(to), value: U256::from(WEI), ..Call::default() };
-        sender.send(&ether, |_| {}).await.map(drop)
+        Ok(Sender::new(&endpoint, self.owner.clone(), self.settlement.chain, Delivery::default()))
     }
 
     fn keep_coins(&self, grants: &[Grant]) -> Result<(), Refused> {
@@ -179,6 +164,7 @@ mod tests {
             account: Address::repeat_byte(number),
             prefix: prefix.to_owned(),
             when: 0,
+            owed: false,
         };
         let (one, new) = ("203.0.113.0/24", Address::repeat_byte(200));
         let said = |grants: &[Grant], account: Address, prefix: &str| {
@@ -193,19 +179,5 @@ mod tests {
         assert_eq!(said(&full, new, "198.51.100.0/24"), None);
         let all: Vec<_> = (0..100).map(|number| grant(number, &format!("10.0.{number}.0/24"))).collect();
         assert_eq!(said(&all, new, one), refused, "a day");
-    }
-
-    #[test]
-    fn whoever_asks_through_a_server_here_is_told_apart_and_nobody_else_says_where_they_are() {
-        let headers = |said: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("x-forwarded-for", said.parse().unwrap());
-            headers
-        };
-        let peer = |ip: &str| Peer(SocketAddr::new(ip.parse().unwrap(), 1));
-        let seen = |ip: &str, said| peer(ip).ip(&headers(said)).to_string();
-        assert_eq!(seen("127.0.0.1", "198.51.100.1, 203.0.113.9"), "203.0.113.9");
-        assert_eq!(seen("127.0.0.1", "who knows"), "127.0.0.1");
-        assert_eq!(seen("203.0.113.1", "198.51.100.1"), "203.0.113.1");
     }
 }

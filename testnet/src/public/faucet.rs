@@ -7,8 +7,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::PathBuf,
-    sync::{Arc, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use alloy::{
@@ -17,8 +17,8 @@ use alloy::{
 };
 use axum::{
     Json,
-    extract::{State, rejection::JsonRejection},
-    http::{HeaderValue, StatusCode, header},
+    extract::{ConnectInfo, State, rejection::JsonRejection},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use futures::future::try_join_all;
@@ -26,28 +26,29 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use session_chain::{
     Candidate, NetworkFile, StakeId,
+    ledger::BlsKey,
     network::Settlement,
-    settlement::{Call, Delivery, Endpoint as ChainEndpoint, Staker, Vault, VaultError},
+    settlement::{Call, Delivery, Endpoint as ChainEndpoint, SendError, Sender, Staker, Vault, VaultError},
 };
 use session_node::reach;
-use session_protocols::directory::{Endpoint, MAX_ENDPOINTS};
-use tokio::sync::{Mutex, Semaphore};
+use session_protocols::{
+    Prefix,
+    directory::{Endpoint, MAX_ENDPOINTS},
+};
+use tokio::sync::Mutex;
 
 use super::{
     GAS, Public, PublicError,
+    callers::{Callers, Peer},
     coins::{self, Grant},
     serve::Desk,
     write,
 };
 
-/// Requests that are served or wait; more are refused.
-const AT_ONCE: usize = 16;
 /// The longest word of a refusal, in characters: some repeat what was asked.
 const MAX_WORDS: usize = 500;
 /// Stakes that are lent in a day: whoever has many prefixes takes no network over in one.
 const A_DAY: usize = 50;
-/// How long a prefix waits for its next try.
-const PAUSE: Duration = Duration::from_secs(60);
 /// How often stakes of nodes that have left are brought back.
 const SWEEP: Duration = Duration::from_secs(3_600);
 /// How long a prefix waits for its next stake.
@@ -63,7 +64,7 @@ pub(super) struct Faucet {
     pub(super) settlement: Settlement,
     pub(super) owner: PrivateKeySigner,
     pub(super) folder: PathBuf,
-    pub(super) places: Semaphore,
+    pub(super) callers: Callers,
     /// What each prefix was lent last. Whoever holds it sends.
     pub(super) given: Mutex<BTreeMap<String, Given>>,
     /// What wallets were given in a day. It is locked after that.
@@ -72,8 +73,6 @@ pub(super) struct Faucet {
     share: u64,
     /// Loans whose nodes are gone. It is locked last.
     gone: Mutex<BTreeSet<StakeId>>,
-    /// When each prefix tried last.
-    tried: std::sync::Mutex<BTreeMap<String, Instant>>,
 }
 
 /// What a prefix was lent last.
@@ -83,6 +82,12 @@ pub(super) struct Given {
     when: u64,
     /// The key of the node that has it.
     bls: String,
+    /// Where the loan is.
+    #[serde(default)]
+    loan: Option<Address>,
+    /// Who was not sent the ether that comes with it.
+    #[serde(default)]
+    owed: BTreeSet<Address>,
 }
 
 /// What a newcomer asks with.
@@ -123,18 +128,18 @@ impl Faucet {
             settlement,
             owner: public.faucet.clone(),
             folder: public.folder.clone(),
-            places: Semaphore::new(AT_ONCE),
+            callers: Callers::default(),
             given: Mutex::new(given),
             coins: Mutex::new(coins::read(&public.folder)?),
             share: public.lent,
             gone: Mutex::default(),
-            tried: std::sync::Mutex::default(),
         })
     }
 
-    /// Lends a stake to whoever asks for a node that is reached, where its prefix has none and had none for a day.
-    async fn lend(&self, ask: Ask) -> Result<serde_json::Value, Refused> {
-        let _place = self.places.try_acquire().map_err(|_| busy("many ask at once"))?;
+    /// Lends a stake to whoever asks for a node that is reached, where its prefix has none and had none for a day. Whoever
+    /// repeats it for the same loan is given what is missing of it.
+    async fn lend(&self, ask: Ask, from: Prefix) -> Result<serde_json::Value, Refused> {
+        let _place = self.callers.enter(from)?;
         let candidate = Candidate::parse(&ask.registration)
             .and_then(|candidate| {
                 candidate.check(&self.network.name, &self.settlement.domain()).map(|()| candidate)
@@ -144,80 +149,104 @@ impl Faucet {
                 refused(StatusCode::BAD_REQUEST, "registration", error.to_string(), remedy)
             })?;
         let prefix = candidate.prefix.to_string();
-        self.check(&*self.given.lock().await, &prefix).await?;
-        self.attempt(&prefix)?;
-        self.plain(&[ask.operator, ask.gas]).await?;
-        self.dial(&candidate, &ask.addresses).await?;
+        if !self.check(&*self.given.lock().await, &candidate).await? {
+            self.callers.attempt(from)?;
+            self.plain(&[ask.operator, ask.gas]).await?;
+            self.dial(&candidate, &ask.addresses).await?;
+        }
         // Whoever holds it lends: one after the other.
         let mut given = self.given.lock().await;
-        self.check(&given, &prefix).await?;
         let mut vault = Vault::connect(&self.settlement, self.owner.clone(), Delivery::default()).await?;
-        self.shares(&vault).await?;
-        let (call, stake) = vault.lend(&self.network.name, &candidate, ask.operator).await?;
-        // Written down first: whoever stops here in between gives nothing twice.
-        given.insert(prefix.clone(), Given { when: now(), bls: candidate.bls.to_string() });
-        self.keep(&given)?;
-        let receipt = match vault.send(&call, |_| {}).await {
-            Ok(receipt) => receipt,
-            Err(error) => {
+        // What was sent before may be on its way.
+        vault.sender().settled().await?;
+        let mut mined = None;
+        if !self.check(&given, &candidate).await? {
+            self.shares(&vault).await?;
+            let (call, _) = vault.lend(&self.network.name, &candidate, ask.operator).await?;
+            afford(vault.sender(), &[&call, &gas(ask.operator), &gas(ask.gas)]).await?;
+            let quote = vault.sender().quote(&call).await?;
+            let signed = vault.sender().sign(&call, &quote).await?;
+            // Written down before it is sent, and not forgotten after: whatever is said then, it may be mined.
+            let (bls, owed) = (candidate.bls.to_string(), [ask.operator, ask.gas].into());
+            let lends = Given { when: now(), bls, loan: Some(candidate.operator), owed };
+            let before = given.insert(prefix.clone(), lends);
+            if let Err(refused) = self.keep(&given) {
                 given.remove(&prefix);
-                self.keep(&given)?;
-                return Err(error.into());
+                given.extend(before.map(|before| (prefix, before)));
+                return Err(refused);
             }
-        };
-        // After the stake, so that nobody is paid for asking in vain.
-        for account in [ask.operator, ask.gas] {
-            let gas = Call { to: Some(account), value: U256::from(GAS), ..Call::default() };
-            vault.send(&gas, |_| {}).await?;
+            mined = Some(vault.sender().deliver(signed, |_| {}).await?);
         }
+        // After the stake, so that nobody is paid for asking in vain.
+        self.fuel(&mut given, &prefix, vault.sender()).await?;
         Ok(json!({
-            "stake": stake.to_string(), "node": candidate.node, "loan": format!("{:#x}", candidate.operator),
-            "transaction": receipt.transaction_hash.to_string(), "height": receipt.block_number,
+            "node": candidate.node, "loan": format!("{:#x}", candidate.operator),
+            "transaction": mined.as_ref().map(|receipt| receipt.transaction_hash.to_string()),
+            "height": mined.as_ref().and_then(|receipt| receipt.block_number),
         }))
     }
 
+    /// Pays the ether that comes with a prefix's stake, as far as it was not sent.
+    async fn fuel(
+        &self,
+        given: &mut BTreeMap<String, Given>,
+        prefix: &str,
+        sender: &mut Sender,
+    ) -> Result<(), Refused> {
+        while let Some(account) = given.get(prefix).and_then(|last| last.owed.first().copied()) {
+            let call = gas(account);
+            let quote = sender.quote(&call).await?;
+            let signed = sender.sign(&call, &quote).await?;
+            if let Some(last) = given.get_mut(prefix) {
+                last.owed.remove(&account);
+            }
+            self.keep(given)?;
+            sender.deliver(signed, |_| {}).await?;
+        }
+        Ok(())
+    }
+
     /// Refuses a prefix that has a stake of the vault, or had one within a day, and everybody when many were lent today.
-    async fn check(&self, given: &BTreeMap<String, Given>, prefix: &str) -> Result<(), Refused> {
-        let now = now();
+    /// Says whether the very loan that is asked for stands: it is the prefix's last, and may be asked for again.
+    async fn check(&self, given: &BTreeMap<String, Given>, candidate: &Candidate) -> Result<bool, Refused> {
+        let (now, prefix) = (now(), candidate.prefix.to_string());
         let today = |one: &&Given| now.saturating_sub(one.when) < DAY;
         let own = |message: String, remedy: &str| {
             let remedy = format!("{remedy}, or stake tokens of your own");
             Err(refused(StatusCode::TOO_MANY_REQUESTS, "given", message, remedy))
         };
+        let last = given.get(&prefix);
+        let is_last =
+            |last: &Given| last.loan == Some(candidate.operator) && last.bls == candidate.bls.to_string();
+        if last.is_some_and(is_last) {
+            return self.holds(&candidate.bls).await;
+        }
         if given.values().filter(today).count() >= A_DAY {
             return own("all stakes of today are lent".to_owned(), "ask again tomorrow");
         }
-        let Some(last) = given.get(prefix) else { return Ok(()) };
+        let Some(last) = last else { return Ok(false) };
         if today(&last) {
             let hours = DAY.saturating_sub(now.saturating_sub(last.when)).div_ceil(3_600);
             let message = format!("a node in {prefix} was given a stake less than a day ago");
             return own(message, &format!("ask again in {hours} hours"));
         }
-        let Ok(bls) = last.bls.parse() else { return Ok(()) };
-        let staker = Staker::connect(&self.settlement, self.owner.clone(), Delivery::default()).await;
-        let stands = match staker {
-            Ok(staker) => staker.holds(&bls).await,
-            Err(error) => Err(error),
-        };
-        match stands {
-            Ok(false) => Ok(()),
-            Ok(true) => {
-                own(format!("a node in {prefix} has a stake that was lent"), "let that one leave first")
-            }
-            Err(error) => {
-                Err(refused(StatusCode::BAD_GATEWAY, error.code(), error.to_string(), error.remedy()))
-            }
+        let Ok(bls) = last.bls.parse() else { return Ok(false) };
+        if self.holds(&bls).await? {
+            return own(format!("a node in {prefix} has a stake that was lent"), "let that one leave first");
         }
+        Ok(false)
     }
 
-    /// Lets a prefix try once a minute: nobody looks around the internet through it.
-    fn attempt(&self, prefix: &str) -> Result<(), Refused> {
-        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
-        tried.retain(|_, when| when.elapsed() < PAUSE);
-        if tried.insert(prefix.to_owned(), Instant::now()).is_some() {
-            return Err(busy(&format!("a node in {prefix} asked less than a minute ago")));
-        }
-        Ok(())
+    /// Whether a node of this key has a stake.
+    async fn holds(&self, bls: &BlsKey) -> Result<bool, Refused> {
+        let staker = Staker::connect(&self.settlement, self.owner.clone(), Delivery::default()).await;
+        let stands = match staker {
+            Ok(staker) => staker.holds(bls).await,
+            Err(error) => Err(error),
+        };
+        stands.map_err(|error| {
+            refused(StatusCode::BAD_GATEWAY, error.code(), error.to_string(), error.remedy())
+        })
     }
 
     /// Refuses another node with a stake that is lent where too many of all have one: what costs nothing decides nothing.
@@ -315,12 +344,32 @@ impl Faucet {
 }
 
 /// `POST /faucet`.
-pub(super) async fn ask(State(desk): State<Arc<Desk>>, ask: Result<Json<Ask>, JsonRejection>) -> Response {
-    let faucet = Arc::clone(&desk.faucet);
+pub(super) async fn ask(
+    State(desk): State<Arc<Desk>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    headers: HeaderMap,
+    ask: Result<Json<Ask>, JsonRejection>,
+) -> Response {
+    let (faucet, from) = (Arc::clone(&desk.faucet), peer.prefix(&headers, &desk.own));
     match ask {
-        Ok(Json(ask)) => done(async move { faucet.lend(ask).await }).await,
+        Ok(Json(ask)) => done(async move { faucet.lend(ask, from).await }).await,
         Err(wrong) => unread(&wrong).into_response(),
     }
+}
+
+/// What gives an account something to pay for transactions.
+fn gas(to: Address) -> Call {
+    Call { to: Some(to), value: U256::from(GAS), ..Call::default() }
+}
+
+/// Refuses where the account that sends cannot pay for all of it.
+pub(super) async fn afford(sender: &mut Sender, calls: &[&Call]) -> Result<(), SendError> {
+    let (account, mut needs) = (sender.account(), U256::ZERO);
+    for call in calls {
+        needs = needs.saturating_add(sender.quote(call).await?.most);
+    }
+    let has = sender.ether_of(account).await?;
+    if has < needs { Err(SendError::Ether { account, has, needs }) } else { Ok(()) }
 }
 
 /// What came of a deed. It goes on where whoever asked has gone: what is begun is not left half done.
@@ -351,13 +400,23 @@ pub(super) fn failed(what: &str) -> Refused {
     refused(StatusCode::INTERNAL_SERVER_ERROR, "failed", what, remedy)
 }
 
+impl From<SendError> for Refused {
+    fn from(error: SendError) -> Self {
+        if matches!(error, SendError::Ether { .. } | SendError::Tokens { .. }) {
+            let remedy = "tell whoever runs the faucet to send its account what lacks, and ask again then";
+            return refused(StatusCode::SERVICE_UNAVAILABLE, error.code(), error.to_string(), remedy);
+        }
+        refused(StatusCode::BAD_GATEWAY, error.code(), error.to_string(), error.remedy())
+    }
+}
+
 impl From<VaultError> for Refused {
     fn from(error: VaultError) -> Self {
-        let status = match &error {
+        let status = match error {
+            VaultError::Send(error) => return error.into(),
             VaultError::Empty { .. } => StatusCode::SERVICE_UNAVAILABLE,
             VaultError::OtherLoan { .. } | VaultError::Candidate(_) => StatusCode::BAD_REQUEST,
-            VaultError::Send(_)
-            | VaultError::None
+            VaultError::None
             | VaultError::Elsewhere { .. }
             | VaultError::NotOwner { .. }
             | VaultError::NothingBack { .. }

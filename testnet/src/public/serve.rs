@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -19,7 +19,9 @@ use session_node::{Bounded, Config};
 use tokio::{net::TcpListener, sync::watch};
 
 use super::{
-    Public, PublicError, coins, data,
+    Public, PublicError,
+    callers::Peer,
+    coins, data,
     faucet::{self, Faucet},
     renewal,
 };
@@ -37,6 +39,8 @@ pub(super) struct Desk {
     /// The description.
     text: RwLock<String>,
     url: String,
+    /// The addresses at which it is served.
+    pub(super) own: Vec<IpAddr>,
     pub(super) faucet: Arc<Faucet>,
 }
 
@@ -52,6 +56,7 @@ pub async fn serve(
     http: u16,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), PublicError> {
+    let own = addresses.iter().map(SocketAddr::ip).collect();
     let mut listeners = Vec::new();
     for address in addresses {
         let failed = |cause| PublicError::Io { path: address.to_string().into(), cause };
@@ -75,7 +80,7 @@ pub async fn serve(
     let faucet = Arc::new(Faucet::open(&public)?);
     let sweep = tokio::spawn(Arc::clone(&faucet).sweep());
     let text = RwLock::new(public.text.clone());
-    let desk = Arc::new(Desk { public, text, url, faucet });
+    let desk = Arc::new(Desk { public, text, url, own, faucet });
     let renews = tokio::spawn(renew(Arc::clone(&desk)));
     let router = Router::new()
         .route("/", get(page))
@@ -83,7 +88,7 @@ pub async fn serve(
         .route("/faucet", get(page).post(faucet::ask).layer(DefaultBodyLimit::max(faucet::MAX_BODY)))
         .route("/faucet/wallet", post(coins::ask).layer(DefaultBodyLimit::max(faucet::MAX_BODY)))
         .with_state(desk)
-        .into_make_service_with_connect_info::<coins::Peer>();
+        .into_make_service_with_connect_info::<Peer>();
     let mut http: FuturesUnordered<_> = listeners
         .into_iter()
         .map(|listener| Bounded::new(listener, CONNECTIONS, LIFETIME))

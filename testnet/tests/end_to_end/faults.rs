@@ -1,6 +1,7 @@
 //! What can be wrong when a node is to join: each is one error with a remedy, and the same command goes on once that is
 //! mended.
 
+mod machine;
 mod published;
 
 use core::num::NonZeroU64;
@@ -195,14 +196,20 @@ impl Joining {
     }
 
     fn join_at(&self, port: u16) -> Running {
+        let arguments = self.arguments(port);
+        let mut command = self.place.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running::new(command, "join")
+    }
+
+    /// The words of the command.
+    fn arguments(&self, port: u16) -> Vec<String> {
         let (address, http) = (format!("/ip4/127.0.0.1/tcp/{port}"), self.http.to_string());
         let (file, data) = (self.file.to_str().unwrap(), self.data());
         let mut arguments = vec!["join", file, "--data", data.to_str().unwrap(), "--address", &address];
         arguments.extend(["--http-port", &http, "--once", "--json"]);
         arguments.extend(self.rpc.iter().flat_map(|url| ["--rpc", url]));
-        let mut command = self.place.command(&arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running::new(command, "join")
+        arguments.into_iter().map(ToOwned::to_owned).collect()
     }
 
     /// Fails at a step with a code and an exit code; returns what is said, and the remedy.

@@ -122,6 +122,18 @@ pub enum SendError {
         /// Whose.
         account: Address,
     },
+    /// The endpoint does not show what came of a transaction that made a contract, or was to make one.
+    #[error(
+        "{endpoint} does not show so far what account {account} sent with nonce {nonce}: it may be behind"
+    )]
+    Behind {
+        /// Its host.
+        endpoint: String,
+        /// Whose.
+        account: Address,
+        /// With which nonce.
+        nonce: u64,
+    },
     /// The key cannot sign.
     #[error("cannot sign")]
     Sign(#[from] alloy::signers::Error),
@@ -131,7 +143,7 @@ impl SendError {
     /// A word for it, which stays.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Endpoint { .. } => "chain",
+            Self::Endpoint { .. } | Self::Behind { .. } => "chain",
             Self::Url(_) | Self::NoContract { .. } => "network_file",
             Self::Ether { .. } => "too_little_ether",
             Self::Tokens { .. } => "too_little_sesh",
@@ -166,6 +178,10 @@ impl SendError {
                 "wait until it is in a block, or send another one with its nonce and a higher fee"
             }
             Self::Contended { .. } => "let one program at a time send from this account",
+            Self::Behind { .. } => {
+                "try again in a minute, or with another endpoint; where another program sent from this account \
+                 meanwhile, once that is final, some minutes later"
+            }
             Self::Sign(_) => "check the account's key",
         }
     }

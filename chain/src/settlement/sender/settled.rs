@@ -1,6 +1,7 @@
 //! What accounts have, and what is on its way: looked at before something is sent once more.
 
 use alloy::{
+    eips::BlockId,
     primitives::{Address, U256},
     providers::Provider,
     sol_types::SolCall,
@@ -54,5 +55,29 @@ impl Sender {
     pub async fn has_code(&self, at: Address) -> Result<bool, SendError> {
         let code = self.provider.get_code_at(at).await.map_err(|error| self.failed(&error))?;
         Ok(!code.is_empty())
+    }
+
+    /// Whether the account's transaction with this nonce made no contract at an address, as a final block shows: both
+    /// are asked of one block by its hash, which a machine that is behind does not know.
+    pub(in crate::settlement) async fn is_without(&self, at: Address, nonce: u64) -> Result<bool, SendError> {
+        let block = self.provider.get_block(BlockId::finalized()).await;
+        let Some(block) = block.map_err(|error| self.failed(&error))? else { return Ok(false) };
+        let block = BlockId::hash(block.header.hash);
+        let counted = self.provider.get_transaction_count(self.account()).block_id(block).await;
+        if counted.map_err(|error| self.failed(&error))? <= nonce {
+            return Ok(false);
+        }
+        let code = self.provider.get_code_at(at).block_id(block).await;
+        Ok(code.map_err(|error| self.failed(&error))?.is_empty())
+    }
+
+    /// Waits until it is time to look again.
+    pub(in crate::settlement) async fn pause(&self) {
+        tokio::time::sleep(self.delivery.poll).await;
+    }
+
+    /// The host of the endpoint.
+    pub(in crate::settlement) fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 }

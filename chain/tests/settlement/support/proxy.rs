@@ -51,6 +51,9 @@ pub enum Fault {
     Denies(&'static str),
     /// Knows of no receipt.
     Unreceipted,
+    /// Says so often, as a machine that is behind, that an account sent one transaction less, and that no contract is
+    /// where one is; and does not know blocks by their hashes.
+    Lags(u64),
     /// Says another text wherever it should say one, and takes it for that one.
     Swaps {
         from: String,
@@ -92,6 +95,7 @@ impl Proxy {
     }
 
     pub fn set(&self, fault: Fault) {
+        self.state.due.lock().unwrap().clear();
         *self.state.fault.lock().unwrap() = fault;
     }
 
@@ -182,6 +186,20 @@ async fn pass(State(state): State<Arc<Shared>>, body: Bytes) -> Response {
             answer = json!({ "jsonrpc": "2.0", "id": request["id"], "error": error });
         }
         Fault::Unreceipted if method == "eth_getTransactionReceipt" => answer["result"] = Value::Null,
+        Fault::Lags(times) => {
+            if let Some(result) = behind(&request, &answer["result"]) {
+                let mut due = state.due.lock().unwrap();
+                let said = due.entry(method.clone()).or_default();
+                *said += 1;
+                if *said <= times {
+                    let (id, error) = (&request["id"], json!({ "code": -32000, "message": "unknown block" }));
+                    answer = match result {
+                        Some(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
+                        None => json!({ "jsonrpc": "2.0", "id": id, "error": error }),
+                    };
+                }
+            }
+        }
         _ => {}
     }
     if fault == Fault::OtherChain && method == "eth_chainId" {
@@ -218,6 +236,19 @@ async fn pass(State(state): State<Arc<Shared>>, body: Bytes) -> Response {
 fn meant(fault: &Fault, body: Bytes) -> Bytes {
     let Fault::Swaps { from, to } = fault else { return body };
     String::from_utf8(body.to_vec()).unwrap().replace(to, from).into()
+}
+
+/// What was answered before the last transaction, or nothing of a block that was not there; none to what is no question
+/// about that.
+fn behind(request: &Value, result: &Value) -> Option<Option<Value>> {
+    let count = || u64::from_str_radix(result.as_str()?.strip_prefix("0x")?, 16).ok()?.checked_sub(1);
+    let (method, by_hash) = (request["method"].as_str()?, request["params"][1].is_object());
+    match method {
+        "eth_getTransactionCount" | "eth_getCode" if by_hash => Some(None),
+        "eth_getTransactionCount" => count().map(|count| Some(json!(format!("{count:#x}")))),
+        "eth_getCode" if result != "0x" => Some(Some(json!("0x"))),
+        _ => None,
+    }
 }
 
 /// Gives blocks other hashes, wherever they are named: the chain still fits itself.

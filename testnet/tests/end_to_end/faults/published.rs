@@ -1,13 +1,19 @@
 //! A network that is published among hosts, and what can go wrong with its stakes.
 
 use std::{
+    fs,
     io::Write,
     path::Path,
     process::{Command, Stdio},
 };
 
+use alloy::{
+    primitives::{Address, U256, hex},
+    sol_types::SolCall,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use session_chain::{NetworkFile, network::Settlement, settlement::calls::Token};
 
 use crate::{
     hosts::{
@@ -26,18 +32,23 @@ const FORGER: &str = "0x3c44cdddb6a900fa2b585dd299e03d12fa4293bc";
 /// four nodes its ether and its stake.
 const TRANSACTIONS: u64 = 8 + 3 + 1 + 4 * 2;
 
-/// Asks the chain on a host.
-fn ask(host: &Host, method: &str, params: &Value) -> Option<Value> {
-    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+/// What is answered on a host to what is posted to one of its own addresses.
+fn post(host: &Host, at: (&str, u16), path: &str, headers: &str, body: &Value) -> Option<Value> {
+    let ((ip, port), body) = (at, body.to_string());
     let post = format!(
-        "exec 3<>/dev/tcp/127.0.0.1/8545 && printf '%s' 'POST / HTTP/1.0\r\nHost: localhost\r\nContent-Type: \
-         application/json\r\nContent-Length: {}\r\n\r\n{body}' >&3 && cat <&3",
+        "exec 3<>/dev/tcp/{ip}/{port} && printf '%s' 'POST {path} HTTP/1.0\r\nHost: localhost\r\nContent-Type: \
+         application/json\r\n{headers}Content-Length: {}\r\n\r\n{body}' >&3 && cat <&3",
         body.len()
     );
     let ran = host.command(Path::new("bash"), &["-c", &post]).output().unwrap();
     let text = String::from_utf8(ran.stdout).unwrap();
-    let answer: Value = serde_json::from_str(text.split_once("\r\n\r\n")?.1).ok()?;
-    answer.get("result").cloned()
+    serde_json::from_str(text.split_once("\r\n\r\n")?.1).ok()
+}
+
+/// Asks the chain on a host.
+fn ask(host: &Host, method: &str, params: &Value) -> Option<Value> {
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+    post(host, ("127.0.0.1", 8_545), "/", "", &body)?.get("result").cloned()
 }
 
 /// How many transactions an account has sent.
@@ -169,6 +180,18 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     let network = Running::new(again, "publish");
     assert_eq!(network.next().unwrap()["address"], begun["address"]);
 
+    // The faucet has too little ether for what comes with a stake, and then nothing to lend.
+    let faucet = begun["faucet"].as_str().unwrap();
+    let has = ask(&first, "eth_getBalance", &json!([faucet, "latest"])).unwrap();
+    ask(&first, "anvil_setBalance", &json!([faucet, "0x1"]));
+    let message = fails(join(&signed, address, &[]), "faucet", 3);
+    assert!(message.to_lowercase().contains(faucet) && message.contains("ETH more"), "{message}");
+    ask(&first, "anvil_setBalance", &json!([faucet, has]));
+    let (vault, all) = emptied(&first).await;
+    let message = fails(join(&forged, address, &[]), "faucet", 3);
+    assert!(message.contains("the vault has 0 SESH left"), "{message}");
+    pay(&first, TREASURY, vault, all).await;
+
     // Wallets of their own: each has a stake, and one of them nothing to pay for a transaction.
     data(&first, &["network", "add", address]);
     data(&paid, &["account", "new", "--name", "payer"]);
@@ -184,10 +207,14 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
         (join(&signed, address, &elsewhere(OPERATOR)), join(&forged, address, &elsewhere(FORGER)));
 
     // The power fails at each step.
+    let mut gas = String::new();
     for step in ["keys", "start", "reachable", "synced", "stake"] {
         let node = join(&lent, address, &[]);
         loop {
             let told = node.next().unwrap_or_else(|error| panic!("{step}: {error}"));
+            if let Some((_, from)) = told["detail"].as_str().and_then(|it| it.split_once("submits from ")) {
+                gas = from.to_owned();
+            }
             if (told["step"].as_str(), told["state"].as_str()) == (Some(step), Some("done")) {
                 break;
             }
@@ -235,7 +262,84 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     let again = [&wallet[..], &["--json"]].concat().iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let error = refused(&lent, &again, "faucet", 3);
     assert!(error["message"].as_str().unwrap().contains("less than a day ago"), "{error}");
+    // Whoever asks through a server on the faucet's machine counts where that saw them, and nobody else says so.
+    let headers = "X-Forwarded-For: 198.51.100.9\r\n";
+    let coins = |account: &str| {
+        let wish = json!({ "account": account });
+        post(&first, (first.ip.as_str(), 22_000), "/faucet/wallet", headers, &wish).unwrap()
+    };
+    let given = coins("0x7777777777777777777777777777777777777777");
+    assert_eq!(given["data"]["sesh"], "25", "{given}");
+    // An account that refuses ether from the moment on at which it has something was given that all the same.
+    let turns = "0x8888888888888888888888888888888888888888";
+    std::thread::scope(|all| {
+        let asked = all.spawn(|| coins(turns));
+        let has_something = || {
+            let ether = ask(&first, "eth_getBalance", &json!([turns, "latest"]));
+            ether.is_some_and(|wei| wei != "0x0") || !tokens(&first, turns.parse().unwrap()).is_zero()
+        };
+        while !asked.is_finished() && !has_something() {}
+        ask(&first, "anvil_setCode", &json!([turns, "0x60006000fd"]));
+        asked.join().unwrap();
+    });
+    let published = |name: &str| first.home().join("published").join(name);
+    let grants: Value = serde_json::from_slice(&fs::read(published("coins.json")).unwrap()).unwrap();
+    let prefixes: Vec<_> = grants.as_array().unwrap().iter().map(|grant| grant["prefix"].clone()).collect();
+    let own = format!("{}.0/24", lent.ip.rsplit_once('.').unwrap().0);
+    let (own_prefix, seen) = (json!(own), json!("198.51.100.0/24"));
+    assert_eq!(prefixes, [own_prefix, seen.clone(), seen], "{grants}");
+
+    // What the faucet could not send with a stake it sends when it is asked again.
+    drop(lent_node);
+    signal(&network, Signal::TERM);
+    assert_eq!(network.ended(), 0);
+    let mut loans: Value = serde_json::from_slice(&fs::read(published("faucet.json")).unwrap()).unwrap();
+    assert_eq!(loans[&own]["owed"], json!([]), "all was sent: {loans}");
+    loans[&own]["owed"] = json!([gas]);
+    fs::write(published("faucet.json"), loans.to_string()).unwrap();
+    ask(&first, "anvil_setBalance", &json!([gas, "0x0"]));
+    let network = running(&first, &publish(&first, &["--lent", "100"]), "publish");
+    network.next().unwrap();
+    let again = join(&lent, address, &[]);
+    let told = loop {
+        let step = again.next().unwrap_or_else(|error| panic!("{error}"));
+        if (step["step"].as_str(), step["state"].as_str()) == (Some("stake"), Some("done")) {
+            break step["detail"].as_str().unwrap().to_owned();
+        }
+    };
+    assert!(told.ends_with("; the faucet sent the ether that it owed"), "{told}");
+    let now = ask(&first, "eth_getBalance", &json!([gas, "latest"])).unwrap();
+    assert_ne!(now, "0x0");
     drop(network);
+}
+
+/// Takes all that is to be lent out of the vault, as if it were lent. Says how much that was, and where.
+async fn emptied(host: &Host) -> (Address, U256) {
+    let vault = settlement(host).vault.unwrap();
+    let all = tokens(host, vault);
+    assert!(!all.is_zero());
+    ask(host, "anvil_impersonateAccount", &json!([vault]));
+    ask(host, "anvil_setBalance", &json!([vault, "0xde0b6b3a7640000"]));
+    pay(host, &vault.to_string(), TREASURY.parse().unwrap(), all).await;
+    (vault, all)
+}
+
+/// The tokens that an account has.
+fn tokens(host: &Host, account: Address) -> U256 {
+    let held = hex::encode_prefixed(Token::balanceOfCall { account }.abi_encode());
+    let call = json!([{ "to": settlement(host).contracts.token, "data": held }, "latest"]);
+    ask(host, "eth_call", &call).unwrap().as_str().unwrap().parse().unwrap()
+}
+
+/// Sends tokens of an account that anvil signs for.
+async fn pay(host: &Host, from: &str, to: Address, value: U256) {
+    let data = hex::encode_prefixed(Token::transferCall { to, value }.abi_encode());
+    send(host, from, &json!(settlement(host).contracts.token), &json!(data)).await;
+}
+
+fn settlement(host: &Host) -> Settlement {
+    let text = fs::read_to_string(host.home().join("published/network.toml")).unwrap();
+    NetworkFile::parse(&text).unwrap().settlement.unwrap()
 }
 
 /// A registration that the node's key did not sign: one digit of the signature is another.
