@@ -227,7 +227,8 @@ fn reads(field: &str, value: &Value) -> Option<String> {
         Value::Number(number) => {
             let number = number.as_u64().unwrap();
             match name {
-                "at" => return None,
+                "at" | "begun" if number == 0 => "never".to_owned(),
+                "at" | "begun" => return None,
                 "fee" => format!("{} %", number as f64 / 100.0),
                 _ if name.ends_with("bytes") => bytes(number),
                 _ if name.ends_with("_s") => format!("{} s", grouped(number)),
