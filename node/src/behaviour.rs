@@ -16,7 +16,7 @@ use session_protocols::{
     snapshot,
 };
 
-use crate::{metrics::Metrics, neighbours::Neighbours, registry::Watched};
+use crate::{metrics::Metrics, neighbours::Neighbours, reach::Arrivals, registry::Watched};
 
 /// The longest message of gossip, in bytes.
 const MAX_GOSSIP: usize = MAX_RECORD + 512;
@@ -35,6 +35,8 @@ pub(crate) struct Behaviour {
     pub(crate) upnp: Toggle<upnp::tokio::Behaviour>,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
+    /// Behind all that refuse connections.
+    pub(crate) arrivals: Arrivals,
 }
 
 impl Behaviour {
@@ -95,6 +97,7 @@ impl Behaviour {
             upnp: Toggle::from(None::<upnp::tokio::Behaviour>),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(15))),
+            arrivals: Arrivals::default(),
         })
     }
 

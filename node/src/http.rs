@@ -1,8 +1,9 @@
 //! The door for people who watch: `/livez`, `/readyz`, `/metrics`, `/status`. What changes anything is behind the
-//! guard of [`admin`].
+//! guard of [`admin`]; nothing is told to a page whose name was made to lead to loopback.
 
 pub mod admin;
 mod chain;
+mod host;
 mod reachability;
 
 pub(crate) use chain::Chain;
@@ -133,6 +134,7 @@ struct Snapshot {
 
 /// Serves until the process ends.
 pub(crate) async fn serve(listener: TcpListener, view: View, admin: Router) -> std::io::Result<()> {
+    let listens = view.http.ip();
     let router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
@@ -141,6 +143,7 @@ pub(crate) async fn serve(listener: TcpListener, view: View, admin: Router) -> s
         .route("/status", get(status))
         .with_state(Arc::new(view))
         .merge(admin);
+    let router = host::shield(router, listens);
     axum::serve(Bounded::new(listener, CONNECTIONS, LIFETIME), router).await
 }
 
@@ -395,7 +398,7 @@ mod tests {
         let door = tokio::spawn(serve(listener, view, Router::new()));
         let ask = async |path: &str| {
             let mut stream = tokio::net::TcpStream::connect(http).await.unwrap();
-            let request = format!("GET /{path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n");
+            let request = format!("GET /{path} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await.unwrap();

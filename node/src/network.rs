@@ -389,9 +389,13 @@ impl Network {
             }
             SwarmEvent::Behaviour(BehaviourEvent::Snapshot(request_response::Event::Message {
                 peer,
-                message: request_response::Message::Request { request, channel, .. },
+                message: request_response::Message::Request { request_id, request, channel },
                 ..
-            })) => self.page_of_ledger(&peer, request, channel, dialling),
+            })) => self.page_of_ledger(peer, request_id, request, channel, dialling),
+            SwarmEvent::Behaviour(BehaviourEvent::Snapshot(
+                request_response::Event::ResponseSent { request_id, .. }
+                | request_response::Event::InboundFailure { request_id, .. },
+            )) => dialling.pages.gone(&request_id),
             SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => {
                 self.swarm_metrics.record(&event);
                 if let kad::Event::OutboundQueryProgressed {

@@ -8,13 +8,17 @@
 //!
 //! - `rounds`: whom to ask, when, and what all answers come to
 //! - `ask`: asks one node
+//! - `arrivals`: who has opened a connection to this node
+//! - `backs`: who of these is to be heard
 //! - `confirm`: the same for others
 //! - `reached`: what is known, as it is told
 //! - `router`: asks the router to lead ports here
 //! - `stranger`: a peer of a moment, who dials
 //! - `wire`: what travels
 
+mod arrivals;
 mod ask;
+mod backs;
 mod confirm;
 mod reached;
 mod rounds;
@@ -27,7 +31,11 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures::{
+    StreamExt,
+    future::{Abortable, BoxFuture},
+    stream::FuturesUnordered,
+};
 use libp2p::{PeerId, Stream};
 use libp2p_stream::{AlreadyRegistered, Control, IncomingStreams};
 use session_protocols::{NodeId, Prefix, Time, directory::Endpoint, libp2p::address::peer_id};
@@ -37,6 +45,9 @@ use tokio::{
 };
 
 use crate::{network::Contacts, now};
+pub(crate) use arrivals::Arrivals;
+use arrivals::Came;
+use backs::Backs;
 pub(crate) use reached::{Reached, transport};
 use rounds::{Answer, Ask, Input, Rounds};
 pub use stranger::{dial, observed};
@@ -46,8 +57,6 @@ use wire::{Back, BackAnswer};
 const MAX_DIALS: usize = 32;
 /// Of these for one peer; further requests of it are closed.
 const MAX_OF_ONE: usize = 8;
-/// Dials back that have come and are read from.
-const MAX_BACKS: usize = 32;
 /// How long one may take to say what it was to say.
 const READ: Duration = Duration::from_secs(5);
 /// The longest that nobody looks at the time.
@@ -74,19 +83,44 @@ pub(crate) struct Reach {
     told: watch::Sender<Contacts>,
     rounds: Rounds,
     requests: IncomingStreams,
-    backs: IncomingStreams,
-    /// What is to be said by those who dial back, and whether it was.
-    nonces: BTreeMap<u64, bool>,
+    streams: IncomingStreams,
+    arrivals: Arrivals,
+    /// Who of those that have come is heard.
+    backs: Backs,
+    /// What was asked, by what is to be said on the dial back.
+    questions: BTreeMap<u64, Question>,
     /// For how many requests of whom dials are under way.
     serving: BTreeMap<PeerId, usize>,
+}
+
+/// One node was asked to dial one address.
+#[derive(Debug)]
+struct Question {
+    by: PeerId,
+    address: Endpoint,
+    /// Connections from this number on may be of its making.
+    since: u64,
+    /// Whether somebody came and said what only that node knew.
+    came: bool,
+}
+
+impl Question {
+    /// Whether a connection that a peer has opened may be the dial: not the node's own, nor one from before, and over
+    /// the transport and to the kind of address that it was to dial. Through a router the port may be another.
+    fn expects(&self, peer: &PeerId, came: &Came) -> bool {
+        *peer != self.by
+            && came.number >= self.since
+            && came.transport == self.address.transport
+            && came.four == self.address.ip.is_ipv4()
+    }
 }
 
 /// What has been waited for.
 enum Done {
     Asked(Ask, u64, Answer),
     Served(PeerId),
-    /// Somebody said this over a stream that it opened.
-    Back(Option<(u64, Stream)>),
+    /// Whoever has this place said this over a stream that it opened, or nothing.
+    Back(u64, Option<(u64, Stream)>),
     Greeted,
 }
 
@@ -96,22 +130,36 @@ impl Reach {
     /// In a network that is all on one machine if it is `local`: any address is dialled there.
     pub(crate) fn new(
         mut control: Control,
+        arrivals: Arrivals,
         local: bool,
         wanted: watch::Receiver<Wanted>,
         told: watch::Sender<Contacts>,
     ) -> Result<Self, AlreadyRegistered> {
         let requests = control.accept(wire::REQUEST)?;
-        let backs = control.accept(wire::BACK)?;
+        let streams = control.accept(wire::BACK)?;
         // Without randomness the same are asked first: no harm.
         let rounds = Rounds::new(random().unwrap_or_default());
-        let (nonces, serving) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { control, local, wanted, changes: 0, told, rounds, requests, backs, nonces, serving })
+        let (backs, questions, serving) = (Backs::default(), BTreeMap::new(), BTreeMap::new());
+        Ok(Self {
+            control,
+            local,
+            wanted,
+            changes: 0,
+            told,
+            rounds,
+            requests,
+            streams,
+            arrivals,
+            backs,
+            questions,
+            serving,
+        })
     }
 
     /// Runs until nobody is left who wants anything.
     pub(crate) async fn run(mut self) {
         let mut tasks = Tasks::new();
-        // These are counted by themselves: whoever opens streams to no purpose keeps nobody else from being read.
+        // These are counted by themselves, in `backs`.
         let mut greeting = Tasks::new();
         self.want();
         loop {
@@ -138,11 +186,7 @@ impl Reach {
                         }));
                     }
                 }
-                Some((_, stream)) = self.backs.next() => {
-                    if greeting.len() < MAX_BACKS {
-                        greeting.push(Box::pin(heard(stream)));
-                    }
-                }
+                Some((peer, stream)) = self.streams.next() => self.hear(peer, stream, &greeting),
                 () = sleep_until(wake) => self.rounds.handle(now(), Input::Tick),
             }
         }
@@ -161,15 +205,28 @@ impl Reach {
         let (Some(peer), Some(nonce)) = (peer_id(&ask.by), random()) else {
             return Box::pin(async move { Done::Asked(ask, 0, Answer::Refused) });
         };
-        self.nonces.insert(nonce, false);
+        let question = Question { by: peer, address: ask.address, since: self.arrivals.next(), came: false };
+        self.questions.insert(nonce, question);
         let control = self.control.clone();
         Box::pin(async move { Done::Asked(ask, nonce, ask::ask(control, peer, ask.address, nonce).await) })
+    }
+
+    /// Reads what a peer says over a stream that it opened, if it may be one that was asked to come.
+    fn hear(&mut self, peer: PeerId, stream: Stream, greeting: &Tasks) {
+        let Some(came) = self.arrivals.of(&peer) else { return };
+        if !self.questions.values().any(|question| question.expects(&peer, &came)) {
+            return;
+        }
+        if let Some((number, stopped)) = self.backs.admit(peer, came) {
+            let reading = Abortable::new(heard(stream), stopped);
+            greeting.push(Box::pin(async move { Done::Back(number, reading.await.ok().flatten()) }));
+        }
     }
 
     fn done(&mut self, done: Done, greeting: &Tasks) {
         match done {
             Done::Asked(ask, nonce, said) => {
-                let came = self.nonces.remove(&nonce).unwrap_or_default();
+                let came = self.questions.remove(&nonce).is_some_and(|question| question.came);
                 // Whoever says so without having come says nothing.
                 let answer = if said == Answer::Reached && !came { Answer::Refused } else { said };
                 self.rounds.handle(now(), Input::Answered(ask, answer));
@@ -180,13 +237,17 @@ impl Reach {
                 }
                 self.serving.retain(|_, count| *count > 0);
             }
-            Done::Back(Some((nonce, stream))) => {
-                if let Some(came) = self.nonces.get_mut(&nonce) {
-                    *came = true;
+            Done::Back(number, said) => {
+                let (Some((peer, came)), Some((nonce, stream))) = (self.backs.end(number), said) else {
+                    return;
+                };
+                let question = self.questions.get_mut(&nonce);
+                if let Some(question) = question.filter(|one| !one.came && one.expects(&peer, &came)) {
+                    question.came = true;
                     greeting.push(Box::pin(greet(stream)));
                 }
             }
-            Done::Back(None) | Done::Greeted => {}
+            Done::Greeted => {}
         }
     }
 
@@ -220,12 +281,11 @@ impl Reach {
 }
 
 /// Reads what somebody who dialled back says.
-async fn heard(mut stream: Stream) -> Done {
-    let read = timeout(READ, wire::receive(&mut stream)).await;
-    Done::Back(match read {
+async fn heard(mut stream: Stream) -> Option<(u64, Stream)> {
+    match timeout(READ, wire::receive(&mut stream)).await {
         Ok(Ok(Back { nonce })) => Some((nonce, stream)),
         Ok(Err(_)) | Err(_) => None,
-    })
+    }
 }
 
 /// Tells him that he was waited for.

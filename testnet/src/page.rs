@@ -247,11 +247,8 @@ async fn look(testnet: &Testnet, last: &Last) -> Result<Arc<Drawn>, TestnetError
 fn routes(guard: &Guard, orders: mpsc::Sender<Order>) -> Router {
     let deeds =
         Router::new().route("/nodes/{node}/kill", post(kill)).route("/nodes/{node}/restart", post(restart));
-    Router::new()
-        .route("/", get(page))
-        .route("/state", get(state))
-        .merge(guard.protect(deeds))
-        .with_state(orders)
+    let router = Router::new().route("/", get(page)).route("/state", get(state)).merge(guard.protect(deeds));
+    guard.shield(router.with_state(orders))
 }
 
 /// It asks this testnet alone, and puts nothing that it hears into its markup.

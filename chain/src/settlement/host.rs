@@ -22,7 +22,7 @@ use super::{
     follower::{Advance, Answer, Failure, Follower, Input, Mark, Output, Pace, Standing, Status},
     names::Snapshot,
     state::{StateError, StateFile},
-    sync::{Begun, Syncing},
+    sync::{self, Begun, Syncing},
     trouble::{Stop, Trouble},
 };
 use crate::{
@@ -162,9 +162,12 @@ impl LiveLedger {
             Follower::new(followed, parameters, pace, mark, names, ChaCha8Rng::from_seed(seed))
         };
         let follower = follow(&endpoints, mark);
-        // One that has followed nothing so far.
-        let source = source.filter(|_| mark == Mark::before(&followed));
-        let begun = match &source {
+        // One that has come to nothing so far.
+        let way = source.filter(|_| mark.is_bare()).map(|source| {
+            let rng = ChaCha8Rng::from_seed(seed);
+            Way { syncing: Syncing::new(parameters, endpoints.len(), source.peers, rng), source }
+        });
+        let begun = match &way {
             Some(_) => Begun::Fetching { epoch: None, bytes: 0 },
             None => Begun::Kept,
         };
@@ -183,31 +186,8 @@ impl LiveLedger {
             tell,
             settle,
         };
-        let (go_on, mut end) = oneshot::channel();
-        let task = tokio::spawn(async move {
-            let mut host = host;
-            let begun = match source {
-                Some(source) => {
-                    let syncing = Syncing::new(
-                        parameters,
-                        host.endpoints.len(),
-                        source.peers,
-                        ChaCha8Rng::from_seed(seed),
-                    );
-                    Box::pin(host.begin(file, syncing, source, &mut end)).await
-                }
-                None => Ok(Some(file)),
-            };
-            match begun {
-                Ok(Some(file)) => {
-                    let mark = host.settle.borrow().mark;
-                    host.follower = follow(&host.endpoints, mark);
-                    Box::pin(host.run(file, end)).await;
-                }
-                Ok(None) => {}
-                Err(error) => host.give_up(&error),
-            }
-        });
+        let (go_on, end) = oneshot::channel();
+        let task = tokio::spawn(Box::pin(host.work(file, way, follow, end)));
         Ok(Self { status, settled, go_on, task })
     }
 
@@ -261,24 +241,74 @@ struct Host {
     settle: watch::Sender<Settled>,
 }
 
+/// How a ledger may begin with that of a checkpoint.
+struct Way {
+    syncing: Syncing,
+    source: Source,
+}
+
 impl Host {
-    async fn run(mut self, mut file: StateFile, mut end: oneshot::Receiver<()>) {
+    /// Begins the ledger and follows the chain, in turn while neither comes to anything.
+    async fn work(
+        mut self,
+        mut file: StateFile,
+        mut way: Option<Way>,
+        follow: impl Fn(&[Endpoint], Mark) -> Follower + Send,
+        mut end: oneshot::Receiver<()>,
+    ) {
+        loop {
+            if let Some(Way { syncing, source }) = &mut way {
+                match Box::pin(self.begin(file, syncing, source, &mut end)).await {
+                    Ok(Some(kept)) => file = kept,
+                    Ok(None) => return,
+                    Err(error) => return self.give_up(&error),
+                }
+                if matches!(self.begun, Begun::Checkpoint { .. }) {
+                    let mark = self.settle.borrow().mark;
+                    self.follower = follow(&self.endpoints, mark);
+                    way = None;
+                }
+            }
+            let syncing = way.as_mut().map(|way| &mut way.syncing);
+            match Box::pin(self.run(file, syncing, &mut end)).await {
+                Ok(Some(kept)) => file = kept,
+                Ok(None) => return,
+                Err(error) => return self.give_up(&error),
+            }
+        }
+    }
+
+    /// Follows the chain until it is to end; or returns the file when `syncing` is to go on, for which nobody may be
+    /// waited for.
+    async fn run(
+        &mut self,
+        mut file: StateFile,
+        mut syncing: Option<&mut Syncing>,
+        end: &mut oneshot::Receiver<()>,
+    ) -> Result<Option<StateFile>, FollowError> {
         loop {
             while let Some(output) = self.follower.poll() {
                 match output {
                     Output::Ask { endpoint, id, question } => self.ask(endpoint, id, question),
-                    Output::Advance(advance) => match self.advance(file, *advance).await {
-                        Ok(kept) => file = kept,
-                        Err(error) => return self.give_up(&error),
-                    },
+                    Output::Advance(advance) => file = self.advance(file, *advance).await?,
                 }
             }
             self.report();
-            let deadline = self.follower.deadline();
+            let mut deadline = self.follower.deadline();
+            if let Some(syncing) = &mut syncing {
+                let (height, begun) = (self.tell.borrow().height, !self.settle.borrow().mark.is_bare());
+                syncing.handle(now(), sync::Input::Logs { height, begun });
+                if let Some(due) = syncing.deadline().filter(|_| self.asked.is_empty()) {
+                    if due <= now() {
+                        return Ok(Some(file));
+                    }
+                    deadline = Some(deadline.map_or(due, |deadline| deadline.min(due)));
+                }
+            }
             let nap = deadline.map_or(NAP, |deadline| duration(deadline.since(now())).min(NAP));
             let input = tokio::select! {
                 biased;
-                _ = &mut end => return,
+                _ = &mut *end => return Ok(None),
                 Some(answered) = self.asked.join_next() => match answered {
                     Ok((endpoint, id, answer)) => Input::Answer { endpoint, id, answer },
                     // Given up for another question.

@@ -4,7 +4,8 @@
 //! and believes what more than half of all that are configured say. Then it asks peers, one after the other, for the
 //! ledger right behind that checkpoint's border and for the names there, and believes what the digest stands for:
 //! more than two thirds of those who held a stake have signed it. A peer that lies, or is silent, costs its time and
-//! is asked no more. Where nobody helps, the ledger begins with the logs.
+//! is asked no more. Where nobody helps, the ledger begins with the logs. While these lead nowhere, as where the endpoints
+//! have dropped old ones, it is tried again now and then.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -45,6 +46,9 @@ const MAX_PEERS: usize = 8;
 const ROUNDS: u32 = 5;
 /// From the first round to the next; twice as long each time.
 const PAUSE: Span = Span::secs(2);
+/// How long the logs may lead nowhere before it is tried again; twice as long each time, so many times.
+const NOWHERE: Span = Span::secs(60);
+const DOUBLED: u32 = 4;
 /// The longest ledger that is fetched, in bytes.
 const MAX_LEDGER: usize = 64 << 20;
 /// The most bytes of rows of names that are fetched.
@@ -63,6 +67,8 @@ enum Step {
     Plant(Box<Fetch>),
     /// Until the next round.
     Rest { until: Time },
+    /// The logs are followed, and known up to some block.
+    Logs { height: Option<u64>, until: Time },
     /// Nothing any more.
     End,
 }
@@ -108,6 +114,8 @@ pub struct Syncing {
     asked: usize,
     wanted: Option<(u64, B256)>,
     rounds: u32,
+    /// How often the logs were gone on with since they led on.
+    logs: u32,
     questions: u64,
     step: Step,
     outbox: VecDeque<Output>,
@@ -127,6 +135,7 @@ impl Syncing {
             asked: 0,
             wanted: None,
             rounds: 0,
+            logs: 0,
             questions: 0,
             step: Step::Rest { until: Time::ZERO },
             outbox: VecDeque::new(),
@@ -152,6 +161,7 @@ impl Syncing {
                 }
             }
             Input::Planted { root } => self.planted(now, root),
+            Input::Logs { height, begun } => self.followed(now, height, begun),
         }
     }
 
@@ -163,7 +173,10 @@ impl Syncing {
     /// When to feed [`Input::Tick`] next.
     pub fn deadline(&self) -> Option<Time> {
         match &self.step {
-            Step::Contract { until, .. } | Step::Rest { until } | Step::Again { until, .. } => Some(*until),
+            Step::Contract { until, .. }
+            | Step::Rest { until }
+            | Step::Again { until, .. }
+            | Step::Logs { until, .. } => Some(*until),
             Step::Peer(fetch) => Some(fetch.due.min(fetch.end)),
             Step::Plant(_) | Step::End => None,
         }
@@ -175,7 +188,7 @@ impl Syncing {
             Step::Peer(fetch) | Step::Again { fetch, .. } | Step::Plant(fetch) => {
                 (fetch.ledger.len() as u64).saturating_add(fetch.names)
             }
-            Step::Contract { .. } | Step::Rest { .. } | Step::End => 0,
+            Step::Contract { .. } | Step::Rest { .. } | Step::Logs { .. } | Step::End => 0,
         };
         Begun::Fetching { epoch: self.wanted.map(|(epoch, _)| epoch), bytes }
     }
@@ -185,7 +198,11 @@ impl Syncing {
             return;
         }
         match core::mem::replace(&mut self.step, Step::End) {
-            Step::Rest { .. } => {
+            step @ (Step::Rest { .. } | Step::Logs { .. }) => {
+                if matches!(step, Step::Logs { .. }) {
+                    // Whoever was too slow may not be by now.
+                    self.bad.clear();
+                }
                 self.outbox.extend((0..self.endpoints).map(|endpoint| Output::AskContract { endpoint }));
                 self.step = Step::Contract { said: BTreeMap::new(), until: now.after(ENDPOINTS) };
             }
@@ -211,7 +228,7 @@ impl Syncing {
             all.iter().filter(|other| other == one).count().saturating_mul(2) > self.endpoints
         };
         match all.iter().find(half) {
-            Some(None) => self.outbox.push_back(Output::Logs(Why::None)),
+            Some(None) => self.logs(now, Why::None),
             Some(Some(accepted)) => {
                 self.wanted = Some(*accepted);
                 (self.next, self.asked) = (0, 0);
@@ -255,15 +272,33 @@ impl Syncing {
         self.step = Step::Peer(fetch);
     }
 
-    /// Tries all of it again, but not for ever.
+    /// Tries all of it again, but not for ever: one round at a time where the logs have been gone on with.
     fn rest(&mut self, now: Time, why: Why) {
         let pause = Span(PAUSE.0.saturating_mul(1 << self.rounds.min(ROUNDS)));
         self.rounds = self.rounds.saturating_add(1);
         if self.rounds < ROUNDS {
             self.step = Step::Rest { until: now.after(pause) };
         } else {
-            self.step = Step::End;
-            self.outbox.push_back(Output::Logs(why));
+            self.logs(now, why);
+        }
+    }
+
+    /// Goes on with the logs.
+    fn logs(&mut self, now: Time, why: Why) {
+        let patience = Span(NOWHERE.0.saturating_mul(1 << self.logs.min(DOUBLED)));
+        self.logs = self.logs.saturating_add(1);
+        self.step = Step::Logs { height: None, until: now.after(patience) };
+        self.outbox.push_back(Output::Logs(why));
+    }
+
+    /// Waits for as long as the logs lead on, and is over once something of them is in the ledger.
+    fn followed(&mut self, now: Time, to: u64, begun: bool) {
+        if let Step::Logs { height, until } = &mut self.step {
+            if begun {
+                self.step = Step::End;
+            } else if height.replace(to).is_some_and(|before| before != to) {
+                (*until, self.logs) = (now.after(NOWHERE), 0);
+            }
         }
     }
 

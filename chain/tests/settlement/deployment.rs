@@ -7,6 +7,7 @@ use core::{num::NonZeroU64, time::Duration};
 
 use crate::support::{
     Anvil, Chain,
+    proxy::{Fault, Proxy},
     world::{STAKE, World, pair},
 };
 use alloy::primitives::{Address, U256};
@@ -17,16 +18,6 @@ use session_chain::{
         deploy::{CONTRACTS, Origin, Terms, deploy_from, deploy_vault_from},
     },
 };
-<<<<<<< HEAD:chain/tests/settlement/deployment.rs
-=======
-use support::{
-    Anvil, Chain,
-    proxy::{Fault, Proxy},
-    world::{STAKE, World, pair},
-};
-
-mod support;
->>>>>>> lend:chain/tests/deployment.rs
 
 #[tokio::test]
 async fn a_deployment_goes_on_where_it_was_interrupted() {

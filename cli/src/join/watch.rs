@@ -22,6 +22,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 const START: Duration = Duration::from_secs(60);
 /// How long other nodes may take to dial one back.
 const REACH: Duration = Duration::from_secs(60);
+/// How long nothing of the chain may come in: by then the node has asked for the last checkpoint again, too.
+const STILL: Duration = Duration::from_secs(300);
 /// How long a chain may take until a stake is final, and a node that has its place until it is ready.
 const FINAL: Duration = Duration::from_secs(1_800);
 /// Epochs until a stake that is final has a place, one of them in reserve.
@@ -173,8 +175,9 @@ impl Watch {
         }
     }
 
-    /// Waits until the node has read the chain.
+    /// Waits until the node has read the chain, for as long as more of it comes in.
     pub(crate) async fn synced(&self, say: &Say) -> Result<((), String), Failure> {
+        let mut motion = Motion::begins(Instant::now());
         loop {
             let check = self.check("chain").await;
             if let Some(check) = &check
@@ -186,6 +189,10 @@ impl Watch {
             if let Some(check) = check.as_ref().filter(|check| check.detail.starts_with("stopped:")) {
                 let remedy = "as it says; then type the same command again";
                 return Err(Failure::new(Exit::Failed, "chain", check.detail.clone(), remedy));
+            }
+            let detail = check.as_ref().map_or("", |check| &*check.detail);
+            if motion.still(Instant::now(), chain.as_ref().map(|chain| chain.height), detail) >= STILL {
+                return Err(stuck(detail));
             }
             say.doing(match (chain, check) {
                 (Some(Chain { height, head: Some(head), .. }), _) => {
@@ -251,6 +258,40 @@ impl Watch {
     async fn check(&self, name: &str) -> Option<Check> {
         self.readiness().await?.checks.into_iter().find(|check| check.name == name)
     }
+}
+
+/// Whether more of the chain comes in.
+struct Motion {
+    at: Instant,
+    height: Option<u64>,
+    /// What was said last of a ledger that is being fetched.
+    fetched: String,
+}
+
+impl Motion {
+    const fn begins(at: Instant) -> Self {
+        Self { at, height: None, fetched: String::new() }
+    }
+
+    /// For how long nothing has come in, after this look.
+    fn still(&mut self, now: Instant, height: Option<u64>, detail: &str) -> Duration {
+        if height > self.height {
+            (self.at, self.height) = (now, height);
+        }
+        if detail.starts_with("fetching") && detail != self.fetched {
+            (self.at, self.fetched) = (now, detail.to_owned());
+        }
+        now.saturating_duration_since(self.at)
+    }
+}
+
+/// Nothing has come in for long.
+fn stuck(detail: &str) -> Failure {
+    let why = if detail.is_empty() { "it does not answer" } else { detail };
+    let message = format!("nothing of the chain has come in for {} s: {why}", STILL.as_secs());
+    let remedy = "do as it says, or name another endpoint of the chain: --rpc URL (one that keeps old logs, where the \
+                  network has no checkpoint yet); then type the same command again";
+    Failure::new(Exit::NotReady, "not_synced", message, remedy)
 }
 
 /// How long a node of a network may take to become active.

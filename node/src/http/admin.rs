@@ -28,6 +28,7 @@ use serde_json::json;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::host::{self, Name};
 use crate::{config::LogControl, keystore::Draft};
 
 /// The file of the token, in the data folder.
@@ -110,6 +111,11 @@ impl Guard {
         router.route_layer(middleware::from_fn_with_state(self.clone(), guard))
     }
 
+    /// Refuses, at a door of loopback, who asks anything by a name that others may have made to lead here.
+    pub fn shield<S: Clone + Send + Sync + 'static>(&self, router: Router<S>) -> Router<S> {
+        host::shield(router, self.0.address.ip())
+    }
+
     fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let host = only(headers, header::HOST).ok_or(Refusal::Host)?;
         if !self.is_here(host) {
@@ -128,25 +134,13 @@ impl Guard {
     }
 
     /// Whether a `Host` means this door: by an address, since nobody else can make that lead here, or as localhost.
-    /// The port may be another one, where the door is reached through a tunnel.
     fn is_here(&self, host: &str) -> bool {
-        let (name, port) = match host.rsplit_once(':') {
-            Some((name, port)) if !port.contains(']') => (name, Some(port)),
-            Some(_) | None => (host, None),
-        };
-        if port.is_some_and(|port| port.parse::<u16>().is_err()) {
-            return false;
-        }
-        if name.eq_ignore_ascii_case("localhost") {
-            return true;
-        }
-        let inner = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
-        let ip = match inner {
-            Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::from),
-            None => name.parse::<Ipv4Addr>().ok().map(IpAddr::from),
-        };
         let listens = self.0.address.ip();
-        ip.is_some_and(|ip| ip.is_loopback() || listens.is_unspecified() || ip == listens)
+        match Name::of(host) {
+            Some(Name::Localhost) => true,
+            Some(Name::Ip(ip)) => ip.is_loopback() || listens.is_unspecified() || ip == listens,
+            None => false,
+        }
     }
 }
 
@@ -166,7 +160,7 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 
 /// Why somebody may not change anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-enum Refusal {
+pub(super) enum Refusal {
     #[error("the Host is none of this door: ask by its address, or as localhost")]
     Host,
     #[error("the request comes from another page")]

@@ -32,7 +32,7 @@ impl Reached {
             told.push(format!("others reach {}", all.join(", ")));
         }
         for (address, verdict) in &missed {
-            let count = verdict.said.len();
+            let count = verdict.missed().count();
             let last = verdict.word().map(|word| {
                 let why = word.why.as_deref().unwrap_or_default();
                 format!("; {}\u{2026} says: {why}", word.by.to_string().get(..8).unwrap_or_default())

@@ -1,8 +1,8 @@
 //! Whom to ask to dial this node back, when, and what all answers come to.
 //!
-//! Each address is asked about in rounds. A node that came through ends the round: the address is reached. One that
-//! did not may have a broken line itself, or lie: it takes several of other prefixes to believe it, or all there
-//! are. Whoever had no time says nothing, and somebody else is asked. So does a node of IPv4 that did not come through
+//! Each address is asked about in rounds. Nodes of two prefixes that came through end the round: the address is
+//! reached; where there are not that many, one suffices. One that did not come through may have a broken line itself,
+//! or lie: it takes several of other prefixes to believe it, or all there are. Whoever had no time says nothing, and somebody else is asked. So does a node of IPv4 that did not come through
 //! to IPv6, or the other way round: it may have no way there. Neighbours in one prefix are not asked: what stands
 //! between the address and the rest need not stand between them.
 
@@ -15,6 +15,8 @@ use session_protocols::{NodeId, Prefix, Span, Time, directory::Endpoint, identit
 
 /// Nodes of so many prefixes have to say that an address is not reached.
 const ENOUGH: usize = 3;
+/// Nodes of so many prefixes have to come through: one may have found a way that others do not have.
+const SUFFICES: usize = 2;
 /// How many are asked in one round.
 const MAX_ASKED: usize = 16;
 /// From one round to the next, about an address that is reached.
@@ -27,6 +29,8 @@ const PAUSE: Span = Span::secs(10);
 const CHANGED: Span = Span::secs(10);
 /// How long others have to come in contact, where fewer than [`ENOUGH`] are.
 const SETTLE: Span = Span::secs(10);
+/// The same where one has come through.
+const SECOND: Span = Span::secs(5);
 /// How long an answer is waited for.
 const PATIENCE: Span = Span::secs(40);
 
@@ -89,9 +93,15 @@ pub(crate) struct Word {
 }
 
 impl Verdict {
-    /// The word that decides: of whoever came through, or the last one.
+    /// A word that decides: of the first that came through, or the last that did not.
     pub(crate) fn word(&self) -> Option<&Word> {
-        self.said.iter().find(|word| word.why.is_none()).or_else(|| self.said.last())
+        let mut said = self.said.iter();
+        if self.reached { said.find(|word| word.why.is_none()) } else { self.missed().last() }
+    }
+
+    /// What those said that came in vain.
+    pub(crate) fn missed(&self) -> impl Iterator<Item = &Word> {
+        self.said.iter().filter(|word| word.why.is_some())
     }
 }
 
@@ -219,12 +229,13 @@ impl Round {
                 asked.answer = Some((now, Answer::Refused));
             }
         }
-        let (mut pending, mut reached) = (0, false);
+        let (mut pending, mut reached) = (0_usize, 0_usize);
         let (mut missed, mut spoken) = (BTreeSet::new(), BTreeSet::new());
         for asked in self.asked.values() {
             match asked.answer.as_ref().map(|(_, answer)| answer) {
                 None => pending += 1,
-                Some(Answer::Reached) => reached = true,
+                // Each of a prefix of its own: nobody else is asked there but where one had nothing to say.
+                Some(Answer::Reached) => reached += 1,
                 Some(Answer::Missed(_)) => {
                     missed.insert(asked.prefix);
                 }
@@ -232,11 +243,11 @@ impl Round {
             }
             spoken.insert(asked.prefix);
         }
-        if reached || missed.len() >= ENOUGH {
-            self.end(now, reached);
+        if reached >= SUFFICES || missed.len() >= ENOUGH {
+            self.end(now, reached >= SUFFICES);
             return Vec::new();
         }
-        // One is asked, and where it does not come through as many as it takes.
+        // One after the other is asked, and where one does not come through as many as it takes.
         let wanted = if missed.is_empty() { 1 } else { ENOUGH - missed.len() };
         let may = |node: &NodeId, prefix: &Prefix| {
             let says = missed.is_empty() || akin(prefix, address);
@@ -261,17 +272,19 @@ impl Round {
             return chosen;
         }
         // Nobody is left.
-        if missed.is_empty() && !self.asked.is_empty() {
+        if reached == 0 && missed.is_empty() && !self.asked.is_empty() {
             self.pause(now, PAUSE);
         } else if self.settled().is_some_and(|settled| settled <= now) {
-            self.end(now, false);
+            self.end(now, reached > 0);
         }
         chosen
     }
 
     /// When whoever is in contact is all there are.
     fn settled(&self) -> Option<Time> {
-        self.asked.values().map(|asked| asked.at.after(SETTLE)).min()
+        let came = |asked: &Asked| matches!(asked.answer, Some((_, Answer::Reached)));
+        let patience = if self.asked.values().any(came) { SECOND } else { SETTLE };
+        self.asked.values().map(|asked| asked.at.after(patience)).min()
     }
 
     fn end(&mut self, now: Time, reached: bool) {

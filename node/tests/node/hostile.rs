@@ -486,7 +486,7 @@ async fn a_crowd_at_the_http_door_waits_and_keeps_nobody_out_for_good() {
     let visited = tokio::task::spawn_blocking(move || {
         let mut idle: Vec<_> = (0..SERVED).map(|_| TcpStream::connect(door).unwrap()).collect();
         let mut last = TcpStream::connect(door).unwrap();
-        last.write_all(b"GET /livez HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").unwrap();
+        last.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
         last.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         let mut answer = String::new();
         assert!(last.read_to_string(&mut answer).is_err(), "it waits: {answer}");

@@ -81,7 +81,7 @@ async fn status_tells_what_nodes_are(place: &Place) {
         let http: SocketAddr = node["http"].as_str().unwrap().parse().unwrap();
         assert!(http.ip().is_loopback());
         let mut stream = TcpStream::connect(http).unwrap();
-        stream.write_all(b"GET /status HTTP/1.0\r\nHost: node\r\n\r\n").unwrap();
+        stream.write_all(b"GET /status HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.contains(&id), "{answer}");

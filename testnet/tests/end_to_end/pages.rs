@@ -227,7 +227,8 @@ fn reads(field: &str, value: &Value) -> Option<String> {
         Value::Number(number) => {
             let number = number.as_u64().unwrap();
             match name {
-                "at" => return None,
+                "at" | "begun" if number == 0 => "never".to_owned(),
+                "at" | "begun" => return None,
                 "fee" => format!("{} %", number as f64 / 100.0),
                 _ if name.ends_with("bytes") => bytes(number),
                 _ if name.ends_with("_s") => format!("{} s", grouped(number)),
@@ -410,6 +411,9 @@ async fn who_may_not_is_refused(place: &Place, address: &str, token: &str) {
             assert_eq!((found, answer["error"]["code"].as_str()), (status, Some(code)), "{head:?}: {answer}");
         }
     }
+    // Nor is anything told to a page whose name was made to lead here.
+    let (found, answer) = post(address, "/state", &["Host: evil.example"]).await;
+    assert_eq!((found, answer["error"]["code"].as_str()), (403, Some("host")), "{answer}");
     let (found, answer) = post(address, "/nodes/99/kill", &[&host, &own, &right]).await;
     assert_eq!((found, answer["error"]["code"].as_str()), (404, Some("no_node")), "{answer}");
     assert_eq!(pids(place), before, "nothing happened");

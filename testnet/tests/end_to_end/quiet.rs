@@ -55,7 +55,7 @@ fn names(node: &NodeId) -> [String; 2] {
 
 fn metrics(http: &str) -> String {
     let (mut stream, mut text) = (TcpStream::connect(http).unwrap(), String::new());
-    write!(stream, "GET /metrics HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     stream.read_to_string(&mut text).unwrap();
     text
 }

@@ -1,10 +1,11 @@
 //! Dashboards and alerts: what they ask a real Prometheus that watches a testnet, and what fires when a fault is made.
 //!
-//! What cannot be broken in a minute (a disk, a clock, a certificate) is in `monitoring/alerts.test.yml`: invented
+//! What cannot be broken in a minute (a disk, a clock, a list of nodes) is in `monitoring/alerts.test.yml`: invented
 //! series, for every alert. Here the series are those of nodes.
 
 mod expressions;
 mod prometheus;
+mod strain;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -125,6 +126,9 @@ fn dashboards_are_told_apart_and_ask_the_prometheus_that_is_provisioned() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_panel_and_alert_is_fed_and_alerts_fire_when_something_breaks() {
     let (place, proxy) = up().await;
+    let rpc = place.testnet.chain().await.unwrap().unwrap().rpc;
+    let rpc = Endpoint::new(&rpc).unwrap().rpc();
+    let early: Value = rpc.request("eth_getBlockByNumber", json!(["finalized", false])).await.unwrap();
     let doors: Vec<String> =
         place.testnet.status().await.unwrap().into_iter().map(|node| node.http).collect();
     let prometheus = Prometheus::start(&place.testnet.folder().path().join("targets"));
@@ -153,16 +157,19 @@ async fn every_panel_and_alert_is_fed_and_alerts_fire_when_something_breaks() {
     .await;
     metrics_are_small(&doors).await;
 
-    // Node 1 asks a second endpoint, which lies, and is not believed. Then it is silent: the chain is followed by the
-    // word of the other alone, and nothing is signed by that.
+    // Somebody asks more than it may, and a node may have few more files open than it has.
+    strain::overload(&place, &prometheus).await;
+    strain::few_files(&place, 4, &prometheus).await;
+    // Node 1 asks a second endpoint, which lies, and is not believed. Then it is far behind, and at last silent: the
+    // chain is followed by the word of the other alone, and nothing is signed by that.
     proxy.set(Fault::Hides);
     prometheus.until_fired(&["SessionEndpointDisagrees"]).await;
+    proxy.set(Fault::Stale(early));
+    prometheus.until_fired(&["SessionEndpointBehind"]).await;
     proxy.set(Fault::Silent);
     prometheus.until_fired(&["SessionCheckpointUnsigned"]).await;
     proxy.set(Fault::None);
     // Nobody can pay for submissions.
-    let rpc = place.testnet.chain().await.unwrap().unwrap().rpc;
-    let rpc = Endpoint::new(&rpc).unwrap().rpc();
     for door in &doors {
         let status = get(door, "/status").await.unwrap();
         let account = status["chain"]["account"].as_str().unwrap();
@@ -175,10 +182,11 @@ async fn every_panel_and_alert_is_fed_and_alerts_fire_when_something_breaks() {
         prometheus.firing().await.contains("SessionStoreRefuses").then_some(())
     })
     .await;
-    // One node crashes again and again, and another for good.
+    // One node crashes again and again, and comes back with a certificate that ends soon; another crashes for good.
     let crashes = NODES - 1;
     for times in 1..=3 {
         assert!(place.testnet.kill(crashes).await.unwrap());
+        strain::certify(&place.testnet.folder().data(crashes));
         assert_eq!(place.testnet.start(&[crashes]).await.unwrap(), [crashes]);
         let seen =
             format!("changes(process_start_time_seconds{{instance=\"node-{crashes}\"}}[30m]) >= {times}");
@@ -187,6 +195,7 @@ async fn every_panel_and_alert_is_fed_and_alerts_fire_when_something_breaks() {
     assert!(place.testnet.kill(NODES).await.unwrap());
     prometheus
         .until_fired(&[
+            "SessionCertificateExpires",
             "SessionCheckpointsStuck",
             "SessionGasLow",
             "SessionNodeDown",

@@ -140,6 +140,11 @@ impl Mark {
         Self { height, hash: B256::ZERO, time: 0, epoch: 0, cursors: Cursors::default() }
     }
 
+    /// Whether nothing has happened by then: no event of a contract, and no border.
+    pub fn is_bare(&self) -> bool {
+        self.epoch == 0 && self.cursors == Cursors::default()
+    }
+
     pub(super) const fn known(&self) -> Known {
         Known { height: self.height, hash: self.hash }
     }

@@ -38,13 +38,13 @@ pub struct Ask {
 }
 
 impl Host {
-    /// Begins with the ledger of a checkpoint, if there is one to be had, before anything is followed. None when it
-    /// is to end.
+    /// Begins with the ledger of a checkpoint, if there is one to be had, while nothing has come of the logs. None when
+    /// it is to end.
     pub(super) async fn begin(
         &mut self,
         mut file: StateFile,
-        mut syncing: Syncing,
-        source: Source,
+        syncing: &mut Syncing,
+        source: &Source,
         end: &mut oneshot::Receiver<()>,
     ) -> Result<Option<StateFile>, FollowError> {
         info!(peers = source.peers, "nothing is kept of the ledger: the last checkpoint is asked for");

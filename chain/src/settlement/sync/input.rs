@@ -80,6 +80,13 @@ pub enum Input {
         /// The root.
         root: B256,
     },
+    /// How far the logs have led, while it goes by these.
+    Logs {
+        /// Up to which block they are known.
+        height: u64,
+        /// Whether something of them is in the ledger.
+        begun: bool,
+    },
 }
 
 /// What the host must do.
@@ -107,7 +114,8 @@ pub enum Output {
     Plant,
     /// Keep this ledger and go on from there.
     Begin(Box<Found>),
-    /// Go on with the logs.
+    /// Go on with the logs, and tell how far they lead; once [`super::Syncing::deadline`] comes all of this is
+    /// tried again.
     Logs(Why),
 }
 

@@ -12,6 +12,7 @@ use crate::{
     names::{Change, Index, tables::Memory},
 };
 
+const START: Time = Time::from_millis(1_000_000);
 /// Enough for some pages.
 const NAMES: u64 = 3_000;
 
@@ -85,19 +86,24 @@ impl World {
         said: &[Option<Accepted>],
         peers: &[Peer],
     ) -> (Result<Found, Why>, Index<Memory>, Span) {
-        let start = Time::from_millis(1_000_000);
         let rng = ChaCha8Rng::seed_from_u64(seed);
         let mut syncing = Syncing::new(parameters(), said.len(), peers.len(), rng);
-        let (mut now, mut inputs) = (start, VecDeque::from([Input::Tick]));
-        let mut index = Index::<Memory>::default();
+        let mut now = START;
+        syncing.handle(now, Input::Tick);
+        let (found, index) = self.go_on(&mut syncing, &mut now, said, peers);
+        (found, index, now.since(START))
+    }
+
+    /// The same from where it is.
+    fn go_on(
+        &self,
+        syncing: &mut Syncing,
+        now: &mut Time,
+        said: &[Option<Accepted>],
+        peers: &[Peer],
+    ) -> (Result<Found, Why>, Index<Memory>) {
+        let (mut index, mut inputs) = (Index::<Memory>::default(), VecDeque::new());
         loop {
-            match inputs.pop_front() {
-                Some(input) => syncing.handle(now, input),
-                None => {
-                    now = syncing.deadline().expect("it waits for something");
-                    syncing.handle(now, Input::Tick);
-                }
-            }
             while let Some(output) = syncing.poll() {
                 match output {
                     Output::AskContract { endpoint } => {
@@ -110,8 +116,15 @@ impl World {
                     Output::Restore(rows) => index.restore(&rows).unwrap(),
                     Output::Forget => index = Index::default(),
                     Output::Plant => inputs.push_back(Input::Planted { root: index.plant().unwrap() }),
-                    Output::Begin(found) => return (Ok(*found), index, now.since(start)),
-                    Output::Logs(why) => return (Err(why), index, now.since(start)),
+                    Output::Begin(found) => return (Ok(*found), index),
+                    Output::Logs(why) => return (Err(why), index),
+                }
+            }
+            match inputs.pop_front() {
+                Some(input) => syncing.handle(*now, input),
+                None => {
+                    *now = syncing.deadline().expect("it waits for something");
+                    syncing.handle(*now, Input::Tick);
                 }
             }
         }
@@ -213,4 +226,63 @@ fn a_checkpoint_is_believed_by_the_word_of_more_than_half_of_all_endpoints() {
     assert_eq!(why(&[none]), Some(Why::None));
     // What nobody can give is not begun with.
     assert_eq!(why(&[wrong]), Some(Why::Peers));
+}
+
+/// A ledger that goes by the logs since nobody helped.
+fn with_logs(world: &World, said: &[Option<Accepted>]) -> (Syncing, Time) {
+    let mut syncing = Syncing::new(parameters(), said.len(), 1, ChaCha8Rng::seed_from_u64(1));
+    let mut now = START;
+    syncing.handle(now, Input::Tick);
+    assert!(world.go_on(&mut syncing, &mut now, said, &[Peer::Away]).0.is_err());
+    syncing.handle(now, Input::Logs { height: 5, begun: false });
+    (syncing, now)
+}
+
+#[test]
+fn while_the_logs_lead_nowhere_the_checkpoint_is_tried_again_now_and_then() {
+    let world = World::new();
+    let said = [world.accepted()];
+    let (mut syncing, mut now) = with_logs(&world, &said);
+    for doubled in (0..=DOUBLED).chain([DOUBLED; 3]) {
+        assert_eq!(syncing.deadline(), Some(now.after(Span(NOWHERE.0 << doubled))));
+        // That the logs lead nowhere holds nothing up.
+        syncing.handle(now.after(Span::secs(7)), Input::Logs { height: 5, begun: false });
+        let before = now;
+        assert_eq!(world.go_on(&mut syncing, &mut now, &said, &[Peer::Away]).0, Err(Why::Peers));
+        assert_eq!(now.since(before), Span(NOWHERE.0 << doubled), "one round, and nobody is waited for");
+        syncing.handle(now, Input::Logs { height: 5, begun: false });
+    }
+    let (found, index) = world.go_on(&mut syncing, &mut now, &said, &[Peer::Honest]);
+    assert_eq!(found.map(|found| found.ledger), Ok(world.ledger.clone()));
+    assert_eq!(index.0, world.kept.names.0);
+    assert_eq!(syncing.deadline(), None);
+}
+
+#[test]
+fn whoever_lied_once_is_asked_again_when_nothing_else_helped() {
+    let world = World::new();
+    let said = [world.accepted()];
+    let mut syncing = Syncing::new(parameters(), 1, 1, ChaCha8Rng::seed_from_u64(1));
+    let mut now = START;
+    syncing.handle(now, Input::Tick);
+    assert!(world.go_on(&mut syncing, &mut now, &said, &[Peer::OtherLedger]).0.is_err());
+    assert!(world.go_on(&mut syncing, &mut now, &said, &[Peer::Honest]).0.is_ok());
+}
+
+#[test]
+fn as_long_as_the_logs_lead_on_nothing_else_is_tried() {
+    let world = World::new();
+    let said = [world.accepted()];
+    let (mut syncing, mut now) = with_logs(&world, &said);
+    for height in 6..100 {
+        now = now.after(Span::secs(50));
+        syncing.handle(now, Input::Logs { height, begun: false });
+        syncing.handle(now, Input::Tick);
+        assert_eq!((syncing.poll(), syncing.deadline()), (None, Some(now.after(NOWHERE))));
+    }
+    // What is in the ledger is not thrown away.
+    syncing.handle(now, Input::Logs { height: 100, begun: true });
+    assert_eq!(syncing.deadline(), None);
+    syncing.handle(now.after(Span::hours(9)), Input::Tick);
+    assert_eq!(syncing.poll(), None);
 }

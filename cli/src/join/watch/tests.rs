@@ -88,3 +88,24 @@ async fn a_node_that_does_not_become_active_is_told_with_what_it_lacks() {
 fn a_longer_epoch_is_waited_for_longer() {
     assert_eq!(patience(None), FINAL);
 }
+
+#[test]
+fn a_chain_that_comes_in_is_waited_for_and_one_that_does_not_is_named() {
+    let begun = Instant::now();
+    let after = |seconds| begun + Duration::from_secs(seconds);
+    let mut motion = Motion::begins(begun);
+    let asking = "asking the settlement chain for the last checkpoint";
+    assert_eq!(motion.still(after(9), None, asking), Duration::from_secs(9));
+    assert_eq!(motion.still(after(10), Some(7), asking), Duration::ZERO);
+    assert_eq!(motion.still(after(20), Some(7), "fetching: 0 KiB so far"), Duration::ZERO);
+    assert_eq!(motion.still(after(200), Some(8), "fetching: 0 KiB so far"), Duration::ZERO);
+    // One that is tried again and again moves nothing, nor does what an endpoint says beside it.
+    for seconds in [210, 499, 500] {
+        let detail = if seconds == 499 { "fetching: 0 KiB so far" } else { asking };
+        assert_eq!(motion.still(after(seconds), Some(8), detail), Duration::from_secs(seconds - 200));
+    }
+    let failure = stuck("no endpoint has answered so far");
+    assert_eq!((failure.exit, failure.code), (Exit::NotReady, "not_synced"));
+    assert!(failure.message.ends_with("300 s: no endpoint has answered so far"), "{}", failure.message);
+    assert!(failure.remedy.contains("--rpc URL"), "{}", failure.remedy);
+}
