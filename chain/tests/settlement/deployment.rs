@@ -69,7 +69,8 @@ async fn an_endpoint_that_is_behind_for_a_moment_throws_no_deployment_away() {
     let before = Origin::now(&sender).await.unwrap();
     let deployed = deploy_from(&mut sender, &terms, before).await.unwrap();
     let proxy = Proxy::start(&anvil.url()).await;
-    let delivery = Delivery { poll: Duration::from_millis(5), patience: support::PATIENCE, confirmations: 1 };
+    let delivery =
+        Delivery { poll: Duration::from_millis(5), patience: crate::support::PATIENCE, confirmations: 1 };
     let endpoint = Endpoint::new(&proxy.url).unwrap();
     let mut behind =
         Sender::new(&endpoint, account::signer(&[0; account::SEED]), chain.followed.chain, delivery);

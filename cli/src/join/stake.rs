@@ -23,7 +23,7 @@ use crate::{
     failure::{Exit, Failure},
     payee,
     sending::{agree_meanwhile, poll, tell_cost},
-    stake::lower,
+    stake::{REGISTRATION, lower},
 };
 
 /// What else there is where no stake is lent.

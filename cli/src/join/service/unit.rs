@@ -159,6 +159,7 @@ fn quoted(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::print_stderr, reason = "a test says what it leaves out")]
 mod tests {
     use std::{
         ffi::OsStr,

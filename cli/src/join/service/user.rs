@@ -189,6 +189,7 @@ fn is_itself(name: &CStr) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::print_stderr, reason = "a test says what it leaves out")]
 mod tests {
     use std::os::unix::fs::{chown, lchown, symlink};
 
