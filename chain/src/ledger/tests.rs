@@ -238,7 +238,7 @@ fn the_rule_is_the_same_for_all_builds() {
     );
     assert_eq!(
         chain.ledger.digest().to_string(),
-        "0xb6153b011ba15d0277fd0f175fe7ff93e62b6a455e7c3ad477f892e4ee79ca78"
+        "0xefbaf3f5ad4ffb30473c3203c8cc08f79a04c262e21c255f82b9ca82b7c90553"
     );
 }
 

@@ -158,6 +158,7 @@ mod tests {
                     "http" | "door" => "127.0.0.1:5",
                     "rpc" => "http://five/",
                     "log" => "json",
+                    "sync" => "checkpoint",
                     _ => "five",
                 },
             };

@@ -38,7 +38,12 @@ Examples:
         page: u16,
     },
     /// Serve the page of a testnet, as "up" does
-    #[command(hide = true)]
+    #[command(
+        hide = true,
+        after_help = "\
+Example:
+  session testnet page --port 8080"
+    )]
     Page {
         /// Its port, on loopback; 0 for a free one
         #[arg(long, default_value_t = 0)]

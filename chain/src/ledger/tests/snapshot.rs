@@ -117,5 +117,5 @@ fn nothing_else_is_believed_by_that_checkpoint() {
 #[test]
 fn the_format_is_the_same_for_all_builds() {
     let digest = data_encoding::HEXLOWER.encode(&blake2b(&[&full().to_bytes()]));
-    assert_eq!(digest, "238cdfcf66faa8f01c7f25a3704d0f58079d34f168c7df92ad84a92aa9a03106");
+    assert_eq!(digest, "8c4ae8055dc26f2991e28873cab8475f51e941e206c9b7e67112cff32c7c22ef");
 }

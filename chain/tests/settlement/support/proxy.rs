@@ -242,7 +242,8 @@ fn meant(fault: &Fault, body: Bytes) -> Bytes {
 /// about that.
 fn behind(request: &Value, result: &Value) -> Option<Option<Value>> {
     let count = || u64::from_str_radix(result.as_str()?.strip_prefix("0x")?, 16).ok()?.checked_sub(1);
-    let (method, by_hash) = (request["method"].as_str()?, request["params"][1].is_object());
+    let by_hash = request["params"][1].as_str().is_some_and(|block| block.len() == 66);
+    let method = request["method"].as_str()?;
     match method {
         "eth_getTransactionCount" | "eth_getCode" if by_hash => Some(None),
         "eth_getTransactionCount" => count().map(|count| Some(json!(format!("{count:#x}")))),
