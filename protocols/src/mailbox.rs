@@ -285,8 +285,10 @@ impl Mailbox {
             return Ok((subject, mutation, result));
         }
         let stamp = mutation.stamp(&self.network).unwrap_or_default();
-        let result = if let Mutation::Revoke { request, held } = &mutation {
-            let result = self.rights(now, request, held, stamp, source, store);
+        let result = if let Mutation::Revoke { request, .. } = &mutation
+            && !request.undo
+        {
+            let result = self.revoke(now, request, stamp, source, store);
             self.survive(result, head == store.head())?
         } else {
             self.change(now, &mutation, stamp, source, store)?
@@ -299,7 +301,7 @@ impl Mailbox {
         Ok((subject, mutation, result))
     }
 
-    /// Applies a change to messages that are known here or to its sender.
+    /// Applies a change to messages or revocations that are known here or to its sender.
     fn change<T: Transaction>(
         &mut self,
         now: u64,
@@ -319,49 +321,40 @@ impl Mailbox {
         Ok(result.map(|()| Outcome { done: Done::Changed { hashes }, already: false, detail }))
     }
 
-    /// Takes rights away, or gives back those of which it is known here or to the sender that they were taken.
-    ///
-    /// Each revocation has a row of its own, which holds what the owner signed, and so has each that was undone.
-    /// Of an account the newest of either are kept, for good: who was away for long may know the revocation alone.
-    fn rights<T: Transaction>(
+    /// Takes rights away: each revocation has a row of its own, which holds what the owner signed. The
+    /// newest of an account are kept.
+    fn revoke<T: Transaction>(
         &mut self,
         now: u64,
         request: &Revoke,
-        held: &[MessageHash],
         stamp: Stamp,
         source: Source,
         store: &mut T,
     ) -> Result<Result<Outcome, Code>, StoreError> {
-        let (account, undo) = (request.account, request.undo);
+        let account = request.account;
         let evidence = Mutation::Revoke { request: request.clone(), held: Vec::new() };
         let size = u32::try_from(evidence.evidence_cost()).unwrap_or(u32::MAX);
-        let life = |row| if undo { Life::Deleted { stamp, row } } else { Life::Revoked { stamp, row } };
         let mut kept: BTreeMap<_, _> = BTreeMap::new();
-        for (hash, record) in read::rights(store, &account)? {
-            let said = said(&record).filter(|_| record.deleted() == undo);
-            kept.extend(said.map(|stamp| ((stamp, hash), Some(record))));
+        for (hash, record) in read::revocations(store, &account)? {
+            kept.extend(record.revoked().map(|stamp| ((stamp, hash), Some(record))));
         }
         let (mut new, mut hashes) = (BTreeMap::new(), Vec::new());
-        let mut seen = BTreeSet::new();
-        let named = request.tokens.iter().map(|token| token.hash(&account));
-        for hash in named.filter(|hash| seen.insert(*hash)) {
+        for hash in request.tokens.iter().map(|token| token.hash(&account)) {
             let before = store.record(&account, &hash)?;
             let mut after = before.and_then(|record| record.at(now)).unwrap_or_default();
             // What deletes messages gives no rights back, whatever a member says that it was about.
-            if after.deleted() && !after.of_rights() {
+            if let Some(Life::Deleted { row, .. }) = after.life
+                && store.mutation(row)?.is_some_and(|why| !matches!(why, Mutation::Revoke { .. }))
+            {
                 after.life = None;
             }
-            if undo && after.life.is_none() && !held.contains(&hash) {
-                continue;
-            }
-            if after.join_life(life(0)) {
+            if after.join_life(Life::Revoked { stamp, row: 0 }) {
                 new.insert((stamp, hash), (before, after));
-                if let Some(earlier) = before.and_then(|record| said(&record)) {
-                    kept.remove(&(earlier, hash));
-                }
+                let earlier = before.and_then(|record| record.revoked());
+                earlier.map(|earlier| kept.remove(&(earlier, hash)));
                 kept.insert((stamp, hash), None);
             }
-            if after.deleted() == undo {
+            if after.revoked().is_some() {
                 hashes.push(hash);
             }
         }
@@ -369,29 +362,26 @@ impl Mailbox {
             new.clear();
         }
         let cost = u64::from(size).saturating_add(RECORD_COST).saturating_mul(new.len() as u64);
-        let before = new.values().filter_map(|(before, _): &(Option<Record>, Record)| *before);
-        let more = cost.saturating_sub(before.map(|record| record.cost()).fold(0, u64::saturating_add));
-        if more > 0 && !self.limits.allow(store, &account, more, source, By::Deletion)? {
+        if cost > 0 && !self.limits.allow(store, &account, cost, source, By::Deletion)? {
             return Ok(Err(Code::Full));
         }
         while kept.len() > MAX_TOKENS {
-            let Some((key, record)) = kept.pop_first() else { break };
-            // What was undone too long ago to be kept is not taken away again for that.
-            let unkept = || new.remove(&key).and_then(|(before, _)| before).filter(|_| undo);
-            if let Some(record) = record.or_else(unkept) {
-                let effects = vec![Effect { account, hash: key.1, before: Some(record), after: None }];
-                store.append(Entry { mutation: None, evidence_until: None, effects })?;
+            match kept.pop_first() {
+                Some(((_, hash), Some(record))) => {
+                    let effects = vec![Effect { account, hash, before: Some(record), after: None }];
+                    store.append(Entry { mutation: None, evidence_until: None, effects })?;
+                }
+                Some((key, None)) => drop(new.remove(&key)),
+                None => break,
             }
         }
         for ((_, hash), (before, mut after)) in new {
             let row = store.head().saturating_add(1);
-            after.life = Some(life(row));
+            after.life = Some(Life::Revoked { stamp, row });
             after.place = Some(Place { sequence: row, row, namespace: REVOCATIONS, size });
             let effects = vec![Effect { account, hash, before, after: Some(after) }];
             store.append(Entry { mutation: Some(evidence.clone()), evidence_until: None, effects })?;
-            if !undo {
-                self.outbox.push_back(Output::Revoked { account, hash });
-            }
+            self.outbox.push_back(Output::Revoked { account, hash });
         }
         Ok(Ok(Outcome { done: Done::Changed { hashes }, already: false, detail: Detail::default() }))
     }
@@ -488,14 +478,14 @@ impl Mailbox {
         let mut after = before.and_then(|record| record.at(now)).unwrap_or_default();
         // A tombstone counts for what its owner signed, whatever a member says that it was about.
         if let Some(Life::Deleted { row, .. }) = after.life
-            && store.mutation(row)?.is_some_and(|why| !why.covers(namespace, request.sent()))
+            && store.mutation(row)?.is_some_and(|why| !why.covers(namespace, request.timestamp))
         {
             after.life = None;
         }
         // So does a change of expiry that was heard of before its message: of one that is known it was judged
         // when it came.
         if let Record { life: None, change: Some(Change { row, .. }), .. } = after
-            && store.mutation(row)?.is_some_and(|why| !why.covers(namespace, request.sent()))
+            && store.mutation(row)?.is_some_and(|why| !why.covers(namespace, request.timestamp))
         {
             after.change = None;
         }
@@ -623,14 +613,6 @@ fn repeat(request: &mut StoreRequest, known: &Record, now: u64) {
         && let (Some(timestamp), Some(expiry)) = (known.timestamp(), known.expiry())
     {
         (request.timestamp, request.expiry) = (timestamp, expiry.max(request.expiry));
-    }
-}
-
-/// When an owner took rights away, or gave them back.
-const fn said(record: &Record) -> Option<Stamp> {
-    match record.life {
-        Some(Life::Revoked { stamp, .. } | Life::Deleted { stamp, .. }) => Some(stamp),
-        Some(Life::Unsigned { .. } | Life::Stored { .. }) | None => None,
     }
 }
 

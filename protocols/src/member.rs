@@ -461,10 +461,8 @@ impl Member {
                 };
                 let sound: Vec<_> = checked
                     .into_iter()
-                    .map(|result| match result? {
-                        one if !ours(&one) => Err(Code::WrongSwarm),
-                        one if self.told_by_stranger(now, &one) => Err(Code::Unauthorized),
-                        one => Ok(one),
+                    .map(|result| {
+                        result.and_then(|one| if ours(&one) { Ok(one) } else { Err(Code::WrongSwarm) })
                     })
                     .collect();
                 let refused: Vec<_> = sound.iter().map(|result| result.as_ref().err().copied()).collect();

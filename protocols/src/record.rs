@@ -13,7 +13,7 @@ use crate::{
     AccountId, MessageHash, Namespace, NetworkName, Span, Time,
     answer::{Code, Subject},
     identity::blake2b,
-    request::{Auth, Claims, Delete, Expire, MAX_TTL, REVOCATIONS, Replacement, Revoke, Source, Store},
+    request::{Claims, Delete, Expire, MAX_TTL, Replacement, Revoke, Source, Store},
 };
 
 /// When and by which request something was signed; the order in which the last one wins.
@@ -46,7 +46,7 @@ pub enum Life {
         /// The log row that keeps the signed request.
         row: u64,
     },
-    /// Deleted by its owner: a tombstone. Of a revocation, which keeps its place: undone. That does not end.
+    /// Deleted by its owner: a tombstone. Of a revocation: undone.
     Deleted {
         /// When it was signed.
         stamp: Stamp,
@@ -93,7 +93,7 @@ pub struct Record {
     pub life: Option<Life>,
     /// The latest signed change of expiry.
     pub change: Option<Change>,
-    /// Where its bytes are; none when it is deleted or was never held. Of rights, where their owner's word is.
+    /// Where its bytes are; none when it is deleted or was never held.
     pub place: Option<Place>,
 }
 
@@ -130,12 +130,10 @@ impl Record {
     ///
     /// A tombstone lasts the longest life of a message from its deletion, and so does a change of
     /// expiry: what it stands above may have been any change before it, up to the longest extension,
-    /// and a member that missed it would bring the message back. A revocation does not end, and so neither
-    /// does its undoing.
+    /// and a member that missed it would bring the message back.
     pub fn until(&self) -> u64 {
         let changed = |change: Change| change.expiry.max(remembered(change.stamp));
         match self.life {
-            Some(Life::Deleted { .. }) if self.of_rights() => FOREVER,
             Some(Life::Deleted { stamp, .. }) => remembered(stamp),
             Some(Life::Revoked { stamp, .. }) if crate::mutants::on("forget-revocation") => {
                 stamp.time.saturating_add(60_000)
@@ -192,21 +190,6 @@ impl Record {
         match self.life {
             Some(Life::Revoked { stamp, .. }) => Some(stamp),
             Some(Life::Unsigned { .. } | Life::Stored { .. } | Life::Deleted { .. }) | None => None,
-        }
-    }
-
-    /// Whether it is no message but the rights of a subaccount, taken away or given back.
-    pub fn of_rights(&self) -> bool {
-        self.revoked().is_some() || self.place.is_some_and(|place| place.namespace == REVOCATIONS)
-    }
-
-    /// When the message was sent at the latest, in milliseconds since 1970: no later than it was signed, if it
-    /// was. Of a text the time beside is the word of whoever passed it on.
-    pub fn sent(&self) -> Option<u64> {
-        match self.life? {
-            Life::Unsigned { timestamp, .. } => Some(timestamp),
-            Life::Stored { stamp, timestamp, .. } => Some(timestamp.min(stamp.time)),
-            Life::Deleted { .. } | Life::Revoked { .. } => None,
         }
     }
 
@@ -357,17 +340,6 @@ impl Mutation {
         }
     }
 
-    /// The proof of who asks; none of a stranger's store.
-    pub const fn auth(&self) -> Option<&Auth> {
-        match self {
-            Self::Store(request) => request.auth.as_ref(),
-            Self::Replace { request, .. } => Some(&request.auth),
-            Self::Delete { request, .. } => Some(&request.auth),
-            Self::Expire { request, .. } => Some(&request.auth),
-            Self::Revoke { request, .. } => Some(&request.auth),
-        }
-    }
-
     /// When it was signed, and by which request; none of a stranger's store.
     pub fn stamp(&self, network: &NetworkName) -> Option<Stamp> {
         let (time, statement) = match self {
@@ -427,16 +399,16 @@ impl Mutation {
         }
     }
 
-    /// Whether it can be the evidence of what became of a message that lies in `namespace`,
-    /// [`sent`](Record::sent) then.
-    pub fn covers(&self, namespace: Namespace, sent: u64) -> bool {
+    /// Whether it can be the evidence of what became of a message that lies in `namespace`, sent at
+    /// `timestamp`.
+    pub fn covers(&self, namespace: Namespace, timestamp: u64) -> bool {
         match self {
             Self::Store(request) => request.namespace == namespace,
             Self::Replace { request, .. } => request.namespace == namespace,
-            Self::Delete { request: Delete { which, auth, .. }, .. } => {
-                which.covers(auth.time, namespace, sent)
+            Self::Delete { request: Delete { which, auth, .. }, .. }
+            | Self::Expire { request: Expire { which, auth, .. }, .. } => {
+                which.covers(auth.time, namespace, timestamp)
             }
-            Self::Expire { request, .. } => request.covers(namespace, sent),
             Self::Revoke { .. } => false,
         }
     }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::read::matching;
 use crate::{
-    AccountId, MessageHash, Namespace,
+    AccountId, MessageHash,
     record::{Change, Life, Mutation, Record, Stamp},
     request::{
-        Delete, Direction, Door, Expire, MAX_BULK, MAX_BULK_JSON, Replacement, Source, TOLERANCE_FORWARDED,
-        Which,
+        Delete, Direction, Door, Expire, MAX_BULK, MAX_BULK_JSON, Replacement, Revoke, Source,
+        TOLERANCE_FORWARDED, Which,
     },
     store::{Effect, Store, StoreError},
 };
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Detail {
     /// The messages that were held here and changed, with their drawers.
-    pub listed: Vec<(Namespace, MessageHash)>,
+    pub listed: Vec<(crate::Namespace, MessageHash)>,
     /// The messages that were held here and not changed, with their ends in milliseconds since 1970.
     pub unchanged: Vec<(MessageHash, u64)>,
 }
@@ -45,8 +45,8 @@ pub(super) fn find<S: Store>(
         Mutation::Delete { request, held } => delete(now, request, held, stamp, source, store),
         Mutation::Expire { request, held } => expire(now, request, held, stamp, source, store),
         Mutation::Replace { request, held } => replace(now, request, held, stamp, store),
-        // These have their own ways.
-        Mutation::Store(_) | Mutation::Revoke { .. } => Ok(Found::default()),
+        Mutation::Revoke { request, held } => give_back(now, request, held, stamp, store),
+        Mutation::Store(_) => Ok(Found::default()),
     }
 }
 
@@ -67,8 +67,7 @@ fn delete<S: Store>(
     let door = request.auth.form.door();
     let wanted = |record: &Record| record.timestamp().is_some_and(|timestamp| timestamp <= bound);
     let named = named(now, account, &request.which, held, (stamp, source, door), store, wanted)?;
-    let meant = |namespace, sent| request.which.covers(stamp.time, namespace, sent);
-    let covered = |record: &Record| covers(record, meant);
+    let covered = |record: &Record| covers(&request.which, record, stamp.time);
     bury(now, account, named, held, stamp, covered, store)
 }
 
@@ -83,6 +82,18 @@ fn replace<S: Store>(
     let others = held.iter().copied().filter(|hash| *hash != request.hash).collect();
     let covered = |record: &Record| record.place.is_none_or(|place| place.namespace == request.namespace);
     bury(now, &request.account, others, held, stamp, covered, store)
+}
+
+/// Gives subaccounts back what was taken from them, as far as that is known here or to the sender.
+fn give_back<S: Store>(
+    now: u64,
+    request: &Revoke,
+    held: &[MessageHash],
+    stamp: Stamp,
+    store: &S,
+) -> Result<Found, StoreError> {
+    let hashes = request.tokens.iter().map(|token| token.hash(&request.account)).collect();
+    bury(now, &request.account, hashes, held, stamp, |_| true, store)
 }
 
 /// Puts tombstones where something is known or was held by the sender.
@@ -146,9 +157,6 @@ fn expire<S: Store>(
     source: Source,
     store: &S,
 ) -> Result<Found, StoreError> {
-    if request.is_idle() {
-        return Ok(Found::default());
-    }
     let account = request.account;
     let door = request.auth.form.door();
     let bound = if source == Source::Client { u64::MAX } else { stamp.time };
@@ -172,8 +180,7 @@ fn expire<S: Store>(
         let before = *before;
         let expiry = request.end(places.get(hash).copied().unwrap_or_default());
         let known = before.and_then(|record| record.at(now));
-        let meant = |namespace, sent| request.covers(namespace, sent);
-        if known.is_some_and(|record| !covers(&record, meant)) {
+        if known.is_some_and(|record| !covers(&request.which, &record, stamp.time)) {
             continue;
         }
         let told = source == Source::Member && held.contains(hash);
@@ -250,14 +257,14 @@ fn named<S: Store>(
     Ok(named)
 }
 
-/// Whether a change can be about what is known here: a message whose drawer and time are `meant`. A revocation
+/// Whether a change that was signed at `time` can be about a message that is here. A revocation
 /// is no message: its owner alone gives rights back.
-fn covers(record: &Record, meant: impl FnOnce(Namespace, u64) -> bool) -> bool {
-    if record.of_rights() {
+fn covers(which: &Which, record: &Record, time: u64) -> bool {
+    if record.revoked().is_some() {
         return false;
     }
     let Some(place) = record.place.filter(|_| !crate::mutants::on("bulk-any-drawer")) else { return true };
-    meant(place.namespace, record.sent().unwrap_or_default())
+    which.covers(time, place.namespace, record.timestamp().unwrap_or_default())
 }
 
 /// Each hash once, with what is known of it.

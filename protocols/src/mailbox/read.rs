@@ -168,7 +168,7 @@ pub fn expiries<S: Store>(store: &S, now: Time, request: &GetExpiries) -> Result
 /// When the store fails.
 pub fn revoked<S: Store>(store: &S, account: &AccountId) -> Result<Body, StoreError> {
     let mut found: Vec<(_, Token)> = Vec::new();
-    for (hash, record) in rights(store, account)? {
+    for (hash, record) in revocations(store, account)? {
         let (Some(stamp), Some(place)) = (record.revoked(), record.place) else { continue };
         let behind = store.mutation(place.row).map_err(|error| error.about(account, hash))?;
         if let Some(Mutation::Revoke { request, .. }) = behind {
@@ -180,15 +180,15 @@ pub fn revoked<S: Store>(store: &S, account: &AccountId) -> Result<Body, StoreEr
     Ok(Body::Revoked { tokens: found.into_iter().map(|(_, token)| token).collect() })
 }
 
-/// The revocations of an account and those that were undone, with the hashes of their tokens.
-pub(super) fn rights<S: Store>(
+/// The revocations of an account, with the hashes of their tokens.
+pub(super) fn revocations<S: Store>(
     store: &S,
     account: &AccountId,
 ) -> Result<Vec<(MessageHash, Record)>, StoreError> {
     let mut found = Vec::new();
-    // As many of either are kept.
-    for (_, hash) in store.page(account, REVOCATIONS, 0, MAX_TOKENS.saturating_mul(3))? {
-        found.extend(store.record(account, &hash)?.map(|record| (hash, record)));
+    for (_, hash) in store.page(account, REVOCATIONS, 0, MAX_TOKENS.saturating_mul(2))? {
+        let record = store.record(account, &hash)?.filter(|record| record.revoked().is_some());
+        found.extend(record.map(|record| (hash, record)));
     }
     Ok(found)
 }

@@ -6,9 +6,7 @@ use crate::{
     answer::Code,
     mailbox,
     maps::Outlook,
-    record::Mutation,
     replication::{handover, respond::Scope},
-    request::TOLERANCE_FORWARDED,
     store::{StoreError, Transaction},
     swarm::Ask,
 };
@@ -59,15 +57,6 @@ impl Member {
                 if known { Ok(Scope { all, ..Scope::ALL }) } else { Err(Code::WrongSwarm) }
             }
         }
-    }
-
-    /// Whether somebody who is no node says that a text came just now. What came earlier may have come to a node that
-    /// has left.
-    pub(super) fn told_by_stranger(&self, now: Time, mutation: &Mutation) -> bool {
-        let Some(auth) = mutation.auth() else { return false };
-        let fresh = auth.time.saturating_add(TOLERANCE_FORWARDED.as_millis()) >= now.as_millis();
-        let me = self.setup.pair.node_id();
-        fresh && auth.told_by().is_some_and(|node| node != me && !self.outlook.knows(&node))
     }
 
     pub(super) fn drain_handover<T: Transaction>(

@@ -8,20 +8,13 @@ use serde_bytes::ByteArray;
 
 use super::{Source, TOLERANCE, TOLERANCE_FORWARDED};
 use crate::{
-    AccountId, KeyPair, MessageHash, Namespace, NetworkName, NodeId, Signature, Span, Statement, Time,
+    AccountId, KeyPair, MessageHash, Namespace, NetworkName, NodeId, Signature, Statement, Time,
     answer::Code,
     identity::{self, Claim},
 };
 
 /// The drawer in which revocations lie. No client may store there, and whoever reads it finds nothing.
 pub const REVOCATIONS: Namespace = Namespace::CLOSED;
-
-/// The earliest time of a text that a member takes, in milliseconds since 1970: with 2020 it begins. Every time
-/// from then on has thirteen digits, so that a text is not that of another request whose numbers have others.
-pub(super) const EARLIEST: u64 = 1_577_836_800_000;
-
-/// How much later than a text was signed what it leaves open may be: clocks of clients and members differ.
-pub(super) const OPEN: Span = Span(TOLERANCE.0.saturating_add(TOLERANCE_FORWARDED.0));
 
 /// Through which door a client came, which decides what it signs and what it is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -277,20 +270,6 @@ impl Auth {
         matches!(self.form, Form::Text { received: None, .. }) && !names_time
     }
 
-    /// Whether a member passes on a text. It leaves open what a statement says, and the client's door has
-    /// checked that by its clock: what comes later is bounded by the time that was signed, or told.
-    pub(super) fn leaves_open(&self, source: Source) -> bool {
-        source == Source::Member && !self.form.is_statement() && !crate::mutants::on("text-reread")
-    }
-
-    /// Who says when it came, where the text does not.
-    pub const fn told_by(&self) -> Option<NodeId> {
-        match &self.form {
-            Form::Text { received: Some(received), .. } => Some(received.node),
-            Form::Text { received: None, .. } | Form::Statement => None,
-        }
-    }
-
     /// Says, as the first node that took the request, that [`Self::time`] is when it came. `statement` must
     /// have been made with that time.
     pub fn receive(&mut self, pair: &KeyPair, network: &NetworkName, statement: &Statement) {
@@ -318,9 +297,6 @@ impl Auth {
             Source::Member => (u64::MAX, TOLERANCE_FORWARDED.as_millis()),
         };
         if self.time > now.saturating_add(late) || self.time < now.saturating_sub(early) {
-            return Err(Code::Clock);
-        }
-        if self.leaves_open(source) && self.time < EARLIEST {
             return Err(Code::Clock);
         }
         let owns =

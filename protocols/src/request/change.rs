@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Auth, Claims, Door, MAX_AHEAD, MAX_TOKENS, MAX_TOKENS_BACK, MAX_TTL, Rights, Source, TOLERANCE,
-    TOLERANCE_FORWARDED, Token,
+    Auth, Claims, MAX_AHEAD, MAX_TOKENS, MAX_TOKENS_BACK, MAX_TTL, Rights, Source, TOLERANCE, Token,
     auth::{Asked, settle},
     check_count, signed,
     text::Text,
@@ -117,10 +116,10 @@ impl Direction {
 }
 
 impl Which {
-    /// Whether a message that lies in `namespace`, [`sent`](crate::record::Record::sent) then, can be meant by
-    /// a request that was signed at `time`; both in milliseconds since 1970. So nobody can repeat a request
-    /// later against what came after it.
-    pub fn covers(&self, time: u64, namespace: Namespace, sent: u64) -> bool {
+    /// Whether a message that lies in `namespace`, sent at `timestamp`, can be meant by a request that was
+    /// signed at `time`; both in milliseconds since 1970. So nobody can repeat a request later against what
+    /// came after it.
+    pub fn covers(&self, time: u64, namespace: Namespace, timestamp: u64) -> bool {
         match self {
             Self::Hashes(_) => true,
             Self::In { drawers, before, .. } => {
@@ -128,7 +127,10 @@ impl Which {
                     Drawers::One(one) => *one == namespace,
                     Drawers::All => true,
                 };
-                there && sent <= before.unwrap_or_else(|| latest(time))
+                // What the first receiver held may have been sent by a clock that is ahead of its own, which
+                // may be ahead of the one that signed.
+                let ahead = TOLERANCE.as_millis().saturating_add(MAX_AHEAD.as_millis());
+                there && timestamp <= before.unwrap_or(time.saturating_add(ahead))
             }
         }
     }
@@ -198,19 +200,14 @@ impl Delete {
     /// The code to refuse with.
     pub fn claims(&self, network: &NetworkName, now: Time, source: Source) -> Claims {
         self.which.check()?;
-        let auth = &self.auth;
-        let latest = match source {
-            Source::Client => now.as_millis().saturating_add(TOLERANCE.as_millis()),
-            Source::Member if auth.leaves_open(source) => {
-                auth.time.saturating_add(TOLERANCE_FORWARDED.as_millis())
-            }
-            Source::Member => u64::MAX,
-        };
+        let latest = now.as_millis().saturating_add(TOLERANCE.as_millis());
         if let Which::In { before: Some(before), .. } = self.which
+            && source == Source::Client
             && before > latest
         {
             return Err(Code::Clock);
         }
+        let auth = &self.auth;
         let text = || {
             Some(match &self.which {
                 Which::Hashes(hashes) => (Text::new("delete").hashes(hashes, &auth.form), false),
@@ -261,38 +258,6 @@ impl Expire {
         end.min(self.auth.time.saturating_add(MAX_TTL.as_millis()))
     }
 
-    /// Whether it sets an end that counts from when its text came, which nobody signed.
-    fn is_capped(&self) -> bool {
-        let latest = match &self.ends {
-            Ends::All(end) => *end,
-            Ends::Each(ends) => ends.iter().copied().max().unwrap_or_default(),
-        };
-        let door = self.auth.form.door();
-        door == Door::Json && latest > self.auth.time.saturating_add(MAX_TTL.as_millis())
-    }
-
-    /// Whether it can change nothing: whole drawers only end earlier, and as late as that ends nothing.
-    pub fn is_idle(&self) -> bool {
-        matches!(self.which, Which::In { .. }) && self.is_capped()
-    }
-
-    /// Whether a message that lies in `namespace`, [`sent`](crate::record::Record::sent) then, can be meant.
-    ///
-    /// An end that counts from when a text came is about what was there by then: as late as that it ends
-    /// nothing before its own end, whoever says when it came.
-    pub fn covers(&self, namespace: Namespace, sent: u64) -> bool {
-        let there = !self.is_capped() || sent <= latest(self.auth.time);
-        there && self.which.covers(self.auth.time, namespace, sent)
-    }
-
-    /// Whether the first hash is written in digits alone, as none of a message is: its text could be that of more
-    /// ends and fewer hashes.
-    fn begins_in_digits(&self) -> bool {
-        let first = self.which.hashes().first().map(core::slice::from_ref);
-        let first = first.map(|first| self.auth.form.spell(first).concat());
-        first.is_some_and(|first| first.bytes().all(|byte| byte.is_ascii_digit()))
-    }
-
     /// The direction that is meant, or that is all whoever asks may do.
     pub fn direction(&self) -> Option<Direction> {
         match (&self.which, self.only) {
@@ -337,12 +302,6 @@ impl Expire {
             return Err(Code::BadTtl);
         }
         let auth = &self.auth;
-        if auth.leaves_open(source) && earliest <= auth.time {
-            return Err(Code::BadTtl);
-        }
-        if auth.form.door() == Door::Json && self.begins_in_digits() {
-            return Err(Code::BadRequest);
-        }
         let text = || {
             let text = match &self.which {
                 Which::Hashes(hashes) => {
@@ -400,13 +359,6 @@ impl Revoke {
         let asked = Asked { account: &self.account, needs: Rights::OWNER, statement, hashes: 0, text };
         auth.claims(asked, network, now, source)
     }
-}
-
-/// The latest time of a message that can have been there when a request was taken that was signed at `time`. The
-/// message may have been sent by a clock that is ahead of the receiver's, which may be ahead of the one that
-/// signed.
-const fn latest(time: u64) -> u64 {
-    time.saturating_add(TOLERANCE.as_millis()).saturating_add(MAX_AHEAD.as_millis())
 }
 
 /// Says when a request came whose text does not.

@@ -5,7 +5,7 @@ use serde_bytes::ByteBuf;
 
 use super::{
     Auth, Claims, Door, MAX_AHEAD, MAX_TTL, MAX_TTL_PUBLIC, MIN_TTL, Rights, Source, TOLERANCE_FORWARDED,
-    auth::{Asked, OPEN, settle},
+    auth::{Asked, settle},
     signed,
     text::Text,
 };
@@ -53,11 +53,6 @@ impl Store {
     /// The hash that the message will be known by.
     pub fn hash(&self) -> MessageHash {
         MessageHash::of(&self.account, self.namespace, &self.data)
-    }
-
-    /// When it was sent, as [`Record::sent`](crate::record::Record::sent) says of what is kept of it.
-    pub fn sent(&self) -> u64 {
-        self.auth.as_ref().map_or(self.timestamp, |auth| self.timestamp.min(auth.time))
     }
 
     /// What its signature covers, if it carries one.
@@ -122,13 +117,6 @@ impl Store {
                 let latest = now_ms.saturating_add(longest.as_millis()).saturating_add(slack);
                 if self.timestamp > now_ms.saturating_add(slack) || self.expiry > latest {
                     return Err(Code::BadTtl);
-                }
-                // Its times are the word of whoever passes it on, also long after it was signed.
-                if let Some(auth) = self.auth.as_ref().filter(|auth| auth.leaves_open(source)) {
-                    let open = auth.time.saturating_add(OPEN.as_millis());
-                    if self.timestamp > open || self.expiry > open.saturating_add(MAX_TTL.as_millis()) {
-                        return Err(Code::BadTtl);
-                    }
                 }
             }
         }

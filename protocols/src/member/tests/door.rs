@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     AccountId, MessageHash, Signature,
     answer::{Done, Failure, told},
-    fixture::{Friend, at, auth_of, ms, mutation, statement, texted},
+    fixture::{Friend, ms, mutation, statement, texted},
     identity,
     request::{Direction, Drawers, Ends, Rights, Which},
 };
@@ -434,35 +434,5 @@ fn what_members_sign_for_the_json_door_is_this_text() {
     for (request, expected) in cases {
         let text = told::text(&mutation(request.clone()), &listed, &unchanged);
         assert_eq!(text, expected, "{request:?}");
-    }
-}
-
-#[test]
-fn a_stranger_does_not_say_that_a_text_came_just_now() {
-    let (mut net, person) = (Net::ready(3), Person::new(0));
-    net.request(0, Request::Store(person.post("a", 0, 90_000)));
-    net.now = at(1_000);
-    let hash = person.hash("a");
-    let mut ask = |by: u8, seconds: u64| {
-        let mut request = json_delete(&person, &[hash], false);
-        auth_of(&mut request).time = ms(seconds);
-        let Request::Delete(mut request) = request else { unreachable!("it was a deletion") };
-        request.receive(&node(by), &network());
-        let ask = Ask::Replicate { mutations: vec![mutation(Request::Delete(request))], json: Vec::new() };
-        match net.ask(2, nodes(3)[1], SwarmRequest::new(3, ask)) {
-            SwarmAnswer::Replicated { results } => match results.as_slice() {
-                [Replicated::Done { .. }] => None,
-                [Replicated::Refused { code }] => Some(*code),
-                other => panic!("one was asked: {other:?}"),
-            },
-            other => panic!("not heard: {other:?}"),
-        }
-    };
-    assert_eq!(ask(9, 1_000), Some(Code::Unauthorized));
-    assert_eq!(ask(9, 930), Some(Code::Unauthorized));
-    // It may have been a node, earlier.
-    assert_eq!(ask(9, 929), None);
-    for member in 0..3 {
-        assert_eq!(ask(member, 1_000), None, "{member}");
     }
 }
