@@ -1,6 +1,6 @@
 //! What messages say of money, and what the chain says of that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy::primitives::{Address, B256, U256};
 use serde::Serialize;
@@ -17,7 +17,7 @@ use session_client::{
 use session_protocols::{AccountId, MessageHash};
 
 use super::{
-    claims::{self, Claim, Found},
+    claims::{self, Answer, Claim, Found},
     lower,
 };
 use crate::{
@@ -79,6 +79,8 @@ pub(crate) struct Cashier {
     settlement: Option<Settlement>,
     /// The messages that told of payments here, by transaction.
     told: BTreeMap<[u8; 32], MessageHash>,
+    /// The messages read last whose payments the chain was not asked about, or not for long enough.
+    unchecked: BTreeSet<MessageHash>,
 }
 
 /// What is known of payments when messages are read, and what is learnt then.
@@ -104,7 +106,19 @@ impl Cashier {
         let used = account::signer(home, name, &account)?.0.address();
         let grown = chain_account::signer(home.account(name)?.seed()).address();
         let own = if used == grown { vec![used] } else { vec![used, grown] };
-        Ok(Self { home: home.clone(), account, own, settlement, told: BTreeMap::new() })
+        Ok(Self {
+            home: home.clone(),
+            account,
+            own,
+            settlement,
+            told: BTreeMap::new(),
+            unchecked: BTreeSet::new(),
+        })
+    }
+
+    /// The messages read last that tell of payments which were not checked.
+    pub(crate) const fn unchecked(&self) -> &BTreeSet<MessageHash> {
+        &self.unchecked
     }
 
     /// What messages say of money, the oldest first.
@@ -113,6 +127,7 @@ impl Cashier {
             |item: &&InboxItem| matches!(&item.content, Ok(DirectMessage { kind: Kind::Money(_), .. }));
         let items: Vec<&InboxItem> = items.iter().filter(is_money).collect();
         let mut all = BTreeMap::new();
+        self.unchecked.clear();
         if items.is_empty() {
             return Ok(all);
         }
@@ -230,8 +245,9 @@ impl Cashier {
             }
             return Ok((State::Verified, Some(height), None));
         }
-        match books.found.remove(&hash) {
-            Some(Ok((to, Standing::Paid { height }))) => {
+        let is_late = matches!(books.found.get(&hash), Some(None));
+        match books.found.remove(&hash).flatten() {
+            Some(Ok(Answer { to, standing: Standing::Paid { height }, .. })) => {
                 let paid = Paid { message: hash, height };
                 self.home.keep_paid(&self.account, &transaction, paid)?;
                 books.paid.insert(transaction, paid);
@@ -239,21 +255,34 @@ impl Cashier {
                 books.receive(payment, received(to, Some(height)));
                 Ok((State::Verified, Some(height), None))
             }
-            Some(Ok((to, Standing::Pending { height }))) => {
+            Some(Ok(Answer { to, standing: Standing::Pending { height }, .. })) => {
                 self.told.insert(transaction, hash);
                 books.receive(payment, received(to, None));
+                books.asked(hash, "it was not final when it was checked last");
                 Ok((State::Pending, height, Some("it is not final so far".to_owned())))
             }
-            Some(Ok((_, standing))) => {
-                let refused = claims::refused(&standing, books.known.unfounded.get(&hash), books.now_ms);
+            Some(Ok(answer)) => {
+                let refused = claims::refused(&answer, books.known.unfounded.get(&hash), books.now_ms);
                 let why = refused.why.clone();
                 books.learnt.unfounded.insert(hash, refused);
                 claimed(why)
             }
-            Some(Err(error)) => claimed(format!("it could not be checked: {}", chain(&error))),
+            Some(Err(error)) => {
+                books.asked(hash, "it could not be checked when that was tried last");
+                claimed(format!("it could not be checked: {}", chain(&error)))
+            }
+            None if is_late => {
+                self.unchecked.insert(hash);
+                books.asked(hash, claims::NOT_CHECKED);
+                claimed(claims::NOT_CHECKED.to_owned())
+            }
             None => {
                 let before = books.known.unfounded.get(&hash);
-                claimed(before.map_or_else(|| claims::NOT_CHECKED.to_owned(), |before| before.why.clone()))
+                let why = before.map_or(claims::NOT_CHECKED, |before| before.why.as_str()).to_owned();
+                if why == claims::NOT_CHECKED {
+                    self.unchecked.insert(hash);
+                }
+                claimed(why)
             }
         }
     }
@@ -264,6 +293,9 @@ impl Cashier {
         if sum.chain != settlement.chain {
             return Err("it is said to be on another chain than this network's");
         }
+        if sum.units == 0 {
+            return Err("it is of nothing");
+        }
         match sum.token.map(Address::from) {
             None => Ok(Sum::Native(U256::from(sum.units))),
             Some(token) if token == settlement.contracts.token => Ok(Sum::Sesh(Amount(sum.units))),
@@ -273,6 +305,11 @@ impl Cashier {
 }
 
 impl Books {
+    /// Remembers that the chain was asked about what a message tells of, and decided nothing.
+    fn asked(&mut self, message: MessageHash, why: &str) {
+        self.learnt.unfounded.insert(message, claims::undecided(why, self.now_ms));
+    }
+
     /// A payment in the chain's own coin, of which no event tells.
     fn receive(&mut self, payment: &envelope::Payment, received: Received) {
         if payment.sum.token.is_none() {
@@ -492,9 +529,33 @@ mod tests {
             let told = if number > 200 - 32 { "it could not be checked" } else { claims::NOT_CHECKED };
             assert!(state == State::Claimed && why.starts_with(told), "{number}: {why}");
         }
-        // What could not be found out is not held against them.
-        assert_eq!(home.claims(&me.id()).unwrap(), Claims::default());
+        // What could not be found out is not held against them: others are asked about first, and that is all.
+        let kept = home.claims(&me.id()).unwrap();
+        assert_eq!((kept.unfounded.len(), kept.received.len()), (32, 0));
+        assert!(kept.unfounded.values().all(|it| it.asked_ms > 0 && it.again_ms <= it.asked_ms));
+        // Whose turn did not come is not told of for good.
+        assert_eq!(cashier.unchecked().len(), 200 - 1 - 32);
+        assert!(cashier.unchecked().contains(&MessageHash([1; 32])));
         // Where the sender is paid was said two hundred times, and counts once.
         assert!(home.paid_at(&mallory.id()).unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_claims_to_have_paid_nothing_is_not_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(folder.path().join("home")).unwrap();
+        let (me, mallory) = (Account::new(&[1; 16]), Account::new(&[2; 16]));
+        home.create_account("me", &me).unwrap();
+        let mut item = claim(&mallory, 1);
+        if let Ok(DirectMessage { kind: Kind::Money(Money::Payment(payment)), .. }) = &mut item.content {
+            payment.sum.units = 0;
+        }
+        let mut cashier = Cashier::new(&home, "me", me.id(), Some(silent())).unwrap();
+        let said = said(&mut cashier, &[item]).await.unwrap();
+        let Some(Said::Payment { state, why, .. }) = said.get(&MessageHash([1; 32])) else {
+            panic!("another deed")
+        };
+        assert_eq!((*state, why.as_deref()), (State::Claimed, Some("it is of nothing")));
+        assert!(cashier.unchecked().is_empty());
     }
 }
