@@ -252,7 +252,10 @@ fn describe(message: &DirectMessage) -> String {
 
 #[cfg(test)]
 mod tests {
+    use session_client::Account;
+
     use super::*;
+    use crate::wallet::{claim, silent};
 
     fn item(kind: Kind, text: Option<&str>) -> InboxItem {
         let from = AccountId::from_bytes([5; 33]);
@@ -292,5 +295,21 @@ mod tests {
         .unwrap_err());
         let value = serde_json::to_value(show(&unreadable, None).unwrap()).unwrap();
         assert!(value["text"].is_null() && value["error"].is_string());
+    }
+
+    #[tokio::test]
+    async fn what_was_not_checked_stays_new_and_is_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(folder.path().join("home")).unwrap();
+        let (me, mallory) = (Account::new(&[1; 16]), Account::new(&[2; 16]));
+        home.create_account("me", &me).unwrap();
+        let cashier = Cashier::new(&home, "me", me.id(), Some(silent())).unwrap();
+        let mut reader = Reader { output: Output::new(true), home, names: BTreeMap::new(), cashier };
+        let items: Vec<InboxItem> = (1..=40).map(|number| claim(&mallory, number)).collect();
+        let open = reader.go_on(&me.id(), items, &BTreeSet::new()).await.unwrap();
+        assert_eq!((open.len(), reader.home.shown(&me.id()).unwrap().len()), (8, 32));
+        let told = hashes(&open);
+        let open = reader.go_on(&me.id(), open, &told).await.unwrap();
+        assert_eq!((open.len(), reader.home.shown(&me.id()).unwrap().len()), (0, 40));
     }
 }

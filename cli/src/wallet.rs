@@ -36,6 +36,8 @@ mod history;
 mod messages;
 mod outgoing;
 
+#[cfg(test)]
+pub(crate) use messages::tests::{claim, silent};
 pub(crate) use messages::{Cashier, Said, learn, said};
 
 pub(crate) async fn run(context: &Context, arguments: args::Wallet) -> Result<(), Failure> {
