@@ -98,6 +98,9 @@ impl Till<'_> {
 
     async fn request(&self, price: &Price, from: &str, follow: Option<AccountId>) -> Result<(), Failure> {
         let sum = sum(price)?;
+        if sum.units().is_zero() {
+            return Err(WalletError::Nothing.into());
+        }
         let (sender, access) = (self.home.account(&self.name)?, Access::open(self.context).await?);
         let whom = self.person(&access, from, follow).await?;
         let words =

@@ -31,6 +31,7 @@ async fn a_contact_is_paid_and_sees_it_verified_and_nobody_else_is_believed() {
     let short = bob.refused(&["wallet", "send", "1", &alice.address, "--yes"], 1, "too_little_sesh");
     assert!(short.contains("has 0 SESH and needs 1 SESH: 1 SESH more"), "{short}");
     alice.refused(&["wallet", "send", "0", &bob.address, "--yes"], 2, "nothing");
+    alice.refused(&["wallet", "request", "0", "bob"], 2, "nothing");
     alice.refused(&["wallet", "send", "1", "carol", "--yes"], 1, "unknown_name");
     let one = bob.address.find(|c: char| c.is_ascii_alphabetic() && c != 'x').unwrap();
     let wrong =
