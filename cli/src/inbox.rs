@@ -2,8 +2,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem::take,
     pin::pin,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures::StreamExt;
@@ -16,7 +17,10 @@ use session_client::{
     home::Home,
 };
 use session_protocols::{AccountId, MessageHash};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
 
 use crate::{
     Context, account, args,
@@ -29,6 +33,8 @@ use crate::{
 
 /// Messages that are remembered as shown at once, when many arrive.
 const BATCH: usize = 64;
+/// How long after a look at payments the next one goes on with those that were not checked.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// A message as programs are told.
 #[derive(Debug, Serialize)]
@@ -57,14 +63,17 @@ pub(crate) async fn run(context: &Context, arguments: args::Inbox) -> Result<(),
     let before = if arguments.new { reader.home.shown(&id)? } else { BTreeSet::new() };
 
     let items = access.client.inbox(&account).await.map_err(|error| access.failed(error))?;
-    let mailbox = ends(&items);
+    let mut mailbox = ends(&items);
     let mut known: BTreeSet<MessageHash> = items.iter().map(|item| item.hash).collect();
     let fresh: Vec<InboxItem> = items.into_iter().filter(|item| !before.contains(&item.hash)).collect();
     if arguments.watch {
-        reader.each(&fresh).await?;
+        reader.each(&fresh, &BTreeSet::new()).await?;
     } else {
         reader.all(&fresh, arguments.new).await?;
     }
+    // What tells of payments that were not checked is not told for good.
+    let mut open = reader.open(fresh);
+    mailbox.retain(|(hash, _)| !open.iter().any(|item| item.hash == *hash));
     reader.home.mark_all_shown(&id, &mailbox, now_ms())?;
     if !arguments.watch {
         return Ok(());
@@ -78,12 +87,19 @@ pub(crate) async fn run(context: &Context, arguments: args::Inbox) -> Result<(),
     loop {
         tokio::select! {
             items = arriving.next() => match items {
-                Some(items) => {
-                    reader.each(&items).await?;
-                    reader.home.mark_shown(&id, &ends(&items))?;
+                Some(mut items) => {
+                    let told = hashes(&open);
+                    open.append(&mut items);
+                    let items = take(&mut open);
+                    open = reader.go_on(&id, items, &told).await?;
                 }
                 None => return Ok(()),
             },
+            () = sleep(AGAIN), if !open.is_empty() => {
+                let told = hashes(&open);
+                let items = take(&mut open);
+                open = reader.go_on(&id, items, &told).await?;
+            }
             _ = interrupt.recv() => return Ok(()),
         }
     }
@@ -108,10 +124,34 @@ impl Reader {
         })
     }
 
-    /// Prints messages in an envelope each.
-    async fn each(&mut self, items: &[InboxItem]) -> Result<(), Failure> {
+    /// Prints messages that came, and of those told of before what was checked since. Returns those that are to be
+    /// checked still; all others are not new to the account from now on.
+    async fn go_on(
+        &mut self,
+        account: &AccountId,
+        items: Vec<InboxItem>,
+        told: &BTreeSet<MessageHash>,
+    ) -> Result<Vec<InboxItem>, Failure> {
+        self.each(&items, told).await?;
+        let mut shown = ends(&items);
+        let open = self.open(items);
+        shown.retain(|(hash, _)| !open.iter().any(|item| item.hash == *hash));
+        self.home.mark_shown(account, &shown)?;
+        Ok(open)
+    }
+
+    /// Those of the messages read last that tell of payments which were not checked.
+    fn open(&self, mut items: Vec<InboxItem>) -> Vec<InboxItem> {
+        items.retain(|item| self.cashier.unchecked().contains(&item.hash));
+        items
+    }
+
+    /// Prints messages in an envelope each, but those that were told of before and are no more checked than then.
+    async fn each(&mut self, items: &[InboxItem], told: &BTreeSet<MessageHash>) -> Result<(), Failure> {
         let mut said = said(&mut self.cashier, items).await?;
-        for shown in items.iter().filter_map(|item| show(item, said.remove(&item.hash))) {
+        let open = self.cashier.unchecked().clone();
+        let items = items.iter().filter(|item| !(told.contains(&item.hash) && open.contains(&item.hash)));
+        for shown in items.filter_map(|item| show(item, said.remove(&item.hash))) {
             if shown.from.is_some_and(|from| !self.names.contains_key(&from)) {
                 // Somebody may have been added to the address book meanwhile.
                 self.names = names(&self.home)?;
@@ -137,6 +177,11 @@ impl Reader {
         };
         format!("{}  {from}\n    {}\n", text::time(shown.timestamp), text::block(text, "    "))
     }
+}
+
+/// Which messages these are.
+fn hashes(items: &[InboxItem]) -> BTreeSet<MessageHash> {
+    items.iter().map(|item| item.hash).collect()
 }
 
 /// Which messages these are, and when they end.
@@ -207,7 +252,10 @@ fn describe(message: &DirectMessage) -> String {
 
 #[cfg(test)]
 mod tests {
+    use session_client::Account;
+
     use super::*;
+    use crate::wallet::{claim, silent};
 
     fn item(kind: Kind, text: Option<&str>) -> InboxItem {
         let from = AccountId::from_bytes([5; 33]);
@@ -247,5 +295,21 @@ mod tests {
         .unwrap_err());
         let value = serde_json::to_value(show(&unreadable, None).unwrap()).unwrap();
         assert!(value["text"].is_null() && value["error"].is_string());
+    }
+
+    #[tokio::test]
+    async fn what_was_not_checked_stays_new_and_is_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(folder.path().join("home")).unwrap();
+        let (me, mallory) = (Account::new(&[1; 16]), Account::new(&[2; 16]));
+        home.create_account("me", &me).unwrap();
+        let cashier = Cashier::new(&home, "me", me.id(), Some(silent())).unwrap();
+        let mut reader = Reader { output: Output::new(true), home, names: BTreeMap::new(), cashier };
+        let items: Vec<InboxItem> = (1..=40).map(|number| claim(&mallory, number)).collect();
+        let open = reader.go_on(&me.id(), items, &BTreeSet::new()).await.unwrap();
+        assert_eq!((open.len(), reader.home.shown(&me.id()).unwrap().len()), (8, 32));
+        let told = hashes(&open);
+        let open = reader.go_on(&me.id(), open, &told).await.unwrap();
+        assert_eq!((open.len(), reader.home.shown(&me.id()).unwrap().len()), (0, 40));
     }
 }

@@ -143,7 +143,7 @@ pub(crate) async fn address_of(context: &Context, written: &str) -> Result<Addre
         return Ok(address);
     }
     let home = context.home()?;
-    let reader = account::choose(&home, None).ok().map(|(name, _)| name);
+    let reader = if home.accounts()?.is_empty() { None } else { Some(account::choose(&home, None)?.0) };
     address(context, &home, reader.as_deref(), written).await
 }
 

@@ -36,6 +36,8 @@ mod history;
 mod messages;
 mod outgoing;
 
+#[cfg(test)]
+pub(crate) use messages::tests::{claim, silent};
 pub(crate) use messages::{Cashier, Said, learn, said};
 
 pub(crate) async fn run(context: &Context, arguments: args::Wallet) -> Result<(), Failure> {
@@ -96,6 +98,9 @@ impl Till<'_> {
 
     async fn request(&self, price: &Price, from: &str, follow: Option<AccountId>) -> Result<(), Failure> {
         let sum = sum(price)?;
+        if sum.units().is_zero() {
+            return Err(WalletError::Nothing.into());
+        }
         let (sender, access) = (self.home.account(&self.name)?, Access::open(self.context).await?);
         let whom = self.person(&access, from, follow).await?;
         let words =

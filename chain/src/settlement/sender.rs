@@ -277,6 +277,20 @@ impl Sender {
         self.affordable(first.value, both)
     }
 
+    /// What a call comes to that takes so much gas at most and spends so many tokens, and that no endpoint is to hear
+    /// of yet: it is not tried. Nothing is sent.
+    ///
+    /// # Errors
+    /// Tells what is missing.
+    pub async fn quote_untried(&mut self, gas: u64, spends: Option<Spending>) -> Result<Quote, SendError> {
+        self.check_chain().await?;
+        let balance = self.check_balances(&Call { spends, ..Call::default() }).await?;
+        let fees = self.fees().await?;
+        let likely = cost(U256::ZERO, gas, present(&fees));
+        let most = cost(U256::ZERO, gas, fee_cap(&fees));
+        self.affordable(U256::ZERO, Quote { gas, likely, most, fees, balance })
+    }
+
     /// A quote, if the account has what is offered for it at first.
     fn affordable(&self, value: U256, quote: Quote) -> Result<Quote, SendError> {
         let needs = cost(value, quote.gas, quote.fees.max_fee_per_gas);

@@ -413,10 +413,15 @@ async fn a_commitment_costs_no_more_than_was_agreed_to_and_what_it_came_to_is_to
     assert_eq!(alice.sender().nonce().await.unwrap(), 0);
     // What is told before covers it, and what is left of that is there for the registration.
     let (quote, _) = alice.quote_registration(&begun, Period::of_years(1), 0).await.unwrap();
+    assert!(!alice.is_committed(&begun).await.unwrap());
     let spent = reserve(&world, &mut alice, &begun).await;
     assert_eq!(before - ether(&world, 1).await, spent);
+    // Before anybody hears which name it is, it is known that the rest suffices.
+    assert!(alice.is_committed(&begun).await.unwrap());
+    let (left, fee) = alice.quote_committed(Period::of_years(1), 0).await.unwrap();
+    assert!(left.most <= quote.most - spent && fee == alice.fee(Period::of_years(1)).await.unwrap());
     let (call, _) = alice.register(&begun, Period::of_years(1), &[]).await.unwrap();
-    assert!(alice.quote(&call).await.unwrap().most <= quote.most - spent);
+    assert!(alice.quote(&call).await.unwrap().most <= left.most);
     // It is there already, and nothing is paid for it.
     assert!(alice.reserve(&begun, U256::ZERO, |_| {}).await.unwrap().is_zero());
     send(&mut alice, &call).await;

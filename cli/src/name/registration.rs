@@ -5,8 +5,8 @@ use serde_json::json;
 use session_chain::{
     Amount,
     settlement::{
-        RegistrarError,
-        registrar::{Known, Period, Reservation, Step, check_free},
+        Call, RegistrarError,
+        registrar::{Known, Period, Reservation, Step, Title, check_free},
     },
 };
 use session_client::home::Secret;
@@ -23,6 +23,8 @@ use crate::{
 
 /// Seconds of a day.
 const DAY: u64 = 24 * 3_600;
+/// How often a renewal is planned anew, when the name was renewed meanwhile.
+const MAX_PLANS: u32 = 3;
 
 /// What a name is to be.
 struct Asked<'a> {
@@ -33,6 +35,8 @@ struct Asked<'a> {
     /// What it says so far.
     known: &'a Known,
     sending: Sending,
+    /// The fee that was told, if one was.
+    told: Option<Amount>,
 }
 
 impl Desk<'_> {
@@ -54,7 +58,7 @@ impl Desk<'_> {
             let mut now = self.now().await?;
             (now.names.named(&keys.id())?, Known::of(&keys, &mut now)?)
         };
-        let asked = Asked { name, keys: &keys, period, says: &says, known: &known, sending };
+        let asked = Asked { name, keys: &keys, period, says: &says, known: &known, sending, told: None };
         let is_free = check_free(entry.as_ref(), self.registrar.account(), self.registrar.time().await?);
         if let Err(error) = is_free {
             return self.not_free(&asked, before.begun.contains_key(name), error).await;
@@ -63,9 +67,18 @@ impl Desk<'_> {
             let remedy = "restart the device; its source of randomness does not work";
             Failure::new(Exit::Failed, "no_randomness", error.to_string(), remedy)
         })?;
+        let mut kept = before.begun.get(name);
+        // Of a name that somebody had, it may have been in a transaction that everybody saw.
+        if let Some(Secret(secret)) = kept
+            && entry.is_some()
+            && !self.registrar.is_committed(&Reservation { id: keys.id(), secret: *secret }).await?
+        {
+            self.home.give_name_up(&account, &network, name)?;
+            kept = None;
+        }
         let (quote, fee) = {
             // Nothing is kept of what nobody agrees to.
-            let Secret(secret) = before.begun.get(name).unwrap_or(&secret).clone();
+            let Secret(secret) = kept.unwrap_or(&secret).clone();
             let begun = Reservation { id: keys.id(), secret };
             self.registrar.quote_registration(&begun, period, says.len()).await?
         };
@@ -88,16 +101,28 @@ impl Desk<'_> {
         bar.finish_and_clear();
         // What is left of what was agreed to is for the second transaction.
         consent.spent(reserved?);
+        // Nobody hears which name it is before all is agreed to: whoever does could be first while somebody is asked.
+        let (left, now) = self.registrar.quote_committed(period, says.len()).await?;
+        not_risen(sending, Some(fee), now)?;
+        if !consent.covers(&what(now), left.most) {
+            let cost = format!("{now} SESH, and {left} for the second transaction");
+            tell_cost(self.context, &what(now), self.called(), self.registrar.account(), &cost);
+            consent.to(&what(now), left.most, || agree(self.context, &what(now), &cost))?;
+        }
         let records: Vec<_> = says.iter().map(|value| (&keys, value)).collect();
         let (call, paid) = match self.registrar.register(&begun, period, &records).await {
             Ok(planned) => planned,
-            Err(error) => return self.not_free(&asked, true, error).await,
+            Err(error) => {
+                return self.not_free(&Asked { told: Some(fee), ..asked }, true, error).await;
+            }
         };
-        // Who is not to be asked agreed to what was told a minute ago, and to no more.
-        if sending.yes && paid > fee {
-            let message = format!("the fee has risen from {fee} SESH to {paid} SESH");
-            let remedy = "register the name again if you agree: it goes on";
-            return Err(Failure::new(Exit::Refused, "fee", message, remedy));
+        not_risen(sending, Some(fee), paid)?;
+        let most = self.registrar.quote(&call).await?.most;
+        if !consent.covers(&what(paid), most) {
+            self.context.output.warn(&format!(
+                "{name} costs more than a moment ago, and the endpoint has heard of it by now: whoever else did can \
+                 register it in a minute, unless you are first"
+            ));
         }
         let told = json!({
             "name": name,
@@ -135,8 +160,8 @@ impl Desk<'_> {
 
     /// Lets a name that the account has expire no earlier than was asked for, and say all of it.
     async fn complete(&mut self, asked: &Asked<'_>) -> Result<(), Failure> {
-        let Asked { name, keys, period, says, known, sending } = *asked;
-        let title = self.registrar.title(keys.id()).await?;
+        let Asked { name, keys, period, sending, told: agreed, .. } = *asked;
+        let (title, planned) = self.completion(asked).await?;
         let lacks = title.lacks(period);
         let later = lacks.map_or(0, Period::days).saturating_mul(DAY);
         let expires = ms(title.expires.saturating_add(later));
@@ -147,10 +172,11 @@ impl Desk<'_> {
             "expires": expires,
         });
         let ends = text::time(expires);
-        let Some((call, fee)) = self.registrar.complete(keys, lacks, says, known).await? else {
+        let Some((call, fee)) = planned else {
             let done = format!("done before: {name} is registered, and this account's, until {ends}");
             return self.nothing_to_do(told, &done);
         };
+        not_risen(sending, agreed, fee)?;
         let what = match lacks {
             Some(lacks) => {
                 told["fee"] = json!(fee.to_string());
@@ -159,5 +185,56 @@ impl Desk<'_> {
             None => format!("let {name}, which is registered, say all that it was to say"),
         };
         self.deliver(Planned { call, what, told }, sending).await
+    }
+
+    /// What completes a name, and the title that this goes by.
+    async fn completion(&mut self, asked: &Asked<'_>) -> Result<(Title, Option<(Call, Amount)>), Failure> {
+        let Asked { name, keys, period, says, known, .. } = *asked;
+        // What is on its way may do the same.
+        self.registrar.sender().settled().await?;
+        for _ in 0..MAX_PLANS {
+            let title = self.registrar.title(keys.id()).await?;
+            let planned = self.registrar.complete(keys, title.lacks(period), says, known).await?;
+            // The account's permits count one after the other: a renewal of its own that came before this one's permit
+            // shows in the expiry by now, and one that comes later takes the permit's place.
+            if self.registrar.title(keys.id()).await?.expires == title.expires {
+                return Ok((title, planned));
+            }
+        }
+        let message = format!("{name} was renewed again and again while it was looked at");
+        Err(Failure::new(Exit::NotReady, "renewed", message, "register it again: it goes on"))
+    }
+}
+
+/// Who is not to be asked agreed to the fee that was told, and to no more.
+fn not_risen(sending: Sending, told: Option<Amount>, fee: Amount) -> Result<(), Failure> {
+    match told.filter(|told| sending.yes && fee > *told) {
+        None => Ok(()),
+        Some(told) => {
+            let message = format!("the fee has risen from {told} SESH to {fee} SESH");
+            let remedy = "register the name again if you agree: it goes on";
+            Err(Failure::new(Exit::Refused, "fee", message, remedy))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_not_asked_pays_no_more_than_was_told() {
+        let [less, more] = [10, 11].map(Amount::sesh);
+        let (asked, unasked) = (Sending { yes: false }, Sending { yes: true });
+        for (sending, told, fee) in [
+            (unasked, Some(more), less),
+            (unasked, Some(less), less),
+            (unasked, None, more),
+            (asked, Some(less), more),
+        ] {
+            assert!(not_risen(sending, told, fee).is_ok());
+        }
+        let refused = not_risen(unasked, Some(less), more).unwrap_err();
+        assert_eq!((refused.code, refused.exit), ("fee", Exit::Refused));
     }
 }

@@ -25,13 +25,18 @@ impl Consent {
         most: U256,
         ask: impl FnOnce() -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let given = self.given.as_ref();
-        if self.always || given.is_some_and(|(deed, limit)| deed == what && most <= *limit) {
+        if self.covers(what, most) {
             return Ok(());
         }
         ask()?;
         self.given = Some((what.to_owned(), most));
         Ok(())
+    }
+
+    /// Whether nobody has to be asked about this, for so much at most.
+    pub(crate) fn covers(&self, what: &str, most: U256) -> bool {
+        let given = self.given.as_ref();
+        self.always || given.is_some_and(|(deed, limit)| deed == what && most <= *limit)
     }
 
     /// So much of what was agreed to is spent, in wei, where a deed takes several transactions: the rest of it may
@@ -65,6 +70,8 @@ mod tests {
         assert!(asked("claim 2 SESH", 9), "another amount");
         assert!(!asked("claim 2 SESH", 9) && asked("claim 2 SESH", 10), "a higher cost");
         assert!(asked("claim 1 SESH", 1), "the last answer counts");
+        assert!(consent.covers("claim 1 SESH", U256::ONE));
+        assert!(!consent.covers("claim 1 SESH", U256::from(2)) && !consent.covers("claim 2 SESH", U256::ONE));
     }
 
     #[test]

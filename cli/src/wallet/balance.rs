@@ -25,13 +25,24 @@ struct Sums {
     native: U256,
 }
 
-/// Payments that are in no block so far, or in one that may still disappear.
+/// What is paid to the account and by it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Pending {
+struct Ways {
     /// To the account.
     into: Sums,
     /// By the account.
     out: Sums,
+}
+
+/// Payments that may still not be made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Pending {
+    /// Those in a block that may still disappear.
+    young: Ways,
+    /// Those in no block so far.
+    waiting: Ways,
+    /// How many there are of which the chain does not tell how they stand.
+    unknown: usize,
 }
 
 impl Till<'_> {
@@ -46,7 +57,7 @@ impl Till<'_> {
             "address": lower(address),
             "sesh": sesh.number(),
             "native": native.number(),
-            "pending": pending.map(|pending| json!({ "in": pending.into.json(), "out": pending.out.json() })),
+            "pending": pending.map(Pending::json),
         });
         self.context.output.data(&data, || {
             let pending = match pending {
@@ -70,6 +81,13 @@ impl Sums {
         [Sum::Sesh(self.sesh), Sum::Native(self.native)]
     }
 
+    const fn and(self, other: Self) -> Self {
+        Self {
+            sesh: Amount(self.sesh.0.saturating_add(other.sesh.0)),
+            native: self.native.saturating_add(other.native),
+        }
+    }
+
     fn json(self) -> Value {
         let [sesh, native] = self.both().map(Sum::number);
         json!({ "sesh": sesh, "native": native })
@@ -80,22 +98,44 @@ impl Pending {
     fn of(rows: &[Row], own: Address) -> Self {
         let mut pending = Self::default();
         // What one pays to oneself changes nothing.
-        let rows = rows.iter().filter(|row| row.is_pending() && row.payment.from != row.payment.to);
-        for payment in rows.map(|row| row.payment) {
-            let way = if payment.from == own { &mut pending.out } else { &mut pending.into };
-            way.count(payment.sum);
+        for row in rows.iter().filter(|row| row.payment.from != row.payment.to) {
+            if row.is_unknown() {
+                pending.unknown = pending.unknown.saturating_add(1);
+            }
+            if !row.is_pending() {
+                continue;
+            }
+            let ways = if row.height.is_some() { &mut pending.young } else { &mut pending.waiting };
+            let way = if row.payment.from == own { &mut ways.out } else { &mut ways.into };
+            way.count(row.payment.sum);
         }
         pending
     }
 
+    fn json(self) -> Value {
+        let Self { young, waiting, unknown } = self;
+        json!({
+            "in": young.into.and(waiting.into).json(),
+            "out": young.out.and(waiting.out).json(),
+            "in_no_block": { "in": waiting.into.json(), "out": waiting.out.json() },
+            "unknown": unknown,
+        })
+    }
+
     /// The lines below what the account has.
     fn told(self) -> String {
-        let ways = [("+", self.into), ("-", self.out)];
-        let sums = ways.into_iter().flat_map(|(sign, sums)| sums.both().map(|sum| (sign, sum)));
-        let lines: Vec<String> = sums
-            .filter(|(_, sum)| !sum.units().is_zero())
-            .map(|(sign, sum)| format!("{sign}{sum}, not final so far"))
-            .collect();
+        let places = [(self.young, "in a block, not final so far"), (self.waiting, "in no block so far")];
+        let mut lines = Vec::new();
+        for (Ways { into, out }, place) in places {
+            for (sign, sums) in [("+", into), ("-", out)] {
+                let sums = sums.both().into_iter().filter(|sum| !sum.units().is_zero());
+                lines.extend(sums.map(|sum| format!("{sign}{sum}, {place}")));
+            }
+        }
+        if self.unknown > 0 {
+            let hint = "of which the chain does not tell: session wallet history";
+            lines.push(format!("{} {hint}", self.unknown));
+        }
         if lines.is_empty() {
             return String::new();
         }
@@ -112,10 +152,11 @@ mod tests {
     #[test]
     fn what_is_not_final_is_told_by_its_way_and_coin() {
         let [own, other] = [1, 2].map(Address::repeat_byte);
-        let row = |from, to, sum, state| {
+        let at = |height, from, to, sum, state| {
             let payment = Payment { transaction: [7; 32].into(), from, to, sum };
-            Row { payment, height: None, time: None, state }
+            Row { payment, height, time: None, state }
         };
+        let row = |from, to, sum, state| at(Some(9), from, to, sum, state);
         let (sesh, native) = (|whole| Sum::Sesh(Amount::sesh(whole)), Sum::native("0.5").unwrap());
         let rows = [
             row(other, own, sesh(5), "pending"),
@@ -124,12 +165,25 @@ mod tests {
             row(own, own, sesh(9), "pending"),
             row(other, own, sesh(100), "final"),
             row(own, other, sesh(100), "failed"),
+            at(None, own, other, sesh(3), "pending"),
+            at(None, own, other, sesh(4), "unknown"),
         ];
         let pending = Pending::of(&rows, own);
-        assert_eq!(pending.into.json(), json!({ "sesh": "7", "native": "0" }));
-        assert_eq!(pending.out.json(), json!({ "sesh": "0", "native": "0.5" }));
-        let told = "\n  pending  +7 SESH, not final so far\n           -0.5 ETH, not final so far";
-        assert_eq!(pending.told(), told);
-        assert_eq!(Pending::of(&rows[4..], own).told(), "");
+        let sums = |sesh: &str, native: &str| json!({ "sesh": sesh, "native": native });
+        let wanted = json!({
+            "in": sums("7", "0"),
+            "out": sums("3", "0.5"),
+            "in_no_block": { "in": sums("0", "0"), "out": sums("3", "0") },
+            "unknown": 1,
+        });
+        assert_eq!(pending.json(), wanted);
+        let lines = [
+            "\n  pending  +7 SESH, in a block, not final so far",
+            "\n           -0.5 ETH, in a block, not final so far",
+            "\n           -3 SESH, in no block so far",
+            "\n           1 of which the chain does not tell: session wallet history",
+        ];
+        assert_eq!(pending.told(), lines.concat());
+        assert_eq!(Pending::of(&rows[4..6], own).told(), "");
     }
 }

@@ -2,15 +2,20 @@
 //! of payments that were never made keeps nobody from their messages.
 
 use core::cmp::Reverse;
-use std::{collections::BTreeMap, pin::pin, time::Duration};
+use std::{
+    collections::BTreeMap,
+    pin::pin,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use alloy::primitives::{Address, B256};
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::join_all, stream};
 use session_chain::{
     network::Settlement,
     settlement::{
         WalletError,
-        wallet::{Payment, Standing, Sum, payment::check},
+        wallet::{Payment, Standing, Sum, payment::check_for_good},
     },
 };
 use session_client::home::Unfounded;
@@ -23,9 +28,9 @@ use super::messages::why;
 const MAX_ASKED: usize = 32;
 /// How many of them at once: each asks every endpoint.
 const MAX_AT_ONCE: usize = 8;
-/// How long all of them may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// When one is asked about again that pays something else, or failed, in milliseconds: only a reorganisation changes it.
+/// How long all of them may take: a silent endpoint is given up on after five seconds, so two turns end in time.
+const PATIENCE: Duration = Duration::from_secs(12);
+/// When one is asked about again that pays something else, or failed, and is final, in milliseconds.
 const AGAIN_MS: u64 = 24 * 3_600_000;
 /// What is said of a claim that the chain was not asked about.
 pub(super) const NOT_CHECKED: &str = "it was not checked: there are too many such messages at once, or the chain \
@@ -41,8 +46,18 @@ pub(super) struct Claim {
     pub(super) sum: Sum,
 }
 
-/// Whom a transaction was found to pay, and how that stands.
-pub(super) type Found = Result<(Address, Standing), WalletError>;
+/// What the chain says of one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    /// Whom the transaction was found to pay.
+    pub(super) to: Address,
+    pub(super) standing: Standing,
+    /// Whether that stays so.
+    pub(super) is_final: bool,
+}
+
+/// What came of the question; none where that took too long.
+pub(super) type Found = Option<Result<Answer, WalletError>>;
 
 /// What the chain says of claims, as far as it was asked.
 pub(super) async fn look(
@@ -53,63 +68,77 @@ pub(super) async fn look(
     now_ms: u64,
 ) -> BTreeMap<MessageHash, Found> {
     let due = due(claims, unfounded, now_ms);
-    ask(due, PATIENCE, |claim| pays(settlement, own, claim)).await
+    ask(&due, PATIENCE, |claim| pays(settlement, own, claim)).await
 }
 
-/// Why a claim does not hold, to be remembered: one of a transaction that nobody knows is asked about again once the
-/// first question is twice as long ago.
-pub(super) fn refused(standing: &Standing, before: Option<&Unfounded>, now_ms: u64) -> Unfounded {
+/// Why a claim does not hold, to be remembered: it is asked about again once the first question is twice as long ago,
+/// unless only a reorganisation changes it.
+pub(super) fn refused(answer: &Answer, before: Option<&Unfounded>, now_ms: u64) -> Unfounded {
     let first_ms = before.map_or(now_ms, |before| before.first_ms.min(now_ms));
-    let pause = match standing {
-        Standing::Short { .. } | Standing::Failed => AGAIN_MS,
-        Standing::Unknown | Standing::Paid { .. } | Standing::Pending { .. } => {
-            now_ms.saturating_sub(first_ms)
-        }
-    };
-    Unfounded { why: why(standing), first_ms, again_ms: now_ms.saturating_add(pause) }
+    let pause = if answer.is_final { AGAIN_MS } else { now_ms.saturating_sub(first_ms) };
+    let again_ms = now_ms.saturating_add(pause);
+    Unfounded { why: why(&answer.standing), first_ms, asked_ms: now_ms, again_ms }
 }
 
-/// The claims to ask about: those first that were never asked about, and of these the newest.
+/// That the chain was asked about a claim, and decided nothing: nothing is held against it but that others come first.
+pub(super) fn undecided(why: &str, now_ms: u64) -> Unfounded {
+    Unfounded { why: why.to_owned(), first_ms: now_ms, asked_ms: now_ms, again_ms: now_ms }
+}
+
+/// The claims to ask about: those first that were never asked about, then those asked about longest ago; of these the
+/// newest.
 fn due(claims: &[Claim], unfounded: &BTreeMap<MessageHash, Unfounded>, now_ms: u64) -> Vec<Claim> {
     // A clock that was ahead puts nothing off.
     let is_due = |before: &Unfounded| before.again_ms <= now_ms || before.first_ms > now_ms;
     let mut due: Vec<Claim> =
         claims.iter().filter(|claim| unfounded.get(&claim.message).is_none_or(is_due)).copied().collect();
-    due.sort_by_key(|claim| (unfounded.contains_key(&claim.message), Reverse(claim.told_ms)));
+    // None comes before all times.
+    let asked_ms = |claim: &Claim| unfounded.get(&claim.message).map(|before| before.asked_ms.min(now_ms));
+    due.sort_by_key(|claim| (asked_ms(claim), Reverse(claim.told_ms)));
     due.truncate(MAX_ASKED);
     due
 }
 
-/// Asks about each, some at once; those that are not answered in time are left out.
+/// Asks about each, some at once; nothing is found of those that are not answered in time, and those whose turn did not
+/// come are left out.
 async fn ask<T, F: Future<Output = T>>(
-    due: Vec<Claim>,
+    due: &[Claim],
     patience: Duration,
     one: impl Fn(Claim) -> F,
-) -> BTreeMap<MessageHash, T> {
+) -> BTreeMap<MessageHash, Option<T>> {
+    let begun = AtomicUsize::new(0);
     let mut found = BTreeMap::new();
-    let asking = stream::iter(due).map(|claim| {
+    let asking = stream::iter(due.to_vec()).map(|claim| {
+        begun.fetch_add(1, Ordering::Relaxed);
         let answer = one(claim);
         async move { (claim.message, answer.await) }
     });
     let mut asking = pin!(asking.buffer_unordered(MAX_AT_ONCE));
     let all = async {
         while let Some((message, answer)) = asking.next().await {
-            found.insert(message, answer);
+            found.insert(message, Some(answer));
         }
     };
     // What is there by then counts.
     let _ = timeout(patience, all).await;
+    for claim in due.iter().take(begun.load(Ordering::Relaxed)) {
+        found.entry(claim.message).or_insert(None);
+    }
     found
 }
 
 /// Which of the reader's addresses a transaction pays.
-async fn pays(settlement: &Settlement, own: &[Address], claim: Claim) -> Found {
+async fn pays(settlement: &Settlement, own: &[Address], claim: Claim) -> Result<Answer, WalletError> {
     let Claim { transaction, from, sum, .. } = claim;
-    let mut found = Ok((Address::ZERO, Standing::Unknown));
-    for to in own.iter().copied() {
-        let standing = check(settlement, &Payment { transaction, from, to, sum }).await;
-        let is_short = matches!(standing, Ok(Standing::Short { .. }));
-        found = standing.map(|standing| (to, standing));
+    let asking = own.iter().copied().map(|to| async move {
+        let found = check_for_good(settlement, &Payment { transaction, from, to, sum }).await;
+        found.map(|(standing, is_final)| Answer { to, standing, is_final })
+    });
+    // All at once: nobody's patience is for the sum of them.
+    let mut found = Ok(Answer { to: Address::ZERO, standing: Standing::Unknown, is_final: false });
+    for answer in join_all(asking).await {
+        let is_short = matches!(answer, Ok(Answer { standing: Standing::Short { .. }, .. }));
+        found = answer;
         if !is_short {
             break;
         }
@@ -132,6 +161,10 @@ mod tests {
         Claim { message, told_ms: number, transaction, from: Address::ZERO, sum: Sum::Sesh(Amount::sesh(1)) }
     }
 
+    fn answer(standing: Standing, is_final: bool) -> Answer {
+        Answer { to: Address::ZERO, standing, is_final }
+    }
+
     #[test]
     fn of_many_claims_all_are_asked_about_in_turn_and_the_newest_first() {
         let (mut claims, mut unfounded) = ((0..1_000).map(claim).collect::<Vec<_>>(), BTreeMap::new());
@@ -144,7 +177,8 @@ mod tests {
             let told: Vec<u64> = due.iter().map(|claim| claim.told_ms).collect();
             assert_eq!((due.len(), told.get(..wanted.len())), (MAX_ASKED, Some(&wanted[..])));
             for claim in &due {
-                let refused = refused(&Standing::Unknown, unfounded.get(&claim.message), now_ms);
+                let before = unfounded.get(&claim.message);
+                let refused = refused(&answer(Standing::Unknown, false), before, now_ms);
                 unfounded.insert(claim.message, refused);
             }
             now_ms += 1_000;
@@ -156,24 +190,54 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_decided_keeps_no_other_from_its_turn() {
+        let (claims, mut unfounded) = ((0..100).map(claim).collect::<Vec<_>>(), BTreeMap::new());
+        let mut now_ms = 1_000_000;
+        let mut told = Vec::new();
+        for _ in 0..8 {
+            for claim in due(&claims, &unfounded, now_ms) {
+                told.push(claim.told_ms);
+                unfounded.insert(claim.message, undecided("it was pending", now_ms));
+            }
+            now_ms += 1_000;
+        }
+        // Nobody twice before all others once, and then all once more.
+        let mut first = told[..100].to_vec();
+        first.sort_unstable();
+        assert_eq!(first, (0..100).collect::<Vec<u64>>());
+        for number in 0..100 {
+            assert!(told.iter().filter(|told| **told == number).count() >= 2, "{number}");
+        }
+        // What is not decided is due at once, and behind what was never asked about.
+        let before = BTreeMap::from([(claim(9).message, undecided("it was pending", now_ms))]);
+        let told: Vec<u64> =
+            due(&[claim(9), claim(1)], &before, now_ms).iter().map(|it| it.told_ms).collect();
+        assert_eq!(told, [1, 9]);
+    }
+
+    #[test]
     fn what_did_not_hold_is_asked_about_less_and_less_and_what_cannot_hold_once_a_day() {
         let due_at = |before: &Unfounded, now_ms| {
             let one = claim(1);
             !due(&[one], &BTreeMap::from([(one.message, before.clone())]), now_ms).is_empty()
         };
-        let first = refused(&Standing::Unknown, None, 1_000);
+        let unknown = answer(Standing::Unknown, false);
+        let first = refused(&unknown, None, 1_000);
         assert!(first.why.contains("there is no such transaction"));
         assert!(due_at(&first, 1_000));
-        let second = refused(&Standing::Unknown, Some(&first), 61_000);
+        let second = refused(&unknown, Some(&first), 61_000);
         assert!(!due_at(&second, 120_999) && due_at(&second, 121_000));
-        let third = refused(&Standing::Unknown, Some(&second), 121_000);
+        let third = refused(&unknown, Some(&second), 121_000);
         assert_eq!((third.first_ms, third.again_ms), (1_000, 241_000));
         for standing in [Standing::Failed, Standing::Short { paid: Sum::Sesh(Amount::ZERO) }] {
-            let refused = refused(&standing, None, 1_000);
-            assert!(!due_at(&refused, AGAIN_MS) && due_at(&refused, AGAIN_MS + 1_000));
+            let last = refused(&answer(standing, true), None, 1_000);
+            assert!(!due_at(&last, AGAIN_MS) && due_at(&last, AGAIN_MS + 1_000));
+            // What may still change is as good as what nobody knows.
+            let young = refused(&answer(standing, false), Some(&first), 61_000);
+            assert_eq!(young.again_ms, 121_000);
         }
         // The clock was ahead by then.
-        assert!(due_at(&refused(&Standing::Failed, None, 1_000), 999));
+        assert!(due_at(&refused(&answer(Standing::Failed, true), None, 1_000), 999));
     }
 
     #[tokio::test]
@@ -193,12 +257,16 @@ mod tests {
                 claim.told_ms
             }
         };
-        let found = ask(due.clone(), Duration::ZERO, one).await;
-        assert_eq!(found.len(), MAX_ASKED - MAX_ASKED / 8, "{found:?}");
-        assert!(found.values().all(|told_ms| told_ms % 8 != 7));
+        let found = ask(&due, Duration::ZERO, one).await;
+        // Those that were not answered were asked about all the same.
+        assert_eq!(found.len(), MAX_ASKED, "{found:?}");
+        let answered: Vec<u64> = found.values().copied().flatten().collect();
+        assert_eq!(answered.len(), MAX_ASKED - MAX_ASKED / 8, "{found:?}");
+        assert!(answered.iter().all(|told_ms| told_ms % 8 != 7));
         assert_eq!((asked.get(), running.get()), (MAX_ASKED, MAX_ASKED / 8));
         assert!(most.get() <= MAX_AT_ONCE, "{}", most.get());
-        let silent = ask(due, Duration::ZERO, |_| pending::<()>()).await;
-        assert!(silent.is_empty());
+        let silent = ask(&due, Duration::ZERO, |_| pending::<()>()).await;
+        assert_eq!(silent.len(), MAX_AT_ONCE);
+        assert!(silent.values().all(Option::is_none));
     }
 }

@@ -36,6 +36,11 @@ impl Row {
     pub(super) fn is_pending(&self) -> bool {
         self.state == PENDING
     }
+
+    /// Whether nobody tells how it stands.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.state == UNKNOWN
+    }
 }
 
 impl Till<'_> {

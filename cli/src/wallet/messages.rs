@@ -1,6 +1,6 @@
 //! What messages say of money, and what the chain says of that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy::primitives::{Address, B256, U256};
 use serde::Serialize;
@@ -17,7 +17,7 @@ use session_client::{
 use session_protocols::{AccountId, MessageHash};
 
 use super::{
-    claims::{self, Claim, Found},
+    claims::{self, Answer, Claim, Found},
     lower,
 };
 use crate::{
@@ -25,6 +25,9 @@ use crate::{
     failure::{Failure, chain},
     inbox,
 };
+
+#[cfg(test)]
+pub(super) mod tests;
 
 /// What a message says of money, as programs are told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -79,6 +82,8 @@ pub(crate) struct Cashier {
     settlement: Option<Settlement>,
     /// The messages that told of payments here, by transaction.
     told: BTreeMap<[u8; 32], MessageHash>,
+    /// The messages read last whose payments the chain was not asked about, or not for long enough.
+    unchecked: BTreeSet<MessageHash>,
 }
 
 /// What is known of payments when messages are read, and what is learnt then.
@@ -104,7 +109,19 @@ impl Cashier {
         let used = account::signer(home, name, &account)?.0.address();
         let grown = chain_account::signer(home.account(name)?.seed()).address();
         let own = if used == grown { vec![used] } else { vec![used, grown] };
-        Ok(Self { home: home.clone(), account, own, settlement, told: BTreeMap::new() })
+        Ok(Self {
+            home: home.clone(),
+            account,
+            own,
+            settlement,
+            told: BTreeMap::new(),
+            unchecked: BTreeSet::new(),
+        })
+    }
+
+    /// The messages read last that tell of payments which were not checked.
+    pub(crate) const fn unchecked(&self) -> &BTreeSet<MessageHash> {
+        &self.unchecked
     }
 
     /// What messages say of money, the oldest first.
@@ -113,6 +130,7 @@ impl Cashier {
             |item: &&InboxItem| matches!(&item.content, Ok(DirectMessage { kind: Kind::Money(_), .. }));
         let items: Vec<&InboxItem> = items.iter().filter(is_money).collect();
         let mut all = BTreeMap::new();
+        self.unchecked.clear();
         if items.is_empty() {
             return Ok(all);
         }
@@ -230,8 +248,9 @@ impl Cashier {
             }
             return Ok((State::Verified, Some(height), None));
         }
-        match books.found.remove(&hash) {
-            Some(Ok((to, Standing::Paid { height }))) => {
+        let is_late = matches!(books.found.get(&hash), Some(None));
+        match books.found.remove(&hash).flatten() {
+            Some(Ok(Answer { to, standing: Standing::Paid { height }, .. })) => {
                 let paid = Paid { message: hash, height };
                 self.home.keep_paid(&self.account, &transaction, paid)?;
                 books.paid.insert(transaction, paid);
@@ -239,21 +258,34 @@ impl Cashier {
                 books.receive(payment, received(to, Some(height)));
                 Ok((State::Verified, Some(height), None))
             }
-            Some(Ok((to, Standing::Pending { height }))) => {
+            Some(Ok(Answer { to, standing: Standing::Pending { height }, .. })) => {
                 self.told.insert(transaction, hash);
                 books.receive(payment, received(to, None));
+                books.asked(hash, "it was not final when it was checked last");
                 Ok((State::Pending, height, Some("it is not final so far".to_owned())))
             }
-            Some(Ok((_, standing))) => {
-                let refused = claims::refused(&standing, books.known.unfounded.get(&hash), books.now_ms);
+            Some(Ok(answer)) => {
+                let refused = claims::refused(&answer, books.known.unfounded.get(&hash), books.now_ms);
                 let why = refused.why.clone();
                 books.learnt.unfounded.insert(hash, refused);
                 claimed(why)
             }
-            Some(Err(error)) => claimed(format!("it could not be checked: {}", chain(&error))),
+            Some(Err(error)) => {
+                books.asked(hash, "it could not be checked when that was tried last");
+                claimed(format!("it could not be checked: {}", chain(&error)))
+            }
+            None if is_late => {
+                self.unchecked.insert(hash);
+                books.asked(hash, claims::NOT_CHECKED);
+                claimed(claims::NOT_CHECKED.to_owned())
+            }
             None => {
                 let before = books.known.unfounded.get(&hash);
-                claimed(before.map_or_else(|| claims::NOT_CHECKED.to_owned(), |before| before.why.clone()))
+                let why = before.map_or(claims::NOT_CHECKED, |before| before.why.as_str()).to_owned();
+                if why == claims::NOT_CHECKED {
+                    self.unchecked.insert(hash);
+                }
+                claimed(why)
             }
         }
     }
@@ -264,6 +296,9 @@ impl Cashier {
         if sum.chain != settlement.chain {
             return Err("it is said to be on another chain than this network's");
         }
+        if sum.units == 0 {
+            return Err("it is of nothing");
+        }
         match sum.token.map(Address::from) {
             None => Ok(Sum::Native(U256::from(sum.units))),
             Some(token) if token == settlement.contracts.token => Ok(Sum::Sesh(Amount(sum.units))),
@@ -273,6 +308,11 @@ impl Cashier {
 }
 
 impl Books {
+    /// Remembers that the chain was asked about what a message tells of, and decided nothing.
+    fn asked(&mut self, message: MessageHash, why: &str) {
+        self.learnt.unfounded.insert(message, claims::undecided(why, self.now_ms));
+    }
+
     /// A payment in the chain's own coin, of which no event tells.
     fn receive(&mut self, payment: &envelope::Payment, received: Received) {
         if payment.sum.token.is_none() {
@@ -402,99 +442,4 @@ pub(crate) async fn said(
 ) -> Result<BTreeMap<MessageHash, Said>, Failure> {
     learn(&cashier.home, items)?;
     cashier.read_all(items).await
-}
-
-#[cfg(test)]
-mod tests {
-    use core::num::NonZeroU64;
-
-    use session_chain::network::Contracts;
-    use session_client::Account;
-
-    use super::*;
-
-    const TOKEN: Address = Address::repeat_byte(1);
-
-    /// A chain of which nobody tells anything.
-    fn silent() -> Settlement {
-        let at = Address::repeat_byte;
-        let contracts = Contracts {
-            token: TOKEN,
-            pool: at(2),
-            staking: at(3),
-            factory: at(4),
-            checkpoints: at(5),
-            names: at(6),
-        };
-        Settlement {
-            chain: 7,
-            rpc: Vec::new(),
-            start: 0,
-            genesis: 0,
-            epoch: NonZeroU64::MIN,
-            lock: 0,
-            trust: 0,
-            written: 0,
-            contracts,
-            vault: None,
-        }
-    }
-
-    /// Somebody says that they paid, in this transaction.
-    fn claim(sender: &Account, number: u8) -> InboxItem {
-        let signer = chain_account::signer(sender.seed());
-        let wallet = envelope::Wallet {
-            address: signer.address().into_array(),
-            proof: chain_account::prove(&signer, &sender.id()).unwrap(),
-        };
-        let sum = envelope::Sum { chain: 7, token: Some(TOKEN.into_array()), units: 5 };
-        let payment = envelope::Payment { sum, transaction: [number; 32], note: None };
-        let content = DirectMessage {
-            from: sender.id(),
-            timestamp_ms: number.into(),
-            sync_target: None,
-            kind: Kind::Money(Money::Payment(payment)),
-            text: None,
-            display_name: None,
-            wallet: Some(wallet),
-            attachments: Vec::new(),
-            previews: Vec::new(),
-            quote: None,
-            reaction: None,
-        };
-        InboxItem {
-            hash: MessageHash([number; 32]),
-            timestamp_ms: number.into(),
-            expiry_ms: 1_000,
-            content: Ok(content),
-        }
-    }
-
-    #[tokio::test]
-    async fn of_many_forged_payments_the_newest_are_asked_about_and_all_are_told_of() {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::open(folder.path().join("home")).unwrap();
-        let (me, mallory) = (Account::new(&[1; 16]), Account::new(&[2; 16]));
-        home.create_account("me", &me).unwrap();
-        let items: Vec<InboxItem> = (1..=200).map(|number| claim(&mallory, number)).collect();
-        let mut cashier = Cashier::new(&home, "me", me.id(), Some(silent())).unwrap();
-        let paid = Paid { message: MessageHash([3; 32]), height: 9 };
-        home.keep_paid(&me.id(), &[3; 32], paid).unwrap();
-        let said = said(&mut cashier, &items).await.unwrap();
-        assert_eq!(said.len(), items.len());
-        let of = |number: u8| match &said[&MessageHash([number; 32])] {
-            Said::Payment { state, why, .. } => (*state, why.clone().unwrap_or_default()),
-            Said::Request { .. } | Said::AddressWanted | Said::Address { .. } => panic!("another deed"),
-        };
-        assert_eq!(of(3), (State::Verified, String::new()));
-        for number in (1..=200).filter(|number| *number != 3) {
-            let (state, why) = of(number);
-            let told = if number > 200 - 32 { "it could not be checked" } else { claims::NOT_CHECKED };
-            assert!(state == State::Claimed && why.starts_with(told), "{number}: {why}");
-        }
-        // What could not be found out is not held against them.
-        assert_eq!(home.claims(&me.id()).unwrap(), Claims::default());
-        // Where the sender is paid was said two hundred times, and counts once.
-        assert!(home.paid_at(&mallory.id()).unwrap().is_some());
-    }
 }

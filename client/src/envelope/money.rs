@@ -99,7 +99,12 @@ impl Sum {
             [] => None,
             token => Some(exact(token, "token")?),
         };
-        Ok(Self { chain: sum.chain, token, units: u128::from_be_bytes(exact(&sum.units, "amount")?) })
+        let units = u128::from_be_bytes(exact(&sum.units, "amount")?);
+        // Nothing is never paid, and never asked for: who tells of it means something else by it.
+        if units == 0 {
+            return Err(OpenError::Money("amount"));
+        }
+        Ok(Self { chain: sum.chain, token, units })
     }
 
     fn write(&self) -> wire::Sum {

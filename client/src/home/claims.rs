@@ -21,13 +21,13 @@ const MAX_RECEIVED: usize = 1_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claims {
-    /// Those that did not hold, by the message that tells of them.
+    /// Those that did not hold so far, by the message that tells of them.
     pub unfounded: BTreeMap<MessageHash, Unfounded>,
     /// Those in the chain's own coin that do, by transaction: no event tells of them.
     pub received: BTreeMap<Hex<32>, Received>,
 }
 
-/// A claim that did not hold when the chain was asked.
+/// A claim that did not hold, or was not decided, when the chain was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unfounded {
@@ -35,6 +35,9 @@ pub struct Unfounded {
     pub why: String,
     /// When the chain was asked first, in milliseconds since 1970.
     pub first_ms: u64,
+    /// When it was asked last; not known of what was kept by earlier versions.
+    #[serde(default)]
+    pub asked_ms: u64,
     /// When it is to be asked again.
     pub again_ms: u64,
 }
@@ -131,7 +134,7 @@ mod tests {
     }
 
     fn unfounded(again_ms: u64) -> Unfounded {
-        Unfounded { why: "there is no such transaction".to_owned(), first_ms: 1, again_ms }
+        Unfounded { why: "there is no such transaction".to_owned(), first_ms: 1, asked_ms: 2, again_ms }
     }
 
     #[test]

@@ -69,7 +69,8 @@ impl Home {
     }
 
     /// The contact, or else the account kept here, that is named so, and how it is written. Where none is written just
-    /// so, upper and lower case are the same: whoever has `Bob` here and writes `bob` means no stranger of that name.
+    /// so, upper and lower case are the same, and so is whatever else the network takes for one name: whoever has `Bob`
+    /// here and writes `bob`, or has `xn--mller-kva` and writes `müller`, means no stranger of that name.
     ///
     /// # Errors
     /// When there is none; when several differ from it by case alone; and when what is kept cannot be read.
@@ -78,8 +79,12 @@ impl Home {
         if let Some(exact) = all.iter().find(|(known, _)| known == name) {
             return Ok(exact.clone());
         }
-        let mut alike: Vec<_> =
-            all.into_iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).collect();
+        // With `@` it is the network's in any case.
+        let normal = name.parse::<Name>().ok().filter(|_| !name.starts_with('@'));
+        let is_alike = |known: &str| {
+            known.eq_ignore_ascii_case(name) || normal.is_some() && known.parse::<Name>().ok() == normal
+        };
+        let mut alike: Vec<_> = all.into_iter().filter(|(known, _)| is_alike(known)).collect();
         match (alike.pop(), alike.as_slice()) {
             (None, _) => Err(HomeError::Unknown(name.to_owned())),
             (Some(one), []) => Ok(one),

@@ -141,6 +141,22 @@ fn who_is_named_in_another_case_is_meant_unless_that_may_be_two() {
 }
 
 #[test]
+fn who_is_named_as_the_network_writes_it_is_meant() {
+    let (_folder, home) = home();
+    home.add_contact("xn--mller-kva", id(5), None).unwrap();
+    home.add_contact("Bob", id(6), None).unwrap();
+    for (text, name, id) in [
+        ("m\u{fc}ller", "xn--mller-kva", id(5)),
+        ("M\u{dc}LLER", "xn--mller-kva", id(5)),
+        ("\u{ff42}\u{ff4f}\u{ff42}", "Bob", id(6)),
+    ] {
+        assert_eq!(home.entry(text).unwrap(), (name.to_owned(), id), "{text}");
+    }
+    assert!(matches!(home.resolve("@bob"), Err(HomeError::Unknown(_))));
+    assert!(matches!(home.resolve("muller"), Err(HomeError::Unknown(_))));
+}
+
+#[test]
 fn what_was_shown_is_known_until_it_ends() {
     let (_folder, home) = home();
     let shown = || home.shown(&id(1)).unwrap();

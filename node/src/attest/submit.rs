@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     future,
+    time::Duration,
 };
 
 use alloy::primitives::{Address, U256};
@@ -13,11 +14,16 @@ use session_chain::{
     network::Contracts,
     settlement::{Endpoint, SendError, Sender, Signers, Status, calls, follower::Standing},
 };
-use tokio::task::{JoinError, JoinHandle};
+use tokio::{
+    task::{JoinError, JoinHandle},
+    time::timeout,
+};
 
 /// What waits of the fees for names when they are paid out: to do so costs some 66,000 units of gas, a fifteenth of a
 /// submission of many nodes.
 const LEAST_FEES: Amount = Amount::sesh(10);
+/// How long that may take: until then the account submits nothing else.
+const RELEASE: Duration = Duration::from_secs(60);
 
 /// What came of a submission, or of a look at the account that could not pay for one.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,6 +66,8 @@ pub(crate) struct Payer {
     /// Endpoints over which nothing came of the last submission: others are tried before them.
     failed: BTreeSet<String>,
     task: Option<JoinHandle<Sent>>,
+    /// What pays the fees of names out, once a submission was taken; the sender comes back.
+    release: Option<JoinHandle<(String, Sender)>>,
     /// The ether that the last submission lacked.
     lacks: Option<Lack>,
     /// What the account had when it was looked at last.
@@ -98,6 +106,7 @@ impl Payer {
             account,
             failed: BTreeSet::new(),
             task: None,
+            release: None,
             lacks: None,
             balance: None,
             stale: true,
@@ -120,7 +129,7 @@ impl Payer {
         self.stale = true;
     }
 
-    /// Submits over an endpoint that is believed, unless a submission is under way.
+    /// Submits over an endpoint that is believed, unless a submission or what follows it is under way.
     pub(crate) fn submit(
         &mut self,
         status: &Status,
@@ -129,7 +138,7 @@ impl Payer {
         signature: &BlsSignature,
         absent: &[StakeId],
     ) {
-        if self.task.is_some() {
+        if self.task.is_some() || self.release.is_some() {
             return;
         }
         let fresh = good(status).find(|name| !self.failed.contains(*name));
@@ -145,12 +154,11 @@ impl Payer {
             return;
         };
         let call = calls::submission(&self.contracts, checkpoint, signers);
-        let (epoch, names) = (checkpoint.border.epoch, self.contracts.names);
+        let epoch = checkpoint.border.epoch;
         self.task = Some(tokio::spawn(async move {
             let sent = sender.send(&call, |_| {}).await.map(drop).map_err(|error| (epoch, error));
             if sent.is_ok() {
                 tracing::info!(epoch, "submitted a checkpoint");
-                release_fees(&mut sender, names).await;
             }
             (name, sender, sent)
         }));
@@ -176,6 +184,13 @@ impl Payer {
         loop {
             tokio::select! {
                 sent = ended(&mut self.task) => return self.sent(sent),
+                released = ended(&mut self.release) => match released {
+                    Ok((name, sender)) => {
+                        self.senders.insert(name, sender);
+                        self.stale = true;
+                    }
+                    Err(error) => tracing::warn!(%error, "paying the fees of names out failed"),
+                },
                 balance = ended(&mut self.look) => match balance.ok().flatten() {
                     Some(balance) => return self.seen(balance),
                     None => self.stale = true,
@@ -192,12 +207,14 @@ impl Payer {
                 let why = format!("a submission failed: {failed}; look at the log");
                 return Outcome::Failed { code: "failed", why };
             }
-            Ok((name, sender, sent)) => {
+            Ok((name, sender, Ok(()))) => {
+                self.failed.clear();
+                // That it was taken is told first.
+                self.release = Some(tokio::spawn(release_fees(name, sender, self.contracts.names)));
+                return Outcome::Mined;
+            }
+            Ok((name, sender, Err(failed))) => {
                 self.senders.insert(name.clone(), sender);
-                let Err(failed) = sent else {
-                    self.failed.clear();
-                    return Outcome::Mined;
-                };
                 // One that lost the answer may have passed it on: sent twice it is taken once.
                 let by_endpoint = matches!(
                     failed.1,
@@ -244,6 +261,9 @@ impl Drop for Payer {
         if let Some(task) = &self.task {
             task.abort();
         }
+        if let Some(release) = &self.release {
+            release.abort();
+        }
         if let Some(look) = &self.look {
             look.abort();
         }
@@ -251,15 +271,18 @@ impl Drop for Payer {
 }
 
 /// Has the fees of names paid to pool and treasury, where enough of them wait: once a checkpoint at most, by the one
-/// node whose submission was taken. That it cannot is no trouble of the submission's; the next one tries again.
-async fn release_fees(sender: &mut Sender, names: Address) {
-    match sender.release_fees(names, LEAST_FEES).await {
-        Ok(Some(fees)) => tracing::info!(%fees, "had the fees of names paid out"),
-        Ok(None) => {}
-        Err(error) => {
+/// node whose submission was taken. That it cannot is no trouble of the submission's; the next one tries again. The sender
+/// comes back.
+async fn release_fees(name: String, mut sender: Sender, names: Address) -> (String, Sender) {
+    match timeout(RELEASE, sender.release_fees(names, LEAST_FEES)).await {
+        Ok(Ok(Some(fees))) => tracing::info!(%fees, "had the fees of names paid out"),
+        Ok(Ok(None)) => {}
+        Ok(Err(error)) => {
             tracing::info!(%error, remedy = error.remedy(), "the fees of names are not paid out; they wait");
         }
+        Err(_) => tracing::info!("the fees of names were not paid out in time; they may be still"),
     }
+    (name, sender)
 }
 
 /// The endpoints that are believed.

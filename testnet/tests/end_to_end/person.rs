@@ -65,7 +65,8 @@ impl<'a> Person<'a> {
         balance
     }
 
-    fn inbox(&self) -> Vec<Value> {
+    /// All messages.
+    pub(crate) fn inbox(&self) -> Vec<Value> {
         self.data(&["inbox"])["messages"].as_array().unwrap().clone()
     }
 

@@ -31,6 +31,7 @@ async fn a_contact_is_paid_and_sees_it_verified_and_nobody_else_is_believed() {
     let short = bob.refused(&["wallet", "send", "1", &alice.address, "--yes"], 1, "too_little_sesh");
     assert!(short.contains("has 0 SESH and needs 1 SESH: 1 SESH more"), "{short}");
     alice.refused(&["wallet", "send", "0", &bob.address, "--yes"], 2, "nothing");
+    alice.refused(&["wallet", "request", "0", "bob"], 2, "nothing");
     alice.refused(&["wallet", "send", "1", "carol", "--yes"], 1, "unknown_name");
     let one = bob.address.find(|c: char| c.is_ascii_alphabetic() && c != 'x').unwrap();
     let wrong =
@@ -178,6 +179,10 @@ async fn forgeries(network: &NetworkFile, bob: &Person<'_>, transaction: &str) {
         let draft = Draft { text: "Paid you 5 SESH", money, wallet };
         client.send(&mallory, &to, draft).await.unwrap();
     }
+    // Every transaction pays nothing to everybody: it is no payment, and takes none away.
+    let nothing = payment(Sum { units: 0, ..sum }, bytes);
+    let draft = Draft { text: "Paid you 0 SESH", money: nothing, wallet: Some(own) };
+    client.send(&mallory, &to, draft).await.unwrap();
     let words = "2026-01-01 00:00:00  alice  [paid you 5 SESH: verified, in block 1]";
     client.send(&mallory, &to, words).await.unwrap();
     let of_mallory = |it: &Value| it["from"] == mallory.id().to_string();
@@ -187,6 +192,9 @@ async fn forgeries(network: &NetworkFile, bob: &Person<'_>, transaction: &str) {
         assert_eq!(it["money"]["state"], "claimed", "{it}");
         assert!(it["money"]["why"].as_str().unwrap().contains(why), "{why}: {it}");
     }
+    let unread = bob.inbox().into_iter().filter_map(|it| it["error"].as_str().map(ToOwned::to_owned));
+    assert!(unread.into_iter().any(|error| error.contains("the amount is none")));
+    assert_eq!(bob.sees(transaction, "verified").await["hash"], seen["hash"]);
     // A text that looks like the line above a message is below one.
     let shown = bob.place.run(&bob.with(&["inbox"])).out;
     let lines: Vec<_> = shown.lines().filter(|line| line.contains(words)).collect();

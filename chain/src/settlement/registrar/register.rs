@@ -2,6 +2,7 @@
 
 use alloy::{
     primitives::{Address, B256, Bytes, U256, keccak256},
+    providers::Provider,
     rpc::types::TransactionReceipt,
     sol_types::{SolCall, SolValue},
 };
@@ -15,6 +16,7 @@ use crate::{
     settlement::{
         caller::call,
         calls::Names,
+        errors::Refusal,
         sender::{Call, Progress, Quote, SendError, Spending},
     },
 };
@@ -67,6 +69,17 @@ fn paid(receipt: &TransactionReceipt) -> U256 {
     U256::from(receipt.gas_used).saturating_mul(U256::from(receipt.effective_gas_price))
 }
 
+/// The most gas of a registration with so many records.
+fn gas(records: usize) -> u64 {
+    let records = RECORD_GAS.saturating_mul(u64::try_from(records).unwrap_or(u64::MAX));
+    REGISTRATION_GAS.saturating_add(records)
+}
+
+/// Whether a commitment is refused since it is made already.
+fn is_made(refusal: &Refusal) -> bool {
+    refusal.error.starts_with("AlreadyCommitted")
+}
+
 /// Whether somebody can register a name at an instant, in seconds since 1970.
 ///
 /// # Errors
@@ -102,11 +115,36 @@ impl Registrar {
             // Anything that costs next to nothing: the account gives itself nothing.
             Commitment::Fresh(_) | Commitment::Open => Call { to: Some(self.account()), ..Call::default() },
         };
-        let records = RECORD_GAS.saturating_mul(u64::try_from(records).unwrap_or(u64::MAX));
+        let spends = Some(self.spends(fee));
+        Ok((self.sender().quote_both(&first, gas(records), spends).await?, fee))
+    }
+
+    /// What is left to pay by now for a registration that is committed to. Nothing is sent, and nobody learns which name
+    /// it is for. Returns the fee, too.
+    ///
+    /// # Errors
+    /// Tells what is missing.
+    pub async fn quote_committed(
+        &mut self,
+        period: Period,
+        records: usize,
+    ) -> Result<(Quote, Amount), RegistrarError> {
+        let fee = self.fee(period).await?;
+        let spends = Some(self.spends(fee));
+        Ok((self.sender().quote_untried(gas(records), spends).await?, fee))
+    }
+
+    fn spends(&self, amount: Amount) -> Spending {
         let token = self.caller.settlement().contracts.token;
-        let spends = Some(Spending { token, spender: token, amount: fee });
-        let gas = REGISTRATION_GAS.saturating_add(records);
-        Ok((self.sender().quote_both(&first, gas, spends).await?, fee))
+        Spending { token, spender: token, amount }
+    }
+
+    /// Whether the chain has what a registration was committed to with, and that can still be used.
+    ///
+    /// # Errors
+    /// When the chain does not tell.
+    pub async fn is_committed(&self, begun: &Reservation) -> Result<bool, RegistrarError> {
+        Ok(self.look(self.commitment(begun)).await? != Commitment::None)
     }
 
     /// Commits to a registration, unless that was done, and waits until it can be sent. Whoever calls it again
@@ -129,9 +167,12 @@ impl Registrar {
                 match self.commit(&commit, left, |sent| progress(Step::Committing(sent))).await {
                     Ok(receipt) => spent = spent.saturating_add(paid(&receipt)),
                     // Somebody copied it, and it serves whom it names all the same.
-                    Err(RegistrarError::Send(
-                        SendError::Refused { refusal } | SendError::Reverted { refusal, .. },
-                    )) if refusal.error.starts_with("AlreadyCommitted") => {}
+                    Err(RegistrarError::Send(SendError::Refused { refusal })) if is_made(&refusal) => {}
+                    Err(RegistrarError::Send(SendError::Reverted { hash, refusal })) if is_made(&refusal) => {
+                        let receipt = self.caller.provider().get_transaction_receipt(hash).await;
+                        let receipt = receipt.map_err(|error| self.caller.failed(&error))?;
+                        spent = spent.saturating_add(receipt.as_ref().map_or(U256::ZERO, paid));
+                    }
                     Err(error) => return Err(error),
                 }
             }
@@ -157,8 +198,9 @@ impl Registrar {
     }
 
     /// Registers a name that was committed to for the account, for a period, with records, in one transaction. Returns
-    /// the fee. From here on the endpoint knows which name it is, and so does whoever sees the call come: none but the
-    /// account can use what it committed to, so nobody can be first with less.
+    /// the fee. From here on the endpoint knows which name it is, and so does whoever sees the call come. None but the
+    /// account can use what it committed to; but whoever commits to the name now can register it a minute later. So
+    /// nobody should be asked anything any more: [`Self::quote_committed`] says before what it costs.
     ///
     /// # Errors
     /// When somebody has it, who came first.

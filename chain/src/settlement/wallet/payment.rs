@@ -81,6 +81,17 @@ enum Seen {
 /// # Errors
 /// When no more than half of them answer, or two contradict each other.
 pub async fn check(settlement: &Settlement, payment: &Payment) -> Result<Standing, WalletError> {
+    check_for_good(settlement, payment).await.map(|(standing, _)| standing)
+}
+
+/// The same, and whether that stays so: every endpoint answered, and has the transaction in a block that is final.
+///
+/// # Errors
+/// As [`check`].
+pub async fn check_for_good(
+    settlement: &Settlement,
+    payment: &Payment,
+) -> Result<(Standing, bool), WalletError> {
     let asked = settlement.rpc.len();
     let mut asking = JoinSet::new();
     for url in &settlement.rpc {
@@ -101,7 +112,11 @@ pub async fn check(settlement: &Settlement, payment: &Payment) -> Result<Standin
         let cause = failed.map(Box::new);
         return Err(WalletError::TooFew { answered: seen.len(), asked, cause });
     }
-    judge(&seen, payment)
+    Ok((judge(&seen, payment)?, seen.len() == asked && are_final(&seen)))
+}
+
+fn are_final(seen: &[(String, Seen)]) -> bool {
+    seen.iter().all(|(_, seen)| matches!(seen, Seen::Mined { is_final: true, .. }))
 }
 
 async fn ask(settlement: &Settlement, url: &str, payment: &Payment) -> Result<(String, Seen), WalletError> {
@@ -183,10 +198,12 @@ fn paid(transaction: &Transaction, receipt: &TransactionReceipt, token: Address,
 /// What all endpoints together say.
 fn judge(seen: &[(String, Seen)], payment: &Payment) -> Result<Standing, WalletError> {
     let wanted = payment.sum.units();
+    // Every transaction pays nothing to everybody: that is no payment.
+    let is_enough = |paid: U256| !wanted.is_zero() && paid >= wanted;
     let pays = |seen: &Seen| match seen {
         Seen::Unknown => None,
-        Seen::Waiting(paid) => Some(*paid >= wanted),
-        Seen::Mined { paid, .. } => Some(paid.is_some_and(|paid| paid >= wanted)),
+        Seen::Waiting(paid) => Some(is_enough(*paid)),
+        Seen::Mined { paid, .. } => Some(paid.is_some_and(is_enough)),
     };
     let find = |what: &dyn Fn(&Seen) -> bool| seen.iter().find(|(_, seen)| what(seen));
     let apart = |(one, first): &(String, Seen), (two, second): &(String, Seen)| WalletError::Apart {
@@ -289,6 +306,27 @@ mod tests {
         assert_eq!(judged(&[Seen::Waiting(U256::ZERO)]), short(0));
         assert_eq!(judged(&[mined(1, true, None), Seen::Unknown]), Ok(Standing::Failed));
         assert_eq!(judged(&[Seen::Unknown, Seen::Unknown]), Ok(Standing::Unknown));
+    }
+
+    #[test]
+    fn nothing_is_no_payment_whoever_sent_the_transaction() {
+        for sum in [Sum::Sesh(Amount::ZERO), Sum::Native(U256::ZERO)] {
+            let nothing = Payment { sum, ..payment() };
+            for seen in [mined(1, true, Some(0)), mined(1, true, Some(5)), Seen::Waiting(U256::ZERO)] {
+                let judged = judge(&[("rpc0".to_owned(), seen)], &nothing).unwrap();
+                assert!(matches!(judged, Standing::Short { .. }), "{judged:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_final_for_one_is_not_for_all() {
+        let named = |seen: &[Seen]| seen.iter().map(|seen| ("rpc".to_owned(), *seen)).collect::<Vec<_>>();
+        let (last, young) = (mined(1, true, Some(4)), mined(1, false, Some(4)));
+        assert!(are_final(&named(&[last, last])) && are_final(&named(&[mined(1, true, None)])));
+        for other in [young, Seen::Unknown, Seen::Waiting(U256::ZERO)] {
+            assert!(!are_final(&named(&[last, other])), "{other:?}");
+        }
     }
 
     #[test]

@@ -94,6 +94,7 @@ fn what_could_not_be_paid_is_refused() {
         (error.clone(), error.to_string()),
         (OpenError::Money("amount"), "the amount is none".to_owned())
     );
+    assert_eq!(spoiled(&|money| sum(money, &|sum| sum.units.fill(0))), OpenError::Money("amount"));
     assert_eq!(spoiled(&|money| sum(money, &|sum| sum.token.truncate(19))), OpenError::Money("token"));
     let transaction = spoiled(&|money| money.payment.as_mut().unwrap().transaction.clear());
     assert_eq!(transaction, OpenError::Money("transaction"));

@@ -22,6 +22,8 @@ struct Fake {
     mines: bool,
     /// What waits of the fees for names; none says nothing.
     fees: Option<u64>,
+    /// Whether it lets whoever asks for them wait for ever.
+    stalls: bool,
     /// How often it was asked what a submission costs.
     asked: Mutex<u64>,
 }
@@ -61,6 +63,9 @@ async fn answer(State(fake): State<Arc<Fake>>, body: Bytes) -> String {
     let refusal = fake.refuses.lock().unwrap().clone();
     let method = request["method"].as_str().unwrap();
     *fake.asked.lock().unwrap() += u64::from(method == "eth_estimateGas");
+    if fake.stalls && method == "eth_call" {
+        std::future::pending::<()>().await;
+    }
     let result = match method {
         "eth_blockNumber" | "eth_getTransactionCount" if fake.loses || fake.mines => json!("0x1"),
         "eth_sendRawTransaction" if fake.mines => json!(B256::ZERO),
@@ -217,8 +222,31 @@ async fn whose_checkpoint_is_taken_has_fees_paid_out_and_that_it_cannot_is_no_tr
             }
         };
         timeout(PATIENCE, mined).await.expect("it is submitted");
+        // The account is looked at again once the fees are done with.
+        fake.fund(2_000_000);
+        let looked = async {
+            while world.told.borrow().gas != Some(U256::from(2_000_000)) {
+                world.status.send_modify(|status| status.height += 1);
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, looked).await.expect("its sender comes back");
         assert_eq!((fake.asked(), world.told.borrow().trouble.as_deref()), (sent, None), "{fees:?}");
     }
+}
+
+#[tokio::test]
+async fn that_a_submission_was_taken_is_told_before_fees_are_paid_out() {
+    let (fake, rpc) = Fake { mines: true, stalls: true, ..Fake::default() }.serve().await;
+    fake.fund(1_000_000);
+    let mut world = World::paying(5, [rpc]);
+    world.turn().await;
+    let mined = async {
+        while world.submissions("mined") == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, mined).await.expect("it is told");
 }
 
 #[tokio::test]
