@@ -344,7 +344,9 @@ impl Mailbox {
         let (mut new, mut hashes) = (BTreeMap::new(), Vec::new());
         let mut seen = BTreeSet::new();
         let named = request.tokens.iter().map(|token| token.hash(&account));
-        for hash in named.filter(|hash| seen.insert(*hash)) {
+        // Of the others that a revocation names the undoing may have been forgotten.
+        let meant = |hash: &MessageHash| undo || held.is_empty() || held.contains(hash);
+        for hash in named.filter(|hash| meant(hash) && seen.insert(*hash)) {
             let before = store.record(&account, &hash)?;
             let mut after = before.and_then(|record| record.at(now)).unwrap_or_default();
             // What deletes messages gives no rights back, whatever a member says that it was about.

@@ -65,7 +65,7 @@ fn delete<S: Store>(
         _ => request.bound(),
     };
     let door = request.auth.form.door();
-    let wanted = |record: &Record| record.timestamp().is_some_and(|timestamp| timestamp <= bound);
+    let wanted = |record: &Record| record.sent().is_some_and(|sent| sent <= bound);
     let named = named(now, account, &request.which, held, (stamp, source, door), store, wanted)?;
     let meant = |namespace, sent| request.which.covers(stamp.time, namespace, sent);
     let covered = |record: &Record| covers(record, meant);
@@ -154,7 +154,7 @@ fn expire<S: Store>(
     let bound = if source == Source::Client { u64::MAX } else { stamp.time };
     // Whoever repeats the request goes on behind those that end early enough.
     let wanted = |record: &Record| {
-        let sent = record.timestamp().is_some_and(|timestamp| timestamp <= bound);
+        let sent = record.sent().is_some_and(|sent| sent <= bound);
         sent && record.expiry().is_some_and(|end| end > request.end(0))
     };
     let named = named(now, &account, &request.which, held, (stamp, source, door), store, wanted)?;

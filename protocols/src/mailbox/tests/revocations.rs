@@ -191,6 +191,32 @@ fn of_what_was_undone_the_newest_are_kept_and_take_no_revocations_place() {
 }
 
 #[test]
+fn who_learns_of_a_revocation_learns_nothing_of_others_by_the_same_request() {
+    let (mut keeper, person) = (Keeper::new(1), Person::new(0));
+    let friends = friends(&person, 52);
+    let tokens = tokens(&friends);
+    keeper.revoke(1, person.revoke(&tokens[..2], 1));
+    keeper.revoke(2, person.unrevoke(&tokens[..1], 2));
+    // So many others are given back that this is forgotten.
+    for (others, time) in [(&tokens[2..27], 3), (&tokens[27..], 5)] {
+        keeper.revoke(time, person.revoke(others, time));
+        keeper.revoke(time + 1, person.unrevoke(others, time + 1));
+    }
+    let forgotten = tokens[0].hash(&person.account);
+    assert_eq!(keeper.store.record(&person.account, &forgotten).unwrap(), None);
+    assert_eq!(keeper.revoked(&person), [tokens[1]]);
+    let mut newcomer = Keeper::new(2);
+    convergence::pull(&mut newcomer, &keeper, at(7));
+    convergence::pull(&mut keeper, &newcomer, at(7));
+    for member in [&keeper, &newcomer] {
+        assert!(member.lets(&friends[0], &person, 1) && !member.lets(&friends[1], &person, 1));
+        assert_eq!(member.revoked(&person), [tokens[1]]);
+        recount(&member.store);
+    }
+    assert_eq!(newcomer.store.fingerprints(), keeper.store.fingerprints());
+}
+
+#[test]
 fn no_deletion_and_no_change_gives_rights_back() {
     let person = Person::new(0);
     let friend = person.friend(0, Rights(15));

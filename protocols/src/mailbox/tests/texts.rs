@@ -107,6 +107,28 @@ fn an_end_of_a_drawer_that_has_one_digit_more_is_none_of_another() {
 }
 
 #[test]
+fn what_a_text_is_said_to_have_been_sent_later_is_no_escape() {
+    let person = Person::new(0);
+    let drawer = Drawers::One(Namespace(PRIVATE));
+    let first = stored(&person, "m", 10, 900);
+    let digest = |request: &StoreRequest| Mutation::Store(request.clone()).stamp(&network()).unwrap();
+    let mut variants = (901..).map(|end| StoreRequest { timestamp: ms(140), expiry: ms(end), ..first.clone() });
+    let later = variants.find(|variant| digest(variant) > digest(&first)).unwrap();
+    assert_eq!(sound(&Mutation::Store(later.clone()), at(80)), Ok(true), "it is taken from any member");
+    let mut keeper = Keeper::new(1);
+    keeper.store(at(10), first.clone()).unwrap();
+    keeper.replicate(at(80), vec![Mutation::Store(later)]);
+    let record = |keeper: &Keeper| keeper.store.record(&person.account, &first.hash()).unwrap().unwrap();
+    assert_eq!((record(&keeper).timestamp(), record(&keeper).sent()), (Some(ms(140)), Some(ms(10))));
+    let ends = Mutation::Expire { request: person.expire_in(drawer, 300, 85), held: vec![] };
+    keeper.replicate(at(90), vec![ends]);
+    assert_eq!(keeper.ends_at(&person, first.hash()), Some(ms(300)));
+    assert_eq!(keeper.changed(at(90), deletion(person.delete_in(drawer, Some(11), 90))), [first.hash()]);
+    assert_eq!(keeper.private(at(90), &person), [""; 0]);
+    recount(&keeper.store);
+}
+
+#[test]
 fn no_text_of_a_store_brings_back_what_was_deleted_after_it() {
     let person = Person::new(0);
     let drawer = Drawers::One(Namespace(PRIVATE));
