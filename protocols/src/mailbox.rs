@@ -490,14 +490,14 @@ impl Mailbox {
         let mut after = before.and_then(|record| record.at(now)).unwrap_or_default();
         // A tombstone counts for what its owner signed, whatever a member says that it was about.
         if let Some(Life::Deleted { row, .. }) = after.life
-            && store.mutation(row)?.is_some_and(|why| !why.covers(namespace, request.sent()))
+            && store.mutation(row)?.is_some_and(|why| !why.covers(request))
         {
             after.life = None;
         }
         // So does a change of expiry that was heard of before its message: of one that is known it was judged
         // when it came.
         if let Record { life: None, change: Some(Change { row, .. }), .. } = after
-            && store.mutation(row)?.is_some_and(|why| !why.covers(namespace, request.sent()))
+            && store.mutation(row)?.is_some_and(|why| !why.covers(request))
         {
             after.change = None;
         }
@@ -538,7 +538,10 @@ impl Mailbox {
             (outbox, newest)
             && *newer > stamp
         {
-            outbox::bury(store, account, (*newer, *row), [(hash, before)])?;
+            let buried = |record: Record| record.deleted() && said(&record) == Some(*newer);
+            if !before.is_some_and(buried) {
+                outbox::bury(store, account, (*newer, *row), [(hash, before)])?;
+            }
             return Ok(Ok(kept(expiry, true)));
         }
         let size = u32::try_from(request.data.len()).unwrap_or(u32::MAX);

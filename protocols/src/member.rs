@@ -555,8 +555,10 @@ impl Member {
                 }
                 repair::Output::Apply { question, mutations, .. } => {
                     let acts = self.maps().acts.version;
-                    let ours = |mutation: &Mutation| self.outlook.keeps(mutation.account(), acts);
-                    let mutations = mutations.into_iter().filter(ours).collect();
+                    let sound = |mutation: &Mutation| {
+                        self.outlook.keeps(mutation.account(), acts) && !self.told_by_stranger(now, mutation)
+                    };
+                    let mutations = mutations.into_iter().filter(sound).collect();
                     // Fetched, not asked: nobody waits for receipts.
                     let input = mailbox::Input::Replicated { ticket: NOBODY, mutations };
                     self.mailbox.handle(now, input, store)?;

@@ -427,12 +427,15 @@ impl Mutation {
         }
     }
 
-    /// Whether it can be the evidence of what became of a message that lies in `namespace`,
-    /// [`sent`](Record::sent) then.
-    pub fn covers(&self, namespace: Namespace, sent: u64) -> bool {
+    /// Whether it can be the evidence of what became of this message.
+    pub fn covers(&self, message: &Store) -> bool {
+        let (namespace, sent) = (message.namespace, message.sent());
         match self {
             Self::Store(request) => request.namespace == namespace,
-            Self::Replace { request, .. } => request.namespace == namespace,
+            Self::Replace { request, .. } => {
+                let signed = message.auth.as_ref().map_or(0, |auth| auth.time);
+                request.namespace == namespace && request.buries(signed)
+            }
             Self::Delete { request: Delete { which, auth, .. }, .. } => {
                 which.covers(auth.time, namespace, sent)
             }

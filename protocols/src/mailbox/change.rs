@@ -81,7 +81,14 @@ fn replace<S: Store>(
     store: &S,
 ) -> Result<Found, StoreError> {
     let others = held.iter().copied().filter(|hash| *hash != request.hash).collect();
-    let covered = |record: &Record| record.place.is_none_or(|place| place.namespace == request.namespace);
+    let covered = |record: &Record| {
+        let there = record.place.is_none_or(|place| place.namespace == request.namespace);
+        let stored = match record.life {
+            Some(Life::Stored { stamp, .. }) => Some(stamp.time),
+            Some(Life::Unsigned { .. } | Life::Deleted { .. } | Life::Revoked { .. }) | None => None,
+        };
+        there && stored.is_none_or(|signed| request.buries(signed))
+    };
     bury(now, &request.account, others, held, stamp, covered, store)
 }
 

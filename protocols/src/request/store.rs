@@ -10,7 +10,7 @@ use super::{
     text::Text,
 };
 use crate::{
-    AccountId, MessageHash, Namespace, NetworkName, Statement, Time, answer::Code, message::MAX_DATA,
+    AccountId, MessageHash, Namespace, NetworkName, Span, Statement, Time, answer::Code, message::MAX_DATA,
     namespace::Class,
 };
 
@@ -115,21 +115,7 @@ impl Store {
             }
             // A repeated store may have joined the first time with the last expiry.
             Source::Member => {
-                // One of the JSON door has kept an end that its owner had extended, which no such signature is about.
-                let extended = self.auth.as_ref().is_some_and(|auth| auth.form.door() == Door::Json);
-                let longest = if extended { MAX_TTL } else { longest };
-                let slack = TOLERANCE_FORWARDED.as_millis();
-                let latest = now_ms.saturating_add(longest.as_millis()).saturating_add(slack);
-                if self.timestamp > now_ms.saturating_add(slack) || self.expiry > latest {
-                    return Err(Code::BadTtl);
-                }
-                // Its times are the word of whoever passes it on, also long after it was signed.
-                if let Some(auth) = self.auth.as_ref().filter(|auth| auth.leaves_open(source)) {
-                    let open = auth.time.saturating_add(OPEN.as_millis());
-                    if self.timestamp > open || self.expiry > open.saturating_add(MAX_TTL.as_millis()) {
-                        return Err(Code::BadTtl);
-                    }
-                }
+                forwarded((self.timestamp, self.expiry), self.auth.as_ref(), longest, now_ms)?;
             }
         }
         match &self.auth {
@@ -160,9 +146,43 @@ impl Replacement {
             return Err(Code::BadRequest);
         }
         let auth = &self.auth;
+        forwarded((self.timestamp, self.expiry), Some(auth), MAX_TTL, now.as_millis())?;
         let asked = asked(&self.account, self.namespace, self.statement(network, auth.time), auth);
         auth.claims(asked, network, now, Source::Member)
     }
+
+    /// Whether it shows that what was signed then, in milliseconds since 1970, is gone.
+    ///
+    /// A text does not say of which message it is, nor how long that lasts. It takes the place of all that was
+    /// signed before, but which of two of one time is the last shows with the message alone.
+    pub fn buries(&self, signed: u64) -> bool {
+        self.auth.form.door() == Door::Native || signed < self.auth.time
+    }
+}
+
+/// Checks the times of a store that another member passes on.
+fn forwarded(
+    (timestamp, expiry): (u64, u64),
+    auth: Option<&Auth>,
+    longest: Span,
+    now: u64,
+) -> Result<(), Code> {
+    // One of the JSON door has kept an end that its owner had extended, which no such signature is about.
+    let extended = auth.is_some_and(|auth| auth.form.door() == Door::Json);
+    let longest = if extended { MAX_TTL } else { longest };
+    let slack = TOLERANCE_FORWARDED.as_millis();
+    let latest = now.saturating_add(longest.as_millis()).saturating_add(slack);
+    if timestamp > now.saturating_add(slack) || expiry > latest {
+        return Err(Code::BadTtl);
+    }
+    // Its times are the word of whoever passes it on, also long after it was signed.
+    if let Some(auth) = auth.filter(|auth| auth.leaves_open(Source::Member)) {
+        let open = auth.time.saturating_add(OPEN.as_millis());
+        if timestamp > open || expiry > open.saturating_add(MAX_TTL.as_millis()) {
+            return Err(Code::BadTtl);
+        }
+    }
+    Ok(())
 }
 
 fn statement(

@@ -3,11 +3,12 @@
 use super::*;
 use crate::{
     fixture::{auth_of, node},
-    request::{Ends, Which},
+    request::{Ends, Replacement, Which},
 };
 
 const DAY: u64 = 24 * 3_600;
 const PRIVATE: i16 = 1;
+const OUTBOX: i16 = -1;
 
 impl Keeper {
     fn ends_at(&self, person: &Person, hash: MessageHash) -> Option<u64> {
@@ -41,8 +42,12 @@ fn sound(mutation: &Mutation, now: Time) -> Result<bool, Code> {
 
 /// A store of a private drawer, as its owner signed it at some second.
 fn stored(person: &Person, text: &str, time: u64, expiry: u64) -> StoreRequest {
-    let request = Request::Store(person.keep_in(PRIVATE, text, time, expiry));
-    match texted(person, request, format!("store{PRIVATE}{}", ms(time)).as_bytes(), time) {
+    stored_in(person, PRIVATE, text, time, expiry)
+}
+
+fn stored_in(person: &Person, drawer: i16, text: &str, time: u64, expiry: u64) -> StoreRequest {
+    let request = Request::Store(person.keep_in(drawer, text, time, expiry));
+    match texted(person, request, format!("store{drawer}{}", ms(time)).as_bytes(), time) {
         Request::Store(request) => request,
         other => panic!("{other:?} is no store"),
     }
@@ -107,12 +112,65 @@ fn an_end_of_a_drawer_that_has_one_digit_more_is_none_of_another() {
 }
 
 #[test]
+fn no_replacement_that_is_made_of_a_text_empties_an_outbox() {
+    let person = Person::new(0);
+    let shown = |keeper: &Keeper| keeper.page(at(20), &person.look(OUTBOX)).0;
+    let stamp = |mutation: &Mutation| mutation.stamp(&network()).unwrap();
+    let (older, real) = (stored_in(&person, OUTBOX, "a", 5, 900), stored_in(&person, OUTBOX, "b", 10, 900));
+    let (first, last) = (Mutation::Store(older.clone()), Mutation::Store(real.clone()));
+    let replacement = real.replacement().unwrap();
+    let forged = (0..=u8::MAX)
+        .map(|byte| Replacement { hash: MessageHash([byte; 32]), ..replacement.clone() })
+        .map(|request| Mutation::Replace { request, held: vec![real.hash()] })
+        .find(|forged| stamp(forged) > stamp(&last))
+        .unwrap();
+    assert_eq!(sound(&forged, at(11)), Ok(true), "nobody signs the hash");
+    // Whether it comes after what it is about, or before.
+    for order in [[last.clone(), forged.clone()], [forged, last.clone()]] {
+        let mut keeper = Keeper::new(1);
+        keeper.replicate(at(11), order.to_vec());
+        assert_eq!(shown(&keeper), ["b"]);
+        recount(&keeper.store);
+    }
+    // What was signed before is gone, whichever message took its place.
+    let about = Mutation::Replace { request: replacement.clone(), held: vec![older.hash()] };
+    for order in [[first.clone(), about.clone()], [about, first]] {
+        let mut keeper = Keeper::new(1);
+        keeper.replicate(at(11), order.to_vec());
+        assert_eq!(shown(&keeper), [""; 0]);
+    }
+    // Its times are bounded like those of the store.
+    for (timestamp, expiry) in [(ms(141), ms(900)), (ms(10), ms(141 + 30 * DAY))] {
+        let late = Replacement { timestamp, expiry, ..replacement.clone() };
+        let late = Mutation::Replace { request: late, held: vec![older.hash()] };
+        assert_eq!(sound(&late, at(200)), Err(Code::BadTtl));
+    }
+}
+
+#[test]
+fn a_text_that_lost_by_its_digest_is_buried_once() {
+    let person = Person::new(0);
+    let stamp = |store: &StoreRequest| Mutation::Store(store.clone()).stamp(&network()).unwrap();
+    let real = stored_in(&person, OUTBOX, "b", 10, 900);
+    let mut others = (0..100).map(|number| stored_in(&person, OUTBOX, &format!("{number}"), 10, 900));
+    let lost = others.find(|other| stamp(other) < stamp(&real)).unwrap();
+    let mut keeper = Keeper::new(1);
+    keeper.replicate(at(11), vec![Mutation::Store(real.clone()), Mutation::Store(lost.clone())]);
+    let kept = keeper.store.mutations().count();
+    keeper.replicate(at(12), vec![Mutation::Store(lost.clone()), Mutation::Store(lost)]);
+    assert_eq!(keeper.store.mutations().count(), kept);
+    assert_eq!(keeper.page(at(12), &person.look(OUTBOX)).0, ["b"]);
+    recount(&keeper.store);
+}
+
+#[test]
 fn what_a_text_is_said_to_have_been_sent_later_is_no_escape() {
     let person = Person::new(0);
     let drawer = Drawers::One(Namespace(PRIVATE));
     let first = stored(&person, "m", 10, 900);
     let digest = |request: &StoreRequest| Mutation::Store(request.clone()).stamp(&network()).unwrap();
-    let mut variants = (901..).map(|end| StoreRequest { timestamp: ms(140), expiry: ms(end), ..first.clone() });
+    let mut variants =
+        (901..).map(|end| StoreRequest { timestamp: ms(140), expiry: ms(end), ..first.clone() });
     let later = variants.find(|variant| digest(variant) > digest(&first)).unwrap();
     assert_eq!(sound(&Mutation::Store(later.clone()), at(80)), Ok(true), "it is taken from any member");
     let mut keeper = Keeper::new(1);
