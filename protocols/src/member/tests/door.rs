@@ -466,3 +466,25 @@ fn a_stranger_does_not_say_that_a_text_came_just_now() {
         assert_eq!(ask(member, 1_000), None, "{member}");
     }
 }
+
+#[test]
+fn nor_where_it_is_fetched() {
+    for (by, texts) in [(9, ["a"].as_slice()), (1, [].as_slice())] {
+        let (mut net, person) = (Net::ready(2), Person::new(0));
+        net.now = at(1_000);
+        let request = json_delete(&person, &[person.hash("a")], false);
+        net.request(0, Request::Store(person.post("a", 1_000, 90_000)));
+        net.disconnect(0, 1);
+        let Request::Delete(mut request) = request else { unreachable!("it was a deletion") };
+        request.auth.time = ms(1_000);
+        request.receive(&node(by), &network());
+        // The other one took it all the same.
+        let mutations = vec![mutation(Request::Delete(request))];
+        let now = net.now;
+        let (member, store) = &mut net.members[1];
+        let input = mailbox::Input::Replicated { ticket: NOBODY, mutations };
+        member.mailbox.handle(now, input, store).unwrap();
+        net.connect(0, 1);
+        assert_eq!(net.texts(0, &person), texts, "by {by}");
+    }
+}
