@@ -152,7 +152,7 @@ fn a_text_that_lost_by_its_digest_is_buried_once() {
     let person = Person::new(0);
     let stamp = |store: &StoreRequest| Mutation::Store(store.clone()).stamp(&network()).unwrap();
     let real = stored_in(&person, OUTBOX, "b", 10, 900);
-    let mut others = (0..100).map(|number| stored_in(&person, OUTBOX, &format!("{number}"), 10, 900));
+    let mut others = (0..1_000).map(|number| stored_in(&person, OUTBOX, &format!("{number}"), 10, 900));
     let lost = others.find(|other| stamp(other) < stamp(&real)).unwrap();
     let mut keeper = Keeper::new(1);
     keeper.replicate(at(11), vec![Mutation::Store(real.clone()), Mutation::Store(lost.clone())]);
