@@ -6,6 +6,7 @@
 use core::fmt;
 
 use alloy::{
+    eips::BlockId,
     primitives::{Address, Bytes, U256, utils::parse_ether},
     providers::Provider,
     rpc::types::{TransactionReceipt, TransactionRequest},
@@ -134,7 +135,9 @@ impl Wallet {
         let (token, account) = (self.caller.settlement().contracts.token, self.address());
         let data = Bytes::from(Token::balanceOfCall { account }.abi_encode());
         let request = TransactionRequest::default().to(token).input(data.into());
-        let returned = self.caller.provider().call(request).await.map_err(|error| self.failed(&error))?;
+        // What is in no block so far would count otherwise, in this coin alone.
+        let returned = self.caller.provider().call(request).block(BlockId::latest()).await;
+        let returned = returned.map_err(|error| self.failed(&error))?;
         let units = Token::balanceOfCall::abi_decode_returns(&returned);
         let sesh = units.ok().and_then(|units| Amount::try_from(units).ok());
         let sesh = sesh.ok_or(SendError::NoToken { token })?;
