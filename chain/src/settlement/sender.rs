@@ -249,13 +249,13 @@ impl Sender {
         };
         let fees = self.fees().await?;
         let likely = cost(call.value, gas, present(&fees));
-        let gas = gas.saturating_add(gas / 5).saturating_add(BORDER_GAS);
+        let gas = with_room(gas);
         let most = cost(call.value, gas, fee_cap(&fees));
         self.affordable(call.value, Quote { gas, likely, most, fees, balance })
     }
 
-    /// What two calls cost, of which the second can be tried only after the first; it will take so much gas at
-    /// most, and spend so many tokens. Nothing is sent.
+    /// What two calls cost, of which the second can be tried only after the first; it will take so much gas,
+    /// and spend so many tokens. Nothing is sent.
     ///
     /// # Errors
     /// Tells what is missing for both, or why the contract would refuse the first.
@@ -267,17 +267,17 @@ impl Sender {
     ) -> Result<Quote, SendError> {
         self.check_balances(&Call { spends, ..Call::default() }).await?;
         let quote = self.quote(first).await?;
-        let fees = quote.fees;
+        let (fees, most) = (quote.fees, with_room(gas));
         let both = Quote {
-            gas: quote.gas.saturating_add(gas),
+            gas: quote.gas.saturating_add(most),
             likely: cost(quote.likely, gas, present(&fees)),
-            most: cost(quote.most, gas, fee_cap(&fees)),
+            most: cost(quote.most, most, fee_cap(&fees)),
             ..quote
         };
         self.affordable(first.value, both)
     }
 
-    /// What a call comes to that takes so much gas at most and spends so many tokens, and that no endpoint is to hear
+    /// What a call comes to that takes so much gas and spends so many tokens, and that no endpoint is to hear
     /// of yet: it is not tried. Nothing is sent.
     ///
     /// # Errors
@@ -287,6 +287,7 @@ impl Sender {
         let balance = self.check_balances(&Call { spends, ..Call::default() }).await?;
         let fees = self.fees().await?;
         let likely = cost(U256::ZERO, gas, present(&fees));
+        let gas = with_room(gas);
         let most = cost(U256::ZERO, gas, fee_cap(&fees));
         self.affordable(U256::ZERO, Quote { gas, likely, most, fees, balance })
     }
@@ -598,6 +599,11 @@ fn own_fee(fees: &Eip1559Estimation) -> u128 {
     let spare = fees.max_fee_per_gas.saturating_sub(fees.max_priority_fee_per_gas) / 1_024;
     let less = u128::from(RandomState::new().hash_one(())).checked_rem(spare).unwrap_or_default();
     fees.max_fee_per_gas.saturating_sub(less)
+}
+
+/// The gas that is offered for a call that was tried: it may be mined in another state than it was tried in.
+const fn with_room(gas: u64) -> u64 {
+    gas.saturating_add(gas / 5).saturating_add(BORDER_GAS)
 }
 
 /// The most that is ever offered for a unit of gas: twice what is offered at first.

@@ -114,7 +114,8 @@ async fn two_people_talk_while_nodes_2_and_5_are_killed() {
     let sent = place.data(&["send", "--from", "alice", "bob", "hello,", "bob"]);
     let (stored, swarm) = (sent["stored"].as_u64().unwrap(), sent["swarm"].as_u64().unwrap());
     assert!(stored * 2 > swarm && stored <= swarm, "{sent}");
-    assert_eq!(keys(&sent), ["from", "hash", "stored", "swarm", "timestamp", "to"]);
+    assert_eq!(keys(&sent), ["first", "found", "from", "hash", "stored", "swarm", "timestamp", "to"]);
+    assert!(sent["found"].is_null() && sent["first"] == false, "no name of the network led there: {sent}");
     assert_eq!((&sent["from"], &sent["to"]), (&alice["id"], &bob["id"]));
     let reply =
         place.run(&["send", "--from", "bob", alice["id"].as_str().unwrap(), "hello, alice \u{1b}[2J"]);
