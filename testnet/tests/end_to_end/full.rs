@@ -48,8 +48,18 @@ impl Drop for Small {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_full_node_has_no_room_for_its_swarm_keeps() {
     let place = Place::up().await;
-    let status = place.data(&["testnet", "status"])["nodes"][0].clone();
+    let nodes = place.data(&["testnet", "status"])["nodes"].clone();
+    let status = nodes[0].clone();
     let small = Small::start(&place, &status).await;
+    // Its swarm compares with it first.
+    until("all nodes to be ready", async || {
+        for node in nodes.as_array()? {
+            let state = get(node["http"].as_str()?, "/status").await?["state"].clone();
+            (state == "ready").then_some(())?;
+        }
+        Some(())
+    })
+    .await;
     let (id, ledger) = (status["id"].as_str().unwrap(), place.testnet.folder().network().unwrap().ledger());
     let own = ledger.map().swarm_with(&id.parse().unwrap());
     let people = (0..).map(|number| Somebody::new(Kind::Person, number));
