@@ -27,7 +27,7 @@ const MIN_AGE: u64 = 60;
 const MAX_AGE: u64 = 24 * 3_600;
 /// The most gas of a registration by permit, also as the first event of all, and of each record that goes with it.
 /// What it takes less covers fees that rise in the minute before it is sent.
-const REGISTRATION_GAS: u64 = 200_000;
+const REGISTRATION_GAS: u64 = 250_000;
 const RECORD_GAS: u64 = 90_000;
 /// How often a commitment is made anew, when the chain took it back.
 const MAX_COMMITMENTS: u32 = 3;
