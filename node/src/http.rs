@@ -4,9 +4,11 @@
 pub mod admin;
 mod chain;
 mod host;
+mod markup;
 mod reachability;
 
 pub(crate) use chain::Chain;
+pub use markup::page;
 
 use std::{
     io,
@@ -21,7 +23,7 @@ use axum::{
     Json, Router,
     extract::State,
     http::{StatusCode, header},
-    response::{Html, IntoResponse},
+    response::IntoResponse,
     routing::get,
     serve::Listener,
 };
@@ -138,7 +140,7 @@ pub(crate) async fn serve(listener: TcpListener, view: View, admin: Router) -> s
     let router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .route("/", get(page))
+        .route("/", get(status_page))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
         .with_state(Arc::new(view))
@@ -278,16 +280,9 @@ impl View {
     }
 }
 
-/// The status page: it asks this node alone, and puts nothing that it hears into its markup.
-async fn page() -> impl IntoResponse {
-    let policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
-                  img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-    let headers = [
-        (header::CONTENT_SECURITY_POLICY, policy),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ];
-    (headers, Html(include_str!("http/page.html")))
+/// The status page: it puts nothing that it hears into its markup.
+async fn status_page() -> impl IntoResponse {
+    page(include_str!("http/page.html"))
 }
 
 /// What a counter counted, whatever its labels.

@@ -21,8 +21,8 @@ use std::{
 use axum::{
     Json, Router,
     extract::{Path, State},
-    http::{StatusCode, header},
-    response::{Html, IntoResponse, Response},
+    http::StatusCode,
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use futures::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
@@ -32,6 +32,7 @@ use serde_json::json;
 use session_node::{
     Bounded,
     admin::{Admin, Guard},
+    page,
 };
 use tokio::{
     net::TcpListener,
@@ -247,20 +248,14 @@ async fn look(testnet: &Testnet, last: &Last) -> Result<Arc<Drawn>, TestnetError
 fn routes(guard: &Guard, orders: mpsc::Sender<Order>) -> Router {
     let deeds =
         Router::new().route("/nodes/{node}/kill", post(kill)).route("/nodes/{node}/restart", post(restart));
-    let router = Router::new().route("/", get(page)).route("/state", get(state)).merge(guard.protect(deeds));
+    let router =
+        Router::new().route("/", get(network_page)).route("/state", get(state)).merge(guard.protect(deeds));
     guard.shield(router.with_state(orders))
 }
 
-/// It asks this testnet alone, and puts nothing that it hears into its markup.
-async fn page() -> impl IntoResponse {
-    let policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
-                  img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-    let headers = [
-        (header::CONTENT_SECURITY_POLICY, policy),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ];
-    (headers, Html(include_str!("page/page.html")))
+/// It puts nothing that it hears into its markup.
+async fn network_page() -> impl IntoResponse {
+    page(include_str!("page/page.html"))
 }
 
 async fn state(State(orders): State<mpsc::Sender<Order>>) -> Response {
