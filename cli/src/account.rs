@@ -129,12 +129,16 @@ fn keep(context: &Context, name: Option<String>, account: &Account, deed: &str) 
     })
 }
 
-/// The first of account-1, account-2, ... that stands for nothing.
+/// The first of account-1, account-2, ... that stands for nothing, and is taken for nothing else.
 fn free_name(home: &Home) -> Result<String, Failure> {
-    let (accounts, contacts) = (home.accounts()?, home.contacts()?);
-    let taken = |name: &str| accounts.iter().any(|(taken, _)| taken == name) || contacts.contains_key(name);
-    let free = (1_u64..).map(|number| format!("account-{number}")).find(|name| !taken(name));
-    Ok(free.unwrap_or_default())
+    let mut number = 1_u64;
+    loop {
+        let name = format!("account-{number}");
+        if home.is_free(&name)? {
+            return Ok(name);
+        }
+        number = number.saturating_add(1);
+    }
 }
 
 fn list(context: &Context) -> Result<(), Failure> {
