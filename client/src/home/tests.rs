@@ -483,6 +483,25 @@ fn a_registration_that_was_begun_goes_on_with_the_same_secret_until_it_is_done()
 }
 
 #[test]
+fn programs_that_begin_a_registration_at_once_have_one_secret() {
+    let (_folder, home) = home();
+    let name: Name = "alice".parse().unwrap();
+    let begun: Vec<Secret> = thread::scope(|scope| {
+        let begins = |program: u8| {
+            let (path, name) = (home.path(), &name);
+            scope.spawn(move || {
+                let home = Home::open(path).unwrap();
+                home.begin_name(&id(1), &[1; 32], name, Secret([program; 32])).unwrap()
+            })
+        };
+        let programs: Vec<_> = (1..=8).map(begins).collect();
+        programs.into_iter().map(|program| program.join().unwrap()).collect()
+    });
+    let kept = home.names(&id(1), &[1; 32]).unwrap().begun.remove(&name).unwrap();
+    assert_eq!(begun, vec![kept; 8]);
+}
+
+#[test]
 fn a_file_of_names_has_one_form_and_nobody_writes_over_what_cannot_be_read() {
     let (_folder, home) = home();
     let (mine, network) = (id(1), [1; 32]);
