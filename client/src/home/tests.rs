@@ -528,6 +528,30 @@ fn a_file_of_names_has_one_form_and_nobody_writes_over_what_cannot_be_read() {
 }
 
 #[test]
+fn strangers_who_say_where_they_are_paid_push_out_no_contacts() {
+    let (_folder, home) = home();
+    let person = |number: usize| {
+        let mut bytes = [5; 33];
+        bytes[25..].copy_from_slice(&(number as u64).to_be_bytes());
+        AccountId::from_bytes(bytes)
+    };
+    home.add_contact("bob", person(0), None).unwrap();
+    // The contact spoke longest ago, and then one that was agreed to.
+    let said = |number: usize| {
+        let agreed = if number == 1 { format!(",\"agreed\":\"{}\"", "01".repeat(20)) } else { String::new() };
+        format!("\"{}\":{{\"said\":\"{}\",\"said_ms\":{number}{agreed}}}", person(number), "01".repeat(20))
+    };
+    let all: Vec<String> = (0..money::MAX_WALLETS).map(said).collect();
+    let text = format!("{{\"version\":4,\"wallets\":{{{}}}}}", all.join(","));
+    fs::write(home.path().join("wallets.json"), text).unwrap();
+    home.keep_said(&person(money::MAX_WALLETS), [2; 20], 1_000_000).unwrap();
+    for number in [0, 1, 3, money::MAX_WALLETS] {
+        assert!(home.paid_at(&person(number)).unwrap().is_some(), "{number}");
+    }
+    assert_eq!(home.paid_at(&person(2)).unwrap(), None, "a stranger who spoke longest ago");
+}
+
+#[test]
 fn where_somebody_is_paid_is_what_was_said_last_and_what_was_agreed_to_stays_known() {
     let (_folder, home) = home();
     assert_eq!(home.paid_at(&id(5)).unwrap(), None);
