@@ -110,7 +110,7 @@ fn contacts_are_added_found_and_removed() {
 }
 
 #[test]
-fn who_is_named_in_another_case_is_meant_unless_that_may_be_two() {
+fn who_is_named_in_another_case_is_meant() {
     let (_folder, home) = home();
     home.create_account("Me", &account(1)).unwrap();
     home.add_contact("Bob", id(5), None).unwrap();
