@@ -49,6 +49,14 @@ async fn a_registration_that_was_killed_is_gone_on_with_by_all_devices_and_paid_
             assert_eq!(late["expires"], list["names"][0]["expires"], "{late}");
         }
     }
+    what_looks_like_a_contact_is_told_before_it_is_registered(&place, &alice);
+}
+
+fn what_looks_like_a_contact_is_told_before_it_is_registered(place: &Place, alice: &Person<'_>) {
+    alice.data(&["contact", "add", "mole", &alice.id]);
+    let ran = place.run(&alice.with(&["name", "register", "m0le"]));
+    assert_eq!(ran.code, 4, "{}", ran.err);
+    assert!(ran.err.contains("m0le looks like mole, which you know, and is another"), "{}", ran.err);
 }
 
 /// The program dies when its commitment is on its way, and in no block.
