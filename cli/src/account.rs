@@ -216,3 +216,19 @@ fn secret(question: &str) -> Result<Zeroizing<String>, Failure> {
     read.map_err(|cause| Failure::io("cannot read it", &cause))?;
     Ok(secret)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_chooses_no_name_gets_one_that_is_taken_for_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(folder.path().join("home")).unwrap();
+        assert_eq!(free_name(&home).unwrap(), "account-1");
+        home.create_account("Account-1", &Account::new(&[1; 16])).unwrap();
+        home.add_contact("account-2", Account::new(&[2; 16]).id(), None).unwrap();
+        assert_eq!(free_name(&home).unwrap(), "account-3");
+        home.create_account("account-3", &Account::new(&[3; 16])).unwrap();
+    }
+}

@@ -192,6 +192,7 @@ mod tests {
         let kept = home.claims(&me).unwrap().unfounded;
         assert_eq!((kept.len(), kept.keys().next()), (MAX_UNFOUNDED, Some(&message(2))));
     }
+
     #[test]
     fn of_too_many_payments_one_payers_push_out_nobody_elses() {
         let (_folder, home, me) = home();
