@@ -26,7 +26,7 @@ use crate::{
     failure::{Exit, Failure, chain},
     network::{self, Access},
     payee,
-    recipient::{Named, Recipient},
+    recipient::{self, Named, Recipient},
     sending::{self, Consent, Planned, deliver, poll, settlement},
     stake::lower,
     text,
@@ -271,8 +271,10 @@ impl<'a> Desk<'a> {
             for warning in name.warnings() {
                 self.context.output.warn(&warning.to_string());
             }
+            let mut alike = recipient::look_alikes(&self.home, name)?;
             let known = self.home.names(&self.id()?, &self.network())?.known;
-            for other in known.keys().filter(|other| name.looks_like(other)) {
+            alike.extend(known.into_keys().filter(|other| name.looks_like(other)));
+            for other in alike {
                 self.context
                     .output
                     .warn(&format!("{name} looks like {other}, which you know, and is another"));

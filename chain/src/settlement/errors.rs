@@ -320,8 +320,10 @@ fn meaning(error: &Known) -> Option<(String, &'static str)> {
             "approve more",
         ),
         Known::TransferFromFailed(_) => (
-            "the tokens could not be taken: there are too few, or too few are approved".to_owned(),
-            "approve the whole amount, and have it",
+            "the tokens could not be taken: there are too few, or another transaction of the account used its permission \
+             first"
+                .to_owned(),
+            "look what that one did; if this is to be done all the same, do it again",
         ),
         Known::ERC2612ExpiredSignature(it) => {
             (format!("the permission was for use until {}", second(it.deadline)), PERMIT)
