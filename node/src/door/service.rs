@@ -404,35 +404,43 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_asks_for_many_pages_holds_up_nobody_else() {
-        let (data, owner) = (tempfile::tempdir().unwrap(), KeyPair::from_seed(&[2; 32]));
-        let (json, mut queue, _stop) = alone(&data);
-        let from = |last: u8, call: super::super::Call| {
-            let caller = super::super::Caller::Client([10, 0, 0, last].into());
-            json.answer(super::super::Call { caller, ..call }, room())
-        };
-        let page = serde_json::from_slice::<serde_json::Value>(&read(&owner, -1, false).body).unwrap();
-        let batch = serde_json::json!({ "method": "batch", "params": { "requests": vec![page; 20] } });
-        let batch = || super::super::Call { body: batch.to_string().into_bytes(), ..read(&owner, -1, false) };
-        let greedy = futures::future::join_all((0..16).map(|_| from(1, batch())));
-        let honest = from(2, read(&owner, -21, false));
-        let served = async {
-            for before in 0.. {
-                if next_drawer(&mut queue).await == -21 {
-                    return before;
+        let client = |last: u8| Caller::Client([10, 0, 0, last].into());
+        let over = |seed| Caller::Onion(Some(KeyPair::from_seed(&[seed; 32]).node_id()));
+        for (greedy, honest, share) in [
+            (client(1), client(2), LONG_EACH),
+            (over(1), over(2), LONG_OVER),
+            (over(1), client(2), LONG_OVER),
+        ] {
+            let (data, owner) = (tempfile::tempdir().unwrap(), KeyPair::from_seed(&[2; 32]));
+            let (json, mut queue, _stop) = alone(&data);
+            let from = |caller: Caller, call: super::super::Call| {
+                json.answer(super::super::Call { caller, ..call }, room())
+            };
+            let page = serde_json::from_slice::<serde_json::Value>(&read(&owner, -1, false).body).unwrap();
+            let batch = serde_json::json!({ "method": "batch", "params": { "requests": vec![page; 20] } });
+            let batch =
+                || super::super::Call { body: batch.to_string().into_bytes(), ..read(&owner, -1, false) };
+            let greedily = futures::future::join_all((0..16).map(|_| from(greedy, batch())));
+            let honestly = from(honest, read(&owner, -21, false));
+            let served = async {
+                for before in 0.. {
+                    if next_drawer(&mut queue).await == -21 {
+                        return before;
+                    }
                 }
-            }
-            unreachable!("it is asked without end")
-        };
-        let reading = async {
-            tokio::select! {
-                biased;
-                _ = greedy => panic!("all of theirs came first"),
-                reply = honest => reply,
-            }
-        };
-        let (reply, before) = futures::future::join(reading, served).await;
-        assert_eq!(reply.status, 200, "{reply:?}");
-        assert!(before <= LONG_EACH, "{before} pages of another address came first");
+                unreachable!("it is asked without end")
+            };
+            let reading = async {
+                tokio::select! {
+                    biased;
+                    _ = greedily => panic!("all of theirs came first"),
+                    reply = honestly => reply,
+                }
+            };
+            let (reply, before) = futures::future::join(reading, served).await;
+            assert_eq!(reply.status, 200, "{reply:?}");
+            assert!(before <= share, "{before} pages of {greedy:?} came before that of {honest:?}");
+        }
     }
 
     #[tokio::test]
