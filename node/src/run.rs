@@ -251,7 +251,7 @@ async fn from_start_to_stop(
     };
     let mut http_door = tokio::spawn(http::serve(listener, view, admin));
     let keys = tokio::spawn(hop.clone().keep_keys(onion_doors));
-    let service = Json::new(serving, listing.clone());
+    let service = Json::new(serving, listing.clone(), door.as_ref().map_or(0, Door::line));
     let mut door = tokio::spawn(serve_door(door, id, (service, relay), listing, stop_seen));
     tracing::info!(%id, network = %config.network.name, http = %http, doors = ?doors_at, "node started");
 

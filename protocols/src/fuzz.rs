@@ -27,7 +27,7 @@ use crate::{
     identity::blake2b,
     member,
     names::lookup,
-    notify::{self, Event, Subscribe, Subscribed},
+    notify::{self, Event, Subscribe},
     path::{self, Candidate, Outcome, Paths, Use, Want, guards::Guards},
     record::{Change, Life, Mutation, Record, Stamp},
     request::{self, Door, Request},
@@ -154,7 +154,7 @@ pub fn swarm_answer(bytes: &[u8]) -> bool {
 /// A subscription, its answer, an event.
 pub fn notify(bytes: &[u8]) -> bool {
     let subscribe = round_trip::<Subscribe>(bytes, notify::MAX_REQUEST).is_some();
-    let subscribed = round_trip::<Subscribed>(bytes, notify::MAX_EVENT).is_some();
+    let subscribed = round_trip::<notify::Answer>(bytes, notify::MAX_EVENT).is_some();
     let event = round_trip::<Event>(bytes, notify::MAX_EVENT).is_some();
     subscribe || subscribed || event
 }

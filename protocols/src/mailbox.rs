@@ -285,10 +285,10 @@ impl Mailbox {
             return Ok((subject, mutation, result));
         }
         let stamp = mutation.stamp(&self.network).unwrap_or_default();
-        let result = if let Mutation::Revoke { request, .. } = &mutation
+        let result = if let Mutation::Revoke { request, held } = &mutation
             && !request.undo
         {
-            let result = self.revoke(now, request, stamp, source, store);
+            let result = self.revoke(now, (request, held.as_slice()), stamp, source, store);
             self.survive(result, head == store.head())?
         } else {
             self.change(now, &mutation, stamp, source, store)?
@@ -322,11 +322,11 @@ impl Mailbox {
     }
 
     /// Takes rights away: each revocation has a row of its own, which holds what the owner signed. The
-    /// newest of an account are kept.
+    /// newest of an account are kept. Where hashes are held, those tokens alone are meant.
     fn revoke<T: Transaction>(
         &mut self,
         now: u64,
-        request: &Revoke,
+        (request, held): (&Revoke, &[MessageHash]),
         stamp: Stamp,
         source: Source,
         store: &mut T,
@@ -339,7 +339,9 @@ impl Mailbox {
             kept.extend(record.revoked().map(|stamp| ((stamp, hash), Some(record))));
         }
         let (mut new, mut hashes) = (BTreeMap::new(), Vec::new());
-        for hash in request.tokens.iter().map(|token| token.hash(&account)) {
+        // Of the others that the request names the undoing may have been forgotten.
+        let meant = |hash: &MessageHash| held.is_empty() || held.contains(hash);
+        for hash in request.tokens.iter().map(|token| token.hash(&account)).filter(meant) {
             let before = store.record(&account, &hash)?;
             let mut after = before.and_then(|record| record.at(now)).unwrap_or_default();
             // What deletes messages gives no rights back, whatever a member says that it was about.

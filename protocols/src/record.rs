@@ -323,7 +323,7 @@ pub enum Mutation {
     Revoke {
         /// As the owner signed it.
         request: Revoke,
-        /// The hashes of tokens that are given back.
+        /// The hashes of tokens that are given back; of those that are taken away, where not all are meant.
         held: Vec<MessageHash>,
     },
 }

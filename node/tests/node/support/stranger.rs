@@ -15,7 +15,7 @@ use session_protocols::{
         address::{keypair, multiaddr, peer_id},
         link::{self, Asker, Backlog, Limits},
     },
-    notify::Subscribed,
+    notify::{self, Subscribed},
     request::{Auth, Request, Retrieve, Store},
 };
 
@@ -181,5 +181,7 @@ pub async fn refusal_of(link: &Asker, payload: Vec<u8>) -> Option<Code> {
 
 /// What a subscription is answered.
 pub fn subscribed(payload: &[u8]) -> Subscribed {
-    codec::decode(payload, 4 << 20).unwrap()
+    let answer: notify::Answer = codec::decode(payload, 4 << 20).unwrap();
+    assert!(answer.time.abs_diff(now().as_millis()) < 60_000, "every answer carries the node's time");
+    answer.body
 }

@@ -142,6 +142,29 @@ fn a_revocation_outlives_every_message_and_all_time() {
 }
 
 #[test]
+fn who_learns_of_a_revocation_learns_nothing_of_others_by_the_same_request() {
+    let (mut keeper, person) = (Keeper::new(1), Person::new(0));
+    let friends = friends(&person, 2);
+    let tokens = tokens(&friends);
+    keeper.revoke(1, person.revoke(&tokens, 1));
+    keeper.revoke(2, person.unrevoke(&tokens[..1], 2));
+    // After so long that is forgotten, and what took both away is known.
+    let now = at(2 * MONTH);
+    keeper.feed(now, Input::Tick);
+    let forgotten = tokens[0].hash(&person.account);
+    assert_eq!(keeper.store.record(&person.account, &forgotten).unwrap(), None);
+    let mut newcomer = Keeper::new(2);
+    convergence::pull(&mut newcomer, &keeper, now);
+    convergence::pull(&mut keeper, &newcomer, now);
+    for member in [&keeper, &newcomer] {
+        assert!(member.lets(&friends[0], &person, 1) && !member.lets(&friends[1], &person, 1));
+        assert_eq!(member.revoked(&person), tokens[1..]);
+        recount(&member.store);
+    }
+    assert_eq!(newcomer.store.fingerprints(), keeper.store.fingerprints());
+}
+
+#[test]
 fn no_deletion_and_no_change_gives_rights_back() {
     let person = Person::new(0);
     let friend = person.friend(0, Rights(15));
