@@ -44,9 +44,12 @@ pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(
         let (name, id) = account::choose(&home, arguments.account.as_deref())?;
         Some((account::signer(&home, &name, &id)?.0, name))
     };
-    if let Some((treasury, name)) = treasury.as_ref().filter(|_| !is_paid && !arguments.yes) {
-        let what =
-            format!("deploy what is missing of the contracts of {}, and stake on its nodes", plan.name);
+    // Who pays may have to also where all stakes are put down: for a faucet that has another key.
+    if let Some((treasury, name)) = treasury.as_ref().filter(|_| !arguments.yes) {
+        let what = format!(
+            "deploy what is missing of the contracts of {}, stake on its nodes, and let its faucet's key lend",
+            plan.name
+        );
         let cost = format!("ether of {} ({name}) at {}", treasury.address(), plan.rpc.join(", "));
         tell_cost(context, &what, name, treasury.address(), &cost);
         agree(context, &what, &cost)?;
@@ -93,9 +96,10 @@ impl From<PublicError> for Failure {
     fn from(error: PublicError) -> Self {
         let exit = match &error {
             PublicError::TooFew { .. } => Exit::Usage,
-            PublicError::Another { .. } | PublicError::Fixed { .. } | PublicError::OtherAccount { .. } => {
-                Exit::Refused
-            }
+            PublicError::Another { .. }
+            | PublicError::Fixed { .. }
+            | PublicError::OtherAccount { .. }
+            | PublicError::Lender { .. } => Exit::Refused,
             PublicError::Chain { .. } | PublicError::OtherChain { .. } => Exit::NotReady,
             _ => Exit::Failed,
         };

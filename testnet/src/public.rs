@@ -112,7 +112,7 @@ pub struct Public {
     pub text: String,
     /// The same, read.
     pub network: NetworkFile,
-    /// What the faucet lends and gives with: it owns the vault, and nothing else of the network.
+    /// What the faucet lends and gives with: the vault's lender, which has no other right.
     pub faucet: PrivateKeySigner,
     /// The share of the nodes that it lends to, in percent.
     pub lent: u64,
@@ -187,9 +187,10 @@ pub async fn prepare(
             network
         }
     };
+    let settlement = network.settlement.as_ref().ok_or(PublicError::NoChain)?;
+    deployment::appoint(settlement, treasury, faucet.address()).await?;
     if !is_paid {
         let treasury = treasury.ok_or(PublicError::NoTreasury)?;
-        let settlement = network.settlement.as_ref().ok_or(PublicError::NoChain)?;
         for (index, pair) in pairs.iter().enumerate() {
             progress(Stage::Stakes(index));
             let data = data(&plan.folder, index.saturating_add(1));

@@ -34,7 +34,9 @@ Example:
     ///
     /// The account pays for the contracts and has all tokens of the network. The command goes on running: it is the
     /// first nodes, and serves the description that others join by. Whoever was interrupted repeats it, and nothing is
-    /// paid twice. Once all is paid it needs no account any more: the faucet lends with a key of its own. What others
+    /// paid twice. Once all is paid it needs no account any more: the faucet lends with a key of its own, which can take
+    /// nothing out. If that key is taken, delete faucet/gas.key in the network's folder and name the account once more:
+    /// another key lends from then on. What others
     /// can be told anew (--rpc, --ip, --url, --disk) may change then, and there may be more --nodes.
     #[command(after_help = "\
 Examples:
