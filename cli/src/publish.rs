@@ -34,6 +34,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(
         nodes: arguments.nodes,
         epoch: arguments.epoch,
         disk: arguments.disk,
+        release: arguments.release,
         lent: arguments.lent,
         url: url.clone(),
     };

@@ -84,6 +84,8 @@ pub struct Plan {
     pub epoch: Option<NonZeroU64>,
     /// Room on the disk that a node should have, in GiB.
     pub disk: Option<u64>,
+    /// The oldest release of the software that a node may run; any unless it is said.
+    pub release: Option<[u64; 3]>,
     /// The share of the nodes whose stakes the faucet lends at most, in percent; a quarter unless it is said.
     pub lent: Option<u64>,
     /// Where others find the description and the faucet: a URL without a slash at its end.
@@ -122,6 +124,12 @@ impl Plan {
     /// Where newcomers ask the faucet.
     fn faucet(&self) -> String {
         format!("{}/faucet", self.url)
+    }
+
+    /// What a node should have: as the plan says, else as before.
+    fn limits(&self, before: Limits) -> Limits {
+        let (disk, release) = (self.disk.unwrap_or(before.disk), self.release.unwrap_or(before.release));
+        Limits { disk, release, ..before }
     }
 }
 
@@ -172,14 +180,13 @@ pub async fn prepare(
             let nodes = (0..).zip(&pairs).map(|(index, pair)| first(plan, index, pair, treasury.address()));
             let mut seed = [0; 32];
             getrandom::fill(&mut seed).map_err(|_| KeyError::Random)?;
-            let limits = Limits::default();
             let network = NetworkFile {
                 name: plan.name.clone(),
                 local: false,
                 seed,
                 hf: session_protocols::answer::RULES,
                 faucet: Some(plan.faucet()),
-                limits: Limits { disk: plan.disk.unwrap_or(limits.disk), ..limits },
+                limits: plan.limits(Limits::default()),
                 nodes: nodes.collect(),
                 settlement: Some(settlement),
             };

@@ -2,7 +2,10 @@
 
 use alloy::primitives::Address;
 use serde_json::json;
-use session_chain::{NetworkFile, network::Settlement};
+use session_chain::{
+    NetworkFile,
+    network::{Settlement, shown_release},
+};
 
 use super::description::{self, Description, PRESETS};
 use crate::{Context, args::Networks, failure::Failure, join::endpoints, publish};
@@ -60,6 +63,7 @@ fn show(context: &Context, found: &Description, head: &str) -> Result<(), Failur
         "faucet": network.faucet,
         "limits": {
             "disk": network.limits.disk, "memory": network.limits.memory, "files": network.limits.files,
+            "release": shown_release(network.limits.release),
         },
         "nodes": network.nodes.iter().map(|node| json!({
             "id": node.id, "addresses": node.addresses,
@@ -83,6 +87,9 @@ fn show(context: &Context, found: &Description, head: &str) -> Result<(), Failur
             limits.files,
             network.nodes.len()
         );
+        if limits.release != [0; 3] {
+            text += &format!("  release    {} or newer\n", shown_release(limits.release));
+        }
         text
     })
 }

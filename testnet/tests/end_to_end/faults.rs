@@ -170,7 +170,7 @@ impl Joining {
             local: false,
             seed: [7; 32],
             faucet: None,
-            limits: Limits { disk: 0, memory: 1, files: 64 },
+            limits: Limits { disk: 0, memory: 1, files: 64, ..Limits::default() },
             hf: session_protocols::answer::RULES,
             nodes: vec![node],
             settlement: Some(settlement),
@@ -259,6 +259,11 @@ async fn descriptions_machines_clocks_and_endpoints_that_are_wrong_are_named() {
     large.limits = Limits { memory: 1 << 40, ..joining.network.limits };
     joining.publish(&large, 1);
     joining.fails("machine", "memory", 3);
+    large.limits = Limits { release: [u64::MAX, 0, 0], ..joining.network.limits };
+    joining.publish(&large, 1);
+    let (message, remedy) = joining.fails("machine", "release", 3);
+    assert!(message.ends_with(&format!("the network asks for {}.0.0 or newer", u64::MAX)), "{message}");
+    assert!(remedy.contains("install"), "{remedy}");
     joining.publish(&joining.network, 1);
 
     first.set(Fault::Clock);
