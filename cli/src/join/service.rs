@@ -382,7 +382,7 @@ pub(crate) fn settled(arguments: &Join, before: &Settings) -> Option<Place> {
 }
 
 /// Whether a process has the folder for itself, as a node that runs does.
-fn is_locked(data: &Path) -> bool {
+pub(super) fn is_locked(data: &Path) -> bool {
     // Whatever lies there is neither followed nor waited for.
     let how = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::open(data.join("lock"), how, Mode::empty()).map(fs::File::from);

@@ -318,12 +318,21 @@ async fn keys_that_cannot_be_used_are_named_and_one_process_has_a_node() {
     assert!(remedy.contains("backup"), "{remedy}");
     fs::write(&key, made).unwrap();
     drop(taken);
+    // What the node itself finds is a matter of a step, too.
+    let door = TcpListener::bind(("127.0.0.1", joining.http)).unwrap();
+    let (message, remedy) = joining.fails("start", "http", 1);
+    assert!(message.contains("cannot serve HTTP on 127.0.0.1:"), "{message}");
+    assert!(remedy.contains("--http-port"), "{remedy}");
+    drop(door);
 
     let mut first = started(&joining);
     let second = joining.join_at(other(joining.port));
-    let (_, end) = second.result();
+    let (steps, end) = second.result();
     let error = end.unwrap_err();
+    let last = steps.last().unwrap();
+    assert_eq!((last["step"].as_str(), last["state"].as_str()), (Some("machine"), Some("failed")), "{error}");
     assert_eq!((error["code"].as_str(), second.ended()), (Some("in_use"), 4), "{error}");
+    assert!(error["message"].as_str().unwrap().starts_with("machine: a node runs in "), "{error}");
 
     // Its door is that of this machine alone, and tells no secret.
     assert!(tokio::net::TcpStream::connect(("127.0.0.2", joining.http)).await.is_err());
