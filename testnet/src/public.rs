@@ -176,11 +176,10 @@ pub async fn prepare(
         }
         None => {
             let treasury = treasury.ok_or(PublicError::NoTreasury)?;
-            let settlement = deployment::deploy(plan, treasury, faucet.address()).await?;
             let nodes = (0..).zip(&pairs).map(|(index, pair)| first(plan, index, pair, treasury.address()));
             let mut seed = [0; 32];
             getrandom::fill(&mut seed).map_err(|_| KeyError::Random)?;
-            let network = NetworkFile {
+            let mut network = NetworkFile {
                 name: plan.name.clone(),
                 local: false,
                 seed,
@@ -188,9 +187,12 @@ pub async fn prepare(
                 faucet: Some(plan.faucet()),
                 limits: plan.limits(Limits::default()),
                 nodes: nodes.collect(),
-                settlement: Some(settlement),
+                settlement: None,
             };
-            write(&path, &network.to_toml())?;
+            // Before anything is paid for.
+            readable(&network, &path)?;
+            network.settlement = Some(deployment::deploy(plan, treasury, faucet.address()).await?);
+            write(&path, &readable(&network, &path)?)?;
             network
         }
     };
@@ -205,9 +207,18 @@ pub async fn prepare(
         }
     }
     progress(Stage::Description);
-    let text = sign(&network.to_toml(), &publisher);
+    let text = sign(&readable(&network, &path)?, &publisher);
     write(&path, &text)?;
     Ok(Public { folder: plan.folder.clone(), text, network, faucet, lent: plan.lent.unwrap_or(LENT) })
+}
+
+/// The text of a description, if everybody can read it: what was asked for may be what none may say.
+fn readable(network: &NetworkFile, path: &Path) -> Result<String, PublicError> {
+    let text = network.to_toml();
+    match NetworkFile::parse(&text) {
+        Ok(_) => Ok(text),
+        Err(cause) => Err(PublicError::Description { path: path.to_owned(), cause: Box::new(cause) }),
+    }
 }
 
 /// The folder of a node, from 1.

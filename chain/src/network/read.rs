@@ -202,7 +202,9 @@ impl Reader<'_> {
             let found = value.type_str();
             self.error(&item.span(), Problem::Type { key, expected, found })
         })?;
-        let fits = (1..=MAX_ADDRESS_BYTES).contains(&url.len());
+        // It is shown on terminals, and in pages.
+        let fits =
+            (1..=MAX_ADDRESS_BYTES).contains(&url.len()) && url.bytes().all(|it| it.is_ascii_graphic());
         if !fits || !(url.starts_with("http://") || url.starts_with("https://")) {
             return Err(self.error(&item.span(), Problem::Url { key }));
         }

@@ -363,10 +363,12 @@ fn a_faucet_and_limits_are_read_and_written_back() {
             "write it as in `release = \"0.2.0\"`",
         );
     }
-    is(
-        refused("[settlement]", "faucet = \"ftp://x\"\n\n[settlement]"),
-        (line("[settlement]"), 10),
-        "expected a URL that begins with http:// or https://",
-        "write it as in `faucet = \"https://faucet.example/\"`",
-    );
+    for wrong in ["ftp://x", "https://x y", "https://x\\u001b[2J", "https://x\\u202ey", "https://x\\n"] {
+        is(
+            refused("[settlement]", &format!("faucet = \"{wrong}\"\n\n[settlement]")),
+            (line("[settlement]"), 10),
+            "expected a URL that begins with http:// or https://",
+            "write it as in `faucet = \"https://faucet.example/\"`",
+        );
+    }
 }

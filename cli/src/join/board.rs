@@ -10,12 +10,15 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::{failure::Failure, output::Output};
+use crate::{failure::Failure, output::Output, text};
 
 /// After how long a step says that it is under way.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often it says so again where there is no terminal.
 const AGAIN: u64 = 10;
+
+/// What stands before a step's further lines.
+const INDENT: &str = "             ";
 
 /// What a step says that waits for an answer at the terminal, where nothing is to be drawn over the question.
 pub(crate) const ASKED: &str = "waiting for your answer";
@@ -106,7 +109,7 @@ impl Board {
             return Ok(());
         }
         if self.terminal {
-            bar.set_message(format!("{name:<10} {what} ({seconds} s)"));
+            bar.set_message(format!("{name:<10} {} ({seconds} s)", text::block(what, INDENT)));
             bar.tick();
             return Ok(());
         }
@@ -117,14 +120,17 @@ impl Board {
             let told = json!({ "step": name, "state": "working", "detail": what, "took": millis(took) });
             return self.output.data(&told, String::new);
         }
-        self.output.note(&format!("  … {name:<10} {what} ({seconds} s)"));
+        self.output.note(&format!("  … {name:<10} {} ({seconds} s)", text::block(what, INDENT)));
         Ok(())
     }
 
     fn ended(&self, name: &str, state: &str, told: &str, took: Duration) -> Result<(), Failure> {
         let data = json!({ "step": name, "state": state, "detail": told, "took": millis(took) });
         let mark = if state == "done" { "✓" } else { "✗" };
-        self.output.data(&data, || format!("{mark} {name:<10} {told} ({:.1} s)", took.as_secs_f64()))
+        self.output.data(&data, || {
+            // Endpoints, faucets and nodes have their words in it.
+            format!("{mark} {name:<10} {} ({:.1} s)", text::block(told, INDENT), took.as_secs_f64())
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use session_chain::{
 };
 
 use super::description::{self, Description, PRESETS};
-use crate::{Context, args::Networks, failure::Failure, join::endpoints, publish};
+use crate::{Context, args::Networks, failure::Failure, join::endpoints, publish, text::block};
 
 pub(crate) async fn run(context: &Context, command: Networks) -> Result<(), Failure> {
     match command {
@@ -115,7 +115,7 @@ async fn verify(context: &Context, found: &Description) -> Result<(), Failure> {
         if !good.is_empty() {
             text += &format!("; its contracts are there, as {} says", good.join(", "));
         }
-        text + &bad.iter().map(|trouble| format!("\n  {trouble}")).collect::<String>()
+        text + &bad.iter().map(|trouble| format!("\n  {}", block(trouble, "  "))).collect::<String>()
     })
 }
 
