@@ -220,7 +220,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
     let mut signalled = Box::pin(signalled);
     let joined = tokio::select! {
         joined = rest => joined,
-        () = &mut signalled => Err(running.interrupted()),
+        () = &mut signalled => Err(board.broken(None, running.interrupted())),
         (of, failure) = running.ended() => return Err(board.broken(of, failure)),
     };
     let swarm = match joined {
