@@ -117,12 +117,12 @@ pub(super) async fn appoint(
     if treasury.is_none() {
         return Err(PublicError::Lender { lender: lender.into(), faucet: faucet.into() });
     }
-    fill(vault.sender(), settlement.contracts.token, faucet, COINS).await?;
-    fuel(vault.sender(), faucet, U256::from(ETHER)).await?;
-    // Last: whoever is interrupted finds the other account here, and repeats all of it.
+    // First: the other key may be a thief's.
+    vault.sender().settled().await?;
     let call = vault.set_lender(faucet).await?;
     vault.send(&call, |_| {}).await?;
-    Ok(())
+    fill(vault.sender(), settlement.contracts.token, faucet, COINS).await?;
+    fuel(vault.sender(), faucet, U256::from(ETHER)).await
 }
 
 /// An account at the vault, and who lends from it.

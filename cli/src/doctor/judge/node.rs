@@ -158,6 +158,7 @@ fn ready(check: &Check, running: &Running) -> Finding {
         "addresses" => {
             ("prefix", "listen on an address of the prefix that was registered: `listen` of the settings")
         }
+        "reachable" => ("reachable", OPEN_FIREWALL),
         "registered" => ("registration", "as it says; `session stake show NODE` tells the whole story"),
         "chain" => {
             ("chain", "as it says; if nobody can tell who is right, add an endpoint of another provider")
@@ -170,7 +171,7 @@ fn ready(check: &Check, running: &Running) -> Finding {
         _ => ("readiness", "look the check up in node/README.md"),
     };
     let told = match check.name.as_str() {
-        "disk" | "store" | "running" | "onion_keys" => check.detail.clone(),
+        "disk" | "store" | "running" | "onion_keys" | "reachable" => check.detail.clone(),
         other => format!("{other}: {}", check.detail),
     };
     if check.ok {

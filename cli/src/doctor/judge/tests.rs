@@ -252,6 +252,13 @@ const FAULTS: &[Fault] = &[
         "as it says",
     ),
     (
+        "reached by nobody, by the node",
+        |facts| running(facts).checks.push(check("reachable", false, "others reach none of its addresses")),
+        "reachable",
+        Severity::Fail,
+        "let UDP and TCP to that port through",
+    ),
+    (
         "a check of another version",
         |facts| running(facts).checks.push(check("weather", false, "rain")),
         "readiness",
