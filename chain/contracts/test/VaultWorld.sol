@@ -8,7 +8,8 @@ import {IContributions, IStates, Registration} from "../src/staking/StakingTypes
 import {Merkle} from "./Merkle.sol";
 import {VaultSetup} from "./VaultSetup.sol";
 
-/// @title A faucet, its vault's owner, those it lends to, and a stranger, who do whatever they may, and try what they may not
+/// @title A faucet, its vault's owner, those it lends to, and a stranger: they do what they may, and try what they may
+/// not
 /// @dev Forge calls the functions that `moves` lists. The world stands for the checkpoints too: whatever states of
 /// nodes a move needs are what the nodes said.
 contract VaultWorld is VaultSetup, IStates {

@@ -10,10 +10,10 @@ import {Loan} from "./Loan.sol";
 /// @title Stakes that the faucet of a test network lends
 /// @notice Holds the tokens that its owner sends here, and stakes them for others: what it lends cannot be handed on,
 /// and comes back when the node has left. Who lends is another than the owner: its key lies on a machine that answers
-/// strangers, and moves no token anywhere but into a node's stake. Each stake is held by a `Loan`, an ERC-1167 clone, which is the node's
-/// operator to `Staking`, so no two lent nodes have one operator. A node's keys sign for that address before it is
-/// there: it follows by `CREATE2` from the salt `keccak256(abi.encode(operator, ed25519Key, number))`, where `number`
-/// is how often that key was lent a stake before.
+/// strangers, and moves no token anywhere but into a node's stake. Each stake is held by a `Loan`, an ERC-1167 clone,
+/// which is the node's operator to `Staking`, so no two lent nodes have one operator. A node's keys sign for that
+/// address before it is there: it follows by `CREATE2` from the salt
+/// `keccak256(abi.encode(operator, ed25519Key, number))`, where `number` is how often that key was lent a stake before.
 contract Vault {
     /// @notice The token that is staked.
     address public immutable token;
