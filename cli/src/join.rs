@@ -114,8 +114,10 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
     let before = settings::chosen(context, Some(&data), None, &Flags::of([of_network(&path)]))?.effective;
     let owner = board
         .step("machine", async |_| {
-            if let Some(service) = &service {
-                service.check().await?;
+            match &service {
+                Some(service) => service.check().await?,
+                None if service::is_locked(&data) => return Err(running::in_use(&data)),
+                None => {}
             }
             let told = machine::check(&data, network.limits)?;
             let owner = match &service {
@@ -146,9 +148,10 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
             .await?;
     }
     let passphrase = match (&service, owner) {
-        (Some(service), Some(owner)) => service.passphrase(&before, owner)?,
-        (Some(_) | None, _) => new_or_known(&before, &data)?,
+        (Some(service), Some(owner)) => service.passphrase(&before, owner),
+        (Some(_) | None, _) => new_or_known(&before, &data),
     };
+    let passphrase = passphrase.map_err(|failure| board.broken(Some("keys"), failure))?;
     let keys = board.step("keys", async |_| keys(&data, passphrase.as_ref(), owner)).await?;
     let place = board
         .step("address", async |say| {
@@ -178,7 +181,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
         None => {
             let mut config = effective.config(network.clone(), data.clone());
             config.passphrase = passphrase;
-            config.log = Some(crate::log::start_node(&effective)?);
+            let log = crate::log::start_node(&effective);
+            config.log = Some(log.map_err(|failure| board.broken(Some("start"), failure))?);
             Running::here(config)
         }
     };
@@ -198,7 +202,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
         let announced: &[Endpoint] = if network.local { &[] } else { &place.announce };
         board.step("reachable", async |say| watch.reached(&say, announced).await).await?;
         if service.is_none() {
-            write_settings(&data, &path, &place, &arguments)?;
+            write_settings(&data, &path, &place, &arguments)
+                .map_err(|failure| board.broken(Some("reachable"), failure))?;
         }
         if let Some(settlement) = &settlement {
             board.step("synced", async |say| watch.synced(&say).await).await?;
@@ -215,8 +220,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
     let mut signalled = Box::pin(signalled);
     let joined = tokio::select! {
         joined = rest => joined,
-        () = &mut signalled => Err(running.interrupted()),
-        failure = running.ended() => return Err(failure),
+        () = &mut signalled => Err(board.broken(None, running.interrupted())),
+        (of, failure) = running.ended() => return Err(board.broken(of, failure)),
     };
     let swarm = match joined {
         Ok(swarm) => swarm,
@@ -240,7 +245,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
     if !arguments.once && unit.is_none() {
         tokio::select! {
             () = &mut signalled => {}
-            failure = running.ended() => return Err(failure),
+            (_, failure) = running.ended() => return Err(failure),
         }
     }
     running.stop().await

@@ -78,6 +78,7 @@ pub(crate) struct Metrics {
     pub(crate) peers: IntGauge,
     /// Nodes whose records are known.
     pub(crate) known_nodes: IntGauge,
+    pub(crate) newer_nodes: IntGauge,
     /// The number of the period of the newest certified snapshot of the directory.
     pub(crate) directory_snapshot_period: IntGauge,
     /// The border of that period, in seconds since 1970.
@@ -209,6 +210,7 @@ impl Metrics {
             subscriptions: gauge("subscriptions", "Subscriptions served.")?,
             peers: gauge("peers", "Nodes in contact.")?,
             known_nodes: gauge("known_nodes", "Nodes whose records are known.")?,
+            newer_nodes: gauge("newer_nodes", "Nodes of these that run a newer version than this one.")?,
             directory_snapshot_period: gauge(
                 "directory_snapshot_period",
                 "Period of the newest certified snapshot of the directory; 0 without one.",

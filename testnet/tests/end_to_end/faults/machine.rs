@@ -78,9 +78,11 @@ async fn a_disk_that_is_full_is_named_and_the_same_command_goes_on_once_there_is
     // Room for keys, and for nothing else.
     disk.leave(12 << 10);
     let running = joining.join();
-    let (_, end) = running.result();
-    let error = end.unwrap_err();
-    assert!(error["message"].as_str().unwrap().contains("No space left on device"), "{error}");
+    let (steps, end) = running.result();
+    let (error, last) = (end.unwrap_err(), steps.last().unwrap());
+    let (message, step) = (error["message"].as_str().unwrap(), last["step"].as_str().unwrap());
+    assert!(message.contains("No space left on device"), "{error}");
+    assert!(message.starts_with(&format!("{step}: ")) && last["state"] == "failed", "{error}: {last}");
     assert!(error["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()), "{error}");
     assert_eq!(running.ended(), 1, "{error}");
     let key = fs::read(joining.data().join("node.key")).unwrap();
