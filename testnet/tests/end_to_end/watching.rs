@@ -324,7 +324,8 @@ async fn a_disk_fails(place: &Place, prometheus: &Prometheus, client: &Client) -
     let disk = disk?;
     let (another, to) = (Account::generate().unwrap(), owner.id());
     until("a slow disk to be told of", async || {
-        let (_, ()) = tokio::join!(client.send(&another, &to, "slow"), disk.stall());
+        // It stands still before the message is on its way.
+        let ((), _) = tokio::join!(disk.stall(), client.send(&another, &to, "slow"));
         prometheus.fires_at(BAD_DISK, "SessionStoreSlow").await.then_some(())
     })
     .await;

@@ -14,8 +14,8 @@ use crate::support::allowed;
 
 /// What it has room for, in bytes: what a node of a test keeps, several times.
 const SIZE: u64 = 64 << 20;
-/// How long it does nothing at a time: longer than a commit may take.
-const STALL: Duration = Duration::from_millis(1_500);
+/// How long it does nothing at a time: longer than a commit may take, with the way of a message to it.
+const STALL: Duration = Duration::from_secs(2);
 
 /// A small disk at a folder, for as long as this lives.
 pub(super) struct Disk {
