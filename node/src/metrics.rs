@@ -85,6 +85,8 @@ pub(crate) struct Metrics {
     pub(crate) directory_snapshot_border_seconds: IntGauge,
     /// Nodes in that snapshot.
     pub(crate) directory_snapshot_nodes: IntGauge,
+    /// From one border to the next, in seconds.
+    pub(crate) directory_snapshot_every_seconds: IntGauge,
     /// Submissions of checkpoints, by what came of them.
     pub(crate) checkpoint_submissions_total: IntCounterVec,
     /// How far this clock is ahead of the other nodes', in seconds.
@@ -220,6 +222,10 @@ impl Metrics {
                 "When that period ended, in seconds since 1970.",
             )?,
             directory_snapshot_nodes: gauge("directory_snapshot_nodes", "Nodes in that snapshot.")?,
+            directory_snapshot_every_seconds: gauge(
+                "directory_snapshot_every_seconds",
+                "How long a period of snapshots lasts.",
+            )?,
             checkpoint_submissions_total: known(
                 counters("checkpoint_submissions_total", "Submissions of checkpoints.", "outcome")?,
                 &SUBMISSIONS,

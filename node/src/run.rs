@@ -135,6 +135,8 @@ async fn from_start_to_stop(
     let (data, memory) = (config.data.clone(), config.max_memory);
     let host = HostMetrics::new(&metrics, data, memory, env!("CARGO_PKG_VERSION")).map_err(unmeasured)?;
     metrics.store_limit_bytes.set(i64::try_from(config.max_bytes).unwrap_or(i64::MAX));
+    let every = config.network.timing().period.as_millis() / 1_000;
+    metrics.directory_snapshot_every_seconds.set(i64::try_from(every).unwrap_or(i64::MAX));
     let door = door.map(|door| door.counted(counted));
 
     let mut libp2p = SwarmRegistry::default();

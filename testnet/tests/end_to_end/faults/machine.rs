@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::{Endpoint, Joining, started};
-use crate::{hosts::Running, support::binary};
+use crate::{
+    hosts::Running,
+    support::{allowed, binary},
+};
 
 /// What a small disk has, in bytes.
 const ROOM: u64 = 64 << 10;
@@ -48,19 +51,6 @@ impl Drop for Disk {
         // What still has files open there keeps them until it ends.
         let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
     }
-}
-
-/// Whether the system does what only its owner may ask for; says so where not.
-fn allowed(program: &str, arguments: &[&str]) -> bool {
-    let ran = Command::new(program).args(arguments).stdin(Stdio::null()).output();
-    let why = match ran {
-        Ok(ran) if ran.status.success() => return true,
-        Ok(ran) => String::from_utf8_lossy(&ran.stderr).trim().to_owned(),
-        Err(cause) => cause.to_string(),
-    };
-    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{program}: {why}");
-    eprintln!("skipped: {program}: {why}");
-    false
 }
 
 #[tokio::test(flavor = "multi_thread")]
