@@ -145,6 +145,9 @@ fn expire<S: Store>(
     source: Source,
     store: &S,
 ) -> Result<Found, StoreError> {
+    if request.is_idle() {
+        return Ok(Found::default());
+    }
     let account = request.account;
     let door = request.auth.form.door();
     let bound = if source == Source::Client { u64::MAX } else { stamp.time };
