@@ -4,7 +4,7 @@ use session_protocols::{Span, Time};
 
 use super::Follower;
 use crate::settlement::{
-    sync::Begun,
+    sync::{Begun, Led},
     trouble::{Hold, Stop, Trouble},
 };
 
@@ -64,6 +64,14 @@ impl Status {
         self.head.is_some() && self.held.is_none() && self.stopped.is_none()
     }
 
+    /// Whether every endpoint is left out because it has dropped what comes next.
+    pub fn is_pruned(&self) -> bool {
+        let pruned = |one: &EndpointStatus| {
+            matches!((one.standing, &one.trouble), (Standing::LeftOut(_), Some(Trouble::Pruned { .. })))
+        };
+        !self.endpoints.is_empty() && self.endpoints.iter().all(pruned)
+    }
+
     /// Whether what the ledger says may be signed: nobody contradicts it, and another endpoint says the same,
     /// where there are several. That one endpoint is behind does not matter.
     pub const fn may_sign(&self) -> bool {
@@ -73,6 +81,23 @@ impl Status {
 }
 
 impl Follower {
+    /// How far the logs have led a ledger in which this epoch ends next; none where nothing has come of them.
+    ///
+    /// While endpoints contradict each other about a ledger that has begun, or what was final was replaced, nothing is
+    /// missing that another ledger could be believed for.
+    pub fn led(&self, epoch: Option<u64>, status: &Status) -> Led {
+        let disputed = status.stopped.is_some() || status.held.as_ref().is_some_and(Hold::is_dispute);
+        let disputed = disputed && epoch.is_some();
+        Led {
+            height: status.height,
+            head: status.head,
+            epoch,
+            behind: if disputed { Some(0) } else { self.behind() },
+            compared: self.has_compared(),
+            pruned: !disputed && status.is_pruned(),
+        }
+    }
+
     /// How following goes.
     pub fn status(&self, now: Time) -> Status {
         let head = self.target();
