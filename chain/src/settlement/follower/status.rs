@@ -64,12 +64,14 @@ impl Status {
         self.head.is_some() && self.held.is_none() && self.stopped.is_none()
     }
 
-    /// Whether every endpoint is left out because it has dropped what comes next.
-    pub fn is_pruned(&self) -> bool {
-        let pruned = |one: &EndpointStatus| {
-            matches!((one.standing, &one.trouble), (Standing::LeftOut(_), Some(Trouble::Pruned { .. })))
+    /// Whether no endpoint has the logs that come next: each is left out because it says that it has dropped them, or
+    /// leaves some out.
+    pub fn lacks_logs(&self) -> bool {
+        let lacks = |one: &EndpointStatus| {
+            let trouble = one.trouble.as_ref().filter(|_| matches!(one.standing, Standing::LeftOut(_)));
+            matches!(trouble, Some(Trouble::Pruned { .. } | Trouble::Forged { .. }))
         };
-        !self.endpoints.is_empty() && self.endpoints.iter().all(pruned)
+        !self.endpoints.is_empty() && self.endpoints.iter().all(lacks)
     }
 
     /// Whether what the ledger says may be signed: nobody contradicts it, and another endpoint says the same,
@@ -94,7 +96,7 @@ impl Follower {
             epoch,
             behind: if disputed { Some(0) } else { self.behind() },
             compared: self.has_compared(),
-            pruned: !disputed && status.is_pruned(),
+            pruned: !disputed && status.lacks_logs(),
         }
     }
 

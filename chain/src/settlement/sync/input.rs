@@ -100,7 +100,7 @@ pub struct Led {
     pub behind: Option<u64>,
     /// Whether the block that the ledger stands at was found to be what it was.
     pub compared: bool,
-    /// Whether every endpoint says that it has dropped what comes next.
+    /// Whether no endpoint has what comes next: each says that it has dropped it, or leaves some of it out.
     pub pruned: bool,
 }
 
