@@ -226,7 +226,7 @@ impl Desk<'_> {
     /// The ledger, made from the chain.
     async fn now(&self) -> Result<Replayed, Failure> {
         let accepted = self.staker.accepted().await?;
-        sending::replayed(self.context, &self.settlement, self.staker.account(), accepted).await
+        sending::replayed(self.context, &self.network, self.staker.account(), accepted).await
     }
 
     /// Plans, tells what it costs, asks, sends, and tells what came of it. What another checkpoint overtook is
