@@ -196,10 +196,15 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
             .await?;
         // On one machine nobody dials anybody back.
         let announced: &[Endpoint] = if network.local { &[] } else { &place.announce };
-        board.step("reachable", async |say| watch.reached(&say, announced).await).await?;
-        if service.is_none() {
-            write_settings(&data, &path, &place, &arguments)?;
-        }
+        board
+            .step("reachable", async |say| {
+                let reached = watch.reached(&say, announced).await?;
+                if service.is_none() {
+                    write_settings(&data, &path, &place, &arguments)?;
+                }
+                Ok(reached)
+            })
+            .await?;
         if let Some(settlement) = &settlement {
             board.step("synced", async |say| watch.synced(&say).await).await?;
             board
@@ -215,8 +220,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
     let mut signalled = Box::pin(signalled);
     let joined = tokio::select! {
         joined = rest => joined,
-        () = &mut signalled => Err(running.interrupted()),
-        failure = running.ended() => return Err(failure),
+        () = &mut signalled => Err(board.cut(running.interrupted())),
+        failure = running.ended() => return Err(board.cut(failure)),
     };
     let swarm = match joined {
         Ok(swarm) => swarm,

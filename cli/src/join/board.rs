@@ -2,7 +2,7 @@
 
 use std::{
     io::IsTerminal,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -40,11 +40,14 @@ impl Say {
 pub(crate) struct Board {
     output: Output,
     terminal: bool,
+    /// The step that is under way, and since when.
+    current: Mutex<Option<(&'static str, Instant)>>,
 }
 
 impl Board {
     pub(crate) fn new(output: Output) -> Self {
-        Self { output, terminal: std::io::stderr().is_terminal() && !output.is_json() }
+        let terminal = std::io::stderr().is_terminal() && !output.is_json();
+        Self { output, terminal, current: Mutex::default() }
     }
 
     /// Does one step, and says how it went: `work` returns what it made, and what is told of it.
@@ -54,6 +57,7 @@ impl Board {
         work: impl AsyncFnOnce(Say) -> Result<(T, String), Failure>,
     ) -> Result<T, Failure> {
         let (say, begun) = (Say::default(), Instant::now());
+        *self.current() = Some((name, begun));
         let bar = if self.terminal { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
         let mut work = Box::pin(work(say.clone()));
         let mut second = interval(Duration::from_secs(1));
@@ -66,6 +70,7 @@ impl Board {
         };
         bar.finish_and_clear();
         let took = begun.elapsed();
+        *self.current() = None;
         match done {
             Ok((made, told)) => {
                 self.ended(name, "done", &told, took)?;
@@ -76,6 +81,18 @@ impl Board {
                 Err(Failure { message: format!("{name}: {}", failure.message), ..failure })
             }
         }
+    }
+
+    /// Says that the step which is under way, if one is, ended with what ends all of them, and names it there.
+    pub(crate) fn cut(&self, failure: Failure) -> Failure {
+        let Some((name, begun)) = self.current().take() else { return failure };
+        // Where nobody reads any more, the failure says enough.
+        let _ = self.ended(name, "failed", &failure.message, begun.elapsed());
+        Failure { message: format!("{name}: {}", failure.message), ..failure }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Option<(&'static str, Instant)>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn under_way(&self, name: &str, what: &str, took: Duration, bar: &ProgressBar) -> Result<(), Failure> {
@@ -108,4 +125,33 @@ impl Board {
 
 fn millis(took: Duration) -> u64 {
     u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::failure::Exit;
+
+    #[tokio::test]
+    async fn a_step_that_is_cut_short_is_named_in_what_cut_it() {
+        let board = Board::new(Output::new(true));
+        let full = || Failure::new(Exit::Failed, "disk", "the disk is full", "make room");
+        assert_eq!(board.cut(full()).message, "the disk is full", "no step is under way");
+        let step = board.step("start", async |_| {
+            pending::<()>().await;
+            Ok(((), String::new()))
+        });
+        assert!(step.now_or_never().is_none());
+        let cut = board.cut(full());
+        assert_eq!((&*cut.message, cut.code), ("start: the disk is full", "disk"));
+        // One that has ended is not.
+        board.step("stake", async |_| Ok(((), String::new()))).await.unwrap();
+        let failed = board.step("active", async |_| Err::<((), String), _>(full())).await.unwrap_err();
+        assert_eq!(failed.message, "active: the disk is full");
+        assert_eq!(board.cut(full()).message, "the disk is full");
+    }
 }
