@@ -27,6 +27,7 @@ use session_node::{
     settings::{Effective, FILE, Layer, Origin, Settings},
 };
 use session_protocols::{KeyPair, directory::Endpoint};
+use tokio::task::spawn_blocking;
 
 use crate::{
     Context,
@@ -113,7 +114,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
     // What was found out before, or set by hand, holds; but of the network what was just read.
     let before = settings::chosen(context, Some(&data), None, &Flags::of([of_network(&path)]))?.effective;
     let owner = board
-        .step("machine", async |_| {
+        .step("machine", async |say| {
+            say.doing("looking at what the machine has");
             if let Some(service) = &service {
                 service.check().await?;
             }
@@ -149,7 +151,18 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
         (Some(service), Some(owner)) => service.passphrase(&before, owner)?,
         (Some(_) | None, _) => new_or_known(&before, &data)?,
     };
-    let keys = board.step("keys", async |_| keys(&data, passphrase.as_ref(), owner)).await?;
+    let keys = board
+        .step("keys", async |say| {
+            say.doing("reading the node's keys, or making them");
+            let (data, passphrase) = (data.clone(), passphrase.clone());
+            // A passphrase takes a while: what waits for it goes on saying so.
+            let made = spawn_blocking(move || keys(&data, passphrase.as_ref(), owner)).await;
+            made.unwrap_or_else(|error| {
+                let remedy = "type the same command again";
+                Err(Failure::new(Exit::Failed, "keys", error.to_string(), remedy))
+            })
+        })
+        .await?;
     let place = board
         .step("address", async |say| {
             let runs = match &service {
