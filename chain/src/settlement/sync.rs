@@ -367,7 +367,7 @@ impl Syncing {
         } else if leads_on {
             (reading.until, self.logs) = (Some(now.after(NOWHERE)), 0);
         } else {
-            reading.until.get_or_insert(now.after(NOWHERE).max(reading.again));
+            reading.until.get_or_insert_with(|| now.after(NOWHERE).max(reading.again));
         }
         // One that was tried in vain goes on with what there is.
         self.least = if far && !led.pruned && self.logs == 0 { FAR } else { 1 };
