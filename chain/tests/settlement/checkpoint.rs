@@ -89,7 +89,8 @@ async fn replayed(options: Options, accepted: Option<u64>) -> Replayed {
 async fn a_node_whose_next_logs_were_dropped_while_it_was_off_goes_on_with_the_last_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
     let (mut world, live) = network(dir.path()).await;
-    let kinds: [(&str, fn(u64) -> Fault); 2] = [("told", Fault::Prunes), ("untold", Fault::Forgets)];
+    type Forgetful = fn(u64) -> Fault;
+    let kinds: [(&str, Forgetful); 2] = [("told", Fault::Prunes), ("untold", Fault::Forgets)];
     for (name, _) in kinds {
         is_off(&world, &dir.path().join(name)).await;
     }

@@ -91,7 +91,7 @@ impl Board {
     pub(crate) fn broken(&self, of: Option<&'static str>, failure: Failure) -> Failure {
         let at = self.goes_on(None);
         let took = at.map_or(Duration::ZERO, |(_, begun)| begun.elapsed());
-        let Some(name) = of.or(at.map(|(name, _)| name)) else { return failure };
+        let Some(name) = of.or_else(|| at.map(|(name, _)| name)) else { return failure };
         match self.ended(name, "failed", &failure.message, took) {
             Ok(()) => Failure { message: format!("{name}: {}", failure.message), ..failure },
             Err(closed) => closed,

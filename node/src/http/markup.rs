@@ -16,6 +16,7 @@ pub fn page(markup: impl Into<Body>) -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
     ];
+    let markup: Body = markup.into();
     (headers, Html(markup)).into_response()
 }
 
