@@ -84,7 +84,8 @@ need_chromium() {
   apt-get update -q >&2 && apt-get install -qy --no-install-recommends chromium >&2
 }
 
-# need_hosts: what makes hosts out of network namespaces, for the network in a box, and systemd's own opinion of units.
+# need_hosts: what makes hosts out of network namespaces, for the network in a box, and systemd, which says what it thinks of
+# units, and is booted in namespaces to run one.
 # Where one of these is missing its test says so.
 need_hosts() {
   local program missing=
