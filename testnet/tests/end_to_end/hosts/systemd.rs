@@ -284,6 +284,9 @@ async fn a_real_systemd_starts_watches_and_stops_a_node() {
 
     // It starts with the machine.
     machine.reboot().await;
-    until("a node that starts with its machine", async || machine.is_ready().then_some(())).await;
+    until("a node that starts with its machine", async || {
+        (machine.property("ActiveState") == "active" && machine.is_ready()).then_some(())
+    })
+    .await;
     machine.check();
 }
