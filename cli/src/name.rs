@@ -26,7 +26,7 @@ use crate::{
     failure::{Exit, Failure, chain},
     network::{self, Access},
     payee,
-    recipient::{Named, Recipient},
+    recipient::{self, Named, Recipient},
     sending::{self, Consent, Planned, deliver, poll, settlement},
     stake::lower,
     text,
@@ -68,6 +68,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Names) -> Result<(),
 struct Desk<'a> {
     context: &'a Context,
     home: Home,
+    network: NetworkFile,
     settlement: Settlement,
     /// What the account is called, and its id; none where somebody only looks.
     who: Option<(String, AccountId)>,
@@ -93,7 +94,7 @@ impl<'a> Desk<'a> {
         let delivery =
             Delivery { poll: poll(&network), confirmations: sending::CONFIRMATIONS, ..Delivery::default() };
         let registrar = Registrar::connect(&settlement, signer, delivery).await?;
-        Ok(Self { context, home, settlement, who, registrar })
+        Ok(Self { context, home, network, settlement, who, registrar })
     }
 
     async fn set(
@@ -271,8 +272,10 @@ impl<'a> Desk<'a> {
             for warning in name.warnings() {
                 self.context.output.warn(&warning.to_string());
             }
+            let mut alike = recipient::look_alikes(&self.home, name)?;
             let known = self.home.names(&self.id()?, &self.network())?.known;
-            for other in known.keys().filter(|other| name.looks_like(other)) {
+            alike.extend(known.into_keys().filter(|other| name.looks_like(other)));
+            for other in alike {
                 self.context
                     .output
                     .warn(&format!("{name} looks like {other}, which you know, and is another"));
@@ -320,7 +323,7 @@ impl<'a> Desk<'a> {
     /// The ledger and all names, made from the chain.
     async fn now(&self) -> Result<Replayed, Failure> {
         let accepted = self.registrar.accepted().await?;
-        sending::replayed(self.context, &self.settlement, self.registrar.account(), accepted).await
+        sending::replayed(self.context, &self.network, self.registrar.account(), accepted).await
     }
 
     async fn deliver(&mut self, planned: Planned, sending: Sending) -> Result<(), Failure> {

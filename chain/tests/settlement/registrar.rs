@@ -27,6 +27,8 @@ use session_chain::{
 };
 use session_protocols::names::{Cost, Name, NameKeys, Value, value::Kind};
 
+mod races;
+
 const DAY: u64 = 24 * 3_600;
 const YEAR: u64 = 365 * DAY;
 /// What people have at first.

@@ -4,7 +4,10 @@ use alloy::primitives::{Address, B256};
 use serde_json::json;
 use session_chain::settlement::{
     SendError, WalletError,
-    wallet::{Payment, Standing, Sum, payment::check},
+    wallet::{
+        Payment, Standing, Sum,
+        payment::{check, check_for_good},
+    },
 };
 use session_client::home::Outgoing;
 
@@ -71,11 +74,16 @@ impl Till<'_> {
         })
     }
 
-    /// Refuses to pay what an earlier payment that is not settled may have paid; one that failed is settled.
+    /// Refuses to pay what an earlier payment that is not settled may have paid, or may still pay; one that failed for
+    /// good is settled.
     pub(super) async fn refuse_twice(&self, payment: &Outgoing) -> Result<(), Failure> {
         for open in self.home.outgoing(&self.id)?.iter().filter(|it| it.is_open && it.is_like(payment)) {
             match self.standing(&payments(open, self.sum_of(open))).await {
-                Ok((Payment { transaction, .. }, Standing::Failed)) => {
+                Ok((failed @ Payment { transaction, .. }, Standing::Failed)) => {
+                    let found = check_for_good(&self.settlement, &failed).await;
+                    if !found.as_ref().is_ok_and(is_void) {
+                        return Err(self.open(open, Some((transaction, Standing::Failed))));
+                    }
                     self.home.settle_payment(&self.id, &transaction.0)?;
                 }
                 Ok((Payment { transaction, .. }, standing)) => {
@@ -95,6 +103,7 @@ impl Till<'_> {
         let says = match found.map(|(_, standing)| standing) {
             Some(Standing::Paid { .. }) => "made",
             Some(Standing::Pending { .. }) => "on its way",
+            Some(Standing::Failed) => "without effect, in a block that may still disappear",
             Some(_) => "not on the chain so far",
             None => "made or not: that is not known now",
         };
@@ -102,6 +111,10 @@ impl Till<'_> {
         let remedy = match found {
             Some((_, Standing::Paid { .. } | Standing::Pending { .. })) => {
                 format!("without paying again: {tell}; to pay once more add --again")
+            }
+            Some((_, Standing::Failed)) => {
+                "repeat it some minutes later, once that block is final; to pay all the same add --again"
+                    .to_owned()
             }
             Some(_) | None => {
                 format!("once session wallet history shows it: {tell}; to pay all the same add --again")
@@ -171,4 +184,26 @@ pub(super) fn payments(of: &Outgoing, sum: Sum) -> Vec<Payment> {
     let [from, to] = [of.from, of.to].map(|it| Address::from(it.0));
     let newest_first = of.transactions.iter().rev();
     newest_first.map(|it| Payment { transaction: it.0.into(), from, to, sum }).collect()
+}
+
+/// Whether a payment was not made and never will be, by what the chain says and whether that stays so: what had no effect
+/// in a block that disappears may be mined once more, and have one.
+fn is_void(found: &(Standing, bool)) -> bool {
+    matches!(found, (Standing::Failed, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use session_chain::Amount;
+
+    use super::*;
+
+    #[test]
+    fn what_had_no_effect_is_paid_again_unasked_once_that_is_final_alone() {
+        assert!(is_void(&(Standing::Failed, true)));
+        let short = Standing::Short { paid: Sum::Sesh(Amount::ZERO) };
+        for found in [(Standing::Failed, false), (Standing::Unknown, true), (short, true)] {
+            assert!(!is_void(&found), "{found:?}");
+        }
+    }
 }
