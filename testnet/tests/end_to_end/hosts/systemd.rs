@@ -24,6 +24,8 @@ const PASSPHRASE: &str = "/etc/session/passphrase";
 const HTTP: u16 = 22_090;
 /// What an operator changes about the unit.
 const CHANGED: &str = "[Service]\nWatchdogSec=10\n";
+/// What no node starts with.
+const WRONG: &str = "[Service]\nEnvironment=SESSION_HTTP=nowhere\n";
 /// Finds what can be written outside of a folder, that folder itself, and those for temporary files. What this machine
 /// shares with its own cannot be written by anybody there.
 const WRITABLE: &str = r#"find / \( -path /proc -o -path /sys -o -path /usr -o -path "$0/*" -o -path "/tmp/*" \
@@ -271,16 +273,22 @@ async fn a_real_systemd_starts_watches_and_stops_a_node() {
     assert_ne!(machine.check(), process);
     until("a node that is back", async || machine.is_ready().then_some(())).await;
 
-    // One that a person has to mend is not tried again and again.
-    let key = machine.file(DATA).join("node.key");
-    let open = |mode| fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
-    assert_eq!(machine.systemctl(&["stop", UNIT]).code, 0);
-    open(0o644);
-    assert_ne!(machine.systemctl(&["start", UNIT]).code, 0);
-    for (name, value) in [("ActiveState", "failed"), ("ExecMainStatus", "4"), ("NRestarts", "0")] {
+    // One that a person has to mend is not tried again and again, and whoever joins is told in its words.
+    let wrong = changed.with_file_name("wrong.conf");
+    fs::write(&wrong, WRONG).unwrap();
+    assert_eq!(machine.systemctl(&["daemon-reload"]).code, 0);
+    assert_ne!(machine.systemctl(&["restart", UNIT]).code, 0);
+    for (name, value) in [("ActiveState", "failed"), ("ExecMainStatus", "2"), ("NRestarts", "0")] {
         assert_eq!(machine.property(name), value, "{name}");
     }
-    open(0o600);
+    let stuck = Running::new(machine.join(&address), "join what does not start");
+    let (steps, end) = stuck.result();
+    let error = end.unwrap_err();
+    assert_eq!((steps.last().unwrap()["step"].as_str(), stuck.ended()), (Some("start"), 1), "{error}");
+    let says = |part: &str, words: &str| error[part].as_str().is_some_and(|text| text.contains(words));
+    assert!(says("message", "ended: SESSION_HTTP: `http`: expected an address"), "{error}");
+    assert!(says("remedy", "set it as in SESSION_HTTP="), "{error}");
+    fs::remove_file(wrong).unwrap();
 
     // It starts with the machine.
     machine.reboot().await;
