@@ -23,6 +23,7 @@ use session_chain::{
         calls::Names,
         registrar::{Known, Period, Reservation, Step, check_free},
         replay,
+        wallet::{Payment, Standing, Sum, payment},
     },
 };
 use session_protocols::names::{Cost, Name, NameKeys, Value, value::Kind};
@@ -552,7 +553,11 @@ async fn a_name_changes_hands_for_money_and_nobody_pays_for_what_they_did_not_se
     send(&mut alice, &call).await;
     refused(bob.quote(&seen).await.unwrap_err(), "PriceTooHigh");
     let (call, _) = carol.buy(id, None).await.unwrap();
-    send(&mut carol, &call).await;
+    let bought = carol.send(&call, |_| {}).await.unwrap().transaction_hash;
+    // What she paid for the name she did not pay for anything else.
+    let owed = Payment { transaction: bought, from: address(3), to: address(1), sum: Sum::Sesh(sesh(101)) };
+    let nothing = Standing::Short { paid: Sum::Sesh(Amount::ZERO) };
+    assert_eq!(payment::check(&world.settlement, &owed).await.unwrap(), nothing);
     let call = carol.sell(id, sesh(100)).await.unwrap();
     send(&mut carol, &call).await;
     refused(bob.quote(&seen).await.unwrap_err(), "VersionChanged");

@@ -11,7 +11,11 @@ use session_chain::settlement::{
 };
 use session_client::home::{Hex, Outgoing, Received};
 
-use super::{Till, lower, messages::coin, outgoing::payments};
+use super::{
+    Till, lower,
+    messages::coin,
+    outgoing::{Found, payments},
+};
 use crate::{failure::Failure, text};
 
 /// How many payments the chain is asked about at once.
@@ -21,6 +25,7 @@ const MAX_OPEN: usize = 8;
 const PENDING: &str = "pending";
 const FINAL: &str = "final";
 const UNKNOWN: &str = "unknown";
+const FAILED: &str = "failed";
 
 /// One payment.
 pub(super) struct Row {
@@ -115,14 +120,16 @@ impl Till<'_> {
     async fn row(&self, outgoing: &Outgoing) -> Option<Row> {
         let all = payments(outgoing, self.sum_of(outgoing));
         let found = self.standing(&all).await.ok();
-        let (state, height) = match found {
-            Some((_, Standing::Paid { height })) => (FINAL, Some(height)),
-            Some((_, Standing::Pending { height })) => (PENDING, height),
-            Some((_, Standing::Failed)) => ("failed", None),
-            Some((_, Standing::Short { .. } | Standing::Unknown)) if !outgoing.is_open => return None,
-            Some((_, Standing::Short { .. } | Standing::Unknown)) | None => (UNKNOWN, None),
+        let (state, height) = match found.map(|found| (found.standing, found.is_void())) {
+            Some((Standing::Paid { height }, _)) => (FINAL, Some(height)),
+            Some((Standing::Pending { height }, _)) => (PENDING, height),
+            Some((Standing::Failed, true)) => (FAILED, None),
+            // Whoever reads that it failed pays again.
+            Some((Standing::Failed, false)) => (UNKNOWN, None),
+            Some((Standing::Short { .. } | Standing::Unknown, _)) if !outgoing.is_open => return None,
+            Some((Standing::Short { .. } | Standing::Unknown, _)) | None => (UNKNOWN, None),
         };
-        let payment = found.map_or_else(|| all.first().copied(), |(payment, _)| Some(payment))?;
+        let payment = found.map_or_else(|| all.first().copied(), |Found { payment, .. }| Some(payment))?;
         Some(Row { payment, height, time: Some(outgoing.signed_ms / 1_000), state })
     }
 

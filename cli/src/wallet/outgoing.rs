@@ -4,7 +4,7 @@ use alloy::primitives::{Address, B256};
 use serde_json::json;
 use session_chain::settlement::{
     SendError, WalletError,
-    wallet::{Payment, Standing, Sum, payment::check},
+    wallet::{Payment, Standing, Sum, payment::check_for_good},
 };
 use session_client::home::Outgoing;
 
@@ -16,6 +16,26 @@ use crate::{
     payee::Payee,
     text,
 };
+
+#[cfg(test)]
+mod tests;
+
+/// What the chain says of a payment that one of several transactions may make.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    /// By the transaction that it knows.
+    pub(super) payment: Payment,
+    pub(super) standing: Standing,
+    /// Whether that stays so, whatever becomes of the chain and whoever lies.
+    is_for_good: bool,
+}
+
+impl Found {
+    /// Whether it was not made, and never will be: of all versions under one nonce one is mined at most.
+    pub(super) const fn is_void(&self) -> bool {
+        self.is_for_good && matches!(self.standing, Standing::Failed)
+    }
+}
 
 impl Till<'_> {
     /// Tells somebody of a payment that was made, and pays nothing.
@@ -40,7 +60,7 @@ impl Till<'_> {
                 (whom, access, vec![Payment { transaction, from, to, sum }])
             }
         };
-        let (payment, standing) = self.standing(&payments).await?;
+        let Found { payment, standing, .. } = self.standing(&payments).await?;
         let transaction = payment.transaction;
         if !matches!(standing, Standing::Paid { .. } | Standing::Pending { .. }) {
             return Err(Failure::new(
@@ -71,14 +91,15 @@ impl Till<'_> {
         })
     }
 
-    /// Refuses to pay what an earlier payment that is not settled may have paid; one that failed is settled.
+    /// Refuses to pay what an earlier payment that is not settled may have paid; one that failed is settled, once no
+    /// endpoint can say otherwise any more.
     pub(super) async fn refuse_twice(&self, payment: &Outgoing) -> Result<(), Failure> {
         for open in self.home.outgoing(&self.id)?.iter().filter(|it| it.is_open && it.is_like(payment)) {
             match self.standing(&payments(open, self.sum_of(open))).await {
-                Ok((Payment { transaction, .. }, Standing::Failed)) => {
-                    self.home.settle_payment(&self.id, &transaction.0)?;
+                Ok(found) if found.is_void() => {
+                    self.home.settle_payment(&self.id, &found.payment.transaction.0)?;
                 }
-                Ok((Payment { transaction, .. }, standing)) => {
+                Ok(Found { payment: Payment { transaction, .. }, standing, .. }) => {
                     return Err(self.open(open, Some((transaction, standing))));
                 }
                 Err(_) => return Err(self.open(open, None)),
@@ -95,6 +116,7 @@ impl Till<'_> {
         let says = match found.map(|(_, standing)| standing) {
             Some(Standing::Paid { .. }) => "made",
             Some(Standing::Pending { .. }) => "on its way",
+            Some(Standing::Failed) => "said to have failed, not by every endpoint or not in a final block",
             Some(_) => "not on the chain so far",
             None => "made or not: that is not known now",
         };
@@ -119,17 +141,20 @@ impl Till<'_> {
     }
 
     /// What the chain says of a payment that one of several transactions may make: of the one that it knows.
-    pub(super) async fn standing(&self, payments: &[Payment]) -> Result<(Payment, Standing), Failure> {
+    pub(super) async fn standing(&self, payments: &[Payment]) -> Result<Found, Failure> {
         let mut best = None;
         for payment in payments {
-            let standing = check(&self.settlement, payment).await?;
+            let (standing, is_for_good) = check_for_good(&self.settlement, payment).await?;
+            let found = Found { payment: *payment, standing, is_for_good };
             match standing {
-                Standing::Unknown => best = best.or(Some((*payment, standing))),
-                Standing::Pending { height: None } => best = Some((*payment, standing)),
+                Standing::Unknown => best = best.or(Some(found)),
+                // Another version may pay all the same.
+                Standing::Failed if !is_for_good => best = best.or(Some(found)),
+                Standing::Pending { height: None } => best = Some(found),
                 Standing::Pending { height: Some(_) }
                 | Standing::Paid { .. }
                 | Standing::Short { .. }
-                | Standing::Failed => return Ok((*payment, standing)),
+                | Standing::Failed => return Ok(found),
             }
         }
         best.ok_or_else(|| Failure::usage("there is no transaction", "give one: --paid TRANSACTION"))
