@@ -1,5 +1,7 @@
 //! `session name`: register names, point them somewhere, sell and buy them.
 
+use core::fmt;
+
 use serde_json::{Value as Json, json};
 use session_chain::{
     Amount, NetworkFile, account as chain_account,
@@ -26,7 +28,7 @@ use crate::{
     failure::{Exit, Failure, chain},
     network::{self, Access},
     payee,
-    recipient::{Named, Recipient},
+    recipient::{FoundBy, Named, Recipient},
     sending::{self, Consent, Planned, deliver, poll, settlement},
     stake::lower,
     text,
@@ -104,21 +106,23 @@ impl<'a> Desk<'a> {
         sending: Sending,
     ) -> Result<(), Failure> {
         let value = match value {
-            Some(value) => Some(self.value(kind, value).await?),
+            Some(value) => Some(self.said(kind, value).await?),
             None => None,
         };
         let keys = self.keys_of(name).await?;
         let known = Known::of(&keys, &mut self.now().await?)?;
-        let told = json!({
+        let mut told = json!({
             "name": name,
             "id": keys.id(),
             "type": kind.as_str(),
-            "value": value.as_ref().map(ToString::to_string),
+            "value": value.as_ref().map(|said| said.value.to_string()),
         });
+        FoundBy::tell(value.as_ref().and_then(|said| said.found.as_ref()), &mut told);
         let what = match &value {
-            Some(value) => format!("let {name} say {kind}: {value}"),
+            Some(said) => format!("let {name} say {said}"),
             None => format!("take the {kind} of {name} away"),
         };
+        let value = value.map(|said| said.value);
         match self.registrar.record(&keys, kind, value.as_ref(), &known).await? {
             Some(call) => self.deliver(Planned { call, what, told }, sending).await,
             None => self.nothing_to_do(told, &format!("nothing to do: {name} says so already")),
@@ -138,13 +142,11 @@ impl<'a> Desk<'a> {
     async fn transfer(&mut self, name: &Name, to: &str, sending: Sending) -> Result<(), Failure> {
         let to = payee::address(self.context, &self.home, Some(self.called()), to).await?;
         let id = self.keys(name, false).await?.id();
-        let call = self.registrar.transfer(id, to).await?;
+        let call = self.registrar.transfer(id, to.address).await?;
         let what = format!("give {name} to {to}; what it says counts no more");
-        self.deliver(
-            Planned { call, what, told: json!({ "name": name, "id": id, "to": lower(to) }) },
-            sending,
-        )
-        .await
+        let mut told = json!({ "name": name, "id": id, "to": lower(to.address) });
+        FoundBy::tell(to.found.as_ref(), &mut told);
+        self.deliver(Planned { call, what, told }, sending).await
     }
 
     async fn sell(&mut self, name: &Name, price: Amount, sending: Sending) -> Result<(), Failure> {
@@ -288,33 +290,38 @@ impl<'a> Desk<'a> {
 
     /// What a person writes as the value of a record: accounts, wallets and relays also by the names of those who have
     /// them.
-    async fn value(&self, kind: Kind, text: &str) -> Result<Value, Failure> {
-        match Value::parse(kind, text) {
-            Ok(value) => Ok(value),
+    async fn said(&self, kind: Kind, text: &str) -> Result<Saying, Failure> {
+        let (value, found) = match Value::parse(kind, text) {
+            Ok(value) => (value, None),
             Err(_) if kind == Kind::Account && payee::may_be_a_name(text) => {
                 let (context, home) = (self.context, &self.home);
-                Ok(Value::Account(match Recipient::read(context, home, text)? {
-                    Recipient::Account(id) => id,
+                let (id, found) = match Recipient::read(context, home, text)? {
+                    Recipient::Account(id) => (id, None),
                     named @ Recipient::Named(_) => {
                         let access = Access::open(context).await?;
-                        named.account(context, home, &access, None).await?
+                        named.found(context, home, &access, None).await?
                     }
-                }))
+                };
+                (Value::Account(id), found)
             }
             Err(_) if kind == Kind::Wallet && payee::may_be_a_name(text) => {
                 let reader = Some(self.called());
-                let address = payee::address(self.context, &self.home, reader, text).await?;
-                Ok(Value::Wallet(Wallet(address.into_array())))
+                let whom = payee::address(self.context, &self.home, reader, text).await?;
+                (Value::Wallet(Wallet(whom.address.into_array())), whom.found)
             }
             Err(error) if kind == Kind::Relay => match Named::read(text) {
                 Some(named) => {
                     let access = Access::open(self.context).await?;
-                    named.relay(self.context, &self.home, &access).await
+                    let (value, found) = named.relay(self.context, &self.home, &access).await?;
+                    (value, Some(found))
                 }
-                None => Err(Failure::usage(chain(&error), "give another value for relay")),
+                None => return Err(Failure::usage(chain(&error), "give another value for relay")),
             },
-            Err(error) => Err(Failure::usage(chain(&error), format!("give another value for {kind}"))),
-        }
+            Err(error) => {
+                return Err(Failure::usage(chain(&error), format!("give another value for {kind}")));
+            }
+        };
+        Ok(Saying { value, found, written: text::plain(text) })
     }
 
     /// The ledger and all names, made from the chain.
@@ -357,6 +364,25 @@ impl<'a> Desk<'a> {
     fn network(&self) -> [u8; 32] {
         let Settlement { chain, contracts, .. } = &self.settlement;
         blake2b(&[b"session names of", &chain.to_be_bytes(), contracts.names.as_slice()])
+    }
+}
+
+/// What a record is to say. Shown is with it what was written for it, where that was the name of somebody.
+struct Saying {
+    value: Value,
+    /// The name of the network by which it was found, if it was by one.
+    found: Option<FoundBy>,
+    written: String,
+}
+
+impl fmt::Display for Saying {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { value, found, written } = self;
+        write!(f, "{}: {value}", value.kind())?;
+        match found {
+            Some(found) => write!(f, " of {written}{}", found.told()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use super::{Desk, ms};
 use crate::{
     args::{Said, Sending},
     failure::{Exit, Failure},
+    recipient::FoundBy,
     sending::{self, Consent, Planned, agree, tell_cost},
     stake::lower,
     text,
@@ -32,6 +33,8 @@ struct Asked<'a> {
     keys: &'a NameKeys,
     period: Period,
     says: &'a [Value],
+    /// The same in words, where names of the network stood for it.
+    found: &'a str,
     /// What it says so far.
     known: &'a Known,
     sending: Sending,
@@ -48,8 +51,16 @@ impl Desk<'_> {
         sending: Sending,
     ) -> Result<(), Failure> {
         let mut says = Vec::with_capacity(set.len());
+        let (mut found, mut set_told) = (String::new(), Vec::with_capacity(set.len()));
         for Said(kind, value) in set {
-            says.push(self.value(*kind, value).await?);
+            let said = self.said(*kind, value).await?;
+            if said.found.is_some() {
+                found += &format!("; it says {said}");
+            }
+            let mut record = json!({ "type": kind.as_str(), "value": said.value.to_string() });
+            FoundBy::tell(said.found.as_ref(), &mut record);
+            set_told.push(record);
+            says.push(said.value);
         }
         let keys = self.keys(name, true).await?;
         let (account, network) = (self.id()?, self.network());
@@ -58,7 +69,16 @@ impl Desk<'_> {
             let mut now = self.now().await?;
             (now.names.named(&keys.id())?, Known::of(&keys, &mut now)?)
         };
-        let asked = Asked { name, keys: &keys, period, says: &says, known: &known, sending, told: None };
+        let asked = Asked {
+            name,
+            keys: &keys,
+            period,
+            says: &says,
+            found: &found,
+            known: &known,
+            sending,
+            told: None,
+        };
         let is_free = check_free(entry.as_ref(), self.registrar.account(), self.registrar.time().await?);
         if let Err(error) = is_free {
             return self.not_free(&asked, before.begun.contains_key(name), error).await;
@@ -82,7 +102,7 @@ impl Desk<'_> {
             let begun = Reservation { id: keys.id(), secret };
             self.registrar.quote_registration(&begun, period, says.len()).await?
         };
-        let what = |fee: Amount| format!("register {name} for {period} for {fee} SESH");
+        let what = |fee: Amount| format!("register {name} for {period} for {fee} SESH{found}");
         let cost = format!("{fee} SESH, and {quote} for two transactions a minute apart");
         tell_cost(self.context, &what(fee), self.called(), self.registrar.account(), &cost);
         let mut consent = Consent::new(sending.yes);
@@ -130,6 +150,7 @@ impl Desk<'_> {
             "owner": lower(self.registrar.account()),
             "days": period.days(),
             "fee": paid.to_string(),
+            "set": set_told,
         });
         self.deliver_agreed(Planned { call, what: what(paid), told }, &mut consent).await?;
         Ok(self.home.keep_name(&account, &network, name, keys.id())?)
@@ -160,7 +181,7 @@ impl Desk<'_> {
 
     /// Lets a name that the account has expire no earlier than was asked for, and say all of it.
     async fn complete(&mut self, asked: &Asked<'_>) -> Result<(), Failure> {
-        let Asked { name, keys, period, sending, told: agreed, .. } = *asked;
+        let Asked { name, keys, period, found, sending, told: agreed, .. } = *asked;
         let (title, planned) = self.completion(asked).await?;
         let lacks = title.lacks(period);
         let later = lacks.map_or(0, Period::days).saturating_mul(DAY);
@@ -180,9 +201,9 @@ impl Desk<'_> {
         let what = match lacks {
             Some(lacks) => {
                 told["fee"] = json!(fee.to_string());
-                format!("renew {name}, which is registered, for {lacks}, until {ends}, for {fee} SESH")
+                format!("renew {name}, which is registered, for {lacks}, until {ends}, for {fee} SESH{found}")
             }
-            None => format!("let {name}, which is registered, say all that it was to say"),
+            None => format!("let {name}, which is registered, say all that it was to say{found}"),
         };
         self.deliver(Planned { call, what, told }, sending).await
     }

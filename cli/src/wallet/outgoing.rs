@@ -1,7 +1,7 @@
 //! Payments that the home knows of: none is made twice by mistake, and each can be told of later.
 
 use alloy::primitives::{Address, B256};
-use serde_json::json;
+use serde_json::{Value, json};
 use session_chain::settlement::{
     SendError, WalletError,
     wallet::{Payment, Standing, Sum, payment::check_for_good},
@@ -14,6 +14,7 @@ use crate::{
     failure::{Exit, Failure},
     network::Access,
     payee::Payee,
+    recipient::FoundBy,
     text,
 };
 
@@ -45,19 +46,19 @@ impl Till<'_> {
         let kept =
             kept.into_iter().find(|it| it.chain == chain && it.has(&transaction.0) && it.called == pay.to);
         let from = self.signer.address();
-        let (whom, access, payments) = match &kept {
+        let (whom, access, payments, found) = match &kept {
             // Whom they meant and where that was paid then: by now both may have changed.
             Some(kept) => {
                 let access = if kept.whom.is_some() { Some(Access::open(self.context).await?) } else { None };
-                (kept.whom, access, payments(kept, sum))
+                (kept.whom, access, payments(kept, sum), None)
             }
             None => {
-                let Payee { person: whom, address: to, access, .. } = self.payee(pay).await?;
+                let Payee { person: whom, address: to, access, found, .. } = self.payee(pay).await?;
                 if whom.is_none() {
                     let remedy = "name whom you paid by a contact's name or an account id";
                     return Err(Failure::usage("nobody can be written to at a bare address", remedy));
                 }
-                (whom, access, vec![Payment { transaction, from, to, sum }])
+                (whom, access, vec![Payment { transaction, from, to, sum }], found)
             }
         };
         let Found { payment, standing, .. } = self.standing(&payments).await?;
@@ -79,11 +80,12 @@ impl Till<'_> {
             self.tell(access, &id, sum, transaction, pay.price.note.as_deref()).await?;
         }
         self.home.settle_payment(&self.id, &transaction.0)?;
-        let mut data = amount(sum);
-        data.insert("transaction".to_owned(), json!(transaction.to_string()));
-        data.insert("told".to_owned(), json!(told.is_some()));
+        let mut data = Value::Object(amount(sum));
+        data["transaction"] = json!(transaction.to_string());
+        data["told"] = json!(told.is_some());
+        FoundBy::tell(found.as_ref(), &mut data);
         self.context.output.data(&data, || {
-            let whom = text::plain(&pay.to);
+            let whom = text::plain(&pay.to) + FoundBy::told_of(found.as_ref());
             match told {
                 Some(_) => format!("{whom} was told of transaction {transaction}; nothing was paid"),
                 None => format!("{whom} is paid by transaction {transaction}; nothing more was paid"),

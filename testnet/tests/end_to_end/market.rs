@@ -204,9 +204,16 @@ impl People<'_> {
         assert!(wallet["value"].as_str().unwrap().eq_ignore_ascii_case(&bob.address), "{wallet}");
         carol.data(&["name", "set", "pier.harbor", "account", "bob", "--yes"]);
         carol.shown("pier.harbor", |shown| shown["records"]["account"] == json!(bob.id)).await;
+        // A mistyped name is somebody's too: that it is the network's is told before it is agreed to, and after.
+        let asked = carol.refused(&["name", "set", "harbor", "account", "pier.harbor"], 4, "not_confirmed");
+        let told = "of pier.harbor (the network's name, followed for the first time)";
+        assert!(asked.contains(told), "{asked}");
         let account = carol.data(&["name", "set", "harbor", "account", "@pier.harbor", "--yes"]);
         assert_eq!(account["value"], json!(bob.id), "{account}");
+        let asked = carol.refused(&["name", "transfer", "harbor", "pier.harbor"], 4, "not_confirmed");
+        assert!(asked.contains("give harbor to pier.harbor (the network's name"), "{asked}");
         let wallet = carol.data(&["name", "set", "harbor", "wallet", "@pier.harbor", "--yes"]);
+        assert_eq!((&wallet["found"], &wallet["first"]), (&json!("pier.harbor"), &json!(false)), "{wallet}");
         assert!(wallet["value"].as_str().unwrap().eq_ignore_ascii_case(&bob.address), "{wallet}");
         // It says somebody else by then: nothing is given to them unasked.
         carol.data(&["name", "set", "pier.harbor", "wallet", &alice.address, "--yes"]);
@@ -222,6 +229,7 @@ impl People<'_> {
         self.a_stake_and_a_node_are_for_whom_a_name_says();
         let given = carol.data(&give);
         assert_eq!(given["to"], json!(bob.address), "{given}");
+        assert_eq!((&given["found"], &given["first"]), (&json!("pier.harbor"), &json!(false)), "{given}");
         assert_eq!(bob.data(&["name", "list"])["names"][0]["id"], given["id"]);
         assert_eq!(carol.data(&["name", "list"])["names"], json!([]));
     }
@@ -233,12 +241,17 @@ impl People<'_> {
             &[&["node", "init", "--name", "quay", "--operator", "@pier.harbor"][..], &address].concat(),
         );
         assert_eq!(made["operator"], json!(self.bob.address), "{made}");
+        assert_eq!((&made["found"], &made["first"]), (&json!("pier.harbor"), &json!(false)), "{made}");
         carol.data(&[&["node", "init", "--name", "dock"][..], &address].concat());
         carol.data(&["wallet", "faucet", "--sesh", "6250"]);
         let register =
             ["stake", "register", "dock", "--stake", "6250", "--reserve", "@pier.harbor=5000", "--yes"];
         let opened = carol.data(&register);
         assert_eq!(opened["how"], "opened", "{opened}");
+        let slot = json!({
+            "address": self.bob.address, "amount": "5000", "found": "pier.harbor", "first": false,
+        });
+        assert_eq!(opened["reserved"], json!([slot]), "{opened}");
         let shown = carol.data(&["stake", "show", "dock"]);
         let kept = &shown["contributions"][0]["reserved"];
         assert_eq!(kept[0]["address"], json!(self.bob.address), "{shown}");

@@ -192,7 +192,8 @@ impl People<'_> {
         carol.refused(&["wallet", "send", "1", "@shop.alice", "--yes"], 3, "asked");
         assert_eq!(bob.told()[0]["money"]["kind"], "address_wanted");
         carol.refused(&["wallet", "send", "1", "@none.alice", "--yes"], 1, "no_record");
-        carol.data(&["wallet", "request", "2", "@alice"]);
+        let requested = carol.data(&["wallet", "request", "2", "alice"]);
+        assert_eq!((&requested["found"], &requested["first"]), (&json!("alice"), &json!(false)));
         assert!(alice.told().iter().any(|it| it["money"]["kind"] == "request"));
         alice.has("997");
         carol.has("993");
@@ -203,7 +204,9 @@ impl People<'_> {
         let Self { alice, bob, carol } = self;
         let added = carol.data(&["contact", "add", "shop", "@shop.alice"]);
         assert_eq!((&added["id"], &added["found"]), (&json!(bob.id), &json!("shop.alice")), "{added}");
-        assert_eq!(carol.data(&["contact", "list"])["contacts"][0], added);
+        assert_eq!(added["first"], false, "she followed it before");
+        let listed = json!({ "name": "shop", "id": bob.id, "found": "shop.alice" });
+        assert_eq!(carol.data(&["contact", "list"])["contacts"][0], listed);
         let pay = ["wallet", "send", "0.1", "shop", "--native", "--yes"];
         carol.refused(&pay, 3, "asked");
         for (person, paid) in [(bob, true), (alice, false)] {

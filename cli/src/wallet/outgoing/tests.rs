@@ -1,6 +1,5 @@
 //! Endpoints that say of a payment that it failed, and what that is worth.
 
-use serde_json::Value;
 use session_client::{
     Account,
     home::{Hex, Home},
