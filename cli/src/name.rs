@@ -2,13 +2,14 @@
 
 use core::fmt;
 
+use futures::{StreamExt, stream};
 use serde_json::{Value as Json, json};
 use session_chain::{
     Amount, NetworkFile, account as chain_account,
     network::Settlement,
     settlement::{
         Delivery, Registrar, RegistrarError, Replayed, SendError, StateError,
-        registrar::{Known, Period},
+        registrar::{Held, Known, Period},
     },
 };
 use session_client::home::{Home, OwnNames};
@@ -16,7 +17,7 @@ use session_protocols::{
     AccountId,
     identity::blake2b,
     names::{
-        COST, Name, NameKeys, Value,
+        COST, Name, NameId, NameKeys, Value,
         keys::OutOfMemory,
         value::{Kind, Wallet},
     },
@@ -37,6 +38,9 @@ use crate::{
 mod listing;
 mod registration;
 mod show;
+
+/// How many names the chain is asked about at once.
+const MAX_ASKED: usize = 8;
 
 pub(crate) async fn run(context: &Context, arguments: args::Names) -> Result<(), Failure> {
     if let Act::Show { name } = &arguments.act {
@@ -246,8 +250,22 @@ impl<'a> Desk<'a> {
     async fn list(&self) -> Result<(), Failure> {
         let mut now = self.now().await?;
         let own = self.home.names(&self.id()?, &self.network())?;
-        listing::list(self.context, &mut now, &own, self.registrar.account(), self.registrar.time().await?)
-            .await
+        let held = self.held(&own).await?;
+        let (account, time) = (self.registrar.account(), self.registrar.time().await?);
+        listing::list(self.context, &mut now, &own, &held, account, time).await
+    }
+
+    /// What the contract holds for offers of the account's, of the names that it knows.
+    async fn held(&self, own: &OwnNames) -> Result<Vec<(Name, Held)>, Failure> {
+        let known: Vec<(Name, NameId)> = own.known.iter().map(|(name, id)| (name.clone(), *id)).collect();
+        let asked = stream::iter(known).map(|(name, id)| async move {
+            let held = self.registrar.held(id).await?;
+            Ok::<_, RegistrarError>(held.map(|held| (name, held)))
+        });
+        let asked: Vec<Result<Option<(Name, Held)>, RegistrarError>> =
+            asked.buffered(MAX_ASKED).collect().await;
+        let held: Result<Vec<_>, RegistrarError> = asked.into_iter().filter_map(Result::transpose).collect();
+        Ok(held?)
     }
 
     async fn market(&self) -> Result<(), Failure> {

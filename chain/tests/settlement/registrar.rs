@@ -21,7 +21,7 @@ use session_chain::{
     settlement::{
         Call, Delivery, Options, Progress, Registrar, RegistrarError, Replayed, SendError,
         calls::Names,
-        registrar::{Known, Period, Reservation, Step, check_free},
+        registrar::{Held, Known, Period, Reservation, Step, check_free},
         replay,
         wallet::{Payment, Standing, Sum, payment},
     },
@@ -207,7 +207,16 @@ async fn a_name_is_registered_with_what_it_says_and_lives_on() {
     let mut replayed = now(&world).await;
     let entry = replayed.names.named(&own.id()).unwrap().unwrap();
     assert_eq!((entry.revealed.as_deref(), entry.expires), (Some("alice"), expires));
-    assert!(matches!(check_free(Some(&entry), address(1), 0), Err(RegistrarError::Yours)));
+    assert!(matches!(check_free(Some(&entry), address(1), expires - 1), Err(RegistrarError::Yours)));
+    // Who has it can renew it for thirty days; then it is anybody's.
+    for later in [0, 30 * DAY - 1] {
+        let error = check_free(Some(&entry), address(1), expires + later).unwrap_err();
+        assert!(matches!(error, RegistrarError::Expired { since } if since == expires), "{error}");
+        assert!(error.remedy().contains("session name renew NAME"));
+        let error = check_free(Some(&entry), address(2), expires + later).unwrap_err();
+        assert!(matches!(error, RegistrarError::Taken { free_at, .. } if free_at == expires + 30 * DAY));
+    }
+    assert!(check_free(Some(&entry), address(1), expires + 30 * DAY).is_ok());
 
     // It is handed over, not to what cannot have it, and alice can do no more with it.
     assert!(matches!(alice.transfer(own.id(), address(1)).await, Err(RegistrarError::Yours)));
@@ -593,10 +602,29 @@ async fn a_name_changes_hands_for_money_and_nobody_pays_for_what_they_did_not_se
     let (call, _) = alice.offer(id, sesh(62), 7).await.unwrap();
     refused(alice.quote(&call).await.unwrap_err(), "OfferTooLow");
     assert!(matches!(alice.withdraw_offer(id).await, Err(RegistrarError::NoOffer)));
+    assert_eq!(alice.held(id).await.unwrap(), None);
+    let held = bob.held(id).await.unwrap().unwrap();
+    assert_eq!((held.amount, held.binds), (sesh(60), true));
     pass(&world, DAY + 3_601).await;
     assert!(matches!(carol.accept(id, None).await, Err(RegistrarError::NoOffer)));
+    assert_eq!(bob.held(id).await.unwrap(), Some(Held { binds: false, ..held }), "it is still there");
     let (call, _) = bob.withdraw_offer(id).await.unwrap();
     send(&mut bob, &call).await;
+    assert_eq!((balance(&world, 2).await, bob.held(id).await.unwrap()), (MONEY, None));
+
+    // One for a name that has another owner by now counts no more, and what it holds is told.
+    let (call, _) = bob.offer(id, sesh(50), 7).await.unwrap();
+    send(&mut bob, &call).await;
+    let call = carol.transfer(id, address(1)).await.unwrap();
+    send(&mut carol, &call).await;
+    let held = bob.held(id).await.unwrap().unwrap();
+    assert_eq!((held.amount, held.binds), (sesh(50), false));
+    let mut known = now(&world).await;
+    assert!(known.names.named(&id).unwrap().unwrap().offer.is_none(), "nodes have forgotten it");
+    let (call, _) = bob.withdraw_offer(id).await.unwrap();
+    send(&mut bob, &call).await;
+    let call = alice.transfer(id, address(3)).await.unwrap();
+    send(&mut alice, &call).await;
     assert_eq!(balance(&world, 2).await, MONEY);
 
     // A worse one cannot be slipped in under who accepts.

@@ -6,7 +6,7 @@ use alloy::primitives::Address;
 use serde_json::{Value, json};
 use session_chain::{
     names::{Entry, Offer},
-    settlement::Replayed,
+    settlement::{Replayed, registrar::Held},
 };
 use session_client::home::OwnNames;
 use session_protocols::names::{Name, NameId, value::Kind};
@@ -43,11 +43,12 @@ impl Called {
     }
 }
 
-/// The names that an account has, what it offers for, and what it began to register.
+/// The names that an account has, what it offers for, what the contract holds for that, and what it began to register.
 pub(crate) async fn list(
     context: &Context,
     now: &mut Replayed,
     own: &OwnNames,
+    held: &[(Name, Held)],
     account: Address,
     time: u64,
 ) -> Result<(), Failure> {
@@ -63,7 +64,9 @@ pub(crate) async fn list(
         }
     }
     let begun: Vec<&Name> = own.begun.keys().collect();
-    context.output.data(&json!({ "names": names, "offers": offers, "begun": begun }), || {
+    let kept: Vec<Value> = held.iter().map(|(name, held)| money(name, held)).collect();
+    let data = json!({ "names": names, "offers": offers, "held": kept, "begun": begun });
+    context.output.data(&data, || {
         let mut shown = Vec::new();
         if names.is_empty() {
             shown.push(format!("this account has no name, as of block {}", now.height));
@@ -80,6 +83,7 @@ pub(crate) async fn list(
             let until = text::time(one["offer"]["until"].as_u64().unwrap_or_default());
             shown.push(format!("offered {} SESH for {} until {until}", offer_cell(one), title(one)));
         }
+        shown.extend(held.iter().filter_map(|(name, held)| take_back(name, held)));
         for name in &begun {
             shown.push(format!("begun and not done: session name register {name}"));
         }
@@ -120,6 +124,23 @@ pub(crate) async fn market(
         });
         let table = text::table(["NAME", "PRICE", "OFFER", "OWNER"], &rows.collect::<Vec<_>>());
         format!("{}\n\nA name is bought by what it is called: session name buy NAME", table.trim_end())
+    })
+}
+
+/// What the contract holds for an offer, for programs.
+fn money(name: &Name, held: &Held) -> Value {
+    let Held { amount, until, binds } = held;
+    json!({ "name": name, "amount": amount.to_string(), "until": ms(*until), "binds": binds })
+}
+
+/// How to get the money of an offer back, where it can be had.
+fn take_back(name: &Name, held: &Held) -> Option<String> {
+    let Held { amount, binds, .. } = held;
+    (!binds).then(|| {
+        format!(
+            "{amount} SESH that you offered for {name} bind no more: take them back: session name offer {name} \
+             --withdraw"
+        )
     })
 }
 
@@ -224,6 +245,20 @@ mod tests {
         let mut own = OwnNames::default();
         own.known.insert("alice".parse().unwrap(), id);
         assert!(Called::new(&own).name(&id, &entry(None)).await.unwrap().is_some(), "the account knows it");
+    }
+
+    #[test]
+    fn money_that_can_be_had_back_is_told_with_how() {
+        let name: Name = "alice".parse().unwrap();
+        let held = Held { amount: Amount::sesh(400), until: 7, binds: true };
+        assert_eq!(take_back(&name, &held), None);
+        let told = take_back(&name, &Held { binds: false, ..held }).unwrap();
+        assert!(
+            told.starts_with("400 SESH") && told.ends_with("session name offer alice --withdraw"),
+            "{told}"
+        );
+        let wanted = json!({ "name": "alice", "amount": "400", "until": 7_000, "binds": true });
+        assert_eq!(money(&name, &held), wanted);
     }
 
     #[test]

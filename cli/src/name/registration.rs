@@ -170,7 +170,8 @@ impl Desk<'_> {
                 self.complete(asked).await?;
                 return Ok(self.home.keep_name(&account, &network, asked.name, asked.keys.id())?);
             }
-            RegistrarError::Yours => {
+            // What expired since was registered all the same.
+            RegistrarError::Yours | RegistrarError::Expired { .. } => {
                 self.home.keep_name(&account, &network, asked.name, asked.keys.id())?;
             }
             RegistrarError::Taken { .. } => self.home.give_name_up(&account, &network, asked.name)?,

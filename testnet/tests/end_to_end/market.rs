@@ -227,11 +227,29 @@ impl People<'_> {
         carol.data(&["name", "set", "pier.harbor", "wallet", "bob", "--yes"]);
         carol.shown("pier.harbor", |shown| !is_alices(shown)).await;
         self.a_stake_and_a_node_are_for_whom_a_name_says();
+        alice.data(&["name", "offer", "harbor", "12", "--yes"]);
+        let held = |binds: bool| {
+            let list = alice.data(&["name", "list"]);
+            let one = &list["held"][0];
+            assert_eq!(
+                (&one["name"], &one["amount"], &one["binds"]),
+                (&json!("harbor"), &json!("12"), &json!(binds))
+            );
+            list
+        };
+        held(true);
         let given = carol.data(&give);
         assert_eq!(given["to"], json!(bob.address), "{given}");
         assert_eq!((&given["found"], &given["first"]), (&json!("pier.harbor"), &json!(false)), "{given}");
         assert_eq!(bob.data(&["name", "list"])["names"][0]["id"], given["id"]);
         assert_eq!(carol.data(&["name", "list"])["names"], json!([]));
+        // Who offered for it to Carol has offered Bob nothing, and is told where the money is.
+        assert_eq!(held(false)["offers"], json!([]));
+        let shown = alice.place.run(&alice.with(&["name", "list"])).out;
+        assert!(shown.contains("take them back: session name offer harbor --withdraw"), "{shown}");
+        alice.data(&["name", "offer", "harbor", "--withdraw", "--yes"]);
+        alice.has("1012");
+        assert_eq!(alice.data(&["name", "list"])["held"], json!([]));
     }
 
     fn a_stake_and_a_node_are_for_whom_a_name_says(&self) {
