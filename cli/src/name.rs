@@ -12,7 +12,7 @@ use session_chain::{
         registrar::{Held, Known, Period},
     },
 };
-use session_client::home::{Home, OwnNames};
+use session_client::home::{Home, OwnNames, Renewal};
 use session_protocols::{
     AccountId,
     identity::blake2b,
@@ -27,6 +27,7 @@ use crate::{
     Context, account,
     args::{self, Act, Sending},
     failure::{Exit, Failure, chain},
+    inbox,
     network::{self, Access},
     payee,
     recipient::{FoundBy, Named, Recipient},
@@ -135,12 +136,36 @@ impl<'a> Desk<'a> {
 
     async fn renew(&mut self, name: &Name, period: Period, sending: Sending) -> Result<(), Failure> {
         let id = self.keys(name, false).await?.id();
-        let (call, fee, expires) = self.registrar.renew(id, period).await?;
-        let expires_ms = ms(expires);
-        let until = text::time(expires_ms);
+        let (account, network, home) = (self.id()?, self.network(), self.home.clone());
+        let told = |expires: u64, fee: Amount| json!({ "name": name, "id": id, "expires": ms(expires), "fee": fee.to_string() });
+        let before = home.renewal(&account, &network, name)?.filter(|before| before.days == period.days());
+        let planned = match before {
+            None => Some(self.registrar.renew(id, period).await?),
+            Some(before) => self.registrar.renew_unless(id, period, before.expires).await?,
+        };
+        let Some((call, fee, expires)) = planned else {
+            let expires = self.registrar.title(id).await?.expires;
+            let (until, sent) = (text::time(ms(expires)), before.map_or(0, |before| before.sent_ms));
+            let done = format!(
+                "done before: {name} expires at {until}, as the renewal of {} was to make it; nothing more is paid; to \
+                 renew it once more, do the same again",
+                text::time(sent)
+            );
+            self.nothing_to_do(told(expires, Amount::ZERO), &done)?;
+            return Ok(home.end_renewal(&account, &network, name)?);
+        };
+        let until = text::time(ms(expires));
         let what = format!("renew {name} for {period}, until {until}, for {fee} SESH");
-        let told = json!({ "name": name, "id": id, "expires": expires_ms, "fee": fee.to_string() });
-        self.deliver(Planned { call, what, told }, sending).await
+        let planned = Planned { call, what, told: told(expires, fee) };
+        // Whoever repeats it, since its answer was lost, is not to pay twice.
+        let renewal = Renewal { expires, days: period.days(), sent_ms: inbox::now_ms() };
+        let keep = || -> Result<(), Failure> { Ok(home.begin_renewal(&account, &network, name, renewal)?) };
+        self.deliver_kept(planned, &mut Consent::new(sending.yes), keep).await?;
+        if let Err(error) = home.end_renewal(&account, &network, name) {
+            let warning = format!("it is done, and not known to be in the home: {}", chain(&error));
+            self.context.output.warn(&warning);
+        }
+        Ok(())
     }
 
     async fn transfer(&mut self, name: &Name, to: &str, sending: Sending) -> Result<(), Failure> {
@@ -168,12 +193,12 @@ impl<'a> Desk<'a> {
 
     async fn buy(&mut self, name: &Name, most: Option<Amount>, sending: Sending) -> Result<(), Failure> {
         let id = self.keys(name, true).await?.id();
-        let (call, price) = self.registrar.buy(id, most).await?;
+        let (call, price) =
+            self.registrar.buy(id, most).await.map_err(|error| self.or_known(name, id, error))?;
         let expires = ms(self.registrar.title(id).await?.expires);
         let what = format!("buy {name} for {price} SESH; it expires at {}", text::time(expires));
         let told = json!({ "name": name, "id": id, "price": price.to_string(), "expires": expires });
-        self.deliver(Planned { call, what, told }, sending).await?;
-        Ok(self.home.keep_name(&self.id()?, &self.network(), name, id)?)
+        self.deliver_named(Planned { call, what, told }, sending, (name, id)).await
     }
 
     async fn offer(
@@ -184,7 +209,8 @@ impl<'a> Desk<'a> {
         sending: Sending,
     ) -> Result<(), Failure> {
         let id = self.keys(name, true).await?.id();
-        let (call, until) = self.registrar.offer(id, price, days).await?;
+        let planned = self.registrar.offer(id, price, days).await;
+        let (call, until) = planned.map_err(|error| self.or_known(name, id, error))?;
         let expires = ms(self.registrar.title(id).await?.expires);
         let (bound, ends) = (text::time(ms(until)), text::time(expires));
         let what =
@@ -196,9 +222,8 @@ impl<'a> Desk<'a> {
             "until": ms(until),
             "expires": expires,
         });
-        self.deliver(Planned { call, what, told }, sending).await?;
         // Somebody may accept it while nobody looks.
-        Ok(self.home.keep_name(&self.id()?, &self.network(), name, id)?)
+        self.deliver_named(Planned { call, what, told }, sending, (name, id)).await
     }
 
     async fn withdraw(&mut self, name: &Name, sending: Sending) -> Result<(), Failure> {
@@ -348,14 +373,46 @@ impl<'a> Desk<'a> {
         sending::replayed(self.context, &self.settlement, self.registrar.account(), accepted).await
     }
 
+    /// Why something cannot be done. What the account has already it may have bought when the answer was lost: what
+    /// that is called is remembered.
+    fn or_known(&self, name: &Name, id: NameId, error: RegistrarError) -> Failure {
+        let kept = match (&error, self.id()) {
+            (RegistrarError::Yours, Ok(account)) => self.home.keep_name(&account, &self.network(), name, id),
+            _ => Ok(()),
+        };
+        kept.map_or_else(Failure::from, |()| error.into())
+    }
+
     async fn deliver(&mut self, planned: Planned, sending: Sending) -> Result<(), Failure> {
         self.deliver_agreed(planned, &mut Consent::new(sending.yes)).await
     }
 
     /// The same of what may have been agreed to before.
     async fn deliver_agreed(&mut self, planned: Planned, consent: &mut Consent) -> Result<(), Failure> {
+        self.deliver_kept(planned, consent, || Ok(())).await
+    }
+
+    /// The same; what the name is called is remembered before: the chain has its id alone, and may say nothing more.
+    async fn deliver_named(
+        &mut self,
+        planned: Planned,
+        sending: Sending,
+        (name, id): (&Name, NameId),
+    ) -> Result<(), Failure> {
+        let (account, network, home) = (self.id()?, self.network(), self.home.clone());
+        let keep = || -> Result<(), Failure> { Ok(home.keep_name(&account, &network, name, id)?) };
+        self.deliver_kept(planned, &mut Consent::new(sending.yes), keep).await
+    }
+
+    async fn deliver_kept(
+        &mut self,
+        planned: Planned,
+        consent: &mut Consent,
+        keep: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let name = self.called().to_owned();
-        deliver::<RegistrarError>(self.context, self.registrar.sender(), &name, planned, consent).await
+        let sender = self.registrar.sender();
+        deliver::<RegistrarError>(self.context, sender, &name, planned, consent, keep).await
     }
 
     fn nothing_to_do(&self, told: Json, what: &str) -> Result<(), Failure> {

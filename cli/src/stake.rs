@@ -257,8 +257,8 @@ impl Desk<'_> {
             tries -= 1;
             let sent = match plan(&*self).await {
                 Ok(planned) => {
-                    let sender = self.staker.sender();
-                    deliver::<StakeError>(self.context, sender, &self.name, planned, &mut consent).await
+                    let (sender, consent) = (self.staker.sender(), &mut consent);
+                    deliver::<StakeError>(self.context, sender, &self.name, planned, consent, || Ok(())).await
                 }
                 Err(failure) => Err(failure),
             };

@@ -12,6 +12,7 @@
 //! payments/<id>.json the payments that one account was told of and that are final
 //! claims/<id>.json the payments that one account was told of, as the chain says: those that were never made, and those in its own coin
 //! outgoing/<id>.json the payments that one account signed, written before they are sent
+//! renewals/<id>.json the renewals of names that one account sent, likewise
 //! guards/<network> the first hops of paths, one file for each network
 //! directory/<network> the newest signed list of a network's nodes
 //! pins/<network>.json what names of the network said when they were followed first
@@ -30,6 +31,7 @@ mod files;
 mod money;
 mod names;
 mod outgoing;
+mod renewals;
 
 #[cfg(test)]
 mod tests;
@@ -55,6 +57,7 @@ pub use files::{Pin, Pins};
 pub use money::{Paid, PaidAt};
 pub use names::{OwnNames, Secret};
 pub use outgoing::{Hex, Outgoing};
+pub use renewals::Renewal;
 
 /// How many shown messages are kept for an account: as many as its quota in the network has room for.
 /// Beyond it those that end first give way.

@@ -195,6 +195,25 @@ impl Registrar {
         Ok((call, fee, title.expires.saturating_add(period.seconds())))
     }
 
+    /// The same, unless the name expires as late as it was to by a renewal of the account's that was sent before,
+    /// `sent` in seconds since 1970, and of which nobody knows what became: none then. Of the two one is paid at most.
+    ///
+    /// # Errors
+    /// When nobody has the name, or something of the account's stays on its way.
+    pub async fn renew_unless(
+        &mut self,
+        id: NameId,
+        period: Period,
+        sent: u64,
+    ) -> Result<Option<(Call, Amount, u64)>, RegistrarError> {
+        // What is on its way may be that renewal.
+        self.sender().settled().await?;
+        let planned = self.renew(id, period).await?;
+        // The account's permits count one after the other: one that came before this one's permit shows in the expiry by
+        // now, and one that comes later takes the permit's place.
+        Ok((self.title(id).await?.expires < sent).then_some(planned))
+    }
+
     /// Hands a name over; what was said of it counts no more.
     ///
     /// # Errors

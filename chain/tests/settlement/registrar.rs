@@ -757,6 +757,39 @@ async fn what_is_repeated_since_its_answer_was_lost_is_paid_once() {
 }
 
 #[tokio::test]
+async fn a_renewal_that_is_repeated_since_its_answer_was_lost_is_paid_once() {
+    let mut world = World::new().await;
+    let mut alice = person(&mut world, 1).await;
+    take(&world, &mut alice, "alice").await;
+    person(&mut world, 2).await;
+    let proxy = Proxy::start(&world.anvil.url()).await;
+    let through = Settlement { rpc: vec![proxy.url.clone()], ..world.settlement.clone() };
+    let mut bob = connect(&through, 2, 1).await;
+    let (id, year) = (keys("alice").id(), Period::of_years(1));
+    let before = alice.title(id).await.unwrap().expires;
+    let (call, _, sent) = bob.renew(id, year).await.unwrap();
+    proxy.set(Fault::Loses);
+    let lost = bob.send(&call, |_| panic!("nobody knows")).await.unwrap_err();
+    assert!(matches!(lost, RegistrarError::Send(SendError::Unanswered { .. })), "{lost}");
+    proxy.set(Fault::None);
+    assert!(bob.renew_unless(id, year, sent).await.unwrap().is_none(), "it was made");
+    assert_eq!(
+        (balance(&world, 2).await, alice.title(id).await.unwrap().expires),
+        (sesh(990), before + YEAR)
+    );
+
+    // One that was not made is made now.
+    let wanted = sent + YEAR;
+    let (second, _, expires) = bob.renew_unless(id, year, wanted).await.unwrap().unwrap();
+    assert_eq!(expires, wanted);
+    // Should the first one come after all, it comes in place of this one.
+    let (first, _, _) = bob.renew(id, year).await.unwrap();
+    send(&mut bob, &first).await;
+    bob.quote(&second).await.unwrap_err();
+    assert_eq!((balance(&world, 2).await, alice.title(id).await.unwrap().expires), (sesh(980), wanted));
+}
+
+#[tokio::test]
 async fn too_little_gas_costs_the_fee_alone_and_what_was_meant_can_be_done_again() {
     let mut world = World::new().await;
     let mut alice = person(&mut world, 1).await;

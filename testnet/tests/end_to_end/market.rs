@@ -1,8 +1,10 @@
 //! Names are renewed, offered for, sold and given away by commands, and lead to who has them.
 
+use std::process::Stdio;
+
 use serde_json::{Value, json};
+use session_chain::settlement::Endpoint;
 use session_client::home::{Home, Secret};
-use session_protocols::identity::blake2b;
 
 use self::fees::Fees;
 use crate::{
@@ -32,12 +34,32 @@ async fn a_name_is_renewed_offered_for_sold_and_given_away() {
     people.a_registration_that_nobody_told_of_becomes_what_was_asked_for();
     people.it_leads_to_no_account_of_hers().await;
     people.she_goes_by_none_again().await;
-    people.anybody_renews_it();
-    people.the_best_offer_is_accepted();
+    people.anybody_renews_it().await;
+    people.the_best_offer_is_accepted().await;
     people.what_it_says_is_set_and_cleared();
     people.it_is_given_away_to_whom_a_name_says().await;
     // A year, two that lacked, and two that Bob paid.
     fees.reach_pool_and_treasury(50).await;
+}
+
+/// Somebody's program sends something, and dies before it hears what becomes of it: it is made.
+async fn dies_on_the_way(person: &Person<'_>, words: &[&str]) {
+    let settlement = person.place.testnet.folder().network().unwrap().settlement.unwrap();
+    let endpoint = Endpoint::new(&settlement.rpc[0]).unwrap();
+    let ask = async |method: &'static str, parameters: Value| -> Value {
+        endpoint.rpc().request(method, parameters).await.unwrap()
+    };
+    let sent = async |tag: &str| ask("eth_getTransactionCount", json!([person.address, tag])).await;
+    ask("evm_setIntervalMining", json!([0])).await;
+    let mut command = person.place.command(&person.with(words));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    until("it to be on its way", async || (sent("pending").await != sent("latest").await).then_some(()))
+        .await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    ask("evm_setIntervalMining", json!([1])).await;
+    until("it to be mined", async || (sent("pending").await == sent("latest").await).then_some(())).await;
 }
 
 impl People<'_> {
@@ -62,9 +84,7 @@ impl People<'_> {
     /// The program that registered it ended before it could tell, and what is asked for since is more.
     fn a_registration_that_nobody_told_of_becomes_what_was_asked_for(&self) {
         let alice = &self.alice;
-        let settlement = alice.place.testnet.folder().network().unwrap().settlement.unwrap();
-        let names = settlement.contracts.names;
-        let network = blake2b(&[b"session names of", &settlement.chain.to_be_bytes(), names.as_slice()]);
+        let network = alice.network();
         let home = Home::open(&alice.home).unwrap();
         let begins = || {
             let (account, name) = (alice.id.parse().unwrap(), "harbor".parse().unwrap());
@@ -118,13 +138,19 @@ impl People<'_> {
     }
 
     /// Who pays for it.
-    fn anybody_renews_it(&self) {
+    async fn anybody_renews_it(&self) {
         let Self { alice, bob, .. } = self;
         let expires = |of: &Value| of["expires"].as_u64().unwrap();
         let before = expires(&alice.data(&["name", "list"])["names"][0]);
-        let renewed = bob.data(&["name", "renew", "harbor", "--years", "2", "--yes"]);
-        assert_eq!((&renewed["name"], &renewed["fee"]), (&json!("harbor"), &json!("20")), "{renewed}");
-        assert_eq!(expires(&renewed), before + 2 * 365 * 24 * 3_600_000);
+        // The program dies while it is on its way: who does the same again pays nothing more.
+        dies_on_the_way(bob, &["name", "renew", "harbor", "--years", "1", "--yes"]).await;
+        let renewed = bob.data(&["name", "renew", "harbor", "--years", "1", "--yes"]);
+        assert_eq!((&renewed["transaction"], &renewed["fee"]), (&Value::Null, &json!("0")), "{renewed}");
+        assert_eq!(expires(&renewed), before + YEAR_MS, "{renewed}");
+        bob.has("990");
+        let renewed = bob.data(&["name", "renew", "harbor", "--years", "1", "--yes"]);
+        assert_eq!((&renewed["name"], &renewed["fee"]), (&json!("harbor"), &json!("10")), "{renewed}");
+        assert_eq!(expires(&renewed), before + 2 * YEAR_MS);
         assert_eq!(expires(&alice.data(&["name", "list"])["names"][0]), expires(&renewed));
         bob.has("980");
         let asked = bob.refused(&["name", "renew", "harbor", "--days", "73"], 4, "not_confirmed");
@@ -133,12 +159,13 @@ impl People<'_> {
         assert!(years.contains("--years"), "{years}");
     }
 
-    fn the_best_offer_is_accepted(&self) {
+    async fn the_best_offer_is_accepted(&self) {
         let Self { alice, bob, carol } = self;
-        let offered = bob.data(&["name", "offer", "harbor", "40", "--days", "1", "--yes"]);
-        assert_eq!((&offered["name"], &offered["amount"]), (&json!("harbor"), &json!("40")), "{offered}");
-        let expires = &alice.data(&["name", "list"])["names"][0]["expires"];
-        assert!(expires.is_u64() && &offered["expires"] == expires, "{offered}");
+        // What it is called is known, though nobody told that it was made.
+        assert_eq!(bob.data(&["name", "list"])["held"], json!([]));
+        dies_on_the_way(bob, &["name", "offer", "harbor", "40", "--days", "1", "--yes"]).await;
+        let held = &bob.data(&["name", "list"])["held"][0];
+        assert_eq!((&held["name"], &held["amount"]), (&json!("harbor"), &json!("40")), "{held}");
         bob.has("940");
         bob.refused(&["name", "accept", "harbor", "--yes"], 1, "not_yours");
         // It binds him, and 41 is no better by 5 %.
@@ -146,7 +173,10 @@ impl People<'_> {
         assert_eq!(exit, 1, "{bound}");
         let (exit, little) = carol.place.error(&carol.with(&["name", "offer", "harbor", "41", "--yes"]));
         assert_eq!(exit, 1, "{little}");
-        carol.data(&["name", "offer", "harbor", "42", "--yes"]);
+        let offered = carol.data(&["name", "offer", "harbor", "42", "--yes"]);
+        assert_eq!((&offered["name"], &offered["amount"]), (&json!("harbor"), &json!("42")), "{offered}");
+        let expires = &alice.data(&["name", "list"])["names"][0]["expires"];
+        assert!(expires.is_u64() && &offered["expires"] == expires, "{offered}");
         carol.has("958");
         bob.has("980");
         bob.refused(&["name", "offer", "harbor", "--withdraw", "--yes"], 1, "no_offer");

@@ -2,6 +2,7 @@
 
 use data_encoding::{BASE64, HEXLOWER as HEX};
 use serde_json::{Value, json};
+use session_client::home::Home;
 use session_protocols::door::names as door;
 
 use crate::{
@@ -274,6 +275,12 @@ impl People<'_> {
         assert_eq!((&bought["name"], &bought["price"]), (&json!("alice"), &json!("250")), "{bought}");
         bob.has("750");
         alice.has("1247");
+        // Whose answer was lost does it again, and has it by what it is called.
+        let known = bob.home.join("names").join(format!("{}.json", bob.id));
+        std::fs::remove_file(known).unwrap();
+        bob.refused(&["name", "buy", "alice", "--yes"], 1, "name_yours");
+        let kept = Home::open(&bob.home).unwrap().names(&bob.id.parse().unwrap(), &bob.network()).unwrap();
+        assert!(kept.known.contains_key(&"alice".parse().unwrap()), "{kept:?}");
         let own = &bob.data(&["name", "list"])["names"][0];
         assert_eq!((&own["name"], &own["expires"]), (&json!("alice"), &bought["expires"]), "{bought}");
         assert_eq!(alice.data(&["name", "list"])["names"], json!([]));

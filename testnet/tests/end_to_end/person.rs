@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use session_protocols::identity::blake2b;
 
 use crate::support::{Place, until};
 
@@ -24,6 +25,13 @@ impl<'a> Person<'a> {
         person.id = made["id"].as_str().unwrap().to_owned();
         person.address = person.data(&["wallet", "address"])["address"].as_str().unwrap().to_owned();
         person
+    }
+
+    /// What the names of the testnet are kept under in a home.
+    pub(crate) fn network(&self) -> [u8; 32] {
+        let settlement = self.place.testnet.folder().network().unwrap().settlement.unwrap();
+        let names = settlement.contracts.names;
+        blake2b(&[b"session names of", &settlement.chain.to_be_bytes(), names.as_slice()])
     }
 
     pub(crate) fn with<'b>(&'b self, words: &[&'b str]) -> Vec<&'b str> {
