@@ -42,8 +42,8 @@ pub(crate) use messages::{Cashier, Said, learn, said};
 
 pub(crate) async fn run(context: &Context, arguments: args::Wallet) -> Result<(), Failure> {
     let args::Wallet { account: named, deed } = arguments;
-    if matches!(deed, Money::Import) {
-        return account::import_key(context, named.as_deref());
+    if let Money::Import { yes } = deed {
+        return account::import_key(context, named.as_deref(), yes).await;
     }
     let home = context.home()?;
     let (name, id) = account::choose(&home, named.as_deref())?;
@@ -67,7 +67,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Wallet) -> Result<()
         Money::Request { price, from, follow } => till.request(&price, &from, follow).await,
         Money::History { most } => till.history(most.into()).await,
         Money::Faucet { sesh } => till.faucet(&network, sesh).await,
-        Money::Import => Ok(()),
+        // Of a key that is imported nothing is asked of a network first.
+        Money::Import { .. } => Ok(()),
     }
 }
 

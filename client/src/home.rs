@@ -221,6 +221,12 @@ impl Home {
         files::read_chain_key(&self.chain_key_path(account))
     }
 
+    /// Where a key that was imported for an account is kept: the key of its seed counts again once the file is moved
+    /// away.
+    pub fn chain_key_file(&self, account: &AccountId) -> PathBuf {
+        self.chain_key_path(account)
+    }
+
     /// Keeps a key that the account uses on settlement chains from now on. The same key twice is no error;
     /// another one is never replaced: it may hold money.
     ///

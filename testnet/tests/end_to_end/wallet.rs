@@ -205,11 +205,21 @@ async fn forgeries(network: &NetworkFile, bob: &Person<'_>, transaction: &str) {
 
 /// Bob takes another key: Alice pays him there once she agreed to it.
 fn moves(alice: &Person<'_>, bob: &Person<'_>, transaction: &str) {
-    let mut command = bob.place.command(&bob.with(&["wallet", "import", "--json"]));
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all("07".repeat(32).as_bytes()).unwrap();
-    assert_eq!(ended(child, "`session wallet import`").code, 0);
+    let import = |more: &[&str]| {
+        let mut command = bob.place.command(&bob.with(&[&["wallet", "import", "--json"][..], more].concat()));
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all("07".repeat(32).as_bytes()).unwrap();
+        ended(child, "`session wallet import`")
+    };
+    // What he has would be left behind.
+    let refused = import(&[]);
+    let error = &refused.json()["error"];
+    assert_eq!((refused.code, &error["code"]), (4, &json!("wallet_holds")), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("holds 5 SESH, 0.5 ETH"), "{error}");
+    bob.has("5");
+    let imported = import(&["--yes"]);
+    assert_eq!((imported.code, &imported.json()["data"]["before"]), (0, &json!(bob.address)));
     let moved = bob.data(&["wallet", "address", "--tell", "alice"])["address"].as_str().unwrap().to_owned();
     assert_ne!(moved, bob.address);
     let changed = alice.refused(&["wallet", "send", "1", "bob", "--yes"], 4, "address_changed");
