@@ -31,8 +31,8 @@ const FAILED: &str = "failed";
 pub(super) struct Row {
     pub(super) payment: Payment,
     pub(super) height: Option<u64>,
-    /// In seconds since 1970.
-    pub(super) time: Option<u64>,
+    /// In milliseconds since 1970.
+    pub(super) time_ms: Option<u64>,
     pub(super) state: &'static str,
 }
 
@@ -87,10 +87,10 @@ impl Till<'_> {
         let row = |(transaction, it): (Hex<32>, Received)| {
             let (from, sum) = (Address::from(it.from.0), Sum::Native(U256::from(it.units)));
             let payment = Payment { transaction: transaction.0.into(), from, to: own, sum };
-            Row { payment, height: it.height, time: Some(it.told_ms / 1_000), state: FINAL }
+            Row { payment, height: it.height, time_ms: Some(it.told_ms), state: FINAL }
         };
         let mut rows: Vec<Row> = kept.map(row).collect();
-        rows.sort_by_key(|row| Reverse(row.time));
+        rows.sort_by_key(|row| Reverse(row.time_ms));
         Ok(rows)
     }
 
@@ -130,7 +130,7 @@ impl Till<'_> {
             Some((Standing::Short { .. } | Standing::Unknown, _)) | None => (UNKNOWN, None),
         };
         let payment = found.map_or_else(|| all.first().copied(), |Found { payment, .. }| Some(payment))?;
-        Some(Row { payment, height, time: Some(outgoing.signed_ms / 1_000), state })
+        Some(Row { payment, height, time_ms: Some(outgoing.signed_ms), state })
     }
 
     fn show(&self, rows: &[Row], more: bool) -> Result<(), Failure> {
@@ -141,9 +141,9 @@ impl Till<'_> {
             (false, _) => "in",
         };
         let transfer = |row: &Row| {
-            let Row { payment, height, time, state } = row;
+            let Row { payment, height, time_ms, state } = row;
             json!({
-                "transaction": payment.transaction.to_string(), "height": height, "time": time,
+                "transaction": payment.transaction.to_string(), "height": height, "time": time_ms,
                 "direction": direction(payment), "from": lower(payment.from), "to": lower(payment.to),
                 "amount": payment.sum.number(), "coin": coin(&payment.sum), "state": state,
             })
@@ -156,11 +156,11 @@ impl Till<'_> {
             }
             let rows: Vec<_> = rows
                 .iter()
-                .map(|Row { payment, height, time, state }| {
+                .map(|Row { payment, height, time_ms, state }| {
                     let direction = direction(payment);
                     let other = if direction == "in" { payment.from } else { payment.to };
                     [
-                        time.map_or_else(|| "-".to_owned(), |time| text::time(time.saturating_mul(1_000))),
+                        time_ms.map_or_else(|| "-".to_owned(), text::time),
                         direction.to_owned(),
                         payment.sum.to_string(),
                         other.to_string(),
@@ -181,6 +181,7 @@ impl From<&Transfer> for Row {
     fn from(transfer: &Transfer) -> Self {
         let Transfer { transaction, height, time, from, to, amount, is_final } = *transfer;
         let payment = Payment { transaction, from, to, sum: Sum::Sesh(amount) };
-        Self { payment, height, time, state: if is_final { FINAL } else { PENDING } }
+        let time_ms = time.map(|second| second.saturating_mul(1_000));
+        Self { payment, height, time_ms, state: if is_final { FINAL } else { PENDING } }
     }
 }
