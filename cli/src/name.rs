@@ -277,7 +277,7 @@ impl<'a> Desk<'a> {
         let own = self.home.names(&self.id()?, &self.network())?;
         let held = self.held(&own).await?;
         let (account, time) = (self.registrar.account(), self.registrar.time().await?);
-        listing::list(self.context, &mut now, &own, &held, account, time).await
+        listing::list(self.context, &self.home, &mut now, &own, &held, account, time).await
     }
 
     /// What the contract holds for offers of the account's, of the names that it knows.
@@ -299,8 +299,8 @@ impl<'a> Desk<'a> {
             Some((_, account)) => self.home.names(account, &self.network())?,
             None => OwnNames::default(),
         };
-        listing::market(self.context, &mut now, &own, self.registrar.account(), self.registrar.time().await?)
-            .await
+        let (account, time) = (self.registrar.account(), self.registrar.time().await?);
+        listing::market(self.context, &self.home, &mut now, &own, account, time).await
     }
 
     /// The keys of a name that can be registered; with what a person should hear before it becomes theirs.

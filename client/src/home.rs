@@ -8,6 +8,7 @@
 //! wallets.json    where others are paid, as they said, and how far inboxes were read for that
 //! chain-keys/<id> one account's key on settlement chains, in hex, if it was imported
 //! names/<id>.json what one account's names on settlement chains are called, and registrations that are begun
+//! revealed.json   whether names have the ids that they were revealed for
 //! inbox/<id>.json what one account was shown, and until when that has to be known
 //! payments/<id>.json the payments that one account was told of and that are final
 //! claims/<id>.json the payments that one account was told of, as the chain says: those that were never made, and those in its own coin
@@ -32,6 +33,7 @@ mod money;
 mod names;
 mod outgoing;
 mod renewals;
+mod revealed;
 
 #[cfg(test)]
 mod tests;
@@ -58,6 +60,7 @@ pub use money::{Paid, PaidAt};
 pub use names::{OwnNames, Secret};
 pub use outgoing::{Hex, Outgoing};
 pub use renewals::Renewal;
+pub use revealed::Revealed;
 
 /// How many shown messages are kept for an account: as many as its quota in the network has room for.
 /// Beyond it those that end first give way.
