@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use session_protocols::identity::blake2b;
 
-use crate::support::{Place, until};
+use crate::{
+    documented,
+    support::{Place, until},
+};
 
 /// Somebody with a home of their own.
 pub(crate) struct Person<'a> {
@@ -39,7 +42,9 @@ impl<'a> Person<'a> {
     }
 
     pub(crate) fn data(&self, words: &[&str]) -> Value {
-        self.place.data(&self.with(words))
+        let data = self.place.data(&self.with(words));
+        documented::check(words, &data);
+        data
     }
 
     pub(crate) fn refused(&self, words: &[&str], exit: i32, code: &str) -> String {
