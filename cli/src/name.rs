@@ -6,6 +6,7 @@ use futures::{StreamExt, stream};
 use serde_json::{Value as Json, json};
 use session_chain::{
     Amount, NetworkFile, account as chain_account,
+    names::Offer,
     network::Settlement,
     settlement::{
         Delivery, Registrar, RegistrarError, Replayed, SendError, StateError,
@@ -120,7 +121,7 @@ impl<'a> Desk<'a> {
             "name": name,
             "id": keys.id(),
             "type": kind.as_str(),
-            "value": value.as_ref().map(|said| said.value.to_string()),
+            "value": value.as_ref().map(|said| value_told(&said.value)),
         });
         FoundBy::tell(value.as_ref().and_then(|said| said.found.as_ref()), &mut told);
         let what = match &value {
@@ -186,6 +187,13 @@ impl<'a> Desk<'a> {
         } else {
             format!("sell {name} to whoever pays {price} SESH")
         };
+        if let Some(best) = self.registrar.best_offer(id).await?.filter(|best| better(best, price)) {
+            let (amount, until) = (best.amount, text::time(ms(best.until)));
+            self.context.output.warn(&format!(
+                "{} offers {amount} SESH for {name}, bound until {until}: session name accept {name} takes it",
+                best.buyer
+            ));
+        }
         let price = (!price.is_zero()).then(|| price.to_string());
         self.deliver(Planned { call, what, told: json!({ "name": name, "id": id, "price": price }) }, sending)
             .await
@@ -440,6 +448,19 @@ impl<'a> Desk<'a> {
         let Settlement { chain, contracts, .. } = &self.settlement;
         blake2b(&[b"session names of", &chain.to_be_bytes(), contracts.names.as_slice()])
     }
+}
+
+/// Whether somebody offers no less than a name is to cost.
+fn better(offer: &Offer, price: Amount) -> bool {
+    !price.is_zero() && offer.amount >= price
+}
+
+/// What a record says, as programs are told: addresses in lower case, as everywhere.
+fn value_told(value: &Value) -> String {
+    if let Value::Wallet(Wallet(address)) = value {
+        return lower((*address).into());
+    }
+    value.to_string()
 }
 
 /// What a record is to say. Shown is with it what was written for it, where that was the name of somebody.

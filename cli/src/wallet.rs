@@ -135,7 +135,11 @@ impl Till<'_> {
         let Payee { person, address: to, over, found, access } = self.payee(&pay).await?;
         let told = person.zip(access.as_ref());
         let by = FoundBy::told_of(found.as_ref());
-        let paid = self.pay(&pay, (person, by), to, sum, delivery).await?;
+        // Who has sold a name is paid by it until a checkpoint says so.
+        let age = access.as_ref().filter(|_| found.is_some()).and_then(|access| access.client.names_age());
+        let as_of = age.map_or_else(String::new, |age| format!(" (as of {})", text::time(age.ended_ms)));
+        let asked = format!("{by}{as_of}");
+        let paid = self.pay(&pay, (person, &*asked), to, sum, delivery).await?;
         let mut data = amount(sum);
         data.insert("to".to_owned(), json!(lower(to)));
         data.insert("found".to_owned(), json!(found.as_ref().map(|found| &found.name)));

@@ -12,7 +12,7 @@ use session_chain::{
 use session_client::home::Secret;
 use session_protocols::names::{Name, NameKeys, Value};
 
-use super::{Desk, ms};
+use super::{Desk, ms, value_told};
 use crate::{
     args::{Said, Sending},
     failure::{Exit, Failure},
@@ -57,7 +57,7 @@ impl Desk<'_> {
             if said.found.is_some() {
                 found += &format!("; it says {said}");
             }
-            let mut record = json!({ "type": kind.as_str(), "value": said.value.to_string() });
+            let mut record = json!({ "type": kind.as_str(), "value": value_told(&said.value) });
             FoundBy::tell(said.found.as_ref(), &mut record);
             set_told.push(record);
             says.push(said.value);

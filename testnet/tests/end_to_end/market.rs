@@ -190,6 +190,12 @@ impl People<'_> {
         assert_eq!((buyer, amount), (&json!(carol.address), &json!("42")), "{market}");
         let shown = bob.place.run(&bob.with(&["name", "market"])).out;
         assert!(shown.contains("harbor") && shown.contains("42"), "{shown}");
+        // Who would sell for less than is offered is told.
+        for (price, warns) in [("42", true), ("43", false), ("0", false)] {
+            let sold = alice.place.run(&alice.with(&["name", "sell", "harbor", price]));
+            assert_eq!(sold.code, 4, "{}", sold.err);
+            assert_eq!(sold.err.contains("offers 42 SESH for harbor"), warns, "{price}: {}", sold.err);
+        }
         let little = alice.refused(&["name", "accept", "harbor", "--least", "43", "--yes"], 1, "too_little");
         assert!(little.contains("42 SESH"), "{little}");
         let sold = alice.data(&["name", "accept", "harbor", "--yes"]);
@@ -231,7 +237,7 @@ impl People<'_> {
         // What is in her inbox counts, read or not.
         bob.data(&["wallet", "address", "--tell", &carol.id]);
         let wallet = carol.data(&["name", "set", "pier.harbor", "wallet", "bob", "--yes"]);
-        assert!(wallet["value"].as_str().unwrap().eq_ignore_ascii_case(&bob.address), "{wallet}");
+        assert_eq!(wallet["value"], json!(bob.address), "{wallet}");
         carol.data(&["name", "set", "pier.harbor", "account", "bob", "--yes"]);
         carol.shown("pier.harbor", |shown| shown["records"]["account"] == json!(bob.id)).await;
         // A mistyped name is somebody's too: that it is the network's is told before it is agreed to, and after.
@@ -244,12 +250,10 @@ impl People<'_> {
         assert!(asked.contains("give harbor to pier.harbor (the network's name"), "{asked}");
         let wallet = carol.data(&["name", "set", "harbor", "wallet", "@pier.harbor", "--yes"]);
         assert_eq!((&wallet["found"], &wallet["first"]), (&json!("pier.harbor"), &json!(false)), "{wallet}");
-        assert!(wallet["value"].as_str().unwrap().eq_ignore_ascii_case(&bob.address), "{wallet}");
+        assert_eq!(wallet["value"], json!(bob.address), "{wallet}");
         // It says somebody else by then: nothing is given to them unasked.
         carol.data(&["name", "set", "pier.harbor", "wallet", &alice.address, "--yes"]);
-        let is_alices = |shown: &Value| {
-            shown["records"]["wallet"].as_str().is_some_and(|it| it.eq_ignore_ascii_case(&alice.address))
-        };
+        let is_alices = |shown: &Value| shown["records"]["wallet"] == json!(alice.address);
         carol.shown("pier.harbor", is_alices).await;
         let give = ["name", "transfer", "harbor", "@pier.harbor", "--yes"];
         let changed = carol.refused(&give, 4, "name_changed");

@@ -177,6 +177,9 @@ impl People<'_> {
     async fn carol_pays_it(&self) {
         let Self { alice, bob, carol } = self;
         carol.data(&["wallet", "faucet"]);
+        // Whose it was when the last epoch ended that is signed.
+        let asked = carol.refused(&["wallet", "send", "5", "@alice"], 4, "not_confirmed");
+        assert!(asked.contains("pay 5 SESH to @alice") && asked.contains(" (as of 20"), "{asked}");
         for (to, amount) in [("@alice", "5"), ("alice", "1")] {
             let paid = carol.data(&["wallet", "send", amount, to, "--yes"]);
             assert_eq!((&paid["to"], &paid["account"]), (&json!(alice.address), &json!(alice.id)), "{paid}");
@@ -383,9 +386,9 @@ impl People<'_> {
     }
 }
 
-/// Whether a record says an address, however its case is.
+/// Whether a record says an address: like all hex that programs are told, in lower case.
 fn is_address(said: &Value, address: &str) -> bool {
-    said.as_str().is_some_and(|said| said.eq_ignore_ascii_case(address))
+    said == address
 }
 
 #[test]
