@@ -199,7 +199,7 @@ pub(crate) async fn import_key(context: &Context, name: Option<&str>, yes: bool)
     let (before, is_imported) = signer(&home, &name, &id)?;
     // One that was imported before is never replaced.
     if !is_imported && !yes && before.address() != next {
-        leaving::check(context, &name, &before).await?;
+        Box::pin(leaving::check(context, &name, &before)).await?;
     }
     home.import_chain_key(&id, &key)?;
     context.output.note("It is not in the recovery phrase: keep your own copy of it.");

@@ -1,7 +1,5 @@
 //! `session name`: register names, point them somewhere, sell and buy them.
 
-use core::fmt;
-
 use futures::{StreamExt, stream};
 use serde_json::{Value as Json, json};
 use session_chain::{
@@ -17,21 +15,15 @@ use session_client::home::{Home, OwnNames, Renewal};
 use session_protocols::{
     AccountId,
     identity::blake2b,
-    names::{
-        COST, Name, NameId, NameKeys, Value,
-        keys::OutOfMemory,
-        value::{Kind, Wallet},
-    },
+    names::{COST, Name, NameId, NameKeys, keys::OutOfMemory, value::Kind},
 };
 
 use crate::{
     Context, account,
     args::{self, Act, Sending},
     failure::{Exit, Failure, chain},
-    inbox,
-    network::{self, Access},
-    payee,
-    recipient::{FoundBy, Named, Recipient},
+    inbox, network, payee,
+    recipient::FoundBy,
     sending::{self, Consent, Planned, deliver, poll, settlement},
     stake::lower,
     text,
@@ -39,7 +31,10 @@ use crate::{
 
 mod listing;
 mod registration;
+mod saying;
 mod show;
+
+use saying::value_told;
 
 /// How many names the chain is asked about at once.
 const MAX_ASKED: usize = 8;
@@ -339,42 +334,6 @@ impl<'a> Desk<'a> {
         keys_of(name.clone()).await
     }
 
-    /// What a person writes as the value of a record: accounts, wallets and relays also by the names of those who have
-    /// them.
-    async fn said(&self, kind: Kind, text: &str) -> Result<Saying, Failure> {
-        let (value, found) = match Value::parse(kind, text) {
-            Ok(value) => (value, None),
-            Err(_) if kind == Kind::Account && payee::may_be_a_name(text) => {
-                let (context, home) = (self.context, &self.home);
-                let (id, found) = match Recipient::read(context, home, text)? {
-                    Recipient::Account(id) => (id, None),
-                    named @ Recipient::Named(_) => {
-                        let access = Access::open(context).await?;
-                        named.found(context, home, &access, None).await?
-                    }
-                };
-                (Value::Account(id), found)
-            }
-            Err(_) if kind == Kind::Wallet && payee::may_be_a_name(text) => {
-                let reader = Some(self.called());
-                let whom = payee::address(self.context, &self.home, reader, text).await?;
-                (Value::Wallet(Wallet(whom.address.into_array())), whom.found)
-            }
-            Err(error) if kind == Kind::Relay => match Named::read(text) {
-                Some(named) => {
-                    let access = Access::open(self.context).await?;
-                    let (value, found) = named.relay(self.context, &self.home, &access).await?;
-                    (value, Some(found))
-                }
-                None => return Err(Failure::usage(chain(&error), "give another value for relay")),
-            },
-            Err(error) => {
-                return Err(Failure::usage(chain(&error), format!("give another value for {kind}")));
-            }
-        };
-        Ok(Saying { value, found, written: text::plain(text) })
-    }
-
     /// The ledger and all names, made from the chain.
     async fn now(&self) -> Result<Replayed, Failure> {
         let accepted = self.registrar.accepted().await?;
@@ -453,33 +412,6 @@ impl<'a> Desk<'a> {
 /// Whether somebody offers no less than a name is to cost.
 fn better(offer: &Offer, price: Amount) -> bool {
     !price.is_zero() && offer.amount >= price
-}
-
-/// What a record says, as programs are told: addresses in lower case, as everywhere.
-fn value_told(value: &Value) -> String {
-    if let Value::Wallet(Wallet(address)) = value {
-        return lower((*address).into());
-    }
-    value.to_string()
-}
-
-/// What a record is to say. Shown is with it what was written for it, where that was the name of somebody.
-struct Saying {
-    value: Value,
-    /// The name of the network by which it was found, if it was by one.
-    found: Option<FoundBy>,
-    written: String,
-}
-
-impl fmt::Display for Saying {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { value, found, written } = self;
-        write!(f, "{}: {value}", value.kind())?;
-        match found {
-            Some(found) => write!(f, " of {written}{}", found.told()),
-            None => Ok(()),
-        }
-    }
 }
 
 /// The keys of a name, or of a sub-name.

@@ -12,7 +12,7 @@ use session_chain::{
 use session_client::home::Secret;
 use session_protocols::names::{Name, NameKeys, Value};
 
-use super::{Desk, ms, value_told};
+use super::{Desk, ms, saying::value_told};
 use crate::{
     args::{Said, Sending},
     failure::{Exit, Failure},

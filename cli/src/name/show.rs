@@ -10,7 +10,7 @@ use session_protocols::{
     },
 };
 
-use super::value_told;
+use super::saying::value_told;
 use crate::{
     Context,
     failure::{Exit, Failure},
