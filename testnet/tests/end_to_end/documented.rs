@@ -24,7 +24,7 @@ struct Key<'a> {
 /// Checks the data of a command on names or money against its row: no key more, and none less.
 pub(crate) fn check(words: &[&str], data: &Value) {
     let [family @ ("name" | "wallet"), command, ..] = words else { return };
-    let flag = FLAGS.iter().find(|flag| words.contains(flag));
+    let flag = FLAGS.into_iter().find(|flag| words.contains(flag));
     let command = flag.map_or_else(|| (*command).to_owned(), |flag| format!("{command} {flag}"));
     let row = row(family, &command).unwrap_or_else(|| panic!("cli/README.md has no `{family} {command}`"));
     let mut data = data.clone();
@@ -43,7 +43,7 @@ fn row(family: &str, command: &str) -> Option<&'static str> {
     for line in README.lines().filter(|line| line.starts_with("| `")) {
         let (head, rest) = line.trim_start_matches("| ").split_once(" | ")?;
         let mut named: Vec<&str> = head.split('`').skip(1).step_by(2).collect();
-        match named.first().and_then(|first| first.split_once(' ')) {
+        match named.first().copied().and_then(|first| first.split_once(' ')) {
             Some((of, first)) if of == family => named[0] = first,
             _ => continue,
         }
