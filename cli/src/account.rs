@@ -134,12 +134,16 @@ fn keep(context: &Context, name: Option<String>, account: &Account, deed: &str) 
     })
 }
 
-/// The first of account-1, account-2, ... that stands for nothing.
+/// The first of account-1, account-2, ... that stands for nothing, and is taken for nothing else.
 fn free_name(home: &Home) -> Result<String, Failure> {
-    let (accounts, contacts) = (home.accounts()?, home.contacts()?);
-    let taken = |name: &str| accounts.iter().any(|(taken, _)| taken == name) || contacts.contains_key(name);
-    let free = (1_u64..).map(|number| format!("account-{number}")).find(|name| !taken(name));
-    Ok(free.unwrap_or_default())
+    let mut number = 1_u64;
+    loop {
+        let name = format!("account-{number}");
+        if home.is_free(&name)? {
+            return Ok(name);
+        }
+        number = number.saturating_add(1);
+    }
 }
 
 fn list(context: &Context) -> Result<(), Failure> {
@@ -236,4 +240,20 @@ fn secret(question: &str) -> Result<Zeroizing<String>, Failure> {
     };
     read.map_err(|cause| Failure::io("cannot read it", &cause))?;
     Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_chooses_no_name_gets_one_that_is_taken_for_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(folder.path().join("home")).unwrap();
+        assert_eq!(free_name(&home).unwrap(), "account-1");
+        home.create_account("Account-1", &Account::new(&[1; 16])).unwrap();
+        home.add_contact("account-2", Account::new(&[2; 16]).id(), None).unwrap();
+        assert_eq!(free_name(&home).unwrap(), "account-3");
+        home.create_account("account-3", &Account::new(&[3; 16])).unwrap();
+    }
 }

@@ -23,7 +23,7 @@ use crate::{
     args::{self, Act, Sending},
     failure::{Exit, Failure, chain},
     inbox, network, payee,
-    recipient::FoundBy,
+    recipient::{self, FoundBy},
     sending::{self, Consent, Planned, deliver, poll, settlement},
     stake::lower,
     text,
@@ -71,6 +71,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Names) -> Result<(),
 struct Desk<'a> {
     context: &'a Context,
     home: Home,
+    network: NetworkFile,
     settlement: Settlement,
     /// What the account is called, and its id; none where somebody only looks.
     who: Option<(String, AccountId)>,
@@ -96,7 +97,7 @@ impl<'a> Desk<'a> {
         let delivery =
             Delivery { poll: poll(&network), confirmations: sending::CONFIRMATIONS, ..Delivery::default() };
         let registrar = Registrar::connect(&settlement, signer, delivery).await?;
-        Ok(Self { context, home, settlement, who, registrar })
+        Ok(Self { context, home, network, settlement, who, registrar })
     }
 
     async fn set(
@@ -319,8 +320,10 @@ impl<'a> Desk<'a> {
             for warning in name.warnings() {
                 self.context.output.warn(&warning.to_string());
             }
+            let mut alike = recipient::look_alikes(&self.home, name)?;
             let known = self.home.names(&self.id()?, &self.network())?.known;
-            for other in known.keys().filter(|other| name.looks_like(other)) {
+            alike.extend(known.into_keys().filter(|other| name.looks_like(other)));
+            for other in alike {
                 self.context
                     .output
                     .warn(&format!("{name} looks like {other}, which you know, and is another"));
@@ -337,7 +340,7 @@ impl<'a> Desk<'a> {
     /// The ledger and all names, made from the chain.
     async fn now(&self) -> Result<Replayed, Failure> {
         let accepted = self.registrar.accepted().await?;
-        sending::replayed(self.context, &self.settlement, self.registrar.account(), accepted).await
+        sending::replayed(self.context, &self.network, self.registrar.account(), accepted).await
     }
 
     /// Why something cannot be done. What the account has already it may have bought when the answer was lost: what

@@ -334,7 +334,7 @@ pub(crate) fn warn(context: &Context, home: &Home, access: &Access, name: &Name)
 }
 
 /// The contacts and own accounts whose names look like this one, and are others.
-fn look_alikes(home: &Home, name: &Name) -> Result<BTreeSet<Name>, Failure> {
+pub(crate) fn look_alikes(home: &Home, name: &Name) -> Result<BTreeSet<Name>, Failure> {
     let own = home.accounts()?.into_iter().map(|(own, _)| own);
     let written = home.contacts()?.into_keys().chain(own);
     let known = written.filter_map(|known| known.parse::<Name>().ok());

@@ -119,6 +119,16 @@ pub enum HomeError {
         /// The account it stands for.
         id: AccountId,
     },
+    /// A new name differs from one that is here by upper and lower case alone, or looks like it.
+    #[error("the name {name} would be taken for {known}, which is {id}")]
+    NameAlike {
+        /// The new name.
+        name: String,
+        /// The one that is here.
+        known: String,
+        /// The account that stands for.
+        id: AccountId,
+    },
     /// The account is already there, perhaps under another name.
     #[error("the account {id} is already here, as {name}")]
     AccountExists {
@@ -185,7 +195,7 @@ impl Home {
     /// seed has gone gets it back, under the name it has.
     ///
     /// # Errors
-    /// When the name is taken, the account is already there, or the disk refuses.
+    /// When the name is taken or would be taken for another, the account is already there, or the disk refuses.
     pub fn create_account(&self, name: &str, account: &Account) -> Result<(), HomeError> {
         check_name(name)?;
         let _lock = disk::lock(&self.folder)?;
@@ -507,11 +517,16 @@ fn check_name(name: &str) -> Result<(), HomeError> {
     if fits && plain { Ok(()) } else { Err(HomeError::Name(name.to_owned())) }
 }
 
-/// Accounts and contacts share their names, so that a name means one of them.
+/// Accounts and contacts share their names, so that a name means one of them, to whoever writes it and whoever reads it.
+/// What was kept before that was demanded of new names stays as it is.
 fn check_free(name: &str, accounts: &Accounts, contacts: &Contacts) -> Result<(), HomeError> {
-    let own = accounts.accounts.iter().find(|entry| entry.name == name).map(|entry| entry.id);
-    match own.or_else(|| contacts.contacts.get(name).copied()) {
-        Some(id) => Err(HomeError::NameTaken { name: name.to_owned(), id }),
+    let own = accounts.accounts.iter().map(|entry| (&entry.name, entry.id));
+    let all: Vec<_> = own.chain(contacts.contacts.iter().map(|(known, id)| (known, *id))).collect();
+    if let Some((_, id)) = all.iter().find(|(known, _)| *known == name) {
+        return Err(HomeError::NameTaken { name: name.to_owned(), id: *id });
+    }
+    match all.into_iter().find(|(known, _)| contacts::is_alike(name, known)) {
+        Some((known, id)) => Err(HomeError::NameAlike { name: name.to_owned(), known: known.clone(), id }),
         None => Ok(()),
     }
 }

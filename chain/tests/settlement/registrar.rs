@@ -29,6 +29,7 @@ use session_chain::{
 use session_protocols::names::{Cost, Name, NameKeys, Value, value::Kind};
 
 mod mishaps;
+mod races;
 mod trade;
 
 const DAY: u64 = 24 * 3_600;

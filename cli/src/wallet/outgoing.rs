@@ -127,6 +127,10 @@ impl Till<'_> {
             Some((_, Standing::Paid { .. } | Standing::Pending { .. })) => {
                 format!("without paying again: {tell}; to pay once more add --again")
             }
+            Some((_, Standing::Failed)) => {
+                "repeat it some minutes later, once that block is final; to pay all the same add --again"
+                    .to_owned()
+            }
             Some(_) | None => {
                 format!("once session wallet history shows it: {tell}; to pay all the same add --again")
             }

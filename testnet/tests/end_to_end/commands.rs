@@ -67,6 +67,8 @@ fn errors_have_codes_that_stay() {
     let cases: &[(&[&str], i32, &str)] = &[
         (&["account", "new", "--name", "alice"], 1, "name_taken"),
         (&["contact", "add", "alice", LOVE], 1, "name_taken"),
+        (&["contact", "add", "Alice", LOVE], 1, "name_taken"),
+        (&["contact", "add", "a1ice", LOVE], 1, "name_taken"),
         (&["account", "export", "bob"], 1, "no_account"),
         (&["send", "dave", "hi"], 1, "unknown_name"),
         (&["contact", "add", "carol", "05abc"], 1, "unknown_name"),
@@ -113,6 +115,9 @@ fn contacts_are_added_listed_and_removed() {
     let contacts = place.data(&["contact", "list"]);
     assert_eq!(contacts["contacts"], serde_json::json!([{ "name": "carol", "id": LOVE, "found": null }]));
     assert!(place.run(&["contact", "list"]).out.contains("carol"));
+    let (code, error) = place.error(&["contact", "add", "Carol", LOVE]);
+    assert_eq!((code, error["code"].as_str().unwrap()), (1, "name_taken"));
+    assert!(error["remedy"].as_str().unwrap().contains("write carol"), "{error}");
     assert_eq!(place.data(&["contact", "remove", "carol"])["id"], LOVE);
     assert_eq!(place.data(&["contact", "list"])["contacts"], serde_json::json!([]));
 }

@@ -12,6 +12,7 @@ use crate::{
     support::{Place, until},
 };
 
+mod begun;
 mod fees;
 
 const YEAR_MS: u64 = 365 * 24 * 3_600_000;

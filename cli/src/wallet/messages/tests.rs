@@ -129,6 +129,27 @@ async fn what_is_asked_for_in_another_coin_is_shown_with_no_command_that_pays_on
 }
 
 #[tokio::test]
+async fn who_forges_many_payments_keeps_nobody_elses_from_being_asked_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path().join("home")).unwrap();
+    let [me, mallory, bob, carol] = [1, 2, 3, 4].map(|number| Account::new(&[number; 16]));
+    home.create_account("me", &me).unwrap();
+    home.add_contact("carol", carol.id(), None).unwrap();
+    // Theirs came first, and Mallory's after them.
+    let theirs = [claim(&bob, 1), claim(&bob, 2), claim(&carol, 3)];
+    let items: Vec<InboxItem> =
+        theirs.into_iter().chain((4..=200).map(|number| claim(&mallory, number))).collect();
+    let mut cashier = Cashier::new(&home, "me", me.id(), Some(silent())).unwrap();
+    said(&mut cashier, &items).await.unwrap();
+    let asked = home.claims(&me.id()).unwrap().unfounded;
+    assert_eq!(asked.len(), 32, "all that are asked about at once");
+    for number in 1..=3 {
+        let message = MessageHash([number; 32]);
+        assert!(asked.contains_key(&message) && !cashier.unchecked().contains(&message), "{number}");
+    }
+}
+
+#[tokio::test]
 async fn who_claims_to_have_paid_nothing_is_not_believed() {
     let folder = tempfile::tempdir().unwrap();
     let home = Home::open(folder.path().join("home")).unwrap();
