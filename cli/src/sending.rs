@@ -112,13 +112,15 @@ fn ledger_name(settlement: &Settlement) -> String {
 }
 
 /// Tells what a transaction costs, asks whether to send it unless just that was agreed to, sends it for no more, and tells what
-/// came of it. `E` says what a failure is called.
+/// came of it. Before it is sent `keep` writes down what the next command has to know of it, whatever happens then. `E` says
+/// what a failure is called.
 pub(crate) async fn deliver<E>(
     context: &Context,
     sender: &mut Sender,
     from: &str,
     planned: Planned,
     consent: &mut Consent,
+    keep: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<(), Failure>
 where
     E: From<SendError>,
@@ -128,6 +130,7 @@ where
     let quote = sender.quote(&call).await.map_err(E::from)?;
     tell_cost(context, &what, from, sender.account(), &quote.to_string());
     consent.to(&what, quote.most, || agree(context, &what, &quote.to_string()))?;
+    keep()?;
     let bar = ProgressBar::new_spinner();
     let receipt = sender.send_at(&call, &quote, |progress| show(&bar, progress)).await;
     bar.finish_and_clear();

@@ -15,10 +15,11 @@ use session_client::home::Secret;
 use session_protocols::names::{Name, NameId, NameKeys, Value};
 use tokio::time::timeout;
 
-use super::{Desk, ms};
+use super::{Desk, ms, saying::value_told};
 use crate::{
     args::{Said, Sending},
     failure::{Exit, Failure},
+    recipient::FoundBy,
     sending::{self, Consent, Planned, agree, tell_cost},
     stake::lower,
     text,
@@ -37,6 +38,8 @@ struct Asked<'a> {
     keys: &'a NameKeys,
     period: Period,
     says: &'a [Value],
+    /// The same in words, where names of the network stood for it.
+    found: &'a str,
     /// What it says so far.
     known: &'a Known,
     sending: Sending,
@@ -53,8 +56,16 @@ impl Desk<'_> {
         sending: Sending,
     ) -> Result<(), Failure> {
         let mut says = Vec::with_capacity(set.len());
+        let (mut found, mut set_told) = (String::new(), Vec::with_capacity(set.len()));
         for Said(kind, value) in set {
-            says.push(self.value(*kind, value).await?);
+            let said = self.said(*kind, value).await?;
+            if said.found.is_some() {
+                found += &format!("; it says {said}");
+            }
+            let mut record = json!({ "type": kind.as_str(), "value": value_told(&said.value) });
+            FoundBy::tell(said.found.as_ref(), &mut record);
+            set_told.push(record);
+            says.push(said.value);
         }
         let keys = self.keys(name, true).await?;
         let (account, network) = (self.id()?, self.network());
@@ -63,7 +74,16 @@ impl Desk<'_> {
             let mut now = self.now().await?;
             (now.names.named(&keys.id())?, Known::of(&keys, &mut now)?)
         };
-        let asked = Asked { name, keys: &keys, period, says: &says, known: &known, sending, told: None };
+        let asked = Asked {
+            name,
+            keys: &keys,
+            period,
+            says: &says,
+            found: &found,
+            known: &known,
+            sending,
+            told: None,
+        };
         let is_free = check_free(entry.as_ref(), self.registrar.account(), self.registrar.time().await?);
         if let Err(error) = is_free {
             return self.not_free(&asked, before.begun.contains_key(name), error).await;
@@ -87,7 +107,7 @@ impl Desk<'_> {
             let begun = Reservation { id: keys.id(), secret };
             self.registrar.quote_registration(&begun, period, says.len()).await?
         };
-        let what = |fee: Amount| format!("register {name} for {period} for {fee} SESH");
+        let what = |fee: Amount| format!("register {name} for {period} for {fee} SESH{found}");
         let cost = format!("{fee} SESH, and {quote} for two transactions a minute apart");
         tell_cost(self.context, &what(fee), self.called(), self.registrar.account(), &cost);
         let mut consent = Consent::new(sending.yes);
@@ -128,6 +148,7 @@ impl Desk<'_> {
             "owner": lower(self.registrar.account()),
             "days": period.days(),
             "fee": paid.to_string(),
+            "set": set_told,
         });
         let sent = self.claim(name, Planned { call, what: what(paid), told }, &mut consent).await;
         if sent.as_ref().is_err_and(may_be_overtaken) && self.comes_to_be_own(keys.id()).await {
@@ -177,7 +198,8 @@ impl Desk<'_> {
                 self.complete(asked).await?;
                 return Ok(self.home.keep_name(&account, &network, asked.name, asked.keys.id())?);
             }
-            RegistrarError::Yours => {
+            // What expired since was registered all the same.
+            RegistrarError::Yours | RegistrarError::Expired { .. } => {
                 self.home.keep_name(&account, &network, asked.name, asked.keys.id())?;
             }
             RegistrarError::Taken { .. } => self.home.give_name_up(&account, &network, asked.name)?,
@@ -189,7 +211,7 @@ impl Desk<'_> {
     /// Lets a name that the account has expire no earlier than was asked for, and say all of it. Where another program of
     /// the account does the same first, nothing is left to do.
     async fn complete(&mut self, asked: &Asked<'_>) -> Result<(), Failure> {
-        let Asked { name, keys, period, sending, told: agreed, .. } = *asked;
+        let Asked { name, keys, period, found, sending, told: agreed, .. } = *asked;
         let (title, planned) = self.completion(asked).await?;
         let Some((call, fee)) = planned else { return self.done_before(asked, &title) };
         let lacks = title.lacks(period);
@@ -201,9 +223,9 @@ impl Desk<'_> {
         let what = match lacks {
             Some(lacks) => {
                 told["fee"] = json!(fee.to_string());
-                format!("renew {name}, which is registered, for {lacks}, until {ends}, for {fee} SESH")
+                format!("renew {name}, which is registered, for {lacks}, until {ends}, for {fee} SESH{found}")
             }
-            None => format!("let {name}, which is registered, say all that it was to say"),
+            None => format!("let {name}, which is registered, say all that it was to say{found}"),
         };
         let sent = self.deliver(Planned { call, what, told }, sending).await;
         if sent.as_ref().is_err_and(may_be_overtaken) {

@@ -414,7 +414,12 @@ impl Said {
                 lines(note.as_deref(), &format!("transaction {transaction}"))
             }
             Self::Request { amount, coin, note } => {
-                let native = if *coin == "native" { " --native" } else { "" };
+                let native = match *coin {
+                    "sesh" => "",
+                    "native" => " --native",
+                    // No command pays it: one of this network's coins is not what was asked for.
+                    _ => return lines(note.as_deref(), "it cannot be paid from here: another coin or chain"),
+                };
                 lines(note.as_deref(), &format!("to pay it: session wallet send {amount} {from}{native}"))
             }
             Self::AddressWanted => format!("to answer: session wallet address --tell {from}"),

@@ -3,11 +3,11 @@
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use session_chain::settlement::Endpoint;
 
+use super::dies_on_the_way;
 use crate::{
     person::Person,
-    support::{Place, ended, until},
+    support::{Place, ended},
 };
 
 const REGISTER: [&str; 5] = ["name", "register", "pier", "--yes", "--json"];
@@ -18,7 +18,8 @@ async fn a_registration_that_was_killed_is_gone_on_with_by_all_devices_and_paid_
     place.data(&["testnet", "up", "--nodes", "4"]);
     let alice = Person::new(&place, "alice");
     alice.data(&["wallet", "faucet"]);
-    killed_on_the_way(&place, &alice).await;
+    // The program dies when its commitment is on its way, and in no block.
+    dies_on_the_way(&alice, &REGISTER).await;
     assert_eq!(alice.data(&["name", "list"])["begun"], json!(["pier"]));
 
     // Twice from there on, and by another device, which knows nothing of it.
@@ -57,29 +58,4 @@ fn what_looks_like_a_contact_is_told_before_it_is_registered(place: &Place, alic
     let ran = place.run(&alice.with(&["name", "register", "m0le"]));
     assert_eq!(ran.code, 4, "{}", ran.err);
     assert!(ran.err.contains("m0le looks like mole, which you know, and is another"), "{}", ran.err);
-}
-
-/// The program dies when its commitment is on its way, and in no block.
-async fn killed_on_the_way(place: &Place, alice: &Person<'_>) {
-    let settlement = place.testnet.folder().network().unwrap().settlement.unwrap();
-    let endpoint = Endpoint::new(&settlement.rpc[0]).unwrap();
-    let ask = async |method: &'static str, parameters: Value| -> Value {
-        endpoint.rpc().request(method, parameters).await.unwrap()
-    };
-    let sent = async |tag: &str| ask("eth_getTransactionCount", json!([alice.address, tag])).await;
-    ask("evm_setIntervalMining", json!([0])).await;
-    let mut command = place.command(&alice.with(&REGISTER));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.spawn().unwrap();
-    until("the commitment to be on its way", async || {
-        (sent("pending").await != sent("latest").await).then_some(())
-    })
-    .await;
-    child.kill().unwrap();
-    child.wait().unwrap();
-    ask("evm_setIntervalMining", json!([1])).await;
-    until("the commitment to be in a block", async || {
-        (sent("pending").await == sent("latest").await).then_some(())
-    })
-    .await;
 }
