@@ -51,7 +51,7 @@ pub(crate) struct Named {
     /// A network's name, its file, or an https address
     #[arg(value_name = "NETWORK")]
     pub(crate) source: String,
-    /// The key of whoever publishes it: nobody else's description is taken
+    /// The key of whoever publishes it: nobody else's description is taken; `session join` may pay by it
     #[arg(long, value_name = "KEY")]
     pub(crate) publisher: Option<Publisher>,
 }
@@ -135,7 +135,8 @@ pub(crate) struct Join {
     /// Who serves the chain, several times if needed [default: as the description says]
     #[arg(long, value_name = "URL", env = "SESSION_RPC", hide_env_values = true, value_delimiter = ',')]
     pub(crate) rpc: Vec<String>,
-    /// Pay the stake without being asked, where the account has it
+    /// Pay the stake without being asked, where the account has it; in a network that nobody here agreed to pay in so
+    /// far, name its publisher too (--publisher)
     #[arg(long)]
     pub(crate) yes: bool,
     /// Print what to sign in another wallet to register the node (text, data and links; with --json as JSON), and wait

@@ -4,7 +4,7 @@ use alloy::primitives::Address;
 use serde_json::json;
 use session_chain::{
     NetworkFile,
-    network::{Settlement, shown_release},
+    network::{Contracts, shown_release},
 };
 
 use super::description::{self, Description, PRESETS};
@@ -58,7 +58,7 @@ fn show(context: &Context, found: &Description, head: &str) -> Result<(), Failur
         "chain": settlement.map(|it| it.chain),
         "rpc": settlement.map_or(&[][..], |it| &it.rpc),
         "epoch": settlement.map(|it| it.epoch.get()),
-        "contracts": settlement.map(contracts),
+        "contracts": settlement.map(|it| contracts(&it.contracts)),
         "written": settlement.map(|it| it.written.saturating_mul(1_000)),
         "faucet": network.faucet,
         "limits": {
@@ -119,8 +119,8 @@ async fn verify(context: &Context, found: &Description) -> Result<(), Failure> {
     })
 }
 
-fn contracts(settlement: &Settlement) -> serde_json::Value {
-    let of = &settlement.contracts;
+/// The contracts' addresses, for programs.
+pub(crate) fn contracts(of: &Contracts) -> serde_json::Value {
     let shown = |address: Address| format!("{address:#x}");
     json!({
         "token": shown(of.token), "pool": shown(of.pool), "staking": shown(of.staking),

@@ -41,6 +41,15 @@ pub(crate) struct Description {
     pub(crate) from: String,
 }
 
+impl Description {
+    /// Whether it came with this program, or is that of the testnet of this machine.
+    pub(crate) fn is_own(&self) -> bool {
+        let of_testnet =
+            || super::local_folder().is_ok_and(|it| it.network_path().display().to_string() == self.from);
+        PRESETS.iter().any(|(_, text)| *text == self.text) || of_testnet()
+    }
+}
+
 /// Where a description is.
 enum Source {
     Url(Url, Option<Publisher>),

@@ -228,7 +228,12 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     }
     let lent_node = join(&lent, address, &[]);
 
-    let message = fails(join(&paid, address, &["--yes"]), "too_little_ether", 1);
+    // Its own coins are at stake: somebody has to agree to whose network that is, once, and nobody can be asked here.
+    let publisher = begun["publisher"].as_str().unwrap();
+    let message = fails(join(&paid, address, &["--yes"]), "not_agreed", 4);
+    assert!(message.contains("of chain 31337") && message.contains(publisher), "{message}");
+    let named = ["--yes", "--publisher", publisher];
+    let message = fails(join(&paid, address, &named), "too_little_ether", 1);
     assert!(message.contains("ETH more"), "{message}");
     ether("0xde0b6b3a7640000");
     interrupted(&paid, address);
@@ -239,6 +244,9 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     assert_eq!((&right["from"], &right["chain"]), (&json!(OPERATOR), &json!(31_337)));
     let all = right["transactions"].as_array().unwrap();
     assert!(all[0]["link"].as_str().unwrap().contains("/approve?address=0x"), "{right}");
+    let said = &right["network"];
+    assert_eq!((&said["publisher"], &said["known"]), (&json!(publisher), &json!(false)), "{right}");
+    assert_eq!(said["contracts"]["staking"], all[1]["to"], "{right}");
     assert_eq!((&all[0]["link_complete"], &all[1]["link_complete"]), (&json!(true), &json!(false)));
     for one in all {
         send(&first, OPERATOR, &one["to"], &one["data"]).await;
