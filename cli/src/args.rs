@@ -24,7 +24,7 @@ pub(crate) use key::{Change, Folder, NodeKey};
 pub(crate) use mailbox::{Keep, Mailbox, Only, Written};
 pub(crate) use manual::{Completions, Man};
 pub(crate) use name::{Act, Names, Said};
-pub(crate) use network::{Join, Networks, Publish};
+pub(crate) use network::{Join, Networks, Publish, Vault, VaultDeed};
 pub(crate) use node::{Node, NodeInit, NodeLog, NodeRun};
 pub(crate) use simulation::{Sim, Simulation};
 pub(crate) use stake::{Deed, Register, Sending, Slot, Stake};

@@ -204,7 +204,8 @@ fn not_confirmed(message: String) -> Failure {
     Failure::new(Exit::Refused, "not_confirmed", message, "to send it without being asked, add --yes")
 }
 
-fn ether(wei: U256) -> String {
+/// An amount of wei in ether.
+pub(crate) fn ether(wei: U256) -> String {
     let text = format_ether(wei);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -3,8 +3,13 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
-use session_chain::network::{Publisher, parse_release};
+use session_chain::{
+    Amount,
+    network::{Publisher, parse_release},
+};
 use session_protocols::{NetworkName, directory::Endpoint};
+
+use super::Sending;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Networks {
@@ -43,6 +48,49 @@ Examples:
   session network publish mynet --rpc https://rpc.example.org --ip 203.0.113.7
   session network publish mynet --rpc http://203.0.113.7:8545 --ip 203.0.113.7 --epoch 60")]
     Publish(Publish),
+    /// Show what the faucet of a test network lends from; take out of it, let lent nodes leave
+    ///
+    /// Who may is the account that published the network. --network names the network, or the file network.toml in its
+    /// folder.
+    #[command(after_help = "\
+Examples:
+  session network vault --network mynet                    what is in it, and who has stakes of it
+  session network vault withdraw 25000 --network mynet
+  session network vault recall d75a98...511a --network mynet --account treasury")]
+    Vault(Vault),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Vault {
+    /// Whose key signs and pays [default: the first account]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) account: Option<String>,
+    #[command(subcommand)]
+    pub(crate) deed: Option<VaultDeed>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum VaultDeed {
+    /// Take out what is not lent, to the vault's owner
+    #[command(after_help = "\
+Example:
+  session network vault withdraw 25000 --network mynet")]
+    Withdraw {
+        /// How many SESH
+        amount: Amount,
+        #[command(flatten)]
+        sending: Sending,
+    },
+    /// Let a lent node leave, which is final: its stake comes back when a checkpoint releases it
+    #[command(after_help = "\
+Example:
+  session network vault recall d75a98...511a --network mynet")]
+    Recall {
+        /// The node: its id, its folder, or the name `node init` gave it
+        node: String,
+        #[command(flatten)]
+        sending: Sending,
+    },
 }
 
 /// A network that is named.

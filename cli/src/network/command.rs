@@ -27,6 +27,7 @@ pub(crate) async fn run(context: &Context, command: Networks) -> Result<(), Fail
             verify(context, &found).await
         }
         Networks::Publish(arguments) => publish::run(context, arguments).await,
+        Networks::Vault(arguments) => super::vault::run(context, arguments).await,
     }
 }
 

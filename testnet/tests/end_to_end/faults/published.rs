@@ -262,9 +262,7 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     assert_eq!((error["code"].as_str(), forged_node.ended()), (Some("refused"), 1), "{error}");
     assert!(error["message"].as_str().unwrap().starts_with("active: "), "{error}");
 
-    for node in [&lent_node, &paid_node] {
-        joined(node);
-    }
+    let [borrower, _] = [&lent_node, &paid_node].map(joined);
     let (_, end) = signed_node.result();
     assert!(end.unwrap()["swarm"].is_string());
 
@@ -323,6 +321,33 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     let now = ask(&first, "eth_getBalance", &json!([gas, "latest"])).unwrap();
     assert_ne!(now, "0x0");
 
+    // Whoever published the network sees what is lent, takes out what is not, and has a lent node leave.
+    let vault = ["--network", "faulty", "network", "vault"];
+    let shown = data(&first, &vault);
+    assert_eq!((&shown["owner"], &shown["lender"]["address"]), (&json!(TREASURY), &json!(faucet)), "{shown}");
+    let all = shown["nodes"].as_array().unwrap();
+    let (node, staked) = (&all[0]["node"], &all[0]["staked"]);
+    assert_eq!((all.len(), node, staked), (1, &json!(borrower), &json!("25000")), "{shown}");
+    let (has, unlent) = (tokens(&first, TREASURY.parse().unwrap()), &shown["unlent"]);
+    let words = |more: &[&str]| -> Vec<String> {
+        vault.iter().chain(more).chain(&["--json"]).map(|word| (*word).to_owned()).collect()
+    };
+    for deed in [["withdraw", "1.5"], ["recall", &*borrower]] {
+        refused(&first, &words(&[&deed[..], &["--account", "other", "--yes"]].concat()), "not_owner", 1);
+        refused(&first, &words(&deed), "not_confirmed", 4);
+    }
+    refused(&first, &words(&["recall", begun_node(&begun), "--yes"]), "not_lent", 1);
+    let taken = data(&first, &[&vault[..], &["withdraw", "1.5", "--yes"]].concat());
+    assert_eq!((&taken["amount"], &taken["to"]), (&json!("1.5"), &json!(TREASURY)), "{taken}");
+    assert_eq!(tokens(&first, TREASURY.parse().unwrap()), has + U256::from(1_500_000_000_u64));
+    assert_ne!(&data(&first, &vault)["unlent"], unlent);
+    data(&first, &[&vault[..], &["recall", &*borrower, "--yes"]].concat());
+    until("a node that leaves", async || {
+        let shown = data(&first, &vault);
+        (shown["nodes"].as_array()?.is_empty() || shown["nodes"][0]["unlocks"].is_u64()).then_some(())
+    })
+    .await;
+
     // The faucet's key is lost or taken: with the network's account, and only so, another one lends.
     signal(&network, Signal::TERM);
     assert_eq!(network.ended(), 0);
@@ -336,6 +361,11 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     assert_ne!(begun["faucet"].as_str(), Some(faucet));
     assert_eq!(begun["faucet"].as_str(), Some(&*lender(&first)));
     drop(network);
+}
+
+/// The first of the nodes that a network began with.
+fn begun_node(begun: &Value) -> &str {
+    begun["nodes"][0].as_str().unwrap()
 }
 
 /// The account that lends from the vault.
