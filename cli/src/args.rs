@@ -175,6 +175,7 @@ Examples:
   session join https://net.example.org
   session join testnet --account alice
   sudo session join testnet --service      in the background, from now on and after each start of the machine
+  sudo session join testnet --service --remove
   session join ./network.toml --address /ip4/203.0.113.7/udp/22021/quic-v1
   session join testnet --yes --json        an envelope a step, for programs")]
     Join(Join),

@@ -83,6 +83,9 @@ fn by<T: Send>(owner: Option<User>, deed: impl FnOnce() -> Result<T, Failure> + 
 
 pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), Failure> {
     Service::asked(&arguments)?;
+    if arguments.remove {
+        return service::remove(context, &arguments).await;
+    }
     if let Some(operator) = &arguments.operator {
         // Before anything is made: one that is written wrongly is mended by writing it.
         payee::written(operator)?;

@@ -204,6 +204,9 @@ pub(crate) struct Join {
     /// Let systemd run the node, in the unit session-NAME, and end once it is active; as root
     #[arg(long, conflicts_with_all = ["once", "log_file"])]
     pub(crate) service: bool,
+    /// Stop that unit and remove it; the node's folder stays as it is
+    #[arg(long, requires = "service", conflicts_with_all = ["yes", "elsewhere", "account", "address"])]
+    pub(crate) remove: bool,
     /// The user of this machine that the service runs as; only the one named session is made
     #[arg(long, value_name = "NAME", default_value = "session", requires = "service")]
     pub(crate) user: String,

@@ -220,7 +220,8 @@ async fn fetch(url: &Url) -> Result<String, Failure> {
     })
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
+/// The text of a description's file.
+pub(crate) fn read(path: &Path) -> Result<String, Failure> {
     let shown = path.display();
     let long = fs::metadata(path).is_ok_and(|file| file.len() > MAX_BYTES as u64);
     let text =
