@@ -28,6 +28,7 @@ use session_node::{
     settings::{Effective, FILE, Layer, Origin, Settings},
 };
 use session_protocols::{KeyPair, directory::Endpoint};
+use tokio::task::spawn_blocking;
 
 use crate::{
     Context,
@@ -119,7 +120,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
     // What was found out before, or set by hand, holds; but of the network what was just read.
     let before = settings::chosen(context, Some(&data), None, &Flags::of([of_network(&path)]))?.effective;
     let owner = board
-        .step("machine", async |_| {
+        .step("machine", async |say| {
+            say.doing("looking at what the machine has");
             match &service {
                 Some(service) => service.check().await?,
                 None if service::is_locked(&data) => return Err(running::in_use(&data)),
@@ -158,7 +160,18 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
         (Some(_) | None, _) => new_or_known(&before, &data),
     };
     let passphrase = passphrase.map_err(|failure| board.broken(Some("keys"), failure))?;
-    let keys = board.step("keys", async |_| keys(&data, passphrase.as_ref(), owner)).await?;
+    let keys = board
+        .step("keys", async |say| {
+            say.doing("reading the node's keys, or making them");
+            let (data, passphrase) = (data.clone(), passphrase.clone());
+            // A passphrase takes a while: what waits for it goes on saying so.
+            let made = spawn_blocking(move || keys(&data, passphrase.as_ref(), owner)).await;
+            made.unwrap_or_else(|error| {
+                let remedy = "type the same command again";
+                Err(Failure::new(Exit::Failed, "keys", error.to_string(), remedy))
+            })
+        })
+        .await?;
     let place = board
         .step("address", async |say| {
             let runs = match &service {
@@ -206,11 +219,15 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
             .await?;
         // On one machine nobody dials anybody back.
         let announced: &[Endpoint] = if network.local { &[] } else { &place.announce };
-        board.step("reachable", async |say| watch.reached(&say, announced).await).await?;
-        if service.is_none() {
-            write_settings(&data, &path, &place, &arguments)
-                .map_err(|failure| board.broken(Some("reachable"), failure))?;
-        }
+        board
+            .step("reachable", async |say| {
+                let reached = watch.reached(&say, announced).await?;
+                if service.is_none() {
+                    write_settings(&data, &path, &place, &arguments)?;
+                }
+                Ok(reached)
+            })
+            .await?;
         if let (Some(settlement), Some(terms)) = (&settlement, &terms) {
             board.step("synced", async |say| watch.synced(&say).await).await?;
             board

@@ -68,6 +68,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Names) -> Result<(),
 struct Desk<'a> {
     context: &'a Context,
     home: Home,
+    network: NetworkFile,
     settlement: Settlement,
     /// What the account is called, and its id; none where somebody only looks.
     who: Option<(String, AccountId)>,
@@ -93,7 +94,7 @@ impl<'a> Desk<'a> {
         let delivery =
             Delivery { poll: poll(&network), confirmations: sending::CONFIRMATIONS, ..Delivery::default() };
         let registrar = Registrar::connect(&settlement, signer, delivery).await?;
-        Ok(Self { context, home, settlement, who, registrar })
+        Ok(Self { context, home, network, settlement, who, registrar })
     }
 
     async fn set(
@@ -322,7 +323,7 @@ impl<'a> Desk<'a> {
     /// The ledger and all names, made from the chain.
     async fn now(&self) -> Result<Replayed, Failure> {
         let accepted = self.registrar.accepted().await?;
-        sending::replayed(self.context, &self.settlement, self.registrar.account(), accepted).await
+        sending::replayed(self.context, &self.network, self.registrar.account(), accepted).await
     }
 
     async fn deliver(&mut self, planned: Planned, sending: Sending) -> Result<(), Failure> {

@@ -11,7 +11,6 @@ use session_chain::{
     Amount, Candidate, NetworkFile, account as chain_account,
     candidate::CandidateError,
     ledger::Stake,
-    network::Settlement,
     settlement::{
         Delivery, Replayed, SendError, StakeError, Staker, VaultError,
         staker::{Enrolment, Return},
@@ -41,7 +40,7 @@ const MAX_PLANS: u32 = 4;
 
 pub(crate) async fn run(context: &Context, arguments: args::Stake) -> Result<(), Failure> {
     let network = network::described(context)?;
-    let settlement = settlement(&network)?.clone();
+    let settlement = settlement(&network)?;
     let looks = matches!(arguments.deed, Deed::List | Deed::Show { .. });
     let home = context.home()?;
     let (name, signer) = match account::choose(&home, arguments.account.as_deref()) {
@@ -53,8 +52,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Stake) -> Result<(),
         Err(failure) => return Err(failure),
     };
     let delivery = Delivery { poll: poll(&network), ..Delivery::default() };
-    let staker = Staker::connect(&settlement, signer, delivery).await?;
-    let mut desk = Desk { context, network, settlement, name, staker };
+    let staker = Staker::connect(settlement, signer, delivery).await?;
+    let mut desk = Desk { context, network, name, staker };
     match arguments.deed {
         Deed::List => {
             let now = desk.now().await?;
@@ -143,7 +142,6 @@ fn candidate(context: &Context, text: &str) -> Result<Candidate, Failure> {
 struct Desk<'a> {
     context: &'a Context,
     network: NetworkFile,
-    settlement: Settlement,
     name: String,
     staker: Staker,
 }
@@ -226,7 +224,7 @@ impl Desk<'_> {
     /// The ledger, made from the chain.
     async fn now(&self) -> Result<Replayed, Failure> {
         let accepted = self.staker.accepted().await?;
-        sending::replayed(self.context, &self.settlement, self.staker.account(), accepted).await
+        sending::replayed(self.context, &self.network, self.staker.account(), accepted).await
     }
 
     /// Plans, tells what it costs, asks, sends, and tells what came of it. What another checkpoint overtook is

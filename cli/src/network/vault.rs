@@ -4,7 +4,6 @@ use alloy::primitives::Address;
 use serde_json::{Value, json};
 use session_chain::{
     Amount, Ledger, Member, NetworkFile, Operator, StakeId, account as chain_account,
-    network::Settlement,
     settlement::{Delivery, Replayed, Staker, Vault, VaultError, staker::word, vault::Loan},
 };
 use session_protocols::NodeId;
@@ -29,7 +28,6 @@ struct Lent<'a> {
 
 pub(crate) async fn run(context: &Context, arguments: args::Vault) -> Result<(), Failure> {
     let network = super::described(context)?;
-    let settlement = settlement(&network)?;
     let home = context.home()?;
     let (name, signer) = match account::choose(&home, arguments.account.as_deref()) {
         Ok((name, id)) => {
@@ -43,13 +41,13 @@ pub(crate) async fn run(context: &Context, arguments: args::Vault) -> Result<(),
         Err(failure) => return Err(failure),
     };
     let delivery = Delivery { poll: poll(&network), ..Delivery::default() };
-    let mut vault = Vault::connect(settlement, signer, delivery).await?;
+    let mut vault = Vault::connect(settlement(&network)?, signer, delivery).await?;
     let (planned, sending) = match arguments.deed {
-        None => return show(context, &network, settlement, &mut vault).await,
+        None => return show(context, &network, &mut vault).await,
         Some(VaultDeed::Withdraw { amount, sending }) => (withdraw(&vault, &name, amount).await?, sending),
         Some(VaultDeed::Recall { node, sending }) => {
             let node = node_id(context, &node)?;
-            let now = now(context, settlement, vault.account()).await?;
+            let now = now(context, &network, vault.account()).await?;
             (recall(&vault, &now.ledger, &node).await?, sending)
         }
     };
@@ -68,12 +66,7 @@ async fn send(
 }
 
 /// What is in it, who may do what, and which nodes have stakes of it.
-async fn show(
-    context: &Context,
-    network: &NetworkFile,
-    settlement: &Settlement,
-    vault: &mut Vault,
-) -> Result<(), Failure> {
+async fn show(context: &Context, network: &NetworkFile, vault: &mut Vault) -> Result<(), Failure> {
     let (at, unlent, owner) = (vault.at(), vault.unlent().await?, vault.owner().await?);
     let lender = match vault.lender().await {
         Ok(lender) => Some(lender),
@@ -84,13 +77,14 @@ async fn show(
     let faucet = match lender {
         Some(lender) => {
             let wei = vault.sender().ether_of(lender).await?;
-            let sesh = vault.sender().tokens_of(settlement.contracts.token, lender).await?;
+            let token = settlement(network)?.contracts.token;
+            let sesh = vault.sender().tokens_of(token, lender).await?;
             let sesh = Amount::try_from(sesh).unwrap_or_default();
             Some(json!({ "address": lower(lender), "sesh": sesh.to_string(), "ether": ether(wei) }))
         }
         None => None,
     };
-    let now = now(context, settlement, vault.account()).await?;
+    let now = now(context, network, vault.account()).await?;
     let lent = lent(vault, &now.ledger).await?;
     let total = lent.iter().filter_map(|one| one.member).map(staked).fold(0, u128::saturating_add);
     let nodes: Vec<Value> = lent.iter().map(Lent::json).collect();
@@ -170,10 +164,10 @@ fn chosen<'a>(all: &'a [Lent<'_>], node: &NodeId) -> Result<&'a Lent<'a>, Failur
 }
 
 /// The ledger, made from the chain.
-async fn now(context: &Context, settlement: &Settlement, account: Address) -> Result<Replayed, Failure> {
+async fn now(context: &Context, network: &NetworkFile, account: Address) -> Result<Replayed, Failure> {
     let nobody = chain_account::signer(&[0; chain_account::SEED]);
-    let accepted = Staker::connect(settlement, nobody, Delivery::default()).await?.accepted().await?;
-    replayed(context, settlement, account, accepted).await
+    let staker = Staker::connect(settlement(network)?, nobody, Delivery::default()).await?;
+    replayed(context, network, account, staker.accepted().await?).await
 }
 
 /// Those stakes of the ledger that the vault lent, in order of their numbers. Who holds the stake of a node that the nodes
