@@ -214,3 +214,51 @@ pub(crate) struct Join {
     #[arg(long, value_name = "DIR", requires = "service", hide = true)]
     pub(crate) unit_dir: Option<PathBuf>,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn command(words: &str) -> Result<Command, clap::error::ErrorKind> {
+        let words = ["session"].into_iter().chain(words.split_whitespace());
+        Cli::try_parse_from(words).map(|cli| cli.command).map_err(|error| error.kind())
+    }
+
+    fn vault(words: &str) -> Vault {
+        match command(&format!("network vault {words}")) {
+            Ok(Command::Network(Networks::Vault(vault))) => vault,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_vault_is_looked_at_unless_something_is_to_be_done() {
+        assert!(vault("--network mynet").deed.is_none());
+        let Vault { account, deed: Some(VaultDeed::Withdraw { amount, sending }) } =
+            vault("withdraw 1.5 --account bob --yes")
+        else {
+            panic!("another deed")
+        };
+        assert_eq!((account.as_deref(), amount, sending.yes), (Some("bob"), Amount(1_500_000_000), true));
+        let deed = vault("--account bob recall node-1").deed;
+        assert!(
+            matches!(deed, Some(VaultDeed::Recall { node, sending }) if node == "node-1" && !sending.yes)
+        );
+    }
+
+    #[test]
+    fn only_a_service_is_removed_and_nothing_is_paid_for_it() {
+        use clap::error::ErrorKind::{ArgumentConflict, MissingRequiredArgument};
+        for (words, kind) in [
+            ("join mynet --remove", MissingRequiredArgument),
+            ("join mynet --service --remove --yes", ArgumentConflict),
+            ("network vault withdraw", MissingRequiredArgument),
+        ] {
+            assert_eq!(command(words).unwrap_err(), kind, "{words}");
+        }
+        assert!(command("join mynet --service --remove --name berlin").is_ok());
+    }
+}

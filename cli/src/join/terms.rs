@@ -134,7 +134,8 @@ impl Terms {
                 }
             }
         }
-        config::write(&self.path, &self.line())
+        let made = self.path.parent().map_or(Ok(()), fs::create_dir_all);
+        made.and_then(|()| config::write(&self.path, &self.line()))
             .map_err(|cause| Failure::io(&format!("cannot keep it in {}", self.path.display()), &cause))
     }
 
@@ -234,7 +235,6 @@ mod tests {
         let global =
             Global { json: true, home: Some(home.path().into()), network: None, named: false, direct: false };
         let context = Context { output: Output::new(true), global };
-        fs::create_dir(home.path().join("networks")).unwrap();
         let agree = async |found: &Description, named: Option<Publisher>| {
             let terms = Terms::of(&context, found, named).unwrap().unwrap();
             terms.agree(&context, "alice", &Say::default()).await
