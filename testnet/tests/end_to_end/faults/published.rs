@@ -233,6 +233,7 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     let publisher = begun["publisher"].as_str().unwrap();
     let message = fails(join(&paid, address, &["--yes"]), "not_agreed", 4);
     assert!(message.contains("of chain 31337") && message.contains(publisher), "{message}");
+    declined(&paid, address);
     let named = ["--yes", "--publisher", publisher];
     let message = fails(join(&paid, address, &named), "too_little_ether", 1);
     assert!(message.contains("ETH more"), "{message}");
@@ -417,14 +418,27 @@ fn another_signature(data: &str) -> String {
 
 /// Ctrl-C at the terminal while it is asked whether to pay ends the command at once.
 fn interrupted(host: &Host, address: &str) {
+    let (code, told) = at_a_terminal(host, address, "cost ", &[3]);
+    assert_eq!(code, 3, "{told}");
+    assert!(told.contains("the node was stopped before it was active"), "{told}");
+}
+
+/// Says no when it is asked, at a terminal, whether it pays by a description that is new.
+fn declined(host: &Host, address: &str) {
+    let (code, told) = at_a_terminal(host, address, "signed by ", b"n\n");
+    assert_eq!(code, 4, "{told}");
+    assert!(told.contains("nothing was signed"), "{told}");
+}
+
+/// Joins at a terminal, and types something once a line begins so. Returns the exit code, and what was told from there on.
+fn at_a_terminal(host: &Host, address: &str, begins: &str, typed: &[u8]) -> (i32, String) {
     let line = format!("exec '{}' join '{address}'", crate::support::binary().display());
     let mut command: Command = host.command(Path::new("script"), &["-qefc", &line, "/dev/null"]);
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut terminal = child.stdin.take().unwrap();
     let told = lines(child.stdout.take().unwrap());
-    while !told.recv_timeout(PATIENCE).unwrap().trim_start().starts_with("cost ") {}
-    terminal.write_all(&[3]).unwrap();
+    while !told.recv_timeout(PATIENCE).unwrap().trim_start().starts_with(begins) {}
+    terminal.write_all(typed).unwrap();
     let rest = std::thread::spawn(move || told.iter().collect::<String>());
-    assert_eq!(ended(child, "join at a terminal").code, 3);
-    assert!(rest.join().unwrap().contains("the node was stopped before it was active"));
+    (ended(child, "join at a terminal").code, rest.join().unwrap())
 }
