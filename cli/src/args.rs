@@ -24,7 +24,7 @@ pub(crate) use key::{Change, Folder, NodeKey};
 pub(crate) use mailbox::{Keep, Mailbox, Only, Written};
 pub(crate) use manual::{Completions, Man};
 pub(crate) use name::{Act, Names, Said};
-pub(crate) use network::{Join, Networks, Publish};
+pub(crate) use network::{Join, Networks, Publish, Vault, VaultDeed};
 pub(crate) use node::{Node, NodeInit, NodeLog, NodeRun};
 pub(crate) use simulation::{Sim, Simulation};
 pub(crate) use stake::{Deed, Register, Sending, Slot, Stake};
@@ -175,6 +175,7 @@ Examples:
   session join https://net.example.org
   session join testnet --account alice
   sudo session join testnet --service      in the background, from now on and after each start of the machine
+  sudo session join testnet --service --remove
   session join ./network.toml --address /ip4/203.0.113.7/udp/22021/quic-v1
   session join testnet --yes --json        an envelope a step, for programs")]
     Join(Join),

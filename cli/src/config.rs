@@ -110,7 +110,7 @@ fn lead(context: &Context, effective: &Effective) -> Result<(), Failure> {
 }
 
 fn init(context: &Context, arguments: &ConfigInit) -> Result<(), Failure> {
-    let path = file(&arguments.of)?;
+    let path = alone(&arguments.of)?;
     let failed = |cause: io::Error| Failure::io(&format!("cannot write {}", path.display()), &cause);
     let folder =
         path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
@@ -161,6 +161,24 @@ fn draft(path: &Path, mode: u32) -> io::Result<(PathBuf, fs::File)> {
     }
 }
 
+/// The file that is to be written: whoever names a folder does not mean the file that the environment names.
+fn alone(of: &Of) -> Result<PathBuf, Failure> {
+    if let (Some(data), Some(config)) = (&of.data, &of.config)
+        && *config != data.join(FILE)
+    {
+        let message = format!(
+            "two files are named: {} by --data, and {} by --config or SESSION_CONFIG",
+            data.join(FILE).display(),
+            config.display()
+        );
+        return Err(Failure::usage(
+            message,
+            "name one of them: leave --data out, or --config and SESSION_CONFIG",
+        ));
+    }
+    file(of)
+}
+
 /// The file that is meant.
 fn file(of: &Of) -> Result<PathBuf, Failure> {
     let named = of.config.clone().or_else(|| Some(of.data.as_ref()?.join(FILE)));
@@ -172,6 +190,20 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn of_two_files_that_are_named_none_is_written() {
+        let of = |data: Option<&str>, config: Option<&str>| {
+            alone(&Of { data: data.map(PathBuf::from), config: config.map(PathBuf::from) })
+        };
+        let refused = of(Some("/data"), Some("/etc/node.toml")).unwrap_err();
+        assert!(refused.message.contains("/data/node.toml") && refused.message.contains("/etc/node.toml"));
+        assert!(refused.remedy.contains("SESSION_CONFIG"), "{}", refused.remedy);
+        let node = Path::new("/data/node.toml");
+        assert_eq!(of(Some("/data"), None).unwrap(), node);
+        assert_eq!(of(None, Some("/data/node.toml")).unwrap(), node);
+        assert_eq!(of(Some("/data"), Some("/data/node.toml")).unwrap(), node, "it is one");
+    }
 
     #[test]
     fn what_lies_beside_the_settings_is_neither_replaced_nor_made_open() {

@@ -12,6 +12,7 @@ mod place;
 mod running;
 pub(crate) mod service;
 mod stake;
+mod terms;
 mod watch;
 
 use std::{
@@ -42,6 +43,7 @@ use board::Board;
 use place::Place;
 use running::Running;
 use service::{Service, User};
+use terms::Terms;
 use watch::Watch;
 
 /// How settings begin that are written here, and may be written anew.
@@ -82,22 +84,26 @@ fn by<T: Send>(owner: Option<User>, deed: impl FnOnce() -> Result<T, Failure> + 
 
 pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), Failure> {
     Service::asked(&arguments)?;
+    if arguments.remove {
+        return service::remove(context, &arguments).await;
+    }
     if let Some(operator) = &arguments.operator {
         // Before anything is made: one that is written wrongly is mended by writing it.
         payee::written(operator)?;
     }
     let board = Board::new(context.output);
-    let (network, path) = board
+    let (network, path, terms) = board
         .step("network", async |say| {
             say.doing("reading the description");
             let named = &arguments.named;
             let found = description::load(context, &named.source, named.publisher).await?;
             let path = description::keep(context, &found)?;
+            let terms = Terms::of(context, &found, named.publisher)?;
             let signed = found
                 .publisher
                 .map_or_else(|| "signed by nobody".to_owned(), |publisher| format!("signed by {publisher}"));
             let told = format!("{}, {signed}; kept in {}", found.network.name, path.display());
-            Ok(((found.network, path), told))
+            Ok(((found.network, path, terms), told))
         })
         .await?;
     // Whoever is named has a name of the network that is joined.
@@ -222,12 +228,12 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
                 Ok(reached)
             })
             .await?;
-        if let Some(settlement) = &settlement {
+        if let (Some(settlement), Some(terms)) = (&settlement, &terms) {
             board.step("synced", async |say| watch.synced(&say).await).await?;
             board
                 .step("stake", async |say| {
-                    stake::put_down(&there, &arguments, &network, settlement, &keys, &place, &watch, &say)
-                        .await
+                    let of = (&network, settlement, terms);
+                    stake::put_down(&there, &arguments, of, &keys, &place, &watch, &say).await
                 })
                 .await?;
         }

@@ -17,6 +17,7 @@ use crate::{
 
 pub(crate) mod command;
 pub(crate) mod description;
+mod vault;
 
 /// The name of the testnet on this machine.
 pub(crate) const LOCAL: &str = "local";

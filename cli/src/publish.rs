@@ -141,7 +141,8 @@ impl From<PublicError> for Failure {
     fn from(error: PublicError) -> Self {
         let exit = match &error {
             PublicError::TooFew { .. } => Exit::Usage,
-            PublicError::Another { .. }
+            PublicError::InUse { .. }
+            | PublicError::Another { .. }
             | PublicError::Fixed { .. }
             | PublicError::OtherAccount { .. }
             | PublicError::Lender { .. } => Exit::Refused,

@@ -168,46 +168,64 @@ pub(crate) fn show(bar: &ProgressBar, progress: Progress) {
 /// Asks whoever sits at the terminal.
 pub(crate) fn agree(context: &Context, what: &str, cost: &str) -> Result<(), Failure> {
     question(context, what, cost)?;
-    answer()
+    sent_if(is_yes()?)
 }
 
 /// The same while other things go on: whoever gives up waiting for the answer is not held by the terminal.
 pub(crate) async fn agree_meanwhile(context: &Context, what: &str, cost: &str) -> Result<(), Failure> {
     question(context, what, cost)?;
-    let (tell, told) = oneshot::channel();
-    // No task of the runtime: it would end when the line comes, and not before.
-    std::thread::spawn(move || {
-        let _ = tell.send(answer());
-    });
-    told.await.unwrap_or_else(|_| Err(not_confirmed("nobody answered".to_owned())))
+    sent_if(heard().await?)
+}
+
+/// Asks whoever sits at the terminal something else while other things go on: whether they say yes. None where nobody
+/// can be asked.
+pub(crate) async fn ask_meanwhile(context: &Context, question: &str) -> Result<Option<bool>, Failure> {
+    if !can_ask(context) {
+        return Ok(None);
+    }
+    let _ = write!(io::stderr(), "{question} [y/N] ");
+    heard().await.map(Some)
 }
 
 fn question(context: &Context, what: &str, cost: &str) -> Result<(), Failure> {
-    if context.output.is_json() || !io::stdin().is_terminal() {
+    if !can_ask(context) {
         return Err(not_confirmed(format!("nobody agreed to this: {what}; it costs {cost}")));
     }
     let _ = write!(io::stderr(), "Send it? [y/N] ");
     Ok(())
 }
 
-fn answer() -> Result<(), Failure> {
+/// Whether somebody sits at a terminal who reads questions.
+fn can_ask(context: &Context) -> bool {
+    !context.output.is_json() && io::stdin().is_terminal()
+}
+
+/// The answer, for which no task of the runtime waits: it would end when the line comes, and not before.
+async fn heard() -> Result<bool, Failure> {
+    let (tell, told) = oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = tell.send(is_yes());
+    });
+    told.await.unwrap_or_else(|_| Err(not_confirmed("nobody answered".to_owned())))
+}
+
+fn is_yes() -> Result<bool, Failure> {
     let mut answer = String::new();
-    io::stdin()
-        .lock()
-        .read_line(&mut answer)
-        .map_err(|cause| Failure::io("cannot read the answer", &cause))?;
-    if matches!(answer.trim(), "y" | "Y" | "yes") {
-        Ok(())
-    } else {
-        Err(not_confirmed("nothing was sent".to_owned()))
-    }
+    let read = io::stdin().lock().read_line(&mut answer);
+    read.map_err(|cause| Failure::io("cannot read the answer", &cause))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn sent_if(agreed: bool) -> Result<(), Failure> {
+    if agreed { Ok(()) } else { Err(not_confirmed("nothing was sent".to_owned())) }
 }
 
 fn not_confirmed(message: String) -> Failure {
     Failure::new(Exit::Refused, "not_confirmed", message, "to send it without being asked, add --yes")
 }
 
-fn ether(wei: U256) -> String {
+/// An amount of wei in ether.
+pub(crate) fn ether(wei: U256) -> String {
     let text = format_ether(wei);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -29,7 +29,7 @@ use crate::{
 };
 
 mod show;
-pub(crate) use show::lower;
+pub(crate) use show::{lower, state};
 
 /// What describes a node to its operator, in its folder.
 pub(crate) const REGISTRATION: &str = "registration.toml";
@@ -108,7 +108,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Stake) -> Result<(),
 }
 
 /// The node that a text means: an id, or what `node init` made.
-fn node_id(context: &Context, text: &str) -> Result<NodeId, Failure> {
+pub(crate) fn node_id(context: &Context, text: &str) -> Result<NodeId, Failure> {
     if let Ok(node) = text.parse() {
         return Ok(node);
     }

@@ -14,6 +14,7 @@ use libp2p::{
     metrics::{Metrics as SwarmMetrics, Registry as SwarmRegistry},
     noise, quic, tcp, yamux,
 };
+use session_chain::network::shown_release;
 use session_protocols::{
     KeyPair, NodeId,
     directory::{Directory, Endpoint},
@@ -22,6 +23,7 @@ use session_protocols::{
     limits::Admission,
     mailbox::Limits,
     member::Setup,
+    request::numbers,
 };
 use session_storage::{MessageStore, Options};
 use tokio::{
@@ -108,6 +110,11 @@ async fn from_start_to_stop(
     // Where there is no key there is no node: a folder that was mistyped is not made.
     keystore::id(&config.data)?;
     let lock = lock(&config)?;
+    let (own, least) = (env!("CARGO_PKG_VERSION"), config.network.limits.release);
+    if numbers(own) < least {
+        let asked = format!("{} or newer", shown_release(least));
+        tracing::warn!(own, asked, "the network asks for a newer release: install the newest one");
+    }
     let pair = keystore::load_under(&config.data, config.passphrase.as_ref())?;
     let id = pair.node_id();
     let follow = match (&registry, &config.network.settlement) {

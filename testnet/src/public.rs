@@ -16,6 +16,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     num::NonZeroU64,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use alloy::{
@@ -58,6 +59,8 @@ const EPOCH: u64 = 3_600;
 const LENT: u64 = 25;
 /// What a node's own account gets to submit checkpoints from, in wei: a hundredth of an ether.
 const GAS: u64 = 10_000_000_000_000_000;
+/// What a process has the folder by, in it.
+const LOCK: &str = "lock";
 /// The description, in the folder.
 const DESCRIPTION: &str = "network.toml";
 /// The folder of the key that signs it.
@@ -118,6 +121,8 @@ pub struct Public {
     pub faucet: PrivateKeySigner,
     /// The share of the nodes that it lends to, in percent.
     pub lent: u64,
+    /// The folder is this process's for as long as there is one of these.
+    _lock: Arc<fs::File>,
 }
 
 impl Plan {
@@ -155,6 +160,7 @@ pub async fn prepare(
     treasury: Option<&PrivateKeySigner>,
     mut progress: impl FnMut(Stage) + Send,
 ) -> Result<Public, PublicError> {
+    let lock = Arc::new(lock(&plan.folder)?);
     let path = plan.folder.join(DESCRIPTION);
     let (is_paid, begun) = (is_paid(plan)?, begun(&path)?.map(|(network, _)| network));
     if let Some(file) = begun.as_ref().filter(|file| file.name != plan.name) {
@@ -209,7 +215,22 @@ pub async fn prepare(
     progress(Stage::Description);
     let text = sign(&readable(&network, &path)?, &publisher);
     write(&path, &text)?;
-    Ok(Public { folder: plan.folder.clone(), text, network, faucet, lent: plan.lent.unwrap_or(LENT) })
+    let lent = plan.lent.unwrap_or(LENT);
+    Ok(Public { folder: plan.folder.clone(), text, network, faucet, lent, _lock: lock })
+}
+
+/// Has the folder, which is made if missing, for this process alone, with a kernel lock that dies with the process: two
+/// would pay twice, and write the description by turns.
+fn lock(folder: &Path) -> Result<fs::File, PublicError> {
+    let path = folder.join(LOCK);
+    let failed = |cause| PublicError::Io { path: path.clone(), cause };
+    fs::create_dir_all(folder).map_err(failed)?;
+    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(PublicError::InUse { path: folder.to_owned() }),
+        Err(fs::TryLockError::Error(cause)) => Err(failed(cause)),
+    }
 }
 
 /// The text of a description, if everybody can read it: what was asked for may be what none may say.
@@ -314,4 +335,40 @@ fn write(path: &Path, text: &str) -> Result<(), PublicError> {
     let mut file = fs::File::create(&new).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     fs::rename(&new, path).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(folder: PathBuf) -> Plan {
+        Plan {
+            name: "mynet".parse().unwrap(),
+            folder,
+            rpc: Vec::new(),
+            ips: Vec::new(),
+            port: 0,
+            nodes: None,
+            epoch: None,
+            disk: None,
+            release: None,
+            lent: None,
+            url: String::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn one_process_has_a_networks_folder() {
+        let temp = tempfile::tempdir().unwrap();
+        let plan = plan(temp.path().join("mynet"));
+        let held = lock(&plan.folder).unwrap();
+        let refused = prepare(&plan, None, |_| {}).await.unwrap_err();
+        assert!(matches!(&refused, PublicError::InUse { path } if *path == plan.folder), "{refused}");
+        assert_eq!(refused.code(), "in_use");
+        assert_eq!(fs::read_dir(&plan.folder).unwrap().count(), 1, "nothing is made but the lock");
+        drop(held);
+        let refused = prepare(&plan, None, |_| {}).await.unwrap_err();
+        assert!(matches!(refused, PublicError::NoTreasury), "{refused}");
+        assert!(lock(&plan.folder).is_ok(), "whoever failed has it no more");
+    }
 }

@@ -3,8 +3,13 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
-use session_chain::network::{Publisher, parse_release};
+use session_chain::{
+    Amount,
+    network::{Publisher, parse_release},
+};
 use session_protocols::{NetworkName, directory::Endpoint};
+
+use super::Sending;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Networks {
@@ -43,6 +48,49 @@ Examples:
   session network publish mynet --rpc https://rpc.example.org --ip 203.0.113.7
   session network publish mynet --rpc http://203.0.113.7:8545 --ip 203.0.113.7 --epoch 60")]
     Publish(Publish),
+    /// Show what the faucet of a test network lends from; take out of it, let lent nodes leave
+    ///
+    /// Who may is the account that published the network. --network names the network, or the file network.toml in its
+    /// folder.
+    #[command(after_help = "\
+Examples:
+  session network vault --network mynet                    what is in it, and who has stakes of it
+  session network vault withdraw 25000 --network mynet
+  session network vault recall d75a98...511a --network mynet --account treasury")]
+    Vault(Vault),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Vault {
+    /// Whose key signs and pays [default: the first account]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) account: Option<String>,
+    #[command(subcommand)]
+    pub(crate) deed: Option<VaultDeed>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum VaultDeed {
+    /// Take out what is not lent, to the vault's owner
+    #[command(after_help = "\
+Example:
+  session network vault withdraw 25000 --network mynet")]
+    Withdraw {
+        /// How many SESH
+        amount: Amount,
+        #[command(flatten)]
+        sending: Sending,
+    },
+    /// Let a lent node leave, which is final: its stake comes back when a checkpoint releases it
+    #[command(after_help = "\
+Example:
+  session network vault recall d75a98...511a --network mynet")]
+    Recall {
+        /// The node: its id, its folder, or the name `node init` gave it
+        node: String,
+        #[command(flatten)]
+        sending: Sending,
+    },
 }
 
 /// A network that is named.
@@ -51,7 +99,7 @@ pub(crate) struct Named {
     /// A network's name, its file, or an https address
     #[arg(value_name = "NETWORK")]
     pub(crate) source: String,
-    /// The key of whoever publishes it: nobody else's description is taken
+    /// The key of whoever publishes it: nobody else's description is taken; `session join` may pay by it
     #[arg(long, value_name = "KEY")]
     pub(crate) publisher: Option<Publisher>,
 }
@@ -135,7 +183,8 @@ pub(crate) struct Join {
     /// Who serves the chain, several times if needed [default: as the description says]
     #[arg(long, value_name = "URL", env = "SESSION_RPC", hide_env_values = true, value_delimiter = ',')]
     pub(crate) rpc: Vec<String>,
-    /// Pay the stake without being asked, where the account has it
+    /// Pay the stake without being asked, where the account has it; in a network that nobody here agreed to pay in so
+    /// far, name its publisher too (--publisher)
     #[arg(long)]
     pub(crate) yes: bool,
     /// Print what to sign in another wallet to register the node (text, data and links; with --json as JSON), and wait
@@ -155,10 +204,61 @@ pub(crate) struct Join {
     /// Let systemd run the node, in the unit session-NAME, and end once it is active; as root
     #[arg(long, conflicts_with_all = ["once", "log_file"])]
     pub(crate) service: bool,
+    /// Stop that unit and remove it; the node's folder stays as it is
+    #[arg(long, requires = "service", conflicts_with_all = ["yes", "elsewhere", "account", "address"])]
+    pub(crate) remove: bool,
     /// The user of this machine that the service runs as; only the one named session is made
     #[arg(long, value_name = "NAME", default_value = "session", requires = "service")]
     pub(crate) user: String,
     /// The folder of units, where it is not systemd's
     #[arg(long, value_name = "DIR", requires = "service", hide = true)]
     pub(crate) unit_dir: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn command(words: &str) -> Result<Command, clap::error::ErrorKind> {
+        let words = ["session"].into_iter().chain(words.split_whitespace());
+        Cli::try_parse_from(words).map(|cli| cli.command).map_err(|error| error.kind())
+    }
+
+    fn vault(words: &str) -> Vault {
+        match command(&format!("network vault {words}")) {
+            Ok(Command::Network(Networks::Vault(vault))) => vault,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_vault_is_looked_at_unless_something_is_to_be_done() {
+        assert!(vault("--network mynet").deed.is_none());
+        let Vault { account, deed: Some(VaultDeed::Withdraw { amount, sending }) } =
+            vault("withdraw 1.5 --account bob --yes")
+        else {
+            panic!("another deed")
+        };
+        assert_eq!((account.as_deref(), amount, sending.yes), (Some("bob"), Amount(1_500_000_000), true));
+        let deed = vault("--account bob recall node-1").deed;
+        assert!(
+            matches!(deed, Some(VaultDeed::Recall { node, sending }) if node == "node-1" && !sending.yes)
+        );
+    }
+
+    #[test]
+    fn only_a_service_is_removed_and_nothing_is_paid_for_it() {
+        use clap::error::ErrorKind::{ArgumentConflict, MissingRequiredArgument};
+        for (words, kind) in [
+            ("join mynet --remove", MissingRequiredArgument),
+            ("join mynet --service --remove --yes", ArgumentConflict),
+            ("network vault withdraw", MissingRequiredArgument),
+        ] {
+            assert_eq!(command(words).unwrap_err(), kind, "{words}");
+        }
+        assert!(command("join mynet --service --remove --name berlin").is_ok());
+    }
 }

@@ -12,7 +12,7 @@ use session_chain::{
 };
 use tokio::time::sleep;
 
-use super::{Keys, board::Say, place::Place};
+use super::{Keys, board::Say, place::Place, terms::Terms};
 use crate::{Context, failure::Failure, sending::poll, stake::lower};
 
 /// From one look at the chain to the next: somebody signs meanwhile.
@@ -32,8 +32,7 @@ struct Wanted {
 pub(super) async fn put_down(
     context: &Context,
     operator: Address,
-    network: &NetworkFile,
-    settlement: &Settlement,
+    (network, settlement, terms): (&NetworkFile, &Settlement, &Terms),
     keys: &Keys,
     place: &Place,
     say: &Say,
@@ -54,7 +53,7 @@ pub(super) async fn put_down(
     let stake = staker.requirement();
     let wanted =
         [allowance(settlement, stake, approve), registration(settlement, &candidate, stake, register)];
-    print(context, settlement.chain, operator, &wanted)?;
+    context.output.data(&for_programs(terms, operator, &wanted), || for_people(terms, operator, &wanted))?;
     loop {
         say.doing(match staker.holds(&bls).await {
             Ok(true) => break,
@@ -83,7 +82,12 @@ fn allowance(settlement: &Settlement, stake: Amount, call: Call) -> Wanted {
         lower(staking),
         stake.units()
     );
-    let what = format!("let the staking contract take {stake} SESH");
+    let what = format!(
+        "let the staking contract {} take {stake} SESH, which is the token {} of chain {}",
+        lower(staking),
+        lower(token),
+        settlement.chain
+    );
     Wanted { what, to: token, data: call.data, link, complete: true }
 }
 
@@ -91,11 +95,11 @@ fn allowance(settlement: &Settlement, stake: Amount, call: Call) -> Wanted {
 fn registration(settlement: &Settlement, candidate: &Candidate, stake: Amount, call: Call) -> Wanted {
     let staking = settlement.contracts.staking;
     let link = format!("ethereum:{}@{}?data={}", lower(staking), settlement.chain, call.data);
-    let what = format!("register node {} with {stake} SESH", candidate.node);
+    let what = format!("register node {} with {stake} SESH at {}", candidate.node, lower(staking));
     Wanted { what, to: staking, data: call.data, link, complete: false }
 }
 
-fn print(context: &Context, chain: u64, operator: Address, wanted: &[Wanted]) -> Result<(), Failure> {
+fn for_programs(terms: &Terms, operator: Address, wanted: &[Wanted]) -> Value {
     let transactions: Vec<Value> = wanted
         .iter()
         .map(|one| {
@@ -105,26 +109,31 @@ fn print(context: &Context, chain: u64, operator: Address, wanted: &[Wanted]) ->
             })
         })
         .collect();
-    let told = json!({
-        "step": "stake", "state": "sign", "detail": "sign these in your wallet, in this order", "chain": chain,
-        "from": lower(operator), "transactions": transactions,
-    });
-    context.output.data(&told, || {
-        let mut text =
-            format!("to be signed in the wallet of {}, on chain {chain}, in this order:\n", lower(operator));
-        for (number, one) in (1..).zip(wanted) {
-            let Wanted { what, to, data, link, complete } = one;
-            text += &format!(
-                "{number}. {what}\n   to     {}\n   value  0\n   data   {data}\n   link   {link}\n",
-                lower(*to)
-            );
-            if !complete {
-                text += "          links have no words for such arguments (EIP-681): a wallet that passes over `data` \
-                         is given it by hand\n";
-            }
-        }
-        text
+    json!({
+        "step": "stake", "state": "sign", "detail": "sign these in your wallet, in this order", "chain": terms.chain(),
+        "from": lower(operator), "network": terms.json(), "transactions": transactions,
     })
+}
+
+fn for_people(terms: &Terms, operator: Address, wanted: &[Wanted]) -> String {
+    let mut text = format!(
+        "to be signed in the wallet of {}, on chain {}, in this order, {}\n",
+        lower(operator),
+        terms.chain(),
+        terms.told()
+    );
+    for (number, one) in (1..).zip(wanted) {
+        let Wanted { what, to, data, link, complete } = one;
+        text += &format!(
+            "{number}. {what}\n   to     {}\n   value  0\n   data   {data}\n   link   {link}\n",
+            lower(*to)
+        );
+        if !complete {
+            text += "          links have no words for such arguments (EIP-681): a wallet that passes over `data` is \
+                     given it by hand\n";
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -138,6 +147,7 @@ mod tests {
         let at = Address::repeat_byte;
         let (token, pool, staking) = (at(1), at(2), at(3));
         let contracts = Contracts { token, pool, staking, factory: at(4), checkpoints: at(5), names: at(6) };
+        let terms = Terms::new_of("net", 7, contracts);
         let (rpc, epoch) = (Vec::new(), core::num::NonZeroU64::MIN);
         let settlement = Settlement {
             chain: 7,
@@ -155,6 +165,17 @@ mod tests {
         let approve = allowance(&settlement, Amount::sesh(2), call());
         let (token, staking) = (lower(token), lower(staking));
         let link = format!("ethereum:{token}@7/approve?address={staking}&uint256=2000000000");
-        assert_eq!((approve.link, approve.complete), (link, true));
+        assert_eq!((&approve.link, approve.complete), (&link, true));
+
+        // A wallet shows addresses alone: whose word they are is said beside.
+        let said = for_people(&terms, at(9), &[approve]);
+        let told = for_programs(&terms, at(9), &[allowance(&settlement, Amount::sesh(2), call())]);
+        for word in [&*token, &staking, "chain 7", "signed by    nobody", "new here"] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+        assert!(told["transactions"][0]["what"].as_str().unwrap().contains(&token), "{told}");
+        let network = &told["network"];
+        assert_eq!((&network["chain"], &network["contracts"]["token"]), (&json!(7), &json!(token)));
+        assert_eq!((&network["publisher"], &network["known"]), (&Value::Null, &json!(false)));
     }
 }

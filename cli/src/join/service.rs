@@ -6,7 +6,9 @@
 //!
 //! - `unit`: the unit's text
 //! - `user`: the user, its folder, and what is done by its rights
+//! - `removal`: how the unit goes again
 
+mod removal;
 pub(crate) mod unit;
 mod user;
 
@@ -34,6 +36,7 @@ use crate::{
     node::settings,
     passphrase,
 };
+pub(crate) use removal::remove;
 use unit::Unit;
 pub(crate) use user::User;
 
@@ -84,10 +87,7 @@ impl Service {
             return Ok(None);
         }
         let name = arguments.name.clone().unwrap_or_else(|| network.name.to_string());
-        if !is_word(&name, b"-_", 64) {
-            let message = format!("{name:?} is no name for a unit: 1 to 64 of a-z, A-Z, 0-9, - and _");
-            return Err(Failure::usage(message, "choose another name"));
-        }
+        let unit = unit_of(&name)?;
         let user = &arguments.user;
         if !is_word(user, b"-_.", MAX_USER) {
             let message =
@@ -98,7 +98,7 @@ impl Service {
         let data = std::path::absolute(&data)
             .map_err(|cause| Failure::io(&format!("cannot find {}", data.display()), &cause))?;
         Ok(Some(Self {
-            unit: format!("session-{name}.service"),
+            unit,
             name,
             units: arguments.unit_dir.clone().unwrap_or_else(|| PathBuf::from(UNITS)),
             user: user.clone(),
@@ -367,6 +367,15 @@ impl Service {
         let remedy = format!("see why: journalctl -u {} -n 50; then type the same command again", self.unit);
         Failure::new(Exit::Failed, "service", message, remedy)
     }
+}
+
+/// The unit of a node that is called so.
+fn unit_of(name: &str) -> Result<String, Failure> {
+    if !is_word(name, b"-_", 64) {
+        let message = format!("{name:?} is no name for a unit: 1 to 64 of a-z, A-Z, 0-9, - and _");
+        return Err(Failure::usage(message, "choose another name"));
+    }
+    Ok(format!("session-{name}.service"))
 }
 
 /// Whether a text is a word of letters, digits and what else is taken, which is no flag.

@@ -15,6 +15,7 @@ use super::{
     board::{ASKED, Say},
     elsewhere, faucet,
     place::Place,
+    terms::Terms,
     watch::Watch,
 };
 use crate::{
@@ -37,12 +38,10 @@ struct Lent {
 }
 
 /// Registers the node, unless it is registered.
-#[expect(clippy::too_many_arguments, reason = "it is where all that was found comes together")]
 pub(crate) async fn put_down(
     context: &Context,
     arguments: &Join,
-    network: &NetworkFile,
-    settlement: &Settlement,
+    (network, settlement, terms): (&NetworkFile, &Settlement, &Terms),
     keys: &Keys,
     place: &Place,
     watch: &Watch,
@@ -58,7 +57,8 @@ pub(crate) async fn put_down(
         if operator.found.is_some() {
             context.output.warn(&format!("the node's operator is to be {operator}"));
         }
-        return elsewhere::put_down(context, operator.address, network, settlement, keys, place, say).await;
+        let of = (network, settlement, terms);
+        return elsewhere::put_down(context, operator.address, of, keys, place, say).await;
     }
     let home = context.home()?;
     let (name, id) = account::choose_or_make(context, &home, arguments.account.as_deref())?;
@@ -88,6 +88,7 @@ pub(crate) async fn put_down(
         Candidate::sign(network.name.clone(), &settlement.domain(), &keys.pair, owner, prefix, times);
     keys.keep(&candidate)?;
     if let Some(faucet) = lends {
+        // The account signs nothing: the node's keys do, and the faucet pays.
         say.doing("asking the faucet");
         let ask = Ask {
             registration: candidate.to_toml(),
@@ -117,11 +118,14 @@ pub(crate) async fn put_down(
                       --account NAME; or register the node with another wallet: --elsewhere --operator WHO";
         return Err(Failure::new(Exit::NotReady, "no_stake", message, remedy));
     }
+    // Before the permit, which whoever serves the chain sees as soon as the cost is asked for.
+    terms.agree(context, &name, say).await?;
     let (call, _) = staker.register(&network.name, &candidate, 0, None, &[]).await?;
     let quote = staker.quote(&call).await?;
-    let what = format!("register node {} with {stake} SESH of {name}", candidate.node);
+    let what = format!("register node {} with {stake} SESH of {name}, {}", candidate.node, terms.token());
     if !arguments.yes {
         say.doing(ASKED);
+        context.output.note(&terms.told());
         tell_cost(context, &what, &name, operator, &quote.to_string());
         agree_meanwhile(context, &what, &quote.to_string()).await?;
     }

@@ -4,7 +4,7 @@ use alloy::primitives::Address;
 use serde_json::json;
 use session_chain::{
     NetworkFile,
-    network::{Settlement, shown_release},
+    network::{Contracts, Problem, shown_release},
 };
 
 use super::description::{self, Description, PRESETS};
@@ -27,23 +27,40 @@ pub(crate) async fn run(context: &Context, command: Networks) -> Result<(), Fail
             verify(context, &found).await
         }
         Networks::Publish(arguments) => publish::run(context, arguments).await,
+        Networks::Vault(arguments) => super::vault::run(context, arguments).await,
     }
 }
 
 fn list(context: &Context) -> Result<(), Failure> {
-    let kept = description::names(&context.home_path()?);
-    let local = super::local_folder()?.network_path().is_file();
-    let builtin = PRESETS.iter().map(|(name, text)| {
-        let state =
-            if NetworkFile::parse(text).is_ok() { "built in" } else { "built in; no bootstrap nodes yet" };
-        ((*name).to_owned(), state)
+    let home = context.home_path()?;
+    let kept = description::names(&home).into_iter().map(|name| {
+        let state = match description::read(&description::kept(&home, &name)) {
+            Ok(text) => state("added", &text),
+            Err(failure) => format!("added; {}", failure.message),
+        };
+        (name, state)
     });
-    let all: Vec<(String, &str)> = builtin
-        .chain(kept.into_iter().map(|name| (name, "added")))
-        .chain(local.then(|| (super::LOCAL.to_owned(), "the testnet of this machine")))
+    let local = super::local_folder()?.network_path().is_file();
+    let builtin = PRESETS.iter().map(|(name, text)| ((*name).to_owned(), state("built in", text)));
+    let all: Vec<(String, String)> = builtin
+        .chain(kept)
+        .chain(local.then(|| (super::LOCAL.to_owned(), "the testnet of this machine".to_owned())))
         .collect();
     let data: Vec<_> = all.iter().map(|(name, state)| json!({ "name": name, "state": state })).collect();
-    context.output.data(&data, || all.iter().map(|(name, state)| format!("{name:<16}{state}\n")).collect())
+    context.output.data(&data, || {
+        all.iter().map(|(name, state)| format!("{name:<16}{}\n", block(state, "                "))).collect()
+    })
+}
+
+/// How a description came here, and what is wrong with it.
+fn state(how: &str, text: &str) -> String {
+    match NetworkFile::parse(text) {
+        Ok(_) => how.to_owned(),
+        Err(error) if matches!(error.problem, Problem::Nodes { found: 0 }) => {
+            format!("{how}; no bootstrap nodes yet")
+        }
+        Err(error) => format!("{how}; cannot be read: {error}; {}", error.remedy()),
+    }
 }
 
 fn show(context: &Context, found: &Description, head: &str) -> Result<(), Failure> {
@@ -58,7 +75,7 @@ fn show(context: &Context, found: &Description, head: &str) -> Result<(), Failur
         "chain": settlement.map(|it| it.chain),
         "rpc": settlement.map_or(&[][..], |it| &it.rpc),
         "epoch": settlement.map(|it| it.epoch.get()),
-        "contracts": settlement.map(contracts),
+        "contracts": settlement.map(|it| contracts(&it.contracts)),
         "written": settlement.map(|it| it.written.saturating_mul(1_000)),
         "faucet": network.faucet,
         "limits": {
@@ -119,11 +136,29 @@ async fn verify(context: &Context, found: &Description) -> Result<(), Failure> {
     })
 }
 
-fn contracts(settlement: &Settlement) -> serde_json::Value {
-    let of = &settlement.contracts;
+/// The contracts' addresses, for programs.
+pub(crate) fn contracts(of: &Contracts) -> serde_json::Value {
     let shown = |address: Address| format!("{address:#x}");
     json!({
         "token": shown(of.token), "pool": shown(of.pool), "staking": shown(of.staking),
         "factory": shown(of.factory), "checkpoints": shown(of.checkpoints), "names": shown(of.names),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_description_is_said() {
+        for (name, text) in PRESETS {
+            assert_eq!(state("built in", text), "built in; no bootstrap nodes yet", "{name}");
+        }
+        let (_, text) = PRESETS[0];
+        let newer = state("built in", &text.replace("version = 1", "version = 2"));
+        assert!(newer.starts_with("built in; cannot be read: ") && newer.contains("version"), "{newer}");
+        assert!(newer.ends_with("use a build of `session` that reads this version"), "{newer}");
+        let broken = state("added", "name = ");
+        assert!(broken.starts_with("added; cannot be read: ") && !broken.contains("bootstrap"), "{broken}");
+    }
 }

@@ -41,6 +41,15 @@ pub(crate) struct Description {
     pub(crate) from: String,
 }
 
+impl Description {
+    /// Whether it came with this program, or is that of the testnet of this machine.
+    pub(crate) fn is_own(&self) -> bool {
+        let of_testnet =
+            || super::local_folder().is_ok_and(|it| it.network_path().display().to_string() == self.from);
+        PRESETS.iter().any(|(_, text)| *text == self.text) || of_testnet()
+    }
+}
+
 /// Where a description is.
 enum Source {
     Url(Url, Option<Publisher>),
@@ -211,7 +220,8 @@ async fn fetch(url: &Url) -> Result<String, Failure> {
     })
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
+/// The text of a description's file.
+pub(crate) fn read(path: &Path) -> Result<String, Failure> {
     let shown = path.display();
     let long = fs::metadata(path).is_ok_and(|file| file.len() > MAX_BYTES as u64);
     let text =

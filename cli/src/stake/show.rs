@@ -204,7 +204,7 @@ fn percent(basis_points: u16) -> String {
 }
 
 /// In which state a node is, and whether it is to leave.
-fn state(node: &Value) -> String {
+pub(crate) fn state(node: &Value) -> String {
     let state = node["state"].as_str().unwrap_or("-");
     let leaves = node["unlocks"].is_u64() && state != word(State::Deregistered);
     if leaves { format!("{state}, leaves") } else { state.to_owned() }

@@ -22,6 +22,12 @@ pub enum PublicError {
         /// How many were asked for.
         nodes: usize,
     },
+    /// Another process publishes it.
+    #[error("the network in {} is being published already", path.display())]
+    InUse {
+        /// Its folder.
+        path: PathBuf,
+    },
     /// The folder is of another network.
     #[error("{} describes the network {name}", path.display())]
     Another {
@@ -122,6 +128,7 @@ impl PublicError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::TooFew { .. } => "too_few_nodes",
+            Self::InUse { .. } => "in_use",
             Self::Another { .. } => "another_network",
             Self::Fixed { .. } => "fixed",
             Self::OtherAccount { .. } => "other_account",
@@ -145,6 +152,9 @@ impl PublicError {
     pub fn remedy(&self) -> String {
         match self {
             Self::TooFew { .. } => format!("ask for {LEAST_NODES} or more: --nodes {LEAST_NODES}"),
+            Self::InUse { .. } => {
+                "stop that first (Ctrl-C where it runs), then type the command again".to_owned()
+            }
             Self::Another { .. } => "name another folder: --data DIR".to_owned(),
             Self::Fixed { .. } => {
                 "leave that as it is; or begin another network, in another folder: --data DIR".to_owned()

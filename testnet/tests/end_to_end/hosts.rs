@@ -261,4 +261,5 @@ async fn a_network_is_published_joined_used_and_left() {
         (ran.code == 0 && ran.json()["data"]["how"] == "given_back").then_some(())
     })
     .await;
+    service.remove();
 }

@@ -139,6 +139,14 @@ fn settings_are_written_checked_and_shown_with_who_said_them() {
     assert!(node.data("", &["config", "init", "--data", data, "--yes"])["replaced"].as_bool().unwrap());
     let mode = fs::metadata(node.file()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+
+    // The file that the environment names is not the one in the folder.
+    let mine = node.place.path().join("mine.toml");
+    fs::write(&mine, "mine").unwrap();
+    let mut command = node.place.command(&["config", "init", "--data", data, "--yes", "--json"]);
+    let two = Ran::new(command.env("SESSION_CONFIG", &mine).output().unwrap());
+    assert_eq!((two.code, two.json()["error"]["code"].as_str()), (2, Some("usage")), "{}", two.out);
+    assert_eq!(fs::read_to_string(&mine).unwrap(), "mine");
 }
 
 #[test]

@@ -165,11 +165,7 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     let begun = network.next().unwrap();
     assert_eq!(sent(&first, TREASURY), Some(TRANSACTIONS), "nothing was paid twice");
     let address = begun["address"].as_str().unwrap();
-    // What the contracts have cannot change, and nobody else goes on.
-    let error = refused(&first, &publish(&first, &["--epoch", "20"]), "fixed", 4);
-    assert!(error["message"].as_str().unwrap().starts_with("--epoch"), "{error}");
-    let error = refused(&first, &publish(&first, &["--account", "other"]), "other_account", 4);
-    assert!(error["message"].as_str().unwrap().contains(TREASURY), "{error}");
+    refused(&first, &publish(&first, &["--lent", "100"]), "in_use", 4);
 
     let [lent, paid, signed, forged] = [(); 4].map(|()| internet.host(Line::Open));
     // The faucet has nothing to lend.
@@ -177,6 +173,11 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     assert!(message.contains("the faucet lends to 0 % of the nodes at most, and 0 of 4"), "{message}");
     signal(&network, Signal::TERM);
     assert_eq!(network.ended(), 0);
+    // What the contracts have cannot change, and nobody else goes on.
+    let error = refused(&first, &publish(&first, &["--epoch", "20"]), "fixed", 4);
+    assert!(error["message"].as_str().unwrap().starts_with("--epoch"), "{error}");
+    let error = refused(&first, &publish(&first, &["--account", "other"]), "other_account", 4);
+    assert!(error["message"].as_str().unwrap().contains(TREASURY), "{error}");
     // Whoever goes on with what is paid needs no account, and may say what others are told anew.
     let mut again =
         first.session(&publish(&first, &["--lent", "100"]).iter().map(String::as_str).collect::<Vec<_>>());
@@ -228,7 +229,13 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     }
     let lent_node = join(&lent, address, &[]);
 
-    let message = fails(join(&paid, address, &["--yes"]), "too_little_ether", 1);
+    // Its own coins are at stake: somebody has to agree to whose network that is, once, and nobody can be asked here.
+    let publisher = begun["publisher"].as_str().unwrap();
+    let message = fails(join(&paid, address, &["--yes"]), "not_agreed", 4);
+    assert!(message.contains("of chain 31337") && message.contains(publisher), "{message}");
+    declined(&paid, address);
+    let named = ["--yes", "--publisher", publisher];
+    let message = fails(join(&paid, address, &named), "too_little_ether", 1);
     assert!(message.contains("ETH more"), "{message}");
     ether("0xde0b6b3a7640000");
     interrupted(&paid, address);
@@ -239,6 +246,9 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     assert_eq!((&right["from"], &right["chain"]), (&json!(OPERATOR), &json!(31_337)));
     let all = right["transactions"].as_array().unwrap();
     assert!(all[0]["link"].as_str().unwrap().contains("/approve?address=0x"), "{right}");
+    let said = &right["network"];
+    assert_eq!((&said["publisher"], &said["known"]), (&json!(publisher), &json!(false)), "{right}");
+    assert_eq!(said["contracts"]["staking"], all[1]["to"], "{right}");
     assert_eq!((&all[0]["link_complete"], &all[1]["link_complete"]), (&json!(true), &json!(false)));
     for one in all {
         send(&first, OPERATOR, &one["to"], &one["data"]).await;
@@ -254,9 +264,7 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     assert_eq!((error["code"].as_str(), forged_node.ended()), (Some("refused"), 1), "{error}");
     assert!(error["message"].as_str().unwrap().starts_with("active: "), "{error}");
 
-    for node in [&lent_node, &paid_node] {
-        joined(node);
-    }
+    let [borrower, _] = [&lent_node, &paid_node].map(joined);
     let (_, end) = signed_node.result();
     assert!(end.unwrap()["swarm"].is_string());
 
@@ -315,6 +323,33 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     let now = ask(&first, "eth_getBalance", &json!([gas, "latest"])).unwrap();
     assert_ne!(now, "0x0");
 
+    // Whoever published the network sees what is lent, takes out what is not, and has a lent node leave.
+    let vault = ["--network", "faulty", "network", "vault"];
+    let shown = data(&first, &vault);
+    assert_eq!((&shown["owner"], &shown["lender"]["address"]), (&json!(TREASURY), &json!(faucet)), "{shown}");
+    let all = shown["nodes"].as_array().unwrap();
+    let (node, staked) = (&all[0]["node"], &all[0]["staked"]);
+    assert_eq!((all.len(), node, staked), (1, &json!(borrower), &json!("25000")), "{shown}");
+    let (has, unlent) = (tokens(&first, TREASURY.parse().unwrap()), &shown["unlent"]);
+    let words = |more: &[&str]| -> Vec<String> {
+        vault.iter().chain(more).chain(&["--json"]).map(|word| (*word).to_owned()).collect()
+    };
+    for deed in [["withdraw", "1.5"], ["recall", &*borrower]] {
+        refused(&first, &words(&[&deed[..], &["--account", "other", "--yes"]].concat()), "not_owner", 1);
+        refused(&first, &words(&deed), "not_confirmed", 4);
+    }
+    refused(&first, &words(&["recall", begun_node(&begun), "--yes"]), "not_lent", 1);
+    let taken = data(&first, &[&vault[..], &["withdraw", "1.5", "--yes"]].concat());
+    assert_eq!((&taken["amount"], &taken["to"]), (&json!("1.5"), &json!(TREASURY)), "{taken}");
+    assert_eq!(tokens(&first, TREASURY.parse().unwrap()), has + U256::from(1_500_000_000_u64));
+    assert_ne!(&data(&first, &vault)["unlent"], unlent);
+    data(&first, &[&vault[..], &["recall", &*borrower, "--yes"]].concat());
+    until("a node that leaves", async || {
+        let shown = data(&first, &vault);
+        (shown["nodes"].as_array()?.is_empty() || shown["nodes"][0]["unlocks"].is_u64()).then_some(())
+    })
+    .await;
+
     // The faucet's key is lost or taken: with the network's account, and only so, another one lends.
     signal(&network, Signal::TERM);
     assert_eq!(network.ended(), 0);
@@ -328,6 +363,11 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     assert_ne!(begun["faucet"].as_str(), Some(faucet));
     assert_eq!(begun["faucet"].as_str(), Some(&*lender(&first)));
     drop(network);
+}
+
+/// The first of the nodes that a network began with.
+fn begun_node(begun: &Value) -> &str {
+    begun["nodes"][0].as_str().unwrap()
 }
 
 /// The account that lends from the vault.
@@ -378,14 +418,27 @@ fn another_signature(data: &str) -> String {
 
 /// Ctrl-C at the terminal while it is asked whether to pay ends the command at once.
 fn interrupted(host: &Host, address: &str) {
+    let (code, told) = at_a_terminal(host, address, "cost ", &[3]);
+    assert_eq!(code, 3, "{told}");
+    assert!(told.contains("the node was stopped before it was active"), "{told}");
+}
+
+/// Says no when it is asked, at a terminal, whether it pays by a description that is new.
+fn declined(host: &Host, address: &str) {
+    let (code, told) = at_a_terminal(host, address, "signed by ", b"n\n");
+    assert_eq!(code, 4, "{told}");
+    assert!(told.contains("nothing was signed"), "{told}");
+}
+
+/// Joins at a terminal, and types something once a line begins so. Returns the exit code, and what was told from there on.
+fn at_a_terminal(host: &Host, address: &str, begins: &str, typed: &[u8]) -> (i32, String) {
     let line = format!("exec '{}' join '{address}'", crate::support::binary().display());
     let mut command: Command = host.command(Path::new("script"), &["-qefc", &line, "/dev/null"]);
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut terminal = child.stdin.take().unwrap();
     let told = lines(child.stdout.take().unwrap());
-    while !told.recv_timeout(PATIENCE).unwrap().trim_start().starts_with("cost ") {}
-    terminal.write_all(&[3]).unwrap();
+    while !told.recv_timeout(PATIENCE).unwrap().trim_start().starts_with(begins) {}
+    terminal.write_all(typed).unwrap();
     let rest = std::thread::spawn(move || told.iter().collect::<String>());
-    assert_eq!(ended(child, "join at a terminal").code, 3);
-    assert!(rest.join().unwrap().contains("the node was stopped before it was active"));
+    (ended(child, "join at a terminal").code, rest.join().unwrap())
 }

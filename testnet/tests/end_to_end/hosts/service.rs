@@ -132,6 +132,17 @@ impl<'a> Service<'a> {
         self.systemctl("start");
     }
 
+    /// Takes the unit away: the node ends, and its folder stays.
+    pub(super) fn remove(&self) {
+        let units = self.host.home().join("units");
+        let words = ["join", "boxed", "--service", "--remove", "--unit-dir", units.to_str().unwrap()];
+        let told = super::data(self.host, &words);
+        assert_eq!((told["unit"].as_str(), told["data"].as_str()), (Some(UNIT), self.data().to_str()));
+        assert!(!units.join(UNIT).exists());
+        assert!(self.data().join("node.key").exists());
+        assert!(self.host.get(22_080, "/readyz").is_none(), "it has ended");
+    }
+
     fn systemctl(&self, verb: &str) {
         let systemctl = self.host.home().join("bin/systemctl");
         let ran = ended(self.host.command(&systemctl, &[verb, UNIT]).spawn().unwrap(), verb);

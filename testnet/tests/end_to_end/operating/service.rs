@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{Alone, Running};
-use crate::support::{PATIENCE, get};
+use crate::support::{PATIENCE, ended, get};
 
 /// What is told to a socket, a datagram at a time.
 fn told(path: &Path) -> Receiver<String> {
@@ -92,4 +92,59 @@ fn a_service_is_refused_where_there_can_be_none() {
     }
     let (code, name, _) = node.refused("", &["join", "mainnet", "--user", "nobody"]);
     assert_eq!((code, name.as_str()), (2, "usage"), "a user is one of a service");
+    let (code, name, _) = node.refused("", &["join", "mainnet", "--remove"]);
+    assert_eq!((code, name.as_str()), (2, "usage"), "so is what is removed");
+}
+
+#[test]
+fn a_service_is_removed_and_its_node_stays() {
+    let node = Alone::new();
+    let folder = node.place.path();
+    let [units, bin] = ["units", "bin"].map(|name| folder.join(name));
+    for made in [&units, &bin] {
+        fs::create_dir(made).unwrap();
+    }
+    // It writes down what it is asked for.
+    let systemctl = bin.join("systemctl");
+    fs::write(&systemctl, "#!/bin/sh\necho \"$@\" >>\"$(dirname \"$0\")/asked\"\n").unwrap();
+    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+    let unit = units.join("session-berlin.service");
+    fs::write(&unit, format!("[Service]\nReadWritePaths=\"{}\"\n", node.data)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let remove = |more: &[&str]| {
+        let words =
+            ["join", "mainnet", "--service", "--remove", "--unit-dir", units.to_str().unwrap(), "--json"];
+        let mut command = node.command("", &[&words[..], more].concat());
+        ended(command.env("PATH", &path).spawn().unwrap(), "join --service --remove")
+    };
+    let other = remove(&[]);
+    assert_eq!((other.code, other.json()["error"]["code"].as_str()), (1, Some("no_unit")), "{}", other.out);
+    assert!(unit.exists() && !bin.join("asked").exists(), "nothing was done");
+    let removed = remove(&["--name", "berlin"]);
+    assert_eq!(removed.code, 0, "{} {}", removed.out, removed.err);
+    let told = removed.json()["data"].clone();
+    assert_eq!(
+        (told["unit"].as_str(), told["data"].as_str()),
+        (Some("session-berlin.service"), Some(&*node.data))
+    );
+    assert!(!unit.exists());
+    let asked = fs::read_to_string(bin.join("asked")).unwrap();
+    assert_eq!(asked, "stop session-berlin.service\ndisable session-berlin.service\ndaemon-reload\n");
+    assert!(Path::new(&node.data).join("node.key").exists());
+}
+
+#[test]
+fn a_node_that_is_older_than_its_network_asks_for_warns_of_it() {
+    let node = Alone::new();
+    node.set("network = \"../alone.toml\"\nhttp = \"127.0.0.1:0\"\n");
+    let file = node.place.path().join("alone.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    for (release, warns) in [("0.0.0", false), ("999.0.0", true)] {
+        let limits = format!("[limits]\nrelease = \"{release}\"\n\n[[nodes]]");
+        fs::write(&file, text.replace("[[nodes]]", &limits)).unwrap();
+        let mut running = Running::start(node.command("", &["node", "run", "--data", &node.data]));
+        let first = running.first.clone();
+        assert_eq!(first.contains("WARN") && first.contains("999.0.0 or newer"), warns, "{first}");
+        assert_eq!(running.stop(), 0);
+    }
 }
