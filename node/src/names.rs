@@ -75,7 +75,11 @@ impl Names {
     /// What is answered; the disk is read for it.
     fn answer(&self, request: &Request) -> Result<Answer, Code> {
         let (epoch, index) = self.served().ok_or(Code::NotReady)?;
-        index.answer(epoch, request).map_err(unreadable)
+        index.answer(epoch, request).map_err(|error| match index.0.is_open() {
+            true => unreadable(error),
+            // The disk failed while the ledger was written, and its file is opened anew.
+            false => Code::NotReady,
+        })
     }
 
     /// Keeps the index of a border that was crossed.
@@ -83,6 +87,9 @@ impl Names {
         let Some(checkpoint) = &settled.checkpoint else { return };
         let (epoch, root) = (checkpoint.border.epoch, checkpoint.roots.names.0);
         let mut kept = self.lock();
+        // Of a file that was opened anew the newest border can be read again.
+        kept.borders.retain(|_, (_, index)| index.0.is_open());
+        kept.served = kept.served.filter(|epoch| kept.borders.contains_key(epoch));
         kept.newest = Some(Arc::clone(&settled.names));
         kept.borders.entry(epoch).or_insert_with(|| (root, Arc::clone(&settled.names)));
         self.look(&mut kept);

@@ -114,7 +114,12 @@ fn what_is_not_this_networks_or_not_whole_is_not_opened() {
     assert!(matches!(open(&followed()), Err(StateError::Schema { found: 9, .. })));
     // Back to what it was, but with a cursor that has gone on without its ledger.
     let raw = |key: &str, value: &[u8]| {
-        let file = StateFile { db: Database::create(&path).unwrap(), path: path.clone(), writing: None };
+        let file = StateFile {
+            db: Database::create(&path).unwrap(),
+            path: path.clone(),
+            open: Arc::default(),
+            writing: None,
+        };
         spoil(file, key, value);
     };
     raw("network", &header);
