@@ -75,11 +75,7 @@ impl Names {
     /// What is answered; the disk is read for it.
     fn answer(&self, request: &Request) -> Result<Answer, Code> {
         let (epoch, index) = self.served().ok_or(Code::NotReady)?;
-        index.answer(epoch, request).map_err(|error| match index.0.is_open() {
-            true => unreadable(error),
-            // The disk failed while the ledger was written, and its file is opened anew.
-            false => Code::NotReady,
-        })
+        index.answer(epoch, request).map_err(|error| unreadable(&index, error))
     }
 
     /// Keeps the index of a border that was crossed.
@@ -122,8 +118,12 @@ impl Names {
     }
 }
 
-/// What comes of a disk that fails.
-fn unreadable(error: <Snapshot as Read>::Error) -> Code {
+/// What comes of an index that cannot be read.
+fn unreadable(index: &Index<Snapshot>, error: <Snapshot as Read>::Error) -> Code {
+    if !index.0.is_open() {
+        // The disk refused what the ledger wrote, and its file is opened anew.
+        return Code::NotReady;
+    }
     tracing::error!(%error, "the index of names cannot be read: see whether the disk is sound");
     Code::Failed
 }

@@ -441,7 +441,7 @@ impl Host {
                 Err(error) => return Err(error.into()),
             }
             let pause = self.pause;
-            self.pause = pause.saturating_mul(2).min(self.poll.saturating_mul(2));
+            self.pause = longer(pause, self.poll);
             tokio::select! {
                 biased;
                 _ = &mut *end => return Ok(None),
@@ -575,6 +575,11 @@ fn causes(error: &dyn std::error::Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
+/// How long is waited after so long: twice that, and for two looks at the chain at most.
+fn longer(pause: Duration, poll: Duration) -> Duration {
+    pause.saturating_mul(2).min(poll.saturating_mul(2))
+}
+
 /// Whether a reason to hold is worth a line: what a disk says may differ from try to try.
 fn is_news(before: Option<&Hold>, why: &Hold) -> bool {
     let again = matches!((before, why), (Some(Hold::Unkept { .. }), Hold::Unkept { .. }));
@@ -598,4 +603,24 @@ pub(super) fn now() -> Time {
 
 pub(super) const fn duration(span: Span) -> Duration {
     Duration::from_micros(span.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_refuses_is_tried_ever_more_rarely_but_twice_a_minute_at_least_and_told_of_once() {
+        let poll = duration(Pace::default().poll);
+        let pauses: Vec<_> = std::iter::successors(Some(poll / PAUSES), |pause| Some(longer(*pause, poll)))
+            .take(7)
+            .map(|pause| pause.as_secs_f64())
+            .collect();
+        assert_eq!(pauses, [1.5, 3.0, 6.0, 12.0, 24.0, 24.0, 24.0]);
+        let full = |why: &str| Hold::Unkept { why: why.to_owned() };
+        assert!(is_news(None, &full("it is full")) && is_news(Some(&Hold::Unanswered), &full("it is full")));
+        assert!(!is_news(Some(&full("it is full")), &full("an earlier write failed")));
+        assert!(is_news(Some(&full("it is full")), &Hold::Unanswered));
+        assert!(!is_news(Some(&Hold::Unanswered), &Hold::Unanswered));
+    }
 }
