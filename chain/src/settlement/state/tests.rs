@@ -252,3 +252,15 @@ fn names_that_are_restored_take_the_place_of_those_that_were_kept_once_they_are(
     file.keep(&mark, &ledger, None).unwrap();
     assert_eq!((there(&mut file), file.index().unwrap().0.count().unwrap()), (Vec::new(), 0));
 }
+
+#[test]
+fn what_a_disk_that_takes_nothing_leaves_of_a_new_file_is_not_taken_for_a_damaged_one() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("chain.redb");
+    let open = || StateFile::open(&path, &followed(), Parameters::default());
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    let error = open().unwrap_err();
+    assert!(error.passes(), "{error:?}");
+    assert!(path.symlink_metadata().is_err(), "it is there");
+    assert!(open().is_ok());
+}
