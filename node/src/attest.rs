@@ -355,7 +355,10 @@ impl Attest {
 
     /// Signs a checkpoint and says so, if it may; false when the network is gone.
     async fn sign(&mut self, epoch: u64, digest: B256) -> bool {
-        let Some(id) = self.id() else { return true };
+        let Some(id) = self.id() else {
+            self.unkept = None;
+            return true;
+        };
         if !self.may_sign(epoch, digest) {
             return true;
         }

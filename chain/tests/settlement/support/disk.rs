@@ -62,16 +62,16 @@ impl Disk {
 
 impl StorageBackend for Disk {
     fn len(&self) -> io::Result<u64> {
-        self.0.file.len()
+        StorageBackend::len(&self.0.file)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.file.read(offset, out)
+        StorageBackend::read(&self.0.file, offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.allow()?;
-        self.0.file.set_len(len)
+        StorageBackend::set_len(&self.0.file, len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -83,6 +83,6 @@ impl StorageBackend for Disk {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.allow()?;
-        self.0.file.write(offset, data)
+        StorageBackend::write(&self.0.file, offset, data)
     }
 }
