@@ -9,7 +9,7 @@ mod submit;
 
 use std::{collections::BTreeMap, future, io, path::Path, sync::Arc, time::Duration};
 
-use alloy::primitives::U256;
+use alloy::primitives::{B256, U256};
 use session_chain::{
     attestation::{Attestation, Holding, Input, MAX_ROUNDS, Output, Report, Share},
     bls::BlsSecret,
@@ -18,7 +18,10 @@ use session_chain::{
     settlement::{Hold, Settled, Signers, Status},
 };
 use session_protocols::{KeyPair, Span, directory::Verdict};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 use crate::{metrics::Metrics, now};
 
@@ -32,6 +35,8 @@ pub(crate) const MAX_HEARD: usize = 1_024;
 const BATCH: usize = 64;
 /// A checkpoint is handed out anew when one more in so many has signed it.
 const MORE: usize = 8;
+/// How soon it is tried again to keep what is to be signed.
+const AGAIN: Duration = Duration::from_secs(2);
 /// The longest sleep between two looks at the clock, so that a stepped clock is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
@@ -84,6 +89,8 @@ pub(crate) struct Attest {
     secret: BlsSecret,
     key: BlsKey,
     signed: Signed,
+    /// What is to be signed and could not be kept, and when that is tried again.
+    unkept: Option<(Instant, u64, B256)>,
     payer: Payer,
     status: watch::Receiver<Status>,
     settled: watch::Receiver<Settled>,
@@ -136,6 +143,7 @@ impl Attest {
             key: secret.public(),
             secret,
             signed,
+            unkept: None,
             payer,
             status,
             settled,
@@ -177,6 +185,11 @@ impl Attest {
                     self.submitted(outcome);
                 }
                 () = sleep_until(self.machine.deadline()) => self.machine.handle(now(), Input::Tick),
+                () = until(self.unkept.map(|(again, ..)| again)) => {
+                    if !self.sign_again().await {
+                        return;
+                    }
+                }
             }
         }
     }
@@ -300,16 +313,7 @@ impl Attest {
     /// Does what the machine wants; false when the network is gone.
     async fn output(&mut self, output: Output) -> bool {
         match output {
-            Output::Sign { epoch, digest } => {
-                let Some(id) = self.id() else { return true };
-                if !self.may_sign(epoch, digest.0) {
-                    return true;
-                }
-                let share = Share::sign(id, &self.secret, epoch, digest);
-                let data = share.to_bytes();
-                self.machine.handle(now(), Input::Share { share, message: None });
-                self.say.send(Said::Share(data)).await.is_ok()
-            }
+            Output::Sign { epoch, digest } => self.sign(epoch, digest).await,
             Output::Report { epoch, height, hash } => {
                 let (ledger, key) = (self.settled.borrow().ledger.clone(), self.key);
                 let mine = ledger.stakes().find(|(_, stake)| stake.bls == key).map(|(id, _)| *id);
@@ -349,6 +353,31 @@ impl Attest {
         }
     }
 
+    /// Signs a checkpoint and says so, if it may; false when the network is gone.
+    async fn sign(&mut self, epoch: u64, digest: B256) -> bool {
+        let Some(id) = self.id() else {
+            self.unkept = None;
+            return true;
+        };
+        if !self.may_sign(epoch, digest) {
+            return true;
+        }
+        let share = Share::sign(id, &self.secret, epoch, digest);
+        let data = share.to_bytes();
+        self.machine.handle(now(), Input::Share { share, message: None });
+        self.say.send(Said::Share(data)).await.is_ok()
+    }
+
+    /// Signs what could not be kept before, unless the ledger is in doubt by now; false when the network is gone.
+    async fn sign_again(&mut self) -> bool {
+        let Some((_, epoch, digest)) = self.unkept else { return true };
+        if !self.status.borrow().may_sign() {
+            self.unkept = Some((Instant::now() + AGAIN, epoch, digest));
+            return true;
+        }
+        self.sign(epoch, digest).await
+    }
+
     /// Most have signed a checkpoint, or one more has: hands it out to those who follow no chain, anew as soon as
     /// some more have.
     fn signed_by_most(&mut self, epoch: u64) {
@@ -382,8 +411,9 @@ impl Attest {
     }
 
     /// Whether it is on the disk that this, and nothing else of this epoch, is signed.
-    fn may_sign(&mut self, epoch: u64, digest: [u8; 32]) -> bool {
-        let why = match self.signed.note(epoch, digest) {
+    fn may_sign(&mut self, epoch: u64, digest: B256) -> bool {
+        let before = self.unkept.take().filter(|(_, last, _)| *last == epoch);
+        let why = match self.signed.note(epoch, digest.0) {
             Ok(true) => {
                 self.tell.send_modify(|told| (told.signed, told.unsigned) = (Some(epoch), None));
                 return true;
@@ -392,9 +422,17 @@ impl Attest {
                 "another checkpoint of epoch {epoch}, or one of a later epoch, was signed before: it goes on with \
                  the next"
             ),
-            Err(error) => format!("what is signed cannot be kept: {error}; make the data folder writable"),
+            Err(error) => {
+                self.unkept = Some((Instant::now() + AGAIN, epoch, digest));
+                format!(
+                    "what is signed cannot be kept: {error}; make room, or the data folder writable: it is tried on"
+                )
+            }
         };
-        tracing::error!(epoch, why, "no checkpoint is signed");
+        // It is told once.
+        if before.is_none() || self.unkept.is_none() {
+            tracing::error!(epoch, why, "no checkpoint is signed");
+        }
         self.tell.send_modify(|told| told.unsigned = Some(why));
         false
     }
@@ -461,6 +499,14 @@ async fn sleep_until(deadline: Option<session_protocols::Time>) {
             let left = Duration::from_micros(deadline.since(now()).0);
             tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
         }
+        None => future::pending().await,
+    }
+}
+
+/// Waits for an instant; for ever without one.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
         None => future::pending().await,
     }
 }

@@ -75,7 +75,7 @@ impl Names {
     /// What is answered; the disk is read for it.
     fn answer(&self, request: &Request) -> Result<Answer, Code> {
         let (epoch, index) = self.served().ok_or(Code::NotReady)?;
-        index.answer(epoch, request).map_err(unreadable)
+        index.answer(epoch, request).map_err(|error| unreadable(&index, error))
     }
 
     /// Keeps the index of a border that was crossed.
@@ -83,6 +83,9 @@ impl Names {
         let Some(checkpoint) = &settled.checkpoint else { return };
         let (epoch, root) = (checkpoint.border.epoch, checkpoint.roots.names.0);
         let mut kept = self.lock();
+        // Of a file that was opened anew the newest border can be read again.
+        kept.borders.retain(|_, (_, index)| index.0.is_open());
+        kept.served = kept.served.filter(|epoch| kept.borders.contains_key(epoch));
         kept.newest = Some(Arc::clone(&settled.names));
         kept.borders.entry(epoch).or_insert_with(|| (root, Arc::clone(&settled.names)));
         self.look(&mut kept);
@@ -115,8 +118,12 @@ impl Names {
     }
 }
 
-/// What comes of a disk that fails.
-fn unreadable(error: <Snapshot as Read>::Error) -> Code {
+/// What comes of an index that cannot be read.
+fn unreadable(index: &Index<Snapshot>, error: <Snapshot as Read>::Error) -> Code {
+    if !index.0.is_open() {
+        // The disk refused what the ledger wrote, and its file is opened anew.
+        return Code::NotReady;
+    }
     tracing::error!(%error, "the index of names cannot be read: see whether the disk is sound");
     Code::Failed
 }

@@ -48,7 +48,10 @@ impl Ledgers {
         let kept = self.lock().get(epoch).cloned();
         let Some(kept) = kept else { return Answer::Unknown };
         kept.answer(request).unwrap_or_else(|error| {
-            tracing::error!(%error, "the index of names cannot be read: see whether the disk is sound");
+            // Else the disk failed while the ledger was written, and its file is opened anew.
+            if kept.names.0.is_open() {
+                tracing::error!(%error, "the index of names cannot be read: see whether the disk is sound");
+            }
             Answer::Unknown
         })
     }
@@ -58,6 +61,8 @@ impl Ledgers {
     fn take(&self, settled: &Settled) {
         let accepted = settled.ledger.accepted().map(|(epoch, _)| epoch);
         let mut kept = self.lock();
+        // Of a file that was opened anew the newest border can be read again.
+        kept.retain(|_, kept| kept.names.0.is_open());
         if let Some(checkpoint) = settled.checkpoint.as_ref().filter(|_| !settled.behind.is_empty()) {
             kept.entry(checkpoint.border.epoch).or_insert_with(|| {
                 let (ledger, names) = (Arc::clone(&settled.behind), Arc::clone(&settled.names));

@@ -21,9 +21,9 @@ use super::{
     endpoint::{Endpoint, EndpointError},
     follower::{Advance, Answer, Failure, Follower, Input, Mark, Output, Pace, Standing, Status},
     names::Snapshot,
-    state::{StateError, StateFile},
+    state::{Place, StateError, StateFile},
     sync::{self, Begun, Syncing},
-    trouble::{Stop, Trouble},
+    trouble::{Hold, Stop, Trouble},
 };
 use crate::{
     ledger::{BlsKey, Checkpoint, Event, Ledger, LedgerError, Parameters, Roll, StakeId},
@@ -38,6 +38,9 @@ pub(super) use begin::{Asked, Came, begin};
 
 /// The most that is slept at once, so that a clock that is set back is noticed.
 const NAP: Duration = Duration::from_secs(60);
+
+/// The first pause before what was not kept is tried again, in looks at the chain: it doubles up to two of them.
+const PAUSES: u32 = 8;
 
 /// What is followed, and how.
 #[derive(Clone, Debug)]
@@ -147,14 +150,20 @@ impl LiveLedger {
     /// # Errors
     /// When there is no endpoint, or the file cannot be used.
     pub fn start(path: &Path, options: Options) -> Result<Self, FollowError> {
+        Self::start_at(Place::file(path), options)
+    }
+
+    /// The same with the file at a place.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_at(place: Place, options: Options) -> Result<Self, FollowError> {
         let Options { followed, parameters, endpoints, pace, seed, source } = options;
         if endpoints.is_empty() {
             return Err(FollowError::NoEndpoint);
         }
-        let (file, mark, ledger) = StateFile::open(path, &followed, parameters)?;
-        let checkpoint = file.checkpoints()?.pop().map(Arc::new);
-        let (signers, roll) = (Arc::new(file.signers()?), Arc::new(file.roll()?));
-        let (names, behind) = (Arc::new(file.index()?), Arc::new(file.border()?));
+        let (file, settled) = open(&place, &followed, parameters)?;
+        let mark = settled.mark;
         if let [endpoint] = &endpoints[..] {
             info!(endpoint = endpoint.name(), "one endpoint serves the settlement chain, and is trusted");
         }
@@ -174,11 +183,15 @@ impl LiveLedger {
             Begun::Kept
         };
         let (tell, status) = watch::channel(Status { begun, ..follower.status(now()) });
-        let ledger = Arc::new(ledger);
-        let (settle, settled) =
-            watch::channel(Settled { ledger, mark, checkpoint, signers, roll, names, behind });
+        let (settle, settled) = watch::channel(settled);
+        let poll = duration(pace.poll);
         let host = Host {
+            place,
             followed,
+            parameters,
+            poll,
+            pause: poll / PAUSES,
+            unkept: None,
             answer: duration(pace.answer),
             slots: endpoints.iter().map(|_| None).collect(),
             endpoints,
@@ -231,7 +244,15 @@ impl LiveLedger {
 type Answered = (usize, u64, Result<Answer, Failure>);
 
 struct Host {
+    place: Place,
     followed: Followed,
+    parameters: Parameters,
+    /// From one look at the chain to the next.
+    poll: Duration,
+    /// How long is waited before what was not kept is tried again.
+    pause: Duration,
+    /// Why something that is to be kept is not.
+    unkept: Option<Hold>,
     endpoints: Vec<Endpoint>,
     answer: Duration,
     follower: Follower,
@@ -263,7 +284,13 @@ impl Host {
                 && syncing.deadline().is_some_and(|due| due <= now())
             {
                 let other;
-                match Box::pin(self.begin(file, syncing, source, &mut end)).await {
+                let begun = match Box::pin(self.begin(file, syncing, source, &mut end)).await {
+                    Err(FollowError::State(error)) if error.passes() => {
+                        Box::pin(self.begin_again(error, syncing, &mut end)).await
+                    }
+                    begun => begun,
+                };
+                match begun {
                     Ok(Some(begun)) => (file, other) = begun,
                     Ok(None) => return,
                     Err(error) => return self.give_up(&error),
@@ -296,7 +323,10 @@ impl Host {
             while let Some(output) = self.follower.poll() {
                 match output {
                     Output::Ask { endpoint, id, question } => self.ask(endpoint, id, question),
-                    Output::Advance(advance) => file = self.advance(file, *advance).await?,
+                    Output::Advance(advance) => match self.advance(file, *advance, end).await? {
+                        Some(kept) => file = kept,
+                        None => return Ok(None),
+                    },
                 }
             }
             self.report();
@@ -342,55 +372,101 @@ impl Host {
         }));
     }
 
-    /// Applies and keeps a piece of the chain, and only then shows it.
-    async fn advance(&self, mut file: StateFile, advance: Advance) -> Result<StateFile, FollowError> {
-        let settled = self.settle.borrow().clone();
-        let work = move || -> Result<_, FollowError> {
-            let Advance { blocks, border, mark } = advance;
-            let mut ledger = Ledger::clone(&settled.ledger);
-            let mut events = Vec::new();
-            file.name(&blocks)?;
-            for block in &blocks {
-                events.extend(ledger.apply(block)?);
-            }
-            let crossed = match border {
-                Some(border) => Some(ledger.cross(border, file.cross_names(ledger.border())?)?),
-                None => None,
-            };
-            let crossed = crossed.map(|(more, checkpoint)| {
-                events.extend(more);
-                Crossed::new(&ledger, checkpoint)
-            });
-            file.keep(&mark, &ledger, crossed.as_ref())?;
-            let ledger = Arc::new(ledger);
-            let settled = match crossed {
-                Some(Crossed { checkpoint, signers, roll }) => {
-                    let (names, behind) = (Arc::new(file.index()?), Arc::new(ledger.to_bytes()));
-                    Settled { ledger, mark, checkpoint: Some(checkpoint), signers, roll, names, behind }
+    /// Applies and keeps a piece of the chain, however often that is tried, and only then shows it. None when it is to
+    /// end.
+    async fn advance(
+        &mut self,
+        mut file: StateFile,
+        advance: Advance,
+        end: &mut oneshot::Receiver<()>,
+    ) -> Result<Option<StateFile>, FollowError> {
+        let advance = Arc::new(advance);
+        loop {
+            let (settled, piece) = (self.settle.borrow().clone(), Arc::clone(&advance));
+            let failed = match blocking(move || apply(file, settled, &piece)).await {
+                Ok((file, events, settled)) => {
+                    let Mark { height, epoch, .. } = settled.mark;
+                    debug!(height, epoch, "followed the settlement chain");
+                    for event in events {
+                        if let Event::Refused { reason, .. } = event {
+                            debug!(%reason, "an event of the chain had no effect");
+                        } else {
+                            debug!(?event, "the ledger changed");
+                        }
+                    }
+                    self.settle.send_replace(settled);
+                    self.kept();
+                    return Ok(Some(file));
                 }
-                None => Settled { ledger, mark, ..settled },
+                Err(FollowError::State(error)) if error.passes() => error,
+                Err(error) => return Err(error),
             };
-            Ok((file, events, settled))
-        };
-        let (file, events, settled) = match spawn_blocking(work).await {
-            Ok(done) => done?,
-            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
-        };
-        debug!(height = settled.mark.height, epoch = settled.mark.epoch, "followed the settlement chain");
-        for event in events {
-            if let Event::Refused { reason, .. } = event {
-                debug!(%reason, "an event of the chain had no effect");
-            } else {
-                debug!(?event, "the ledger changed");
+            file = match self.open_again(failed, end).await? {
+                Some(file) => file,
+                None => return Ok(None),
+            };
+            if self.settle.borrow().mark == advance.mark {
+                // A commit of which the disk said that it failed.
+                self.kept();
+                return Ok(Some(file));
             }
         }
-        self.settle.send_replace(settled);
-        Ok(file)
+    }
+
+    /// Opens the file anew after the disk refused, however often that is tried, and goes by what is found in it. None
+    /// when it is to end.
+    ///
+    /// Each call waits longer, so that whoever writes and fails again does so ever more rarely.
+    async fn open_again(
+        &mut self,
+        mut failed: StateError,
+        end: &mut oneshot::Receiver<()>,
+    ) -> Result<Option<StateFile>, FollowError> {
+        loop {
+            self.unkept = Some(Hold::Unkept { why: causes(&failed) });
+            self.report();
+            let (place, followed, parameters) = (self.place.clone(), self.followed, self.parameters);
+            let mut found = None;
+            match blocking(move || open(&place, &followed, parameters)).await {
+                Ok((file, settled)) => {
+                    let (before, now) = (self.settle.borrow().mark, settled.mark);
+                    if (now.epoch, now.height) < (before.epoch, before.height) {
+                        return Err(StateError::Lost { path: self.place.path().to_owned() }.into());
+                    }
+                    // What was read of the file before cannot be any more.
+                    self.settle.send_replace(settled);
+                    found = Some(file);
+                }
+                Err(error) if error.passes() => failed = error,
+                Err(error) => return Err(error.into()),
+            }
+            let pause = self.pause;
+            self.pause = longer(pause, self.poll);
+            tokio::select! {
+                biased;
+                _ = &mut *end => return Ok(None),
+                () = sleep(pause) => {}
+            }
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// All that was to be kept is.
+    fn kept(&mut self) {
+        (self.unkept, self.pause) = (None, self.poll / PAUSES);
     }
 
     /// Shows the status, and logs what changed for the worse or the better.
     fn report(&self) {
-        let status = Status { begun: self.begun, ..self.follower.status(now()) };
+        let mut status = Status { begun: self.begun, ..self.follower.status(now()) };
+        if let Some(why) = &self.unkept {
+            // The follower is ahead of what is kept.
+            let mark = self.settle.borrow().mark;
+            (status.height, status.epoch) = (status.height.min(mark.height), mark.epoch);
+            status.held = Some(why.clone());
+        }
         let old = self.tell.send_replace(status.clone());
         for (endpoint, before) in status.endpoints.iter().zip(&old.endpoints) {
             if endpoint.faults > before.faults {
@@ -400,8 +476,13 @@ impl Host {
             }
         }
         match (&old.held, &status.held) {
-            (before, Some(why)) if before.as_ref() != Some(why) => {
-                warn!(%why, remedy = why.remedy(), "the ledger holds");
+            (before, Some(why)) if is_news(before.as_ref(), why) => {
+                let remedy = why.remedy();
+                if matches!(why, Hold::Unkept { .. }) {
+                    error!(%why, remedy, "the ledger holds");
+                } else {
+                    warn!(%why, remedy, "the ledger holds");
+                }
             }
             (Some(_), None) => info!("the ledger goes on"),
             _ => {}
@@ -422,12 +503,87 @@ impl Host {
     }
 
     fn give_up(self, error: &FollowError) {
-        let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-        let why = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-        let stop = Stop::Failed { why };
+        let stop = Stop::Failed { why: causes(error) };
         error!(why = %stop, remedy = stop.remedy(), "the ledger stopped");
         self.tell.send_modify(|status| status.stopped = Some(stop));
     }
+}
+
+/// Opens the file at a place, and what it holds.
+fn open(
+    place: &Place,
+    followed: &Followed,
+    parameters: Parameters,
+) -> Result<(StateFile, Settled), StateError> {
+    let (file, mark, ledger) = StateFile::open_at(place, followed, parameters)?;
+    let settled = Settled {
+        ledger: Arc::new(ledger),
+        mark,
+        checkpoint: file.checkpoints()?.pop().map(Arc::new),
+        signers: Arc::new(file.signers()?),
+        roll: Arc::new(file.roll()?),
+        names: Arc::new(file.index()?),
+        behind: Arc::new(file.border()?),
+    };
+    Ok((file, settled))
+}
+
+/// Applies a piece of the chain to what is settled, and keeps it.
+fn apply(
+    mut file: StateFile,
+    settled: Settled,
+    advance: &Advance,
+) -> Result<(StateFile, Vec<Event>, Settled), FollowError> {
+    let Advance { blocks, border, mark } = advance;
+    let mut ledger = Ledger::clone(&settled.ledger);
+    let mut events = Vec::new();
+    file.name(blocks)?;
+    for block in blocks {
+        events.extend(ledger.apply(block)?);
+    }
+    let crossed = match border {
+        Some(border) => Some(ledger.cross(border.clone(), file.cross_names(ledger.border())?)?),
+        None => None,
+    };
+    let crossed = crossed.map(|(more, checkpoint)| {
+        events.extend(more);
+        Crossed::new(&ledger, checkpoint)
+    });
+    file.keep(mark, &ledger, crossed.as_ref())?;
+    let (ledger, mark) = (Arc::new(ledger), *mark);
+    let settled = match crossed {
+        Some(Crossed { checkpoint, signers, roll }) => {
+            let (names, behind) = (Arc::new(file.index()?), Arc::new(ledger.to_bytes()));
+            Settled { ledger, mark, checkpoint: Some(checkpoint), signers, roll, names, behind }
+        }
+        None => Settled { ledger, mark, ..settled },
+    };
+    Ok((file, events, settled))
+}
+
+/// Works where waiting is allowed.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+    }
+}
+
+/// An error, and what it came of.
+fn causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// How long is waited after so long: twice that, and for two looks at the chain at most.
+fn longer(pause: Duration, poll: Duration) -> Duration {
+    pause.saturating_mul(2).min(poll.saturating_mul(2))
+}
+
+/// Whether a reason to hold is worth a line: what a disk says may differ from try to try.
+fn is_news(before: Option<&Hold>, why: &Hold) -> bool {
+    let again = matches!((before, why), (Some(Hold::Unkept { .. }), Hold::Unkept { .. }));
+    before != Some(why) && !again
 }
 
 /// What to do where one of several endpoints is left.
@@ -447,4 +603,24 @@ pub(super) fn now() -> Time {
 
 pub(super) const fn duration(span: Span) -> Duration {
     Duration::from_micros(span.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_refuses_is_tried_ever_more_rarely_but_twice_a_minute_at_least_and_told_of_once() {
+        let poll = duration(Pace::default().poll);
+        let pauses: Vec<_> = std::iter::successors(Some(poll / PAUSES), |pause| Some(longer(*pause, poll)))
+            .take(7)
+            .map(|pause| pause.as_secs_f64())
+            .collect();
+        assert_eq!(pauses, [1.5, 3.0, 6.0, 12.0, 24.0, 24.0, 24.0]);
+        let full = |why: &str| Hold::Unkept { why: why.to_owned() };
+        assert!(is_news(None, &full("it is full")) && is_news(Some(&Hold::Unanswered), &full("it is full")));
+        assert!(!is_news(Some(&full("it is full")), &full("an earlier write failed")));
+        assert!(is_news(Some(&full("it is full")), &Hold::Unanswered));
+        assert!(!is_news(Some(&Hold::Unanswered), &Hold::Unanswered));
+    }
 }

@@ -1,6 +1,9 @@
 //! The index of names in the state file, so that it is as far as the ledger beside it.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+};
 
 use redb::{
     ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
@@ -31,6 +34,8 @@ const UPPER: usize = 2;
 pub struct Snapshot {
     tables: [ReadOnlyTable<&'static [u8], &'static [u8]>; 5],
     upper: HashMap<Vec<u8>, Vec<u8>>,
+    /// Gone once the file is closed.
+    file: Weak<()>,
 }
 
 /// The tables of an index that are written.
@@ -38,14 +43,17 @@ pub struct Snapshot {
 pub struct Writing<'t>([redb::Table<'t, &'static [u8], &'static [u8]>; 5]);
 
 impl Snapshot {
-    /// Opens the tables, and reads the upper nodes.
+    /// Opens the tables, and reads the upper nodes. `file` lives as long as the file is open.
     ///
     /// # Errors
     /// When they are not there, or the database fails.
-    pub fn open(transaction: &ReadTransaction) -> Result<Self, redb::Error> {
+    pub fn open(transaction: &ReadTransaction, file: &Arc<()>) -> Result<Self, redb::Error> {
         let [entries, before, leaves, nodes, expiries] = TABLES.map(|table| transaction.open_table(table));
-        let mut snapshot =
-            Self { tables: [entries?, before?, leaves?, nodes?, expiries?], upper: HashMap::new() };
+        let mut snapshot = Self {
+            tables: [entries?, before?, leaves?, nodes?, expiries?],
+            upper: HashMap::new(),
+            file: Arc::downgrade(file),
+        };
         let mut upper = HashMap::new();
         tree::upper(&snapshot, |row, value| {
             let is_upper = row.len() <= UPPER;
@@ -56,6 +64,12 @@ impl Snapshot {
         })?;
         snapshot.upper = upper;
         Ok(snapshot)
+    }
+
+    /// Whether it can be read: the file is still open. Where that failed it is opened anew, and whoever holds a
+    /// snapshot has to get another one.
+    pub fn is_open(&self) -> bool {
+        self.file.strong_count() > 0
     }
 
     /// How many names there are, those in their grace too.

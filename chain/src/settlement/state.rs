@@ -9,6 +9,7 @@ use core::fmt;
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use alloy::primitives::{Address, B256, keccak256};
@@ -82,6 +83,12 @@ pub enum StateError {
         /// What is wrong.
         why: &'static str,
     },
+    /// It was opened anew, and is older than what was kept in it.
+    #[error("{path} has lost what was kept in it: check its disk")]
+    Lost {
+        /// Which file.
+        path: PathBuf,
+    },
     /// The ledger in it cannot be read.
     #[error("{path} holds a ledger that cannot be read: delete it, and it is made again from the chain")]
     Ledger {
@@ -102,10 +109,66 @@ pub enum StateError {
     },
 }
 
+impl StateError {
+    /// Whether it may be over when the file is opened anew: a full disk, or one that fails.
+    pub const fn passes(&self) -> bool {
+        matches!(self, Self::Disk { .. })
+    }
+}
+
+type Opener = dyn Fn() -> Result<Database, DatabaseError> + Send + Sync;
+
+/// Where a state file is; clones are the same place.
+#[derive(Clone)]
+pub struct Place {
+    path: PathBuf,
+    open: Arc<Opener>,
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Place").field(&self.path).finish()
+    }
+}
+
+impl Place {
+    /// The file at a path, which is made where there is none.
+    pub fn file(path: &Path) -> Self {
+        let at = path.to_owned();
+        Self::new(path, move || {
+            let fresh = match fs::metadata(&at) {
+                Ok(found) => found.len() == 0,
+                Err(error) => error.kind() == io::ErrorKind::NotFound,
+            };
+            let opened = Database::builder().set_cache_size(CACHE).create(&at);
+            if fresh && !matches!(opened, Ok(_) | Err(DatabaseError::DatabaseAlreadyOpen)) {
+                // A disk that was full leaves what would be taken for a damaged file.
+                let _ = fs::remove_file(&at);
+            }
+            opened
+        })
+    }
+
+    /// What `open` opens, or makes; errors call it by this path.
+    pub fn new(
+        path: impl Into<PathBuf>,
+        open: impl Fn() -> Result<Database, DatabaseError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { path: path.into(), open: Arc::new(open) }
+    }
+
+    /// What errors call it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 /// The file.
 pub struct StateFile {
     db: Database,
     path: PathBuf,
+    /// Lives as long as the file is open.
+    open: Arc<()>,
     /// What became of names since the last [`StateFile::keep`].
     writing: Option<WriteTransaction>,
 }
@@ -126,16 +189,28 @@ impl StateFile {
         followed: &Followed,
         parameters: Parameters,
     ) -> Result<(Self, Mark, Ledger), StateError> {
-        let opened = Database::builder().set_cache_size(CACHE).create(path);
-        let path = path.to_owned();
-        let db = opened.map_err(|error| {
+        Self::open_at(&Place::file(path), followed, parameters)
+    }
+
+    /// The same at a place. One of which an error was told is opened anew so, once it is dropped: until then the
+    /// database refuses everything.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_at(
+        place: &Place,
+        followed: &Followed,
+        parameters: Parameters,
+    ) -> Result<(Self, Mark, Ledger), StateError> {
+        let path = place.path.clone();
+        let db = (place.open)().map_err(|error| {
             if matches!(error, DatabaseError::DatabaseAlreadyOpen) {
                 StateError::InUse { path: path.clone() }
             } else {
                 disk(&path, error)
             }
         })?;
-        Self { db, path, writing: None }.begin(followed, parameters)
+        Self { db, path, open: Arc::default(), writing: None }.begin(followed, parameters)
     }
 
     /// Begins one in memory, for whoever keeps nothing.
@@ -149,7 +224,7 @@ impl StateFile {
         let path = PathBuf::from("(in memory)");
         let opened = Database::builder().set_cache_size(CACHE).create_with_backend(InMemoryBackend::new());
         let db = opened.map_err(|error| disk(&path, error))?;
-        Self { db, path, writing: None }.begin(followed, parameters)
+        Self { db, path, open: Arc::default(), writing: None }.begin(followed, parameters)
     }
 
     fn begin(self, followed: &Followed, parameters: Parameters) -> Result<(Self, Mark, Ledger), StateError> {
@@ -216,12 +291,13 @@ impl StateFile {
         self.write_names(|index| index.cross(now))
     }
 
-    /// The index of names as it was kept last; it stays as it is when the file goes on.
+    /// The index of names as it was kept last; it stays as it is when the file goes on, and can be read as long as the
+    /// file is open.
     ///
     /// # Errors
     /// When the disk or the database refuses.
     pub fn index(&self) -> Result<Index<Snapshot>, StateError> {
-        let open = || Ok(Index(Snapshot::open(&self.db.begin_read()?)?));
+        let open = || Ok(Index(Snapshot::open(&self.db.begin_read()?, &self.open)?));
         open().map_err(|cause: redb::Error| disk(&self.path, cause))
     }
 

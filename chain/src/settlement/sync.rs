@@ -191,6 +191,13 @@ impl Syncing {
         Self { epoch, step: Step::Logs, ..self }
     }
 
+    /// Tries all of it again at once, as what was to be put in the place of a ledger could not be kept. In that one this
+    /// epoch ends next; none while nothing has come of anything.
+    pub fn start_over(&mut self, epoch: Option<u64>) {
+        self.outbox.clear();
+        (self.epoch, self.step) = (epoch, Step::Rest { until: Time::ZERO });
+    }
+
     /// Applies one input at `now`.
     pub fn handle(&mut self, now: Time, input: Input) {
         match input {

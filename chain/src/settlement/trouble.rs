@@ -257,6 +257,12 @@ pub enum Hold {
         /// What the other knows.
         low: u64,
     },
+    /// What comes next cannot be kept, or was not: the disk is full, or fails.
+    #[error("the ledger cannot be kept: {why}")]
+    Unkept {
+        /// What the disk says.
+        why: String,
+    },
 }
 
 impl Hold {
@@ -277,6 +283,9 @@ impl Hold {
             Self::NoBorder { .. } => "use an endpoint that knows all past blocks",
             Self::TooEarly { .. } => "wait, or check where the network file says that the contracts begin",
             Self::Apart { .. } => "wait until the slower one has caught up, or use a third endpoint",
+            Self::Unkept { .. } => {
+                "make room on that disk, or mend it: the ledger goes on by itself, and nothing is lost"
+            }
         }
     }
 }

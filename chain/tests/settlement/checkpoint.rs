@@ -5,6 +5,7 @@
 use std::{path::Path, sync::Arc};
 
 use crate::support::{
+    disk::{self, Disk},
     pace,
     proxy::{Fault, Proxy},
     through, until,
@@ -15,7 +16,7 @@ use session_chain::{
     ledger::snapshot::Beside,
     network::Settlement,
     settlement::{
-        Ask, Begun, LiveLedger, Options, Replayed, Sender, Settled, Source, calls::Staking, replay,
+        Ask, Begun, Hold, LiveLedger, Options, Replayed, Sender, Settled, Source, calls::Staking, replay,
         state::CHECKPOINTS, sync::Kept,
     },
 };
@@ -162,4 +163,28 @@ async fn a_node_that_was_off_for_very_long_goes_on_with_the_last_checkpoint_and_
         assert_eq!((once.begun, &once.ledger), (begun, &*live.settled().ledger));
         assert_eq!(once.accepted.unwrap().to_bytes(), *behind.behind);
     }
+}
+
+#[tokio::test]
+async fn a_node_whose_disk_is_full_when_it_begins_does_so_with_the_checkpoint_once_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut world, live) = network(dir.path()).await;
+    let mut operator = register(&mut world, NODES + 1).await;
+    world.pass(1).await;
+    world.pass(1).await;
+    let (behind, source) = accept(&world, &live, &mut operator, NODES + 1).await;
+    let epoch = behind.checkpoint.as_ref().unwrap().border.epoch;
+    let disk = Disk::default();
+    let options = over(&world, &world.anvil.url(), Some(source));
+    let new = LiveLedger::start_at(disk.place(), options).unwrap();
+    disk.set(disk::Fault::Full);
+    until(&new, "it holds", |status| matches!(status.held, Some(Hold::Unkept { .. }))).await;
+    assert!(new.settled().mark.is_bare() && new.status().stopped.is_none());
+    disk.set(disk::Fault::None);
+    through(&new, &world.chain).await;
+    assert_eq!(
+        (new.status().begun, new.settled().ledger),
+        (Begun::Checkpoint { epoch }, live.settled().ledger)
+    );
+    assert_eq!((new.to_sign(), new.status().held), (live.to_sign(), None));
 }

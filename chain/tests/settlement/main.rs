@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod deployment;
+mod disk;
 mod follower;
 mod registrar;
 mod sender;

@@ -18,6 +18,8 @@ const MAX_FILE: u64 = 86;
 pub(crate) struct Signed {
     data: PathBuf,
     last: Option<(u64, [u8; 32])>,
+    /// Whether that is on the disk.
+    kept: bool,
 }
 
 impl Signed {
@@ -34,7 +36,7 @@ impl Signed {
             Ok(1..=MAX_FILE) => Some(parse(&fs::read_to_string(&path)?).ok_or(io::ErrorKind::InvalidData)?),
             Ok(_) => return Err(io::ErrorKind::InvalidData.into()),
         };
-        Ok(Self { data: data.to_owned(), last })
+        Ok(Self { data: data.to_owned(), last, kept: true })
     }
 
     /// The last epoch of which something was signed.
@@ -49,14 +51,15 @@ impl Signed {
     /// When it cannot be written.
     pub(crate) fn note(&mut self, epoch: u64, digest: [u8; 32]) -> io::Result<bool> {
         match self.last {
-            Some(last) if last == (epoch, digest) => return Ok(true),
-            Some((last, _)) if last >= epoch => return Ok(false),
+            Some(last) if self.kept && last == (epoch, digest) => return Ok(true),
+            Some(last) if last != (epoch, digest) && last.0 >= epoch => return Ok(false),
             _ => {}
         }
         let draft = Draft::write(&self.data, FILE, format!("{epoch} {}\n", HEX.encode(&digest)).as_bytes())?;
         // If this fails half way, nothing else is signed of this epoch either.
-        self.last = Some((epoch, digest));
+        (self.last, self.kept) = (Some((epoch, digest)), false);
         draft.replace(&self.data.join(FILE))?;
+        self.kept = true;
         Ok(true)
     }
 }
@@ -95,6 +98,15 @@ mod tests {
         let mut signed = Signed::open(&data).unwrap();
         fs::remove_dir(&data).unwrap();
         assert!(signed.note(7, [1; 32]).is_err());
+        // Nor is it when it could be written, and did not come into its place.
+        fs::create_dir_all(data.join(FILE).join("x")).unwrap();
+        for _ in 0..2 {
+            assert!(signed.note(7, [1; 32]).is_err());
+        }
+        assert!(!signed.note(7, [2; 32]).unwrap(), "the first may be there after all");
+        fs::remove_dir_all(data.join(FILE)).unwrap();
+        assert!(signed.note(7, [1; 32]).unwrap());
+        assert_eq!(Signed::open(&data).unwrap().epoch(), Some(7));
         for spoilt in ["", "7", "7 00\n", &"7".repeat(99)] {
             fs::write(folder.path().join(FILE), spoilt).unwrap();
             assert!(Signed::open(folder.path()).is_err(), "{spoilt}");

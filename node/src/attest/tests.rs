@@ -194,6 +194,28 @@ async fn it_never_signs_two_checkpoints_of_one_epoch() {
     assert_eq!(world.told.borrow().unsigned, None);
 }
 
+#[tokio::test]
+async fn what_it_signs_is_said_as_soon_as_it_can_be_kept() {
+    let mut world = World::new(5);
+    let away = world.data.path().with_extension("away");
+    std::fs::rename(world.data.path(), &away).unwrap();
+    let checkpoint = world.cross(1);
+    let mut told = world.told.clone();
+    let unsigned = timeout(PATIENCE, told.wait_for(|told| told.unsigned.is_some())).await.unwrap().unwrap();
+    let why = unsigned.unsigned.clone().unwrap();
+    drop(unsigned);
+    assert!(why.starts_with("what is signed cannot be kept: ") && why.ends_with("it is tried on"), "{why}");
+    // Not while endpoints disagree, though there is room.
+    world.status.send_modify(|status| status.held = Some(disagree()));
+    std::fs::rename(&away, world.data.path()).unwrap();
+    let Said::Share(data) = world.said().await else { panic!("it tells") };
+    assert!(Report::from_bytes(&data).is_ok(), "and signs nothing");
+    world.status.send_modify(|status| status.held = None);
+    let Said::Share(data) = world.said().await else { panic!("it signs") };
+    assert_eq!(Share::from_bytes(&data).unwrap(), world.share(0, &checkpoint));
+    assert_eq!((world.told.borrow().signed, world.told.borrow().unsigned.clone()), (Some(0), None));
+}
+
 fn disagree() -> Hold {
     Hold::Disagree { names: vec!["one".into(), "two".into()], about: "block 2".into() }
 }

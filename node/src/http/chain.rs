@@ -47,6 +47,8 @@ pub(super) struct Shown {
     began: &'static str,
     /// The epoch of that checkpoint.
     began_epoch: Option<u64>,
+    /// Why nothing is applied at present, or any more, and what to do.
+    held: Option<String>,
     /// The last epoch whose checkpoint this node signed.
     signed: Option<u64>,
     /// The last epoch whose checkpoint the contract accepted.
@@ -115,6 +117,7 @@ impl Chain {
             epoch: status.epoch,
             began,
             began_epoch,
+            held: held(&status),
             signed: attested.signed,
             accepted: ledger.accepted().map(|(epoch, _)| epoch),
             names: self.names.count(),
@@ -210,16 +213,21 @@ fn registered(ledger: &Ledger, id: &NodeId, key: &BlsKey) -> (bool, String) {
     (ok, detail)
 }
 
+/// Why nothing is applied at present, or any more, and what to do.
+fn held(status: &Status) -> Option<String> {
+    if let Some(why) = &status.stopped {
+        return Some(format!("stopped: {why}: {}", why.remedy()));
+    }
+    status.held.as_ref().map(|why| format!("holds: {why}: {}", why.remedy()))
+}
+
 /// Whether what the ledger says may be relied on; else why not and what to do.
 fn follows(status: &Status, ledger: &Ledger) -> (bool, String) {
     let Status { height, head, epoch, .. } = *status;
     let troubles: Vec<_> = status.endpoints.iter().filter_map(trouble).collect();
     let also = troubles.iter().map(|trouble| format!("; {trouble}")).collect::<String>();
-    if let Some(why) = &status.stopped {
-        return (false, format!("stopped: {why}: {}{also}", why.remedy()));
-    }
-    if let Some(why) = &status.held {
-        return (false, format!("holds: {why}: {}{also}", why.remedy()));
+    if let Some(why) = held(status) {
+        return (false, format!("{why}{also}"));
     }
     let began = match status.begun {
         Begun::Fetching { epoch: None, .. } => {
@@ -330,6 +338,11 @@ mod tests {
         );
         let checkpoint = begun(Begun::Checkpoint { epoch: 4 });
         assert_eq!(checkpoint, (true, "at block 7, in epoch 0, begun with the checkpoint of epoch 4".into()));
+        let full = Hold::Unkept { why: "no space left on device".into() };
+        let status = Status { held: Some(full), ..good() };
+        let said = "holds: the ledger cannot be kept: no space left on device: make room on that disk, or mend it: \
+                    the ledger goes on by itself, and nothing is lost";
+        assert_eq!((told(&status), held(&status)), ((false, said.into()), Some(said.into())));
         let held = Status { held: Some(Hold::Unanswered), ..good() };
         let (ok, detail) = told(&held);
         assert!(!ok && detail.starts_with("holds: no endpoint answers: check the connection"), "{detail}");

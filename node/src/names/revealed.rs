@@ -133,7 +133,7 @@ impl Names {
         let mut known = self.revealed.lock();
         // Who was served the one before may come late.
         if known.epoch < Some(epoch) {
-            let mut names = called(&index).map_err(unreadable)?;
+            let mut names = called(&index).map_err(|error| unreadable(&index, error))?;
             for (hash, before) in std::mem::take(&mut known.names) {
                 if let Some(called) = names.get_mut(&hash) {
                     called.keys = before.keys;
@@ -147,8 +147,8 @@ impl Names {
     /// The account that a name leads to, if it is called so.
     fn open(&self, label: Label, keys: &NameKeys) -> Result<Option<(Label, AccountId)>, Code> {
         let (_, index) = self.served().ok_or(Code::NotReady)?;
-        let entry = index.prove(&Key::Name(keys.id())).map_err(unreadable)?.value;
-        let entry = entry.and_then(|bytes| Entry::from_bytes(&bytes).ok());
+        let proven = index.prove(&Key::Name(keys.id())).map_err(|error| unreadable(&index, error))?;
+        let entry = proven.value.and_then(|bytes| Entry::from_bytes(&bytes).ok());
         // Another one may say that its name is called so.
         let called = |entry: &Entry| entry.revealed.as_deref() == Some(label.as_str());
         let entry = entry.filter(|entry| called(entry) && entry.is_live(now().as_millis() / 1_000));

@@ -42,7 +42,8 @@ struct World {
     file: StateFile,
     ledger: Ledger,
     settled: Settled,
-    _data: tempfile::TempDir,
+    followed: Followed,
+    data: tempfile::TempDir,
 }
 
 impl World {
@@ -58,8 +59,9 @@ impl World {
         };
         let parameters = Parameters { genesis: 0, ..Parameters::default() };
         let followed = Followed { chain: 1, start: 1, contracts };
-        let (file, mark, ledger) = StateFile::in_memory(&followed, parameters).unwrap();
         let data = tempfile::tempdir().unwrap();
+        let path = data.path().join("chain.redb");
+        let (file, mark, ledger) = StateFile::open(&path, &followed, parameters).unwrap();
         let shelf = Shelf::open(data.path(), &parameters.domain).unwrap();
         let settled = Settled {
             ledger: Arc::new(ledger.clone()),
@@ -71,7 +73,15 @@ impl World {
             behind: Arc::default(),
         };
         let names = Names::new(shelf.clone(), &settled);
-        Self { names, shelf, file, ledger, settled, _data: data }
+        Self { names, shelf, file, ledger, settled, followed, data }
+    }
+
+    /// The file is closed, as when the disk refused something, and opened anew. The node is not told.
+    fn open_anew(&mut self) {
+        let (parameters, path) = (*self.ledger.parameters(), self.data.path().join("chain.redb"));
+        self.file = StateFile::in_memory(&self.followed, parameters).unwrap().0;
+        self.file = StateFile::open(&path, &self.followed, parameters).unwrap().0;
+        self.settled.names = Arc::new(self.file.index().unwrap());
     }
 
     /// Registers a name, ends an epoch, and tells the node.
@@ -88,7 +98,7 @@ impl World {
         let (epoch, height) = (self.ledger.epoch(), self.ledger.height() + 1);
         let border = Border { epoch, height, hash: [byte; 32].into(), cursors: <_>::default() };
         let (_, checkpoint) = self.ledger.cross(border, root).unwrap();
-        self.settled.mark.epoch = self.ledger.epoch();
+        (self.settled.mark.epoch, self.settled.mark.height) = (self.ledger.epoch(), height);
         self.file.keep(&self.settled.mark, &self.ledger, None).unwrap();
         self.settled.checkpoint = Some(Arc::new(checkpoint.clone()));
         self.settled.names = Arc::new(self.file.index().unwrap());
@@ -154,6 +164,26 @@ fn between_a_border_and_its_signatures_the_one_before_is_served() {
     world.sign(&second);
     assert_eq!(world.held(&second, &[1, 2, 3]), [1, 2]);
     assert_eq!((world.names.count(), world.names.lock().borders.len()), (2, 1));
+}
+
+#[test]
+fn of_a_file_that_was_opened_anew_the_newest_border_is_served_once_it_is_signed_and_none_before_it() {
+    let mut world = World::new();
+    let first = world.cross(1);
+    world.sign(&first);
+    let second = world.cross(2);
+    assert_eq!(world.held(&first, &[1, 2]), [1]);
+    world.open_anew();
+    world.names.cross(&world.settled);
+    assert_eq!((world.refuses(), world.names.count()), (Some(Code::NotReady), 2));
+    world.sign(&second);
+    assert_eq!(world.held(&second, &[1, 2, 3]), [1, 2]);
+    // That may be told together with the border behind it, and what is served be the one that is signed.
+    world.open_anew();
+    let third = world.cross(3);
+    assert_eq!(world.refuses(), Some(Code::NotReady));
+    world.sign(&third);
+    assert_eq!(world.held(&third, &[1, 2, 3]), [1, 2, 3]);
 }
 
 #[tokio::test]

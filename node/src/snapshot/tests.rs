@@ -16,6 +16,8 @@ struct World {
     file: StateFile,
     ledger: Ledger,
     settled: Settled,
+    followed: Followed,
+    data: tempfile::TempDir,
 }
 
 impl World {
@@ -31,7 +33,9 @@ impl World {
         };
         let parameters = Parameters { genesis: 0, ..Parameters::default() };
         let followed = Followed { chain: 1, start: 1, contracts };
-        let (file, mark, ledger) = StateFile::in_memory(&followed, parameters).unwrap();
+        let data = tempfile::tempdir().unwrap();
+        let path = data.path().join("chain.redb");
+        let (file, mark, ledger) = StateFile::open(&path, &followed, parameters).unwrap();
         let settled = Settled {
             ledger: Arc::new(ledger.clone()),
             mark,
@@ -41,7 +45,16 @@ impl World {
             names: Arc::new(file.index().unwrap()),
             behind: Arc::default(),
         };
-        Self { ledgers: Ledgers::new(&settled), file, ledger, settled }
+        Self { ledgers: Ledgers::new(&settled), file, ledger, settled, followed, data }
+    }
+
+    /// The file is closed, as when the disk refused something, and opened anew.
+    fn open_anew(&mut self) {
+        let (parameters, path) = (*self.ledger.parameters(), self.data.path().join("chain.redb"));
+        self.file = StateFile::in_memory(&self.followed, parameters).unwrap().0;
+        self.file = StateFile::open(&path, &self.followed, parameters).unwrap().0;
+        self.settled.names = Arc::new(self.file.index().unwrap());
+        self.ledgers.take(&self.settled);
     }
 
     /// Ends an epoch, after the contract accepted a checkpoint or not, and tells the node.
@@ -105,6 +118,18 @@ fn the_ledgers_of_the_accepted_checkpoint_the_one_before_and_the_newest_are_hand
     assert_eq!(world.held(), [2, 6, 7, 8]);
     world.cross(Some(8));
     assert_eq!(world.held(), [7, 8, 9]);
+}
+
+#[test]
+fn of_a_file_that_was_opened_anew_the_newest_border_is_handed_out_and_none_before_it() {
+    let mut world = World::new();
+    world.cross(None);
+    world.cross(None);
+    assert_eq!(world.held(), [0, 1]);
+    world.open_anew();
+    assert_eq!(world.held(), [1]);
+    world.cross(None);
+    assert_eq!(world.held(), [1, 2]);
 }
 
 #[test]

@@ -342,8 +342,17 @@ async fn a_disk_fails(place: &Place, prometheus: &Prometheus, client: &Client) -
     .await;
     prometheus.until_fired_at(BAD_DISK, &["SessionDiskFilling", "SessionStoreFails"]).await;
     disk.clear();
-    // The ledger does not go on by itself.
-    let _ = place.testnet.restart(BAD_DISK).await.unwrap();
+    // All of it goes on by itself: the ledger has to write where an epoch ends.
+    let door = place.testnet.status().await.unwrap()[BAD_DISK - 1].http.clone();
+    let epoch = async || get(&door, "/status").await?["chain"]["epoch"].as_u64();
+    let before = until("an epoch to be told", async || epoch().await).await;
+    until("store and ledger to go on", async || {
+        let ready = get(&door, "/readyz").await?;
+        let checks = ready["checks"].as_array()?;
+        let well = |name: &str| checks.iter().any(|check| check["name"] == name && check["ok"] == true);
+        (well("disk") && well("chain") && epoch().await? > before).then_some(())
+    })
+    .await;
     Some(disk)
 }
 

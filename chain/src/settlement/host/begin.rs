@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 use session_protocols::snapshot::{Answer, Request};
 use tokio::{
     sync::{mpsc, oneshot},
-    task::{JoinSet, spawn_blocking},
+    task::JoinSet,
     time::{sleep, timeout},
 };
 use tracing::info;
 
-use super::{Crossed, FollowError, Host, NAP, Settled, duration, now};
+use super::{Crossed, FollowError, Host, NAP, Settled, blocking, duration, now};
 use crate::settlement::{
     contracts::Followed,
     endpoint::Endpoint,
@@ -94,6 +94,7 @@ impl Host {
             });
         };
         let (file, came) = begin(file, syncing, asked, tell, end).await?;
+        self.kept();
         let other = match came {
             Came::Ended => return Ok(None),
             Came::Checkpoint { epoch, settled } => {
@@ -118,6 +119,28 @@ impl Host {
             }
         };
         Ok(Some((file, other)))
+    }
+
+    /// Goes on after the disk refused what was put into the file: from the beginning, unless it was kept all the same.
+    /// As [`Self::begin`].
+    pub(super) async fn begin_again(
+        &mut self,
+        failed: StateError,
+        syncing: &mut Syncing,
+        end: &mut oneshot::Receiver<()>,
+    ) -> Result<Option<(StateFile, bool)>, FollowError> {
+        let before = self.settle.borrow().mark;
+        let Some(file) = self.open_again(failed, end).await? else { return Ok(None) };
+        let Settled { mark, checkpoint, .. } = self.settle.borrow().clone();
+        let Some(checkpoint) = checkpoint.filter(|_| mark != before) else {
+            syncing.start_over((!mark.is_bare()).then_some(mark.epoch));
+            return Ok(Some((file, false)));
+        };
+        let epoch = checkpoint.border.epoch;
+        info!(epoch, height = mark.height, "the ledger goes on with a checkpoint, which was kept");
+        self.begun = Begun::Checkpoint { epoch };
+        self.kept();
+        Ok(Some((file, true)))
     }
 }
 
@@ -193,14 +216,11 @@ async fn on_file<T: Send + 'static>(
     mut file: StateFile,
     work: impl FnOnce(&mut StateFile) -> Result<T, StateError> + Send + 'static,
 ) -> Result<(StateFile, T), FollowError> {
-    let work = move || -> Result<_, FollowError> {
+    blocking(move || -> Result<_, FollowError> {
         let done = work(&mut file)?;
         Ok((file, done))
-    };
-    match spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
-    }
+    })
+    .await
 }
 
 /// Keeps the ledger of a checkpoint together with the names that were put into the file.

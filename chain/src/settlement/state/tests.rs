@@ -114,7 +114,12 @@ fn what_is_not_this_networks_or_not_whole_is_not_opened() {
     assert!(matches!(open(&followed()), Err(StateError::Schema { found: 9, .. })));
     // Back to what it was, but with a cursor that has gone on without its ledger.
     let raw = |key: &str, value: &[u8]| {
-        let file = StateFile { db: Database::create(&path).unwrap(), path: path.clone(), writing: None };
+        let file = StateFile {
+            db: Database::create(&path).unwrap(),
+            path: path.clone(),
+            open: Arc::default(),
+            writing: None,
+        };
         spoil(file, key, value);
     };
     raw("network", &header);
@@ -246,4 +251,16 @@ fn names_that_are_restored_take_the_place_of_those_that_were_kept_once_they_are(
     assert_eq!(file.plant_names().unwrap(), B256::ZERO);
     file.keep(&mark, &ledger, None).unwrap();
     assert_eq!((there(&mut file), file.index().unwrap().0.count().unwrap()), (Vec::new(), 0));
+}
+
+#[test]
+fn what_a_disk_that_takes_nothing_leaves_of_a_new_file_is_not_taken_for_a_damaged_one() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("chain.redb");
+    let open = || StateFile::open(&path, &followed(), Parameters::default());
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    let error = open().unwrap_err();
+    assert!(error.passes(), "{error:?}");
+    assert!(path.symlink_metadata().is_err(), "it is there");
+    assert!(open().is_ok());
 }

@@ -19,10 +19,13 @@ use serde_json::{Value, json};
 use session_chain::{
     Parameters, account,
     network::Contracts,
-    settlement::{Delivery, Endpoint, Followed, LiveLedger, Options, Pace, Sender, contracts::events},
+    settlement::{
+        Delivery, Endpoint, Followed, LiveLedger, Options, Pace, Sender, contracts::events, state::Place,
+    },
 };
 use session_protocols::Span;
 
+pub mod disk;
 pub mod proxy;
 pub mod world;
 
@@ -210,10 +213,15 @@ impl Chain {
 
     /// Follows the chain over some endpoints, impatiently.
     pub fn follow(&self, path: &std::path::Path, epoch: u64, urls: &[String]) -> LiveLedger {
+        self.follow_at(Place::file(path), epoch, urls)
+    }
+
+    /// The same with the file at a place.
+    pub fn follow_at(&self, place: Place, epoch: u64, urls: &[String]) -> LiveLedger {
         let endpoints = urls.iter().map(|url| Endpoint::new(url).unwrap()).collect();
         let (followed, parameters) = (self.followed, self.parameters(epoch));
         let options = Options { followed, parameters, endpoints, pace: pace(), seed: [7; 32], source: None };
-        LiveLedger::start(path, options).unwrap()
+        LiveLedger::start_at(place, options).unwrap()
     }
 }
 
