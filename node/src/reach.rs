@@ -48,7 +48,7 @@ use crate::{network::Contacts, now};
 pub(crate) use arrivals::Arrivals;
 use arrivals::Came;
 use backs::Backs;
-pub(crate) use reached::{Reached, transport};
+pub(crate) use reached::{Reached, Servers, transport};
 use rounds::{Answer, Ask, Input, Rounds};
 pub use stranger::{dial, observed};
 use wire::{Back, BackAnswer};
