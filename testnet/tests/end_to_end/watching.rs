@@ -258,6 +258,11 @@ async fn every_panel_and_alert_is_fed_and_alerts_fire_when_something_breaks() {
         place.testnet.kill(index).await.unwrap();
     }
     prometheus.until_fired_at(ASKS_TWO, &["SessionDirectoryOld", "SessionPeersFew"]).await;
+    // Nobody says any more which nodes there are.
+    for targets in fs::read_dir(place.testnet.folder().path().join("targets")).unwrap() {
+        fs::remove_file(targets.unwrap().path()).unwrap();
+    }
+    prometheus.until_fired(&["SessionNothingWatched"]).await;
 
     // There is no alert without its fault.
     let mut unmade: BTreeSet<String> =
