@@ -117,7 +117,6 @@ impl Internet {
         self.inside(&outside, &["ip", "addr", "add", "192.168.1.1/24", "dev", "lan"]);
         self.inside(&inner, &["ip", "addr", "add", "192.168.1.2/24", "dev", "wan"]);
         self.inside(&inner, &["ip", "route", "add", "default", "via", "192.168.1.1"]);
-        self.inside(&outside, &["sysctl", "-qw", "net.ipv4.ip_forward=1"]);
         if six {
             // Nobody translates these: the router has a part of its own for what is behind it.
             let behind = format!("2a10:{n}:0:1::");
@@ -128,6 +127,7 @@ impl Internet {
             let (whole, router) = (format!("{behind}/64"), format!("2a10:{n}::2"));
             self.inside("core", &["ip", "-6", "route", "add", &whole, "via", &router]);
         }
+        self.inside(&outside, &["sysctl", "-qw", "net.ipv4.ip_forward=1"]);
         let lead = forwarded.map_or_else(String::new, |port| {
             let lead = |kind| format!("iifname \"wan\" {kind} dport {port} dnat to 192.168.1.2;");
             lead("udp") + &lead("tcp")
