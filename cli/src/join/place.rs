@@ -158,7 +158,7 @@ fn unseen(own: Option<&Endpoint>) -> Failure {
 }
 
 /// What an address's kind is called.
-pub(super) const fn kind(endpoint: &Endpoint) -> &'static str {
+const fn kind(endpoint: &Endpoint) -> &'static str {
     if endpoint.ip.is_ipv4() { "IPv4" } else { "IPv6" }
 }
 
