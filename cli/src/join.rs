@@ -406,6 +406,15 @@ mod tests {
     }
 
     #[test]
+    fn a_unit_that_runs_stays_where_it_is_unless_another_place_is_said() {
+        let at = "/ip4/203.0.113.7/tcp/22021";
+        let before = Settings { listen: vec![at.parse().unwrap()], ..Settings::default() };
+        let stays = |words: &[&str]| service::settled(&join(words), &before).is_some();
+        assert!(stays(&[]) && !stays(&["--port", "7"]) && !stays(&["--address", at]));
+        assert!(Cli::try_parse_from(["session", "join", "testnet", "--port", "0"]).is_err());
+    }
+
+    #[test]
     fn what_was_said_once_holds_where_the_next_run_says_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let (data, path) = (folder.path(), folder.path().join(FILE));

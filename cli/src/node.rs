@@ -62,7 +62,7 @@ async fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
     let network = chosen(context)?;
     let address = &match &**address {
         [] => {
-            let found = address::found(network.as_ref().is_some_and(|network| network.local))?;
+            let found = address::found(network.as_ref())?;
             let shown: Vec<String> = found.iter().map(ToString::to_string).collect();
             let shown = shown.join(" and ");
             context.output.note(&format!("no address was given: others are to reach the node at {shown}"));

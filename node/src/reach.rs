@@ -13,6 +13,7 @@
 //! - `confirm`: the same for others
 //! - `reached`: what is known, as it is told
 //! - `router`: asks the router to lead ports here
+//! - `served`: whose requests are served
 //! - `stranger`: a peer of a moment, who dials
 //! - `wire`: what travels
 
@@ -23,6 +24,7 @@ mod confirm;
 mod reached;
 mod rounds;
 pub(crate) mod router;
+mod served;
 mod stranger;
 mod wire;
 
@@ -44,19 +46,17 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use crate::{network::Contacts, now};
+use crate::{neighbours::Places, network::Contacts, now};
 pub(crate) use arrivals::Arrivals;
 use arrivals::Came;
 use backs::Backs;
-pub(crate) use reached::{Reached, transport};
+use confirm::Paid;
+pub(crate) use reached::{Reached, Servers, transport};
 use rounds::{Answer, Ask, Input, Rounds};
+use served::{Asker, Served};
 pub use stranger::{dial, observed};
 use wire::{Back, BackAnswer};
 
-/// Dials back that may be under way.
-const MAX_DIALS: usize = 32;
-/// Of these for one peer; further requests of it are closed.
-const MAX_OF_ONE: usize = 8;
 /// How long one may take to say what it was to say.
 const READ: Duration = Duration::from_secs(5);
 /// The longest that nobody looks at the time.
@@ -85,12 +85,13 @@ pub(crate) struct Reach {
     requests: IncomingStreams,
     streams: IncomingStreams,
     arrivals: Arrivals,
+    /// Where those come from who ask.
+    places: Places,
     /// Who of those that have come is heard.
     backs: Backs,
     /// What was asked, by what is to be said on the dial back.
     questions: BTreeMap<u64, Question>,
-    /// For how many requests of whom dials are under way.
-    serving: BTreeMap<PeerId, usize>,
+    served: Served,
 }
 
 /// One node was asked to dial one address.
@@ -118,7 +119,9 @@ impl Question {
 /// What has been waited for.
 enum Done {
     Asked(Ask, u64, Answer),
-    Served(PeerId),
+    /// Whoever has this place has asked, and paid for the dial; or has not.
+    Heard(u64, Option<Paid>),
+    Served(u64),
     /// Whoever has this place said this over a stream that it opened, or nothing.
     Back(u64, Option<(u64, Stream)>),
     Greeted,
@@ -130,7 +133,7 @@ impl Reach {
     /// In a network that is all on one machine if it is `local`: any address is dialled there.
     pub(crate) fn new(
         mut control: Control,
-        arrivals: Arrivals,
+        (arrivals, places): (Arrivals, Places),
         local: bool,
         wanted: watch::Receiver<Wanted>,
         told: watch::Sender<Contacts>,
@@ -139,7 +142,7 @@ impl Reach {
         let streams = control.accept(wire::BACK)?;
         // Without randomness the same are asked first: no harm.
         let rounds = Rounds::new(random().unwrap_or_default());
-        let (backs, questions, serving) = (Backs::default(), BTreeMap::new(), BTreeMap::new());
+        let (backs, questions, served) = (Backs::default(), BTreeMap::new(), Served::default());
         Ok(Self {
             control,
             local,
@@ -150,9 +153,10 @@ impl Reach {
             requests,
             streams,
             arrivals,
+            places,
             backs,
             questions,
-            serving,
+            served,
         })
     }
 
@@ -175,17 +179,9 @@ impl Reach {
                     }
                     self.want();
                 }
-                Some(done) = tasks.next() => self.done(done, &greeting),
-                Some(done) = greeting.next() => self.done(done, &greeting),
-                Some((peer, stream)) = self.requests.next() => {
-                    if self.admit(peer) {
-                        let local = self.local;
-                        tasks.push(Box::pin(async move {
-                            confirm::serve(stream, peer, local).await;
-                            Done::Served(peer)
-                        }));
-                    }
-                }
+                Some(done) = tasks.next() => self.done(done, &tasks, &greeting),
+                Some(done) = greeting.next() => self.done(done, &tasks, &greeting),
+                Some((peer, stream)) = self.requests.next() => self.serve(peer, stream, &tasks),
                 Some((peer, stream)) = self.streams.next() => self.hear(peer, stream, &greeting),
                 () = sleep_until(wake) => self.rounds.handle(now(), Input::Tick),
             }
@@ -223,7 +219,16 @@ impl Reach {
         }
     }
 
-    fn done(&mut self, done: Done, greeting: &Tasks) {
+    /// Reads what a peer asks, if there is a place for it.
+    fn serve(&mut self, peer: PeerId, stream: Stream, tasks: &Tasks) {
+        let asker = self.places.of(&peer).map_or(Asker::Node(peer), Asker::Stranger);
+        if let Some((number, stopped)) = self.served.admit(asker) {
+            let reading = Abortable::new(confirm::hear(stream, peer, self.local), stopped);
+            tasks.push(Box::pin(async move { Done::Heard(number, reading.await.ok().flatten()) }));
+        }
+    }
+
+    fn done(&mut self, done: Done, tasks: &Tasks, greeting: &Tasks) {
         match done {
             Done::Asked(ask, nonce, said) => {
                 let came = self.questions.remove(&nonce).is_some_and(|question| question.came);
@@ -231,12 +236,13 @@ impl Reach {
                 let answer = if said == Answer::Reached && !came { Answer::Refused } else { said };
                 self.rounds.handle(now(), Input::Answered(ask, answer));
             }
-            Done::Served(peer) => {
-                if let Some(count) = self.serving.get_mut(&peer) {
-                    *count = count.saturating_sub(1);
-                }
-                self.serving.retain(|_, count| *count > 0);
+            Done::Heard(number, Some(paid)) if self.served.dials(number) => {
+                tasks.push(Box::pin(async move {
+                    paid.dial().await;
+                    Done::Served(number)
+                }));
             }
+            Done::Heard(number, _) | Done::Served(number) => self.served.end(number),
             Done::Back(number, said) => {
                 let (Some((peer, came)), Some((nonce, stream))) = (self.backs.end(number), said) else {
                     return;
@@ -249,17 +255,6 @@ impl Reach {
             }
             Done::Greeted => {}
         }
-    }
-
-    /// Takes a place for a request, where there is one.
-    fn admit(&mut self, peer: PeerId) -> bool {
-        let all: usize = self.serving.values().sum();
-        let of_one = self.serving.get(&peer).copied().unwrap_or_default();
-        let free = all < MAX_DIALS && of_one < MAX_OF_ONE;
-        if free {
-            self.serving.insert(peer, of_one + 1);
-        }
-        free
     }
 
     /// Tells what is known, where it is something else.

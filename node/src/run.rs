@@ -210,8 +210,8 @@ async fn from_start_to_stop(
     }
     let (wanted, wants) = watch::channel(Wanted::default());
     let control = swarm.behaviour().streams.new_control();
-    let arrivals = swarm.behaviour().arrivals.clone();
-    let reach = Reach::new(control, arrivals, config.network.local, wants, contacts.clone());
+    let come = (swarm.behaviour().arrivals.clone(), swarm.behaviour().neighbours.places());
+    let reach = Reach::new(control, come, config.network.local, wants, contacts.clone());
     let reach = reach.map_err(|_| NodeError::Stopped { part: "reach" })?;
     let network = Network {
         swarm,

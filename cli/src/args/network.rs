@@ -174,9 +174,10 @@ pub(crate) struct Join {
     /// Where others reach the node, several times if needed [default: what is found]
     #[arg(long, value_name = "ENDPOINT")]
     pub(crate) address: Vec<Endpoint>,
-    /// The port to listen on where no address is given
-    #[arg(long, default_value_t = 22_021)]
-    pub(crate) port: u16,
+    /// The port to listen on, in the place of that of the node's settings, too; others are told it unless --address
+    /// says another [default: 22021]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
     /// The port of loopback where /livez, /readyz, /metrics and /status are served [default: 22080]
     #[arg(long)]
     pub(crate) http_port: Option<u16>,

@@ -14,8 +14,8 @@ use crate::{failure::Failure, output::Output, text};
 
 /// After how long a step says that it is under way.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How often it says so again where there is no terminal.
-const AGAIN: u64 = 10;
+/// How long until it says so again where there is no terminal.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// What stands before a step's further lines.
 const INDENT: &str = "             ";
@@ -65,10 +65,11 @@ impl Board {
         let mut work = Box::pin(work(say.clone()));
         let mut second = interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut said = None;
         let done = loop {
             tokio::select! {
                 done = &mut work => break done,
-                _ = second.tick() => self.under_way(name, &say.now(), begun.elapsed(), &bar)?,
+                _ = second.tick() => self.under_way(name, &say.now(), begun.elapsed(), (&bar, &mut said))?,
             }
         };
         bar.finish_and_clear();
@@ -103,7 +104,15 @@ impl Board {
         std::mem::replace(&mut *self.at.lock().unwrap_or_else(PoisonError::into_inner), to)
     }
 
-    fn under_way(&self, name: &str, what: &str, took: Duration, bar: &ProgressBar) -> Result<(), Failure> {
+    /// Shows that a step is under way: on its bar, or where there is no terminal in a line, unless it `said` so just
+    /// before.
+    fn under_way(
+        &self,
+        name: &str,
+        what: &str,
+        took: Duration,
+        (bar, said): (&ProgressBar, &mut Option<Duration>),
+    ) -> Result<(), Failure> {
         let seconds = took.as_secs();
         if self.terminal && what == ASKED {
             return Ok(());
@@ -113,9 +122,10 @@ impl Board {
             bar.tick();
             return Ok(());
         }
-        if seconds != PATIENCE.as_secs() && (seconds == 0 || !seconds.is_multiple_of(AGAIN)) {
+        if !is_due(took, *said) {
             return Ok(());
         }
+        *said = Some(took);
         if self.output.is_json() {
             let told = json!({ "step": name, "state": "working", "detail": what, "took": millis(took) });
             return self.output.data(&told, String::new);
@@ -134,6 +144,11 @@ impl Board {
     }
 }
 
+/// Whether a step that has taken so long says that it is under way, and last did so when it had taken `said`.
+fn is_due(took: Duration, said: Option<Duration>) -> bool {
+    said.map_or(took >= PATIENCE, |said| took.saturating_sub(said) >= AGAIN)
+}
+
 fn millis(took: Duration) -> u64 {
     u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
 }
@@ -145,6 +160,28 @@ mod tests {
 
     fn failure() -> Failure {
         Failure::new(Exit::Failed, "port", "it is taken", "name another")
+    }
+
+    #[test]
+    fn whatever_takes_long_says_so_and_again() {
+        let said_at = |looks: &[u64]| {
+            let mut said = None;
+            let mut all = Vec::new();
+            for look in looks.iter().copied().map(Duration::from_millis) {
+                if is_due(look, said) {
+                    said = Some(look);
+                    all.push(look.as_millis());
+                }
+            }
+            all
+        };
+        assert_eq!(said_at(&[0, 1_000, 1_999]), [0_u128; 0]);
+        assert_eq!(
+            said_at(&[0, 1_000, 2_000, 3_000, 11_000, 12_000, 13_000, 22_000]),
+            [2_000, 12_000, 22_000]
+        );
+        // A machine that is busy looks late.
+        assert_eq!(said_at(&[0, 1_100, 3_100, 4_100, 19_000]), [3_100, 19_000]);
     }
 
     #[tokio::test]

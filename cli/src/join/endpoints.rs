@@ -14,7 +14,7 @@ use crate::failure::{Exit, Failure};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// By how much the time of an endpoint's newest block may differ from another's, or lag behind the clock if it is the
 /// only one.
-pub(crate) const LAG: u64 = 300;
+const LAG: u64 = 300;
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -50,12 +50,16 @@ pub(crate) struct Look {
 pub(crate) async fn check(settlement: &Settlement, urls: &[String]) -> Result<Found, Failure> {
     let looks = join_all(urls.iter().map(|url| look(settlement, url))).await;
     let (good, mut bad): (Vec<_>, Vec<_>) = looks.into_iter().partition(Result::is_ok);
-    let mut good: Vec<Look> = good.into_iter().flatten().collect();
+    let good: Vec<Look> = good.into_iter().flatten().collect();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let expected = expected(&good.iter().map(|look| look.time).collect::<Vec<_>>(), now);
-    let (current, apart): (Vec<_>, Vec<_>) =
-        good.drain(..).partition(|look| look.time.abs_diff(expected) <= LAG);
-    bad.extend(apart.into_iter().map(|look| Err(look.apart(expected))));
+    let mut current = Vec::new();
+    for look in good {
+        match look.apart(expected) {
+            None => current.push(look),
+            Some((told, remedy)) => bad.push(Err(format!("{told}: {remedy} with --rpc"))),
+        }
+    }
     let bad: Vec<String> = bad.into_iter().filter_map(Result::err).collect();
     if current.is_empty() {
         let message = format!("no endpoint serves the chain {}: {}", settlement.chain, bad.join("; "));
@@ -72,7 +76,7 @@ pub(crate) async fn check(settlement: &Settlement, urls: &[String]) -> Result<Fo
 
 /// The time of the newest block, in seconds since 1970: of several that which is nearest to the clock, so that none makes
 /// the others look late by a date of its own; of a single one its own, unless that is past.
-fn expected(times: &[u64], now: u64) -> u64 {
+pub(crate) fn expected(times: &[u64], now: u64) -> u64 {
     match times {
         [alone] => now.max(*alone),
         several => several.iter().copied().min_by_key(|time| time.abs_diff(now)).unwrap_or(now),
@@ -106,19 +110,22 @@ pub(crate) async fn look(settlement: &Settlement, url: &str) -> Result<Look, Str
 }
 
 impl Look {
-    /// What is wrong with it where its newest block is not of the time that is expected.
-    fn apart(&self, expected: u64) -> String {
+    /// What is wrong with it where its newest block is not of the time that is expected, and what to do about it, but
+    /// for where another is named.
+    pub(crate) fn apart(&self, expected: u64) -> Option<(String, &'static str)> {
         let Self { name, height, time, .. } = self;
         let by = time.abs_diff(expected);
-        if *time < expected {
-            return format!(
-                "{name} is behind: its newest block {height} is {by} s old: wait until it has caught up, or name \
-                 another with --rpc"
-            );
+        if by <= LAG {
+            return None;
         }
-        format!(
-            "{name} is ahead: its newest block {height} is dated {by} s after the others': name another with --rpc"
-        )
+        Some(if *time < expected {
+            let told = format!("{name} is behind: its newest block {height} is {by} s old");
+            (told, "wait until it has caught up, or name another")
+        } else {
+            let told =
+                format!("{name} is ahead: its newest block {height} is dated {by} s after the others'");
+            (told, "name another")
+        })
     }
 }
 

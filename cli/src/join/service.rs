@@ -401,7 +401,7 @@ fn refusal(root: bool, systemd: bool) -> Option<Failure> {
 
 /// Where the node of a unit that runs is, unless it is to be elsewhere.
 pub(crate) fn settled(arguments: &Join, before: &Settings) -> Option<Place> {
-    if !arguments.address.is_empty() || before.listen.is_empty() {
+    if !arguments.address.is_empty() || arguments.port.is_some() || before.listen.is_empty() {
         return None;
     }
     let listen = before.listen.clone();

@@ -1,7 +1,7 @@
 //! What a node says of itself while it joins, over its own door.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -49,7 +49,23 @@ pub(crate) struct Status {
 #[derive(Debug, Default, Deserialize)]
 struct Reachability {
     dialled_back: Vec<DialledBack>,
+    /// An older node does not say.
+    servers: Option<Servers>,
     upnp: Upnp,
+}
+
+/// How many nodes in contact may be asked to dial, by the kind of their address.
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Servers {
+    ip4: u64,
+    ip6: u64,
+}
+
+impl Servers {
+    /// How many surely have a way to an address.
+    const fn akin(&self, endpoint: &Endpoint) -> u64 {
+        if endpoint.ip.is_ipv4() { self.ip4 } else { self.ip6 }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -157,7 +173,7 @@ impl Watch {
             let open = verdicts.iter().filter(|verdict| upnp.may_mend(verdict)).count();
             let left = announced.len().saturating_sub(verdicts.len()).saturating_add(open);
             if left == 0 || Instant::now() >= until {
-                let judged = judged(announced, &verdicts, peers, upnp);
+                let judged = judged(announced, &verdicts, (peers, reachability.servers), upnp);
                 // Whoever has its place keeps it, and is told what is wrong.
                 return match (judged, self.registration().await.as_deref()) {
                     (Err(failure), Some("awaiting" | "active" | "decommissioned")) => {
@@ -329,7 +345,7 @@ fn inactive(waited: Duration, readiness: Option<&Readiness>) -> Failure {
 fn judged(
     announced: &[Endpoint],
     verdicts: &[&DialledBack],
-    peers: u64,
+    (peers, servers): (u64, Option<Servers>),
     upnp: &Upnp,
 ) -> Result<((), String), Failure> {
     let unreachable =
@@ -361,9 +377,25 @@ fn judged(
         );
     }
     let left = announced.iter().filter(|one| verdicts.iter().all(|it| it.address != one.to_string()));
-    let left: Vec<_> = left.map(ToString::to_string).collect();
-    let message =
-        format!("no node said within {} s whether it reaches {}", REACH.as_secs(), left.join(" and "));
+    let left: Vec<&Endpoint> = left.collect();
+    let shown = left.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+    // Those of the other kind may have no way there, and are believed only if they come through.
+    if let Some(servers) = servers.filter(|servers| servers.ip4.saturating_add(servers.ip6) > 0)
+        && let Some(apart) = left.iter().find(|one| servers.akin(one) == 0)
+    {
+        let (kind, other, form) = match apart.ip {
+            IpAddr::V4(_) => ("IPv4", "IPv6", "/ip6/ADDRESS/udp/22021/quic-v1"),
+            IpAddr::V6(_) => ("IPv6", "IPv4", "/ip4/ADDRESS/udp/22021/quic-v1"),
+        };
+        let message =
+            format!("none of the nodes in contact has {kind}, so none says whether it reaches {shown}");
+        let remedy = format!(
+            "say where others reach this machine over {other}: --address {form} (behind a router its public address, \
+             which has to lead that port here)"
+        );
+        return unreachable(message, &remedy);
+    }
+    let message = format!("no node said within {} s whether it reaches {shown}", REACH.as_secs());
     unreachable(message, "type the same command again: the nodes may be busy")
 }
 

@@ -11,8 +11,16 @@ pub(super) struct Reachability {
     dialled_back: Vec<DialledBack>,
     /// Which node of the network came in over a transport last.
     reached: Vec<Inbound>,
+    /// How many nodes in contact may be asked to dial, by the kind of their address.
+    servers: Servers,
     /// The router that is asked to lead ports here.
     upnp: Upnp,
+}
+
+#[derive(Serialize)]
+struct Servers {
+    ip4: usize,
+    ip6: usize,
 }
 
 #[derive(Serialize)]
@@ -86,6 +94,8 @@ impl From<&Reached> for Reachability {
             at: gateway.since.as_millis(),
             addresses: gateway.leads.iter().map(ToString::to_string).collect(),
         };
-        Self { dialled_back: dialled_back.collect(), reached: came.collect(), upnp }
+        let reach::Servers { ip4, ip6 } = reached.servers;
+        let servers = Servers { ip4, ip6 };
+        Self { dialled_back: dialled_back.collect(), reached: came.collect(), servers, upnp }
     }
 }

@@ -10,7 +10,7 @@ use session_protocols::{
 };
 
 use super::{Announced, Dialling, Network};
-use crate::now;
+use crate::{now, reach::Servers};
 
 impl Network {
     /// The addresses that the node listens on have changed, or the prefix that it declared.
@@ -62,6 +62,12 @@ impl Network {
         let nodes = dialling.connections.peers().filter_map(node_id);
         let servers: BTreeMap<_, _> =
             nodes.filter_map(|node| Some((node, self.prefix_of_server(&node)?))).collect();
+        let count = Servers::of(servers.values());
+        self.contacts.send_if_modified(|contacts| {
+            let other = contacts.reached.servers != count;
+            contacts.reached.servers = count;
+            other
+        });
         self.wanted.send_if_modified(|wanted| {
             let other = wanted.servers != servers;
             if other {

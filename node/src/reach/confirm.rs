@@ -10,33 +10,68 @@ use session_protocols::{directory::Endpoint, libp2p::address::endpoint};
 use tokio::time::timeout;
 
 use super::{
+    READ,
     stranger::{self, Missed},
     wire::{self, Answer, Frame, NO_ANSWER, NO_CONNECTION, OK, REFUSED, Request, Said, Wants},
 };
 
-/// How long one may take, the dial with it.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a dial may take, what is said over it and of it with it.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// The data that is wanted before a dial, in bytes: the least that the specification knows.
 const DATA: u64 = 30_000;
 /// Messages that it may come in.
 const MAX_PARTS: u64 = 1_000;
 
-/// Answers one request over its stream.
-pub(super) async fn serve(mut stream: Stream, peer: PeerId, local: bool) {
-    let served = timeout(PATIENCE, answer(&mut stream, peer, local)).await;
-    if let Err(error) = served.map_err(io::Error::from).and_then(|done| done) {
-        // Whoever asks may be a client: it is not named.
-        tracing::debug!(%error, "a dial back was not answered");
+/// A request that is paid for.
+pub(super) struct Paid {
+    stream: Stream,
+    peer: PeerId,
+    /// Which address that was asked about.
+    index: u32,
+    address: Endpoint,
+    nonce: u64,
+}
+
+/// Reads one request, and the data that it costs; none where it is refused, or does not come in time.
+pub(super) async fn hear(mut stream: Stream, peer: PeerId, local: bool) -> Option<Paid> {
+    let heard = timeout(READ, request(&mut stream, local)).await;
+    let paid = told(heard.map_err(io::Error::from).and_then(|done| done)).flatten();
+    paid.map(|(index, address, nonce)| Paid { stream, peer, index, address, nonce })
+}
+
+impl Paid {
+    /// Dials, and answers over the stream of the request what came of it.
+    pub(super) async fn dial(self) {
+        let dialled = timeout(PATIENCE, self.answer()).await;
+        told(dialled.map_err(io::Error::from).and_then(|done| done));
+    }
+
+    async fn answer(mut self) -> io::Result<()> {
+        let dialled = match stranger::dial_back(self.peer, &self.address, self.nonce).await {
+            Ok(()) => OK,
+            Err(Missed::Connection) => NO_CONNECTION,
+            Err(Missed::Answer) => NO_ANSWER,
+        };
+        let answer = Answer { status: OK, index: self.index, dialled };
+        wire::send(&mut self.stream, &Frame::of(Said::Answer(answer))).await
     }
 }
 
-async fn answer(stream: &mut Stream, peer: PeerId, local: bool) -> io::Result<()> {
+/// What came of a part of it.
+fn told<T>(result: io::Result<T>) -> Option<T> {
+    // Whoever asks may be a client: it is not named.
+    result.inspect_err(|error| tracing::debug!(%error, "a dial back was not answered")).ok()
+}
+
+/// What is to be dialled, and what is to be said there.
+async fn request(stream: &mut Stream, local: bool) -> io::Result<Option<(u32, Endpoint, u64)>> {
     let Frame { said: Some(Said::Request(request)) } = wire::receive(stream).await? else {
         return Err(unexpected());
     };
     let Some((index, address)) = chosen(&request, local) else {
         let answer = Answer { status: REFUSED, index: 0, dialled: 0 };
-        return wire::send(stream, &Frame::of(Said::Answer(answer))).await;
+        wire::send(stream, &Frame::of(Said::Answer(answer))).await?;
+        return Ok(None);
     };
     wire::send(stream, &Frame::of(Said::Wants(Wants { index, bytes: DATA }))).await?;
     let (mut bytes, mut parts) = (0, 0);
@@ -50,12 +85,7 @@ async fn answer(stream: &mut Stream, peer: PeerId, local: bool) -> io::Result<()
     if bytes < DATA {
         return Err(unexpected());
     }
-    let dialled = match stranger::dial_back(peer, &address, request.nonce).await {
-        Ok(()) => OK,
-        Err(Missed::Connection) => NO_CONNECTION,
-        Err(Missed::Answer) => NO_ANSWER,
-    };
-    wire::send(stream, &Frame::of(Said::Answer(Answer { status: OK, index, dialled }))).await
+    Ok(Some((index, address, request.nonce)))
 }
 
 /// The first address that may be dialled.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use session_protocols::{
-    NodeId, Time,
+    NodeId, Prefix, Time,
     directory::{Endpoint, Transport},
 };
 
@@ -16,8 +16,27 @@ pub(crate) struct Reached {
     pub(crate) verdicts: BTreeMap<Endpoint, Verdict>,
     /// Which node dialled this one last over each transport, and when.
     pub(crate) dialled: BTreeMap<Transport, (NodeId, Time)>,
+    /// Nodes in contact that may be asked to dial it.
+    pub(crate) servers: Servers,
     /// The router before it.
     pub(crate) gateway: Gateway,
+}
+
+/// How many nodes there are of each kind of address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Servers {
+    pub(crate) ip4: usize,
+    pub(crate) ip6: usize,
+}
+
+impl Servers {
+    /// Counts those of these prefixes.
+    pub(crate) fn of<'a>(prefixes: impl IntoIterator<Item = &'a Prefix>) -> Self {
+        prefixes.into_iter().fold(Self::default(), |count, prefix| match prefix {
+            Prefix::V4(_) => Self { ip4: count.ip4.saturating_add(1), ..count },
+            Prefix::V6(_) => Self { ip6: count.ip6.saturating_add(1), ..count },
+        })
+    }
 }
 
 impl Reached {
@@ -92,6 +111,12 @@ mod tests {
         };
         let reached = why.contains(&None);
         Verdict { reached, begun: Time::ZERO, at: Time::ZERO, said: why.iter().map(word).collect() }
+    }
+
+    #[test]
+    fn those_who_may_be_asked_are_counted_by_their_kind() {
+        let prefixes = [Prefix::V4([45, 1, 0]), Prefix::V6([42; 6]), Prefix::V4([45, 2, 0])];
+        assert_eq!(Servers::of(&prefixes), Servers { ip4: 2, ip6: 1 });
     }
 
     #[test]

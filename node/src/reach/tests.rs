@@ -15,6 +15,7 @@ use super::{
     wire::{Frame, Said},
     *,
 };
+use crate::registry::Registry;
 
 /// What of a node has to do with dials back.
 #[derive(NetworkBehaviour)]
@@ -66,7 +67,8 @@ async fn node(dials: &[&Node]) -> Node {
     let (peer, control) = (*swarm.local_peer_id(), swarm.behaviour().streams.new_control());
     let (wanted, wants) = watch::channel(Wanted::default());
     let (told, contacts) = watch::channel(Contacts::default());
-    let reach = Reach::new(control.clone(), arrivals, true, wants, told).unwrap();
+    let reach =
+        Reach::new(control.clone(), (arrivals, Places::new(Registry::of([]))), true, wants, told).unwrap();
     for other in dials {
         let options = DialOpts::peer_id(other.peer);
         let addresses = vec![session_protocols::libp2p::address::multiaddr(&other.address)];

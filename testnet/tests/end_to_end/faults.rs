@@ -196,7 +196,10 @@ impl Joining {
     }
 
     fn join_at(&self, port: u16) -> Running {
-        let arguments = self.arguments(port);
+        self.run(&self.arguments(port))
+    }
+
+    fn run(&self, arguments: &[String]) -> Running {
         let mut command = self.place.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Running::new(command, "join")
@@ -237,7 +240,7 @@ async fn descriptions_machines_clocks_and_endpoints_that_are_wrong_are_named() {
     let goes_on = |joining: &Joining| {
         let (message, remedy) = joining.fails("address", "port", 1);
         assert!(message.contains("cannot listen on /ip4/127.0.0.1/tcp/"), "{message}");
-        assert!(remedy.contains("--port"), "{remedy}");
+        assert!(remedy.contains("in --address where you name one"), "{remedy}");
     };
 
     let text = fs::read_to_string(&joining.file).unwrap();
@@ -292,6 +295,37 @@ async fn descriptions_machines_clocks_and_endpoints_that_are_wrong_are_named() {
         second.set(fault);
         goes_on(&joining);
     }
+    drop(taken);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_is_taken_is_another_once_that_is_said() {
+    let chain = Endpoint::start().await;
+    let joining = Joining::new(&chain.url);
+    let taken = TcpListener::bind(("127.0.0.1", joining.port)).unwrap();
+    // What was found out before is written down.
+    fs::create_dir(joining.data()).unwrap();
+    let listen = format!("listen = [\"/ip4/127.0.0.1/tcp/{}\"]\n", joining.port);
+    fs::write(joining.data().join("node.toml"), listen).unwrap();
+    let mut words = joining.arguments(joining.port);
+    let at = words.iter().position(|word| word == "--address").unwrap();
+    words.drain(at..at + 2);
+    let running = joining.run(&words);
+    let error = running.result().1.unwrap_err();
+    assert_eq!(error["code"], "port", "{error}");
+    assert!(error["remedy"].as_str().unwrap().ends_with("else --port PORT"), "{error}");
+    assert_eq!(running.ended(), 1);
+
+    let port = other(joining.port);
+    words.extend(["--port".to_owned(), port.to_string()]);
+    let running = joining.run(&words);
+    let told = loop {
+        let step = running.next().unwrap_or_else(|error| panic!("{error}"));
+        if (step["step"].as_str(), step["state"].as_str()) == (Some("address"), Some("done")) {
+            break step["detail"].as_str().unwrap().to_owned();
+        }
+    };
+    assert!(told.starts_with(&format!("/ip4/127.0.0.1/tcp/{port},")), "{told}");
     drop(taken);
 }
 

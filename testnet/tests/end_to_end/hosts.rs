@@ -6,6 +6,7 @@ mod service;
 mod systemd;
 
 use std::{
+    fs,
     io::Write,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -13,6 +14,8 @@ use std::{
 };
 
 use serde_json::Value;
+use session_chain::NetworkFile;
+use session_protocols::Prefix;
 
 use crate::support::{PATIENCE, Ran, ended, lines, until};
 use internet::{Host, Internet, Line};
@@ -20,6 +23,8 @@ use service::Service;
 
 /// The first key of anvil, whose account has ether.
 pub(crate) const RICH: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+/// Milliseconds after which a step has said that it is under way: it does so from two seconds on, once a second.
+const LONG: u64 = 3_500;
 /// What the first host is called.
 pub(crate) const NAME: &str = "net.example";
 
@@ -60,12 +65,17 @@ impl Running {
         }
     }
 
-    /// What it says in the end of its steps, which are returned too.
+    /// What it says in the end of its steps, which are returned too. None of them takes long without a word.
     pub(crate) fn result(&self) -> (Vec<Value>, Result<Value, Value>) {
-        let mut steps = Vec::new();
+        let mut steps: Vec<Value> = Vec::new();
         loop {
             match self.next() {
-                Ok(step) if !step["step"].is_null() => steps.push(step),
+                Ok(step) if !step["step"].is_null() => {
+                    let says = |one: &Value| one["step"] == step["step"] && one["state"] == "working";
+                    let is_long = step["state"] == "done" && step["took"].as_u64().unwrap() > LONG;
+                    assert!(!is_long || steps.iter().any(says), "{}: nothing was said of {step}", self.what);
+                    steps.push(step);
+                }
                 end => return (steps, end),
             }
         }
@@ -136,6 +146,17 @@ fn publish(host: &Host) -> (Running, String) {
     (network, address)
 }
 
+/// The description of what a host publishes, signed by nobody and without its nodes of IPv6, in a file of another host.
+fn of_ip4(publisher: &Host, host: &Host) -> String {
+    let text = fs::read_to_string(publisher.home().join("home/published/boxed/network.toml")).unwrap();
+    let mut network = NetworkFile::parse(&text).unwrap();
+    network.nodes.retain(|node| matches!(node.prefix, Prefix::V4(_)));
+    assert!(!network.nodes.is_empty(), "{text}");
+    let file = host.home().join("ip4.toml");
+    fs::write(&file, network.to_toml()).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
 /// Begins to join on a host.
 fn join(host: &Host, address: &str, what: &str) -> Running {
     Running::new(host.session(&["join", address, "--yes", "--json"]), what)
@@ -181,7 +202,7 @@ async fn a_network_is_published_joined_used_and_left() {
     let [b, c, d] = &open;
     let service = Service::new(c);
     let nodes = [join(b, &address, "b"), service.join(&address, "c"), join(d, &address, "d")];
-    let behind = join(&forwarded, &address, "forwarded");
+    let behind = join(&forwarded, &of_ip4(&first, &forwarded), "forwarded");
     let six_only = join(&six, &address, "six");
     let led = asked.as_ref().map(|host| join(host, &address, "asked"));
     let shut = join(&closed, &address, "closed");
@@ -194,6 +215,13 @@ async fn a_network_is_published_joined_used_and_left() {
     until("the node that a unit runs", async || ready(c).then_some(())).await;
     let process = service.check();
     joined(&behind);
+    // Nobody that it was told of dials IPv6, which it has beside the port that is led to it.
+    let told = forwarded.get(22_080, "/status").unwrap()["reachability"]["dialled_back"].clone();
+    let addresses: Vec<_> =
+        told.as_array().unwrap().iter().map(|one| one["address"].as_str().unwrap()).collect();
+    let outside = format!("/ip4/{}/", forwarded.ip);
+    assert_eq!(addresses.len(), 2, "{told}");
+    assert!(addresses.iter().all(|address| address.starts_with(&outside)), "{told}");
     joined(&six_only);
     if let (Some(host), Some(node)) = (&asked, &led) {
         joined(node);

@@ -151,6 +151,37 @@ fn dashboards_are_told_apart_and_ask_the_prometheus_that_is_provisioned() {
     }
 }
 
+#[test]
+fn the_dashboard_of_the_network_turns_red() {
+    let dashboards = dashboards();
+    let panels = dashboards["network.json"]["panels"].as_array().unwrap();
+    let panel = |title: &str| panels.iter().find(|panel| panel["title"] == title).unwrap();
+    // From which value on something is of which colour; the first holds for all that is less than the second.
+    let steps = |thresholds: &Value| -> Vec<(String, Option<f64>)> {
+        let all = thresholds["steps"].as_array().unwrap().iter();
+        all.map(|step| (step["color"].as_str().unwrap().to_owned(), step["value"].as_f64())).collect()
+    };
+    let red = |from| ("red".to_owned(), from);
+    for (title, first, second) in [("Watched nodes up", "up", "down"), ("Ready", "ready", "not ready")] {
+        let panel = panel(title);
+        assert_eq!(panel["options"]["colorMode"], "background", "{title}");
+        let names: Vec<_> =
+            panel["targets"].as_array().unwrap().iter().map(|it| &it["legendFormat"]).collect();
+        assert_eq!(names, [first, second], "{title}");
+        // Red where none is there, and where one is missing.
+        assert_eq!(steps(&panel["fieldConfig"]["defaults"]["thresholds"])[0], red(None), "{title}");
+        let missing = &panel["fieldConfig"]["overrides"][0];
+        assert_eq!(missing["matcher"]["options"], second, "{title}");
+        assert_eq!(steps(&missing["properties"][0]["value"])[1], red(Some(1.0)), "{title}");
+    }
+    let list = panel("List of nodes");
+    assert_eq!(list["options"]["colorMode"], "background");
+    assert_eq!(steps(&list["fieldConfig"]["defaults"]["thresholds"])[2], red(Some(3.0)), "as the alert");
+    let epochs = &panel("Epochs without a checkpoint")["fieldConfig"]["defaults"];
+    assert_eq!(epochs["custom"]["thresholdsStyle"]["mode"], "line+area");
+    assert_eq!(steps(&epochs["thresholds"])[1], red(Some(4.0)), "more than three, as the alert");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_panel_and_alert_is_fed_and_alerts_fire_when_something_breaks() {
     let (place, proxy) = up().await;
@@ -261,6 +292,11 @@ async fn every_panel_and_alert_is_fed_and_alerts_fire_when_something_breaks() {
         place.testnet.kill(index).await.unwrap();
     }
     prometheus.until_fired_at(ASKS_TWO, &["SessionDirectoryOld", "SessionPeersFew"]).await;
+    // Nobody says any more which nodes there are.
+    for targets in fs::read_dir(place.testnet.folder().path().join("targets")).unwrap() {
+        fs::remove_file(targets.unwrap().path()).unwrap();
+    }
+    prometheus.until_fired(&["SessionNothingWatched"]).await;
 
     // There is no alert without its fault.
     let mut unmade: BTreeSet<String> =

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{Finding, Severity};
 use crate::{
     doctor::facts::{Chain, Facts, Followed, Network, Node},
-    join::endpoints::{LAG, Look},
+    join::endpoints::{Look, expected},
     text,
 };
 
@@ -40,39 +40,29 @@ fn unstaked(facts: &Facts) -> Finding {
 /// How each endpoint serves the chain. That one of several does not is bad; that none does is worse.
 fn endpoints(chain: &Chain, now: u64, local: bool) -> Vec<Finding> {
     let good: Vec<&Look> = chain.looks.iter().flatten().collect();
-    // Of several the newest says where the chain is; one alone is held against the clock.
-    let newest = good.iter().map(|look| look.time).max().unwrap_or_default();
-    let expected = if good.len() > 1 { newest } else { now };
-    let is_behind = |look: &Look| look.time.saturating_add(LAG) < expected;
-    let serves = good.iter().any(|look| !is_behind(look));
+    let expected = expected(&good.iter().map(|look| look.time).collect::<Vec<_>>(), now);
+    let serves = good.iter().any(|look| look.apart(expected).is_none());
     let severity = if serves { Severity::Warn } else { Severity::Fail };
     let mut found = Vec::new();
     for look in &chain.looks {
-        found.push(match look {
+        let apart = look.as_ref().ok().and_then(|look| look.apart(expected));
+        found.push(match (look, apart) {
             // It says itself what to do, behind the last colon.
-            Err(told) => Finding::bad(
+            (Err(told), _) => Finding::bad(
                 severity,
                 "rpc",
                 told.clone(),
                 "as it says; or name another in `rpc` of the settings",
             ),
-            Ok(look) if is_behind(look) => Finding::bad(
-                severity,
-                "rpc",
-                format!(
-                    "{} is behind: its newest block {} is {} s old",
-                    look.name,
-                    look.height,
-                    expected.saturating_sub(look.time)
-                ),
-                "wait until it has caught up, or name another in `rpc` of the settings",
-            ),
-            Ok(look) if look.took > LATE => Finding::warn(
+            (Ok(_), Some((told, remedy))) => {
+                Finding::bad(severity, "rpc", told, format!("{remedy} in `rpc` of the settings"))
+            }
+            (Ok(look), None) if look.took > LATE => Finding::warn(
                 "rpc",
                 format!("{} answers in {} ms", look.name, look.took.as_millis()),
                 "look at the connection; or name another in `rpc` of the settings",
             ),
-            Ok(look) => Finding::ok(
+            (Ok(look), None) => Finding::ok(
                 "rpc",
                 format!(
                     "{} serves chain {} at block {}, and answers in {} ms",

@@ -15,6 +15,8 @@ const CONTACTS: f64 = 64.0;
 const EXPIRES: f64 = 14.0 * 86_400.0;
 /// Beyond that part of a limit it is near.
 const NEAR: f64 = 0.9;
+/// A dial back that is so old says little, in milliseconds: there is one an hour.
+const STALE: u64 = 2 * 3_600_000;
 const INSTALL: &str = "install the newest release and restart the node by it: its keys, messages and seat stay \
                        (node/README.md, Upgrading)";
 const OPEN_FIREWALL: &str = "let UDP and TCP to that port through: open it in the firewall, and where there is a router \
@@ -187,7 +189,7 @@ fn ready(check: &Check, running: &Running) -> Finding {
 fn reached(running: &Running, facts: &Facts, network: Option<&Network>) -> Vec<Finding> {
     let (verdicts, came) = (running.status.dialled_back(), running.status.reached());
     let ago = |at: u64| minutes(facts.now.saturating_sub(at));
-    let mut found: Vec<Finding> = verdicts.iter().map(|verdict| verdict_on(verdict, ago)).collect();
+    let mut found: Vec<Finding> = verdicts.iter().map(|verdict| verdict_on(verdict, facts.now)).collect();
     let asked = |address: &str| verdicts.iter().any(|verdict| verdict.address == address);
     // Where all runs on one machine nobody dials back.
     if network.is_some_and(|network| !network.local && network.nodes > 1) {
@@ -207,12 +209,19 @@ fn reached(running: &Running, facts: &Facts, network: Option<&Network>) -> Vec<F
     found
 }
 
-fn verdict_on(verdict: &DialledBack, ago: impl Fn(u64) -> String) -> Finding {
+fn verdict_on(verdict: &DialledBack, now: u64) -> Finding {
     let DialledBack { address, by, at, ok, why } = verdict;
     let over = if address.contains("/udp/") { "QUIC" } else { "TCP" };
-    let (by, ago) = (short(by), ago(*at));
+    let age = now.saturating_sub(*at);
+    let (by, ago) = (short(by), minutes(age));
     if *ok {
-        return Finding::ok("reachable", format!("node {by} dialled {address} over {over}, {ago} ago"));
+        let told = format!("node {by} dialled {address} over {over}, {ago} ago");
+        if age < STALE {
+            return Finding::ok("reachable", told);
+        }
+        let remedy =
+            "look at `peers`: those in contact are asked every hour; if it stays so, restart the node";
+        return Finding::warn("reachable", format!("{told}, and nobody has since"), remedy);
     }
     let why = why.as_deref().unwrap_or("it does not say why");
     let told = format!("node {by} dialled {address} over {over} in vain, {ago} ago: {why}");

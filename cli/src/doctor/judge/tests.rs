@@ -279,6 +279,17 @@ const FAULTS: &[Fault] = &[
         Severity::Warn,
         "wait a minute",
     ),
+    (
+        "an address that nobody has tried for long",
+        |facts| {
+            let mut old = verdict(TCP, None);
+            old["at"] = json!(NOW - 7_200_000);
+            running(facts).status = status(json!([verdict(QUIC, None), old]));
+        },
+        "reachable",
+        Severity::Warn,
+        "look at `peers`",
+    ),
     ("nobody", |facts| running(facts).status.peers = 0, "peers", Severity::Fail, "check that this machine"),
     ("few", |facts| running(facts).status.peers = 3, "peers", Severity::Warn, "check that this machine"),
     (
@@ -324,6 +335,13 @@ const FAULTS: &[Fault] = &[
         "rpc",
         Severity::Warn,
         "wait until it has caught up",
+    ),
+    (
+        "an endpoint with a date of its own",
+        |facts| facts.chain.as_mut().unwrap().looks[1] = Ok(Look { time: NOW / 1_000 + 900, ..look("b") }),
+        "rpc",
+        Severity::Warn,
+        "name another in `rpc`",
     ),
     (
         "all endpoints",

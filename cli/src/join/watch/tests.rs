@@ -25,18 +25,40 @@ fn who_dialled_in_vain_is_named_with_what_to_do() {
     let missed = verdict("/ip4/45.1.0.2/tcp/22021", 9, &[Some("it could not connect"); 3]);
     let late = verdict("/ip4/45.1.0.2/tcp/22021", 9, &[Some("it could not connect"), None]);
 
-    let failure = judged(&announced, &[&reached, &missed], 3, &upnp("silent")).unwrap_err();
+    let failure = judged(&announced, &[&reached, &missed], (3, None), &upnp("silent")).unwrap_err();
     let says =
         "dialled /ip4/45.1.0.2/tcp/22021 in vain: node abababab\u{2026} says: it could not connect; node";
     assert!(failure.message.contains(says), "{}", failure.message);
     assert!(failure.message.ends_with("lead the port here (UPnP)"), "{}", failure.message);
     assert!(failure.remedy.contains("port forwarding"), "{}", failure.remedy);
-    let ((), told) = judged(&announced, &[&reached, &late], 3, &upnp("off")).unwrap();
+    let ((), told) = judged(&announced, &[&reached, &late], (3, None), &upnp("off")).unwrap();
     assert!(told.ends_with("/ip4/45.1.0.2/tcp/22021 by abababab\u{2026}"), "{told}");
-    let failure = judged(&announced, &[&reached], 3, &upnp("off")).unwrap_err();
+    let failure = judged(&announced, &[&reached], (3, None), &upnp("off")).unwrap_err();
     assert!(failure.message.ends_with("reaches /ip4/45.1.0.2/tcp/22021"), "{}", failure.message);
-    let failure = judged(&announced, &[], 0, &upnp("off")).unwrap_err();
+    let failure = judged(&announced, &[], (0, None), &upnp("off")).unwrap_err();
     assert!(failure.message.starts_with("no node of the network"), "{}", failure.message);
+}
+
+#[test]
+fn an_address_of_a_kind_that_no_node_in_contact_has_is_not_asked_about_for_ever() {
+    let four: Endpoint = "/ip4/45.1.0.2/tcp/22021".parse().unwrap();
+    let six: Endpoint = "/ip6/2a10:1::2/tcp/22021".parse().unwrap();
+    let failure = |of: Endpoint, ip4, ip6| {
+        judged(&[of], &[], (3, Some(Servers { ip4, ip6 })), &upnp("off")).unwrap_err()
+    };
+    let none = failure(six, 3, 0);
+    let says =
+        "none of the nodes in contact has IPv6, so none says whether it reaches /ip6/2a10:1::2/tcp/22021";
+    assert_eq!((none.code, &*none.message), ("unreachable", says));
+    assert!(
+        none.remedy.contains("--address /ip4/"),
+        "the same command again would not help: {}",
+        none.remedy
+    );
+    assert!(failure(four, 0, 3).remedy.contains("--address /ip6/"));
+    for (of, ip4, ip6) in [(six, 3, 1), (four, 1, 3), (six, 0, 0)] {
+        assert!(failure(of, ip4, ip6).remedy.contains("the nodes may be busy"), "{of} {ip4} {ip6}");
+    }
 }
 
 #[test]

@@ -30,7 +30,8 @@ pub(crate) enum Line {
     Open,
     /// IPv6 alone.
     SixOnly,
-    /// A router that translates addresses, and leads these ports of both kinds to it.
+    /// As at home: a router that translates addresses of IPv4, and leads this port of both transports to it; and IPv6
+    /// of its own.
     Forwarded(u16),
     /// A router that translates addresses, and leads to it what it asks for (UPnP).
     Asked,
@@ -90,7 +91,7 @@ impl Internet {
         let n = self.hosts;
         let outside = format!("h{n}");
         let namespace = self.namespace(&outside).unwrap();
-        let (four, six) = (line != Line::SixOnly, matches!(line, Line::Open | Line::SixOnly));
+        let (four, six) = (line != Line::SixOnly, !matches!(line, Line::Asked | Line::Closed));
         self.join("core", &format!("c{n}"), &outside, "wan");
         if four {
             self.inside("core", &["ip", "addr", "add", &format!("45.{n}.0.1/24"), "dev", &format!("c{n}")]);
@@ -116,6 +117,16 @@ impl Internet {
         self.inside(&outside, &["ip", "addr", "add", "192.168.1.1/24", "dev", "lan"]);
         self.inside(&inner, &["ip", "addr", "add", "192.168.1.2/24", "dev", "wan"]);
         self.inside(&inner, &["ip", "route", "add", "default", "via", "192.168.1.1"]);
+        if six {
+            // Nobody translates these: the router has a part of its own for what is behind it.
+            let behind = format!("2a10:{n}:0:1::");
+            self.inside(&outside, &["sysctl", "-qw", "net.ipv6.conf.all.forwarding=1"]);
+            self.inside(&outside, &["ip", "addr", "add", &format!("{behind}1/64"), "dev", "lan", "nodad"]);
+            self.inside(&inner, &["ip", "addr", "add", &format!("{behind}2/64"), "dev", "wan", "nodad"]);
+            self.inside(&inner, &["ip", "-6", "route", "add", "default", "via", &format!("{behind}1")]);
+            let (whole, router) = (format!("{behind}/64"), format!("2a10:{n}::2"));
+            self.inside("core", &["ip", "-6", "route", "add", &whole, "via", &router]);
+        }
         self.inside(&outside, &["sysctl", "-qw", "net.ipv4.ip_forward=1"]);
         let lead = forwarded.map_or_else(String::new, |port| {
             let lead = |kind| format!("iifname \"wan\" {kind} dport {port} dnat to 192.168.1.2;");

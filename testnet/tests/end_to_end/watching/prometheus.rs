@@ -108,7 +108,8 @@ impl Prometheus {
     pub(super) async fn firing(&self) -> BTreeSet<(String, String)> {
         let alerts = self.ask("alerts", &[]).await.unwrap()["alerts"].clone();
         let firing = alerts.as_array().unwrap().iter().filter(|alert| alert["state"] == "firing");
-        let label = |alert: &Value, name: &str| alert["labels"][name].as_str().unwrap().to_owned();
+        // What is said of Prometheus itself is said of no node.
+        let label = |alert: &Value, name: &str| alert["labels"][name].as_str().unwrap_or_default().to_owned();
         firing.map(|alert| (label(alert, "alertname"), label(alert, "instance"))).collect()
     }
 
