@@ -299,3 +299,25 @@ fn the_fields_of_the_json_doors_answers_are_those_of_the_vectors() {
     }
     assert_eq!(said, found);
 }
+
+/// What a value has under a name, however deep.
+fn under<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    match value {
+        Value::Object(fields) => {
+            fields.get(name).or_else(|| fields.values().find_map(|one| under(one, name)))
+        }
+        Value::Array(list) => list.iter().find_map(|one| under(one, name)),
+        _ => None,
+    }
+}
+
+#[test]
+fn what_members_say_beside_their_statements_has_the_fields_of_the_vectors() {
+    let vectors: Value = serde_json::from_str(include_str!("../vectors/swarm.json")).unwrap();
+    for (name, before) in [("told", "such a client is `told`:\n{"), ("received", "`received` is {")] {
+        let after = README.split(before).nth(1).expect("it is said what it holds");
+        let said: BTreeSet<_> = after.split('}').next().unwrap().split(", ").collect();
+        let found = under(&vectors, name).expect("it is in the vectors").as_object().unwrap();
+        assert_eq!(said, found.keys().map(String::as_str).collect::<BTreeSet<_>>(), "{name}");
+    }
+}
