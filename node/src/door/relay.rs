@@ -70,9 +70,9 @@ struct Host {
     onions: Arc<Onions>,
     rates: Mutex<Limiter<NodeId>>,
     memory: Memory<NodeId>,
-    /// [`FRAME`].
+    /// How long a request may take to come: [`FRAME`].
     frame_time: Duration,
-    /// [`ANSWER`].
+    /// How long its answer may take to be made: [`ANSWER`].
     answer_time: Duration,
 }
 
@@ -178,7 +178,7 @@ impl Host {
             stream.close().await
         };
         // Whoever does not take it has no answer.
-        let _ = timeout(self.frame_time, write).await;
+        let _ = timeout(FRAME, write).await;
     }
 
     async fn answer(

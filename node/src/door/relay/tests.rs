@@ -21,7 +21,10 @@ use session_protocols::{
 };
 
 use super::*;
-use crate::door::{Behind, Call, Caller, Service, outside::Outside};
+use crate::{
+    door::{Behind, Call, Caller, Service, outside::Outside},
+    registry::Registry,
+};
 
 /// How long what never comes is waited for.
 const SHORT: Duration = Duration::from_millis(20);
@@ -190,6 +193,21 @@ async fn a_neighbour_that_holds_all_its_memory_is_read_no_further_and_the_others
     assert_eq!(told(&host, neighbour(3), Pipe::new(passed(1).0, true)).await.0, 200);
     drop(held);
     assert_eq!(told(&host, neighbour(2), Pipe::new(passed(1).0, true)).await.0, 200);
+}
+
+#[tokio::test]
+async fn no_more_is_handed_on_to_a_neighbour_than_may_be_under_way_with_it() {
+    let (to, streams) = (neighbour(2), libp2p_stream::Behaviour::new());
+    let relay = Relay::new(&"test".parse().unwrap(), streams.new_control(), Registry::of([to])).unwrap();
+    let ask = |to| {
+        let passed = Passed::decode(passed(1).0).unwrap();
+        relay.clone().ask(to, passed).now_or_never()
+    };
+    let held: Vec<_> = (0..EACH).map(|_| Seat::take(&relay.asking, to).unwrap()).collect();
+    assert_eq!(ask(to), Some(Err(Lost::Busy)));
+    drop(held);
+    assert_eq!(ask(to), None, "it is on its way");
+    assert_eq!(ask(neighbour(3)), Some(Err(Lost::NotFound)), "nobody knows it");
 }
 
 #[test]
