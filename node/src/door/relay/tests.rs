@@ -23,6 +23,7 @@ use session_protocols::{
 use super::*;
 use crate::{
     door::{Behind, Call, Caller, Service, outside::Outside},
+    readme,
     registry::Registry,
 };
 
@@ -193,6 +194,17 @@ async fn a_neighbour_that_holds_all_its_memory_is_read_no_further_and_the_others
     assert_eq!(told(&host, neighbour(3), Pipe::new(passed(1).0, true)).await.0, 200);
     drop(held);
     assert_eq!(told(&host, neighbour(2), Pipe::new(passed(1).0, true)).await.0, 200);
+}
+
+#[test]
+fn the_readme_says_how_much_neighbours_may_have() {
+    let limit = |what| readme::limit("The door for the clients that exist", what);
+    let (each, total) = (EACH as u64, TOTAL as u64);
+    assert_eq!(limit("onion requests handed on to a node"), [each, total]);
+    let Rate { per_second, burst } = RATE;
+    let memory = [MEMORY_EACH, MEMORY].map(|bytes| bytes as u64 >> 20);
+    let numbers = [each, total, per_second.into(), burst.into(), memory[0], memory[1]];
+    assert_eq!(limit("those that a node hands on to this one"), numbers);
 }
 
 #[tokio::test]
