@@ -276,7 +276,7 @@ fn the_fields_of_the_json_doors_answers_are_those_of_the_vectors() {
             }
         }
     }
-    let optional = |times, (name, seen): (String, usize)| (name, seen < times);
+    let optional = |times: usize, (name, seen): (String, usize)| (name, seen < times);
     let found: BTreeMap<_, BTreeSet<_>> = places
         .0
         .into_iter()
