@@ -9,7 +9,7 @@
 //! | 429 of a neighbour, 507 of a node, 503 of one that is not ready, which both doors say | `node/tests/node/codes.rs` |
 //! | a swarm of which some failed, or all | `full.rs`, `protocols/src/member/tests/door.rs`, `protocols/tests/json.rs` |
 //! | 502 of an onion request | `node/tests/node/door.rs` |
-//! | 408, 413, 429, 503 and 504 of one that a node hands on | `node/src/door/relay.rs` |
+//! | 408, 413, 429, 503 and 504 of one that a node hands on | `node/src/door/relay/tests.rs` |
 
 use session_protocols::request::Condition;
 
