@@ -47,9 +47,9 @@ use crate::{
 use reachability::Reachability;
 
 /// Connections that are served at once; more wait until one of them ends.
-const CONNECTIONS: usize = 32;
+pub(crate) const CONNECTIONS: usize = 32;
 /// How long one may last, whatever it is doing: whoever wants more connects again.
-const LIFETIME: Duration = Duration::from_secs(60);
+pub(crate) const LIFETIME: Duration = Duration::from_secs(60);
 
 /// What the door shows.
 pub(crate) struct View {

@@ -43,6 +43,8 @@ mod neighbours;
 mod network;
 mod onion;
 pub mod reach;
+#[cfg(test)]
+mod readme;
 mod records;
 mod registry;
 mod run;

@@ -53,18 +53,18 @@ use crate::{
 };
 
 /// Requests under way on one link.
-const WINDOW: usize = 64;
+pub(crate) const WINDOW: usize = 64;
 /// Streams of one protocol that are served at once.
-const MAX_LINKS: usize = 8_192;
+pub(crate) const MAX_LINKS: usize = 8_192;
 /// Those of one neighbour. It needs one; a connection that died unnoticed keeps its own for a while.
-const LINKS_PER_NEIGHBOUR: usize = 8;
+pub(crate) const LINKS_PER_NEIGHBOUR: usize = 8;
 /// Those of strangers of one address prefix.
-const LINKS_PER_PREFIX: usize = 512;
+pub(crate) const LINKS_PER_PREFIX: usize = 512;
 /// Where those come from together of whom it is not known, as their connection has just ended.
 const NOWHERE: Prefix = Prefix::V4([0; 3]);
 /// How long the other side may take over a frame that it has begun, or over the next part of what it
 /// is sent.
-const FRAME: Duration = Duration::from_secs(20);
+pub(crate) const FRAME: Duration = Duration::from_secs(20);
 /// How long a member's answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -35,7 +35,7 @@ use crate::{metrics::Metrics, now};
 /// Inputs that may wait; beyond it clients are refused, and other nodes wait.
 pub(crate) const QUEUE: usize = 1_024;
 /// Inputs that one commit takes at most.
-const BATCH: usize = 256;
+pub(crate) const BATCH: usize = 256;
 /// The longest sleep between two looks at the clock, so that a stepped clock is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// The first pause before a store that does not open is tried again; it doubles up to [`MAX_PAUSE`].

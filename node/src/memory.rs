@@ -18,13 +18,13 @@ use session_protocols::{
 use crate::registry::Watched;
 
 /// Bytes for all registered nodes.
-const NODES: usize = 256 << 20;
+pub(crate) const NODES: usize = 256 << 20;
 /// Bytes for one of them.
-const NODE: usize = 64 << 20;
+pub(crate) const NODE: usize = 64 << 20;
 /// Bytes for all strangers.
-const STRANGERS: usize = 128 << 20;
+pub(crate) const STRANGERS: usize = 128 << 20;
 /// Bytes for the strangers of one address prefix; in a local network for one stranger.
-const STRANGER: usize = 16 << 20;
+pub(crate) const STRANGER: usize = 16 << 20;
 
 /// The memory that streams may hold. Clones share it.
 #[derive(Clone, Debug)]

@@ -46,9 +46,9 @@ use crate::{
 /// How long an answer waits: less than [`patience`] of the hop before.
 const TICK: Duration = Duration::from_micros(notify::TICK.0);
 /// Answers that wait at once; beyond it questions are refused.
-const MAX_WAITING: usize = 8_192;
+pub(crate) const MAX_WAITING: usize = 8_192;
 /// Those that came from one neighbour.
-const WAITING_PER_NEIGHBOUR: usize = 1_024;
+pub(crate) const WAITING_PER_NEIGHBOUR: usize = 1_024;
 /// The longest sleep between two looks at the keys, so that a stepped clock is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// From one try to keep the keys to the next, where that fails.

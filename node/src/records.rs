@@ -17,9 +17,9 @@ use session_protocols::{
 use tokio::task::JoinHandle;
 
 /// Things that may wait to be checked.
-const MAX_WAITING: usize = 1_024;
+pub(crate) const MAX_WAITING: usize = 1_024;
 /// The bytes of what may wait to be checked.
-const MAX_WAITING_BYTES: usize = 8 << 20;
+pub(crate) const MAX_WAITING_BYTES: usize = 8 << 20;
 /// Things that are checked in one go.
 const BATCH: usize = 64;
 /// Pages of one node's directory that are read after each other; what follows is left.

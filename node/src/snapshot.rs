@@ -20,7 +20,7 @@ use session_protocols::snapshot::{Answer, Request};
 use tokio::sync::watch;
 
 /// Borders whose ledger is kept. Each keeps the pages of the state file that changed since.
-const MAX_KEPT: usize = 4;
+pub(crate) const MAX_KEPT: usize = 4;
 
 /// The ledgers that are handed out; clones share them.
 #[derive(Clone, Debug, Default)]

@@ -6,8 +6,9 @@
     reason = "a test fails where it finds something else"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
 use session_protocols::{
     Namespace, Span, answer, codec, directory, door, frame, limits, mailbox, message, names,
     namespace::Class,
@@ -24,6 +25,13 @@ fn table(heading: &str) -> Vec<Vec<&'static str>> {
     let section = after.split("\n## ").next().unwrap_or(after);
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
+}
+
+/// The rows of the table with this head: their cells.
+fn rows_under(head: &str) -> impl Iterator<Item = Vec<&'static str>> {
+    let table = README.split(&format!("{head}\n")).nth(1).expect("the table is there");
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect())
 }
 
 fn number(text: &str) -> u64 {
@@ -170,10 +178,7 @@ fn the_codes_are_those_of_the_code() {
 
 #[test]
 fn the_classes_of_namespaces_are_those_of_the_code() {
-    let table = README.split("| namespace | class | store | read |\n").nth(1).expect("the table is there");
-    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
-    let rows: Vec<Vec<&str>> =
-        rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect();
+    let rows: Vec<_> = rows_under("| namespace | class | store | read |").collect();
     let fits = |said: &str, number: i16| match said {
         "a multiple of 10" => number % 10 == 0,
         "negative, -1 and every 20th from it" => number < 0 && (number + 1) % 20 == 0,
@@ -207,4 +212,112 @@ fn every_file_of_vectors_is_named() {
     files.sort();
     let said: Vec<_> = table("Vectors").iter().map(|row| row[0].trim_matches('`')).collect();
     assert_eq!(said, files);
+}
+
+/// The fields of each object in answers of the JSON door, by its place: each with whether some of the objects lack it.
+#[derive(Default)]
+struct Places(BTreeMap<String, (usize, BTreeMap<String, usize>)>);
+
+impl Places {
+    /// Counts the fields of one object.
+    fn see(&mut self, place: String, object: &Value) {
+        let (times, fields) = self.0.entry(place).or_default();
+        *times += 1;
+        for name in object.as_object().expect("an object").keys() {
+            *fields.entry(name.clone()).or_default() += 1;
+        }
+    }
+
+    /// An answer with a status to a method, and what lies in it; `inner` is what was asked for by the method.
+    fn answer(&mut self, status: u64, method: &str, inner: &str, mut body: Value) {
+        let fields = body.as_object_mut().expect("an object");
+        let stamp = (fields.remove("t"), fields.remove("hf"));
+        assert!(matches!(stamp, (Some(_), Some(_))), "{method} has both: {stamp:?}");
+        let to = if status == 200 { method.to_owned() } else { status.to_string() };
+        self.see(format!("`{to}`"), &body);
+        self.lists(&to, &body);
+        // A text where it names a swarm, and an object where its members speak.
+        for said in body["swarm"].as_object().into_iter().flat_map(|members| members.values()) {
+            let did = format!("`swarm` of `{method}`");
+            self.see(if said["failed"] == true { "`failed`".to_owned() } else { did }, said);
+        }
+        if body["result"].is_object() {
+            self.see(format!("`result` of `{inner}`"), &body["result"]);
+            self.lists(inner, &body["result"]);
+        }
+    }
+
+    /// The objects that lie in an object in lists.
+    fn lists(&mut self, method: &str, object: &Value) {
+        for (name, list) in object.as_object().expect("an object") {
+            for one in list.as_array().into_iter().flatten().filter(|one| one.is_object()) {
+                self.see(format!("`{name}` of `{method}`"), one);
+            }
+        }
+    }
+}
+
+/// What the vectors of the JSON door have in answers, and what the README says of them.
+#[test]
+fn the_fields_of_the_json_doors_answers_are_those_of_the_vectors() {
+    let mut places = Places::default();
+    for file in [
+        include_str!("../vectors/json_nodes.json"),
+        include_str!("../vectors/json_reads.json"),
+        include_str!("../vectors/json_writes.json"),
+    ] {
+        for entry in serde_json::from_str::<Vec<Value>>(file).unwrap() {
+            // `method: what it asks for, what else there is to say`
+            let name = entry["name"].as_str().unwrap().split(',').next().unwrap();
+            let (method, inner) = name.split_once(": ").unwrap_or((name, name));
+            if entry["body"].is_object() && method != "json_rpc" {
+                let status = entry["status"].as_u64().unwrap();
+                places.answer(status, method, inner, entry["body"].clone());
+            }
+        }
+    }
+    let optional = |times: usize, (name, seen): (String, usize)| (name, seen < times);
+    let found: BTreeMap<_, BTreeSet<_>> = places
+        .0
+        .into_iter()
+        .map(|(place, (times, fields))| (place, fields.into_iter().map(|one| optional(times, one)).collect()))
+        .collect();
+    let mut said = BTreeMap::new();
+    for row in rows_under("| to | fields | they say |") {
+        let (what, of) = row[0].split_once(" of ").map_or((None, row[0]), |(what, of)| (Some(what), of));
+        let fields: BTreeSet<_> = row[1]
+            .split(", ")
+            .map(|field| match field.strip_suffix(" *optional*") {
+                Some(name) => (name.to_owned(), true),
+                None => (field.to_owned(), false),
+            })
+            .collect();
+        for of in of.split(", ") {
+            let place = what.map_or_else(|| of.to_owned(), |what| format!("{what} of {of}"));
+            assert!(said.insert(place, fields.clone()).is_none(), "{row:?} stands there once");
+        }
+    }
+    assert_eq!(said, found);
+}
+
+/// What a value has under a name, however deep.
+fn under<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    match value {
+        Value::Object(fields) => {
+            fields.get(name).or_else(|| fields.values().find_map(|one| under(one, name)))
+        }
+        Value::Array(list) => list.iter().find_map(|one| under(one, name)),
+        _ => None,
+    }
+}
+
+#[test]
+fn what_members_say_beside_their_statements_has_the_fields_of_the_vectors() {
+    let vectors: Value = serde_json::from_str(include_str!("../vectors/swarm.json")).unwrap();
+    for (name, before) in [("told", "such a client is `told`:\n{"), ("received", "`received` is {")] {
+        let after = README.split(before).nth(1).expect("it is said what it holds");
+        let said: BTreeSet<_> = after.split('}').next().unwrap().split(", ").collect();
+        let found = under(&vectors, name).expect("it is in the vectors").as_object().unwrap();
+        assert_eq!(said, found.keys().map(String::as_str).collect::<BTreeSet<_>>(), "{name}");
+    }
 }

@@ -109,6 +109,7 @@ fn frames_and_cursors() {
     ] {
         entries.push(json!({ "name": format!("protocol: {name}"), "id": network().protocol(protocol) }));
     }
+    entries.push(json!({ "name": "protocol: door-onion", "id": network().door_onion() }));
     entries.push(json!({ "name": "topic: records", "id": network().topic("records") }));
     check("frames.json", &entries);
 }

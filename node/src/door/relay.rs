@@ -70,6 +70,10 @@ struct Host {
     onions: Arc<Onions>,
     rates: Mutex<Limiter<NodeId>>,
     memory: Memory<NodeId>,
+    /// How long a request may take to come: [`FRAME`].
+    frame_time: Duration,
+    /// How long its answer may take to be made: [`ANSWER`].
+    answer_time: Duration,
 }
 
 fn seats() -> SharedSeats<NodeId> {
@@ -100,8 +104,7 @@ impl Relay {
     ) -> Result<(), libp2p_stream::AlreadyRegistered> {
         let mut streams = self.control.clone().accept(self.protocol.clone())?;
         let registry = self.registry.clone();
-        let rates = Mutex::new(Limiter::new(RATE, TRACKED));
-        let host = Arc::new(Host { onions, rates, memory: Memory::new(MEMORY_EACH, MEMORY) });
+        let host = Arc::new(Host::new(onions));
         let serving = seats();
         tokio::spawn(async move {
             loop {
@@ -158,6 +161,12 @@ impl Carry for Relay {
 }
 
 impl Host {
+    fn new(onions: Arc<Onions>) -> Self {
+        let rates = Mutex::new(Limiter::new(RATE, TRACKED));
+        let memory = Memory::new(MEMORY_EACH, MEMORY);
+        Self { onions, rates, memory, frame_time: FRAME, answer_time: ANSWER }
+    }
+
     async fn serve(&self, node: NodeId, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         let held = Arc::new(Mutex::new(self.memory.hold(node)));
         let told = self.answer(node, &mut stream, &held).await;
@@ -181,7 +190,7 @@ impl Host {
         if !self.rates.lock().unwrap_or_else(PoisonError::into_inner).take(node, now(), 1) {
             return refusal(429, "too many requests");
         }
-        let request = match timeout(FRAME, read(stream, MAX_PASSED, held)).await {
+        let request = match timeout(self.frame_time, read(stream, MAX_PASSED, held)).await {
             Ok(Ok(request)) => request,
             Ok(Err(error)) if error.kind() == io::ErrorKind::OutOfMemory => {
                 return refusal(503, "too many requests are read");
@@ -190,7 +199,7 @@ impl Host {
             Err(_) => return refusal(408, "the request takes too long"),
         };
         let Some(passed) = Passed::decode(request) else { return refusal(400, "Invalid onion request") };
-        timeout(ANSWER, self.onions.pass(passed, Some(node), Room::of(held)))
+        timeout(self.answer_time, self.onions.pass(passed, Some(node), Room::of(held)))
             .await
             .unwrap_or_else(|_| refusal(504, "the answer takes too long"))
     }
@@ -221,3 +230,6 @@ async fn read(
         bytes.extend_from_slice(&chunk[..read]);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,14 +5,13 @@ use std::{
     sync::{Arc, Mutex, OnceLock},
 };
 
-use data_encoding::BASE64;
 use futures::{FutureExt, future::BoxFuture};
 use session_protocols::{
     answer::{Code, JSON_OVERHEAD, MAX_PAGE_COUNT, MAX_PAGE_JSON},
     door::{
         self, Call, Reply,
         names::{NONCE, resolved},
-        nodes::{Listing, active_nodes, service_nodes},
+        nodes::{Listing, service_nodes},
         render::{self, Stamp},
     },
     limits::Seats,
@@ -134,10 +133,9 @@ impl Json {
                         Ok(long) => long,
                         Err(refused) => return refused.into(),
                     };
-                    let nodes = BASE64.encode(&active_nodes(&self.listing.borrow()));
-                    let mut fields = serde_json::json!({ "nodes": nodes });
-                    self.stamp().put(&mut fields);
-                    Made { reply: Reply::json(200, &fields), loan: Some(loan) }
+                    let stamp = self.stamp();
+                    let reply = render::active(&self.listing.borrow(), stamp);
+                    Made { reply, loan: Some(loan) }
                 }
                 Call::Name(hash) => self.name(hash, asker.whose).await.into(),
                 Call::Batch(calls) => self.several(calls, false, asker).await.into(),
@@ -313,7 +311,7 @@ fn seed() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use data_encoding::HEXLOWER;
+    use data_encoding::{BASE64, HEXLOWER};
     use futures::{StreamExt, stream::FuturesUnordered};
     use session_protocols::{
         AccountId, KeyPair, MessageHash, Namespace, Signature,

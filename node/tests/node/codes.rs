@@ -30,7 +30,7 @@ use session_protocols::{
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::support::{
-    Plan,
+    Plan, https,
     stranger::{Person, now},
     wait,
 };
@@ -147,6 +147,15 @@ fn post(person: &Person, data: &[u8]) -> Store {
     let timestamp = now().as_millis();
     let (account, namespace, expiry) = (person.account, Namespace::INBOX, timestamp + DAY);
     Store { account, namespace, timestamp, expiry, data: data.to_vec().into(), auth: None }
+}
+
+/// The status with which a JSON door answers the same, from a client of its own.
+async fn by_json(door: SocketAddr, person: &Person, data: &[u8]) -> u16 {
+    let data = data_encoding::BASE64.encode(data);
+    let params = serde_json::json!({ "pubkey": person.account.to_string(), "timestamp": now().as_millis(),
+        "ttl": DAY, "data": data });
+    let body = serde_json::json!({ "method": "store", "params": params }).to_string();
+    https::post(door, "/storage_rpc/v1", body).await.0
 }
 
 fn unsigned() -> Auth {
@@ -300,7 +309,8 @@ async fn who_asks_too_often_is_told_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_node_and_a_full_account_refuse_and_a_deletion_makes_room() {
-    let plan = Plan::new(1);
+    let mut plan = Plan::new(1);
+    plan.open_doors(1);
     let config = Config { max_bytes: 6_000, account_bytes: 3_000, ..plan.config(0) };
     let node = Node::start(config);
     wait(&plan.http, 200).await;
@@ -314,6 +324,10 @@ async fn a_full_node_and_a_full_account_refuse_and_a_deletion_makes_room() {
     );
     client.store(&other, &[3; 2_000]).await;
     assert_eq!(client.code(Request::Store(post(&third, &[4; 2_000]))).await, Some(Code::Full), "the node");
+    // Clients of the JSON door know no other number for it.
+    for (who, text) in [(&person, [2; 2_000]), (&third, [4; 2_000])] {
+        assert_eq!(by_json(plan.doors[0], who, &text).await, 500);
+    }
     let hash = MessageHash::of(&person.account, Namespace::INBOX, &[1; 2_000]);
     assert_eq!(client.code(Request::Delete(delete(&client, &person, vec![hash]))).await, None, "makes room");
     client.store(&third, &[4; 2_000]).await;
@@ -322,7 +336,8 @@ async fn a_full_node_and_a_full_account_refuse_and_a_deletion_makes_room() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_points_to_the_right_swarm_and_says_when_it_is_not_ready() {
-    let plan = Plan::new(12);
+    let mut plan = Plan::new(12);
+    plan.open_doors(1);
     let map = plan.network.ledger().map().clone();
     // Alone, it is caught up with nobody.
     let node = Node::start(plan.config(0));
@@ -334,6 +349,7 @@ async fn a_node_points_to_the_right_swarm_and_says_when_it_is_not_ready() {
     };
     let (mine, foreign) = (find(true), find(false));
     assert_eq!(client.code(Request::Store(post(&mine, b"x"))).await, Some(Code::NotReady));
+    assert_eq!(by_json(plan.doors[0], &mine, b"x").await, 503);
     for request in [
         Request::Store(post(&foreign, b"x")),
         Request::Retrieve(retrieve(&client, &foreign, None, 0)),

@@ -33,8 +33,9 @@ use tokio::{
 };
 
 use crate::support::{
-    Plan,
+    PATIENCE, Plan,
     https::{Https, connector, post},
+    stranger::Stranger,
     wait,
 };
 
@@ -509,6 +510,60 @@ async fn real_nodes_list_each_other_and_hand_on_onion_requests() {
     for node in nodes {
         node.stop().await;
     }
+}
+
+/// Whether a node takes what another hands on to it: it reads it, and says that it is no onion request.
+async fn is_read(neighbour: &Stranger) -> bool {
+    use futures::{AsyncReadExt, AsyncWriteExt};
+    let Some(mut stream) = neighbour.open_door_onion().await else { return false };
+    let mut told = Vec::new();
+    // Where there is no seat for it, it may be closed before it is written.
+    let _ = stream.write_all(b"no onion request").await;
+    let _ = stream.close().await;
+    let _ = stream.read_to_end(&mut told).await;
+    told.starts_with(&400_u16.to_be_bytes())
+}
+
+/// Waits until it does.
+async fn until_it_is_read(neighbour: &Stranger) {
+    let read = async {
+        while !is_read(neighbour).await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, read).await.expect("there is a seat");
+}
+
+/// Begins to hand something on, and does not end it.
+async fn begin(neighbour: &Stranger) -> libp2p::Stream {
+    use futures::AsyncWriteExt;
+    let mut stream = neighbour.open_door_onion().await.unwrap();
+    let _ = stream.write_all(&[0]).await;
+    let _ = stream.flush().await;
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_neighbour_takes_seats_of_its_own_and_gives_them_back() {
+    let mut plan = Plan::new(3);
+    plan.open_doors(1);
+    let node = plan.start(0);
+    wait(&plan.http[..1], 503).await;
+    let greedy = Stranger::meet_as(1, &plan, 0).await;
+    let other = Stranger::meet_as(2, &plan, 0).await;
+    until_it_is_read(&greedy).await;
+    // What is begun and does not end holds a seat each; what was answered may still hold one for a moment.
+    let mut begun = Vec::new();
+    while is_read(&greedy).await {
+        begun.push(begin(&greedy).await);
+        assert!(begun.len() <= 128, "it takes all that it likes");
+    }
+    assert!(begun.len() >= 32, "{}", begun.len());
+    until_it_is_read(&other).await;
+    drop(begun);
+    until_it_is_read(&greedy).await;
+    drop((greedy, other));
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,10 @@ use core::fmt;
 use data_encoding::{BASE64, HEXLOWER};
 use serde_json::{Map, Value, json};
 
-use super::{Reply, nodes::DoorNode};
+use super::{
+    Reply,
+    nodes::{DoorNode, Listing, active_nodes},
+};
 use crate::{
     MessageHash, Namespace, NodeId,
     answer::{Answer, Body, Code, Done, Failure, Receipt, Receipts, Refusal, SwarmInfo, told},
@@ -245,6 +248,13 @@ fn listing(which: &Which, listed: &[(Namespace, MessageHash)]) -> Value {
 pub fn result_of(result: &str, stamp: Stamp) -> Reply {
     let body = format!(r#"{{"result":{result},{stamp}}}"#);
     Reply { status: 200, body: super::Body::Json(body.into_bytes()) }
+}
+
+/// The nodes with a place in a swarm, short, as [`active_nodes`] gives them.
+pub fn active(listing: &Listing, stamp: Stamp) -> Reply {
+    let mut fields = json!({ "nodes": BASE64.encode(&active_nodes(listing)) });
+    stamp.put(&mut fields);
+    Reply::json(200, &fields)
 }
 
 /// The answers to several requests, in order.

@@ -134,6 +134,18 @@ pub(crate) fn store(namespace: Option<i16>) -> Value {
         "timestamp": TIME, "ttl": DAY })
 }
 
+/// The same message, with the time of its end.
+pub(crate) fn store_until() -> Asked {
+    let params = json!({ "pubkey": alice().to_string(), "data": base64("hello"), "timestamp": TIME,
+        "expiry": TIME + DAY });
+    Asked::plain("store, with its end", "store", &params)
+}
+
+pub(crate) fn delete_required() -> Asked {
+    let params = json!({ "messages": messages(), "required": true });
+    Asked::signed("delete, required", ALICE, "delete", &params, format!("delete{}", hashes()))
+}
+
 pub(crate) fn keep() -> Asked {
     let mut params = store(Some(2));
     params["sig_timestamp"] = (TIME + 1).into();

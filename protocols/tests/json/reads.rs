@@ -10,7 +10,7 @@ use session_protocols::{
         Reply,
         names::{NONCE, hash as name_hash, resolved},
         nodes::{self, DoorNode, Listing, active_nodes, json_rpc, service_nodes},
-        render::{Stamp, choice, render, result_of, several},
+        render::{Stamp, active, choice, render, result_of, several},
     },
     names::Label,
     request::Rights,
@@ -128,20 +128,32 @@ fn what_is_told_of_nodes_and_names() {
     let first = format!(r#"{{"jsonrpc":"2.0","id":0,"method":"get_n_service_nodes","params":{fields}}}"#);
     let (label, nonce): (Label, _) = ("alice".parse().unwrap(), [0x70; NONCE]);
     let found = resolved(Some((&label, &alice())), nonce);
-    let mut named = entry("ons_resolve", &result_of(&found.to_string(), STAMP));
+    let mut named = entry("oxend_request: ons_resolve", &result_of(&found.to_string(), STAMP));
     named["named"] = json!({ "name": label.as_str(), "name_hash": base64(name_hash(&label)),
         "account": alice().to_string(), "nonce": HEX.encode(&nonce) });
-    let any = service_nodes(&listing, &nodes::Asked::of(&Map::new()), 1);
+    let all_of = |name: &str, listing: &Listing| {
+        let all = service_nodes(listing, &nodes::Asked::of(&Map::new()), 1);
+        entry(name, &result_of(&all, STAMP))
+    };
+    // A swarm has zeros before it in the one form and not in the other.
+    let placed = |swarm| Listing::new(vec![DoorNode { swarm, ..node(3) }], 1_234, RULES);
+    let mut short = entry("active_nodes_bin, of two nodes", &active(&both, STAMP));
+    short["bytes"] = HEX.encode(&active_nodes(&both)).into();
     let entries = [
         rpc("json_rpc: get_n_service_nodes", &first),
         rpc("json_rpc: get_service_nodes, all fields", r#"{"id":"a","method":"get_service_nodes"}"#),
         rpc("json_rpc: a method that there is not", r#"{"id":"a","method":"stop_daemon"}"#),
         rpc("json_rpc: no method", "{}"),
         rpc("json_rpc: not JSON", "{"),
-        entry("oxend_request: get_service_nodes", &result_of(&any, STAMP)),
-        json!({ "name": "active_nodes_bin: what `nodes` holds, of two nodes", "bytes": HEX.encode(&active_nodes(&both)) }),
+        all_of("oxend_request: get_service_nodes", &listing),
+        all_of("oxend_request: get_service_nodes, of a node in the swarm 1", &placed(Some(SwarmId(1)))),
+        all_of("oxend_request: get_service_nodes, of a node that waits for a place", &placed(None)),
+        short,
         named,
-        entry("ons_resolve, no such name", &result_of(&resolved(None, nonce).to_string(), STAMP)),
+        entry(
+            "oxend_request: ons_resolve, no such name",
+            &result_of(&resolved(None, nonce).to_string(), STAMP),
+        ),
     ];
     check("json_nodes.json", &entries);
 }

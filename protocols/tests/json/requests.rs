@@ -9,9 +9,9 @@ use session_protocols::{
 
 use crate::{
     asked::{
-        Asked, base64, by_friend, delete, delete_all, delete_before, expire, expire_all, friend,
-        get_expiries, get_swarm, hash, hash_in, hashes, info, keep, messages, retrieve, revoke,
-        revoked_subaccounts, several_of, store,
+        Asked, base64, by_friend, delete, delete_all, delete_before, delete_required, expire, expire_all,
+        friend, get_expiries, get_swarm, hash, hash_in, hashes, info, keep, messages, retrieve, revoke,
+        revoked_subaccounts, several_of, store, store_until,
     },
     file::check,
     people::{ALICE, DAY, GROUP, TIME, alice, group, pair},
@@ -31,8 +31,6 @@ fn requests() -> Vec<Asked> {
     let end = TIME + 2 * DAY;
     let lenient = json!({ "pubKey": account, "data": base64("hello"), "timestamp": TIME.to_string(),
         "ttl": DAY.to_string(), "maxSize": 7, "odd": { "er": [] } });
-    let until =
-        json!({ "pubkey": account, "data": base64("hello"), "timestamp": TIME, "expiry": TIME + DAY });
     let choice = json!({
         "if": { "hf_at_least": [22, 0], "hf_before": [23], "v_at_least": [0, 1], "v_before": [9, 0, 0],
             "height_at_least": 100, "height_before": 1_u64 << 60, "odd": 1 },
@@ -45,7 +43,7 @@ fn requests() -> Vec<Asked> {
     vec![
         Asked::plain("store, unsigned, into a public inbox", "store", &store(None)),
         Asked::plain("store, other names and texts for numbers", "store", &lenient),
-        Asked::plain("store, with its end", "store", &until),
+        store_until(),
         Asked::plain("store, into the namespace of legacy groups", "store", &store(Some(-10))),
         keep(),
         Asked::signed(
@@ -83,13 +81,7 @@ fn requests() -> Vec<Asked> {
             &json!({ "pubkey": account, "namespace": -21 }),
         ),
         delete(),
-        Asked::signed(
-            "delete, required",
-            ALICE,
-            "delete",
-            &json!({ "messages": messages(), "required": true }),
-            format!("delete{}", hashes()),
-        ),
+        delete_required(),
         delete_all("delete_all", &none, ""),
         delete_all("delete_all, of a namespace", &json!(2), "2"),
         delete_all("delete_all, of all namespaces", &all, "all"),

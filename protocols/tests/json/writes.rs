@@ -13,8 +13,8 @@ use session_protocols::{
 
 use crate::{
     asked::{
-        Asked, delete, delete_all, delete_before, expire, expire_all, friend, get_expiries, hash, hash_in,
-        hashes, keep, retrieve, revoke, said, signature, store,
+        Asked, delete, delete_all, delete_before, delete_required, expire, expire_all, friend, get_expiries,
+        hash, hash_in, hashes, keep, retrieve, revoke, said, signature, store, store_until,
     },
     file::check,
     people::{ALICE, DAY, TIME, alice, group, network, pair},
@@ -133,7 +133,8 @@ fn deletions() -> Vec<Value> {
 fn stored_by_anybody() -> Vec<Value> {
     let asked = Asked::plain("store, unsigned, into a public inbox", "store", &store(None));
     let shown = hash("hello").to_string();
-    vec![written(&asked, vec![Did::of(&[], &shown), Did { already: true, ..Did::of(&[], &shown) }])]
+    let (first, again) = (Did::of(&[], &shown), || Did { already: true, ..Did::of(&[], &shown) });
+    vec![written(&asked, vec![first, again()]), written(&store_until(), vec![again(), again()])]
 }
 
 fn expiries() -> Vec<Value> {
@@ -203,32 +204,51 @@ fn what_writes_are_answered() {
         let known = [(i16::MIN, token.hash(&group()))];
         entries.push(written(&revoke(method), vec![Did::of(&known, &signed), Did::of(&[], &signed)]));
     }
+    entries.extend([found_nothing(), kept_nowhere()]);
     check("json_writes.json", &entries);
 }
 
-#[test]
-fn what_no_member_did_is_refused_and_each_says_why() {
-    let request = delete().request();
-    let subject = Subject::Request { account: *request.account().unwrap(), digest: [0; 32] };
-    let (listed, unchanged) = (Vec::new(), Vec::new());
-    let told = Told { already: false, listed, unchanged, signature: pair(3).sign(b"nothing") };
-    let nothing = Receipt::sign(&pair(3), &network(), 7, &subject, Done::Changed { hashes: Vec::new() });
-    let signed = vec![Receipt { told: Some(told), ..nothing }];
-    let missing = vec![Missing { node: pair(3).node_id(), why: Failure::Silent }];
-    for (code, status, receipts) in [
-        (Code::NotFound, 404, Receipts { map_version: 7, signed, missing: Vec::new() }),
-        (Code::Full, 500, Receipts { map_version: 7, signed: Vec::new(), missing }),
-    ] {
-        let body = Body::Refused(Refusal { code, swarm: None, receipts: Some(receipts) });
-        let reply = render(&request, &Answer { time: TIME, body }, RULES, |_| None);
-        let reply = said(&reply);
-        assert_eq!((&reply["status"], &reply["body"]["t"]), (&json!(status), &json!(TIME)));
-        let member = &reply["body"]["swarm"][pair(3).node_id().to_string()];
-        assert_eq!(
-            (member["deleted"] == json!([]), member["failed"] == true),
-            (status == 404, status == 500)
-        );
+/// What no member did is refused, and each says why.
+fn refused(asked: &Asked, code: Code, receipts: Receipts) -> Value {
+    let body = Body::Refused(Refusal { code, swarm: None, receipts: Some(receipts) });
+    let mut entry = said(&render(&asked.request(), &Answer { time: TIME, body }, RULES, |_| None));
+    entry["name"] = asked.name.clone().into();
+    entry
+}
+
+/// Two members have looked for what was to be there, and sign that they deleted nothing; of the third nothing is heard.
+fn found_nothing() -> Value {
+    let asked = delete_required();
+    let subject = Subject::Request { account: alice(), digest: [0; 32] };
+    let text = format!("{}{}", alice(), hashes());
+    let looked = |seed: u8| {
+        let (listed, unchanged) = (Vec::new(), Vec::new());
+        let told = Told { already: false, listed, unchanged, signature: pair(seed).sign(text.as_bytes()) };
+        let done = Done::Changed { hashes: Vec::new() };
+        Receipt { told: Some(told), ..Receipt::sign(&pair(seed), &network(), 7, &subject, done) }
+    };
+    let missing = vec![Missing { node: pair(5).node_id(), why: Failure::Silent }];
+    let receipts = Receipts { map_version: 7, signed: [3, 4].map(looked).into(), missing };
+    let mut entry = refused(&asked, Code::NotFound, receipts);
+    let members = [3, 4].map(|seed| signature(seed, text.as_bytes()));
+    for member in &members {
+        let told = &entry["body"]["swarm"][member["key"].as_str().unwrap()];
+        assert_eq!((&told["deleted"], &told["signature"]), (&json!([]), &member["signature"]));
     }
+    entry["members"] = members.into();
+    assert_eq!(entry["status"], 404);
+    entry
+}
+
+/// No member has room for a message.
+fn kept_nowhere() -> Value {
+    let full = Failure::Refused { code: Code::Full };
+    let failures = [(3, Failure::Own), (4, full), (5, full)];
+    let missing = failures.map(|(seed, why)| Missing { node: pair(seed).node_id(), why });
+    let receipts = Receipts { map_version: 7, signed: Vec::new(), missing: missing.into() };
+    let entry = refused(&keep(), Code::Full, receipts);
+    assert_eq!(entry["status"], 500);
+    entry
 }
 
 /// Session's desktop client fills a list of one up with what is no message's hash.

@@ -9,7 +9,7 @@ mod table;
 use session_protocols::{
     AccountId, KeyPair, MessageHash, Namespace,
     door::onion::Cipher,
-    request::{Door, Token},
+    request::{Condition, Door, Token},
 };
 
 use crate::support::{Place, until};
@@ -62,12 +62,15 @@ pub(crate) enum Call {
     Info,
     Batch(Vec<(Self, By)>),
     Sequence(Vec<(Self, By)>),
-    /// If the node's rules are at least of this version.
     If {
-        rules: [u64; 2],
+        when: Vec<Condition>,
         then: Option<Box<(Self, By)>>,
         otherwise: Option<Box<(Self, By)>>,
     },
+    /// The same of a node that does not keep the account.
+    Elsewhere(Box<Self>),
+    /// The same so often that the account has had too much, while nobody else has.
+    Often(Box<Self>),
 }
 
 /// A message: its drawer and its text.
@@ -272,14 +275,24 @@ fn seen(call: &Call, got: &Got) -> Option<Vec<String>> {
     }
 }
 
+/// Whether one of several requests was refused because there were too many.
+fn too_many(got: &Got) -> bool {
+    matches!(got, Got::Several(each) if each.contains(&Got::Refused(429)))
+}
+
 fn now_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     u64::try_from(since.as_millis()).unwrap()
 }
 
+/// What one account may fill: three of the longest messages, and not four.
+const ACCOUNT_BYTES: &str = "300000";
+/// Requests in a batch of those that come too often.
+const BATCH: usize = 20;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn both_doors_serve_every_request_alike() {
-    let place = Place::up().await;
+    let place = Place::up_with(&["--account-bytes", ACCOUNT_BYTES]).await;
     let native = native::Door::open(&place).await;
     let json = json::Door::open(&place);
     let mut wrong = Vec::new();

@@ -40,8 +40,14 @@ impl Place {
 
     /// A testnet of twelve nodes that are ready.
     pub(crate) async fn up() -> Self {
+        Self::up_with(&[]).await
+    }
+
+    /// The same, each node with these arguments.
+    pub(crate) async fn up_with(arguments: &[&str]) -> Self {
         let place = Self::new();
-        let options = Options { nodes: Some(12), ..Options::default() };
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let options = Options { nodes: Some(12), arguments, ..Options::default() };
         place.testnet.up(&options, &mut |_, _| {}).await.unwrap_or_else(|error| panic!("{error}"));
         place
     }

@@ -99,6 +99,13 @@ impl Stranger {
         self.control.clone().open_stream(self.node, name).await.unwrap()
     }
 
+    /// Opens a stream on which nodes hand each other the onion requests of clients of the JSON door; none where the node
+    /// takes none.
+    pub async fn open_door_onion(&self) -> Option<Stream> {
+        let name = StreamProtocol::try_from_owned(self.network.door_onion()).unwrap();
+        self.control.clone().open_stream(self.node, name).await.ok()
+    }
+
     /// Takes the streams of a protocol that the node opens.
     pub fn accept(&self, protocol: Protocol) -> libp2p_stream::IncomingStreams {
         let name = StreamProtocol::try_from_owned(self.network.protocol(protocol)).unwrap();

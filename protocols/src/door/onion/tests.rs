@@ -105,51 +105,123 @@ proptest! {
 
 /// What `vectors/door_onion.json` says, made from the code: the keys, all that travels, and the answer.
 fn vectors() -> Vec<Value> {
+    let (gcm, cha) = (Cipher::AesGcm, Cipher::XChaCha20);
+    let info = Reply::json(200, &json!({ "t": STAMP.time, "hf": STAMP.rules }));
+    let sentence = Reply::text(404, "none of the messages is held");
+    let answered = [
+        ("aes-gcm, JSON as it is", [gcm; 4], true, false, &info),
+        ("aes-gcm, a string in base64", [gcm; 4], false, true, &info),
+        ("xchacha20, JSON as it is", [cha; 4], true, false, &info),
+        ("xchacha20, JSON in base64", [cha; 4], true, true, &info),
+        ("both, JSON as it is", [gcm, cha, gcm, cha], true, false, &info),
+        ("aes-gcm, a sentence with the time beside it", [gcm; 4], true, false, &sentence),
+        ("xchacha20, a sentence in base64 with the time beside it", [cha; 4], false, true, &sentence),
+    ];
+    let left = [
+        ("aes-gcm, for a server", [gcm; 4], json!({ "host": "example.org", "target": "/loki/v3/lsrpc" })),
+        (
+            "xchacha20, for a server whose port and protocol are said",
+            [cha; 4],
+            json!({ "host": "10.0.0.1", "method": "POST", "port": 80, "protocol": "http", "target": "/oxen/v4/lsrpc" }),
+        ),
+    ];
+    answered
+        .into_iter()
+        .map(delivered)
+        .chain(left.into_iter().map(for_a_server))
+        .chain([unopened()])
+        .collect()
+}
+
+/// A request for the last node, in these forms, and its answer.
+fn delivered((name, ciphers, json, base64, reply): (&str, [Cipher; 4], bool, bool, &Reply)) -> Value {
     let request = r#"{"method":"info","params":{}}"#;
-    let reply = Reply::json(200, &json!({ "t": 1_700_000_000_000_u64, "hf": [22, 0] }));
-    let gcm = Cipher::AesGcm;
-    let cha = Cipher::XChaCha20;
-    let one = |(name, ciphers, json, base64): (&str, [Cipher; 4], bool, bool)| {
-        let hops = hops(ciphers);
-        let (packet, answer) = wrap(&hops, &Question::request(request.as_bytes(), json, base64)).unwrap();
-        let (delivered, back) = pass(&packet);
-        assert_eq!(delivered, request.as_bytes());
-        let sealed = back.seal(&reply, STAMP, [0x70; NONCE]);
-        assert!(answer.open(&sealed, base64).is_some());
-        let hops: Vec<_> = hops
-            .iter()
-            .zip(0..)
-            .map(|(hop, at)| {
-                json!({
-                    "cipher": hop.cipher.name(),
-                    "client_secret": HEX.encode(&hop.secret),
-                    "node": hop.node,
-                    "node_seed": HEX.encode(&[3 + at; 32]),
-                    "node_x25519": HEX.encode(key(at).public()),
-                    "nonce": HEX.encode(&hop.nonce[..hop.cipher.nonce()]),
-                })
-            })
-            .collect();
+    let hops = hops(ciphers);
+    let (packet, answer) = wrap(&hops, &Question::request(request.as_bytes(), json, base64)).unwrap();
+    let (delivered, back) = pass(&packet);
+    assert_eq!(delivered, request.as_bytes());
+    let sealed = back.seal(reply, STAMP, [0x70; NONCE]);
+    assert!(answer.open(&sealed, base64).is_some());
+    json!({
+        "answer": HEX.encode(&sealed),
+        "answer_nonce": HEX.encode(&[0x70; NONCE][..ciphers[3].nonce()]),
+        "answer_text": String::from_utf8_lossy(&serde_json::to_vec(&answer.open(&sealed, base64)).unwrap()),
+        "base64": base64,
+        "hops": described(&hops),
+        "json": json,
+        "name": name,
+        "packet": HEX.encode(&packet),
+        "passed": between(&packet),
+        "passed_back": passed_back(200, &sealed),
+        "request": request,
+    })
+}
+
+/// Something for a server, which gets the whole of the last layer.
+fn for_a_server((name, ciphers, head): (&str, [Cipher; 4], Value)) -> Value {
+    let hops = hops(ciphers);
+    let (packet, _) = wrap(&hops, &Question { body: b"for it", head }).unwrap();
+    let mut layer = Layer::read(&packet).unwrap();
+    for at in 0..3 {
+        let (Step::Forward { layer: next, .. }, _) = layer.open(&key(at)).unwrap() else { panic!("{name}") };
+        layer = next;
+    }
+    let (Step::Leave { server, body }, _) = layer.open(&key(3)).unwrap() else { panic!("{name}") };
+    let Server { host, port, tls, target } = server;
+    json!({
+        "hops": described(&hops),
+        "name": name,
+        "packet": HEX.encode(&packet),
+        "passed": between(&packet),
+        "server": { "body": HEX.encode(&body), "host": host, "port": port, "target": target, "tls": tls },
+    })
+}
+
+/// What comes back to the node before, in the clear, where a layer was spoilt on the way.
+fn unopened() -> Value {
+    let (mut layer, _) = sealed(Cipher::AesGcm, &Question::request(b"{}", true, false));
+    layer.sealed[0] ^= 1;
+    let passed = Passed { hops: 1, layer: layer.clone() }.encode();
+    let reply = layer.open(&key(0)).unwrap_err().reply(STAMP, [0; NONCE]).unwrap();
+    json!({
+        "name": "a layer that does not open",
+        "passed": [HEX.encode(&passed)],
+        "passed_back": passed_back(reply.status, &reply.body.into_bytes()),
+    })
+}
+
+/// Nodes on a way, with all keys and nonces.
+fn described(hops: &[Hop]) -> Vec<Value> {
+    let hop = |(hop, at): (&Hop, u8)| {
         json!({
-            "answer": HEX.encode(&sealed),
-            "answer_nonce": HEX.encode(&[0x70; NONCE][..ciphers[3].nonce()]),
-            "answer_text": String::from_utf8_lossy(&serde_json::to_vec(&answer.open(&sealed, base64)).unwrap()),
-            "base64": base64,
-            "hops": hops,
-            "json": json,
-            "name": name,
-            "packet": HEX.encode(&packet),
-            "request": request,
+            "cipher": hop.cipher.name(),
+            "client_secret": HEX.encode(&hop.secret),
+            "node": hop.node,
+            "node_seed": HEX.encode(&[3 + at; 32]),
+            "node_x25519": HEX.encode(key(at).public()),
+            "nonce": HEX.encode(&hop.nonce[..hop.cipher.nonce()]),
         })
     };
-    let all = [
-        ("aes-gcm, JSON as it is", [gcm; 4], true, false),
-        ("aes-gcm, a string in base64", [gcm; 4], false, true),
-        ("xchacha20, JSON as it is", [cha; 4], true, false),
-        ("xchacha20, JSON in base64", [cha; 4], true, true),
-        ("both, JSON as it is", [gcm, cha, gcm, cha], true, false),
-    ];
-    all.into_iter().map(one).collect()
+    hops.iter().zip(0..).map(hop).collect()
+}
+
+/// What each of three nodes writes to the next.
+fn between(packet: &[u8]) -> Vec<String> {
+    let mut layer = Layer::read(packet).unwrap();
+    let mut passed = Vec::new();
+    for at in 0..3 {
+        let (Step::Forward { layer: next, .. }, _) = layer.open(&key(at)).unwrap() else {
+            panic!("no layer")
+        };
+        passed.push(HEX.encode(&Passed { hops: at + 1, layer: next.clone() }.encode()));
+        layer = next;
+    }
+    passed
+}
+
+/// What a node writes back to the one before: the status in two bytes, and the body.
+fn passed_back(status: u16, body: &[u8]) -> String {
+    HEX.encode(&[&status.to_be_bytes()[..], body].concat())
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use data_encoding::{BASE64, HEXLOWER};
+use futures::{StreamExt, stream};
 use serde_json::{Map, Value, json};
 use session_protocols::{
     KeyPair, MessageHash, NodeId, Signature,
@@ -12,11 +13,15 @@ use session_protocols::{
         wrap::{Hop, Question, wrap},
     },
     identity,
-    request::{Rights, Token},
+    request::{Condition, Rights, Token},
 };
 
-use super::{At, By, Call, Got, Kind, Somebody, moment, steps, steps_to};
-use crate::support::Place;
+use super::{At, BATCH, By, Call, Got, Kind, Somebody, moment, steps, steps_to, too_many};
+use crate::support::{Place, until};
+
+/// Batches of what comes too often, in a round of them, and those that are under way at once.
+const ROUND: usize = 40;
+const AT_ONCE: usize = 4;
 
 /// How something is asked.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +70,15 @@ impl Door {
         body["snodes"].as_array().unwrap().iter().map(door).collect()
     }
 
+    /// The door of a node of another swarm.
+    fn foreign(&self, swarm: &[String]) -> &String {
+        self.doors.values().find(|door| !swarm.contains(door)).expect("two swarms")
+    }
+
     pub(crate) async fn ask(&self, way: Way, somebody: &Somebody, call: &Call, by: By) -> Got {
+        if let Call::Often(call) = call {
+            return self.often(way, somebody, call, by).await;
+        }
         let got = self.ask_once(way, somebody, call, by).await;
         match (call, got) {
             // What came of it is told by whoever is asked for it.
@@ -80,16 +93,39 @@ impl Door {
         }
     }
 
+    /// Asks for the same in batches, of which each counts as one request of its address, until the account has asked too
+    /// often.
+    async fn often(&self, way: Way, somebody: &Somebody, call: &Call, by: By) -> Got {
+        let batch = Call::Batch(vec![(call.clone(), by); BATCH]);
+        until("an account to have asked too often", async || {
+            let asked = (0..ROUND).map(|_| self.ask_once(way, somebody, &batch, By::Nobody));
+            let got: Vec<Got> = stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
+            got.iter().any(too_many).then_some(())
+        })
+        .await;
+        let other = self.ask_once(way, somebody, &Call::Info, By::Nobody).await;
+        assert_eq!(other, Got::Info, "its address has not");
+        Got::Refused(429)
+    }
+
     async fn ask_once(&self, way: Way, somebody: &Somebody, call: &Call, by: By) -> Got {
-        let (method, params) = params(somebody, call, by);
         let swarm = self.swarm(somebody).await;
+        let (kept, call) = match call {
+            Call::Elsewhere(call) => (false, &**call),
+            call => (true, call),
+        };
+        let door = |place: usize| if kept { &swarm[place] } else { self.foreign(&swarm) };
+        let (method, params) = params(somebody, call, by);
         let (status, body) = match way {
-            Way::Door(place) => self.post(&swarm[place], method, params.clone()).await,
+            Way::Door(place) => self.post(door(place), method, params.clone()).await,
             Way::Hops(cipher) => {
                 let request = json!({ "method": method, "params": params }).to_string();
-                self.through(&self.path(&swarm[0]), cipher, &request).await
+                self.through(&self.path(door(0)), cipher, &request).await
             }
         };
+        if status == 421 {
+            assert_eq!(body["snodes"].as_array().unwrap().len(), swarm.len(), "the right one is named");
+        }
         if status == 200 {
             let time = body["t"].as_u64().unwrap();
             assert!(time.abs_diff(moment(0)) < 60_000, "every answer carries the server's time");
@@ -323,7 +359,7 @@ impl Door {
         }
         assert!(body["version"].is_array(), "{body}");
         // Another swarm's node names the right one, alone and in a batch.
-        let foreign = self.doors.values().find(|door| !swarm.contains(door)).expect("two swarms");
+        let foreign = self.foreign(&swarm);
         let (status, body) = self.post(foreign, "store", store(json!({}))).await;
         assert_eq!((status, body["snodes"].as_array().unwrap().len()), (421, swarm.len()));
         let requests = json!([{ "method": "store", "params": store(json!({})) }]);
@@ -557,8 +593,9 @@ fn params(somebody: &Somebody, call: &Call, by: By) -> (&'static str, Value) {
         Call::Info => return ("info", json!({})),
         Call::Batch(calls) => return ("batch", json!({ "requests": requests(somebody, calls) })),
         Call::Sequence(calls) => return ("sequence", json!({ "requests": requests(somebody, calls) })),
-        Call::If { rules, then, otherwise } => {
-            let mut all = json!({ "if": { "hf_at_least": rules } });
+        Call::If { when, then, otherwise } => {
+            let conditions: Map<_, _> = when.iter().map(condition).collect();
+            let mut all = json!({ "if": conditions });
             for (name, branch) in [("then", then), ("else", otherwise)] {
                 if let Some(branch) = branch {
                     let (method, params) = self::params(somebody, &branch.0, branch.1);
@@ -567,9 +604,23 @@ fn params(somebody: &Somebody, call: &Call, by: By) -> (&'static str, Value) {
             }
             return ("ifelse", all);
         }
+        Call::Elsewhere(_) | Call::Often(_) => panic!("it is asked in another way"),
     };
     sign(somebody, by, &mut params, text);
     (method, params)
+}
+
+/// A condition as such a client writes it.
+fn condition(condition: &Condition) -> (String, Value) {
+    let (name, than) = match condition {
+        Condition::RulesAtLeast(rules) => ("hf_at_least", json!(rules)),
+        Condition::RulesBefore(rules) => ("hf_before", json!(rules)),
+        Condition::VersionAtLeast(version) => ("v_at_least", json!(version)),
+        Condition::VersionBefore(version) => ("v_before", json!(version)),
+        Condition::HeightAtLeast(height) => ("height_at_least", json!(height)),
+        Condition::HeightBefore(height) => ("height_before", json!(height)),
+    };
+    (name.to_owned(), than)
 }
 
 /// The parameters of as many conditions within each other, and of a request within those.
@@ -743,6 +794,7 @@ fn read(somebody: &Somebody, call: &Call, params: &Value, status: u16, body: &Va
             assert_eq!(body.get("result").is_some(), got.is_some());
             Got::Chosen(condition, got)
         }
+        Call::Elsewhere(_) | Call::Often(_) => panic!("it is asked in another way"),
     }
 }
 

@@ -2,24 +2,30 @@
 
 use std::collections::BTreeMap;
 
+use futures::future::join_all;
 use session_chain::NetworkFile;
 use session_protocols::{
     MessageHash, Namespace, NetworkName, NodeId, Protocol, Signature, Statement,
-    answer::{Answer, Body, Done, MAX_ANSWER, MAX_PAGE, Receipts, Subject},
+    answer::{Answer, Body, Code, Done, MAX_ANSWER, MAX_PAGE, Receipts, Subject},
     codec,
     member::{durable, is_majority},
     notify::{self, Event, MAX_EVENT, Subscribe, Subscribed},
     request::{
-        Auth, Condition, Delete, Direction, Drawers, Ends, Expire, Form, GetExpiries, GetRevoked, If,
-        Request, Retrieve, Revoke, Rights, Store, Subaccount, Token, Which,
+        Auth, Delete, Direction, Drawers, Ends, Expire, Form, GetExpiries, GetRevoked, If, Request, Retrieve,
+        Revoke, Rights, Store, Subaccount, Token, Which,
     },
 };
 
-use super::{At, By, Call, Got, Somebody, moment, steps_to};
+use super::{At, BATCH, By, Call, Got, Somebody, moment, steps_to, too_many};
 use crate::{
     raw::Members,
-    support::{PATIENCE, Place},
+    support::{PATIENCE, Place, until},
 };
+
+/// Neighbours that ask for an account too often, and how many batches each of them sends in a round, which are fewer
+/// requests than a neighbour may send at once.
+const CROWD: usize = 3;
+const ROUND: usize = 20;
 
 pub(crate) struct Door {
     file: NetworkFile,
@@ -52,9 +58,14 @@ impl Door {
     /// The same of the member at this place of the swarm.
     pub(crate) async fn ask_at(&self, place: usize, somebody: &Somebody, call: &Call, by: By) -> Got {
         let members = self.members(somebody).await;
-        let member = &members[place];
-        if let Call::Monitor { at } = call {
-            return self.watch(somebody, member, *at, by).await;
+        let (member, call) = match call {
+            Call::Elsewhere(call) => (self.foreign(&members), &**call),
+            call => (&members[place], call),
+        };
+        match call {
+            Call::Monitor { at } => return self.watch(somebody, member, *at, by).await,
+            Call::Often(call) => return self.often(somebody, &members, call, by).await,
+            _ => {}
         }
         let request = self.request(somebody, call, by);
         let body = self.exchange(member, &request).await;
@@ -72,13 +83,42 @@ impl Door {
         }
     }
 
-    async fn exchange(&self, node: &NodeId, request: &Request) -> Body {
-        let bytes = self.links.ask(node, codec::encode(request)).await;
-        let answer: Answer = codec::decode(&bytes, MAX_ANSWER).unwrap();
-        assert!(answer.time.abs_diff(moment(0)) < 60_000, "every answer carries the server's time");
-        answer.body
+    /// A node of another swarm.
+    fn foreign(&self, members: &[NodeId]) -> &NodeId {
+        let mut nodes = self.file.nodes.iter().map(|node| &node.id);
+        nodes.find(|node| !members.contains(node)).expect("two swarms")
     }
 
+    /// Has a crowd ask a member for the same, until the account has asked too often.
+    async fn often(&self, somebody: &Somebody, members: &[NodeId], call: &Call, by: By) -> Got {
+        let mut file = self.file.clone();
+        file.nodes.retain(|node| node.id == members[0]);
+        let crowd = join_all((0..CROWD).map(|_| Members::connect(&file))).await;
+        let batch = Call::Batch(vec![(call.clone(), by); BATCH]);
+        until("an account to have asked too often", async || {
+            let asked = crowd.iter().map(|links| self.press(links, somebody, members, &batch));
+            join_all(asked).await.contains(&true).then_some(())
+        })
+        .await;
+        // None of them has, nor all together.
+        assert!(matches!(exchange(&crowd[0], &members[0], &Request::Info).await, Body::Info { .. }));
+        Got::Refused(429)
+    }
+
+    /// Whether somebody was refused something, one of several requests after the other.
+    async fn press(&self, links: &Members, somebody: &Somebody, members: &[NodeId], batch: &Call) -> bool {
+        let mut refused = false;
+        for _ in 0..ROUND {
+            let request = self.request(somebody, batch, By::Nobody);
+            let body = exchange(links, &members[0], &request).await;
+            refused |= too_many(&self.read(somebody, members, &request, body));
+        }
+        refused
+    }
+
+    async fn exchange(&self, node: &NodeId, request: &Request) -> Body {
+        exchange(&self.links, node, request).await
+    }
     /// Watches a drawer at one member, and has its owner store there at another.
     async fn watch(&self, somebody: &Somebody, member: &NodeId, at: At, by: By) -> Got {
         let read = Call::Retrieve { namespace: at.0, last: None, count: None, size: None };
@@ -106,7 +146,12 @@ impl Door {
 
     fn read(&self, somebody: &Somebody, members: &[NodeId], request: &Request, body: Body) -> Got {
         match (body, request) {
-            (Body::Refused(refusal), _) => Got::Refused(refusal.code.number()),
+            (Body::Refused(refusal), _) => {
+                if refusal.code == Code::WrongSwarm {
+                    assert_eq!(refusal.swarm.expect("the right one is named").members, members);
+                }
+                Got::Refused(refusal.code.number())
+            }
             (Body::Stored { already, hash, receipts }, Request::Store(store)) => {
                 assert_eq!(hash, store.hash());
                 let subject =
@@ -255,17 +300,19 @@ impl Door {
                 request.auth = signed(&|time| request.statement(name, time)).unwrap_or_else(none);
                 Request::GetRevoked(request)
             }
-            Call::Monitor { .. } => panic!("it is no request of this protocol"),
+            Call::Monitor { .. } | Call::Elsewhere(_) | Call::Often(_) => {
+                panic!("it is no request of this protocol")
+            }
             Call::Swarm => Request::GetSwarm { account },
             Call::Info => Request::Info,
             Call::Batch(calls) => Request::Batch(self.requests(somebody, calls)),
             Call::Sequence(calls) => Request::Sequence(self.requests(somebody, calls)),
-            Call::If { rules, then, otherwise } => {
+            Call::If { when, then, otherwise } => {
                 let branch = |branch: &Option<Box<(Call, By)>>| {
                     branch.as_ref().map(|one| self.request(somebody, &one.0, one.1))
                 };
                 let (then, otherwise) = (branch(then), branch(otherwise));
-                Request::If(Box::new(If { when: vec![Condition::RulesAtLeast(*rules)], then, otherwise }))
+                Request::If(Box::new(If { when: when.clone(), then, otherwise }))
             }
         }
     }
@@ -273,6 +320,13 @@ impl Door {
     fn requests(&self, somebody: &Somebody, calls: &[(Call, By)]) -> Vec<Request> {
         calls.iter().map(|(call, by)| self.request(somebody, call, *by)).collect()
     }
+}
+
+async fn exchange(links: &Members, node: &NodeId, request: &Request) -> Body {
+    let bytes = links.ask(node, codec::encode(request)).await;
+    let answer: Answer = codec::decode(&bytes, MAX_ANSWER).unwrap();
+    assert!(answer.time.abs_diff(moment(0)) < 60_000, "every answer carries the server's time");
+    answer.body
 }
 
 /// What a majority says that it changed.

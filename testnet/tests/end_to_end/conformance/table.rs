@@ -1,14 +1,17 @@
 //! The cases. Each has an account of its own at each door, and its steps follow each other.
 //!
-//! They hold the codes 400, 401, 403, 404, 406 and 413. The others need more than an account: 421 and what the JSON door
-//! alone says stand in `json.rs`; where a limit has to be lowered or a disk filled, they are tested at the node:
+//! They hold the codes 400, 401, 403, 404, 406, 413, 421, 429 of an account and 507 of one, which the JSON door calls 500.
+//! What the JSON door alone says stands in `json.rs`; the others need a node that is alone, slow, or asked by a crowd:
 //!
 //! | code | test |
 //! |---|---|
-//! | 408, 410, 431, 504; 413 and 429 of HTTP | `node/tests/node/door.rs` |
-//! | 421, 429, 503, 507 of the native door | `node/tests/node/codes.rs` |
-//! | 500 for 507, and a swarm of which some failed | `protocols/src/member/tests/door.rs`, `protocols/tests/json.rs` |
+//! | 408, 410, 431, 504; 413, 429 and 503 of HTTP | `node/tests/node/door.rs` |
+//! | 429 of a neighbour, 507 of a node, 503 of one that is not ready, which both doors say | `node/tests/node/codes.rs` |
+//! | a swarm of which some failed, or all | `full.rs`, `protocols/src/member/tests/door.rs`, `protocols/tests/json.rs` |
 //! | 502 of an onion request | `node/tests/node/door.rs` |
+//! | 408, 413, 429, 503 and 504 of one that a node hands on | `node/src/door/relay/tests.rs` |
+
+use session_protocols::request::Condition;
 
 use super::{
     At, By,
@@ -38,6 +41,8 @@ pub(crate) fn cases() -> Vec<Case> {
         subaccounts(),
         revoking(),
         several(),
+        elsewhere(),
+        too_much(),
     ];
     all.into_iter().flatten().collect()
 }
@@ -669,7 +674,7 @@ fn several() -> Vec<Case> {
                 ),
                 (
                     Call::If {
-                        rules: [1, 0],
+                        when: rules([1, 0]),
                         then: then(delete(&[(2, "a")]), Stranger),
                         otherwise: then(store(2, "c"), Owner),
                     },
@@ -687,13 +692,14 @@ fn several() -> Vec<Case> {
                 (nested(5, Call::Info), Nobody, Want::Each(Box::new([Code(400), chosen(5, Want::Info)]))),
             ],
         ),
+        case("each condition, met and not", Kind::Person, conditions()),
         case(
             "one thing or another",
             Kind::Person,
             vec![
                 (
                     Call::If {
-                        rules: [19, 2],
+                        when: rules([19, 2]),
                         then: then(store(0, "a"), Nobody),
                         otherwise: then(Call::Info, Nobody),
                     },
@@ -702,7 +708,7 @@ fn several() -> Vec<Case> {
                 ),
                 (
                     Call::If {
-                        rules: [99, 0],
+                        when: rules([99, 0]),
                         then: then(store(0, "b"), Nobody),
                         otherwise: then(retrieve(0), Owner),
                     },
@@ -710,13 +716,13 @@ fn several() -> Vec<Case> {
                     Want::Chosen(false, Some(Box::new(Texts(&["a"])))),
                 ),
                 (
-                    Call::If { rules: [99, 0], then: then(Call::Info, Nobody), otherwise: None },
+                    Call::If { when: rules([99, 0]), then: then(Call::Info, Nobody), otherwise: None },
                     Nobody,
                     Want::Chosen(false, None),
                 ),
                 (
                     Call::If {
-                        rules: [1, 0],
+                        when: rules([1, 0]),
                         then: then(Call::Batch(vec![(Call::Info, Nobody), (retrieve(0), Stranger)]), Nobody),
                         otherwise: None,
                     },
@@ -726,6 +732,119 @@ fn several() -> Vec<Case> {
             ],
         ),
     ]
+}
+
+/// Each condition where it holds, and where it does not; and both together.
+fn conditions() -> Vec<(Call, By, Want)> {
+    use Condition::{HeightAtLeast, HeightBefore, RulesAtLeast, RulesBefore, VersionAtLeast, VersionBefore};
+    let met = [
+        RulesAtLeast([22, 0]),
+        RulesBefore([22, 1]),
+        VersionAtLeast([0, 0, 1]),
+        VersionBefore([1_000, 0, 0]),
+        HeightAtLeast(0),
+        HeightBefore(1),
+    ];
+    let unmet = [
+        RulesAtLeast([22, 1]),
+        RulesBefore([22, 0]),
+        VersionAtLeast([1_000, 0, 0]),
+        VersionBefore([0, 0, 1]),
+        HeightAtLeast(1),
+        HeightBefore(0),
+    ];
+    let one_of_all = [&met[1..], &unmet[..1]].concat();
+    let row = |when: Vec<Condition>, holds: bool| {
+        let info = || Some(Box::new((Call::Info, Nobody)));
+        let swarm = Some(Box::new((Call::Swarm, Nobody)));
+        let chosen = if holds { Want::Swarm } else { Want::Info };
+        let call = Call::If { when, then: swarm, otherwise: info() };
+        (call, Nobody, Want::Chosen(holds, Some(Box::new(chosen))))
+    };
+    let each = |all: &[Condition], holds| all.iter().map(|one| row(vec![one.clone()], holds)).collect();
+    let rows: [Vec<_>; 3] =
+        [each(&met, true), each(&unmet, false), vec![row(met.to_vec(), true), row(one_of_all, false)]];
+    rows.concat()
+}
+
+/// Whoever asks a node that does not keep the account is told who does.
+fn elsewhere() -> Vec<Case> {
+    let elsewhere = |call: Call| Call::Elsewhere(Box::new(call));
+    let batch = |calls: &[(Call, By)]| elsewhere(Call::Batch(calls.to_vec()));
+    let delete_all = || Call::DeleteIn { drawer: None, before: None };
+    let store = || store(0, "a");
+    vec![case(
+        "another swarm's node names the right one",
+        Kind::Person,
+        vec![
+            (elsewhere(store()), Nobody, Code(421)),
+            (elsewhere(retrieve(0)), Owner, Code(421)),
+            (elsewhere(delete(&[(0, "a")])), Owner, Code(421)),
+            (elsewhere(delete_all()), Owner, Code(421)),
+            (elsewhere(Call::DeleteIn { drawer: Some(0), before: Some(0) }), Owner, Code(421)),
+            (
+                elsewhere(Call::Expire { messages: vec![(0, "a")], ends: vec![HOUR], only: None }),
+                Owner,
+                Code(421),
+            ),
+            (elsewhere(Call::ExpireIn { drawer: None, end: HOUR }), Owner, Code(421)),
+            (elsewhere(expiries(None)), Owner, Code(421)),
+            (elsewhere(Call::Revoke { rights: vec![READ], undo: false }), Owner, Code(421)),
+            (elsewhere(Call::Revoke { rights: vec![READ], undo: true }), Owner, Code(421)),
+            (elsewhere(Call::Revoked), Owner, Code(421)),
+            (elsewhere(Call::Monitor { at: (0, "a") }), Owner, Codes(421, 400)),
+            (elsewhere(Call::Swarm), Nobody, Want::Swarm),
+            (elsewhere(Call::Info), Nobody, Want::Info),
+            // Clients of the JSON door look for it in the whole answer.
+            (
+                batch(&[(store(), Nobody), (retrieve(0), Owner)]),
+                Nobody,
+                Want::Each(Box::new([Want::Several(vec![Code(421), Code(421)]), Code(421)])),
+            ),
+            (
+                batch(&[(store(), Nobody), (Call::Info, Nobody)]),
+                Nobody,
+                Want::Several(vec![Code(421), Want::Info]),
+            ),
+            // What is not signed well is not told.
+            (elsewhere(retrieve(0)), Stranger, Code(401)),
+            (retrieve(0), Owner, Texts(&[])),
+        ],
+    )]
+}
+
+/// More than an account may ask, or fill.
+fn too_much() -> Vec<Case> {
+    let [one, two, three, four] =
+        ["1", "2", "3", "4"].map(|text| -> &'static str { text.repeat(76_800).leak() });
+    let leak = |texts: [&'static str; 3]| -> &'static [&'static str] { texts.to_vec().leak() };
+    vec![
+        case(
+            "an owner asks so often and no more, and strangers are not held up by it",
+            Kind::Group,
+            vec![(Call::Often(Box::new(Call::Revoked)), Owner, Code(429)), (store(0, "a"), Nobody, Stored)],
+        ),
+        case(
+            "a full mailbox takes nothing more, and a deletion makes room",
+            Kind::Person,
+            vec![
+                (store(2, one), Owner, Stored),
+                (store(2, two), Owner, Stored),
+                (store(2, three), Owner, Stored),
+                (store(2, four), Owner, Codes(507, 500)),
+                (store(0, four), Nobody, Codes(507, 500)),
+                (retrieve(2), Owner, Texts(leak([one, two, three]))),
+                (delete(&[(2, one)]), Owner, Changed(vec![(2, one)])),
+                (store(2, four), Owner, Stored),
+                (retrieve(2), Owner, Texts(leak([two, three, four]))),
+            ],
+        ),
+    ]
+}
+
+/// That the node's rules are at least of a version.
+fn rules(version: [u64; 2]) -> Vec<Condition> {
+    vec![Condition::RulesAtLeast(version)]
 }
 
 fn case(name: &'static str, kind: Kind, steps: Vec<(Call, By, Want)>) -> Case {
@@ -752,7 +871,7 @@ fn delete(messages: &[At]) -> Call {
 /// As many conditions within each other, all of which hold, and a request within those.
 fn nested(deep: usize, innermost: Call) -> Call {
     (0..deep).fold(innermost, |inner, _| Call::If {
-        rules: [1, 0],
+        when: rules([1, 0]),
         then: Some(Box::new((inner, Nobody))),
         otherwise: None,
     })
