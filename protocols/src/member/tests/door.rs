@@ -479,8 +479,8 @@ fn whole_drawers_are_changed_to_the_last_message_for_clients_that_ask_once() {
     // All have the messages, or one has them alone.
     for (request, end, holders) in [
         (json_delete_all(&person), None, [0, 1, 2].as_slice()),
-        (json_delete_all(&person), None, &[1]),
-        (expire, Some(500), &[0, 1, 2]),
+        (json_delete_all(&person), None, [1].as_slice()),
+        (expire, Some(500), [0, 1, 2].as_slice()),
     ] {
         let mut net = Net::ready(3);
         net.fill(&person, holders, count);
