@@ -47,6 +47,7 @@ pub(crate) use onion::Onions;
 pub use onion::{Carry, Lost, Told};
 pub(crate) use relay::Relay;
 pub(crate) use service::Json;
+pub(crate) use turns::{Turn, Turns};
 
 use crate::metrics::DoorMetrics;
 use guests::{Address, Clients, Held, Memory, PART, lock};
