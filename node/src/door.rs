@@ -12,8 +12,10 @@
 //! - `outside`: servers that such a request may be for
 //! - `relay`: how nodes hand them to each other
 //! - `service`: what requests mean, answered by the service behind every door
+//! - `beyond`: nodes that hand on more than they may
 //! - `turns`: whose turn it is to have something long
 
+mod beyond;
 mod certificate;
 mod connection;
 mod guests;

@@ -8,7 +8,7 @@ use std::{
 use data_encoding::BASE64;
 use futures::{FutureExt, future::BoxFuture};
 use session_protocols::{
-    answer::{Code, JSON_OVERHEAD, MAX_PAGE_COUNT, MAX_PAGE_JSON},
+    answer::{Answer, Body, Code, JSON_OVERHEAD, MAX_PAGE_COUNT, MAX_PAGE_JSON, Refusal},
     door::{
         self, Call, Reply,
         names::{NONCE, resolved},
@@ -17,7 +17,7 @@ use session_protocols::{
     },
     limits::Seats,
     message::MAX_DATA,
-    request::{Delete, Expire, MAX_BULK_JSON, Request, Retrieve, Which},
+    request::{Delete, Expire, MAX_BULK_JSON, Request, Retrieve, Store, Which},
 };
 use tokio::sync::watch;
 
@@ -206,6 +206,10 @@ impl Json {
 
     async fn storage(&self, request: Request, asker: &Asker) -> Made {
         let (about, most) = (request.without_message(), most(&request));
+        if matches!(request, Request::Store(_)) {
+            let answer = self.store(request, asker.whose).await;
+            return answer.map_or_else(nothing, |answer| self.render(&about, &answer)).into();
+        }
         let changes = matches!(request, Request::Delete(_) | Request::Expire(_));
         let turns = if changes { &self.changes } else { &self.long };
         // Whoever waits for a check holds up nobody who may be answered: signatures are checked together.
@@ -222,10 +226,26 @@ impl Json {
             Ok(request) => self.links.one(request, caller, None).await,
             Err(code) => Some(self.links.refuse(code)),
         };
-        let Some(answer) = answer else { return nothing().into() };
-        let listing = Arc::clone(&self.listing.borrow());
-        let reply = door::render(&about, &answer, listing.rules(), |id| listing.node(id).cloned());
+        let reply = answer.map_or_else(nothing, |answer| self.render(&about, &answer));
         Made { reply, loan: long.map(|(_turn, loan)| loan) }
+    }
+
+    /// Stores a message. Where nobody has to sign, a signature that does not hold is none: clients of this door may have
+    /// a clock that is wrong, or rights that were taken away, and are served by their own network all the same.
+    async fn store(&self, request: Request, whose: Caller) -> Option<Answer> {
+        let (unsigned, caller) = (unsigned(&request), links::Caller::Json(whose));
+        let answer = self.links.answer(request, caller, None).await?;
+        let refused =
+            matches!(answer.body, Body::Refused(Refusal { code: Code::Unauthorized | Code::Clock, .. }));
+        match unsigned {
+            Some(unsigned) if refused => self.links.answer(unsigned, caller, None).await,
+            Some(_) | None => Some(answer),
+        }
+    }
+
+    fn render(&self, about: &Request, answer: &Answer) -> Reply {
+        let listing = Arc::clone(&self.listing.borrow());
+        door::render(about, answer, listing.rules(), |id| listing.node(id).cloned())
     }
 
     /// The account of a name that its owner revealed.
@@ -250,6 +270,13 @@ impl Json {
     fn stamp(&self) -> Stamp {
         Stamp { time: now().as_millis(), rules: self.listing.borrow().rules() }
     }
+}
+
+/// A signed store without its signature, where nobody has to sign.
+fn unsigned(request: &Request) -> Option<Request> {
+    let Request::Store(store) = request else { return None };
+    let spare = store.auth.is_some() && store.namespace.class().anyone_stores();
+    spare.then(|| Request::Store(Store { auth: None, ..store.clone() }))
 }
 
 /// The most bytes that are answered to a request whose answer may be long.
@@ -319,7 +346,7 @@ mod tests {
     use futures::{StreamExt, stream::FuturesUnordered};
     use session_protocols::{
         AccountId, KeyPair, MessageHash, Namespace, Signature,
-        answer::{Answer, Body, Done, End, RULES, Receipt, Receipts, Told},
+        answer::{Done, End, RULES, Receipt, Receipts, Told},
         limits::{AdmissionRates, Rate},
         request::{Auth, Cursor, Drawers, Ends, GetExpiries},
     };
@@ -552,6 +579,65 @@ mod tests {
         };
         assert_eq!(parts(reply.clone(), 200), 3);
         assert_eq!(parts(reply, 429), 2);
+    }
+
+    #[tokio::test]
+    async fn a_signature_that_does_not_hold_is_none_where_nobody_has_to_sign() {
+        let (data, owner) = (tempfile::tempdir().unwrap(), KeyPair::from_seed(&[2; 32]));
+        let (json, mut queue, _stop) = alone(&data);
+        let account = AccountId::of_person(&owner.public()).unwrap();
+        // How late its clock is; whether it signs something else; whether its rights were taken away; whether it
+        // counts as signed in the end, where it is stored.
+        for (namespace, late, forges, revoked, stored) in [
+            (0, 0, false, false, Ok(true)),
+            (0, 120_000, false, false, Ok(false)),
+            (-10, 0, true, false, Ok(false)),
+            (20, 0, false, true, Ok(false)),
+            (2, 0, false, false, Ok(true)),
+            (2, 120_000, false, false, Err(406)),
+            (2, 0, true, false, Err(401)),
+            (2, 0, false, true, Err(401)),
+        ] {
+            let (sent, tag) = (now().as_millis(), Namespace(namespace).tag());
+            let signed = sent - late;
+            let text = if forges { "else".to_owned() } else { format!("store{tag}{signed}") };
+            let params = serde_json::json!({
+                "pubkey": account.to_string(), "namespace": namespace, "data": "aGVsbG8=", "timestamp": sent,
+                "ttl": 600_000, "sig_timestamp": signed, "pubkey_ed25519": HEXLOWER.encode(&owner.public()),
+                "signature": BASE64.encode(&owner.sign(text.as_bytes()).0),
+            });
+            let body = serde_json::json!({ "method": "store", "params": params }).to_string().into_bytes();
+            let asking = json.answer(super::super::Call { body, caller: Caller::Onion(None) }, room());
+            let mut kept = None;
+            let member = async {
+                while let Some(job) = queue.recv().await {
+                    let Job::Request { request: Request::Store(store), answer, .. } = job else {
+                        panic!("something else was asked")
+                    };
+                    let time = now().as_millis();
+                    let told = if revoked && store.auth.is_some() {
+                        Answer::refused(time, Code::Unauthorized)
+                    } else {
+                        kept = Some(store.auth.is_some());
+                        let receipts = Receipts { map_version: 1, signed: Vec::new(), missing: Vec::new() };
+                        Answer { time, body: Body::Stored { hash: store.hash(), already: false, receipts } }
+                    };
+                    answer.send(told).unwrap();
+                }
+            };
+            let reply = tokio::select! {
+                reply = asking => reply,
+                () = member => panic!("nobody asks any more"),
+            };
+            assert_eq!(
+                (reply.status, kept),
+                match stored {
+                    Ok(signed) => (200, Some(signed)),
+                    Err(status) => (status, None),
+                },
+                "{namespace}, {late} ms late"
+            );
+        }
     }
 
     #[tokio::test]
