@@ -263,10 +263,10 @@ impl Request {
     }
 }
 
-const fn check_count(hashes: &[MessageHash]) -> Result<(), Code> {
+const fn check_count(hashes: &[MessageHash], most: usize) -> Result<(), Code> {
     match hashes.len() {
         0 => Err(Code::BadRequest),
-        1..=MAX_HASHES => Ok(()),
+        count if count <= most => Ok(()),
         _ => Err(Code::TooLarge),
     }
 }
