@@ -10,7 +10,7 @@ mod change;
 mod check;
 mod clients;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 pub use check::{
     CheckedAnswer, CheckedAsk, Open, check_answer, check_ask, check_request, open_answer, open_ask,
@@ -194,10 +194,12 @@ pub struct Member {
     subscriptions: Subscriptions,
     /// Clients that wait for a majority.
     waiting: BTreeMap<u64, Waiting>,
-    /// Those of them whose changes have more steps than one, a bounded number.
-    bulks: BTreeSet<u64>,
+    /// How many of them wait for changes that have more steps than one.
+    bulks: usize,
     /// Those of these whose next step is due.
     steps: VecDeque<u64>,
+    /// How many further steps were taken.
+    taken: u64,
     exchanges: BTreeMap<u64, Exchange>,
     /// The exchange of the comparison under way: a late answer to an earlier one is of no use.
     question: Option<u64>,
@@ -214,6 +216,8 @@ pub struct Member {
 /// A client that waits for a write.
 #[derive(Debug)]
 struct Waiting {
+    /// The host's number for it.
+    ticket: u64,
     door: Door,
     required: bool,
     /// What was done here, once it was: what about, and whether it was known before.
@@ -271,8 +275,9 @@ impl Member {
             comparisons: Limiter::new(COMPARISONS, MAX_COMPARED),
             subscriptions: Subscriptions::new(),
             waiting: BTreeMap::new(),
-            bulks: BTreeSet::new(),
+            bulks: 0,
             steps: VecDeque::new(),
+            taken: 0,
             exchanges: BTreeMap::new(),
             question: None,
             next_exchange: 0,
@@ -604,8 +609,7 @@ impl Member {
                         self.pass_on(now, ticket, *mutation);
                         continue;
                     }
-                    self.waiting.remove(&ticket);
-                    self.bulks.remove(&ticket);
+                    let ticket = self.forget_waiting(ticket);
                     let answer = Answer::refused(now.as_millis(), code);
                     self.outbox.push_back(Output::Answer { ticket, answer });
                 }

@@ -17,6 +17,10 @@ use crate::{
 /// Changes that go on at once; whoever asks for another one is told with 429 to ask again for the rest.
 pub(super) const MAX_BULKS: usize = 32;
 
+/// Where the numbers of steps begin: the host's for clients come from the other end. Each step has its own, so that a
+/// member's late word on one is not taken for its word on the next.
+const STEPS: u64 = 1 << 63;
+
 /// A change of whole drawers, until there is nothing left to change.
 #[derive(Debug)]
 pub(super) struct Bulk {
@@ -78,8 +82,12 @@ impl Waiting {
     /// The door by which a step is passed on. After the first one no member tells the client anything, and none that
     /// is silent holds the others up: it fetches what it missed.
     pub(super) fn door_of_step(&self) -> Door {
-        let later = self.bulk.as_ref().is_some_and(|bulk| bulk.told.is_some());
-        if later { Door::Native } else { self.door }
+        if self.goes_on() { Door::Native } else { self.door }
+    }
+
+    /// Whether the first step was done and was not all.
+    fn goes_on(&self) -> bool {
+        self.bulk.as_ref().is_some_and(|bulk| bulk.told.is_some())
     }
 }
 
@@ -88,37 +96,52 @@ impl Member {
     pub(super) fn go_on(
         &mut self,
         now: Time,
-        ticket: u64,
+        number: u64,
         mut waiting: Waiting,
         receipts: Receipts,
     ) -> Option<(Waiting, Receipts)> {
-        let me = self.setup.pair.node_id();
+        let (me, begins) = (self.setup.pair.node_id(), !waiting.goes_on());
         let Some(bulk) = &mut waiting.bulk else { return Some((waiting, receipts)) };
         let more = bulk.has_more(now, &me, &receipts);
         let told = bulk.told.take().unwrap_or(receipts);
-        if !more {
-            self.bulks.remove(&ticket);
-            return Some((waiting, told));
-        }
-        if self.bulks.len() >= MAX_BULKS && !self.bulks.contains(&ticket) {
+        if begins && more && self.bulks >= MAX_BULKS {
             let answer = Answer::refused(now.as_millis(), Code::TooMany);
-            self.outbox.push_back(Output::Answer { ticket, answer });
+            self.outbox.push_back(Output::Answer { ticket: waiting.ticket, answer });
             return None;
         }
+        self.bulks = match (begins, more) {
+            (true, true) => self.bulks.saturating_add(1),
+            (false, false) => self.bulks.saturating_sub(1),
+            (true, false) | (false, true) => self.bulks,
+        };
+        if !more {
+            return Some((waiting, told));
+        }
         bulk.told = Some(told);
-        self.waiting.insert(ticket, waiting);
-        self.bulks.insert(ticket);
-        self.steps.push_back(ticket);
+        self.waiting.insert(number, waiting);
+        self.steps.push_back(number);
         None
+    }
+
+    /// Forgets who waits under a number; the host's own for it.
+    pub(super) fn forget_waiting(&mut self, number: u64) -> u64 {
+        let Some(waiting) = self.waiting.remove(&number) else { return number };
+        if waiting.goes_on() {
+            self.bulks = self.bulks.saturating_sub(1);
+        }
+        waiting.ticket
     }
 
     /// Takes the next step of the change that has waited longest: one in each turn, so that others have theirs.
     pub(super) fn step<T: Transaction>(&mut self, now: Time, store: &mut T) -> Result<(), StoreError> {
-        let Some(ticket) = self.steps.pop_front() else { return Ok(()) };
-        let waiting = self.waiting.get_mut(&ticket).and_then(|waiting| waiting.bulk.as_mut());
-        let Some(bulk) = waiting else { return Ok(()) };
+        let before = self.steps.pop_front().and_then(|number| self.waiting.remove(&number));
+        let Some(mut waiting) = before else { return Ok(()) };
+        let Some(bulk) = &mut waiting.bulk else { return Ok(()) };
         bulk.full = false;
         let (mutation, until, after) = (bulk.mutation.clone(), bulk.until, bulk.last);
+        self.taken = self.taken.wrapping_add(1);
+        let ticket = STEPS | self.taken;
+        self.waiting.insert(ticket, waiting);
         if self.full {
             self.pass_on(now, ticket, mutation);
             return Ok(());

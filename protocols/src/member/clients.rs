@@ -45,7 +45,7 @@ impl Member {
                 Err(write) => {
                     let Write { mutation, required } = *write;
                     let bulk = Bulk::of(&mutation, door, store.head());
-                    self.waiting.insert(ticket, Waiting { door, required, done: None, bulk });
+                    self.waiting.insert(ticket, Waiting { ticket, door, required, done: None, bulk });
                     if self.full {
                         self.pass_on(now, ticket, mutation);
                         return Ok(());
@@ -201,8 +201,8 @@ impl Member {
     pub(super) fn written(&mut self, now: Time, ticket: u64, receipts: Receipts, done: bool) {
         let waiting = self.waiting.remove(&ticket);
         let answered = waiting.and_then(|waiting| self.go_on(now, ticket, waiting, receipts));
-        let Some((Waiting { door, required, done: Some((subject, already)), .. }, receipts)) = answered
-        else {
+        let Some((waiting, receipts)) = answered else { return };
+        let Waiting { ticket, door, required, done: Some((subject, already)), .. } = waiting else {
             return;
         };
         let anything = |receipt: &Receipt| match &receipt.told {
