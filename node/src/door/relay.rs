@@ -103,8 +103,9 @@ impl Relay {
         let registry = self.registry.clone();
         let rates = Mutex::new(Limiter::new(RATE, TRACKED));
         let host = Arc::new(Host { onions, rates, memory: Memory::new(MEMORY_EACH, MEMORY) });
-        let (serving, beyond) = (seats(), Beyond::new());
+        let serving = seats();
         tokio::spawn(async move {
+            let beyond = Beyond::new();
             loop {
                 let came = tokio::select! {
                     came = streams.next() => came,
