@@ -117,7 +117,13 @@ impl Relay {
                 };
                 let Some(seat) = Seat::take(&serving, node) else {
                     if let Some(telling) = beyond.tell(node, stream) {
-                        tokio::spawn(telling);
+                        let mut stopping = stopping.clone();
+                        tokio::spawn(async move {
+                            tokio::select! {
+                                () = telling => {}
+                                _ = stopping.wait_for(|stopping| *stopping) => {}
+                            }
+                        });
                     }
                     continue;
                 };

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Changes that go on at once; whoever asks for another one is told with 429 to ask again for the rest.
-pub(super) const MAX_BULKS: usize = 32;
+pub(super) const MAX_BULKS: usize = 16;
 
 /// Where the numbers of steps begin: the host's for clients come from the other end. Each step has its own, so that a
 /// member's late word on one is not taken for its word on the next.
@@ -103,7 +103,7 @@ impl Member {
         let (me, begins) = (self.setup.pair.node_id(), !waiting.goes_on());
         let Some(bulk) = &mut waiting.bulk else { return Some((waiting, receipts)) };
         let more = bulk.has_more(now, &me, &receipts);
-        let told = bulk.told.take().unwrap_or(receipts);
+        let mut told = bulk.told.take().unwrap_or(receipts);
         if begins && more && self.bulks >= MAX_BULKS {
             let answer = Answer::refused(now.as_millis(), Code::TooMany);
             self.outbox.push_back(Output::Answer { ticket: waiting.ticket, answer });
@@ -117,6 +117,8 @@ impl Member {
         if !more {
             return Some((waiting, told));
         }
+        // The client is told what each lists: the rest would lie there for as long as this goes on.
+        told.signed.iter_mut().for_each(|receipt| receipt.done = Done::Changed { hashes: Vec::new() });
         bulk.told = Some(told);
         self.waiting.insert(number, waiting);
         self.steps.push_back(number);
