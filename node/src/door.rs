@@ -12,8 +12,10 @@
 //! - `outside`: servers that such a request may be for
 //! - `relay`: how nodes hand them to each other
 //! - `service`: what requests mean, answered by the service behind every door
+//! - `beyond`: nodes that hand on more than they may
 //! - `turns`: whose turn it is to have something long
 
+mod beyond;
 mod certificate;
 mod connection;
 mod guests;
@@ -47,9 +49,10 @@ pub(crate) use onion::Onions;
 pub use onion::{Carry, Lost, Told};
 pub(crate) use relay::Relay;
 pub(crate) use service::Json;
+pub(crate) use turns::{Turn, Turns};
 
 use crate::metrics::DoorMetrics;
-use guests::{Address, Clients, Held, Memory, lock};
+use guests::{Address, Clients, Held, Memory, PART, lock};
 use outside::Outside;
 use routes::State;
 
@@ -162,8 +165,13 @@ impl DoorConfig {
 pub struct Limits {
     /// Requests of one address; beyond it 429.
     pub rate: Rate,
-    /// Addresses whose requests are counted; others are refused with 429 while there are as many.
+    /// Connections that one address may open; a further one is closed before its handshake.
+    pub arrivals: Rate,
+    /// Addresses whose requests are counted, and as many whose connections are; others are refused likewise while there
+    /// are as many.
     pub tracked: usize,
+    /// Those of one /48 of IPv6, likewise: whoever has such a network has 65,536 addresses.
+    pub tracked_each: usize,
     /// Connections. At the limit the oldest that waits for its client makes room; a new one is closed where
     /// none does.
     pub connections: usize,
@@ -171,13 +179,13 @@ pub struct Limits {
     pub connections_each: usize,
     /// Requests that are worked on at once; beyond it 503.
     pub at_once: usize,
-    /// Those of one address, likewise.
+    /// Those of one address, likewise; and no more than a quarter of what all addresses leave.
     pub at_once_each: usize,
     /// Streams of one HTTP/2 connection.
     pub streams: u32,
     /// Bytes of requests and answers that are held in memory; beyond it 503.
     pub memory: usize,
-    /// Those of one address, likewise.
+    /// Those of one address, likewise; and no more than a quarter of what all addresses leave.
     pub memory_each: usize,
     /// Bytes of a request's head; beyond it 431.
     pub head: usize,
@@ -201,10 +209,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             rate: Rate { per_second: 300, burst: 600 },
+            arrivals: Rate { per_second: 300, burst: 1_200 },
             tracked: 10_000,
+            tracked_each: 256,
             connections: 4_096,
             connections_each: 256,
-            at_once: 256,
+            at_once: 512,
             at_once_each: 64,
             streams: 32,
             memory: 256 << 20,
@@ -225,10 +235,12 @@ impl Limits {
     /// Lets everybody have as much as the machine has, for measurements; sizes and times stay.
     pub const fn lift(&mut self) {
         self.rate = Rate { per_second: 1 << 30, burst: 1 << 30 };
+        self.arrivals = self.rate;
         self.tracked = usize::MAX;
+        self.tracked_each = usize::MAX;
         self.connections = 1 << 16;
         self.connections_each = self.connections;
-        self.at_once = 1 << 12;
+        self.at_once = 1 << 13;
         self.at_once_each = self.at_once;
         self.memory = 1 << 30;
         self.memory_each = self.memory;
@@ -358,9 +370,10 @@ impl Door {
             limits,
             metrics,
             onions,
-            clients: Clients::new(limits),
-            memory: Memory::new(limits.memory_each, limits.memory),
-            at_once: Arc::new(Mutex::new(Seats::new(limits.at_once_each, limits.at_once))),
+            clients: Clients::new(limits.rate, limits),
+            arrivals: Clients::new(limits.arrivals, limits),
+            memory: Memory::fair(limits.memory_each, limits.memory),
+            at_once: Arc::new(Mutex::new(Seats::new(limits.at_once_each, limits.at_once).leaving(PART))),
         });
         connection::serve(listeners, tls, state, stopping).await;
     }

@@ -41,6 +41,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use crate::{
     behaviour::Behaviour,
     checks::Checks,
+    door::{Caller as Client, Turns},
     member::{Exchange, Job},
     memory::Memory,
     metrics::Metrics,
@@ -77,6 +78,8 @@ type SharedAsker = Arc<tokio::sync::Mutex<Option<Asker>>>;
 pub(crate) struct Links {
     network: NetworkName,
     jobs: mpsc::Sender<Job>,
+    /// Places in the queue of jobs for clients of the JSON door.
+    json: Arc<Turns<Client>>,
     admission: Arc<Mutex<Admission<PeerId>>>,
     pub(crate) metrics: Metrics,
     pub(crate) hop: Hop,
@@ -119,6 +122,7 @@ impl Links {
         Self {
             network: setup.network.clone(),
             jobs,
+            json: Arc::new(Turns::new(service::JSON_PLACES)),
             admission: Arc::new(Mutex::new(admission)),
             metrics,
             hop,
@@ -488,6 +492,11 @@ impl Links {
         let (stop, stopping) = watch::channel(false);
         let admission = Admission::new(AdmissionRates::default());
         (Self::new(&setup, jobs, admission, metrics, hop, &behaviour, stopping), stop)
+    }
+
+    /// The same, which lets in so much.
+    pub(crate) fn admitting(self, rates: session_protocols::limits::AdmissionRates) -> Self {
+        Self { admission: Arc::new(Mutex::new(Admission::new(rates))), ..self }
     }
 }
 

@@ -261,7 +261,9 @@ impl Host {
     /// earlier machine.
     fn input(&mut self, job: Job) -> Option<Input> {
         Some(match job {
-            Job::Request { request, door, answer } => {
+            Job::Request { request, door, answer, place } => {
+                // It is out of the queue.
+                drop(place);
                 let ticket = self.ticket();
                 let writes = matches!(
                     request,

@@ -195,6 +195,8 @@ impl<K: Copy + Ord + Hash> Admission<K> {
 pub struct Seats<K> {
     each: usize,
     total: usize,
+    /// Of what is left each may hold so small a part; 0 for any.
+    part: usize,
     held: usize,
     taken: BTreeMap<K, usize>,
 }
@@ -202,17 +204,29 @@ pub struct Seats<K> {
 impl<K: Copy + Ord> Seats<K> {
     /// At most `each` for one, and `total` for all.
     pub const fn new(each: usize, total: usize) -> Self {
-        Self { each, total, held: 0, taken: BTreeMap::new() }
+        Self { each, total, part: 0, held: 0, taken: BTreeMap::new() }
+    }
+
+    /// The same, of which nobody holds more than a `part`th of what all together leave: many who take what they may
+    /// still leave something to the next. One seat is anybody's, as long as there is one.
+    #[must_use]
+    pub const fn leaving(mut self, part: usize) -> Self {
+        self.part = part;
+        self
     }
 
     /// Takes a seat for `key` if there is one.
     pub fn take(&mut self, key: K) -> bool {
         let held = self.taken.get(&key).copied().unwrap_or_default();
-        if held >= self.each || self.held >= self.total {
+        let (held, all) = (held.saturating_add(1), self.held.saturating_add(1));
+        if held > self.each || all > self.total {
             return false;
         }
-        self.held = self.held.saturating_add(1);
-        self.taken.insert(key, held.saturating_add(1));
+        if held > 1 && held.saturating_mul(self.part) > self.total.saturating_sub(all) {
+            return false;
+        }
+        self.held = all;
+        self.taken.insert(key, held);
         true
     }
 
@@ -299,6 +313,25 @@ mod tests {
     fn all_together_have_a_limit() {
         let mut admission = tight(1, 1, 5);
         assert_eq!((0..100).filter(|name| admission.arrive(Time::ZERO, *name, None)).count(), 5);
+    }
+
+    #[test]
+    fn many_who_take_all_they_may_leave_some_to_the_next() {
+        let mut seats = Seats::new(64, 512).leaving(4);
+        let mut fill = |key| (0..1_000).filter(|_| seats.take(key)).count();
+        assert_eq!([1, 2, 3, 4].map(&mut fill), [64; 4]);
+        let more: usize = (5..9).map(&mut fill).sum();
+        assert!(more < 160, "eight have {}", 256 + more);
+        assert!(fill(9) > 16, "the ninth has some");
+        // And many more have one.
+        for key in 10..1_000 {
+            fill(key);
+        }
+        assert_eq!(seats.held(), 512);
+        for key in 1..9 {
+            (0..64).for_each(|_| seats.leave(&key));
+        }
+        assert!(seats.take(9) && seats.take(9));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub use change::Detail;
 pub use read::{allowed, expiries, fetch, page, retrieve, revoked};
 
-use change::Found;
+use change::{Found, Reach};
 
 use crate::{
     AccountId, MessageHash, NetworkName, Time,
@@ -96,6 +96,17 @@ pub enum Input {
         ticket: u64,
         /// The request; `held` is empty.
         mutation: Mutation,
+    },
+    /// A client's change of whole drawers that goes on.
+    Continue {
+        /// The host's number for it.
+        ticket: u64,
+        /// The request, as in [`Input::Write`].
+        mutation: Mutation,
+        /// The last arrival that it is about: what came later the client did not mean.
+        until: u64,
+        /// The last message that the step before changed: it goes on behind it.
+        after: Option<MessageHash>,
     },
     /// What another member passed on, each mutation checked.
     Replicated {
@@ -210,19 +221,15 @@ impl Mailbox {
     ) -> Result<(), StoreError> {
         match input {
             Input::Write { ticket, mutation } => {
-                let (subject, mutation, result) = self.apply(now, mutation, Source::Client, store)?;
-                self.outbox.push_back(match result {
-                    Ok(outcome) => Output::Written { ticket, subject, mutation, outcome },
-                    Err(code) => {
-                        let here_alone = code == Code::Full && self.limits.is_roomy(store, &mutation);
-                        Output::Refused { ticket, code, left: here_alone.then(|| Box::new(mutation)) }
-                    }
-                });
+                self.write(now, ticket, mutation, Reach::ALL, store)?;
+            }
+            Input::Continue { ticket, mutation, until, after } => {
+                self.write(now, ticket, mutation, Reach { until, after }, store)?;
             }
             Input::Replicated { ticket, mutations } => {
                 let mut results = Vec::with_capacity(mutations.len());
                 for mutation in mutations {
-                    results.push(self.apply(now, mutation, Source::Member, store)?);
+                    results.push(self.apply(now, mutation, (Source::Member, Reach::ALL), store)?);
                 }
                 self.outbox.push_back(Output::Applied { ticket, results });
             }
@@ -269,11 +276,31 @@ impl Mailbox {
         self.more_to_forget
     }
 
+    /// Applies what a client asks for.
+    fn write<T: Transaction>(
+        &mut self,
+        now: Time,
+        ticket: u64,
+        mutation: Mutation,
+        reach: Reach,
+        store: &mut T,
+    ) -> Result<(), StoreError> {
+        let (subject, mutation, result) = self.apply(now, mutation, (Source::Client, reach), store)?;
+        self.outbox.push_back(match result {
+            Ok(outcome) => Output::Written { ticket, subject, mutation, outcome },
+            Err(code) => {
+                let here_alone = code == Code::Full && self.limits.is_roomy(store, &mutation);
+                Output::Refused { ticket, code, left: here_alone.then(|| Box::new(mutation)) }
+            }
+        });
+        Ok(())
+    }
+
     fn apply<T: Transaction>(
         &mut self,
         now: Time,
         mut mutation: Mutation,
-        source: Source,
+        (source, reach): (Source, Reach),
         store: &mut T,
     ) -> Result<(Subject, Mutation, Result<Outcome, Code>), StoreError> {
         let now = now.as_millis();
@@ -289,7 +316,7 @@ impl Mailbox {
             let result = self.rights(now, (request, held.as_slice()), stamp, source, store);
             self.survive(result, head == store.head())?
         } else {
-            self.change(now, &mutation, stamp, source, store)?
+            self.change(now, &mutation, stamp, (source, reach), store)?
         };
         if let (Ok(Outcome { done: Done::Changed { hashes }, .. }), Some(held)) =
             (&result, mutation.held_mut())
@@ -305,11 +332,11 @@ impl Mailbox {
         now: u64,
         mutation: &Mutation,
         stamp: Stamp,
-        source: Source,
+        (source, reach): (Source, Reach),
         store: &mut T,
     ) -> Result<Result<Outcome, Code>, StoreError> {
         let head = store.head();
-        let found = change::find(now, mutation, stamp, source, store).map(Ok);
+        let found = change::find(now, mutation, stamp, (source, reach), store).map(Ok);
         let Found { kept, effects, hashes, detail } = match self.survive(found, true)? {
             Ok(found) => found,
             Err(code) => return Ok(Err(code)),

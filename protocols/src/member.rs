@@ -5,6 +5,7 @@
 //! checked before, by [`check_request`], [`check_ask`] and [`check_answer`], which need no state and
 //! run on any thread.
 
+mod bulk;
 mod change;
 mod check;
 mod clients;
@@ -29,6 +30,7 @@ use crate::{
     store::{StoreError, Transaction},
     swarm::{Ask, Replicated, SwarmAnswer, SwarmRequest},
 };
+use bulk::Bulk;
 use check::Checked;
 
 /// What the machine is fed. Every signature in it has been checked.
@@ -192,6 +194,12 @@ pub struct Member {
     subscriptions: Subscriptions,
     /// Clients that wait for a majority.
     waiting: BTreeMap<u64, Waiting>,
+    /// How many of them wait for changes that have more steps than one.
+    bulks: usize,
+    /// Those of these whose next step is due.
+    steps: VecDeque<u64>,
+    /// How many further steps were taken.
+    taken: u64,
     exchanges: BTreeMap<u64, Exchange>,
     /// The exchange of the comparison under way: a late answer to an earlier one is of no use.
     question: Option<u64>,
@@ -208,10 +216,14 @@ pub struct Member {
 /// A client that waits for a write.
 #[derive(Debug)]
 struct Waiting {
+    /// The host's number for it.
+    ticket: u64,
     door: Door,
     required: bool,
     /// What was done here, once it was: what about, and whether it was known before.
     done: Option<(Subject, bool)>,
+    /// Where it may have more steps than one.
+    bulk: Option<Box<Bulk>>,
 }
 
 /// A batch of another member's that was just applied.
@@ -263,6 +275,9 @@ impl Member {
             comparisons: Limiter::new(COMPARISONS, MAX_COMPARED),
             subscriptions: Subscriptions::new(),
             waiting: BTreeMap::new(),
+            bulks: 0,
+            steps: VecDeque::new(),
+            taken: 0,
             exchanges: BTreeMap::new(),
             question: None,
             next_exchange: 0,
@@ -412,6 +427,7 @@ impl Member {
                 self.writes.handle(now, writes::Input::Tick);
                 self.repair.handle(now, repair::Input::Tick, store)?;
                 self.subscriptions.handle(now, notify::Input::Tick);
+                self.step(now, store)?;
                 if !self.full {
                     self.handover.step(now, !self.repair.idle(), &self.outlook, store)?;
                 }
@@ -430,7 +446,8 @@ impl Member {
         let (writes, repair, handover) =
             (self.writes.deadline(), self.repair.deadline(), self.handover.deadline().filter(|_| !self.full));
         let subscriptions = self.subscriptions.deadline();
-        [writes, repair, handover, subscriptions, Some(self.forget_at)].into_iter().flatten().min()
+        let step = (!self.steps.is_empty()).then_some(Time::ZERO);
+        [writes, repair, handover, subscriptions, step, Some(self.forget_at)].into_iter().flatten().min()
     }
 
     fn asked<T: Transaction>(
@@ -578,7 +595,8 @@ impl Member {
                     let waiting = self.waiting.get_mut(&ticket);
                     let door = waiting.map_or(Door::Native, |waiting| {
                         waiting.done = Some((subject, outcome.already));
-                        waiting.door
+                        waiting.note(&outcome.done);
+                        waiting.door_of_step()
                     });
                     let receipt = Some(self.sign(acts, &subject, &mutation, outcome, door));
                     let quorums = self.maps().quorums(mutation.account());
@@ -591,7 +609,7 @@ impl Member {
                         self.pass_on(now, ticket, *mutation);
                         continue;
                     }
-                    self.waiting.remove(&ticket);
+                    let ticket = self.forget_waiting(ticket);
                     let answer = Answer::refused(now.as_millis(), code);
                     self.outbox.push_back(Output::Answer { ticket, answer });
                 }

@@ -21,7 +21,8 @@ pub const MAX_REQUEST: usize = 128 * 1024;
 pub const MAX_HASHES: usize = 500;
 /// How many messages of whole drawers one request changes.
 pub const MAX_BULK: usize = 2_000;
-/// The same for clients of the JSON door, which do not repeat.
+/// The same for clients of the JSON door, which do not repeat: the node that they ask goes on in steps of so many, and
+/// they are told of the first one.
 pub const MAX_BULK_JSON: usize = 10_000;
 /// How many subaccounts one request revokes, and how many revocations of an account count: the newest.
 pub const MAX_TOKENS: usize = 50;
@@ -262,10 +263,10 @@ impl Request {
     }
 }
 
-const fn check_count(hashes: &[MessageHash]) -> Result<(), Code> {
+const fn check_count(hashes: &[MessageHash], most: usize) -> Result<(), Code> {
     match hashes.len() {
         0 => Err(Code::BadRequest),
-        1..=MAX_HASHES => Ok(()),
+        count if count <= most => Ok(()),
         _ => Err(Code::TooLarge),
     }
 }

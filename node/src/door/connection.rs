@@ -31,9 +31,10 @@ use tower_service::Service as _;
 
 use super::{
     Limits,
-    guests::{Guest, Guests, Place},
+    guests::{Address, Guest, Guests, Place},
     routes::{self, State},
 };
+use crate::now;
 
 /// Connections that the system holds until they are accepted.
 const BACKLOG: i32 = 1_024;
@@ -91,11 +92,14 @@ async fn accept(listener: TcpListener, host: Host, guests: Arc<Guests>) {
             _ = stopping.wait_for(|stopping| *stopping) => return,
         };
         match accepted {
-            // Where there is no place the connection closes here.
-            Ok((stream, address)) => match guests.enter(address.ip()) {
-                Some(place) => drop(tokio::spawn(host.clone().welcome(stream, place))),
-                None => host.state.refused("connections"),
-            },
+            // Where it may not come the connection closes here, before it costs a handshake.
+            Ok((stream, address)) if host.state.arrivals.may(Address::of(address.ip()), now()) => {
+                match guests.enter(address.ip()) {
+                    Some(place) => drop(tokio::spawn(host.clone().welcome(stream, place))),
+                    None => host.state.refused("connections"),
+                }
+            }
+            Ok(_) => host.state.refused("arrivals"),
             Err(error) => {
                 tracing::debug!(%error, "a connection was not accepted");
                 sleep(PAUSE).await;

@@ -11,7 +11,7 @@ use std::{
 
 use session_protocols::{
     Span, Time,
-    limits::{Seats, TokenBucket},
+    limits::{Rate, Seats, TokenBucket},
 };
 use tokio::sync::Notify;
 
@@ -33,6 +33,17 @@ impl Address {
         })
     }
 
+    /// The network of an address of IPv6, which one client may have; none of IPv4.
+    fn network(self) -> Option<[u16; 3]> {
+        match self.0 {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(ip) => {
+                let [a, b, c, ..] = ip.segments();
+                Some([a, b, c])
+            }
+        }
+    }
+
     /// One that stands for all of them.
     pub(super) const fn ip(self) -> IpAddr {
         self.0
@@ -42,6 +53,7 @@ impl Address {
 /// Who asked lately, and how often.
 #[derive(Debug)]
 pub(super) struct Clients {
+    rate: Rate,
     limits: Limits,
     table: Mutex<Table>,
 }
@@ -49,32 +61,46 @@ pub(super) struct Clients {
 #[derive(Debug, Default)]
 struct Table {
     buckets: BTreeMap<Address, (TokenBucket, Time)>,
+    /// How many addresses of a network are among them.
+    networks: BTreeMap<[u16; 3], usize>,
     swept: Time,
 }
 
 impl Clients {
-    pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, table: Mutex::default() }
+    /// Counts something that each may do so often.
+    pub(super) fn new(rate: Rate, limits: Limits) -> Self {
+        Self { rate, limits, table: Mutex::default() }
     }
 
-    /// Whether a client may ask something at `now`.
-    pub(super) fn may_ask(&self, address: Address, now: Time) -> bool {
-        let Limits { rate, tracked, .. } = self.limits;
+    /// Whether a client may do it at `now`.
+    pub(super) fn may(&self, address: Address, now: Time) -> bool {
+        let Self { rate, limits, .. } = *self;
         let mut table = lock(&self.table);
-        if !table.buckets.contains_key(&address) && table.buckets.len() >= tracked {
-            table.sweep(now, rate.burst / rate.per_second.max(1));
-            if table.buckets.len() >= tracked {
+        if !table.buckets.contains_key(&address) {
+            if !table.has_room(address, limits) {
+                table.sweep(now, rate.burst / rate.per_second.max(1));
+            }
+            if !table.has_room(address, limits) {
                 return false;
             }
+            if let Some(network) = address.network() {
+                *table.networks.entry(network).or_default() += 1;
+            }
+            table.buckets.insert(address, (TokenBucket::full(rate, now), now));
         }
-        let (bucket, used) =
-            table.buckets.entry(address).or_insert_with(|| (TokenBucket::full(rate, now), now));
+        let Some((bucket, used)) = table.buckets.get_mut(&address) else { return false };
         *used = now;
         bucket.take(rate, now, 1)
     }
 }
 
 impl Table {
+    /// Whether another address may be counted.
+    fn has_room(&self, address: Address, limits: Limits) -> bool {
+        let of_network = address.network().and_then(|network| self.networks.get(&network).copied());
+        self.buckets.len() < limits.tracked && of_network.unwrap_or_default() < limits.tracked_each
+    }
+
     /// Forgets those whose buckets are full again: after so many seconds all are. Once in such a time, as each
     /// look is at all of them.
     fn sweep(&mut self, now: Time, seconds: u32) {
@@ -83,7 +109,12 @@ impl Table {
             return;
         }
         self.swept = now;
-        self.buckets.retain(|_, (_, used)| now < used.after(full) && *used <= now);
+        let Self { buckets, networks, .. } = self;
+        buckets.retain(|_, (_, used)| now < used.after(full) && *used <= now);
+        networks.clear();
+        for network in buckets.keys().filter_map(|address| address.network()) {
+            *networks.entry(network).or_default() += 1;
+        }
     }
 }
 
@@ -93,6 +124,9 @@ pub(super) struct Memory<K>(SharedSeats<K>);
 
 /// Bytes of a unit.
 const UNIT: usize = 16 << 10;
+
+/// Of what is left, the part that one may hold: nobody's share is the next one's want.
+pub(super) const PART: usize = 4;
 
 /// Some of it, held for one of those who share it.
 #[derive(Debug)]
@@ -107,6 +141,12 @@ impl<K: Copy + Ord> Memory<K> {
     /// At most so many bytes for each, and in all.
     pub(super) fn new(each: usize, total: usize) -> Self {
         let seats = Seats::new(each.div_ceil(UNIT), total.div_ceil(UNIT));
+        Self(Arc::new(Mutex::new(seats)))
+    }
+
+    /// The same, of which nobody holds more than a [`PART`]th of what all leave.
+    pub(super) fn fair(each: usize, total: usize) -> Self {
+        let seats = Seats::new(each.div_ceil(UNIT), total.div_ceil(UNIT)).leaving(PART);
         Self(Arc::new(Mutex::new(seats)))
     }
 
@@ -277,7 +317,6 @@ pub(super) fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
-    use session_protocols::limits::Rate;
 
     use super::*;
 
@@ -308,8 +347,8 @@ mod tests {
 
     #[test]
     fn a_client_asks_as_often_as_it_may_and_no_new_one_is_taken_on_beyond_the_table() {
-        let clients = Clients::new(limits());
-        let ask = |last, now| clients.may_ask(Address::of(ip(last)), now);
+        let clients = Clients::new(limits().rate, limits());
+        let ask = |last, now| clients.may(Address::of(ip(last)), now);
         assert_eq!([0; 5].map(|_| ask(1, NOW)), [true, true, true, true, false]);
         assert!(ask(2, NOW) && ask(3, NOW));
         assert!(!ask(4, NOW), "nobody else is taken on");
@@ -327,6 +366,24 @@ mod tests {
     }
 
     #[test]
+    fn who_has_a_network_of_many_addresses_keeps_nobody_else_out() {
+        let limits = Limits { tracked: 100, tracked_each: 10, ..limits() };
+        let clients = Clients::new(limits.rate, limits);
+        let address =
+            |network: u16, of: u16| Address::of(Ipv6Addr::new(0x2001, 0xdb8, network, of, 0, 0, 0, 1).into());
+        let counted = |network, first: u16, now| {
+            (first..first + 1_000).filter(|of| clients.may(address(network, *of), now)).count()
+        };
+        assert_eq!(counted(1, 0, NOW), 10);
+        assert!(clients.may(address(1, 0), NOW), "who is counted goes on");
+        assert_eq!(counted(2, 0, NOW), 10);
+        assert!(clients.may(Address::of(ip(1)), NOW));
+        // When they have been silent for long others of the network have their turn, and as many.
+        assert_eq!(counted(1, 1_000, NOW.after(Span::secs(10))), 10);
+        assert_eq!(lock(&clients.table).networks.len(), 1);
+    }
+
+    #[test]
     fn memory_is_bounded_for_each_and_in_all() {
         let memory = Memory::new(4 * UNIT, 8 * UNIT);
         let [mut one, mut two, mut three] = [1, 2, 3].map(|last| memory.hold(Address::of(ip(last))));
@@ -335,6 +392,24 @@ mod tests {
         assert!(!memory.hold(Address::of(ip(1))).grow(1), "all connections of one address share");
         drop(one);
         assert!(three.grow(4 * UNIT));
+    }
+
+    #[test]
+    fn many_who_hold_all_they_may_leave_a_long_request_to_the_next() {
+        let Limits { memory_each, memory, body, .. } = Limits::default();
+        let memory = Memory::fair(memory_each, memory);
+        let mut greedy = [0; 8].map(|_| Vec::new());
+        for (last, held) in (1..).zip(&mut greedy) {
+            loop {
+                let mut request = memory.hold(Address::of(ip(last)));
+                if !request.grow(UNIT) {
+                    break;
+                }
+                held.push(request);
+            }
+        }
+        assert_eq!(greedy[0].len() * UNIT, memory_each);
+        assert!(memory.hold(Address::of(ip(9))).grow(body));
     }
 
     #[test]

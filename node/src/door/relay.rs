@@ -25,6 +25,7 @@ use tokio::{sync::watch, time::timeout};
 
 use super::{
     Carry, Lost, Onions, Room, Told,
+    beyond::Beyond,
     guests::{Held, Memory, lock},
 };
 use crate::{
@@ -46,7 +47,7 @@ const MEMORY: usize = 256 << 20;
 /// The longest answer, in bytes: the longest page, quoted in JSON, sealed and in base64.
 const MAX_TOLD: usize = 16 << 20;
 /// How long a neighbour may take over its request, and over taking its answer.
-const FRAME: Duration = Duration::from_secs(20);
+pub(super) const FRAME: Duration = Duration::from_secs(20);
 /// How long an answer may take to be made.
 const ANSWER: Duration = Duration::from_secs(40);
 /// Bytes that are read at once.
@@ -107,6 +108,7 @@ impl Relay {
         let host = Arc::new(Host::new(onions));
         let serving = seats();
         tokio::spawn(async move {
+            let beyond = Beyond::new();
             loop {
                 let came = tokio::select! {
                     came = streams.next() => came,
@@ -116,8 +118,18 @@ impl Relay {
                 let Some(node) = node_id(&peer).filter(|node| registry.borrow().contains(node)) else {
                     continue;
                 };
-                // Beyond its seats a stream is closed at once.
-                let Some(seat) = Seat::take(&serving, node) else { continue };
+                let Some(seat) = Seat::take(&serving, node) else {
+                    if let Some(telling) = beyond.tell(node, stream) {
+                        let mut stopping = stopping.clone();
+                        tokio::spawn(async move {
+                            tokio::select! {
+                                () = telling => {}
+                                _ = stopping.wait_for(|stopping| *stopping) => {}
+                            }
+                        });
+                    }
+                    continue;
+                };
                 let (host, mut stopping) = (Arc::clone(&host), stopping.clone());
                 tokio::spawn(async move {
                     tokio::select! {
@@ -141,7 +153,8 @@ impl Relay {
             stream.write_all(&request).await?;
             stream.close().await
         };
-        timeout(FRAME, write).await.map_err(|_| Lost::Silent)?.map_err(|_| Lost::Silent)?;
+        // Whoever takes no more of it may have said why.
+        let _broken_off = timeout(FRAME, write).await.map_err(|_| Lost::Silent)?;
         drop(request);
         let held = Mutex::new(self.memory.hold(to));
         let full = |error: io::Error| error.kind() == io::ErrorKind::OutOfMemory;

@@ -47,22 +47,28 @@ pub(super) struct State {
     /// None where nobody reads them.
     pub(super) metrics: Option<DoorMetrics>,
     pub(super) onions: Arc<Onions>,
+    /// Who asks how often.
     pub(super) clients: Clients,
+    /// Who connects how often.
+    pub(super) arrivals: Clients,
     pub(super) memory: Memory<Address>,
     pub(super) at_once: SharedSeats<Address>,
 }
 
 pub(super) fn router(state: Arc<State>) -> Router {
-    let route = |ask: Ask| {
+    let handler = |ask: Ask| {
         let state = Arc::clone(&state);
-        post(move |Extension(guest): Extension<Arc<Guest>>, request: Request| async move {
+        move |Extension(guest): Extension<Arc<Guest>>, request: Request| async move {
             state.serve(ask, &guest, request).await
-        })
+        }
     };
     Router::new()
-        .route("/storage_rpc/v1", route(Ask::Storage))
-        .route("/json_rpc", route(Ask::Nodes))
-        .route("/onion_req/v2", route(Ask::Onion))
+        .route("/storage_rpc/v1", post(handler(Ask::Storage)))
+        .route("/json_rpc", post(handler(Ask::Nodes)))
+        .route("/onion_req/v2", post(handler(Ask::Onion)))
+        // What is not there is counted and charged like all else.
+        .fallback(handler(Ask::Elsewhere))
+        .method_not_allowed_fallback(handler(Ask::Otherwise))
 }
 
 /// What is asked.
@@ -71,6 +77,10 @@ enum Ask {
     Storage,
     Nodes,
     Onion,
+    /// By a path that there is not.
+    Elsewhere,
+    /// By another method than `POST`.
+    Otherwise,
 }
 
 impl Ask {
@@ -80,6 +90,16 @@ impl Ask {
             Self::Storage => "storage",
             Self::Nodes => "nodes",
             Self::Onion => "onion",
+            Self::Elsewhere | Self::Otherwise => "none",
+        }
+    }
+
+    /// What is said where nothing is to be asked.
+    fn nothing(self) -> Option<Told> {
+        match self {
+            Self::Storage | Self::Nodes | Self::Onion => None,
+            Self::Elsewhere => Some(text(404, "there is nothing at this path")),
+            Self::Otherwise => Some(text(405, "ask by POST")),
         }
     }
 }
@@ -126,8 +146,11 @@ impl State {
         if request.headers().contains_key(LONG_POLL) {
             return Err(Refused(410, "long polling is not supported", "long_poll"));
         }
-        if !self.clients.may_ask(guest.address, now()) {
+        if !self.clients.may(guest.address, now()) {
             return Err(Refused(429, "too many requests", "rate"));
+        }
+        if let Some(nothing) = ask.nothing() {
+            return Ok(nothing);
         }
         let body = self.read(request.into_body(), held).await?;
         let Some(_place) = Seat::take(&self.at_once, guest.address) else {
@@ -192,6 +215,7 @@ impl State {
                 }
                 Err(refusal) => Reply::text(400, refusal.to_string()).into(),
             },
+            Ask::Elsewhere | Ask::Otherwise => text(404, "there is nothing to ask"),
         }
     }
 }
@@ -309,14 +333,15 @@ mod tests {
         let listing = tokio::sync::watch::channel(Arc::new(Listing::new(Vec::new(), 0, RULES))).1;
         let (service, carry) = (Arc::new(Nobody), Arc::new(Nobody));
         let onions = door.onions(Behind { me: pair.node_id(), service, carry, listing });
-        let rate = Rate { per_second: 0, burst: 4 };
+        let rate = Rate { per_second: 0, burst: 6 };
         let limits = Limits { rate, body: 100, ..Limits::default() };
         let metrics = Metrics::new().unwrap();
         let state = State {
             limits,
             metrics: Some(DoorMetrics::new(&metrics).unwrap()),
             onions,
-            clients: Clients::new(limits),
+            clients: Clients::new(limits.rate, limits),
+            arrivals: Clients::new(limits.arrivals, limits),
             memory: Memory::new(limits.memory_each, limits.memory),
             at_once: Arc::new(Mutex::new(Seats::new(1, 1))),
         };
@@ -327,7 +352,10 @@ mod tests {
             (Ask::Nodes, "{}", 200),
             (Ask::Onion, "{}", 400),
             (Ask::Onion, &long, 413),
+            (Ask::Elsewhere, "{}", 404),
+            (Ask::Otherwise, "{}", 405),
             (Ask::Nodes, "{}", 429),
+            (Ask::Elsewhere, "{}", 429),
         ] {
             let response = state.serve(ask, &place.guest, Request::new(Body::from(body.to_owned()))).await;
             assert_eq!(response.status(), status);
@@ -338,8 +366,10 @@ mod tests {
             r#"session_door_requests_total{code="429",endpoint="nodes"} 1"#,
             r#"session_door_requests_total{code="421",endpoint="storage"} 1"#,
             r#"session_door_requests_total{code="413",endpoint="onion"} 1"#,
+            r#"session_door_requests_total{code="404",endpoint="none"} 1"#,
+            r#"session_door_requests_total{code="405",endpoint="none"} 1"#,
             r#"session_door_refused_total{limit="body"} 1"#,
-            r#"session_door_refused_total{limit="rate"} 1"#,
+            r#"session_door_refused_total{limit="rate"} 2"#,
             "session_door_connections 0",
         ] {
             assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");

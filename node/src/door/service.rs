@@ -7,7 +7,7 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use session_protocols::{
-    answer::{Code, JSON_OVERHEAD, MAX_PAGE_COUNT, MAX_PAGE_JSON},
+    answer::{Answer, Body, Code, JSON_OVERHEAD, MAX_PAGE_COUNT, MAX_PAGE_JSON, Refusal},
     door::{
         self, Call, Reply,
         names::{NONCE, resolved},
@@ -16,7 +16,7 @@ use session_protocols::{
     },
     limits::Seats,
     message::MAX_DATA,
-    request::{Delete, Expire, MAX_BULK_JSON, Request, Retrieve, Which},
+    request::{Delete, Expire, MAX_BULK_JSON, Request, Retrieve, Store, Which},
 };
 use tokio::sync::watch;
 
@@ -141,7 +141,8 @@ impl Json {
                 Call::Batch(calls) => self.several(calls, false, asker).await.into(),
                 Call::Sequence(calls) => self.several(calls, true, asker).await.into(),
                 Call::If { when, then, otherwise } => {
-                    let Ok((condition, info)) = self.links.hold(&when, links::Caller::Json).await else {
+                    let caller = links::Caller::Json(asker.whose);
+                    let Ok((condition, info)) = self.links.hold(&when, caller).await else {
                         return nothing().into();
                     };
                     let (chosen, loan) = match if condition { then } else { otherwise } {
@@ -179,12 +180,12 @@ impl Json {
     /// # Errors
     ///
     /// What is said where there is no memory, or too many of the asker's requests wait.
-    async fn turn<'a>(
+    async fn turn(
         &self,
-        turns: &'a Turns<Caller>,
+        turns: &Arc<Turns<Caller>>,
         bytes: usize,
         asker: &Asker,
-    ) -> Result<(Turn<'a, Caller>, Loan), Reply> {
+    ) -> Result<(Turn<Caller>, Loan), Reply> {
         let share = match asker.whose {
             Caller::Client(_) => LONG_EACH,
             Caller::Onion(_) => LONG_OVER,
@@ -203,10 +204,15 @@ impl Json {
 
     async fn storage(&self, request: Request, asker: &Asker) -> Made {
         let (about, most) = (request.without_message(), most(&request));
+        if matches!(request, Request::Store(_)) {
+            let answer = self.store(request, asker.whose).await;
+            return answer.map_or_else(nothing, |answer| self.render(&about, &answer)).into();
+        }
         let changes = matches!(request, Request::Delete(_) | Request::Expire(_));
         let turns = if changes { &self.changes } else { &self.long };
         // Whoever waits for a check holds up nobody who may be answered: signatures are checked together.
-        let admitted = self.links.admit(request, links::Caller::Json).await;
+        let caller = links::Caller::Json(asker.whose);
+        let admitted = self.links.admit(request, caller).await;
         let long = match most {
             Some(bytes) if admitted.is_ok() => match self.turn(turns, bytes, asker).await {
                 Ok(long) => Some(long),
@@ -215,13 +221,29 @@ impl Json {
             Some(_) | None => None,
         };
         let answer = match admitted {
-            Ok(request) => self.links.one(request, links::Caller::Json, None).await,
+            Ok(request) => self.links.one(request, caller, None).await,
             Err(code) => Some(self.links.refuse(code)),
         };
-        let Some(answer) = answer else { return nothing().into() };
-        let listing = Arc::clone(&self.listing.borrow());
-        let reply = door::render(&about, &answer, listing.rules(), |id| listing.node(id).cloned());
+        let reply = answer.map_or_else(nothing, |answer| self.render(&about, &answer));
         Made { reply, loan: long.map(|(_turn, loan)| loan) }
+    }
+
+    /// Stores a message. Where nobody has to sign, a signature that does not hold is none: clients of this door may have
+    /// a clock that is wrong, or rights that were taken away, and are served by their own network all the same.
+    async fn store(&self, request: Request, whose: Caller) -> Option<Answer> {
+        let (unsigned, caller) = (unsigned(&request), links::Caller::Json(whose));
+        let answer = self.links.answer(request, caller, None).await?;
+        let refused =
+            matches!(answer.body, Body::Refused(Refusal { code: Code::Unauthorized | Code::Clock, .. }));
+        match unsigned {
+            Some(unsigned) if refused => self.links.answer(unsigned, caller, None).await,
+            Some(_) | None => Some(answer),
+        }
+    }
+
+    fn render(&self, about: &Request, answer: &Answer) -> Reply {
+        let listing = Arc::clone(&self.listing.borrow());
+        door::render(about, answer, listing.rules(), |id| listing.node(id).cloned())
     }
 
     /// The account of a name that its owner revealed.
@@ -246,6 +268,13 @@ impl Json {
     fn stamp(&self) -> Stamp {
         Stamp { time: now().as_millis(), rules: self.listing.borrow().rules() }
     }
+}
+
+/// A signed store without its signature, where nobody has to sign.
+fn unsigned(request: &Request) -> Option<Request> {
+    let Request::Store(store) = request else { return None };
+    let spare = store.auth.is_some() && store.namespace.class().anyone_stores();
+    spare.then(|| Request::Store(Store { auth: None, ..store.clone() }))
 }
 
 /// The most bytes that are answered to a request whose answer may be long.
@@ -315,13 +344,18 @@ mod tests {
     use futures::{StreamExt, stream::FuturesUnordered};
     use session_protocols::{
         AccountId, KeyPair, MessageHash, Namespace, Signature,
-        answer::{Answer, Body, Done, End, RULES, Receipt, Receipts, Told},
+        answer::{Done, End, RULES, Receipt, Receipts, Told},
+        limits::{AdmissionRates, Rate},
         request::{Auth, Cursor, Drawers, Ends, GetExpiries},
     };
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::{door::Lender, member::Job, onion::Hop};
+    use crate::{
+        door::Lender,
+        member::{Job, QUEUE},
+        onion::Hop,
+    };
 
     /// Requests of one caller that may wait.
     const LINE: usize = 8;
@@ -345,10 +379,20 @@ mod tests {
 
     /// A service, whose questions to the member come out here.
     fn alone(data: &tempfile::TempDir) -> (Json, mpsc::Receiver<Job>, watch::Sender<bool>) {
+        limited(data, 64, AdmissionRates::default())
+    }
+
+    /// The same with so many places in the member's queue, which lets in so much.
+    fn limited(
+        data: &tempfile::TempDir,
+        places: usize,
+        rates: AdmissionRates,
+    ) -> (Json, mpsc::Receiver<Job>, watch::Sender<bool>) {
         let node = KeyPair::from_seed(&[1; 32]);
         let hop = Hop::open(data.path(), "test".parse().unwrap(), node.node_id(), [].into(), true).unwrap();
-        let (jobs, queue) = mpsc::channel(64);
+        let (jobs, queue) = mpsc::channel(places);
         let (links, stop) = Links::alone(&node, true, hop, jobs);
+        let links = links.admitting(rates);
         let listing = watch::channel(Arc::new(Listing::new(Vec::new(), 0, RULES))).1;
         (Json::new(links, listing, LINE), queue, stop)
     }
@@ -462,6 +506,135 @@ mod tests {
             };
             let (replies, ()) = futures::future::join(asked.collect::<Vec<_>>(), member).await;
             assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), served);
+        }
+    }
+
+    /// What a client asks about the node, so many times in one batch.
+    fn info(last: u8, times: usize) -> super::super::Call {
+        let one = serde_json::json!({ "method": "info" });
+        let batch = serde_json::json!({ "method": "batch", "params": { "requests": vec![one; times] } });
+        let caller = Caller::Client([10, 0, 0, last].into());
+        super::super::Call { body: batch.to_string().into_bytes(), caller }
+    }
+
+    /// Answers that, as long as anybody asks.
+    async fn say(queue: &mut mpsc::Receiver<Job>) {
+        while let Some(job) = queue.recv().await {
+            let Job::Request { request: Request::Info, answer, .. } = job else {
+                panic!("something else was asked")
+            };
+            let body = Body::Info { version: "1.2.3".into(), rules: RULES, height: 0 };
+            let _ = answer.send(Answer { time: now().as_millis(), body });
+        }
+    }
+
+    /// How many parts of a batch have this code.
+    fn parts(reply: Reply, code: u16) -> usize {
+        assert_eq!(reply.status, 200);
+        let body: serde_json::Value = serde_json::from_slice(&reply.body.into_bytes()).unwrap();
+        let results = body["results"].as_array().unwrap();
+        results.iter().filter(|result| result["code"] == code).count()
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_for_much_at_once_has_a_share_of_the_queue_and_waits() {
+        let data = tempfile::tempdir().unwrap();
+        let (json, mut queue, _stop) = limited(&data, QUEUE, AdmissionRates::default());
+        let greedy = futures::future::join_all((0..64).map(|_| json.answer(info(1, 20), room())));
+        let replies = futures::future::join(greedy, json.answer(info(2, 1), room()));
+        let member = async {
+            // Nothing is taken out until both have what they may.
+            while queue.len() <= QUEUE / 8 {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..1_000 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(queue.len(), QUEUE / 8 + 1);
+            say(&mut queue).await;
+        };
+        let (greedy, honest) = tokio::select! {
+            replies = replies => replies,
+            () = member => panic!("nobody asks any more"),
+        };
+        assert_eq!(parts(honest, 200), 1);
+        assert_eq!(
+            greedy.into_iter().map(|reply| parts(reply, 200)).sum::<usize>(),
+            64 * 20,
+            "none is refused"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_clients_ask_counts_to_what_the_node_lets_in_of_all() {
+        let data = tempfile::tempdir().unwrap();
+        let rate = |burst| Rate { per_second: 0, burst };
+        let rates = AdmissionRates { neighbour: rate(100), account: rate(100), total: rate(3) };
+        let (json, mut queue, _stop) = limited(&data, 64, rates);
+        let reply = tokio::select! {
+            reply = json.answer(info(1, 5), room()) => reply,
+            () = say(&mut queue) => panic!("nobody asks any more"),
+        };
+        assert_eq!(parts(reply.clone(), 200), 3);
+        assert_eq!(parts(reply, 429), 2);
+    }
+
+    #[tokio::test]
+    async fn a_signature_that_does_not_hold_is_none_where_nobody_has_to_sign() {
+        let (data, owner) = (tempfile::tempdir().unwrap(), KeyPair::from_seed(&[2; 32]));
+        let (json, mut queue, _stop) = alone(&data);
+        let account = AccountId::of_person(&owner.public()).unwrap();
+        // How late its clock is; whether it signs something else; whether its rights were taken away; whether it
+        // counts as signed in the end, where it is stored.
+        for (namespace, late, forges, revoked, stored) in [
+            (0, 0, false, false, Ok(true)),
+            (0, 120_000, false, false, Ok(false)),
+            (-10, 0, true, false, Ok(false)),
+            (20, 0, false, true, Ok(false)),
+            (2, 0, false, false, Ok(true)),
+            (2, 120_000, false, false, Err(406)),
+            (2, 0, true, false, Err(401)),
+            (2, 0, false, true, Err(401)),
+        ] {
+            let (sent, tag) = (now().as_millis(), Namespace(namespace).tag());
+            let signed = sent - late;
+            let text = if forges { "else".to_owned() } else { format!("store{tag}{signed}") };
+            let params = serde_json::json!({
+                "pubkey": account.to_string(), "namespace": namespace, "data": "aGVsbG8=", "timestamp": sent,
+                "ttl": 600_000, "sig_timestamp": signed, "pubkey_ed25519": HEXLOWER.encode(&owner.public()),
+                "signature": BASE64.encode(&owner.sign(text.as_bytes()).0),
+            });
+            let body = serde_json::json!({ "method": "store", "params": params }).to_string().into_bytes();
+            let asking = json.answer(super::super::Call { body, caller: Caller::Onion(None) }, room());
+            let mut kept = None;
+            let member = async {
+                while let Some(job) = queue.recv().await {
+                    let Job::Request { request: Request::Store(store), answer, .. } = job else {
+                        panic!("something else was asked")
+                    };
+                    let time = now().as_millis();
+                    let told = if revoked && store.auth.is_some() {
+                        Answer::refused(time, Code::Unauthorized)
+                    } else {
+                        kept = Some(store.auth.is_some());
+                        let receipts = Receipts { map_version: 1, signed: Vec::new(), missing: Vec::new() };
+                        Answer { time, body: Body::Stored { hash: store.hash(), already: false, receipts } }
+                    };
+                    answer.send(told).unwrap();
+                }
+            };
+            let reply = tokio::select! {
+                reply = asking => reply,
+                () = member => panic!("nobody asks any more"),
+            };
+            assert_eq!(
+                (reply.status, kept),
+                match stored {
+                    Ok(signed) => (200, Some(signed)),
+                    Err(status) => (status, None),
+                },
+                "{namespace}, {late} ms late"
+            );
         }
     }
 

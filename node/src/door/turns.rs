@@ -12,7 +12,7 @@ use super::guests::lock;
 /// A few turns at once, of which each of those who ask has a share: whoever asks for more waits behind itself, and is
 /// nobody else's delay.
 #[derive(Debug)]
-pub(super) struct Turns<K: Ord> {
+pub(crate) struct Turns<K: Ord> {
     all: Arc<Semaphore>,
     /// Of those who have turns or wait for some: nobody else is remembered.
     shares: Mutex<BTreeMap<K, Share>>,
@@ -27,30 +27,30 @@ struct Share {
 
 /// A turn, for as long as this is held.
 #[derive(Debug)]
-pub(super) struct Turn<'a, K: Ord + Copy> {
+pub(crate) struct Turn<K: Ord + Copy> {
     // Given back in this order, so that a share is not forgotten while something of it is held.
     _all: Option<OwnedSemaphorePermit>,
     _own: Option<OwnedSemaphorePermit>,
-    _user: User<'a, K>,
+    _user: User<K>,
 }
 
 /// Somebody who has a turn, or waits.
 #[derive(Debug)]
-struct User<'a, K: Ord + Copy> {
-    turns: &'a Turns<K>,
+struct User<K: Ord + Copy> {
+    turns: Arc<Turns<K>>,
     key: K,
 }
 
 impl<K: Ord + Copy> Turns<K> {
     /// So many at once.
-    pub(super) fn new(total: usize) -> Self {
+    pub(crate) fn new(total: usize) -> Self {
         Self { all: Arc::new(Semaphore::new(total)), shares: Mutex::default() }
     }
 
     /// Waits for a turn of one who has a share of so many, the same each time. Those who have a share free come in the
     /// order of their asking, and as nobody has more than its share among them, the wait is as long as others are many,
     /// however much each of them asks.
-    pub(super) async fn take(&self, key: K, share: usize) -> Turn<'_, K> {
+    pub(crate) async fn take(self: &Arc<Self>, key: K, share: usize) -> Turn<K> {
         let (own, user) = self.enter(key, share);
         // Neither is ever closed.
         let own = own.acquire_owned().await.ok();
@@ -58,16 +58,16 @@ impl<K: Ord + Copy> Turns<K> {
         Turn { _all: all, _own: own, _user: user }
     }
 
-    fn enter(&self, key: K, share: usize) -> (Arc<Semaphore>, User<'_, K>) {
+    fn enter(self: &Arc<Self>, key: K, share: usize) -> (Arc<Semaphore>, User<K>) {
         let mut shares = lock(&self.shares);
         let new = || Share { turns: Arc::new(Semaphore::new(share)), users: 0 };
         let share = shares.entry(key).or_insert_with(new);
         share.users += 1;
-        (Arc::clone(&share.turns), User { turns: self, key })
+        (Arc::clone(&share.turns), User { turns: Arc::clone(self), key })
     }
 }
 
-impl<K: Ord + Copy> Drop for User<'_, K> {
+impl<K: Ord + Copy> Drop for User<K> {
     fn drop(&mut self) {
         let mut shares = lock(&self.turns.shares);
         let Some(share) = shares.get_mut(&self.key) else { return };
@@ -86,7 +86,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_asks_for_much_waits_behind_itself() {
-        let turns = Turns::new(8);
+        let turns = Arc::new(Turns::new(8));
         let greedy: FuturesUnordered<_> = (0..1_280).map(|_| turns.take(0, 2)).collect();
         let mut greedy = greedy.ready_chunks(1_280);
         let held = greedy.next().await.unwrap();
@@ -105,7 +105,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_is_remembered_who_has_no_turn_and_waits_for_none() {
-        let turns = Turns::new(1);
+        let turns = Arc::new(Turns::new(1));
         let first = turns.take(1, 1).await;
         {
             let mut waits = std::pin::pin!(turns.take(1, 1));

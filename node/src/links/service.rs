@@ -14,7 +14,16 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::Links;
-use crate::{member::Job, now};
+use crate::{
+    door::Caller as Client,
+    member::{Job, QUEUE},
+    now,
+};
+
+/// Places in the member's queue for what clients of the JSON door ask; whoever comes beyond waits.
+pub(super) const JSON_PLACES: usize = QUEUE / 4;
+/// Those of one client: whoever asks for more at once waits behind itself.
+const JSON_PLACES_EACH: usize = JSON_PLACES / 2;
 
 /// Who asks, as far as that is known: who pays for each request.
 #[derive(Clone, Copy, Debug)]
@@ -24,23 +33,14 @@ pub(crate) enum Caller {
     /// Somebody behind an onion path.
     Path,
     /// A client of the JSON door, which has limits of its own.
-    Json,
+    Json(Client),
 }
 
 impl Caller {
     const fn door(self) -> Door {
         match self {
             Self::Neighbour(_) | Self::Path => Door::Native,
-            Self::Json => Door::Json,
-        }
-    }
-
-    /// Whether a request may wait for the member, whose queue has so many places left of so many. Half of them
-    /// are for others than clients of the JSON door, however many of those come.
-    const fn has_place(self, left: usize, all: usize) -> bool {
-        match self {
-            Self::Neighbour(_) | Self::Path => true,
-            Self::Json => left > all / 2,
+            Self::Json(_) => Door::Json,
         }
     }
 }
@@ -118,6 +118,10 @@ impl Links {
     /// Counts a request and checks all of it that needs no state; the code to refuse with where it does not pass.
     pub(crate) async fn admit(&self, request: Request, caller: Caller) -> Result<Request, Code> {
         self.metrics.requests_total.with_label_values(&[method(&request)]).inc();
+        // All others have paid when it arrived.
+        if matches!(caller, Caller::Json(_)) && !self.arrive_unknown() {
+            return Err(Code::TooMany);
+        }
         self.check(&request, caller.door()).await?;
         Ok(request)
     }
@@ -158,7 +162,7 @@ impl Links {
             || match caller {
                 Caller::Neighbour(peer) => self.arrive(peer),
                 Caller::Path => self.arrive_unknown(),
-                Caller::Json => true,
+                Caller::Json(_) => true,
             };
         if paid { self.answer(request, caller, room).await } else { Some(self.refuse(Code::TooMany)) }
     }
@@ -181,11 +185,12 @@ impl Links {
                 fetched.clone_from(&fetch.hashes);
             }
         }
-        if !caller.has_place(self.jobs.capacity(), self.jobs.max_capacity()) {
-            return Some(self.refuse(Code::TooMany));
-        }
+        let place = match caller {
+            Caller::Json(client) => Some(self.json.take(client, JSON_PLACES_EACH).await),
+            Caller::Neighbour(_) | Caller::Path => None,
+        };
         let (answer, answered) = oneshot::channel();
-        if self.jobs.try_send(Job::Request { request, door: caller.door(), answer }).is_err() {
+        if self.jobs.try_send(Job::Request { request, door: caller.door(), answer, place }).is_err() {
             return Some(self.refuse(Code::TooMany));
         }
         let mut answer = answered.await.ok()?;
@@ -244,18 +249,5 @@ const fn method(request: &Request) -> &'static str {
         Request::Batch(_) => "batch",
         Request::Sequence(_) => "sequence",
         Request::If(_) => "if",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_json_door_takes_half_of_the_members_queue_at_most() {
-        let places = |caller: Caller| [1_024, 513, 512, 1].map(|left| caller.has_place(left, 1_024));
-        assert_eq!(places(Caller::Json), [true, true, false, false]);
-        assert_eq!(places(Caller::Path), [true; 4]);
-        assert_eq!(places(Caller::Neighbour(PeerId::random())), [true; 4]);
     }
 }

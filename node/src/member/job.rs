@@ -12,11 +12,19 @@ use session_protocols::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+use crate::door::{Caller, Turn};
+
 /// What the thread is asked to do.
 #[derive(Debug)]
 pub(crate) enum Job {
     /// Answer a client; its request was checked.
-    Request { request: Request, door: Door, answer: oneshot::Sender<Answer> },
+    Request {
+        request: Request,
+        door: Door,
+        answer: oneshot::Sender<Answer>,
+        /// The place in the queue of a client of the JSON door, which has a share.
+        place: Option<Turn<Caller>>,
+    },
     /// Answer another node; its question was checked.
     Asked { from: NodeId, ask: CheckedAsk, answer: oneshot::Sender<SwarmAnswer> },
     /// Take in a member's answer, or that there is none.

@@ -63,7 +63,7 @@ impl World {
 
     async fn ask(&self, request: Request) -> Option<Body> {
         let (answer, answered) = oneshot::channel();
-        self.jobs.send(Job::Request { request, door: Door::Native, answer }).await.unwrap();
+        self.jobs.send(Job::Request { request, door: Door::Native, answer, place: None }).await.unwrap();
         let answered = tokio::time::timeout(PATIENCE, answered).await.expect("in time");
         answered.ok().map(|answer| answer.body)
     }

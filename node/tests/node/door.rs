@@ -31,6 +31,7 @@ use tokio::{
     sync::{Notify, Semaphore, watch},
     task::JoinHandle,
 };
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::support::{
     PATIENCE, Plan,
@@ -247,6 +248,32 @@ async fn a_client_that_asks_too_often_is_told_so_and_others_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_is_charged_like_all_else() {
+    let rate = Rate { per_second: 0, burst: 3 };
+    let door = Opened::new(Limits { rate, ..Limits::default() });
+    let mut https = Https::connect(door.address()).await;
+    assert_eq!(https.post("/elsewhere", "{}").await.0, 404);
+    https.send("GET /storage_rpc/v1 HTTP/1.1\r\nHost: node\r\n\r\n").await;
+    assert_eq!(https.answer().await.unwrap().0, 405);
+    assert_eq!(https.post("/elsewhere", "{}").await.0, 404);
+    assert_eq!(https.post("/elsewhere", "{}").await.0, 429);
+    assert_eq!(https.post(STORAGE, "{}").await.0, 429);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_connects_too_often_is_closed_before_the_handshake() {
+    let arrivals = Rate { per_second: 0, burst: 2 };
+    let door = Opened::new(Limits { arrivals, ..Limits::default() });
+    let mut kept = Https::connect(door.address()).await;
+    assert_eq!(post(door.address(), STORAGE, "{}").await.0, 200);
+    let stream = TcpStream::connect(door.address()).await.unwrap();
+    let name = ServerName::try_from("node").unwrap();
+    assert!(connector(&["http/1.1"]).connect(name, stream).await.is_err());
+    assert_eq!(kept.post(STORAGE, "{}").await.0, 200, "who is there goes on");
+    assert_eq!(Https::connect_from([127, 0, 0, 2], door.address()).await.post(STORAGE, "{}").await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_worked_on_at_once_is_bounded_and_in_time() {
     let door = Opened::new(Limits { at_once: 1, ..Limits::default() });
     let address = door.address();
@@ -267,6 +294,31 @@ async fn what_is_worked_on_at_once_is_bounded_and_in_time() {
     assert_eq!(first.await.unwrap().0, 200);
     let door = Opened::new(Limits { answer_time: SHORT, ..Limits::default() });
     assert_eq!(post(door.address(), STORAGE, r#"{"method":"wait"}"#).await.0, 504);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_who_wait_in_all_of_their_places_leave_some_to_the_next() {
+    let door = Opened::new(Limits { at_once: 64, at_once_each: 8, ..Limits::default() });
+    let address = door.address();
+    let ask = move |from: u8, body: &'static str| async move {
+        Https::connect_from([127, 0, 0, from], address).await.post(STORAGE, body).await.0
+    };
+    let mut waiting = Vec::new();
+    for from in 1..9 {
+        for _ in 0..8 {
+            let mut asked = tokio::spawn(ask(from, r#"{"method":"wait"}"#));
+            tokio::select! {
+                () = door.echo.waiting.notified() => waiting.push(asked),
+                status = &mut asked => assert_eq!(status.unwrap(), 503),
+            }
+        }
+    }
+    assert!((32..64).contains(&waiting.len()), "{} wait", waiting.len());
+    assert_eq!(ask(9, "{}").await, 200);
+    door.echo.going_on.add_permits(waiting.len());
+    for asked in waiting {
+        assert_eq!(asked.await.unwrap(), 200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -317,7 +369,7 @@ async fn bodies_that_never_come_make_room_for_those_that_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_hold_no_more_memory_than_they_may() {
-    let limits = Limits { memory: 256 << 10, memory_each: 128 << 10, ..Limits::default() };
+    let limits = Limits { memory: 1 << 20, memory_each: 128 << 10, ..Limits::default() };
     let door = Opened::new(limits);
     let address = door.address();
     let long = |text: &str| text.to_owned() + &" ".repeat(120_000 - text.len());

@@ -20,8 +20,8 @@ use crate::{
     message::MAX_DATA,
     request::{
         Auth, Condition, Delete, Direction, Drawers, Ends, Expire, Form, GetExpiries, GetRevoked,
-        MAX_CONDITIONS_JSON, MAX_HASHES, MAX_REQUESTS, MAX_TOKENS, MAX_TOKENS_BACK, Request, Retrieve,
-        Revoke, Store, Subaccount, TOLERANCE, Token, Which,
+        MAX_BULK_JSON, MAX_CONDITIONS_JSON, MAX_HASHES, MAX_REQUESTS, MAX_TOKENS, MAX_TOKENS_BACK, Request,
+        Retrieve, Revoke, Store, Subaccount, TOLERANCE, Token, Which,
     },
 };
 
@@ -272,7 +272,7 @@ impl Params<'_> {
 
     fn delete(&self) -> Result<Delete, Reply> {
         let account = self.account(&["pubkey"])?;
-        let (hashes, form) = self.messages()?;
+        let (hashes, form) = self.messages(MAX_HASHES)?;
         let (which, required) = (Which::Hashes(hashes), self.flag("required")?);
         let auth = Auth { form, ..self.auth(&account, None)? };
         Ok(Delete { account, which, required, auth })
@@ -287,7 +287,7 @@ impl Params<'_> {
 
     fn expire(&self) -> Result<Expire, Reply> {
         let account = self.account(&["pubkey"])?;
-        let (hashes, form) = self.messages()?;
+        let (hashes, form) = self.messages(MAX_HASHES)?;
         let ends = match self.get("expiry") {
             Some(Value::Array(ends)) if ends.len() != 1 => {
                 let ends: Vec<_> = ends.iter().map(|end| number(end, "expiry")).collect::<Result<_, _>>()?;
@@ -339,7 +339,7 @@ impl Params<'_> {
         let (hashes, form) = if every {
             (None, Form::text())
         } else {
-            let (hashes, form) = self.messages()?;
+            let (hashes, form) = self.messages(MAX_BULK_JSON)?;
             (Some(hashes), form)
         };
         let auth = Auth { form, ..self.auth(&account, Some(self.time("timestamp")?))? };
@@ -441,8 +441,8 @@ impl Params<'_> {
         }
     }
 
-    /// Hashes, and the form that keeps how they are spelt.
-    fn messages(&self) -> Result<(Vec<MessageHash>, Form), Reply> {
+    /// Hashes, at most so many, and the form that keeps how they are spelt.
+    fn messages(&self, most: usize) -> Result<(Vec<MessageHash>, Form), Reply> {
         let messages = match self.get("messages") {
             Some(Value::Array(messages)) => messages.as_slice(),
             // One may be written without a list, as a token may.
@@ -452,8 +452,8 @@ impl Params<'_> {
         if messages.is_empty() {
             return Err(bad("messages is empty"));
         }
-        if messages.len() > MAX_HASHES {
-            return Err(Reply::text(413, format!("at most {MAX_HASHES} messages at a time")));
+        if messages.len() > most {
+            return Err(Reply::text(413, format!("at most {most} messages at a time")));
         }
         let one = |one: &Value| hash(one.as_str().ok_or_else(|| invalid("messages"))?);
         let spelt: Vec<_> = messages.iter().map(one).collect::<Result<_, _>>()?;

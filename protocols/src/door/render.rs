@@ -86,7 +86,10 @@ pub fn render(
             let tokens: Vec<_> = tokens.iter().map(|token| BASE64.encode(&token.0)).collect();
             json!({ "revoked_subaccounts": tokens })
         }
-        Body::Swarm(info) => swarm_of(info, listed),
+        Body::Swarm(info) => match swarm_of(info, listed) {
+            Some(fields) => fields,
+            None => return nowhere(),
+        },
         Body::Info { version, height, .. } => {
             json!({ "version": numbers(version), "timestamp": answer.time, "height": height })
         }
@@ -112,7 +115,10 @@ fn refused(
 ) -> Reply {
     let (status, text) = in_words(refusal.code);
     let mut fields = match (&refusal.swarm, &refusal.receipts) {
-        (Some(info), _) if refusal.code == Code::WrongSwarm => swarm_of(info, listed),
+        (Some(info), _) if refusal.code == Code::WrongSwarm => match swarm_of(info, listed) {
+            Some(fields) => fields,
+            None => return nowhere(),
+        },
         // What no member did: each says why.
         (_, Some(receipts)) => json!({ "swarm": swarm(request, None, receipts) }),
         _ => return Reply::text(status, text),
@@ -141,9 +147,15 @@ fn in_words(code: Code) -> (u16, String) {
     (status, text)
 }
 
-fn swarm_of(info: &SwarmInfo, listed: impl Fn(&NodeId) -> Option<DoorNode>) -> Value {
-    let nodes = info.members.iter().filter_map(listed).map(|node| member(&node));
-    json!({ "snodes": nodes.collect::<Vec<_>>(), "swarm": format!("{:x}", info.id.0) })
+/// The members of a swarm that clients can reach; none where there are none, which no client could go on with.
+fn swarm_of(info: &SwarmInfo, listed: impl Fn(&NodeId) -> Option<DoorNode>) -> Option<Value> {
+    let nodes: Vec<_> = info.members.iter().filter_map(listed).map(|node| member(&node)).collect();
+    (!nodes.is_empty()).then(|| json!({ "snodes": nodes, "swarm": format!("{:x}", info.id.0) }))
+}
+
+/// What is said where no member of a swarm is known to have a door.
+fn nowhere() -> Reply {
+    Reply::text(503, "no node of the account's swarm is known to have a door for this client")
 }
 
 /// A member of a swarm, as clients reach it.
@@ -312,4 +324,32 @@ fn result(reply: Reply) -> Vec<u8> {
     });
     bytes.push(b'}');
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        AccountId, SwarmId,
+        answer::RULES,
+        fixture::{node, nodes},
+    };
+
+    #[test]
+    fn a_swarm_is_told_where_a_client_can_go_on_with_it() {
+        let info = SwarmInfo { map_version: 1, id: SwarmId(9), members: nodes(3) };
+        let told = Body::Swarm(info.clone());
+        let foreign = Refusal { code: Code::WrongSwarm, swarm: Some(info), receipts: None };
+        let request = Request::GetSwarm { account: AccountId::from_bytes([5; 33]) };
+        for (body, status) in [(told, 200), (Body::Refused(foreign), 421)] {
+            let answer = Answer { time: 1, body };
+            let one = |id: &NodeId| {
+                DoorNode::new(*id, [127, 0, 0, 1].into(), 7).filter(|_| *id == node(1).node_id())
+            };
+            let reply = render(&request, &answer, RULES, one);
+            let fields: Value = serde_json::from_slice(&reply.body.into_bytes()).unwrap();
+            assert_eq!((reply.status, fields["snodes"].as_array().map(Vec::len)), (status, Some(1)));
+            assert_eq!(render(&request, &answer, RULES, |_| None).status, 503);
+        }
+    }
 }

@@ -22,6 +22,20 @@ pub struct Detail {
     pub unchanged: Vec<(MessageHash, u64)>,
 }
 
+/// Where a step of a change of whole drawers goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reach {
+    /// The last arrival that it may be about.
+    pub until: u64,
+    /// Behind this message, where it still lies there.
+    pub after: Option<MessageHash>,
+}
+
+impl Reach {
+    /// All that is there.
+    pub const ALL: Self = Self { until: u64::MAX, after: None };
+}
+
 /// What a change does, before it is kept.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -38,12 +52,12 @@ pub(super) fn find<S: Store>(
     now: u64,
     mutation: &Mutation,
     stamp: Stamp,
-    source: Source,
+    (source, reach): (Source, Reach),
     store: &S,
 ) -> Result<Found, StoreError> {
     match mutation {
-        Mutation::Delete { request, held } => delete(now, request, held, stamp, source, store),
-        Mutation::Expire { request, held } => expire(now, request, held, stamp, source, store),
+        Mutation::Delete { request, held } => delete(now, request, held, stamp, (source, reach), store),
+        Mutation::Expire { request, held } => expire(now, request, held, stamp, (source, reach), store),
         Mutation::Replace { request, held } => replace(now, request, held, stamp, store),
         // These have their own ways.
         Mutation::Store(_) | Mutation::Revoke { .. } => Ok(Found::default()),
@@ -56,7 +70,7 @@ fn delete<S: Store>(
     request: &Delete,
     held: &[MessageHash],
     stamp: Stamp,
-    source: Source,
+    (source, reach): (Source, Reach),
     store: &S,
 ) -> Result<Found, StoreError> {
     let account = &request.account;
@@ -65,9 +79,13 @@ fn delete<S: Store>(
         _ => request.bound(),
     };
     let door = request.auth.form.door();
-    let wanted = |record: &Record| record.timestamp().is_some_and(|timestamp| timestamp <= bound);
-    let named = named(now, account, &request.which, held, (stamp, source, door), store, wanted)?;
     let covered = |record: &Record| covers(&request.which, record, stamp.time);
+    // What it does nothing to takes no place from the others, so that each step comes further.
+    let wanted = |record: &Record| {
+        let sent = record.timestamp().is_some_and(|timestamp| timestamp <= bound);
+        sent && covered(record) && super::joins(record, &Life::Deleted { stamp, row: 0 })
+    };
+    let named = named(now, account, &request.which, held, (stamp, source, door, reach), store, wanted)?;
     bury(now, account, named, held, stamp, covered, store)
 }
 
@@ -142,7 +160,7 @@ fn expire<S: Store>(
     request: &Expire,
     held: &[MessageHash],
     stamp: Stamp,
-    source: Source,
+    (source, reach): (Source, Reach),
     store: &S,
 ) -> Result<Found, StoreError> {
     if request.is_idle() {
@@ -151,12 +169,15 @@ fn expire<S: Store>(
     let account = request.account;
     let door = request.auth.form.door();
     let bound = if source == Source::Client { u64::MAX } else { stamp.time };
-    // Whoever repeats the request goes on behind those that end early enough.
+    // Whoever repeats the request goes on behind those that it does nothing to, and those that end early enough.
     let wanted = |record: &Record| {
         let sent = record.timestamp().is_some_and(|timestamp| timestamp <= bound);
-        sent && record.expiry().is_some_and(|end| end > request.end(0))
+        let mut after = *record;
+        sent && covers(&request.which, record, stamp.time)
+            && after.join_change(Change { stamp, expiry: request.end(0), row: 0 })
+            && after.expiry() < record.expiry()
     };
-    let named = named(now, &account, &request.which, held, (stamp, source, door), store, wanted)?;
+    let named = named(now, &account, &request.which, held, (stamp, source, door, reach), store, wanted)?;
     let held: BTreeSet<_> = held.iter().collect();
     let mut places = BTreeMap::new();
     for (place, hash) in request.which.hashes().iter().enumerate() {
@@ -234,7 +255,7 @@ fn named<S: Store>(
     account: &AccountId,
     which: &Which,
     held: &[MessageHash],
-    (stamp, source, door): (Stamp, Source, Door),
+    (stamp, source, door, reach): (Stamp, Source, Door, Reach),
     store: &S,
     wanted: impl Fn(&Record) -> bool,
 ) -> Result<Vec<MessageHash>, StoreError> {
@@ -248,7 +269,15 @@ fn named<S: Store>(
     let fresh = now <= stamp.time.saturating_add(TOLERANCE_FORWARDED.as_millis());
     if source == Source::Client || fresh || crate::mutants::on("bulk-takes-late") {
         let most = most.saturating_sub(named.len());
-        named.extend(matching(store, crate::Time::from_millis(now), account, *drawers, most, wanted)?);
+        let after = match reach.after {
+            Some(hash) => store.record(account, &hash)?.and_then(|record| record.place),
+            None => None,
+        };
+        let after = after.map(|place| (place.namespace, place.sequence));
+        let reached = |record: &Record| record.place.is_some_and(|place| place.sequence <= reach.until);
+        let wanted = |record: &Record| reached(record) && wanted(record);
+        let now = crate::Time::from_millis(now);
+        named.extend(matching(store, now, account, (*drawers, after), most, wanted)?);
     }
     Ok(named)
 }

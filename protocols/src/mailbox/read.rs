@@ -157,7 +157,10 @@ pub fn expiries<S: Store>(store: &S, now: Time, request: &GetExpiries) -> Result
     let account = &request.account;
     let hashes = match &request.hashes {
         Some(hashes) => hashes.clone(),
-        None => matching(store, now, account, Drawers::All, MAX_BULK_JSON.saturating_add(1), |_| true)?,
+        None => {
+            let most = MAX_BULK_JSON.saturating_add(1);
+            matching(store, now, account, (Drawers::All, None), most, |_| true)?
+        }
     };
     let more = request.hashes.is_none() && hashes.len() > MAX_BULK_JSON;
     let mut ends = Vec::new();
@@ -202,12 +205,12 @@ pub(super) fn rights<S: Store>(
     Ok(found)
 }
 
-/// The messages in some drawers that are `wanted`, at most `most` of them.
+/// The messages in some drawers that are `wanted`, at most `most` of them: all, or those behind an arrival of a drawer.
 pub(super) fn matching<S: Store>(
     store: &S,
     now: Time,
     account: &AccountId,
-    drawers: Drawers,
+    (drawers, behind): (Drawers, Option<(Namespace, u64)>),
     most: usize,
     wanted: impl Fn(&Record) -> bool,
 ) -> Result<Vec<MessageHash>, StoreError> {
@@ -217,7 +220,12 @@ pub(super) fn matching<S: Store>(
     };
     let mut found = Vec::new();
     for namespace in drawers {
-        walk(store, now, account, namespace, 0, |hash, record| {
+        let after = match behind {
+            Some((drawer, _)) if namespace < drawer => continue,
+            Some((drawer, sequence)) if namespace == drawer => sequence,
+            Some(_) | None => 0,
+        };
+        walk(store, now, account, namespace, after, |hash, record| {
             if found.len() >= most {
                 return Ok(false);
             }

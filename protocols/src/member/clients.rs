@@ -1,6 +1,6 @@
 //! What clients ask, and when they are answered: at once, or once members have signed.
 
-use super::{MAX_LOST, Member, Output, Waiting};
+use super::{Bulk, MAX_LOST, Member, Output, Waiting};
 use crate::{
     SwarmId, Time,
     answer::{Answer, Body, Code, Receipt, Receipts, Refusal, Subject, SwarmInfo, told},
@@ -44,7 +44,8 @@ impl Member {
                 Err(_) if self.full && door == Door::Native => refused(Code::Full),
                 Err(write) => {
                     let Write { mutation, required } = *write;
-                    self.waiting.insert(ticket, Waiting { door, required, done: None });
+                    let bulk = Bulk::of(&mutation, door, store.head());
+                    self.waiting.insert(ticket, Waiting { ticket, door, required, done: None, bulk });
                     if self.full {
                         self.pass_on(now, ticket, mutation);
                         return Ok(());
@@ -198,8 +199,10 @@ impl Member {
     /// Answers a client whose write has ended: `done` when it is durable as often as it has to be. One of
     /// the JSON door counts for itself, unless there is nothing to count.
     pub(super) fn written(&mut self, now: Time, ticket: u64, receipts: Receipts, done: bool) {
-        let Some(Waiting { door, required, done: Some((subject, already)) }) = self.waiting.remove(&ticket)
-        else {
+        let waiting = self.waiting.remove(&ticket);
+        let answered = waiting.and_then(|waiting| self.go_on(now, ticket, waiting, receipts));
+        let Some((waiting, receipts)) = answered else { return };
+        let Waiting { ticket, door, required, done: Some((subject, already)), .. } = waiting else {
             return;
         };
         let anything = |receipt: &Receipt| match &receipt.told {

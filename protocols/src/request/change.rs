@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Auth, Claims, Door, MAX_TOKENS, MAX_TOKENS_BACK, MAX_TTL, Rights, Source, TOLERANCE, TOLERANCE_FORWARDED,
-    Token,
+    Auth, Claims, Door, MAX_HASHES, MAX_TOKENS, MAX_TOKENS_BACK, MAX_TTL, Rights, Source, TOLERANCE,
+    TOLERANCE_FORWARDED, Token,
     auth::{Asked, latest, settle},
     check_count, signed,
     text::Text,
@@ -25,7 +25,7 @@ pub enum Drawers {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Which {
-    /// These, at most [`MAX_HASHES`](super::MAX_HASHES).
+    /// These, at most [`MAX_HASHES`].
     Hashes(Vec<MessageHash>),
     /// Those in some drawers, the earliest arrivals first.
     In {
@@ -143,7 +143,7 @@ impl Which {
 
     fn check(&self) -> Result<(), Code> {
         match self {
-            Self::Hashes(hashes) => check_count(hashes),
+            Self::Hashes(hashes) => check_count(hashes, MAX_HASHES),
             Self::In { .. } => Ok(()),
         }
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
 use super::{
-    Auth, Claims, Rights, Source,
+    Auth, Claims, Door, MAX_BULK_JSON, MAX_HASHES, Rights, Source,
     auth::{Asked, settle},
     check_count, signed,
     text::Text,
@@ -67,7 +67,7 @@ pub struct Fetch {
     pub account: AccountId,
     /// Which drawer.
     pub namespace: Namespace,
-    /// Which messages, at most [`MAX_HASHES`](super::MAX_HASHES).
+    /// Which messages, at most [`MAX_HASHES`].
     pub hashes: Vec<MessageHash>,
     /// The proof of who may read; none where anyone may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,7 +79,7 @@ pub struct Fetch {
 pub struct GetExpiries {
     /// Whose mailbox.
     pub account: AccountId,
-    /// Which messages, at most [`MAX_HASHES`](super::MAX_HASHES); none for all.
+    /// Which messages, at most [`MAX_HASHES`], at the JSON door [`MAX_BULK_JSON`]; none for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hashes: Option<Vec<MessageHash>>,
     /// The proof of who may read.
@@ -162,7 +162,7 @@ impl Fetch {
     ///
     /// The code to refuse with.
     pub fn claims(&self, network: &NetworkName, now: Time) -> Claims {
-        check_count(&self.hashes)?;
+        check_count(&self.hashes, MAX_HASHES)?;
         let statement = |auth: &Auth| self.statement(network, auth.time);
         reads(self.auth.as_ref(), &self.account, self.namespace, statement, network, now, |_| None)
     }
@@ -186,7 +186,12 @@ impl GetExpiries {
     /// The code to refuse with.
     pub fn claims(&self, network: &NetworkName, now: Time) -> Claims {
         if let Some(hashes) = &self.hashes {
-            check_count(hashes)?;
+            // Nobody keeps or passes it on, so it may be as long as the answer.
+            let most = match self.auth.form.door() {
+                Door::Native => MAX_HASHES,
+                Door::Json => MAX_BULK_JSON,
+            };
+            check_count(hashes, most)?;
         }
         let auth = &self.auth;
         let text = || {

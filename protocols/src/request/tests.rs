@@ -8,7 +8,7 @@ use serde_bytes::{ByteArray, ByteBuf};
 use super::*;
 use crate::{
     KeyPair, Signature,
-    fixture::{NOW, Person, at, ms, network, unsigned},
+    fixture::{NOW, Person, at, ms, network, texted, unsigned},
     message::MAX_DATA,
 };
 
@@ -417,6 +417,13 @@ fn a_fetch_names_some_hashes_and_wants_a_signature() {
         assert_eq!(person.fetch(&vec![hash; count], 0).verify(&network(), NOW), Err(code));
         let ends = Request::GetExpiries(person.get_expiries(Some(&vec![hash; count]), 0));
         assert_eq!(ends.verify(&network(), NOW, Door::Native), Err(code));
+    }
+    // At the JSON door it may be as long as its answer, which nobody keeps.
+    for (count, expected) in [(MAX_BULK_JSON, Ok(())), (MAX_BULK_JSON + 1, Err(Code::TooLarge))] {
+        let ends = person.get_expiries(Some(&vec![hash; count]), 0);
+        let text = format!("get_expiries{}{}", ms(0), hash.to_string().repeat(count));
+        let ends = texted(&person, Request::GetExpiries(ends), text.as_bytes(), 0);
+        assert_eq!(ends.verify(&network(), NOW, Door::Json), expected);
     }
     let all = Request::GetExpiries(person.get_expiries(None, 0));
     assert_eq!(all.verify(&network(), NOW, Door::Native), Ok(()));

@@ -6,7 +6,8 @@ use crate::{
     answer::{Done, Failure, told},
     fixture::{Friend, ms, mutation, statement, texted},
     identity,
-    request::{Direction, Drawers, Ends, Rights, Which},
+    member::bulk::MAX_BULKS,
+    request::{Direction, Drawers, Ends, MAX_BULK_JSON, Rights, Which},
 };
 
 impl Net {
@@ -441,4 +442,94 @@ fn what_members_sign_for_the_json_door_is_this_text() {
         let text = told::text(&mutation(request.clone()), &listed, &unchanged);
         assert_eq!(text, expected, "{request:?}");
     }
+}
+
+impl Net {
+    /// Has members hold so many messages that strangers sent.
+    fn fill(&mut self, person: &Person, members: &[usize], count: usize) {
+        for who in members {
+            let (member, store) = &mut self.members[*who];
+            let post = |number: usize| Mutation::Store(person.post(&number.to_string(), 0, 900));
+            let mutations = (0..count).map(post).collect();
+            let input = mailbox::Input::Replicated { ticket: NOBODY, mutations };
+            member.mailbox.handle(self.now, input, store).unwrap();
+            member.mailbox.forget_outputs();
+        }
+    }
+
+    /// How many messages a member holds that end then, in seconds.
+    fn ending(&self, who: usize, end: u64) -> usize {
+        let records = self.members[who].1.records();
+        records.filter(|(_, _, record)| record.expiry() == Some(ms(end))).count()
+    }
+}
+
+/// Deletes the inbox, as a client of the JSON door asks for it.
+fn json_delete_all(person: &Person) -> Request {
+    let request = Request::Delete(person.delete_in(Drawers::One(Namespace::INBOX), None, 0));
+    texted(person, request, format!("delete_all{}", ms(0)).as_bytes(), 0)
+}
+
+#[test]
+fn whole_drawers_are_changed_to_the_last_message_for_clients_that_ask_once() {
+    let person = Person::new(0);
+    let count = MAX_BULK_JSON + 300;
+    let expire = Request::Expire(person.expire_in(Drawers::One(Namespace::INBOX), 500, 0));
+    let expire = texted(&person, expire, format!("expire_all{}", ms(500)).as_bytes(), 0);
+    // All have the messages, or one has them alone.
+    for (request, end, holders) in [
+        (json_delete_all(&person), None, [0, 1, 2].as_slice()),
+        (json_delete_all(&person), None, [1].as_slice()),
+        (expire, Some(500), [0, 1, 2].as_slice()),
+    ] {
+        let mut net = Net::ready(3);
+        net.fill(&person, holders, count);
+        assert_eq!(net.request_json(0, request.clone()), None, "there is more to do");
+        // What arrives now was sent after the request, if not by more than clocks may differ.
+        let late = Request::Store(person.post("late", 1, 900));
+        net.feed(0, Input::Request { ticket: 6, request: late, door: Door::Native });
+        assert_eq!(net.answers.pop().map(|(_, ticket, _)| ticket), Some(6));
+        assert_eq!(net.members[0].0.deadline(), Some(Time::ZERO), "at once, but not in the same turn");
+        net.feed(0, Input::Tick);
+        let (_, ticket, answer) = net.answers.pop().expect("that was the rest");
+        assert_eq!(ticket, 5);
+        let receipts = receipts(Some(answer.body));
+        assert_eq!((receipts.signed.len(), receipts.missing.as_slice()), (3, [].as_slice()));
+        for receipt in &receipts.signed {
+            let holds = holders.contains(&net.place(receipt.node));
+            let told = receipt.told.as_ref().expect("each tells");
+            assert_eq!(told.listed.len(), if holds { MAX_BULK_JSON } else { 0 });
+            let text = told::text(&mutation(request.clone()), &told.listed, &[]);
+            assert!(identity::verify(receipt.node.as_bytes(), &text, &told.signature));
+        }
+        for who in 0..3 {
+            let ended = if end.is_some() { count } else { 0 };
+            assert_eq!((net.ending(who, 500), net.ending(who, 900)), (ended, 1), "member {who}");
+        }
+        let member = &net.members[0].0;
+        assert_eq!((member.waiting(), member.bulks, member.steps.len()), (0, 0, 0));
+    }
+}
+
+#[test]
+fn a_member_that_is_silent_holds_up_one_step_and_a_change_of_too_many_is_refused() {
+    let (mut net, person) = (Net::ready(3), Person::new(0));
+    net.fill(&person, &[0, 1], MAX_BULK_JSON + 1);
+    net.held_back.insert(2);
+    assert_eq!(net.request_json(0, json_delete_all(&person)), None);
+    net.now = net.now.after(writes::WAIT);
+    net.feed(0, Input::Tick);
+    assert!(net.answers.is_empty() && net.ending(0, 900) == 1, "one step is over");
+    net.feed(0, Input::Tick);
+    let (_, _, answer) = net.answers.pop().expect("a majority has the rest");
+    assert_eq!(failures(&receipts(Some(answer.body))), [(2, Failure::Silent)]);
+    assert_eq!((net.ending(0, 900), net.ending(1, 900)), (0, 0));
+    // While many others go on.
+    let (mut net, person) = (Net::ready(3), Person::new(0));
+    net.fill(&person, &[0], MAX_BULK_JSON + 1);
+    net.members[0].0.bulks = MAX_BULKS;
+    assert_eq!(refusal(net.request_json(0, json_delete_all(&person))).code, Code::TooMany);
+    net.members[0].0.bulks = 0;
+    let receipts = receipts(net.request_json(0, json_delete_all(&person)));
+    assert_eq!((receipts.signed.len(), net.ending(0, 900)), (3, 0), "the rest, when it is asked for again");
 }
