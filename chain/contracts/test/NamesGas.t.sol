@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Permit} from "../src/staking/StakingTypes.sol";
 import {NamesSetup} from "./NamesSetup.sol";
 
 /// @title What transactions with names cost, in the worst case that is named
@@ -11,8 +10,6 @@ contract NamesGasTest is NamesSetup {
     uint256 private constant REGISTRATION = 160_000;
     uint256 private constant RECORD = 90_000;
     uint256 private constant PURCHASE = 120_000;
-    /// @dev By permit, the buyer's first, of a seller that has no tokens, as the first event of an epoch.
-    uint256 private constant DEAREST_PURCHASE = 150_000;
     /// @dev A nonce, an account id or an address, and a tag.
     uint256 private constant ACCOUNT = 24 + 33 + 16;
 
@@ -101,14 +98,14 @@ contract NamesGasTest is NamesSetup {
         vm.prank(bob);
         names.setPrice(ALICE, uint96(900 * SESH));
         token.transfer(dave, 1_800 * SESH);
-        buysByPermit(4, 3);
-        within("name: purchase by permit, the buyer's first", PURCHASE);
+        pays(4, 3);
+        within("name: purchase, of a buyer without names", PURCHASE);
         vm.prank(dave);
         names.transferFrom(dave, bob, ALICE);
         vm.prank(bob);
         names.setPrice(ALICE, uint96(900 * SESH));
-        buysByPermit(4, 5);
-        within("name: purchase by permit, the buyer's second", PURCHASE);
+        pays(4, 5);
+        within("name: purchase, of a buyer that had names", PURCHASE);
     }
 
     /// @dev All at once that makes a purchase dear, which the budget's cases have one or two at a time of.
@@ -118,8 +115,8 @@ contract NamesGasTest is NamesSetup {
         vm.prank(dave);
         names.setPrice(ALICE, uint96(900 * SESH));
         passBorder(names.currentEpoch());
-        buysByPermit(3, 1);
-        within("name: purchase by permit, the buyer's first, nothing spared", DEAREST_PURCHASE);
+        pays(3, 1);
+        within("name: purchase, the dearest", PURCHASE);
     }
 
     /// @dev Registers a name with all that it has.
@@ -130,10 +127,9 @@ contract NamesGasTest is NamesSetup {
         vm.assertEq(balance(owner), 0, "it has no tokens");
     }
 
-    function buysByPermit(uint256 secret, uint32 version) private {
-        Permit memory given = permit(secret, address(names), 900 * SESH);
+    function pays(uint256 secret, uint32 version) private {
         vm.prank(vm.addr(secret));
-        names.buyWithPermit(ALICE, version, given);
+        token.transferAndCall(address(names), 900 * SESH, abi.encode(ALICE, version));
     }
 
     function test_otherThings() public {

@@ -97,7 +97,7 @@ abstract contract EventLog is Recorder {
 
     function _emit(bytes32 topic, bytes32 first, bytes32 second, uint256 topics, bytes memory data) private {
         uint64 next = _next();
-        bytes32 entry;
+        bytes32 hash = rollingHash;
         assembly ("memory-safe") {
             let start := mload(0x40)
             mstore(start, topic)
@@ -111,16 +111,22 @@ abstract contract EventLog is Recorder {
             case 2 { log2(body, size, topic, next) }
             case 3 { log3(body, size, topic, next, first) }
             default { log4(body, size, topic, next, first, second) }
-            entry := keccak256(start, add(shl(5, topics), size))
+            mstore(0, hash)
+            mstore(0x20, keccak256(start, add(shl(5, topics), size)))
+            hash := keccak256(0, 0x40)
         }
-        rollingHash = keccak256(abi.encodePacked(rollingHash, entry));
+        rollingHash = hash;
     }
 
     /// @dev The next event's number; keeps what was true at the last border if this is the first event after it.
     function _next() private returns (uint64 next) {
         (uint64 last, uint64 changed, uint64 epoch) = (eventNumber, changedIn, currentEpoch());
         if (epoch != changed) {
-            uint256 slot = (epoch - 1) % BORDERS;
+            // An epoch is never before that of the last event, so it is not the first here.
+            uint256 slot;
+            unchecked {
+                slot = (epoch - 1) % BORDERS;
+            }
             frozen[slot] = Frozen(epoch, last, rollingHash);
             _freeze(slot);
         }

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {IERC1363Receiver} from "@openzeppelin/contracts/interfaces/IERC1363Receiver.sol";
 import {SafeTransferLib} from "solady/utils/SafeTransferLib.sol";
-import {Permit} from "../staking/StakingTypes.sol";
-import {Tokens} from "../staking/Tokens.sol";
 import {Registry} from "./Registry.sol";
 
 /// @title Names for money
 /// @notice A name stays with its owner until it is sold. Prices and offers count for one version of a name. A name
 /// has one offer, its best: what it offers is held here, it binds until the time that it names, and a better one
 /// pays it back. Amounts are in 10^-9 SESH, times in seconds.
-abstract contract Market is Registry {
-    /// @notice How long an offer binds, at least.
+abstract contract Market is Registry, IERC1363Receiver {
+    /// @notice How long an offer binds, at least; one in place of another also as long as that.
     uint256 public constant MIN_OFFER_TIME = 1 days;
     /// @notice How long an offer binds, at most.
     uint256 public constant MAX_OFFER_TIME = 30 days;
@@ -60,12 +59,14 @@ abstract contract Market is Registry {
     /// @notice The offer is less than what is offered at least, than the best one and its raise, or than the
     /// caller agreed to.
     error OfferTooLow(uint256 amount, uint256 least);
-    /// @notice The offer binds too short or too long.
+    /// @notice The offer binds too short, also for one in place of another, or too long.
     error OfferTimeOutOfRange(uint256 until, uint256 least, uint256 most);
     /// @notice There is no offer, or it counts no more.
     error NoOffer(uint256 id);
     /// @notice Somebody else made the offer.
     error NotBuyer(uint256 id, address caller);
+    /// @notice Only the token says that it was paid.
+    error NotToken(address caller);
     /// @notice The offer binds until then.
     error OfferBinds(uint256 id, uint256 until);
 
@@ -82,19 +83,31 @@ abstract contract Market is Registry {
     /// @param version the name's version that the caller saw
     /// @param mostPrice the most that the caller pays
     function buy(uint256 id, uint32 version, uint256 mostPrice) external {
-        _buy(id, version, mostPrice);
+        (address seller, uint256 price) = _sell(msg.sender, id, version, mostPrice);
+        SafeTransferLib.safeTransferFrom(token, msg.sender, seller, price);
     }
 
-    /// @notice Buys a name as `buy` does, for no more than the caller allows by signature. Costs less than a
-    /// `multicall` of both.
-    /// @param version the name's version that the caller saw
-    function buyWithPermit(uint256 id, uint32 version, Permit calldata given) external {
-        Tokens.permit(token, given);
-        _buy(id, version, given.value);
+    /// @notice Buys a name as `buy` does, with what the token says that it was paid: `token.transferAndCall(names, most,
+    /// abi.encode(id, version))`. Needs no allowance, and so the least gas. What is more than the price goes back.
+    /// Reverts with `NotToken`, and as `buy` does.
+    /// @param from who pays and gets the name
+    /// @param value the most that it pays
+    /// @param data the id, and the name's version that the buyer saw
+    function onTransferReceived(address, address from, uint256 value, bytes calldata data)
+        external
+        returns (bytes4)
+    {
+        if (msg.sender != token) revert NotToken(msg.sender);
+        (uint256 id, uint32 version) = abi.decode(data, (uint256, uint32));
+        (address seller, uint256 price) = _sell(from, id, version, value);
+        SafeTransferLib.safeTransfer(token, seller, price);
+        if (value != price) SafeTransferLib.safeTransfer(token, from, value - price);
+        return this.onTransferReceived.selector;
     }
 
-    /// @notice Offers to buy a name; the caller pays now, and allowed it. The offer before is paid back: one that
-    /// still counts only gives way to one better by `RAISE_BPS`. Reverts with `NoSuchName`, `NameExpired`,
+    /// @notice Offers to buy a name; the caller pays now, and allowed it. The offer before is paid back; where it is the
+    /// caller's, the difference is paid. One that still counts only gives way to one better by `RAISE_BPS` that binds
+    /// as long, so that nobody drives a long one away by a short one. Reverts with `NoSuchName`, `NameExpired`,
     /// `VersionChanged`, `OfferTooLow`, `OfferTimeOutOfRange`, or as the token says.
     /// @param version the name's version that the caller saw
     /// @param until how long the offer binds, in seconds since 1970
@@ -106,6 +119,7 @@ abstract contract Market is Registry {
         if (amount < least) revert OfferTooLow(amount, least);
         (uint256 soonest, uint256 latest) =
             (block.timestamp + MIN_OFFER_TIME, block.timestamp + MAX_OFFER_TIME);
+        if (_counts(before, version) && before.until > soonest) soonest = before.until;
         if (until < soonest || until > latest) revert OfferTimeOutOfRange(until, soonest, latest);
         _record(
             OfferMade.selector,
@@ -114,8 +128,10 @@ abstract contract Market is Registry {
             abi.encode(version, amount, until)
         );
         offerOf[id] = Offer(msg.sender, amount, until, version);
-        SafeTransferLib.safeTransferFrom(token, msg.sender, address(this), amount);
-        if (before.amount != 0) SafeTransferLib.safeTransfer(token, before.buyer, before.amount);
+        uint256 held = before.buyer == msg.sender ? before.amount : 0;
+        if (amount > held) SafeTransferLib.safeTransferFrom(token, msg.sender, address(this), amount - held);
+        uint256 back = held == 0 ? before.amount : held > amount ? held - amount : 0;
+        if (back != 0) SafeTransferLib.safeTransfer(token, before.buyer, back);
     }
 
     /// @notice Sells a name to whoever made the best offer. The name's owner and whom it approved may; the owner is
@@ -157,15 +173,20 @@ abstract contract Market is Registry {
         return _leastOffer(offerOf[id], lease.version);
     }
 
-    function _buy(uint256 id, uint32 version, uint256 mostPrice) private {
-        (address seller, Lease memory lease) = _live(id);
+    /// @dev Gives a name that is for sale to a buyer, who is to pay the price to the seller.
+    function _sell(address buyer, uint256 id, uint32 version, uint256 mostPrice)
+        private
+        returns (address seller, uint256 price)
+    {
+        Lease memory lease;
+        (seller, lease) = _live(id);
         _checkVersion(id, lease.version, version);
-        (uint256 price, uint32 pricedAt) = (sales[id].price, sales[id].version);
-        if (price == 0 || pricedAt != version) revert NotForSale(id);
+        Sale memory sale = sales[id];
+        price = sale.price;
+        if (price == 0 || sale.version != version) revert NotForSale(id);
         if (price > mostPrice) revert PriceTooHigh(price, mostPrice);
         delete sales[id];
-        _hand(address(0), seller, msg.sender, id, lease, price);
-        SafeTransferLib.safeTransferFrom(token, msg.sender, seller, price);
+        _hand(address(0), seller, buyer, id, lease, price);
     }
 
     /// @dev A name has the version that the caller saw.

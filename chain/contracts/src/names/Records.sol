@@ -12,8 +12,8 @@ abstract contract Records is Registry {
     uint8 public constant KINDS = 6;
     /// @notice The most bytes of a value.
     uint256 public constant MAX_VALUE = 256;
-    /// @notice How many sub-names of a name can have records.
-    uint256 public constant MAX_SUBNAMES = 1_000;
+    /// @notice How many sub-names of a name can have records: every node keeps them for the one fee of the name.
+    uint256 public constant MAX_SUBNAMES = 32;
     /// @notice The most bytes of a name that is revealed.
     uint256 public constant MAX_NAME = 64;
 

@@ -14,8 +14,9 @@ import {Parameters} from "../libraries/Parameters.sol";
 abstract contract Registry is ERC721, Parameters, EventLog {
     /// @notice How long before a registration it is committed to, at least.
     uint256 public constant MIN_COMMITMENT_AGE = 1 minutes;
-    /// @notice How long a commitment can be used.
-    uint256 public constant MAX_COMMITMENT_AGE = 1 days;
+    /// @notice How long a commitment can be used. Short, as whoever waits for others to want a name that they guessed
+    /// has to commit to it again and again.
+    uint256 public constant MAX_COMMITMENT_AGE = 1 hours;
     /// @notice The least that is paid for at once.
     uint256 public constant MIN_PERIOD = 28 days;
     /// @notice How far ahead a name can be paid for.
@@ -74,6 +75,8 @@ abstract contract Registry is ERC721, Parameters, EventLog {
     error FeeTooHigh(uint256 fee, uint256 most);
     /// @notice The caller neither owns the name nor is approved for it.
     error NotPermitted(uint256 id, address caller);
+    /// @notice Nothing here takes the chain's own coin, which nobody would get back.
+    error NoEther(uint256 value);
 
     constructor(address owner_, address token_, uint64 genesis_, uint64 epochSeconds_)
         Parameters(owner_)
@@ -136,10 +139,19 @@ abstract contract Registry is ERC721, Parameters, EventLog {
     }
 
     /// @notice Hands a name over, which begins its next version: records, price and offers count no more. Its
-    /// owner and whom it approved may. Reverts with `NoSuchName`, `NameExpired`, or as ERC-721 says.
+    /// owner and whom it approved may. Reverts with `NoEther`, `NoSuchName`, `NameExpired`, or as ERC-721 says.
+    /// @dev ERC-721 has it payable; both of `safeTransferFrom` come through here.
     function transferFrom(address from, address to, uint256 id) public payable override {
+        _refuseEther();
         (, Lease memory lease) = _live(id);
         _hand(msg.sender, from, to, id, lease, 0);
+    }
+
+    /// @notice Lets somebody act for a name, until it has another owner. Its owner and whom it approved for all may.
+    /// Reverts with `NoEther`, or as ERC-721 says.
+    function approve(address account, uint256 id) public payable override {
+        _refuseEther();
+        super.approve(account, id);
     }
 
     /// @notice The owner of a name. Reverts with `NoSuchName`, or `NameExpired`.
@@ -230,12 +242,17 @@ abstract contract Registry is ERC721, Parameters, EventLog {
 
     function _lease(uint256 id) internal view returns (address owner_, Lease memory lease) {
         uint96 packed = _getExtraData(id);
-        lease = Lease(uint40(packed >> 56), uint32(packed >> 24), uint24(packed));
-        return (_ownerOf(id), lease);
+        (lease.expiry, lease.version, lease.subnames) =
+        (uint40(packed >> 56), uint32(packed >> 24), uint24(packed));
+        owner_ = _ownerOf(id);
     }
 
     function _setLease(uint256 id, Lease memory lease) internal {
         _setExtraData(id, uint96(lease.expiry) << 56 | uint96(lease.version) << 24 | lease.subnames);
+    }
+
+    function _refuseEther() private view {
+        if (msg.value != 0) revert NoEther(msg.value);
     }
 
     function _useCommitment(bytes32 commitment_) private {
