@@ -40,6 +40,20 @@ contract NamesGasTest is NamesSetup {
         within("name: registration by approval", REGISTRATION);
     }
 
+    /// @dev What whoever waits for others to want names that they guessed pays again and again.
+    function test_aListOfCommitments() public {
+        bytes[] memory all = new bytes[](100);
+        for (uint256 i = 0; i < all.length; ++i) {
+            all[i] = abi.encodeCall(names.commit, (names.commitment(ALICE + i, carol, SECRET)));
+        }
+        vm.prank(carol);
+        names.multicall(all);
+        vm.warp(block.timestamp + 1 hours + 1);
+        vm.prank(carol);
+        names.multicall(all);
+        vm.snapshotGasLastCall("Gas", "name: a hundred commitments made again");
+    }
+
     function test_registrationFirstOfAnEpoch() public {
         commit(ALICE, carol);
         approves(carol, 20 * SESH);
@@ -88,27 +102,22 @@ contract NamesGasTest is NamesSetup {
         passBorder(names.currentEpoch());
         vm.prank(carol);
         names.buy(ALICE, 1, 1_000 * SESH);
-        within("name: purchase, of a seller without tokens, first of an epoch", PURCHASE);
+        within("name: purchase by allowance, of a seller without tokens, first of an epoch", PURCHASE);
         vm.prank(carol);
         names.setPrice(ALICE, uint96(900 * SESH));
         approves(bob, 900 * SESH);
         vm.prank(bob);
         names.buy(ALICE, 2, 900 * SESH);
-        within("name: purchase, of a seller with tokens", PURCHASE);
+        within("name: purchase by allowance, of a seller with tokens", PURCHASE);
         vm.prank(bob);
         names.setPrice(ALICE, uint96(900 * SESH));
-        token.transfer(dave, 1_800 * SESH);
+        token.transfer(dave, 900 * SESH);
         pays(4, 3);
-        within("name: purchase, of a buyer without names", PURCHASE);
-        vm.prank(dave);
-        names.transferFrom(dave, bob, ALICE);
-        vm.prank(bob);
-        names.setPrice(ALICE, uint96(900 * SESH));
-        pays(4, 5);
-        within("name: purchase, of a buyer that had names", PURCHASE);
+        within("name: purchase by a transfer, of a seller with tokens", PURCHASE);
     }
 
-    /// @dev All at once that makes a purchase dear, which the budget's cases have one or two at a time of.
+    /// @dev All at once that makes a purchase dear, as people buy: their first name, of a seller that has neither another
+    /// one nor tokens, as the first event of an epoch.
     function test_purchaseAtItsDearest() public {
         address dave = vm.addr(4);
         takesAndHasNothingLeft(dave);
@@ -116,7 +125,7 @@ contract NamesGasTest is NamesSetup {
         names.setPrice(ALICE, uint96(900 * SESH));
         passBorder(names.currentEpoch());
         pays(3, 1);
-        within("name: purchase, the dearest", PURCHASE);
+        within("name: purchase by a transfer, the dearest", PURCHASE);
     }
 
     /// @dev Registers a name with all that it has.
@@ -147,8 +156,10 @@ contract NamesGasTest is NamesSetup {
         vm.snapshotGasLastCall("Gas", "name: offer");
         offerFor(ALICE, carol = rich(6), 200 * SESH, 7);
         vm.snapshotGasLastCall("Gas", "name: better offer");
+        offerFor(ALICE, carol, 300 * SESH, 7);
+        vm.snapshotGasLastCall("Gas", "name: better offer of one's own");
         vm.prank(alice);
-        names.accept(ALICE, 200 * SESH);
+        names.accept(ALICE, 300 * SESH);
         vm.snapshotGasLastCall("Gas", "name: acceptance");
         vm.prank(carol);
         names.transferFrom(carol, bob, ALICE);

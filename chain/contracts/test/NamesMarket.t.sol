@@ -606,6 +606,22 @@ contract NamesMarketTest is NamesSetup {
         vm.assertEq(other.ownerOf(ALICE), bob, "his");
     }
 
+    /// @dev The same of a purchase by a transfer: it is paid out after all is as it will be.
+    function test_whatATokenDoesInTheMiddleOfATransferThatBuysComesTooLate() public {
+        (Names other, Meddler meddler) = meddling();
+        bytes memory paid =
+            abi.encodeCall(other.onTransferReceived, (bob, bob, 2 * PRICE, abi.encode(ALICE, 1)));
+        meddler.give(address(other), 2 * PRICE);
+        meddler.prepare(address(other), paid);
+        uint256 held = meddler.balanceOf(address(other));
+        meddler.act(address(other), paid);
+        vm.assertEq(meddler.worked(), 0, "it is sold");
+        vm.assertEq(other.ownerOf(ALICE), bob, "his");
+        vm.assertEq(meddler.balanceOf(alice), PRICE, "she is paid once");
+        vm.assertEq(meddler.balanceOf(bob), PRICE, "the rest is his");
+        vm.assertEq(held - meddler.balanceOf(address(other)), 2 * PRICE, "no more went out than came in");
+    }
+
     function test_whatATokenDoesInTheMiddleOfAnOfferPaysNothingTwice() public {
         (Names other, Meddler meddler) = meddling();
         uint40 until = uint40(block.timestamp + 1 days);

@@ -27,6 +27,8 @@ use session_chain::{
 };
 use session_protocols::names::{Cost, Name, NameKeys, Value, value::Kind};
 
+mod offers;
+
 const DAY: u64 = 24 * 3_600;
 const YEAR: u64 = 365 * DAY;
 /// What people have at first.
@@ -307,7 +309,7 @@ async fn a_registration_that_ended_early_goes_on_and_nobody_else_gains_by_it() {
     assert_eq!(alice.sender().nonce().await.unwrap(), nonce, "nothing had to be sent");
 
     // Too late: it is committed to again.
-    pass(&world, DAY + 1).await;
+    pass(&world, 3_601).await;
     let (call, _) = alice.register(&own, Period::of_years(1), &[]).await.unwrap();
     refused(alice.quote(&call).await.unwrap_err(), "CommitmentTooOld");
     reserve(&world, &mut alice, &own).await;
@@ -576,9 +578,8 @@ async fn a_name_changes_hands_for_money_and_nobody_pays_for_what_they_did_not_se
     let (call, _) = bob.offer(id, sesh(5_000), 7).await.unwrap();
     let error = bob.quote(&call).await.unwrap_err();
     assert!(error.to_string().ends_with("has 1000 SESH and needs 5000 SESH: 4000 SESH more"), "{error}");
-    for days in [30, 1] {
-        let amount = sesh(if days == 30 { 50 } else { 60 });
-        let (call, _) = bob.offer(id, amount, days).await.unwrap();
+    for amount in [50, 60] {
+        let (call, _) = bob.offer(id, sesh(amount), 1).await.unwrap();
         send(&mut bob, &call).await;
     }
     assert_eq!(balance(&world, 2).await, sesh(940));

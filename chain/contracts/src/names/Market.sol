@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {IERC1363Receiver} from "@openzeppelin/contracts/interfaces/IERC1363Receiver.sol";
 import {SafeTransferLib} from "solady/utils/SafeTransferLib.sol";
-import {Registry} from "./Registry.sol";
+import {Lease, Registry} from "./Registry.sol";
 
 /// @title Names for money
 /// @notice A name stays with its owner until it is sold. Prices and offers count for one version of a name. A name
@@ -73,9 +73,9 @@ abstract contract Market is Registry, IERC1363Receiver {
     /// @notice Sells a name at a price to whoever comes; at none if it is zero. The name's owner and whom it
     /// approved may; the owner is paid. Reverts with `NoSuchName`, `NameExpired`, `NotPermitted`.
     function setPrice(uint256 id, uint96 price) external {
-        (, Lease memory lease) = _permitted(id);
-        _record(PriceChanged.selector, bytes32(id), abi.encode(lease.version, price));
-        sales[id] = Sale(price, lease.version);
+        (, Lease lease) = _permitted(id);
+        _record(PriceChanged.selector, bytes32(id), abi.encode(lease.version(), price));
+        sales[id] = Sale(price, lease.version());
     }
 
     /// @notice Buys a name at its price, which goes from the caller, who allowed it, to the name's owner. Reverts with
@@ -112,8 +112,8 @@ abstract contract Market is Registry, IERC1363Receiver {
     /// @param version the name's version that the caller saw
     /// @param until how long the offer binds, in seconds since 1970
     function offer(uint256 id, uint32 version, uint96 amount, uint40 until) external {
-        (, Lease memory lease) = _live(id);
-        _checkVersion(id, lease.version, version);
+        (, Lease lease) = _live(id);
+        _checkVersion(id, lease.version(), version);
         Offer memory before = offerOf[id];
         uint256 least = _leastOffer(before, version);
         if (amount < least) revert OfferTooLow(amount, least);
@@ -138,9 +138,9 @@ abstract contract Market is Registry, IERC1363Receiver {
     /// paid. Reverts with `NoSuchName`, `NameExpired`, `NotPermitted`, `NoOffer`, `OfferTooLow`.
     /// @param least the least that the caller sells for
     function accept(uint256 id, uint256 least) external {
-        (address seller, Lease memory lease) = _permitted(id);
+        (address seller, Lease lease) = _permitted(id);
         Offer memory best = offerOf[id];
-        if (!_counts(best, lease.version)) revert NoOffer(id);
+        if (!_counts(best, lease.version())) revert NoOffer(id);
         if (best.amount < least) revert OfferTooLow(best.amount, least);
         delete offerOf[id];
         _hand(address(0), seller, best.buyer, id, lease, best.amount);
@@ -153,8 +153,10 @@ abstract contract Market is Registry, IERC1363Receiver {
         Offer memory own = offerOf[id];
         if (own.amount == 0) revert NoOffer(id);
         if (own.buyer != msg.sender) revert NotBuyer(id, msg.sender);
-        (, Lease memory lease) = _lease(id);
-        if (block.timestamp < lease.expiry && _counts(own, lease.version)) revert OfferBinds(id, own.until);
+        (, Lease lease) = _lease(id);
+        if (block.timestamp < lease.expiry() && _counts(own, lease.version())) {
+            revert OfferBinds(id, own.until);
+        }
         _record(OfferWithdrawn.selector, bytes32(id), bytes32(uint256(uint160(msg.sender))), "");
         delete offerOf[id];
         SafeTransferLib.safeTransfer(token, msg.sender, own.amount);
@@ -162,31 +164,31 @@ abstract contract Market is Registry, IERC1363Receiver {
 
     /// @notice What a name can be bought for; zero if it is not for sale.
     function priceOf(uint256 id) external view returns (uint256) {
-        (, Lease memory lease) = _lease(id);
+        (, Lease lease) = _lease(id);
         Sale memory sale = sales[id];
-        return block.timestamp < lease.expiry && sale.version == lease.version ? sale.price : 0;
+        return block.timestamp < lease.expiry() && sale.version == lease.version() ? sale.price : 0;
     }
 
     /// @notice The least that can be offered for a name.
     function leastOffer(uint256 id) external view returns (uint256) {
-        (, Lease memory lease) = _lease(id);
-        return _leastOffer(offerOf[id], lease.version);
+        (, Lease lease) = _lease(id);
+        return _leastOffer(offerOf[id], lease.version());
     }
 
-    /// @dev Gives a name that is for sale to a buyer, who is to pay the price to the seller.
+    /// @dev Gives a name that is for sale to a buyer, who is to pay the price to the seller. Returns both.
     function _sell(address buyer, uint256 id, uint32 version, uint256 mostPrice)
         private
-        returns (address seller, uint256 price)
+        returns (address, uint256)
     {
-        Lease memory lease;
-        (seller, lease) = _live(id);
-        _checkVersion(id, lease.version, version);
-        Sale memory sale = sales[id];
-        price = sale.price;
+        (address seller, Lease lease) = _live(id);
+        _checkVersion(id, lease.version(), version);
+        Sale storage sale = sales[id];
+        uint256 price = sale.price;
         if (price == 0 || sale.version != version) revert NotForSale(id);
         if (price > mostPrice) revert PriceTooHigh(price, mostPrice);
         delete sales[id];
         _hand(address(0), seller, buyer, id, lease, price);
+        return (seller, price);
     }
 
     /// @dev A name has the version that the caller saw.
