@@ -92,6 +92,24 @@ contract NamesGasTest is NamesSetup {
         within("name: a sub-name's first record, 256 bytes, first of an epoch", RECORD);
     }
 
+    /// @dev What it takes to fill a name and all of its sub-names, beside the fee: `chain/README.md` reckons with it.
+    function test_allThatANameCanSay() public {
+        take(ALICE, alice, 365 days);
+        bytes[] memory all = new bytes[](6 * (1 + names.MAX_SUBNAMES()));
+        for (uint256 i = 0; i < all.length; ++i) {
+            (uint8 kind, uint256 label) = (uint8(1 + i % 6), i / 6);
+            all[i] = label == 0
+                ? abi.encodeCall(names.setRecord, (ALICE, kind, noise(256)))
+                : abi.encodeCall(
+                    names.setSubnameRecord, (ALICE, keccak256(abi.encode(label)), kind, noise(256))
+                );
+        }
+        vm.prank(alice);
+        names.multicall(all);
+        vm.snapshotGasLastCall("Gas", "name: all that a name can say");
+        vm.assertEq(subnamesOf(ALICE), names.MAX_SUBNAMES(), "all of its sub-names");
+    }
+
     function test_purchase() public {
         address dave = vm.addr(4);
         takesAndHasNothingLeft(dave);

@@ -20,11 +20,6 @@ abstract contract Market is Registry, IERC1363Receiver {
     /// @notice The least that is offered, in 10^-9 SESH.
     bytes32 public constant MINIMUM_OFFER = "minimumOffer";
 
-    struct Sale {
-        uint96 price;
-        uint32 version;
-    }
-
     struct Offer {
         address buyer;
         uint96 amount;
@@ -32,7 +27,9 @@ abstract contract Market is Registry, IERC1363Receiver {
         uint32 version;
     }
 
-    mapping(uint256 id => Sale) private sales;
+    /// @dev The price, 96 bits, and above it the version that it was set under. One word, so that it is read and
+    /// written as a whole.
+    mapping(uint256 id => uint256) private sales;
     /// @notice The last offer for a name, also when it counts no more and is not yet withdrawn.
     mapping(uint256 id => Offer) public offerOf;
 
@@ -75,7 +72,7 @@ abstract contract Market is Registry, IERC1363Receiver {
     function setPrice(uint256 id, uint96 price) external {
         (, Lease lease) = _permitted(id);
         _record(PriceChanged.selector, bytes32(id), abi.encode(lease.version(), price));
-        sales[id] = Sale(price, lease.version());
+        sales[id] = uint256(lease.version()) << 96 | price;
     }
 
     /// @notice Buys a name at its price, which goes from the caller, who allowed it, to the name's owner. Reverts with
@@ -165,8 +162,8 @@ abstract contract Market is Registry, IERC1363Receiver {
     /// @notice What a name can be bought for; zero if it is not for sale.
     function priceOf(uint256 id) external view returns (uint256) {
         (, Lease lease) = _lease(id);
-        Sale memory sale = sales[id];
-        return block.timestamp < lease.expiry() && sale.version == lease.version() ? sale.price : 0;
+        uint256 sale = sales[id];
+        return block.timestamp < lease.expiry() && sale >> 96 == lease.version() ? uint96(sale) : 0;
     }
 
     /// @notice The least that can be offered for a name.
@@ -182,9 +179,9 @@ abstract contract Market is Registry, IERC1363Receiver {
     {
         (address seller, Lease lease) = _live(id);
         _checkVersion(id, lease.version(), version);
-        Sale storage sale = sales[id];
-        uint256 price = sale.price;
-        if (price == 0 || sale.version != version) revert NotForSale(id);
+        uint256 sale = sales[id];
+        uint256 price = uint96(sale);
+        if (price == 0 || sale >> 96 != version) revert NotForSale(id);
         if (price > mostPrice) revert PriceTooHigh(price, mostPrice);
         delete sales[id];
         _hand(address(0), seller, buyer, id, lease, price);
