@@ -84,16 +84,17 @@ need_chromium() {
   apt-get update -q >&2 && apt-get install -qy --no-install-recommends chromium >&2
 }
 
-# need_hosts: what makes hosts out of network namespaces, for the network in a box, and systemd's own opinion of units.
-# Where one of these is missing its test says so.
+# need_hosts: what makes hosts out of network namespaces, for the network in a box; systemd, which says what it thinks of units,
+# and is booted in namespaces to run one; and a disk of a node's own, which is watched while it fails. Where one of these is
+# missing its test says so.
 need_hosts() {
   local program missing=
-  for program in ip nft miniupnpd systemd-analyze; do command -v "$program" >/dev/null || missing=1; done
+  for program in ip nft miniupnpd systemd-analyze mkfs.ext4; do command -v "$program" >/dev/null || missing=1; done
   [ -n "$missing" ] || return 0
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    say 'installing iproute2, nftables, miniupnpd and systemd'
+    say 'installing iproute2, nftables, miniupnpd, systemd and e2fsprogs'
     apt-get update -q >&2 &&
-      apt-get install -qy --no-install-recommends iproute2 nftables miniupnpd-nftables systemd >&2
+      apt-get install -qy --no-install-recommends iproute2 nftables miniupnpd-nftables systemd e2fsprogs >&2
   fi
 }
 

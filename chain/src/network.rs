@@ -10,7 +10,7 @@ use session_protocols::{NetworkName, NodeId, answer::RULES, directory::Timing};
 use crate::ledger::{BlsKey, Domain, Founder, Ledger, Operator, Parameters, Prefix};
 
 pub use error::{NetworkFileError, Problem};
-pub use read::nearest;
+pub use read::{nearest, parse_release};
 pub use signed::{Publisher, PublisherError, sign};
 
 mod error;
@@ -61,7 +61,7 @@ pub struct NetworkFile {
     pub settlement: Option<Settlement>,
 }
 
-/// What the machine of a node should have, at least.
+/// What a node and its machine should have, at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Room on the disk of its data, in GiB.
@@ -70,12 +70,19 @@ pub struct Limits {
     pub memory: u64,
     /// Files and sockets that one process may have open.
     pub files: u64,
+    /// The oldest release of the software that goes by what the network agreed on; 0.0.0 where each does.
+    pub release: [u64; 3],
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { disk: 30, memory: 2_048, files: 8_192 }
+        Self { disk: 30, memory: 2_048, files: 8_192, release: [0; 3] }
     }
+}
+
+/// A release of the software as it is written, such as `0.2.0`.
+pub fn shown_release([major, minor, patch]: [u64; 3]) -> String {
+    format!("{major}.{minor}.{patch}")
 }
 
 /// The chain that nodes stake on, and the contracts there.
@@ -176,8 +183,11 @@ impl NetworkFile {
             text.push_str(&format!("hf = [{hard}, {soft}]\n"));
         }
         if self.limits != Limits::default() {
-            let Limits { disk, memory, files } = self.limits;
+            let Limits { disk, memory, files, release } = self.limits;
             text.push_str(&format!("\n[limits]\ndisk = {disk}\nmemory = {memory}\nfiles = {files}\n"));
+            if release != [0; 3] {
+                text.push_str(&format!("release = \"{}\"\n", shown_release(release)));
+            }
         }
         if let Some(settlement) = &self.settlement {
             text.push_str(&format!("\n{}", settlement.to_toml()));

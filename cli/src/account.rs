@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Read, Write};
 
 use alloy::signers::local::PrivateKeySigner;
 use data_encoding::HEXLOWER_PERMISSIVE as HEX;
-use serde_json::json;
+use serde_json::{Value, json};
 use session_chain::account as chain_account;
 use session_client::{
     account::Account,
@@ -17,13 +17,16 @@ use zeroize::Zeroizing;
 use crate::{
     Context, args,
     failure::{Exit, Failure},
+    stake::lower,
     text,
 };
+
+mod leaving;
 
 /// The longest secret that is read, in bytes.
 const MAX_SECRET: u64 = 4_096;
 
-pub(crate) fn run(context: &Context, command: args::Account) -> Result<(), Failure> {
+pub(crate) async fn run(context: &Context, command: args::Account) -> Result<(), Failure> {
     match command {
         args::Account::New { name } => new(context, name),
         args::Account::List => list(context),
@@ -31,7 +34,9 @@ pub(crate) fn run(context: &Context, command: args::Account) -> Result<(), Failu
         args::Account::Restore { name, phrase } => restore(context, name, phrase),
         args::Account::Export { name } => export(context, &name),
         args::Account::Key(args::Key::Show { name }) => show_key(context, name.as_deref()),
-        args::Account::Key(args::Key::Import { name }) => import_key(context, name.as_deref()),
+        args::Account::Key(args::Key::Import { name, yes }) => {
+            import_key(context, name.as_deref(), yes).await
+        }
     }
 }
 
@@ -129,12 +134,16 @@ fn keep(context: &Context, name: Option<String>, account: &Account, deed: &str) 
     })
 }
 
-/// The first of account-1, account-2, ... that stands for nothing.
+/// The first of account-1, account-2, ... that stands for nothing, and is taken for nothing else.
 fn free_name(home: &Home) -> Result<String, Failure> {
-    let (accounts, contacts) = (home.accounts()?, home.contacts()?);
-    let taken = |name: &str| accounts.iter().any(|(taken, _)| taken == name) || contacts.contains_key(name);
-    let free = (1_u64..).map(|number| format!("account-{number}")).find(|name| !taken(name));
-    Ok(free.unwrap_or_default())
+    let mut number = 1_u64;
+    loop {
+        let name = format!("account-{number}");
+        if home.is_free(&name)? {
+            return Ok(name);
+        }
+        number = number.saturating_add(1);
+    }
 }
 
 fn list(context: &Context) -> Result<(), Failure> {
@@ -170,10 +179,16 @@ fn export(context: &Context, name: &str) -> Result<(), Failure> {
 fn show_key(context: &Context, name: Option<&str>) -> Result<(), Failure> {
     let home = context.home()?;
     let (name, id) = choose(&home, name)?;
-    tell_key(context, &home, &name, &id)
+    let (signer, imported) = signer(&home, &name, &id)?;
+    let of = if imported { "imported" } else { "follows from the recovery phrase" };
+    context.output.data(&key_data(&home, &name, &id)?, || {
+        format!("{name}\n  address  {}\n  key      {of}", signer.address())
+    })
 }
 
-pub(crate) fn import_key(context: &Context, name: Option<&str>) -> Result<(), Failure> {
+/// Lets an account use another key on the settlement chain. What its address so far holds is looked at first, unless
+/// that does not matter (`yes`).
+pub(crate) async fn import_key(context: &Context, name: Option<&str>, yes: bool) -> Result<(), Failure> {
     let home = context.home()?;
     let (name, id) = choose(&home, name)?;
     let text = secret("The key, 64 hex digits:")?;
@@ -184,18 +199,32 @@ pub(crate) fn import_key(context: &Context, name: Option<&str>) -> Result<(), Fa
     if digits.len() != 2 * key.len() || HEX.decode_mut(digits, &mut *key).is_err() {
         return Err(no_key());
     }
-    chain_account::imported(&key).ok_or_else(no_key)?;
+    let next = chain_account::imported(&key).ok_or_else(no_key)?.address();
+    let (before, is_imported) = signer(&home, &name, &id)?;
+    // One that was imported before is never replaced.
+    if !is_imported && !yes && before.address() != next {
+        Box::pin(leaving::check(context, &name, &before)).await?;
+    }
     home.import_chain_key(&id, &key)?;
     context.output.note("It is not in the recovery phrase: keep your own copy of it.");
-    tell_key(context, &home, &name, &id)
+    let mut data = key_data(&home, &name, &id)?;
+    let grown = chain_account::signer(home.account(&name)?.seed()).address();
+    let file = home.chain_key_file(&id);
+    data["before"] = json!(lower(grown));
+    data["file"] = json!(file);
+    context.output.data(&data, || {
+        let file = file.display();
+        format!(
+            "{name}\n  address  {next}\n  key      imported, kept in {file}\nThe key of the recovery phrase, of {grown}, \
+             is used again once that is moved away:\n  mv '{file}' '{file}.away'"
+        )
+    })
 }
 
-fn tell_key(context: &Context, home: &Home, name: &str, id: &AccountId) -> Result<(), Failure> {
+/// The key of an account on the settlement chain, for programs.
+fn key_data(home: &Home, name: &str, id: &AccountId) -> Result<Value, Failure> {
     let (signer, imported) = signer(home, name, id)?;
-    let address = signer.address().to_string();
-    let data = json!({ "name": name, "id": id, "address": address, "imported": imported });
-    let of = if imported { "imported" } else { "follows from the recovery phrase" };
-    context.output.data(&data, || format!("{name}\n  address  {address}\n  key      {of}"))
+    Ok(json!({ "name": name, "id": id, "address": lower(signer.address()), "imported": imported }))
 }
 
 /// Asks for a secret on a terminal, or reads it from standard input.
@@ -211,4 +240,20 @@ fn secret(question: &str) -> Result<Zeroizing<String>, Failure> {
     };
     read.map_err(|cause| Failure::io("cannot read it", &cause))?;
     Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_chooses_no_name_gets_one_that_is_taken_for_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(folder.path().join("home")).unwrap();
+        assert_eq!(free_name(&home).unwrap(), "account-1");
+        home.create_account("Account-1", &Account::new(&[1; 16])).unwrap();
+        home.add_contact("account-2", Account::new(&[2; 16]).id(), None).unwrap();
+        assert_eq!(free_name(&home).unwrap(), "account-3");
+        home.create_account("account-3", &Account::new(&[3; 16])).unwrap();
+    }
 }

@@ -321,7 +321,9 @@ Examples:
     /// Use a key that you have in place of the one that follows from the recovery phrase
     ///
     /// It is asked for on a terminal, and else read from standard input: 64 hex digits. It is kept in your
-    /// home folder and is not in the recovery phrase: back it up.
+    /// home folder and is not in the recovery phrase: back it up. While the address so far holds money or names it is
+    /// refused, since the account could not get at them by the new key; the key of the recovery phrase is used again once
+    /// the file of the new one, which is told, is moved away.
     #[command(after_help = "\
 Examples:
   session account key import alice         asks for the key, which then is in no shell history
@@ -329,6 +331,9 @@ Examples:
     Import {
         /// Which account [default: the first]
         name: Option<String>,
+        /// Do so though the address so far holds something, or nobody tells whether it does
+        #[arg(long)]
+        yes: bool,
     },
 }
 

@@ -7,7 +7,7 @@ use crate::{
     args::Contact,
     failure::Failure,
     network::Access,
-    recipient::{Agreed, Recipient},
+    recipient::{Agreed, FoundBy, Recipient},
     text,
 };
 
@@ -16,17 +16,21 @@ pub(crate) async fn run(context: &Context, command: Contact) -> Result<(), Failu
     match command {
         Contact::Add { name, id, follow } => {
             let whom = Recipient::read(context, &home, id.trim())?;
-            let found = whom.name().cloned();
-            let id = match whom {
-                Recipient::Account(id) => id,
+            let (id, found) = match whom {
+                Recipient::Account(id) => (id, None),
                 named @ Recipient::Named(_) => {
                     let access = Access::open(context).await?;
-                    named.account(context, &home, &access, Some(Agreed::account(follow))).await?
+                    named.found(context, &home, &access, Some(Agreed::account(follow))).await?
                 }
             };
-            home.add_contact(&name, id, found.as_ref())?;
-            let data = json!({ "name": name, "id": id, "found": found });
-            context.output.data(&data, || format!("{name} is {id}"))
+            home.add_contact(&name, id, found.as_ref().map(|found| &found.name))?;
+            let mut data = json!({ "name": name, "id": id });
+            FoundBy::tell(found.as_ref(), &mut data);
+            context.output.data(&data, || {
+                let by =
+                    found.as_ref().map_or_else(String::new, |by| format!(", by {}{}", by.name, by.told()));
+                format!("{name} is {id}{by}")
+            })
         }
         Contact::List => {
             let (contacts, found) = (home.contacts()?, home.contact_names()?);

@@ -118,6 +118,13 @@ impl From<HomeError> for Failure {
             HomeError::Newer { .. } => (Exit::Failed, "home_newer", "use the newer build".to_owned()),
             HomeError::Name(_) => (Exit::Usage, "name", "choose another name".to_owned()),
             HomeError::NameTaken { .. } => (Exit::Failed, "name_taken", "choose another name".to_owned()),
+            HomeError::NameAlike { known, .. } => (
+                Exit::Failed,
+                "name_taken",
+                format!(
+                    "choose a name that nobody takes for {known}; if it is the same account, write {known}"
+                ),
+            ),
             HomeError::AccountExists { name, .. } => {
                 (Exit::Failed, "account_exists", format!("use it as it is: session account show {name}"))
             }

@@ -27,6 +27,7 @@ use session_node::{
     settings::{Effective, FILE, Layer, Origin, Settings},
 };
 use session_protocols::{KeyPair, directory::Endpoint};
+use tokio::task::spawn_blocking;
 
 use crate::{
     Context,
@@ -113,9 +114,12 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
     // What was found out before, or set by hand, holds; but of the network what was just read.
     let before = settings::chosen(context, Some(&data), None, &Flags::of([of_network(&path)]))?.effective;
     let owner = board
-        .step("machine", async |_| {
-            if let Some(service) = &service {
-                service.check().await?;
+        .step("machine", async |say| {
+            say.doing("looking at what the machine has");
+            match &service {
+                Some(service) => service.check().await?,
+                None if service::is_locked(&data) => return Err(running::in_use(&data)),
+                None => {}
             }
             let told = machine::check(&data, network.limits)?;
             let owner = match &service {
@@ -146,10 +150,22 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
             .await?;
     }
     let passphrase = match (&service, owner) {
-        (Some(service), Some(owner)) => service.passphrase(&before, owner)?,
-        (Some(_) | None, _) => new_or_known(&before, &data)?,
+        (Some(service), Some(owner)) => service.passphrase(&before, owner),
+        (Some(_) | None, _) => new_or_known(&before, &data),
     };
-    let keys = board.step("keys", async |_| keys(&data, passphrase.as_ref(), owner)).await?;
+    let passphrase = passphrase.map_err(|failure| board.broken(Some("keys"), failure))?;
+    let keys = board
+        .step("keys", async |say| {
+            say.doing("reading the node's keys, or making them");
+            let (data, passphrase) = (data.clone(), passphrase.clone());
+            // A passphrase takes a while: what waits for it goes on saying so.
+            let made = spawn_blocking(move || keys(&data, passphrase.as_ref(), owner)).await;
+            made.unwrap_or_else(|error| {
+                let remedy = "type the same command again";
+                Err(Failure::new(Exit::Failed, "keys", error.to_string(), remedy))
+            })
+        })
+        .await?;
     let place = board
         .step("address", async |say| {
             let runs = match &service {
@@ -178,7 +194,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
         None => {
             let mut config = effective.config(network.clone(), data.clone());
             config.passphrase = passphrase;
-            config.log = Some(crate::log::start_node(&effective)?);
+            let log = crate::log::start_node(&effective);
+            config.log = Some(log.map_err(|failure| board.broken(Some("start"), failure))?);
             Running::here(config)
         }
     };
@@ -196,10 +213,15 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
             .await?;
         // On one machine nobody dials anybody back.
         let announced: &[Endpoint] = if network.local { &[] } else { &place.announce };
-        board.step("reachable", async |say| watch.reached(&say, announced).await).await?;
-        if service.is_none() {
-            write_settings(&data, &path, &place, &arguments)?;
-        }
+        board
+            .step("reachable", async |say| {
+                let reached = watch.reached(&say, announced).await?;
+                if service.is_none() {
+                    write_settings(&data, &path, &place, &arguments)?;
+                }
+                Ok(reached)
+            })
+            .await?;
         if let Some(settlement) = &settlement {
             board.step("synced", async |say| watch.synced(&say).await).await?;
             board
@@ -215,8 +237,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
     let mut signalled = Box::pin(signalled);
     let joined = tokio::select! {
         joined = rest => joined,
-        () = &mut signalled => Err(running.interrupted()),
-        failure = running.ended() => return Err(failure),
+        () = &mut signalled => Err(board.broken(None, running.interrupted())),
+        (of, failure) = running.ended() => return Err(board.broken(of, failure)),
     };
     let swarm = match joined {
         Ok(swarm) => swarm,
@@ -240,7 +262,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
     if !arguments.once && unit.is_none() {
         tokio::select! {
             () = &mut signalled => {}
-            failure = running.ended() => return Err(failure),
+            (_, failure) = running.ended() => return Err(failure),
         }
     }
     running.stop().await

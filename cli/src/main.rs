@@ -114,7 +114,7 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
     let runtime = runtime.map_err(|cause| Failure::io("cannot start", &cause))?;
     runtime.block_on(async {
         match command {
-            Command::Account(command) => account::run(context, command),
+            Command::Account(command) => account::run(context, command).await,
             Command::Contact(command) => contact::run(context, command).await,
             Command::Send(arguments) => send::run(context, arguments).await,
             Command::Inbox(arguments) => inbox::run(context, arguments).await,

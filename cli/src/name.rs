@@ -1,32 +1,29 @@
 //! `session name`: register names, point them somewhere, sell and buy them.
 
+use futures::{StreamExt, stream};
 use serde_json::{Value as Json, json};
 use session_chain::{
     Amount, NetworkFile, account as chain_account,
+    names::Offer,
     network::Settlement,
     settlement::{
         Delivery, Registrar, RegistrarError, Replayed, SendError, StateError,
-        registrar::{Known, Period},
+        registrar::{Held, Known, Period},
     },
 };
-use session_client::home::{Home, OwnNames};
+use session_client::home::{Home, OwnNames, Renewal};
 use session_protocols::{
     AccountId,
     identity::blake2b,
-    names::{
-        COST, Name, NameKeys, Value,
-        keys::OutOfMemory,
-        value::{Kind, Wallet},
-    },
+    names::{COST, Name, NameId, NameKeys, keys::OutOfMemory, value::Kind},
 };
 
 use crate::{
     Context, account,
     args::{self, Act, Sending},
     failure::{Exit, Failure, chain},
-    network::{self, Access},
-    payee,
-    recipient::{Named, Recipient},
+    inbox, network, payee,
+    recipient::{self, FoundBy},
     sending::{self, Consent, Planned, deliver, poll, settlement},
     stake::lower,
     text,
@@ -34,7 +31,13 @@ use crate::{
 
 mod listing;
 mod registration;
+mod saying;
 mod show;
+
+use saying::value_told;
+
+/// How many names the chain is asked about at once.
+const MAX_ASKED: usize = 8;
 
 pub(crate) async fn run(context: &Context, arguments: args::Names) -> Result<(), Failure> {
     if let Act::Show { name } = &arguments.act {
@@ -68,6 +71,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Names) -> Result<(),
 struct Desk<'a> {
     context: &'a Context,
     home: Home,
+    network: NetworkFile,
     settlement: Settlement,
     /// What the account is called, and its id; none where somebody only looks.
     who: Option<(String, AccountId)>,
@@ -93,7 +97,7 @@ impl<'a> Desk<'a> {
         let delivery =
             Delivery { poll: poll(&network), confirmations: sending::CONFIRMATIONS, ..Delivery::default() };
         let registrar = Registrar::connect(&settlement, signer, delivery).await?;
-        Ok(Self { context, home, settlement, who, registrar })
+        Ok(Self { context, home, network, settlement, who, registrar })
     }
 
     async fn set(
@@ -104,21 +108,23 @@ impl<'a> Desk<'a> {
         sending: Sending,
     ) -> Result<(), Failure> {
         let value = match value {
-            Some(value) => Some(self.value(kind, value).await?),
+            Some(value) => Some(self.said(kind, value).await?),
             None => None,
         };
         let keys = self.keys_of(name).await?;
         let known = Known::of(&keys, &mut self.now().await?)?;
-        let told = json!({
+        let mut told = json!({
             "name": name,
             "id": keys.id(),
             "type": kind.as_str(),
-            "value": value.as_ref().map(ToString::to_string),
+            "value": value.as_ref().map(|said| value_told(&said.value)),
         });
+        FoundBy::tell(value.as_ref().and_then(|said| said.found.as_ref()), &mut told);
         let what = match &value {
-            Some(value) => format!("let {name} say {kind}: {value}"),
+            Some(said) => format!("let {name} say {said}"),
             None => format!("take the {kind} of {name} away"),
         };
+        let value = value.map(|said| said.value);
         match self.registrar.record(&keys, kind, value.as_ref(), &known).await? {
             Some(call) => self.deliver(Planned { call, what, told }, sending).await,
             None => self.nothing_to_do(told, &format!("nothing to do: {name} says so already")),
@@ -127,24 +133,46 @@ impl<'a> Desk<'a> {
 
     async fn renew(&mut self, name: &Name, period: Period, sending: Sending) -> Result<(), Failure> {
         let id = self.keys(name, false).await?.id();
-        let (call, fee, expires) = self.registrar.renew(id, period).await?;
-        let expires_ms = ms(expires);
-        let until = text::time(expires_ms);
+        let (account, network, home) = (self.id()?, self.network(), self.home.clone());
+        let told = |expires: u64, fee: Amount| json!({ "name": name, "id": id, "expires": ms(expires), "fee": fee.to_string() });
+        let before = home.renewal(&account, &network, name)?.filter(|before| before.days == period.days());
+        let planned = match before {
+            None => Some(self.registrar.renew(id, period).await?),
+            Some(before) => self.registrar.renew_unless(id, period, before.expires).await?,
+        };
+        let Some((call, fee, expires)) = planned else {
+            let expires = self.registrar.title(id).await?.expires;
+            let (until, sent) = (text::time(ms(expires)), before.map_or(0, |before| before.sent_ms));
+            let done = format!(
+                "done before: {name} expires at {until}, as the renewal of {} was to make it; nothing more is paid; to \
+                 renew it once more, do the same again",
+                text::time(sent)
+            );
+            self.nothing_to_do(told(expires, Amount::ZERO), &done)?;
+            return Ok(home.end_renewal(&account, &network, name)?);
+        };
+        let until = text::time(ms(expires));
         let what = format!("renew {name} for {period}, until {until}, for {fee} SESH");
-        let told = json!({ "name": name, "id": id, "expires": expires_ms, "fee": fee.to_string() });
-        self.deliver(Planned { call, what, told }, sending).await
+        let planned = Planned { call, what, told: told(expires, fee) };
+        // Whoever repeats it, since its answer was lost, is not to pay twice.
+        let renewal = Renewal { expires, days: period.days(), sent_ms: inbox::now_ms() };
+        let keep = || -> Result<(), Failure> { Ok(home.begin_renewal(&account, &network, name, renewal)?) };
+        self.deliver_kept(planned, &mut Consent::new(sending.yes), keep).await?;
+        if let Err(error) = home.end_renewal(&account, &network, name) {
+            let warning = format!("it is done, and not known to be in the home: {}", chain(&error));
+            self.context.output.warn(&warning);
+        }
+        Ok(())
     }
 
     async fn transfer(&mut self, name: &Name, to: &str, sending: Sending) -> Result<(), Failure> {
         let to = payee::address(self.context, &self.home, Some(self.called()), to).await?;
         let id = self.keys(name, false).await?.id();
-        let call = self.registrar.transfer(id, to).await?;
+        let call = self.registrar.transfer(id, to.address).await?;
         let what = format!("give {name} to {to}; what it says counts no more");
-        self.deliver(
-            Planned { call, what, told: json!({ "name": name, "id": id, "to": lower(to) }) },
-            sending,
-        )
-        .await
+        let mut told = json!({ "name": name, "id": id, "to": lower(to.address) });
+        FoundBy::tell(to.found.as_ref(), &mut told);
+        self.deliver(Planned { call, what, told }, sending).await
     }
 
     async fn sell(&mut self, name: &Name, price: Amount, sending: Sending) -> Result<(), Failure> {
@@ -155,6 +183,13 @@ impl<'a> Desk<'a> {
         } else {
             format!("sell {name} to whoever pays {price} SESH")
         };
+        if let Some(best) = self.registrar.best_offer(id).await?.filter(|best| better(best, price)) {
+            let (amount, until) = (best.amount, text::time(ms(best.until)));
+            self.context.output.warn(&format!(
+                "{} offers {amount} SESH for {name}, bound until {until}: session name accept {name} takes it",
+                best.buyer
+            ));
+        }
         let price = (!price.is_zero()).then(|| price.to_string());
         self.deliver(Planned { call, what, told: json!({ "name": name, "id": id, "price": price }) }, sending)
             .await
@@ -162,12 +197,12 @@ impl<'a> Desk<'a> {
 
     async fn buy(&mut self, name: &Name, most: Option<Amount>, sending: Sending) -> Result<(), Failure> {
         let id = self.keys(name, true).await?.id();
-        let (call, price) = self.registrar.buy(id, most).await?;
+        let (call, price) =
+            self.registrar.buy(id, most).await.map_err(|error| self.or_known(name, id, error))?;
         let expires = ms(self.registrar.title(id).await?.expires);
         let what = format!("buy {name} for {price} SESH; it expires at {}", text::time(expires));
         let told = json!({ "name": name, "id": id, "price": price.to_string(), "expires": expires });
-        self.deliver(Planned { call, what, told }, sending).await?;
-        Ok(self.home.keep_name(&self.id()?, &self.network(), name, id)?)
+        self.deliver_named(Planned { call, what, told }, sending, (name, id)).await
     }
 
     async fn offer(
@@ -178,7 +213,8 @@ impl<'a> Desk<'a> {
         sending: Sending,
     ) -> Result<(), Failure> {
         let id = self.keys(name, true).await?.id();
-        let (call, until) = self.registrar.offer(id, price, days).await?;
+        let planned = self.registrar.offer(id, price, days).await;
+        let (call, until) = planned.map_err(|error| self.or_known(name, id, error))?;
         let expires = ms(self.registrar.title(id).await?.expires);
         let (bound, ends) = (text::time(ms(until)), text::time(expires));
         // An offer of the account's that the contract holds counts towards this one.
@@ -197,9 +233,8 @@ impl<'a> Desk<'a> {
             "until": ms(until),
             "expires": expires,
         });
-        self.deliver(Planned { call, what, told }, sending).await?;
         // Somebody may accept it while nobody looks.
-        Ok(self.home.keep_name(&self.id()?, &self.network(), name, id)?)
+        self.deliver_named(Planned { call, what, told }, sending, (name, id)).await
     }
 
     async fn withdraw(&mut self, name: &Name, sending: Sending) -> Result<(), Failure> {
@@ -251,8 +286,22 @@ impl<'a> Desk<'a> {
     async fn list(&self) -> Result<(), Failure> {
         let mut now = self.now().await?;
         let own = self.home.names(&self.id()?, &self.network())?;
-        listing::list(self.context, &mut now, &own, self.registrar.account(), self.registrar.time().await?)
-            .await
+        let held = self.held(&own).await?;
+        let (account, time) = (self.registrar.account(), self.registrar.time().await?);
+        listing::list(self.context, &self.home, &mut now, &own, &held, account, time).await
+    }
+
+    /// What the contract holds for offers of the account's, of the names that it knows.
+    async fn held(&self, own: &OwnNames) -> Result<Vec<(Name, Held)>, Failure> {
+        let known: Vec<(Name, NameId)> = own.known.iter().map(|(name, id)| (name.clone(), *id)).collect();
+        let asked = stream::iter(known).map(|(name, id)| async move {
+            let held = self.registrar.held(id).await?;
+            Ok::<_, RegistrarError>(held.map(|held| (name, held)))
+        });
+        let asked: Vec<Result<Option<(Name, Held)>, RegistrarError>> =
+            asked.buffered(MAX_ASKED).collect().await;
+        let held: Result<Vec<_>, RegistrarError> = asked.into_iter().filter_map(Result::transpose).collect();
+        Ok(held?)
     }
 
     async fn market(&self) -> Result<(), Failure> {
@@ -261,8 +310,8 @@ impl<'a> Desk<'a> {
             Some((_, account)) => self.home.names(account, &self.network())?,
             None => OwnNames::default(),
         };
-        listing::market(self.context, &mut now, &own, self.registrar.account(), self.registrar.time().await?)
-            .await
+        let (account, time) = (self.registrar.account(), self.registrar.time().await?);
+        listing::market(self.context, &self.home, &mut now, &own, account, time).await
     }
 
     /// The keys of a name that can be registered; with what a person should hear before it becomes theirs.
@@ -278,8 +327,10 @@ impl<'a> Desk<'a> {
             for warning in name.warnings() {
                 self.context.output.warn(&warning.to_string());
             }
+            let mut alike = recipient::look_alikes(&self.home, name)?;
             let known = self.home.names(&self.id()?, &self.network())?.known;
-            for other in known.keys().filter(|other| name.looks_like(other)) {
+            alike.extend(known.into_keys().filter(|other| name.looks_like(other)));
+            for other in alike {
                 self.context
                     .output
                     .warn(&format!("{name} looks like {other}, which you know, and is another"));
@@ -293,41 +344,20 @@ impl<'a> Desk<'a> {
         keys_of(name.clone()).await
     }
 
-    /// What a person writes as the value of a record: accounts, wallets and relays also by the names of those who have
-    /// them.
-    async fn value(&self, kind: Kind, text: &str) -> Result<Value, Failure> {
-        match Value::parse(kind, text) {
-            Ok(value) => Ok(value),
-            Err(_) if kind == Kind::Account && payee::may_be_a_name(text) => {
-                let (context, home) = (self.context, &self.home);
-                Ok(Value::Account(match Recipient::read(context, home, text)? {
-                    Recipient::Account(id) => id,
-                    named @ Recipient::Named(_) => {
-                        let access = Access::open(context).await?;
-                        named.account(context, home, &access, None).await?
-                    }
-                }))
-            }
-            Err(_) if kind == Kind::Wallet && payee::may_be_a_name(text) => {
-                let reader = Some(self.called());
-                let address = payee::address(self.context, &self.home, reader, text).await?;
-                Ok(Value::Wallet(Wallet(address.into_array())))
-            }
-            Err(error) if kind == Kind::Relay => match Named::read(text) {
-                Some(named) => {
-                    let access = Access::open(self.context).await?;
-                    named.relay(self.context, &self.home, &access).await
-                }
-                None => Err(Failure::usage(chain(&error), "give another value for relay")),
-            },
-            Err(error) => Err(Failure::usage(chain(&error), format!("give another value for {kind}"))),
-        }
-    }
-
     /// The ledger and all names, made from the chain.
     async fn now(&self) -> Result<Replayed, Failure> {
         let accepted = self.registrar.accepted().await?;
-        sending::replayed(self.context, &self.settlement, self.registrar.account(), accepted).await
+        sending::replayed(self.context, &self.network, self.registrar.account(), accepted).await
+    }
+
+    /// Why something cannot be done. What the account has already it may have bought when the answer was lost: what
+    /// that is called is remembered.
+    fn or_known(&self, name: &Name, id: NameId, error: RegistrarError) -> Failure {
+        let kept = match (&error, self.id()) {
+            (RegistrarError::Yours, Ok(account)) => self.home.keep_name(&account, &self.network(), name, id),
+            _ => Ok(()),
+        };
+        kept.map_or_else(Failure::from, |()| error.into())
     }
 
     async fn deliver(&mut self, planned: Planned, sending: Sending) -> Result<(), Failure> {
@@ -336,8 +366,30 @@ impl<'a> Desk<'a> {
 
     /// The same of what may have been agreed to before.
     async fn deliver_agreed(&mut self, planned: Planned, consent: &mut Consent) -> Result<(), Failure> {
+        self.deliver_kept(planned, consent, || Ok(())).await
+    }
+
+    /// The same; what the name is called is remembered before: the chain has its id alone, and may say nothing more.
+    async fn deliver_named(
+        &mut self,
+        planned: Planned,
+        sending: Sending,
+        (name, id): (&Name, NameId),
+    ) -> Result<(), Failure> {
+        let (account, network, home) = (self.id()?, self.network(), self.home.clone());
+        let keep = || -> Result<(), Failure> { Ok(home.keep_name(&account, &network, name, id)?) };
+        self.deliver_kept(planned, &mut Consent::new(sending.yes), keep).await
+    }
+
+    async fn deliver_kept(
+        &mut self,
+        planned: Planned,
+        consent: &mut Consent,
+        keep: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let name = self.called().to_owned();
-        deliver::<RegistrarError>(self.context, self.registrar.sender(), &name, planned, consent).await
+        let sender = self.registrar.sender();
+        deliver::<RegistrarError>(self.context, sender, &name, planned, consent, keep).await
     }
 
     fn nothing_to_do(&self, told: Json, what: &str) -> Result<(), Failure> {
@@ -365,6 +417,11 @@ impl<'a> Desk<'a> {
         let Settlement { chain, contracts, .. } = &self.settlement;
         blake2b(&[b"session names of", &chain.to_be_bytes(), contracts.names.as_slice()])
     }
+}
+
+/// Whether somebody offers no less than a name is to cost.
+fn better(offer: &Offer, price: Amount) -> bool {
+    !price.is_zero() && offer.amount >= price
 }
 
 /// The keys of a name, or of a sub-name.

@@ -93,15 +93,19 @@ pub(crate) fn read(path: &Path) -> Result<NetworkFile, Failure> {
 /// The file that a name stands for, or that was named itself.
 pub(crate) fn file(name: &str, home: &Path) -> Result<PathBuf, Failure> {
     let path = PathBuf::from(name);
-    if name.contains('/') || name.ends_with(".toml") || path.is_file() {
+    if name.contains('/') || name.ends_with(".toml") {
         return Ok(path);
     }
+    // What is known is that, whoever laid a file of its name into the folder where this runs.
     if name == LOCAL {
         return Ok(local_folder()?.network_path());
     }
     let kept = home.join("networks").join(format!("{name}.toml"));
     if kept.is_file() {
         return Ok(kept);
+    }
+    if path.is_file() {
+        return Ok(path);
     }
     let message = format!("there is no network named {name}: no file {}", kept.display());
     Err(Failure::new(

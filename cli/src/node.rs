@@ -26,7 +26,9 @@ use crate::{
     Context,
     args::{Node, NodeInit, NodeLog, NodeRun},
     failure::{Exit, Failure},
-    log, network, passphrase, payee, stake,
+    log, network, passphrase, payee,
+    recipient::FoundBy,
+    stake,
 };
 
 pub(crate) mod address;
@@ -69,10 +71,17 @@ async fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
         given => given.to_vec(),
     };
     let prefix = prefix(address)?;
-    let operator = match operator {
-        Some(operator) => payee::address_of(context, operator).await?.into(),
-        None => stake::address(context, account.as_deref())?.into(),
+    let (operator, shown, found) = match operator {
+        Some(operator) => {
+            let operator = payee::address_of(context, operator).await?;
+            (operator.address, operator.to_string(), operator.found)
+        }
+        None => {
+            let operator = stake::address(context, account.as_deref())?;
+            (operator, stake::lower(operator), None)
+        }
     };
+    let operator = operator.into();
     let data = &match data {
         Some(data) => data.clone(),
         None => folder(context, name.as_deref())?,
@@ -109,7 +118,7 @@ async fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
         replace(&path, &registration.to_toml())
             .map_err(|cause| Failure::io("cannot write the node's registration", &cause))?;
     }
-    let result = json!({
+    let mut result = json!({
         "id": node.id,
         "data": data,
         "operator": operator.to_string(),
@@ -120,6 +129,7 @@ async fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
         "registration": registration.as_ref().map(|_| &path),
         "registrations": registration.as_ref().map(|registration| registration.registrations),
     });
+    FoundBy::tell(found.as_ref(), &mut result);
     context.output.data(&result, || {
         let made = if *again { "signed with the key of the node" } else { "made the key of a new node" };
         let head = format!(
@@ -130,7 +140,7 @@ async fn init(context: &Context, arguments: &NodeInit) -> Result<(), Failure> {
         );
         let next = match &registration {
             Some(registration) => format!(
-                "In the network {network} its operator {operator} registers it:\n  session stake register {data} \
+                "In the network {network} its operator {shown} registers it:\n  session stake register {data} \
                  --fee 10%\nElsewhere, take along {path}, which is no secret.\n\
                  It submits checkpoints in its turn from the account {gas}: with some ether there it is credited \
                  for each.\n",

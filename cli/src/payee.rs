@@ -1,6 +1,8 @@
 //! Where somebody is on the settlement chain: at an address that a person wrote, or one that a name says, its owner
 //! signed for, and payments before went to.
 
+use core::fmt;
+
 use alloy::primitives::Address;
 use session_client::{Account, home::Home};
 use session_protocols::{
@@ -31,6 +33,25 @@ pub(crate) struct Payee {
     pub(crate) found: Option<FoundBy>,
     /// The network, where it was asked.
     pub(crate) access: Option<Access>,
+}
+
+/// An address, and what was written for it. Shown is both, with what is said of the name by which it was found: a name
+/// that was mistyped is somebody's too.
+pub(crate) struct Addressee {
+    pub(crate) address: Address,
+    /// The name of the network by which it was found, if it was by one.
+    pub(crate) found: Option<FoundBy>,
+    written: String,
+}
+
+impl fmt::Display for Addressee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, found, written } = self;
+        if written.eq_ignore_ascii_case(&address.to_string()) {
+            return write!(f, "{address}");
+        }
+        write!(f, "{written}{} ({address})", FoundBy::told_of(found.as_ref()))
+    }
 }
 
 /// What was found out of who is to be paid.
@@ -129,18 +150,19 @@ pub(crate) async fn address(
     home: &Home,
     reader: Option<&str>,
     written: &str,
-) -> Result<Address, Failure> {
+) -> Result<Addressee, Failure> {
+    let shown = text::plain(written);
     match find(context, home, reader, written, None).await? {
-        Found::At(payee) => Ok(payee.address),
-        Found::Unsaid(..) => Err(unsaid(&text::plain(written))),
+        Found::At(Payee { address, found, .. }) => Ok(Addressee { address, found, written: shown }),
+        Found::Unsaid(..) => Err(unsaid(&shown)),
     }
 }
 
 /// The address of who is meant, for who may have no account: there is no inbox then in which anybody could have said
 /// another address.
-pub(crate) async fn address_of(context: &Context, written: &str) -> Result<Address, Failure> {
+pub(crate) async fn address_of(context: &Context, written: &str) -> Result<Addressee, Failure> {
     if let Some(address) = self::written(written)? {
-        return Ok(address);
+        return Ok(Addressee { address, found: None, written: text::plain(written) });
     }
     let home = context.home()?;
     let reader = if home.accounts()?.is_empty() { None } else { Some(account::choose(&home, None)?.0) };
@@ -312,6 +334,15 @@ mod tests {
             let found = found.map_err(|failure| failure.code);
             assert_eq!(found, chosen, "{named:?} {signed:?} {before:?} {over:?}");
         }
+    }
+
+    #[test]
+    fn an_address_that_was_written_as_something_else_is_shown_as_both() {
+        let address = Address::repeat_byte(0xab);
+        let shown =
+            |written: &str| Addressee { address, found: None, written: written.to_owned() }.to_string();
+        assert_eq!(shown("bob"), format!("bob ({address})"));
+        assert_eq!(shown(&address.to_string().to_lowercase()), address.to_string());
     }
 
     #[test]

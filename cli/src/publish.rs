@@ -3,12 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use indicatif::ProgressBar;
+use reqwest::Url;
 use serde_json::json;
 use session_testnet::public::{self, Plan, PublicError, Stage};
 
 use crate::{
     Context, account, args,
     failure::{Exit, Failure, chain},
+    network::{LOCAL, description::PRESETS},
     node::shutdown,
     sending::{agree, tell_cost},
     stake::lower,
@@ -16,8 +18,16 @@ use crate::{
 
 /// The folder of networks that were begun here, in the home.
 const PUBLISHED: &str = "published";
+/// From so many characters on a part of a URL's path may be a key.
+const KEY: usize = 20;
 
 pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(), Failure> {
+    for url in check(&arguments)?.iter().filter(|url| may_have_key(url)) {
+        let host = url.host_str().unwrap_or_default();
+        context
+            .output
+            .warn(&format!("the whole URL at {host} is published, with the key that seems to be in it"));
+    }
     let home = context.home()?;
     let folder = arguments.data.clone();
     let folder = folder.unwrap_or_else(|| home.path().join(PUBLISHED).join(arguments.name.as_str()));
@@ -34,6 +44,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(
         nodes: arguments.nodes,
         epoch: arguments.epoch,
         disk: arguments.disk,
+        release: arguments.release,
         lent: arguments.lent,
         url: url.clone(),
     };
@@ -44,9 +55,12 @@ pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(
         let (name, id) = account::choose(&home, arguments.account.as_deref())?;
         Some((account::signer(&home, &name, &id)?.0, name))
     };
-    if let Some((treasury, name)) = treasury.as_ref().filter(|_| !is_paid && !arguments.yes) {
-        let what =
-            format!("deploy what is missing of the contracts of {}, and stake on its nodes", plan.name);
+    // Who pays may have to also where all stakes are put down: for a faucet that has another key.
+    if let Some((treasury, name)) = treasury.as_ref().filter(|_| !arguments.yes) {
+        let what = format!(
+            "deploy what is missing of the contracts of {}, stake on its nodes, and let its faucet's key lend",
+            plan.name
+        );
         let cost = format!("ether of {} ({name}) at {}", treasury.address(), plan.rpc.join(", "));
         tell_cost(context, &what, name, treasury.address(), &cost);
         agree(context, &what, &cost)?;
@@ -89,16 +103,110 @@ pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(
     Ok(())
 }
 
+/// Refuses what nobody could join by, before anything is paid for. Returns the endpoints of the chain.
+fn check(arguments: &args::Publish) -> Result<Vec<Url>, Failure> {
+    let name = arguments.name.as_str();
+    if name == LOCAL || PRESETS.iter().any(|(preset, _)| *preset == name) {
+        let message =
+            format!("everybody knows a network {name} already, and joins no other one by that name");
+        return Err(Failure::usage(message, "choose another name"));
+    }
+    if let Some(ip) = arguments.ip.iter().find(|ip| ip.is_unspecified() || ip.is_multicast()) {
+        let message = format!("{ip} is no address at which others reach this machine");
+        return Err(Failure::usage(message, "name one that this machine has: --ip ADDRESS"));
+    }
+    // It is not repeated: what is no URL may hold a key all the same.
+    let read = |flag: &str, text: &String| {
+        let url =
+            Url::parse(text).ok().filter(|url| url.has_host() && matches!(url.scheme(), "http" | "https"));
+        let message = format!("what {flag} names is no URL of HTTP");
+        url.ok_or_else(|| Failure::usage(message, format!("write it as in {flag} https://net.example.org")))
+    };
+    if let Some(url) = &arguments.url {
+        read("--url", url)?;
+    }
+    arguments.rpc.iter().map(|url| read("--rpc", url)).collect()
+}
+
+/// Whether a URL may have a key in it: who asks, a question, or a part of the path that is no word.
+fn may_have_key(url: &Url) -> bool {
+    let is_key = |part: &str| part.len() >= KEY && part.bytes().any(|byte| byte.is_ascii_digit());
+    !url.username().is_empty()
+        || url.password().is_some()
+        || url.query().is_some()
+        || url.path_segments().is_some_and(|mut parts| parts.any(is_key))
+}
+
 impl From<PublicError> for Failure {
     fn from(error: PublicError) -> Self {
         let exit = match &error {
             PublicError::TooFew { .. } => Exit::Usage,
-            PublicError::Another { .. } | PublicError::Fixed { .. } | PublicError::OtherAccount { .. } => {
-                Exit::Refused
-            }
+            PublicError::Another { .. }
+            | PublicError::Fixed { .. }
+            | PublicError::OtherAccount { .. }
+            | PublicError::Lender { .. } => Exit::Refused,
             PublicError::Chain { .. } | PublicError::OtherChain { .. } => Exit::NotReady,
             _ => Exit::Failed,
         };
         Self::new(exit, error.code(), chain(&error), error.remedy())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command, Networks, Publish};
+
+    fn publish(name: &str, more: &[&str]) -> Publish {
+        let command = ["session", "network", "publish", name];
+        let words = command.iter().chain(more);
+        match Cli::try_parse_from(words).unwrap().command {
+            Command::Network(Networks::Publish(arguments)) => arguments,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_nobody_could_join_by_is_refused_before_anything_is_paid_for() {
+        let (rpc, ip) = (["--rpc", "https://rpc.example.org"], ["--ip", "203.0.113.7"]);
+        let said = |name: &str, more: [[&str; 2]; 3]| {
+            check(&publish(name, more.as_flattened()))
+                .map(|urls| urls.len())
+                .map_err(|failure| failure.message)
+        };
+        let url = ["--url", "https://net.example.org"];
+        assert_eq!(said("mynet", [rpc, ip, url]), Ok(1));
+        assert_eq!(said("mynet", [["--rpc", "https://a.example,http://b.example:1"], ip, url]), Ok(2));
+        for name in ["local", "testnet", "mainnet"] {
+            assert!(said(name, [rpc, ip, url]).unwrap_err().contains("joins no other one"), "{name}");
+        }
+        for ip in ["0.0.0.0", "::", "224.0.0.1"] {
+            assert!(said("mynet", [rpc, ["--ip", ip], url]).unwrap_err().starts_with(ip), "{ip}");
+        }
+        for wrong in ["net.example.org", "ftp://net.example.org", "secret-key", "https://"] {
+            let refused = said("mynet", [rpc, ip, ["--url", wrong]]).unwrap_err();
+            assert_eq!(refused, "what --url names is no URL of HTTP", "{wrong}");
+            let refused = said("mynet", [["--rpc", wrong], ip, url]).unwrap_err();
+            assert_eq!(refused, "what --rpc names is no URL of HTTP", "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_key_in_an_endpoint_that_is_published_is_seen() {
+        let may = |url: &str| may_have_key(&url.parse().unwrap());
+        for open in
+            ["https://rpc.example.org", "http://203.0.113.7:8545/", "https://x.example/arbitrum/sepolia"]
+        {
+            assert!(!may(open), "{open}");
+        }
+        for closed in [
+            "https://me:secret@rpc.example.org",
+            "https://rpc.example.org/?key=1",
+            "https://x.example/v2/4f9c2ab81d7e4c0f9a3b5d6e7f801234",
+        ] {
+            assert!(may(closed), "{closed}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
+use serde_json::{Value as Json, json};
 use session_client::{
     Age, ClientError,
     home::{Home, HomeError},
@@ -45,6 +46,19 @@ impl FoundBy {
             (true, true) => " (followed for the first time)",
             (false, false) => " (the network's name)",
             (false, true) => " (the network's name, followed for the first time)",
+        }
+    }
+
+    /// The same of somebody who may have been found by none.
+    pub(crate) fn told_of(found: Option<&Self>) -> &'static str {
+        found.map_or("", Self::told)
+    }
+
+    /// Tells programs the same, in an object that says who was found.
+    pub(crate) fn tell(found: Option<&Self>, data: &mut Json) {
+        if let Some(data) = data.as_object_mut() {
+            data.insert("found".to_owned(), json!(found.map(|found| &found.name)));
+            data.insert("first".to_owned(), json!(found.is_some_and(|found| found.first)));
         }
     }
 }
@@ -91,26 +105,8 @@ impl Recipient {
         }
     }
 
-    /// The name, if it is one.
-    pub(crate) const fn name(&self) -> Option<&Name> {
-        match self {
-            Self::Account(_) => None,
-            Self::Named(Named { name, .. }) => Some(name),
-        }
-    }
-
-    /// The account; where there is no flag to agree by, none is followed that a name did not lead to before.
-    pub(crate) async fn account(
-        self,
-        context: &Context,
-        home: &Home,
-        access: &Access,
-        agreed: Option<Agreed>,
-    ) -> Result<AccountId, Failure> {
-        self.found(context, home, access, agreed).await.map(|(id, _)| id)
-    }
-
-    /// The same, and by which name it was found, if it was by one.
+    /// The account, and by which name it was found, if it was by one; where there is no flag to agree by, none is
+    /// followed that a name did not lead to before.
     pub(crate) async fn found(
         self,
         context: &Context,
@@ -165,16 +161,17 @@ impl Named {
         Some(Self { name: text.parse().ok()?, at })
     }
 
-    /// The service that it leads to; another than before is taken only as it is written.
+    /// The service that it leads to, and how it was known; another than before is taken only as it is written.
     pub(crate) async fn relay(
         &self,
         context: &Context,
         home: &Home,
         access: &Access,
-    ) -> Result<Value, Failure> {
+    ) -> Result<(Value, FoundBy), Failure> {
         warn(context, home, access, &self.name)?;
+        let by = self.before(access, &[Kind::Relay])?;
         let said = self.says(access, Kind::Relay, None).await?;
-        said.ok_or_else(|| access.failed(self.without(Kind::Relay)))
+        Ok((said.ok_or_else(|| access.failed(self.without(Kind::Relay)))?, by))
     }
 
     /// How it is known before these of its records are followed.
@@ -337,7 +334,7 @@ pub(crate) fn warn(context: &Context, home: &Home, access: &Access, name: &Name)
 }
 
 /// The contacts and own accounts whose names look like this one, and are others.
-fn look_alikes(home: &Home, name: &Name) -> Result<BTreeSet<Name>, Failure> {
+pub(crate) fn look_alikes(home: &Home, name: &Name) -> Result<BTreeSet<Name>, Failure> {
     let own = home.accounts()?.into_iter().map(|(own, _)| own);
     let written = home.contacts()?.into_keys().chain(own);
     let known = written.filter_map(|known| known.parse::<Name>().ok());
@@ -380,6 +377,13 @@ mod tests {
         for at in [true, false] {
             assert!(told(at, true).contains("followed for the first time"));
         }
+        assert_eq!(FoundBy::told_of(None), "");
+        let by = FoundBy { name: "bbo".parse().unwrap(), first: true, at: false };
+        let mut data = json!({ "to": "0x1" });
+        FoundBy::tell(Some(&by), &mut data);
+        assert_eq!(data, json!({ "to": "0x1", "found": "bbo", "first": true }));
+        FoundBy::tell(None, &mut data);
+        assert_eq!(data, json!({ "to": "0x1", "found": null, "first": false }));
     }
 
     #[test]

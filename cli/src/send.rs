@@ -31,19 +31,18 @@ pub(crate) async fn run(context: &Context, arguments: args::Send) -> Result<(), 
     if let Some(Err(error)) = &sent.copy {
         context.output.note(&format!("the copy for your other devices was not kept: {error}"));
     }
-    let data = json!({
+    let mut data = json!({
         "hash": sent.hash.to_string(),
         "stored": sent.stored,
         "swarm": sent.swarm,
         "from": sender.id(),
         "to": recipient,
-        "found": by.as_ref().map(|by| &by.name),
-        "first": by.as_ref().is_some_and(|by| by.first),
         "timestamp": sent.timestamp_ms,
     });
+    FoundBy::tell(by.as_ref(), &mut data);
     context.output.data(&data, || {
         let to = if to == recipient.to_string() { text::short(&to) } else { text::plain(&to) };
-        let by = by.as_ref().map_or("", FoundBy::told);
+        let by = FoundBy::told_of(by.as_ref());
         format!("sent to {to}{by}: durable at {} of {} nodes", sent.stored, sent.swarm)
     })
 }

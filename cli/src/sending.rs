@@ -13,7 +13,7 @@ use session_chain::{
     NetworkFile,
     network::Settlement,
     settlement::{
-        Call, Options, Progress, ReplayError, Replayed, SendError, Sender, Status,
+        Begun, Call, Options, Progress, ReplayError, Replayed, SendError, Sender, Status,
         replay::{PACE, replay},
     },
 };
@@ -61,13 +61,15 @@ pub(crate) const fn poll(network: &NetworkFile) -> Duration {
     Duration::from_millis(if network.local { 100 } else { 1_000 })
 }
 
-/// The ledger and all names, made from the chain; with the ledger of the checkpoint that was accepted last.
+/// The ledger and all names, made from the chain; with the ledger of the checkpoint that was accepted last. Where its
+/// logs are many, or dropped, the nodes of the network file are asked for that.
 pub(crate) async fn replayed(
     context: &Context,
-    settlement: &Settlement,
+    network: &NetworkFile,
     account: Address,
     accepted: Option<u64>,
 ) -> Result<Replayed, Failure> {
+    let settlement = settlement(network)?;
     let folder = context.home()?.path().join(LEDGERS);
     fs::create_dir_all(&folder).map_err(|cause| Failure::io("cannot keep the ledger", &cause))?;
     let path = folder.join(ledger_name(settlement));
@@ -75,13 +77,28 @@ pub(crate) async fn replayed(
     let options = Options::new(settlement, seed).map_err(SendError::from)?;
     let bar = ProgressBar::new_spinner();
     let progress = |status: &Status| {
-        let head = status.head.map_or_else(|| "?".to_owned(), |head| head.to_string());
-        bar.set_message(format!("reading the chain: block {} of {head}", status.height));
+        bar.set_message(reading(status));
         bar.tick();
     };
-    let now = replay(Some(&path), Options { pace: PACE, ..options }, accepted, progress).await;
+    let source = Some(session_node::ledger_source(network, None));
+    let options = Options { pace: PACE, source, ..options };
+    let now = replay(Some(&path), options, accepted, progress).await;
     bar.finish_and_clear();
     Ok(now?)
+}
+
+/// How far it is, in words.
+fn reading(status: &Status) -> String {
+    match status.begun {
+        Begun::Fetching { epoch: None, .. } => "asking for the last checkpoint".to_owned(),
+        Begun::Fetching { epoch: Some(epoch), bytes } => {
+            format!("fetching the ledger of the checkpoint of epoch {epoch}: {} KiB so far", bytes >> 10)
+        }
+        Begun::Kept | Begun::Checkpoint { .. } | Begun::Logs => {
+            let head = status.head.map_or_else(|| "?".to_owned(), |head| head.to_string());
+            format!("reading the chain: block {} of {head}", status.height)
+        }
+    }
 }
 
 /// A file for each chain with its contracts.
@@ -95,13 +112,15 @@ fn ledger_name(settlement: &Settlement) -> String {
 }
 
 /// Tells what a transaction costs, asks whether to send it unless just that was agreed to, sends it for no more, and tells what
-/// came of it. `E` says what a failure is called.
+/// came of it. Before it is sent `keep` writes down what the next command has to know of it, whatever happens then. `E` says
+/// what a failure is called.
 pub(crate) async fn deliver<E>(
     context: &Context,
     sender: &mut Sender,
     from: &str,
     planned: Planned,
     consent: &mut Consent,
+    keep: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<(), Failure>
 where
     E: From<SendError>,
@@ -111,6 +130,7 @@ where
     let quote = sender.quote(&call).await.map_err(E::from)?;
     tell_cost(context, &what, from, sender.account(), &quote.to_string());
     consent.to(&what, quote.most, || agree(context, &what, &quote.to_string()))?;
+    keep()?;
     let bar = ProgressBar::new_spinner();
     let receipt = sender.send_at(&call, &quote, |progress| show(&bar, progress)).await;
     bar.finish_and_clear();

@@ -11,7 +11,6 @@ use session_chain::{
     Amount, Candidate, NetworkFile, account as chain_account,
     candidate::CandidateError,
     ledger::Stake,
-    network::Settlement,
     settlement::{
         Delivery, Replayed, SendError, StakeError, Staker, VaultError,
         staker::{Enrolment, Return},
@@ -23,7 +22,9 @@ use crate::{
     Context, account,
     args::{self, Deed, Register, Sending, Slot},
     failure::{Exit, Failure, chain},
-    network, payee,
+    network,
+    payee::{self, Addressee},
+    recipient::FoundBy,
     sending::{self, Consent, Planned, deliver, poll, settlement},
 };
 
@@ -41,7 +42,7 @@ const MAX_PLANS: u32 = 4;
 
 pub(crate) async fn run(context: &Context, arguments: args::Stake) -> Result<(), Failure> {
     let network = network::described(context)?;
-    let settlement = settlement(&network)?.clone();
+    let settlement = settlement(&network)?;
     let looks = matches!(arguments.deed, Deed::List | Deed::Show { .. });
     let home = context.home()?;
     let (name, signer) = match account::choose(&home, arguments.account.as_deref()) {
@@ -53,8 +54,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Stake) -> Result<(),
         Err(failure) => return Err(failure),
     };
     let delivery = Delivery { poll: poll(&network), ..Delivery::default() };
-    let staker = Staker::connect(&settlement, signer, delivery).await?;
-    let mut desk = Desk { context, network, settlement, name, staker };
+    let staker = Staker::connect(settlement, signer, delivery).await?;
+    let mut desk = Desk { context, network, name, staker };
     match arguments.deed {
         Deed::List => {
             let now = desk.now().await?;
@@ -80,8 +81,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Stake) -> Result<(),
             let sending = register.sending;
             let mut reserved = Vec::new();
             for Slot { whom, amount } in &register.reserve {
-                let address = payee::address(context, &home, Some(&desk.name), whom).await?;
-                reserved.push((address, *amount));
+                reserved.push((payee::address(context, &home, Some(&desk.name), whom).await?, *amount));
             }
             desk.send(sending, async |desk| desk.register(&register, &reserved).await).await
         }
@@ -102,7 +102,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Stake) -> Result<(),
                 Some(text) => Some(payee::address(context, &home, Some(&desk.name), &text).await?),
                 None => None,
             };
-            desk.send(sending, async |desk| desk.claim(to).await).await
+            desk.send(sending, async |desk| desk.claim(to.as_ref()).await).await
         }
     }
 }
@@ -143,7 +143,6 @@ fn candidate(context: &Context, text: &str) -> Result<Candidate, Failure> {
 struct Desk<'a> {
     context: &'a Context,
     network: NetworkFile,
-    settlement: Settlement,
     name: String,
     staker: Staker,
 }
@@ -152,11 +151,12 @@ impl Desk<'_> {
     async fn register(
         &self,
         arguments: &Register,
-        reserved: &[(Address, Amount)],
+        reserved: &[(Addressee, Amount)],
     ) -> Result<Planned, Failure> {
         let Register { node, fee, stake, .. } = arguments;
         let candidate = candidate(self.context, node)?;
-        let registered = self.staker.register(&self.network.name, &candidate, fee.0, *stake, reserved);
+        let slots: Vec<_> = reserved.iter().map(|(whom, amount)| (whom.address, *amount)).collect();
+        let registered = self.staker.register(&self.network.name, &candidate, fee.0, *stake, &slots);
         let (call, enrolment) = registered.await?;
         let node = candidate.node;
         let (how, stake, lacks, what) = match enrolment {
@@ -176,8 +176,20 @@ impl Desk<'_> {
                 format!("register node {node} with the {stake} SESH of all contributors"),
             ),
         };
-        let told =
-            json!({ "node": node, "how": how, "staked": stake.to_string(), "lacks": lacks.to_string() });
+        let kept = reserved.iter().map(|(whom, amount)| format!(", {amount} SESH of it reserved for {whom}"));
+        let what = what + &kept.collect::<String>();
+        let slots = reserved.iter().map(|(whom, amount)| {
+            let mut slot = json!({ "address": lower(whom.address), "amount": amount.to_string() });
+            FoundBy::tell(whom.found.as_ref(), &mut slot);
+            slot
+        });
+        let told = json!({
+            "node": node,
+            "how": how,
+            "staked": stake.to_string(),
+            "lacks": lacks.to_string(),
+            "reserved": slots.collect::<Vec<_>>(),
+        });
         Ok(Planned { call, what, told })
     }
 
@@ -216,17 +228,19 @@ impl Desk<'_> {
         Ok(Planned { call, what, told: json!({ "node": node, "id": id.0 }) })
     }
 
-    async fn claim(&self, to: Option<Address>) -> Result<Planned, Failure> {
-        let to = to.unwrap_or_else(|| self.staker.account());
-        let (call, amount) = self.staker.claim(to, &self.now().await?).await?;
-        let told = json!({ "to": lower(to), "amount": amount.to_string() });
-        Ok(Planned { call, what: format!("claim {amount} SESH to {to}"), told })
+    async fn claim(&self, to: Option<&Addressee>) -> Result<Planned, Failure> {
+        let address = to.map_or_else(|| self.staker.account(), |to| to.address);
+        let (call, amount) = self.staker.claim(address, &self.now().await?).await?;
+        let mut told = json!({ "to": lower(address), "amount": amount.to_string() });
+        FoundBy::tell(to.and_then(|to| to.found.as_ref()), &mut told);
+        let shown = to.map_or_else(|| address.to_string(), ToString::to_string);
+        Ok(Planned { call, what: format!("claim {amount} SESH to {shown}"), told })
     }
 
     /// The ledger, made from the chain.
     async fn now(&self) -> Result<Replayed, Failure> {
         let accepted = self.staker.accepted().await?;
-        sending::replayed(self.context, &self.settlement, self.staker.account(), accepted).await
+        sending::replayed(self.context, &self.network, self.staker.account(), accepted).await
     }
 
     /// Plans, tells what it costs, asks, sends, and tells what came of it. What another checkpoint overtook is
@@ -241,8 +255,8 @@ impl Desk<'_> {
             tries -= 1;
             let sent = match plan(&*self).await {
                 Ok(planned) => {
-                    let sender = self.staker.sender();
-                    deliver::<StakeError>(self.context, sender, &self.name, planned, &mut consent).await
+                    let (sender, consent) = (self.staker.sender(), &mut consent);
+                    deliver::<StakeError>(self.context, sender, &self.name, planned, consent, || Ok(())).await
                 }
                 Err(failure) => Err(failure),
             };

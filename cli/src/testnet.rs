@@ -18,7 +18,9 @@ use crate::{
     Context,
     args::{self, Verb},
     failure::Failure,
-    network, payee, simulation, stake, text,
+    network, payee,
+    recipient::FoundBy,
+    simulation, stake, text,
 };
 
 pub(crate) async fn run(context: &Context, arguments: args::Testnet) -> Result<(), Failure> {
@@ -164,10 +166,12 @@ async fn remove(context: &Context, testnet: &Testnet, node: usize) -> Result<(),
 
 async fn fund(context: &Context, testnet: &Testnet, account: &str, sesh: Amount) -> Result<(), Failure> {
     let there = context.on(&testnet.folder().network_path());
-    let address = Box::pin(payee::address_of(&there, account)).await?;
-    testnet.fund(address, sesh).await?;
-    let given = json!({ "address": stake::lower(address), "sesh": sesh.to_string(), "ether": FUND_ETHER.to_string() });
-    context.output.data(&given, || format!("gave {sesh} SESH and {FUND_ETHER} ETH to {address}"))
+    let to = Box::pin(payee::address_of(&there, account)).await?;
+    testnet.fund(to.address, sesh).await?;
+    let (address, ether) = (stake::lower(to.address), FUND_ETHER.to_string());
+    let mut given = json!({ "address": address, "sesh": sesh.to_string(), "ether": ether });
+    FoundBy::tell(to.found.as_ref(), &mut given);
+    context.output.data(&given, || format!("gave {sesh} SESH and {FUND_ETHER} ETH to {to}"))
 }
 
 /// Says on a terminal what is waited for, and for how long so far.

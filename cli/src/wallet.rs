@@ -42,8 +42,8 @@ pub(crate) use messages::{Cashier, Said, learn, said};
 
 pub(crate) async fn run(context: &Context, arguments: args::Wallet) -> Result<(), Failure> {
     let args::Wallet { account: named, deed } = arguments;
-    if matches!(deed, Money::Import) {
-        return account::import_key(context, named.as_deref());
+    if let Money::Import { yes } = deed {
+        return account::import_key(context, named.as_deref(), yes).await;
     }
     let home = context.home()?;
     let (name, id) = account::choose(&home, named.as_deref())?;
@@ -67,7 +67,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Wallet) -> Result<()
         Money::Request { price, from, follow } => till.request(&price, &from, follow).await,
         Money::History { most } => till.history(most.into()).await,
         Money::Faucet { sesh } => till.faucet(&network, sesh).await,
-        Money::Import => Ok(()),
+        // Of a key that is imported nothing is asked of a network first.
+        Money::Import { .. } => Ok(()),
     }
 }
 
@@ -84,16 +85,17 @@ struct Till<'a> {
 impl Till<'_> {
     async fn tell_address(&self, to: &str, follow: Option<AccountId>) -> Result<(), Failure> {
         let (sender, access) = (self.home.account(&self.name)?, Access::open(self.context).await?);
-        let whom = self.person(&access, to, follow).await?;
+        let (whom, by) = self.person(&access, to, follow).await?;
         let address = self.signer.address();
         let words = format!("Pay me at {address}");
         let draft = Draft { text: &words, money: Some(money::Money::Wallet), wallet: Some(self.profile()?) };
         let sent = access.client.send(&sender, &whom, draft).await.map_err(|error| access.failed(error))?;
-        let data = json!({
+        let mut data = json!({
             "name": self.name, "address": lower(address), "told": whom, "hash": sent.hash.to_string(),
         });
-        let shown = text::plain(to);
-        self.context.output.data(&data, || format!("{shown} was told that you are paid at {address}"))
+        FoundBy::tell(by.as_ref(), &mut data);
+        let (shown, by) = (text::plain(to), FoundBy::told_of(by.as_ref()));
+        self.context.output.data(&data, || format!("{shown}{by} was told that you are paid at {address}"))
     }
 
     async fn request(&self, price: &Price, from: &str, follow: Option<AccountId>) -> Result<(), Failure> {
@@ -102,17 +104,18 @@ impl Till<'_> {
             return Err(WalletError::Nothing.into());
         }
         let (sender, access) = (self.home.account(&self.name)?, Access::open(self.context).await?);
-        let whom = self.person(&access, from, follow).await?;
+        let (whom, by) = self.person(&access, from, follow).await?;
         let words =
             with_note(format!("Please pay me {sum}, at {}", self.signer.address()), price.note.as_deref());
         let request = money::Money::Request { sum: self.in_words(sum)?, note: price.note.clone() };
         let draft = Draft { text: &words, money: Some(request), wallet: Some(self.profile()?) };
         let sent = access.client.send(&sender, &whom, draft).await.map_err(|error| access.failed(error))?;
-        let mut data = amount(sum);
-        data.insert("from".to_owned(), json!(whom));
-        data.insert("hash".to_owned(), json!(sent.hash.to_string()));
-        let shown = text::plain(from);
-        self.context.output.data(&data, || format!("{shown} was asked for {sum}"))
+        let mut data = Value::Object(amount(sum));
+        data["from"] = json!(whom);
+        data["hash"] = json!(sent.hash.to_string());
+        FoundBy::tell(by.as_ref(), &mut data);
+        let (shown, by) = (text::plain(from), FoundBy::told_of(by.as_ref()));
+        self.context.output.data(&data, || format!("{shown}{by} was asked for {sum}"))
     }
 
     async fn send(&self, pay: Pay, delivery: Delivery) -> Result<(), Failure> {
@@ -131,8 +134,12 @@ impl Till<'_> {
         // Before anything is paid: whoever cannot be told is not paid either.
         let Payee { person, address: to, over, found, access } = self.payee(&pay).await?;
         let told = person.zip(access.as_ref());
-        let by = found.as_ref().map_or("", FoundBy::told);
-        let paid = self.pay(&pay, (person, by), to, sum, delivery).await?;
+        let by = FoundBy::told_of(found.as_ref());
+        // Who has sold a name is paid by it until a checkpoint says so.
+        let age = access.as_ref().filter(|_| found.is_some()).and_then(|access| access.client.names_age());
+        let as_of = age.map_or_else(String::new, |age| format!(" (as of {})", text::time(age.ended_ms)));
+        let asked = format!("{by}{as_of}");
+        let paid = self.pay(&pay, (person, &*asked), to, sum, delivery).await?;
         let mut data = amount(sum);
         data.insert("to".to_owned(), json!(lower(to)));
         data.insert("found".to_owned(), json!(found.as_ref().map(|found| &found.name)));
@@ -309,15 +316,15 @@ impl Till<'_> {
         access.client.send(&sender, id, draft).await.map(drop).map_err(|error| access.failed(error))
     }
 
-    /// Whom a text means who can be written to.
+    /// Whom a text means who can be written to, and by which name of the network they were found, if by one.
     async fn person(
         &self,
         access: &Access,
         text: &str,
         follow: Option<AccountId>,
-    ) -> Result<AccountId, Failure> {
+    ) -> Result<(AccountId, Option<FoundBy>), Failure> {
         let whom = Recipient::read(self.context, &self.home, text)?;
-        whom.account(self.context, &self.home, access, Some(Agreed::account(follow))).await
+        whom.found(self.context, &self.home, access, Some(Agreed::account(follow))).await
     }
 
     async fn wallet(&self, delivery: Delivery) -> Result<Wallet, Failure> {

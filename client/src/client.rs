@@ -5,7 +5,7 @@
 //! - [`names`]: what names resolve to
 //! - `send`, `read`, `change`: writing, reading and changing a mailbox
 //! - `rights`: taking rights on a mailbox away
-//! - `batch`: several of these in one request
+//! - `batch`: several of these in one request, one after the other, or under conditions
 //! - [`watch`]: what arrives, as it arrives
 
 pub(crate) mod ask;
@@ -37,7 +37,7 @@ use session_protocols::{
     statement::Statement,
 };
 
-pub use batch::{Deed, Outcome};
+pub use batch::{Chosen, Deed, Outcome};
 pub use change::{Changed, Expiries, NodeInfo};
 pub use names::{GoesBy, Resolved};
 pub use path::{PathHop, PathInfo};

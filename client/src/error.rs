@@ -5,7 +5,7 @@ use session_protocols::{
     answer::Code,
     names::{Kind, Name, keys::OutOfMemory, seal::OpenError},
     path::PathError,
-    request::MAX_REQUEST,
+    request::{MAX_REQUEST, MAX_REQUESTS},
 };
 
 use crate::{
@@ -114,6 +114,16 @@ pub enum ClientError {
         named: usize,
         /// How many it may.
         most: usize,
+    },
+    /// A choice has no conditions, or more of them or more to do than one request may hold.
+    #[error(
+        "a choice has 1 to {MAX_REQUESTS} conditions and as many things to do at most, not {many} {what}"
+    )]
+    NoChoice {
+        /// How many there are.
+        many: usize,
+        /// Of what.
+        what: &'static str,
     },
     /// Requests were to go straight to nodes of a network that is not this machine's.
     #[error("requests to the network {network} must not go straight to its nodes: it is not a local one")]
@@ -240,6 +250,7 @@ impl ClientError {
             Self::Path(PathError::Unkept) => "guards_unkept",
             Self::Path(_) => "no_path",
             Self::TooLarge { .. } | Self::TooManyNamed { .. } => "too_large",
+            Self::NoChoice { .. } => "no_choice",
             Self::NotLocal { .. } => "not_local",
             Self::Guards(_) => "guards",
             Self::Seal(_) => "not_sealed",
@@ -294,6 +305,7 @@ impl ClientError {
             Self::Path(_) => "try again in a few seconds",
             Self::TooLarge { .. } => "send less at once",
             Self::TooManyNamed { .. } => "name fewer at once, in several requests",
+            Self::NoChoice { .. } => "name a condition, and do more than that in several requests",
             Self::NotLocal { .. } => "leave the direct way off",
             Self::Guards(HomeError::Broken { remedy, .. }) => remedy,
             Self::Guards(_) => "check the home folder, its owner, and that this build is not too old for it",

@@ -8,10 +8,12 @@
 //! wallets.json    where others are paid, as they said, and how far inboxes were read for that
 //! chain-keys/<id> one account's key on settlement chains, in hex, if it was imported
 //! names/<id>.json what one account's names on settlement chains are called, and registrations that are begun
+//! revealed.json   whether names have the ids that they were revealed for
 //! inbox/<id>.json what one account was shown, and until when that has to be known
 //! payments/<id>.json the payments that one account was told of and that are final
 //! claims/<id>.json the payments that one account was told of, as the chain says: those that were never made, and those in its own coin
 //! outgoing/<id>.json the payments that one account signed, written before they are sent
+//! renewals/<id>.json the renewals of names that one account sent, likewise
 //! guards/<network> the first hops of paths, one file for each network
 //! directory/<network> the newest signed list of a network's nodes
 //! pins/<network>.json what names of the network said when they were followed first
@@ -30,6 +32,8 @@ mod files;
 mod money;
 mod names;
 mod outgoing;
+mod renewals;
+mod revealed;
 
 #[cfg(test)]
 mod tests;
@@ -55,6 +59,8 @@ pub use files::{Pin, Pins};
 pub use money::{Paid, PaidAt};
 pub use names::{OwnNames, Secret};
 pub use outgoing::{Hex, Outgoing};
+pub use renewals::Renewal;
+pub use revealed::Revealed;
 
 /// How many shown messages are kept for an account: as many as its quota in the network has room for.
 /// Beyond it those that end first give way.
@@ -111,6 +117,16 @@ pub enum HomeError {
         /// The name.
         name: String,
         /// The account it stands for.
+        id: AccountId,
+    },
+    /// A new name differs from one that is here by upper and lower case alone, or looks like it.
+    #[error("the name {name} would be taken for {known}, which is {id}")]
+    NameAlike {
+        /// The new name.
+        name: String,
+        /// The one that is here.
+        known: String,
+        /// The account that stands for.
         id: AccountId,
     },
     /// The account is already there, perhaps under another name.
@@ -179,7 +195,7 @@ impl Home {
     /// seed has gone gets it back, under the name it has.
     ///
     /// # Errors
-    /// When the name is taken, the account is already there, or the disk refuses.
+    /// When the name is taken or would be taken for another, the account is already there, or the disk refuses.
     pub fn create_account(&self, name: &str, account: &Account) -> Result<(), HomeError> {
         check_name(name)?;
         let _lock = disk::lock(&self.folder)?;
@@ -216,6 +232,12 @@ impl Home {
     /// When there is one and it cannot be read.
     pub fn chain_key(&self, account: &AccountId) -> Result<Option<Zeroizing<[u8; 32]>>, HomeError> {
         files::read_chain_key(&self.chain_key_path(account))
+    }
+
+    /// Where a key that was imported for an account is kept: the key of its seed counts again once the file is moved
+    /// away.
+    pub fn chain_key_file(&self, account: &AccountId) -> PathBuf {
+        self.chain_key_path(account)
     }
 
     /// Keeps a key that the account uses on settlement chains from now on. The same key twice is no error;
@@ -495,11 +517,16 @@ fn check_name(name: &str) -> Result<(), HomeError> {
     if fits && plain { Ok(()) } else { Err(HomeError::Name(name.to_owned())) }
 }
 
-/// Accounts and contacts share their names, so that a name means one of them.
+/// Accounts and contacts share their names, so that a name means one of them, to whoever writes it and whoever reads it.
+/// What was kept before that was demanded of new names stays as it is.
 fn check_free(name: &str, accounts: &Accounts, contacts: &Contacts) -> Result<(), HomeError> {
-    let own = accounts.accounts.iter().find(|entry| entry.name == name).map(|entry| entry.id);
-    match own.or_else(|| contacts.contacts.get(name).copied()) {
-        Some(id) => Err(HomeError::NameTaken { name: name.to_owned(), id }),
+    let own = accounts.accounts.iter().map(|entry| (&entry.name, entry.id));
+    let all: Vec<_> = own.chain(contacts.contacts.iter().map(|(known, id)| (known, *id))).collect();
+    if let Some((_, id)) = all.iter().find(|(known, _)| *known == name) {
+        return Err(HomeError::NameTaken { name: name.to_owned(), id: *id });
+    }
+    match all.into_iter().find(|(known, _)| contacts::is_alike(name, known)) {
+        Some((known, id)) => Err(HomeError::NameAlike { name: name.to_owned(), known: known.clone(), id }),
         None => Ok(()),
     }
 }

@@ -57,8 +57,8 @@ pub mod phrase;
 pub use account::Account;
 pub use actor::{Actor, Grant};
 pub use client::{
-    Changed, Client, Deed, Expiries, GoesBy, InboxItem, NodeInfo, Options, Outcome, Page, PathInfo, Resolved,
-    Revoked, Sent, Stored,
+    Changed, Chosen, Client, Deed, Expiries, GoesBy, InboxItem, NodeInfo, Options, Outcome, Page, PathInfo,
+    Resolved, Revoked, Sent, Stored,
     watch::{Messages, Watch},
 };
 pub use cursors::Cursors;

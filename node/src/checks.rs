@@ -89,13 +89,14 @@ impl Batch {
         None
     }
 
-    fn check(self, keys: &Keys) {
-        let mut verdicts = keys.verify_all(&self.claims);
-        for (count, asker) in self.askers {
-            let rest = verdicts.split_off(count);
+    /// Tells everybody what was found of all the claims.
+    fn answer(askers: Vec<(usize, oneshot::Sender<Vec<bool>>)>, verdicts: &[bool]) {
+        let mut rest = verdicts;
+        for (count, asker) in askers {
+            let (own, others) = rest.split_at(count.min(rest.len()));
             // Whoever does not wait any more needs no answer.
-            let _ = asker.send(verdicts);
-            verdicts = rest;
+            let _ = asker.send(own.to_vec());
+            rest = others;
         }
     }
 }
@@ -117,13 +118,21 @@ async fn run(mut queue: mpsc::Receiver<Waiting>, workers: Arc<Semaphore>, seen: 
             next = if left.is_none() { queue.try_recv().ok() } else { None };
         }
         seen(batch.claims.len());
-        if batch.claims.len() <= INLINE {
-            batch.check(&keys);
+        let Batch { claims, askers } = batch;
+        if claims.len() <= INLINE {
+            Batch::answer(askers, &keys.verify_all(&claims));
         } else {
             let keys = Arc::clone(&keys);
-            tokio::task::spawn_blocking(move || {
-                batch.check(&keys);
+            let checked = tokio::task::spawn_blocking(move || {
+                let verdicts = keys.verify_all(&claims);
                 drop(worker);
+                verdicts
+            });
+            // Those who wait are woken by the runtime's own thread: from another each would have to be handed over.
+            tokio::spawn(async move {
+                if let Ok(verdicts) = checked.await {
+                    Batch::answer(askers, &verdicts);
+                }
             });
         }
     }

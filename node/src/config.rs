@@ -70,13 +70,13 @@ impl Config {
     }
 }
 
-/// What a ledger begins with.
+/// What a ledger begins with, and may go on with where it is far behind or is given no more logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beginning {
     /// That of the last checkpoint that the contract accepted, as other nodes have it; with all logs where there is none
     /// to be had.
     Checkpoint,
-    /// All logs since the contracts were deployed.
+    /// All logs since the contracts were deployed, and nothing else.
     Logs,
 }
 

@@ -330,6 +330,12 @@ impl Door {
         self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
+    /// How many requests of one client may wait for others of its own: half of those that are worked on, so that
+    /// the rest is.
+    pub(crate) const fn line(&self) -> usize {
+        self.limits.at_once_each / 2
+    }
+
     /// The port that others are told: the first one.
     pub(crate) fn port(&self) -> Option<u16> {
         self.addresses().first().map(SocketAddr::port)

@@ -24,7 +24,7 @@ use crate::{
     names::Names,
     network::Checkpoints,
     registry::{Registry, Watched},
-    snapshot::{Ledgers, source::source},
+    snapshot::{Ledgers, source::ledger_source},
 };
 
 /// The file that keeps the ledger, in the data folder.
@@ -53,7 +53,7 @@ impl Follow {
     ) -> Result<Self, NodeError> {
         let mut options = options(config, settlement)?;
         options.source = match config.sync {
-            Beginning::Checkpoint => Some(source(&config.network, me)),
+            Beginning::Checkpoint => Some(ledger_source(&config.network, Some(me))),
             Beginning::Logs => None,
         };
         let endpoints = options.endpoints.clone();

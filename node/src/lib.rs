@@ -58,6 +58,7 @@ pub use http::admin;
 pub use http::{Bounded, page};
 pub use registry::Registry;
 pub use run::{run, run_by};
+pub use snapshot::source::ledger_source;
 pub use supervisor::Supervisor;
 
 use session_protocols::Time;

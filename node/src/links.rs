@@ -356,7 +356,7 @@ impl Links {
             Ok(allowed) => allowed,
             Err(code) => {
                 self.metrics.refused_total.with_label_values(&[&code.number().to_string()]).inc();
-                incoming.reply.answer(codec::encode(&Subscribed::Refused { code })).await;
+                incoming.reply.answer(subscribed(Subscribed::Refused { code })).await;
                 return;
             }
         };
@@ -367,8 +367,9 @@ impl Links {
             return;
         }
         let Ok(answer) = answered.await else { return };
-        let payload = codec::encode(&answer);
-        if matches!(answer, Subscribed::Refused { .. }) {
+        let refused = matches!(answer, Subscribed::Refused { .. });
+        let payload = subscribed(answer);
+        if refused {
             incoming.reply.answer(payload).await;
             return;
         }
@@ -488,6 +489,11 @@ impl Links {
         let admission = Admission::new(AdmissionRates::default());
         (Self::new(&setup, jobs, admission, metrics, hop, &behaviour, stopping), stop)
     }
+}
+
+/// The answer to a subscription, as it is sent.
+fn subscribed(body: Subscribed) -> Vec<u8> {
+    codec::encode(&notify::Answer { time: now().as_millis(), body })
 }
 
 /// Ends a subscription when whoever waited for it has gone.

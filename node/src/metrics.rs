@@ -78,12 +78,15 @@ pub(crate) struct Metrics {
     pub(crate) peers: IntGauge,
     /// Nodes whose records are known.
     pub(crate) known_nodes: IntGauge,
+    pub(crate) newer_nodes: IntGauge,
     /// The number of the period of the newest certified snapshot of the directory.
     pub(crate) directory_snapshot_period: IntGauge,
     /// The border of that period, in seconds since 1970.
     pub(crate) directory_snapshot_border_seconds: IntGauge,
     /// Nodes in that snapshot.
     pub(crate) directory_snapshot_nodes: IntGauge,
+    /// From one border to the next, in seconds.
+    pub(crate) directory_snapshot_every_seconds: IntGauge,
     /// Submissions of checkpoints, by what came of them.
     pub(crate) checkpoint_submissions_total: IntCounterVec,
     /// How far this clock is ahead of the other nodes', in seconds.
@@ -209,6 +212,7 @@ impl Metrics {
             subscriptions: gauge("subscriptions", "Subscriptions served.")?,
             peers: gauge("peers", "Nodes in contact.")?,
             known_nodes: gauge("known_nodes", "Nodes whose records are known.")?,
+            newer_nodes: gauge("newer_nodes", "Nodes of these that run a newer version than this one.")?,
             directory_snapshot_period: gauge(
                 "directory_snapshot_period",
                 "Period of the newest certified snapshot of the directory; 0 without one.",
@@ -218,6 +222,10 @@ impl Metrics {
                 "When that period ended, in seconds since 1970.",
             )?,
             directory_snapshot_nodes: gauge("directory_snapshot_nodes", "Nodes in that snapshot.")?,
+            directory_snapshot_every_seconds: gauge(
+                "directory_snapshot_every_seconds",
+                "How long a period of snapshots lasts.",
+            )?,
             checkpoint_submissions_total: known(
                 counters("checkpoint_submissions_total", "Submissions of checkpoints.", "outcome")?,
                 &SUBMISSIONS,

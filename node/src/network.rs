@@ -10,6 +10,7 @@ mod connections;
 mod doors;
 mod pages;
 mod reachability;
+mod versions;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -222,7 +223,10 @@ impl Network {
             }
             self.show_snapshot();
             let registry = self.registry.borrow();
-            self.doors.refresh(&self.directory, &registry.maps().acts, registry.border().0);
+            if self.doors.refresh(&self.directory, &registry.maps().acts, registry.border().0) {
+                let newer = versions::newer(env!("CARGO_PKG_VERSION"), self.directory.said());
+                self.metrics.newer_nodes.set(i64::try_from(newer).unwrap_or(i64::MAX));
+            }
         }
         Box::pin(self.leave()).await;
     }

@@ -135,6 +135,8 @@ async fn from_start_to_stop(
     let (data, memory) = (config.data.clone(), config.max_memory);
     let host = HostMetrics::new(&metrics, data, memory, env!("CARGO_PKG_VERSION")).map_err(unmeasured)?;
     metrics.store_limit_bytes.set(i64::try_from(config.max_bytes).unwrap_or(i64::MAX));
+    let every = config.network.timing().period.as_millis() / 1_000;
+    metrics.directory_snapshot_every_seconds.set(i64::try_from(every).unwrap_or(i64::MAX));
     let door = door.map(|door| door.counted(counted));
 
     let mut libp2p = SwarmRegistry::default();
@@ -251,7 +253,7 @@ async fn from_start_to_stop(
     };
     let mut http_door = tokio::spawn(http::serve(listener, view, admin));
     let keys = tokio::spawn(hop.clone().keep_keys(onion_doors));
-    let service = Json::new(serving, listing.clone());
+    let service = Json::new(serving, listing.clone(), door.as_ref().map_or(0, Door::line));
     let mut door = tokio::spawn(serve_door(door, id, (service, relay), listing, stop_seen));
     tracing::info!(%id, network = %config.network.name, http = %http, doors = ?doors_at, "node started");
 

@@ -219,7 +219,8 @@ pub struct Refusal {
     /// With 421: the swarm that keeps the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swarm: Option<SwarmInfo>,
-    /// With 503 to a write: who has it all the same. Repeating is safe.
+    /// With 503 to a write: who has it all the same. Repeating is safe. For a client of the JSON door also with 404
+    /// and 507: what each member said of what none did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipts: Option<Receipts>,
 }

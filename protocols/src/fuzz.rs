@@ -27,7 +27,7 @@ use crate::{
     identity::blake2b,
     member,
     names::lookup,
-    notify::{self, Event, Subscribe, Subscribed},
+    notify::{self, Event, Subscribe},
     path::{self, Candidate, Outcome, Paths, Use, Want, guards::Guards},
     record::{Change, Life, Mutation, Record, Stamp},
     request::{self, Door, Request},
@@ -154,7 +154,7 @@ pub fn swarm_answer(bytes: &[u8]) -> bool {
 /// A subscription, its answer, an event.
 pub fn notify(bytes: &[u8]) -> bool {
     let subscribe = round_trip::<Subscribe>(bytes, notify::MAX_REQUEST).is_some();
-    let subscribed = round_trip::<Subscribed>(bytes, notify::MAX_EVENT).is_some();
+    let subscribed = round_trip::<notify::Answer>(bytes, notify::MAX_EVENT).is_some();
     let event = round_trip::<Event>(bytes, notify::MAX_EVENT).is_some();
     subscribe || subscribed || event
 }
@@ -422,13 +422,14 @@ pub fn recount(store: &MemoryStore) {
         prints.entry(Bucket::of(record.until())).or_default().add(&record.id(account, hash));
         let row = |row: u64| store.mutation(row).expect("memory does not fail");
         if let Some(place) = record.place {
-            match (row(place.row), record.revoked()) {
-                (Some(Mutation::Store(request)), None) => {
+            match (row(place.row), record.of_rights()) {
+                (Some(Mutation::Store(request)), false) => {
                     assert_eq!((request.hash(), request.data.len()), (*hash, place.size as usize));
                 }
-                (Some(Mutation::Revoke { request, .. }), Some(_)) => {
+                (Some(Mutation::Revoke { request, .. }), true) => {
                     assert!(request.tokens.iter().any(|token| token.hash(account) == *hash));
                     assert_eq!(place.namespace, crate::request::REVOCATIONS);
+                    assert_eq!(request.undo, record.deleted());
                 }
                 _ => panic!("the bytes of {hash} are gone"),
             }

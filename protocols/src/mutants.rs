@@ -38,6 +38,7 @@ pub const SWARMS: &[&str] = &[
     "revoke-empty",
     "text-unverified",
     "text-unreceived",
+    "text-reread",
 ];
 
 /// Those that the simulation of onion paths catches.

@@ -43,7 +43,16 @@ pub struct Subscribe {
     pub retrieve: Retrieve,
 }
 
-/// The answer to a subscription.
+/// The answer to a subscription, as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The node's clock, in milliseconds since 1970.
+    pub time: u64,
+    /// What came of it.
+    pub body: Subscribed,
+}
+
+/// What came of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subscribed {

@@ -13,7 +13,7 @@ use crate::{
     AccountId, MessageHash, Namespace, NetworkName, Span, Time,
     answer::{Code, Subject},
     identity::blake2b,
-    request::{Claims, Delete, Expire, MAX_TTL, Replacement, Revoke, Source, Store},
+    request::{Auth, Claims, Delete, Expire, MAX_TTL, REVOCATIONS, Replacement, Revoke, Source, Store},
 };
 
 /// When and by which request something was signed; the order in which the last one wins.
@@ -46,7 +46,7 @@ pub enum Life {
         /// The log row that keeps the signed request.
         row: u64,
     },
-    /// Deleted by its owner: a tombstone. Of a revocation: undone.
+    /// Deleted by its owner: a tombstone. Of a revocation, which keeps its place: undone. That does not end.
     Deleted {
         /// When it was signed.
         stamp: Stamp,
@@ -93,8 +93,23 @@ pub struct Record {
     pub life: Option<Life>,
     /// The latest signed change of expiry.
     pub change: Option<Change>,
-    /// Where its bytes are; none when it is deleted or was never held.
+    /// Where its bytes are; none when it is deleted or was never held. Of rights, where their owner's word is.
     pub place: Option<Place>,
+}
+
+impl Change {
+    /// When a message ends by it that would have ended at `own`, both in milliseconds since 1970.
+    ///
+    /// The latest end that can be asked for counts from when that was signed, or from when a text came, which is the
+    /// word of whoever says so. It is an extension: it ends no message before its own end.
+    pub fn end(&self, own: u64) -> u64 {
+        if self.expiry < remembered(self.stamp) { self.expiry } else { self.expiry.max(own) }
+    }
+
+    /// Until when it is remembered, in milliseconds since 1970. What is told of it later is left.
+    pub fn until(&self) -> u64 {
+        self.expiry.max(remembered(self.stamp))
+    }
 }
 
 /// The end of what does not end, in milliseconds since 1970: in the last [`Bucket`](crate::store::Bucket).
@@ -111,7 +126,7 @@ impl Record {
     pub fn expiry(&self) -> Option<u64> {
         match self.life? {
             Life::Unsigned { expiry, .. } | Life::Stored { expiry, .. } => {
-                Some(self.counting_change().map_or(expiry, |change| change.expiry))
+                Some(self.counting_change().map_or(expiry, |change| change.end(expiry)))
             }
             Life::Deleted { .. } | Life::Revoked { .. } => None,
         }
@@ -130,10 +145,11 @@ impl Record {
     ///
     /// A tombstone lasts the longest life of a message from its deletion, and so does a change of
     /// expiry: what it stands above may have been any change before it, up to the longest extension,
-    /// and a member that missed it would bring the message back.
+    /// and a member that missed it would bring the message back. A revocation does not end, and so neither
+    /// does its undoing.
     pub fn until(&self) -> u64 {
-        let changed = |change: Change| change.expiry.max(remembered(change.stamp));
         match self.life {
+            Some(Life::Deleted { .. }) if self.of_rights() => FOREVER,
             Some(Life::Deleted { stamp, .. }) => remembered(stamp),
             Some(Life::Revoked { stamp, .. }) if crate::mutants::on("forget-revocation") => {
                 stamp.time.saturating_add(60_000)
@@ -143,18 +159,20 @@ impl Record {
                 if crate::mutants::on("forget-early-end") {
                     return self.expiry().unwrap_or_default();
                 }
-                self.counting_change().map_or(expiry, changed)
+                self.counting_change().map_or(expiry, |change| change.until().max(change.end(expiry)))
             }
-            None => self.change.map_or(0, changed),
+            None => self.change.map_or(0, |change| change.until()),
         }
     }
 
-    /// When the message itself may go, in milliseconds since 1970, where that is before the record may be
-    /// forgotten: a change of expiry outlives what it ended, see [`Self::without_message`].
+    /// When a part of the record may go, in milliseconds since 1970, where that is before the record may be
+    /// forgotten: the message, for a change of expiry outlives what it ended, see [`Self::without_message`]; or a
+    /// change that is over and has ended nothing.
     pub fn sheds(&self) -> Option<u64> {
-        self.life?;
-        let change = self.counting_change()?;
-        Some(change.expiry.saturating_add(SHED_AFTER.as_millis())).filter(|sheds| *sheds < self.until())
+        let (end, change) = (self.expiry()?, self.counting_change()?);
+        let sheds =
+            if change.expiry < end { change.until() } else { end.saturating_add(SHED_AFTER.as_millis()) };
+        Some(sheds).filter(|sheds| *sheds < self.until())
     }
 
     /// What is left of the record once its message has gone: the change that ended it, which stands
@@ -166,7 +184,11 @@ impl Record {
     /// The record as it is to be kept at `now` (milliseconds since 1970); none when it is over.
     pub fn at(self, now: u64) -> Option<Self> {
         let shed = self.sheds().is_some_and(|sheds| sheds <= now);
-        let kept = if shed { self.without_message() } else { self };
+        let kept = match self.expiry() {
+            Some(end) if shed && end > now => Self { change: None, ..self },
+            _ if shed => self.without_message(),
+            _ => self,
+        };
         (kept.until() > now).then_some(kept)
     }
 
@@ -190,6 +212,22 @@ impl Record {
         match self.life {
             Some(Life::Revoked { stamp, .. }) => Some(stamp),
             Some(Life::Unsigned { .. } | Life::Stored { .. } | Life::Deleted { .. }) | None => None,
+        }
+    }
+
+    /// Whether it is no message but the rights of a subaccount, taken away or given back.
+    pub fn of_rights(&self) -> bool {
+        self.said().is_some()
+    }
+
+    /// When rights were taken away or given back, whichever was said last; none of anything else.
+    pub fn said(&self) -> Option<Stamp> {
+        match self.life {
+            Some(Life::Revoked { stamp, .. }) => Some(stamp),
+            Some(Life::Deleted { stamp, .. }) => {
+                self.place.filter(|place| place.namespace == REVOCATIONS).map(|_| stamp)
+            }
+            Some(Life::Unsigned { .. } | Life::Stored { .. }) | None => None,
         }
     }
 
@@ -323,7 +361,7 @@ pub enum Mutation {
     Revoke {
         /// As the owner signed it.
         request: Revoke,
-        /// The hashes of tokens that are given back.
+        /// The hashes of tokens that are given back; of those that are taken away, where not all are meant.
         held: Vec<MessageHash>,
     },
 }
@@ -337,6 +375,17 @@ impl Mutation {
             Self::Delete { request, .. } => &request.account,
             Self::Expire { request, .. } => &request.account,
             Self::Revoke { request, .. } => &request.account,
+        }
+    }
+
+    /// The proof of who asks; none of a stranger's store.
+    pub const fn auth(&self) -> Option<&Auth> {
+        match self {
+            Self::Store(request) => request.auth.as_ref(),
+            Self::Replace { request, .. } => Some(&request.auth),
+            Self::Delete { request, .. } => Some(&request.auth),
+            Self::Expire { request, .. } => Some(&request.auth),
+            Self::Revoke { request, .. } => Some(&request.auth),
         }
     }
 
@@ -549,6 +598,28 @@ mod tests {
         assert_eq!(record.expiry(), Some(20));
         assert!(record.join_life(Life::Unsigned { timestamp: 6, expiry: 30 }));
         assert_eq!((record.expiry(), record.timestamp()), (Some(30), Some(5)));
+    }
+
+    #[test]
+    fn the_latest_end_that_can_be_asked_for_ends_no_message_earlier() {
+        let month = MAX_TTL.as_millis();
+        let stamp = Stamp { time: 5, digest: [0; 32] };
+        let mut record = Record::default();
+        record.join_change(Change { stamp, expiry: month + 5, row: 0 });
+        record.join_life(Life::Unsigned { timestamp: 1, expiry: month });
+        assert_eq!((record.expiry(), record.until()), (Some(month + 5), month + 5));
+        assert_eq!(record.dues().collect::<Vec<_>>(), [month + 5]);
+        record.join_life(Life::Unsigned { timestamp: 1, expiry: month + 9 });
+        assert_eq!((record.expiry(), record.until()), (Some(month + 9), month + 9));
+        // The change is forgotten when it is over.
+        assert_eq!(record.dues().collect::<Vec<_>>(), [month + 5, month + 9]);
+        assert_eq!(record.at(month + 4), Some(record));
+        assert_eq!(record.at(month + 5), Some(Record { change: None, ..record }));
+        assert_eq!(record.at(month + 9), None);
+        // An earlier one is what was asked for.
+        let stamp = Stamp { time: 6, digest: [0; 32] };
+        record.join_change(Change { stamp, expiry: month + 5, row: 0 });
+        assert_eq!(record.expiry(), Some(month + 5));
     }
 
     #[test]

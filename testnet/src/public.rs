@@ -84,6 +84,8 @@ pub struct Plan {
     pub epoch: Option<NonZeroU64>,
     /// Room on the disk that a node should have, in GiB.
     pub disk: Option<u64>,
+    /// The oldest release of the software that a node may run; any unless it is said.
+    pub release: Option<[u64; 3]>,
     /// The share of the nodes whose stakes the faucet lends at most, in percent; a quarter unless it is said.
     pub lent: Option<u64>,
     /// Where others find the description and the faucet: a URL without a slash at its end.
@@ -112,7 +114,7 @@ pub struct Public {
     pub text: String,
     /// The same, read.
     pub network: NetworkFile,
-    /// What the faucet lends and gives with: it owns the vault, and nothing else of the network.
+    /// What the faucet lends and gives with: the vault's lender, which has no other right.
     pub faucet: PrivateKeySigner,
     /// The share of the nodes that it lends to, in percent.
     pub lent: u64,
@@ -122,6 +124,12 @@ impl Plan {
     /// Where newcomers ask the faucet.
     fn faucet(&self) -> String {
         format!("{}/faucet", self.url)
+    }
+
+    /// What a node should have: as the plan says, else as before.
+    fn limits(&self, before: Limits) -> Limits {
+        let (disk, release) = (self.disk.unwrap_or(before.disk), self.release.unwrap_or(before.release));
+        Limits { disk, release, ..before }
     }
 }
 
@@ -168,28 +176,30 @@ pub async fn prepare(
         }
         None => {
             let treasury = treasury.ok_or(PublicError::NoTreasury)?;
-            let settlement = deployment::deploy(plan, treasury, faucet.address()).await?;
             let nodes = (0..).zip(&pairs).map(|(index, pair)| first(plan, index, pair, treasury.address()));
             let mut seed = [0; 32];
             getrandom::fill(&mut seed).map_err(|_| KeyError::Random)?;
-            let limits = Limits::default();
-            let network = NetworkFile {
+            let mut network = NetworkFile {
                 name: plan.name.clone(),
                 local: false,
                 seed,
                 hf: session_protocols::answer::RULES,
                 faucet: Some(plan.faucet()),
-                limits: Limits { disk: plan.disk.unwrap_or(limits.disk), ..limits },
+                limits: plan.limits(Limits::default()),
                 nodes: nodes.collect(),
-                settlement: Some(settlement),
+                settlement: None,
             };
-            write(&path, &network.to_toml())?;
+            // Before anything is paid for.
+            readable(&network, &path)?;
+            network.settlement = Some(deployment::deploy(plan, treasury, faucet.address()).await?);
+            write(&path, &readable(&network, &path)?)?;
             network
         }
     };
+    let settlement = network.settlement.as_ref().ok_or(PublicError::NoChain)?;
+    deployment::appoint(settlement, treasury, faucet.address()).await?;
     if !is_paid {
         let treasury = treasury.ok_or(PublicError::NoTreasury)?;
-        let settlement = network.settlement.as_ref().ok_or(PublicError::NoChain)?;
         for (index, pair) in pairs.iter().enumerate() {
             progress(Stage::Stakes(index));
             let data = data(&plan.folder, index.saturating_add(1));
@@ -197,9 +207,18 @@ pub async fn prepare(
         }
     }
     progress(Stage::Description);
-    let text = sign(&network.to_toml(), &publisher);
+    let text = sign(&readable(&network, &path)?, &publisher);
     write(&path, &text)?;
     Ok(Public { folder: plan.folder.clone(), text, network, faucet, lent: plan.lent.unwrap_or(LENT) })
+}
+
+/// The text of a description, if everybody can read it: what was asked for may be what none may say.
+fn readable(network: &NetworkFile, path: &Path) -> Result<String, PublicError> {
+    let text = network.to_toml();
+    match NetworkFile::parse(&text) {
+        Ok(_) => Ok(text),
+        Err(cause) => Err(PublicError::Description { path: path.to_owned(), cause: Box::new(cause) }),
+    }
 }
 
 /// The folder of a node, from 1.

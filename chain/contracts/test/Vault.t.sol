@@ -51,27 +51,86 @@ contract VaultTest is VaultSetup {
         vm.assertTrue(rewarded, "its operator is the beneficiary");
     }
 
-    function test_onlyTheOwnerLendsAndTakesOut() public {
+    function test_theLenderLendsAndTheOwnerTakesOutAndNobodyDoesBoth() public {
         Registration memory declared = candidate(1, STRANGER);
-        bytes memory why = abi.encodeWithSelector(Vault.NotVaultOwner.selector, STRANGER);
-        vm.expectRevert(why);
-        vm.prank(STRANGER);
-        vault.lend(declared, STRANGER);
-        vm.expectRevert(why);
-        vm.prank(STRANGER);
-        vault.withdraw(0);
+        address[2] memory others = [STRANGER, PUBLISHER];
+        for (uint256 i = 0; i < 2; ++i) {
+            vm.expectRevert(abi.encodeWithSelector(Vault.NotLender.selector, others[i]));
+            vm.prank(others[i]);
+            vault.lend(declared, STRANGER);
+        }
+        others[1] = FAUCET;
+        for (uint256 i = 0; i < 2; ++i) {
+            bytes memory why = abi.encodeWithSelector(Vault.NotVaultOwner.selector, others[i]);
+            vm.expectRevert(why);
+            vm.prank(others[i]);
+            vault.withdraw(0);
+            vm.expectRevert(why);
+            vm.prank(others[i]);
+            vault.setLender(others[i]);
+        }
         uint256 all = STAKES * REQUIREMENT;
         vm.expectRevert(abi.encodeWithSelector(Vault.VaultEmpty.selector, all, all + 1));
-        vm.prank(FAUCET);
+        vm.prank(PUBLISHER);
         vault.withdraw(all + 1);
         lend(1, OPERATOR);
-        vm.prank(FAUCET);
+        vm.prank(PUBLISHER);
         vault.withdraw(all - REQUIREMENT);
-        vm.assertEq(token.balanceOf(FAUCET), all - REQUIREMENT, "all but what is lent");
+        vm.assertEq(token.balanceOf(PUBLISHER), all - REQUIREMENT, "all but what is lent");
+        vm.assertEq(token.balanceOf(FAUCET), 0, "and nothing to who lends");
         declared = candidate(2, OPERATOR);
         vm.expectRevert(abi.encodeWithSelector(Vault.VaultEmpty.selector, 0, REQUIREMENT));
         vm.prank(FAUCET);
         vault.lend(declared, OPERATOR);
+    }
+
+    /// @dev As when the faucet's key was taken: whoever has it lends no more, and what it lent still comes back.
+    function test_theOwnerNamesWhoLends() public {
+        (Loan loan,) = lend(1, STRANGER);
+        vm.recordLogs();
+        vm.prank(PUBLISHER);
+        vault.setLender(OPERATOR);
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        vm.assertEq(logs[0].topics[0], Vault.LenderChanged.selector, "told");
+        vm.assertEq(logs[0].data, abi.encode(OPERATOR), "who");
+        Registration memory declared = candidate(2, OPERATOR);
+        vm.expectRevert(abi.encodeWithSelector(Vault.NotLender.selector, FAUCET));
+        vm.prank(FAUCET);
+        vault.lend(declared, OPERATOR);
+        vm.prank(OPERATOR);
+        vault.lend(declared, OPERATOR);
+        vm.prank(PUBLISHER);
+        vault.setLender(address(0));
+        declared = candidate(3, OPERATOR);
+        vm.expectRevert(abi.encodeWithSelector(Vault.NotLender.selector, OPERATOR));
+        vm.prank(OPERATOR);
+        vault.lend(declared, OPERATOR);
+        leave(1, loan);
+        vm.assertEq(token.balanceOf(address(vault)), (STAKES - 1) * REQUIREMENT, "all but the other's");
+    }
+
+    /// @dev Of any call of the vault and of a loan, by whoever has the faucet's key: tokens go into loans alone.
+    function testFuzz_noCallOfTheLenderTakesTokensOut(bytes4 any, uint256 which, uint40[4] calldata words)
+        public
+    {
+        (Loan loan,) = lend(1, FAUCET);
+        bytes4[7] memory known = [
+            Vault.withdraw.selector,
+            Vault.setLender.selector,
+            Vault.lend.selector,
+            Loan.open.selector,
+            Loan.changeBeneficiary.selector,
+            Loan.giveBack.selector,
+            any
+        ];
+        bytes memory call = abi.encodePacked(known[which % 7], words);
+        address target = which / 7 % 2 == 0 ? address(vault) : address(loan);
+        vm.prank(FAUCET);
+        (bool done,) = target.call(call);
+        vm.assertTrue(!done || which % 7 > 2, "refused of the vault");
+        vm.assertEq(token.balanceOf(address(vault)), (STAKES - 1) * REQUIREMENT, "all is there");
+        vm.assertEq(token.balanceOf(FAUCET), 0, "nothing is its own");
+        vm.assertEq(vault.lender(), FAUCET, "nor does it say who lends");
     }
 
     /// @dev The node's keys agreed to one operator and one loan.
@@ -122,15 +181,18 @@ contract VaultTest is VaultSetup {
     function test_operatorAndOwnerMakeANodeLeaveAndNobodyElse() public {
         (Loan loan,) = lend(1, OPERATOR);
         (Loan other,) = lend(2, OPERATOR);
-        vm.expectRevert(abi.encodeWithSelector(Loan.NotOperator.selector, STRANGER));
-        vm.prank(STRANGER);
-        loan.requestExit();
+        address[2] memory others = [STRANGER, FAUCET];
+        for (uint256 i = 0; i < 2; ++i) {
+            vm.expectRevert(abi.encodeWithSelector(Loan.NotOperator.selector, others[i]));
+            vm.prank(others[i]);
+            loan.requestExit();
+        }
         vm.expectRevert(abi.encodeWithSelector(Staking.NotAContributor.selector, 1, OPERATOR));
         vm.prank(OPERATOR);
         staking.requestExit(1);
         vm.prank(OPERATOR);
         loan.requestExit();
-        vm.prank(FAUCET);
+        vm.prank(PUBLISHER);
         other.requestExit();
         (, uint64 requestedAt,,) = staking.stakeOf(1);
         vm.assertEq(requestedAt, block.timestamp, "of the loan's node");
@@ -141,8 +203,8 @@ contract VaultTest is VaultSetup {
 
     function test_onlyTheOperatorSendsRewardsElsewhere() public {
         (Loan loan,) = lend(1, OPERATOR);
-        address[2] memory others = [FAUCET, STRANGER];
-        for (uint256 i = 0; i < 2; ++i) {
+        address[3] memory others = [FAUCET, STRANGER, PUBLISHER];
+        for (uint256 i = 0; i < 3; ++i) {
             vm.expectRevert(abi.encodeWithSelector(Loan.NotOperator.selector, others[i]));
             vm.prank(others[i]);
             loan.changeBeneficiary(others[i]);
@@ -223,7 +285,7 @@ contract VaultTest is VaultSetup {
 
     function test_aVaultForAnotherTokenIsRefused() public {
         vm.expectRevert(Vault.Miswired.selector);
-        new Vault(address(pool), staking, FAUCET);
+        new Vault(address(pool), staking, PUBLISHER, FAUCET);
     }
 
     function test_vaultAndLoanAreSmallEnoughToDeploy() public view {
@@ -232,7 +294,7 @@ contract VaultTest is VaultSetup {
     }
 
     function leave(uint64 id, Loan loan) private {
-        vm.prank(FAUCET);
+        vm.prank(PUBLISHER);
         loan.requestExit();
         vm.warp(block.timestamp + 30 days);
         staking.escape(id);

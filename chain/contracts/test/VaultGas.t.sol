@@ -14,7 +14,7 @@ contract VaultGasTest is VaultSetup {
     function test_loan() public {
         registerMany(2);
         passBorder(0);
-        vm.prank(FAUCET);
+        vm.prank(PUBLISHER);
         vault.withdraw((STAKES - 1) * REQUIREMENT);
         address operator = vm.addr(3);
         Registration memory declared = candidate(3, operator);

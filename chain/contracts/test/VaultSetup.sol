@@ -6,8 +6,9 @@ import {Vault} from "../src/faucet/Vault.sol";
 import {Registration} from "../src/staking/StakingTypes.sol";
 import {Setup} from "./Setup.sol";
 
-/// @title A faucet's vault with the stakes of ten nodes, and what a faucet does with it
+/// @title A faucet's vault with the stakes of ten nodes, and what a faucet and the vault's owner do with it
 abstract contract VaultSetup is Setup {
+    address internal constant PUBLISHER = address(0xf0);
     address internal constant FAUCET = address(0xfa);
     uint256 internal constant STAKES = 10;
 
@@ -15,7 +16,7 @@ abstract contract VaultSetup is Setup {
 
     function setUp() public virtual override {
         super.setUp();
-        vault = new Vault(address(token), staking, FAUCET);
+        vault = new Vault(address(token), staking, PUBLISHER, FAUCET);
         token.transfer(address(vault), STAKES * REQUIREMENT);
     }
 

@@ -8,7 +8,8 @@ import {IContributions, IStates, Registration} from "../src/staking/StakingTypes
 import {Merkle} from "./Merkle.sol";
 import {VaultSetup} from "./VaultSetup.sol";
 
-/// @title A faucet, those it lends to, and a stranger, who do whatever they may, and try what they may not
+/// @title A faucet, its vault's owner, those it lends to, and a stranger: they do what they may, and try what they may
+/// not
 /// @dev Forge calls the functions that `moves` lists. The world stands for the checkpoints too: whatever states of
 /// nodes a move needs are what the nodes said.
 contract VaultWorld is VaultSetup, IStates {
@@ -24,6 +25,7 @@ contract VaultWorld is VaultSetup, IStates {
     uint256 public taken;
     uint256 public penalties;
     uint256 private requirement = REQUIREMENT;
+    address private lender = FAUCET;
 
     /// @notice All loans that were made, and of each what it staked, and whether its node is there.
     Loan[] public loans;
@@ -54,25 +56,28 @@ contract VaultWorld is VaultSetup, IStates {
             15 days,
             1_000
         );
-        vault = new Vault(address(token), staking, FAUCET);
+        vault = new Vault(address(token), staking, PUBLISHER, FAUCET);
         this.put(STAKES / 2 * REQUIREMENT);
     }
 
     function moves() public pure returns (bytes4[] memory all) {
-        all = new bytes4[](12);
+        all = new bytes4[](13);
         (all[0], all[1], all[2]) = (this.lend.selector, this.requestExit.selector, this.release.selector);
         (all[3], all[4], all[5]) = (this.escape.selector, this.note.selector, this.giveBack.selector);
         (all[6], all[7], all[8]) = (this.withdraw.selector, this.put.selector, this.redirect.selector);
         (all[9], all[10], all[11]) = (this.steal.selector, this.setRequirement.selector, this.wait.selector);
+        all[12] = this.setLender.selector;
     }
 
-    /// @dev Of eight: one is tried by who it is lent to, one with what was signed for somebody else.
+    /// @dev Of eight: one is tried with what was signed for somebody else, one by who it is lent to, one by the owner, one
+    /// by the faucet, whoever lends now.
     function lend(uint256 who, uint256 key, uint256 flaw) external {
         (address operator, uint256 secret) = (operatorOf_(who), 1 + key % KEYS);
         flaw %= 8;
         Registration memory declared = candidate(secret, flaw == 0 ? STRANGER : operator);
-        address caller = flaw == 1 ? operator : FAUCET;
-        bool allowed = flaw > 1 && !inUse[secret] && expected >= requirement;
+        address caller = flaw == 1 ? operator : flaw == 2 ? PUBLISHER : FAUCET;
+        if (flaw > 3 && lender != address(0)) caller = lender;
+        bool allowed = flaw != 0 && caller == lender && !inUse[secret] && expected >= requirement;
         bytes memory call = abi.encodeCall(vault.lend, (declared, operator));
         (bool ok, bytes memory made) = attempt("lend", caller, address(vault), call, allowed);
         if (!ok) return;
@@ -86,7 +91,7 @@ contract VaultWorld is VaultSetup, IStates {
     function requestExit(uint256 which, uint256 who) external {
         if (loans.length == 0) return;
         (Loan loan, address caller) = (pick(which), anybody(which, who));
-        bool allowed = caller == borrower[loan] || caller == FAUCET;
+        bool allowed = caller == borrower[loan] || caller == PUBLISHER;
         allowed = allowed && present[loan] && askedAt[loan] == 0;
         bytes memory call = abi.encodeCall(loan.requestExit, ());
         (bool ok,) = attempt("requestExit", caller, address(loan), call, allowed);
@@ -142,14 +147,24 @@ contract VaultWorld is VaultSetup, IStates {
 
     /// @dev Rarely all.
     function withdraw(uint256 amount, uint256 who) external {
-        address caller = who % 4 == 0 ? anybody(amount, who / 4) : FAUCET;
+        address caller = who % 4 == 0 ? anybody(amount, who / 4) : PUBLISHER;
         amount = amount % 8 == 0 ? expected + 1 : amount % 8 == 1 ? expected : amount % requirement;
-        bool allowed = caller == FAUCET && amount <= expected;
+        bool allowed = caller == PUBLISHER && amount <= expected;
         (bool ok,) =
             attempt("withdraw", caller, address(vault), abi.encodeCall(vault.withdraw, (amount)), allowed);
         if (!ok) return;
         expected -= amount;
         taken += amount;
+    }
+
+    /// @dev Mostly the faucet; of eight once nobody, once a stranger.
+    function setLender(uint256 which, uint256 who) external {
+        address caller = who % 2 == 0 ? anybody(which, who / 2) : PUBLISHER;
+        address named = which % 8 == 0 ? address(0) : which % 8 == 1 ? STRANGER : FAUCET;
+        bytes memory call = abi.encodeCall(vault.setLender, (named));
+        (bool ok,) = attempt("setLender", caller, address(vault), call, caller == PUBLISHER);
+        if (ok) lender = named;
+        vm.assertEq(vault.lender(), lender, "who lends");
     }
 
     /// @dev To the vault; of eight once to a loan, by mistake.
@@ -203,7 +218,7 @@ contract VaultWorld is VaultSetup, IStates {
         uint256 opens = block.timestamp + 30 days;
         for (uint256 i = 0; i < loans.length; ++i) {
             if (!present[loans[i]] || askedAt[loans[i]] != 0) continue;
-            vm.prank(FAUCET);
+            vm.prank(PUBLISHER);
             loans[i].requestExit();
             askedAt[loans[i]] = block.timestamp;
         }
@@ -222,17 +237,22 @@ contract VaultWorld is VaultSetup, IStates {
         return (address(token), address(staking), address(vault), address(pool));
     }
 
+    /// @notice Who owns the vault.
+    function owner() external pure returns (address) {
+        return PUBLISHER;
+    }
+
     function loansLength() external view returns (uint256) {
         return loans.length;
     }
 
-    /// @notice Everybody who is no contract.
+    /// @notice Everybody who is no contract, but the owner.
     function people() external pure returns (address[] memory all) {
-        all = new address[](OPERATORS + 1);
+        all = new address[](OPERATORS + 2);
         for (uint256 i = 0; i < OPERATORS; ++i) {
             all[i] = operatorOf_(i);
         }
-        all[OPERATORS] = STRANGER;
+        (all[OPERATORS], all[OPERATORS + 1]) = (STRANGER, FAUCET);
     }
 
     function removed(Loan loan, uint256 bps) private {
@@ -271,7 +291,8 @@ contract VaultWorld is VaultSetup, IStates {
     function anybody(uint256 which, uint256 who) private view returns (address) {
         if (who % 8 == 0) return STRANGER;
         if (who % 8 == 1 || loans.length == 0) return FAUCET;
-        return who % 8 == 2 ? operatorOf_(who / 8) : borrower[pick(which)];
+        if (who % 8 == 2) return PUBLISHER;
+        return who % 8 == 3 ? operatorOf_(who / 8) : borrower[pick(which)];
     }
 
     function operatorOf_(uint256 who) private pure returns (address) {

@@ -167,6 +167,9 @@ pub enum Problem {
         /// For how long a stake stays locked.
         most: u64,
     },
+    /// Not a release of the software.
+    #[error("`release` is no version: expected three numbers with dots between them")]
+    Release,
     /// Not a contract's address.
     #[error("`{key}` is not an address: 0x and 40 hex digits")]
     Contract {
@@ -226,6 +229,7 @@ impl NetworkFileError {
             | Problem::Contract { key } => {
                 format!("write it as in `{}`", example(key))
             }
+            Problem::Release => format!("write it as in `{}`", example("release")),
             Problem::Trust { .. } => {
                 "write a time that is shorter than stakes are bound by the contract's `unlockTime`, such as half of it"
                     .to_owned()
@@ -253,6 +257,7 @@ fn example(key: &str) -> &'static str {
         "disk" => "disk = 30",
         "memory" => "memory = 2048",
         "files" => "files = 8192",
+        "release" => "release = \"0.2.0\"",
         "signature" => "[signature]",
         "publisher" => "publisher = \"...\" (64 hex digits)",
         "settlement" => "[settlement]",

@@ -15,7 +15,7 @@ use super::{
 
 const KEYS: &[&str] =
     &["version", "name", "local", "seed", "hf", "faucet", "limits", "nodes", "settlement", "signature"];
-const LIMITS_KEYS: &[&str] = &["disk", "memory", "files"];
+const LIMITS_KEYS: &[&str] = &["disk", "memory", "files", "release"];
 const SIGNATURE_KEYS: &[&str] = &["publisher", "signature"];
 const SETTLEMENT_KEYS: &[&str] = &[
     "chain",
@@ -146,8 +146,11 @@ impl Reader<'_> {
     fn limits(&self, item: &Spanned<DeValue<'_>>) -> Result<Limits, NetworkFileError> {
         let fields = self.table("limits", item, LIMITS_KEYS)?;
         let of = |key, default| fields.number_or(key, default).map(|(number, _)| number);
-        let Limits { disk, memory, files } = Limits::default();
-        Ok(Limits { disk: of("disk", disk)?, memory: of("memory", memory)?, files: of("files", files)? })
+        let Limits { disk, memory, files, release } = Limits::default();
+        let (disk, memory, files) = (of("disk", disk)?, of("memory", memory)?, of("files", files)?);
+        let read = |text: &str| parse_release(text).ok_or(Problem::Release);
+        let said = fields.optional("release").map(|_| fields.parsed("release", read)).transpose()?;
+        Ok(Limits { disk, memory, files, release: said.unwrap_or(release) })
     }
 
     fn settlement(&self, item: &Spanned<DeValue<'_>>, local: bool) -> Result<Settlement, NetworkFileError> {
@@ -199,7 +202,9 @@ impl Reader<'_> {
             let found = value.type_str();
             self.error(&item.span(), Problem::Type { key, expected, found })
         })?;
-        let fits = (1..=MAX_ADDRESS_BYTES).contains(&url.len());
+        // It is shown on terminals, and in pages.
+        let fits =
+            (1..=MAX_ADDRESS_BYTES).contains(&url.len()) && url.bytes().all(|it| it.is_ascii_graphic());
         if !fits || !(url.starts_with("http://") || url.starts_with("https://")) {
             return Err(self.error(&item.span(), Problem::Url { key }));
         }
@@ -246,6 +251,13 @@ impl Reader<'_> {
         }
         Ok(address.to_owned())
     }
+}
+
+/// The three numbers of a release of the software; none where that is not what the text is.
+pub fn parse_release(text: &str) -> Option<[u64; 3]> {
+    let mut parts = text.split('.').map(|part| part.parse().ok());
+    let numbers = [parts.next()??, parts.next()??, parts.next()??];
+    parts.next().is_none().then_some(numbers)
 }
 
 /// A table, and where it stands.

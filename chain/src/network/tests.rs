@@ -344,7 +344,7 @@ fn what_a_publisher_signed_is_taken_as_it_stands_and_nothing_else() {
 fn a_faucet_and_limits_are_read_and_written_back() {
     let plain = NetworkFile::parse(example()).unwrap();
     assert_eq!((plain.faucet.as_deref(), plain.limits), (None, Limits::default()));
-    let limits = Limits { disk: 1, memory: 2, files: 3 };
+    let limits = Limits { disk: 1, memory: 2, files: 3, release: [4, 5, 6] };
     let file = NetworkFile { faucet: Some("https://faucet.example/".to_owned()), limits, ..plain };
     assert_eq!(NetworkFile::parse(&file.to_toml()), Ok(file));
     let some = example().replacen("[settlement]", "[limits]\ndisk = 7\n\n[settlement]", 1);
@@ -355,10 +355,20 @@ fn a_faucet_and_limits_are_read_and_written_back() {
         "unknown key `disks`",
         "did you mean `disk`?",
     );
-    is(
-        refused("[settlement]", "faucet = \"ftp://x\"\n\n[settlement]"),
-        (line("[settlement]"), 10),
-        "expected a URL that begins with http:// or https://",
-        "write it as in `faucet = \"https://faucet.example/\"`",
-    );
+    for wrong in ["1.2", "1.2.3.4", "1.2.x", "", "v1.2.3"] {
+        is(
+            refused("[settlement]", &format!("[limits]\nrelease = \"{wrong}\"\n\n[settlement]")),
+            (line("[settlement]") + 1, 11),
+            "`release` is no version: expected three numbers with dots between them",
+            "write it as in `release = \"0.2.0\"`",
+        );
+    }
+    for wrong in ["ftp://x", "https://x y", "https://x\\u001b[2J", "https://x\\u202ey", "https://x\\n"] {
+        is(
+            refused("[settlement]", &format!("faucet = \"{wrong}\"\n\n[settlement]")),
+            (line("[settlement]"), 10),
+            "expected a URL that begins with http:// or https://",
+            "write it as in `faucet = \"https://faucet.example/\"`",
+        );
+    }
 }

@@ -199,9 +199,11 @@ mod types {
             function lend(Registration registration, address operator)
                 external returns (address loan, uint64 id);
             function withdraw(uint256 amount) external;
+            function setLender(address named) external;
             function token() external view returns (address);
             function staking() external view returns (address);
             function owner() external view returns (address);
+            function lender() external view returns (address);
             function loanOf(uint64 id) external view returns (address);
             function loansOf(uint64[] ids)
                 external view returns (address[] loans, address[] operators);

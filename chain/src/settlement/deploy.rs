@@ -205,18 +205,18 @@ pub async fn deploy_from(sender: &mut Sender, terms: &Terms, origin: Origin) -> 
     Ok(Deployed { settlement, timelock })
 }
 
-/// Deploys what a faucet lends stakes from, for the contracts of a test network and for the account that will lend. It
-/// is empty: whoever fills it sends it tokens.
+/// Deploys what a faucet lends stakes from, for the contracts of a test network: it is the sender's, and another account
+/// lends. It is empty: whoever fills it sends it tokens.
 ///
 /// # Errors
 /// When the transaction fails.
 pub async fn deploy_vault(
     sender: &mut Sender,
     settlement: &Settlement,
-    owner: Address,
+    lender: Address,
 ) -> Result<Address, SendError> {
     let nonce = sender.settled().await?;
-    deploy_vault_from(sender, settlement, owner, nonce).await
+    deploy_vault_from(sender, settlement, lender, nonce).await
 }
 
 /// The same by the account's transaction with this nonce, unless it did that before.
@@ -226,11 +226,12 @@ pub async fn deploy_vault(
 pub async fn deploy_vault_from(
     sender: &mut Sender,
     settlement: &Settlement,
-    owner: Address,
+    lender: Address,
     nonce: u64,
 ) -> Result<Address, SendError> {
     let Contracts { token, staking, .. } = settlement.contracts;
-    make(sender, nonce, VAULT, (token, staking, owner).abi_encode_params()).await
+    let owner = sender.account();
+    make(sender, nonce, VAULT, (token, staking, owner, lender).abi_encode_params()).await
 }
 
 /// Makes a contract by the account's transaction with this nonce, unless it is there.

@@ -48,6 +48,20 @@ const TOO_MANY: [&str; 10] = [
 /// What providers say to those who ask too often.
 const TOO_OFTEN: [&str; 5] = ["too many requests", "rate limit", "rate-limit", "capacity", "throttl"];
 
+/// What providers say of what they have dropped: geth, reth and Nethermind (EIP-4444) and publicnode; Nethermind before;
+/// Erigon, in its versions.
+const PRUNED: [&str; 7] = [
+    "pruned",
+    "pruning",
+    "history unavailable",
+    "history is available from",
+    "receipt not available",
+    "data before",
+    "neither stored nor reproducible",
+];
+/// Their codes for it, where they have one: that of EIP-4444, and publicnode's.
+const PRUNED_CODES: [i64; 2] = [4_444, -32_701];
+
 /// A URL is none that an endpoint can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -317,6 +331,8 @@ fn failure(error: &TransportError) -> Failure {
             let said = words(&refusal.message);
             if refusal.code == 429 || says(&refusal.message, &TOO_OFTEN) {
                 Trouble::TooOften { said }
+            } else if PRUNED_CODES.contains(&refusal.code) || says(&refusal.message, &PRUNED) {
+                Trouble::Pruned { said }
             } else {
                 Trouble::Refuses { said }
             }
@@ -383,4 +399,49 @@ pub(super) fn revert_data(error: &TransportError) -> Option<Bytes> {
     let data: Value = serde_json::from_str(refusal.data.as_ref()?.get()).ok()?;
     let text = data.as_str().or_else(|| data.get("data")?.as_str())?;
     text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of an error that answers a question for logs.
+    fn refused(code: i64, message: &str) -> Failure {
+        let body = json!({ "code": code, "message": message }).to_string();
+        logs_failure(&TransportError::ErrorResp(serde_json::from_str(&body).unwrap()))
+    }
+
+    #[test]
+    fn what_providers_say_of_logs_that_they_have_dropped_is_told_from_all_else() {
+        for (code, message) in [
+            (4_444, "pruned history unavailable"),
+            (4_444, "Block not available"),
+            (-32_000, "pruned history unavailable"),
+            (
+                -32_701,
+                "History has been pruned for this block. To remove restrictions, order a dedicated full node",
+            ),
+            (-32_001, "Receipt not available for 'From' block '11052984'."),
+            (-32_000, "old data not available due to pruning"),
+            (
+                -32_000,
+                "state transition failed: seek with txNum=1962853355 but data before txNum=2662500000 is not available",
+            ),
+            // The words for what is too much are in it, too.
+            (-32_000, "requested block range is pruned: the limit is 128 blocks"),
+        ] {
+            let failure = refused(code, message);
+            assert!(matches!(failure, Failure::Trouble(Trouble::Pruned { .. })), "{message}: {failure:?}");
+        }
+        for message in ["query returned more than 10000 results", "block range exceeds 2000", "query timeout"]
+        {
+            assert_eq!(refused(-32_000, message), Failure::TooMany, "{message}");
+        }
+        for message in ["too many requests", "rate limit reached: history is pruned for free plans"] {
+            let failure = refused(-32_005, message);
+            assert!(matches!(failure, Failure::Trouble(Trouble::TooOften { .. })), "{message}: {failure:?}");
+        }
+        let failure = refused(-32_601, "the method eth_getLogs does not exist/is not available");
+        assert!(matches!(failure, Failure::Trouble(Trouble::Refuses { .. })), "{failure:?}");
+    }
 }

@@ -89,6 +89,7 @@ mod interface {
             error NotGuardian(address caller);
             error NotInCheckpoint(address account, uint256 lifetimeTotal);
             error NotInSet(uint64 id, uint64 epoch);
+            error NotLender(address caller);
             error NotOperator(address caller);
             error NotOwner(uint256 id, address caller);
             error NotOwnerNorApproved();
@@ -327,8 +328,10 @@ fn meaning(error: &Known) -> Option<(String, &'static str)> {
             "approve more",
         ),
         Known::TransferFromFailed(_) => (
-            "the tokens could not be taken: there are too few, or too few are approved".to_owned(),
-            "approve the whole amount, and have it",
+            "the tokens could not be taken: there are too few, or another transaction of the account used its permission \
+             first"
+                .to_owned(),
+            "look what that one did; if this is to be done all the same, do it again",
         ),
         Known::ERC2612ExpiredSignature(it) => {
             (format!("the permission was for use until {}", second(it.deadline)), PERMIT)
@@ -477,8 +480,12 @@ fn meaning(error: &Known) -> Option<(String, &'static str)> {
             ("the account may not do this".to_owned(), "only timelock and guardian may")
         }
         Known::NotVaultOwner(_) => (
-            "only the faucet lends stakes, and takes out what is not lent".to_owned(),
+            "only the vault's owner says who lends, and takes out what is not lent".to_owned(),
             "use the account that the vault was deployed for",
+        ),
+        Known::NotLender(it) => (
+            format!("{} does not lend from the vault: the faucet's account alone does", it.caller),
+            "use the faucet's account; the vault's owner says which that is",
         ),
         Known::VaultEmpty(it) => (
             format!("the vault has {} and {} are needed", sesh(it.has), sesh(it.wanted)),

@@ -221,6 +221,19 @@ impl Follower {
         &self.proven
     }
 
+    /// Whether the block that was known when this began was found to be what it was.
+    pub const fn has_compared(&self) -> bool {
+        self.compared
+    }
+
+    /// How many epochs have ended by the newest final block that all know, behind those that are in the ledger; none
+    /// where no such block is known.
+    pub fn behind(&self) -> Option<u64> {
+        let since = self.target()?.time.saturating_sub(self.parameters.genesis);
+        let ended = since.checked_div(self.parameters.epoch_seconds.get())?;
+        Some(ended.saturating_sub(self.proven.epoch))
+    }
+
     fn tick(&mut self, now: Time) {
         if self.rest.is_some_and(|rest| rest <= now) {
             self.begin(now);

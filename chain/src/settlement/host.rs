@@ -34,6 +34,7 @@ use crate::{
 mod begin;
 
 pub use begin::{Ask, Source};
+pub(super) use begin::{Asked, Came, begin};
 
 /// The most that is slept at once, so that a clock that is set back is noticed.
 const NAP: Duration = Duration::from_secs(60);
@@ -162,14 +163,15 @@ impl LiveLedger {
             Follower::new(followed, parameters, pace, mark, names, ChaCha8Rng::from_seed(seed))
         };
         let follower = follow(&endpoints, mark);
-        // One that has come to nothing so far.
-        let way = source.filter(|_| mark.is_bare()).map(|source| {
+        let way = source.map(|source| {
             let rng = ChaCha8Rng::from_seed(seed);
-            Way { syncing: Syncing::new(parameters, endpoints.len(), source.peers, rng), source }
+            let syncing = Syncing::new(parameters, endpoints.len(), source.peers, rng);
+            Way { syncing: if mark.is_bare() { syncing } else { syncing.by_logs(Some(mark.epoch)) }, source }
         });
-        let begun = match &way {
-            Some(_) => Begun::Fetching { epoch: None, bytes: 0 },
-            None => Begun::Kept,
+        let begun = if way.is_some() && mark.is_bare() {
+            Begun::Fetching { epoch: None, bytes: 0 }
+        } else {
+            Begun::Kept
         };
         let (tell, status) = watch::channel(Status { begun, ..follower.status(now()) });
         let ledger = Arc::new(ledger);
@@ -241,14 +243,14 @@ struct Host {
     settle: watch::Sender<Settled>,
 }
 
-/// How a ledger may begin with that of a checkpoint.
+/// How a ledger may begin, or go on, with that of a checkpoint.
 struct Way {
     syncing: Syncing,
     source: Source,
 }
 
 impl Host {
-    /// Begins the ledger and follows the chain, in turn while neither comes to anything.
+    /// Follows the chain, and whenever that is due has the ledger begin, or go on, with that of a checkpoint.
     async fn work(
         mut self,
         mut file: StateFile,
@@ -257,16 +259,21 @@ impl Host {
         mut end: oneshot::Receiver<()>,
     ) {
         loop {
-            if let Some(Way { syncing, source }) = &mut way {
+            if let Some(Way { syncing, source }) = &mut way
+                && syncing.deadline().is_some_and(|due| due <= now())
+            {
+                let other;
                 match Box::pin(self.begin(file, syncing, source, &mut end)).await {
-                    Ok(Some(kept)) => file = kept,
+                    Ok(Some(begun)) => (file, other) = begun,
                     Ok(None) => return,
                     Err(error) => return self.give_up(&error),
                 }
-                if matches!(self.begun, Begun::Checkpoint { .. }) {
+                if other {
+                    // Whatever the one before still asks belongs to none of the new one's questions.
+                    self.asked = JoinSet::new();
+                    self.slots.iter_mut().for_each(|slot| *slot = None);
                     let mark = self.settle.borrow().mark;
                     self.follower = follow(&self.endpoints, mark);
-                    way = None;
                 }
             }
             let syncing = way.as_mut().map(|way| &mut way.syncing);
@@ -278,8 +285,7 @@ impl Host {
         }
     }
 
-    /// Follows the chain until it is to end; or returns the file when `syncing` is to go on, for which nobody may be
-    /// waited for.
+    /// Follows the chain until it is to end; or returns the file when `syncing` is to go on.
     async fn run(
         &mut self,
         mut file: StateFile,
@@ -296,9 +302,11 @@ impl Host {
             self.report();
             let mut deadline = self.follower.deadline();
             if let Some(syncing) = &mut syncing {
-                let (height, begun) = (self.tell.borrow().height, !self.settle.borrow().mark.is_bare());
-                syncing.handle(now(), sync::Input::Logs { height, begun });
-                if let Some(due) = syncing.deadline().filter(|_| self.asked.is_empty()) {
+                let mark = self.settle.borrow().mark;
+                let epoch = (!mark.is_bare()).then_some(mark.epoch);
+                let led = self.follower.led(epoch, &self.tell.borrow());
+                syncing.handle(now(), sync::Input::Logs(led));
+                if let Some(due) = syncing.deadline() {
                     if due <= now() {
                         return Ok(Some(file));
                     }

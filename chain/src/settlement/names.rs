@@ -78,6 +78,17 @@ impl<'t> Writing<'t> {
         let [entries, before, leaves, nodes, expiries] = TABLES.map(|table| transaction.open_table(table));
         Ok(Self([entries?, before?, leaves?, nodes?, expiries?]))
     }
+
+    /// The same, but of what is in them nothing is left.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn anew(transaction: &'t WriteTransaction) -> Result<Self, redb::Error> {
+        for table in TABLES {
+            transaction.delete_table(table)?;
+        }
+        Self::open(transaction)
+    }
 }
 
 impl Read for Snapshot {

@@ -61,6 +61,18 @@ impl Title {
     }
 }
 
+/// What the contract holds of the account's, for an offer that it made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// How much.
+    pub amount: Amount,
+    /// Until when the offer was to bind, in seconds since 1970.
+    pub until: u64,
+    /// Whether it binds, so that it cannot be taken back: not once it ended, or the name expired or has another
+    /// owner. Nobody pays it back by themselves then.
+    pub binds: bool,
+}
+
 /// One account at the contract of names.
 #[derive(Debug)]
 pub struct Registrar {
@@ -183,6 +195,25 @@ impl Registrar {
         Ok((call, fee, title.expires.saturating_add(period.seconds())))
     }
 
+    /// The same, unless the name expires as late as it was to by a renewal of the account's that was sent before,
+    /// `sent` in seconds since 1970, and of which nobody knows what became: none then. Of the two one is paid at most.
+    ///
+    /// # Errors
+    /// When nobody has the name, or something of the account's stays on its way.
+    pub async fn renew_unless(
+        &mut self,
+        id: NameId,
+        period: Period,
+        sent: u64,
+    ) -> Result<Option<(Call, Amount, u64)>, RegistrarError> {
+        // What is on its way may be that renewal.
+        self.sender().settled().await?;
+        let planned = self.renew(id, period).await?;
+        // The account's permits count one after the other: one that came before this one's permit shows in the expiry by
+        // now, and one that comes later takes the permit's place.
+        Ok((self.title(id).await?.expires < sent).then_some(planned))
+    }
+
     /// Hands a name over; what was said of it counts no more.
     ///
     /// # Errors
@@ -286,16 +317,34 @@ impl Registrar {
         Ok((self.paying(lacks, vec![deed.abi_encode()]).await?, until))
     }
 
+    /// What the contract holds for the account's offer for a name, whether or not anybody can accept that; none where
+    /// it made none, or has it back. Nodes do not tell: they forget what counts no more.
+    ///
+    /// # Errors
+    /// When the chain does not tell.
+    pub async fn held(&self, id: NameId) -> Result<Option<Held>, RegistrarError> {
+        let own = self.caller.view(self.at(), Names::offerOfCall { id: token(id) }).await?;
+        if own.amount.is_zero() || own.buyer != self.account() {
+            return Ok(None);
+        }
+        let until = own.until.to::<u64>();
+        let binds = match self.title(id).await {
+            Ok(Title { version, expires, now, .. }) => {
+                now < expires && now <= until && own.version == version
+            }
+            Err(RegistrarError::Free) => false,
+            Err(error) => return Err(error),
+        };
+        Ok(Some(Held { amount: Amount(own.amount.to()), until, binds }))
+    }
+
     /// Takes the account's offer back. Returns how much that is.
     ///
     /// # Errors
     /// When the account made none.
     pub async fn withdraw_offer(&self, id: NameId) -> Result<(Call, Amount), RegistrarError> {
-        let last = self.caller.view(self.at(), Names::offerOfCall { id: token(id) }).await?;
-        if last.amount.is_zero() || last.buyer != self.account() {
-            return Err(RegistrarError::NoOffer);
-        }
-        Ok((call(self.at(), &Names::withdrawOfferCall { id: token(id) }), Amount(last.amount.to())))
+        let Held { amount, .. } = self.held(id).await?.ok_or(RegistrarError::NoOffer)?;
+        Ok((call(self.at(), &Names::withdrawOfferCall { id: token(id) }), amount))
     }
 
     /// Sells a name to whoever made the best offer. Returns it.

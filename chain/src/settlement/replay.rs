@@ -1,5 +1,8 @@
 //! The ledger at this moment, for programs that ask once and end: made from the chain's final events.
 //!
+//! Where these go far back, or have been dropped, it begins with the ledger of the last checkpoint, if it is told who
+//! may have that.
+//!
 //! The file it may begin with always stands right behind the border whose checkpoint the contract accepted, or
 //! an earlier one: what can be proved to the contract is what the ledger said there.
 
@@ -14,8 +17,9 @@ use tokio::{
 
 use super::{
     follower::{Advance, Answer, Failure, Follower, Input, MAX_INPUTS, Output, Pace, Status},
-    host::{Crossed, FollowError, Options, duration, now},
+    host::{Asked, Came, Crossed, FollowError, Options, begin, duration, now},
     state::{StateError, StateFile},
+    sync::{self, Begun, Syncing},
     trouble::{Hold, Stop, Trouble},
 };
 use crate::ledger::Ledger;
@@ -45,6 +49,8 @@ pub struct Replayed {
     pub accepted: Option<Ledger>,
     /// Names, as they are in [`Self::ledger`].
     pub names: StateFile,
+    /// With what it began.
+    pub begun: Begun,
 }
 
 /// Why there is no ledger.
@@ -86,7 +92,8 @@ impl ReplayError {
 /// Follows the chain up to its newest final block.
 ///
 /// `accepted` is the epoch whose checkpoint the contract accepted last. With a `path` the next replay begins
-/// there; while another program uses that file, this one begins at the first block.
+/// there; while another program uses that file, this one begins at the first block. With a source in the options that
+/// is with the last checkpoint instead, where it is 64 epochs or more away, or its logs are dropped.
 ///
 /// # Errors
 /// When nobody serves the chain, nobody can be believed, or the file cannot be used.
@@ -96,7 +103,7 @@ pub async fn replay(
     accepted: Option<u64>,
     mut progress: impl FnMut(&Status) + Send,
 ) -> Result<Replayed, ReplayError> {
-    let Options { followed, parameters, endpoints, pace, seed, .. } = options;
+    let Options { followed, parameters, endpoints, pace, seed, source } = options;
     if endpoints.is_empty() {
         return Err(FollowError::NoEndpoint.into());
     }
@@ -105,9 +112,19 @@ pub async fn replay(
         Some(opened) => opened,
     };
     let (file, mark, ledger) = opened.map_err(FollowError::from)?;
-    let names = endpoints.iter().map(|endpoint| endpoint.name().to_owned());
-    let mut follower = Follower::new(followed, parameters, pace, mark, names, ChaCha8Rng::from_seed(seed));
-    let mut replay = Replay { file, wanted: accepted, accepted: None, ledger, unkept: 0 };
+    let follow = |mark| {
+        let names = endpoints.iter().map(|endpoint| endpoint.name().to_owned());
+        Follower::new(followed, parameters, pace, mark, names, ChaCha8Rng::from_seed(seed))
+    };
+    let mut follower = follow(mark);
+    let epoch = (!mark.is_bare()).then_some(mark.epoch);
+    let mut way = source.map(|source| {
+        let rng = ChaCha8Rng::from_seed(seed);
+        let syncing = Syncing::new(parameters, endpoints.len(), source.peers, rng);
+        (syncing.by_logs(epoch), source)
+    });
+    let mut begun = if epoch.is_none() { Begun::Logs } else { Begun::Kept };
+    let mut replay = Replay { file, wanted: accepted, accepted: None, ledger, unkept: 0, read: false };
     replay.look_back();
     let mut asked = JoinSet::new();
     let mut held: Option<Time> = None;
@@ -126,8 +143,28 @@ pub async fn replay(
                 Output::Advance(advance) => replay.advance(&advance)?,
             }
         }
-        let status = follower.status(now());
+        let status = Status { begun, ..follower.status(now()) };
         progress(&status);
+        // Nothing that was read is thrown away.
+        if let Some((syncing, source)) = way.as_mut().filter(|_| !replay.read) {
+            syncing.handle(now(), sync::Input::Logs(follower.led(epoch, &status)));
+            if syncing.deadline().is_some_and(|due| due <= now()) {
+                let asked_for =
+                    Asked { followed, endpoints: &endpoints, answer: duration(pace.answer), source };
+                let tell = |begun| progress(&Status { begun, ..status.clone() });
+                let mut never = std::future::pending::<()>();
+                let (file, came) = Box::pin(begin(replay.file, syncing, asked_for, tell, &mut never)).await?;
+                replay.file = file;
+                if let Came::Checkpoint { epoch, settled } = came {
+                    replay.ledger = Ledger::clone(&settled.ledger);
+                    replay.look_back();
+                    begun = Begun::Checkpoint { epoch };
+                    follower = follow(settled.mark);
+                    (asked, way) = (JoinSet::new(), None);
+                }
+                continue;
+            }
+        }
         if let Some(stop) = status.stopped {
             return Err(ReplayError::Stopped(stop));
         }
@@ -143,7 +180,7 @@ pub async fn replay(
         }
         if held.is_none() && status.head.is_some_and(|head| status.height >= head) {
             let Replay { ledger, accepted, file, .. } = replay;
-            return Ok(Replayed { ledger, height: status.height, accepted, names: file });
+            return Ok(Replayed { ledger, height: status.height, accepted, names: file, begun });
         }
         let nap = follower.deadline().map_or(Duration::ZERO, |deadline| duration(deadline.since(now())));
         let input = tokio::select! {
@@ -167,6 +204,8 @@ struct Replay {
     ledger: Ledger,
     /// Inputs since the file was written.
     unkept: usize,
+    /// Whether anything was read of the chain.
+    read: bool,
 }
 
 impl Replay {
@@ -179,6 +218,7 @@ impl Replay {
     }
 
     fn advance(&mut self, advance: &Advance) -> Result<(), FollowError> {
+        self.read = true;
         self.file.name(&advance.blocks)?;
         for block in &advance.blocks {
             self.ledger.apply(block)?;
@@ -226,7 +266,7 @@ mod tests {
         let followed = Followed { chain: 1, start: 1, contracts };
         let parameters = Parameters { genesis: 0, ..Parameters::default() };
         let (file, mark, ledger) = StateFile::in_memory(&followed, parameters).unwrap();
-        let mut replay = Replay { file, wanted: Some(9), accepted: None, ledger, unkept: 0 };
+        let mut replay = Replay { file, wanted: Some(9), accepted: None, ledger, unkept: 0, read: false };
         let mut next = 0_u64;
         // How many borders the file has seen once one more was crossed.
         let mut cross = |epoch: u64, happened: usize| {

@@ -262,13 +262,33 @@ impl StateFile {
         &mut self,
         work: impl FnOnce(&mut Index<Writing<'_>>) -> Result<T, redb::Error>,
     ) -> Result<T, StateError> {
+        self.write_names_of(false, work)
+    }
+
+    /// The same without those names that were kept, until they are forgotten or kept.
+    fn write_other_names<T>(
+        &mut self,
+        work: impl FnOnce(&mut Index<Writing<'_>>) -> Result<T, redb::Error>,
+    ) -> Result<T, StateError> {
+        if self.writing.is_none() {
+            self.write_names_of(true, |_| Ok(()))?;
+        }
+        self.write_names(work)
+    }
+
+    fn write_names_of<T>(
+        &mut self,
+        anew: bool,
+        work: impl FnOnce(&mut Index<Writing<'_>>) -> Result<T, redb::Error>,
+    ) -> Result<T, StateError> {
         let Self { db, path, writing } = self;
         let run = || {
             let write = match writing.take() {
                 Some(write) => write,
                 None => db.begin_write()?,
             };
-            let done = work(&mut Index(Writing::open(&write)?))?;
+            let names = if anew { Writing::anew(&write)? } else { Writing::open(&write)? };
+            let done = work(&mut Index(names))?;
             *writing = Some(write);
             Ok(done)
         };
@@ -330,12 +350,13 @@ impl StateFile {
         Ok(self.row(BORDER, "the ledger of a border", |bytes| Some(bytes.to_vec()))?.unwrap_or_default())
     }
 
-    /// Takes rows of names as they were at a border, into a file that knows of none.
+    /// Takes rows of names as they were at a border, beside those that were taken since the last [`Self::keep`], in
+    /// place of those that were kept.
     ///
     /// # Errors
     /// When the disk or the database refuses.
     pub fn restore_names(&mut self, rows: &[Row]) -> Result<(), StateError> {
-        self.write_names(|index| index.restore(rows))
+        self.write_other_names(|index| index.restore(rows))
     }
 
     /// Makes the tree of all names that were restored, and returns its root. They are kept with [`Self::keep`].
@@ -343,7 +364,7 @@ impl StateFile {
     /// # Errors
     /// When the disk or the database refuses.
     pub fn plant_names(&mut self) -> Result<B256, StateError> {
-        self.write_names(|index| index.plant())
+        self.write_other_names(|index| index.plant())
     }
 
     /// Forgets what is not kept.

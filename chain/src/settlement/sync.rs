@@ -6,6 +6,9 @@
 //! more than two thirds of those who held a stake have signed it. A peer that lies, or is silent, costs its time and
 //! is asked no more. Where nobody helps, the ledger begins with the logs. While these lead nowhere, as where the endpoints
 //! have dropped old ones, it is tried again now and then.
+//!
+//! A ledger that has begun goes by the logs. It goes on with that of a checkpoint where they lead nowhere, though the
+//! chain says that epochs have ended, or where it is so far behind that this takes less time.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -18,6 +21,7 @@ use session_protocols::{
     snapshot::{Answer, Head, MAX_KEY, MAX_VALUE, PAGE, Request},
 };
 
+use super::state::CHECKPOINTS;
 use crate::{
     ledger::{Cursor, Cursors, Ledger, Parameters, snapshot::Beside},
     names::Row,
@@ -28,7 +32,7 @@ mod kept;
 #[cfg(test)]
 mod tests;
 
-pub use input::{Accepted, Begun, Found, Input, Output, Why};
+pub use input::{Accepted, Begun, Found, Input, Led, Output, Why};
 pub use kept::Kept;
 
 /// How long the endpoints are waited for.
@@ -49,6 +53,9 @@ const PAUSE: Span = Span::secs(2);
 /// How long the logs may lead nowhere before it is tried again; twice as long each time, so many times.
 const NOWHERE: Span = Span::secs(60);
 const DOUBLED: u32 = 4;
+/// So many epochs behind, a ledger whose logs lead on goes on with a checkpoint that is as far ahead. The logs of one
+/// take some 25 questions, most of them for its last block, so these take minutes; and no older checkpoint is kept.
+const FAR: u64 = CHECKPOINTS;
 /// The longest ledger that is fetched, in bytes.
 const MAX_LEDGER: usize = 64 << 20;
 /// The most bytes of rows of names that are fetched.
@@ -67,9 +74,9 @@ enum Step {
     Plant(Box<Fetch>),
     /// Until the next round.
     Rest { until: Time },
-    /// The logs are followed, and known up to some block.
-    Logs { height: Option<u64>, until: Time },
-    /// Nothing any more.
+    /// The logs are followed.
+    Logs,
+    /// Nothing: while one becomes another.
     End,
 }
 
@@ -93,6 +100,33 @@ struct Fetch {
     names: u64,
 }
 
+/// How far the logs have led.
+#[derive(Debug, Default)]
+struct Reading {
+    /// The highest block that they were known up to since the epoch began, of those that there were then: whoever
+    /// leaves logs out leads to new blocks without end.
+    height: Option<u64>,
+    goal: Option<u64>,
+    /// When the checkpoint is tried, unless they lead on; none while nothing is missing.
+    until: Option<Time>,
+    /// Not before.
+    again: Time,
+}
+
+impl Reading {
+    /// Whether they have led on since; from the beginning in another epoch.
+    fn leads_on(&mut self, led: &Led, other: bool) -> bool {
+        if other {
+            (self.height, self.goal) = (None, None);
+        }
+        self.goal = self.goal.or(led.head);
+        let to = led.height.min(self.goal.unwrap_or(u64::MAX));
+        let higher = self.height.is_some_and(|before| before < to);
+        self.height = self.height.max(Some(to));
+        other || higher
+    }
+}
+
 /// What is wrong with an answer.
 enum Fault {
     /// The peer has nothing of it, or did not answer: another time it may.
@@ -114,6 +148,11 @@ pub struct Syncing {
     asked: usize,
     wanted: Option<(u64, B256)>,
     rounds: u32,
+    /// The epoch that ends next in the ledger; none while nothing has come of anything.
+    epoch: Option<u64>,
+    /// By how many epochs a checkpoint has to be ahead of it.
+    least: u64,
+    reading: Reading,
     /// How often the logs were gone on with since they led on.
     logs: u32,
     questions: u64,
@@ -135,11 +174,21 @@ impl Syncing {
             asked: 0,
             wanted: None,
             rounds: 0,
+            epoch: None,
+            least: 1,
+            reading: Reading::default(),
             logs: 0,
             questions: 0,
             step: Step::Rest { until: Time::ZERO },
             outbox: VecDeque::new(),
         }
+    }
+
+    /// The same for a ledger that goes by the logs, and in which this epoch ends next; none where nothing has come of
+    /// anything.
+    #[must_use]
+    pub fn by_logs(self, epoch: Option<u64>) -> Self {
+        Self { epoch, step: Step::Logs, ..self }
     }
 
     /// Applies one input at `now`.
@@ -161,7 +210,7 @@ impl Syncing {
                 }
             }
             Input::Planted { root } => self.planted(now, root),
-            Input::Logs { height, begun } => self.followed(now, height, begun),
+            Input::Logs(led) => self.followed(now, &led),
         }
     }
 
@@ -173,11 +222,9 @@ impl Syncing {
     /// When to feed [`Input::Tick`] next.
     pub fn deadline(&self) -> Option<Time> {
         match &self.step {
-            Step::Contract { until, .. }
-            | Step::Rest { until }
-            | Step::Again { until, .. }
-            | Step::Logs { until, .. } => Some(*until),
+            Step::Contract { until, .. } | Step::Rest { until } | Step::Again { until, .. } => Some(*until),
             Step::Peer(fetch) => Some(fetch.due.min(fetch.end)),
+            Step::Logs => self.reading.until,
             Step::Plant(_) | Step::End => None,
         }
     }
@@ -188,7 +235,7 @@ impl Syncing {
             Step::Peer(fetch) | Step::Again { fetch, .. } | Step::Plant(fetch) => {
                 (fetch.ledger.len() as u64).saturating_add(fetch.names)
             }
-            Step::Contract { .. } | Step::Rest { .. } | Step::Logs { .. } | Step::End => 0,
+            Step::Contract { .. } | Step::Rest { .. } | Step::Logs | Step::End => 0,
         };
         Begun::Fetching { epoch: self.wanted.map(|(epoch, _)| epoch), bytes }
     }
@@ -198,10 +245,11 @@ impl Syncing {
             return;
         }
         match core::mem::replace(&mut self.step, Step::End) {
-            step @ (Step::Rest { .. } | Step::Logs { .. }) => {
-                if matches!(step, Step::Logs { .. }) {
-                    // Whoever was too slow may not be by now.
+            step @ (Step::Rest { .. } | Step::Logs) => {
+                if matches!(step, Step::Logs) {
+                    // Whoever was too slow may not be by now; and the logs are not left for long.
                     self.bad.clear();
+                    self.rounds = self.rounds.max(ROUNDS.saturating_sub(1));
                 }
                 self.outbox.extend((0..self.endpoints).map(|endpoint| Output::AskContract { endpoint }));
                 self.step = Step::Contract { said: BTreeMap::new(), until: now.after(ENDPOINTS) };
@@ -229,6 +277,7 @@ impl Syncing {
         };
         match all.iter().find(half) {
             Some(None) => self.logs(now, Why::None),
+            Some(Some((epoch, _))) if !self.is_ahead(*epoch) => self.logs(now, Why::Near),
             Some(Some(accepted)) => {
                 self.wanted = Some(*accepted);
                 (self.next, self.asked) = (0, 0);
@@ -236,6 +285,11 @@ impl Syncing {
             }
             None => self.rest(now, Why::Endpoints),
         }
+    }
+
+    /// Whether the checkpoint of an epoch is so far ahead of the ledger that it is worth while.
+    fn is_ahead(&self, epoch: u64) -> bool {
+        self.epoch.is_none_or(|ends| epoch.saturating_add(1) >= ends.saturating_add(self.least))
     }
 
     /// Asks the next peer.
@@ -287,19 +341,36 @@ impl Syncing {
     fn logs(&mut self, now: Time, why: Why) {
         let patience = Span(NOWHERE.0.saturating_mul(1 << self.logs.min(DOUBLED)));
         self.logs = self.logs.saturating_add(1);
-        self.step = Step::Logs { height: None, until: now.after(patience) };
+        self.reading.again = now.after(patience);
+        self.reading.until = Some(self.reading.again);
+        self.step = Step::Logs;
         self.outbox.push_back(Output::Logs(why));
     }
 
-    /// Waits for as long as the logs lead on, and is over once something of them is in the ledger.
-    fn followed(&mut self, now: Time, to: u64, begun: bool) {
-        if let Step::Logs { height, until } = &mut self.step {
-            if begun {
-                self.step = Step::End;
-            } else if height.replace(to).is_some_and(|before| before != to) {
-                (*until, self.logs) = (now.after(NOWHERE), 0);
-            }
+    /// Waits for as long as the logs lead on, or nothing is missing. One that is far behind, or that nobody gives the
+    /// next logs, waits for nothing but the time since it was tried.
+    fn followed(&mut self, now: Time, led: &Led) {
+        if !matches!(self.step, Step::Logs) {
+            return;
         }
+        let other = core::mem::replace(&mut self.epoch, led.epoch) != led.epoch;
+        let reading = &mut self.reading;
+        let leads_on = reading.leads_on(led, other);
+        // While nothing is known, whatever was missing still is.
+        let unknown = led.epoch.is_none() || reading.until.is_some();
+        let missing = led.pruned || led.behind.map_or(unknown, |behind| behind > 0);
+        let far = led.compared && led.behind.is_some_and(|behind| behind >= FAR);
+        if !missing {
+            (reading.until, self.logs) = (None, 0);
+        } else if far || led.pruned {
+            reading.until = Some(reading.again);
+        } else if leads_on {
+            (reading.until, self.logs) = (Some(now.after(NOWHERE)), 0);
+        } else {
+            reading.until.get_or_insert_with(|| now.after(NOWHERE).max(reading.again));
+        }
+        // One that was tried in vain goes on with what there is.
+        self.least = if far && !led.pruned && self.logs == 0 { FAR } else { 1 };
     }
 
     /// What the peer of this question has given, if it is the one that is waited for.
@@ -409,7 +480,11 @@ impl Syncing {
         }
         let Step::Plant(mut fetch) = core::mem::replace(&mut self.step, Step::End) else { return };
         match fetch.found.take().filter(|found| found.checkpoint.roots.names == root) {
-            Some(found) => self.outbox.push_back(Output::Begin(found)),
+            Some(found) => {
+                (self.epoch, self.logs, self.wanted) = (Some(found.ledger.epoch()), 0, None);
+                (self.reading, self.step) = (Reading::default(), Step::Logs);
+                self.outbox.push_back(Output::Begin(found));
+            }
             None => self.give_up(now, &fetch, &Fault::Wrong),
         }
     }

@@ -35,6 +35,12 @@ pub enum Trouble {
         /// What it says.
         said: String,
     },
+    /// It keeps what is asked for no longer.
+    #[error("has dropped what is that old: {said}")]
+    Pruned {
+        /// What it says.
+        said: String,
+    },
     /// A page, or something else that is not what is spoken.
     #[error("answers with what is no JSON-RPC: {said}")]
     NotRpc {
@@ -144,6 +150,7 @@ impl Trouble {
             Self::TooOften { .. } => "rate-limited",
             Self::Http { .. } => "http",
             Self::Refuses { .. } => "refuses",
+            Self::Pruned { .. } => "pruned",
             Self::NotRpc { .. } => "not-rpc",
             Self::NoAnswer { .. } => "no-answer",
             Self::WrongChain { .. } => "wrong-chain",
@@ -163,6 +170,10 @@ impl Trouble {
                 "nothing if it passes: it is asked again; if it lasts, use another endpoint"
             }
             Self::TooOften { .. } => "raise what the provider lets you ask, or use another endpoint",
+            Self::Pruned { .. } => {
+                "nothing where the ledger goes on with a checkpoint by itself (`sync = \"checkpoint\"`); else use an \
+                 endpoint that keeps old logs"
+            }
             Self::NotRpc { .. } | Self::NoAnswer { .. } => {
                 "check its URL: it must serve Ethereum's JSON-RPC, with logs and calls at past blocks"
             }

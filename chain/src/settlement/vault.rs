@@ -45,7 +45,8 @@ pub struct Loan {
     pub operator: Address,
 }
 
-/// One account at the vault of a network's faucet: the faucet itself, or whoever asks where a loan will be.
+/// One account at the vault of a network's faucet: the faucet itself, who owns the vault, or whoever asks where a loan
+/// will be.
 #[derive(Debug)]
 pub struct Vault {
     caller: Caller,
@@ -113,6 +114,28 @@ impl Vault {
         Ok(Amount::try_from(held).unwrap_or_default())
     }
 
+    /// Who says who lends, lets lent nodes leave, and may take out what is not lent.
+    ///
+    /// # Errors
+    /// When the chain does not tell.
+    pub async fn owner(&self) -> Result<Address, VaultError> {
+        Ok(self.caller.view(self.at, calls::Vault::ownerCall {}).await?)
+    }
+
+    /// Who lends, and may do nothing else.
+    ///
+    /// # Errors
+    /// When the chain does not tell, or the vault knows of nobody but its owner.
+    pub async fn lender(&self) -> Result<Address, VaultError> {
+        let told = self.caller.view(self.at, calls::Vault::lenderCall {}).await;
+        let is_refused = matches!(told, Err(SendError::Refused { .. }));
+        // An endpoint that refuses for reasons of its own refuses the other question too.
+        if is_refused && self.owner().await.is_ok() {
+            return Err(VaultError::OneRole { at: self.at });
+        }
+        Ok(told?)
+    }
+
     /// Where the next loan of a node's stake to an operator will be: for this address the node signs.
     ///
     /// # Errors
@@ -134,9 +157,9 @@ impl Vault {
         operator: Address,
     ) -> Result<(Call, Amount), VaultError> {
         candidate.check(network, &self.caller.settlement().domain())?;
-        let (account, owner) = (self.account(), self.caller.view(self.at, calls::Vault::ownerCall {}).await?);
-        if account != owner {
-            return Err(VaultError::NotOwner { owner, account });
+        let (account, lender) = (self.account(), self.lender().await?);
+        if account != lender {
+            return Err(VaultError::NotLender { lender, account });
         }
         let (node, signed) = (candidate.node, candidate.operator);
         let loan = self.loan_for(operator, &node).await?;
@@ -224,11 +247,21 @@ impl Vault {
         give_back(&self.caller, loan).await?.ok_or(VaultError::NothingBack { loan })
     }
 
-    /// Takes out what is not lent, to the account.
+    /// Names who lends from here on. Only the vault's owner may.
     ///
     /// # Errors
-    /// When it is more than the vault has.
+    /// When the account is not the owner.
+    pub async fn set_lender(&self, lender: Address) -> Result<Call, VaultError> {
+        self.check_owner().await?;
+        Ok(call(self.at, &calls::Vault::setLenderCall { named: lender }))
+    }
+
+    /// Takes out what is not lent, to the account, which is the vault's owner.
+    ///
+    /// # Errors
+    /// When the account is not the owner, or that is more than the vault has.
     pub async fn withdraw(&self, amount: Amount) -> Result<Call, VaultError> {
+        self.check_owner().await?;
         let has = self.unlent().await?;
         if has < amount {
             return Err(VaultError::Empty { has, stake: amount });
@@ -236,6 +269,11 @@ impl Vault {
         // Sent twice it takes twice.
         let deed = calls::Vault::withdrawCall { amount: amount.units() };
         Ok(Call { repeatable: false, ..call(self.at, &deed) })
+    }
+
+    async fn check_owner(&self) -> Result<(), VaultError> {
+        let (account, owner) = (self.account(), self.owner().await?);
+        if account == owner { Ok(()) } else { Err(VaultError::NotOwner { owner, account }) }
     }
 }
 

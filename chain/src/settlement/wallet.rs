@@ -146,6 +146,17 @@ impl Wallet {
         Ok(Balances { sesh, native })
     }
 
+    /// How many names the account has, those among them that expired and can be renewed.
+    ///
+    /// # Errors
+    /// When the chain does not tell.
+    pub async fn names(&self) -> Result<u64, WalletError> {
+        let (names, account) = (self.caller.settlement().contracts.names, self.address());
+        // The contract of names counts what an account has by the same call as the token.
+        let count = self.caller.view(names, Token::balanceOfCall { account }).await?;
+        Ok(u64::try_from(count).unwrap_or(u64::MAX))
+    }
+
     /// How many of the account's transactions wait for a block.
     ///
     /// # Errors

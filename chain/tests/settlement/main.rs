@@ -1,5 +1,6 @@
 //! What follows the settlement chain and sends to it, against a real chain, through endpoints that fail and lie.
 
+mod checkpoint;
 mod deployment;
 mod follower;
 mod registrar;

@@ -21,13 +21,17 @@ use session_chain::{
     settlement::{
         Call, Delivery, Options, Progress, Registrar, RegistrarError, Replayed, SendError,
         calls::Names,
-        registrar::{Known, Period, Reservation, Step, check_free},
+        registrar::{Held, Known, Period, Reservation, Step, check_free},
         replay,
+        wallet::{Payment, Standing, Sum, payment},
     },
 };
 use session_protocols::names::{Cost, Name, NameKeys, Value, value::Kind};
 
+mod mishaps;
 mod offers;
+mod races;
+mod trade;
 
 const DAY: u64 = 24 * 3_600;
 const YEAR: u64 = 365 * DAY;
@@ -208,7 +212,16 @@ async fn a_name_is_registered_with_what_it_says_and_lives_on() {
     let mut replayed = now(&world).await;
     let entry = replayed.names.named(&own.id()).unwrap().unwrap();
     assert_eq!((entry.revealed.as_deref(), entry.expires), (Some("alice"), expires));
-    assert!(matches!(check_free(Some(&entry), address(1), 0), Err(RegistrarError::Yours)));
+    assert!(matches!(check_free(Some(&entry), address(1), expires - 1), Err(RegistrarError::Yours)));
+    // Who has it can renew it for thirty days; then it is anybody's.
+    for later in [0, 30 * DAY - 1] {
+        let error = check_free(Some(&entry), address(1), expires + later).unwrap_err();
+        assert!(matches!(error, RegistrarError::Expired { since } if since == expires), "{error}");
+        assert!(error.remedy().contains("session name renew NAME"));
+        let error = check_free(Some(&entry), address(2), expires + later).unwrap_err();
+        assert!(matches!(error, RegistrarError::Taken { free_at, .. } if free_at == expires + 30 * DAY));
+    }
+    assert!(check_free(Some(&entry), address(1), expires + 30 * DAY).is_ok());
 
     // It is handed over, not to what cannot have it, and alice can do no more with it.
     assert!(matches!(alice.transfer(own.id(), address(1)).await, Err(RegistrarError::Yours)));
@@ -529,357 +542,4 @@ async fn no_endpoint_hears_of_a_name_before_nobody_else_can_be_in_time() {
     let (call, _) = alice.register(&begun, Period::of_years(1), &[]).await.unwrap();
     send(&mut alice, &call).await;
     assert!(proxy.heard(&id));
-}
-
-#[tokio::test]
-async fn a_name_changes_hands_for_money_and_nobody_pays_for_what_they_did_not_see() {
-    let mut world = World::new().await;
-    let mut alice = person(&mut world, 1).await;
-    let mut bob = person(&mut world, 2).await;
-    let mut carol = person(&mut world, 3).await;
-    take(&world, &mut alice, "alice").await;
-    let id = keys("alice").id();
-    let known = now(&world).await;
-    assert!(matches!(bob.buy(id, None).await, Err(RegistrarError::NotForSale)));
-    let call = alice.sell(id, sesh(100)).await.unwrap();
-    send(&mut alice, &call).await;
-    assert!(matches!(alice.buy(id, None).await, Err(RegistrarError::Yours)));
-    let error = bob.buy(id, Some(sesh(99))).await.unwrap_err();
-    assert!(matches!(error, RegistrarError::Dear { price, .. } if price == sesh(100)), "{error}");
-
-    // The price is raised after bob saw it; then the name is carol's, whose price is as low.
-    let (seen, price) = bob.buy(id, Some(sesh(100))).await.unwrap();
-    assert_eq!(price, sesh(100));
-    let call = alice.sell(id, sesh(101)).await.unwrap();
-    send(&mut alice, &call).await;
-    refused(bob.quote(&seen).await.unwrap_err(), "PriceTooHigh");
-    let (call, _) = carol.buy(id, None).await.unwrap();
-    send(&mut carol, &call).await;
-    let call = carol.sell(id, sesh(100)).await.unwrap();
-    send(&mut carol, &call).await;
-    refused(bob.quote(&seen).await.unwrap_err(), "VersionChanged");
-    // Alice was paid, and her records would be carol's no more than hers.
-    assert_eq!((balance(&world, 1).await, balance(&world, 3).await), (sesh(1_091), sesh(899)));
-    assert_eq!(balance(&world, 2).await, MONEY);
-    let stale = Known { height: known.height, ..Known::default() };
-    let error = alice.record(&keys("alice"), Kind::Text, Some(&text("mine")), &stale).await.unwrap_err();
-    assert!(matches!(error, RegistrarError::NotYours { .. }), "{error}");
-    let call = carol.sell(id, Amount::ZERO).await.unwrap();
-    send(&mut carol, &call).await;
-    assert_eq!(bob.price(id).await.unwrap(), None);
-
-    // Offers are no dust, better ones are better by 5 %, and what they hold comes back.
-    let (call, _) = bob.offer(id, Amount(1), 7).await.unwrap();
-    refused(bob.quote(&call).await.unwrap_err(), "OfferTooLow");
-    for days in [0, 31] {
-        let (call, _) = bob.offer(id, sesh(50), days).await.unwrap();
-        refused(bob.quote(&call).await.unwrap_err(), "OfferTimeOutOfRange");
-    }
-    let (call, _) = bob.offer(id, sesh(5_000), 7).await.unwrap();
-    let error = bob.quote(&call).await.unwrap_err();
-    assert!(error.to_string().ends_with("has 1000 SESH and needs 5000 SESH: 4000 SESH more"), "{error}");
-    for amount in [50, 60] {
-        let (call, _) = bob.offer(id, sesh(amount), 1).await.unwrap();
-        send(&mut bob, &call).await;
-    }
-    assert_eq!(balance(&world, 2).await, sesh(940));
-    let (call, amount) = bob.withdraw_offer(id).await.unwrap();
-    assert_eq!(amount, sesh(60));
-    refused(bob.quote(&call).await.unwrap_err(), "OfferBinds");
-    let (call, _) = alice.offer(id, sesh(62), 7).await.unwrap();
-    refused(alice.quote(&call).await.unwrap_err(), "OfferTooLow");
-    assert!(matches!(alice.withdraw_offer(id).await, Err(RegistrarError::NoOffer)));
-    pass(&world, DAY + 3_601).await;
-    assert!(matches!(carol.accept(id, None).await, Err(RegistrarError::NoOffer)));
-    let (call, _) = bob.withdraw_offer(id).await.unwrap();
-    send(&mut bob, &call).await;
-    assert_eq!(balance(&world, 2).await, MONEY);
-
-    // A worse one cannot be slipped in under who accepts.
-    let (call, until) = bob.offer(id, sesh(200), 7).await.unwrap();
-    send(&mut bob, &call).await;
-    let error = carol.accept(id, Some(sesh(201))).await.unwrap_err();
-    assert!(matches!(error, RegistrarError::Little { amount, .. } if amount == sesh(200)), "{error}");
-    let (call, best) = carol.accept(id, Some(sesh(200))).await.unwrap();
-    assert_eq!((best.buyer, best.amount, best.until), (address(2), sesh(200), until));
-    send(&mut carol, &call).await;
-    assert_eq!(owner(&world, "alice").await, address(2));
-    assert_eq!((balance(&world, 2).await, balance(&world, 3).await), (sesh(800), sesh(1_099)));
-    assert!(matches!(bob.accept(id, None).await, Err(RegistrarError::NoOffer)));
-}
-
-#[tokio::test]
-async fn a_name_that_is_sold_while_its_records_change_says_what_its_new_owner_says() {
-    let mut world = World::new().await;
-    let mut alice = person(&mut world, 1).await;
-    let mut bob = person(&mut world, 2).await;
-    take(&world, &mut alice, "alice").await;
-    let own = keys("alice");
-    let (hers, his) = (text("alice's"), text("bob's"));
-    let none = Known { version: 1, ..Known::default() };
-    let call = alice.sell(own.id(), sesh(100)).await.unwrap();
-    send(&mut alice, &call).await;
-    // She changes what it says while bob buys it: before, and after.
-    let (purchase, _) = bob.buy(own.id(), None).await.unwrap();
-    let before = alice.record(&own, Kind::Text, Some(&hers), &none).await.unwrap().unwrap();
-    let after = alice.record(&own, Kind::Link, None, &known(&world, &own).await).await.unwrap();
-    assert!(after.is_none(), "it has no link");
-    let late = alice.record(&own, Kind::Text, Some(&text("too late")), &none).await.unwrap().unwrap();
-    send(&mut alice, &before).await;
-    let seen = known(&world, &own).await;
-    assert_eq!(own.open(1, Kind::Text, &seen.records[&6]).unwrap(), hers);
-    send(&mut bob, &purchase).await;
-    refused(alice.quote(&late).await.unwrap_err(), "NotPermitted");
-    let sold = known(&world, &own).await;
-    assert_eq!((sold.version, sold.records.len()), (2, 0), "what she said went with her");
-    // What he says is no repetition of what she did, and cannot be read as hers.
-    let call = bob.record(&own, Kind::Text, Some(&hers), &seen).await.unwrap().expect("it is said anew");
-    send(&mut bob, &call).await;
-    let call = bob.record(&own, Kind::Text, Some(&his), &sold).await.unwrap().unwrap();
-    send(&mut bob, &call).await;
-    let said = known(&world, &own).await;
-    assert_eq!(own.open(2, Kind::Text, &said.records[&6]).unwrap(), his);
-    assert!(own.open(1, Kind::Text, &said.records[&6]).is_err());
-    assert!(own.open(2, Kind::Text, &seen.records[&6]).is_err());
-}
-
-#[tokio::test]
-async fn while_the_chain_is_down_nothing_is_lost_and_what_was_begun_goes_on() {
-    let mut world = World::new().await;
-    person(&mut world, 1).await;
-    let proxy = Proxy::start(&world.anvil.url()).await;
-    let through = Settlement { rpc: vec![proxy.url.clone()], ..world.settlement.clone() };
-    let down = |error: RegistrarError| {
-        assert!(matches!(error, RegistrarError::Send(SendError::Endpoint { .. })), "{error}");
-        assert!(error.to_string().contains(proxy.name()) && !error.remedy().is_empty(), "{error}");
-    };
-    proxy.set(Fault::Http(503));
-    let signer = account::signer(&[1; 16]);
-    down(Registrar::connect(&through, signer, delivery(1)).await.unwrap_err());
-    proxy.set(Fault::None);
-    let mut alice = connect(&through, 1, 1).await;
-    let begun = begun("alice");
-    let id = begun.id;
-    proxy.set(Fault::Http(503));
-    down(alice.quote_registration(&begun, Period::of_years(1), 0).await.unwrap_err());
-    down(alice.reserve(&begun, U256::MAX, |_| {}).await.unwrap_err());
-    proxy.set(Fault::None);
-    reserve(&world, &mut alice, &begun).await;
-    let nonce = alice.sender().nonce().await.unwrap();
-    proxy.set(Fault::Http(503));
-    down(alice.register(&begun, Period::of_years(1), &[]).await.unwrap_err());
-    proxy.set(Fault::None);
-    let (call, _) = alice.register(&begun, Period::of_years(1), &[]).await.unwrap();
-    proxy.set(Fault::Http(503));
-    down(alice.send(&call, |_| panic!("nothing is sent")).await.unwrap_err());
-    proxy.set(Fault::None);
-    reserve(&world, &mut alice, &begun).await;
-    let (call, _) = alice.register(&begun, Period::of_years(1), &[]).await.unwrap();
-    send(&mut alice, &call).await;
-    assert_eq!(alice.sender().nonce().await.unwrap(), nonce + 1, "it was committed to once");
-    assert_eq!((owner(&world, "alice").await, balance(&world, 1).await), (address(1), sesh(990)));
-    proxy.set(Fault::Http(503));
-    down(alice.sell(id, sesh(1)).await.unwrap_err());
-    down(alice.buy(id, None).await.unwrap_err());
-}
-
-#[tokio::test]
-async fn what_is_repeated_since_its_answer_was_lost_is_paid_once() {
-    let mut world = World::new().await;
-    let mut alice = person(&mut world, 1).await;
-    person(&mut world, 2).await;
-    let proxy = Proxy::start(&world.anvil.url()).await;
-    let through = Settlement { rpc: vec![proxy.url.clone()], ..world.settlement.clone() };
-    let mut bob = connect(&through, 2, 1).await;
-    let lost = |error: RegistrarError| {
-        assert!(matches!(error, RegistrarError::Send(SendError::Unanswered { .. })), "{error}");
-        assert!(error.to_string().contains("may have been sent or not"), "{error}");
-    };
-    let begun = begun("bob");
-    // The commitment, the registration, and a purchase: each is in a block, and nobody said so.
-    proxy.set(Fault::Loses);
-    lost(bob.reserve(&begun, U256::MAX, |_| {}).await.unwrap_err());
-    proxy.set(Fault::None);
-    let nonce = bob.sender().nonce().await.unwrap();
-    reserve(&world, &mut bob, &begun).await;
-    assert_eq!(bob.sender().nonce().await.unwrap(), nonce, "it is not committed to again");
-    let (call, _) = bob.register(&begun, Period::of_years(1), &[]).await.unwrap();
-    proxy.set(Fault::Loses);
-    lost(bob.send(&call, |_| panic!("nobody knows")).await.unwrap_err());
-    proxy.set(Fault::None);
-    assert!(matches!(bob.register(&begun, Period::of_years(1), &[]).await, Err(RegistrarError::Yours)));
-    refused(bob.quote(&call).await.unwrap_err(), "NotCommitted");
-    assert_eq!((owner(&world, "bob").await, balance(&world, 2).await), (address(2), sesh(990)));
-
-    take(&world, &mut alice, "alice").await;
-    let id = keys("alice").id();
-    let call = alice.sell(id, sesh(100)).await.unwrap();
-    send(&mut alice, &call).await;
-    let (call, _) = bob.buy(id, None).await.unwrap();
-    proxy.set(Fault::Loses);
-    lost(bob.send(&call, |_| panic!("nobody knows")).await.unwrap_err());
-    proxy.set(Fault::None);
-    assert!(matches!(bob.buy(id, None).await, Err(RegistrarError::Yours)));
-    refused(bob.quote(&call).await.unwrap_err(), "VersionChanged");
-    assert_eq!((balance(&world, 1).await, balance(&world, 2).await), (sesh(1_090), sesh(890)));
-}
-
-#[tokio::test]
-async fn too_little_gas_costs_the_fee_alone_and_what_was_meant_can_be_done_again() {
-    let mut world = World::new().await;
-    let mut alice = person(&mut world, 1).await;
-    let mut bob = person(&mut world, 2).await;
-    take(&world, &mut alice, "alice").await;
-    let id = keys("alice").id();
-    let call = alice.sell(id, sesh(100)).await.unwrap();
-    send(&mut alice, &call).await;
-    let (call, _) = bob.buy(id, None).await.unwrap();
-    let mut quote = bob.quote(&call).await.unwrap();
-    quote.gas = 60_000;
-    let error = RegistrarError::from(bob.sender().send_at(&call, &quote, |_| {}).await.unwrap_err());
-    assert!(matches!(error, RegistrarError::Send(SendError::Reverted { .. })), "{error}");
-    assert!(error.to_string().contains("its gas ran out"), "{error}");
-    assert_eq!((owner(&world, "alice").await, balance(&world, 2).await), (address(1), MONEY));
-    let (call, _) = bob.buy(id, None).await.unwrap();
-    send(&mut bob, &call).await;
-    assert_eq!((owner(&world, "alice").await, balance(&world, 2).await), (address(2), sesh(900)));
-}
-
-#[tokio::test]
-async fn what_an_account_lacks_is_said_before_anything_is_sent() {
-    let mut world = World::new().await;
-    let begun = begun("alice");
-    let mut poor = connect(&world.settlement, 5, 1).await;
-    let error = poor.quote_registration(&begun, Period::of_years(1), 0).await.unwrap_err();
-    assert!(error.to_string().ends_with("has 0 SESH and needs 10 SESH: 10 SESH more"), "{error}");
-    world.give(address(5), sesh(10)).await;
-    let error = poor.quote_registration(&begun, Period::of_years(1), 0).await.unwrap_err();
-    assert!(matches!(error, RegistrarError::Send(SendError::Ether { .. })), "{error}");
-    // Enough for the commitment, and not for what comes after it.
-    let give = |wei: U256| world.chain.ask("anvil_setBalance", json!([address(5), wei]));
-    give(U256::from(10).pow(U256::from(18))).await;
-    let (quote, _) = poor.quote_registration(&begun, Period::of_years(1), 0).await.unwrap();
-    // Twice what is offered at first is the most that is ever offered.
-    let offered = quote.most / U256::from(2);
-    let short = offered - U256::from(1);
-    give(short).await;
-    let error = poor.quote_registration(&begun, Period::of_years(1), 0).await.unwrap_err();
-    let RegistrarError::Send(SendError::Ether { has, needs, .. }) = error else { panic!("{error}") };
-    assert_eq!((has, needs), (short, offered));
-    give(offered).await;
-    poor.quote_registration(&begun, Period::of_years(1), 0).await.unwrap();
-    assert_eq!(poor.sender().nonce().await.unwrap(), 0);
-}
-
-#[tokio::test]
-async fn an_epoch_may_end_before_a_call_is_mined() {
-    let mut world = World::new().await;
-    let mut alice = person(&mut world, 1).await;
-    take(&world, &mut alice, "alice").await;
-    let id = keys("alice").id();
-    // The first event of an epoch pays for what is kept of the border.
-    for turn in 0..2 {
-        let call = alice.sell(id, sesh(100 + turn)).await.unwrap();
-        send(&mut alice, &call).await;
-        world.chain.ask("evm_setAutomine", json!([false])).await;
-        let call = alice.sell(id, sesh(200 + turn)).await.unwrap();
-        let (tell, told) = mpsc::channel();
-        let sent = alice.send(&call, |progress| {
-            if matches!(progress, Progress::Sent { .. }) {
-                tell.send(()).unwrap();
-            }
-        });
-        let border = async {
-            while told.try_recv().is_err() {
-                tokio::task::yield_now().await;
-            }
-            world.chain.ask("evm_increaseTime", json!([EPOCH])).await;
-            world.chain.ask("evm_mine", json!([])).await;
-        };
-        let (sent, ()) = tokio::join!(sent, border);
-        sent.unwrap();
-        world.chain.ask("evm_setAutomine", json!([true])).await;
-    }
-}
-
-#[tokio::test]
-async fn a_gap_of_nonces_is_filled_and_two_programs_of_one_account_take_turns() {
-    let mut world = World::new().await;
-    let mut alice = person(&mut world, 1).await;
-    take(&world, &mut alice, "alice").await;
-    let id = keys("alice").id();
-    // Another program of hers sent what waits for a transaction before it.
-    let nonce = alice.sender().nonce().await.unwrap();
-    world.chain.ask("anvil_impersonateAccount", json!([address(1)])).await;
-    let later =
-        json!({ "from": address(1), "to": address(2), "value": "0x1", "nonce": U64::from(nonce + 1) });
-    world.chain.ask("eth_sendTransaction", json!([later])).await;
-    let call = alice.sell(id, sesh(100)).await.unwrap();
-    send(&mut alice, &call).await;
-    let count = world.chain.ask("eth_getTransactionCount", json!([address(1), "latest"])).await;
-    assert_eq!(count, json!(U64::from(nonce + 2)), "and what waited came after it");
-
-    let mut twin = connect(&world.settlement, 1, 1).await;
-    let (first, second) = (alice.sell(id, sesh(1)).await.unwrap(), twin.sell(id, sesh(2)).await.unwrap());
-    let (first, second) = tokio::join!(alice.send(&first, |_| {}), twin.send(&second, |_| {}));
-    assert!(first.is_ok() && second.is_ok());
-    let count = world.chain.ask("eth_getTransactionCount", json!([address(1), "latest"])).await;
-    assert_eq!(count, json!(U64::from(nonce + 4)));
-}
-
-/// Alice's name is for sale, and bob's purchase is in a block that the chain takes back.
-async fn taken_back(rival: bool) -> (World, Result<alloy::rpc::types::TransactionReceipt, RegistrarError>) {
-    let mut world = World::new().await;
-    let mut alice = person(&mut world, 1).await;
-    person(&mut world, 2).await;
-    let mut bob = connect(&world.settlement, 2, 3).await;
-    let mut carol = person(&mut world, 3).await;
-    take(&world, &mut alice, "alice").await;
-    let id = keys("alice").id();
-    let call = alice.sell(id, sesh(100)).await.unwrap();
-    send(&mut alice, &call).await;
-    let (purchase, _) = bob.buy(id, None).await.unwrap();
-    let (tell, told) = mpsc::channel();
-    let bought = bob.send(&purchase, move |progress| tell.send(progress).unwrap());
-    let reorganised = async {
-        while !matches!(told.try_recv(), Ok(Progress::Mined { .. })) {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(owner(&world, "alice").await, address(2));
-        world.chain.ask("anvil_reorg", json!([1, []])).await;
-        assert_eq!(owner(&world, "alice").await, address(1));
-        if rival {
-            let (call, _) = carol.buy(id, None).await.unwrap();
-            send(&mut carol, &call).await;
-        }
-        loop {
-            world.chain.mine(1, 1).await;
-        }
-    };
-    let bought = tokio::select! {
-        biased;
-        bought = bought => bought,
-        () = reorganised => unreachable!("it goes on for ever"),
-    };
-    (world, bought)
-}
-
-#[tokio::test]
-async fn a_purchase_that_the_chain_takes_back_is_made_again_and_paid_once() {
-    let (world, bought) = taken_back(false).await;
-    let receipt = bought.unwrap();
-    let there = world.chain.ask("eth_getTransactionReceipt", json!([receipt.transaction_hash])).await;
-    assert_eq!(there["blockHash"], json!(receipt.block_hash));
-    assert_eq!(owner(&world, "alice").await, address(2));
-    assert_eq!((balance(&world, 1).await, balance(&world, 2).await), (sesh(1_090), sesh(900)));
-}
-
-#[tokio::test]
-async fn a_purchase_that_another_overtakes_when_the_chain_takes_it_back_is_not_said_to_be_made() {
-    let (world, bought) = taken_back(true).await;
-    let error = bought.unwrap_err();
-    let RegistrarError::Send(SendError::Reverted { refusal, .. }) = &error else { panic!("{error}") };
-    assert!(refusal.error.starts_with("VersionChanged"), "{error}");
-    assert_eq!(owner(&world, "alice").await, address(3));
-    assert_eq!(balance(&world, 2).await, MONEY, "nothing is paid");
 }

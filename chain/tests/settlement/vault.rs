@@ -8,7 +8,10 @@ use crate::support::{
     PATIENCE, pace, through,
     world::{STAKE, World, pair, send, signed},
 };
-use alloy::primitives::{Address, U256};
+use alloy::{
+    primitives::{Address, U256, hex},
+    sol_types::SolCall,
+};
 use serde_json::json;
 use session_chain::{
     Amount, Candidate, StakeId, State, account,
@@ -21,6 +24,7 @@ use session_chain::{
 use session_protocols::{NetworkName, NodeId};
 
 const FAUCET: u8 = 20;
+const PUBLISHER: u8 = 21;
 const DAY: u64 = 24 * 3_600;
 
 fn network() -> NetworkName {
@@ -39,11 +43,11 @@ fn delivery() -> Delivery {
     Delivery { poll: Duration::from_millis(5), patience: PATIENCE, confirmations: 1 }
 }
 
-/// The contracts, and a vault with so many stakes.
+/// The contracts, and a vault of the publisher's with so many stakes, as the faucet.
 async fn world(stakes: u64) -> (World, Vault) {
     let mut world = World::new().await;
-    let settlement = world.settlement.clone();
-    let vault = deploy_vault(&mut world.deployer, &settlement, address(FAUCET)).await.unwrap();
+    let mut publisher = world.chain.sender(&world.anvil, PUBLISHER).await;
+    let vault = deploy_vault(&mut publisher, &world.settlement, address(FAUCET)).await.unwrap();
     world.settlement.vault = Some(vault);
     world.give(vault, Amount(STAKE.0 * u128::from(stakes))).await;
     world.chain.sender(&world.anvil, FAUCET).await;
@@ -167,7 +171,7 @@ async fn a_lent_node_serves_its_operator_is_rewarded_and_the_stake_comes_back() 
     let left: Vec<_> = live.settled().ledger.nodes().map(|(id, _)| *id).collect();
     assert!(left.len() == 3 && left.contains(&node(2)), "{left:?}");
 
-    // What is lent for the node again is another loan, which the faucet may end as she may.
+    // What is lent for the node again is another loan, which the vault's owner may end as she may.
     let second = lend(&world, &mut faucet, 1, address(1), 1).await;
     assert!(second != loans[0]);
     for at in [loans[0], second] {
@@ -181,13 +185,16 @@ async fn a_lent_node_serves_its_operator_is_rewarded_and_the_stake_comes_back() 
     let (call, id) = alice.exit(&node(1), &live.settled().ledger).await.unwrap();
     assert_eq!((call.to, id), (Some(second), StakeId(5)));
     let call = faucet.request_exit(second);
-    faucet.send(&call, |_| {}).await.unwrap();
+    let error = faucet.quote(&call).await.unwrap_err();
+    assert!(error.to_string().contains("is not the operator (NotOperator"), "{error}");
+    let mut publisher = connect(&world.settlement, PUBLISHER).await.unwrap();
+    publisher.send(&call, |_| {}).await.unwrap();
     let error = alice.quote(&call).await.unwrap_err();
     assert!(error.to_string().contains("(ExitAlreadyRequested"), "{error}");
 }
 
 #[tokio::test]
-async fn a_loan_obeys_its_operator_and_the_faucet_and_comes_back_by_the_escape_hatch() {
+async fn a_loan_obeys_its_operator_and_comes_back_by_the_escape_hatch() {
     let (world, mut faucet) = world(1).await;
     let mut alice = staker(&world, 1).await;
     let first = lend(&world, &mut faucet, 1, address(1), 0).await;
@@ -245,20 +252,27 @@ async fn who_may_not_lend_and_what_is_not_to_be_lent_is_told_with_what_to_do() {
     let mut other = connect(&world.settlement, 1).await.unwrap();
     assert_eq!(other.loan_for(alice, &node(1)).await.unwrap(), loan, "anybody may ask");
     let error = other.lend(&network, &candidate, alice).await.unwrap_err();
-    assert!(matches!(error, VaultError::NotOwner { .. }), "{error}");
+    assert!(matches!(error, VaultError::NotLender { .. }) && error.code() == "not_lender", "{error}");
     let (call, _) = faucet.lend(&network, &candidate, alice).await.unwrap();
-    refused(other.quote(&call).await.unwrap_err(), "only the faucet lends stakes");
+    let not_lender = format!("{} does not lend from the vault", address(1));
+    refused(other.quote(&call).await.unwrap_err(), &not_lender);
 
     // Signed for a later registration than the next.
     let late = described(&world.settlement, 1, loan, 1);
     let (of_late, _) = faucet.lend(&network, &late, alice).await.unwrap();
     refused(faucet.quote(&of_late).await.unwrap_err(), "the node's BLS key did not sign this registration");
 
+    let mut publisher = connect(&world.settlement, PUBLISHER).await.unwrap();
     let most = Amount(STAKE.0 + 1);
-    assert!(matches!(faucet.withdraw(most).await.unwrap_err(), VaultError::Empty { .. }));
-    let out = faucet.withdraw(Amount(1)).await.unwrap();
-    faucet.send(&out, |_| {}).await.unwrap();
-    assert_eq!(world.balance(address(FAUCET)).await, U256::from(1));
+    assert!(matches!(publisher.withdraw(most).await.unwrap_err(), VaultError::Empty { .. }));
+    let out = publisher.withdraw(Amount(1)).await.unwrap();
+    // Whoever has the faucet's key takes nothing out.
+    let error = faucet.withdraw(Amount(1)).await.unwrap_err();
+    let its = address(PUBLISHER);
+    assert!(matches!(error, VaultError::NotOwner { owner, .. } if owner == its), "{error}");
+    refused(faucet.quote(&out).await.unwrap_err(), "only the vault's owner says who lends");
+    publisher.send(&out, |_| {}).await.unwrap();
+    assert_eq!(world.balance(address(PUBLISHER)).await, U256::from(1));
     let error = faucet.lend(&network, &candidate, alice).await.unwrap_err();
     assert_eq!(error.to_string(), "the vault has 24999.999999999 SESH left, and 25000 SESH are needed");
     assert!(error.passes() && error.code() == "faucet_empty");
@@ -271,6 +285,55 @@ async fn who_may_not_lend_and_what_is_not_to_be_lent_is_told_with_what_to_do() {
     refused(faucet.quote(&again).await.unwrap_err(), "the vault has 0 SESH");
     world.give(faucet.at(), STAKE).await;
     refused(faucet.quote(&again).await.unwrap_err(), "node 1 holds this BLS key");
+}
+
+#[tokio::test]
+async fn the_owner_names_who_lends() {
+    let (world, mut faucet) = world(1).await;
+    let mut publisher = connect(&world.settlement, PUBLISHER).await.unwrap();
+    assert_eq!(publisher.owner().await.unwrap(), address(PUBLISHER));
+    assert_eq!(publisher.lender().await.unwrap(), address(FAUCET));
+    let error = faucet.set_lender(address(1)).await.unwrap_err();
+    assert!(matches!(error, VaultError::NotOwner { .. }) && error.code() == "not_owner", "{error}");
+    world.chain.sender(&world.anvil, 1).await;
+    let mut next = connect(&world.settlement, 1).await.unwrap();
+    let call = publisher.set_lender(next.account()).await.unwrap();
+    refused(faucet.quote(&call).await.unwrap_err(), "only the vault's owner says who lends");
+    publisher.send(&call, |_| {}).await.unwrap();
+
+    let loan = next.loan_for(address(2), &node(1)).await.unwrap();
+    let candidate = described(&world.settlement, 1, loan, 0);
+    let error = faucet.lend(&network(), &candidate, address(2)).await.unwrap_err();
+    assert!(matches!(error, VaultError::NotLender { lender, .. } if lender == address(1)), "{error}");
+    lend(&world, &mut next, 1, address(2), 0).await;
+    assert_eq!(next.unlent().await.unwrap(), Amount::ZERO);
+}
+
+/// A vault that knows its owner alone is named, and an endpoint that refuses everything is not taken for one.
+#[tokio::test]
+async fn a_vault_whose_owner_lends_is_told_apart() {
+    let (world, faucet) = world(1).await;
+    let mut settlement = world.settlement.clone();
+    let at = address(77);
+    settlement.vault = Some(at);
+    // It answers each question with the staking contract's address, but who lends: there it reverts.
+    let code = [
+        &hex!("60003560e01c63")[..],
+        &calls::Vault::lenderCall::SELECTOR,
+        &hex!("14602c5773"),
+        settlement.contracts.staking.as_slice(),
+        &hex!("60005260206000f35b60006000fd"),
+    ]
+    .concat();
+    world.chain.ask("anvil_setCode", json!([at, hex::encode_prefixed(code)])).await;
+    let old = connect(&settlement, FAUCET).await.unwrap();
+    let error = old.lender().await.unwrap_err();
+    assert!(matches!(error, VaultError::OneRole { at: told } if told == at), "{error}");
+    assert!(error.code() == "old_vault" && error.remedy().contains("session network publish"), "{error}");
+    // Where every question reverts it is that.
+    world.chain.ask("anvil_setCode", json!([faucet.at(), "0x60006000fd"])).await;
+    let error = faucet.lender().await.unwrap_err();
+    assert!(matches!(error, VaultError::Send(SendError::Refused { .. })), "{error}");
 }
 
 fn refused(error: VaultError, said: &str) {

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
-use session_chain::network::Publisher;
+use session_chain::network::{Publisher, parse_release};
 use session_protocols::{NetworkName, directory::Endpoint};
 
 #[derive(Debug, Subcommand)]
@@ -34,8 +34,10 @@ Example:
     ///
     /// The account pays for the contracts and has all tokens of the network. The command goes on running: it is the
     /// first nodes, and serves the description that others join by. Whoever was interrupted repeats it, and nothing is
-    /// paid twice. Once all is paid it needs no account any more: the faucet lends with a key of its own. What others
-    /// can be told anew (--rpc, --ip, --url, --disk) may change then, and there may be more --nodes.
+    /// paid twice. Once all is paid it needs no account any more: the faucet lends with a key of its own, which can take
+    /// nothing out. If that key is taken, delete faucet/gas.key in the network's folder and name the account once more:
+    /// another key lends from then on. What others
+    /// can be told anew (--rpc, --ip, --url, --disk, --release) may change then, and there may be more --nodes.
     #[command(after_help = "\
 Examples:
   session network publish mynet --rpc https://rpc.example.org --ip 203.0.113.7
@@ -85,6 +87,9 @@ pub(crate) struct Publish {
     /// Room on the disk that a node should have, in GiB [default: 30]
     #[arg(long, value_name = "GIB")]
     pub(crate) disk: Option<u64>,
+    /// The oldest release of this program that a node of the network may be [default: any]
+    #[arg(long, value_name = "VERSION", value_parser = release)]
+    pub(crate) release: Option<[u64; 3]>,
     /// The share of all nodes that the faucet lends stakes to, in percent: from 34 on, nodes that cost nothing can stop
     /// the network's checkpoints [default: 25]
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(0..=100))]
@@ -98,6 +103,10 @@ pub(crate) struct Publish {
     /// Do not ask before anything is paid for
     #[arg(long)]
     pub(crate) yes: bool,
+}
+
+fn release(text: &str) -> Result<[u64; 3], &'static str> {
+    parse_release(text).ok_or("expected a version such as 0.2.0")
 }
 
 #[derive(Debug, Args)]

@@ -79,12 +79,17 @@ Examples:
     },
     /// Use a key that you have in place of the one that follows from the recovery phrase
     ///
-    /// As `session account key import` does.
+    /// As `session account key import` does: refused while the address so far holds money or names, which the account
+    /// could not get at by the new key.
     #[command(after_help = "\
 Examples:
   session wallet import                    asks for the key, which then is in no shell history
   session wallet import < key.txt")]
-    Import,
+    Import {
+        /// Do so though the address so far holds something, or nobody tells whether it does
+        #[arg(long)]
+        yes: bool,
+    },
     /// Get money where it is worth nothing: on a local testnet, or from the faucet of a test network
     #[command(after_help = "\
 Examples:

@@ -10,12 +10,15 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::{failure::Failure, output::Output};
+use crate::{failure::Failure, output::Output, text};
 
 /// After how long a step says that it is under way.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often it says so again where there is no terminal.
 const AGAIN: u64 = 10;
+
+/// What stands before a step's further lines.
+const INDENT: &str = "             ";
 
 /// What a step says that waits for an answer at the terminal, where nothing is to be drawn over the question.
 pub(crate) const ASKED: &str = "waiting for your answer";
@@ -40,11 +43,14 @@ impl Say {
 pub(crate) struct Board {
     output: Output,
     terminal: bool,
+    /// The step that is under way, and since when.
+    at: Mutex<Option<(&'static str, Instant)>>,
 }
 
 impl Board {
     pub(crate) fn new(output: Output) -> Self {
-        Self { output, terminal: std::io::stderr().is_terminal() && !output.is_json() }
+        let terminal = std::io::stderr().is_terminal() && !output.is_json();
+        Self { output, terminal, at: Mutex::default() }
     }
 
     /// Does one step, and says how it went: `work` returns what it made, and what is told of it.
@@ -54,6 +60,7 @@ impl Board {
         work: impl AsyncFnOnce(Say) -> Result<(T, String), Failure>,
     ) -> Result<T, Failure> {
         let (say, begun) = (Say::default(), Instant::now());
+        self.goes_on(Some((name, begun)));
         let bar = if self.terminal { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
         let mut work = Box::pin(work(say.clone()));
         let mut second = interval(Duration::from_secs(1));
@@ -65,6 +72,7 @@ impl Board {
             }
         };
         bar.finish_and_clear();
+        self.goes_on(None);
         let took = begun.elapsed();
         match done {
             Ok((made, told)) => {
@@ -78,13 +86,30 @@ impl Board {
         }
     }
 
+    /// Ends the command for what went wrong beside its steps: a matter of the step `of`, else of the one that is under way,
+    /// which is given up. It is said as if that step had failed.
+    pub(crate) fn broken(&self, of: Option<&'static str>, failure: Failure) -> Failure {
+        let at = self.goes_on(None);
+        let took = at.map_or(Duration::ZERO, |(_, begun)| begun.elapsed());
+        let Some(name) = of.or_else(|| at.map(|(name, _)| name)) else { return failure };
+        match self.ended(name, "failed", &failure.message, took) {
+            Ok(()) => Failure { message: format!("{name}: {}", failure.message), ..failure },
+            Err(closed) => closed,
+        }
+    }
+
+    /// Notes which step is under way; returns the one that was.
+    fn goes_on(&self, to: Option<(&'static str, Instant)>) -> Option<(&'static str, Instant)> {
+        std::mem::replace(&mut *self.at.lock().unwrap_or_else(PoisonError::into_inner), to)
+    }
+
     fn under_way(&self, name: &str, what: &str, took: Duration, bar: &ProgressBar) -> Result<(), Failure> {
         let seconds = took.as_secs();
         if self.terminal && what == ASKED {
             return Ok(());
         }
         if self.terminal {
-            bar.set_message(format!("{name:<10} {what} ({seconds} s)"));
+            bar.set_message(format!("{name:<10} {} ({seconds} s)", text::block(what, INDENT)));
             bar.tick();
             return Ok(());
         }
@@ -95,17 +120,53 @@ impl Board {
             let told = json!({ "step": name, "state": "working", "detail": what, "took": millis(took) });
             return self.output.data(&told, String::new);
         }
-        self.output.note(&format!("  … {name:<10} {what} ({seconds} s)"));
+        self.output.note(&format!("  … {name:<10} {} ({seconds} s)", text::block(what, INDENT)));
         Ok(())
     }
 
     fn ended(&self, name: &str, state: &str, told: &str, took: Duration) -> Result<(), Failure> {
         let data = json!({ "step": name, "state": state, "detail": told, "took": millis(took) });
         let mark = if state == "done" { "✓" } else { "✗" };
-        self.output.data(&data, || format!("{mark} {name:<10} {told} ({:.1} s)", took.as_secs_f64()))
+        self.output.data(&data, || {
+            // Endpoints, faucets and nodes have their words in it.
+            format!("{mark} {name:<10} {} ({:.1} s)", text::block(told, INDENT), took.as_secs_f64())
+        })
     }
 }
 
 fn millis(took: Duration) -> u64 {
     u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Exit;
+
+    fn failure() -> Failure {
+        Failure::new(Exit::Failed, "port", "it is taken", "name another")
+    }
+
+    #[tokio::test]
+    async fn what_breaks_beside_the_steps_is_said_of_the_step_that_it_is_a_matter_of() {
+        let board = Board::new(Output::new(true));
+        let told = |of| board.broken(of, failure()).message;
+        assert_eq!(told(None), "it is taken", "no step has begun");
+        {
+            // A step that is given up, as when the node ends meanwhile.
+            let step =
+                board.step("start", async |_| std::future::pending::<Result<((), String), Failure>>().await);
+            tokio::select! {
+                biased;
+                _ = step => panic!("it waits for ever"),
+                () = std::future::ready(()) => {}
+            }
+        }
+        let broken = board.broken(None, failure());
+        assert_eq!((&*broken.message, &*broken.remedy), ("start: it is taken", "name another"));
+        assert_eq!(told(None), "it is taken", "that step has ended");
+        assert_eq!(told(Some("address")), "address: it is taken", "whatever is under way");
+        board.step("start", async |_| Ok(((), String::new()))).await.unwrap();
+        assert_eq!(told(None), "it is taken", "a step that is done is not to blame");
+    }
 }

@@ -40,7 +40,7 @@ pub(super) async fn put_down(
 ) -> Result<((), String), Failure> {
     let nobody = chain_account::signer(&[0; chain_account::SEED]);
     let delivery = Delivery { poll: poll(network), ..Delivery::default() };
-    let staker = Staker::connect(settlement, nobody, delivery).await?;
+    let mut staker = Staker::connect(settlement, nobody.clone(), delivery).await?;
     let bls = BlsSecret::of_node(&keys.pair).public();
     if staker.holds(&bls).await? {
         return Ok(((), "it is there, and becomes final".to_owned()));
@@ -59,8 +59,14 @@ pub(super) async fn put_down(
         say.doing(match staker.holds(&bls).await {
             Ok(true) => break,
             Ok(false) => format!("waiting until {} has registered the node", lower(operator)),
-            // Whoever signs takes their time: one that fails for a while is asked again.
-            Err(error) => format!("looking for the registration: {error}"),
+            // Whoever signs takes their time: an endpoint that fails for a while is asked again, and one that is gone
+            // for good is no reason to end.
+            Err(error) => {
+                if let Ok(other) = Staker::connect(settlement, nobody.clone(), delivery).await {
+                    staker = other;
+                }
+                format!("looking for the registration: {error}")
+            }
         });
         sleep(LOOK).await;
     }

@@ -10,7 +10,8 @@ use futures::future::join_all;
 use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::{Client, header};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use session_chain::network::Limits;
+use session_chain::network::{Limits, shown_release};
+use session_protocols::request::numbers;
 
 use crate::failure::{Exit, Failure};
 
@@ -20,9 +21,16 @@ pub(crate) const DRIFT: i64 = 30;
 /// How long somebody may take to say what time it is.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Disk, memory and open files; the limit of these is raised as far as the system lets a user.
+/// The program's release, disk, memory and open files; the limit of these is raised as far as the system lets a user.
 pub(crate) fn check(data: &Path, limits: Limits) -> Result<String, Failure> {
     let failed = |code, message: String, remedy: String| Failure::new(Exit::NotReady, code, message, remedy);
+    let own = env!("CARGO_PKG_VERSION");
+    if numbers(own) < limits.release {
+        let asked = shown_release(limits.release);
+        let message = format!("this program is {own}, and the network asks for {asked} or newer");
+        let remedy = "install the newest release, and type the same command again".to_owned();
+        return Err(failed("release", message, remedy));
+    }
     let disk = disk(data).map_err(|cause| Failure::io("cannot see how much room the disk has", &cause))?;
     if disk < limits.disk.saturating_mul(GIB) {
         let message = format!(

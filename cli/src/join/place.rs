@@ -13,6 +13,10 @@ use crate::{
     node::address,
 };
 
+/// What to do where the node cannot listen.
+pub(super) const PORT_TAKEN: &str =
+    "stop whatever listens there (ss -lntup shows it), or name another port: --port PORT";
+
 /// Where a node is.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -92,8 +96,7 @@ fn free(endpoint: &Endpoint) -> Result<(), Failure> {
     };
     bound.map_err(|cause| {
         let message = format!("cannot listen on {endpoint}: {cause}");
-        let remedy = "stop whatever listens there (ss -lntup shows it), or name another port: --port PORT";
-        Failure::new(Exit::Failed, "port", message, remedy)
+        Failure::new(Exit::Failed, "port", message, PORT_TAKEN)
     })
 }
 

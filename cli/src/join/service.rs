@@ -15,7 +15,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use rustix::fs::{Mode, OFlags};
@@ -49,6 +49,9 @@ const USER: &str = "session";
 const MAX_USER: usize = 32;
 /// From one look at a running unit to the next.
 const LOOK: Duration = Duration::from_secs(2);
+/// How many lines of a journal are looked through for why a node ended, and how many characters of that are shown.
+const LINES: &str = "50";
+const MAX_WORDS: usize = 500;
 
 /// One node's service.
 #[derive(Clone, Debug)]
@@ -249,14 +252,30 @@ impl Service {
         systemctl(&["daemon-reload"]).await?;
         systemctl(&["enable", &self.unit]).await?;
         say.doing(format!("starting {}", self.unit));
+        let begun = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         // It returns when the node says that it serves.
         let started = systemctl(&[if changed { "restart" } else { "start" }, &self.unit]).await;
         if let Err(failure) = started {
             // Nothing is tried again and again behind the back of whoever is to mend it.
             let _ = systemctl(&["stop", &self.unit]).await;
-            return Err(failure);
+            return Err(self.in_its_words(failure, begun).await);
         }
         Ok(())
+    }
+
+    /// A failure as the node itself tells it in its journal, where it does since a second since 1970.
+    async fn in_its_words(&self, failure: Failure, since: u64) -> Failure {
+        let since = format!("@{since}");
+        let asked =
+            ["--unit", &self.unit, "--since", &since, "--lines", LINES, "--output", "cat", "--no-pager"];
+        let Ok(journal) = output("journalctl", &asked).await else { return failure };
+        match last_error(&journal.out) {
+            Some((message, remedy)) => {
+                let remedy = format!("{remedy}; then type the same command again");
+                Failure { message: format!("the node in {} ended: {message}", self.unit), remedy, ..failure }
+            }
+            None => failure,
+        }
     }
 
     /// Completes when the unit, once it ran, does not run any more.
@@ -382,11 +401,21 @@ pub(crate) fn settled(arguments: &Join, before: &Settings) -> Option<Place> {
 }
 
 /// Whether a process has the folder for itself, as a node that runs does.
-fn is_locked(data: &Path) -> bool {
+pub(super) fn is_locked(data: &Path) -> bool {
     // Whatever lies there is neither followed nor waited for.
     let how = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::open(data.join("lock"), how, Mode::empty()).map(fs::File::from);
     file.is_ok_and(|file| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)))
+}
+
+/// The last error of a program and what it says to do about it, as `session` prints them.
+fn last_error(text: &str) -> Option<(String, String)> {
+    let cut = |words: &str| words.chars().take(MAX_WORDS).collect::<String>();
+    let begins =
+        |at: &usize| text.get(..*at).is_some_and(|before| before.is_empty() || before.ends_with('\n'));
+    let at = text.rmatch_indices("error: ").map(|(at, _)| at).find(begins)?;
+    let (message, rest) = text.get(at..)?.strip_prefix("error: ")?.split_once("\n  fix: ")?;
+    Some((cut(message), cut(rest.lines().next().unwrap_or_default())))
 }
 
 /// This program.
@@ -468,6 +497,22 @@ mod tests {
         fs::write(service.path(), "User=session\nLoadCredential=passphrase:/etc/session/100%%\n").unwrap();
         assert_eq!(said(file()).as_deref(), Some(Path::new("/etc/session/100%")));
         assert_eq!(said(environment()).as_deref(), Some(Path::new("/etc/session/one")));
+    }
+
+    #[test]
+    fn why_a_node_ended_is_read_from_its_journal() {
+        let error = |message: &str, remedy: &str| Some((message.to_owned(), remedy.to_owned()));
+        let taken =
+            "error: cannot serve HTTP on 127.0.0.1:22080: os error: in use\n  fix: choose a free port";
+        let said = error("cannot serve HTTP on 127.0.0.1:22080: os error: in use", "choose a free port");
+        assert_eq!(last_error(taken), said);
+        let before = "error: another\n  fix: it\n{\"level\":\"INFO\",\"message\":\"starts\"}\n";
+        assert_eq!(last_error(&format!("{before}{taken}\nsession-net.service: Failed\n")), said);
+        for none in ["", "error: no remedy", "{\"message\":\"error: x\"}\n  fix: y", "  fix: y"] {
+            assert_eq!(last_error(none), None, "{none}");
+        }
+        let long = last_error(&format!("error: {0}\n  fix: {0}", "x".repeat(9_000))).unwrap();
+        assert_eq!((long.0.len(), long.1.len()), (MAX_WORDS, MAX_WORDS));
     }
 
     #[test]

@@ -55,7 +55,10 @@ pub(crate) async fn put_down(
     }
     if let Some(operator) = &arguments.operator {
         let operator = Box::pin(payee::address_of(context, operator)).await?;
-        return elsewhere::put_down(context, operator, network, settlement, keys, place, say).await;
+        if operator.found.is_some() {
+            context.output.warn(&format!("the node's operator is to be {operator}"));
+        }
+        return elsewhere::put_down(context, operator.address, network, settlement, keys, place, say).await;
     }
     let home = context.home()?;
     let (name, id) = account::choose_or_make(context, &home, arguments.account.as_deref())?;

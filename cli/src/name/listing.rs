@@ -1,60 +1,108 @@
 //! The account's names, and those on the market, for people and for programs.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher, RandomState},
+};
 
 use alloy::primitives::Address;
 use serde_json::{Value, json};
 use session_chain::{
     names::{Entry, Offer},
-    settlement::Replayed,
+    settlement::{Replayed, registrar::Held},
 };
-use session_client::home::OwnNames;
+use session_client::home::{Home, OwnNames, Revealed};
 use session_protocols::names::{Name, NameId, value::Kind};
 
 use super::{keys_of, ms};
-use crate::{Context, failure::Failure, stake::lower, text};
+use crate::{Context, failure::Failure, inbox, stake::lower, text};
 
-/// How many revealed names are checked at once: each takes a fraction of a second.
+/// How many revealed names are checked at once that never were: each takes a fraction of a second.
 const MAX_CHECKED: usize = 32;
 
 /// What names are called, as far as that is known.
 struct Called {
     known: BTreeMap<NameId, Name>,
-    left: usize,
+    /// What came of the checks of revealed names.
+    checked: BTreeMap<NameId, Revealed>,
 }
 
 impl Called {
-    fn new(own: &OwnNames) -> Self {
+    /// Of these names, checked where they were not before. Whoever reveals much that does not hold costs others each
+    /// run once, and cannot be in front of the rest: the checks begin anywhere.
+    async fn of(home: &Home, own: &OwnNames, names: &[(NameId, Entry)]) -> Result<(Self, usize), Failure> {
         let known = own.known.iter().map(|(name, id)| (*id, name.clone())).collect();
-        Self { known, left: MAX_CHECKED }
+        let mut called = Self { known, checked: home.revealed()? };
+        let (learnt, left) = called.check(names, anywhere(names.len()), MAX_CHECKED).await?;
+        if !learnt.is_empty() {
+            home.keep_revealed(learnt)?;
+        }
+        Ok((called, left))
+    }
+
+    /// Checks what is not known of these, `most` at most, from one of them on. Returns what came of it, and how many
+    /// are left.
+    async fn check(
+        &mut self,
+        names: &[(NameId, Entry)],
+        from: usize,
+        most: usize,
+    ) -> Result<(BTreeMap<NameId, Revealed>, usize), Failure> {
+        let (before, after) = names.split_at(from.min(names.len()));
+        let (mut learnt, mut left) = (BTreeMap::new(), 0);
+        for (id, entry) in after.iter().chain(before) {
+            let Some(name) = claimed(entry).filter(|_| !self.known.contains_key(id)) else { continue };
+            if self.checked.get(id).is_some_and(|revealed| revealed.name == name) {
+                continue;
+            }
+            if learnt.len() == most {
+                left += 1;
+                continue;
+            }
+            let holds = keys_of(name.clone()).await?.id() == *id;
+            learnt.insert(*id, Revealed { name, holds, checked_ms: inbox::now_ms() });
+        }
+        self.checked.extend(learnt.clone());
+        Ok((learnt, left))
     }
 
     /// What a name is called: as the account knows it, or as its owner revealed it, if that has its id.
-    async fn name(&mut self, id: &NameId, entry: &Entry) -> Result<Option<Name>, Failure> {
+    fn name(&self, id: &NameId, entry: &Entry) -> Option<Name> {
         if let Some(name) = self.known.get(id) {
-            return Ok(Some(name.clone()));
+            return Some(name.clone());
         }
-        let revealed = entry.revealed.as_deref().and_then(|revealed| revealed.parse::<Name>().ok());
-        let Some(name) = revealed.filter(|name| name.sub().is_none() && self.left > 0) else {
-            return Ok(None);
-        };
-        self.left -= 1;
-        Ok((keys_of(name.clone()).await?.id() == *id).then_some(name))
+        let name = claimed(entry)?;
+        self.checked.get(id).is_some_and(|it| it.holds && it.name == name).then_some(name)
     }
 }
 
-/// The names that an account has, what it offers for, and what it began to register.
+/// What its owner says that a name is called, if names are called so.
+fn claimed(entry: &Entry) -> Option<Name> {
+    let name = entry.revealed.as_deref()?.parse::<Name>().ok()?;
+    name.sub().is_none().then_some(name)
+}
+
+/// One of so many, which nobody can foresee.
+fn anywhere(many: usize) -> usize {
+    let drawn = usize::try_from(RandomState::new().hash_one(())).unwrap_or_default();
+    drawn.checked_rem(many).unwrap_or_default()
+}
+
+/// The names that an account has, what it offers for, what the contract holds for that, and what it began to register.
 pub(crate) async fn list(
     context: &Context,
+    home: &Home,
     now: &mut Replayed,
     own: &OwnNames,
+    held: &[(Name, Held)],
     account: Address,
     time: u64,
 ) -> Result<(), Failure> {
     let (mut names, mut offers) = (Vec::new(), Vec::new());
-    let mut called = Called::new(own);
-    for (id, entry) in chosen(now, |entry| entry.owner == account || offered(entry, account))? {
-        let name = called.name(&id, &entry).await?;
+    let chosen = chosen(now, |entry| entry.owner == account || offered(entry, account))?;
+    let (called, _) = Called::of(home, own, &chosen).await?;
+    for (id, entry) in chosen {
+        let name = called.name(&id, &entry);
         let one = described(&id, name.as_ref(), &entry, time, account);
         if entry.owner == account {
             names.push(one);
@@ -63,7 +111,9 @@ pub(crate) async fn list(
         }
     }
     let begun: Vec<&Name> = own.begun.keys().collect();
-    context.output.data(&json!({ "names": names, "offers": offers, "begun": begun }), || {
+    let kept: Vec<Value> = held.iter().map(|(name, held)| money(name, held)).collect();
+    let data = json!({ "names": names, "offers": offers, "held": kept, "begun": begun });
+    context.output.data(&data, || {
         let mut shown = Vec::new();
         if names.is_empty() {
             shown.push(format!("this account has no name, as of block {}", now.height));
@@ -80,6 +130,7 @@ pub(crate) async fn list(
             let until = text::time(one["offer"]["until"].as_u64().unwrap_or_default());
             shown.push(format!("offered {} SESH for {} until {until}", offer_cell(one), title(one)));
         }
+        shown.extend(held.iter().filter_map(|(name, held)| take_back(name, held)));
         for name in &begun {
             shown.push(format!("begun and not done: session name register {name}"));
         }
@@ -90,24 +141,26 @@ pub(crate) async fn list(
 /// The names that are for sale, or that somebody offers for.
 pub(crate) async fn market(
     context: &Context,
+    home: &Home,
     now: &mut Replayed,
     own: &OwnNames,
     account: Address,
     time: u64,
 ) -> Result<(), Failure> {
     let mut names = Vec::new();
-    let mut called = Called::new(own);
     let traded = |entry: &Entry| {
         entry.is_live(time)
             && (entry.price.is_some() || entry.offer.as_ref().is_some_and(|it| time <= it.until))
     };
-    for (id, entry) in chosen(now, traded)? {
-        let name = called.name(&id, &entry).await?;
+    let chosen = chosen(now, traded)?;
+    let (called, left) = Called::of(home, own, &chosen).await?;
+    for (id, entry) in chosen {
+        let name = called.name(&id, &entry);
         names.push(described(&id, name.as_ref(), &entry, time, account));
     }
-    if called.left == 0 {
+    if left > 0 {
         context.output.warn(&format!(
-            "no more than {MAX_CHECKED} revealed names were checked; the rest are shown by id"
+            "{left} revealed names are shown by id: {MAX_CHECKED} are checked at once, others the next time"
         ));
     }
     context.output.data(&json!({ "names": names }), || {
@@ -120,6 +173,23 @@ pub(crate) async fn market(
         });
         let table = text::table(["NAME", "PRICE", "OFFER", "OWNER"], &rows.collect::<Vec<_>>());
         format!("{}\n\nA name is bought by what it is called: session name buy NAME", table.trim_end())
+    })
+}
+
+/// What the contract holds for an offer, for programs.
+fn money(name: &Name, held: &Held) -> Value {
+    let Held { amount, until, binds } = held;
+    json!({ "name": name, "amount": amount.to_string(), "until": ms(*until), "binds": binds })
+}
+
+/// How to get the money of an offer back, where it can be had.
+fn take_back(name: &Name, held: &Held) -> Option<String> {
+    let Held { amount, binds, .. } = held;
+    (!binds).then(|| {
+        format!(
+            "{amount} SESH that you offered for {name} bind no more: take them back: session name offer {name} \
+             --withdraw"
+        )
     })
 }
 
@@ -209,21 +279,82 @@ mod tests {
         }
     }
 
+    fn none() -> Called {
+        Called { known: BTreeMap::new(), checked: BTreeMap::new() }
+    }
+
     #[tokio::test]
-    async fn a_name_that_is_revealed_is_believed_only_if_it_has_the_id() {
+    async fn a_name_that_is_revealed_is_believed_only_if_it_has_the_id_and_is_checked_once() {
         let id = keys_of("alice".parse().unwrap()).await.unwrap().id();
-        let mut called = Called::new(&OwnNames::default());
-        let name = called.name(&id, &entry(Some("alice"))).await.unwrap();
-        assert_eq!(name.unwrap().to_string(), "alice");
-        for lie in [Some("bob"), Some("al ice"), Some("\u{1b}[2J"), Some("x.alice"), None] {
-            assert_eq!(called.name(&id, &entry(lie)).await.unwrap(), None, "{lie:?}");
-        }
-        assert_eq!(called.left, MAX_CHECKED - 2, "what can be no name costs nothing");
-        called.left = 0;
-        assert_eq!(called.name(&id, &entry(Some("alice"))).await.unwrap(), None);
-        let mut own = OwnNames::default();
-        own.known.insert("alice".parse().unwrap(), id);
-        assert!(Called::new(&own).name(&id, &entry(None)).await.unwrap().is_some(), "the account knows it");
+        let (one, two) = (NameId::from_bytes([0; 32]), NameId::from_bytes([1; 32]));
+        // Two that lie stand in front of it, and what can be no name costs nothing.
+        let names = [
+            (one, entry(Some("bob"))),
+            (two, entry(Some("carol"))),
+            (NameId::from_bytes([2; 32]), entry(Some("\u{1b}[2J"))),
+            (NameId::from_bytes([3; 32]), entry(Some("x.alice"))),
+            (NameId::from_bytes([4; 32]), entry(None)),
+            (id, entry(Some("alice"))),
+        ];
+        let shown = |called: &Called| {
+            let shown = names.iter().map(|(id, entry)| called.name(id, entry).map(|name| name.to_string()));
+            shown.collect::<Vec<_>>()
+        };
+        let last = names.len() - 1;
+        let found = [None, None, None, None, None, Some("alice".to_owned())];
+        let mut called = none();
+        assert_eq!(shown(&called), vec![None; names.len()], "nothing is believed unchecked");
+        let (learnt, left) = called.check(&names, last, 1).await.unwrap();
+        assert_eq!((learnt.keys().collect::<Vec<_>>(), left), (vec![&id], 2));
+        assert_eq!(shown(&called), found);
+        // Whoever looks again goes on with the others, also where that begins at one that is known.
+        let (learnt, left) = called.check(&names, last, 1).await.unwrap();
+        assert_eq!((learnt.keys().collect::<Vec<_>>(), left), (vec![&one], 1));
+        assert!(!learnt[&one].holds);
+        let (learnt, left) = called.check(&names[..1], 0, 1).await.unwrap();
+        assert_eq!((learnt.len(), left), (0, 0), "a lie costs its run once");
+        assert_eq!(shown(&called), found);
+        // It says something else by then.
+        assert_eq!(called.name(&id, &entry(Some("alicia"))), None);
+        let (_, left) = called.check(&[(id, entry(Some("alicia")))], 0, 0).await.unwrap();
+        assert_eq!(left, 1);
+        let known = Called { known: BTreeMap::from([(id, "alice".parse().unwrap())]), ..none() };
+        assert!(known.name(&id, &entry(None)).is_some(), "the account knows it");
+    }
+
+    #[tokio::test]
+    async fn what_was_checked_is_kept_in_the_home() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(folder.path().join("home")).unwrap();
+        let id = NameId::from_bytes([0; 32]);
+        let names = [(id, entry(Some("bob")))];
+        let (_, left) = Called::of(&home, &OwnNames::default(), &names).await.unwrap();
+        assert_eq!(left, 0);
+        let kept = home.revealed().unwrap();
+        assert!(!kept[&id].holds && kept[&id].name == "bob".parse().unwrap());
+        let again = Called::of(&home, &OwnNames::default(), &names).await.unwrap().0;
+        assert_eq!(again.checked, kept, "it is not checked again");
+    }
+
+    #[test]
+    fn nobody_can_foresee_where_checks_begin() {
+        let drawn: std::collections::BTreeSet<_> = (0..64).map(|_| anywhere(1_000)).collect();
+        assert!(drawn.len() > 1 && drawn.iter().all(|it| *it < 1_000));
+        assert_eq!(anywhere(0), 0);
+    }
+
+    #[test]
+    fn money_that_can_be_had_back_is_told_with_how() {
+        let name: Name = "alice".parse().unwrap();
+        let held = Held { amount: Amount::sesh(400), until: 7, binds: true };
+        assert_eq!(take_back(&name, &held), None);
+        let told = take_back(&name, &Held { binds: false, ..held }).unwrap();
+        assert!(
+            told.starts_with("400 SESH") && told.ends_with("session name offer alice --withdraw"),
+            "{told}"
+        );
+        let wanted = json!({ "name": "alice", "amount": "400", "until": 7_000, "binds": true });
+        assert_eq!(money(&name, &held), wanted);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Registrations: two transactions a minute apart, which go on wherever they ended.
 
+use core::time::Duration;
+
 use indicatif::ProgressBar;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use session_chain::{
     Amount,
     settlement::{
@@ -10,12 +12,14 @@ use session_chain::{
     },
 };
 use session_client::home::Secret;
-use session_protocols::names::{Name, NameKeys, Value};
+use session_protocols::names::{Name, NameId, NameKeys, Value};
+use tokio::time::timeout;
 
-use super::{Desk, ms};
+use super::{Desk, ms, saying::value_told};
 use crate::{
     args::{Said, Sending},
     failure::{Exit, Failure},
+    recipient::FoundBy,
     sending::{self, Consent, Planned, agree, tell_cost},
     stake::lower,
     text,
@@ -25,6 +29,8 @@ use crate::{
 const DAY: u64 = 24 * 3_600;
 /// How often a renewal is planned anew, when the name was renewed meanwhile.
 const MAX_PLANS: u32 = 3;
+/// How long it may take until what overtook a transaction is in a block.
+const OVERTOOK: Duration = Duration::from_secs(30);
 
 /// What a name is to be.
 struct Asked<'a> {
@@ -32,6 +38,8 @@ struct Asked<'a> {
     keys: &'a NameKeys,
     period: Period,
     says: &'a [Value],
+    /// The same in words, where names of the network stood for it.
+    found: &'a str,
     /// What it says so far.
     known: &'a Known,
     sending: Sending,
@@ -48,8 +56,16 @@ impl Desk<'_> {
         sending: Sending,
     ) -> Result<(), Failure> {
         let mut says = Vec::with_capacity(set.len());
+        let (mut found, mut set_told) = (String::new(), Vec::with_capacity(set.len()));
         for Said(kind, value) in set {
-            says.push(self.value(*kind, value).await?);
+            let said = self.said(*kind, value).await?;
+            if said.found.is_some() {
+                found += &format!("; it says {said}");
+            }
+            let mut record = json!({ "type": kind.as_str(), "value": value_told(&said.value) });
+            FoundBy::tell(said.found.as_ref(), &mut record);
+            set_told.push(record);
+            says.push(said.value);
         }
         let keys = self.keys(name, true).await?;
         let (account, network) = (self.id()?, self.network());
@@ -58,7 +74,16 @@ impl Desk<'_> {
             let mut now = self.now().await?;
             (now.names.named(&keys.id())?, Known::of(&keys, &mut now)?)
         };
-        let asked = Asked { name, keys: &keys, period, says: &says, known: &known, sending, told: None };
+        let asked = Asked {
+            name,
+            keys: &keys,
+            period,
+            says: &says,
+            found: &found,
+            known: &known,
+            sending,
+            told: None,
+        };
         let is_free = check_free(entry.as_ref(), self.registrar.account(), self.registrar.time().await?);
         if let Err(error) = is_free {
             return self.not_free(&asked, before.begun.contains_key(name), error).await;
@@ -82,7 +107,7 @@ impl Desk<'_> {
             let begun = Reservation { id: keys.id(), secret };
             self.registrar.quote_registration(&begun, period, says.len()).await?
         };
-        let what = |fee: Amount| format!("register {name} for {period} for {fee} SESH");
+        let what = |fee: Amount| format!("register {name} for {period} for {fee} SESH{found}");
         let cost = format!("{fee} SESH, and {quote} for two transactions a minute apart");
         tell_cost(self.context, &what(fee), self.called(), self.registrar.account(), &cost);
         let mut consent = Consent::new(sending.yes);
@@ -117,22 +142,46 @@ impl Desk<'_> {
             }
         };
         not_risen(sending, Some(fee), paid)?;
-        let most = self.registrar.quote(&call).await?.most;
-        if !consent.covers(&what(paid), most) {
-            self.context.output.warn(&format!(
-                "{name} costs more than a moment ago, and the endpoint has heard of it by now: whoever else did can \
-                 register it in a minute, unless you are first"
-            ));
-        }
         let told = json!({
             "name": name,
             "id": keys.id(),
             "owner": lower(self.registrar.account()),
             "days": period.days(),
             "fee": paid.to_string(),
+            "set": set_told,
         });
-        self.deliver_agreed(Planned { call, what: what(paid), told }, &mut consent).await?;
+        let sent = self.claim(name, Planned { call, what: what(paid), told }, &mut consent).await;
+        if sent.as_ref().is_err_and(may_be_overtaken) && self.comes_to_be_own(keys.id()).await {
+            self.tell_overtaken(name);
+            return self.not_free(&Asked { told: Some(fee), ..asked }, true, RegistrarError::Yours).await;
+        }
+        sent?;
         Ok(self.home.keep_name(&account, &network, name, keys.id())?)
+    }
+
+    /// Sends the second transaction, of which everybody knows from here on which name it is for.
+    async fn claim(&mut self, name: &Name, planned: Planned, consent: &mut Consent) -> Result<(), Failure> {
+        let most = self.registrar.quote(&planned.call).await?.most;
+        if !consent.covers(&planned.what, most) {
+            self.context.output.warn(&format!(
+                "{name} costs more than a moment ago, and the endpoint has heard of it by now: whoever else did can \
+                 register it in a minute, unless you are first"
+            ));
+        }
+        self.deliver_agreed(planned, consent).await
+    }
+
+    /// Whether the account has a name, once what is on its way is in a block.
+    async fn comes_to_be_own(&mut self, id: NameId) -> bool {
+        let _ = timeout(OVERTOOK, self.registrar.sender().settled()).await;
+        let account = self.registrar.account();
+        self.registrar.title(id).await.is_ok_and(|title| title.owner == account)
+    }
+
+    fn tell_overtaken(&self, name: &Name) {
+        self.context.output.note(&format!(
+            "{name} became this account's meanwhile, by another program of it or by what was sent before"
+        ));
     }
 
     /// What is told of a name that somebody has. One that the account began to register, and has, becomes what it was
@@ -149,7 +198,8 @@ impl Desk<'_> {
                 self.complete(asked).await?;
                 return Ok(self.home.keep_name(&account, &network, asked.name, asked.keys.id())?);
             }
-            RegistrarError::Yours => {
+            // What expired since was registered all the same.
+            RegistrarError::Yours | RegistrarError::Expired { .. } => {
                 self.home.keep_name(&account, &network, asked.name, asked.keys.id())?;
             }
             RegistrarError::Taken { .. } => self.home.give_name_up(&account, &network, asked.name)?,
@@ -158,33 +208,45 @@ impl Desk<'_> {
         Err(error.into())
     }
 
-    /// Lets a name that the account has expire no earlier than was asked for, and say all of it.
+    /// Lets a name that the account has expire no earlier than was asked for, and say all of it. Where another program of
+    /// the account does the same first, nothing is left to do.
     async fn complete(&mut self, asked: &Asked<'_>) -> Result<(), Failure> {
-        let Asked { name, keys, period, sending, told: agreed, .. } = *asked;
+        let Asked { name, keys, period, found, sending, told: agreed, .. } = *asked;
         let (title, planned) = self.completion(asked).await?;
+        let Some((call, fee)) = planned else { return self.done_before(asked, &title) };
         let lacks = title.lacks(period);
         let later = lacks.map_or(0, Period::days).saturating_mul(DAY);
         let expires = ms(title.expires.saturating_add(later));
-        let mut told = json!({
-            "name": name,
-            "id": keys.id(),
-            "owner": lower(self.registrar.account()),
-            "expires": expires,
-        });
+        let mut told = self.told(name, keys.id(), expires);
         let ends = text::time(expires);
-        let Some((call, fee)) = planned else {
-            let done = format!("done before: {name} is registered, and this account's, until {ends}");
-            return self.nothing_to_do(told, &done);
-        };
         not_risen(sending, agreed, fee)?;
         let what = match lacks {
             Some(lacks) => {
                 told["fee"] = json!(fee.to_string());
-                format!("renew {name}, which is registered, for {lacks}, until {ends}, for {fee} SESH")
+                format!("renew {name}, which is registered, for {lacks}, until {ends}, for {fee} SESH{found}")
             }
-            None => format!("let {name}, which is registered, say all that it was to say"),
+            None => format!("let {name}, which is registered, say all that it was to say{found}"),
         };
-        self.deliver(Planned { call, what, told }, sending).await
+        let sent = self.deliver(Planned { call, what, told }, sending).await;
+        if sent.as_ref().is_err_and(may_be_overtaken) {
+            let again = timeout(OVERTOOK, self.completion(asked)).await;
+            if let Ok(Ok((title, None))) = again {
+                self.tell_overtaken(name);
+                return self.done_before(asked, &title);
+            }
+        }
+        sent
+    }
+
+    fn done_before(&self, asked: &Asked<'_>, title: &Title) -> Result<(), Failure> {
+        let (name, expires) = (asked.name, ms(title.expires));
+        let ends = text::time(expires);
+        let done = format!("done before: {name} is registered, and this account's, until {ends}");
+        self.nothing_to_do(self.told(name, asked.keys.id(), expires), &done)
+    }
+
+    fn told(&self, name: &Name, id: NameId, expires: u64) -> Json {
+        json!({ "name": name, "id": id, "owner": lower(self.registrar.account()), "expires": expires })
     }
 
     /// What completes a name, and the title that this goes by.
@@ -204,6 +266,11 @@ impl Desk<'_> {
         let message = format!("{name} was renewed again and again while it was looked at");
         Err(Failure::new(Exit::NotReady, "renewed", message, "register it again: it goes on"))
     }
+}
+
+/// Whether what the account had sent elsewhere can be why a transaction was refused, or is not known to be mined.
+fn may_be_overtaken(failure: &Failure) -> bool {
+    matches!(failure.code, "contract_refuses" | "not_mined")
 }
 
 /// Who is not to be asked agreed to the fee that was told, and to no more.

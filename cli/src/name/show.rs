@@ -10,6 +10,7 @@ use session_protocols::{
     },
 };
 
+use super::saying::value_told;
 use crate::{
     Context,
     failure::{Exit, Failure},
@@ -53,10 +54,8 @@ pub(crate) async fn run(context: &Context, of: &str) -> Result<(), Failure> {
             context.output.warn(&format!("the {kind} of {name} cannot be read: {error}"));
         }
     }
-    let read = |(kind, record): (_, &Result<_, _>)| {
-        record.as_ref().ok().map(|value: &Value| (kind, value.to_string()))
-    };
-    let records: Vec<(&Kind, String)> = resolved.records.iter().filter_map(read).collect();
+    let read = resolved.records.iter().filter_map(|(kind, record)| Some((kind, record.as_ref().ok()?)));
+    let records: Vec<(&Kind, &Value)> = read.collect();
     let warning = recipient::old(&access);
     warning.iter().for_each(|warning| context.output.warn(warning));
     let Resolved { id, owner, expires, revealed, price, .. } = &resolved;
@@ -67,7 +66,7 @@ pub(crate) async fn run(context: &Context, of: &str) -> Result<(), Failure> {
         "id": id.to_string(),
         "owner": lower(owner.0.into()),
         "expires": expires.saturating_mul(1_000),
-        "records": records.iter().map(|(kind, value)| (kind.to_string(), json!(value))).collect::<Map<_, Json>>(),
+        "records": records.iter().map(|(kind, value)| (kind.to_string(), json!(value_told(value)))).collect::<Map<_, Json>>(),
         "revealed": revealed,
         "price": price,
         "as_of": age.map(|age| age.ended_ms),
@@ -87,7 +86,7 @@ pub(crate) async fn run(context: &Context, of: &str) -> Result<(), Failure> {
             ],
         ];
         rows.extend(age.map(|age| ["as of".to_owned(), text::time(age.ended_ms)]));
-        rows.extend(records.iter().map(|(kind, value)| [kind.to_string(), text::plain(value)]));
+        rows.extend(records.iter().map(|(kind, value)| [kind.to_string(), text::plain(&value.to_string())]));
         rows.iter().map(|[what, value]| format!("{what:<10} {value}\n")).collect()
     })
 }

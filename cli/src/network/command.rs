@@ -2,10 +2,13 @@
 
 use alloy::primitives::Address;
 use serde_json::json;
-use session_chain::{NetworkFile, network::Settlement};
+use session_chain::{
+    NetworkFile,
+    network::{Settlement, shown_release},
+};
 
 use super::description::{self, Description, PRESETS};
-use crate::{Context, args::Networks, failure::Failure, join::endpoints, publish};
+use crate::{Context, args::Networks, failure::Failure, join::endpoints, publish, text::block};
 
 pub(crate) async fn run(context: &Context, command: Networks) -> Result<(), Failure> {
     match command {
@@ -60,6 +63,7 @@ fn show(context: &Context, found: &Description, head: &str) -> Result<(), Failur
         "faucet": network.faucet,
         "limits": {
             "disk": network.limits.disk, "memory": network.limits.memory, "files": network.limits.files,
+            "release": shown_release(network.limits.release),
         },
         "nodes": network.nodes.iter().map(|node| json!({
             "id": node.id, "addresses": node.addresses,
@@ -83,6 +87,9 @@ fn show(context: &Context, found: &Description, head: &str) -> Result<(), Failur
             limits.files,
             network.nodes.len()
         );
+        if limits.release != [0; 3] {
+            text += &format!("  release    {} or newer\n", shown_release(limits.release));
+        }
         text
     })
 }
@@ -108,7 +115,7 @@ async fn verify(context: &Context, found: &Description) -> Result<(), Failure> {
         if !good.is_empty() {
             text += &format!("; its contracts are there, as {} says", good.join(", "));
         }
-        text + &bad.iter().map(|trouble| format!("\n  {trouble}")).collect::<String>()
+        text + &bad.iter().map(|trouble| format!("\n  {}", block(trouble, "  "))).collect::<String>()
     })
 }
 

@@ -113,19 +113,23 @@ fn find(context: &Context, named: &str) -> Result<Source, Failure> {
         return address(named);
     }
     let path = PathBuf::from(named);
-    if named.contains('/') || named.ends_with(".toml") || path.is_file() {
+    if named.contains('/') || named.ends_with(".toml") {
         return Ok(Source::File(path));
     }
+    // What is known is that, whoever laid a file of its name into the folder where this runs.
     if named == super::LOCAL {
         return Ok(Source::File(super::local_folder()?.network_path()));
     }
     let home = context.home_path()?;
-    let path = kept(&home, named);
-    if path.is_file() {
-        return Ok(Source::File(path));
+    let kept = kept(&home, named);
+    if kept.is_file() {
+        return Ok(Source::File(kept));
     }
     if let Some((_, text)) = PRESETS.iter().find(|(name, _)| *name == named) {
         return Ok(Source::Preset(text));
+    }
+    if path.is_file() {
+        return Ok(Source::File(path));
     }
     let known: Vec<String> = PRESETS.iter().map(|(name, _)| (*name).to_owned()).chain(names(&home)).collect();
     Err(Failure::new(
@@ -305,4 +309,33 @@ fn unsafe_http(url: &Url) -> Failure {
         format!("{url} is not protected on its way: anybody in between could answer"),
         "name an https address, or the publisher's key, which nobody in between has: add --publisher KEY",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{args::Global, output::Output};
+
+    #[test]
+    fn a_name_that_is_known_is_no_file_that_lies_about() {
+        let home = tempfile::tempdir().unwrap();
+        let global =
+            Global { json: true, home: Some(home.path().into()), network: None, named: false, direct: false };
+        let context = Context { output: Output::new(true), global };
+        // It lies in the folder where tests run.
+        let named = "README.md";
+        let found = |named: &str| match find(&context, named) {
+            Ok(Source::File(path)) => path,
+            _ => panic!("{named} is no file"),
+        };
+        assert_eq!(found(named), Path::new(named));
+        let known = kept(home.path(), named);
+        fs::create_dir_all(known.parent().unwrap()).unwrap();
+        fs::write(&known, "").unwrap();
+        assert_eq!(found(named), known);
+        assert_eq!(found("./README.md"), Path::new("./README.md"), "that file is meant");
+        assert_eq!(super::super::file(named, home.path()).ok(), Some(known));
+        assert_eq!(super::super::file("./README.md", home.path()).ok(), Some("./README.md".into()));
+        assert!(matches!(find(&context, "testnet"), Ok(Source::Preset(_))));
+    }
 }

@@ -154,7 +154,7 @@ mod tests {
         let [own, other] = [1, 2].map(Address::repeat_byte);
         let at = |height, from, to, sum, state| {
             let payment = Payment { transaction: [7; 32].into(), from, to, sum };
-            Row { payment, height, time: None, state }
+            Row { payment, height, time_ms: None, state }
         };
         let row = |from, to, sum, state| at(Some(9), from, to, sum, state);
         let (sesh, native) = (|whole| Sum::Sesh(Amount::sesh(whole)), Sum::native("0.5").unwrap());

@@ -19,7 +19,7 @@ use session_chain::{
     },
 };
 use session_client::home::Unfounded;
-use session_protocols::MessageHash;
+use session_protocols::{AccountId, MessageHash};
 use tokio::time::timeout;
 
 use super::messages::why;
@@ -40,6 +40,10 @@ pub(super) const NOT_CHECKED: &str = "it was not checked: there are too many suc
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claim {
     pub(super) message: MessageHash,
+    /// Whose message it is.
+    pub(super) sender: AccountId,
+    /// Whether that is somebody from the address book.
+    pub(super) is_contact: bool,
     pub(super) told_ms: u64,
     pub(super) transaction: B256,
     pub(super) from: Address,
@@ -85,8 +89,10 @@ pub(super) fn undecided(why: &str, now_ms: u64) -> Unfounded {
     Unfounded { why: why.to_owned(), first_ms: now_ms, asked_ms: now_ms, again_ms: now_ms }
 }
 
-/// The claims to ask about: those first that were never asked about, then those asked about longest ago; of these the
-/// newest.
+/// The claims to ask about, by turns of one from each sender: however many one sends, the claims of others wait for as many
+/// of them as they have sent themselves. Of one sender those come first that were never asked about, then those asked
+/// about longest ago; of these the newest. So it is among the senders of one turn, where contacts come first: accounts
+/// cost nothing, so strangers can be as many as somebody likes.
 fn due(claims: &[Claim], unfounded: &BTreeMap<MessageHash, Unfounded>, now_ms: u64) -> Vec<Claim> {
     // A clock that was ahead puts nothing off.
     let is_due = |before: &Unfounded| before.again_ms <= now_ms || before.first_ms > now_ms;
@@ -95,8 +101,19 @@ fn due(claims: &[Claim], unfounded: &BTreeMap<MessageHash, Unfounded>, now_ms: u
     // None comes before all times.
     let asked_ms = |claim: &Claim| unfounded.get(&claim.message).map(|before| before.asked_ms.min(now_ms));
     due.sort_by_key(|claim| (asked_ms(claim), Reverse(claim.told_ms)));
-    due.truncate(MAX_ASKED);
-    due
+    let mut turns: BTreeMap<AccountId, usize> = BTreeMap::new();
+    let mut due: Vec<(usize, Claim)> = due
+        .into_iter()
+        .map(|claim| {
+            let next = turns.entry(claim.sender).or_default();
+            let turn = *next;
+            *next += 1;
+            (turn, claim)
+        })
+        .collect();
+    // What is equal stays in its order.
+    due.sort_by_key(|(turn, claim)| (*turn, !claim.is_contact));
+    due.into_iter().take(MAX_ASKED).map(|(_, claim)| claim).collect()
 }
 
 /// Asks about each, some at once; nothing is found of those that are not answered in time, and those whose turn did not
@@ -158,7 +175,24 @@ mod tests {
         let mut hash = [0; 32];
         hash[..8].copy_from_slice(&number.to_be_bytes());
         let (message, transaction) = (MessageHash(hash), B256::from(hash));
-        Claim { message, told_ms: number, transaction, from: Address::ZERO, sum: Sum::Sesh(Amount::sesh(1)) }
+        Claim {
+            message,
+            sender: AccountId::from_bytes([5; 33]),
+            is_contact: false,
+            told_ms: number,
+            transaction,
+            from: Address::ZERO,
+            sum: Sum::Sesh(Amount::sesh(1)),
+        }
+    }
+
+    /// The same of another sender.
+    fn of(sender: u8, number: u64) -> Claim {
+        Claim { sender: AccountId::from_bytes([sender; 33]), ..claim(number) }
+    }
+
+    fn numbers(due: &[Claim]) -> Vec<u64> {
+        due.iter().map(|claim| claim.told_ms).collect()
     }
 
     fn answer(standing: Standing, is_final: bool) -> Answer {
@@ -187,6 +221,44 @@ mod tests {
         // One that comes then is asked about before all of them.
         claims.push(claim(1_000));
         assert_eq!(due(&claims, &unfounded, now_ms).first().map(|it| it.told_ms), Some(1_000));
+    }
+
+    #[test]
+    fn one_sender_pushes_nobody_else_out_however_many_claims_there_are() {
+        // Three of Bob's and one of Carol's, and all that Mallory sends since are newer.
+        let others = [of(1, 1), of(1, 2), of(1, 3), of(2, 4)];
+        let (mut claims, mut unfounded) = (others.to_vec(), BTreeMap::new());
+        let mut now_ms = 1_000_000;
+        for look in 0..4_u64 {
+            claims.extend((0..500).map(|number| of(9, 1_000 + look * 500 + number)));
+            let due = due(&claims, &unfounded, now_ms);
+            assert_eq!(due.len(), MAX_ASKED, "what others leave is his");
+            let told = numbers(&due);
+            let newest = 1_000 + look * 500 + 499;
+            if look == 0 {
+                assert_eq!(&told[..6], [newest, 4, 3, newest - 1, 2, newest - 2]);
+                assert_eq!(told[6], 1);
+            }
+            // What was not decided is asked about each time.
+            assert!(others.iter().all(|claim| told.contains(&claim.told_ms)), "{look}: {told:?}");
+            for claim in &due {
+                unfounded.insert(claim.message, undecided("it was pending", now_ms));
+            }
+            now_ms += 1_000;
+        }
+    }
+
+    #[test]
+    fn contacts_come_before_strangers_however_many_there_are() {
+        let strangers = (10..200).map(|sender| of(sender, 1_000 + u64::from(sender)));
+        let contact = |number| Claim { is_contact: true, ..of(1, number) };
+        let claims: Vec<Claim> = [contact(1), contact(2)].into_iter().chain(strangers).collect();
+        // One each time: the others have their turn before the second.
+        let told = numbers(&due(&claims, &BTreeMap::new(), 1_000_000));
+        assert_eq!((told[0], told[1], told.len()), (2, 1_199, MAX_ASKED));
+        assert!(!told.contains(&1));
+        let before = BTreeMap::from([(contact(2).message, undecided("it was pending", 999_000))]);
+        assert_eq!(numbers(&due(&claims, &before, 1_000_000))[0], 1);
     }
 
     #[test]

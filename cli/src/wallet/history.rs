@@ -11,7 +11,11 @@ use session_chain::settlement::{
 };
 use session_client::home::{Hex, Outgoing, Received};
 
-use super::{Till, lower, messages::coin, outgoing::payments};
+use super::{
+    Till, lower,
+    messages::coin,
+    outgoing::{Found, payments},
+};
 use crate::{failure::Failure, text};
 
 /// How many payments the chain is asked about at once.
@@ -21,13 +25,14 @@ const MAX_OPEN: usize = 8;
 const PENDING: &str = "pending";
 const FINAL: &str = "final";
 const UNKNOWN: &str = "unknown";
+const FAILED: &str = "failed";
 
 /// One payment.
 pub(super) struct Row {
     pub(super) payment: Payment,
     pub(super) height: Option<u64>,
-    /// In seconds since 1970.
-    pub(super) time: Option<u64>,
+    /// In milliseconds since 1970.
+    pub(super) time_ms: Option<u64>,
     pub(super) state: &'static str,
 }
 
@@ -82,10 +87,10 @@ impl Till<'_> {
         let row = |(transaction, it): (Hex<32>, Received)| {
             let (from, sum) = (Address::from(it.from.0), Sum::Native(U256::from(it.units)));
             let payment = Payment { transaction: transaction.0.into(), from, to: own, sum };
-            Row { payment, height: it.height, time: Some(it.told_ms / 1_000), state: FINAL }
+            Row { payment, height: it.height, time_ms: Some(it.told_ms), state: FINAL }
         };
         let mut rows: Vec<Row> = kept.map(row).collect();
-        rows.sort_by_key(|row| Reverse(row.time));
+        rows.sort_by_key(|row| Reverse(row.time_ms));
         Ok(rows)
     }
 
@@ -115,15 +120,17 @@ impl Till<'_> {
     async fn row(&self, outgoing: &Outgoing) -> Option<Row> {
         let all = payments(outgoing, self.sum_of(outgoing));
         let found = self.standing(&all).await.ok();
-        let (state, height) = match found {
-            Some((_, Standing::Paid { height })) => (FINAL, Some(height)),
-            Some((_, Standing::Pending { height })) => (PENDING, height),
-            Some((_, Standing::Failed)) => ("failed", None),
-            Some((_, Standing::Short { .. } | Standing::Unknown)) if !outgoing.is_open => return None,
-            Some((_, Standing::Short { .. } | Standing::Unknown)) | None => (UNKNOWN, None),
+        let (state, height) = match found.map(|found| (found.standing, found.is_void())) {
+            Some((Standing::Paid { height }, _)) => (FINAL, Some(height)),
+            Some((Standing::Pending { height }, _)) => (PENDING, height),
+            Some((Standing::Failed, true)) => (FAILED, None),
+            // Whoever reads that it failed pays again.
+            Some((Standing::Failed, false)) => (UNKNOWN, None),
+            Some((Standing::Short { .. } | Standing::Unknown, _)) if !outgoing.is_open => return None,
+            Some((Standing::Short { .. } | Standing::Unknown, _)) | None => (UNKNOWN, None),
         };
-        let payment = found.map_or_else(|| all.first().copied(), |(payment, _)| Some(payment))?;
-        Some(Row { payment, height, time: Some(outgoing.signed_ms / 1_000), state })
+        let payment = found.map_or_else(|| all.first().copied(), |Found { payment, .. }| Some(payment))?;
+        Some(Row { payment, height, time_ms: Some(outgoing.signed_ms), state })
     }
 
     fn show(&self, rows: &[Row], more: bool) -> Result<(), Failure> {
@@ -134,9 +141,9 @@ impl Till<'_> {
             (false, _) => "in",
         };
         let transfer = |row: &Row| {
-            let Row { payment, height, time, state } = row;
+            let Row { payment, height, time_ms, state } = row;
             json!({
-                "transaction": payment.transaction.to_string(), "height": height, "time": time,
+                "transaction": payment.transaction.to_string(), "height": height, "time": time_ms,
                 "direction": direction(payment), "from": lower(payment.from), "to": lower(payment.to),
                 "amount": payment.sum.number(), "coin": coin(&payment.sum), "state": state,
             })
@@ -149,11 +156,11 @@ impl Till<'_> {
             }
             let rows: Vec<_> = rows
                 .iter()
-                .map(|Row { payment, height, time, state }| {
+                .map(|Row { payment, height, time_ms, state }| {
                     let direction = direction(payment);
                     let other = if direction == "in" { payment.from } else { payment.to };
                     [
-                        time.map_or_else(|| "-".to_owned(), |time| text::time(time.saturating_mul(1_000))),
+                        time_ms.map_or_else(|| "-".to_owned(), text::time),
                         direction.to_owned(),
                         payment.sum.to_string(),
                         other.to_string(),
@@ -174,6 +181,7 @@ impl From<&Transfer> for Row {
     fn from(transfer: &Transfer) -> Self {
         let Transfer { transaction, height, time, from, to, amount, is_final } = *transfer;
         let payment = Payment { transaction, from, to, sum: Sum::Sesh(amount) };
-        Self { payment, height, time, state: if is_final { FINAL } else { PENDING } }
+        let time_ms = time.map(|second| second.saturating_mul(1_000));
+        Self { payment, height, time_ms, state: if is_final { FINAL } else { PENDING } }
     }
 }

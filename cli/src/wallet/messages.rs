@@ -138,7 +138,8 @@ impl Cashier {
         let now_ms = inbox::now_ms();
         let found = match &self.settlement {
             Some(settlement) => {
-                let claims = items.iter().filter_map(|item| self.claim(item));
+                let contacts: BTreeSet<AccountId> = self.home.contacts()?.into_values().collect();
+                let claims = items.iter().filter_map(|item| self.claim(item, &contacts));
                 let open = claims.filter(|claim| !paid.contains_key(&claim.transaction.0));
                 let open: Vec<Claim> = open.collect();
                 claims::look(settlement, &self.own, &open, &known.unfounded, now_ms).await
@@ -162,7 +163,7 @@ impl Cashier {
     }
 
     /// The payment that a message tells of, where the chain has to say whether it was made.
-    fn claim(&self, item: &InboxItem) -> Option<Claim> {
+    fn claim(&self, item: &InboxItem, contacts: &BTreeSet<AccountId>) -> Option<Claim> {
         let message = item.content.as_ref().ok()?;
         let Kind::Money(Money::Payment(payment)) = &message.kind else { return None };
         let is_others = |first: &MessageHash| *first != item.hash;
@@ -170,8 +171,15 @@ impl Cashier {
             return None;
         }
         let (sum, from) = (self.sum(&payment.sum).ok()?, proven(message)?);
-        let transaction = B256::from(payment.transaction);
-        Some(Claim { message: item.hash, told_ms: item.timestamp_ms, transaction, from, sum })
+        Some(Claim {
+            message: item.hash,
+            sender: message.from,
+            is_contact: contacts.contains(&message.from),
+            told_ms: item.timestamp_ms,
+            transaction: B256::from(payment.transaction),
+            from,
+            sum,
+        })
     }
 
     /// What a message says of money, if anything.
@@ -406,7 +414,12 @@ impl Said {
                 lines(note.as_deref(), &format!("transaction {transaction}"))
             }
             Self::Request { amount, coin, note } => {
-                let native = if *coin == "native" { " --native" } else { "" };
+                let native = match *coin {
+                    "sesh" => "",
+                    "native" => " --native",
+                    // No command pays it: one of this network's coins is not what was asked for.
+                    _ => return lines(note.as_deref(), "it cannot be paid from here: another coin or chain"),
+                };
                 lines(note.as_deref(), &format!("to pay it: session wallet send {amount} {from}{native}"))
             }
             Self::AddressWanted => format!("to answer: session wallet address --tell {from}"),

@@ -1,10 +1,10 @@
 //! Payments that the home knows of: none is made twice by mistake, and each can be told of later.
 
 use alloy::primitives::{Address, B256};
-use serde_json::json;
+use serde_json::{Value, json};
 use session_chain::settlement::{
     SendError, WalletError,
-    wallet::{Payment, Standing, Sum, payment::check},
+    wallet::{Payment, Standing, Sum, payment::check_for_good},
 };
 use session_client::home::Outgoing;
 
@@ -14,8 +14,29 @@ use crate::{
     failure::{Exit, Failure},
     network::Access,
     payee::Payee,
+    recipient::FoundBy,
     text,
 };
+
+#[cfg(test)]
+mod tests;
+
+/// What the chain says of a payment that one of several transactions may make.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    /// By the transaction that it knows.
+    pub(super) payment: Payment,
+    pub(super) standing: Standing,
+    /// Whether that stays so, whatever becomes of the chain and whoever lies.
+    is_for_good: bool,
+}
+
+impl Found {
+    /// Whether it was not made, and never will be: of all versions under one nonce one is mined at most.
+    pub(super) const fn is_void(&self) -> bool {
+        self.is_for_good && matches!(self.standing, Standing::Failed)
+    }
+}
 
 impl Till<'_> {
     /// Tells somebody of a payment that was made, and pays nothing.
@@ -25,22 +46,22 @@ impl Till<'_> {
         let kept =
             kept.into_iter().find(|it| it.chain == chain && it.has(&transaction.0) && it.called == pay.to);
         let from = self.signer.address();
-        let (whom, access, payments) = match &kept {
+        let (whom, access, payments, found) = match &kept {
             // Whom they meant and where that was paid then: by now both may have changed.
             Some(kept) => {
                 let access = if kept.whom.is_some() { Some(Access::open(self.context).await?) } else { None };
-                (kept.whom, access, payments(kept, sum))
+                (kept.whom, access, payments(kept, sum), None)
             }
             None => {
-                let Payee { person: whom, address: to, access, .. } = self.payee(pay).await?;
+                let Payee { person: whom, address: to, access, found, .. } = self.payee(pay).await?;
                 if whom.is_none() {
                     let remedy = "name whom you paid by a contact's name or an account id";
                     return Err(Failure::usage("nobody can be written to at a bare address", remedy));
                 }
-                (whom, access, vec![Payment { transaction, from, to, sum }])
+                (whom, access, vec![Payment { transaction, from, to, sum }], found)
             }
         };
-        let (payment, standing) = self.standing(&payments).await?;
+        let Found { payment, standing, .. } = self.standing(&payments).await?;
         let transaction = payment.transaction;
         if !matches!(standing, Standing::Paid { .. } | Standing::Pending { .. }) {
             return Err(Failure::new(
@@ -59,11 +80,12 @@ impl Till<'_> {
             self.tell(access, &id, sum, transaction, pay.price.note.as_deref()).await?;
         }
         self.home.settle_payment(&self.id, &transaction.0)?;
-        let mut data = amount(sum);
-        data.insert("transaction".to_owned(), json!(transaction.to_string()));
-        data.insert("told".to_owned(), json!(told.is_some()));
+        let mut data = Value::Object(amount(sum));
+        data["transaction"] = json!(transaction.to_string());
+        data["told"] = json!(told.is_some());
+        FoundBy::tell(found.as_ref(), &mut data);
         self.context.output.data(&data, || {
-            let whom = text::plain(&pay.to);
+            let whom = text::plain(&pay.to) + FoundBy::told_of(found.as_ref());
             match told {
                 Some(_) => format!("{whom} was told of transaction {transaction}; nothing was paid"),
                 None => format!("{whom} is paid by transaction {transaction}; nothing more was paid"),
@@ -71,14 +93,15 @@ impl Till<'_> {
         })
     }
 
-    /// Refuses to pay what an earlier payment that is not settled may have paid; one that failed is settled.
+    /// Refuses to pay what an earlier payment that is not settled may have paid; one that failed is settled, once no
+    /// endpoint can say otherwise any more.
     pub(super) async fn refuse_twice(&self, payment: &Outgoing) -> Result<(), Failure> {
         for open in self.home.outgoing(&self.id)?.iter().filter(|it| it.is_open && it.is_like(payment)) {
             match self.standing(&payments(open, self.sum_of(open))).await {
-                Ok((Payment { transaction, .. }, Standing::Failed)) => {
-                    self.home.settle_payment(&self.id, &transaction.0)?;
+                Ok(found) if found.is_void() => {
+                    self.home.settle_payment(&self.id, &found.payment.transaction.0)?;
                 }
-                Ok((Payment { transaction, .. }, standing)) => {
+                Ok(Found { payment: Payment { transaction, .. }, standing, .. }) => {
                     return Err(self.open(open, Some((transaction, standing))));
                 }
                 Err(_) => return Err(self.open(open, None)),
@@ -95,6 +118,7 @@ impl Till<'_> {
         let says = match found.map(|(_, standing)| standing) {
             Some(Standing::Paid { .. }) => "made",
             Some(Standing::Pending { .. }) => "on its way",
+            Some(Standing::Failed) => "said to have failed, not by every endpoint or not in a final block",
             Some(_) => "not on the chain so far",
             None => "made or not: that is not known now",
         };
@@ -102,6 +126,10 @@ impl Till<'_> {
         let remedy = match found {
             Some((_, Standing::Paid { .. } | Standing::Pending { .. })) => {
                 format!("without paying again: {tell}; to pay once more add --again")
+            }
+            Some((_, Standing::Failed)) => {
+                "repeat it some minutes later, once that block is final; to pay all the same add --again"
+                    .to_owned()
             }
             Some(_) | None => {
                 format!("once session wallet history shows it: {tell}; to pay all the same add --again")
@@ -119,17 +147,20 @@ impl Till<'_> {
     }
 
     /// What the chain says of a payment that one of several transactions may make: of the one that it knows.
-    pub(super) async fn standing(&self, payments: &[Payment]) -> Result<(Payment, Standing), Failure> {
+    pub(super) async fn standing(&self, payments: &[Payment]) -> Result<Found, Failure> {
         let mut best = None;
         for payment in payments {
-            let standing = check(&self.settlement, payment).await?;
+            let (standing, is_for_good) = check_for_good(&self.settlement, payment).await?;
+            let found = Found { payment: *payment, standing, is_for_good };
             match standing {
-                Standing::Unknown => best = best.or(Some((*payment, standing))),
-                Standing::Pending { height: None } => best = Some((*payment, standing)),
+                Standing::Unknown => best = best.or(Some(found)),
+                // Another version may pay all the same.
+                Standing::Failed if !is_for_good => best = best.or(Some(found)),
+                Standing::Pending { height: None } => best = Some(found),
                 Standing::Pending { height: Some(_) }
                 | Standing::Paid { .. }
                 | Standing::Short { .. }
-                | Standing::Failed => return Ok((*payment, standing)),
+                | Standing::Failed => return Ok(found),
             }
         }
         best.ok_or_else(|| Failure::usage("there is no transaction", "give one: --paid TRANSACTION"))

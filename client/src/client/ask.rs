@@ -580,7 +580,7 @@ const fn usage(request: &Request) -> Use {
 /// Takes a refusal for what it is.
 ///
 /// One with receipts goes on to whoever counts them.
-fn split(answer: Answer) -> Result<Body, Fault> {
+pub(super) fn split(answer: Answer) -> Result<Body, Fault> {
     if let Body::Refused(refusal @ Refusal { receipts: None, .. }) = answer.body {
         return Err(Fault::Refused(refusal));
     }

@@ -7,6 +7,7 @@ mod fake;
 mod membership;
 mod names;
 mod onion;
+mod several;
 mod tap;
 mod watch;
 mod world;

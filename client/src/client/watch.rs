@@ -580,7 +580,7 @@ impl Watcher {
                     return Err(Fault::Silent);
                 }
             };
-            return match codec::decode(&answer, MAX_EVENT) {
+            return match codec::decode(&answer, MAX_EVENT).map(|answer: notify::Answer| answer.body) {
                 Ok(Subscribed::Until { expiry }) => {
                     let lasts = Duration::from_millis(expiry.saturating_sub(inner.clock.now_ms()));
                     let renew = Instant::now() + (lasts / 6 * 5).clamp(RENEW_MIN, RENEW);

@@ -1,6 +1,6 @@
 //! Payments that others say they made, as far as the chain was asked about them.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{cmp::Reverse, collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use session_protocols::{AccountId, MessageHash};
@@ -14,7 +14,8 @@ const FOLDER: &str = "claims";
 /// The most claims that did not hold which are kept for an account; of more, those go that would be asked about again
 /// first.
 const MAX_UNFOUNDED: usize = 10_000;
-/// The most payments in the chain's own coin that are kept for an account; of more, those told of longest ago go.
+/// The most payments in the chain's own coin that are kept for an account; of more, those go of which their payer made
+/// most since, and of these the ones told of longest ago.
 const MAX_RECEIVED: usize = 1_000;
 
 /// What is known of payments that others say they made to one account.
@@ -91,8 +92,8 @@ impl Home {
         let mut file: File = files::read(&path)?;
         let before = file.claims.clone();
         change(&mut file.claims);
-        bound(&mut file.claims.unfounded, MAX_UNFOUNDED, |it| it.again_ms);
-        bound(&mut file.claims.received, MAX_RECEIVED, |it| it.told_ms);
+        bound_unfounded(&mut file.claims.unfounded);
+        bound_received(&mut file.claims.received);
         if file.claims != before {
             disk::make_folder(&self.folder.join(FOLDER))?;
             files::write(&path, &file)?;
@@ -105,15 +106,34 @@ impl Home {
     }
 }
 
-/// Keeps so many, those that are first in order of time gone.
-fn bound<K: Copy + Ord, V>(all: &mut BTreeMap<K, V>, most: usize, at: impl Fn(&V) -> u64) {
-    let surplus = all.len().saturating_sub(most);
+fn bound_unfounded(all: &mut BTreeMap<MessageHash, Unfounded>) {
+    let surplus = all.len().saturating_sub(MAX_UNFOUNDED);
     if surplus > 0 {
-        let mut times: Vec<_> = all.iter().map(|(key, value)| (at(value), *key)).collect();
+        let mut times: Vec<_> = all.iter().map(|(message, it)| (it.again_ms, *message)).collect();
         times.sort_unstable();
-        for (_, key) in times.iter().take(surplus) {
-            all.remove(key);
+        for (_, message) in times.iter().take(surplus) {
+            all.remove(message);
         }
+    }
+}
+
+/// By turns of one from each payer, the newest of theirs first: who makes many small ones pushes out nobody else's.
+fn bound_received(all: &mut BTreeMap<Hex<32>, Received>) {
+    if all.len() <= MAX_RECEIVED {
+        return;
+    }
+    let mut newest: Vec<_> = all.iter().map(|(it, by)| (Reverse(by.told_ms), *it, by.from)).collect();
+    newest.sort_unstable();
+    let mut turns: BTreeMap<Hex<ADDRESS>, usize> = BTreeMap::new();
+    let mut turned = Vec::with_capacity(newest.len());
+    for (told, it, from) in newest {
+        let turn = turns.entry(from).or_default();
+        turned.push((*turn, told, it));
+        *turn += 1;
+    }
+    turned.sort_unstable();
+    for (.., it) in turned.iter().skip(MAX_RECEIVED) {
+        all.remove(it);
     }
 }
 
@@ -171,5 +191,26 @@ mod tests {
         home.change_claims(&me, |claims| claims.unfounded.extend(many)).unwrap();
         let kept = home.claims(&me).unwrap().unfounded;
         assert_eq!((kept.len(), kept.keys().next()), (MAX_UNFOUNDED, Some(&message(2))));
+    }
+
+    #[test]
+    fn of_too_many_payments_one_payers_push_out_nobody_elses() {
+        let (_folder, home, me) = home();
+        let payment = |payer: u8, told_ms: u64| {
+            let mut transaction = [payer; 32];
+            transaction[..8].copy_from_slice(&told_ms.to_be_bytes());
+            let (from, to) = (Hex([payer; 20]), Hex([9; 20]));
+            (Hex(transaction), Received { chain: 7, from, to, units: 1, height: Some(9), told_ms })
+        };
+        let many = (0..MAX_RECEIVED as u64 + 2).map(|number| payment(1, 100 + number));
+        let others = [payment(2, 1), payment(2, 2), payment(3, 3)];
+        let all = others.clone().into_iter().chain(many);
+        home.change_claims(&me, |claims| claims.received.extend(all)).unwrap();
+        let kept = home.claims(&me).unwrap().received;
+        assert_eq!(kept.len(), MAX_RECEIVED);
+        assert!(others.iter().all(|(transaction, _)| kept.contains_key(transaction)));
+        // Of the many the newest.
+        let oldest = kept.values().filter(|it| it.from == Hex([1; 20])).map(|it| it.told_ms).min();
+        assert_eq!(oldest, Some(100 + 5));
     }
 }

@@ -27,7 +27,7 @@ impl Home {
     /// same entry twice is no error.
     ///
     /// # Errors
-    /// When the name is taken, or the disk refuses.
+    /// When the name is taken or would be taken for another that is here, or the disk refuses.
     pub fn add_contact(&self, name: &str, id: AccountId, found: Option<&Name>) -> Result<(), HomeError> {
         check_name(name)?;
         let _lock = disk::lock(&self.folder)?;
@@ -42,6 +42,14 @@ impl Home {
         contacts.contacts.insert(name.to_owned(), id);
         contacts.names.extend(found.map(|found| (name.to_owned(), found.clone())));
         self.write(&contacts)
+    }
+
+    /// Whether a new account or contact can be called so.
+    ///
+    /// # Errors
+    /// When what is kept cannot be read.
+    pub fn is_free(&self, name: &str) -> Result<bool, HomeError> {
+        Ok(check_free(name, &self.read()?, &self.read()?).is_ok())
     }
 
     /// Takes a name out of the address book; returns whom it stood for.
@@ -70,7 +78,8 @@ impl Home {
 
     /// The contact, or else the account kept here, that is named so, and how it is written. Where none is written just
     /// so, upper and lower case are the same, and so is whatever else the network takes for one name: whoever has `Bob`
-    /// here and writes `bob`, or has `xn--mller-kva` and writes `müller`, means no stranger of that name.
+    /// here and writes `bob`, or has `xn--mller-kva` and writes `müller`, means no stranger of that name. Of two that are
+    /// one in this way, from before that was refused, each is found as it is written and in no other way.
     ///
     /// # Errors
     /// When there is none; when several differ from it by case alone; and when what is kept cannot be read.
@@ -94,4 +103,14 @@ impl Home {
             }
         }
     }
+}
+
+/// Whether a new name would be taken for one that is known: they differ by upper and lower case alone, or are names of
+/// the network that are one, or look the same.
+pub(super) fn is_alike(name: &str, known: &str) -> bool {
+    name.eq_ignore_ascii_case(known)
+        || matches!(
+            (name.parse::<Name>(), known.parse::<Name>()),
+            (Ok(name), Ok(known)) if name == known || name.looks_like(&known)
+        )
 }

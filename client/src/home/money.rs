@@ -1,6 +1,9 @@
 //! Where others are paid, and which payments were made.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use data_encoding::HEXLOWER as HEX;
 use session_protocols::{AccountId, MessageHash};
@@ -12,8 +15,9 @@ use super::{
 };
 use crate::{cursors::Cursors, envelope::money::ADDRESS};
 
-/// The most people whose addresses are kept; of more, those that spoke longest ago and were never agreed to go.
-const MAX_WALLETS: usize = 10_000;
+/// The most people whose addresses are kept; of more, those go that spoke longest ago, strangers' that were never agreed to
+/// before all others: accounts cost nothing.
+pub(super) const MAX_WALLETS: usize = 10_000;
 /// The most inboxes of which is kept how far they were read; of more, the one that was read longest ago goes, and is
 /// read from its beginning again.
 const MAX_READ: usize = 32;
@@ -72,10 +76,14 @@ impl Home {
         }
         let Wallet { agreed, over, .. } = kept.cloned().unwrap_or_default();
         wallets.wallets.insert(*who, Wallet { said: HEX.encode(&address), said_ms, agreed, over });
-        while wallets.wallets.len() > MAX_WALLETS {
-            let first = wallets.wallets.iter().min_by_key(|(_, it)| (it.agreed.is_some(), it.said_ms));
-            let Some(first) = first.map(|(who, _)| *who) else { break };
-            wallets.wallets.remove(&first);
+        if wallets.wallets.len() > MAX_WALLETS {
+            let contacts: BTreeSet<AccountId> = self.contacts()?.into_values().collect();
+            let matters = |who: &AccountId, it: &Wallet| it.agreed.is_some() || contacts.contains(who);
+            while wallets.wallets.len() > MAX_WALLETS {
+                let first = wallets.wallets.iter().min_by_key(|(who, it)| (matters(who, it), it.said_ms));
+                let Some(first) = first.map(|(who, _)| *who) else { break };
+                wallets.wallets.remove(&first);
+            }
         }
         self.write(&wallets)
     }

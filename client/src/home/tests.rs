@@ -110,7 +110,7 @@ fn contacts_are_added_found_and_removed() {
 }
 
 #[test]
-fn who_is_named_in_another_case_is_meant_unless_that_may_be_two() {
+fn who_is_named_in_another_case_is_meant() {
     let (_folder, home) = home();
     home.create_account("Me", &account(1)).unwrap();
     home.add_contact("Bob", id(5), None).unwrap();
@@ -126,17 +126,83 @@ fn who_is_named_in_another_case_is_meant_unless_that_may_be_two() {
         assert_eq!(home.entry(text).unwrap(), (name.to_owned(), id), "{text}");
     }
     assert!(matches!(home.resolve("bobby"), Err(HomeError::Unknown(_))));
-    // An account of one's own is as good as a contact, and each is found by what it is called.
+}
+
+#[test]
+fn nobody_is_called_what_would_be_taken_for_somebody_else() {
+    let (_folder, home) = home();
+    home.create_account("Me", &account(1)).unwrap();
+    for (name, number) in [("Bob", 5), ("paypal", 6), ("xn--mller-kva", 7), ("shop.alice", 8), ("-.-.a", 9)] {
+        home.add_contact(name, id(number), None).unwrap();
+    }
+    let before = everything(home.path());
+    for (name, known) in [
+        ("bob", "Bob"),
+        ("BOB", "Bob"),
+        ("b0b", "Bob"),
+        ("me", "Me"),
+        ("PayPa1", "paypal"),
+        ("XN--Mller-KVA", "xn--mller-kva"),
+        ("Shop.A1ice", "shop.alice"),
+        ("-.-.A", "-.-.a"),
+    ] {
+        // Also of the same account: it has a name.
+        for number in [5, 1] {
+            let error = home.add_contact(name, id(number), None).unwrap_err();
+            assert!(matches!(&error, HomeError::NameAlike { known: it, .. } if it == known), "{error}");
+            assert!(
+                error
+                    .to_string()
+                    .starts_with(&format!("the name {name} would be taken for {known}, which is "))
+            );
+        }
+        let error = home.create_account(name, &account(2)).unwrap_err();
+        assert!(matches!(error, HomeError::NameAlike { .. }), "{error}");
+        assert!(!home.is_free(name).unwrap() && !home.is_free(known).unwrap(), "{name}");
+    }
+    assert_eq!(everything(home.path()), before);
+    for name in ["bobby", "muller", "alice", "shop.bob"] {
+        assert!(home.is_free(name).unwrap(), "{name}");
+        home.add_contact(name, id(9), None).unwrap();
+    }
+    // Once it is gone, another can have its place.
+    home.remove_contact("Bob").unwrap();
+    home.add_contact("bob", id(4), None).unwrap();
+}
+
+/// From before new names were refused.
+#[test]
+fn a_book_with_names_that_differ_by_case_alone_is_read_and_goes_on() {
+    let (_folder, home) = home();
     home.create_account("bOB", &account(2)).unwrap();
-    assert_eq!(home.resolve("Bob").unwrap(), id(5));
-    assert_eq!(home.resolve("bOB").unwrap(), account(2).id());
-    for text in ["bob", "BOB"] {
+    let contacts = [("Bob", id(5)), ("B0b", id(6)), ("carol", id(7)), ("Carol", id(8))];
+    let contacts = contacts.map(|(name, id)| format!("\"{name}\":\"{id}\"")).join(",");
+    let text = format!("{{\"version\":4,\"contacts\":{{{contacts}}}}}");
+    fs::write(home.path().join("contacts.json"), text).unwrap();
+    // An account of one's own is as good as a contact, and each is found by what it is called.
+    for (name, id) in [
+        ("Bob", id(5)),
+        ("bOB", account(2).id()),
+        ("B0b", id(6)),
+        ("b0b", id(6)),
+        ("carol", id(7)),
+        ("Carol", id(8)),
+    ] {
+        assert_eq!(home.resolve(name).unwrap(), id, "{name}");
+    }
+    for (text, known) in [("bob", "Bob or bOB"), ("BOB", "Bob or bOB"), ("CAROL", "Carol or carol")] {
         let error = home.resolve(text).unwrap_err();
-        let told = format!("\"{text}\" may be Bob or bOB: they differ by upper and lower case alone");
+        let told = format!("\"{text}\" may be {known}: they differ by upper and lower case alone");
         assert_eq!(error.to_string(), told);
         assert!(matches!(error, HomeError::Ambiguous { .. }));
     }
+    // What is said again of those that are there is no new name; others are refused beside them.
+    home.add_contact("Carol", id(8), Some(&"carol".parse().unwrap())).unwrap();
+    assert!(matches!(home.add_contact("carol", id(8), None), Err(HomeError::NameTaken { .. })));
+    assert!(matches!(home.add_contact("cAROL", id(8), None), Err(HomeError::NameAlike { .. })));
+    home.remove_contact("carol").unwrap();
     home.remove_contact("Bob").unwrap();
+    assert_eq!(home.resolve("CAROL").unwrap(), id(8));
     assert_eq!(home.resolve("bob").unwrap(), account(2).id());
 }
 
@@ -417,6 +483,25 @@ fn a_registration_that_was_begun_goes_on_with_the_same_secret_until_it_is_done()
 }
 
 #[test]
+fn programs_that_begin_a_registration_at_once_have_one_secret() {
+    let (_folder, home) = home();
+    let name: Name = "alice".parse().unwrap();
+    let begun: Vec<Secret> = thread::scope(|scope| {
+        let begins = |program: u8| {
+            let (path, name) = (home.path(), &name);
+            scope.spawn(move || {
+                let home = Home::open(path).unwrap();
+                home.begin_name(&id(1), &[1; 32], name, Secret([program; 32])).unwrap()
+            })
+        };
+        let programs: Vec<_> = (1..=8).map(begins).collect();
+        programs.into_iter().map(|program| program.join().unwrap()).collect()
+    });
+    let kept = home.names(&id(1), &[1; 32]).unwrap().begun.remove(&name).unwrap();
+    assert_eq!(begun, vec![kept; 8]);
+}
+
+#[test]
 fn a_file_of_names_has_one_form_and_nobody_writes_over_what_cannot_be_read() {
     let (_folder, home) = home();
     let (mine, network) = (id(1), [1; 32]);
@@ -440,6 +525,30 @@ fn a_file_of_names_has_one_form_and_nobody_writes_over_what_cannot_be_read() {
         assert!(matches!(kept, Err(HomeError::Broken { .. })));
         assert_eq!(fs::read_to_string(&path).unwrap(), wrong);
     }
+}
+
+#[test]
+fn strangers_who_say_where_they_are_paid_push_out_no_contacts() {
+    let (_folder, home) = home();
+    let person = |number: usize| {
+        let mut bytes = [5; 33];
+        bytes[25..].copy_from_slice(&(number as u64).to_be_bytes());
+        AccountId::from_bytes(bytes)
+    };
+    home.add_contact("bob", person(0), None).unwrap();
+    // The contact spoke longest ago, and then one that was agreed to.
+    let said = |number: usize| {
+        let agreed = if number == 1 { format!(",\"agreed\":\"{}\"", "01".repeat(20)) } else { String::new() };
+        format!("\"{}\":{{\"said\":\"{}\",\"said_ms\":{number}{agreed}}}", person(number), "01".repeat(20))
+    };
+    let all: Vec<String> = (0..money::MAX_WALLETS).map(said).collect();
+    let text = format!("{{\"version\":4,\"wallets\":{{{}}}}}", all.join(","));
+    fs::write(home.path().join("wallets.json"), text).unwrap();
+    home.keep_said(&person(money::MAX_WALLETS), [2; 20], 1_000_000).unwrap();
+    for number in [0, 1, 3, money::MAX_WALLETS] {
+        assert!(home.paid_at(&person(number)).unwrap().is_some(), "{number}");
+    }
+    assert_eq!(home.paid_at(&person(2)).unwrap(), None, "a stranger who spoke longest ago");
 }
 
 #[test]

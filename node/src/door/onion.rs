@@ -8,11 +8,13 @@ use session_protocols::{
     door::{
         Reply,
         onion::{Back, DoorKey, MAX_HOPS, NONCE, Passed, Refusal, Step},
+        render::Stamp,
     },
 };
 use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{Behind, Call, Caller, Room, outside::Outside};
+use crate::now;
 
 /// How long the next node may take over its answer.
 const HOP_TIME: Duration = Duration::from_secs(30);
@@ -74,12 +76,12 @@ impl Onions {
                 }
                 Step::Leave { server, body } => match self.outside.post(&server, body, &room).await {
                     Ok(answer) => return sealed(answer),
-                    Err(refusal) => return seal(back, refusal).await,
+                    Err(refusal) => return self.seal(back, refusal).await,
                 },
                 Step::Deliver(body) => {
                     let call = Call { body, caller: Caller::Onion(over) };
                     let reply = self.behind.service.answer(call, room).await;
-                    return seal(back, reply).await;
+                    return self.seal(back, reply).await;
                 }
             }
         }
@@ -93,7 +95,7 @@ impl Onions {
             layer.open(&self.key)
         };
         opened.map_err(|refusal| match nonce() {
-            Some(nonce) => refusal.reply(nonce).map_or_else(sealed, Told::from),
+            Some(nonce) => refusal.reply(self.stamp(), nonce).map_or_else(sealed, Told::from),
             None => unrandom(),
         })
     }
@@ -108,15 +110,21 @@ impl Onions {
         };
         Reply::text(status, text).into()
     }
-}
 
-async fn seal(back: Back, reply: Reply) -> Told {
-    let Some(nonce) = nonce() else { return unrandom() };
-    if reply.body.len() > INLINE {
-        let body = spawn_blocking(move || back.seal(&reply, nonce)).await;
-        return body.map_or_else(|_| unrandom(), sealed);
+    async fn seal(&self, back: Back, reply: Reply) -> Told {
+        let Some(nonce) = nonce() else { return unrandom() };
+        let stamp = self.stamp();
+        if reply.body.len() > INLINE {
+            let body = spawn_blocking(move || back.seal(&reply, stamp, nonce)).await;
+            return body.map_or_else(|_| unrandom(), sealed);
+        }
+        sealed(back.seal(&reply, stamp, nonce))
     }
-    sealed(back.seal(&reply, nonce))
+
+    /// What answers say that are sealed here.
+    fn stamp(&self) -> Stamp {
+        Stamp { time: now().as_millis(), rules: self.behind.listing.borrow().rules() }
+    }
 }
 
 /// The answer of the last node or of a server, which the others pass back as it is.

@@ -1,19 +1,23 @@
 //! What clients of the JSON door ask, answered by the service behind every door.
 
-use std::sync::Arc;
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex, OnceLock},
+};
 
 use data_encoding::BASE64;
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use session_protocols::{
-    answer::{Code, JSON_OVERHEAD, MAX_PAGE_COUNT, MAX_PAGE_IDS, MAX_PAGE_JSON},
+    answer::{Code, JSON_OVERHEAD, MAX_PAGE_COUNT, MAX_PAGE_JSON},
     door::{
         self, Call, Reply,
         names::{NONCE, resolved},
         nodes::{Listing, active_nodes, service_nodes},
         render::{self, Stamp},
     },
+    limits::Seats,
     message::MAX_DATA,
-    request::{Request, Retrieve},
+    request::{Delete, Expire, MAX_BULK_JSON, Request, Retrieve, Which},
 };
 use tokio::sync::watch;
 
@@ -24,14 +28,21 @@ use super::{
 use crate::{
     links::{self, Links, walk},
     now,
+    seat::{Seat, SharedSeats},
 };
 
-/// Long answers that are made at once.
+/// Long answers that are made at once, and as many changes of whole drawers.
 const LONG: usize = 8;
-/// Those of one caller.
+/// Those of one client.
 const LONG_EACH: usize = 2;
-/// The most bytes that the end of one message takes in an answer.
+/// Those of all clients behind one node.
+const LONG_OVER: usize = 4;
+/// The most bytes that one message takes in an answer about hashes or ends: its drawer may be named for it alone.
 const END: usize = 64;
+/// The most bytes of such an answer beside its messages, and of what a member says beside them.
+const HEAD: usize = 512;
+/// Members whose words an answer may hold, at most.
+const MEMBERS: usize = 16;
 
 /// The service behind the JSON door.
 #[derive(Clone)]
@@ -40,6 +51,10 @@ pub(crate) struct Json {
     /// The nodes that clients are told of.
     listing: watch::Receiver<Arc<Listing>>,
     long: Arc<Turns<Caller>>,
+    /// For changes of whole drawers, which wait for all members.
+    changes: Arc<Turns<Caller>>,
+    /// Of requests that wait for turns: each keeps another from being worked on.
+    line: SharedSeats<Caller>,
 }
 
 /// Who asks.
@@ -47,6 +62,30 @@ struct Asker {
     whose: Caller,
     /// The memory that may be had for it.
     room: Room,
+    /// Its place among the requests that wait, once it has waited; none where there was no place.
+    waits: OnceLock<Option<Seat<Caller>>>,
+}
+
+/// An answer, and the memory that was lent for it until the room holds what it takes.
+struct Made {
+    reply: Reply,
+    loan: Option<Loan>,
+}
+
+impl Made {
+    /// The answer, with what it takes held where that is left of the room.
+    fn kept(self, room: &Room) -> Reply {
+        let Self { reply, loan } = self;
+        // In one step with what follows, for all that goes on beside it.
+        drop(loan);
+        if room.take(reply.body.len()) { reply } else { full() }
+    }
+}
+
+impl From<Reply> for Made {
+    fn from(reply: Reply) -> Self {
+        Self { reply, loan: None }
+    }
 }
 
 impl Service for Json {
@@ -54,10 +93,14 @@ impl Service for Json {
         let json = self.clone();
         Box::pin(async move {
             let parsed = door::parse(&call.body, now().as_millis());
-            let asker = Asker { whose: call.caller.counted(), room };
+            let asker = Asker { whose: call.caller.counted(), room, waits: OnceLock::new() };
             drop(call.body);
             match parsed {
-                Ok(call) => json.run(call, &asker).await,
+                Ok(call) => match json.run(call, &asker).await {
+                    // Nothing else was lent for it, and its parts are held.
+                    Made { reply, loan: None } => reply,
+                    made => made.kept(&asker.room),
+                },
                 Err(refused) => refused,
             }
         })
@@ -65,41 +108,52 @@ impl Service for Json {
 }
 
 impl Json {
-    /// Answers with what links know, and tells of the nodes of a listing.
-    pub(crate) fn new(links: Links, listing: watch::Receiver<Arc<Listing>>) -> Self {
-        Self { links, listing, long: Arc::new(Turns::new(LONG_EACH, LONG)) }
+    /// Answers with what links know, and tells of the nodes of a listing. So many requests of one caller may wait.
+    pub(crate) fn new(links: Links, listing: watch::Receiver<Arc<Listing>>, line: usize) -> Self {
+        let turns = || Arc::new(Turns::new(LONG));
+        let line = Arc::new(Mutex::new(Seats::new(line, usize::MAX)));
+        Self { links, listing, long: turns(), changes: turns(), line }
     }
 
-    fn run<'a>(&'a self, call: Call, asker: &'a Asker) -> BoxFuture<'a, Reply> {
+    fn run<'a>(&'a self, call: Call, asker: &'a Asker) -> BoxFuture<'a, Made> {
         Box::pin(async move {
             match call {
                 Call::Storage(request) => self.storage(*request, asker).await,
                 Call::Nodes(asked) => {
                     let bytes = self.listing.borrow().bytes();
-                    let Some(_long) = self.turn(bytes, asker).await else { return full() };
+                    let (_turn, loan) = match self.turn(&self.long, bytes, asker).await {
+                        Ok(long) => long,
+                        Err(refused) => return refused.into(),
+                    };
                     let result = service_nodes(&self.listing.borrow(), &asked, seed());
-                    render::result_of(&result, self.stamp())
+                    Made { reply: render::result_of(&result, self.stamp()), loan: Some(loan) }
                 }
                 Call::ActiveNodes => {
                     let bytes = self.listing.borrow().bytes();
-                    let Some(_long) = self.turn(bytes, asker).await else { return full() };
+                    let (_turn, loan) = match self.turn(&self.long, bytes, asker).await {
+                        Ok(long) => long,
+                        Err(refused) => return refused.into(),
+                    };
                     let nodes = BASE64.encode(&active_nodes(&self.listing.borrow()));
                     let mut fields = serde_json::json!({ "nodes": nodes });
                     self.stamp().put(&mut fields);
-                    Reply::json(200, &fields)
+                    Made { reply: Reply::json(200, &fields), loan: Some(loan) }
                 }
-                Call::Name(hash) => self.name(hash, asker.whose).await,
-                Call::Batch(calls) => self.several(calls, false, asker).await,
-                Call::Sequence(calls) => self.several(calls, true, asker).await,
+                Call::Name(hash) => self.name(hash, asker.whose).await.into(),
+                Call::Batch(calls) => self.several(calls, false, asker).await.into(),
+                Call::Sequence(calls) => self.several(calls, true, asker).await.into(),
                 Call::If { when, then, otherwise } => {
                     let Ok((condition, info)) = self.links.hold(&when, links::Caller::Json).await else {
-                        return nothing();
+                        return nothing().into();
                     };
-                    let chosen = match if condition { then } else { otherwise } {
-                        Some(call) => Some(self.run(*call, asker).await),
-                        None => None,
+                    let (chosen, loan) = match if condition { then } else { otherwise } {
+                        Some(call) => {
+                            let Made { reply, loan } = self.run(*call, asker).await;
+                            (Some(reply), loan)
+                        }
+                        None => (None, None),
                     };
-                    render::choice(&info, condition, chosen)
+                    Made { reply: render::choice(&info, condition, chosen), loan }
                 }
             }
         })
@@ -114,38 +168,62 @@ impl Json {
 
     /// One of several answers, which lies there until the others are made.
     async fn part(&self, call: Result<Call, Reply>, asker: &Asker) -> Reply {
-        let reply = match call {
+        let made = match call {
             Ok(call) => self.run(call, asker).await,
-            Err(refused) => refused,
+            Err(refused) => refused.into(),
         };
-        if asker.room.take(reply.body.len()) { reply } else { full() }
+        made.kept(&asker.room)
     }
 
-    /// Waits for the asker's turn to have an answer made of so many bytes at most, and holds the memory for it. None
-    /// where there is none: what is not charged before may be made many times over until it is.
-    async fn turn<'a>(&'a self, bytes: usize, asker: &Asker) -> Option<(Turn<'a, Caller>, Loan)> {
-        let turn = self.long.take(asker.whose).await;
-        Some((turn, asker.room.lend(bytes)?))
+    /// Waits for the asker's turn to have an answer made of so many bytes at most, and holds the memory for it. What is
+    /// not charged before may be made many times over until it is.
+    ///
+    /// # Errors
+    ///
+    /// What is said where there is no memory, or too many of the asker's requests wait.
+    async fn turn<'a>(
+        &self,
+        turns: &'a Turns<Caller>,
+        bytes: usize,
+        asker: &Asker,
+    ) -> Result<(Turn<'a, Caller>, Loan), Reply> {
+        let share = match asker.whose {
+            Caller::Client(_) => LONG_EACH,
+            Caller::Onion(_) => LONG_OVER,
+        };
+        let mut turn = pin!(turns.take(asker.whose, share));
+        let turn = match turn.as_mut().now_or_never() {
+            Some(turn) => turn,
+            None if asker.waits.get_or_init(|| Seat::take(&self.line, asker.whose)).is_none() => {
+                return Err(Reply::text(503, "too many requests wait for long answers"));
+            }
+            None => turn.await,
+        };
+        let loan = asker.room.lend(bytes).ok_or_else(full)?;
+        Ok((turn, loan))
     }
 
-    async fn storage(&self, request: Request, asker: &Asker) -> Reply {
+    async fn storage(&self, request: Request, asker: &Asker) -> Made {
         let (about, most) = (request.without_message(), most(&request));
+        let changes = matches!(request, Request::Delete(_) | Request::Expire(_));
+        let turns = if changes { &self.changes } else { &self.long };
         // Whoever waits for a check holds up nobody who may be answered: signatures are checked together.
         let admitted = self.links.admit(request, links::Caller::Json).await;
-        let _long = match most {
-            Some(bytes) if admitted.is_ok() => {
-                let Some(long) = self.turn(bytes, asker).await else { return full() };
-                Some(long)
-            }
+        let long = match most {
+            Some(bytes) if admitted.is_ok() => match self.turn(turns, bytes, asker).await {
+                Ok(long) => Some(long),
+                Err(refused) => return refused.into(),
+            },
             Some(_) | None => None,
         };
         let answer = match admitted {
             Ok(request) => self.links.one(request, links::Caller::Json, None).await,
             Err(code) => Some(self.links.refuse(code)),
         };
-        let Some(answer) = answer else { return nothing() };
+        let Some(answer) = answer else { return nothing().into() };
         let listing = Arc::clone(&self.listing.borrow());
-        door::render(&about, &answer, listing.rules(), |id| listing.node(id).cloned())
+        let reply = door::render(&about, &answer, listing.rules(), |id| listing.node(id).cloned());
+        Made { reply, loan: long.map(|(_turn, loan)| loan) }
     }
 
     /// The account of a name that its owner revealed.
@@ -183,12 +261,19 @@ fn most(request: &Request) -> Option<usize> {
             Some(size.max(longest).min(count.max(1) * longest))
         }
         Request::GetExpiries(asked) => {
-            Some(asked.hashes.as_ref().map_or(MAX_PAGE_IDS, Vec::len).min(MAX_PAGE_IDS) * END)
+            let ends = asked.hashes.as_ref().map_or(MAX_BULK_JSON, Vec::len).min(MAX_BULK_JSON);
+            Some(HEAD + ends * END)
+        }
+        // Each member names what it changed.
+        Request::Delete(Delete { which: Which::In { most, .. }, .. })
+        | Request::Expire(Expire { which: Which::In { most, .. }, .. }) => {
+            let each = most.map_or(MAX_BULK_JSON, |most| MAX_BULK_JSON.min(most as usize));
+            Some(HEAD + MEMBERS * (HEAD + each * END))
         }
         Request::Store(_)
         | Request::Fetch(_)
-        | Request::Delete(_)
-        | Request::Expire(_)
+        | Request::Delete(Delete { which: Which::Hashes(_), .. })
+        | Request::Expire(Expire { which: Which::Hashes(_), .. })
         | Request::Revoke(_)
         | Request::GetRevoked(_)
         | Request::GetSwarm { .. }
@@ -229,15 +314,19 @@ fn seed() -> u64 {
 #[cfg(test)]
 mod tests {
     use data_encoding::HEXLOWER;
+    use futures::{StreamExt, stream::FuturesUnordered};
     use session_protocols::{
-        AccountId, KeyPair,
-        answer::{Answer, Body, RULES},
-        request::Cursor,
+        AccountId, KeyPair, MessageHash, Namespace, Signature,
+        answer::{Answer, Body, Done, End, RULES, Receipt, Receipts, Told},
+        request::{Auth, Cursor, Drawers, Ends, GetExpiries},
     };
     use tokio::sync::mpsc;
 
     use super::*;
     use crate::{door::Lender, member::Job, onion::Hop};
+
+    /// Requests of one caller that may wait.
+    const LINE: usize = 8;
 
     /// As many bytes as anybody wants, while there are any.
     struct Bytes(bool);
@@ -263,7 +352,7 @@ mod tests {
         let (jobs, queue) = mpsc::channel(64);
         let (links, stop) = Links::alone(&node, true, hop, jobs);
         let listing = watch::channel(Arc::new(Listing::new(Vec::new(), 0, RULES))).1;
-        (Json::new(links, listing), queue, stop)
+        (Json::new(links, listing, LINE), queue, stop)
     }
 
     /// The drawer that the member is asked for next, which it says is empty.
@@ -315,35 +404,67 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_asks_for_many_pages_holds_up_nobody_else() {
+        let client = |last: u8| Caller::Client([10, 0, 0, last].into());
+        let over = |seed| Caller::Onion(Some(KeyPair::from_seed(&[seed; 32]).node_id()));
+        for (greedy, honest, share) in [
+            (client(1), client(2), LONG_EACH),
+            (over(1), over(2), LONG_OVER),
+            (over(1), client(2), LONG_OVER),
+        ] {
+            let (data, owner) = (tempfile::tempdir().unwrap(), KeyPair::from_seed(&[2; 32]));
+            let (json, mut queue, _stop) = alone(&data);
+            let from = |caller: Caller, call: super::super::Call| {
+                json.answer(super::super::Call { caller, ..call }, room())
+            };
+            let page = serde_json::from_slice::<serde_json::Value>(&read(&owner, -1, false).body).unwrap();
+            let batch = serde_json::json!({ "method": "batch", "params": { "requests": vec![page; 20] } });
+            let batch =
+                || super::super::Call { body: batch.to_string().into_bytes(), ..read(&owner, -1, false) };
+            let greedily = futures::future::join_all((0..16).map(|_| from(greedy, batch())));
+            let honestly = from(honest, read(&owner, -21, false));
+            let served = async {
+                for before in 0.. {
+                    if next_drawer(&mut queue).await == -21 {
+                        return before;
+                    }
+                }
+                unreachable!("it is asked without end")
+            };
+            let reading = async {
+                tokio::select! {
+                    biased;
+                    _ = greedily => panic!("all of theirs came first"),
+                    reply = honestly => reply,
+                }
+            };
+            let (reply, before) = futures::future::join(reading, served).await;
+            assert_eq!(reply.status, 200, "{reply:?}");
+            assert!(before <= share, "{before} pages of {greedy:?} came before that of {honest:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_has_many_waiting_is_refused_and_keeps_no_more_places() {
         let (data, owner) = (tempfile::tempdir().unwrap(), KeyPair::from_seed(&[2; 32]));
         let (json, mut queue, _stop) = alone(&data);
-        let from = |last: u8, call: super::super::Call| {
-            let caller = super::super::Caller::Client([10, 0, 0, last].into());
-            json.answer(super::super::Call { caller, ..call }, room())
-        };
-        let page = serde_json::from_slice::<serde_json::Value>(&read(&owner, -1, false).body).unwrap();
-        let batch = serde_json::json!({ "method": "batch", "params": { "requests": vec![page; 20] } });
-        let batch = || super::super::Call { body: batch.to_string().into_bytes(), ..read(&owner, -1, false) };
-        let greedy = futures::future::join_all((0..16).map(|_| from(1, batch())));
-        let honest = from(2, read(&owner, -21, false));
-        let served = async {
-            for before in 0.. {
-                if next_drawer(&mut queue).await == -21 {
-                    return before;
+        let from =
+            |caller: Caller| json.answer(super::super::Call { caller, ..read(&owner, -1, false) }, room());
+        let over = Caller::Onion(Some(owner.node_id()));
+        for (caller, served) in
+            [(Caller::Client([10, 0, 0, 1].into()), LONG_EACH + LINE), (over, LONG_OVER + LINE)]
+        {
+            let mut asked: FuturesUnordered<_> = (0..served + 3).map(|_| from(caller)).collect();
+            for _ in 0..3 {
+                assert_eq!(asked.next().await.map(|reply| reply.status), Some(503));
+            }
+            let member = async {
+                for _ in 0..served {
+                    next_drawer(&mut queue).await;
                 }
-            }
-            unreachable!("it is asked without end")
-        };
-        let reading = async {
-            tokio::select! {
-                biased;
-                _ = greedy => panic!("all of theirs came first"),
-                reply = honest => reply,
-            }
-        };
-        let (reply, before) = futures::future::join(reading, served).await;
-        assert_eq!(reply.status, 200, "{reply:?}");
-        assert!(before <= LONG_EACH, "{before} pages of another address came first");
+            };
+            let (replies, ()) = futures::future::join(asked.collect::<Vec<_>>(), member).await;
+            assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), served);
+        }
     }
 
     #[tokio::test]
@@ -385,6 +506,53 @@ mod tests {
             (Some(u32::MAX), Some(200_000), 200_000),
         ] {
             assert_eq!(page(count, size), Some(bytes), "{count:?} messages, {size:?} bytes");
+        }
+    }
+
+    #[test]
+    fn the_largest_lists_take_no_more_than_is_lent() {
+        let account = AccountId::from_bytes([3; 33]);
+        let auth = Auth::unsigned(&account, &KeyPair::from_seed(&[2; 32]), 1_700_000_000_000);
+        let hash = |number: usize| {
+            let mut bytes = [0xff; 32];
+            bytes[..8].copy_from_slice(&number.to_be_bytes());
+            MessageHash(bytes)
+        };
+        let hashes = || (0..MAX_BULK_JSON).map(hash);
+        let expiry = 9_999_999_999_999;
+        let takes = |request: Request, body: Body| {
+            let answer = Answer { time: expiry, body };
+            let reply = door::render(&request, &answer, RULES, |_| None);
+            assert_eq!(reply.status, 200);
+            let (long, lent) = (reply.body.len(), most(&request).unwrap());
+            assert!(long <= lent && lent < 2 * long, "{long} bytes of {lent} for {request:?}");
+        };
+        let asked = GetExpiries { account, hashes: None, auth: auth.clone() };
+        let ends = hashes().map(|hash| End { hash, expiry }).collect();
+        takes(Request::GetExpiries(asked), Body::Expiries { ends, more: true });
+        // Each member may have another message in each drawer.
+        let member = |seed: u8| {
+            let listed = (i16::MIN..).zip(hashes()).map(|(drawer, hash)| (Namespace(drawer), hash)).collect();
+            let told =
+                Told { already: false, listed, unchanged: Vec::new(), signature: Signature([0xff; 64]) };
+            Receipt {
+                node: KeyPair::from_seed(&[seed; 32]).node_id(),
+                done: Done::Changed { hashes: Vec::new() },
+                signature: Signature([0xff; 64]),
+                told: Some(told),
+            }
+        };
+        let receipts = || {
+            let signed = (0..16).map(member).collect();
+            Receipts { map_version: 1, signed, missing: Vec::new() }
+        };
+        for drawers in [Drawers::All, Drawers::One(Namespace(2))] {
+            let which = Which::In { drawers, before: None, most: None };
+            let delete = Delete { account, which: which.clone(), required: false, auth: auth.clone() };
+            takes(Request::Delete(delete), Body::Changed { receipts: receipts() });
+            let ends = Ends::All(expiry);
+            let expire = Expire { account, which, ends, only: None, auth: auth.clone() };
+            takes(Request::Expire(expire), Body::Changed { receipts: receipts() });
         }
     }
 

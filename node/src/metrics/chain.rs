@@ -12,12 +12,13 @@ use session_protocols::NodeId;
 use super::{Metrics, number};
 
 /// What may be wrong with an endpoint: the kinds of [`session_chain::settlement::Trouble`].
-const TROUBLES: [&str; 14] = [
+const TROUBLES: [&str; 15] = [
     "unreachable",
     "late",
     "rate-limited",
     "http",
     "refuses",
+    "pruned",
     "not-rpc",
     "no-answer",
     "wrong-chain",

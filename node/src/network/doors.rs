@@ -37,11 +37,11 @@ impl Doors {
         self.stale = true;
     }
 
-    /// Makes it anew, where something has changed.
-    pub(super) fn refresh(&mut self, directory: &Directory, map: &SwarmMap, height: u64) {
+    /// Makes it anew, where something has changed. Says whether it did.
+    pub(super) fn refresh(&mut self, directory: &Directory, map: &SwarmMap, height: u64) -> bool {
         let waits = directory.len() > SHORT && self.made.elapsed() < PAUSE;
         if !self.stale || waits {
-            return;
+            return false;
         }
         (self.stale, self.made) = (false, Instant::now());
         let swarms = map.swarms.iter();
@@ -53,6 +53,7 @@ impl Doors {
         let nodes: Vec<_> = listed.collect();
         self.keys = nodes.iter().map(|node| (node.id, node.x25519)).collect();
         self.told.send_replace(Arc::new(Listing::new(nodes, height, self.rules)));
+        true
     }
 
     fn listed(&self, said: &NodeRecord) -> Option<DoorNode> {

@@ -18,7 +18,8 @@ use super::{Dialling, Network};
 /// What all pages may take that are read, or not yet taken by whoever asked, in bytes: each as an answer and as what
 /// is sent of it.
 const MEMORY: usize = 32 << 20;
-/// So many; whoever asks for more is refused. Whoever takes its page slowly holds it until its time is over.
+/// So many; whoever asks for more is refused. Whoever takes its page slowly holds it until its time is over: ten
+/// seconds, as libp2p has it.
 const MAX_PAGES: usize = MEMORY / (2 * MAX_ANSWER);
 /// Of these for those of one prefix, or for one peer where prefixes do not count.
 const MAX_OF_ONE: usize = 4;

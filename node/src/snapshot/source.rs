@@ -1,4 +1,4 @@
-//! Where a node that begins gets the ledger of a checkpoint: from the nodes that the network file names.
+//! Where a node that begins, or a program, gets the ledger of a checkpoint: from the nodes that the network file names.
 //!
 //! They are asked by a peer of a moment, with a key of its own: who is registered, and so a neighbour, is known only
 //! by what they answer.
@@ -32,14 +32,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 type Behaviour = request_response::Behaviour<Cbor<Request, Answer>>;
 
-/// The nodes of the network file but this one. Nobody is dialled before somebody is asked. Call it inside a tokio
-/// runtime.
-pub(crate) fn source(network: &NetworkFile, me: NodeId) -> Source {
+/// The nodes of the network file, but this one if it is one of them, as those that may have the ledger of a checkpoint.
+///
+/// Nobody is dialled before somebody is asked. Call it inside a tokio runtime.
+pub fn ledger_source(network: &NetworkFile, me: Option<NodeId>) -> Source {
     let place = |text: &String| text.parse::<Endpoint>().ok().map(|endpoint| multiaddr(&endpoint));
     let peers: Vec<(PeerId, Vec<Multiaddr>)> = network
         .nodes
         .iter()
-        .filter(|node| node.id != me)
+        .filter(|node| Some(node.id) != me)
         .filter_map(|node| Some((peer_id(&node.id)?, node.addresses.iter().filter_map(place).collect())))
         .collect();
     let (ask, asks) = mpsc::channel(1);

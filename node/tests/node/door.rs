@@ -1,6 +1,10 @@
 //! The HTTPS door with real sockets: what it answers, and what it bears from clients that are rude.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use futures::{FutureExt, future::BoxFuture};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -170,6 +174,14 @@ async fn an_onion_request_is_answered_under_its_own_seal() {
             let expected = json!({ "status": 200, "body": { "caller": "onion", "length": 17 } });
             assert_eq!((status, answer.open(&body, true)), (200, Some(expected)));
         }
+        // A sentence has the time beside it: no head of HTTP reaches so far.
+        let refused = Question::request(br#"{"method":"refuse"}"#, true, true);
+        let (packet, answer) = wrap(&[hop(door.id, cipher)], &refused).unwrap();
+        let opened = answer.open(&post(door.address(), "/onion_req/v2", packet).await.1, true).unwrap();
+        assert_eq!((&opened["status"], &opened["body"]), (&json!(421), &json!("elsewhere")));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+        assert!(u128::from(opened["t"].as_u64().unwrap()).abs_diff(now) < 60_000, "{opened}");
+        assert_eq!(opened["hf"], json!(RULES));
         let (packet, _) = wrap(&[hop(door.id, cipher), hop(other, cipher)], &question).unwrap();
         let (status, body) = post(door.address(), "/onion_req/v2", packet).await;
         let expected = format!("Next node not found: {other}");

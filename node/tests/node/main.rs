@@ -14,6 +14,7 @@ mod changes;
 mod codes;
 mod door;
 mod hostile;
+mod ledgers;
 mod network;
 mod onion;
 mod snapshots;

@@ -16,6 +16,7 @@ use super::{
     nodes::{DoorNode, Listing, json_rpc, service_nodes},
     onion::{Back, Cipher, DoorKey, Layer, NONCE, Passed, Refusal, Step, wrap},
     parse,
+    render::Stamp,
 };
 use crate::{
     KeyPair, NetworkName, Time,
@@ -165,14 +166,15 @@ pub fn onion(bytes: &[u8]) -> bool {
 /// Whatever a layer holds, it has an answer.
 fn answered(opened: Result<(Step, Back), Refusal>) {
     let nonce = [0x70; NONCE];
+    let stamp = Stamp { time: 0, rules: [0, 0] };
     match opened {
         Ok((step, back)) => {
             if let Step::Leave { server, .. } = step {
                 assert!(server.target.ends_with("/lsrpc") && !server.target.contains('?'));
             }
-            assert!(!back.seal(&Reply::text(200, ""), nonce).is_empty());
+            assert!(!back.seal(&Reply::text(200, ""), stamp, nonce).is_empty());
         }
-        Err(refusal) => match refusal.reply(nonce) {
+        Err(refusal) => match refusal.reply(stamp, nonce) {
             Ok(reply) => assert_eq!(reply.status, 400),
             Err(sealed) => assert!(!sealed.is_empty()),
         },

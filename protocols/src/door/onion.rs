@@ -26,7 +26,7 @@ use data_encoding::{BASE64, HEXLOWER_PERMISSIVE as HEX};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::{Body, MAX_REQUEST, Reply};
+use super::{Body, MAX_REQUEST, Reply, render::Stamp};
 use crate::{KeyPair, NodeId, identity::blake2b};
 
 /// The longest JSON beside the bytes of a layer, in bytes.
@@ -252,11 +252,11 @@ pub enum Refusal {
 
 impl Refusal {
     /// The status and body that the client gets; sealed, where it can be, with these random bytes.
-    pub fn reply(self, nonce: [u8; NONCE]) -> Result<Reply, Vec<u8>> {
+    pub fn reply(self, stamp: Stamp, nonce: [u8; NONCE]) -> Result<Reply, Vec<u8>> {
         let text = self.to_string();
         match self {
             Self::Form(_) | Self::Sealed => Ok(Reply::text(400, text)),
-            Self::Content(back) | Self::Url(back) => Err(back.seal(&Reply::text(400, text), nonce)),
+            Self::Content(back) | Self::Url(back) => Err(back.seal(&Reply::text(400, text), stamp, nonce)),
         }
     }
 }
@@ -376,9 +376,9 @@ impl Server {
 }
 
 impl Back {
-    /// Seals the answer: what the first node gives the client as the body of a 200. `nonce` must be random,
-    /// and never be used again.
-    pub fn seal(self, reply: &Reply, nonce: [u8; NONCE]) -> Vec<u8> {
+    /// Seals the answer: what the first node gives the client as the body of a 200. Beside a sentence, which has no
+    /// room for it, stands `stamp`. `nonce` must be random, and never be used again.
+    pub fn seal(self, reply: &Reply, stamp: Stamp, nonce: [u8; NONCE]) -> Vec<u8> {
         let Self { key, cipher, json, base64 } = self;
         let mut sealed = Vec::new();
         sealed.extend(nonce.iter().take(cipher.nonce()));
@@ -386,7 +386,10 @@ impl Back {
         match &reply.body {
             Body::Json(body) if json => sealed.extend_from_slice(body),
             Body::Json(body) => quote(&mut sealed, &String::from_utf8_lossy(body)),
-            Body::Text(text) => quote(&mut sealed, text),
+            Body::Text(text) => {
+                quote(&mut sealed, text);
+                sealed.extend(format!(",{stamp}").into_bytes());
+            }
         }
         sealed.push(b'}');
         seal(cipher, &key, &mut sealed);

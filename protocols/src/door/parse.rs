@@ -248,16 +248,18 @@ impl Params<'_> {
                 u32::try_from(count).ok().filter(|count| *count > 0)
             }
         };
-        // A share of the most that is given, where it is negative; a fifth where nothing is said, not even a count.
+        // A share of the most that is given, where it is negative; a fifth where nothing is said, not even a count. To
+        // say 0 of either is to say nothing.
         let most = MAX_PAGE_JSON as u64;
         let size = match self.get("max_size") {
-            None if max_count.is_some() => most,
-            None => most / 5,
-            Some(size) => match size.as_i64().ok_or_else(|| invalid("max_size"))? {
-                0 => most,
-                share @ i64::MIN..=-1 => most.checked_div(share.unsigned_abs()).unwrap_or(most),
-                size => size.unsigned_abs(),
-            },
+            None => 0,
+            Some(size) => size.as_i64().ok_or_else(|| invalid("max_size"))?,
+        };
+        let size = match size {
+            0 if max_count.is_some() => most,
+            0 => most / 5,
+            share @ i64::MIN..=-1 => most.checked_div(share.unsigned_abs()).unwrap_or(most),
+            size => size.unsigned_abs(),
         };
         let max_size = Some(u32::try_from(size).unwrap_or(u32::MAX));
         let auth = if self.has("signature") {

@@ -49,7 +49,7 @@ pub fn render(
 ) -> Reply {
     let stamp = Stamp { time: answer.time, rules };
     let mut fields = match &answer.body {
-        Body::Refused(refusal) => return refused(refusal, stamp, listed),
+        Body::Refused(refusal) => return refused(request, refusal, stamp, listed),
         Body::Stored { hash, already, receipts } => {
             let mut fields =
                 json!({ "hash": hash.to_string(), "swarm": swarm(request, Some(hash), receipts) });
@@ -101,16 +101,21 @@ fn flag(fields: &mut Value, name: &str) {
     }
 }
 
-fn refused(refusal: &Refusal, stamp: Stamp, listed: impl Fn(&NodeId) -> Option<DoorNode>) -> Reply {
+fn refused(
+    request: &Request,
+    refusal: &Refusal,
+    stamp: Stamp,
+    listed: impl Fn(&NodeId) -> Option<DoorNode>,
+) -> Reply {
     let (status, text) = in_words(refusal.code);
-    match (&refusal.swarm, refusal.code) {
-        (Some(info), Code::WrongSwarm) => {
-            let mut fields = swarm_of(info, listed);
-            stamp.put(&mut fields);
-            Reply::json(status, &fields)
-        }
-        _ => Reply::text(status, text),
-    }
+    let mut fields = match (&refusal.swarm, &refusal.receipts) {
+        (Some(info), _) if refusal.code == Code::WrongSwarm => swarm_of(info, listed),
+        // What no member did: each says why.
+        (_, Some(receipts)) => json!({ "swarm": swarm(request, None, receipts) }),
+        _ => return Reply::text(status, text),
+    };
+    stamp.put(&mut fields);
+    Reply::json(status, &fields)
 }
 
 /// A code as clients of this door know it, and its sentence.

@@ -5,6 +5,7 @@ mod convergence;
 mod drawers;
 mod outbox;
 mod revocations;
+mod texts;
 
 use super::*;
 use crate::{

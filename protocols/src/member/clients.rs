@@ -210,15 +210,20 @@ impl Member {
             _ if !done && door == Door::Native => {
                 Body::Refused(Refusal { code: Code::NotReady, swarm: None, receipts: Some(receipts) })
             }
-            _ if receipts.signed.is_empty() => refused(Code::Full),
+            _ if receipts.signed.is_empty() => undone(Code::Full, receipts, door),
             Subject::Request { .. } if required && !receipts.signed.iter().any(anything) => {
-                refused(Code::NotFound)
+                undone(Code::NotFound, receipts, door)
             }
             Subject::Message { hash, .. } => Body::Stored { hash, already, receipts },
             Subject::Request { .. } => Body::Changed { receipts },
         };
         self.outbox.push_back(Output::Answer { ticket, answer: Answer { time: now.as_millis(), body } });
     }
+}
+
+/// Refuses what no member did; clients of the JSON door are told what each said of it.
+fn undone(code: Code, receipts: Receipts, door: Door) -> Body {
+    Body::Refused(Refusal { code, swarm: None, receipts: (door == Door::Json).then_some(receipts) })
 }
 
 const fn failed() -> Body {

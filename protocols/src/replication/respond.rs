@@ -322,8 +322,9 @@ pub(super) fn evidence<S: Store>(
             (joined.map(Mutation::Store), expiry)
         }
         (Some(Life::Stored { row, expiry, .. }), _) => (store.mutation(row)?, expiry),
-        (Some(Life::Deleted { row, .. }), _) => (store.mutation(row)?.map(|buried| buried.about(hash)), 0),
-        (Some(Life::Revoked { row, .. }), _) => (store.mutation(row)?, 0),
+        (Some(Life::Deleted { row, .. } | Life::Revoked { row, .. }), _) => {
+            (store.mutation(row)?.map(|request| request.about(hash)), 0)
+        }
         (Some(Life::Unsigned { .. }) | None, _) => (None, 0),
     };
     let Some(change) = record.counting_change() else { return Ok(life.into_iter().collect()) };

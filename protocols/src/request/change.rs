@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Auth, Claims, MAX_AHEAD, MAX_TOKENS, MAX_TOKENS_BACK, MAX_TTL, Rights, Source, TOLERANCE, Token,
-    auth::{Asked, settle},
+    Auth, Claims, Door, MAX_TOKENS, MAX_TOKENS_BACK, MAX_TTL, Rights, Source, TOLERANCE, TOLERANCE_FORWARDED,
+    Token,
+    auth::{Asked, latest, settle},
     check_count, signed,
     text::Text,
 };
@@ -127,10 +128,7 @@ impl Which {
                     Drawers::One(one) => *one == namespace,
                     Drawers::All => true,
                 };
-                // What the first receiver held may have been sent by a clock that is ahead of its own, which
-                // may be ahead of the one that signed.
-                let ahead = TOLERANCE.as_millis().saturating_add(MAX_AHEAD.as_millis());
-                there && timestamp <= before.unwrap_or(time.saturating_add(ahead))
+                there && timestamp <= before.unwrap_or_else(|| latest(time))
             }
         }
     }
@@ -200,14 +198,19 @@ impl Delete {
     /// The code to refuse with.
     pub fn claims(&self, network: &NetworkName, now: Time, source: Source) -> Claims {
         self.which.check()?;
-        let latest = now.as_millis().saturating_add(TOLERANCE.as_millis());
+        let auth = &self.auth;
+        let bound = match source {
+            Source::Client => now.as_millis().saturating_add(TOLERANCE.as_millis()),
+            Source::Member if auth.leaves_open(source) => {
+                auth.time.saturating_add(TOLERANCE_FORWARDED.as_millis())
+            }
+            Source::Member => u64::MAX,
+        };
         if let Which::In { before: Some(before), .. } = self.which
-            && source == Source::Client
-            && before > latest
+            && before > bound
         {
             return Err(Code::Clock);
         }
-        let auth = &self.auth;
         let text = || {
             Some(match &self.which {
                 Which::Hashes(hashes) => (Text::new("delete").hashes(hashes, &auth.form), false),
@@ -258,6 +261,21 @@ impl Expire {
         end.min(self.auth.time.saturating_add(MAX_TTL.as_millis()))
     }
 
+    /// Whether it can change nothing: whole drawers only end earlier, and the latest end that can be asked for ends
+    /// nothing before its own.
+    pub fn is_idle(&self) -> bool {
+        let latest = self.auth.time.saturating_add(MAX_TTL.as_millis());
+        matches!(self.which, Which::In { .. }) && self.end(0) >= latest
+    }
+
+    /// Whether the first hash is written in digits alone, as none of a message is: its text could be that of more
+    /// ends and fewer hashes.
+    fn begins_in_digits(&self) -> bool {
+        let first = self.which.hashes().first().map(core::slice::from_ref);
+        let first = first.map(|first| self.auth.form.spell(first).concat());
+        first.is_some_and(|first| first.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+
     /// The direction that is meant, or that is all whoever asks may do.
     pub fn direction(&self) -> Option<Direction> {
         match (&self.which, self.only) {
@@ -302,6 +320,12 @@ impl Expire {
             return Err(Code::BadTtl);
         }
         let auth = &self.auth;
+        if auth.leaves_open(source) && earliest <= auth.time {
+            return Err(Code::BadTtl);
+        }
+        if auth.form.door() == Door::Json && self.begins_in_digits() {
+            return Err(Code::BadRequest);
+        }
         let text = || {
             let text = match &self.which {
                 Which::Hashes(hashes) => {

@@ -250,5 +250,12 @@ fn who_counts_messages_is_not_given_a_fifth_of_them() {
     };
     assert_eq!(most(&json!({})), 1_560_000);
     assert_eq!(most(&json!({ "max_count": 100 })), 7_800_000);
+    for (count, size, bytes) in [(0, 0, 1_560_000), (100, 0, 7_800_000), (0, -1, 7_800_000)] {
+        assert_eq!(
+            most(&json!({ "max_count": count, "max_size": size })),
+            bytes,
+            "{count}, {size}: 0 says nothing"
+        );
+    }
     assert_eq!(most(&json!({ "max_count": 100, "max_size": -5 })), 1_560_000);
 }

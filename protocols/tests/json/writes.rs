@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 use session_protocols::{
     MessageHash, Namespace, Time,
-    answer::{Answer, Body, Code, Done, Failure, Missing, RULES, Receipt, Receipts, Subject, Told, told},
+    answer::{
+        Answer, Body, Code, Done, Failure, Missing, RULES, Receipt, Receipts, Refusal, Subject, Told, told,
+    },
     door::render::render,
     record::Mutation,
     request::{Door, Request, Rights},
@@ -202,6 +204,31 @@ fn what_writes_are_answered() {
         entries.push(written(&revoke(method), vec![Did::of(&known, &signed), Did::of(&[], &signed)]));
     }
     check("json_writes.json", &entries);
+}
+
+#[test]
+fn what_no_member_did_is_refused_and_each_says_why() {
+    let request = delete().request();
+    let subject = Subject::Request { account: *request.account().unwrap(), digest: [0; 32] };
+    let (listed, unchanged) = (Vec::new(), Vec::new());
+    let told = Told { already: false, listed, unchanged, signature: pair(3).sign(b"nothing") };
+    let nothing = Receipt::sign(&pair(3), &network(), 7, &subject, Done::Changed { hashes: Vec::new() });
+    let signed = vec![Receipt { told: Some(told), ..nothing }];
+    let missing = vec![Missing { node: pair(3).node_id(), why: Failure::Silent }];
+    for (code, status, receipts) in [
+        (Code::NotFound, 404, Receipts { map_version: 7, signed, missing: Vec::new() }),
+        (Code::Full, 500, Receipts { map_version: 7, signed: Vec::new(), missing }),
+    ] {
+        let body = Body::Refused(Refusal { code, swarm: None, receipts: Some(receipts) });
+        let reply = render(&request, &Answer { time: TIME, body }, RULES, |_| None);
+        let reply = said(&reply);
+        assert_eq!((&reply["status"], &reply["body"]["t"]), (&json!(status), &json!(TIME)));
+        let member = &reply["body"]["swarm"][pair(3).node_id().to_string()];
+        assert_eq!(
+            (member["deleted"] == json!([]), member["failed"] == true),
+            (status == 404, status == 500)
+        );
+    }
 }
 
 /// Session's desktop client fills a list of one up with what is no message's hash.

@@ -104,10 +104,11 @@ fn answers() {
 #[test]
 fn notify() {
     let event = Event { messages: vec![message()], cursor: CURSOR };
+    let answer = |body| notify::Answer { time: TIME, body };
     let entries = [
         wire("subscribe", &Subscribe { retrieve: retrieve() }, notify::MAX_REQUEST),
-        wire("until", &Subscribed::Until { expiry: TIME + 3_900_000 }, notify::MAX_EVENT),
-        wire("refused", &Subscribed::Refused { code: Code::NotReady }, notify::MAX_EVENT),
+        wire("until", &answer(Subscribed::Until { expiry: TIME + 3_900_000 }), notify::MAX_EVENT),
+        wire("refused", &answer(Subscribed::Refused { code: Code::NotReady }), notify::MAX_EVENT),
         wire("event", &event, notify::MAX_EVENT),
     ];
     check("notify.json", &entries);

@@ -554,7 +554,8 @@ impl World {
                         }
                     };
                     if let Some(reader) = reader {
-                        let bytes = codec::encode(&answer);
+                        let time = self.nodes[node].clock(self.now).as_millis();
+                        let bytes = codec::encode(&notify::Answer { time, body: answer });
                         let at = self.now.after(self.client_delay());
                         self.queue.push(at, Event::Subscribed { reader, subscriber, bytes });
                     }

@@ -143,10 +143,10 @@ impl World {
 
     /// A node's word about a subscription reaches the reader.
     pub(super) fn subscribed(&mut self, reader: usize, subscriber: u64, bytes: &[u8]) {
-        let Ok(answer) = codec::decode::<Subscribed>(bytes, notify::MAX_EVENT) else { return };
+        let Ok(answer) = codec::decode::<notify::Answer>(bytes, notify::MAX_EVENT) else { return };
         let state = &mut self.readers[reader].at;
         if let Some(at) = state.as_mut().filter(|at| at.subscriber == subscriber) {
-            match answer {
+            match answer.body {
                 Subscribed::Until { .. } => at.accepted = true,
                 Subscribed::Refused { .. } => *state = None,
             }

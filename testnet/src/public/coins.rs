@@ -127,7 +127,7 @@ impl Faucet {
     fn sender(&self) -> Result<Sender, SendError> {
         let url = self.settlement.rpc.first().map(String::as_str).unwrap_or_default();
         let endpoint = Endpoint::new(url)?;
-        Ok(Sender::new(&endpoint, self.owner.clone(), self.settlement.chain, Delivery::default()))
+        Ok(Sender::new(&endpoint, self.signer.clone(), self.settlement.chain, Delivery::default()))
     }
 
     fn keep_coins(&self, grants: &[Grant]) -> Result<(), Refused> {

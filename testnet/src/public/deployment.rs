@@ -16,10 +16,10 @@ use alloy::{
 };
 use serde::{Deserialize, Serialize};
 use session_chain::{
-    Amount,
+    Amount, account,
     network::Settlement,
     settlement::{
-        Call, Delivery, Endpoint, SendError, Sender,
+        Call, Delivery, Endpoint, SendError, Sender, Vault, VaultError,
         calls::Token,
         deploy::{CONTRACTS, Deployed, Origin, Terms, deploy_from, deploy_vault_from},
     },
@@ -96,6 +96,40 @@ async fn contracts(sender: &mut Sender, begun: &Begun, faucet: Address) -> Resul
     let next = begun.nonce.saturating_add(CONTRACTS);
     settlement.vault = Some(deploy_vault_from(sender, &settlement, faucet, next).await?);
     Ok(settlement)
+}
+
+/// Lets the faucet's account lend where another one does, and gives it what it gives: the treasury, whose the vault is,
+/// pays. Whoever goes on while the chain does not answer is not kept from it.
+pub(super) async fn appoint(
+    settlement: &Settlement,
+    treasury: Option<&PrivateKeySigner>,
+    faucet: Address,
+) -> Result<(), PublicError> {
+    let signer = treasury.cloned().unwrap_or_else(|| account::signer(&[0; account::SEED]));
+    let (mut vault, lender) = match lender(settlement, signer).await {
+        Ok(told) => told,
+        Err(VaultError::Send(SendError::Endpoint { .. })) if treasury.is_none() => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    if lender == faucet {
+        return Ok(());
+    }
+    if treasury.is_none() {
+        return Err(PublicError::Lender { lender: lender.into(), faucet: faucet.into() });
+    }
+    // First: the other key may be a thief's.
+    vault.sender().settled().await?;
+    let call = vault.set_lender(faucet).await?;
+    vault.send(&call, |_| {}).await?;
+    fill(vault.sender(), settlement.contracts.token, faucet, COINS).await?;
+    fuel(vault.sender(), faucet, U256::from(ETHER)).await
+}
+
+/// An account at the vault, and who lends from it.
+async fn lender(settlement: &Settlement, signer: PrivateKeySigner) -> Result<(Vault, Address), VaultError> {
+    let vault = Vault::connect(settlement, signer, Delivery::default()).await?;
+    let lender = vault.lender().await?;
+    Ok((vault, lender))
 }
 
 /// Gives an account the tokens that it lacks.

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use session_chain::{
     Operator,
     network::NetworkFileError,
-    settlement::{EndpointError, SendError, StakeError, Trouble},
+    settlement::{EndpointError, SendError, StakeError, Trouble, VaultError},
 };
 use session_node::{NodeError, keystore::KeyError};
 use session_protocols::NetworkName;
@@ -57,6 +57,17 @@ pub enum PublicError {
     /// Something is left to be paid for.
     #[error("something of the network is left to be paid for, and no account pays")]
     NoTreasury,
+    /// The faucet's key here is not the one that lends.
+    #[error("the vault lends for the account {lender}, and the faucet's key here is that of {faucet}")]
+    Lender {
+        /// Who lends.
+        lender: Operator,
+        /// Who is to lend.
+        faucet: Operator,
+    },
+    /// The vault cannot be asked, or does not do as it is told.
+    #[error(transparent)]
+    Vault(Box<VaultError>),
     /// The description that is there cannot be read.
     #[error("{}: {cause}", path.display())]
     Description {
@@ -116,6 +127,8 @@ impl PublicError {
             Self::OtherAccount { .. } => "other_account",
             Self::OtherChain { .. } => "chain",
             Self::NoTreasury => "no_account",
+            Self::Lender { .. } => "other_lender",
+            Self::Vault(error) => error.code(),
             Self::Description { .. } => "network_file",
             Self::NoChain => "no_chain",
             Self::Key(_) => "key",
@@ -143,6 +156,12 @@ impl PublicError {
                 "name an endpoint that serves its chain: --rpc https://rpc.example.org".to_owned()
             }
             Self::NoTreasury => "name the account that pays: --account NAME".to_owned(),
+            Self::Lender { .. } => {
+                "let the account that published the network name this one: --account NAME. Or bring the faucet's key \
+                 back, which is faucet/gas.key in the network's folder"
+                    .to_owned()
+            }
+            Self::Vault(error) => error.remedy().to_owned(),
             Self::Description { cause, .. } => cause.remedy(),
             Self::NoChain => "put the folder back as it was, or begin in another one: --data DIR".to_owned(),
             Self::Key(_) => "check that the folder belongs to this user and has room".to_owned(),
@@ -153,5 +172,11 @@ impl PublicError {
             Self::Node { source, .. } => source.remedy(),
             Self::Io { .. } => "check the address, the folder, its owner and the room on the disk".to_owned(),
         }
+    }
+}
+
+impl From<VaultError> for PublicError {
+    fn from(error: VaultError) -> Self {
+        Self::Vault(Box::new(error))
     }
 }

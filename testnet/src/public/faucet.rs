@@ -62,7 +62,7 @@ const GIVEN: &str = "faucet.json";
 pub(super) struct Faucet {
     network: NetworkFile,
     pub(super) settlement: Settlement,
-    pub(super) owner: PrivateKeySigner,
+    pub(super) signer: PrivateKeySigner,
     pub(super) folder: PathBuf,
     pub(super) callers: Callers,
     /// What each prefix was lent last. Whoever holds it sends.
@@ -126,7 +126,7 @@ impl Faucet {
         Ok(Self {
             network: public.network.clone(),
             settlement,
-            owner: public.faucet.clone(),
+            signer: public.faucet.clone(),
             folder: public.folder.clone(),
             callers: Callers::default(),
             given: Mutex::new(given),
@@ -156,7 +156,7 @@ impl Faucet {
         }
         // Whoever holds it lends: one after the other.
         let mut given = self.given.lock().await;
-        let mut vault = Vault::connect(&self.settlement, self.owner.clone(), Delivery::default()).await?;
+        let mut vault = Vault::connect(&self.settlement, self.signer.clone(), Delivery::default()).await?;
         // What was sent before may be on its way.
         vault.sender().settled().await?;
         let mut mined = None;
@@ -239,7 +239,7 @@ impl Faucet {
 
     /// Whether a node of this key has a stake.
     async fn holds(&self, bls: &BlsKey) -> Result<bool, Refused> {
-        let staker = Staker::connect(&self.settlement, self.owner.clone(), Delivery::default()).await;
+        let staker = Staker::connect(&self.settlement, self.signer.clone(), Delivery::default()).await;
         let stands = match staker {
             Ok(staker) => staker.holds(bls).await,
             Err(error) => Err(error),
@@ -294,7 +294,7 @@ impl Faucet {
     }
 
     async fn bring_back(&self) -> Result<(), VaultError> {
-        let mut vault = Vault::connect(&self.settlement, self.owner.clone(), Delivery::default()).await?;
+        let mut vault = Vault::connect(&self.settlement, self.signer.clone(), Delivery::default()).await?;
         for loan in vault.all_loans().await?.into_values() {
             let _lends = self.given.lock().await;
             match vault.give_back(loan.at).await {
@@ -418,6 +418,8 @@ impl From<VaultError> for Refused {
             VaultError::OtherLoan { .. } | VaultError::Candidate(_) => StatusCode::BAD_REQUEST,
             VaultError::None
             | VaultError::Elsewhere { .. }
+            | VaultError::OneRole { .. }
+            | VaultError::NotLender { .. }
             | VaultError::NotOwner { .. }
             | VaultError::NothingBack { .. }
             | _ => StatusCode::BAD_GATEWAY,

@@ -68,9 +68,7 @@ pub(super) async fn renewed(
         node.addresses = wanted.addresses;
     }
     network.faucet = Some(plan.faucet());
-    if let Some(disk) = plan.disk {
-        network.limits.disk = disk;
-    }
+    network.limits = plan.limits(network.limits);
     network.settlement = Some(settlement);
     Ok(network)
 }

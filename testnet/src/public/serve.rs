@@ -11,7 +11,7 @@ use axum::{
     Router,
     extract::{DefaultBodyLimit, State},
     http::header,
-    response::{Html, IntoResponse},
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -134,10 +134,10 @@ async fn renew(desk: Arc<Desk>) {
 }
 
 /// What somebody sees who opens the address in a browser.
-async fn page(State(desk): State<Arc<Desk>>) -> Html<String> {
+async fn page(State(desk): State<Arc<Desk>>) -> Response {
     let name = &desk.public.network.name;
     let url = desk.url.replace('&', "&amp;").replace('<', "&lt;");
-    Html(format!(
+    session_node::page(format!(
         "<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'>\
          <title>{name}</title><style>body{{font:1rem/1.5 system-ui;max-width:40rem;margin:3rem auto;padding:0 1rem;\
          color-scheme:light dark}}pre{{overflow-x:auto;padding:.75rem;border:1px solid;border-radius:.4rem}}</style>\

@@ -67,6 +67,8 @@ fn errors_have_codes_that_stay() {
     let cases: &[(&[&str], i32, &str)] = &[
         (&["account", "new", "--name", "alice"], 1, "name_taken"),
         (&["contact", "add", "alice", LOVE], 1, "name_taken"),
+        (&["contact", "add", "Alice", LOVE], 1, "name_taken"),
+        (&["contact", "add", "a1ice", LOVE], 1, "name_taken"),
         (&["account", "export", "bob"], 1, "no_account"),
         (&["send", "dave", "hi"], 1, "unknown_name"),
         (&["contact", "add", "carol", "05abc"], 1, "unknown_name"),
@@ -113,6 +115,9 @@ fn contacts_are_added_listed_and_removed() {
     let contacts = place.data(&["contact", "list"]);
     assert_eq!(contacts["contacts"], serde_json::json!([{ "name": "carol", "id": LOVE, "found": null }]));
     assert!(place.run(&["contact", "list"]).out.contains("carol"));
+    let (code, error) = place.error(&["contact", "add", "Carol", LOVE]);
+    assert_eq!((code, error["code"].as_str().unwrap()), (1, "name_taken"));
+    assert!(error["remedy"].as_str().unwrap().contains("write carol"), "{error}");
     assert_eq!(place.data(&["contact", "remove", "carol"])["id"], LOVE);
     assert_eq!(place.data(&["contact", "list"])["contacts"], serde_json::json!([]));
 }
@@ -281,8 +286,13 @@ fn an_account_has_a_key_on_the_settlement_chain_and_another_can_be_imported() {
     assert_eq!(ran.code, 0, "{}", ran.out);
     let imported = place.data(&["account", "key", "show", "love"]);
     // The address of the key 1 is known to everybody.
-    assert_eq!(imported["address"], "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf");
-    assert_eq!((&imported["imported"], &imported), (&json!(true), &ran.json()["data"]));
+    assert_eq!(imported["address"], "0x7e5f4552091a69125d5dfcb7b8c2659029395bdf");
+    let mut told = ran.json()["data"].clone();
+    let told = told.as_object_mut().unwrap();
+    // The way back, and to what.
+    assert_eq!(told.remove("before").unwrap(), derived["address"]);
+    let file = told.remove("file").unwrap();
+    assert_eq!((&imported["imported"], &imported), (&json!(true), &json!(told)));
     assert_ne!(imported["address"], derived["address"]);
     for (wrong, code, name) in [
         (format!("{:064x}", 2), 4, "chain_key_exists"),
@@ -293,4 +303,7 @@ fn an_account_has_a_key_on_the_settlement_chain_and_another_can_be_imported() {
         assert_eq!((ran.code, &ran.json()["error"]["code"]), (code, &json!(name)), "{wrong}");
         assert!(!ran.out.contains(&wrong) || wrong == "x", "{}", ran.out);
     }
+    let file = std::path::Path::new(file.as_str().unwrap());
+    std::fs::rename(file, file.with_extension("away")).unwrap();
+    assert_eq!(place.data(&["account", "key", "show", "love"]), derived);
 }

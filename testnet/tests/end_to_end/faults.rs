@@ -170,7 +170,7 @@ impl Joining {
             local: false,
             seed: [7; 32],
             faucet: None,
-            limits: Limits { disk: 0, memory: 1, files: 64 },
+            limits: Limits { disk: 0, memory: 1, files: 64, ..Limits::default() },
             hf: session_protocols::answer::RULES,
             nodes: vec![node],
             settlement: Some(settlement),
@@ -259,6 +259,11 @@ async fn descriptions_machines_clocks_and_endpoints_that_are_wrong_are_named() {
     large.limits = Limits { memory: 1 << 40, ..joining.network.limits };
     joining.publish(&large, 1);
     joining.fails("machine", "memory", 3);
+    large.limits = Limits { release: [u64::MAX, 0, 0], ..joining.network.limits };
+    joining.publish(&large, 1);
+    let (message, remedy) = joining.fails("machine", "release", 3);
+    assert!(message.ends_with(&format!("the network asks for {}.0.0 or newer", u64::MAX)), "{message}");
+    assert!(remedy.contains("install"), "{remedy}");
     joining.publish(&joining.network, 1);
 
     first.set(Fault::Clock);
@@ -313,12 +318,21 @@ async fn keys_that_cannot_be_used_are_named_and_one_process_has_a_node() {
     assert!(remedy.contains("backup"), "{remedy}");
     fs::write(&key, made).unwrap();
     drop(taken);
+    // What the node itself finds is a matter of a step, too.
+    let door = TcpListener::bind(("127.0.0.1", joining.http)).unwrap();
+    let (message, remedy) = joining.fails("start", "http", 1);
+    assert!(message.contains("cannot serve HTTP on 127.0.0.1:"), "{message}");
+    assert!(remedy.contains("--http-port"), "{remedy}");
+    drop(door);
 
     let mut first = started(&joining);
     let second = joining.join_at(other(joining.port));
-    let (_, end) = second.result();
+    let (steps, end) = second.result();
     let error = end.unwrap_err();
+    let last = steps.last().unwrap();
+    assert_eq!((last["step"].as_str(), last["state"].as_str()), (Some("machine"), Some("failed")), "{error}");
     assert_eq!((error["code"].as_str(), second.ended()), (Some("in_use"), 4), "{error}");
+    assert!(error["message"].as_str().unwrap().starts_with("machine: a node runs in "), "{error}");
 
     // Its door is that of this machine alone, and tells no secret.
     assert!(tokio::net::TcpStream::connect(("127.0.0.2", joining.http)).await.is_err());

@@ -3,6 +3,7 @@
 
 pub(crate) mod internet;
 mod service;
+mod systemd;
 
 use std::{
     io::Write,

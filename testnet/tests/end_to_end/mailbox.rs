@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use serde_json::{Value, json};
-use session_client::{Account, Changed, Client, ClientError, Cursors, Deed, Expiries, Options, Outcome};
+use session_client::{
+    Account, Changed, Chosen, Client, ClientError, Cursors, Deed, Expiries, Options, Outcome,
+};
 use session_protocols::{
     KeyPair, MessageHash, Namespace,
     answer::{Code, End},
-    request::{Direction, Drawers, Rights},
+    request::{Condition, Direction, Drawers, Rights},
 };
 use session_testnet::Options as Testnet;
 
@@ -32,6 +34,7 @@ async fn what_is_kept_is_its_owners_to_end_and_to_share() {
     whole_drawers(&client).await;
     shared(&client).await;
     several_at_once(&client).await;
+    in_turn(&client).await;
     asked_and_watched(&client).await;
     assert!(client.paths().iter().all(|path| path.hops.len() == 3) && !client.paths().is_empty());
     by_commands(&place);
@@ -157,6 +160,28 @@ async fn several_at_once(client: &Client) {
     assert_eq!(outcomes.len(), 25);
     let has = |outcome: &Outcome| matches!(outcome, Outcome::Page(page) if !page.messages.is_empty());
     assert!(outcomes.iter().all(has), "{outcomes:?}");
+}
+
+/// One after the other, and under conditions.
+async fn in_turn(client: &Client) {
+    let owner = Account::generate().unwrap();
+    let hash = put(client, &owner, PRIVATE, vec![1]).await;
+    let soon = client.now_ms() + 3_600_000;
+    let expire = |expiry_ms| Deed::Expire { hashes: vec![hash], expiry_ms, only: None };
+    let delete = Deed::Delete(vec![hash]);
+    let outcomes = client.sequence(&owner, &[expire(soon), expire(1), delete.clone()]).await.unwrap();
+    let [Outcome::Changed(ended), Outcome::Refused(Code::BadTtl)] = outcomes.as_slice() else {
+        panic!("{outcomes:?}")
+    };
+    assert_eq!(ended.hashes, [hash]);
+    let then = [delete, Deed::Retrieve { namespace: PRIVATE, after: None }];
+    let older = client.if_else(&owner, &[Condition::RulesBefore([1, 0])], &then, &[]).await.unwrap();
+    assert_eq!(older, Chosen { condition: false, outcomes: Vec::new() });
+    let chosen = client.if_else(&owner, &[Condition::RulesAtLeast([1, 0])], &then, &[]).await.unwrap();
+    let [Outcome::Changed(deleted), Outcome::Page(page)] = chosen.outcomes.as_slice() else {
+        panic!("{chosen:?}")
+    };
+    assert!(chosen.condition && deleted.hashes == [hash] && page.messages.is_empty(), "{chosen:?}");
 }
 
 async fn asked_and_watched(client: &Client) {

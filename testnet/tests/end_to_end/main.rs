@@ -16,6 +16,7 @@ mod commands;
 mod conformance;
 mod conversations;
 mod doctor;
+mod documented;
 mod faults;
 mod full;
 mod health;

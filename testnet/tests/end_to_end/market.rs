@@ -1,8 +1,10 @@
 //! Names are renewed, offered for, sold and given away by commands, and lead to who has them.
 
+use std::process::Stdio;
+
 use serde_json::{Value, json};
+use session_chain::settlement::Endpoint;
 use session_client::home::{Home, Secret};
-use session_protocols::identity::blake2b;
 
 use self::fees::Fees;
 use crate::{
@@ -10,6 +12,7 @@ use crate::{
     support::{Place, until},
 };
 
+mod begun;
 mod fees;
 
 const YEAR_MS: u64 = 365 * 24 * 3_600_000;
@@ -32,12 +35,32 @@ async fn a_name_is_renewed_offered_for_sold_and_given_away() {
     people.a_registration_that_nobody_told_of_becomes_what_was_asked_for();
     people.it_leads_to_no_account_of_hers().await;
     people.she_goes_by_none_again().await;
-    people.anybody_renews_it();
-    people.the_best_offer_is_accepted();
+    people.anybody_renews_it().await;
+    people.the_best_offer_is_accepted().await;
     people.what_it_says_is_set_and_cleared();
     people.it_is_given_away_to_whom_a_name_says().await;
     // A year, two that lacked, and two that Bob paid.
     fees.reach_pool_and_treasury(50).await;
+}
+
+/// Somebody's program sends something, and dies before it hears what becomes of it: it is made.
+async fn dies_on_the_way(person: &Person<'_>, words: &[&str]) {
+    let settlement = person.place.testnet.folder().network().unwrap().settlement.unwrap();
+    let endpoint = Endpoint::new(&settlement.rpc[0]).unwrap();
+    let ask = async |method: &'static str, parameters: Value| -> Value {
+        endpoint.rpc().request(method, parameters).await.unwrap()
+    };
+    let sent = async |tag: &str| ask("eth_getTransactionCount", json!([person.address, tag])).await;
+    ask("evm_setIntervalMining", json!([0])).await;
+    let mut command = person.place.command(&person.with(words));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    until("it to be on its way", async || (sent("pending").await != sent("latest").await).then_some(()))
+        .await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    ask("evm_setIntervalMining", json!([1])).await;
+    until("it to be mined", async || (sent("pending").await == sent("latest").await).then_some(())).await;
 }
 
 impl People<'_> {
@@ -62,9 +85,7 @@ impl People<'_> {
     /// The program that registered it ended before it could tell, and what is asked for since is more.
     fn a_registration_that_nobody_told_of_becomes_what_was_asked_for(&self) {
         let alice = &self.alice;
-        let settlement = alice.place.testnet.folder().network().unwrap().settlement.unwrap();
-        let names = settlement.contracts.names;
-        let network = blake2b(&[b"session names of", &settlement.chain.to_be_bytes(), names.as_slice()]);
+        let network = alice.network();
         let home = Home::open(&alice.home).unwrap();
         let begins = || {
             let (account, name) = (alice.id.parse().unwrap(), "harbor".parse().unwrap());
@@ -118,13 +139,19 @@ impl People<'_> {
     }
 
     /// Who pays for it.
-    fn anybody_renews_it(&self) {
+    async fn anybody_renews_it(&self) {
         let Self { alice, bob, .. } = self;
         let expires = |of: &Value| of["expires"].as_u64().unwrap();
         let before = expires(&alice.data(&["name", "list"])["names"][0]);
-        let renewed = bob.data(&["name", "renew", "harbor", "--years", "2", "--yes"]);
-        assert_eq!((&renewed["name"], &renewed["fee"]), (&json!("harbor"), &json!("20")), "{renewed}");
-        assert_eq!(expires(&renewed), before + 2 * 365 * 24 * 3_600_000);
+        // The program dies while it is on its way: who does the same again pays nothing more.
+        dies_on_the_way(bob, &["name", "renew", "harbor", "--years", "1", "--yes"]).await;
+        let renewed = bob.data(&["name", "renew", "harbor", "--years", "1", "--yes"]);
+        assert_eq!((&renewed["transaction"], &renewed["fee"]), (&Value::Null, &json!("0")), "{renewed}");
+        assert_eq!(expires(&renewed), before + YEAR_MS, "{renewed}");
+        bob.has("990");
+        let renewed = bob.data(&["name", "renew", "harbor", "--years", "1", "--yes"]);
+        assert_eq!((&renewed["name"], &renewed["fee"]), (&json!("harbor"), &json!("10")), "{renewed}");
+        assert_eq!(expires(&renewed), before + 2 * YEAR_MS);
         assert_eq!(expires(&alice.data(&["name", "list"])["names"][0]), expires(&renewed));
         bob.has("980");
         let asked = bob.refused(&["name", "renew", "harbor", "--days", "73"], 4, "not_confirmed");
@@ -133,12 +160,13 @@ impl People<'_> {
         assert!(years.contains("--years"), "{years}");
     }
 
-    fn the_best_offer_is_accepted(&self) {
+    async fn the_best_offer_is_accepted(&self) {
         let Self { alice, bob, carol } = self;
-        let offered = bob.data(&["name", "offer", "harbor", "40", "--days", "1", "--yes"]);
-        assert_eq!((&offered["name"], &offered["amount"]), (&json!("harbor"), &json!("40")), "{offered}");
-        let expires = &alice.data(&["name", "list"])["names"][0]["expires"];
-        assert!(expires.is_u64() && &offered["expires"] == expires, "{offered}");
+        // What it is called is known, though nobody told that it was made.
+        assert_eq!(bob.data(&["name", "list"])["held"], json!([]));
+        dies_on_the_way(bob, &["name", "offer", "harbor", "40", "--days", "1", "--yes"]).await;
+        let held = &bob.data(&["name", "list"])["held"][0];
+        assert_eq!((&held["name"], &held["amount"]), (&json!("harbor"), &json!("40")), "{held}");
         bob.has("940");
         bob.refused(&["name", "accept", "harbor", "--yes"], 1, "not_yours");
         // It binds him, and 41 is no better by 5 %.
@@ -146,7 +174,10 @@ impl People<'_> {
         assert_eq!(exit, 1, "{bound}");
         let (exit, little) = carol.place.error(&carol.with(&["name", "offer", "harbor", "41", "--yes"]));
         assert_eq!(exit, 1, "{little}");
-        carol.data(&["name", "offer", "harbor", "42", "--yes"]);
+        let offered = carol.data(&["name", "offer", "harbor", "42", "--yes"]);
+        assert_eq!((&offered["name"], &offered["amount"]), (&json!("harbor"), &json!("42")), "{offered}");
+        let expires = &alice.data(&["name", "list"])["names"][0]["expires"];
+        assert!(expires.is_u64() && &offered["expires"] == expires, "{offered}");
         carol.has("958");
         bob.has("980");
         bob.refused(&["name", "offer", "harbor", "--withdraw", "--yes"], 1, "no_offer");
@@ -160,6 +191,12 @@ impl People<'_> {
         assert_eq!((buyer, amount), (&json!(carol.address), &json!("42")), "{market}");
         let shown = bob.place.run(&bob.with(&["name", "market"])).out;
         assert!(shown.contains("harbor") && shown.contains("42"), "{shown}");
+        // Who would sell for less than is offered is told.
+        for (price, warns) in [("42", true), ("43", false), ("0", false)] {
+            let sold = alice.place.run(&alice.with(&["name", "sell", "harbor", price]));
+            assert_eq!(sold.code, 4, "{}", sold.err);
+            assert_eq!(sold.err.contains("offers 42 SESH for harbor"), warns, "{price}: {}", sold.err);
+        }
         let little = alice.refused(&["name", "accept", "harbor", "--least", "43", "--yes"], 1, "too_little");
         assert!(little.contains("42 SESH"), "{little}");
         let sold = alice.data(&["name", "accept", "harbor", "--yes"]);
@@ -201,18 +238,23 @@ impl People<'_> {
         // What is in her inbox counts, read or not.
         bob.data(&["wallet", "address", "--tell", &carol.id]);
         let wallet = carol.data(&["name", "set", "pier.harbor", "wallet", "bob", "--yes"]);
-        assert!(wallet["value"].as_str().unwrap().eq_ignore_ascii_case(&bob.address), "{wallet}");
+        assert_eq!(wallet["value"], json!(bob.address), "{wallet}");
         carol.data(&["name", "set", "pier.harbor", "account", "bob", "--yes"]);
         carol.shown("pier.harbor", |shown| shown["records"]["account"] == json!(bob.id)).await;
+        // A mistyped name is somebody's too: that it is the network's is told before it is agreed to, and after.
+        let asked = carol.refused(&["name", "set", "harbor", "account", "pier.harbor"], 4, "not_confirmed");
+        let told = "of pier.harbor (the network's name, followed for the first time)";
+        assert!(asked.contains(told), "{asked}");
         let account = carol.data(&["name", "set", "harbor", "account", "@pier.harbor", "--yes"]);
         assert_eq!(account["value"], json!(bob.id), "{account}");
+        let asked = carol.refused(&["name", "transfer", "harbor", "pier.harbor"], 4, "not_confirmed");
+        assert!(asked.contains("give harbor to pier.harbor (the network's name"), "{asked}");
         let wallet = carol.data(&["name", "set", "harbor", "wallet", "@pier.harbor", "--yes"]);
-        assert!(wallet["value"].as_str().unwrap().eq_ignore_ascii_case(&bob.address), "{wallet}");
+        assert_eq!((&wallet["found"], &wallet["first"]), (&json!("pier.harbor"), &json!(false)), "{wallet}");
+        assert_eq!(wallet["value"], json!(bob.address), "{wallet}");
         // It says somebody else by then: nothing is given to them unasked.
         carol.data(&["name", "set", "pier.harbor", "wallet", &alice.address, "--yes"]);
-        let is_alices = |shown: &Value| {
-            shown["records"]["wallet"].as_str().is_some_and(|it| it.eq_ignore_ascii_case(&alice.address))
-        };
+        let is_alices = |shown: &Value| shown["records"]["wallet"] == json!(alice.address);
         carol.shown("pier.harbor", is_alices).await;
         let give = ["name", "transfer", "harbor", "@pier.harbor", "--yes"];
         let changed = carol.refused(&give, 4, "name_changed");
@@ -220,10 +262,29 @@ impl People<'_> {
         carol.data(&["name", "set", "pier.harbor", "wallet", "bob", "--yes"]);
         carol.shown("pier.harbor", |shown| !is_alices(shown)).await;
         self.a_stake_and_a_node_are_for_whom_a_name_says();
+        alice.data(&["name", "offer", "harbor", "12", "--yes"]);
+        let held = |binds: bool| {
+            let list = alice.data(&["name", "list"]);
+            let one = &list["held"][0];
+            assert_eq!(
+                (&one["name"], &one["amount"], &one["binds"]),
+                (&json!("harbor"), &json!("12"), &json!(binds))
+            );
+            list
+        };
+        held(true);
         let given = carol.data(&give);
         assert_eq!(given["to"], json!(bob.address), "{given}");
+        assert_eq!((&given["found"], &given["first"]), (&json!("pier.harbor"), &json!(false)), "{given}");
         assert_eq!(bob.data(&["name", "list"])["names"][0]["id"], given["id"]);
         assert_eq!(carol.data(&["name", "list"])["names"], json!([]));
+        // Who offered for it to Carol has offered Bob nothing, and is told where the money is.
+        assert_eq!(held(false)["offers"], json!([]));
+        let shown = alice.place.run(&alice.with(&["name", "list"])).out;
+        assert!(shown.contains("take them back: session name offer harbor --withdraw"), "{shown}");
+        alice.data(&["name", "offer", "harbor", "--withdraw", "--yes"]);
+        alice.has("1012");
+        assert_eq!(alice.data(&["name", "list"])["held"], json!([]));
     }
 
     fn a_stake_and_a_node_are_for_whom_a_name_says(&self) {
@@ -233,12 +294,17 @@ impl People<'_> {
             &[&["node", "init", "--name", "quay", "--operator", "@pier.harbor"][..], &address].concat(),
         );
         assert_eq!(made["operator"], json!(self.bob.address), "{made}");
+        assert_eq!((&made["found"], &made["first"]), (&json!("pier.harbor"), &json!(false)), "{made}");
         carol.data(&[&["node", "init", "--name", "dock"][..], &address].concat());
         carol.data(&["wallet", "faucet", "--sesh", "6250"]);
         let register =
             ["stake", "register", "dock", "--stake", "6250", "--reserve", "@pier.harbor=5000", "--yes"];
         let opened = carol.data(&register);
         assert_eq!(opened["how"], "opened", "{opened}");
+        let slot = json!({
+            "address": self.bob.address, "amount": "5000", "found": "pier.harbor", "first": false,
+        });
+        assert_eq!(opened["reserved"], json!([slot]), "{opened}");
         let shown = carol.data(&["stake", "show", "dock"]);
         let kept = &shown["contributions"][0]["reserved"];
         assert_eq!(kept[0]["address"], json!(self.bob.address), "{shown}");

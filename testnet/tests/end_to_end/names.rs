@@ -2,6 +2,7 @@
 
 use data_encoding::{BASE64, HEXLOWER as HEX};
 use serde_json::{Value, json};
+use session_client::home::Home;
 use session_protocols::door::names as door;
 
 use crate::{
@@ -176,6 +177,9 @@ impl People<'_> {
     async fn carol_pays_it(&self) {
         let Self { alice, bob, carol } = self;
         carol.data(&["wallet", "faucet"]);
+        // Whose it was when the last epoch ended that is signed.
+        let asked = carol.refused(&["wallet", "send", "5", "@alice"], 4, "not_confirmed");
+        assert!(asked.contains("pay 5 SESH to @alice") && asked.contains(" (as of 20"), "{asked}");
         for (to, amount) in [("@alice", "5"), ("alice", "1")] {
             let paid = carol.data(&["wallet", "send", amount, to, "--yes"]);
             assert_eq!((&paid["to"], &paid["account"]), (&json!(alice.address), &json!(alice.id)), "{paid}");
@@ -192,7 +196,8 @@ impl People<'_> {
         carol.refused(&["wallet", "send", "1", "@shop.alice", "--yes"], 3, "asked");
         assert_eq!(bob.told()[0]["money"]["kind"], "address_wanted");
         carol.refused(&["wallet", "send", "1", "@none.alice", "--yes"], 1, "no_record");
-        carol.data(&["wallet", "request", "2", "@alice"]);
+        let requested = carol.data(&["wallet", "request", "2", "alice"]);
+        assert_eq!((&requested["found"], &requested["first"]), (&json!("alice"), &json!(false)));
         assert!(alice.told().iter().any(|it| it["money"]["kind"] == "request"));
         alice.has("997");
         carol.has("993");
@@ -203,7 +208,9 @@ impl People<'_> {
         let Self { alice, bob, carol } = self;
         let added = carol.data(&["contact", "add", "shop", "@shop.alice"]);
         assert_eq!((&added["id"], &added["found"]), (&json!(bob.id), &json!("shop.alice")), "{added}");
-        assert_eq!(carol.data(&["contact", "list"])["contacts"][0], added);
+        assert_eq!(added["first"], false, "she followed it before");
+        let listed = json!({ "name": "shop", "id": bob.id, "found": "shop.alice" });
+        assert_eq!(carol.data(&["contact", "list"])["contacts"][0], listed);
         let pay = ["wallet", "send", "0.1", "shop", "--native", "--yes"];
         carol.refused(&pay, 3, "asked");
         for (person, paid) in [(bob, true), (alice, false)] {
@@ -271,6 +278,12 @@ impl People<'_> {
         assert_eq!((&bought["name"], &bought["price"]), (&json!("alice"), &json!("250")), "{bought}");
         bob.has("750");
         alice.has("1247");
+        // Whose answer was lost does it again, and has it by what it is called.
+        let known = bob.home.join("names").join(format!("{}.json", bob.id));
+        std::fs::remove_file(known).unwrap();
+        bob.refused(&["name", "buy", "alice", "--yes"], 1, "name_yours");
+        let kept = Home::open(&bob.home).unwrap().names(&bob.id.parse().unwrap(), &bob.network()).unwrap();
+        assert!(kept.known.contains_key(&"alice".parse().unwrap()), "{kept:?}");
         let own = &bob.data(&["name", "list"])["names"][0];
         assert_eq!((&own["name"], &own["expires"]), (&json!("alice"), &bought["expires"]), "{bought}");
         assert_eq!(alice.data(&["name", "list"])["names"], json!([]));
@@ -373,9 +386,9 @@ impl People<'_> {
     }
 }
 
-/// Whether a record says an address, however its case is.
+/// Whether a record says an address: like all hex that programs are told, in lower case.
 fn is_address(said: &Value, address: &str) -> bool {
-    said.as_str().is_some_and(|said| said.eq_ignore_ascii_case(address))
+    said == address
 }
 
 #[test]

@@ -3,8 +3,12 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use session_protocols::identity::blake2b;
 
-use crate::support::{Place, until};
+use crate::{
+    documented,
+    support::{Place, until},
+};
 
 /// Somebody with a home of their own.
 pub(crate) struct Person<'a> {
@@ -26,12 +30,21 @@ impl<'a> Person<'a> {
         person
     }
 
+    /// What the names of the testnet are kept under in a home.
+    pub(crate) fn network(&self) -> [u8; 32] {
+        let settlement = self.place.testnet.folder().network().unwrap().settlement.unwrap();
+        let names = settlement.contracts.names;
+        blake2b(&[b"session names of", &settlement.chain.to_be_bytes(), names.as_slice()])
+    }
+
     pub(crate) fn with<'b>(&'b self, words: &[&'b str]) -> Vec<&'b str> {
         [["--home", self.home.to_str().unwrap()].as_slice(), words].concat()
     }
 
     pub(crate) fn data(&self, words: &[&str]) -> Value {
-        self.place.data(&self.with(words))
+        let data = self.place.data(&self.with(words));
+        documented::check(words, &data);
+        data
     }
 
     pub(crate) fn refused(&self, words: &[&str], exit: i32, code: &str) -> String {

@@ -116,6 +116,20 @@ impl Ran {
     }
 }
 
+/// Whether the system does what only its owner may ask for; says so where not. Where everything is to be tried
+/// (`CI=true`) that is a failure.
+pub(crate) fn allowed(program: &str, arguments: &[&str]) -> bool {
+    let ran = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let why = match ran {
+        Ok(ran) if ran.status.success() => return true,
+        Ok(ran) => String::from_utf8_lossy(&ran.stderr).trim().to_owned(),
+        Err(cause) => cause.to_string(),
+    };
+    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{program}: {why}");
+    eprintln!("skipped: {program}: {why}");
+    false
+}
+
 /// Waits for a program to end, and kills it when it does not.
 pub(crate) fn ended(child: Child, what: &str) -> Ran {
     ended_within(child, what, PATIENCE)

@@ -1,6 +1,10 @@
 //! Two people pay each other and see what the chain says of it; somebody who did not pay is not believed.
 
-use std::{io::Write, process::Stdio};
+use std::{
+    io::Write,
+    process::Stdio,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use serde_json::{Value, json};
 use session_chain::{NetworkFile, account, settlement::Endpoint};
@@ -92,6 +96,13 @@ async fn a_contact_is_paid_and_sees_it_verified_and_nobody_else_is_believed() {
     );
     assert_eq!(bob.has("5")["native"], "0.5");
     let history = alice.data(&["wallet", "history"]);
+    // Of those that the token tells of it is the time of the block, of the others that of the signature.
+    let times = history["transfers"].as_array().unwrap().iter().filter_map(|it| it["time"].as_u64());
+    let (times, now) = (times.collect::<Vec<_>>(), now_ms());
+    assert!(!times.is_empty());
+    for time in times {
+        assert!(time.abs_diff(now) < 3_600_000, "milliseconds since 1970: {history}");
+    }
     let own = &history["transfers"][0];
     assert_eq!((&own["transaction"], &own["height"]), (&coin["transaction"], &coin["height"]), "{history}");
     assert_eq!((&own["amount"], &own["coin"]), (&json!("0.5"), &json!("native")), "{history}");
@@ -112,6 +123,11 @@ async fn a_contact_is_paid_and_sees_it_verified_and_nobody_else_is_believed() {
     killed_on_the_way(&place, &network, &alice, &bob).await;
     paid_and_not_told(&place, &network, &alice, &bob).await;
     nobody_can_be_told(&place, &alice, &bob);
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
 }
 
 /// Money that is worth nothing, and none where it is.
@@ -205,11 +221,21 @@ async fn forgeries(network: &NetworkFile, bob: &Person<'_>, transaction: &str) {
 
 /// Bob takes another key: Alice pays him there once she agreed to it.
 fn moves(alice: &Person<'_>, bob: &Person<'_>, transaction: &str) {
-    let mut command = bob.place.command(&bob.with(&["wallet", "import", "--json"]));
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all("07".repeat(32).as_bytes()).unwrap();
-    assert_eq!(ended(child, "`session wallet import`").code, 0);
+    let import = |more: &[&str]| {
+        let mut command = bob.place.command(&bob.with(&[&["wallet", "import", "--json"][..], more].concat()));
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all("07".repeat(32).as_bytes()).unwrap();
+        ended(child, "`session wallet import`")
+    };
+    // What he has would be left behind.
+    let refused = import(&[]);
+    let error = &refused.json()["error"];
+    assert_eq!((refused.code, &error["code"]), (4, &json!("wallet_holds")), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("holds 5 SESH, 0.5 ETH"), "{error}");
+    bob.has("5");
+    let imported = import(&["--yes"]);
+    assert_eq!((imported.code, &imported.json()["data"]["before"]), (0, &json!(bob.address)));
     let moved = bob.data(&["wallet", "address", "--tell", "alice"])["address"].as_str().unwrap().to_owned();
     assert_ne!(moved, bob.address);
     let changed = alice.refused(&["wallet", "send", "1", "bob", "--yes"], 4, "address_changed");

@@ -1,10 +1,13 @@
 //! Dashboards and alerts: what they ask a real Prometheus that watches a testnet, and what fires when a fault is made.
 //!
-//! What cannot be broken in a minute (a disk, a clock, a list of nodes) is in `monitoring/alerts.test.yml`: invented
-//! series, for every alert. Here the series are those of nodes.
+//! In `monitoring/alerts.test.yml` are invented series, at each alert's limit. Here the series are those of nodes, and
+//! every alert fires at the fault that it is for. Faults of different nodes go on at once, where they have to last.
 
+mod disk;
 mod expressions;
+mod ledger;
 mod prometheus;
+mod stand_in;
 mod strain;
 
 use std::{
@@ -15,21 +18,43 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use session_chain::settlement::Endpoint;
 use session_client::{Account, Client};
+use session_protocols::Namespace;
 use session_testnet::Options;
 
 use crate::{
     proxy::{Fault, Proxy},
+    raw::Members,
     support::{PATIENCE, Place, get, until},
 };
+use disk::Disk;
 use expressions::selectors;
-use prometheus::{Prometheus, promtool};
+use ledger::Chain;
+use prometheus::{Prometheus, instance, promtool};
+use stand_in::{StandIn, clock_ahead};
 
 /// What a node may keep here, so that a few messages fill it.
 const MAX_BYTES: u64 = 1 << 20;
 /// How many nodes there are.
 const NODES: usize = 6;
+/// The node that asks a second endpoint of the chain.
+const ASKS_TWO: usize = 1;
+/// The node that leaves, and at which somebody asks too much before.
+const LEAVES: usize = 2;
+/// The node that is set up in ways that do not do.
+const SET_UP_WRONG: usize = 3;
+/// The node whose disk is bad.
+const BAD_DISK: usize = 4;
+/// The node that crashes again and again.
+const CRASHES: usize = 5;
+/// The node whose clock is ahead; in the end it crashes for good.
+const CLOCK_AHEAD: usize = 6;
+/// What fires at a disk that is slow, or full: not everybody may mount one for a node.
+const OF_DISKS: [&str; 4] =
+    ["SessionDiskFilling", "SessionDiskFull", "SessionStoreFails", "SessionStoreSlow"];
+/// A text that is found on a disk.
+const TEXT: &str = "one bit of this is turned on the disk";
+const DAY: Duration = Duration::from_secs(86_400);
 
 fn monitoring() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("monitoring")
@@ -126,9 +151,8 @@ fn dashboards_are_told_apart_and_ask_the_prometheus_that_is_provisioned() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_panel_and_alert_is_fed_and_alerts_fire_when_something_breaks() {
     let (place, proxy) = up().await;
-    let rpc = place.testnet.chain().await.unwrap().unwrap().rpc;
-    let rpc = Endpoint::new(&rpc).unwrap().rpc();
-    let early: Value = rpc.request("eth_getBlockByNumber", json!(["finalized", false])).await.unwrap();
+    let chain = Chain::of(&place);
+    let early: Value = chain.rpc.request("eth_getBlockByNumber", json!(["finalized", false])).await.unwrap();
     let doors: Vec<String> =
         place.testnet.status().await.unwrap().into_iter().map(|node| node.http).collect();
     let prometheus = Prometheus::start(&place.testnet.folder().path().join("targets"));
@@ -150,65 +174,66 @@ async fn every_panel_and_alert_is_fed_and_alerts_fire_when_something_breaks() {
     until("nothing to fire", async || {
         let mut firing = prometheus.firing().await;
         // Those are about the machine of whoever runs this.
-        firing.remove("SessionDiskFilling");
-        firing.remove("SessionStoreSlow");
+        firing.retain(|(name, _)| !["SessionDiskFilling", "SessionStoreSlow"].contains(&name.as_str()));
         firing.is_empty().then_some(())
     })
     .await;
     metrics_are_small(&doors).await;
 
     // Somebody asks more than it may, and a node may have few more files open than it has.
-    strain::overload(&place, &prometheus).await;
-    strain::few_files(&place, 4, &prometheus).await;
-    // Node 1 asks a second endpoint, which lies, and is not believed. Then it is far behind, and at last silent: the
-    // chain is followed by the word of the other alone, and nothing is signed by that.
-    proxy.set(Fault::Hides);
-    prometheus.until_fired(&["SessionEndpointDisagrees"]).await;
-    proxy.set(Fault::Stale(early));
-    prometheus.until_fired(&["SessionEndpointBehind"]).await;
-    proxy.set(Fault::Silent);
-    prometheus.until_fired(&["SessionCheckpointUnsigned"]).await;
-    proxy.set(Fault::None);
+    strain::overload(&place, LEAVES, &prometheus).await;
+    strain::few_files(&place, BAD_DISK, &prometheus).await;
+    // A node is to leave. Some minute later it loses its seat, whatever else goes on.
+    let leaver = place.testnet.folder().network().unwrap().nodes[LEAVES - 1].id;
+    chain.leave(LEAVES.try_into().unwrap(), &leaver).await;
+    let (disk, ()) = tokio::join!(
+        Box::pin(a_disk_fails(&place, &prometheus, &client)),
+        Box::pin(endpoints_fail(&prometheus, &proxy, early, &chain)),
+    );
+    Box::pin(a_node_is_set_up_wrong(&place, &prometheus, &chain)).await;
     // Nobody can pay for submissions.
     for door in &doors {
         let status = get(door, "/status").await.unwrap();
         let account = status["chain"]["account"].as_str().unwrap();
-        let _: Value = rpc.request("anvil_setBalance", json!([account, "0x0"])).await.unwrap();
+        let _: Value = chain.rpc.request("anvil_setBalance", json!([account, "0x0"])).await.unwrap();
     }
     // The store is filled up. What passes on the way, such as a path that broke, ends nothing.
     let text = "x".repeat(20_000);
     until("a store that refuses", async || {
         let _ = client.send(&alice, &bob.id(), &text).await;
-        prometheus.firing().await.contains("SessionStoreRefuses").then_some(())
+        // The node whose disk was full refused what came then.
+        let elsewhere = |at: &str| at != instance(BAD_DISK);
+        let firing = prometheus.firing().await;
+        firing.iter().any(|(name, at)| name == "SessionStoreRefuses" && elsewhere(at)).then_some(())
     })
     .await;
     // One node crashes again and again, and comes back with a certificate that ends soon; another crashes for good.
-    let crashes = NODES - 1;
     for times in 1..=3 {
-        assert!(place.testnet.kill(crashes).await.unwrap());
-        strain::certify(&place.testnet.folder().data(crashes));
-        assert_eq!(place.testnet.start(&[crashes]).await.unwrap(), [crashes]);
+        assert!(place.testnet.kill(CRASHES).await.unwrap());
+        strain::certify(&place.testnet.folder().data(CRASHES));
+        assert_eq!(place.testnet.start(&[CRASHES]).await.unwrap(), [CRASHES]);
         let seen =
-            format!("changes(process_start_time_seconds{{instance=\"node-{crashes}\"}}[30m]) >= {times}");
+            format!("changes(process_start_time_seconds{{instance=\"node-{CRASHES}\"}}[30m]) >= {times}");
         until("a start to be seen", async || (!prometheus.query(&seen).await.is_empty()).then_some(())).await;
         // Starts are told in whole seconds: two within one would be one.
         let second = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         let seen = second();
         until("the next second", async || (second() > seen).then_some(())).await;
     }
-    assert!(place.testnet.kill(NODES).await.unwrap());
+    prometheus.until_fired_at(CRASHES, &["SessionCertificateExpires", "SessionRestartLoop"]).await;
+    assert!(place.testnet.kill(CLOCK_AHEAD).await.unwrap());
+    prometheus.until_fired_at(CLOCK_AHEAD, &["SessionNodeDown"]).await;
     prometheus
         .until_fired(&[
-            "SessionCertificateExpires",
             "SessionCheckpointsStuck",
             "SessionGasLow",
-            "SessionNodeDown",
             "SessionReplicationBehind",
-            "SessionRestartLoop",
             "SessionStoreFilling",
+            "SessionStoreRefuses",
             "SessionSubmissionTrouble",
         ])
         .await;
+    prometheus.until_fired_at(LEAVES, &["SessionNodeDecommissioned"]).await;
 
     // The chain is away, and nodes that run serve nobody.
     assert!(place.testnet.stop_chain().await.unwrap());
@@ -229,10 +254,17 @@ async fn every_panel_and_alert_is_fed_and_alerts_fire_when_something_breaks() {
     place.testnet.reorganise_chain(8).await.unwrap();
     prometheus.until_fired(&["SessionChainStopped"]).await;
     // Most nodes are away.
-    for index in 3..NODES {
+    for index in [SET_UP_WRONG, BAD_DISK, CRASHES] {
         place.testnet.kill(index).await.unwrap();
     }
-    prometheus.until_fired(&["SessionPeersFew"]).await;
+    prometheus.until_fired_at(ASKS_TWO, &["SessionDirectoryOld", "SessionPeersFew"]).await;
+
+    // There is no alert without its fault.
+    let mut unmade: BTreeSet<String> =
+        alerts.iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect();
+    unmade.retain(|name| !prometheus.fired().contains(name));
+    let left_out: &[&str] = if disk.is_some() { &[] } else { &OF_DISKS };
+    assert!(unmade.iter().eq(left_out), "nothing is done for {unmade:?} but what {left_out:?} are for");
 
     // Whatever a panel or an alert names was seen by now, with these labels.
     let panels = dashboards().values().flat_map(questions).map(|(_, asked)| asked).collect::<Vec<_>>();
@@ -260,9 +292,96 @@ async fn up() -> (Place, Proxy) {
     let mut network = place.testnet.folder().network().unwrap();
     network.settlement.as_mut().unwrap().rpc.push(proxy.url.clone());
     fs::write(&path, network.to_toml()).unwrap();
-    let _ = place.testnet.restart(1).await.unwrap();
+    let _ = place.testnet.restart(ASKS_TWO).await.unwrap();
     fs::write(&path, alone).unwrap();
     (place, proxy)
+}
+
+/// One bit of what a node keeps is another, its disk is slow, and then it is full. That disk; none, and only the bit, where
+/// the node cannot be given one.
+async fn a_disk_fails(place: &Place, prometheus: &Prometheus, client: &Client) -> Option<Disk> {
+    let network = place.testnet.folder().network().unwrap();
+    let (data, node) = (place.testnet.folder().data(BAD_DISK), network.nodes[BAD_DISK - 1].id);
+    let owner = Account::generate().unwrap();
+    let members = Members::connect(&network).await;
+    for text in [TEXT, "what came later"] {
+        let store = async || client.store(&owner.id(), Namespace::INBOX, text.into(), DAY, None).await.ok();
+        let hash = until("a message to be taken", store).await.hash;
+        let kept = async || members.kept(&owner, &node, client.now_ms()).await;
+        until("it to be kept", async || kept().await?.contains(&hash).then_some(())).await;
+    }
+    strain::stop(place, BAD_DISK).await;
+    strain::damage(&data, TEXT);
+    let disk = Disk::below(&data);
+    assert_eq!(place.testnet.start(&[BAD_DISK]).await.unwrap(), [BAD_DISK]);
+    let members = Members::connect(&network).await;
+    until("damage to be told of", async || {
+        members.kept(&owner, &node, client.now_ms()).await;
+        prometheus.fires_at(BAD_DISK, "SessionStoreDamaged").await.then_some(())
+    })
+    .await;
+
+    let disk = disk?;
+    let (another, to) = (Account::generate().unwrap(), owner.id());
+    until("a slow disk to be told of", async || {
+        // It stands still before the message is on its way.
+        let ((), _) = tokio::join!(disk.stall(), client.send(&another, &to, "slow"));
+        prometheus.fires_at(BAD_DISK, "SessionStoreSlow").await.then_some(())
+    })
+    .await;
+    disk.fill();
+    let text = "x".repeat(20_000);
+    until("a full disk to be told of", async || {
+        let _ = client.send(&another, &to, &text).await;
+        prometheus.fires_at(BAD_DISK, "SessionDiskFull").await.then_some(())
+    })
+    .await;
+    prometheus.until_fired_at(BAD_DISK, &["SessionDiskFilling", "SessionStoreFails"]).await;
+    disk.clear();
+    // The ledger does not go on by itself.
+    let _ = place.testnet.restart(BAD_DISK).await.unwrap();
+    Some(disk)
+}
+
+/// An endpoint lies to the node that asks two, and is not believed. Then it is far behind, and at last silent: the chain is
+/// followed by the word of the other alone, and nothing is signed by that. Meanwhile nodes submit what the contract does
+/// not take.
+async fn endpoints_fail(prometheus: &Prometheus, proxy: &Proxy, early: Value, chain: &Chain) {
+    proxy.set(Fault::Hides);
+    prometheus.until_fired_at(ASKS_TWO, &["SessionEndpointDisagrees"]).await;
+    let code = chain.outdate_contract().await;
+    proxy.set(Fault::Stale(early));
+    prometheus.until_fired_at(ASKS_TWO, &["SessionEndpointBehind"]).await;
+    proxy.set(Fault::Silent);
+    prometheus.until_fired_at(ASKS_TWO, &["SessionCheckpointUnsigned"]).await;
+    proxy.set(Fault::None);
+    prometheus.until_fired(&["SessionSubmissionsRefused"]).await;
+    chain.set_contract(&code).await;
+}
+
+/// A node announces an address that is not its own, may use little memory when many crowd at its door, and goes by an
+/// endpoint that nobody else asks and that tells of another chain. The clock of one more is ahead.
+async fn a_node_is_set_up_wrong(place: &Place, prometheus: &Prometheus, chain: &Chain) {
+    let proxy = Proxy::start(chain.url()).await;
+    let ahead = StandIn::run(place, CLOCK_AHEAD, &[], Some(&clock_ahead(place.path()))).await;
+    let door = place.testnet.status().await.unwrap()[SET_UP_WRONG - 1].door.clone().unwrap();
+    let door = door.strip_prefix("https://").unwrap().parse().unwrap();
+    let flags = ["--announce", "/ip4/127.0.99.1/tcp/1", "--max-memory", "134217728", "--rpc", &proxy.url];
+    let wrong = StandIn::run(place, SET_UP_WRONG, &flags, None).await;
+    prometheus.until_fired_at(SET_UP_WRONG, &["SessionNodeUnreachable"]).await;
+    let crowded = async {
+        let crowd = strain::crowd(door);
+        prometheus.until_fired_at(SET_UP_WRONG, &["SessionDoorFails", "SessionMemoryHigh"]).await;
+        drop(crowd);
+    };
+    chain.end_epoch_otherwise(&proxy, crowded).await;
+    prometheus.until_fired_at(SET_UP_WRONG, &["SessionCheckpointsDisagree"]).await;
+    prometheus.until_fired_at(CLOCK_AHEAD, &["SessionClockOff"]).await;
+    drop((wrong, ahead));
+    // It was told what never happened: it begins anew.
+    fs::remove_file(place.testnet.folder().data(SET_UP_WRONG).join("chain.redb")).unwrap();
+    let both = [SET_UP_WRONG, CLOCK_AHEAD];
+    assert_eq!(place.testnet.start(&both).await.unwrap(), both);
 }
 
 /// Each alert says what happened, and leads to an entry of the handbook.

@@ -1,6 +1,6 @@
-//! A ledger that begins: with that of a checkpoint, if there is one to be had.
+//! A ledger that begins, or goes on, with that of a checkpoint, if there is one to be had.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use session_protocols::snapshot::{Answer, Request};
 use tokio::{
@@ -12,9 +12,11 @@ use tracing::info;
 
 use super::{Crossed, FollowError, Host, NAP, Settled, duration, now};
 use crate::settlement::{
+    contracts::Followed,
+    endpoint::Endpoint,
     follower::Mark,
     state::{StateError, StateFile},
-    sync::{Begun, Found, Input, Output, Syncing},
+    sync::{Begun, Found, Input, Output, Syncing, Why},
 };
 
 /// Peers that may have the ledger of a checkpoint.
@@ -37,84 +39,152 @@ pub struct Ask {
     pub answer: oneshot::Sender<Answer>,
 }
 
+/// Who is asked for the ledger of a checkpoint.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::settlement) struct Asked<'a> {
+    pub(in crate::settlement) followed: Followed,
+    /// Which checkpoint it is.
+    pub(in crate::settlement) endpoints: &'a [Endpoint],
+    /// How long one of these may take to answer.
+    pub(in crate::settlement) answer: Duration,
+    pub(in crate::settlement) source: &'a Source,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(in crate::settlement) enum Came {
+    /// The ledger of the checkpoint of an epoch, which is kept.
+    Checkpoint { epoch: u64, settled: Box<Settled> },
+    /// Nothing: the logs are to be gone on with.
+    Logs(Why),
+    /// Nothing: it was to end.
+    Ended,
+}
+
 impl Host {
-    /// Begins with the ledger of a checkpoint, if there is one to be had, while nothing has come of the logs. None when
-    /// it is to end.
+    /// Begins, or goes on, with the ledger of a checkpoint, if there is one to be had, and says whether that is so.
+    /// None when it is to end.
     pub(super) async fn begin(
         &mut self,
-        mut file: StateFile,
+        file: StateFile,
         syncing: &mut Syncing,
         source: &Source,
         end: &mut oneshot::Receiver<()>,
-    ) -> Result<Option<StateFile>, FollowError> {
-        info!(peers = source.peers, "nothing is kept of the ledger: the last checkpoint is asked for");
-        let mut asked: JoinSet<Input> = JoinSet::new();
-        loop {
-            while let Some(output) = syncing.poll() {
-                match output {
-                    Output::AskContract { endpoint } => {
-                        let Some(one) = self.endpoints.get(endpoint).cloned() else { continue };
-                        let (followed, patience) = (self.followed, self.answer);
-                        asked.spawn(async move {
-                            let found = timeout(patience, one.accepted(&followed)).await;
-                            Input::Accepted { endpoint, found: found.ok().and_then(Result::ok) }
-                        });
-                    }
-                    Output::Ask { id, peer, request } => {
-                        let (answer, answered) = oneshot::channel();
-                        let (ask, question) = (source.ask.clone(), Ask { peer, request, answer });
-                        asked.spawn(async move {
-                            let answer = match ask.send(question).await {
-                                Ok(()) => answered.await.ok(),
-                                Err(_) => None,
-                            };
-                            Input::Answer { id, answer }
-                        });
-                    }
-                    Output::Restore(rows) => {
-                        (file, _) = on_file(file, move |file| file.restore_names(&rows)).await?;
-                    }
-                    Output::Forget => file.forget(),
-                    Output::Plant => {
-                        let root;
-                        (file, root) = on_file(file, StateFile::plant_names).await?;
-                        syncing.handle(now(), Input::Planted { root });
-                    }
-                    Output::Begin(found) => {
-                        let epoch = found.checkpoint.border.epoch;
-                        let settled;
-                        (file, settled) = on_file(file, move |file| take_up(file, *found)).await?;
-                        info!(epoch, height = settled.mark.height, "the ledger begins with a checkpoint");
-                        self.settle.send_replace(settled);
-                        self.begun = Begun::Checkpoint { epoch };
-                        return Ok(Some(file));
-                    }
-                    Output::Logs(why) => {
-                        info!(%why, "the ledger begins with all logs of the contracts");
-                        self.begun = Begun::Logs;
-                        return Ok(Some(file));
-                    }
-                }
-            }
-            let begun = syncing.progress();
+    ) -> Result<Option<(StateFile, bool)>, FollowError> {
+        let (mark, peers) = (self.settle.borrow().mark, source.peers);
+        let bare = mark.is_bare();
+        if bare {
+            info!(peers, "nothing is kept of the ledger: the last checkpoint is asked for");
+        } else {
+            let Mark { height, epoch, .. } = mark;
+            info!(
+                peers,
+                height,
+                epoch,
+                "the ledger is far behind, or is not given the logs that come next: the last checkpoint is asked for"
+            );
+        }
+        let (followed, answer) = (self.followed, self.answer);
+        let asked = Asked { followed, endpoints: &self.endpoints, answer, source };
+        let tell = |begun: Begun| {
             self.tell.send_if_modified(|status| {
                 let other = status.begun != begun;
                 status.begun = begun;
                 other
             });
-            let nap = syncing.deadline().map_or(NAP, |deadline| duration(deadline.since(now())).min(NAP));
-            let input = tokio::select! {
-                biased;
-                _ = &mut *end => return Ok(None),
-                Some(answered) = asked.join_next() => match answered {
-                    Ok(input) => input,
-                    // It failed, and its question is given up in time.
-                    Err(_) => continue,
-                },
-                () = sleep(nap) => Input::Tick,
-            };
-            syncing.handle(now(), input);
+        };
+        let (file, came) = begin(file, syncing, asked, tell, end).await?;
+        let other = match came {
+            Came::Ended => return Ok(None),
+            Came::Checkpoint { epoch, settled } => {
+                let height = settled.mark.height;
+                if bare {
+                    info!(epoch, height, "the ledger begins with a checkpoint");
+                } else {
+                    info!(epoch, height, was = mark.height, "the ledger goes on with a checkpoint");
+                }
+                self.settle.send_replace(*settled);
+                self.begun = Begun::Checkpoint { epoch };
+                true
+            }
+            Came::Logs(why) if bare => {
+                info!(%why, "the ledger begins with all logs of the contracts");
+                self.begun = Begun::Logs;
+                false
+            }
+            Came::Logs(why) => {
+                info!(%why, "the ledger goes on with the logs");
+                false
+            }
+        };
+        Ok(Some((file, other)))
+    }
+}
+
+/// Has `syncing` find the ledger of a checkpoint, and puts it into the file, in place of what is there, unless `end`
+/// completes first.
+pub(in crate::settlement) async fn begin(
+    mut file: StateFile,
+    syncing: &mut Syncing,
+    Asked { followed, endpoints, answer: patience, source }: Asked<'_>,
+    mut tell: impl FnMut(Begun) + Send,
+    end: &mut (impl Future + Unpin + Send),
+) -> Result<(StateFile, Came), FollowError> {
+    let mut asked: JoinSet<Input> = JoinSet::new();
+    // It is due: what it was waiting for is over.
+    syncing.handle(now(), Input::Tick);
+    loop {
+        while let Some(output) = syncing.poll() {
+            match output {
+                Output::AskContract { endpoint } => {
+                    let Some(one) = endpoints.get(endpoint).cloned() else { continue };
+                    asked.spawn(async move {
+                        let found = timeout(patience, one.accepted(&followed)).await;
+                        Input::Accepted { endpoint, found: found.ok().and_then(Result::ok) }
+                    });
+                }
+                Output::Ask { id, peer, request } => {
+                    let (answer, answered) = oneshot::channel();
+                    let (ask, question) = (source.ask.clone(), Ask { peer, request, answer });
+                    asked.spawn(async move {
+                        let answer = match ask.send(question).await {
+                            Ok(()) => answered.await.ok(),
+                            Err(_) => None,
+                        };
+                        Input::Answer { id, answer }
+                    });
+                }
+                Output::Restore(rows) => {
+                    (file, _) = on_file(file, move |file| file.restore_names(&rows)).await?;
+                }
+                Output::Forget => file.forget(),
+                Output::Plant => {
+                    let root;
+                    (file, root) = on_file(file, StateFile::plant_names).await?;
+                    syncing.handle(now(), Input::Planted { root });
+                }
+                Output::Begin(found) => {
+                    let epoch = found.checkpoint.border.epoch;
+                    let (file, settled) = on_file(file, move |file| take_up(file, *found)).await?;
+                    let came = Came::Checkpoint { epoch, settled: Box::new(settled) };
+                    return Ok((file, came));
+                }
+                Output::Logs(why) => return Ok((file, Came::Logs(why))),
+            }
         }
+        tell(syncing.progress());
+        let nap = syncing.deadline().map_or(NAP, |deadline| duration(deadline.since(now())).min(NAP));
+        let input = tokio::select! {
+            biased;
+            _ = &mut *end => return Ok((file, Came::Ended)),
+            Some(answered) = asked.join_next() => match answered {
+                Ok(input) => input,
+                // It failed, and its question is given up in time.
+                Err(_) => continue,
+            },
+            () = sleep(nap) => Input::Tick,
+        };
+        syncing.handle(now(), input);
     }
 }
 

@@ -155,7 +155,7 @@ impl RegistrarError {
                  session name register NAME"
             }
             Self::NotYours { .. } => "name the owner's account with --account",
-            Self::Expired { .. } => "let its owner renew it: session name renew NAME",
+            Self::Expired { .. } => "renew it, which anyone may: session name renew NAME",
             Self::Period { .. } => "give another period: --years N, or --days N",
             Self::NotForSale => "offer for it: session name offer NAME PRICE",
             Self::Dear { .. } => "agree to the price, or offer less: session name offer NAME PRICE",

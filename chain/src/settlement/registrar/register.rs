@@ -83,16 +83,18 @@ fn is_made(refusal: &Refusal) -> bool {
 /// Whether somebody can register a name at an instant, in seconds since 1970.
 ///
 /// # Errors
-/// When somebody has it.
+/// When somebody has it: also the account itself, which can renew it where it expired.
 pub fn check_free(entry: Option<&Entry>, account: Address, now: u64) -> Result<(), RegistrarError> {
     let Some(Entry { owner, expires, .. }) = entry else { return Ok(()) };
     let free_at = expires.saturating_add(GRACE);
     if now >= free_at {
         Ok(())
-    } else if *owner == account {
-        Err(RegistrarError::Yours)
-    } else {
+    } else if *owner != account {
         Err(RegistrarError::Taken { owner: *owner, free_at })
+    } else if now >= *expires {
+        Err(RegistrarError::Expired { since: *expires })
+    } else {
+        Err(RegistrarError::Yours)
     }
 }
 

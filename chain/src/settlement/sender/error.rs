@@ -174,9 +174,7 @@ impl SendError {
             Self::Unmined { .. } | Self::Unanswered { .. } => {
                 "look later whether it was mined before you do the same again"
             }
-            Self::Waiting { .. } => {
-                "wait until it is in a block, or send another one with its nonce and a higher fee"
-            }
+            Self::Waiting { .. } => "do the same again once it is in a block: nothing is sent before",
             Self::Contended { .. } => "let one program at a time send from this account",
             Self::Behind { .. } => {
                 "try again in a minute, or with another endpoint; where another program sent from this account \

@@ -206,3 +206,44 @@ fn names_are_kept_with_the_cursor_and_an_open_index_stays_as_it_was() {
     check(&file.index().unwrap(), second, &[1, 3]);
     check(&before, first, &[1]);
 }
+
+#[test]
+fn names_that_are_restored_take_the_place_of_those_that_were_kept_once_they_are() {
+    let id = |byte: u8| NameId::from_bytes([byte; 32]);
+    let made = |names: &[u8]| {
+        let (mut file, mark, ledger) = StateFile::in_memory(&followed(), Parameters::default()).unwrap();
+        let register = |byte: &u8| {
+            let owner = Address::repeat_byte(*byte);
+            Input::Name(Change::Registered { id: id(*byte), owner, expires: u64::MAX, version: 1 })
+        };
+        file.name(&[Block { height: 9, time: 9, inputs: names.iter().map(register).collect() }]).unwrap();
+        let root = file.cross_names(10).unwrap();
+        file.keep(&mark, &ledger, None).unwrap();
+        (file, mark, ledger, root)
+    };
+    let there = |file: &mut StateFile| {
+        let known = (1..=3).filter(|byte| file.named(&id(*byte)).unwrap().is_some());
+        known.collect::<Vec<u8>>()
+    };
+    let (other, _, _, root) = made(&[2, 3]);
+    let (rows, more) = other.index().unwrap().rows(&[], usize::MAX).unwrap();
+    assert_eq!((rows.len(), more), (2, None));
+
+    let (mut file, mark, ledger, before) = made(&[1, 2]);
+    file.restore_names(&rows).unwrap();
+    file.forget();
+    assert_eq!((there(&mut file), file.index().unwrap().root().unwrap()), (vec![1, 2], before));
+    file.forget();
+    // In pages, and not seen before they are kept.
+    file.restore_names(&rows[..1]).unwrap();
+    file.restore_names(&rows[1..]).unwrap();
+    assert_eq!(file.plant_names().unwrap(), root);
+    assert_eq!(file.index().unwrap().root().unwrap(), before);
+    file.keep(&mark, &ledger, None).unwrap();
+    assert_eq!((there(&mut file), file.index().unwrap().root().unwrap()), (vec![2, 3], root));
+    file.forget();
+    // Where there are no names at all, none of the old ones are left.
+    assert_eq!(file.plant_names().unwrap(), B256::ZERO);
+    file.keep(&mark, &ledger, None).unwrap();
+    assert_eq!((there(&mut file), file.index().unwrap().0.count().unwrap()), (Vec::new(), 0));
+}

@@ -32,7 +32,7 @@ pub enum Begun {
     Logs,
 }
 
-/// Why it begins with the logs.
+/// Why it begins, or goes on, with the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
     /// No checkpoint was ever accepted.
@@ -41,6 +41,8 @@ pub enum Why {
     Endpoints,
     /// No peer that was asked has its ledger.
     Peers,
+    /// It is not ahead of the ledger, or not by much.
+    Near,
 }
 
 impl fmt::Display for Why {
@@ -49,6 +51,7 @@ impl fmt::Display for Why {
             Self::None => "no checkpoint was accepted so far",
             Self::Endpoints => "too few endpoints agree on the last checkpoint",
             Self::Peers => "no node that was asked gave the ledger of the last checkpoint",
+            Self::Near => "the last checkpoint is hardly ahead of the ledger",
         })
     }
 }
@@ -81,12 +84,24 @@ pub enum Input {
         root: B256,
     },
     /// How far the logs have led, while it goes by these.
-    Logs {
-        /// Up to which block they are known.
-        height: u64,
-        /// Whether something of them is in the ledger.
-        begun: bool,
-    },
+    Logs(Led),
+}
+
+/// How far the logs have led.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Led {
+    /// Up to which block they are known.
+    pub height: u64,
+    /// The newest final block, where it is known.
+    pub head: Option<u64>,
+    /// The epoch that ends next in the ledger; none while nothing of the logs is in it.
+    pub epoch: Option<u64>,
+    /// How many epochs have ended since, by the time of that block; none where it is not known.
+    pub behind: Option<u64>,
+    /// Whether the block that the ledger stands at was found to be what it was.
+    pub compared: bool,
+    /// Whether no endpoint has what comes next: each says that it has dropped it, or leaves some of it out.
+    pub pruned: bool,
 }
 
 /// What the host must do.
@@ -115,7 +130,7 @@ pub enum Output {
     /// Keep this ledger and go on from there.
     Begin(Box<Found>),
     /// Go on with the logs, and tell how far they lead; once [`super::Syncing::deadline`] comes all of this is
-    /// tried again.
+    /// tried again. After [`Self::Begin`], too.
     Logs(Why),
 }
 

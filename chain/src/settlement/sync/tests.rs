@@ -29,6 +29,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::behind(1)
+    }
+
+    /// Behind so many borders.
+    fn behind(borders: u64) -> Self {
         let mut ledger = Ledger::new(parameters());
         let mut index = Index::<Memory>::default();
         for number in 0..NAMES {
@@ -38,8 +43,13 @@ impl World {
         }
         let inputs = vec![Happened::Release { amount: Amount::sesh(7) }];
         ledger.apply(&Block { height: 9, time: 5, inputs }).unwrap();
-        let border = Border { epoch: 0, height: 12, hash: B256::repeat_byte(3), cursors: Cursors::default() };
-        let (_, checkpoint) = ledger.cross(border, index.cross(ledger.border()).unwrap()).unwrap();
+        let mut checkpoint = None;
+        for epoch in 0..borders {
+            let (height, hash) = (12 + epoch, B256::repeat_byte(3));
+            let border = Border { epoch, height, hash, cursors: Cursors::default() };
+            checkpoint = Some(ledger.cross(border, index.cross(ledger.border()).unwrap()).unwrap().1);
+        }
+        let checkpoint = checkpoint.expect("there is a border");
         let kept = Kept {
             beside: Beside::of(&checkpoint),
             ledger: Arc::new(ledger.to_bytes()),
@@ -49,7 +59,7 @@ impl World {
     }
 
     fn accepted(&self) -> Option<Accepted> {
-        Some(Some((0, self.checkpoint.digest)))
+        Some(Some((self.checkpoint.border.epoch, self.checkpoint.digest)))
     }
 
     /// What a peer answers; none where it says nothing.
@@ -228,13 +238,18 @@ fn a_checkpoint_is_believed_by_the_word_of_more_than_half_of_all_endpoints() {
     assert_eq!(why(&[wrong]), Some(Why::Peers));
 }
 
+/// Logs that lead to a block, of a chain of which no more is known.
+fn led(height: u64) -> Led {
+    Led { height, ..Led::default() }
+}
+
 /// A ledger that goes by the logs since nobody helped.
 fn with_logs(world: &World, said: &[Option<Accepted>]) -> (Syncing, Time) {
     let mut syncing = Syncing::new(parameters(), said.len(), 1, ChaCha8Rng::seed_from_u64(1));
     let mut now = START;
     syncing.handle(now, Input::Tick);
     assert!(world.go_on(&mut syncing, &mut now, said, &[Peer::Away]).0.is_err());
-    syncing.handle(now, Input::Logs { height: 5, begun: false });
+    syncing.handle(now, Input::Logs(led(5)));
     (syncing, now)
 }
 
@@ -246,11 +261,11 @@ fn while_the_logs_lead_nowhere_the_checkpoint_is_tried_again_now_and_then() {
     for doubled in (0..=DOUBLED).chain([DOUBLED; 3]) {
         assert_eq!(syncing.deadline(), Some(now.after(Span(NOWHERE.0 << doubled))));
         // That the logs lead nowhere holds nothing up.
-        syncing.handle(now.after(Span::secs(7)), Input::Logs { height: 5, begun: false });
+        syncing.handle(now.after(Span::secs(7)), Input::Logs(led(5)));
         let before = now;
         assert_eq!(world.go_on(&mut syncing, &mut now, &said, &[Peer::Away]).0, Err(Why::Peers));
         assert_eq!(now.since(before), Span(NOWHERE.0 << doubled), "one round, and nobody is waited for");
-        syncing.handle(now, Input::Logs { height: 5, begun: false });
+        syncing.handle(now, Input::Logs(led(5)));
     }
     let (found, index) = world.go_on(&mut syncing, &mut now, &said, &[Peer::Honest]);
     assert_eq!(found.map(|found| found.ledger), Ok(world.ledger.clone()));
@@ -276,13 +291,117 @@ fn as_long_as_the_logs_lead_on_nothing_else_is_tried() {
     let (mut syncing, mut now) = with_logs(&world, &said);
     for height in 6..100 {
         now = now.after(Span::secs(50));
-        syncing.handle(now, Input::Logs { height, begun: false });
+        syncing.handle(now, Input::Logs(led(height)));
         syncing.handle(now, Input::Tick);
         assert_eq!((syncing.poll(), syncing.deadline()), (None, Some(now.after(NOWHERE))));
     }
     // What is in the ledger is not thrown away.
-    syncing.handle(now, Input::Logs { height: 100, begun: true });
+    syncing.handle(now, Input::Logs(Led { epoch: Some(1), behind: Some(0), ..led(100) }));
     assert_eq!(syncing.deadline(), None);
     syncing.handle(now.after(Span::hours(9)), Input::Tick);
     assert_eq!(syncing.poll(), None);
+}
+
+/// A ledger that has begun, in which this epoch ends next.
+fn begun(epoch: u64) -> Syncing {
+    Syncing::new(parameters(), 1, 1, ChaCha8Rng::seed_from_u64(1)).by_logs(Some(epoch))
+}
+
+/// What comes of it once it is due now.
+fn tried(world: &World, syncing: &mut Syncing, now: &mut Time, peer: Peer) -> Result<Ledger, Why> {
+    assert!(syncing.deadline().is_some_and(|due| due <= *now), "it is due {:?}", syncing.deadline());
+    syncing.handle(*now, Input::Tick);
+    world.go_on(syncing, now, &[world.accepted()], &[peer]).0.map(|found| found.ledger)
+}
+
+#[test]
+fn a_ledger_that_is_far_behind_goes_on_with_a_checkpoint_that_is_as_far_ahead() {
+    let world = World::behind(FAR + 1);
+    let far = |epoch| Led { epoch: Some(epoch), behind: Some(FAR), compared: true, head: Some(99), ..led(9) };
+    let (mut syncing, mut now) = (begun(1), START);
+    syncing.handle(now, Input::Logs(far(1)));
+    assert_eq!(tried(&world, &mut syncing, &mut now, Peer::Honest), Ok(world.ledger.clone()));
+    assert_eq!((now, syncing.deadline()), (START, None), "at once, and once");
+
+    // One that is less far ahead is no shorter way, and one that nobody gives none.
+    for (epoch, peer, why) in [(2, Peer::Honest, Why::Near), (1, Peer::Away, Why::Peers)] {
+        let (mut syncing, mut now) = (begun(epoch), START);
+        syncing.handle(now, Input::Logs(far(epoch)));
+        assert_eq!(tried(&world, &mut syncing, &mut now, peer), Err(why));
+        // That the logs lead on meanwhile does not make it come more often.
+        syncing.handle(now, Input::Logs(Led { height: 10, ..far(epoch) }));
+        assert_eq!((now, syncing.deadline()), (START, Some(now.after(NOWHERE))), "nobody is waited for");
+    }
+    // Whoever is not far behind, or has not seen whether its chain is still the one that it was, reads the logs.
+    for near in [Led { behind: Some(FAR - 1), ..far(1) }, Led { compared: false, ..far(1) }] {
+        let mut syncing = begun(1);
+        syncing.handle(START, Input::Logs(near));
+        assert_eq!(syncing.deadline(), Some(START.after(NOWHERE)));
+    }
+}
+
+#[test]
+fn a_ledger_whose_next_logs_are_dropped_everywhere_goes_on_with_any_checkpoint_that_is_ahead() {
+    let world = World::new();
+    // All endpoints are left out: how far the chain is nobody says.
+    let dropped = |epoch| Led { epoch: Some(epoch), pruned: true, ..led(9) };
+    let (mut syncing, mut now) = (begun(0), START);
+    syncing.handle(now, Input::Logs(dropped(0)));
+    assert_eq!(tried(&world, &mut syncing, &mut now, Peer::Honest), Ok(world.ledger.clone()));
+
+    // Where there is none, or nobody has it, it is asked for now and then, and the ledger stays what it is.
+    for (epoch, peer, why) in [(1, Peer::Honest, Why::Near), (0, Peer::Away, Why::Peers)] {
+        let (mut syncing, mut now) = (begun(epoch), START);
+        for doubled in 0..3 {
+            syncing.handle(now, Input::Logs(dropped(epoch)));
+            assert_eq!(tried(&world, &mut syncing, &mut now, peer), Err(why));
+            syncing.handle(now, Input::Logs(dropped(epoch)));
+            let due = now.after(Span(NOWHERE.0 << doubled));
+            assert_eq!(syncing.deadline(), Some(due));
+            // They come back for a moment, and nothing is known of the chain.
+            syncing.handle(now, Input::Logs(Led { pruned: false, ..dropped(epoch) }));
+            assert_eq!(syncing.deadline(), Some(due));
+            now = due;
+        }
+    }
+}
+
+#[test]
+fn a_ledger_that_never_comes_to_the_end_of_an_epoch_that_has_ended_goes_on_with_a_checkpoint() {
+    let world = World::new();
+    let (mut syncing, mut now) = (begun(0), START);
+    let stands = |height, head| Led { epoch: Some(0), behind: Some(1), head: Some(head), ..led(height) };
+    // Towards the blocks that there were it leads on, as slowly as it may.
+    for height in 1..=20 {
+        now = now.after(Span::secs(50));
+        syncing.handle(now, Input::Logs(stands(height, 19 + height)));
+        syncing.handle(now, Input::Tick);
+        assert_eq!((syncing.poll(), syncing.deadline()), (None, Some(now.after(NOWHERE))));
+    }
+    // Whoever has left logs out is asked from the mark on again, and leads to the newer ones.
+    let due = now.after(NOWHERE);
+    for height in [3, 30, 3, 40] {
+        syncing.handle(now.after(Span::secs(5)), Input::Logs(stands(height, 60)));
+        assert_eq!(syncing.deadline(), Some(due));
+    }
+    now = due;
+    assert_eq!(tried(&world, &mut syncing, &mut now, Peer::Honest), Ok(world.ledger.clone()));
+}
+
+#[test]
+fn a_ledger_that_lacks_nothing_asks_for_nothing() {
+    let mut syncing = begun(7);
+    let mut now = START;
+    let there = Led { epoch: Some(7), behind: Some(0), compared: true, head: Some(9), ..led(9) };
+    for _ in 0..100 {
+        now = now.after(Span::hours(1));
+        syncing.handle(now, Input::Logs(there));
+        syncing.handle(now, Input::Tick);
+        assert_eq!((syncing.poll(), syncing.deadline()), (None, None));
+    }
+    // An epoch ends, and its last block is found before long.
+    syncing.handle(now, Input::Logs(Led { behind: Some(1), ..there }));
+    assert_eq!(syncing.deadline(), Some(now.after(NOWHERE)));
+    syncing.handle(now, Input::Logs(Led { epoch: Some(8), ..there }));
+    assert_eq!(syncing.deadline(), None);
 }

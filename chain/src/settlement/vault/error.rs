@@ -24,8 +24,22 @@ pub enum VaultError {
         /// Where it is.
         at: Address,
     },
+    /// The vault is of the kind whose owner lends.
+    #[error("the vault {at} has no lender beside its owner: another release published it")]
+    OneRole {
+        /// Where it is.
+        at: Address,
+    },
     /// Another account lends.
-    #[error("the vault lends for the account {owner}, and this is {account}")]
+    #[error("the vault lends for the account {lender}, and this is {account}")]
+    NotLender {
+        /// Who may.
+        lender: Address,
+        /// Who asked.
+        account: Address,
+    },
+    /// Another account owns the vault.
+    #[error("the vault belongs to the account {owner}, and this is {account}")]
     NotOwner {
         /// Who may.
         owner: Address,
@@ -68,6 +82,8 @@ impl VaultError {
             Self::Candidate(_) | Self::OtherLoan { .. } => "registration",
             Self::None => "no_faucet",
             Self::Elsewhere { .. } => "vault",
+            Self::OneRole { .. } => "old_vault",
+            Self::NotLender { .. } => "not_lender",
             Self::NotOwner { .. } => "not_owner",
             Self::Empty { .. } => "faucet_empty",
             Self::NothingBack { .. } => "nothing_back",
@@ -85,7 +101,15 @@ impl VaultError {
             Self::Elsewhere { .. } => {
                 "correct `vault` in the network file, or take it out if no faucet lends stakes"
             }
-            Self::NotOwner { .. } => "use the faucet's account",
+            Self::OneRole { .. } => {
+                "let the network's publisher run it with the release that published it, or begin another network with \
+                 this one: session network publish NAME --data DIR"
+            }
+            Self::NotLender { .. } => {
+                "use the faucet's account, or let the vault's owner name this one: session network publish NAME \
+                 --account OWNER"
+            }
+            Self::NotOwner { .. } => "use the account that published the network",
             Self::OtherLoan { .. } => {
                 "let the node sign once more, for the loan: session node init --again --operator LOAN"
             }

@@ -55,7 +55,8 @@ pub enum Standing {
         /// What it pays from the one to the other.
         paid: Sum,
     },
-    /// The transaction was mined and had no effect.
+    /// The transaction was mined and had no effect, as those say that have it; [`check_for_good`] tells whether that
+    /// is all of them, and stays so.
     Failed,
     /// Nobody knows of such a transaction: it was never sent, or is gone after a reorganisation.
     Unknown,
@@ -84,7 +85,8 @@ pub async fn check(settlement: &Settlement, payment: &Payment) -> Result<Standin
     check_for_good(settlement, payment).await.map(|(standing, _)| standing)
 }
 
-/// The same, and whether that stays so: every endpoint answered, and has the transaction in a block that is final.
+/// The same, and whether that stays so: every endpoint answered, and has the transaction in one and the same block,
+/// which is final, with an effect or without. Only then a payment that failed may be made once more.
 ///
 /// # Errors
 /// As [`check`].
@@ -116,7 +118,12 @@ pub async fn check_for_good(
 }
 
 fn are_final(seen: &[(String, Seen)]) -> bool {
-    seen.iter().all(|(_, seen)| matches!(seen, Seen::Mined { is_final: true, .. }))
+    let mut places = seen.iter().map(|(_, seen)| match seen {
+        Seen::Mined { block, is_final: true, paid, .. } => Some((*block, paid.is_some())),
+        Seen::Mined { is_final: false, .. } | Seen::Waiting(_) | Seen::Unknown => None,
+    });
+    let Some(Some(first)) = places.next() else { return false };
+    places.all(|place| place == Some(first))
 }
 
 async fn ask(settlement: &Settlement, url: &str, payment: &Payment) -> Result<(String, Seen), WalletError> {
@@ -184,10 +191,12 @@ fn would_pay(transaction: &Transaction, token: Address, payment: &Payment) -> U2
     }
 }
 
-/// What a transaction paid from the one to the other.
+/// What a transaction paid from the one to the other: by a transfer that it is, and nothing else. The price of a name
+/// that one bought of the other is owed for the name.
 fn paid(transaction: &Transaction, receipt: &TransactionReceipt, token: Address, payment: &Payment) -> U256 {
-    if let Sum::Native(_) = payment.sum {
-        return would_pay(transaction, token, payment);
+    let meant = would_pay(transaction, token, payment);
+    if meant.is_zero() || matches!(payment.sum, Sum::Native(_)) {
+        return meant;
     }
     let transfers = receipt.logs().iter().filter(|log| log.inner.address == token);
     let transfers = transfers.filter_map(|log| Token::Transfer::decode_log_data(&log.inner.data).ok());
@@ -324,9 +333,13 @@ mod tests {
         let named = |seen: &[Seen]| seen.iter().map(|seen| ("rpc".to_owned(), *seen)).collect::<Vec<_>>();
         let (last, young) = (mined(1, true, Some(4)), mined(1, false, Some(4)));
         assert!(are_final(&named(&[last, last])) && are_final(&named(&[mined(1, true, None)])));
-        for other in [young, Seen::Unknown, Seen::Waiting(U256::ZERO)] {
+        let elsewhere = mined(2, true, Some(4));
+        for other in [young, Seen::Unknown, Seen::Waiting(U256::ZERO), elsewhere, mined(1, true, None)] {
             assert!(!are_final(&named(&[last, other])), "{other:?}");
+            assert!(!are_final(&named(&[other, last])), "{other:?}");
         }
+        // Of a transaction that one says failed the others may make a payment yet.
+        assert!(!are_final(&named(&[mined(1, true, None), Seen::Unknown])) && !are_final(&[]));
     }
 
     #[test]

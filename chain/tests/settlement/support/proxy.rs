@@ -41,8 +41,10 @@ pub enum Fault {
     OtherBlocks,
     /// Refuses more than so many blocks.
     Narrow(u64),
-    /// Has no logs of blocks up to this one any more.
+    /// Has no logs of blocks up to this one any more, and says so.
     Prunes(u64),
+    /// The same, and says that there are none.
+    Forgets(u64),
     /// Its final block stays where it is.
     Stale(Value),
     /// Passes transactions on, and loses the answer.
@@ -147,7 +149,7 @@ async fn pass(State(state): State<Arc<Shared>>, body: Bytes) -> Response {
                 .into_response();
         }
         Fault::Prunes(last) if method == "eth_getLogs" && number("fromBlock") <= *last => {
-            let error = json!({ "code": -32000, "message": "old logs are pruned" });
+            let error = json!({ "code": 4444, "message": "pruned history unavailable" });
             return json!({ "jsonrpc": "2.0", "id": request["id"], "error": error })
                 .to_string()
                 .into_response();
@@ -220,6 +222,10 @@ async fn pass(State(state): State<Arc<Shared>>, body: Bytes) -> Response {
                 blocks.into_iter().for_each(|block| *due.entry(block).or_default() += 1);
                 logs.retain(|log| due[&block(log)] > times);
             }
+            Fault::Forgets(last) => logs.retain(|log| {
+                let block = log["blockNumber"].as_str().unwrap().trim_start_matches("0x");
+                u64::from_str_radix(block, 16).unwrap() > last
+            }),
             Fault::Repeats => logs.insert(0, logs[0].clone()),
             Fault::Reorders => logs.reverse(),
             Fault::Forges => {

@@ -1,5 +1,8 @@
 //! The node itself: whether it runs, is ready, is reached, and has what it needs.
 
+use session_chain::network::shown_release;
+use session_protocols::request::numbers;
+
 use super::{Finding, Severity};
 use crate::{
     doctor::facts::{Check, DialledBack, Facts, Network, Node, Running},
@@ -12,12 +15,15 @@ const CONTACTS: f64 = 64.0;
 const EXPIRES: f64 = 14.0 * 86_400.0;
 /// Beyond that part of a limit it is near.
 const NEAR: f64 = 0.9;
+const INSTALL: &str = "install the newest release and restart the node by it: its keys, messages and seat stay \
+                       (node/README.md, Upgrading)";
 const OPEN_FIREWALL: &str = "let UDP and TCP to that port through: open it in the firewall, and where there is a router \
                              lead it to this machine (port forwarding); if others reach it elsewhere, say so: \
                              `announce` of the settings";
 
 pub(super) fn findings(facts: &Facts, network: Option<&Network>) -> Vec<Finding> {
     let mut found: Vec<Finding> = addresses(facts, network).into_iter().collect();
+    found.extend(network.and_then(|network| release(facts, network)));
     match &facts.node {
         Node::Stopped => {
             let remedy = match &facts.unit {
@@ -43,6 +49,25 @@ pub(super) fn findings(facts: &Facts, network: Option<&Network>) -> Vec<Finding>
         }
     }
     found
+}
+
+/// Whether the software is as new as the network asks, where it asks: that of the node, else of the program that would run
+/// it.
+fn release(facts: &Facts, network: &Network) -> Option<Finding> {
+    let (who, own) = match &facts.node {
+        Node::Running(running) => ("the node runs", &running.status.version),
+        Node::Silent { .. } | Node::Stopped => ("this program is", &facts.version),
+    };
+    let asked = network.limits.release;
+    if asked == [0; 3] {
+        return None;
+    }
+    let shown = shown_release(asked);
+    if numbers(own) >= asked {
+        return Some(Finding::ok("release", format!("{who} {own}, and the network asks for {shown}")));
+    }
+    let told = format!("{who} {own}, and the network asks for {shown} or newer: others may turn it away");
+    Some(Finding::fail("release", told, INSTALL))
 }
 
 /// Where others are to reach it.
@@ -106,7 +131,18 @@ fn running_node(running: &Running, facts: &Facts) -> Vec<Finding> {
         let told = format!("the node runs {}, and this program is {}", status.version, facts.version);
         Finding::warn("version", told, "restart the node by this build, or use the one that it runs by")
     };
-    vec![Finding::ok("node", told), version]
+    let mut found = vec![Finding::ok("node", told), version];
+    let metric = |name: &str| running.metrics.get(name).copied().unwrap_or_default();
+    let (newer, others) = (metric("session_newer_nodes"), metric("session_known_nodes") - 1.0);
+    // A few that try something out, or lie, are no reason to follow them.
+    if newer > 0.0 && newer * 2.0 > others {
+        let told = format!(
+            "the node runs {}, and {newer} of {others} other nodes run a newer version",
+            status.version
+        );
+        found.push(Finding::warn("version", told, INSTALL));
+    }
+    found
 }
 
 /// What the node says of its readiness, with what to do about it.
@@ -122,6 +158,7 @@ fn ready(check: &Check, running: &Running) -> Finding {
         "addresses" => {
             ("prefix", "listen on an address of the prefix that was registered: `listen` of the settings")
         }
+        "reachable" => ("reachable", OPEN_FIREWALL),
         "registered" => ("registration", "as it says; `session stake show NODE` tells the whole story"),
         "chain" => {
             ("chain", "as it says; if nobody can tell who is right, add an endpoint of another provider")
@@ -134,7 +171,7 @@ fn ready(check: &Check, running: &Running) -> Finding {
         _ => ("readiness", "look the check up in node/README.md"),
     };
     let told = match check.name.as_str() {
-        "disk" | "store" | "running" | "onion_keys" => check.detail.clone(),
+        "disk" | "store" | "running" | "onion_keys" | "reachable" => check.detail.clone(),
         other => format!("{other}: {}", check.detail),
     };
     if check.ok {

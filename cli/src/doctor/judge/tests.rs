@@ -204,6 +204,26 @@ const FAULTS: &[Fault] = &[
         "restart the node",
     ),
     (
+        "most others newer",
+        |facts| {
+            running(facts).metrics.insert("session_newer_nodes".into(), 6.0);
+        },
+        "version",
+        Severity::Warn,
+        "install the newest release",
+    ),
+    (
+        "older than the network takes",
+        |facts| {
+            if let Ok(Some(network)) = &mut facts.network {
+                network.limits.release = [1, 10, 0];
+            }
+        },
+        "release",
+        Severity::Fail,
+        "install the newest release",
+    ),
+    (
         "a full disk, by the node",
         |facts| running(facts).checks.push(check("disk", false, "full: make room")),
         "full",
@@ -230,6 +250,13 @@ const FAULTS: &[Fault] = &[
         "chain",
         Severity::Fail,
         "as it says",
+    ),
+    (
+        "reached by nobody, by the node",
+        |facts| running(facts).checks.push(check("reachable", false, "others reach none of its addresses")),
+        "reachable",
+        Severity::Fail,
+        "let UDP and TCP to that port through",
     ),
     (
         "a check of another version",
@@ -364,6 +391,36 @@ fn a_node_that_is_off_is_held_against_its_ports_and_its_stake() {
         checks(&off(&[], Some(Err(wrong("no answer", "try again"))))),
         [node, ("stake", Severity::Warn)]
     );
+}
+
+#[test]
+fn a_version_is_held_against_what_the_network_asks_and_most_others_run() {
+    let asks = |release, node| {
+        let mut facts = Facts { node, ..healthy() };
+        if let Ok(Some(network)) = &mut facts.network {
+            network.limits.release = release;
+        }
+        facts
+    };
+    let node = || healthy().node;
+    assert!(found(&asks([1, 2, 3], node())).is_empty(), "the very one that it asks for");
+    let all = judge(&asks([1, 2, 3], node()));
+    let release = all.iter().find(|one| one.check == "release").unwrap();
+    assert_eq!(release.found, "the node runs 1.2.3, and the network asks for 1.2.3");
+    // Of a node that does not run this program counts, which would run it.
+    let stopped = found(&asks([1, 2, 4], Node::Stopped));
+    let [node_, release] = &*stopped else { panic!("{stopped:#?}") };
+    assert_eq!((node_.check, release.check, release.severity), ("node", "release", Severity::Fail));
+    assert!(
+        release.found.starts_with("this program is 1.2.3, and the network asks for 1.2.4"),
+        "{release:?}"
+    );
+    // Half of eleven others is not most of them.
+    let mut facts = healthy();
+    running(&mut facts).metrics.insert("session_newer_nodes".into(), 5.0);
+    assert!(found(&facts).is_empty(), "{:#?}", found(&facts));
+    running(&mut facts).metrics.insert("session_newer_nodes".into(), 6.0);
+    assert_eq!(found(&facts)[0].found, "the node runs 1.2.3, and 6 of 11 other nodes run a newer version");
 }
 
 #[test]

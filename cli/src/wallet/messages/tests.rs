@@ -98,6 +98,58 @@ async fn of_many_forged_payments_the_newest_are_asked_about_and_all_are_told_of(
 }
 
 #[tokio::test]
+async fn what_is_asked_for_in_another_coin_is_shown_with_no_command_that_pays_one_of_these() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path().join("home")).unwrap();
+    let (me, mallory) = (Account::new(&[1; 16]), Account::new(&[2; 16]));
+    home.create_account("me", &me).unwrap();
+    let mut cashier = Cashier::new(&home, "me", me.id(), Some(silent())).unwrap();
+    let own = envelope::Sum { chain: 7, token: Some(TOKEN.into_array()), units: 5_000_000_000 };
+    for (sum, head, command) in [
+        (own, "[asks for 5 SESH]", Some("session wallet send 5 mallory")),
+        (envelope::Sum { token: None, ..own }, "[asks for 0.000000005 ETH]", Some(" mallory --native")),
+        (envelope::Sum { token: Some([9; 20]), ..own }, "units of something else]", None),
+        (envelope::Sum { chain: 8, ..own }, "units of something else]", None),
+        (envelope::Sum { chain: 8, token: None, ..own }, "units of something else]", None),
+    ] {
+        let mut item = claim(&mallory, 1);
+        if let Ok(message) = &mut item.content {
+            message.kind = Kind::Money(Money::Request { sum, note: Some("lunch".to_owned()) });
+        }
+        let said = said(&mut cashier, &[item]).await.unwrap();
+        let request = &said[&MessageHash([1; 32])];
+        let (shown, body) = (request.head(), request.body("mallory"));
+        assert!(shown.ends_with(head), "{shown}");
+        assert!(body.starts_with("lunch\n"), "{body}");
+        match command {
+            Some(command) => assert!(body.ends_with(command), "{body}"),
+            None => assert!(!body.contains("session "), "{body}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_forges_many_payments_keeps_nobody_elses_from_being_asked_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path().join("home")).unwrap();
+    let [me, mallory, bob, carol] = [1, 2, 3, 4].map(|number| Account::new(&[number; 16]));
+    home.create_account("me", &me).unwrap();
+    home.add_contact("carol", carol.id(), None).unwrap();
+    // Theirs came first, and Mallory's after them.
+    let theirs = [claim(&bob, 1), claim(&bob, 2), claim(&carol, 3)];
+    let items: Vec<InboxItem> =
+        theirs.into_iter().chain((4..=200).map(|number| claim(&mallory, number))).collect();
+    let mut cashier = Cashier::new(&home, "me", me.id(), Some(silent())).unwrap();
+    said(&mut cashier, &items).await.unwrap();
+    let asked = home.claims(&me.id()).unwrap().unfounded;
+    assert_eq!(asked.len(), 32, "all that are asked about at once");
+    for number in 1..=3 {
+        let message = MessageHash([number; 32]);
+        assert!(asked.contains_key(&message) && !cashier.unchecked().contains(&message), "{number}");
+    }
+}
+
+#[tokio::test]
 async fn who_claims_to_have_paid_nothing_is_not_believed() {
     let folder = tempfile::tempdir().unwrap();
     let home = Home::open(folder.path().join("home")).unwrap();

@@ -305,6 +305,8 @@ async fn serve_notify(stream: libp2p::Stream, node: NodeId, world: World) {
             tasks.spawn(async move {
                 let (subscriber, mut pushes) = world.subscribe(node, subscribe);
                 let Some(Push::Answer(answer)) = pushes.recv().await else { return };
+                let time = world.lock().now().as_millis();
+                let answer = notify::Answer { time, body: answer };
                 let mut pusher = reply.accept(codec::encode(&answer)).await.unwrap();
                 loop {
                     let push = tokio::select! {

@@ -6,7 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
 use libp2p::PeerId;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use session_chain::{
@@ -15,7 +15,7 @@ use session_chain::{
 };
 use session_protocols::{
     KeyPair, Maps, NetworkName, NodeId, SwarmMap, Time,
-    answer::{Answer, Body, Code, Subject},
+    answer::{Answer, Body, Code, RULES, Subject},
     codec,
     directory::{self, OnionDoor, SignedCheckpoint, SignedRecord},
     libp2p::address,
@@ -29,11 +29,14 @@ use session_protocols::{
         relay::{Neighbour, Refusal, Relay, Step},
         wrap::{Service, Status},
     },
-    request::{Door, MAX_REQUEST, Request},
+    request::{Door, If, MAX_REQUEST, Request},
     store::memory::MemoryStore,
     swarm::SwarmRequest,
 };
 use tokio::sync::{mpsc, oneshot};
+
+/// The software that members say they run.
+const VERSION: &str = "1.2.3";
 
 /// What a lying member says to a request, given what an honest one would; none is silence.
 pub(super) type Lie = Box<dyn FnMut(&Request, Answer) -> Option<Answer> + Send>;
@@ -123,14 +126,14 @@ struct One {
 impl World {
     pub(super) fn new(network: &NetworkName, map: &SwarmMap, pairs: &[KeyPair]) -> Self {
         let one = |(number, pair): (usize, &KeyPair)| {
-            let (limits, version) = (Limits::default(), "1.2.3".to_owned());
+            let (limits, version) = (Limits::default(), VERSION.to_owned());
             let setup = Setup {
                 network: network.clone(),
                 pair: pair.clone(),
                 maps: map.clone().into(),
                 limits,
                 version,
-                rules: session_protocols::answer::RULES,
+                rules: RULES,
             };
             let store = MemoryStore::new(number as u64 + 1);
             let one = One { member: Member::new(setup), store, alive: true, lie: None, twist: None };
@@ -183,14 +186,51 @@ impl World {
         self.ask_for(node, request, None).await
     }
 
-    async fn ask_for(&self, node: NodeId, request: Request, room: Option<usize>) -> Option<Answer> {
+    /// The same, in so much room; of several requests each as if it had come alone.
+    fn ask_for(&self, node: NodeId, request: Request, room: Option<usize>) -> BoxFuture<'_, Option<Answer>> {
+        Box::pin(async move {
+            let body = match request.clone() {
+                Request::Batch(requests) => {
+                    let room = room.map(|room| room / requests.len().max(1));
+                    let answers =
+                        join_all(requests.into_iter().map(|one| self.ask_for(node, one, room))).await;
+                    Body::Batch(answers.into_iter().collect::<Option<_>>()?)
+                }
+                Request::Sequence(requests) => {
+                    let room = room.map(|room| room / requests.len().max(1));
+                    let mut answers = Vec::new();
+                    for one in requests {
+                        answers.push(self.ask_for(node, one, room).await?);
+                        if answers.last().is_some_and(|last| matches!(last.body, Body::Refused(_))) {
+                            break;
+                        }
+                    }
+                    Body::Batch(answers)
+                }
+                Request::If(choice) => {
+                    let If { when, then, otherwise } = *choice;
+                    let condition = when.iter().all(|one| one.holds(RULES, VERSION, 0));
+                    let answer = match if condition { then } else { otherwise } {
+                        Some(chosen) => Some(Box::new(self.ask_for(node, chosen, room).await?)),
+                        None => None,
+                    };
+                    Body::If { condition, answer }
+                }
+                alone => self.ask_alone(node, alone, room).await?,
+            };
+            let mut machines = self.lock();
+            let answer = Answer { time: machines.now().as_millis(), body };
+            match machines.members.get_mut(&node)?.lie.as_mut() {
+                Some(lie) => lie(&request, answer),
+                None => Some(answer),
+            }
+        })
+    }
+
+    async fn ask_alone(&self, node: NodeId, request: Request, room: Option<usize>) -> Option<Body> {
         let (answer, answered) = oneshot::channel();
-        self.lock().request(node, request.clone(), room, answer);
-        let answer = answered.await.ok()?;
-        match self.lock().members.get_mut(&node)?.lie.as_mut() {
-            Some(lie) => lie(&request, answer),
-            None => Some(answer),
-        }
+        self.lock().request(node, request, room, answer);
+        Some(answered.await.ok()?.body)
     }
 
     /// Takes a packet through one hop and all behind it; none when it hangs up.

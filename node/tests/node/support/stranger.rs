@@ -2,7 +2,7 @@
 
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::{
-    PeerId, Stream, StreamProtocol, SwarmBuilder, identity, noise,
+    PeerId, Stream, StreamProtocol, Swarm, SwarmBuilder, identity, noise, quic,
     swarm::{SwarmEvent, dial_opts::DialOpts},
     tcp, yamux,
 };
@@ -15,7 +15,7 @@ use session_protocols::{
         address::{keypair, multiaddr, peer_id},
         link::{self, Asker, Backlog, Limits},
     },
-    notify::Subscribed,
+    notify::{self, Subscribed},
     request::{Auth, Request, Retrieve, Store},
 };
 
@@ -44,7 +44,7 @@ impl Stranger {
     async fn with_key(key: identity::Keypair, plan: &Plan, node: usize) -> Self {
         let streams = libp2p_stream::Behaviour::new();
         let control = streams.new_control();
-        let mut swarm = SwarmBuilder::with_existing_identity(key)
+        let swarm = SwarmBuilder::with_existing_identity(key)
             .with_tokio()
             .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
             .unwrap()
@@ -52,9 +52,36 @@ impl Stranger {
             .unwrap()
             .with_swarm_config(|config| config.with_idle_connection_timeout(super::PATIENCE))
             .build();
+        Self::dial(swarm, control, plan, (node, Transport::Tcp)).await
+    }
+
+    /// Whoever holds `key`, over QUIC, and is sent so many bytes of a stream ahead of what is read of it.
+    pub async fn narrow(key: &identity::Keypair, plan: &Plan, node: usize, window: u32) -> Self {
+        let streams = libp2p_stream::Behaviour::new();
+        let control = streams.new_control();
+        let swarm = SwarmBuilder::with_existing_identity(key.clone())
+            .with_tokio()
+            .with_quic_config(|config: quic::Config| {
+                let mut config = config;
+                config.max_stream_data = window;
+                config
+            })
+            .with_behaviour(|_| streams)
+            .unwrap()
+            .with_swarm_config(|config| config.with_idle_connection_timeout(super::PATIENCE))
+            .build();
+        Self::dial(swarm, control, plan, (node, Transport::Quic)).await
+    }
+
+    async fn dial(
+        mut swarm: Swarm<libp2p_stream::Behaviour>,
+        control: libp2p_stream::Control,
+        plan: &Plan,
+        (node, transport): (usize, Transport),
+    ) -> Self {
         let peer = peer_id(&plan.network.nodes[node].id).unwrap();
-        let tcp = plan.listen[node].iter().find(|endpoint| endpoint.transport == Transport::Tcp).unwrap();
-        swarm.dial(DialOpts::peer_id(peer).addresses(vec![multiaddr(tcp)]).build()).unwrap();
+        let endpoint = plan.listen[node].iter().find(|endpoint| endpoint.transport == transport).unwrap();
+        swarm.dial(DialOpts::peer_id(peer).addresses(vec![multiaddr(endpoint)]).build()).unwrap();
         loop {
             match swarm.select_next_some().await {
                 SwarmEvent::ConnectionEstablished { .. } => break,
@@ -181,5 +208,7 @@ pub async fn refusal_of(link: &Asker, payload: Vec<u8>) -> Option<Code> {
 
 /// What a subscription is answered.
 pub fn subscribed(payload: &[u8]) -> Subscribed {
-    codec::decode(payload, 4 << 20).unwrap()
+    let answer: notify::Answer = codec::decode(payload, 4 << 20).unwrap();
+    assert!(answer.time.abs_diff(now().as_millis()) < 60_000, "every answer carries the node's time");
+    answer.body
 }

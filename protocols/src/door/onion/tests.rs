@@ -6,6 +6,8 @@ use super::{
     *,
 };
 
+const STAMP: Stamp = Stamp { time: 1_700_000_000_000, rules: [22, 0] };
+
 fn pair(at: u8) -> KeyPair {
     KeyPair::from_seed(&[3 + at; 32])
 }
@@ -61,7 +63,7 @@ proptest! {
         let (request, back) = pass(&packet);
         prop_assert_eq!(request, body);
         let reply = Reply::json(status, &json!({ "said": text }));
-        let opened = answer.open(&back.seal(&reply, [7; NONCE]), base64).unwrap();
+        let opened = answer.open(&back.seal(&reply, STAMP, [7; NONCE]), base64).unwrap();
         let said = json!({ "said": text });
         let said = if json { said } else { said.to_string().into() };
         prop_assert_eq!(opened, json!({ "status": status, "body": said }));
@@ -80,7 +82,7 @@ proptest! {
         spoilt.sealed[at] ^= 1 << bit;
         prop_assert!(matches!(spoilt.open(&key(0)), Err(Refusal::Sealed)));
         let (_, back) = layer.open(&key(0)).unwrap();
-        let mut seal = back.seal(&Reply::text(200, "as it is"), [7; NONCE]);
+        let mut seal = back.seal(&Reply::text(200, "as it is"), STAMP, [7; NONCE]);
         prop_assert!(answer.open(&seal, false).is_some());
         let at = place.index(seal.len());
         seal[at] ^= 1 << bit;
@@ -112,7 +114,7 @@ fn vectors() -> Vec<Value> {
         let (packet, answer) = wrap(&hops, &Question::request(request.as_bytes(), json, base64)).unwrap();
         let (delivered, back) = pass(&packet);
         assert_eq!(delivered, request.as_bytes());
-        let sealed = back.seal(&reply, [0x70; NONCE]);
+        let sealed = back.seal(&reply, STAMP, [0x70; NONCE]);
         assert!(answer.open(&sealed, base64).is_some());
         let hops: Vec<_> = hops
             .iter()
@@ -173,16 +175,15 @@ fn text_and_sealed_forms_are_as_the_client_asked() {
         let (step, back) = layer.open(&key(0)).unwrap();
         assert_eq!(step, Step::Deliver(b"{}".to_vec()));
         // Where nothing is said: a string, in base64.
-        let answered = answer.open(&back.seal(&Reply::json(421, &json!({ "a": 1 })), [1; NONCE]), true);
+        let reply = Reply::json(421, &json!({ "a": 1 }));
+        let answered = answer.open(&back.seal(&reply, STAMP, [1; NONCE]), true);
         assert_eq!(answered, Some(json!({ "status": 421, "body": "{\"a\":1}" })));
         let (layer, answer) = sealed(cipher, &Question::request(b"", true, false));
         let (_, back) = layer.open(&key(0)).unwrap();
-        let answered = answer.open(&back.seal(&Reply::text(404, "a \"word\"\n"), [1; NONCE]), false);
-        assert_eq!(
-            answered,
-            Some(json!({ "status": 404, "body": "a \"word\"\n" })),
-            "text is never taken for JSON"
-        );
+        let reply = Reply::text(404, "a \"word\"\n");
+        let answered = answer.open(&back.seal(&reply, STAMP, [1; NONCE]), false);
+        let expected = json!({ "status": 404, "body": "a \"word\"\n", "t": STAMP.time, "hf": STAMP.rules });
+        assert_eq!(answered, Some(expected), "text is never taken for JSON, and has the time beside it");
     }
 }
 
@@ -325,8 +326,9 @@ fn servers_outside_are_those_that_speak_the_same_protocol() {
 #[test]
 fn a_refusal_is_sealed_where_there_is_a_key_and_plain_where_there_is_none() {
     let (layer, answer) = sealed(Cipher::AesGcm, &Question { body: b"", head: json!({}) });
-    let refused = layer.clone().open(&key(0)).unwrap_err().reply([1; NONCE]).unwrap_err();
-    assert_eq!(answer.open(&refused, true), Some(json!({ "status": 400, "body": "Invalid json" })));
-    let refused = layer.open(&key(1)).unwrap_err().reply([1; NONCE]);
+    let refused = layer.clone().open(&key(0)).unwrap_err().reply(STAMP, [1; NONCE]).unwrap_err();
+    let expected = json!({ "status": 400, "body": "Invalid json", "t": STAMP.time, "hf": STAMP.rules });
+    assert_eq!(answer.open(&refused, true), Some(expected));
+    let refused = layer.open(&key(1)).unwrap_err().reply(STAMP, [1; NONCE]);
     assert_eq!(refused, Ok(Reply::text(400, "Invalid ciphertext")));
 }

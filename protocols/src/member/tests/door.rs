@@ -234,7 +234,10 @@ fn what_a_full_disk_cannot_keep_the_others_keep() {
     // Nobody has it.
     net.down.extend([1, 2]);
     for request in [Request::Store(person.post("c", 0, 100)), json_delete(&person, &[a], true)] {
-        assert_eq!(refusal(net.request_json(0, request)).code, Code::Full);
+        let refused = refusal(net.request_json(0, request));
+        assert_eq!(refused.code, Code::Full);
+        let failed = failures(&refused.receipts.expect("each says why"));
+        assert!(failed.len() == 3 && failed.contains(&(0, Failure::Own)), "{failed:?}");
         // Who failed is left alone for a while.
         net.tick_all(writes::BACKOFF);
     }
@@ -295,8 +298,11 @@ fn what_has_to_be_there_is_missed_with_404() {
         assert_eq!(request.verify(&network(), NOW, Door::Native), Ok(()));
         request
     };
-    assert_eq!(refusal(net.request(1, native(&[b]))).code, Code::NotFound);
-    assert_eq!(refusal(net.request_json(1, json_delete(&person, &[b], true))).code, Code::NotFound);
+    let missed = Refusal { code: Code::NotFound, swarm: None, receipts: None };
+    assert_eq!(refusal(net.request(1, native(&[b]))), missed);
+    let missed = refusal(net.request_json(1, json_delete(&person, &[b], true)));
+    let said = missed.receipts.expect("each says that it held nothing");
+    assert_eq!((missed.code, said.signed.len()), (Code::NotFound, 3));
     assert!(matches!(net.request_json(1, json_delete(&person, &[b], false)), Some(Body::Changed { .. })));
     assert!(matches!(net.request(1, native(&[a, b])), Some(Body::Changed { .. })));
     assert!(matches!(net.request_json(1, json_delete(&person, &[b, c], true)), Some(Body::Changed { .. })));

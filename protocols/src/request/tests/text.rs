@@ -1,6 +1,6 @@
 //! The JSON door's form of signing: what is signed, and who believes it.
 
-use super::*;
+use super::{auth::EARLIEST, *};
 use crate::fixture::{auth_of, node, texted};
 
 const TIME: &str = "1700000000000";
@@ -214,4 +214,112 @@ fn what_was_signed_natively_gets_no_time_from_a_member() {
     let person = Person::new(0);
     let request = Request::Delete(person.delete(&[person.hash("a")], 0));
     assert_eq!(received(request.clone(), &node(1)), request);
+}
+
+/// The same, said to have come at a time in milliseconds since 1970.
+fn told(mut request: Request, time: u64) -> Request {
+    auth_of(&mut request).time = time;
+    received(request, &node(1))
+}
+
+#[test]
+fn no_text_is_read_with_other_numbers_than_it_was_signed_with() {
+    let person = Person::new(0);
+    let hashes = vec![person.hash("a"), person.hash("b")];
+    let text = format!("expire{END}{}{}", hashes[0], hashes[1]);
+    let one = |number| Drawers::One(Namespace(number));
+    let within = |drawers, before| Which::In { drawers, before, most: None };
+    let expire = |which, ends| Request::Expire(person.expire_which(which, ends, None, 0));
+    let delete = |which| Request::Delete(person.delete_which(which, 0));
+    let (bad, clock) = (Some(Err(Code::BadTtl)), Some(Err(Code::Clock)));
+    // One end of all as one of each, an end of one drawer as an end of another, a bound of one as one of another.
+    let split = || expire(Which::Hashes(hashes.clone()), Ends::Each(vec![1, 700_000_100_000]));
+    let first = || expire(within(one(1), None), Ends::All(700_000_100_000));
+    let inbox = || delete(within(one(0), Some(21_700_000_060_000)));
+    for (what, request, text, refused) in [
+        ("ends", split(), text, bad),
+        ("an end", first(), format!("expire_all{END}"), bad),
+        ("a bound", inbox(), format!("delete_before2{SOON}"), clock),
+    ] {
+        let signed = texted(&person, request, text.as_bytes(), 0);
+        // Whenever it is said to have come.
+        for time in [ms(0), ms(70), EARLIEST] {
+            assert_eq!(passed_on(&told(signed.clone(), time)), refused, "{what} at {time}");
+        }
+        for time in [0, 1, EARLIEST - 1] {
+            assert!(passed_on(&told(signed.clone(), time)).unwrap().is_err(), "{what} at {time}");
+        }
+    }
+    // Nor where the text names the time.
+    for (request, text) in [
+        (delete(within(one(1), None)), format!("delete_all{TIME}")),
+        (Request::Store(person.keep_in(1, "a", 0, 100)), format!("store{TIME}")),
+    ] {
+        let mut read = texted(&person, request, text.as_bytes(), 0);
+        auth_of(&mut read).time = 700_000_000_000;
+        assert!(passed_on(&read).unwrap().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn an_end_for_each_is_not_read_as_one_end_and_more_hashes() {
+    let person = Person::new(0);
+    let hashes: Vec<_> = (0..44).map(|number| person.hash(&number.to_string())).collect();
+    let ends: Vec<_> = (100..144).map(ms).collect();
+    let digits: String = ends.iter().map(u64::to_string).collect();
+    let written: String = hashes.iter().map(ToString::to_string).collect();
+    let text = format!("expire{digits}{written}");
+    let meant = person.expire_which(Which::Hashes(hashes), Ends::Each(ends), None, 0);
+    let meant = texted(&person, Request::Expire(meant), text.as_bytes(), 0);
+    assert_eq!(passed_on(&received(meant, &node(1))), Some(Ok(())));
+
+    let (end, rest) = (ms(100), &text["expire".len() + END.len()..]);
+    let spelt = |at: usize| MessageHash::spelt(&rest[43 * at..43 * (at + 1)]).unwrap();
+    let (hashes, spare): (Vec<_>, Vec<_>) = (0..57).map(spelt).unzip();
+    let read = person.expire_which(Which::Hashes(hashes), Ends::All(end), None, 0);
+    let mut read = texted(&person, Request::Expire(read), text.as_bytes(), 0);
+    auth_of(&mut read).form = Form::Text { received: None, spare };
+    assert_eq!(at_json_door(&read), Err(Code::BadRequest));
+    assert_eq!(passed_on(&received(read, &node(1))), Some(Err(Code::BadRequest)));
+}
+
+#[test]
+fn the_times_of_a_text_lie_around_its_own_however_late_it_is_passed_on() {
+    let person = Person::new(0);
+    let (month, bad) = (30 * DAY, Err(Code::BadTtl));
+    for (sent, expiry, expected) in
+        [(0, 100, Ok(())), (70, month, Ok(())), (71, month, bad), (DAY, month, bad)]
+    {
+        let (timestamp, expiry) = (ms(sent), ms(expiry));
+        let store = Store { timestamp, expiry, ..person.keep_in(2, "a", 0, 100) };
+        let text = format!("store2{TIME}");
+        let Request::Store(store) = texted(&person, Request::Store(store), text.as_bytes(), 0) else {
+            panic!("it was a store")
+        };
+        for now in [at(200), at(10 * DAY), at(40 * DAY)] {
+            let verdict = store.verify(&network(), now, Source::Member);
+            assert_eq!(verdict, expected, "from {sent} to {expiry} at {now}");
+            let replaces = Store { namespace: Namespace(-1), ..store.clone() }.replacement().unwrap();
+            assert_eq!(
+                replaces.claims(&network(), now).err(),
+                expected.err(),
+                "from {sent} to {expiry} at {now}"
+            );
+        }
+    }
+    let store = Store { expiry: ms(month) + 1, ..person.keep_in(2, "a", 0, 100) };
+    let Request::Store(store) = texted(&person, Request::Store(store), b"store21700000000000", 0) else {
+        panic!("it was a store")
+    };
+    assert_eq!(store.verify(&network(), at(200), Source::Member), bad);
+    // A bound and an end are around what a member says, also weeks later.
+    let delete = person.delete_in(Drawers::All, Some(60), 0);
+    let text = format!("delete_beforeall{SOON}");
+    let signed = texted(&person, Request::Delete(delete), text.as_bytes(), 0);
+    for time in [0, 2 * DAY] {
+        let Request::Delete(delete) = told(signed.clone(), ms(time)) else { panic!("it was a deletion") };
+        assert_eq!(delete.verify(&network(), at(20 * DAY), Source::Member), Ok(()), "{time}");
+    }
+    let Request::Delete(early) = told(signed, ms(60) - 70_001) else { panic!("it was a deletion") };
+    assert_eq!(early.verify(&network(), at(20 * DAY), Source::Member), Err(Code::Clock));
 }

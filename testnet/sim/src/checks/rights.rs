@@ -2,7 +2,7 @@
 
 use session_protocols::{
     Time,
-    answer::Body,
+    answer::{Body, Code, Refusal},
     record::{Record, Stamp},
     request::{Auth, Request},
 };
@@ -57,7 +57,9 @@ impl Checks {
             return Ok(());
         };
         let key = (*account, subaccount.token.hash(account));
-        let refused = matches!(body, Body::Refused(refusal) if refusal.receipts.is_none());
+        // With 503 it was tried.
+        let tried = |refusal: &Refusal| refusal.code == Code::NotReady && refusal.receipts.is_some();
+        let refused = matches!(body, Body::Refused(refusal) if !tried(refusal));
         let Some((stamp, since)) = self.watched[node].revoked.get(&key) else { return Ok(()) };
         // It may have been given back in a batch that failed and is durable all the same.
         let store = host.disk.store().filter(|_| !host.hostile && *since < sent && !refused);

@@ -114,6 +114,12 @@ impl Door {
         let (status, sealed) = self.onion(path[0].1, packet).await;
         assert_eq!(status, 200, "hops pass the answer back as it is");
         let mut opened = answer.open(&sealed, true).expect("sealed by the last one");
+        // Beside a sentence, which has no room for it.
+        let time = if opened["body"].is_string() { &opened["t"] } else { &opened["body"]["t"] };
+        assert!(
+            time.as_u64().unwrap().abs_diff(moment(0)) < 60_000,
+            "every answer carries the server's time"
+        );
         (u16::try_from(opened["status"].as_u64().unwrap()).unwrap(), opened["body"].take())
     }
 
@@ -300,6 +306,15 @@ impl Door {
             assert_eq!(status, code, "{why}: {method} {params}: {body}");
             assert!(body.as_str().is_some_and(|text| !text.is_empty()), "{why}: a sentence says why: {body}");
         }
+        // What has to be there and is not, each member has looked for.
+        let mut params = json!({ "pubkey": id, "messages": [hash], "required": true });
+        sign(&somebody, By::Owner, &mut params, format!("delete{hash}").into_bytes());
+        let (status, body) = self.post(&swarm[0], "delete", params).await;
+        assert_eq!(status, 404, "{body}");
+        signed_by_majority(body["swarm"].as_object().unwrap(), |said| {
+            assert_eq!(said["deleted"], json!([]), "{said}");
+            format!("{id}{hash}").into_bytes()
+        });
         // Each of the conditions holds, down to what is asked at last.
         let (status, mut body) = self.post(&swarm[0], "ifelse", nested(16)).await;
         for _ in 0..16 {

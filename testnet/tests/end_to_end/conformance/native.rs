@@ -8,7 +8,7 @@ use session_protocols::{
     answer::{Answer, Body, Done, MAX_ANSWER, MAX_PAGE, Receipts, Subject},
     codec,
     member::{durable, is_majority},
-    notify::{Event, MAX_EVENT, Subscribe, Subscribed},
+    notify::{self, Event, MAX_EVENT, Subscribe, Subscribed},
     request::{
         Auth, Condition, Delete, Direction, Drawers, Ends, Expire, Form, GetExpiries, GetRevoked, If,
         Request, Retrieve, Revoke, Rights, Store, Subaccount, Token, Which,
@@ -85,7 +85,9 @@ impl Door {
         let Request::Retrieve(retrieve) = self.request(somebody, &read, by) else { unreachable!() };
         let (answer, mut events) =
             self.watched.subscribe(member, codec::encode(&Subscribe { retrieve })).await;
-        match codec::decode::<Subscribed>(&answer, MAX_EVENT).unwrap() {
+        let answer: notify::Answer = codec::decode(&answer, MAX_EVENT).unwrap();
+        assert!(answer.time.abs_diff(moment(0)) < 60_000, "every answer carries the server's time");
+        match answer.body {
             Subscribed::Refused { code } => return Got::Refused(code.number()),
             Subscribed::Until { expiry } => assert!(expiry > moment(0)),
         }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::{Endpoint, Joining, started};
-use crate::{hosts::Running, support::binary};
+use crate::{
+    hosts::Running,
+    support::{allowed, binary},
+};
 
 /// What a small disk has, in bytes.
 const ROOM: u64 = 64 << 10;
@@ -50,19 +53,6 @@ impl Drop for Disk {
     }
 }
 
-/// Whether the system does what only its owner may ask for; says so where not.
-fn allowed(program: &str, arguments: &[&str]) -> bool {
-    let ran = Command::new(program).args(arguments).stdin(Stdio::null()).output();
-    let why = match ran {
-        Ok(ran) if ran.status.success() => return true,
-        Ok(ran) => String::from_utf8_lossy(&ran.stderr).trim().to_owned(),
-        Err(cause) => cause.to_string(),
-    };
-    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{program}: {why}");
-    eprintln!("skipped: {program}: {why}");
-    false
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_is_full_is_named_and_the_same_command_goes_on_once_there_is_room() {
     let chain = Endpoint::start().await;
@@ -78,9 +68,11 @@ async fn a_disk_that_is_full_is_named_and_the_same_command_goes_on_once_there_is
     // Room for keys, and for nothing else.
     disk.leave(12 << 10);
     let running = joining.join();
-    let (_, end) = running.result();
-    let error = end.unwrap_err();
-    assert!(error["message"].as_str().unwrap().contains("No space left on device"), "{error}");
+    let (steps, end) = running.result();
+    let (error, last) = (end.unwrap_err(), steps.last().unwrap());
+    let (message, step) = (error["message"].as_str().unwrap(), last["step"].as_str().unwrap());
+    assert!(message.contains("No space left on device"), "{error}");
+    assert!(message.starts_with(&format!("{step}: ")) && last["state"] == "failed", "{error}: {last}");
     assert!(error["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()), "{error}");
     assert_eq!(running.ended(), 1, "{error}");
     let key = fs::read(joining.data().join("node.key")).unwrap();

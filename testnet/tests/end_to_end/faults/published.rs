@@ -13,7 +13,11 @@ use alloy::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use session_chain::{NetworkFile, network::Settlement, settlement::calls::Token};
+use session_chain::{
+    NetworkFile,
+    network::Settlement,
+    settlement::calls::{Token, Vault},
+};
 
 use crate::{
     hosts::{
@@ -310,7 +314,28 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     assert!(told.ends_with("; the faucet sent the ether that it owed"), "{told}");
     let now = ask(&first, "eth_getBalance", &json!([gas, "latest"])).unwrap();
     assert_ne!(now, "0x0");
+
+    // The faucet's key is lost or taken: with the network's account, and only so, another one lends.
+    signal(&network, Signal::TERM);
+    assert_eq!(network.ended(), 0);
+    assert_eq!(lender(&first), faucet);
+    fs::remove_file(published("faucet/gas.key")).unwrap();
+    let error = refused(&first, &publish(&first, &["--lent", "100"]), "other_lender", 4);
+    assert!(error["message"].as_str().unwrap().contains(faucet), "{error}");
+    assert_eq!(lender(&first), faucet);
+    let network = running(&first, &publish(&first, &["--lent", "100", "--account", "treasury"]), "publish");
+    let begun = network.next().unwrap();
+    assert_ne!(begun["faucet"].as_str(), Some(faucet));
+    assert_eq!(begun["faucet"].as_str(), Some(&*lender(&first)));
     drop(network);
+}
+
+/// The account that lends from the vault.
+fn lender(host: &Host) -> String {
+    let lender = hex::encode_prefixed(Vault::lenderCall {}.abi_encode());
+    let call = json!([{ "to": settlement(host).vault, "data": lender }, "latest"]);
+    let told = ask(host, "eth_call", &call).unwrap();
+    Address::from_word(told.as_str().unwrap().parse().unwrap()).to_string().to_lowercase()
 }
 
 /// Takes all that is to be lent out of the vault, as if it were lent. Says how much that was, and where.

@@ -140,7 +140,7 @@ impl<'a> Service<'a> {
 }
 
 /// What stands behind a name in what the kernel says of a process.
-fn words<'a>(status: &'a str, name: &str) -> Vec<&'a str> {
+pub(super) fn words<'a>(status: &'a str, name: &str) -> Vec<&'a str> {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     line.unwrap_or_else(|| panic!("{name} {status}")).split_whitespace().collect()
 }

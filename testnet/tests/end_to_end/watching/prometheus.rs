@@ -5,6 +5,7 @@ use std::{
     fs,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -27,6 +28,8 @@ pub(super) fn promtool(arguments: &[&str]) {
 pub(super) struct Prometheus {
     process: Child,
     api: String,
+    /// The alerts that were waited for, and fired.
+    fired: Mutex<BTreeSet<String>>,
     _folder: TempDir,
 }
 
@@ -63,7 +66,8 @@ impl Prometheus {
             told.push(line);
         };
         std::thread::spawn(move || said.iter().for_each(drop));
-        Self { process, api: format!("http://{address}/api/v1"), _folder: folder }
+        let api = format!("http://{address}/api/v1");
+        Self { process, api, fired: Mutex::default(), _folder: folder }
     }
 
     async fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {
@@ -100,24 +104,59 @@ impl Prometheus {
         groups.await.iter().flat_map(|group| group["rules"].as_array().unwrap().clone()).collect()
     }
 
-    /// The alerts that fire, by their names.
-    pub(super) async fn firing(&self) -> BTreeSet<String> {
+    /// The alerts that fire: their names, and what each fires for.
+    pub(super) async fn firing(&self) -> BTreeSet<(String, String)> {
         let alerts = self.ask("alerts", &[]).await.unwrap()["alerts"].clone();
         let firing = alerts.as_array().unwrap().iter().filter(|alert| alert["state"] == "firing");
-        firing.map(|alert| alert["labels"]["alertname"].as_str().unwrap().to_owned()).collect()
+        let label = |alert: &Value, name: &str| alert["labels"][name].as_str().unwrap().to_owned();
+        firing.map(|alert| (label(alert, "alertname"), label(alert, "instance"))).collect()
     }
 
-    /// Waits until each of these has fired.
+    /// Whether an alert fires for a node.
+    pub(super) async fn fires_at(&self, index: usize, name: &str) -> bool {
+        let fires = self.firing().await.contains(&(name.to_owned(), instance(index)));
+        if fires {
+            self.note(&[name]);
+        }
+        fires
+    }
+
+    /// Waits until each of these has fired, for any node.
     pub(super) async fn until_fired(&self, wanted: &[&str]) {
+        self.until(wanted, |_| true).await;
+    }
+
+    /// Waits until each of these has fired, for one node.
+    pub(super) async fn until_fired_at(&self, index: usize, wanted: &[&str]) {
+        let instance = instance(index);
+        self.until(wanted, |fires_for| fires_for == instance).await;
+    }
+
+    async fn until(&self, wanted: &[&str], at: impl Fn(&str) -> bool) {
         let mut left = BTreeSet::from_iter(wanted);
         let end = Instant::now() + PATIENCE;
         while !left.is_empty() {
             let firing = self.firing().await;
-            left.retain(|name| !firing.contains(**name));
+            left.retain(|name| !firing.iter().any(|(fires, instance)| fires == **name && at(instance)));
             assert!(Instant::now() < end, "{left:?} do not fire; these do: {firing:?}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+        self.note(wanted);
     }
+
+    fn note(&self, fired: &[&str]) {
+        self.fired.lock().unwrap().extend(fired.iter().map(|name| (*name).to_owned()));
+    }
+
+    /// The alerts that were waited for, and fired.
+    pub(super) fn fired(&self) -> BTreeSet<String> {
+        self.fired.lock().unwrap().clone()
+    }
+}
+
+/// How a node is called.
+pub(super) fn instance(index: usize) -> String {
+    format!("node-{index}")
 }
 
 impl Drop for Prometheus {
