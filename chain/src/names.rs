@@ -12,7 +12,7 @@
 //!
 //! Names that expired stay in it until their grace is over, as nobody else can have them; then it forgets them. An
 //! account goes by a name ([`Change::Reverse`]) until the name has another owner, and has to say so again if it gets
-//! the name back. So it holds no more than what is paid for: a name, and up to 1,000 sub-names of it.
+//! the name back. So it holds no more than what is paid for: a name, and up to 32 sub-names of it.
 
 use alloy::primitives::{Address, B256, keccak256};
 use session_protocols::names::NameId;

@@ -217,12 +217,19 @@ impl<'a> Desk<'a> {
         let (call, until) = planned.map_err(|error| self.or_known(name, id, error))?;
         let expires = ms(self.registrar.title(id).await?.expires);
         let (bound, ends) = (text::time(ms(until)), text::time(expires));
-        let what =
-            format!("offer {price} SESH for {name}, paid now and bound until {bound}; it expires at {ends}");
+        // An offer of the account's that the contract holds counts towards this one.
+        let paid = call.spends.map_or(Amount::ZERO, |spends| spends.amount);
+        let how = if paid == price {
+            "paid now".to_owned()
+        } else {
+            format!("with what your offer before holds; {paid} SESH are paid now")
+        };
+        let what = format!("offer {price} SESH for {name}, {how}, bound until {bound}; it expires at {ends}");
         let told = json!({
             "name": name,
             "id": id,
             "amount": price.to_string(),
+            "paid": paid.to_string(),
             "until": ms(until),
             "expires": expires,
         });

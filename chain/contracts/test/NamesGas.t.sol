@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Permit} from "../src/staking/StakingTypes.sol";
 import {NamesSetup} from "./NamesSetup.sol";
 
 /// @title What transactions with names cost, in the worst case that is named
@@ -11,8 +10,6 @@ contract NamesGasTest is NamesSetup {
     uint256 private constant REGISTRATION = 160_000;
     uint256 private constant RECORD = 90_000;
     uint256 private constant PURCHASE = 120_000;
-    /// @dev By permit, the buyer's first, of a seller that has no tokens, as the first event of an epoch.
-    uint256 private constant DEAREST_PURCHASE = 150_000;
     /// @dev A nonce, an account id or an address, and a tag.
     uint256 private constant ACCOUNT = 24 + 33 + 16;
 
@@ -41,6 +38,20 @@ contract NamesGasTest is NamesSetup {
         vm.prank(carol);
         names.register(ALICE, 2 * 365 days, SECRET, 20 * SESH);
         within("name: registration by approval", REGISTRATION);
+    }
+
+    /// @dev What whoever waits for others to want names that they guessed pays again and again.
+    function test_aListOfCommitments() public {
+        bytes[] memory all = new bytes[](100);
+        for (uint256 i = 0; i < all.length; ++i) {
+            all[i] = abi.encodeCall(names.commit, (names.commitment(ALICE + i, carol, SECRET)));
+        }
+        vm.prank(carol);
+        names.multicall(all);
+        vm.warp(block.timestamp + 1 hours + 1);
+        vm.prank(carol);
+        names.multicall(all);
+        vm.snapshotGasLastCall("Gas", "name: a hundred commitments made again");
     }
 
     function test_registrationFirstOfAnEpoch() public {
@@ -81,6 +92,24 @@ contract NamesGasTest is NamesSetup {
         within("name: a sub-name's first record, 256 bytes, first of an epoch", RECORD);
     }
 
+    /// @dev What it takes to fill a name and all of its sub-names, beside the fee: `chain/README.md` reckons with it.
+    function test_allThatANameCanSay() public {
+        take(ALICE, alice, 365 days);
+        bytes[] memory all = new bytes[](6 * (1 + names.MAX_SUBNAMES()));
+        for (uint256 i = 0; i < all.length; ++i) {
+            (uint8 kind, uint256 label) = (uint8(1 + i % 6), i / 6);
+            all[i] = label == 0
+                ? abi.encodeCall(names.setRecord, (ALICE, kind, noise(256)))
+                : abi.encodeCall(
+                    names.setSubnameRecord, (ALICE, keccak256(abi.encode(label)), kind, noise(256))
+                );
+        }
+        vm.prank(alice);
+        names.multicall(all);
+        vm.snapshotGasLastCall("Gas", "name: all that a name can say");
+        vm.assertEq(subnamesOf(ALICE), names.MAX_SUBNAMES(), "all of its sub-names");
+    }
+
     function test_purchase() public {
         address dave = vm.addr(4);
         takesAndHasNothingLeft(dave);
@@ -91,35 +120,30 @@ contract NamesGasTest is NamesSetup {
         passBorder(names.currentEpoch());
         vm.prank(carol);
         names.buy(ALICE, 1, 1_000 * SESH);
-        within("name: purchase, of a seller without tokens, first of an epoch", PURCHASE);
+        within("name: purchase by allowance, of a seller without tokens, first of an epoch", PURCHASE);
         vm.prank(carol);
         names.setPrice(ALICE, uint96(900 * SESH));
         approves(bob, 900 * SESH);
         vm.prank(bob);
         names.buy(ALICE, 2, 900 * SESH);
-        within("name: purchase, of a seller with tokens", PURCHASE);
+        within("name: purchase by allowance, of a seller with tokens", PURCHASE);
         vm.prank(bob);
         names.setPrice(ALICE, uint96(900 * SESH));
-        token.transfer(dave, 1_800 * SESH);
-        buysByPermit(4, 3);
-        within("name: purchase by permit, the buyer's first", PURCHASE);
-        vm.prank(dave);
-        names.transferFrom(dave, bob, ALICE);
-        vm.prank(bob);
-        names.setPrice(ALICE, uint96(900 * SESH));
-        buysByPermit(4, 5);
-        within("name: purchase by permit, the buyer's second", PURCHASE);
+        token.transfer(dave, 900 * SESH);
+        pays(4, 3);
+        within("name: purchase by a transfer, of a seller with tokens", PURCHASE);
     }
 
-    /// @dev All at once that makes a purchase dear, which the budget's cases have one or two at a time of.
+    /// @dev All at once that makes a purchase dear, as people buy: their first name, of a seller that has neither another
+    /// one nor tokens, as the first event of an epoch.
     function test_purchaseAtItsDearest() public {
         address dave = vm.addr(4);
         takesAndHasNothingLeft(dave);
         vm.prank(dave);
         names.setPrice(ALICE, uint96(900 * SESH));
         passBorder(names.currentEpoch());
-        buysByPermit(3, 1);
-        within("name: purchase by permit, the buyer's first, nothing spared", DEAREST_PURCHASE);
+        pays(3, 1);
+        within("name: purchase by a transfer, the dearest", PURCHASE);
     }
 
     /// @dev Registers a name with all that it has.
@@ -130,10 +154,9 @@ contract NamesGasTest is NamesSetup {
         vm.assertEq(balance(owner), 0, "it has no tokens");
     }
 
-    function buysByPermit(uint256 secret, uint32 version) private {
-        Permit memory given = permit(secret, address(names), 900 * SESH);
+    function pays(uint256 secret, uint32 version) private {
         vm.prank(vm.addr(secret));
-        names.buyWithPermit(ALICE, version, given);
+        token.transferAndCall(address(names), 900 * SESH, abi.encode(ALICE, version));
     }
 
     function test_otherThings() public {
@@ -151,8 +174,10 @@ contract NamesGasTest is NamesSetup {
         vm.snapshotGasLastCall("Gas", "name: offer");
         offerFor(ALICE, carol = rich(6), 200 * SESH, 7);
         vm.snapshotGasLastCall("Gas", "name: better offer");
+        offerFor(ALICE, carol, 300 * SESH, 7);
+        vm.snapshotGasLastCall("Gas", "name: better offer of one's own");
         vm.prank(alice);
-        names.accept(ALICE, 200 * SESH);
+        names.accept(ALICE, 300 * SESH);
         vm.snapshotGasLastCall("Gas", "name: acceptance");
         vm.prank(carol);
         names.transferFrom(carol, bob, ALICE);

@@ -62,13 +62,14 @@ contract NamesInvariantTest {
             if (i % 20 == 0) this.invariant_everythingAddsUp();
             if (i % 20 == 0) knows(index);
         }
-        string[13] memory moveNames = [
+        string[14] memory moveNames = [
             "register",
             "renew",
             "hand",
             "approve",
             "setPrice",
             "buy",
+            "buy by a transfer",
             "offer",
             "accept",
             "withdraw",
@@ -85,6 +86,7 @@ contract NamesInvariantTest {
         vm.assertLe(5, world.done("register again"), "names come free");
         vm.assertLe(5, world.done("renew an expired name"), "names are renewed late");
         vm.assertLe(10, world.done("offer over another"), "offers are outbid");
+        vm.assertLe(10, world.done("offer over one's own"), "offers are raised");
     }
 
     /// @dev Nobody has another's, and nothing was paid twice; what is here is fees and offers.

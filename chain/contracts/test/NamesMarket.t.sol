@@ -6,7 +6,6 @@ import {RewardPool} from "../src/RewardPool.sol";
 import {Market} from "../src/names/Market.sol";
 import {Names} from "../src/names/Names.sol";
 import {Registry} from "../src/names/Registry.sol";
-import {Permit} from "../src/staking/StakingTypes.sol";
 import {NamesSetup} from "./NamesSetup.sol";
 import {Vm} from "./Vm.sol";
 
@@ -190,43 +189,104 @@ contract NamesMarketTest is NamesSetup {
         vm.assertEq(names.ownerOf(ALICE), bob, "bought");
     }
 
-    function test_aPermitPaysForThePurchaseThatItComesWith() public {
+    /// @dev Whatever a transfer comes with, it buys for whom it was taken from, or comes back as a whole.
+    function test_aTransferBuysTheNameThatItComesWith() public {
         vm.prank(bob);
         token.approve(address(names), 0);
         sells(PRICE);
-        // Somebody else's, or for less than the price, buys nothing.
-        Permit memory given = permit(ALICES, address(names), PRICE);
-        vm.expectRevert(SafeTransferLib.TransferFromFailed.selector);
+        transferFails(
+            PRICE - 1,
+            abi.encode(ALICE, 1),
+            abi.encodeWithSelector(Market.PriceTooHigh.selector, PRICE, PRICE - 1)
+        );
+        transferFails(
+            PRICE, abi.encode(ALICE, 2), abi.encodeWithSelector(Market.VersionChanged.selector, ALICE, 1, 2)
+        );
+        transferFails(
+            PRICE, abi.encode(ALICE + 1, 0), abi.encodeWithSelector(Registry.NoSuchName.selector, ALICE + 1)
+        );
+        (uint256 alices, uint256 bobs, uint256 fees) = (balance(alice), balance(bob), balance(address(names)));
         vm.prank(bob);
-        names.buyWithPermit(ALICE, 1, given);
-        given = permit(BOBS, address(names), PRICE - 1);
-        vm.expectRevert(abi.encodeWithSelector(Market.PriceTooHigh.selector, PRICE, PRICE - 1));
-        vm.prank(bob);
-        names.buyWithPermit(ALICE, 1, given);
-        given = permit(BOBS, address(names), PRICE);
-        vm.expectRevert(abi.encodeWithSelector(Market.VersionChanged.selector, ALICE, 1, 2));
-        vm.prank(bob);
-        names.buyWithPermit(ALICE, 2, given);
-        uint256 bobs = balance(bob);
-        vm.prank(bob);
-        names.buyWithPermit(ALICE, 1, given);
+        token.transferAndCall(address(names), PRICE, abi.encode(ALICE, 1));
         vm.assertEq(names.ownerOf(ALICE), bob, "bought");
         vm.assertEq(bobs - balance(bob), PRICE, "paid once");
-        vm.assertEq(token.allowance(bob, address(names)), 0, "used up");
-        vm.expectRevert(abi.encodeWithSelector(Market.VersionChanged.selector, ALICE, 2, 1));
-        vm.prank(bob);
-        names.buyWithPermit(ALICE, 1, given);
+        vm.assertEq(balance(alice) - alices, PRICE, "she is paid in full");
+        vm.assertEq(balance(address(names)), fees, "nothing stays here");
+        transferFails(
+            PRICE, abi.encode(ALICE, 1), abi.encodeWithSelector(Market.VersionChanged.selector, ALICE, 2, 1)
+        );
     }
 
-    function test_aPermitThatSomebodyElseUsedFirstStillPays() public {
-        vm.prank(bob);
-        token.approve(address(names), 0);
+    function test_whatATransferBringsTooMuchGoesBack() public {
         sells(PRICE);
-        Permit memory given = permit(BOBS, address(names), PRICE);
-        token.permit(bob, address(names), PRICE, given.deadline, given.v, given.r, given.s);
+        (uint256 alices, uint256 bobs, uint256 fees) = (balance(alice), balance(bob), balance(address(names)));
         vm.prank(bob);
-        names.buyWithPermit(ALICE, 1, given);
-        vm.assertEq(names.ownerOf(ALICE), bob, "bought");
+        token.transferAndCall(address(names), 3 * PRICE, abi.encode(ALICE, 1));
+        vm.assertEq(bobs - balance(bob), PRICE, "the price alone");
+        vm.assertEq(balance(alice) - alices, PRICE, "she is paid");
+        vm.assertEq(balance(address(names)), fees, "nothing stays here");
+    }
+
+    function test_aTransferThatSaysNothingIsNotTaken() public {
+        sells(PRICE);
+        bytes[4] memory all = [bytes(""), hex"01", abi.encode(ALICE), abi.encode(ALICE, uint256(1) << 32)];
+        for (uint256 i = 0; i < all.length; ++i) {
+            uint256 before = balance(bob);
+            vm.prank(bob);
+            (bool ok,) = address(token)
+                .call(
+                    abi.encodeWithSignature(
+                        "transferAndCall(address,uint256,bytes)", address(names), PRICE, all[i]
+                    )
+                );
+            vm.assertTrue(!ok, "refused");
+            vm.assertEq(balance(bob), before, "his");
+        }
+    }
+
+    function test_nobodyButTheTokenSaysThatItPaid() public {
+        sells(PRICE);
+        vm.expectRevert(abi.encodeWithSelector(Market.NotToken.selector, bob));
+        vm.prank(bob);
+        names.onTransferReceived(bob, bob, PRICE, abi.encode(ALICE, 1));
+    }
+
+    /// @dev Who may take somebody's tokens buys for them.
+    function test_whoPaysGetsTheName() public {
+        sells(PRICE);
+        vm.prank(bob);
+        token.approve(carol, PRICE);
+        vm.prank(carol);
+        token.transferFromAndCall(bob, address(names), PRICE, abi.encode(ALICE, 1));
+        vm.assertEq(names.ownerOf(ALICE), bob, "his");
+    }
+
+    /// @dev At any price, with any purse: what moves is the price, or nothing.
+    function testFuzz_aTransferPaysThePriceOrNothing(uint96 price, uint256 value) public {
+        price = uint96(1 + price % (200_000 * SESH));
+        value = value % (200_000 * SESH);
+        sells(price);
+        (uint256 alices, uint256 bobs, uint256 fees) = (balance(alice), balance(bob), balance(address(names)));
+        vm.prank(bob);
+        (bool ok,) = address(token)
+            .call(
+                abi.encodeWithSignature(
+                    "transferAndCall(address,uint256,bytes)", address(names), value, abi.encode(ALICE, 1)
+                )
+            );
+        vm.assertTrue(ok == (value >= price && value <= bobs), "whether it is sold");
+        vm.assertEq(names.ownerOf(ALICE), ok ? bob : alice, "whose it is");
+        vm.assertEq(bobs - balance(bob), ok ? price : 0, "he paid");
+        vm.assertEq(balance(alice) - alices, ok ? price : 0, "she got");
+        vm.assertEq(balance(address(names)), fees, "nothing stays here");
+    }
+
+    function transferFails(uint256 value, bytes memory data, bytes memory why) private {
+        uint256 before = balance(bob);
+        vm.expectRevert(why);
+        vm.prank(bob);
+        token.transferAndCall(address(names), value, data);
+        vm.assertEq(balance(bob), before, "nothing is paid");
     }
 
     // By offers.
@@ -291,7 +351,7 @@ contract NamesMarketTest is NamesSetup {
     }
 
     function test_aBetterOfferPaysTheOneBeforeBack() public {
-        offerFor(ALICE, bob, 100 * SESH, 30);
+        offerFor(ALICE, bob, 100 * SESH, 7);
         uint256 before = balance(bob);
         vm.assertEq(names.leastOffer(ALICE), 105 * SESH, "five percent more");
         vm.expectRevert(abi.encodeWithSelector(Market.OfferTooLow.selector, 105 * SESH - 1, 105 * SESH));
@@ -303,10 +363,85 @@ contract NamesMarketTest is NamesSetup {
         vm.expectRevert(abi.encodeWithSelector(Market.NotBuyer.selector, ALICE, bob));
         vm.prank(bob);
         names.withdrawOffer(ALICE);
-        // Carol raises her own.
-        before = balance(carol);
-        offerFor(ALICE, carol, 200 * SESH, 7);
-        vm.assertEq(before - balance(carol), 95 * SESH, "the difference");
+    }
+
+    /// @dev Else somebody's for a day would drive one for a month away, and two days later there were none.
+    function test_aBetterOfferBindsAsLongAsTheOneBefore() public {
+        offerFor(ALICE, bob, 400 * SESH, 30);
+        uint256 bound = block.timestamp + 30 days;
+        vm.warp(block.timestamp + 3 days);
+        uint256 latest = block.timestamp + 30 days;
+        uint40[3] memory short = [uint40(block.timestamp + 1 days), uint40(bound - 1), 0];
+        address[2] memory both = [carol, bob];
+        for (uint256 i = 0; i < 6; ++i) {
+            vm.expectRevert(
+                abi.encodeWithSelector(Market.OfferTimeOutOfRange.selector, short[i % 3], bound, latest)
+            );
+            vm.prank(both[i / 3]);
+            names.offer(ALICE, 1, uint96(420 * SESH), short[i % 3]);
+        }
+        vm.prank(carol);
+        names.offer(ALICE, 1, uint96(420 * SESH), uint40(bound));
+        // Once it is over, and for another version, it holds nobody.
+        vm.warp(bound + 1);
+        offerFor(ALICE, bob, 50 * SESH, 30);
+        vm.prank(alice);
+        names.transferFrom(alice, carol, ALICE);
+        offerFor(ALICE, alice, 20 * SESH, 1);
+        vm.assertEq(held(), 20 * SESH, "the last one");
+    }
+
+    function test_whoRaisesTheirOwnOfferPaysTheDifference() public {
+        vm.prank(bob);
+        token.approve(address(names), 100 * SESH);
+        offerFor(ALICE, bob, 100 * SESH, 7);
+        // The rest of what he has is just enough, and allowed.
+        uint256 rest = balance(bob) - 95 * SESH;
+        vm.prank(bob);
+        token.transfer(carol, rest);
+        vm.prank(bob);
+        token.approve(address(names), 95 * SESH);
+        offerFor(ALICE, bob, 195 * SESH, 7);
+        vm.assertTrue(balance(bob) == 0 && held() == 195 * SESH, "95 more");
+        vm.expectRevert(SafeTransferLib.TransferFromFailed.selector);
+        vm.prank(bob);
+        names.offer(ALICE, 1, uint96(300 * SESH), uint40(block.timestamp + 7 days));
+        vm.assertEq(held(), 195 * SESH, "as before");
+        // Once it binds no more he may offer less, and has the rest back.
+        vm.warp(block.timestamp + 7 days + 1);
+        offerFor(ALICE, bob, 150 * SESH, 7);
+        vm.assertTrue(balance(bob) == 45 * SESH && held() == 150 * SESH, "45 less");
+        vm.warp(block.timestamp + 7 days + 1);
+        offerFor(ALICE, bob, 150 * SESH, 7);
+        vm.assertTrue(balance(bob) == 45 * SESH && held() == 150 * SESH, "the same again");
+        vm.prank(alice);
+        names.accept(ALICE, 150 * SESH);
+        vm.assertEq(held(), 0, "paid");
+    }
+
+    /// @dev Whoever offers whatever for however long, at any time: what is held is the last offer that was taken, a
+    /// counting one gives way to a better one that binds as long alone, and nobody loses anything.
+    function testFuzz_offersGiveWayToBetterOnesAlone(uint256[8] calldata moves) public {
+        uint256 all = balance(bob) + balance(carol);
+        (uint256 best, uint256 until) = (0, 0);
+        for (uint256 i = 0; i < moves.length; ++i) {
+            uint256 dice = moves[i];
+            vm.warp(block.timestamp + (dice & 1 == 0 ? 0 : (dice >> 8) % 20 days));
+            address buyer = dice & 2 == 0 ? bob : carol;
+            uint256 amount = 9 * SESH + (dice >> 40) % (60 * SESH);
+            uint256 binds = block.timestamp + (dice >> 72) % 32 days;
+            bool counts = block.timestamp <= until;
+            bool allowed = amount >= MINIMUM_OFFER && binds >= block.timestamp + 1 days
+                && binds <= block.timestamp + 30 days;
+            if (counts) allowed = allowed && binds >= until && amount * 100 >= best * 105;
+            bytes memory call = abi.encodeCall(names.offer, (ALICE, 1, uint96(amount), uint40(binds)));
+            vm.prank(buyer);
+            (bool ok,) = address(names).call(call);
+            vm.assertTrue(ok == allowed, "whether it takes the place");
+            if (ok) (best, until) = (amount, binds);
+            vm.assertEq(held(), best, "the last one is held");
+            vm.assertEq(balance(bob) + balance(carol) + best, all, "and nothing else is gone");
+        }
     }
 
     function test_anOfferBindsUntilTheTimeThatItNames() public {
@@ -469,6 +604,22 @@ contract NamesMarketTest is NamesSetup {
         other.buy(ALICE, 1, PRICE);
         vm.assertEq(meddler.worked(), 0, "sold already");
         vm.assertEq(other.ownerOf(ALICE), bob, "his");
+    }
+
+    /// @dev The same of a purchase by a transfer: it is paid out after all is as it will be.
+    function test_whatATokenDoesInTheMiddleOfATransferThatBuysComesTooLate() public {
+        (Names other, Meddler meddler) = meddling();
+        bytes memory paid =
+            abi.encodeCall(other.onTransferReceived, (bob, bob, 2 * PRICE, abi.encode(ALICE, 1)));
+        meddler.give(address(other), 2 * PRICE);
+        meddler.prepare(address(other), paid);
+        uint256 held = meddler.balanceOf(address(other));
+        meddler.act(address(other), paid);
+        vm.assertEq(meddler.worked(), 0, "it is sold");
+        vm.assertEq(other.ownerOf(ALICE), bob, "his");
+        vm.assertEq(meddler.balanceOf(alice), PRICE, "she is paid once");
+        vm.assertEq(meddler.balanceOf(bob), PRICE, "the rest is his");
+        vm.assertEq(held - meddler.balanceOf(address(other)), 2 * PRICE, "no more went out than came in");
     }
 
     function test_whatATokenDoesInTheMiddleOfAnOfferPaysNothingTwice() public {

@@ -107,20 +107,20 @@ contract NamesRecordsTest is NamesSetup {
     }
 
     function test_subnamesAreCountedAndBounded() public {
-        for (uint256 i = 1; i <= 1_000; ++i) {
+        for (uint256 i = 1; i <= 32; ++i) {
             setSub(i, 1, "x");
         }
-        vm.assertEq(subnamesOf(ALICE), 1_000, "as many as can");
-        vm.expectRevert(abi.encodeWithSelector(Records.TooManySubnames.selector, ALICE, 1_000));
-        setSub(1_001, 1, "x");
+        vm.assertEq(subnamesOf(ALICE), 32, "as many as can");
+        vm.expectRevert(abi.encodeWithSelector(Records.TooManySubnames.selector, ALICE, 32));
+        setSub(33, 1, "x");
         setSub(1, 2, "x");
         setSub(1, 1, "");
-        vm.expectRevert(abi.encodeWithSelector(Records.TooManySubnames.selector, ALICE, 1_000));
-        setSub(1_001, 1, "x");
+        vm.expectRevert(abi.encodeWithSelector(Records.TooManySubnames.selector, ALICE, 32));
+        setSub(33, 1, "x");
         setSub(1, 2, "");
-        setSub(1_001, 1, "x");
-        setSub(1_002, 1, "");
-        vm.assertEq(subnamesOf(ALICE), 1_000, "one went, one came");
+        setSub(33, 1, "x");
+        setSub(34, 1, "");
+        vm.assertEq(subnamesOf(ALICE), 32, "one went, one came");
         // They went with the owner.
         vm.prank(alice);
         names.transferFrom(alice, bob, ALICE);
@@ -174,6 +174,32 @@ contract NamesRecordsTest is NamesSetup {
         vm.expectRevert(abi.encodeWithSelector(Registry.NoSuchName.selector, ALICE + 1));
         vm.prank(alice);
         names.transferFrom(alice, bob, ALICE + 1);
+    }
+
+    /// @dev It would stay here for ever.
+    function test_etherIsRefused() public {
+        vm.deal(alice, 100);
+        bytes[] memory all = new bytes[](5);
+        all[0] = abi.encodeCall(names.transferFrom, (alice, bob, ALICE));
+        all[1] = abi.encodeWithSignature("safeTransferFrom(address,address,uint256)", alice, bob, ALICE);
+        all[2] =
+            abi.encodeWithSignature("safeTransferFrom(address,address,uint256,bytes)", alice, bob, ALICE, "");
+        all[3] = abi.encodeCall(names.approve, (bob, ALICE));
+        all[4] = abi.encodeCall(names.multicall, (calls(all[3], all[0])));
+        for (uint256 i = 0; i < all.length; ++i) {
+            vm.prank(alice);
+            (bool ok, bytes memory why) = address(names).call{value: i + 1}(all[i]);
+            vm.assertTrue(!ok, "refused");
+            if (i != 4) vm.assertEq(why, abi.encodeWithSelector(Registry.NoEther.selector, i + 1), "why");
+        }
+        vm.assertTrue(alice.balance == 100 && address(names).balance == 0, "hers");
+        vm.assertTrue(names.ownerOf(ALICE) == alice && names.getApproved(ALICE) == address(0), "as before");
+        for (uint256 i = 3; i < 5; ++i) {
+            vm.prank(alice);
+            (bool ok,) = address(names).call(all[i]);
+            vm.assertTrue(ok, "without it");
+        }
+        vm.assertEq(names.ownerOf(ALICE), bob, "his");
     }
 
     /// @dev Whoever is told of a name as it comes finds everything as it will be.

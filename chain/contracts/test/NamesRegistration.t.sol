@@ -108,7 +108,7 @@ contract NamesRegistrationTest is NamesSetup {
         bytes32 one = names.commitment(ALICE, alice, SECRET);
         vm.prank(bob);
         names.commit(one);
-        uint256 until = block.timestamp + 1 days;
+        uint256 until = block.timestamp + 1 hours;
         vm.warp(block.timestamp + 59);
         vm.expectRevert(abi.encodeWithSelector(Registry.AlreadyCommitted.selector, one, until));
         vm.prank(bob);
@@ -118,15 +118,15 @@ contract NamesRegistrationTest is NamesSetup {
         names.register(ALICE, YEAR, SECRET, ANY);
     }
 
-    function test_aCommitmentLastsADay() public {
+    function test_aCommitmentLastsAnHour() public {
         commit(ALICE, alice);
-        uint256 closed = block.timestamp - 1 minutes + 1 days;
+        uint256 closed = block.timestamp - 1 minutes + 1 hours;
         vm.warp(closed + 1);
         vm.expectRevert(abi.encodeWithSelector(Registry.CommitmentTooOld.selector, closed));
         vm.prank(alice);
         names.register(ALICE, YEAR, SECRET, ANY);
         names.commit(names.commitment(ALICE, alice, SECRET));
-        vm.warp(block.timestamp + 1 days);
+        vm.warp(block.timestamp + 1 hours);
         vm.prank(alice);
         names.register(ALICE, YEAR, SECRET, ANY);
     }

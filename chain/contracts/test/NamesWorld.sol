@@ -74,7 +74,7 @@ contract NamesWorld is Model {
         if (flaw == 6) period = 3_650 days + 1;
         bytes32 secret = keccak256(abi.encode(++secrets_));
         if (flaw != 0) names.commit(names.commitment(id, buyer, secret));
-        vm.warp(block.timestamp + (flaw == 1 ? 59 : flaw == 2 ? 1 days + 1 : 60));
+        vm.warp(block.timestamp + (flaw == 1 ? 59 : flaw == 2 ? 1 hours + 1 : 60));
         uint256 fee = feeOf(period);
         provide(buyer, address(names), flaw == 3 ? fee - 1 : fee);
         Name storage one = called[id];
@@ -138,30 +138,51 @@ contract NamesWorld is Model {
         bool allowed = isLive(id) && price != 0 && flaw > 2;
         uint32 seen = flaw == 1 ? one.version + 1 : one.version;
         uint256 most = flaw == 2 && price != 0 ? price - 1 : price;
-        bytes memory call = abi.encodeCall(names.buy, (id, seen, most));
         address seller = one.owner;
-        if (!tries("buy", buyer, call, allowed)) return;
+        if (dice >> 8 & 1 == 0) {
+            if (!tries("buy", buyer, abi.encodeCall(names.buy, (id, seen, most)), allowed)) return;
+        } else {
+            // What it has beyond the price, if anything, comes back.
+            if (flaw > 4) most = token.balanceOf(buyer);
+            if (flaw == 0 && price != 0) most = price - 1;
+            bytes memory call = abi.encodeWithSignature(
+                "transferAndCall(address,uint256,bytes)", address(names), most, abi.encode(id, seen)
+            );
+            (bool ok,) = attempt("buy by a transfer", buyer, address(token), call, allowed);
+            if (!ok) return;
+        }
         pay(buyer, seller, price);
         owns(id, buyer);
     }
 
+    /// @dev Of eight: one is too little, one binds too long, one has too little, one saw another version, one binds
+    /// shorter than the one before.
     function offer(uint256 who, uint256 which, uint256 dice) external {
         (address buyer, uint256 id, uint256 flaw) = (actor(who), idOf(which), dice % 8);
         Bid storage best = bids[id];
         uint32 version = called[id].version;
-        uint256 least = minimumOffer;
+        (uint256 least, uint256 soonest) = (minimumOffer, block.timestamp + 1 days);
         if (counts(id)) {
             uint256 raised = (best.amount * 105 + 99) / 100;
             if (raised > least) least = raised;
+            if (best.until > soonest) soonest = best.until;
         }
         uint256 amount = flaw == 0 ? least - 1 : least + (dice >> 8) % SESH;
-        uint256 until = block.timestamp + (flaw == 1 ? 31 days : 1 days + (dice >> 8) % 29 days);
-        provide(buyer, address(names), flaw == 2 ? amount - 1 : amount);
-        uint32 seen = flaw == 3 ? version + 1 : version;
-        bytes memory call = abi.encodeCall(names.offer, (id, seen, uint96(amount), uint40(until)));
-        if (!tries("offer", buyer, call, isLive(id) && flaw > 3)) return;
+        uint256 until = soonest + (dice >> 8) % (block.timestamp + 30 days - soonest + 1);
+        if (flaw == 1) until = block.timestamp + 31 days;
+        if (flaw == 4) until = soonest - 1;
+        // Half of them raise what is theirs already.
+        if (dice >> 16 & 1 == 0 && best.buyer != address(0)) buyer = best.buyer;
+        uint256 has = best.buyer == buyer ? best.amount : 0;
+        uint256 lacks = amount > has ? amount - has : 0;
+        provide(buyer, address(names), flaw == 2 && lacks != 0 ? lacks - 1 : lacks);
+        bool allowed = isLive(id) && (flaw > 4 || (flaw == 2 && lacks == 0));
+        bytes memory call = abi.encodeCall(
+            names.offer, (id, flaw == 3 ? version + 1 : version, uint96(amount), uint40(until))
+        );
+        if (!tries("offer", buyer, call, allowed)) return;
         if (best.amount != 0) {
-            ++done["offer over another"];
+            ++done[has == 0 ? "offer over another" : "offer over one's own"];
             pay(address(names), best.buyer, best.amount);
         }
         pay(buyer, address(names), amount);

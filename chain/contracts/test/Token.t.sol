@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {IERC1363} from "@openzeppelin/contracts/interfaces/IERC1363.sol";
+import {ERC1363} from "@openzeppelin/contracts/token/ERC20/extensions/ERC1363.sol";
 import {IGatewayRouter, IL1CustomGateway} from "../src/token/Arbitrum.sol";
 import {BridgedSessionToken} from "../src/token/BridgedSessionToken.sol";
 import {SessionToken} from "../src/token/SessionToken.sol";
@@ -51,6 +53,23 @@ contract TokenTest is Setup {
         vm.assertEq(token.allowance(holder, address(this)), 5, "allowed");
         vm.expectRevert();
         token.permit(holder, address(this), 5, allowed.deadline, allowed.v, allowed.r, allowed.s);
+    }
+
+    /// @dev Who cannot tell what it is for is not paid.
+    function test_aTransferThatCallsIsForContractsThatTakeIt() public {
+        BridgedSessionToken bridged = new BridgedSessionToken(address(this), address(token));
+        bridged.bridgeMint(address(this), 10);
+        address[2] memory tokens = [address(token), address(bridged)];
+        for (uint256 i = 0; i < 2; ++i) {
+            ERC1363 one = ERC1363(tokens[i]);
+            vm.assertTrue(one.supportsInterface(type(IERC1363).interfaceId), "ERC-1363");
+            address[3] memory deaf = [vm.addr(1), address(staking), address(names)];
+            for (uint256 j = 0; j < 3; ++j) {
+                vm.expectRevert();
+                one.transferAndCall(deaf[j], 5, "");
+                vm.assertEq(one.balanceOf(deaf[j]), 0, "nothing");
+            }
+        }
     }
 
     function test_theRegistrarPairsItWithItsCounterpart() public {

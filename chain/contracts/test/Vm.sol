@@ -26,6 +26,7 @@ interface Vm {
     function assertTrue(bool condition, string calldata why) external pure;
     function assume(bool condition) external pure;
     function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address);
+    function deal(address account, uint256 balance) external;
     function envOr(string calldata name, bool otherwise) external view returns (bool);
     function expectRevert(bytes calldata data) external;
     function expectRevert(bytes4 selector) external;

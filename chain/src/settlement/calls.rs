@@ -69,6 +69,7 @@ mod types {
         interface Token {
             function approve(address spender, uint256 value) external returns (bool);
             function transfer(address to, uint256 value) external returns (bool);
+            function transferAndCall(address to, uint256 value, bytes data) external returns (bool);
             function balanceOf(address account) external view returns (uint256);
             function allowance(address owner, address spender) external view returns (uint256);
             function nonces(address owner) external view returns (uint256);
@@ -174,7 +175,6 @@ mod types {
             function reveal(uint256 id, string name) external;
             function setPrice(uint256 id, uint96 price) external;
             function buy(uint256 id, uint32 version, uint256 mostPrice) external;
-            function buyWithPermit(uint256 id, uint32 version, Permit given) external;
             function offer(uint256 id, uint32 version, uint96 amount, uint40 until) external;
             function accept(uint256 id, uint256 least) external;
             function withdrawOffer(uint256 id) external;

@@ -42,6 +42,11 @@ mod interface {
             error ECDSAInvalidSignature();
             error ECDSAInvalidSignatureLength(uint256 length);
             error ECDSAInvalidSignatureS(bytes32 s);
+            error ERC1363ApproveFailed(address spender, uint256 value);
+            error ERC1363InvalidReceiver(address receiver);
+            error ERC1363InvalidSpender(address spender);
+            error ERC1363TransferFailed(address receiver, uint256 value);
+            error ERC1363TransferFromFailed(address sender, address receiver, uint256 value);
             error ERC20InsufficientAllowance(address spender, uint256 allowance, uint256 needed);
             error ERC20InsufficientBalance(address sender, uint256 balance, uint256 needed);
             error ERC20InvalidApprover(address approver);
@@ -67,6 +72,7 @@ mod interface {
             error MoreThanReleased(uint256 paid, uint256 released);
             error NameExpired(uint256 id, uint256 expiry);
             error NameTaken(uint256 id, uint256 freeAt);
+            error NoEther(uint256 value);
             error NoLabel();
             error NoOffer(uint256 id);
             error NoSlot();
@@ -90,6 +96,7 @@ mod interface {
             error NotPermitted(uint256 id, address caller);
             error NotRegistrar(address caller, address registrar);
             error NotTheSet(uint64 epoch, bytes32 given, bytes32 kept);
+            error NotToken(address caller);
             error NotVault(address caller);
             error NotVaultOwner(address caller);
             error NothingToClaim(uint256 lifetimeTotal, uint256 claimed);
@@ -451,8 +458,16 @@ fn meaning(error: &Known) -> Option<(String, &'static str)> {
             format!("{} are too little: it takes {} at least", sesh(it.amount), sesh(it.least)),
             "offer more; a better offer is better by 5 %. Who sells agrees to less, or waits",
         ),
-        Known::OfferTimeOutOfRange(_) => {
-            ("an offer binds for 1 to 30 days".to_owned(), "give another number of days: --days N")
+        Known::OfferTimeOutOfRange(it) => (
+            format!(
+                "an offer binds for 1 to 30 days, and as long as the one that it takes the place of: until {} at least \
+                 and {} at most",
+                second(it.least), second(it.most)
+            ),
+            "give another number of days: --days N",
+        ),
+        Known::NoEther(_) => {
+            ("the contract takes no ether, which nobody would get back".to_owned(), "send none along")
         }
         Known::NoOffer(_) => {
             ("there is no offer that counts".to_owned(), "set a price: session name sell NAME PRICE")

@@ -1,7 +1,7 @@
 //! One account at the contract of names: what people register, say of names, sell and buy.
 //!
-//! Each deed is one [`Call`], and what takes tokens permits them in the same transaction, by a `multicall` where the
-//! contract has no call for both. Nothing is sent but by
+//! Each deed is one [`Call`], and what takes tokens permits them in the same transaction, by a `multicall`; a purchase
+//! is a transfer that says what it is for, which needs no permit. Nothing is sent but by
 //! [`Registrar::send`], and by [`Registrar::reserve`], which makes way for a registration.
 //!
 //! Nothing tells an endpoint which name somebody is about to register until nobody else can be in time for it:
@@ -12,13 +12,13 @@ use alloy::{
     primitives::{Address, Bytes, U256, Uint},
     rpc::types::TransactionReceipt,
     signers::local::PrivateKeySigner,
-    sol_types::SolCall,
+    sol_types::{SolCall, SolValue},
 };
 use session_protocols::names::{Name, NameId, NameKeys, Value};
 
 use super::{
     caller::{Caller, call},
-    calls::Names,
+    calls::{Names, Token},
     sender::{Call, Delivery, Progress, Quote, Sender},
 };
 use crate::{ledger::Amount, names::Offer, network::Settlement};
@@ -279,28 +279,42 @@ impl Registrar {
         if let Some(most) = most.filter(|most| *most < price) {
             return Err(RegistrarError::Dear { price, most });
         }
-        let given = self.caller.permit(self.at(), price).await?;
-        let deed = Names::buyWithPermitCall { id: token(id), version: title.version, given };
-        Ok((self.caller.spending(self.at(), &deed, price), price))
+        // The token pays the contract and tells it what for, so nothing has to be allowed before.
+        let data = (token(id), title.version).abi_encode().into();
+        let deed = Token::transferAndCallCall { to: self.at(), value: price.units(), data };
+        Ok((self.caller.spending(self.caller.settlement().contracts.token, &deed, price), price))
     }
 
-    /// Offers to buy a name, which binds for so many days, and pays now. Returns until when.
+    /// Offers to buy a name, which binds for so many days, and pays now what the contract does not hold of the account's
+    /// for that name. Returns until when it binds.
     ///
     /// # Errors
-    /// When nobody has the name, or the account itself.
+    /// When nobody has the name, or the account itself, or the best offer binds longer.
     pub async fn offer(&self, id: NameId, amount: Amount, days: u64) -> Result<(Call, u64), RegistrarError> {
         let title = self.others(id).await?;
         // The contract takes thirty days at most from the block that it is in, and one at least: an hour is
         // added where that block may come late.
         let spare = if days == 1 { 3_600 } else { 0 };
         let until = title.now.saturating_add(days.saturating_mul(DAY)).saturating_add(spare);
+        let last = self.caller.view(self.at(), Names::offerOfCall { id: token(id) }).await?;
+        let bound = last.until.to::<u64>();
+        let counts = !last.amount.is_zero() && last.version == title.version && title.now <= bound;
+        if counts && until < bound {
+            let days = bound.saturating_sub(title.now).div_ceil(DAY);
+            return Err(RegistrarError::Brief { until: bound, days });
+        }
+        let held = if last.buyer == self.account() { Amount(last.amount.to()) } else { Amount::ZERO };
         let deed = Names::offerCall {
             id: token(id),
             version: title.version,
             amount: uint96(amount)?,
             until: Uint::saturating_from(until),
         };
-        Ok((self.paying(amount, vec![deed.abi_encode()]).await?, until))
+        let lacks = amount.checked_sub(held).unwrap_or_default();
+        if lacks.is_zero() {
+            return Ok((call(self.at(), &deed), until));
+        }
+        Ok((self.paying(lacks, vec![deed.abi_encode()]).await?, until))
     }
 
     /// What the contract holds for the account's offer for a name, whether or not anybody can accept that; none where

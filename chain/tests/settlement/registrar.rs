@@ -29,6 +29,7 @@ use session_chain::{
 use session_protocols::names::{Cost, Name, NameKeys, Value, value::Kind};
 
 mod mishaps;
+mod offers;
 mod races;
 mod trade;
 
@@ -321,7 +322,7 @@ async fn a_registration_that_ended_early_goes_on_and_nobody_else_gains_by_it() {
     assert_eq!(alice.sender().nonce().await.unwrap(), nonce, "nothing had to be sent");
 
     // Too late: it is committed to again.
-    pass(&world, DAY + 1).await;
+    pass(&world, 3_601).await;
     let (call, _) = alice.register(&own, Period::of_years(1), &[]).await.unwrap();
     refused(alice.quote(&call).await.unwrap_err(), "CommitmentTooOld");
     reserve(&world, &mut alice, &own).await;

@@ -131,8 +131,9 @@ Examples:
     },
     /// Offer to buy a name; you pay now, and get it back when nobody takes the offer
     ///
-    /// A better offer, by 5 % at least, pays yours back at once. It binds until its days are over; then, or when
-    /// the name has another owner, take it back with --withdraw.
+    /// A better offer, by 5 % at least and for as long, pays yours back at once; of a better one of your own you pay the
+    /// difference. It binds until its days are over; then, or when the name has another owner, take it back with
+    /// --withdraw.
     #[command(after_help = "\
 Examples:
   session name offer alice 400

@@ -180,6 +180,13 @@ impl People<'_> {
         assert!(expires.is_u64() && &offered["expires"] == expires, "{offered}");
         carol.has("958");
         bob.has("980");
+        // A better one that binds shorter does not drive hers away, which binds for a week; and of a better one of her own
+        // she pays the difference.
+        let brief = bob.refused(&["name", "offer", "harbor", "60", "--days", "1", "--yes"], 1, "too_short");
+        assert!(brief.contains("for 7 days or more") && brief.contains("--days N"), "{brief}");
+        assert_eq!(offered["paid"], "42", "{offered}");
+        let asked = carol.refused(&["name", "offer", "harbor", "50"], 4, "not_confirmed");
+        assert!(asked.contains("8 SESH are paid now"), "{asked}");
         bob.refused(&["name", "offer", "harbor", "--withdraw", "--yes"], 1, "no_offer");
         let market = alice.data(&["name", "market"]);
         let one = &market["names"][0];

@@ -54,7 +54,9 @@ abstract contract EventLog is Recorder {
 
     /// @notice The epoch that the present block belongs to.
     function currentEpoch() public view returns (uint64) {
-        return (uint64(block.timestamp) - genesis) / epochSeconds;
+        unchecked {
+            return (uint64(block.timestamp) - genesis) / epochSeconds;
+        }
     }
 
     /// @notice The last event's number and the rolling hash, as they were at the border of `epoch`.
@@ -96,8 +98,8 @@ abstract contract EventLog is Recorder {
     }
 
     function _emit(bytes32 topic, bytes32 first, bytes32 second, uint256 topics, bytes memory data) private {
-        uint64 next = _next();
-        bytes32 entry;
+        bytes32 hash = rollingHash;
+        uint64 next = _next(hash);
         assembly ("memory-safe") {
             let start := mload(0x40)
             mstore(start, topic)
@@ -111,20 +113,26 @@ abstract contract EventLog is Recorder {
             case 2 { log2(body, size, topic, next) }
             case 3 { log3(body, size, topic, next, first) }
             default { log4(body, size, topic, next, first, second) }
-            entry := keccak256(start, add(shl(5, topics), size))
+            mstore(0, hash)
+            mstore(0x20, keccak256(start, add(shl(5, topics), size)))
+            hash := keccak256(0, 0x40)
         }
-        rollingHash = keccak256(abi.encodePacked(rollingHash, entry));
+        rollingHash = hash;
     }
 
     /// @dev The next event's number; keeps what was true at the last border if this is the first event after it.
-    function _next() private returns (uint64 next) {
+    /// @param hash the rolling hash so far
+    function _next(bytes32 hash) private returns (uint64 next) {
         (uint64 last, uint64 changed, uint64 epoch) = (eventNumber, changedIn, currentEpoch());
-        if (epoch != changed) {
-            uint256 slot = (epoch - 1) % BORDERS;
-            frozen[slot] = Frozen(epoch, last, rollingHash);
-            _freeze(slot);
+        // Neither is a number of 64 bits counted to its end, nor an epoch with another event before it the first.
+        unchecked {
+            if (epoch != changed) {
+                uint256 slot = (epoch - 1) % BORDERS;
+                frozen[slot] = Frozen(epoch, last, hash);
+                _freeze(slot);
+            }
+            next = last + 1;
         }
-        next = last + 1;
         (eventNumber, changedIn) = (next, uint40(epoch));
     }
 }

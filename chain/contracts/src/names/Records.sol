@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Registry} from "./Registry.sol";
+import {Lease, Leases, Registry} from "./Registry.sol";
 
 /// @title What is said of names
 /// @notice Records are told by events alone: nodes keep them and prove them. A record counts while its name has the
@@ -12,8 +12,8 @@ abstract contract Records is Registry {
     uint8 public constant KINDS = 6;
     /// @notice The most bytes of a value.
     uint256 public constant MAX_VALUE = 256;
-    /// @notice How many sub-names of a name can have records.
-    uint256 public constant MAX_SUBNAMES = 1_000;
+    /// @notice How many sub-names of a name can have records: every node keeps them for the one fee of the name.
+    uint256 public constant MAX_SUBNAMES = 32;
     /// @notice The most bytes of a name that is revealed.
     uint256 public constant MAX_NAME = 64;
 
@@ -53,18 +53,18 @@ abstract contract Records is Registry {
     /// @notice Sets a record of a name; an empty value takes it away. The name's owner and whom it approved may.
     /// Reverts with `NoSuchName`, `NameExpired`, `NotPermitted`, `UnknownKind`, `ValueTooLong`.
     function setRecord(uint256 id, uint8 kind, bytes calldata value) external {
-        (, Lease memory lease) = _permitted(id);
-        _setRecord(id, 0, lease.version, kind, value);
+        (, Lease lease) = _permitted(id);
+        _setRecord(id, 0, lease.version(), kind, value);
     }
 
     /// @notice Sets a record of a sub-name, which belongs to the owner of its name. Reverts as `setRecord` does, and
     /// with `NoLabel`, `TooManySubnames`.
     /// @param label the hash of the sub-name's own part, as clients compute it
     function setSubnameRecord(uint256 id, bytes32 label, uint8 kind, bytes calldata value) external {
-        (, Lease memory lease) = _permitted(id);
+        (, Lease lease) = _permitted(id);
         if (label == 0) revert NoLabel();
         bytes32 sub = subId(id, label);
-        _setRecord(id, sub, lease.version, kind, value);
+        _setRecord(id, sub, lease.version(), kind, value);
         _count(id, sub, lease, kind, value.length != 0);
     }
 
@@ -79,18 +79,18 @@ abstract contract Records is Registry {
     /// @notice Publishes what a name is called. The name's owner and whom it approved may. Nothing here can tell
     /// whether it is true, or a text at all. Reverts with `NoSuchName`, `NameExpired`, `NotPermitted`, `BadNameLength`.
     function reveal(uint256 id, string calldata name_) external {
-        (, Lease memory lease) = _permitted(id);
+        (, Lease lease) = _permitted(id);
         uint256 length = bytes(name_).length;
         if (length == 0 || length > MAX_NAME) revert BadNameLength(length, MAX_NAME);
-        _record(NameRevealed.selector, bytes32(id), abi.encode(lease.version, name_));
+        _record(NameRevealed.selector, bytes32(id), abi.encode(lease.version(), name_));
     }
 
     /// @notice The name that an account said last that it goes by, if it owns it now; zero if there is none. Nodes
     /// know none when the account lost the name since and has it back: it has to say so again.
     function reverseOf(address account) external view returns (uint256 id) {
         id = reverses[account];
-        (address owner_, Lease memory lease) = _lease(id);
-        if (owner_ != account || block.timestamp >= lease.expiry) return 0;
+        (address owner_, Lease lease) = _lease(id);
+        if (owner_ != account || block.timestamp >= lease.expiry()) return 0;
     }
 
     /// @notice The id of a sub-name. It is looked up under its name: as an id of its own it says nothing.
@@ -105,20 +105,21 @@ abstract contract Records is Registry {
     }
 
     /// @dev Counts the sub-names that have records.
-    function _count(uint256 id, bytes32 sub, Lease memory lease, uint8 kind, bool present) private {
-        bytes32 key = keccak256(abi.encode(sub, lease.version));
+    function _count(uint256 id, bytes32 sub, Lease lease, uint8 kind, bool present) private {
+        bytes32 key = keccak256(abi.encode(sub, lease.version()));
         uint256 before = kindsOf[key];
         uint256 bit = 1 << kind;
         uint256 kinds = present ? before | bit : before & ~bit;
         if (kinds == before) return;
         kindsOf[key] = kinds;
         if (before != 0 && kinds != 0) return;
+        uint24 subnames = lease.subnames();
         if (kinds == 0) {
-            --lease.subnames;
+            --subnames;
         } else {
-            if (lease.subnames == MAX_SUBNAMES) revert TooManySubnames(id, MAX_SUBNAMES);
-            ++lease.subnames;
+            if (subnames == MAX_SUBNAMES) revert TooManySubnames(id, MAX_SUBNAMES);
+            ++subnames;
         }
-        _setLease(id, lease);
+        _setLease(id, Leases.pack(lease.expiry(), lease.version(), subnames));
     }
 }

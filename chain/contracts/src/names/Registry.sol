@@ -6,6 +6,33 @@ import {SafeTransferLib} from "solady/utils/SafeTransferLib.sol";
 import {EventLog} from "../libraries/EventLog.sol";
 import {Parameters} from "../libraries/Parameters.sol";
 
+/// @dev What is kept of a name beside its owner, in one slot with it: expiry (40 bits), version (32), sub-names (24).
+type Lease is uint96;
+
+using Leases for Lease global;
+
+/// @title What a lease holds
+library Leases {
+    function pack(uint40 expiry_, uint32 version_, uint24 subnames_) internal pure returns (Lease) {
+        return Lease.wrap(uint96(expiry_) << 56 | uint96(version_) << 24 | subnames_);
+    }
+
+    /// @dev When the name expires, in seconds since 1970.
+    function expiry(Lease lease) internal pure returns (uint40) {
+        return uint40(Lease.unwrap(lease) >> 56);
+    }
+
+    /// @dev How often the name got an owner.
+    function version(Lease lease) internal pure returns (uint32) {
+        return uint32(Lease.unwrap(lease) >> 24);
+    }
+
+    /// @dev How many of its sub-names have records.
+    function subnames(Lease lease) internal pure returns (uint24) {
+        return uint24(Lease.unwrap(lease));
+    }
+}
+
 /// @title Who has which name, and until when
 /// @notice Names are known by their ids alone. A name is registered in two steps, so that nobody learns an id in
 /// time to take it first; it is its owner's until it expires, can be renewed for `GRACE` longer, and is free then.
@@ -14,8 +41,9 @@ import {Parameters} from "../libraries/Parameters.sol";
 abstract contract Registry is ERC721, Parameters, EventLog {
     /// @notice How long before a registration it is committed to, at least.
     uint256 public constant MIN_COMMITMENT_AGE = 1 minutes;
-    /// @notice How long a commitment can be used.
-    uint256 public constant MAX_COMMITMENT_AGE = 1 days;
+    /// @notice How long a commitment can be used. Short, as whoever waits for others to want a name that they guessed
+    /// has to commit to it again and again.
+    uint256 public constant MAX_COMMITMENT_AGE = 1 hours;
     /// @notice The least that is paid for at once.
     uint256 public constant MIN_PERIOD = 28 days;
     /// @notice How far ahead a name can be paid for.
@@ -28,13 +56,6 @@ abstract contract Registry is ERC721, Parameters, EventLog {
 
     /// @notice The token that is paid with.
     address public immutable token;
-
-    /// @dev Kept in the slot of the owner.
-    struct Lease {
-        uint40 expiry;
-        uint32 version;
-        uint24 subnames;
-    }
 
     /// @notice What was paid for names and is not paid out. Shares a slot with the number of the last event.
     uint96 public fees;
@@ -74,6 +95,8 @@ abstract contract Registry is ERC721, Parameters, EventLog {
     error FeeTooHigh(uint256 fee, uint256 most);
     /// @notice The caller neither owns the name nor is approved for it.
     error NotPermitted(uint256 id, address caller);
+    /// @notice Nothing here takes the chain's own coin, which nobody would get back.
+    error NoEther(uint256 value);
 
     constructor(address owner_, address token_, uint64 genesis_, uint64 epochSeconds_)
         Parameters(owner_)
@@ -99,15 +122,15 @@ abstract contract Registry is ERC721, Parameters, EventLog {
     /// @param mostFee the most that the caller pays
     function register(uint256 id, uint256 period, bytes32 secret, uint256 mostFee) external {
         _useCommitment(commitment(id, msg.sender, secret));
-        (address before, Lease memory lease) = _lease(id);
-        uint256 freeAt = lease.expiry + GRACE;
+        (address before, Lease lease) = _lease(id);
+        uint256 freeAt = lease.expiry() + GRACE;
         if (before != address(0) && block.timestamp < freeAt) revert NameTaken(id, freeAt);
         if (period < MIN_PERIOD || period > MAX_PERIOD) {
             revert PeriodOutOfRange(period, MIN_PERIOD, MAX_PERIOD);
         }
         uint40 expiry = uint40(block.timestamp + period);
-        uint32 version = lease.version + 1;
-        _setLease(id, Lease(expiry, version, 0));
+        uint32 version = lease.version() + 1;
+        _setLease(id, Leases.pack(expiry, version, 0));
         if (before != address(0)) _burn(id);
         _mint(msg.sender, id);
         _record(
@@ -124,22 +147,31 @@ abstract contract Registry is ERC721, Parameters, EventLog {
     /// @param period for how much longer than now; a name that is expired is renewed from its expiry on
     /// @param mostFee the most that the caller pays
     function renew(uint256 id, uint256 period, uint256 mostFee) external {
-        (, Lease memory lease) = _held(id);
-        uint256 late = block.timestamp >= lease.expiry ? block.timestamp - lease.expiry + 1 : 0;
+        (, Lease lease) = _held(id);
+        uint256 late = block.timestamp >= lease.expiry() ? block.timestamp - lease.expiry() + 1 : 0;
         uint256 least = late > MIN_PERIOD ? late : MIN_PERIOD;
-        uint256 most = block.timestamp + MAX_PERIOD - lease.expiry;
+        uint256 most = block.timestamp + MAX_PERIOD - lease.expiry();
         if (period < least || period > most) revert PeriodOutOfRange(period, least, most);
-        lease.expiry += uint40(period);
-        _setLease(id, lease);
-        _record(NameRenewed.selector, bytes32(id), abi.encode(lease.expiry));
+        uint40 expiry = lease.expiry() + uint40(period);
+        _setLease(id, Leases.pack(expiry, lease.version(), lease.subnames()));
+        _record(NameRenewed.selector, bytes32(id), abi.encode(expiry));
         _payFee(period, mostFee);
     }
 
     /// @notice Hands a name over, which begins its next version: records, price and offers count no more. Its
-    /// owner and whom it approved may. Reverts with `NoSuchName`, `NameExpired`, or as ERC-721 says.
+    /// owner and whom it approved may. Reverts with `NoEther`, `NoSuchName`, `NameExpired`, or as ERC-721 says.
+    /// @dev ERC-721 has it payable; both of `safeTransferFrom` come through here.
     function transferFrom(address from, address to, uint256 id) public payable override {
-        (, Lease memory lease) = _live(id);
+        _refuseEther();
+        (, Lease lease) = _live(id);
         _hand(msg.sender, from, to, id, lease, 0);
+    }
+
+    /// @notice Lets somebody act for a name, until it has another owner. Its owner and whom it approved for all may.
+    /// Reverts with `NoEther`, or as ERC-721 says.
+    function approve(address account, uint256 id) public payable override {
+        _refuseEther();
+        super.approve(account, id);
     }
 
     /// @notice The owner of a name. Reverts with `NoSuchName`, or `NameExpired`.
@@ -158,9 +190,9 @@ abstract contract Registry is ERC721, Parameters, EventLog {
         view
         returns (address owner_, uint40 expiry, uint32 version, uint24 subnames)
     {
-        (address holder, Lease memory lease) = _lease(id);
-        if (block.timestamp >= lease.expiry + GRACE) return (address(0), 0, lease.version, 0);
-        return (holder, lease.expiry, lease.version, lease.subnames);
+        (address holder, Lease lease) = _lease(id);
+        if (block.timestamp >= lease.expiry() + GRACE) return (address(0), 0, lease.version(), 0);
+        return (holder, lease.expiry(), lease.version(), lease.subnames());
     }
 
     /// @notice What registering or renewing costs, rounded up.
@@ -190,52 +222,49 @@ abstract contract Registry is ERC721, Parameters, EventLog {
     }
 
     /// @dev Gives a name to another owner, with its next version. `by` must be allowed to, unless it is zero.
-    function _hand(address by, address from, address to, uint256 id, Lease memory lease, uint256 price)
-        internal
-    {
+    function _hand(address by, address from, address to, uint256 id, Lease lease, uint256 price) internal {
         _transfer(by, from, to, id);
-        (lease.version, lease.subnames) = (lease.version + 1, 0);
-        _setLease(id, lease);
+        uint32 version = lease.version() + 1;
+        _setLease(id, Leases.pack(lease.expiry(), version, 0));
         _record(
-            NameTransferred.selector,
-            bytes32(id),
-            bytes32(uint256(uint160(to))),
-            abi.encode(lease.version, price)
+            NameTransferred.selector, bytes32(id), bytes32(uint256(uint160(to))), abi.encode(version, price)
         );
     }
 
     /// @dev The owner and lease of a name that is not expired.
-    function _live(uint256 id) internal view returns (address owner_, Lease memory lease) {
+    function _live(uint256 id) internal view returns (address owner_, Lease lease) {
         (owner_, lease) = _lease(id);
-        if (owner_ != address(0) && block.timestamp < lease.expiry) return (owner_, lease);
+        if (owner_ != address(0) && block.timestamp < lease.expiry()) return (owner_, lease);
         if (_isFree(owner_, lease)) revert NoSuchName(id);
-        revert NameExpired(id, lease.expiry);
+        revert NameExpired(id, lease.expiry());
     }
 
     /// @dev The same, of a name that the caller may act for.
-    function _permitted(uint256 id) internal view returns (address owner_, Lease memory lease) {
+    function _permitted(uint256 id) internal view returns (address owner_, Lease lease) {
         (owner_, lease) = _live(id);
         if (!_isApprovedOrOwner(msg.sender, id)) revert NotPermitted(id, msg.sender);
     }
 
     /// @dev The owner and lease of a name that is not free.
-    function _held(uint256 id) private view returns (address owner_, Lease memory lease) {
+    function _held(uint256 id) private view returns (address owner_, Lease lease) {
         (owner_, lease) = _lease(id);
         if (_isFree(owner_, lease)) revert NoSuchName(id);
     }
 
-    function _isFree(address owner_, Lease memory lease) private view returns (bool) {
-        return owner_ == address(0) || block.timestamp >= lease.expiry + GRACE;
+    function _isFree(address owner_, Lease lease) private view returns (bool) {
+        return owner_ == address(0) || block.timestamp >= lease.expiry() + GRACE;
     }
 
-    function _lease(uint256 id) internal view returns (address owner_, Lease memory lease) {
-        uint96 packed = _getExtraData(id);
-        lease = Lease(uint40(packed >> 56), uint32(packed >> 24), uint24(packed));
-        return (_ownerOf(id), lease);
+    function _lease(uint256 id) internal view returns (address owner_, Lease lease) {
+        return (_ownerOf(id), Lease.wrap(_getExtraData(id)));
     }
 
-    function _setLease(uint256 id, Lease memory lease) internal {
-        _setExtraData(id, uint96(lease.expiry) << 56 | uint96(lease.version) << 24 | lease.subnames);
+    function _setLease(uint256 id, Lease lease) internal {
+        _setExtraData(id, Lease.unwrap(lease));
+    }
+
+    function _refuseEther() private view {
+        if (msg.value != 0) revert NoEther(msg.value);
     }
 
     function _useCommitment(bytes32 commitment_) private {

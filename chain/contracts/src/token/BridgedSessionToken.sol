@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {ERC1363} from "@openzeppelin/contracts/token/ERC20/extensions/ERC1363.sol";
 import {ERC20, ERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Permit.sol";
 import {IArbToken} from "./Arbitrum.sol";
 
 /// @title Session Token, on Arbitrum
-/// @notice The counterpart of what Arbitrum's custom gateway holds on Ethereum. With permit (EIP-2612).
-contract BridgedSessionToken is ERC20Permit, IArbToken {
+/// @notice The counterpart of what Arbitrum's custom gateway holds on Ethereum. With permit (EIP-2612)
+/// and `transferAndCall` (ERC-1363).
+contract BridgedSessionToken is ERC20Permit, ERC1363, IArbToken {
     /// @notice Arbitrum's custom gateway on Arbitrum: the only one that makes or burns tokens.
     address public immutable gateway;
     /// @inheritdoc IArbToken

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {ERC1363} from "@openzeppelin/contracts/token/ERC20/extensions/ERC1363.sol";
 import {ERC20, ERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Permit.sol";
 import {ICustomToken, IGatewayRouter, IL1CustomGateway} from "./Arbitrum.sol";
 
 /// @title Session Token, on Ethereum
 /// @notice 240,000,000 SESH of 10^9 units each, all issued at once: none is made or burnt later.
-/// With permit (EIP-2612), and with what Arbitrum's custom gateway asks.
-contract SessionToken is ERC20Permit, ICustomToken {
+/// With permit (EIP-2612), with `transferAndCall` (ERC-1363), and with what Arbitrum's custom gateway asks.
+contract SessionToken is ERC20Permit, ERC1363, ICustomToken {
     /// @notice All there is, in 10^-9 SESH.
     uint256 public constant SUPPLY = 240_000_000e9;
 

@@ -81,6 +81,17 @@ pub enum RegistrarError {
         /// What was agreed to.
         least: Amount,
     },
+    /// One in place of the best offer would bind shorter.
+    #[error(
+        "the best offer binds until {}, and one in its place binds as long: for {days} days or more",
+        second(U256::from(*until))
+    )]
+    Brief {
+        /// Until when the best one binds, in seconds since 1970.
+        until: u64,
+        /// How many days that takes at least, 30 at most.
+        days: u64,
+    },
     /// There are not as many tokens.
     #[error("there are not {amount} SESH in all")]
     TooMuch {
@@ -122,6 +133,7 @@ impl RegistrarError {
             Self::Dear { .. } => "too_dear",
             Self::NoOffer => "no_offer",
             Self::Little { .. } => "too_little",
+            Self::Brief { .. } => "too_short",
             Self::TooMuch { .. } => "amount",
             Self::Costly { .. } => "too_costly",
             Self::Uncommitted | Self::Stands => "not_committed",
@@ -149,6 +161,7 @@ impl RegistrarError {
             Self::Dear { .. } => "agree to the price, or offer less: session name offer NAME PRICE",
             Self::NoOffer => "see what there is: session name market",
             Self::Little { .. } => "agree to less, or set a price: session name sell NAME PRICE",
+            Self::Brief { .. } => "offer for as many days: session name offer NAME PRICE --days N",
             Self::TooMuch { .. } => "give a smaller amount",
             Self::Costly { .. } => "register it again, and see what it costs by then",
             Self::Uncommitted => {

@@ -24,7 +24,7 @@ use crate::{
 /// How long before a registration it is committed to, in seconds, as in the contract.
 const MIN_AGE: u64 = 60;
 /// How long a commitment can be used, in seconds, as in the contract.
-const MAX_AGE: u64 = 24 * 3_600;
+const MAX_AGE: u64 = 3_600;
 /// The most gas of a registration by permit, also as the first event of all, and of each record that goes with it.
 /// What it takes less covers fees that rise in the minute before it is sent.
 const REGISTRATION_GAS: u64 = 250_000;
