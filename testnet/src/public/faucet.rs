@@ -42,6 +42,7 @@ use super::{
     callers::{Callers, Peer},
     coins::{self, Grant},
     serve::Desk,
+    share::Share,
     write,
 };
 
@@ -69,8 +70,8 @@ pub(super) struct Faucet {
     pub(super) given: Mutex<BTreeMap<String, Given>>,
     /// What wallets were given in a day. It is locked after that.
     pub(super) coins: Mutex<Vec<Grant>>,
-    /// The share of the nodes that it lends to, in percent.
-    share: u64,
+    /// The share of the nodes that it lends to.
+    share: Share,
     /// Loans whose nodes are gone. It is locked last.
     gone: Mutex<BTreeSet<StakeId>>,
 }
@@ -131,7 +132,7 @@ impl Faucet {
             callers: Callers::default(),
             given: Mutex::new(given),
             coins: Mutex::new(coins::read(&public.folder)?),
-            share: public.lent,
+            share: Share(public.lent),
             gone: Mutex::default(),
         })
     }
@@ -252,10 +253,10 @@ impl Faucet {
     /// Refuses another node with a stake that is lent where too many of all have one: what costs nothing decides nothing.
     async fn shares(&self, vault: &Vault) -> Result<(), Refused> {
         let (lent, nodes) = vault.standing(&mut *self.gone.lock().await).await?;
-        let (then, share) = (lent.saturating_add(1).saturating_mul(100), self.share);
-        if then <= nodes.saturating_add(1).saturating_mul(share) {
+        if self.share.left(lent, nodes) > 0 {
             return Ok(());
         }
+        let Share(share) = self.share;
         let message = format!(
             "the faucet lends to {share} % of the nodes at most, and {lent} of {nodes} have a stake that is lent"
         );

@@ -16,6 +16,7 @@ use axum::{
 };
 use futures::{StreamExt, stream::FuturesUnordered};
 use session_node::{Bounded, Config};
+use session_protocols::directory::Endpoint;
 use tokio::{net::TcpListener, sync::watch};
 
 use super::{
@@ -23,6 +24,7 @@ use super::{
     callers::Peer,
     coins, data,
     faucet::{self, Faucet},
+    places::{is_own, listens, near, served, taken},
     renewal,
 };
 
@@ -39,36 +41,41 @@ pub(super) struct Desk {
     /// The description.
     text: RwLock<String>,
     url: String,
-    /// The addresses at which it is served.
+    /// Those of its addresses that this machine has.
     pub(super) own: Vec<IpAddr>,
     pub(super) faucet: Arc<Faucet>,
 }
 
-/// Runs the nodes, each with its door for people who watch at a port of loopback from `http` on, and serves the
-/// description at `addresses`, which others know as `url`; until `shutdown` completes.
+/// Runs the nodes, each with its door for people who watch at a port of loopback from `status` on, and serves the
+/// description at the port `http` of the addresses `ips`, which others know as `url`; until `shutdown` completes.
+/// What this machine does not have of these addresses a router leads to it.
 ///
 /// # Errors
 /// When the address is taken, or a node cannot start or stops.
 pub async fn serve(
     public: Public,
-    addresses: Vec<SocketAddr>,
+    (ips, http): (&[IpAddr], u16),
     url: String,
-    http: u16,
+    status: u16,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), PublicError> {
-    let own = addresses.iter().map(SocketAddr::ip).collect();
+    let own = ips.iter().copied().filter(|ip| is_own(*ip)).collect();
     let mut listeners = Vec::new();
-    for address in addresses {
-        let failed = |cause| PublicError::Io { path: address.to_string().into(), cause };
-        listeners.push(TcpListener::bind(address).await.map_err(failed)?);
+    for at in served(ips, http) {
+        listeners.push(TcpListener::bind(at).await.map_err(taken(at, "--http-port"))?);
     }
+    let network = near(&public.network);
     let (stop, stopping) = watch::channel(false);
     let mut nodes: FuturesUnordered<_> = FuturesUnordered::new();
     for (index, node) in (1_usize..).zip(&public.network.nodes) {
-        let listen = node.addresses.iter().filter_map(|text| text.parse().ok()).collect();
-        let port = http.saturating_add(u16::try_from(index).unwrap_or(u16::MAX)).saturating_sub(1);
+        let announce: Vec<Endpoint> = node.addresses.iter().filter_map(|text| text.parse().ok()).collect();
+        let listen: Vec<_> = announce.iter().map(listens).collect();
+        let port = status.saturating_add(u16::try_from(index).unwrap_or(u16::MAX)).saturating_sub(1);
         let door = SocketAddr::from(([127, 0, 0, 1], port));
-        let config = Config::new(public.network.clone(), data(&public.folder, index), listen, door);
+        let mut config = Config::new(network.clone(), data(&public.folder, index), listen, door);
+        if config.listen != announce {
+            config.announce = announce;
+        }
         let mut stopping = stopping.clone();
         let told = async move {
             // Whoever stops all of them says so; whoever is gone cannot.

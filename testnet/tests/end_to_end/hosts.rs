@@ -2,6 +2,7 @@
 //! nothing but the program and its address.
 
 pub(crate) mod internet;
+mod router;
 mod service;
 
 use std::{
@@ -128,7 +129,7 @@ fn publish(host: &Host) -> (Running, String) {
     let six = host.ip.replace("45.", "2a10:").replace(".0.2", "::2");
     let arguments = [
         "network", "publish", "boxed", "--rpc", &rpc, "--ip", &host.ip, "--ip", &six, "--url", &url,
-        "--epoch", "10", "--disk", "1", "--lent", "100", "--yes", "--json",
+        "--epoch", "10", "--disk", "1", "--nodes", "4", "--lent", "100", "--yes", "--json",
     ];
     let network = Running::new(host.session(&arguments), "publish");
     let address = network.next().unwrap()["address"].as_str().unwrap().to_owned();

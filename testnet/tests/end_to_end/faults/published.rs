@@ -77,6 +77,8 @@ fn publish(host: &Host, more: &[&str]) -> Vec<String> {
         &url,
         "--disk",
         "1",
+        "--nodes",
+        "4",
         "--data",
         folder.to_str().unwrap(),
         "--yes",
@@ -153,6 +155,12 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     child.stdin.take().unwrap().write_all(RICH.as_bytes()).unwrap();
     assert_eq!(ended(child, "import").code, 0);
 
+    // What cannot be served is found before anything is paid for: the chain listens at that port.
+    let taken = publish(&first, &["--account", "treasury", "--status-port", "8545"]);
+    let error = refused(&first, &taken, "port", 1);
+    assert!(error["remedy"].as_str().unwrap().contains("--status-port PORT"), "{error}");
+    assert_eq!(sent(&first, TREASURY), Some(0));
+
     // The power fails while the contracts are deployed, and again while stakes are put down.
     let begin = publish(&first, &["--account", "treasury", "--epoch", "10", "--lent", "0"]);
     for after in [3, 14] {
@@ -164,6 +172,7 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     let network = running(&first, &begin, "publish");
     let begun = network.next().unwrap();
     assert_eq!(sent(&first, TREASURY), Some(TRANSACTIONS), "nothing was paid twice");
+    assert_eq!(begun["lends"], 0, "none of the nodes: {begun}");
     let address = begun["address"].as_str().unwrap();
     // What the contracts have cannot change, and nobody else goes on.
     let error = refused(&first, &publish(&first, &["--epoch", "20"]), "fixed", 4);
@@ -182,7 +191,9 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
         first.session(&publish(&first, &["--lent", "100"]).iter().map(String::as_str).collect::<Vec<_>>());
     again.env("SESSION_HOME", first.home().join("nobody"));
     let network = Running::new(again, "publish");
-    assert_eq!(network.next().unwrap()["address"], begun["address"]);
+    let goes_on = network.next().unwrap();
+    assert_eq!(goes_on["address"], begun["address"]);
+    assert_eq!(goes_on["lends"], 2_000, "all that the vault has: {goes_on}");
 
     // The faucet has too little ether for what comes with a stake, and then nothing to lend.
     let faucet = begun["faucet"].as_str().unwrap();

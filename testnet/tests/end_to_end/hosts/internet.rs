@@ -32,6 +32,8 @@ pub(crate) enum Line {
     SixOnly,
     /// A router that translates addresses, and leads these ports of both kinds to it.
     Forwarded(u16),
+    /// The same with all ports from one to another.
+    Led(u16, u16),
     /// A router that translates addresses, and leads to it what it asks for (UPnP).
     Asked,
     /// A router that translates addresses, and leads nothing to it.
@@ -107,7 +109,8 @@ impl Internet {
         let ip = if four { format!("45.{n}.0.2") } else { format!("2a10:{n}::2") };
         let forwarded = match line {
             Line::Open | Line::SixOnly => return Host { namespace, outside, ip, home },
-            Line::Forwarded(port) => Some(port),
+            Line::Forwarded(port) => Some(port.to_string()),
+            Line::Led(first, last) => Some(format!("{first}-{last}")),
             Line::Asked | Line::Closed => None,
         };
         let inner = format!("i{n}");
@@ -117,8 +120,8 @@ impl Internet {
         self.inside(&inner, &["ip", "addr", "add", "192.168.1.2/24", "dev", "wan"]);
         self.inside(&inner, &["ip", "route", "add", "default", "via", "192.168.1.1"]);
         self.inside(&outside, &["sysctl", "-qw", "net.ipv4.ip_forward=1"]);
-        let lead = forwarded.map_or_else(String::new, |port| {
-            let lead = |kind| format!("iifname \"wan\" {kind} dport {port} dnat to 192.168.1.2;");
+        let lead = forwarded.map_or_else(String::new, |ports| {
+            let lead = |kind| format!("iifname \"wan\" {kind} dport {ports} dnat to 192.168.1.2;");
             lead("udp") + &lead("tcp")
         });
         let rules = format!(
