@@ -62,7 +62,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(
     // Who pays may have to also where all stakes are put down: for a faucet that has another key.
     if let Some((treasury, name)) = treasury.as_ref().filter(|_| !arguments.yes) {
         let what = format!(
-            "deploy what is missing of the contracts of {}, stake on its nodes, and let its faucet's key lend",
+            "deploy what is missing of the contracts of {}, stake on its nodes, let its faucet's key lend, and have lent \
+             nodes leave that are gone for a week",
             plan.name
         );
         let cost = format!("ether of {} ({name}) at {}", treasury.address(), plan.rpc.join(", "));

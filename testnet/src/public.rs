@@ -11,6 +11,7 @@ mod places;
 mod renewal;
 mod serve;
 mod share;
+mod sweep;
 
 use std::{
     fs,
@@ -203,6 +204,9 @@ pub async fn prepare(
     };
     let settlement = network.settlement.as_ref().ok_or(PublicError::NoChain)?;
     deployment::appoint(settlement, treasury, faucet.address()).await?;
+    if let Some(owner) = treasury {
+        sweep::recall(&plan.folder, settlement, owner).await?;
+    }
     if !is_paid {
         let treasury = treasury.ok_or(PublicError::NoTreasury)?;
         for (index, pair) in pairs.iter().enumerate() {

@@ -50,8 +50,6 @@ use super::{
 const MAX_WORDS: usize = 500;
 /// Stakes that are lent in a day: whoever has many prefixes takes no network over in one.
 const A_DAY: usize = 50;
-/// How often stakes of nodes that have left are brought back.
-const SWEEP: Duration = Duration::from_secs(3_600);
 /// How long a prefix waits for its next stake.
 pub(super) const DAY: u64 = 24 * 3_600;
 /// The longest body of a request, in bytes.
@@ -61,7 +59,7 @@ const GIVEN: &str = "faucet.json";
 
 /// What lends.
 pub(super) struct Faucet {
-    network: NetworkFile,
+    pub(super) network: NetworkFile,
     pub(super) settlement: Settlement,
     pub(super) signer: PrivateKeySigner,
     pub(super) folder: PathBuf,
@@ -278,30 +276,6 @@ impl Faucet {
                 let message = format!("{account:#x} is a contract");
                 let remedy = "name accounts whose keys somebody has";
                 return Err(refused(StatusCode::BAD_REQUEST, "account", message, remedy));
-            }
-        }
-        Ok(())
-    }
-
-    /// Brings stakes of nodes that have left back to the vault, again and again, for as long as this is polled.
-    pub(super) async fn sweep(self: Arc<Self>) {
-        let mut hourly = tokio::time::interval(SWEEP);
-        loop {
-            hourly.tick().await;
-            if let Err(error) = self.bring_back().await {
-                tracing::warn!(%error, "stakes that were lent could not be brought back; it is tried again in an hour");
-            }
-        }
-    }
-
-    async fn bring_back(&self) -> Result<(), VaultError> {
-        let mut vault = Vault::connect(&self.settlement, self.signer.clone(), Delivery::default()).await?;
-        for loan in vault.all_loans().await?.into_values() {
-            let _lends = self.given.lock().await;
-            match vault.give_back(loan.at).await {
-                Ok((call, _)) => drop(vault.send(&call, |_| {}).await?),
-                Err(VaultError::NothingBack { .. }) => {}
-                Err(error) => return Err(error),
             }
         }
         Ok(())

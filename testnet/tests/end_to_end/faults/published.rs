@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use session_chain::{
     NetworkFile,
     network::Settlement,
-    settlement::calls::{Token, Vault},
+    settlement::calls::{Loan, Staking, Token, Vault},
 };
 
 use crate::{
@@ -334,11 +334,34 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     let error = refused(&first, &publish(&first, &["--lent", "100"]), "other_lender", 4);
     assert!(error["message"].as_str().unwrap().contains(faucet), "{error}");
     assert_eq!(lender(&first), faucet);
+    // And whoever was lent a stake was missing from all lists of a week: that account has the node leave.
+    let loan = loans[&own]["loan"].as_str().unwrap();
+    let missed = json!({ "looked": 0, "loans": { (loan): 7 * 24 } });
+    fs::write(published("missed.json"), missed.to_string()).unwrap();
     let network = running(&first, &publish(&first, &["--lent", "100", "--account", "treasury"]), "publish");
     let begun = network.next().unwrap();
     assert_ne!(begun["faucet"].as_str(), Some(faucet));
     assert_eq!(begun["faucet"].as_str(), Some(&*lender(&first)));
+    let loan = loan.parse().unwrap();
+    let (stands, leaves) = standing(&first, loan);
+    assert!(!stands || leaves, "nobody had it leave");
+    // The faucet brings the stake back once a checkpoint has released it, and whoever borrowed it does nothing.
+    until("a stake that is paid back", async || (!standing(&first, loan).0).then_some(())).await;
+    until("a stake in the vault", async || tokens(&first, loan).is_zero().then_some(())).await;
     drop(network);
+}
+
+/// Whether the node of a loan is registered, and whether it is to leave.
+fn standing(host: &Host, loan: Address) -> (bool, bool) {
+    let view = |to: Address, data: Vec<u8>| {
+        let call = json!([{ "to": to, "data": hex::encode_prefixed(data) }, "latest"]);
+        hex::decode(ask(host, "eth_call", &call).unwrap().as_str().unwrap()).unwrap()
+    };
+    let staking = settlement(host).contracts.staking;
+    let id = Loan::idCall::abi_decode_returns(&view(loan, Loan::idCall {}.abi_encode())).unwrap();
+    let told = view(staking, Staking::stakeOfCall { id }.abi_encode());
+    let stake = Staking::stakeOfCall::abi_decode_returns(&told).unwrap();
+    (stake.registeredAt != 0, stake.exitRequestedAt != 0)
 }
 
 /// The account that lends from the vault.
