@@ -126,7 +126,8 @@ fn check(arguments: &args::Publish) -> Result<Vec<Url>, Failure> {
     let is_alone = arguments.ip.iter().all(IpAddr::is_loopback);
     if let Some(ip) = arguments.ip.iter().find(|ip| !is_alone && !is_public(**ip)) {
         let message = format!("{ip} is no public address: nobody reaches this machine at it");
-        let remedy = "name the one that others dial, of this machine or of the router before it: --ip ADDRESS";
+        let remedy =
+            "name the one that others dial, of this machine or of the router before it: --ip ADDRESS";
         return Err(Failure::usage(message, remedy));
     }
     // It is not repeated: what is no URL may hold a key all the same.

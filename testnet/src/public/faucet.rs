@@ -325,6 +325,7 @@ pub(super) async fn ask(
     headers: HeaderMap,
     ask: Result<Json<Ask>, JsonRejection>,
 ) -> Response {
+    let _at_work = peer.work.begin();
     let (faucet, from) = (Arc::clone(&desk.faucet), peer.prefix(&headers, &desk.own));
     match ask {
         Ok(Json(ask)) => done(async move { faucet.lend(ask, from).await }).await,

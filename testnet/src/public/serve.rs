@@ -30,8 +30,12 @@ use super::{
 
 /// Connections of each address that are served at once; more wait until one of them ends.
 const CONNECTIONS: usize = 128;
+/// Those of one prefix.
+const OF_PREFIX: usize = 8;
 /// How long one may last: a loan takes some blocks.
 const LIFETIME: Duration = Duration::from_secs(200);
+/// How long nothing may be asked on one, nor be answered.
+const SILENCE: Duration = Duration::from_secs(10);
 /// How often the description is signed anew: it is believed for an hour at least.
 const RENEWAL: Duration = Duration::from_secs(600);
 
@@ -98,7 +102,7 @@ pub async fn serve(
         .into_make_service_with_connect_info::<Peer>();
     let mut http: FuturesUnordered<_> = listeners
         .into_iter()
-        .map(|listener| Bounded::new(listener, CONNECTIONS, LIFETIME))
+        .map(|listener| Bounded::new(listener, CONNECTIONS, LIFETIME).for_strangers(OF_PREFIX, SILENCE))
         .map(|listener| tokio::spawn(axum::serve(listener, router.clone()).into_future()))
         .collect();
     let ended = tokio::select! {
