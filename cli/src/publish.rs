@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The folder of networks that were begun here, in the home.
-const PUBLISHED: &str = "published";
+pub(crate) const PUBLISHED: &str = "published";
 /// From so many characters on a part of a URL's path may be a key.
 const KEY: usize = 20;
 

@@ -7,6 +7,7 @@ mod coins;
 mod deployment;
 mod error;
 mod faucet;
+mod nodes;
 mod places;
 mod renewal;
 mod serve;

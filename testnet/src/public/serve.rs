@@ -24,6 +24,7 @@ use super::{
     callers::Peer,
     coins, data,
     faucet::{self, Faucet},
+    nodes::{PAUSES, keep, write_settings},
     places::{is_own, listens, near, served, taken},
     renewal,
 };
@@ -55,7 +56,7 @@ pub(super) struct Desk {
 /// What this machine does not have of these addresses a router leads to it.
 ///
 /// # Errors
-/// When the address is taken, or a node cannot start or stops.
+/// When the address is taken, or a node cannot start. One that fails later begins again.
 pub async fn serve(
     public: Public,
     (ips, http): (&[IpAddr], u16),
@@ -80,12 +81,19 @@ pub async fn serve(
         if config.listen != announce {
             config.announce = announce;
         }
-        let mut stopping = stopping.clone();
-        let told = async move {
-            // Whoever stops all of them says so; whoever is gone cannot.
-            let _ = stopping.wait_for(|stop| *stop).await;
+        write_settings(&config)?;
+        let run = {
+            let stopping = stopping.clone();
+            move || {
+                let mut stopping = stopping.clone();
+                let told = async move {
+                    // Whoever stops all of them says so; whoever is gone cannot.
+                    let _ = stopping.wait_for(|stop| *stop).await;
+                };
+                session_node::run(config.clone(), told)
+            }
         };
-        let node = session_node::run(config, told);
+        let node = keep(index, stopping.clone(), PAUSES, run);
         nodes.push(async move { (index, node.await) });
     }
     let faucet = Arc::new(Faucet::open(&public)?);

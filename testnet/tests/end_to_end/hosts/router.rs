@@ -6,7 +6,7 @@ use std::{io::Write, path::Path, process::Stdio};
 use super::{
     RICH, Running, anvil, data,
     internet::{Host, Internet, Line},
-    join, joined,
+    join, joined, session,
 };
 use crate::support::{ended, until};
 
@@ -45,6 +45,20 @@ async fn a_network_is_published_from_behind_a_router_and_joined_whoever_holds_co
     // Its nodes find each other.
     let ready = |port| first.get(port, "/readyz").is_some_and(|it| it["ready"] == true);
     until("the first nodes", async || (22_080..22_084).all(ready).then_some(())).await;
+    // Whoever looks for what is wrong finds them.
+    let several = session(&first, &["--network", "inside", "doctor", "--json"]).json()["error"].clone();
+    assert!(several["message"].as_str().unwrap().contains("/published/inside/node-1, "), "{several}");
+    let folder = Path::new(begun["data"].as_str().unwrap()).join("node-1");
+    let seen =
+        session(&first, &["doctor", "--data", folder.to_str().unwrap(), "--json"]).json()["data"].clone();
+    let found = |check: &str| {
+        seen["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|one| one["check"] == check && one["severity"] == "ok")
+    };
+    assert!(seen["id"] == begun["nodes"][0] && found("network") && found("node"), "{seen}");
 
     // Whoever opens as many connections as there may be keeps nobody else out.
     let _held = hold(&rude, (&first.ip, 22_000), 200);
