@@ -1,11 +1,14 @@
 //! `session network publish`: begins a public test network, and goes on as its first nodes.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+};
 
 use indicatif::ProgressBar;
 use reqwest::Url;
 use serde_json::json;
-use session_protocols::directory::is_public;
+use session_protocols::{NetworkName, directory::is_public};
 use session_testnet::public::{self, Plan, PublicError, Stage};
 
 use crate::{
@@ -89,9 +92,10 @@ pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(
     let link = format!("{url}#{key}");
     let faucet = lower(public.faucet.address());
     let lends = public::lendable(&public).await;
+    let backup = backup(&public.folder, &plan.name);
     let data = json!({
         "name": public.network.name.to_string(), "address": link, "publisher": key, "data": public.folder,
-        "faucet": faucet, "lends": lends,
+        "faucet": faucet, "lends": lends, "backup": backup,
         "nodes": public.network.nodes.iter().map(|node| node.id).collect::<Vec<_>>(),
     });
     let lends = match lends {
@@ -101,7 +105,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(
     context.output.data(&data, || {
         format!(
             "{name} begins, with {count} nodes of this machine\n  others join it by  session join {link}\n  \
-             its keys are in    {folder}: back them up\n  \
+             its keys are in    {folder}; back them up:\n    {backup}\n  \
              its faucet pays from {faucet}: send it ether when it runs out\n  \
              it lends stakes to {lends}\nCtrl-C stops it; the same command goes on.",
             name = public.network.name,
@@ -112,6 +116,14 @@ pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(
     let at = (&*arguments.ip, arguments.http_port);
     public::serve(public, at, link, arguments.status_port, shutdown()?).await?;
     Ok(())
+}
+
+/// What archives all that cannot be made again: keys, what was given, where the contracts are. What nodes keep is left
+/// out: their messages, and the keys of a day, which nobody is to have after it.
+fn backup(folder: &Path, name: &NetworkName) -> String {
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let folder = folder.display();
+    format!("(umask 077; cd \"{folder}\" && tar -czf ~/{name}-keys.tgz network.toml *.json */*.key)")
 }
 
 /// Refuses what nobody could join by, before anything is paid for. Returns the endpoints of the chain.

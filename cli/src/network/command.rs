@@ -61,6 +61,7 @@ fn show(context: &Context, found: &Description, head: &str) -> Result<(), Failur
         "contracts": settlement.map(contracts),
         "written": settlement.map(|it| it.written.saturating_mul(1_000)),
         "faucet": network.faucet,
+        "vault": settlement.and_then(|it| it.vault).map(|at| format!("{at:#x}")),
         "limits": {
             "disk": network.limits.disk, "memory": network.limits.memory, "files": network.limits.files,
             "release": shown_release(network.limits.release),
@@ -78,6 +79,9 @@ fn show(context: &Context, found: &Description, head: &str) -> Result<(), Failur
         }
         if let Some(faucet) = &network.faucet {
             text += &format!("  faucet     {faucet}\n");
+        }
+        if let Some(vault) = settlement.and_then(|it| it.vault) {
+            text += &format!("  vault      {vault:#x}, whose stakes it lends\n");
         }
         let limits = network.limits;
         text += &format!(

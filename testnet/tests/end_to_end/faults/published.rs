@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Write,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
 };
@@ -208,7 +209,8 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     pay(&first, TREASURY, vault, all).await;
 
     // Wallets of their own: each has a stake, and one of them nothing to pay for a transaction.
-    data(&first, &["network", "add", address]);
+    let added = data(&first, &["network", "add", address]);
+    assert_eq!(added["vault"], format!("{:#x}", settlement(&first).vault.unwrap()), "{added}");
     data(&paid, &["account", "new", "--name", "payer"]);
     let payer = data(&paid, &["wallet", "address"])["address"].as_str().unwrap().to_owned();
     for to in [&*payer, OPERATOR, FORGER] {
@@ -348,6 +350,26 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     // The faucet brings the stake back once a checkpoint has released it, and whoever borrowed it does nothing.
     until("a stake that is paid back", async || (!standing(&first, loan).0).then_some(())).await;
     until("a stake in the vault", async || tokens(&first, loan).is_zero().then_some(())).await;
+
+    // The machine is lost: with what was archived, as it says, the network goes on from an empty folder.
+    let backup = begun["backup"].as_str().unwrap();
+    let ran = first.command(Path::new("bash"), &["-c", backup]).output().unwrap();
+    assert!(ran.status.success(), "{backup}: {ran:?}");
+    signal(&network, Signal::TERM);
+    assert_eq!(network.ended(), 0);
+    let (archive, folder) = (first.home().join("faulty-keys.tgz"), first.home().join("published"));
+    assert_eq!(fs::metadata(&archive).unwrap().permissions().mode() & 0o077, 0, "nobody else reads it");
+    fs::rename(&folder, first.home().join("lost")).unwrap();
+    fs::create_dir(&folder).unwrap();
+    assert!(Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(&folder).status().unwrap().success());
+    let left: Vec<_> =
+        fs::read_dir(folder.join("node-1")).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| name == "node.key" || name == "gas.key"), "{left:?}");
+    let network = running(&first, &publish(&first, &["--lent", "100"]), "publish");
+    let restored = network.next().unwrap();
+    for what in ["address", "faucet", "nodes"] {
+        assert_eq!(restored[what], begun[what], "{what}");
+    }
     drop(network);
 }
 
