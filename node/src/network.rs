@@ -723,7 +723,9 @@ impl Network {
     /// Tells Kademlia where a registered node is; it learns addresses from nobody else.
     fn found(&mut self, node: NodeId, endpoints: &[Endpoint]) {
         if let Some(peer) = peer_id(&node).filter(|peer| peer != self.swarm.local_peer_id()) {
-            for endpoint in endpoints {
+            // What leads to this machine is told to nobody else.
+            let local = self.local;
+            for endpoint in endpoints.iter().filter(|one| local || !one.ip.is_loopback()) {
                 self.swarm.behaviour_mut().kad.add_address(&peer, multiaddr(endpoint));
             }
         }

@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    error::Error,
     fs, io,
     path::Path,
     sync::Arc,
@@ -19,13 +20,12 @@ use session_chain::{
     Ledger, NetworkFile, StakeId, State,
     network::Settlement,
     settlement::{
-        Delivery, EndpointError, Options, ReplayError, Replayed, SendError, StakeError, Staker, Vault,
-        VaultError,
+        Delivery, Options, Replayed, SendError, StakeError, Staker, Vault, VaultError,
         replay::{PACE, replay},
         vault::Loan,
     },
 };
-use session_client::{Client, ClientError, Options as ClientOptions};
+use session_client::{Client, Options as ClientOptions};
 use session_protocols::NodeId;
 use tokio::time::MissedTickBehavior;
 
@@ -47,22 +47,8 @@ const MISSED: &str = "missed.json";
 /// What is made of the chain, in the network's folder.
 const LEDGER: &str = "ledger.redb";
 
-/// Why stakes could not be brought back.
-#[derive(Debug, thiserror::Error)]
-enum SweepError {
-    #[error(transparent)]
-    Vault(#[from] VaultError),
-    #[error(transparent)]
-    Stake(#[from] StakeError),
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
-    #[error(transparent)]
-    Ledger(#[from] ReplayError),
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    #[error(transparent)]
-    Public(#[from] PublicError),
-}
+/// Why stakes could not be brought back: it is logged, and nobody tells one from the other.
+type SweepError = Box<dyn Error + Send + Sync>;
 
 /// Lent nodes that were missing from the network's list of its nodes.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -203,8 +189,7 @@ impl Faucet {
         if !missed.is_due(now()) {
             return Ok(());
         }
-        let nobody = self.signer.clone();
-        let staker = Staker::connect(&self.settlement, nobody, Delivery::default()).await?;
+        let staker = Staker::connect(&self.settlement, self.signer.clone(), Delivery::default()).await?;
         let loans = staker.loans(ledger).await?;
         let stands = |(id, loan): (StakeId, Loan)| {
             let (_, stake) = ledger.stakes().find(|(other, _)| **other == id)?;

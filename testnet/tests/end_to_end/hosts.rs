@@ -252,13 +252,14 @@ async fn a_network_is_published_joined_used_and_left() {
     assert_eq!((&after["id"], &after["swarm"]), (&before["id"], &before["swarm"]));
     assert!(kept(&after) >= kept(&before), "{after}");
 
-    // One leaves: its stake goes back to where it was lent from.
+    // One leaves: its stake goes back to where it was lent from. The faucet, which looks at each epoch, may be faster.
     let leaves = [&network[..], &["stake", "exit", &ids[0], "--yes"]].concat();
     data(b, &leaves);
     let withdraw = [&network[..], &["stake", "withdraw", &ids[0], "--yes", "--json"]].concat();
     until("a stake that is given back", async || {
         let ran = session(b, &withdraw);
-        (ran.code == 0 && ran.json()["data"]["how"] == "given_back").then_some(())
+        let told = ran.json();
+        (told["data"]["how"] == "given_back" || told["error"]["code"] == "no_stake").then_some(())
     })
     .await;
 }
