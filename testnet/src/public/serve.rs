@@ -97,7 +97,7 @@ pub async fn serve(
         nodes.push(async move { (index, node.await) });
     }
     let faucet = Arc::new(Faucet::open(&public)?);
-    let sweep = tokio::spawn(Arc::clone(&faucet).sweep());
+    let mut sweep = Box::pin(Arc::clone(&faucet).sweep());
     let text = RwLock::new(public.text.clone());
     let desk = Arc::new(Desk { public, text, url, own, faucet });
     let renews = tokio::spawn(renew(Arc::clone(&desk)));
@@ -115,6 +115,7 @@ pub async fn serve(
         .collect();
     let ended = tokio::select! {
         () = shutdown => Ok(()),
+        () = &mut sweep => Ok(()),
         Some(_) = http.next() => Ok(()),
         Some((index, ended)) = nodes.next() => ended.map_err(|source| PublicError::Node { index, source }),
     };
@@ -124,7 +125,6 @@ pub async fn serve(
         let ended = ended.map_err(|source| PublicError::Node { index, source });
         result = if result.is_ok() { ended } else { result };
     }
-    sweep.abort();
     renews.abort();
     http.iter().for_each(tokio::task::JoinHandle::abort);
     result
