@@ -37,6 +37,8 @@ const OF_PREFIX: usize = 8;
 const LIFETIME: Duration = Duration::from_secs(200);
 /// How long nothing may be asked on one, nor be answered.
 const SILENCE: Duration = Duration::from_secs(10);
+/// What each node adds to the memory from which on all of them refuse new connections: they count that of the process.
+const MEMORY: usize = 256 << 20;
 /// How often the description is signed anew: it is believed for an hour at least.
 const RENEWAL: Duration = Duration::from_secs(600);
 
@@ -78,6 +80,7 @@ pub async fn serve(
         let port = status.saturating_add(u16::try_from(index).unwrap_or(u16::MAX)).saturating_sub(1);
         let door = SocketAddr::from(([127, 0, 0, 1], port));
         let mut config = Config::new(network.clone(), data(&public.folder, index), listen, door);
+        config.max_memory = config.max_memory.max(MEMORY.saturating_mul(public.network.nodes.len()));
         if config.listen != announce {
             config.announce = announce;
         }
