@@ -217,7 +217,7 @@ async fn a_loan_obeys_its_operator_and_comes_back_by_the_escape_hatch() {
 
     let (call, _) = alice.exit(&node(1), &replayed.ledger).await.unwrap();
     alice.send(&call, |_| {}).await.unwrap();
-    let ids = [StakeId(1)].into();
+    let ids: BTreeSet<StakeId> = [StakeId(1)].into();
     assert!(bob.free(&ids, &replayed).await.unwrap().is_empty(), "it is locked");
     world.chain.ask("evm_increaseTime", json!([30 * DAY])).await;
     world.chain.mine(1, 1).await;
