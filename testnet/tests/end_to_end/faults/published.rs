@@ -373,19 +373,6 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     drop(network);
 }
 
-/// Whether the node of a loan is registered, and whether it is to leave.
-fn standing(host: &Host, loan: Address) -> (bool, bool) {
-    let view = |to: Address, data: Vec<u8>| {
-        let call = json!([{ "to": to, "data": hex::encode_prefixed(data) }, "latest"]);
-        hex::decode(ask(host, "eth_call", &call).unwrap().as_str().unwrap()).unwrap()
-    };
-    let staking = settlement(host).contracts.staking;
-    let id = Loan::idCall::abi_decode_returns(&view(loan, Loan::idCall {}.abi_encode())).unwrap();
-    let told = view(staking, Staking::stakeOfCall { id }.abi_encode());
-    let stake = Staking::stakeOfCall::abi_decode_returns(&told).unwrap();
-    (stake.registeredAt != 0, stake.exitRequestedAt != 0)
-}
-
 /// The account that lends from the vault.
 fn lender(host: &Host) -> String {
     let lender = hex::encode_prefixed(Vault::lenderCall {}.abi_encode());
@@ -421,6 +408,19 @@ async fn pay(host: &Host, from: &str, to: Address, value: U256) {
 fn settlement(host: &Host) -> Settlement {
     let text = fs::read_to_string(host.home().join("published/network.toml")).unwrap();
     NetworkFile::parse(&text).unwrap().settlement.unwrap()
+}
+
+/// Whether the node of a loan is registered, and whether it is to leave.
+fn standing(host: &Host, loan: Address) -> (bool, bool) {
+    let view = |to: Address, data: Vec<u8>| {
+        let call = json!([{ "to": to, "data": hex::encode_prefixed(data) }, "latest"]);
+        hex::decode(ask(host, "eth_call", &call).unwrap().as_str().unwrap()).unwrap()
+    };
+    let staking = settlement(host).contracts.staking;
+    let id = Loan::idCall::abi_decode_returns(&view(loan, Loan::idCall {}.abi_encode())).unwrap();
+    let told = view(staking, Staking::stakeOfCall { id }.abi_encode());
+    let stake = Staking::stakeOfCall::abi_decode_returns(&told).unwrap();
+    (stake.registeredAt != 0, stake.exitRequestedAt != 0)
 }
 
 /// A registration that the node's key did not sign: one digit of the signature is another.
