@@ -24,6 +24,7 @@ use crate::{
     args::Doctor,
     failure::{Exit, Failure},
     join::service::{UNITS, unit::installed},
+    publish::PUBLISHED,
     stake::NODES,
     text,
 };
@@ -92,19 +93,27 @@ fn folder(context: &Context, arguments: &Doctor) -> Result<PathBuf, Failure> {
         return Ok(data.clone());
     }
     let services = installed(Path::new(UNITS)).into_iter().map(|unit| unit.data).collect();
-    meant(&context.home_path()?.join(NODES), services, context.global.network.as_deref())
+    meant(&context.home_path()?, services, context.global.network.as_deref())
 }
 
-fn meant(nodes: &Path, services: Vec<PathBuf>, network: Option<&str>) -> Result<PathBuf, Failure> {
-    let own = fs::read_dir(nodes).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut found: Vec<PathBuf> = own.filter(|path| path.is_dir()).chain(services).collect();
+fn meant(home: &Path, services: Vec<PathBuf>, network: Option<&str>) -> Result<PathBuf, Failure> {
+    let nodes = home.join(NODES);
+    let mut found: Vec<PathBuf> = folders(&nodes).into_iter().chain(services).collect();
     found.sort();
     found.dedup();
     let of_network = |path: &&PathBuf| network.is_some_and(|name| path.file_name() == Some(OsStr::new(name)));
     let named: Vec<PathBuf> = found.iter().filter(of_network).cloned().collect();
+    // Those that a network was begun with are named with that, and meant where there are no others.
+    let begun = |path: &PathBuf| folders(path).into_iter().filter(|path| is_first(path));
+    let published = folders(&home.join(PUBLISHED));
     if !named.is_empty() {
         found = named;
+    } else if let Some(network) = published.iter().find(|path| of_network(path)) {
+        found = begun(network).collect();
+    } else if found.is_empty() {
+        found = published.iter().flat_map(begun).collect();
     }
+    found.sort();
     match &*found {
         [one] => Ok(one.clone()),
         [] => {
@@ -120,6 +129,17 @@ fn meant(nodes: &Path, services: Vec<PathBuf>, network: Option<&str>) -> Result<
             Err(Failure::usage(message, "name the folder of one: --data DIR"))
         }
     }
+}
+
+/// Whether a folder of a network that was begun here is that of a node.
+fn is_first(path: &Path) -> bool {
+    path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with("node-"))
+}
+
+/// The folders in one.
+fn folders(of: &Path) -> Vec<PathBuf> {
+    let all = fs::read_dir(of).into_iter().flatten().flatten().map(|entry| entry.path());
+    all.filter(|path| path.is_dir()).collect()
 }
 
 /// A line for each finding, what to do below it, and at the end how many there are of which kind.
@@ -152,20 +172,42 @@ mod tests {
 
     #[test]
     fn the_node_that_is_meant_is_found_in_the_home_and_among_services() {
-        let home = tempfile::tempdir().unwrap();
-        let nodes = home.path().join(NODES);
+        let temp = tempfile::tempdir().unwrap();
+        let home = temp.path();
+        let nodes = home.join(NODES);
         let (one, net) = (PathBuf::from("/var/lib/session/one"), PathBuf::from("/var/lib/session/net"));
-        assert_eq!(meant(&nodes, Vec::new(), None).unwrap_err().code, "usage");
-        assert_eq!(meant(&nodes, vec![one.clone()], None).unwrap(), one);
-        assert_eq!(meant(&nodes, vec![one.clone(), net.clone()], Some("net")).unwrap(), net);
-        let several = meant(&nodes, vec![one.clone(), net.clone()], None).unwrap_err();
+        assert_eq!(meant(home, Vec::new(), None).unwrap_err().code, "usage");
+        assert_eq!(meant(home, vec![one.clone()], None).unwrap(), one);
+        assert_eq!(meant(home, vec![one.clone(), net.clone()], Some("net")).unwrap(), net);
+        let several = meant(home, vec![one.clone(), net.clone()], None).unwrap_err();
         assert!(several.message.contains("/var/lib/session/net, /var/lib/session/one"), "{several:?}");
         fs::create_dir_all(nodes.join("own")).unwrap();
-        assert_eq!(meant(&nodes, Vec::new(), Some("net")).unwrap(), nodes.join("own"));
-        assert_eq!(meant(&nodes, vec![net.clone()], Some("net")).unwrap(), net);
+        assert_eq!(meant(home, Vec::new(), Some("net")).unwrap(), nodes.join("own"));
+        assert_eq!(meant(home, vec![net.clone()], Some("net")).unwrap(), net);
         fs::create_dir_all(nodes.join("net")).unwrap();
-        assert!(meant(&nodes, vec![net], Some("net")).is_err(), "two of one name");
-        assert_eq!(meant(&nodes, vec![one], Some("net")).unwrap(), nodes.join("net"));
+        assert!(meant(home, vec![net], Some("net")).is_err(), "two of one name");
+        assert_eq!(meant(home, vec![one], Some("net")).unwrap(), nodes.join("net"));
+    }
+
+    #[test]
+    fn the_first_nodes_of_a_network_that_was_begun_here_are_found_where_no_other_is_meant() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = temp.path();
+        let published = home.join(PUBLISHED).join("net");
+        for name in ["node-1", "publisher"] {
+            fs::create_dir_all(published.join(name)).unwrap();
+        }
+        assert_eq!(meant(home, Vec::new(), None).unwrap(), published.join("node-1"));
+        let service = PathBuf::from("/var/lib/session/one");
+        assert_eq!(meant(home, vec![service.clone()], None).unwrap(), service);
+        assert_eq!(meant(home, vec![service.clone()], Some("other")).unwrap(), service);
+        assert_eq!(meant(home, vec![service], Some("net")).unwrap(), published.join("node-1"));
+        fs::create_dir_all(published.join("node-2")).unwrap();
+        let several = meant(home, Vec::new(), Some("net")).unwrap_err();
+        assert!(
+            several.message.contains("net/node-1, ") && several.remedy.contains("--data DIR"),
+            "{several:?}"
+        );
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! `session network publish`: begins a public test network, and goes on as its first nodes.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+};
 
 use indicatif::ProgressBar;
 use reqwest::Url;
 use serde_json::json;
+use session_protocols::{NetworkName, directory::is_public};
 use session_testnet::public::{self, Plan, PublicError, Stage};
 
 use crate::{
@@ -17,7 +21,7 @@ use crate::{
 };
 
 /// The folder of networks that were begun here, in the home.
-const PUBLISHED: &str = "published";
+pub(crate) const PUBLISHED: &str = "published";
 /// From so many characters on a part of a URL's path may be a key.
 const KEY: usize = 20;
 
@@ -49,6 +53,9 @@ pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(
         url: url.clone(),
     };
     let is_paid = public::is_paid(&plan)?;
+    if !is_paid {
+        public::check_ports(&plan, arguments.http_port, arguments.status_port)?;
+    }
     let treasury = if is_paid && arguments.account.is_none() {
         None
     } else {
@@ -58,7 +65,8 @@ pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(
     // Who pays may have to also where all stakes are put down: for a faucet that has another key.
     if let Some((treasury, name)) = treasury.as_ref().filter(|_| !arguments.yes) {
         let what = format!(
-            "deploy what is missing of the contracts of {}, stake on its nodes, and let its faucet's key lend",
+            "deploy what is missing of the contracts of {}, stake on its nodes, let its faucet's key lend, and have lent \
+             nodes leave that are gone for a week",
             plan.name
         );
         let cost = format!("ether of {} ({name}) at {}", treasury.address(), plan.rpc.join(", "));
@@ -83,24 +91,39 @@ pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(
     let key = publisher.map(|publisher| publisher.to_string()).unwrap_or_default();
     let link = format!("{url}#{key}");
     let faucet = lower(public.faucet.address());
+    let lends = public::lendable(&public).await;
+    let backup = backup(&public.folder, &plan.name);
     let data = json!({
         "name": public.network.name.to_string(), "address": link, "publisher": key, "data": public.folder,
-        "faucet": faucet,
+        "faucet": faucet, "lends": lends, "backup": backup,
         "nodes": public.network.nodes.iter().map(|node| node.id).collect::<Vec<_>>(),
     });
+    let lends = match lends {
+        Some(lends) => format!("{lends} newcomers more: --nodes and --lent change that"),
+        None => "as many as its share allows; the chain does not tell how many that are".to_owned(),
+    };
     context.output.data(&data, || {
         format!(
             "{name} begins, with {count} nodes of this machine\n  others join it by  session join {link}\n  \
-             its keys are in    {folder}: back them up\n  \
-             its faucet pays from {faucet}: send it ether when it runs out\nCtrl-C stops it; the same command goes on.",
+             its keys are in    {folder}; back them up:\n    {backup}\n  \
+             its faucet pays from {faucet}: send it ether when it runs out\n  \
+             it lends stakes to {lends}\nCtrl-C stops it; the same command goes on.",
             name = public.network.name,
             count = public.network.nodes.len(),
             folder = public.folder.display(),
         )
     })?;
-    let addresses = arguments.ip.iter().map(|ip| SocketAddr::new(*ip, arguments.http_port)).collect();
-    public::serve(public, addresses, link, arguments.status_port, shutdown()?).await?;
+    let at = (&*arguments.ip, arguments.http_port);
+    public::serve(public, at, link, arguments.status_port, shutdown()?).await?;
     Ok(())
+}
+
+/// What archives all that cannot be made again: keys, what was given, where the contracts are. What nodes keep is left
+/// out: their messages, and the keys of a day, which nobody is to have after it.
+fn backup(folder: &Path, name: &NetworkName) -> String {
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let folder = folder.display();
+    format!("(umask 077; cd \"{folder}\" && tar -czf ~/{name}-keys.tgz network.toml *.json */*.key)")
 }
 
 /// Refuses what nobody could join by, before anything is paid for. Returns the endpoints of the chain.
@@ -111,9 +134,13 @@ fn check(arguments: &args::Publish) -> Result<Vec<Url>, Failure> {
             format!("everybody knows a network {name} already, and joins no other one by that name");
         return Err(Failure::usage(message, "choose another name"));
     }
-    if let Some(ip) = arguments.ip.iter().find(|ip| ip.is_unspecified() || ip.is_multicast()) {
-        let message = format!("{ip} is no address at which others reach this machine");
-        return Err(Failure::usage(message, "name one that this machine has: --ip ADDRESS"));
+    // A network for this machine alone is nobody's to dial.
+    let is_alone = arguments.ip.iter().all(IpAddr::is_loopback);
+    if let Some(ip) = arguments.ip.iter().find(|ip| !is_alone && !is_public(**ip)) {
+        let message = format!("{ip} is no public address: nobody reaches this machine at it");
+        let remedy =
+            "name the one that others dial, of this machine or of the router before it: --ip ADDRESS";
+        return Err(Failure::usage(message, remedy));
     }
     // It is not repeated: what is no URL may hold a key all the same.
     let read = |flag: &str, text: &String| {
@@ -171,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_nobody_could_join_by_is_refused_before_anything_is_paid_for() {
-        let (rpc, ip) = (["--rpc", "https://rpc.example.org"], ["--ip", "203.0.113.7"]);
+        let (rpc, ip) = (["--rpc", "https://rpc.example.org"], ["--ip", "9.9.9.9"]);
         let said = |name: &str, more: [[&str; 2]; 3]| {
             check(&publish(name, more.as_flattened()))
                 .map(|urls| urls.len())
@@ -183,7 +210,13 @@ mod tests {
         for name in ["local", "testnet", "mainnet"] {
             assert!(said(name, [rpc, ip, url]).unwrap_err().contains("joins no other one"), "{name}");
         }
-        for ip in ["0.0.0.0", "::", "224.0.0.1"] {
+        assert_eq!(said("mynet", [rpc, ["--ip", "127.0.0.1"], url]), Ok(1), "for this machine alone");
+        let both = ["--ip", "127.0.0.1"].into_iter().chain(ip).collect::<Vec<_>>();
+        let mixed = check(&publish("mynet", &[&rpc[..], &both[..]].concat())).unwrap_err();
+        assert!(mixed.message.starts_with("127.0.0.1 is no public address"), "{}", mixed.message);
+        for ip in
+            ["0.0.0.0", "::", "224.0.0.1", "10.0.0.5", "192.168.1.2", "100.64.0.1", "fd00::1", "203.0.113.7"]
+        {
             assert!(said("mynet", [rpc, ["--ip", ip], url]).unwrap_err().starts_with(ip), "{ip}");
         }
         for wrong in ["net.example.org", "ftp://net.example.org", "secret-key", "https://"] {

@@ -2,22 +2,17 @@
 //! guard of [`admin`]; nothing is told to a page whose name was made to lead to loopback.
 
 pub mod admin;
+mod bounded;
 mod chain;
 mod host;
 mod markup;
 mod reachability;
 
+pub use bounded::{Bounded, Work};
 pub(crate) use chain::Chain;
 pub use markup::page;
 
-use std::{
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -25,17 +20,14 @@ use axum::{
     http::{StatusCode, header},
     response::IntoResponse,
     routing::get,
-    serve::Listener,
 };
 use data_encoding::HEXLOWER;
 use prometheus::{IntCounterVec, core::Collector};
 use serde::Serialize;
 use session_protocols::{NetworkName, NodeId};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
-    time::Sleep,
+    net::TcpListener,
+    sync::{mpsc, watch},
 };
 
 use crate::{
@@ -147,80 +139,6 @@ pub(crate) async fn serve(listener: TcpListener, view: View, admin: Router) -> s
         .merge(admin);
     let router = host::shield(router, listens);
     axum::serve(Bounded::new(listener, CONNECTIONS, LIFETIME), router).await
-}
-
-/// A listener that lets in a few at a time, and each for a while.
-#[derive(Debug)]
-pub struct Bounded {
-    listener: TcpListener,
-    room: Arc<Semaphore>,
-    lifetime: Duration,
-}
-
-impl Bounded {
-    /// Serves so many connections at once, each for so long, whatever it is doing; more wait until one of them ends.
-    pub fn new(listener: TcpListener, connections: usize, lifetime: Duration) -> Self {
-        Self { listener, room: Arc::new(Semaphore::new(connections)), lifetime }
-    }
-}
-
-impl Listener for Bounded {
-    type Io = Guest;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Guest, SocketAddr) {
-        // It is never closed.
-        let room = Arc::clone(&self.room).acquire_owned().await.ok();
-        let (stream, address) = Listener::accept(&mut self.listener).await;
-        (Guest { stream, end: Box::pin(tokio::time::sleep(self.lifetime)), _room: room }, address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-/// A connection that ends when its time is over.
-#[derive(Debug)]
-pub struct Guest {
-    stream: TcpStream,
-    end: Pin<Box<Sleep>>,
-    _room: Option<OwnedSemaphorePermit>,
-}
-
-impl Guest {
-    fn over(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        match self.end.as_mut().poll(cx) {
-            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
-            Poll::Pending => Ok(()),
-        }
-    }
-}
-
-impl AsyncRead for Guest {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.over(cx)?;
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Guest {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.over(cx)?;
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }
 
 impl View {

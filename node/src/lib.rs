@@ -57,7 +57,7 @@ pub use checks::Checks;
 pub use config::{Beginning, Config, LogControl};
 pub use error::NodeError;
 pub use http::admin;
-pub use http::{Bounded, page};
+pub use http::{Bounded, Work, page};
 pub use registry::Registry;
 pub use run::{run, run_by};
 pub use snapshot::source::ledger_source;

@@ -151,6 +151,9 @@ pub(crate) struct Network {
     pub(crate) first: BTreeSet<NodeId>,
     /// Where nodes are, by the network file and then by their own records.
     pub(crate) places: BTreeMap<NodeId, Vec<Endpoint>>,
+    /// Where they are by the network file. They are dialled there too: of nodes behind one router it may say where they
+    /// are from inside, and their records what others have to know.
+    pub(crate) written: BTreeMap<NodeId, Vec<Endpoint>>,
     /// Somebody who asks whether this task goes on.
     pub(crate) pulse: mpsc::Receiver<Beat>,
 }
@@ -286,6 +289,9 @@ impl Network {
                 *pause = (*pause * 2).min(last);
             }
             let mut endpoints = self.places.get(&node).cloned().unwrap_or_default();
+            let written = self.written.get(&node).into_iter().flatten();
+            let others: Vec<_> = written.filter(|one| !endpoints.contains(one)).copied().collect();
+            endpoints.extend(others);
             endpoints.sort_by_key(|endpoint| endpoint.transport);
             let addresses = endpoints.iter().map(multiaddr).collect();
             let options = DialOpts::peer_id(peer).addresses(addresses).build();
@@ -717,7 +723,9 @@ impl Network {
     /// Tells Kademlia where a registered node is; it learns addresses from nobody else.
     fn found(&mut self, node: NodeId, endpoints: &[Endpoint]) {
         if let Some(peer) = peer_id(&node).filter(|peer| peer != self.swarm.local_peer_id()) {
-            for endpoint in endpoints {
+            // What leads to this machine is told to nobody else.
+            let local = self.local;
+            for endpoint in endpoints.iter().filter(|one| local || !one.ip.is_loopback()) {
                 self.swarm.behaviour_mut().kad.add_address(&peer, multiaddr(endpoint));
             }
         }

@@ -236,6 +236,7 @@ async fn from_start_to_stop(
         seen: None,
         first: config.network.nodes.iter().map(|node| node.id).collect(),
         places: places(&config),
+        written: places(&config),
         pulse,
     };
     let (stop_network, stopped) = oneshot::channel();

@@ -148,7 +148,7 @@ fn publish(host: &Host) -> (Running, String) {
     let (url, rpc) = (format!("http://{NAME}:22000"), format!("http://{NAME}:8545"));
     let words = [
         "network", "publish", "measured", "--rpc", &rpc, "--ip", &host.ip, "--url", &url, "--epoch", EPOCH,
-        "--disk", "1", "--lent", "100", "--yes", "--json",
+        "--disk", "1", "--nodes", "4", "--lent", "100", "--yes", "--json",
     ];
     let network = Running::new(host.session(&words));
     let address = network.told()["address"].as_str().unwrap().to_owned();

@@ -7,8 +7,12 @@ mod coins;
 mod deployment;
 mod error;
 mod faucet;
+mod nodes;
+mod places;
 mod renewal;
 mod serve;
+mod share;
+mod sweep;
 
 use std::{
     fs,
@@ -38,10 +42,14 @@ use session_protocols::{
 pub use coins::Wish;
 pub use error::PublicError;
 pub use faucet::Ask;
+pub use places::check_ports;
 pub use serve::serve;
+pub use share::lendable;
 
 /// Nodes that a network begins with: fewer agree on no checkpoint.
 pub const LEAST_NODES: usize = 4;
+/// Nodes that it begins with where nobody says how many: so many that the stakes of several newcomers are a small share.
+pub const FIRST_NODES: usize = 16;
 /// What a node stakes.
 const STAKE: Amount = Amount::sesh(25_000);
 /// What rewards are paid from.
@@ -81,7 +89,7 @@ pub struct Plan {
     pub ips: Vec<IpAddr>,
     /// The port of the first node; the others have the next ones.
     pub port: u16,
-    /// How many nodes begin; as many as there are, or [`LEAST_NODES`], unless it is said.
+    /// How many nodes begin; as many as there are, or [`FIRST_NODES`], unless it is said.
     pub nodes: Option<usize>,
     /// Seconds of an epoch; an hour unless it is said.
     pub epoch: Option<NonZeroU64>,
@@ -166,8 +174,7 @@ pub async fn prepare(
     if let Some(file) = begun.as_ref().filter(|file| file.name != plan.name) {
         return Err(PublicError::Another { path, name: file.name.clone() });
     }
-    let there = begun.as_ref().map_or(LEAST_NODES, |network| network.nodes.len());
-    let nodes = plan.nodes.unwrap_or(there);
+    let nodes = count(plan, begun.as_ref());
     if nodes < LEAST_NODES {
         return Err(PublicError::TooFew { nodes });
     }
@@ -204,6 +211,9 @@ pub async fn prepare(
     };
     let settlement = network.settlement.as_ref().ok_or(PublicError::NoChain)?;
     deployment::appoint(settlement, treasury, faucet.address()).await?;
+    if let Some(owner) = treasury {
+        sweep::recall(&plan.folder, settlement, owner).await?;
+    }
     if !is_paid {
         let treasury = treasury.ok_or(PublicError::NoTreasury)?;
         for (index, pair) in pairs.iter().enumerate() {
@@ -231,6 +241,11 @@ fn lock(folder: &Path) -> Result<fs::File, PublicError> {
         Err(fs::TryLockError::WouldBlock) => Err(PublicError::InUse { path: folder.to_owned() }),
         Err(fs::TryLockError::Error(cause)) => Err(failed(cause)),
     }
+}
+
+/// How many nodes a network has by a plan, which may have begun.
+fn count(plan: &Plan, begun: Option<&NetworkFile>) -> usize {
+    plan.nodes.unwrap_or_else(|| begun.map_or(FIRST_NODES, |network| network.nodes.len()))
 }
 
 /// The text of a description, if everybody can read it: what was asked for may be what none may say.
@@ -285,17 +300,23 @@ fn begun(path: &Path) -> Result<Option<(NetworkFile, bool)>, PublicError> {
     }
 }
 
-/// One of the first nodes, as the description has it.
-fn first(plan: &Plan, index: u16, pair: &KeyPair, operator: Address) -> NetworkNode {
+/// Where others reach one of the first nodes.
+fn place(plan: &Plan, index: u16) -> [Place; 2] {
     let port = plan.port.saturating_add(index);
     let ip =
         plan.ips.iter().cycle().nth(usize::from(index)).copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let place = |transport| Place { transport, ip, port }.to_string();
+    [Transport::Quic, Transport::Tcp].map(|transport| Place { transport, ip, port })
+}
+
+/// One of the first nodes, as the description has it.
+fn first(plan: &Plan, index: u16, pair: &KeyPair, operator: Address) -> NetworkNode {
+    let places = place(plan, index);
+    let [Place { ip, .. }, _] = places;
     NetworkNode {
         id: pair.node_id(),
         operator: operator.into(),
         prefix: Prefix::of(ip),
-        addresses: [Transport::Quic, Transport::Tcp].map(place).into(),
+        addresses: places.map(|place| place.to_string()).into(),
         door: None,
         bls: Some(BlsSecret::of_node(pair).public()),
     }

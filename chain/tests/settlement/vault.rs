@@ -149,14 +149,20 @@ async fn a_lent_node_serves_its_operator_is_rewarded_and_the_stake_comes_back() 
     let submit = signed(&ledger, &live.to_sign().unwrap(), 4, &[]);
     send(faucet.sender(), world.settlement.contracts.checkpoints, submit).await;
     let replayed = now(&world, &alice).await;
+    // Whoever brings stakes back need not wait for her either, and finds no other.
+    let stranger = staker(&world, 9).await;
+    let ids: BTreeSet<StakeId> = all.keys().copied().collect();
+    let free = stranger.free(&ids, &replayed).await.unwrap();
     let (call, back) = alice.withdraw(&node(1), &replayed).await.unwrap();
     assert_eq!(back, Return::ToLoan(STAKE));
+    let found: Vec<_> = free.iter().map(|(id, call)| (*id, call.to, &call.data)).collect();
+    assert_eq!(found, [(StakeId(1), call.to, &call.data)]);
     let error = faucet.give_back(loans[0]).await.unwrap_err();
     assert!(matches!(error, VaultError::NothingBack { .. }) && error.passes(), "{error}");
     alice.send(&call, |_| {}).await.unwrap();
     assert_eq!(world.balance(loans[0]).await, STAKE.units());
+    assert!(stranger.free(&ids, &replayed).await.unwrap().is_empty(), "it was paid back");
     // Whoever has nothing to do with it is not led to it.
-    let stranger = staker(&world, 9).await;
     let error = stranger.withdraw(&node(1), &replayed).await.unwrap_err();
     assert!(matches!(error, StakeError::NoStake { .. }), "{error}");
     let (call, back) = alice.withdraw(&node(1), &replayed).await.unwrap();
@@ -211,10 +217,17 @@ async fn a_loan_obeys_its_operator_and_comes_back_by_the_escape_hatch() {
 
     let (call, _) = alice.exit(&node(1), &replayed.ledger).await.unwrap();
     alice.send(&call, |_| {}).await.unwrap();
+    let ids: BTreeSet<StakeId> = [StakeId(1)].into();
+    assert!(bob.free(&ids, &replayed).await.unwrap().is_empty(), "it is locked");
     world.chain.ask("evm_increaseTime", json!([30 * DAY])).await;
     world.chain.mine(1, 1).await;
+    let free = bob.free(&ids, &replayed).await.unwrap();
     let (call, back) = alice.withdraw(&node(1), &replayed).await.unwrap();
     assert_eq!(back, Return::ToLoan(STAKE), "by the escape hatch");
+    assert_eq!(
+        free.iter().map(|(id, call)| (*id, &call.data)).collect::<Vec<_>>(),
+        [(StakeId(1), &call.data)]
+    );
     alice.send(&call, |_| {}).await.unwrap();
     // The faucet need not wait for her.
     let (call, amount) = faucet.give_back(first).await.unwrap();

@@ -111,7 +111,8 @@ pub(crate) struct Publish {
     /// Who serves the chain, for everybody who joins; the first is asked here
     #[arg(long, value_name = "URL", required = true, value_delimiter = ',')]
     pub(crate) rpc: Vec<String>,
-    /// The addresses of this machine at which others reach it; its nodes take turns with them
+    /// The public addresses at which others reach this machine; its nodes take turns with them. What it does not have
+    /// itself, as behind a router, has to be led here: the ports of the description and of all nodes
     #[arg(long, value_name = "ADDRESS", required = true)]
     pub(crate) ip: Vec<IpAddr>,
     /// The port of the first node; the others have the next ones
@@ -126,7 +127,7 @@ pub(crate) struct Publish {
     /// How others reach the description, where that is not http://ADDRESS:PORT: behind a server with a certificate
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
-    /// How many nodes begin [default: 4, or as many as there are]
+    /// How many nodes begin, 4 or more [default: 16, or as many as there are]
     #[arg(long)]
     pub(crate) nodes: Option<usize>,
     /// Seconds of an epoch, which stay as they are [default: 3600]
@@ -139,7 +140,7 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "VERSION", value_parser = release)]
     pub(crate) release: Option<[u64; 3]>,
     /// The share of all nodes that the faucet lends stakes to, in percent: from 34 on, nodes that cost nothing can stop
-    /// the network's checkpoints [default: 25]
+    /// the network's checkpoints. Of 16 first nodes, 25 % lends to 5 newcomers; of 32 to 10 [default: 25]
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(0..=100))]
     pub(crate) lent: Option<u64>,
     /// The folder of the network's keys and its first nodes [default: published/NAME of the home]

@@ -78,6 +78,7 @@ fn show(context: &Context, found: &Description, head: &str) -> Result<(), Failur
         "contracts": settlement.map(|it| contracts(&it.contracts)),
         "written": settlement.map(|it| it.written.saturating_mul(1_000)),
         "faucet": network.faucet,
+        "vault": settlement.and_then(|it| it.vault).map(|at| format!("{at:#x}")),
         "limits": {
             "disk": network.limits.disk, "memory": network.limits.memory, "files": network.limits.files,
             "release": shown_release(network.limits.release),
@@ -95,6 +96,9 @@ fn show(context: &Context, found: &Description, head: &str) -> Result<(), Failur
         }
         if let Some(faucet) = &network.faucet {
             text += &format!("  faucet     {faucet}\n");
+        }
+        if let Some(vault) = settlement.and_then(|it| it.vault) {
+            text += &format!("  vault      {vault:#x}, whose stakes it lends\n");
         }
         let limits = network.limits;
         text += &format!(

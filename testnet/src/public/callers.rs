@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::{extract::connect_info::Connected, http::HeaderMap, serve::IncomingStream};
-use session_node::Bounded;
+use session_node::{Bounded, Work};
 use session_protocols::Prefix;
 
 use super::faucet::{Refused, busy};
@@ -24,21 +24,24 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// Prefixes that something was dialled for in that time; more are refused.
 const MAX_TRIED: usize = 4_096;
 
-/// Where a connection comes from.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(SocketAddr);
+/// Where a connection comes from, and what is worked on for it: it may take longer than a silence.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    address: SocketAddr,
+    pub(super) work: Work,
+}
 
 impl Connected<IncomingStream<'_, Bounded>> for Peer {
     fn connect_info(stream: IncomingStream<'_, Bounded>) -> Self {
-        Self(*stream.remote_addr())
+        Self { address: *stream.remote_addr(), work: stream.io().work() }
     }
 }
 
 impl Peer {
     /// The prefix of whoever asks: behind a server on this machine of the address that it saw. What connects from this
     /// machine to one of its `own` addresses comes from that address, and nothing else does.
-    pub(super) fn prefix(self, headers: &HeaderMap, own: &[IpAddr]) -> Prefix {
-        let ip = self.0.ip().to_canonical();
+    pub(super) fn prefix(&self, headers: &HeaderMap, own: &[IpAddr]) -> Prefix {
+        let ip = self.address.ip().to_canonical();
         let is_here = ip.is_loopback() || own.iter().any(|own| own.to_canonical() == ip);
         // Whoever asks may have sent some before: the server's is the last.
         let said = headers.get_all("x-forwarded-for").iter().next_back();
@@ -119,7 +122,8 @@ mod tests {
             for said in said {
                 headers.append("x-forwarded-for", said.parse().unwrap());
             }
-            Peer(SocketAddr::new(ip.parse().unwrap(), 1)).prefix(&headers, &own).to_string()
+            let address = SocketAddr::new(ip.parse().unwrap(), 1);
+            Peer { address, work: Work::default() }.prefix(&headers, &own).to_string()
         };
         for server in ["127.0.0.1", "203.0.113.7", "::ffff:203.0.113.7", "2001:db8::7"] {
             assert_eq!(seen(server, &["198.51.100.1, 192.0.2.9"]), "192.0.2.0/24", "{server}");

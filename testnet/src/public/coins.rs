@@ -80,6 +80,7 @@ pub(super) async fn ask(
     headers: HeaderMap,
     wish: Result<Json<Wish>, JsonRejection>,
 ) -> Response {
+    let _at_work = peer.work.begin();
     let (faucet, from) = (Arc::clone(&desk.faucet), peer.prefix(&headers, &desk.own));
     match wish {
         Ok(Json(wish)) => done(async move { faucet.give(wish.account, from).await }).await,

@@ -1,6 +1,6 @@
 //! Why a public test network cannot be published.
 
-use std::{io, path::PathBuf};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use session_chain::{
     Operator,
@@ -113,6 +113,16 @@ pub enum PublicError {
         /// Why.
         source: NodeError,
     },
+    /// Something listens there, or this user may not.
+    #[error("cannot listen on {at}: {cause}")]
+    Taken {
+        /// Where.
+        at: SocketAddr,
+        /// The flag that names another port.
+        flag: &'static str,
+        /// Why.
+        cause: io::Error,
+    },
     /// The disk or the network of this machine refuses.
     #[error("{}: {cause}", path.display())]
     Io {
@@ -144,6 +154,7 @@ impl PublicError {
             Self::Send(error) => error.code(),
             Self::Stake(error) => error.code(),
             Self::Node { source, .. } => source.code(),
+            Self::Taken { .. } => "port",
             Self::Io { .. } => "io",
         }
     }
@@ -180,6 +191,12 @@ impl PublicError {
             Self::Send(error) => error.remedy().to_owned(),
             Self::Stake(error) => error.remedy().to_owned(),
             Self::Node { source, .. } => source.remedy(),
+            Self::Taken { flag, cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => {
+                format!("name a port from 1024 on, which is not root's: {flag} PORT")
+            }
+            Self::Taken { flag, .. } => {
+                format!("stop whatever listens there (ss -lntup shows it), or name another port: {flag} PORT")
+            }
             Self::Io { .. } => "check the address, the folder, its owner and the room on the disk".to_owned(),
         }
     }

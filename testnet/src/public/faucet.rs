@@ -42,6 +42,7 @@ use super::{
     callers::{Callers, Peer},
     coins::{self, Grant},
     serve::Desk,
+    share::Share,
     write,
 };
 
@@ -49,8 +50,6 @@ use super::{
 const MAX_WORDS: usize = 500;
 /// Stakes that are lent in a day: whoever has many prefixes takes no network over in one.
 const A_DAY: usize = 50;
-/// How often stakes of nodes that have left are brought back.
-const SWEEP: Duration = Duration::from_secs(3_600);
 /// How long a prefix waits for its next stake.
 pub(super) const DAY: u64 = 24 * 3_600;
 /// The longest body of a request, in bytes.
@@ -60,7 +59,7 @@ const GIVEN: &str = "faucet.json";
 
 /// What lends.
 pub(super) struct Faucet {
-    network: NetworkFile,
+    pub(super) network: NetworkFile,
     pub(super) settlement: Settlement,
     pub(super) signer: PrivateKeySigner,
     pub(super) folder: PathBuf,
@@ -69,8 +68,8 @@ pub(super) struct Faucet {
     pub(super) given: Mutex<BTreeMap<String, Given>>,
     /// What wallets were given in a day. It is locked after that.
     pub(super) coins: Mutex<Vec<Grant>>,
-    /// The share of the nodes that it lends to, in percent.
-    share: u64,
+    /// The share of the nodes that it lends to.
+    share: Share,
     /// Loans whose nodes are gone. It is locked last.
     gone: Mutex<BTreeSet<StakeId>>,
 }
@@ -131,7 +130,7 @@ impl Faucet {
             callers: Callers::default(),
             given: Mutex::new(given),
             coins: Mutex::new(coins::read(&public.folder)?),
-            share: public.lent,
+            share: Share(public.lent),
             gone: Mutex::default(),
         })
     }
@@ -252,10 +251,10 @@ impl Faucet {
     /// Refuses another node with a stake that is lent where too many of all have one: what costs nothing decides nothing.
     async fn shares(&self, vault: &Vault) -> Result<(), Refused> {
         let (lent, nodes) = vault.standing(&mut *self.gone.lock().await).await?;
-        let (then, share) = (lent.saturating_add(1).saturating_mul(100), self.share);
-        if then <= nodes.saturating_add(1).saturating_mul(share) {
+        if self.share.left(lent, nodes) > 0 {
             return Ok(());
         }
+        let Share(share) = self.share;
         let message = format!(
             "the faucet lends to {share} % of the nodes at most, and {lent} of {nodes} have a stake that is lent"
         );
@@ -277,30 +276,6 @@ impl Faucet {
                 let message = format!("{account:#x} is a contract");
                 let remedy = "name accounts whose keys somebody has";
                 return Err(refused(StatusCode::BAD_REQUEST, "account", message, remedy));
-            }
-        }
-        Ok(())
-    }
-
-    /// Brings stakes of nodes that have left back to the vault, again and again, for as long as this is polled.
-    pub(super) async fn sweep(self: Arc<Self>) {
-        let mut hourly = tokio::time::interval(SWEEP);
-        loop {
-            hourly.tick().await;
-            if let Err(error) = self.bring_back().await {
-                tracing::warn!(%error, "stakes that were lent could not be brought back; it is tried again in an hour");
-            }
-        }
-    }
-
-    async fn bring_back(&self) -> Result<(), VaultError> {
-        let mut vault = Vault::connect(&self.settlement, self.signer.clone(), Delivery::default()).await?;
-        for loan in vault.all_loans().await?.into_values() {
-            let _lends = self.given.lock().await;
-            match vault.give_back(loan.at).await {
-                Ok((call, _)) => drop(vault.send(&call, |_| {}).await?),
-                Err(VaultError::NothingBack { .. }) => {}
-                Err(error) => return Err(error),
             }
         }
         Ok(())
@@ -350,6 +325,7 @@ pub(super) async fn ask(
     headers: HeaderMap,
     ask: Result<Json<Ask>, JsonRejection>,
 ) -> Response {
+    let _at_work = peer.work.begin();
     let (faucet, from) = (Arc::clone(&desk.faucet), peer.prefix(&headers, &desk.own));
     match ask {
         Ok(Json(ask)) => done(async move { faucet.lend(ask, from).await }).await,

@@ -16,6 +16,7 @@ use axum::{
 };
 use futures::{StreamExt, stream::FuturesUnordered};
 use session_node::{Bounded, Config};
+use session_protocols::directory::Endpoint;
 use tokio::{net::TcpListener, sync::watch};
 
 use super::{
@@ -23,13 +24,21 @@ use super::{
     callers::Peer,
     coins, data,
     faucet::{self, Faucet},
+    nodes::{PAUSES, keep, write_settings},
+    places::{is_own, listens, near, served, taken},
     renewal,
 };
 
 /// Connections of each address that are served at once; more wait until one of them ends.
 const CONNECTIONS: usize = 128;
+/// Those of one prefix.
+const OF_PREFIX: usize = 8;
 /// How long one may last: a loan takes some blocks.
 const LIFETIME: Duration = Duration::from_secs(200);
+/// How long nothing may be asked on one, nor be answered.
+const SILENCE: Duration = Duration::from_secs(10);
+/// What each node adds to the memory from which on all of them refuse new connections: they count that of the process.
+const MEMORY: usize = 256 << 20;
 /// How often the description is signed anew: it is believed for an hour at least.
 const RENEWAL: Duration = Duration::from_secs(600);
 
@@ -39,46 +48,59 @@ pub(super) struct Desk {
     /// The description.
     text: RwLock<String>,
     url: String,
-    /// The addresses at which it is served.
+    /// Those of its addresses that this machine has.
     pub(super) own: Vec<IpAddr>,
     pub(super) faucet: Arc<Faucet>,
 }
 
-/// Runs the nodes, each with its door for people who watch at a port of loopback from `http` on, and serves the
-/// description at `addresses`, which others know as `url`; until `shutdown` completes.
+/// Runs the nodes, each with its door for people who watch at a port of loopback from `status` on, and serves the
+/// description at the port `http` of the addresses `ips`, which others know as `url`; until `shutdown` completes.
+/// What this machine does not have of these addresses a router leads to it.
 ///
 /// # Errors
-/// When the address is taken, or a node cannot start or stops.
+/// When the address is taken, or a node cannot start. One that fails later begins again.
 pub async fn serve(
     public: Public,
-    addresses: Vec<SocketAddr>,
+    (ips, http): (&[IpAddr], u16),
     url: String,
-    http: u16,
+    status: u16,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), PublicError> {
-    let own = addresses.iter().map(SocketAddr::ip).collect();
+    let own = ips.iter().copied().filter(|ip| is_own(*ip)).collect();
     let mut listeners = Vec::new();
-    for address in addresses {
-        let failed = |cause| PublicError::Io { path: address.to_string().into(), cause };
-        listeners.push(TcpListener::bind(address).await.map_err(failed)?);
+    for at in served(ips, http) {
+        listeners.push(TcpListener::bind(at).await.map_err(taken(at, "--http-port"))?);
     }
+    let network = near(&public.network);
     let (stop, stopping) = watch::channel(false);
     let mut nodes: FuturesUnordered<_> = FuturesUnordered::new();
     for (index, node) in (1_usize..).zip(&public.network.nodes) {
-        let listen = node.addresses.iter().filter_map(|text| text.parse().ok()).collect();
-        let port = http.saturating_add(u16::try_from(index).unwrap_or(u16::MAX)).saturating_sub(1);
+        let announce: Vec<Endpoint> = node.addresses.iter().filter_map(|text| text.parse().ok()).collect();
+        let listen: Vec<_> = announce.iter().map(listens).collect();
+        let port = status.saturating_add(u16::try_from(index).unwrap_or(u16::MAX)).saturating_sub(1);
         let door = SocketAddr::from(([127, 0, 0, 1], port));
-        let config = Config::new(public.network.clone(), data(&public.folder, index), listen, door);
-        let mut stopping = stopping.clone();
-        let told = async move {
-            // Whoever stops all of them says so; whoever is gone cannot.
-            let _ = stopping.wait_for(|stop| *stop).await;
+        let mut config = Config::new(network.clone(), data(&public.folder, index), listen, door);
+        config.max_memory = config.max_memory.max(MEMORY.saturating_mul(public.network.nodes.len()));
+        if config.listen != announce {
+            config.announce = announce;
+        }
+        write_settings(&config)?;
+        let run = {
+            let stopping = stopping.clone();
+            move || {
+                let mut stopping = stopping.clone();
+                let told = async move {
+                    // Whoever stops all of them says so; whoever is gone cannot.
+                    let _ = stopping.wait_for(|stop| *stop).await;
+                };
+                session_node::run(config.clone(), told)
+            }
         };
-        let node = session_node::run(config, told);
+        let node = keep(index, stopping.clone(), PAUSES, run);
         nodes.push(async move { (index, node.await) });
     }
     let faucet = Arc::new(Faucet::open(&public)?);
-    let sweep = tokio::spawn(Arc::clone(&faucet).sweep());
+    let mut sweep = Box::pin(Arc::clone(&faucet).sweep());
     let text = RwLock::new(public.text.clone());
     let desk = Arc::new(Desk { public, text, url, own, faucet });
     let renews = tokio::spawn(renew(Arc::clone(&desk)));
@@ -91,11 +113,12 @@ pub async fn serve(
         .into_make_service_with_connect_info::<Peer>();
     let mut http: FuturesUnordered<_> = listeners
         .into_iter()
-        .map(|listener| Bounded::new(listener, CONNECTIONS, LIFETIME))
+        .map(|listener| Bounded::new(listener, CONNECTIONS, LIFETIME).for_strangers(OF_PREFIX, SILENCE))
         .map(|listener| tokio::spawn(axum::serve(listener, router.clone()).into_future()))
         .collect();
     let ended = tokio::select! {
         () = shutdown => Ok(()),
+        () = &mut sweep => Ok(()),
         Some(_) = http.next() => Ok(()),
         Some((index, ended)) = nodes.next() => ended.map_err(|source| PublicError::Node { index, source }),
     };
@@ -105,7 +128,6 @@ pub async fn serve(
         let ended = ended.map_err(|source| PublicError::Node { index, source });
         result = if result.is_ok() { ended } else { result };
     }
-    sweep.abort();
     renews.abort();
     http.iter().for_each(tokio::task::JoinHandle::abort);
     result

@@ -2,6 +2,7 @@
 //! nothing but the program and its address.
 
 pub(crate) mod internet;
+mod router;
 mod service;
 mod systemd;
 
@@ -139,7 +140,7 @@ fn publish(host: &Host) -> (Running, String) {
     let six = host.ip.replace("45.", "2a10:").replace(".0.2", "::2");
     let arguments = [
         "network", "publish", "boxed", "--rpc", &rpc, "--ip", &host.ip, "--ip", &six, "--url", &url,
-        "--epoch", "10", "--disk", "1", "--lent", "100", "--yes", "--json",
+        "--epoch", "10", "--disk", "1", "--nodes", "4", "--lent", "100", "--yes", "--json",
     ];
     let network = Running::new(host.session(&arguments), "publish");
     let address = network.next().unwrap()["address"].as_str().unwrap().to_owned();
@@ -280,13 +281,14 @@ async fn a_network_is_published_joined_used_and_left() {
     assert_eq!((&after["id"], &after["swarm"]), (&before["id"], &before["swarm"]));
     assert!(kept(&after) >= kept(&before), "{after}");
 
-    // One leaves: its stake goes back to where it was lent from.
+    // One leaves: its stake goes back to where it was lent from. The faucet, which looks at each epoch, may be faster.
     let leaves = [&network[..], &["stake", "exit", &ids[0], "--yes"]].concat();
     data(b, &leaves);
     let withdraw = [&network[..], &["stake", "withdraw", &ids[0], "--yes", "--json"]].concat();
     until("a stake that is given back", async || {
         let ran = session(b, &withdraw);
-        (ran.code == 0 && ran.json()["data"]["how"] == "given_back").then_some(())
+        let told = ran.json();
+        (told["data"]["how"] == "given_back" || told["error"]["code"] == "no_stake").then_some(())
     })
     .await;
     service.remove();

@@ -1,6 +1,6 @@
 //! Stakes that the contract holds: which there are, whose they are, and how they come back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy::primitives::Address;
 use session_protocols::NodeId;
@@ -114,15 +114,11 @@ impl Staker {
                 proved.standings().map(|(id, standing, penalty)| (id, (standing, penalty))).collect();
             let free = held.iter().find_map(|one| {
                 let (standing, penalty) = standings.get(&one.id).copied()?;
-                matches!(standing, Standing::Released | Standing::Refused).then_some((one, standing, penalty))
+                is_free(standing).then_some((one, standing, penalty))
             });
             if let Some((one, standing, penalty)) = free {
-                let leaf = checkpoint::state_leaf(one.id, standing, penalty);
-                let proof = proved.states_tree().proof(leaf);
-                let proof = proof.ok_or(StakeError::OtherLedger { epoch })?;
-                let deed =
-                    Staking::releaseCall { id: one.id.0, state: standing as u8, penaltyBps: penalty, proof };
-                return Ok((call(staking, &deed), back(one, Return::Released)));
+                let call = self.paid_back((epoch, proved), one.id, standing, penalty)?;
+                return Ok((call, back(one, Return::Released)));
             }
         }
         let time = self.caller.time().await?;
@@ -141,6 +137,68 @@ impl Staker {
         let state = now.ledger.node(node).ok_or(StakeError::NoStake { node: *node })?.state;
         Err(StakeError::Locked { node: *node, state, leaving: leaving || state == State::Deregistered })
     }
+
+    /// Those of some stakes that can be paid back at this moment, with the call that does so, which anybody may send: the
+    /// last checkpoint releases them, or has refused them, or their exit was requested 30 days ago.
+    ///
+    /// # Errors
+    /// When the chain does not tell, or the ledger is not the one that was signed.
+    pub async fn free(
+        &self,
+        ids: &BTreeSet<StakeId>,
+        now: &Replayed,
+    ) -> Result<Vec<(StakeId, Call)>, StakeError> {
+        let staking = self.contracts().staking;
+        let proved = match (self.accepted().await?, &now.accepted) {
+            (Some(epoch), Some(_)) => match self.proved(now, epoch).await {
+                Ok(ledger) => Some((epoch, ledger)),
+                // Another checkpoint came in between: it will be that one's.
+                Err(StakeError::NotFinal { .. }) => None,
+                Err(error) => return Err(error),
+            },
+            (None, _) | (_, None) => None,
+        };
+        let standings: BTreeMap<StakeId, (Standing, u16)> = proved
+            .iter()
+            .flat_map(|(_, ledger)| ledger.standings())
+            .map(|(id, standing, penalty)| (id, (standing, penalty)))
+            .collect();
+        let time = self.caller.time().await?;
+        let mut free = Vec::new();
+        for id in ids {
+            let of = self.caller.view(staking, Staking::stakeOfCall { id: id.0 }).await?;
+            // It may have been paid back in a block that is not final so far.
+            if of.registeredAt == 0 {
+                continue;
+            }
+            let standing = standings.get(id).copied().filter(|(standing, _)| is_free(*standing));
+            if let (Some(proved), Some((standing, penalty))) = (proved, standing) {
+                free.push((*id, self.paid_back(proved, *id, standing, penalty)?));
+            } else if of.exitRequestedAt != 0 && of.exitRequestedAt.saturating_add(ESCAPE) <= time {
+                free.push((*id, call(staking, &Staking::escapeCall { id: id.0 })));
+            }
+        }
+        Ok(free)
+    }
+
+    /// What pays a stake back, as the checkpoint of an epoch has it.
+    fn paid_back(
+        &self,
+        (epoch, proved): (u64, &Ledger),
+        id: StakeId,
+        standing: Standing,
+        penalty: u16,
+    ) -> Result<Call, StakeError> {
+        let proof = proved.states_tree().proof(checkpoint::state_leaf(id, standing, penalty));
+        let proof = proof.ok_or(StakeError::OtherLedger { epoch })?;
+        let deed = Staking::releaseCall { id: id.0, state: standing as u8, penaltyBps: penalty, proof };
+        Ok(call(self.contracts().staking, &deed))
+    }
+}
+
+/// Whether a checkpoint that has a stake so lets it be paid back.
+const fn is_free(standing: Standing) -> bool {
+    matches!(standing, Standing::Released | Standing::Refused)
 }
 
 /// Those that the account or a loan of its own has a part in; where there are none, all.

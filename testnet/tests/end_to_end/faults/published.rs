@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Write,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
 };
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use session_chain::{
     NetworkFile,
     network::Settlement,
-    settlement::calls::{Token, Vault},
+    settlement::calls::{Loan, Staking, Token, Vault},
 };
 
 use crate::{
@@ -77,6 +78,8 @@ fn publish(host: &Host, more: &[&str]) -> Vec<String> {
         &url,
         "--disk",
         "1",
+        "--nodes",
+        "4",
         "--data",
         folder.to_str().unwrap(),
         "--yes",
@@ -153,6 +156,12 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     child.stdin.take().unwrap().write_all(RICH.as_bytes()).unwrap();
     assert_eq!(ended(child, "import").code, 0);
 
+    // What cannot be served is found before anything is paid for: the chain listens at that port.
+    let taken = publish(&first, &["--account", "treasury", "--status-port", "8545"]);
+    let error = refused(&first, &taken, "port", 1);
+    assert!(error["remedy"].as_str().unwrap().contains("--status-port PORT"), "{error}");
+    assert_eq!(sent(&first, TREASURY), Some(0));
+
     // The power fails while the contracts are deployed, and again while stakes are put down.
     let begin = publish(&first, &["--account", "treasury", "--epoch", "10", "--lent", "0"]);
     for after in [3, 14] {
@@ -164,6 +173,7 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     let network = running(&first, &begin, "publish");
     let begun = network.next().unwrap();
     assert_eq!(sent(&first, TREASURY), Some(TRANSACTIONS), "nothing was paid twice");
+    assert_eq!(begun["lends"], 0, "none of the nodes: {begun}");
     let address = begun["address"].as_str().unwrap();
     refused(&first, &publish(&first, &["--lent", "100"]), "in_use", 4);
 
@@ -183,7 +193,9 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
         first.session(&publish(&first, &["--lent", "100"]).iter().map(String::as_str).collect::<Vec<_>>());
     again.env("SESSION_HOME", first.home().join("nobody"));
     let network = Running::new(again, "publish");
-    assert_eq!(network.next().unwrap()["address"], begun["address"]);
+    let goes_on = network.next().unwrap();
+    assert_eq!(goes_on["address"], begun["address"]);
+    assert_eq!(goes_on["lends"], 2_000, "all that the vault has: {goes_on}");
 
     // The faucet has too little ether for what comes with a stake, and then nothing to lend.
     let faucet = begun["faucet"].as_str().unwrap();
@@ -198,7 +210,8 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     pay(&first, TREASURY, vault, all).await;
 
     // Wallets of their own: each has a stake, and one of them nothing to pay for a transaction.
-    data(&first, &["network", "add", address]);
+    let added = data(&first, &["network", "add", address]);
+    assert_eq!(added["vault"], format!("{:#x}", settlement(&first).vault.unwrap()), "{added}");
     data(&paid, &["account", "new", "--name", "payer"]);
     let payer = data(&paid, &["wallet", "address"])["address"].as_str().unwrap().to_owned();
     for to in [&*payer, OPERATOR, FORGER] {
@@ -358,10 +371,40 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     let error = refused(&first, &publish(&first, &["--lent", "100"]), "other_lender", 4);
     assert!(error["message"].as_str().unwrap().contains(faucet), "{error}");
     assert_eq!(lender(&first), faucet);
+    // And whoever was lent a stake was missing from all lists of a week: that account has the node leave.
+    let loan = loans[&own]["loan"].as_str().unwrap();
+    let missed = json!({ "looked": 0, "loans": { (loan): 7 * 24 } });
+    fs::write(published("missed.json"), missed.to_string()).unwrap();
     let network = running(&first, &publish(&first, &["--lent", "100", "--account", "treasury"]), "publish");
     let begun = network.next().unwrap();
     assert_ne!(begun["faucet"].as_str(), Some(faucet));
     assert_eq!(begun["faucet"].as_str(), Some(&*lender(&first)));
+    let loan = loan.parse().unwrap();
+    let (stands, leaves) = standing(&first, loan);
+    assert!(!stands || leaves, "nobody had it leave");
+    // The faucet brings the stake back once a checkpoint has released it, and whoever borrowed it does nothing.
+    until("a stake that is paid back", async || (!standing(&first, loan).0).then_some(())).await;
+    until("a stake in the vault", async || tokens(&first, loan).is_zero().then_some(())).await;
+
+    // The machine is lost: with what was archived, as it says, the network goes on from an empty folder.
+    let backup = begun["backup"].as_str().unwrap();
+    let ran = first.command(Path::new("bash"), &["-c", backup]).output().unwrap();
+    assert!(ran.status.success(), "{backup}: {ran:?}");
+    signal(&network, Signal::TERM);
+    assert_eq!(network.ended(), 0);
+    let (archive, folder) = (first.home().join("faulty-keys.tgz"), first.home().join("published"));
+    assert_eq!(fs::metadata(&archive).unwrap().permissions().mode() & 0o077, 0, "nobody else reads it");
+    fs::rename(&folder, first.home().join("lost")).unwrap();
+    fs::create_dir(&folder).unwrap();
+    assert!(Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(&folder).status().unwrap().success());
+    let left: Vec<_> =
+        fs::read_dir(folder.join("node-1")).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| name == "node.key" || name == "gas.key"), "{left:?}");
+    let network = running(&first, &publish(&first, &["--lent", "100"]), "publish");
+    let restored = network.next().unwrap();
+    for what in ["address", "faucet", "nodes"] {
+        assert_eq!(restored[what], begun[what], "{what}");
+    }
     drop(network);
 }
 
@@ -405,6 +448,19 @@ async fn pay(host: &Host, from: &str, to: Address, value: U256) {
 fn settlement(host: &Host) -> Settlement {
     let text = fs::read_to_string(host.home().join("published/network.toml")).unwrap();
     NetworkFile::parse(&text).unwrap().settlement.unwrap()
+}
+
+/// Whether the node of a loan is registered, and whether it is to leave.
+fn standing(host: &Host, loan: Address) -> (bool, bool) {
+    let view = |to: Address, data: Vec<u8>| {
+        let call = json!([{ "to": to, "data": hex::encode_prefixed(data) }, "latest"]);
+        hex::decode(ask(host, "eth_call", &call).unwrap().as_str().unwrap()).unwrap()
+    };
+    let staking = settlement(host).contracts.staking;
+    let id = Loan::idCall::abi_decode_returns(&view(loan, Loan::idCall {}.abi_encode())).unwrap();
+    let told = view(staking, Staking::stakeOfCall { id }.abi_encode());
+    let stake = Staking::stakeOfCall::abi_decode_returns(&told).unwrap();
+    (stake.registeredAt != 0, stake.exitRequestedAt != 0)
 }
 
 /// A registration that the node's key did not sign: one digit of the signature is another.

@@ -33,6 +33,8 @@ pub(crate) enum Line {
     /// As at home: a router that translates addresses of IPv4, and leads this port of both transports to it; and IPv6
     /// of its own.
     Forwarded(u16),
+    /// The same with all ports from one to another.
+    Led(u16, u16),
     /// A router that translates addresses, and leads to it what it asks for (UPnP).
     Asked,
     /// A router that translates addresses, and leads nothing to it.
@@ -108,7 +110,8 @@ impl Internet {
         let ip = if four { format!("45.{n}.0.2") } else { format!("2a10:{n}::2") };
         let forwarded = match line {
             Line::Open | Line::SixOnly => return Host { namespace, outside, ip, home },
-            Line::Forwarded(port) => Some(port),
+            Line::Forwarded(port) => Some(port.to_string()),
+            Line::Led(first, last) => Some(format!("{first}-{last}")),
             Line::Asked | Line::Closed => None,
         };
         let inner = format!("i{n}");
@@ -128,8 +131,8 @@ impl Internet {
             self.inside("core", &["ip", "-6", "route", "add", &whole, "via", &router]);
         }
         self.inside(&outside, &["sysctl", "-qw", "net.ipv4.ip_forward=1"]);
-        let lead = forwarded.map_or_else(String::new, |port| {
-            let lead = |kind| format!("iifname \"wan\" {kind} dport {port} dnat to 192.168.1.2;");
+        let lead = forwarded.map_or_else(String::new, |ports| {
+            let lead = |kind| format!("iifname \"wan\" {kind} dport {ports} dnat to 192.168.1.2;");
             lead("udp") + &lead("tcp")
         });
         let rules = format!(
