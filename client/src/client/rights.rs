@@ -27,7 +27,7 @@ pub struct Revoked {
 
 impl Client {
     /// Takes subaccounts' rights on an account's mailbox away. Of an account the newest [`MAX_TOKENS`] revocations
-    /// count.
+    /// are kept.
     ///
     /// # Errors
     /// When no majority of the swarm proves to have done it; repeating is safe.

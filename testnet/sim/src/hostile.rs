@@ -407,7 +407,7 @@ fn misread(mutation: &Mutation) -> Option<Mutation> {
     match &mut misread {
         Mutation::Store(request) => {
             let signed = request.auth.as_ref()?.time;
-            (request.timestamp, request.expiry) = (signed + AHEAD + 5_000, signed + 7_200_000);
+            (request.timestamp, request.expiry) = (signed + 3_600_000, signed + 7_200_000);
         }
         Mutation::Delete { request: Delete { which, auth, .. }, .. } => {
             let Which::In { drawers: Drawers::One(one), before: Some(before), .. } = which else {
