@@ -601,28 +601,6 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_end_that_can_be_asked_for_ends_no_message_earlier() {
-        let month = MAX_TTL.as_millis();
-        let stamp = Stamp { time: 5, digest: [0; 32] };
-        let mut record = Record::default();
-        record.join_change(Change { stamp, expiry: month + 5, row: 0 });
-        record.join_life(Life::Unsigned { timestamp: 1, expiry: month });
-        assert_eq!((record.expiry(), record.until()), (Some(month + 5), month + 5));
-        assert_eq!(record.dues().collect::<Vec<_>>(), [month + 5]);
-        record.join_life(Life::Unsigned { timestamp: 1, expiry: month + 9 });
-        assert_eq!((record.expiry(), record.until()), (Some(month + 9), month + 9));
-        // The change is forgotten when it is over.
-        assert_eq!(record.dues().collect::<Vec<_>>(), [month + 5, month + 9]);
-        assert_eq!(record.at(month + 4), Some(record));
-        assert_eq!(record.at(month + 5), Some(Record { change: None, ..record }));
-        assert_eq!(record.at(month + 9), None);
-        // An earlier one is what was asked for.
-        let stamp = Stamp { time: 6, digest: [0; 32] };
-        record.join_change(Change { stamp, expiry: month + 5, row: 0 });
-        assert_eq!(record.expiry(), Some(month + 5));
-    }
-
-    #[test]
     fn a_change_counts_when_signed_after_the_store() {
         let stamp = |time| Stamp { time, digest: [0; 32] };
         let mut record = Record::default();

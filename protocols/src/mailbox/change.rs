@@ -163,9 +163,6 @@ fn expire<S: Store>(
     (source, reach): (Source, Reach),
     store: &S,
 ) -> Result<Found, StoreError> {
-    if request.is_idle() {
-        return Ok(Found::default());
-    }
     let account = request.account;
     let door = request.auth.form.door();
     let bound = if source == Source::Client { u64::MAX } else { stamp.time };

@@ -5,7 +5,6 @@ mod convergence;
 mod drawers;
 mod outbox;
 mod revocations;
-mod texts;
 
 use super::*;
 use crate::{

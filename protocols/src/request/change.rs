@@ -261,13 +261,6 @@ impl Expire {
         end.min(self.auth.time.saturating_add(MAX_TTL.as_millis()))
     }
 
-    /// Whether it can change nothing: whole drawers only end earlier, and the latest end that can be asked for ends
-    /// nothing before its own.
-    pub fn is_idle(&self) -> bool {
-        let latest = self.auth.time.saturating_add(MAX_TTL.as_millis());
-        matches!(self.which, Which::In { .. }) && self.end(0) >= latest
-    }
-
     /// Whether the first hash is written in digits alone, as none of a message is: its text could be that of more
     /// ends and fewer hashes.
     fn begins_in_digits(&self) -> bool {
