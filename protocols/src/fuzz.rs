@@ -422,14 +422,13 @@ pub fn recount(store: &MemoryStore) {
         prints.entry(Bucket::of(record.until())).or_default().add(&record.id(account, hash));
         let row = |row: u64| store.mutation(row).expect("memory does not fail");
         if let Some(place) = record.place {
-            match (row(place.row), record.of_rights()) {
-                (Some(Mutation::Store(request)), false) => {
+            match (row(place.row), record.revoked()) {
+                (Some(Mutation::Store(request)), None) => {
                     assert_eq!((request.hash(), request.data.len()), (*hash, place.size as usize));
                 }
-                (Some(Mutation::Revoke { request, .. }), true) => {
+                (Some(Mutation::Revoke { request, .. }), Some(_)) => {
                     assert!(request.tokens.iter().any(|token| token.hash(account) == *hash));
                     assert_eq!(place.namespace, crate::request::REVOCATIONS);
-                    assert_eq!(request.undo, record.deleted());
                 }
                 _ => panic!("the bytes of {hash} are gone"),
             }

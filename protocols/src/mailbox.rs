@@ -19,7 +19,7 @@ use crate::{
     answer::{Code, Done, Subject},
     namespace::{Class, Namespace},
     record::{Change, Life, Mutation, Place, RECORD_COST, Record, Stamp, remembered},
-    request::{Door, MAX_RIGHTS, MAX_TTL, REVOCATIONS, Revoke, Source, Store as StoreRequest},
+    request::{Door, MAX_TOKENS, REVOCATIONS, Revoke, Source, Store as StoreRequest},
     store::{Effect, Entry, Store, StoreError, Transaction},
     swarm::Known,
 };
@@ -312,8 +312,10 @@ impl Mailbox {
             return Ok((subject, mutation, result));
         }
         let stamp = mutation.stamp(&self.network).unwrap_or_default();
-        let result = if let Mutation::Revoke { request, held } = &mutation {
-            let result = self.rights(now, (request, held.as_slice()), stamp, source, store);
+        let result = if let Mutation::Revoke { request, held } = &mutation
+            && !request.undo
+        {
+            let result = self.revoke(now, (request, held.as_slice()), stamp, source, store);
             self.survive(result, head == store.head())?
         } else {
             self.change(now, &mutation, stamp, (source, reach), store)?
@@ -326,7 +328,7 @@ impl Mailbox {
         Ok((subject, mutation, result))
     }
 
-    /// Applies a change to messages that are known here or to its sender.
+    /// Applies a change to messages or revocations that are known here or to its sender.
     fn change<T: Transaction>(
         &mut self,
         now: u64,
@@ -346,13 +348,9 @@ impl Mailbox {
         Ok(result.map(|()| Outcome { done: Done::Changed { hashes }, already: false, detail }))
     }
 
-    /// Takes rights away, or gives back those of which it is known here or to the sender that they were taken. Where
-    /// the hashes of a revocation are held, those tokens alone are meant.
-    ///
-    /// What was said last of a subaccount has a row of its own, which holds what the owner signed, and does not end:
-    /// who was away for long may know the revocation alone. Of an account the newest of either kind are kept. What
-    /// falls out is older than all of these wherever it is heard, so the order in which it comes makes no difference.
-    fn rights<T: Transaction>(
+    /// Takes rights away: each revocation has a row of its own, which holds what the owner signed. The
+    /// newest of an account are kept. Where hashes are held, those tokens alone are meant.
+    fn revoke<T: Transaction>(
         &mut self,
         now: u64,
         (request, held): (&Revoke, &[MessageHash]),
@@ -360,37 +358,32 @@ impl Mailbox {
         source: Source,
         store: &mut T,
     ) -> Result<Result<Outcome, Code>, StoreError> {
-        let (account, undo) = (request.account, request.undo);
+        let account = request.account;
         let evidence = Mutation::Revoke { request: request.clone(), held: Vec::new() };
         let size = u32::try_from(evidence.evidence_cost()).unwrap_or(u32::MAX);
-        let life = |row| if undo { Life::Deleted { stamp, row } } else { Life::Revoked { stamp, row } };
         let mut kept: BTreeMap<_, _> = BTreeMap::new();
-        for (hash, record) in read::rights(store, &account)? {
-            kept.extend(record.said().map(|said| ((said, hash), Some(record))));
+        for (hash, record) in read::revocations(store, &account)? {
+            kept.extend(record.revoked().map(|stamp| ((stamp, hash), Some(record))));
         }
         let (mut new, mut hashes) = (BTreeMap::new(), Vec::new());
-        let mut seen = BTreeSet::new();
-        // Of the others that a revocation names the undoing may have been forgotten.
-        let meant = |hash: &MessageHash| undo || held.is_empty() || held.contains(hash);
-        let named = request.tokens.iter().map(|token| token.hash(&account));
-        for hash in named.filter(|hash| meant(hash) && seen.insert(*hash)) {
+        // Of the others that the request names the undoing may have been forgotten.
+        let meant = |hash: &MessageHash| held.is_empty() || held.contains(hash);
+        for hash in request.tokens.iter().map(|token| token.hash(&account)).filter(meant) {
             let before = store.record(&account, &hash)?;
             let mut after = before.and_then(|record| record.at(now)).unwrap_or_default();
             // What deletes messages gives no rights back, whatever a member says that it was about.
-            if after.deleted() && !after.of_rights() {
+            if let Some(Life::Deleted { row, .. }) = after.life
+                && store.mutation(row)?.is_some_and(|why| !matches!(why, Mutation::Revoke { .. }))
+            {
                 after.life = None;
             }
-            if undo && after.life.is_none() && !held.contains(&hash) {
-                continue;
-            }
-            if after.join_life(life(0)) {
-                if let Some(earlier) = before.and_then(|record| record.said()) {
-                    kept.remove(&(earlier, hash));
-                }
-                kept.insert((stamp, hash), None);
+            if after.join_life(Life::Revoked { stamp, row: 0 }) {
                 new.insert((stamp, hash), (before, after));
+                let earlier = before.and_then(|record| record.revoked());
+                earlier.map(|earlier| kept.remove(&(earlier, hash)));
+                kept.insert((stamp, hash), None);
             }
-            if after.deleted() == undo {
+            if after.revoked().is_some() {
                 hashes.push(hash);
             }
         }
@@ -398,28 +391,26 @@ impl Mailbox {
             new.clear();
         }
         let cost = u64::from(size).saturating_add(RECORD_COST).saturating_mul(new.len() as u64);
-        let before = new.values().filter_map(|(before, _): &(Option<Record>, Record)| *before);
-        let more = cost.saturating_sub(before.map(|record| record.cost()).fold(0, u64::saturating_add));
-        if more > 0 && !self.limits.allow(store, &account, more, source, By::Deletion)? {
+        if cost > 0 && !self.limits.allow(store, &account, cost, source, By::Deletion)? {
             return Ok(Err(Code::Full));
         }
-        while kept.len() > MAX_RIGHTS {
-            let Some((key, record)) = kept.pop_first() else { break };
-            let known = || new.remove(&key).and_then(|(before, _)| before).filter(Record::of_rights);
-            if let Some(record) = record.or_else(known) {
-                let effects = vec![Effect { account, hash: key.1, before: Some(record), after: None }];
-                store.append(Entry { mutation: None, evidence_until: None, effects })?;
+        while kept.len() > MAX_TOKENS {
+            match kept.pop_first() {
+                Some(((_, hash), Some(record))) => {
+                    let effects = vec![Effect { account, hash, before: Some(record), after: None }];
+                    store.append(Entry { mutation: None, evidence_until: None, effects })?;
+                }
+                Some((key, None)) => drop(new.remove(&key)),
+                None => break,
             }
         }
         for ((_, hash), (before, mut after)) in new {
             let row = store.head().saturating_add(1);
-            after.life = Some(life(row));
+            after.life = Some(Life::Revoked { stamp, row });
             after.place = Some(Place { sequence: row, row, namespace: REVOCATIONS, size });
             let effects = vec![Effect { account, hash, before, after: Some(after) }];
             store.append(Entry { mutation: Some(evidence.clone()), evidence_until: None, effects })?;
-            if !undo {
-                self.outbox.push_back(Output::Revoked { account, hash });
-            }
+            self.outbox.push_back(Output::Revoked { account, hash });
         }
         Ok(Ok(Outcome { done: Done::Changed { hashes }, already: false, detail: Detail::default() }))
     }
@@ -643,17 +634,15 @@ impl Mailbox {
 }
 
 /// Where the JSON door's form of signing leaves a message's times open, a repeat keeps the first time and
-/// never ends the message earlier; and no store says that it ends later than members take it from each other.
+/// never ends the message earlier.
 fn repeat(request: &mut StoreRequest, known: &Record, now: u64) {
-    let text = request.auth.as_ref().filter(|auth| auth.form.door() == Door::Json);
-    let Some(latest) = text.map(|auth| auth.time.saturating_add(MAX_TTL.as_millis())) else { return };
-    if known.readable(Time::from_millis(now))
+    let text = request.auth.as_ref().is_some_and(|auth| auth.form.door() == Door::Json);
+    if text
+        && known.readable(Time::from_millis(now))
         && let (Some(timestamp), Some(expiry)) = (known.timestamp(), known.expiry())
     {
-        request.timestamp = timestamp.min(request.timestamp);
-        request.expiry = expiry.max(request.expiry);
+        (request.timestamp, request.expiry) = (timestamp, expiry.max(request.expiry));
     }
-    request.expiry = request.expiry.min(latest);
 }
 
 /// Whether joining `life` would change the record.

@@ -38,7 +38,6 @@ pub const SWARMS: &[&str] = &[
     "revoke-empty",
     "text-unverified",
     "text-unreceived",
-    "text-reread",
 ];
 
 /// Those that the simulation of onion paths catches.

@@ -13,7 +13,7 @@ use crate::{
     AccountId, MessageHash, Namespace, NetworkName, Span, Time,
     answer::{Code, Subject},
     identity::blake2b,
-    request::{Auth, Claims, Delete, Expire, MAX_TTL, REVOCATIONS, Replacement, Revoke, Source, Store},
+    request::{Claims, Delete, Expire, MAX_TTL, Replacement, Revoke, Source, Store},
 };
 
 /// When and by which request something was signed; the order in which the last one wins.
@@ -46,7 +46,7 @@ pub enum Life {
         /// The log row that keeps the signed request.
         row: u64,
     },
-    /// Deleted by its owner: a tombstone. Of a revocation, which keeps its place: undone. That does not end.
+    /// Deleted by its owner: a tombstone. Of a revocation: undone.
     Deleted {
         /// When it was signed.
         stamp: Stamp,
@@ -93,23 +93,8 @@ pub struct Record {
     pub life: Option<Life>,
     /// The latest signed change of expiry.
     pub change: Option<Change>,
-    /// Where its bytes are; none when it is deleted or was never held. Of rights, where their owner's word is.
+    /// Where its bytes are; none when it is deleted or was never held.
     pub place: Option<Place>,
-}
-
-impl Change {
-    /// When a message ends by it that would have ended at `own`, both in milliseconds since 1970.
-    ///
-    /// The latest end that can be asked for counts from when that was signed, or from when a text came, which is the
-    /// word of whoever says so. It is an extension: it ends no message before its own end.
-    pub fn end(&self, own: u64) -> u64 {
-        if self.expiry < remembered(self.stamp) { self.expiry } else { self.expiry.max(own) }
-    }
-
-    /// Until when it is remembered, in milliseconds since 1970. What is told of it later is left.
-    pub fn until(&self) -> u64 {
-        self.expiry.max(remembered(self.stamp))
-    }
 }
 
 /// The end of what does not end, in milliseconds since 1970: in the last [`Bucket`](crate::store::Bucket).
@@ -126,7 +111,7 @@ impl Record {
     pub fn expiry(&self) -> Option<u64> {
         match self.life? {
             Life::Unsigned { expiry, .. } | Life::Stored { expiry, .. } => {
-                Some(self.counting_change().map_or(expiry, |change| change.end(expiry)))
+                Some(self.counting_change().map_or(expiry, |change| change.expiry))
             }
             Life::Deleted { .. } | Life::Revoked { .. } => None,
         }
@@ -145,11 +130,10 @@ impl Record {
     ///
     /// A tombstone lasts the longest life of a message from its deletion, and so does a change of
     /// expiry: what it stands above may have been any change before it, up to the longest extension,
-    /// and a member that missed it would bring the message back. A revocation does not end, and so neither
-    /// does its undoing.
+    /// and a member that missed it would bring the message back.
     pub fn until(&self) -> u64 {
+        let changed = |change: Change| change.expiry.max(remembered(change.stamp));
         match self.life {
-            Some(Life::Deleted { .. }) if self.of_rights() => FOREVER,
             Some(Life::Deleted { stamp, .. }) => remembered(stamp),
             Some(Life::Revoked { stamp, .. }) if crate::mutants::on("forget-revocation") => {
                 stamp.time.saturating_add(60_000)
@@ -159,20 +143,18 @@ impl Record {
                 if crate::mutants::on("forget-early-end") {
                     return self.expiry().unwrap_or_default();
                 }
-                self.counting_change().map_or(expiry, |change| change.until().max(change.end(expiry)))
+                self.counting_change().map_or(expiry, changed)
             }
-            None => self.change.map_or(0, |change| change.until()),
+            None => self.change.map_or(0, changed),
         }
     }
 
-    /// When a part of the record may go, in milliseconds since 1970, where that is before the record may be
-    /// forgotten: the message, for a change of expiry outlives what it ended, see [`Self::without_message`]; or a
-    /// change that is over and has ended nothing.
+    /// When the message itself may go, in milliseconds since 1970, where that is before the record may be
+    /// forgotten: a change of expiry outlives what it ended, see [`Self::without_message`].
     pub fn sheds(&self) -> Option<u64> {
-        let (end, change) = (self.expiry()?, self.counting_change()?);
-        let sheds =
-            if change.expiry < end { change.until() } else { end.saturating_add(SHED_AFTER.as_millis()) };
-        Some(sheds).filter(|sheds| *sheds < self.until())
+        self.life?;
+        let change = self.counting_change()?;
+        Some(change.expiry.saturating_add(SHED_AFTER.as_millis())).filter(|sheds| *sheds < self.until())
     }
 
     /// What is left of the record once its message has gone: the change that ended it, which stands
@@ -184,11 +166,7 @@ impl Record {
     /// The record as it is to be kept at `now` (milliseconds since 1970); none when it is over.
     pub fn at(self, now: u64) -> Option<Self> {
         let shed = self.sheds().is_some_and(|sheds| sheds <= now);
-        let kept = match self.expiry() {
-            Some(end) if shed && end > now => Self { change: None, ..self },
-            _ if shed => self.without_message(),
-            _ => self,
-        };
+        let kept = if shed { self.without_message() } else { self };
         (kept.until() > now).then_some(kept)
     }
 
@@ -212,22 +190,6 @@ impl Record {
         match self.life {
             Some(Life::Revoked { stamp, .. }) => Some(stamp),
             Some(Life::Unsigned { .. } | Life::Stored { .. } | Life::Deleted { .. }) | None => None,
-        }
-    }
-
-    /// Whether it is no message but the rights of a subaccount, taken away or given back.
-    pub fn of_rights(&self) -> bool {
-        self.said().is_some()
-    }
-
-    /// When rights were taken away or given back, whichever was said last; none of anything else.
-    pub fn said(&self) -> Option<Stamp> {
-        match self.life {
-            Some(Life::Revoked { stamp, .. }) => Some(stamp),
-            Some(Life::Deleted { stamp, .. }) => {
-                self.place.filter(|place| place.namespace == REVOCATIONS).map(|_| stamp)
-            }
-            Some(Life::Unsigned { .. } | Life::Stored { .. }) | None => None,
         }
     }
 
@@ -375,17 +337,6 @@ impl Mutation {
             Self::Delete { request, .. } => &request.account,
             Self::Expire { request, .. } => &request.account,
             Self::Revoke { request, .. } => &request.account,
-        }
-    }
-
-    /// The proof of who asks; none of a stranger's store.
-    pub const fn auth(&self) -> Option<&Auth> {
-        match self {
-            Self::Store(request) => request.auth.as_ref(),
-            Self::Replace { request, .. } => Some(&request.auth),
-            Self::Delete { request, .. } => Some(&request.auth),
-            Self::Expire { request, .. } => Some(&request.auth),
-            Self::Revoke { request, .. } => Some(&request.auth),
         }
     }
 

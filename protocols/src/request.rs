@@ -24,11 +24,8 @@ pub const MAX_BULK: usize = 2_000;
 /// The same for clients of the JSON door, which do not repeat: the node that they ask goes on in steps of so many, and
 /// they are told of the first one.
 pub const MAX_BULK_JSON: usize = 10_000;
-/// How many subaccounts one request revokes, and how many revocations of an account count: the newest.
+/// How many subaccounts one request revokes, and how many revocations of an account are kept: the newest.
 pub const MAX_TOKENS: usize = 50;
-/// Of how many subaccounts of an account it is remembered what was said last, that their rights are taken away or that
-/// they are given back: the newest.
-pub const MAX_RIGHTS: usize = 200;
 /// How many subaccounts one request gives their rights back.
 pub const MAX_TOKENS_BACK: usize = 500;
 /// How many requests a batch or a sequence holds.

@@ -55,7 +55,6 @@ fn the_limits_are_those_of_the_code() {
         ("request::MAX_BULK_JSON", bytes(request::MAX_BULK_JSON)),
         ("request::MAX_TOKENS", bytes(request::MAX_TOKENS)),
         ("request::MAX_TOKENS_BACK", bytes(request::MAX_TOKENS_BACK)),
-        ("request::MAX_RIGHTS", bytes(request::MAX_RIGHTS)),
         ("request::MAX_REQUESTS", bytes(request::MAX_REQUESTS)),
         ("request::MAX_CONDITIONS", bytes(request::MAX_CONDITIONS)),
         ("request::MAX_CONDITIONS_JSON", bytes(request::MAX_CONDITIONS_JSON)),

@@ -7,8 +7,8 @@ use crate::{
     AccountId, MessageHash,
     record::{Change, Life, Mutation, Record, Stamp},
     request::{
-        Delete, Direction, Door, Expire, MAX_BULK, MAX_BULK_JSON, Replacement, Source, TOLERANCE_FORWARDED,
-        Which,
+        Delete, Direction, Door, Expire, MAX_BULK, MAX_BULK_JSON, Replacement, Revoke, Source,
+        TOLERANCE_FORWARDED, Which,
     },
     store::{Effect, Store, StoreError},
 };
@@ -59,8 +59,8 @@ pub(super) fn find<S: Store>(
         Mutation::Delete { request, held } => delete(now, request, held, stamp, (source, reach), store),
         Mutation::Expire { request, held } => expire(now, request, held, stamp, (source, reach), store),
         Mutation::Replace { request, held } => replace(now, request, held, stamp, store),
-        // These have their own ways.
-        Mutation::Store(_) | Mutation::Revoke { .. } => Ok(Found::default()),
+        Mutation::Revoke { request, held } => give_back(now, request, held, stamp, store),
+        Mutation::Store(_) => Ok(Found::default()),
     }
 }
 
@@ -100,6 +100,18 @@ fn replace<S: Store>(
     let others = held.iter().copied().filter(|hash| *hash != request.hash).collect();
     let covered = |record: &Record| record.place.is_none_or(|place| place.namespace == request.namespace);
     bury(now, &request.account, others, held, stamp, covered, store)
+}
+
+/// Gives subaccounts back what was taken from them, as far as that is known here or to the sender.
+fn give_back<S: Store>(
+    now: u64,
+    request: &Revoke,
+    held: &[MessageHash],
+    stamp: Stamp,
+    store: &S,
+) -> Result<Found, StoreError> {
+    let hashes = request.tokens.iter().map(|token| token.hash(&request.account)).collect();
+    bury(now, &request.account, hashes, held, stamp, |_| true, store)
 }
 
 /// Puts tombstones where something is known or was held by the sender.
@@ -188,11 +200,6 @@ fn expire<S: Store>(
     for (hash, before) in &records {
         let before = *before;
         let expiry = request.end(places.get(hash).copied().unwrap_or_default());
-        let change = Change { stamp, expiry, row };
-        if change.until() <= now {
-            // Passed on so late that it would be forgotten.
-            continue;
-        }
         let known = before.and_then(|record| record.at(now));
         if known.is_some_and(|record| !covers(&request.which, &record, stamp.time)) {
             continue;
@@ -226,7 +233,7 @@ fn expire<S: Store>(
         }
         let mut after = known.unwrap_or_default();
         let place = after.place.filter(|_| after.readable(crate::Time::from_millis(now)));
-        let changed = after.join_change(change);
+        let changed = after.join_change(Change { stamp, expiry, row });
         let counts = after.counting_change().is_some_and(|change| change.stamp == stamp);
         if counts && !after.deleted() {
             found.hashes.push(*hash);
@@ -280,9 +287,9 @@ fn named<S: Store>(
 }
 
 /// Whether a change that was signed at `time` can be about a message that is here. A revocation
-/// is no message, nor is its undoing: its owner alone gives rights back.
+/// is no message: its owner alone gives rights back.
 fn covers(which: &Which, record: &Record, time: u64) -> bool {
-    if record.of_rights() {
+    if record.revoked().is_some() {
         return false;
     }
     let Some(place) = record.place.filter(|_| !crate::mutants::on("bulk-any-drawer")) else { return true };

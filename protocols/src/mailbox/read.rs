@@ -1,15 +1,13 @@
 //! What is read of a mailbox.
 
-use std::cmp::Reverse;
-
 use crate::{
     AccountId, MessageHash, Namespace, Time,
     answer::{Body, End, JSON_OVERHEAD, MAX_PAGE, MAX_PAGE_COUNT, MAX_PAGE_IDS, MAX_PAGE_JSON, Message},
     namespace::Class,
     record::{Mutation, Record},
     request::{
-        Auth, Cursor, Door, Drawers, Fetch, GetExpiries, Ids, MAX_BULK_JSON, MAX_RIGHTS, MAX_TOKENS,
-        REVOCATIONS, Request, Retrieve, Token,
+        Auth, Cursor, Door, Drawers, Fetch, GetExpiries, Ids, MAX_BULK_JSON, MAX_TOKENS, REVOCATIONS,
+        Request, Retrieve, Token,
     },
     store::{Store, StoreError},
 };
@@ -35,13 +33,8 @@ pub fn allowed<S: Store>(store: &S, request: &Request) -> Result<bool, StoreErro
     if namespace.is_some_and(|namespace| namespace.class() == Class::Unrevocable) {
         return Ok(true);
     }
-    let hash = subaccount.token.hash(account);
-    let revoked = store.record(account, &hash)?.and_then(|record| record.revoked());
-    let Some(stamp) = revoked.filter(|_| !crate::mutants::on("revoked-ask")) else { return Ok(true) };
-    // Of what an owner took away the newest counts.
-    let others = rights(store, account)?.into_iter();
-    let others = others.filter_map(|(other, record)| Some((record.revoked()?, other)));
-    Ok(others.filter(|other| *other > (stamp, hash)).count() >= MAX_TOKENS)
+    let record = store.record(account, &subaccount.token.hash(account))?;
+    Ok(record.is_none_or(|record| record.revoked().is_none()) || crate::mutants::on("revoked-ask"))
 }
 
 /// Reads a page of one namespace: [`Body::Messages`], or [`Body::Ids`] to who wants hashes first.
@@ -177,11 +170,8 @@ pub fn expiries<S: Store>(store: &S, now: Time, request: &GetExpiries) -> Result
 ///
 /// When the store fails.
 pub fn revoked<S: Store>(store: &S, account: &AccountId) -> Result<Body, StoreError> {
-    let mut taken = rights(store, account)?;
-    taken.retain(|(_, record)| record.revoked().is_some());
-    taken.sort_unstable_by_key(|(hash, record)| Reverse((record.revoked(), *hash)));
     let mut found: Vec<(_, Token)> = Vec::new();
-    for (hash, record) in taken.into_iter().take(MAX_TOKENS) {
+    for (hash, record) in revocations(store, account)? {
         let (Some(stamp), Some(place)) = (record.revoked(), record.place) else { continue };
         let behind = store.mutation(place.row).map_err(|error| error.about(account, hash))?;
         if let Some(Mutation::Revoke { request, .. }) = behind {
@@ -193,14 +183,15 @@ pub fn revoked<S: Store>(store: &S, account: &AccountId) -> Result<Body, StoreEr
     Ok(Body::Revoked { tokens: found.into_iter().map(|(_, token)| token).collect() })
 }
 
-/// The revocations of an account and those that were undone, with the hashes of their tokens.
-pub(super) fn rights<S: Store>(
+/// The revocations of an account, with the hashes of their tokens.
+pub(super) fn revocations<S: Store>(
     store: &S,
     account: &AccountId,
 ) -> Result<Vec<(MessageHash, Record)>, StoreError> {
     let mut found = Vec::new();
-    for (_, hash) in store.page(account, REVOCATIONS, 0, MAX_RIGHTS.saturating_mul(2))? {
-        found.extend(store.record(account, &hash)?.map(|record| (hash, record)));
+    for (_, hash) in store.page(account, REVOCATIONS, 0, MAX_TOKENS.saturating_mul(2))? {
+        let record = store.record(account, &hash)?.filter(|record| record.revoked().is_some());
+        found.extend(record.map(|record| (hash, record)));
     }
     Ok(found)
 }

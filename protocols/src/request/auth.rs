@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
-use super::{MAX_AHEAD, Source, TOLERANCE, TOLERANCE_FORWARDED};
+use super::{Source, TOLERANCE, TOLERANCE_FORWARDED};
 use crate::{
     AccountId, KeyPair, MessageHash, Namespace, NetworkName, NodeId, Signature, Statement, Time,
     answer::Code,
@@ -15,17 +15,6 @@ use crate::{
 
 /// The drawer in which revocations lie. No client may store there, and whoever reads it finds nothing.
 pub const REVOCATIONS: Namespace = Namespace::CLOSED;
-
-/// The earliest time of a text that a member takes, in milliseconds since 1970: with 2020 it begins. Every time
-/// from then on has thirteen digits, so that a text is not that of another request whose numbers have others.
-pub(super) const EARLIEST: u64 = 1_577_836_800_000;
-
-/// The latest time of a message, in milliseconds since 1970, that can have been there when a request was taken that
-/// was signed at `time`, or that can have been signed then itself. It may have been sent by a clock that is ahead of
-/// the receiver's, which may be ahead of the one that signed.
-pub(super) const fn latest(time: u64) -> u64 {
-    time.saturating_add(TOLERANCE.as_millis()).saturating_add(MAX_AHEAD.as_millis())
-}
 
 /// Through which door a client came, which decides what it signs and what it is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -281,12 +270,6 @@ impl Auth {
         matches!(self.form, Form::Text { received: None, .. }) && !names_time
     }
 
-    /// Whether a member passes on a text. It leaves open what a statement says, and the client's door has
-    /// checked that by its clock: what comes later is bounded by the time that was signed, or told.
-    pub(super) fn leaves_open(&self, source: Source) -> bool {
-        source == Source::Member && !self.form.is_statement() && !crate::mutants::on("text-reread")
-    }
-
     /// Says, as the first node that took the request, that [`Self::time`] is when it came. `statement` must
     /// have been made with that time.
     pub fn receive(&mut self, pair: &KeyPair, network: &NetworkName, statement: &Statement) {
@@ -314,9 +297,6 @@ impl Auth {
             Source::Member => (u64::MAX, TOLERANCE_FORWARDED.as_millis()),
         };
         if self.time > now.saturating_add(late) || self.time < now.saturating_sub(early) {
-            return Err(Code::Clock);
-        }
-        if self.leaves_open(source) && self.time < EARLIEST {
             return Err(Code::Clock);
         }
         let owns =

@@ -5,7 +5,7 @@ use serde_bytes::ByteBuf;
 
 use super::{
     Auth, Claims, Door, MAX_AHEAD, MAX_TTL, MAX_TTL_PUBLIC, MIN_TTL, Rights, Source, TOLERANCE_FORWARDED,
-    auth::{Asked, latest, settle},
+    auth::{Asked, settle},
     signed,
     text::Text,
 };
@@ -114,11 +114,10 @@ impl Store {
                 let extended = self.auth.as_ref().is_some_and(|auth| auth.form.door() == Door::Json);
                 let longest = if extended { MAX_TTL } else { longest };
                 let slack = TOLERANCE_FORWARDED.as_millis();
-                let end = now_ms.saturating_add(longest.as_millis()).saturating_add(slack);
-                if self.timestamp > now_ms.saturating_add(slack) || self.expiry > end {
+                let latest = now_ms.saturating_add(longest.as_millis()).saturating_add(slack);
+                if self.timestamp > now_ms.saturating_add(slack) || self.expiry > latest {
                     return Err(Code::BadTtl);
                 }
-                bounded((self.timestamp, self.expiry), self.auth.as_ref())?;
             }
         }
         match &self.auth {
@@ -149,19 +148,9 @@ impl Replacement {
             return Err(Code::BadRequest);
         }
         let auth = &self.auth;
-        bounded((self.timestamp, self.expiry), Some(auth))?;
         let asked = asked(&self.account, self.namespace, self.statement(network, auth.time), auth);
         auth.claims(asked, network, now, Source::Member)
     }
-}
-
-/// Checks the times of a text that another member passes on, by the time that was signed alone: they are the word of
-/// whoever passes it on, also long after. Nothing that is remembered for as long as a message lives, since that time or
-/// a later one, is forgotten before the text is good for nothing.
-fn bounded((timestamp, expiry): (u64, u64), auth: Option<&Auth>) -> Result<(), Code> {
-    let Some(Auth { time, .. }) = auth.filter(|auth| auth.leaves_open(Source::Member)) else { return Ok(()) };
-    let end = time.saturating_add(MAX_TTL.as_millis());
-    if timestamp > latest(*time) || expiry > end { Err(Code::BadTtl) } else { Ok(()) }
 }
 
 fn statement(

@@ -292,6 +292,14 @@ impl Checks {
                 );
                 return broken("nothing is forgotten before its end", detail);
             }
+            if let (Some(before), Some(after)) = (before, after)
+                && before.life.is_some()
+                && after.life.is_none()
+                && before.expiry().is_none_or(|end| end > local)
+            {
+                let detail = format!("node {node} shed {hash}: {before:?}");
+                return broken("no message goes before its end", detail);
+            }
             if let Some(after) = after {
                 let taken = before.filter(|before| before.place.is_some());
                 let whole = tombstone(Some(after)).and_then(|stamp| self.whole(account, stamp));
@@ -315,14 +323,6 @@ impl Checks {
                         format!("node {node} took {hash}: {after:?}"),
                     );
                 }
-            }
-            if let (Some(before), Some(after)) = (before, after)
-                && before.life.is_some()
-                && after.life.is_none()
-                && before.expiry().is_none_or(|end| end > local)
-            {
-                let detail = format!("node {node} shed {hash}: {before:?}");
-                return broken("no message goes before its end", detail);
             }
             let yields = match (tombstone(before.as_ref()), after) {
                 (Some(stamp), Some(after)) => self.yields(account, stamp, after),

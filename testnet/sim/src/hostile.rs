@@ -9,7 +9,7 @@ use session_protocols::{
     codec,
     namespace::Class,
     record::Mutation,
-    request::{Auth, Delete, Door, Drawers, Ends, Expire, Form, MAX_TTL, Replacement, Revoke, Store, Which},
+    request::{Auth, Delete, Drawers, Ends, Expire, Form, MAX_TTL, Replacement, Revoke, Store, Which},
     swarm::{Ask, BucketPrint, MAX_BATCH, Replicated, Slice, SwarmAnswer, SwarmRequest},
 };
 
@@ -42,12 +42,6 @@ impl World {
                         self.stretchable.remove(0);
                     }
                     self.stretchable.push(wide);
-                }
-                if let Some(misread) = misread(mutation) {
-                    if self.misread.len() >= COLLECTED {
-                        self.misread.remove(0);
-                    }
-                    self.misread.push(misread);
                 }
             }
         }
@@ -193,33 +187,7 @@ impl World {
         Some(mutation)
     }
 
-    /// A text, read otherwise than its owner meant it. Where it names no time, it is said to have come just now.
-    fn reread(&mut self, node: usize) -> Option<Mutation> {
-        let at = self.dice.texts.index(self.misread.len());
-        let mut mutation = self.misread.get(at).cloned()?;
-        let (now, pair) = (self.now.as_millis(), &self.nodes[node].pair);
-        match &mut mutation {
-            Mutation::Delete { request, .. } => {
-                request.auth.time = now;
-                request.receive(pair, &self.network);
-            }
-            Mutation::Expire { request, held } => {
-                request.auth.time = now;
-                request.receive(pair, &self.network);
-                *held = request.which.hashes().to_vec();
-            }
-            Mutation::Store(_) | Mutation::Replace { .. } | Mutation::Revoke { .. } => {}
-        }
-        Some(mutation)
-    }
-
     fn forged(&mut self, node: usize) -> Mutation {
-        if self.now < self.heal
-            && self.dice.texts.chance(250)
-            && let Some(reread) = self.reread(node)
-        {
-            return reread;
-        }
         if self.now < self.heal
             && self.dice.hostile.chance(250)
             && let Some(stretched) = self.stretched()
@@ -396,45 +364,6 @@ impl World {
 /// Whether a mutation is a store into a public inbox.
 fn may_anybody(mutation: &Mutation) -> bool {
     matches!(mutation, Mutation::Store(request) if request.namespace.class() == Class::PublicInbox)
-}
-
-/// What somebody signed as a text, with other numbers in the same digits, or with times that it does not name.
-fn misread(mutation: &Mutation) -> Option<Mutation> {
-    if mutation.auth()?.form.door() != Door::Json {
-        return None;
-    }
-    let mut misread = mutation.evidence();
-    match &mut misread {
-        Mutation::Store(request) => {
-            let signed = request.auth.as_ref()?.time;
-            (request.timestamp, request.expiry) = (signed + 3_600_000, signed + 7_200_000);
-        }
-        Mutation::Delete { request: Delete { which, auth, .. }, .. } => {
-            let Which::In { drawers: Drawers::One(one), before: Some(before), .. } = which else {
-                return None;
-            };
-            *before = format!("{one}{before}").parse().ok().filter(|_| one.0 > 0)?;
-            (*one, auth.form) = (Namespace::INBOX, Form::text());
-        }
-        Mutation::Expire { request: Expire { which, ends, auth, .. }, .. } => {
-            let Ends::All(end) = *ends else { return None };
-            let (first, rest) = (end / 1_000_000_000_000, end % 1_000_000_000_000);
-            // What begins with zeros is no number.
-            if rest < 100_000_000_000 {
-                return None;
-            }
-            match which {
-                Which::Hashes(hashes) if hashes.len() == 2 => *ends = Ends::Each(vec![first, rest]),
-                Which::In { drawers: Drawers::One(one), .. } if *one == Namespace::INBOX => {
-                    (*one, *ends) = (Namespace(first as i16), Ends::All(rest));
-                }
-                Which::Hashes(_) | Which::In { .. } => return None,
-            }
-            auth.form = Form::text();
-        }
-        Mutation::Replace { .. } | Mutation::Revoke { .. } => return None,
-    }
-    Some(misread)
 }
 
 /// A mutation that says on its sender's word what it is about, if this is or makes one.

@@ -45,8 +45,6 @@ pub(super) struct Streams {
     pub(super) door: Dice,
     pub(super) trouble: Dice,
     pub(super) hostile: Dice,
-    /// Which texts hostile members read otherwise.
-    pub(super) texts: Dice,
 }
 
 /// Everything.
@@ -74,8 +72,6 @@ pub(super) struct World {
     pub(super) collected: Vec<Mutation>,
     /// Those of them that say on their sender's word alone which messages they are about.
     pub(super) stretchable: Vec<Mutation>,
-    /// Texts that they read otherwise than they were meant.
-    pub(super) misread: Vec<Mutation>,
     pub(super) next_subscriber: u64,
     /// Whether nodes run on their own engine.
     pub(super) engine: bool,
@@ -119,7 +115,6 @@ impl World {
             door: Dice::new(seed, "door"),
             trouble: Dice::new(seed, "trouble"),
             hostile: Dice::new(seed, "hostile"),
-            texts: Dice::new(seed, "texts"),
         };
         let mut nodes: Vec<Node> = pairs
             .into_iter()
@@ -195,7 +190,6 @@ impl World {
             messages: BTreeMap::new(),
             collected: Vec::new(),
             stretchable: Vec::new(),
-            misread: Vec::new(),
             next_subscriber: 0,
             engine,
             // A node's share of the clients' load stays the same in networks of any size.

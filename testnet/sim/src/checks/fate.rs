@@ -3,7 +3,6 @@
 use session_protocols::{
     AccountId, Namespace, Time,
     record::{Life, Record, Stamp},
-    request::MAX_TTL,
 };
 
 /// Everything that was ever asked about one message.
@@ -60,10 +59,8 @@ impl Fate {
         let of = |store: &&Stored| store.text && store.stamp.is_some_and(|own| own.time == stamp.time);
         let asked = self.stores.iter().find(of)?.asked;
         let new = self.stores.iter().all(|store| store.stamp != Some(stamp));
-        // Whoever takes it lets it end no later than the longest life from when it was signed.
-        let latest = stamp.time + MAX_TTL.as_millis();
         let known = self.stores.iter().any(|store| store.timestamp == timestamp)
-            && self.expiries().any(|end| end.min(latest) == expiry);
+            && self.expiries().any(|end| end == expiry);
         let (text, acknowledged) = (true, None);
         (new && known)
             .then_some((stamp, Stored { stamp: Some(stamp), text, timestamp, expiry, asked, acknowledged }))

@@ -154,7 +154,7 @@ impl Checks {
     pub(super) fn yields(&self, account: &AccountId, stamp: Stamp, record: &Record) -> bool {
         self.whole(account, stamp).is_some_and(|whole| match (record.place, record.timestamp()) {
             (Some(place), Some(timestamp)) => !whole.is_about(place.namespace, timestamp),
-            (Some(_), None) => record.of_rights(),
+            (Some(_), None) => record.revoked().is_some(),
             (None, _) => false,
         })
     }

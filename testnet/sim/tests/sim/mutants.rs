@@ -141,8 +141,6 @@ caught! {
         breaks "a wrong request is refused"
     passing_on_a_text_without_its_time "text-unreceived"
         breaks "writes succeed after healing"
-    reading_a_text_otherwise "text-reread"
-        breaks "nothing forged is accepted"
 }
 
 caught! {
