@@ -87,7 +87,6 @@ impl Default for Limits {
 }
 
 /// What the mailbox machine is fed.
-#[expect(clippy::large_enum_variant, reason = "short-lived, and the large one is the common one")]
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A client's request, checked.

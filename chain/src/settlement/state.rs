@@ -357,7 +357,7 @@ impl StateFile {
         anew: bool,
         work: impl FnOnce(&mut Index<Writing<'_>>) -> Result<T, redb::Error>,
     ) -> Result<T, StateError> {
-        let Self { db, path, writing } = self;
+        let Self { db, path, writing, open: _ } = self;
         let run = || {
             let write = match writing.take() {
                 Some(write) => write,

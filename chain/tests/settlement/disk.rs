@@ -17,7 +17,7 @@ async fn are_the_same(one: &LiveLedger, other: &LiveLedger, chain: &Chain) -> bo
     through(one, chain).await;
     through(other, chain).await;
     let (one, other) = (one.settled(), other.settled());
-    let names = [&one, &other].map(|settled| settled.names.root().unwrap());
+    let names = [&one, &other].map(|settled| settled.names.root().expect("an index that was just opened"));
     (one.ledger, one.checkpoint, one.signers, one.behind)
         == (other.ledger, other.checkpoint, other.signers, other.behind)
         && names[0] == names[1]

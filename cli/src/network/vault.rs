@@ -62,7 +62,7 @@ async fn send(
     sending: Sending,
 ) -> Result<(), Failure> {
     let mut consent = Consent::new(sending.yes);
-    deliver::<VaultError>(context, vault.sender(), name, planned, &mut consent).await
+    deliver::<VaultError>(context, vault.sender(), name, planned, &mut consent, || Ok(())).await
 }
 
 /// What is in it, who may do what, and which nodes have stakes of it.

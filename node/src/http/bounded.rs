@@ -57,7 +57,7 @@ impl Listener for Bounded {
         let (stream, address, seat) = loop {
             let (stream, address) = Listener::accept(&mut self.listener).await;
             let Some(strangers) = &self.strangers else { break (stream, address, None) };
-            let here = stream.local_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |here| here.ip());
+            let here = stream.local_addr().map_or_else(|_| Ipv4Addr::UNSPECIFIED.into(), |here| here.ip());
             if let Some(seat) = strangers.seat(here, address.ip()) {
                 break (stream, address, Some(seat));
             }

@@ -33,7 +33,7 @@ pub(super) struct Reach {
 
 impl Reach {
     /// All that is there.
-    pub const ALL: Self = Self { until: u64::MAX, after: None };
+    pub(super) const ALL: Self = Self { until: u64::MAX, after: None };
 }
 
 /// What a change does, before it is kept.

@@ -52,7 +52,7 @@ impl AsyncRead for Pipe {
     ) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.sent).poll_read(context, into) {
             Poll::Ready(Ok(0)) if !self.ends => Poll::Pending,
-            read => read,
+            read @ (Poll::Ready(_) | Poll::Pending) => read,
         }
     }
 }
