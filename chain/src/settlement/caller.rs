@@ -114,13 +114,13 @@ impl Caller {
         &self.provider
     }
 
-    /// Asks a contract.
+    /// Asks a contract, as it is in the newest block: what waits in the mempool may never come.
     ///
     /// # Errors
     /// When it is not there, or refuses, or the endpoint does not tell.
     pub async fn view<C: SolCall>(&self, to: Address, view: C) -> Result<C::Return, SendError> {
         let request = TransactionRequest::default().to(to).input(Bytes::from(view.abi_encode()).into());
-        match self.provider.call(request).await {
+        match self.provider.call(request).block(BlockId::latest()).await {
             Ok(returned) => C::abi_decode_returns(&returned).map_err(|_| self.nothing_at(to)),
             Err(error @ RpcError::ErrorResp(_)) => {
                 Err(SendError::Refused { refusal: Box::new(Refusal::of(&error)) })

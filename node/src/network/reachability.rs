@@ -78,9 +78,27 @@ impl Network {
     }
 
     /// The prefix of a node of the network, by its registration, or by the network file where it has none yet; none
-    /// of anybody else.
+    /// of anybody else, nor of one that is known on this machine alone: its way here is not that of others.
     fn prefix_of_server(&self, node: &NodeId) -> Option<Prefix> {
-        let first = || self.first.contains(node).then(|| self.places.get(node)?.first()).flatten();
-        self.prefix(node).or_else(|| first().map(|endpoint| Prefix::of(endpoint.ip)))
+        let first = || self.first.contains(node).then(|| from_afar(self.places.get(node)?)).flatten();
+        self.prefix(node).or_else(first)
+    }
+}
+
+/// The prefix of the first of these places that another machine can have.
+fn from_afar(places: &[Endpoint]) -> Option<Prefix> {
+    places.iter().find(|place| !place.ip.is_loopback()).map(|place| Prefix::of(place.ip))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_known_on_this_machine_alone_is_not_asked_how_others_get_here() {
+        let [here, there] =
+            ["/ip4/127.0.0.1/tcp/22021", "/ip4/45.4.0.2/tcp/22021"].map(|one| one.parse().unwrap());
+        assert_eq!(from_afar(&[here]), None);
+        assert_eq!(from_afar(&[here, there]), Some(Prefix::V4([45, 4, 0])));
     }
 }
