@@ -85,13 +85,15 @@ impl Process {
     }
 }
 
-/// When a process started, out of its `/proc/PID/stat`; none when it has ended and is not collected.
+/// When a process started, out of its `/proc/PID/stat`; none when it has ended and is not collected. It has not while
+/// any of its threads is left: that one still holds the process's files, and their locks.
 fn started(stat: &str) -> Option<u64> {
     // The name, in parentheses, may hold anything; the fields after it are 3 (state) and on.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;
-    (!matches!(state, "Z" | "X")).then_some(())?;
-    fields.nth(18)?.parse().ok()
+    let threads: u64 = fields.nth(16)?.parse().ok()?;
+    (!matches!(state, "Z" | "X") || threads > 1).then_some(())?;
+    fields.nth(1)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -100,9 +102,10 @@ mod tests {
 
     #[test]
     fn stat_is_read_whatever_the_name() {
-        let fields = "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
-        assert_eq!(started(&format!("12 (a b) S) S {fields}")), Some(4711));
-        assert_eq!(started(&format!("12 (a) Z {fields}")), None);
+        let fields = |threads| format!("1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 {threads} 18 4711 20");
+        assert_eq!(started(&format!("12 (a b) S) S {}", fields(1))), Some(4711));
+        assert_eq!(started(&format!("12 (a) Z {}", fields(1))), None);
+        assert_eq!(started(&format!("12 (a) Z {}", fields(2))), Some(4711), "a thread of it is left");
         assert_eq!(started("12 (a) S 1 2"), None);
     }
 

@@ -193,7 +193,7 @@ fn a_node_gets_its_key_once_and_runs_with_what_was_printed() {
     let expected = serde_json::json!({
         "id": made["id"], "data": data, "operator": operator, "prefix": "127.0.99.0/24",
         "gas_account": made["gas_account"], "addresses": [address], "network": null, "registration": null,
-        "registrations": null,
+        "registrations": null, "found": null, "first": false,
     });
     assert_eq!(made, expected);
     assert!(made["gas_account"].as_str().unwrap().starts_with("0x"), "{made}");
