@@ -362,7 +362,7 @@ fn write(path: &Path, text: &str) -> Result<(), PublicError> {
 mod tests {
     use super::*;
 
-    fn plan(folder: PathBuf) -> Plan {
+    pub(super) fn plan(folder: PathBuf) -> Plan {
         Plan {
             name: "mynet".parse().unwrap(),
             folder,

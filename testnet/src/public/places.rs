@@ -94,7 +94,7 @@ const fn loopback(ip: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::tests::plan, *};
 
     /// Of documentation: no machine has it.
     const LED: &str = "203.0.113.7";
@@ -135,19 +135,7 @@ mod tests {
             (LED, "--http-port", (udp_port, tcp_port, 0)),
             (LED, "--port", (udp_port, 0, 0)),
         ] {
-            let plan = Plan {
-                name: "mynet".parse().unwrap(),
-                folder: temp.path().join("mynet"),
-                rpc: Vec::new(),
-                ips: ips([ip]),
-                port,
-                nodes: None,
-                epoch: None,
-                disk: None,
-                release: None,
-                lent: None,
-                url: String::new(),
-            };
+            let plan = Plan { ips: ips([ip]), port, ..plan(temp.path().join("mynet")) };
             let error = check_ports(&plan, http, status).unwrap_err();
             let PublicError::Taken { cause, .. } = &error else { panic!("{error}") };
             assert_eq!((cause.kind(), error.code()), (io::ErrorKind::AddrInUse, "port"), "{error}");
