@@ -457,6 +457,27 @@ impl Net {
         }
     }
 
+    /// Has a member and the others not reach each other.
+    fn part(&mut self, who: usize) {
+        self.down.insert(who);
+        for other in 0..self.members.len() {
+            self.disconnect(who, other);
+            self.disconnect(other, who);
+        }
+    }
+
+    /// Stops a member, and starts it again with what is durable.
+    fn restart(&mut self, who: usize) {
+        let (number, count) = (u8::try_from(who).unwrap(), u8::try_from(self.members.len()).unwrap());
+        self.members[who].0 = Member::new(setup(number, one_swarm(nodes(count))));
+        let reached: Vec<_> = (0..self.members.len()).filter(|other| !self.down.contains(other)).collect();
+        for other in reached {
+            self.disconnect(other, who);
+            self.connect(other, who);
+            self.connect(who, other);
+        }
+    }
+
     /// How many messages a member holds that end then, in seconds.
     fn ending(&self, who: usize, end: u64) -> usize {
         let records = self.members[who].1.records();
@@ -470,17 +491,21 @@ fn json_delete_all(person: &Person) -> Request {
     texted(person, request, format!("delete_all{}", ms(0)).as_bytes(), 0)
 }
 
+/// Has the inbox end 500 s after [`NOW`], as a client of the JSON door asks for it.
+fn json_expire_all(person: &Person) -> Request {
+    let request = Request::Expire(person.expire_in(Drawers::One(Namespace::INBOX), 500, 0));
+    texted(person, request, format!("expire_all{}", ms(500)).as_bytes(), 0)
+}
+
 #[test]
 fn whole_drawers_are_changed_to_the_last_message_for_clients_that_ask_once() {
     let person = Person::new(0);
     let count = MAX_BULK_JSON + 300;
-    let expire = Request::Expire(person.expire_in(Drawers::One(Namespace::INBOX), 500, 0));
-    let expire = texted(&person, expire, format!("expire_all{}", ms(500)).as_bytes(), 0);
     // All have the messages, or one has them alone.
     for (request, end, holders) in [
         (json_delete_all(&person), None, [0, 1, 2].as_slice()),
         (json_delete_all(&person), None, [1].as_slice()),
-        (expire, Some(500), [0, 1, 2].as_slice()),
+        (json_expire_all(&person), Some(500), [0, 1, 2].as_slice()),
     ] {
         let mut net = Net::ready(3);
         net.fill(&person, holders, count);
@@ -532,4 +557,39 @@ fn a_member_that_is_silent_holds_up_one_step_and_a_change_of_too_many_is_refused
     net.members[0].0.bulks = 0;
     let receipts = receipts(net.request_json(0, json_delete_all(&person)));
     assert_eq!((receipts.signed.len(), net.ending(0, 900)), (3, 0), "the rest, when it is asked for again");
+}
+
+#[test]
+fn a_change_that_stopped_between_two_steps_is_completed_and_nothing_comes_back() {
+    let person = Person::new(0);
+    let count = MAX_BULK_JSON + 300;
+    for (request, ended) in [(json_delete_all(&person), 0), (json_expire_all(&person), count + 1)] {
+        let mut net = Net::ready(3);
+        net.fill(&person, &[0, 1], count);
+        // Who cannot be reached has one more.
+        net.fill(&person, &[2], count + 1);
+        net.part(2);
+        let left = |net: &Net| [0, 1, 2].map(|who| net.ending(who, 900));
+        assert_eq!(net.request_json(0, request.clone()), None, "there is more to do");
+        net.restart(0);
+        net.feed(0, Input::Tick);
+        assert!(net.answers.is_empty(), "nobody goes on, and nobody is told that it was done");
+        assert_eq!(left(&net), [300, 300, count + 1]);
+        // The client asks again, somebody else.
+        let told = receipts(net.request_json(1, request.clone()));
+        assert_eq!((told.signed.len(), failures(&told)), (2, vec![(2, Failure::Silent)]));
+        assert_eq!(left(&net), [0, 0, count + 1]);
+        // It comes back so late that it changes nothing by itself, and the others fetch what it has first.
+        net.tick_all(Span::secs(200));
+        net.down.clear();
+        net.connect_all();
+        net.tick_all(Span::secs(200));
+        assert_eq!(left(&net), [1, 1, 1], "what may have arrived after the request");
+        let told = receipts(net.request_json(2, request));
+        assert_eq!((told.signed.len(), left(&net)), (3, [0, 0, 0]));
+        let prints = net.members[0].1.fingerprints();
+        for (who, (_, store)) in net.members.iter().enumerate() {
+            assert_eq!((net.ending(who, 500), store.fingerprints()), (ended, prints.clone()), "member {who}");
+        }
+    }
 }
