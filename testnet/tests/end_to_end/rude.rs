@@ -1,11 +1,12 @@
-//! What a node bears from clients of its JSON door that are rude, as a process of its own: others are served, and
-//! its memory stays within bounds. What the door does with each of them is tested at the node, without a process.
+//! What a node bears from clients of its JSON door that are rude, and from a member of its swarm that falls silent,
+//! as a process of its own: others are served, and its memory stays within bounds. What the door does with each of
+//! them is tested at the node, without a process.
 
-use std::{fs, net::SocketAddr};
+use std::{fs, io, net::SocketAddr, pin::pin};
 
 use data_encoding::{BASE64, HEXLOWER};
 use futures::future::join_all;
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, setrlimit};
 use serde_json::{Value, json};
 use session_chain::NetworkFile;
 use session_client::Account;
@@ -21,7 +22,7 @@ use crate::{
     conformance::moment,
     https::{Https, connector},
     raw::Members,
-    support::Place,
+    support::{Place, until},
 };
 
 /// What a node may hold more than before while they are all there, in bytes.
@@ -70,18 +71,10 @@ impl Node {
     async fn serves(&self, beside: &str) {
         let mut other = Https::connect_from([127, 0, 0, 9], self.door).await;
         let account = self.owner.id();
-        let said = format!("in JSON, beside {beside}");
-        let store = json!({ "pubkey": account.to_string(), "timestamp": moment(0), "ttl": 600_000,
-            "data": BASE64.encode(said.as_bytes()) });
+        let store = self.message(&format!("in JSON, beside {beside}"));
         let (status, _) = asked(&mut other, "store", &store).await;
         assert_eq!(status, 200, "beside {beside}");
-        let time = moment(0);
-        let signature = self.owner.key_pair().sign(format!("retrieve{time}").as_bytes());
-        let key = HEXLOWER.encode(&self.owner.key_pair().public());
-        let retrieve = json!({ "pubkey": account.to_string(), "timestamp": time, "pubkey_ed25519": key,
-            "signature": BASE64.encode(&signature.0) });
-        let (status, body) = asked(&mut other, "retrieve", &retrieve).await;
-        assert_eq!(status, 200, "beside {beside}");
+        let body = self.read(&mut other, beside).await;
         let shown = body["messages"].as_array().unwrap().iter().map(|message| message["data"].clone());
         assert!(shown.into_iter().any(|data| data == store["data"]), "{body}, beside {beside}");
 
@@ -100,6 +93,34 @@ impl Node {
         assert!(more < BOUND, "{more} bytes more than before, beside {beside}");
     }
 
+    /// What is asked in JSON to store something for the owner.
+    fn message(&self, said: &str) -> Value {
+        json!({ "pubkey": self.owner.id().to_string(), "timestamp": moment(0), "ttl": 600_000,
+            "data": BASE64.encode(said.as_bytes()) })
+    }
+
+    /// What the owner reads in JSON.
+    async fn read(&self, https: &mut Https, beside: &str) -> Value {
+        let time = moment(0);
+        let signature = self.owner.key_pair().sign(format!("retrieve{time}").as_bytes());
+        let key = HEXLOWER.encode(&self.owner.key_pair().public());
+        let retrieve = json!({ "pubkey": self.owner.id().to_string(), "timestamp": time, "pubkey_ed25519": key,
+            "signature": BASE64.encode(&signature.0) });
+        let (status, body) = asked(https, "retrieve", &retrieve).await;
+        assert_eq!(status, 200, "beside {beside}");
+        body
+    }
+
+    /// The other members of its swarm, and their processes.
+    fn fellows(&self) -> Vec<(NodeId, Pid)> {
+        let status = self.place.data(&["testnet", "status"]);
+        let (first, others) = status["nodes"].as_array().unwrap().split_first().unwrap();
+        let fellows = others.iter().filter(|one| one["swarm"] == first["swarm"]);
+        let pid = |one: &Value| i32::try_from(one["pid"].as_u64().unwrap()).unwrap();
+        let fellow = |one: &Value| (id(&one["id"]), Pid::from_raw(pid(one)).unwrap());
+        fellows.map(fellow).collect()
+    }
+
     async fn bare(&self, from: [u8; 4]) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((from, 0).into()).unwrap();
@@ -112,6 +133,34 @@ impl Node {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().strip_suffix("kB").unwrap().trim().parse::<u64>().unwrap() << 10
     }
+}
+
+/// A process that stands still, its connections open, for as long as this lives.
+struct Halted(Pid);
+
+impl Halted {
+    async fn new(pid: Pid) -> Self {
+        kill_process(pid, Signal::STOP).unwrap();
+        let halted = Self(pid);
+        until("all of its threads to stop", async || halted.stopped().then_some(())).await;
+        halted
+    }
+
+    fn stopped(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.0.as_raw_nonzero())).unwrap();
+        let status = |thread: io::Result<fs::DirEntry>| fs::read_to_string(thread?.path().join("status"));
+        threads.map(status).all(|status| status.is_ok_and(|status| status.contains("\nState:\tT")))
+    }
+}
+
+impl Drop for Halted {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}
+
+fn id(value: &Value) -> NodeId {
+    value.as_str().unwrap().parse().unwrap()
 }
 
 /// An account whose messages this node keeps.
@@ -221,4 +270,43 @@ async fn bodies_that_hold_much_leave_a_node_within_its_bounds() {
     let more = node.peak() - before;
     assert!(more < BOUND, "{more} bytes more at the most, for bodies of {}", bomb.len());
     node.serves("bodies that hold much").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_is_silent_is_named_and_holds_up_nobody_else() {
+    let mut node = Node::up().await;
+    let fellows = node.fellows();
+    let (silent, pid) = fellows[0];
+    let halted = Halted::new(pid).await;
+    let mut writers = Vec::new();
+    for number in 0..32 {
+        let mut https = Https::connect_from([127, 0, 0, 13], node.door).await;
+        let store = node.message(&format!("number {number}"));
+        writers.push(async move { asked(&mut https, "store", &store).await });
+    }
+    let mut stored = pin!(join_all(writers));
+    let mut reader = Https::connect_from([127, 0, 0, 14], node.door).await;
+    tokio::select! {
+        biased;
+        told = &mut stored => panic!("nobody waited for the member: {told:?}"),
+        _ = node.read(&mut reader, "a silent member") => {}
+    }
+    for (status, body) in stored.await {
+        assert_eq!(status, 200, "{body}");
+        let mut swarm = body["swarm"].as_object().unwrap().clone();
+        let named = swarm.remove(&silent.to_string());
+        assert_eq!(named, Some(json!({ "failed": true, "timeout": true })), "{body}");
+        assert_eq!(swarm.len(), fellows.len(), "{body}");
+        assert!(swarm.values().all(|member| member["signature"].is_string()), "{body}");
+    }
+    // It cannot be asked itself.
+    node.file.nodes.retain(|one| one.id != silent);
+    node.serves("a silent member").await;
+    drop(halted);
+    until("the member to sign again", async || {
+        let mut https = Https::connect_from([127, 0, 0, 14], node.door).await;
+        let (_, body) = asked(&mut https, "store", &node.message("afterwards")).await;
+        body["swarm"][silent.to_string()]["signature"].is_string().then_some(())
+    })
+    .await;
 }
