@@ -7,7 +7,10 @@ use session_chain::{
     network::{Contracts, Problem, shown_release},
 };
 
-use super::description::{self, Description, PRESETS};
+use super::{
+    description::{self, Description, PRESETS},
+    terms::Terms,
+};
 use crate::{Context, args::Networks, failure::Failure, join::endpoints, publish, text::block};
 
 pub(crate) async fn run(context: &Context, command: Networks) -> Result<(), Failure> {
@@ -20,6 +23,9 @@ pub(crate) async fn run(context: &Context, command: Networks) -> Result<(), Fail
         Networks::Add(named) => {
             let found = description::load(context, &named.source, named.publisher).await?;
             let path = description::keep(context, &found)?;
+            if let Some(terms) = Terms::of(context, &found, named.publisher)? {
+                terms.keep_named()?;
+            }
             show(context, &found, &format!("kept in {}\n", path.display()))
         }
         Networks::Verify(named) => {

@@ -212,11 +212,18 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     // Wallets of their own: each has a stake, and one of them nothing to pay for a transaction.
     let added = data(&first, &["network", "add", address]);
     assert_eq!(added["vault"], format!("{:#x}", settlement(&first).vault.unwrap()), "{added}");
+    let of_treasury = ["--network", "faulty", "wallet", "--account", "treasury"];
+    let unnamed = [&of_treasury[..], &["send", "25000", OPERATOR, "--yes", "--json"]].concat();
+    let unnamed: Vec<String> = unnamed.iter().map(|word| (*word).to_owned()).collect();
+    let error = refused(&first, &unnamed, "not_agreed", 4);
+    let named = "session network add faulty --publisher KEY";
+    assert!(error["remedy"].as_str().unwrap().contains(named), "{error}");
+    let publisher = begun["publisher"].as_str().unwrap();
+    data(&first, &["network", "add", "faulty", "--publisher", publisher]);
     data(&paid, &["account", "new", "--name", "payer"]);
     let payer = data(&paid, &["wallet", "address"])["address"].as_str().unwrap().to_owned();
     for to in [&*payer, OPERATOR, FORGER] {
-        let pay = ["--network", "faulty", "wallet", "--account", "treasury", "send", "25000", to, "--yes"];
-        data(&first, &pay);
+        data(&first, &[&of_treasury[..], &["send", "25000", to, "--yes"]].concat());
     }
     let ether = |wei: &str| ask(&first, "anvil_setBalance", &json!([payer, wei]));
     ether("0x1");
@@ -243,7 +250,6 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     let lent_node = join(&lent, address, &[]);
 
     // Its own coins are at stake: somebody has to agree to whose network that is, once, and nobody can be asked here.
-    let publisher = begun["publisher"].as_str().unwrap();
     let message = fails(join(&paid, address, &["--yes"]), "not_agreed", 4);
     assert!(message.contains("of chain 31337") && message.contains(publisher), "{message}");
     declined(&paid, address);
