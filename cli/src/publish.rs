@@ -14,6 +14,7 @@ use session_testnet::public::{self, Plan, PublicError, Stage};
 use crate::{
     Context, account, args,
     failure::{Exit, Failure, chain},
+    log,
     network::{LOCAL, description::PRESETS},
     node::shutdown,
     sending::{agree, tell_cost},
@@ -26,6 +27,7 @@ pub(crate) const PUBLISHED: &str = "published";
 const KEY: usize = 20;
 
 pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(), Failure> {
+    let log = log::start_nodes();
     for url in check(&arguments)?.iter().filter(|url| may_have_key(url)) {
         let host = url.host_str().unwrap_or_default();
         context
@@ -114,7 +116,7 @@ pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(
         )
     })?;
     let at = (&*arguments.ip, arguments.http_port);
-    public::serve(public, at, link, arguments.status_port, shutdown()?).await?;
+    public::serve(public, at, link, arguments.status_port, log, shutdown()?).await?;
     Ok(())
 }
 

@@ -59,6 +59,9 @@ async fn a_network_is_published_from_behind_a_router_and_joined_whoever_holds_co
             .any(|one| one["check"] == check && one["severity"] == "ok")
     };
     assert!(seen["id"] == begun["nodes"][0] && found("network") && found("node"), "{seen}");
+    // What they log is changed as that of any other node.
+    let log = ["node", "log", "error,session=warn", "--data", folder.to_str().unwrap()];
+    assert_eq!(data(&first, &log)["filter"], "error,session=warn");
 
     // Whoever opens as many connections as there may be keeps nobody else out.
     let _held = hold(&rude, (&first.ip, 22_000), 200);
