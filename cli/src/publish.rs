@@ -120,12 +120,10 @@ pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(
     Ok(())
 }
 
-/// What archives all that cannot be made again: keys, what was given, where the contracts are. What nodes keep is left
-/// out: their messages, and the keys of a day, which nobody is to have after it.
+/// What backs all up that cannot be made again: keys, what was given, where the contracts are.
 fn backup(folder: &Path, name: &NetworkName) -> String {
     let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let folder = folder.display();
-    format!("(umask 077; cd \"{folder}\" && tar -czf ~/{name}-keys.tgz network.toml *.json */*.key)")
+    format!("session key backup ~/{name}.backup --data \"{}\"", folder.display())
 }
 
 /// Refuses what nobody could join by, before anything is paid for. Returns the endpoints of the chain.

@@ -392,17 +392,21 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     until("a stake that is paid back", async || (!standing(&first, loan).0).then_some(())).await;
     until("a stake in the vault", async || tokens(&first, loan).is_zero().then_some(())).await;
 
-    // The machine is lost: with what was archived, as it says, the network goes on from an empty folder.
-    let backup = begun["backup"].as_str().unwrap();
-    let ran = first.command(Path::new("bash"), &["-c", backup]).output().unwrap();
-    assert!(ran.status.success(), "{backup}: {ran:?}");
+    // The machine is lost: with what was backed up, as it says, the network goes on from an empty folder.
+    let told = begun["backup"].as_str().unwrap();
+    let backup = told.replacen("session", crate::support::binary().to_str().unwrap(), 1);
+    let mut backup = first.command(Path::new("bash"), &["-c", &backup]);
+    let ran = backup.env("SESSION_PASSPHRASE", "correct horse").output().unwrap();
+    assert!(ran.status.success(), "{told}: {ran:?}");
     signal(&network, Signal::TERM);
     assert_eq!(network.ended(), 0);
-    let (archive, folder) = (first.home().join("faulty-keys.tgz"), first.home().join("published"));
+    let (archive, folder) = (first.home().join("faulty.backup"), first.home().join("published"));
     assert_eq!(fs::metadata(&archive).unwrap().permissions().mode() & 0o077, 0, "nobody else reads it");
     fs::rename(&folder, first.home().join("lost")).unwrap();
-    fs::create_dir(&folder).unwrap();
-    assert!(Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(&folder).status().unwrap().success());
+    let [file, at] = [&archive, &folder].map(|path| path.to_str().unwrap());
+    let mut restore = first.session(&["key", "restore", file, "--data", at, "--json"]);
+    let ran = ended(restore.env("SESSION_PASSPHRASE", "correct horse").spawn().unwrap(), "restore");
+    assert_eq!((&ran.json()["data"]["id"], ran.code), (&begun["publisher"], 0), "{} {}", ran.out, ran.err);
     let left: Vec<_> =
         fs::read_dir(folder.join("node-1")).unwrap().map(|it| it.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| name == "node.key" || name == "gas.key"), "{left:?}");
