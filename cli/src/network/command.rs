@@ -26,7 +26,11 @@ pub(crate) async fn run(context: &Context, command: Networks) -> Result<(), Fail
             if let Some(terms) = Terms::of(context, &found, named.publisher)? {
                 terms.keep_named()?;
             }
-            show(context, &found, &format!("kept in {}\n", path.display()))
+            let pays = match named.publisher {
+                Some(_) => "accounts here may pay in it: its publisher was named\n",
+                None => "",
+            };
+            show(context, &found, &format!("kept in {}\n{pays}", path.display()))
         }
         Networks::Verify(named) => {
             let found = description::load(context, &named.source, named.publisher).await?;

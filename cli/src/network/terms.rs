@@ -3,7 +3,7 @@
 //! A description alone says which token is staked, on which chain and at which contracts: that of a stranger may name a
 //! token which is worth something. So no account signs a transaction or a permit by the word of one that is new here,
 //! before somebody says yes, or has named its publisher when it was joined or added. What was agreed to is kept beside
-//! the description; it holds for that publisher, chain, token and staking contract alone.
+//! the description; it holds for that publisher, chain and contracts alone.
 
 use std::{
     fs,
@@ -188,8 +188,9 @@ impl Terms {
 
     /// What is agreed to, in a line.
     fn line(&self) -> String {
-        let Contracts { token, staking, .. } = self.contracts;
-        format!("{} {} {} {}\n", self.signer(), self.chain, lower(token), lower(staking))
+        let Contracts { token, pool, staking, factory, checkpoints, names } = self.contracts;
+        let all = [token, pool, staking, factory, checkpoints, names].map(lower).join(" ");
+        format!("{} {} {all}\n", self.signer(), self.chain)
     }
 
     fn signer(&self) -> String {
@@ -277,10 +278,12 @@ mod tests {
             let remedy = "session network add https://net.example/network.toml --publisher KEY";
             assert!(refused.remedy.contains(remedy), "{}", refused.remedy);
         }
-        // Whoever names the publisher agrees, from then on to the same token of the same publisher alone.
+        // Whoever names the publisher agrees, from then on to the same contracts of the same publisher alone.
         assert!(agree(&found, publisher).await.is_ok());
         assert!(agree(&found, None).await.is_ok());
-        for other in [described(7, Some(1)), described(1, Some(2)), described(1, None)] {
+        let mut named = described(1, Some(1));
+        named.network.settlement.as_mut().unwrap().contracts.names = Address::repeat_byte(9);
+        for other in [described(7, Some(1)), described(1, Some(2)), described(1, None), named] {
             assert_eq!(agree(&other, None).await.unwrap_err().code, "not_agreed");
         }
         let unsigned = agree(&described(1, None), None).await.unwrap_err();
