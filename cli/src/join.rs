@@ -12,7 +12,6 @@ mod place;
 mod running;
 pub(crate) mod service;
 mod stake;
-mod terms;
 mod watch;
 
 use std::{
@@ -34,7 +33,7 @@ use crate::{
     Context,
     args::{self, Flags},
     failure::{Exit, Failure},
-    network::description,
+    network::{description, terms::Terms},
     node::{passphrase_of, settings, shutdown},
     passphrase, payee,
     stake::{NODES, REGISTRATION, lower},
@@ -43,7 +42,6 @@ use board::Board;
 use place::Place;
 use running::Running;
 use service::{Service, User};
-use terms::Terms;
 use watch::Watch;
 
 /// How settings begin that are written here, and may be written anew.
@@ -99,6 +97,9 @@ pub(crate) async fn run(context: &Context, arguments: args::Join) -> Result<(), 
             let found = description::load(context, &named.source, named.publisher).await?;
             let path = description::keep(context, &found)?;
             let terms = Terms::of(context, &found, named.publisher)?;
+            if let Some(terms) = &terms {
+                terms.keep_named()?;
+            }
             let signed = found
                 .publisher
                 .map_or_else(|| "signed by nobody".to_owned(), |publisher| format!("signed by {publisher}"));

@@ -6,7 +6,7 @@ use serde_json::json;
 use session_chain::bls::BlsSecret;
 use session_node::keystore::{
     self, KeyError, Passphrase,
-    backup::{Backup, BackupError},
+    backup::{Backup, BackupError, holds_network},
 };
 
 use crate::{
@@ -50,16 +50,21 @@ fn show(context: &Context, of: &Folder) -> Result<(), Failure> {
 fn backup(context: &Context, file: &Path, of: &Folder) -> Result<(), Failure> {
     let data = &of.data;
     let given = of.passphrase_file.as_deref();
-    let passphrase = if keystore::is_sealed(data)? {
+    let of_network = holds_network(data);
+    let passphrase = if !of_network && keystore::is_sealed(data)? {
         passphrase::wanted(given, "The passphrase of the node's keys:")?
     } else {
         passphrase::chosen(given, passphrase::VARIABLE, "A passphrase for the backup:")?
     };
-    let (network, missing) = match elsewhere(context, data) {
-        Ok(network) => (network, None),
-        Err(why) => (None, Some(why)),
+    let (backup, missing) = if of_network {
+        (Backup::of_network(data)?, None)
+    } else {
+        let (network, missing) = match elsewhere(context, data) {
+            Ok(network) => (network, None),
+            Err(why) => (None, Some(why)),
+        };
+        (Backup::of(data, &passphrase, network)?, missing)
     };
-    let backup = Backup::of(data, &passphrase, network)?;
     backup.save(file, &passphrase)?;
     if let Some(why) = &missing {
         context
@@ -72,13 +77,19 @@ fn backup(context: &Context, file: &Path, of: &Folder) -> Result<(), Failure> {
     });
     context.output.data(&result, || {
         format!(
-            "backed the node {id} up to {file}\n  in it  {files}\n\
+            "backed {what} up to {file}\n  in it  {files}\n\
              Keep it on another machine, and the passphrase elsewhere: without it the backup is of no use.",
-            id = backup.id(),
+            what = what(&backup),
             file = file.display(),
             files = files.join(", "),
         )
     })
+}
+
+/// Of what a backup is, in words.
+fn what(backup: &Backup) -> String {
+    let whose = if backup.is_of_network() { "the network of the publisher" } else { "the node" };
+    format!("{whose} {}", backup.id())
 }
 
 /// The file of the node's network, where it is not in the node's folder; or why nobody knows which one that is.
@@ -99,14 +110,18 @@ fn restore(context: &Context, file: &Path, of: &Folder) -> Result<(), Failure> {
     let files: Vec<&str> = backup.files().collect();
     let result = json!({ "id": backup.id(), "data": of.data, "made": backup.made(), "files": files });
     context.output.data(&result, || {
+        let data = of.data.display();
+        let then = match backup.is_of_network() {
+            true => format!("what the network was published with, and --data {data}"),
+            false => format!("session node run --data {data}"),
+        };
         format!(
-            "restored the node {id}, as it was at {made}, to {data}\n  from it  {files}\n\
+            "restored {what}, as it was at {made}, to {data}\n  from it  {files}\n\
              It must run nowhere else. Where it ran within this epoch, start it when that has ended: it may have \
              signed a checkpoint.\n\
-             Then: session node run --data {data}",
-            id = backup.id(),
+             Then: {then}",
+            what = what(&backup),
             made = text::time(backup.made()),
-            data = of.data.display(),
             files = files.join(", "),
         )
     })

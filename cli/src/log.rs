@@ -22,7 +22,7 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    args::{Command, Node},
+    args::{Command, Networks, Node},
     failure::{Exit, Failure},
 };
 use rotating::RotatingFile;
@@ -30,15 +30,26 @@ use rotating::RotatingFile;
 /// What is logged for users unless `RUST_LOG` says otherwise.
 const USER: &str = "error,session=warn";
 
-/// Starts logging; that of a node begins when its settings are known.
+/// Starts logging; that of nodes their commands start.
 pub(crate) fn start(command: &Command) {
-    if matches!(command, Command::Node(Node::Run(_)) | Command::Join(_)) {
+    if matches!(
+        command,
+        Command::Node(Node::Run(_)) | Command::Join(_) | Command::Network(Networks::Publish(_))
+    ) {
         return;
     }
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USER));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(of_users()).with_writer(io::stderr);
     // It can only be refused when logging has been started before, and it has not.
     let _ = builder.with_ansi(has_colours()).try_init();
+}
+
+/// Starts the logging of a command that runs nodes beside what else it does: as of any, and returns what changes it.
+pub(crate) fn start_nodes() -> LogControl {
+    let (filter, handle) = reload::Layer::<EnvFilter, Registry>::new(of_users());
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(has_colours());
+    // As above.
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    control(handle)
 }
 
 /// Starts the logging of a node, as its settings say; what changes it while the node runs.
@@ -70,13 +81,23 @@ pub(crate) fn start_node(effective: &Effective) -> Result<LogControl, Failure> {
     };
     // As above.
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
-    Ok(LogControl::new(move |text| {
+    Ok(control(handle))
+}
+
+/// What changes the filter behind a handle.
+fn control(handle: reload::Handle<EnvFilter, Registry>) -> LogControl {
+    LogControl::new(move |text| {
         let filter = parse(text)?;
         handle.reload(filter).map_err(|error| error.to_string())?;
         // Libraries that log by the crate `log` were bounded once, when logging began.
         tracing_log::log::set_max_level(LevelFilter::current().as_log());
         Ok(())
-    }))
+    })
+}
+
+/// What is logged for users.
+fn of_users() -> EnvFilter {
+    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USER))
 }
 
 /// What a node logs by its settings.

@@ -94,6 +94,9 @@ impl<'a> Desk<'a> {
             }
             Err(failure) => return Err(failure),
         };
+        if let Some((name, _)) = who.as_ref().filter(|_| !matches!(act, Act::List | Act::Market)) {
+            network::agree(context, name).await?;
+        }
         let delivery =
             Delivery { poll: poll(&network), confirmations: sending::CONFIRMATIONS, ..Delivery::default() };
         let registrar = Registrar::connect(&settlement, signer, delivery).await?;

@@ -14,9 +14,12 @@ use crate::{
     Context,
     failure::{Exit, Failure},
 };
+use description::Description;
+use terms::Terms;
 
 pub(crate) mod command;
 pub(crate) mod description;
+pub(crate) mod terms;
 mod vault;
 
 /// The name of the testnet on this machine.
@@ -76,6 +79,20 @@ pub(crate) fn described(context: &Context) -> Result<NetworkFile, Failure> {
     match context.global.network.as_deref() {
         None | Some(LOCAL) => of_testnet(&local_folder()?),
         Some(name) => read(&file(name, &context.home_path()?)?),
+    }
+}
+
+/// Has somebody agree that an account pays in the network that is meant, where nobody did before. Without that it is to
+/// sign nothing: not even a permit, which whoever serves the chain sees as soon as the cost is asked for.
+pub(crate) async fn agree(context: &Context, account: &str) -> Result<(), Failure> {
+    let path = match context.global.network.as_deref() {
+        // What the testnet of this machine has is worth nothing.
+        None | Some(LOCAL) => return Ok(()),
+        Some(name) => file(name, &context.home_path()?)?,
+    };
+    match Terms::of(context, &Description::read(&path)?, None)? {
+        Some(terms) => terms.agree(context, account, || {}).await,
+        None => Ok(()),
     }
 }
 

@@ -20,6 +20,7 @@ use session_protocols::{
     directory::{Endpoint, MAX_ENDPOINTS},
     limits::{AdmissionRates, Rate},
 };
+use session_testnet::public::is_published;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -319,6 +320,12 @@ async fn set_log(context: &Context, arguments: &NodeLog) -> Result<(), Failure> 
         return Err(not_set(status.as_u16(), &answer, data));
     }
     context.output.data(&json!({ "filter": level }), || {
+        if is_published(data) {
+            return format!(
+                "the process that publishes the network logs {level} of all its nodes until it stops; to keep it, start \
+                 it with RUST_LOG={level}"
+            );
+        }
         format!(
             "the node logs {level} until it stops; to keep it, set log_level in {}",
             data.join(FILE).display()

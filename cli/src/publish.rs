@@ -14,6 +14,7 @@ use session_testnet::public::{self, Plan, PublicError, Stage};
 use crate::{
     Context, account, args,
     failure::{Exit, Failure, chain},
+    log,
     network::{LOCAL, description::PRESETS},
     node::shutdown,
     sending::{agree, tell_cost},
@@ -26,6 +27,7 @@ pub(crate) const PUBLISHED: &str = "published";
 const KEY: usize = 20;
 
 pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(), Failure> {
+    let log = log::start_nodes();
     for url in check(&arguments)?.iter().filter(|url| may_have_key(url)) {
         let host = url.host_str().unwrap_or_default();
         context
@@ -114,16 +116,14 @@ pub(crate) async fn run(context: &Context, arguments: args::Publish) -> Result<(
         )
     })?;
     let at = (&*arguments.ip, arguments.http_port);
-    public::serve(public, at, link, arguments.status_port, shutdown()?).await?;
+    public::serve(public, at, link, arguments.status_port, log, shutdown()?).await?;
     Ok(())
 }
 
-/// What archives all that cannot be made again: keys, what was given, where the contracts are. What nodes keep is left
-/// out: their messages, and the keys of a day, which nobody is to have after it.
+/// What backs all up that cannot be made again: keys, what was given, where the contracts are.
 fn backup(folder: &Path, name: &NetworkName) -> String {
     let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let folder = folder.display();
-    format!("(umask 077; cd \"{folder}\" && tar -czf ~/{name}-keys.tgz network.toml *.json */*.key)")
+    format!("session key backup ~/{name}.backup --data \"{}\"", folder.display())
 }
 
 /// Refuses what nobody could join by, before anything is paid for. Returns the endpoints of the chain.

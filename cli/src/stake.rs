@@ -53,6 +53,9 @@ pub(crate) async fn run(context: &Context, arguments: args::Stake) -> Result<(),
         }
         Err(failure) => return Err(failure),
     };
+    if !looks && !matches!(arguments.deed, Deed::Rewards) {
+        network::agree(context, &name).await?;
+    }
     let delivery = Delivery { poll: poll(&network), ..Delivery::default() };
     let staker = Staker::connect(settlement, signer, delivery).await?;
     let mut desk = Desk { context, network, name, staker };

@@ -61,6 +61,9 @@ pub(crate) async fn run(context: &Context, arguments: args::Wallet) -> Result<()
         Money::Address { tell, follow } => till.tell_address(&tell.unwrap_or_default(), follow).await,
         Money::Balance => till.balance().await,
         Money::Send(pay) => {
+            if pay.paid.is_none() {
+                network::agree(context, &till.name).await?;
+            }
             let confirmations = sending::CONFIRMATIONS;
             till.send(pay, Delivery { poll, confirmations, ..Delivery::default() }).await
         }

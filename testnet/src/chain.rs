@@ -52,8 +52,8 @@ const BLOCK: u64 = 1;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How transactions are sent to a chain on this machine.
 const DELIVERY: Delivery = Delivery { poll: Duration::from_millis(5), patience: PATIENCE, confirmations: 1 };
-/// What anvil calls itself.
-const CHAIN: u64 = 31_337;
+/// The id of the chain that a testnet on one machine has: that of development, of which nothing is worth anything.
+pub const CHAIN: u64 = 31_337;
 /// The seed of whoever has all tokens. No node has this number.
 const TREASURY: u8 = 0;
 /// The seed of whoever stakes with others. No node has this number.

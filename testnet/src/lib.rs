@@ -27,7 +27,7 @@ pub mod public;
 mod stakes;
 mod targets;
 
-pub use chain::ChainStatus;
+pub use chain::{CHAIN, ChainStatus};
 pub use error::{LastWords, TestnetError};
 pub use layout::{Folder, MAX_NODES};
 pub use network::{DEFAULT_NODES, NodeStatus, Options, Progress, Stopped, Testnet, Up};

@@ -42,6 +42,7 @@ use session_protocols::{
 pub use coins::Wish;
 pub use error::PublicError;
 pub use faucet::Ask;
+pub use nodes::is_published;
 pub use places::check_ports;
 pub use serve::serve;
 pub use share::lendable;

@@ -20,17 +20,21 @@ Examples:
     /// In it are the node's key, the key of the account that pays, the registration, node.toml and the networks'
     /// files. Keys that are encrypted are backed up under their own passphrase. Onion keys are not in it: that they
     /// are destroyed daily protects what was sent.
+    ///
+    /// Of the folder in which a network was published it is all of that network: the keys of its publisher, its faucet and
+    /// its first nodes, its description, what was lent and given, and where the contracts are.
     #[command(after_help = "\
 Examples:
   session key backup node.backup --data /var/lib/session       asks for a passphrase
-  session key backup node.backup --data /var/lib/session --passphrase-file passphrase")]
+  session key backup node.backup --data /var/lib/session --passphrase-file passphrase
+  session key backup mynet.backup --data ~/.session/published/mynet")]
     Backup {
         /// The file to write; one that is there is not replaced
         file: PathBuf,
         #[command(flatten)]
         of: Folder,
     },
-    /// Put a node back from its backup; what is there is never replaced
+    /// Put a node, or a network that was published, back from its backup; what is there is never replaced
     #[command(after_help = "\
 Examples:
   session key restore node.backup --data /var/lib/session
@@ -55,7 +59,7 @@ The new one may also be in SESSION_NEW_PASSPHRASE. Backups keep the passphrase t
 /// Whose keys.
 #[derive(Debug, Args)]
 pub(crate) struct Folder {
-    /// The folder with the node's key and messages
+    /// The folder with the node's key and messages; of `backup` and `restore` also that of a published network
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
     /// The file of the passphrase; or it is in SESSION_PASSPHRASE, or asked for on a terminal, or the first line of

@@ -32,8 +32,9 @@ Examples:
     Verify(Named),
     /// Keep a network's description here, so that --network takes its name
     #[command(after_help = "\
-Example:
-  session network add https://net.example.org")]
+Examples:
+  session network add https://net.example.org
+  session network add mynet --publisher 3d40...660c        from now on accounts here may pay in it")]
     Add(Named),
     /// Begin a public test network: deploy its contracts, sign its description, run its first nodes
     ///
@@ -99,7 +100,8 @@ pub(crate) struct Named {
     /// A network's name, its file, or an https address
     #[arg(value_name = "NETWORK")]
     pub(crate) source: String,
-    /// The key of whoever publishes it: nobody else's description is taken; `session join` may pay by it
+    /// The key of whoever publishes it: nobody else's description is taken. Once it is added or joined by that key,
+    /// accounts here may pay by it
     #[arg(long, value_name = "KEY")]
     pub(crate) publisher: Option<Publisher>,
 }

@@ -119,7 +119,8 @@ pub(crate) struct Register {
 
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Sending {
-    /// Send without asking
+    /// Send without asking; in a network that nobody here agreed to pay in so far, name its publisher once before
+    /// (session network add NETWORK --publisher KEY)
     #[arg(long)]
     pub(crate) yes: bool,
 }

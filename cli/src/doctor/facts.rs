@@ -45,6 +45,8 @@ pub(crate) struct Facts {
     pub(crate) node: Node,
     /// The unit that runs it, where systemd does.
     pub(crate) unit: Option<Installed>,
+    /// Whether the process runs it that publishes its network.
+    pub(crate) published: bool,
     /// What a node that does not run would listen on, and what keeps it from that.
     pub(crate) ports: Vec<(String, Option<String>)>,
     /// Where others are to reach it, and whether this machine has that address.

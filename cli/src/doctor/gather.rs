@@ -29,6 +29,7 @@ use session_protocols::{
     KeyPair,
     directory::{Endpoint, Transport},
 };
+use session_testnet::public::is_published;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -138,6 +139,7 @@ pub(crate) async fn gather(context: &Context, data: &Path) -> Gathered {
         ports: if runs { Vec::new() } else { ports(&given) },
         node,
         unit: unit_of(data),
+        published: is_published(data),
         announced,
         seen,
         ahead,

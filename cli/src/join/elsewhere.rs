@@ -12,8 +12,8 @@ use session_chain::{
 };
 use tokio::time::sleep;
 
-use super::{Keys, board::Say, place::Place, terms::Terms};
-use crate::{Context, failure::Failure, sending::poll, stake::lower};
+use super::{Keys, board::Say, place::Place};
+use crate::{Context, failure::Failure, network::terms::Terms, sending::poll, stake::lower};
 
 /// From one look at the chain to the next: somebody signs meanwhile.
 const LOOK: Duration = Duration::from_secs(1);

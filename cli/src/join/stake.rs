@@ -15,13 +15,13 @@ use super::{
     board::{ASKED, Say},
     elsewhere, faucet,
     place::Place,
-    terms::Terms,
     watch::Watch,
 };
 use crate::{
     Context, account,
     args::Join,
     failure::{Exit, Failure},
+    network::terms::Terms,
     payee,
     sending::{agree_meanwhile, poll, tell_cost},
     stake::{REGISTRATION, lower},
@@ -29,6 +29,9 @@ use crate::{
 
 /// What else there is where no stake is lent.
 const OWN: &str = "stake tokens of your own: --account NAME";
+
+/// What else there is where the account does not pay.
+const ELSEWHERE: &str = "or register the node with another wallet: --elsewhere --operator WHO";
 
 /// What the faucet says that it lent; how much that is the chain knows.
 #[derive(Debug, Deserialize)]
@@ -114,12 +117,15 @@ pub(crate) async fn put_down(
             balances.sesh,
             settlement.chain
         );
-        let remedy = "have somebody pay it there and type the same command again; or let another account stake: \
-                      --account NAME; or register the node with another wallet: --elsewhere --operator WHO";
+        let remedy = format!(
+            "have somebody pay it there and type the same command again; or let another account stake: --account NAME; \
+             {ELSEWHERE}"
+        );
         return Err(Failure::new(Exit::NotReady, "no_stake", message, remedy));
     }
     // Before the permit, which whoever serves the chain sees as soon as the cost is asked for.
-    terms.agree(context, &name, say).await?;
+    let agreed = terms.agree(context, &name, || say.doing(ASKED)).await;
+    agreed.map_err(|failure| Failure { remedy: format!("{}; {ELSEWHERE}", failure.remedy), ..failure })?;
     let (call, _) = staker.register(&network.name, &candidate, 0, None, &[]).await?;
     let quote = staker.quote(&call).await?;
     let what = format!("register node {} with {stake} SESH of {name}, {}", candidate.node, terms.token());

@@ -7,7 +7,10 @@ use session_chain::{
     network::{Contracts, Problem, shown_release},
 };
 
-use super::description::{self, Description, PRESETS};
+use super::{
+    description::{self, Description, PRESETS},
+    terms::Terms,
+};
 use crate::{Context, args::Networks, failure::Failure, join::endpoints, publish, text::block};
 
 pub(crate) async fn run(context: &Context, command: Networks) -> Result<(), Failure> {
@@ -20,7 +23,14 @@ pub(crate) async fn run(context: &Context, command: Networks) -> Result<(), Fail
         Networks::Add(named) => {
             let found = description::load(context, &named.source, named.publisher).await?;
             let path = description::keep(context, &found)?;
-            show(context, &found, &format!("kept in {}\n", path.display()))
+            if let Some(terms) = Terms::of(context, &found, named.publisher)? {
+                terms.keep_named()?;
+            }
+            let pays = match named.publisher {
+                Some(_) => "accounts here may pay in it: its publisher was named\n",
+                None => "",
+            };
+            show(context, &found, &format!("kept in {}\n{pays}", path.display()))
         }
         Networks::Verify(named) => {
             let found = description::load(context, &named.source, named.publisher).await?;

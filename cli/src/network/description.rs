@@ -42,11 +42,17 @@ pub(crate) struct Description {
 }
 
 impl Description {
-    /// Whether it came with this program, or is that of the testnet of this machine.
+    /// That in a file.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let from = path.display().to_string();
+        parse(read(path)?, from.clone(), &from)
+    }
+
+    /// Whether it came with this program, or is of a testnet on one machine, on whose chain nothing is worth anything.
     pub(crate) fn is_own(&self) -> bool {
-        let of_testnet =
-            || super::local_folder().is_ok_and(|it| it.network_path().display().to_string() == self.from);
-        PRESETS.iter().any(|(_, text)| *text == self.text) || of_testnet()
+        let chain = self.network.settlement.as_ref().map(|settlement| settlement.chain);
+        let of_testnet = self.network.local && chain == Some(session_testnet::CHAIN);
+        PRESETS.iter().any(|(_, text)| *text == self.text) || of_testnet
     }
 }
 

@@ -40,6 +40,9 @@ pub(crate) async fn run(context: &Context, arguments: args::Vault) -> Result<(),
         }
         Err(failure) => return Err(failure),
     };
+    if arguments.deed.is_some() {
+        super::agree(context, &name).await?;
+    }
     let delivery = Delivery { poll: poll(&network), ..Delivery::default() };
     let mut vault = Vault::connect(settlement(&network)?, signer, delivery).await?;
     let (planned, sending) = match arguments.deed {

@@ -1,11 +1,14 @@
 //! All of a node but its messages in one file, encrypted: its key, the key of the account that pays, its
-//! registration, its settings and the files of networks.
+//! registration, its settings and the files of networks. Or all of a network that was published, but what its nodes
+//! keep: the keys of its publisher, its faucet and its first nodes, its description, and what was written of it.
 //!
 //! ```text
 //! session node backup 1 <node id, 64 hex digits> <milliseconds since 1970>
 //! argon2id <KiB> <passes> <lanes> <salt> <nonce>
 //! <base64 in lines of 76>
 //! ```
+//!
+//! That of a network begins with `session network backup 1`, and its id is the publisher's key.
 //!
 //! The first two lines, with their ends, are bound to what is sealed. That is, for each file in the order of their
 //! names, `file <name> <bytes>`, a line's end, the file as it is on the disk, and a line's end. Onion keys are not in
@@ -23,13 +26,14 @@ use data_encoding::{BASE64, HEXLOWER as HEX};
 use session_protocols::NodeId;
 use zeroize::Zeroizing;
 
-use super::{GAS, Kept, KeyError, Lock, NODE, Passphrase, Which, load_under, place};
+use super::{GAS, Kept, KeyError, Lock, NODE, Passphrase, Which, load, load_gas, load_under, place};
 
-/// What the first line begins with.
-const MAGIC: &str = "session node backup ";
 const VERSION: &str = "1";
 /// The folder of networks' files.
 const NETWORKS: &str = "networks";
+/// The key that signs a network's description, and the description, in the folder where it was published.
+const PUBLISHER: &str = "publisher/node.key";
+const DESCRIPTION: &str = "network.toml";
 /// Files of a data folder that are kept as they are, beside those of networks.
 const FILES: [&str; 4] = [NODE, GAS, "registration.toml", crate::settings::FILE];
 /// The longest file in a backup, and the longest backup, in bytes.
@@ -55,7 +59,7 @@ pub enum BackupError {
         cause: io::Error,
     },
     /// It holds something else.
-    #[error("{path} is no backup of a node, or was cut off")]
+    #[error("{path} is no backup of a node or a network, or was cut off")]
     Format {
         /// The file.
         path: PathBuf,
@@ -110,8 +114,57 @@ impl BackupError {
     }
 }
 
-/// All of a node but its messages.
+/// Of what a backup is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Node,
+    Network,
+}
+
+impl Kind {
+    /// What the first line begins with.
+    const fn magic(self) -> &'static str {
+        match self {
+            Self::Node => "session node backup ",
+            Self::Network => "session network backup ",
+        }
+    }
+
+    /// The file of the key by which it is told whose it is.
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Node => NODE,
+            Self::Network => PUBLISHER,
+        }
+    }
+
+    /// The file that is put back last: without it nothing is there.
+    const fn last(self) -> &'static str {
+        match self {
+            Self::Node => NODE,
+            Self::Network => DESCRIPTION,
+        }
+    }
+
+    /// Whether a file belongs into it.
+    fn has(self, name: &str) -> bool {
+        match (self, name.split_once('/')) {
+            (Self::Node, None) => FILES.contains(&name),
+            (Self::Node, Some((folder, file))) => folder == NETWORKS && is_network(file),
+            (Self::Network, None) => name == DESCRIPTION || name.strip_suffix(".json").is_some_and(is_plain),
+            (Self::Network, Some((folder, file))) => is_plain(folder) && [NODE, GAS].contains(&file),
+        }
+    }
+}
+
+/// Whether a folder is that of a network that was published, and not of a node.
+pub fn holds_network(folder: &Path) -> bool {
+    folder.join(PUBLISHER).is_file()
+}
+
+/// All of a node but its messages, or of a network that was published.
 pub struct Backup {
+    kind: Kind,
     id: NodeId,
     made: u64,
     files: BTreeMap<String, Zeroizing<Vec<u8>>>,
@@ -148,11 +201,45 @@ impl Backup {
         for (name, text) in networks {
             files.insert(format!("{NETWORKS}/{name}.toml"), Zeroizing::new(text.into_bytes()));
         }
-        let made = crate::now().as_millis();
-        Ok(Self { id, made, files })
+        Ok(Self { kind: Kind::Node, id, made: crate::now().as_millis(), files })
     }
 
-    /// Whose it is.
+    /// Takes it from the folder where a network was published, whose keys are not encrypted.
+    ///
+    /// # Errors
+    ///
+    /// When there is no publisher's key, or a key is none; when a file cannot be read.
+    pub fn of_network(folder: &Path) -> Result<Self, BackupError> {
+        let mut files = BTreeMap::new();
+        for entry in entries(folder)? {
+            let names = match folder.join(&entry).is_dir() {
+                true => [NODE, GAS].map(|key| format!("{entry}/{key}")).to_vec(),
+                false => vec![entry],
+            };
+            for name in names.into_iter().filter(|name| Kind::Network.has(name)) {
+                if let Some(content) = content(&folder.join(&name))? {
+                    files.insert(name, content);
+                }
+            }
+        }
+        for name in files.keys() {
+            match name.split_once('/') {
+                Some((of, NODE)) => load(&folder.join(of)).map(drop)?,
+                Some((of, _)) => load_gas(&folder.join(of)).map(drop)?,
+                None => {}
+            }
+        }
+        let publisher = folder.join(PUBLISHER);
+        let id = load(publisher.parent().unwrap_or(folder))?.node_id();
+        Ok(Self { kind: Kind::Network, id, made: crate::now().as_millis(), files })
+    }
+
+    /// Whether it is that of a network.
+    pub fn is_of_network(&self) -> bool {
+        self.kind == Kind::Network
+    }
+
+    /// Whose it is: the node's id, or the publisher's key.
     pub const fn id(&self) -> NodeId {
         self.id
     }
@@ -199,8 +286,8 @@ impl Backup {
         Self::open(&text, path, passphrase)
     }
 
-    /// Puts everything back into a data folder, which is made if missing: the key last, so that a node is there as a
-    /// whole or not at all. What is there already and is the same stays, so that the same once more finishes what was
+    /// Puts everything back into a folder, which is made if missing: a node's key and a network's description last, so that
+    /// it is there as a whole or not at all. What is there already and is the same stays, so that the same once more finishes what was
     /// interrupted.
     ///
     /// # Errors
@@ -216,7 +303,7 @@ impl Backup {
                 Some(_) => return Err(BackupError::Exists { path }),
             }
         }
-        missing.sort_by_key(|(name, _)| *name == NODE);
+        missing.sort_by_key(|(name, _)| *name == self.kind.last());
         for (name, kept) in missing {
             let path = data.join(name);
             let folder = path.parent().unwrap_or(data);
@@ -237,7 +324,8 @@ impl Backup {
             plain.extend_from_slice(kept);
             plain.push(b'\n');
         }
-        let head = format!("{MAGIC}{VERSION} {} {}\n{lock}\n", HEX.encode(self.id.as_bytes()), self.made);
+        let (magic, id) = (self.kind.magic(), HEX.encode(self.id.as_bytes()));
+        let head = format!("{magic}{VERSION} {id} {}\n{lock}\n", self.made);
         let sealed = lock.seal(passphrase, head.as_bytes(), &plain).ok_or(KeyError::Memory)?;
         let mut text = head;
         for line in sealed.chunks(57) {
@@ -253,7 +341,9 @@ impl Backup {
         let (Some(first), Some(second), Some(rest)) = (lines.next(), lines.next(), lines.next()) else {
             return Err(format());
         };
-        let words = first.strip_prefix(MAGIC).ok_or_else(format)?;
+        let mut kinds = [Kind::Node, Kind::Network].into_iter();
+        let of = kinds.find_map(|kind| Some((kind, first.strip_prefix(kind.magic())?)));
+        let (kind, words) = of.ok_or_else(format)?;
         let (version, words) = words.split_once(' ').ok_or_else(format)?;
         if version != VERSION {
             let found = version.chars().take(16).collect();
@@ -267,8 +357,8 @@ impl Backup {
         let head = format!("{first}\n{second}\n");
         let wrong = || BackupError::Passphrase { path: path.to_owned() };
         let plain = lock.open(passphrase, head.as_bytes(), &sealed).ok_or_else(wrong)?;
-        let files = files(&plain).ok_or_else(format)?;
-        let key = files.get(NODE).and_then(|text| Kept::parse(core::str::from_utf8(text).ok()?));
+        let files = files(&plain, kind).ok_or_else(format)?;
+        let key = files.get(kind.key()).and_then(|text| Kept::parse(core::str::from_utf8(text).ok()?));
         let whose = key.and_then(|kept| match kept {
             Kept::Open(seed) => Which::Node.whose(&seed),
             Kept::Sealed { whose, .. } => Some(whose),
@@ -276,12 +366,12 @@ impl Backup {
         if whose.as_deref() != Some(id.as_bytes()) {
             return Err(format());
         }
-        Ok(Self { id, made, files })
+        Ok(Self { kind, id, made, files })
     }
 }
 
-/// The files of a backup's plain content; none if it is no such thing, or names a file that belongs to no node.
-fn files(mut plain: &[u8]) -> Option<BTreeMap<String, Zeroizing<Vec<u8>>>> {
+/// The files of a backup's plain content; none if it is no such thing, or names a file that does not belong into it.
+fn files(mut plain: &[u8], kind: Kind) -> Option<BTreeMap<String, Zeroizing<Vec<u8>>>> {
     let mut files = BTreeMap::new();
     while !plain.is_empty() {
         let end = plain.iter().position(|byte| *byte == b'\n')?;
@@ -290,8 +380,7 @@ fn files(mut plain: &[u8]) -> Option<BTreeMap<String, Zeroizing<Vec<u8>>>> {
         let (name, bytes) = words.rsplit_once(' ')?;
         let (kept, rest) = rest.strip_prefix(b"\n")?.split_at_checked(bytes.parse().ok()?)?;
         plain = rest.strip_prefix(b"\n")?;
-        let belongs = FILES.contains(&name) || name.strip_prefix("networks/").is_some_and(is_network);
-        if !belongs || files.insert(name.to_owned(), Zeroizing::new(kept.to_vec())).is_some() {
+        if !kind.has(name) || files.insert(name.to_owned(), Zeroizing::new(kept.to_vec())).is_some() {
             return None;
         }
     }
@@ -300,30 +389,39 @@ fn files(mut plain: &[u8]) -> Option<BTreeMap<String, Zeroizing<Vec<u8>>>> {
 
 /// Whether a file in the folder of networks is one's.
 fn is_network(name: &str) -> bool {
+    name.strip_suffix(".toml").is_some_and(is_plain)
+}
+
+/// Whether a name leads nowhere else.
+fn is_plain(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    name.strip_suffix(".toml").is_some_and(|name| (1..=64).contains(&name.len()) && name.bytes().all(plain))
+    (1..=64).contains(&name.len()) && name.bytes().all(plain)
+}
+
+/// The names of all that is in a folder that can be said in words; none where there is no folder.
+fn entries(folder: &Path) -> Result<Vec<String>, BackupError> {
+    let file = |cause| BackupError::File { path: folder.to_owned(), cause };
+    let all = match fs::read_dir(folder) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        all => all.map_err(file)?,
+    };
+    let mut names = Vec::new();
+    for entry in all {
+        names.extend(entry.map_err(file)?.file_name().into_string().ok());
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// The files of networks in a data folder, as they are named from there.
 fn networks_in(data: &Path) -> Result<Vec<String>, BackupError> {
     let folder = data.join(NETWORKS);
-    let file = |cause| BackupError::File { path: folder.clone(), cause };
-    let entries = match fs::read_dir(&folder) {
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(file)?,
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(file)?.file_name();
-        if let Some(name) = name.to_str().filter(|name| is_network(name)) {
-            found.push(format!("{NETWORKS}/{name}"));
-        }
-    }
+    let named = entries(&folder)?.into_iter().filter(|name| is_network(name));
+    let found: Vec<String> = named.map(|name| format!("{NETWORKS}/{name}")).collect();
     // None is left out unsaid.
     if found.len() > MAX_NETWORKS {
         return Err(BackupError::TooLong { path: folder });
     }
-    found.sort();
     Ok(found)
 }
 

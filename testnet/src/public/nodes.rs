@@ -1,6 +1,6 @@
 //! The first nodes of a network, which one process runs: one that fails begins again, and takes nobody with it.
 
-use std::time::Duration;
+use std::{fs, path::Path, time::Duration};
 
 use session_node::{
     Config, NodeError,
@@ -12,6 +12,9 @@ use tokio::{
 };
 
 use super::{DESCRIPTION, PublicError, write};
+
+/// How the settings begin of a node that the process runs which publishes its network.
+const WRITTEN: &str = "# Written by session network publish";
 
 /// How long a node that failed is waited with.
 #[derive(Clone, Copy, Debug)]
@@ -67,11 +70,16 @@ pub(super) async fn keep<F: Future<Output = Result<(), NodeError>>>(
     }
 }
 
+/// Whether the node in a folder is one that the process runs which publishes its network.
+#[must_use]
+pub fn is_published(data: &Path) -> bool {
+    fs::read_to_string(data.join(FILE)).is_ok_and(|text| text.starts_with(WRITTEN))
+}
+
 /// Writes down for whoever looks into a node's folder, as `session doctor` does, what it runs by.
 pub(super) fn write_settings(config: &Config) -> Result<(), PublicError> {
-    let mut text = format!(
-        "# Written by session network publish, which runs this node, whenever it starts.\nnetwork = \"../{DESCRIPTION}\"\n"
-    );
+    let mut text =
+        format!("{WRITTEN}, which runs this node, whenever it starts.\nnetwork = \"../{DESCRIPTION}\"\n");
     for (name, endpoints) in [("listen", &config.listen), ("announce", &config.announce)] {
         let shown = Shown::List(endpoints.iter().map(ToString::to_string).collect());
         if let Some(value) = shown.to_toml().filter(|_| !endpoints.is_empty()) {
@@ -149,7 +157,9 @@ mod tests {
         let http = "127.0.0.1:22080".parse().unwrap();
         let mut config = Config::new(network, folder.path().to_owned(), listen, http);
         config.announce = vec!["/ip4/9.9.9.9/tcp/22021".parse().unwrap()];
+        assert!(!is_published(folder.path()));
         write_settings(&config).unwrap();
+        assert!(is_published(folder.path()));
         let path = folder.path().join(FILE);
         let text = std::fs::read_to_string(&path).unwrap();
         let read = Effective::of(vec![Layer::file(&path, &text).unwrap()]).unwrap();

@@ -15,7 +15,7 @@ use axum::{
     routing::{get, post},
 };
 use futures::{StreamExt, stream::FuturesUnordered};
-use session_node::{Bounded, Config};
+use session_node::{Bounded, Config, LogControl};
 use session_protocols::directory::Endpoint;
 use tokio::{net::TcpListener, sync::watch};
 
@@ -54,7 +54,8 @@ pub(super) struct Desk {
 }
 
 /// Runs the nodes, each with its door for people who watch at a port of loopback from `status` on, and serves the
-/// description at the port `http` of the addresses `ips`, which others know as `url`; until `shutdown` completes.
+/// description at the port `http` of the addresses `ips`, which others know as `url`; until `shutdown` completes. By `log`
+/// each of them changes what the process logs.
 /// What this machine does not have of these addresses a router leads to it.
 ///
 /// # Errors
@@ -64,6 +65,7 @@ pub async fn serve(
     (ips, http): (&[IpAddr], u16),
     url: String,
     status: u16,
+    log: LogControl,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), PublicError> {
     let own = ips.iter().copied().filter(|ip| is_own(*ip)).collect();
@@ -81,6 +83,7 @@ pub async fn serve(
         let door = SocketAddr::from(([127, 0, 0, 1], port));
         let mut config = Config::new(network.clone(), data(&public.folder, index), listen, door);
         config.max_memory = config.max_memory.max(MEMORY.saturating_mul(public.network.nodes.len()));
+        config.log = Some(log.clone());
         if config.listen != announce {
             config.announce = announce;
         }

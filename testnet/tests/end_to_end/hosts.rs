@@ -282,8 +282,13 @@ async fn a_network_is_published_joined_used_and_left() {
     assert!(kept(&after) >= kept(&before), "{after}");
 
     // One leaves: its stake goes back to where it was lent from. The faucet, which looks at each epoch, may be faster.
-    let leaves = [&network[..], &["stake", "exit", &ids[0], "--yes"]].concat();
-    data(b, &leaves);
+    // Its account signs for the first time, in a network whose publisher nobody there has named.
+    let leaves = [&network[..], &["stake", "exit", &ids[0], "--yes", "--json"]].concat();
+    let refused = session(b, &leaves);
+    assert_eq!((refused.json()["error"]["code"].as_str(), refused.code), (Some("not_agreed"), 4));
+    let (_, publisher) = address.split_once('#').unwrap();
+    data(b, &["network", "add", "boxed", "--publisher", publisher]);
+    data(b, &leaves[..leaves.len() - 1]);
     let withdraw = [&network[..], &["stake", "withdraw", &ids[0], "--yes", "--json"]].concat();
     until("a stake that is given back", async || {
         let ran = session(b, &withdraw);

@@ -32,6 +32,10 @@ pub(super) fn findings(facts: &Facts, network: Option<&Network>) -> Vec<Finding>
                 Some(Installed { unit, .. }) => {
                     format!("see why: journalctl -u {unit} -n 50; then start it: systemctl start {unit}")
                 }
+                None if facts.published => {
+                    "start it with the whole network, as it was begun: session network publish NAME"
+                        .to_owned()
+                }
                 None => format!("start it: session node run --data {}", facts.data.display()),
             };
             found.push(Finding::warn("node", "it does not run", remedy));

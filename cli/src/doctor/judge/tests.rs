@@ -75,6 +75,7 @@ fn healthy() -> Facts {
         },
         node: Node::Running(Box::new(running)),
         unit: None,
+        published: false,
         ports: Vec::new(),
         announced: endpoints.into(),
         seen: Some("185.1.2.3".parse().unwrap()),
@@ -402,6 +403,8 @@ fn a_node_that_is_off_is_held_against_its_ports_and_its_stake() {
     let node = ("node", Severity::Warn);
     assert_eq!(checks(&off(&[(QUIC, None)], Some(Ok(true)))), [node]);
     assert_eq!(checks(&off(&[(QUIC, None), (TCP, Some("in use"))], None)), [node, ("ports", Severity::Fail)]);
+    let of_network = Facts { published: true, ..off(&[], None) };
+    assert!(found(&of_network)[0].remedy.as_ref().unwrap().contains("session network publish"));
     let unstaked = off(&[], Some(Ok(false)));
     assert_eq!(checks(&unstaked), [node, ("stake", Severity::Warn)]);
     assert!(found(&unstaked)[1].remedy.as_ref().unwrap().contains("session stake register /data"));

@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use session_chain::bls::BlsSecret;
 
 use super::*;
-use crate::keystore::{self, create, create_gas, load, load_gas};
+use crate::keystore::{self, create, create_gas};
 
 /// A backup of the node of seed 1..1, made at 1,767,225,600,000 ms under `correct horse`.
 const GOLDEN: &str = include_str!("golden.txt");
@@ -22,7 +22,7 @@ fn golden() -> Backup {
     ];
     let files = files.into_iter().map(|(name, text)| (name.to_owned(), Zeroizing::new(text.into_bytes())));
     let id = session_protocols::KeyPair::from_seed(&[1; 32]).node_id();
-    Backup { id, made: 1_767_225_600_000, files: files.collect() }
+    Backup { kind: Kind::Node, id, made: 1_767_225_600_000, files: files.collect() }
 }
 
 #[test]
@@ -131,6 +131,59 @@ fn the_network_that_a_node_goes_by_is_in_its_backup_and_none_is_left_out() {
     }
     let refused = Backup::of(&data, &passphrase(), []);
     assert!(matches!(refused, Err(BackupError::TooLong { path }) if path.ends_with(NETWORKS)));
+}
+
+#[test]
+fn a_network_that_was_published_is_restored_with_all_its_keys_and_nothing_that_its_nodes_keep() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, file) = (folder.path().join("net"), folder.path().join("backup"));
+    let key = |name: &str| create(&data.join(name)).unwrap().node_id();
+    let ids = ["node-1", "node-2", "publisher"].map(key);
+    let faucet = create_gas(&data.join("faucet")).unwrap().address();
+    create_gas(&data.join("node-1")).unwrap();
+    for name in
+        ["network.toml", "faucet.json", "lock", "node-1/node.toml", "node-1/signed", "node-2/onion.keys"]
+    {
+        fs::write(data.join(name), "x = 1\n").unwrap();
+    }
+    assert!(holds_network(&data) && !holds_network(&data.join("node-1")));
+    let backup = Backup::of_network(&data).unwrap();
+    assert!(backup.is_of_network() && backup.id() == ids[2]);
+    let all = [
+        "faucet.json",
+        "faucet/gas.key",
+        "network.toml",
+        "node-1/gas.key",
+        "node-1/node.key",
+        "node-2/node.key",
+        "publisher/node.key",
+    ];
+    assert_eq!(backup.files().collect::<Vec<_>>(), all);
+    backup.save(&file, &passphrase()).unwrap();
+    let head = format!("session network backup 1 {} ", ids[2]);
+    assert!(fs::read_to_string(&file).unwrap().starts_with(&head));
+
+    let other = folder.path().join("other");
+    let read = Backup::read(&file, &passphrase()).unwrap();
+    assert!(read.is_of_network());
+    read.restore(&other).unwrap();
+    let again = ["node-1", "node-2", "publisher"].map(|name| load(&other.join(name)).unwrap().node_id());
+    assert_eq!(again, ids);
+    assert_eq!(load_gas(&other.join("faucet")).unwrap().unwrap().address(), faucet);
+    assert_eq!(fs::read_to_string(other.join("network.toml")).unwrap(), "x = 1\n");
+    assert!(!other.join("node-1/signed").exists());
+    // One key that cannot be used is found now, and not when it is needed.
+    fs::write(data.join("node-2").join(NODE), "no key").unwrap();
+    assert!(matches!(Backup::of_network(&data), Err(BackupError::Key(KeyError::Content { .. }))));
+    // What belongs to a node is none of a network's, whoever says so.
+    for name in ["node.key", "../evil/node.key", "a/b/node.key", "node-1/node.toml", "evil.sh", ".json"] {
+        let Backup { kind, id, made, ref files } = read;
+        let mut evil = Backup { kind, id, made, files: files.clone() };
+        evil.files.insert(name.to_owned(), Zeroizing::new(b"x".to_vec()));
+        let text = evil.seal(&passphrase(), &Lock::cheap(7)).unwrap();
+        let opened = Backup::open(&text, Path::new("evil"), &passphrase());
+        assert!(matches!(opened, Err(BackupError::Format { .. })), "{name}");
+    }
 }
 
 #[test]

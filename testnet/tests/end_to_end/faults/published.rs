@@ -212,11 +212,18 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     // Wallets of their own: each has a stake, and one of them nothing to pay for a transaction.
     let added = data(&first, &["network", "add", address]);
     assert_eq!(added["vault"], format!("{:#x}", settlement(&first).vault.unwrap()), "{added}");
+    let of_treasury = ["--network", "faulty", "wallet", "--account", "treasury"];
+    let unnamed = [&of_treasury[..], &["send", "25000", OPERATOR, "--yes", "--json"]].concat();
+    let unnamed: Vec<String> = unnamed.iter().map(|word| (*word).to_owned()).collect();
+    let error = refused(&first, &unnamed, "not_agreed", 4);
+    let named = "session network add faulty --publisher KEY";
+    assert!(error["remedy"].as_str().unwrap().contains(named), "{error}");
+    let publisher = begun["publisher"].as_str().unwrap();
+    data(&first, &["network", "add", "faulty", "--publisher", publisher]);
     data(&paid, &["account", "new", "--name", "payer"]);
     let payer = data(&paid, &["wallet", "address"])["address"].as_str().unwrap().to_owned();
     for to in [&*payer, OPERATOR, FORGER] {
-        let pay = ["--network", "faulty", "wallet", "--account", "treasury", "send", "25000", to, "--yes"];
-        data(&first, &pay);
+        data(&first, &[&of_treasury[..], &["send", "25000", to, "--yes"]].concat());
     }
     let ether = |wei: &str| ask(&first, "anvil_setBalance", &json!([payer, wei]));
     ether("0x1");
@@ -243,7 +250,6 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     let lent_node = join(&lent, address, &[]);
 
     // Its own coins are at stake: somebody has to agree to whose network that is, once, and nobody can be asked here.
-    let publisher = begun["publisher"].as_str().unwrap();
     let message = fails(join(&paid, address, &["--yes"]), "not_agreed", 4);
     assert!(message.contains("of chain 31337") && message.contains(publisher), "{message}");
     declined(&paid, address);
@@ -386,17 +392,21 @@ async fn what_fails_while_a_network_is_begun_and_joined_is_named_and_gone_on_wit
     until("a stake that is paid back", async || (!standing(&first, loan).0).then_some(())).await;
     until("a stake in the vault", async || tokens(&first, loan).is_zero().then_some(())).await;
 
-    // The machine is lost: with what was archived, as it says, the network goes on from an empty folder.
-    let backup = begun["backup"].as_str().unwrap();
-    let ran = first.command(Path::new("bash"), &["-c", backup]).output().unwrap();
-    assert!(ran.status.success(), "{backup}: {ran:?}");
+    // The machine is lost: with what was backed up, as it says, the network goes on from an empty folder.
+    let told = begun["backup"].as_str().unwrap();
+    let backup = told.replacen("session", crate::support::binary().to_str().unwrap(), 1);
+    let mut backup = first.command(Path::new("bash"), &["-c", &backup]);
+    let ran = backup.env("SESSION_PASSPHRASE", "correct horse").output().unwrap();
+    assert!(ran.status.success(), "{told}: {ran:?}");
     signal(&network, Signal::TERM);
     assert_eq!(network.ended(), 0);
-    let (archive, folder) = (first.home().join("faulty-keys.tgz"), first.home().join("published"));
+    let (archive, folder) = (first.home().join("faulty.backup"), first.home().join("published"));
     assert_eq!(fs::metadata(&archive).unwrap().permissions().mode() & 0o077, 0, "nobody else reads it");
     fs::rename(&folder, first.home().join("lost")).unwrap();
-    fs::create_dir(&folder).unwrap();
-    assert!(Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(&folder).status().unwrap().success());
+    let [file, at] = [&archive, &folder].map(|path| path.to_str().unwrap());
+    let mut restore = first.session(&["key", "restore", file, "--data", at, "--json"]);
+    let ran = ended(restore.env("SESSION_PASSPHRASE", "correct horse").spawn().unwrap(), "restore");
+    assert_eq!((&ran.json()["data"]["id"], ran.code), (&begun["publisher"], 0), "{} {}", ran.out, ran.err);
     let left: Vec<_> =
         fs::read_dir(folder.join("node-1")).unwrap().map(|it| it.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| name == "node.key" || name == "gas.key"), "{left:?}");

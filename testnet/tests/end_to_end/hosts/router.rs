@@ -1,7 +1,7 @@
 //! A network that is published from behind a router: the machine does not have the address that others know, and does
 //! not get back to itself by it.
 
-use std::{io::Write, path::Path, process::Stdio};
+use std::{fs, io::Write, path::Path, process::Stdio};
 
 use super::{
     RICH, Running, anvil, data,
@@ -21,8 +21,20 @@ fn hold(host: &Host, (ip, port): (&str, u16), connections: usize) -> Running {
     held
 }
 
+/// From here on nothing gets to this port of a host, as where the node at it is off.
+fn cut_off(host: &Host, port: u16) {
+    let rules = format!(
+        "table ip off {{\nchain in {{ type filter hook input priority filter; udp dport {port} drop; tcp dport {port} drop; \
+         }}\n}}\n"
+    );
+    let file = host.home().join("off.nft");
+    fs::write(&file, rules).unwrap();
+    let ran = host.command(Path::new("nft"), &["-f", file.to_str().unwrap()]).output().unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_network_is_published_from_behind_a_router_and_joined_whoever_holds_connections() {
+async fn a_network_is_published_from_behind_a_router_and_joined_whoever_is_off_or_holds_connections() {
     let Some(mut internet) = Internet::new() else { return };
     let [chain, rude, joins] = [(); 3].map(|()| internet.host(Line::Open));
     let first = internet.host(Line::Led(22_000, 22_024));
@@ -59,8 +71,13 @@ async fn a_network_is_published_from_behind_a_router_and_joined_whoever_holds_co
             .any(|one| one["check"] == check && one["severity"] == "ok")
     };
     assert!(seen["id"] == begun["nodes"][0] && found("network") && found("node"), "{seen}");
+    // What they log is changed as that of any other node.
+    let log = ["node", "log", "error,session=warn", "--data", folder.to_str().unwrap()];
+    assert_eq!(data(&first, &log)["filter"], "error,session=warn");
 
-    // Whoever opens as many connections as there may be keeps nobody else out.
+    // Whoever opens as many connections as there may be keeps nobody else out, and neither does one of the first nodes
+    // that nobody reaches any more: the first in the description.
+    cut_off(&first, 22_021);
     let _held = hold(&rude, (&first.ip, 22_000), 200);
     joined(&join(&joins, address, "joins"));
 }

@@ -1,23 +1,25 @@
 //! What an account is to pay with by the word of a network's description, and whether somebody here agreed to that.
 //!
 //! A description alone says which token is staked, on which chain and at which contracts: that of a stranger may name a
-//! token which is worth something. So no account signs anything that spends by the word of one that is new here, before
-//! whoever types the command names its publisher or says yes. What was agreed to is kept beside the description; it
-//! holds for that publisher, chain, token and staking contract alone.
+//! token which is worth something. So no account signs a transaction or a permit by the word of one that is new here,
+//! before somebody says yes, or has named its publisher when it was joined or added. What was agreed to is kept beside
+//! the description; it holds for that publisher, chain and contracts alone.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Value, json};
 use session_chain::network::{Contracts, Publisher};
 
-use super::board::{ASKED, Say};
+use super::{
+    command::contracts,
+    description::{self, Description},
+};
 use crate::{
     Context, config,
     failure::{Exit, Failure},
-    network::{
-        command::contracts,
-        description::{self, Description},
-    },
     sending::ask_meanwhile,
     stake::lower,
 };
@@ -28,7 +30,7 @@ const AGREED: &str = "agreed";
 /// Why a description is gone by, or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
-    /// It came with this program, or is of the testnet of this machine.
+    /// It came with this program, or is of a testnet on one machine.
     Own,
     /// The command names its publisher.
     Named,
@@ -40,33 +42,38 @@ enum Standing {
 
 /// What an account pays with, and whose word that is.
 #[derive(Clone, Debug)]
-pub(super) struct Terms {
+pub(crate) struct Terms {
     /// What the network is called.
     name: String,
     chain: u64,
     contracts: Contracts,
     publisher: Option<Publisher>,
     standing: Standing,
+    /// What the description is named by.
+    from: String,
     /// Where it is kept what was agreed to.
     path: PathBuf,
 }
 
 impl Terms {
     /// Those of a description, of the publisher that the command names if it names one; none where there is no chain.
-    pub(super) fn of(
+    pub(crate) fn of(
         context: &Context,
         found: &Description,
         named: Option<Publisher>,
     ) -> Result<Option<Self>, Failure> {
         let Some(settlement) = &found.network.settlement else { return Ok(None) };
         let name = found.network.name.as_str();
+        let kept = description::kept(&context.home_path()?, name);
+        let from = if Path::new(&found.from) == kept { name } else { found.from.as_str() };
         let mut terms = Self {
             name: name.to_owned(),
             chain: settlement.chain,
             contracts: settlement.contracts,
             publisher: found.publisher,
             standing: Standing::New,
-            path: description::kept(&context.home_path()?, name).with_extension(AGREED),
+            from: from.to_owned(),
+            path: kept.with_extension(AGREED),
         };
         terms.standing = if found.is_own() {
             Standing::Own
@@ -81,17 +88,17 @@ impl Terms {
     }
 
     /// The chain's id.
-    pub(super) const fn chain(&self) -> u64 {
+    pub(crate) const fn chain(&self) -> u64 {
         self.chain
     }
 
     /// What is paid with, in a sentence.
-    pub(super) fn token(&self) -> String {
+    pub(crate) fn token(&self) -> String {
         format!("which is the token {} of chain {}", lower(self.contracts.token), self.chain)
     }
 
     /// All of it, for people.
-    pub(super) fn told(&self) -> String {
+    pub(crate) fn told(&self) -> String {
         let Contracts { token, pool, staking, factory, checkpoints, names } = self.contracts;
         let mut text = format!(
             "by the description of {}:\n  chain        {}\n  token        {}, which is called SESH here\n",
@@ -112,7 +119,7 @@ impl Terms {
     }
 
     /// The same for programs.
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         json!({
             "name": self.name, "chain": self.chain, "contracts": contracts(&self.contracts),
             "publisher": self.publisher.map(|publisher| publisher.to_string()),
@@ -120,20 +127,34 @@ impl Terms {
         })
     }
 
-    /// Has somebody agree that an account pays by it, where nobody did before. Without that nothing is to be signed.
-    pub(super) async fn agree(&self, context: &Context, account: &str, say: &Say) -> Result<(), Failure> {
+    /// Has somebody agree that an account pays by it, where nobody did before: `asks` is called before they are asked.
+    /// Without that nothing is to be signed.
+    pub(crate) async fn agree(
+        &self,
+        context: &Context,
+        account: &str,
+        asks: impl FnOnce(),
+    ) -> Result<(), Failure> {
         match self.standing {
-            Standing::Own | Standing::Agreed => return Ok(()),
-            Standing::Named => {}
+            Standing::Own | Standing::Agreed => Ok(()),
+            Standing::Named => self.keep(),
             Standing::New => {
-                say.doing(ASKED);
+                asks();
                 let question = format!("{account} is to pay {}\nIs this what you mean?", self.told());
-                let answer = ask_meanwhile(context, &question).await?;
-                if answer != Some(true) {
-                    return Err(self.refusal(account, answer.is_some()));
+                match ask_meanwhile(context, &question).await? {
+                    Some(true) => self.keep(),
+                    answer => Err(self.refusal(account, answer.is_some())),
                 }
             }
         }
+    }
+
+    /// Keeps that its publisher was named, if it was: whoever does that agrees.
+    pub(crate) fn keep_named(&self) -> Result<(), Failure> {
+        if self.standing == Standing::Named { self.keep() } else { Ok(()) }
+    }
+
+    fn keep(&self) -> Result<(), Failure> {
         let made = self.path.parent().map_or(Ok(()), fs::create_dir_all);
         made.and_then(|()| config::write(&self.path, &self.line()))
             .map_err(|cause| Failure::io(&format!("cannot keep it in {}", self.path.display()), &cause))
@@ -152,23 +173,24 @@ impl Terms {
                 self.signer()
             )
         };
+        let named = format!("session network add {} --publisher KEY", self.from);
         let remedy = match self.publisher {
-            Some(_) => {
-                "ask whoever publishes the network for its key, another way than this one, and name it: --publisher \
-                 KEY; or answer once at a terminal; or register the node with another wallet: --elsewhere --operator WHO"
-            }
-            None => {
-                "answer once at a terminal; or have whoever publishes the network sign it, and name their key: \
-                 --publisher KEY; or register the node with another wallet: --elsewhere --operator WHO"
-            }
+            Some(_) => format!(
+                "ask whoever publishes the network for its key, another way than this one, and name it: {named}; or \
+                 answer once at a terminal"
+            ),
+            None => format!(
+                "answer once at a terminal; or have whoever publishes the network sign it, and name their key: {named}"
+            ),
         };
         Failure::new(Exit::Refused, "not_agreed", message, remedy)
     }
 
     /// What is agreed to, in a line.
     fn line(&self) -> String {
-        let Contracts { token, staking, .. } = self.contracts;
-        format!("{} {} {} {}\n", self.signer(), self.chain, lower(token), lower(staking))
+        let Contracts { token, pool, staking, factory, checkpoints, names } = self.contracts;
+        let all = [token, pool, staking, factory, checkpoints, names].map(lower).join(" ");
+        format!("{} {} {all}\n", self.signer(), self.chain)
     }
 
     fn signer(&self) -> String {
@@ -192,22 +214,27 @@ mod tests {
     use session_protocols::KeyPair;
 
     use super::*;
-    use crate::{args::Global, output::Output};
+    use crate::{args::Global, network, output::Output};
 
     impl Terms {
         /// Those of a description that is new here.
         pub(crate) fn new_of(name: &str, chain: u64, contracts: Contracts) -> Self {
-            let (name, path) = (name.to_owned(), PathBuf::new());
-            Self { name, chain, contracts, publisher: None, standing: Standing::New, path }
+            let (from, name, path) = (name.to_owned(), name.to_owned(), PathBuf::new());
+            Self { name, chain, contracts, publisher: None, standing: Standing::New, from, path }
         }
     }
 
     /// A network whose token is the one of this number, described by this publisher if by any.
     fn described(token: u8, publisher: Option<u8>) -> Description {
+        on_chain(7, token, publisher)
+    }
+
+    /// The same on a chain of this id.
+    fn on_chain(chain: u64, token: u8, publisher: Option<u8>) -> Description {
         let at = |number: u8| Address::repeat_byte(number).to_string();
         let node = KeyPair::from_seed(&[9; 32]).node_id();
         let text = format!(
-            "version = 1\nname = \"mynet\"\nlocal = true\nseed = \"{}\"\n\n[settlement]\nchain = 7\nrpc = [\"http://rpc.example\"]\n\
+            "version = 1\nname = \"mynet\"\nlocal = true\nseed = \"{}\"\n\n[settlement]\nchain = {chain}\nrpc = [\"http://rpc.example\"]\n\
              start = 1\ngenesis = 1\nepoch = 60\nlock = 3600\ntoken = \"{}\"\npool = \"{}\"\nstaking = \"{}\"\nfactory = \
              \"{}\"\ncheckpoints = \"{}\"\nnames = \"{}\"\n\n[[nodes]]\nid = \"{node}\"\noperator = \"{}\"\nprefix = \
              \"127.0.0.0/24\"\naddresses = [\"/ip4/127.0.0.1/tcp/5\"]\n",
@@ -237,7 +264,7 @@ mod tests {
         let context = Context { output: Output::new(true), global };
         let agree = async |found: &Description, named: Option<Publisher>| {
             let terms = Terms::of(&context, found, named).unwrap().unwrap();
-            terms.agree(&context, "alice", &Say::default()).await
+            terms.agree(&context, "alice", || {}).await
         };
         let found = described(1, Some(1));
         let publisher = found.publisher;
@@ -248,17 +275,55 @@ mod tests {
             let shown =
                 [lower(Address::repeat_byte(1)), "chain 7".to_owned(), publisher.unwrap().to_string()];
             assert!(shown.iter().all(|it| refused.message.contains(it)), "{}", refused.message);
-            assert!(refused.remedy.contains("--publisher KEY"), "{}", refused.remedy);
+            let remedy = "session network add https://net.example/network.toml --publisher KEY";
+            assert!(refused.remedy.contains(remedy), "{}", refused.remedy);
         }
-        // Whoever names the publisher agrees, from then on to the same token of the same publisher alone.
+        // Whoever names the publisher agrees, from then on to the same contracts of the same publisher alone.
         assert!(agree(&found, publisher).await.is_ok());
         assert!(agree(&found, None).await.is_ok());
-        for other in [described(7, Some(1)), described(1, Some(2)), described(1, None)] {
+        let mut named = described(1, Some(1));
+        named.network.settlement.as_mut().unwrap().contracts.names = Address::repeat_byte(9);
+        for other in [described(7, Some(1)), described(1, Some(2)), described(1, None), named] {
             assert_eq!(agree(&other, None).await.unwrap_err().code, "not_agreed");
         }
         let unsigned = agree(&described(1, None), None).await.unwrap_err();
         assert!(unsigned.remedy.starts_with("answer once at a terminal"), "{}", unsigned.remedy);
         assert!(agree(&found, None).await.is_ok(), "no refusal forgets it");
+    }
+
+    #[tokio::test]
+    async fn a_network_that_is_named_is_agreed_to_once_and_a_local_testnet_never() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |named: &str| Context {
+            output: Output::new(true),
+            global: Global {
+                json: true,
+                home: Some(home.path().into()),
+                network: Some(named.to_owned()),
+                named: true,
+                direct: false,
+            },
+        };
+        let (added, mut found) = (at("mynet"), described(1, Some(1)));
+        found.from = description::keep(&added, &found).unwrap().display().to_string();
+        let refused = network::agree(&added, "alice").await.unwrap_err();
+        assert_eq!((refused.exit, refused.code), (Exit::Refused, "not_agreed"));
+        let remedy = "session network add mynet --publisher KEY";
+        assert!(refused.remedy.contains(remedy), "{}", refused.remedy);
+        // To have it once more without its publisher's key changes nothing, and to have it with that agrees.
+        let keep = |named| Terms::of(&added, &found, named).unwrap().unwrap().keep_named().unwrap();
+        keep(None);
+        assert_eq!(network::agree(&added, "alice").await.unwrap_err().code, "not_agreed");
+        keep(found.publisher);
+        assert!(network::agree(&added, "alice").await.is_ok());
+
+        // A testnet's description lies anywhere. Whoever only says that it is one is not believed.
+        let file = home.path().join("other.toml");
+        let named = at(file.to_str().unwrap());
+        fs::write(&file, on_chain(session_testnet::CHAIN, 3, None).text).unwrap();
+        assert!(network::agree(&named, "alice").await.is_ok());
+        fs::write(&file, described(3, None).text).unwrap();
+        assert_eq!(network::agree(&named, "alice").await.unwrap_err().code, "not_agreed");
     }
 
     #[test]
