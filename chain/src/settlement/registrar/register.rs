@@ -112,15 +112,18 @@ impl Registrar {
     ) -> Result<(Quote, Amount), RegistrarError> {
         let fee = self.fee(period).await?;
         let commitment = self.commitment(begun);
-        // What is on its way may be the commitment.
-        self.sender().settled().await?;
-        let first = match self.look(commitment).await? {
-            Commitment::None => call(self.at(), &Names::commitCall { commitment }),
-            // Anything that costs next to nothing: the account gives itself nothing.
-            Commitment::Fresh(_) | Commitment::Open => Call { to: Some(self.account()), ..Call::default() },
-        };
-        let spends = Some(self.spends(fee));
-        Ok((self.sender().quote_both(&first, gas(records), spends).await?, fee))
+        let (gas, spends) = (gas(records), Some(self.spends(fee)));
+        if self.look(commitment).await? == Commitment::None {
+            let commit = call(self.at(), &Names::commitCall { commitment });
+            match self.sender().quote_both(&commit, gas, spends).await {
+                // It is on its way.
+                Err(SendError::Refused { refusal }) if is_made(&refusal) => {}
+                quoted => return Ok((quoted?, fee)),
+            }
+        }
+        // Anything that costs next to nothing: the account gives itself nothing.
+        let nothing = Call { to: Some(self.account()), ..Call::default() };
+        Ok((self.sender().quote_both(&nothing, gas, spends).await?, fee))
     }
 
     /// What is left to pay by now for a registration that is committed to. Nothing is sent, and nobody learns which name
@@ -164,6 +167,7 @@ impl Registrar {
     ) -> Result<U256, RegistrarError> {
         let commitment = self.commitment(begun);
         let mut spent = U256::ZERO;
+        // What is on its way may be the commitment.
         self.sender().settled().await?;
         for _ in 0..MAX_COMMITMENTS {
             if self.look(commitment).await? == Commitment::None {

@@ -198,12 +198,11 @@ async fn a_commitment_that_nobody_saw_mined_is_gone_on_with_by_its_secret() {
     let through = Settlement { rpc: vec![proxy.url.clone()], ..world.settlement.clone() };
     let mut again = connect(&through, 1, 1).await;
     assert!(!again.is_committed(&own).await.unwrap(), "it is in no block");
-    let quoted = again.quote_registration(&own, Period::of_years(1), 0);
-    let (quoted, ()) = tokio::join!(quoted, mine_late(&world, &proxy));
-    quoted.unwrap();
-    assert!(again.is_committed(&own).await.unwrap());
+    again.quote_registration(&own, Period::of_years(1), 0).await.unwrap();
     let nonce = again.sender().nonce().await.unwrap();
-    assert!(reserve(&world, &mut again, &own).await.is_zero(), "it is not paid for again");
+    let (spent, ()) = tokio::join!(reserve(&world, &mut again, &own), mine_late(&world, &proxy));
+    assert!(spent.is_zero(), "it is not paid for again");
+    assert!(again.is_committed(&own).await.unwrap());
     assert_eq!(again.sender().nonce().await.unwrap(), nonce);
     let (call, _) = again.register(&own, Period::of_years(1), &[]).await.unwrap();
     send(&mut again, &call).await;
