@@ -247,7 +247,8 @@ impl Desk<'_> {
     }
 
     /// Plans, tells what it costs, asks, sends, and tells what came of it. What another checkpoint overtook is
-    /// planned anew: whoever agreed to it is asked again where that changes what is done, or makes it cost more.
+    /// planned anew, once that is in a block: whoever agreed to it is asked again where that changes what is done, or makes
+    /// it cost more.
     async fn send(
         &mut self,
         sending: Sending,
@@ -266,6 +267,7 @@ impl Desk<'_> {
             match sent {
                 Err(failure) if failure.code == OVERTAKEN && tries > 0 => {
                     self.context.output.note("another checkpoint came in between: planning it anew");
+                    self.staker.sender().next_block().await?;
                 }
                 sent => return sent,
             }

@@ -49,6 +49,8 @@ const MAX_NONCES: u32 = 8;
 /// How many looks in a row must show that somebody else has the nonce: what serves an endpoint may be several
 /// machines, and know of a block what the other does not.
 const TAKEN_LOOKS: u32 = 10;
+/// The least from one of these looks to the next: also a single machine may count a transaction before it shows its receipt.
+const TAKEN_PAUSE: Duration = Duration::from_millis(100);
 /// What endpoints say when somebody sent another transaction with the nonce.
 const TAKEN: [&str; 2] = ["nonce too low", "underpriced"];
 /// What they say when they have just this one: it has arrived.
@@ -490,7 +492,7 @@ impl Sender {
                         if taken >= TAKEN_LOOKS {
                             return landing;
                         }
-                        tokio::time::sleep(self.delivery.poll).await;
+                        tokio::time::sleep(self.delivery.poll.max(TAKEN_PAUSE)).await;
                         continue;
                     };
                     taken = 0;

@@ -76,6 +76,30 @@ async fn the_same_call_is_never_the_same_transaction() {
 }
 
 #[tokio::test]
+async fn the_next_block_is_waited_for() {
+    let anvil = Anvil::start(&[]);
+    let chain = Chain::deploy(&anvil).await;
+    let proxy = Proxy::start(&anvil.url()).await;
+    let delivery =
+        Delivery { poll: Duration::from_millis(5), patience: crate::support::PATIENCE, confirmations: 1 };
+    let endpoint = Endpoint::new(&proxy.url).unwrap();
+    let sender = Sender::new(&endpoint, account::signer(&[1; 16]), 31_337, delivery);
+    let before = chain.head().await;
+    let comes = async {
+        while proxy.asked().1 < 20 {
+            tokio::task::yield_now().await;
+        }
+        chain.mine(1, 1).await;
+    };
+    let waits = async {
+        sender.next_block().await.unwrap();
+        chain.head().await
+    };
+    let (head, ()) = tokio::join!(waits, comes);
+    assert_eq!(head, before + 1);
+}
+
+#[tokio::test]
 async fn what_is_not_mined_is_sent_again_with_a_higher_fee_and_mined_once() {
     let anvil = Anvil::start(&[]);
     let chain = Chain::deploy(&anvil).await;

@@ -68,6 +68,9 @@ pub(crate) async fn put_down(
     let signer = account::signer(&home, &name, &id)?.0;
     let delivery = Delivery { poll: poll(network), ..Delivery::default() };
     let mut staker = Staker::connect(settlement, signer.clone(), delivery).await?;
+    // What was sent before may be on its way, and be the stake.
+    say.doing("looking at what the account has, and whether it has sent anything before");
+    staker.sender().settled().await?;
     let bls = BlsSecret::of_node(&keys.pair).public();
     let times = Staker::registrations(settlement, &bls).await?;
     let operator = signer.address();

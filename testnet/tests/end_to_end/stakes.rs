@@ -14,7 +14,7 @@ use self::{
     mailboxes::Mailboxes,
     newcomer::Newcomer,
 };
-use crate::support::{Place, ended_within, until};
+use crate::support::{PATIENCE, Place, ended, ended_within, lines, until};
 
 mod chain;
 mod mailboxes;
@@ -102,7 +102,7 @@ async fn a_person_sets_up_a_node_with_another_earns_leaves_and_has_every_token()
     })
     .await;
     let sent = chain.sent(&alice).await;
-    let claimed = place.data(&["stake", "claim", "--yes"]);
+    let claimed = claimed_while_a_checkpoint_waits(&place, &chain).await;
     assert_eq!(chain.sent(&alice).await, sent + 1);
     assert_eq!(amount(&claimed["amount"]), due(&chain, &alice, &claimed).await, "{claimed}");
     assert_eq!(chain.balance(&alice).await, amount(&claimed["amount"]), "{claimed}");
@@ -323,6 +323,23 @@ async fn due(chain: &Chain, account: &str, claimed: &Value) -> Amount {
     let epochs = (1..=epoch).filter(|epoch| total(*epoch) > total(epoch - 1)).count();
     assert!(epochs as u64 >= EPOCHS, "the rewards of {epochs} epochs");
     Amount(total(epoch))
+}
+
+/// Claims while the next checkpoint is on its way, with which what the last one proves is void: it is proved anew once that
+/// is in a block, and not again and again before. Returns what is claimed.
+async fn claimed_while_a_checkpoint_waits(place: &Place, chain: &Chain) -> Value {
+    chain.hold_a_checkpoint_back().await;
+    let mut claim = place.command(&["stake", "claim", "--yes"]);
+    let mut child = claim.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let notes = lines(child.stderr.take().unwrap());
+    let is_overtaken = |note: &String| note.contains("another checkpoint came in between");
+    while !is_overtaken(&notes.recv_timeout(PATIENCE).unwrap()) {}
+    chain.go_on().await;
+    let ran = ended(child, "`session stake claim`");
+    let again: Vec<String> = notes.iter().filter(is_overtaken).collect();
+    assert_eq!((ran.code, again), (0, Vec::new()), "{}", ran.out);
+    let word = |behind: &str| ran.out.split_once(behind).unwrap().1.split_whitespace().next().unwrap();
+    json!({ "amount": word("done: claim "), "transaction": word("transaction") })
 }
 
 fn rewards(place: &Place, name: &str) -> Value {

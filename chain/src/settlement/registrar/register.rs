@@ -112,13 +112,18 @@ impl Registrar {
     ) -> Result<(Quote, Amount), RegistrarError> {
         let fee = self.fee(period).await?;
         let commitment = self.commitment(begun);
-        let first = match self.look(commitment).await? {
-            Commitment::None => call(self.at(), &Names::commitCall { commitment }),
-            // Anything that costs next to nothing: the account gives itself nothing.
-            Commitment::Fresh(_) | Commitment::Open => Call { to: Some(self.account()), ..Call::default() },
-        };
-        let spends = Some(self.spends(fee));
-        Ok((self.sender().quote_both(&first, gas(records), spends).await?, fee))
+        let (gas, spends) = (gas(records), Some(self.spends(fee)));
+        if self.look(commitment).await? == Commitment::None {
+            let commit = call(self.at(), &Names::commitCall { commitment });
+            match self.sender().quote_both(&commit, gas, spends).await {
+                // It is on its way.
+                Err(SendError::Refused { refusal }) if is_made(&refusal) => {}
+                quoted => return Ok((quoted?, fee)),
+            }
+        }
+        // Anything that costs next to nothing: the account gives itself nothing.
+        let nothing = Call { to: Some(self.account()), ..Call::default() };
+        Ok((self.sender().quote_both(&nothing, gas, spends).await?, fee))
     }
 
     /// What is left to pay by now for a registration that is committed to. Nothing is sent, and nobody learns which name
@@ -162,14 +167,19 @@ impl Registrar {
     ) -> Result<U256, RegistrarError> {
         let commitment = self.commitment(begun);
         let mut spent = U256::ZERO;
+        // What is on its way may be the commitment.
+        self.sender().settled().await?;
         for _ in 0..MAX_COMMITMENTS {
             if self.look(commitment).await? == Commitment::None {
                 let commit = call(self.at(), &Names::commitCall { commitment });
                 let left = most.saturating_sub(spent);
                 match self.commit(&commit, left, |sent| progress(Step::Committing(sent))).await {
                     Ok(receipt) => spent = spent.saturating_add(paid(&receipt)),
-                    // Somebody copied it, and it serves whom it names all the same.
-                    Err(RegistrarError::Send(SendError::Refused { refusal })) if is_made(&refusal) => {}
+                    // Another program of the account was first, or somebody copied it: it serves whom it names all the
+                    // same.
+                    Err(RegistrarError::Send(SendError::Refused { refusal })) if is_made(&refusal) => {
+                        self.mined(commitment).await?;
+                    }
                     Err(RegistrarError::Send(SendError::Reverted { hash, refusal })) if is_made(&refusal) => {
                         let receipt = self.caller.provider().get_transaction_receipt(hash).await;
                         let receipt = receipt.map_err(|error| self.caller.failed(&error))?;
@@ -280,6 +290,18 @@ impl Registrar {
         } else {
             Commitment::Open
         })
+    }
+
+    /// Waits until a commitment that an endpoint knows of is in a block.
+    async fn mined(&self, commitment: B256) -> Result<(), RegistrarError> {
+        let delivery = self.caller.delivery();
+        let waited = timeout(delivery.patience, async {
+            while self.look(commitment).await? == Commitment::None {
+                sleep(delivery.poll).await;
+            }
+            Ok(())
+        });
+        waited.await.unwrap_or(Err(RegistrarError::Uncommitted))
     }
 
     /// Waits until a commitment can be used; false when it is gone.

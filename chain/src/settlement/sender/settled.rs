@@ -32,6 +32,22 @@ impl Sender {
         }
     }
 
+    /// Waits until the chain has another block, or for as long as anything is waited for: what is in the mempool, which a
+    /// [quote](Self::quote) goes by and contracts that are asked do not, may be in it.
+    ///
+    /// # Errors
+    /// When the endpoint does not tell.
+    pub async fn next_block(&self) -> Result<(), SendError> {
+        let before = self.height().await?;
+        let comes = async {
+            while self.height().await? <= before {
+                self.pause().await;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(self.delivery.patience, comes).await.unwrap_or(Ok(()))
+    }
+
     /// The ether that an account has, in wei.
     ///
     /// # Errors

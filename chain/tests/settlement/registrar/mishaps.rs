@@ -55,7 +55,7 @@ async fn what_is_repeated_since_its_answer_was_lost_is_paid_once() {
         assert!(error.to_string().contains("may have been sent or not"), "{error}");
     };
     let begun = begun("bob");
-    // The commitment, the registration, and a purchase: each is in a block, and nobody said so.
+    // The commitment, the registration, and a purchase: each comes into a block, and nobody says so.
     proxy.set(Fault::Loses);
     lost(bob.reserve(&begun, U256::MAX, |_| {}).await.unwrap_err());
     proxy.set(Fault::None);
@@ -66,6 +66,7 @@ async fn what_is_repeated_since_its_answer_was_lost_is_paid_once() {
     proxy.set(Fault::Loses);
     lost(bob.send(&call, |_| panic!("nobody knows")).await.unwrap_err());
     proxy.set(Fault::None);
+    bob.sender().settled().await.unwrap();
     assert!(matches!(bob.register(&begun, Period::of_years(1), &[]).await, Err(RegistrarError::Yours)));
     refused(bob.quote(&call).await.unwrap_err(), "NotCommitted");
     assert_eq!((owner(&world, "bob").await, balance(&world, 2).await), (address(2), sesh(990)));
@@ -78,6 +79,7 @@ async fn what_is_repeated_since_its_answer_was_lost_is_paid_once() {
     proxy.set(Fault::Loses);
     lost(bob.send(&call, |_| panic!("nobody knows")).await.unwrap_err());
     proxy.set(Fault::None);
+    bob.sender().settled().await.unwrap();
     assert!(matches!(bob.buy(id, None).await, Err(RegistrarError::Yours)));
     refused(bob.quote(&call).await.unwrap_err(), "VersionChanged");
     assert_eq!((balance(&world, 1).await, balance(&world, 2).await), (sesh(1_090), sesh(890)));
@@ -208,8 +210,7 @@ async fn a_gap_of_nonces_is_filled_and_two_programs_of_one_account_take_turns() 
     world.chain.ask("eth_sendTransaction", json!([later])).await;
     let call = alice.sell(id, sesh(100)).await.unwrap();
     send(&mut alice, &call).await;
-    let count = world.chain.ask("eth_getTransactionCount", json!([address(1), "latest"])).await;
-    assert_eq!(count, json!(U64::from(nonce + 2)), "and what waited came after it");
+    assert_eq!(alice.sender().settled().await.unwrap(), nonce + 2, "and what waited came after it");
 
     let mut twin = connect(&world.settlement, 1, 1).await;
     let (first, second) = (alice.sell(id, sesh(1)).await.unwrap(), twin.sell(id, sesh(2)).await.unwrap());

@@ -163,6 +163,16 @@ async fn of_two_registrations_in_one_block_one_is_paid() {
     }
 }
 
+/// Makes a block once an endpoint was asked so much that whoever asks waits for one.
+async fn mine_late(world: &World, proxy: &Proxy) {
+    let before = proxy.asked().1;
+    while proxy.asked().1 < before + 60 {
+        tokio::task::yield_now().await;
+    }
+    world.chain.ask("evm_mine", json!([])).await;
+    world.chain.ask("evm_setAutomine", json!([true])).await;
+}
+
 /// The program ends after it wrote the secret down: before its commitment is sent, and while that is in no block.
 #[tokio::test]
 async fn a_commitment_that_nobody_saw_mined_is_gone_on_with_by_its_secret() {
@@ -184,17 +194,57 @@ async fn a_commitment_that_nobody_saw_mined_is_gone_on_with_by_its_secret() {
         () = async { while told.try_recv().is_err() { tokio::task::yield_now().await } } => {}
     }
     drop(alice);
-    let mut again = connect(&world.settlement, 1, 1).await;
+    let proxy = Proxy::start(&world.anvil.url()).await;
+    let through = Settlement { rpc: vec![proxy.url.clone()], ..world.settlement.clone() };
+    let mut again = connect(&through, 1, 1).await;
     assert!(!again.is_committed(&own).await.unwrap(), "it is in no block");
-    world.chain.ask("evm_setAutomine", json!([true])).await;
-    world.chain.ask("evm_mine", json!([])).await;
-    assert!(again.is_committed(&own).await.unwrap());
+    again.quote_registration(&own, Period::of_years(1), 0).await.unwrap();
     let nonce = again.sender().nonce().await.unwrap();
-    assert!(reserve(&world, &mut again, &own).await.is_zero(), "it is not paid for again");
+    let (spent, ()) = tokio::join!(reserve(&world, &mut again, &own), mine_late(&world, &proxy));
+    assert!(spent.is_zero(), "it is not paid for again");
+    assert!(again.is_committed(&own).await.unwrap());
     assert_eq!(again.sender().nonce().await.unwrap(), nonce);
     let (call, _) = again.register(&own, Period::of_years(1), &[]).await.unwrap();
     send(&mut again, &call).await;
     assert_eq!((owner(&world, "alice").await, balance(&world, 1).await), (address(1), sesh(990)));
+}
+
+/// It serves whom it names, whoever pays for it: nothing is sent, and nobody gives up before it is in a block.
+#[tokio::test]
+async fn a_commitment_that_somebody_copied_is_waited_for_while_it_is_in_no_block() {
+    let mut world = World::new().await;
+    person(&mut world, 1).await;
+    let mut thief = person(&mut world, 9).await;
+    let own = begun("alice");
+    let token = U256::from_be_bytes(*own.id.as_bytes());
+    let commitment = keccak256((token, address(1), B256::from(SECRET)).abi_encode());
+    let copied = Call {
+        to: Some(world.settlement.contracts.names),
+        data: Names::commitCall { commitment }.abi_encode().into(),
+        ..Call::default()
+    };
+    let proxy = Proxy::start(&world.anvil.url()).await;
+    let through = Settlement { rpc: vec![proxy.url.clone()], ..world.settlement.clone() };
+    let mut alice = connect(&through, 1, 1).await;
+    world.chain.ask("evm_setAutomine", json!([false])).await;
+    let (tell, told) = mpsc::channel();
+    let copies = thief.send(&copied, move |progress| {
+        if matches!(progress, Progress::Sent { .. }) {
+            tell.send(()).unwrap();
+        }
+    });
+    let reserves = async {
+        while told.try_recv().is_err() {
+            tokio::task::yield_now().await;
+        }
+        reserve(&world, &mut alice, &own).await
+    };
+    let (copied, spent, ()) = tokio::join!(copies, reserves, mine_late(&world, &proxy));
+    copied.unwrap();
+    assert_eq!((spent, alice.sender().nonce().await.unwrap()), (U256::ZERO, 0));
+    let (call, _) = alice.register(&own, Period::of_years(1), &[]).await.unwrap();
+    send(&mut alice, &call).await;
+    assert_eq!(owner(&world, "alice").await, address(1));
 }
 
 /// The registration had no effect, and all that it said is in a block.

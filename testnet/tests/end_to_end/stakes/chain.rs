@@ -18,7 +18,7 @@ use session_chain::{
 use session_protocols::{KeyPair, NodeId};
 
 use super::rule::Rule;
-use crate::support::Place;
+use crate::support::{Place, until};
 
 /// All there will ever be.
 const SUPPLY: Amount = Amount::sesh(240_000_000);
@@ -73,14 +73,47 @@ impl Chain {
     }
 
     pub(crate) async fn balance(&self, account: &str) -> Amount {
-        self.balance_of(account.parse().unwrap()).await
+        self.balance_of(account.parse().unwrap(), &json!("latest")).await
     }
 
-    async fn balance_of(&self, account: Address) -> Amount {
+    async fn balance_of(&self, account: Address, block: &Value) -> Amount {
         let data = Bytes::from(Token::balanceOfCall { account }.abi_encode());
-        let call = json!([{ "to": self.settlement.contracts.token, "data": data }, "latest"]);
+        let call = json!([{ "to": self.settlement.contracts.token, "data": data }, block]);
         let word: U256 = self.rpc.request("eth_call", call).await.unwrap();
         Amount::try_from(word).unwrap()
+    }
+
+    /// Stops the chain at a moment at which a checkpoint waits for its block.
+    pub(crate) async fn hold_a_checkpoint_back(&self) {
+        until("a checkpoint that waits for its block", async || {
+            if !self.checkpoint_waits().await {
+                return None;
+            }
+            self.mine_every(0).await;
+            // A block may have taken it in between.
+            if self.checkpoint_waits().await {
+                return Some(());
+            }
+            self.mine_every(1).await;
+            None
+        })
+        .await;
+    }
+
+    /// Lets the chain go on.
+    pub(crate) async fn go_on(&self) {
+        self.mine_every(1).await;
+    }
+
+    async fn mine_every(&self, seconds: u64) {
+        let _: Value = self.rpc.request("evm_setIntervalMining", json!([seconds])).await.unwrap();
+    }
+
+    async fn checkpoint_waits(&self) -> bool {
+        let pending: Value =
+            self.rpc.request("eth_getBlockByNumber", json!(["pending", true])).await.unwrap();
+        let checkpoints = json!(self.settlement.contracts.checkpoints);
+        pending["transactions"].as_array().unwrap().iter().any(|one| one["to"] == checkpoints)
     }
 
     /// How many transactions an account has sent.
@@ -93,7 +126,9 @@ impl Chain {
     /// The stakes are those of so many nodes, and all tokens are held by the contracts and by people.
     pub(crate) async fn every_token_is_somewhere(&self, nodes: u64, people: &[&str]) {
         let contracts = &self.settlement.contracts;
-        assert_eq!(self.balance_of(contracts.staking).await, Amount(STAKE.0 * u128::from(nodes)));
+        // At one block: what nodes submit moves tokens meanwhile.
+        let block: Value = self.rpc.request("eth_blockNumber", json!([])).await.unwrap();
+        assert_eq!(self.balance_of(contracts.staking, &block).await, Amount(STAKE.0 * u128::from(nodes)));
         let mut holders = vec![contracts.pool, contracts.staking, contracts.checkpoints, contracts.factory];
         // Whoever has all others, those who run nodes of the testnet, and who contributes to them.
         holders.extend((0..=12).chain([255]).map(|seed| account::signer(&[seed; 16]).address()));
@@ -102,7 +137,7 @@ impl Chain {
         holders.dedup();
         let mut sum = Amount::ZERO;
         for holder in holders {
-            sum = sum.checked_add(self.balance_of(holder).await).unwrap();
+            sum = sum.checked_add(self.balance_of(holder, &block).await).unwrap();
         }
         assert_eq!(sum, SUPPLY);
     }
