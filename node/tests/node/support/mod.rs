@@ -114,17 +114,17 @@ impl Plan {
     }
 
     pub fn start(&self, index: usize) -> Running {
-        Running::of(|stopped| run(self.config(index), stopped))
+        Running::of(self.config(index), run)
     }
 
     /// Starts a node with other settings.
     pub fn start_with(&self, index: usize, change: impl FnOnce(Config) -> Config) -> Running {
-        Running::of(|stopped| run(change(self.config(index)), stopped))
+        Running::of(change(self.config(index)), run)
     }
 
     /// Starts a node that goes by what arrives.
     pub fn start_by(&self, index: usize, registry: watch::Receiver<Registry>) -> Running {
-        Running::of(|stopped| run_by(self.config(index), registry, stopped))
+        Running::of(self.config(index), |config, stopped| run_by(config, registry, stopped))
     }
 
     /// What the network file says.
@@ -160,22 +160,36 @@ pub fn free(ip: Ipv4Addr) -> Vec<Endpoint> {
 }
 
 pub struct Running {
+    listen: Vec<Endpoint>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl Running {
-    fn of(node: impl FnOnce(BoxFuture<'static, ()>) -> BoxFuture<'static, Result<(), NodeError>>) -> Self {
+    fn of(
+        config: Config,
+        node: impl FnOnce(Config, BoxFuture<'static, ()>) -> BoxFuture<'static, Result<(), NodeError>>,
+    ) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
-        let node = node(Box::pin(async move {
+        let listen = config.listen.clone();
+        let stopped = Box::pin(async move {
             let _ = stopped.await;
-        }));
-        Self { stop, task: tokio::spawn(async { node.await.expect("the node runs") }) }
+        });
+        let node = node(config, stopped);
+        Self { listen, stop, task: tokio::spawn(async { node.await.expect("the node runs") }) }
     }
 
+    /// Stops the node, and waits until another can have its addresses: what drives a QUIC socket lets go of it a moment
+    /// after the node has ended.
     pub async fn stop(self) {
         self.stop.send(()).unwrap();
         self.task.await.unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let is_free = |endpoint: &Endpoint| UdpSocket::bind((endpoint.ip, endpoint.port)).is_ok();
+        while !self.listen.iter().filter(|one| one.transport == Transport::Quic).all(is_free) {
+            assert!(Instant::now() < deadline, "{:?} are still held", self.listen);
+            tokio::task::yield_now().await;
+        }
     }
 }
 
