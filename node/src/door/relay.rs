@@ -21,7 +21,10 @@ use session_protocols::{
     libp2p::address::{node_id, peer_id},
     limits::{Limiter, Rate, Seats, TRACKED},
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use super::{
     Carry, Lost, Onions, Room, Told,
@@ -50,6 +53,14 @@ const MAX_TOLD: usize = 16 << 20;
 pub(super) const FRAME: Duration = Duration::from_secs(20);
 /// How long an answer may take to be made.
 const ANSWER: Duration = Duration::from_secs(40);
+/// How long to wait before a stream that nobody took is opened anew; each time another while.
+const AGAIN: [Duration; 5] = [
+    Duration::from_millis(5),
+    Duration::from_millis(20),
+    Duration::from_millis(80),
+    Duration::from_millis(320),
+    Duration::ZERO,
+];
 /// Bytes that are read at once.
 const CHUNK: usize = 16 << 10;
 
@@ -146,24 +157,11 @@ impl Relay {
     async fn ask(self, to: NodeId, passed: Passed) -> Result<Told, Lost> {
         let peer = peer_id(&to).filter(|_| self.registry.borrow().contains(&to)).ok_or(Lost::NotFound)?;
         let _seat = Seat::take(&self.asking, to).ok_or(Lost::Busy)?;
-        let opened = self.control.clone().open_stream(peer, self.protocol).await;
-        let mut stream = opened.map_err(|_| Lost::NotFound)?;
-        let request = passed.encode();
-        let write = async {
-            stream.write_all(&request).await?;
-            stream.close().await
+        let open = || {
+            let (mut control, protocol) = (self.control.clone(), self.protocol.clone());
+            async move { control.open_stream(peer, protocol).await.map_err(|_| Lost::NotFound) }
         };
-        // Whoever takes no more of it may have said why.
-        let _broken_off = timeout(FRAME, write).await.map_err(|_| Lost::Silent)?;
-        drop(request);
-        let held = Mutex::new(self.memory.hold(to));
-        let full = |error: io::Error| error.kind() == io::ErrorKind::OutOfMemory;
-        let answer = read(&mut stream, MAX_TOLD, &held).await;
-        let mut answer = answer.map_err(|error| if full(error) { Lost::Busy } else { Lost::Silent })?;
-        let status = answer.first_chunk().map(|status| u16::from_be_bytes(*status));
-        let status = status.filter(|status| (200..600).contains(status)).ok_or(Lost::Silent)?;
-        answer.drain(..2);
-        Ok(Told { status, json: false, body: answer })
+        heard(open, &passed.encode(), || self.memory.hold(to)).await
     }
 }
 
@@ -216,6 +214,46 @@ impl Host {
             .await
             .unwrap_or_else(|_| refusal(504, "the answer takes too long"))
     }
+}
+
+/// Hands a request over by a stream that `open` makes, and by another one where nobody took that: whoever listens has
+/// room for one new stream at a time, and lets those that come beside it go.
+async fn heard<S: AsyncRead + AsyncWrite + Unpin, O: Future<Output = Result<S, Lost>>>(
+    open: impl Fn() -> O,
+    request: &[u8],
+    hold: impl Fn() -> Held<NodeId>,
+) -> Result<Told, Lost> {
+    for pause in AGAIN {
+        let held = Mutex::new(hold());
+        if let Some(told) = handed(open().await?, request, &held).await? {
+            return Ok(told);
+        }
+        sleep(pause).await;
+    }
+    Err(Lost::Silent)
+}
+
+/// Hands a request over, and reads the answer; none where there is not a byte of one.
+async fn handed(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: &[u8],
+    held: &Mutex<Held<NodeId>>,
+) -> Result<Option<Told>, Lost> {
+    let write = async {
+        stream.write_all(request).await?;
+        stream.close().await
+    };
+    // Whoever takes no more of it may have said why.
+    let _broken_off = timeout(FRAME, write).await.map_err(|_| Lost::Silent)?;
+    let mut first = [0];
+    let Ok(1..) = stream.read(&mut first).await else { return Ok(None) };
+    let full = |error: io::Error| error.kind() == io::ErrorKind::OutOfMemory;
+    let answer = read(&mut stream, MAX_TOLD, held).await;
+    let mut answer = answer.map_err(|error| if full(error) { Lost::Busy } else { Lost::Silent })?;
+    let status = answer.first().map(|second| u16::from_be_bytes([first[0], *second]));
+    let status = status.filter(|status| (200..600).contains(status)).ok_or(Lost::Silent)?;
+    answer.remove(0);
+    Ok(Some(Told { status, json: false, body: answer }))
 }
 
 fn refusal(status: u16, text: &str) -> Told {

@@ -13,13 +13,14 @@ use libp2p::{
     swarm::{NetworkBehaviour, SwarmEvent, dial_opts::DialOpts},
     tcp, yamux,
 };
+use libp2p_stream::Control;
 use session_chain::NetworkFile;
 use session_protocols::{
     NodeId,
     directory::Endpoint,
     libp2p::address::{multiaddr, peer_id},
 };
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::wire::{self, Back, BackAnswer};
 
@@ -31,6 +32,9 @@ const ASKED: usize = 4;
 const AGREE: usize = 2;
 /// How long the other side may take to answer over a connection.
 const ANSWER: Duration = Duration::from_secs(5);
+/// How often it is said what the other side is to hear, where nobody did, and how long after the last time.
+const TRIES: u32 = 10;
+const AGAIN: Duration = Duration::from_millis(100);
 /// How long it may take to close one.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -97,10 +101,14 @@ pub(super) async fn dial_back(peer: PeerId, endpoint: &Endpoint, nonce: u64) -> 
     connect(&mut swarm, peer, endpoint).await.map_err(|_| Missed::Connection)?;
     let mut control = swarm.behaviour().new_control();
     let said = async {
-        let mut stream = control.open_stream(peer, wire::BACK).await.map_err(io::Error::other)?;
-        wire::send(&mut stream, &Back { nonce }).await?;
-        let BackAnswer { status } = wire::receive(&mut stream).await?;
-        io::Result::Ok(status == 0)
+        // Whoever listens has room for one new stream at a time, and lets those that come beside it go unheard.
+        for _ in 0..TRIES {
+            if let Ok(BackAnswer { status }) = say(&mut control, peer, nonce).await {
+                return status == 0;
+            }
+            sleep(AGAIN).await;
+        }
+        false
     };
     let mut said = pin!(timeout(ANSWER, said));
     let said = loop {
@@ -117,7 +125,14 @@ pub(super) async fn dial_back(peer: PeerId, endpoint: &Endpoint, nonce: u64) -> 
         }
     };
     let _ = timeout(GOODBYE, closed).await;
-    if matches!(said, Ok(Ok(true))) { Ok(()) } else { Err(Missed::Answer) }
+    if matches!(said, Ok(true)) { Ok(()) } else { Err(Missed::Answer) }
+}
+
+/// Says over a stream of its own what a peer is to hear.
+async fn say(control: &mut Control, peer: PeerId, nonce: u64) -> io::Result<BackAnswer> {
+    let mut stream = control.open_stream(peer, wire::BACK).await.map_err(io::Error::other)?;
+    wire::send(&mut stream, &Back { nonce }).await?;
+    wire::receive(&mut stream).await
 }
 
 async fn connect<B: NetworkBehaviour>(

@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex};
 
 use futures::channel::mpsc;
 use libp2p::{
-    Multiaddr, Swarm,
+    Multiaddr, StreamProtocol, Swarm,
     swarm::{NetworkBehaviour, SwarmEvent, dial_opts::DialOpts},
 };
 use session_protocols::{
@@ -42,11 +42,11 @@ impl Drop for Node {
     }
 }
 
-/// Takes requests, once whoever took them before does not any more.
-async fn accept(control: &mut Control) -> IncomingStreams {
+/// Takes streams, once whoever took them before does not any more.
+async fn accept(control: &mut Control, protocol: StreamProtocol) -> IncomingStreams {
     loop {
-        if let Ok(requests) = control.accept(wire::REQUEST) {
-            break requests;
+        if let Ok(streams) = control.accept(protocol.clone()) {
+            break streams;
         }
         tokio::task::yield_now().await;
     }
@@ -121,7 +121,7 @@ async fn who_says_it_over_a_connection_that_was_there_has_not_come() {
     let asks = node(&[&liar]).await;
     // It is asked in the place of the node that it is.
     liar.tasks[1].abort();
-    let mut requests = accept(&mut control).await;
+    let mut requests = accept(&mut control, wire::REQUEST).await;
     asks.wanted.send_replace(Wanted {
         addresses: [asks.address].into(),
         changes: 0,
@@ -136,6 +136,21 @@ async fn who_says_it_over_a_connection_that_was_there_has_not_come() {
     // The stream may be closed by then.
     let _ = wire::send(&mut back, &Back { nonce: request.nonce }).await;
     assert!(wire::receive::<_, BackAnswer>(&mut back).await.is_err(), "nobody waited for that");
+}
+
+#[tokio::test]
+async fn who_found_no_room_to_be_heard_says_it_again() {
+    let node = node(&[]).await;
+    node.tasks[1].abort();
+    let mut backs = accept(&mut node.control.clone(), wire::BACK).await;
+    let hears = async {
+        drop(backs.next().await.unwrap());
+        let (nonce, stream) = heard(backs.next().await.unwrap().1).await.unwrap();
+        greet(stream).await;
+        nonce
+    };
+    let (dialled, nonce) = tokio::join!(stranger::dial_back(node.peer, &node.address, 7), hears);
+    assert_eq!((dialled, nonce), (Ok(()), 7));
 }
 
 #[test]

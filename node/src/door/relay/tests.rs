@@ -1,7 +1,7 @@
 //! What a neighbour is answered, over a stream in memory.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -220,6 +220,28 @@ async fn no_more_is_handed_on_to_a_neighbour_than_may_be_under_way_with_it() {
     drop(held);
     assert_eq!(ask(to), None, "it is on its way");
     assert_eq!(ask(neighbour(3)), Some(Err(Lost::NotFound)), "nobody knows it");
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_took_is_opened_anew_and_what_was_answered_is_not_asked_again() {
+    let memory = Memory::new(MEMORY_EACH, MEMORY);
+    let ask = async |answers: Vec<&[u8]>| {
+        let left = Mutex::new(answers.into_iter().map(<[u8]>::to_vec).collect::<VecDeque<_>>());
+        let open = || {
+            std::future::ready(
+                lock(&left).pop_front().map(|sent| Pipe::new(sent, true)).ok_or(Lost::NotFound),
+            )
+        };
+        let told = heard(open, b"layer", || memory.hold(neighbour(2))).await;
+        let left = lock(&left).len();
+        (told.map(|told| (told.status, told.body)), left)
+    };
+    assert_eq!(ask(vec![b"", b"", b"\x00\xc8sealed", b""]).await, (Ok((200, b"sealed".to_vec())), 1));
+    // Something was said, and is no answer.
+    assert_eq!(ask(vec![b"\x00", b"\x00\xc8sealed"]).await, (Err(Lost::Silent), 1));
+    assert_eq!(ask(vec![b"\x00\x01sealed", b""]).await, (Err(Lost::Silent), 1));
+    assert_eq!(ask(vec![b""; AGAIN.len() + 1]).await, (Err(Lost::Silent), 1), "it ends");
+    assert_eq!(ask(vec![b""]).await, (Err(Lost::NotFound), 0), "the neighbour has gone");
 }
 
 #[test]
