@@ -20,21 +20,36 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// What stands before a step's further lines.
 const INDENT: &str = "             ";
 
-/// What a step says that waits for an answer at the terminal, where nothing is to be drawn over the question.
-pub(crate) const ASKED: &str = "waiting for your answer";
+/// What a step says that waits for an answer.
+const ASKED: &str = "waiting for your answer";
 
 /// What a step says while it is under way.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Say(Arc<Mutex<String>>);
+#[derive(Clone, Debug)]
+pub(crate) struct Say {
+    doing: Arc<Mutex<String>>,
+    bar: ProgressBar,
+}
+
+impl Default for Say {
+    fn default() -> Self {
+        Self { doing: Arc::default(), bar: ProgressBar::hidden() }
+    }
+}
 
 impl Say {
     /// What it does, or waits for.
     pub(crate) fn doing(&self, what: impl Into<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = what.into();
+        *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = what.into();
+    }
+
+    /// It waits for an answer at the terminal: until it does something else nothing is drawn beside the question.
+    pub(crate) fn asks(&self) {
+        self.doing(ASKED);
+        self.bar.finish_and_clear();
     }
 
     fn now(&self) -> String {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.doing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -59,9 +74,9 @@ impl Board {
         name: &'static str,
         work: impl AsyncFnOnce(Say) -> Result<(T, String), Failure>,
     ) -> Result<T, Failure> {
-        let (say, begun) = (Say::default(), Instant::now());
-        self.goes_on(Some((name, begun)));
         let bar = if self.terminal { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        let (say, begun) = (Say { bar: bar.clone(), ..Say::default() }, Instant::now());
+        self.goes_on(Some((name, begun)));
         let mut work = Box::pin(work(say.clone()));
         let mut second = interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -118,6 +133,9 @@ impl Board {
             return Ok(());
         }
         if self.terminal {
+            if bar.is_finished() {
+                bar.reset();
+            }
             bar.set_message(format!("{name:<10} {} ({seconds} s)", text::block(what, INDENT)));
             bar.tick();
             return Ok(());
@@ -182,6 +200,23 @@ mod tests {
         );
         // A machine that is busy looks late.
         assert_eq!(said_at(&[0, 1_100, 3_100, 4_100, 19_000]), [3_100, 19_000]);
+    }
+
+    #[test]
+    fn nothing_is_drawn_beside_a_question() {
+        let board = Board { output: Output::new(false), terminal: true, at: Mutex::default() };
+        let say = Say::default();
+        let draws = |what: String| {
+            board.under_way("stake", &what, PATIENCE, (&say.bar, &mut None)).unwrap();
+            !say.bar.is_finished()
+        };
+        say.doing("asking the faucet");
+        assert!(draws(say.now()));
+        say.asks();
+        assert!(say.bar.is_finished(), "it is gone before anything is asked");
+        assert!(!draws(say.now()));
+        say.doing("waiting for the transaction");
+        assert!(draws(say.now()));
     }
 
     #[tokio::test]

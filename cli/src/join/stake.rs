@@ -10,13 +10,7 @@ use session_chain::{
 };
 use session_testnet::public::Ask;
 
-use super::{
-    Keys,
-    board::{ASKED, Say},
-    elsewhere, faucet,
-    place::Place,
-    watch::Watch,
-};
+use super::{Keys, board::Say, elsewhere, faucet, place::Place, watch::Watch};
 use crate::{
     Context, account,
     args::Join,
@@ -127,13 +121,13 @@ pub(crate) async fn put_down(
         return Err(Failure::new(Exit::NotReady, "no_stake", message, remedy));
     }
     // Before the permit, which whoever serves the chain sees as soon as the cost is asked for.
-    let agreed = terms.agree(context, &name, || say.doing(ASKED)).await;
+    let agreed = terms.agree(context, &name, || say.asks()).await;
     agreed.map_err(|failure| Failure { remedy: format!("{}; {ELSEWHERE}", failure.remedy), ..failure })?;
     let (call, _) = staker.register(&network.name, &candidate, 0, None, &[]).await?;
     let quote = staker.quote(&call).await?;
     let what = format!("register node {} with {stake} SESH of {name}, {}", candidate.node, terms.token());
     if !arguments.yes {
-        say.doing(ASKED);
+        say.asks();
         context.output.note(&terms.told());
         tell_cost(context, &what, &name, operator, &quote.to_string());
         agree_meanwhile(context, &what, &quote.to_string()).await?;

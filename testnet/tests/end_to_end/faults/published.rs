@@ -503,7 +503,13 @@ fn at_a_terminal(host: &Host, address: &str, begins: &str, typed: &[u8]) -> (i32
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut terminal = child.stdin.take().unwrap();
     let told = lines(child.stdout.take().unwrap());
-    while !told.recv_timeout(PATIENCE).unwrap().trim_start().starts_with(begins) {}
+    let mut before = Vec::new();
+    while before.last().is_none_or(|line: &String| !line.trim_start().starts_with(begins)) {
+        let line = told.recv_timeout(PATIENCE);
+        before.push(
+            line.unwrap_or_else(|error| panic!("no line begins with {begins:?}, {error}: {before:#?}")),
+        );
+    }
     terminal.write_all(typed).unwrap();
     let rest = std::thread::spawn(move || told.iter().collect::<String>());
     (ended(child, "join at a terminal").code, rest.join().unwrap())
