@@ -112,7 +112,7 @@ fn restore(context: &Context, file: &Path, of: &Folder) -> Result<(), Failure> {
     context.output.data(&result, || {
         let data = of.data.display();
         let then = match backup.is_of_network() {
-            true => format!("what the network was published with, and --data {data}"),
+            true => format!("session network publish as before, with --data {data}"),
             false => format!("session node run --data {data}"),
         };
         format!(

@@ -62,9 +62,6 @@ pub(crate) async fn put_down(
     let signer = account::signer(&home, &name, &id)?.0;
     let delivery = Delivery { poll: poll(network), ..Delivery::default() };
     let mut staker = Staker::connect(settlement, signer.clone(), delivery).await?;
-    // What was sent before may be on its way, and be the stake.
-    say.doing("looking at what the account has, and whether it has sent anything before");
-    staker.sender().settled().await?;
     let bls = BlsSecret::of_node(&keys.pair).public();
     let times = Staker::registrations(settlement, &bls).await?;
     let operator = signer.address();
@@ -120,9 +117,17 @@ pub(crate) async fn put_down(
         );
         return Err(Failure::new(Exit::NotReady, "no_stake", message, remedy));
     }
+    // What was sent before may be on its way, and be the stake.
+    say.doing("waiting for what the account sent before");
+    staker.sender().settled().await?;
+    if staker.holds(&bls).await? {
+        let told = "it is there, and becomes final".to_owned();
+        return Ok(((), there(told, network, settlement, keys, place, say).await));
+    }
     // Before the permit, which whoever serves the chain sees as soon as the cost is asked for.
     let agreed = terms.agree(context, &name, || say.asks()).await;
     agreed.map_err(|failure| Failure { remedy: format!("{}; {ELSEWHERE}", failure.remedy), ..failure })?;
+    say.doing("asking what it costs");
     let (call, _) = staker.register(&network.name, &candidate, 0, None, &[]).await?;
     let quote = staker.quote(&call).await?;
     let what = format!("register node {} with {stake} SESH of {name}, {}", candidate.node, terms.token());

@@ -115,6 +115,8 @@ impl Desk<'_> {
         let Secret(secret) = self.home.begin_name(&account, &network, name, secret)?;
         let begun = Reservation { id: keys.id(), secret };
         let bar = ProgressBar::new_spinner();
+        bar.set_message("waiting for what the account sent before");
+        bar.tick();
         let reserved = self.registrar.reserve(&begun, quote.most, |step| match step {
             Step::Committing(progress) => sending::show(&bar, progress),
             Step::Waiting { seconds } => {

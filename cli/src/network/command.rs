@@ -23,13 +23,11 @@ pub(crate) async fn run(context: &Context, command: Networks) -> Result<(), Fail
         Networks::Add(named) => {
             let found = description::load(context, &named.source, named.publisher).await?;
             let path = description::keep(context, &found)?;
-            if let Some(terms) = Terms::of(context, &found, named.publisher)? {
-                terms.keep_named()?;
-            }
-            let pays = match named.publisher {
-                Some(_) => "accounts here may pay in it: its publisher was named\n",
-                None => "",
+            let agreed = match Terms::of(context, &found, named.publisher)? {
+                Some(terms) => terms.keep_named()?,
+                None => false,
             };
+            let pays = if agreed { "accounts here may pay in it: its publisher was named\n" } else { "" };
             show(context, &found, &format!("kept in {}\n{pays}", path.display()))
         }
         Networks::Verify(named) => {

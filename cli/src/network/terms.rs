@@ -149,9 +149,13 @@ impl Terms {
         }
     }
 
-    /// Keeps that its publisher was named, if it was: whoever does that agrees.
-    pub(crate) fn keep_named(&self) -> Result<(), Failure> {
-        if self.standing == Standing::Named { self.keep() } else { Ok(()) }
+    /// Keeps that its publisher was named, if it was: whoever does that agrees. Says whether it was.
+    pub(crate) fn keep_named(&self) -> Result<bool, Failure> {
+        let named = self.standing == Standing::Named;
+        if named {
+            self.keep()?;
+        }
+        Ok(named)
     }
 
     fn keep(&self) -> Result<(), Failure> {

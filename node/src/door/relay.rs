@@ -23,7 +23,7 @@ use session_protocols::{
 };
 use tokio::{
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -53,14 +53,15 @@ const MAX_TOLD: usize = 16 << 20;
 pub(super) const FRAME: Duration = Duration::from_secs(20);
 /// How long an answer may take to be made.
 const ANSWER: Duration = Duration::from_secs(40);
-/// How long to wait before a stream that nobody took is opened anew; each time another while.
-const AGAIN: [Duration; 5] = [
+/// How long to wait before a stream that nobody took is opened anew.
+const AGAIN: [Duration; 4] = [
     Duration::from_millis(5),
     Duration::from_millis(20),
     Duration::from_millis(80),
     Duration::from_millis(320),
-    Duration::ZERO,
 ];
+/// Within which such a stream ends.
+const UNHEARD: Duration = Duration::from_secs(1);
 /// Bytes that are read at once.
 const CHUNK: usize = 16 << 10;
 
@@ -161,7 +162,7 @@ impl Relay {
             let (mut control, protocol) = (self.control.clone(), self.protocol.clone());
             async move { control.open_stream(peer, protocol).await.map_err(|_| Lost::NotFound) }
         };
-        heard(open, &passed.encode(), || self.memory.hold(to)).await
+        heard(open, &passed.encode(), || self.memory.hold(to), UNHEARD).await
     }
 }
 
@@ -217,20 +218,24 @@ impl Host {
 }
 
 /// Hands a request over by a stream that `open` makes, and by another one where nobody took that: whoever listens has
-/// room for one new stream at a time, and lets those that come beside it go.
+/// room for one new stream at a time, and lets those that come beside it go. What ends only after `unheard` may have been
+/// taken, and done: it is not to be done twice.
 async fn heard<S: AsyncRead + AsyncWrite + Unpin, O: Future<Output = Result<S, Lost>>>(
     open: impl Fn() -> O,
     request: &[u8],
     hold: impl Fn() -> Held<NodeId>,
+    unheard: Duration,
 ) -> Result<Told, Lost> {
-    for pause in AGAIN {
-        let held = Mutex::new(hold());
-        if let Some(told) = handed(open().await?, request, &held).await? {
+    let (mut stream, mut pauses) = (open().await?, AGAIN.into_iter());
+    loop {
+        let began = Instant::now();
+        if let Some(told) = handed(stream, request, &Mutex::new(hold())).await? {
             return Ok(told);
         }
-        sleep(pause).await;
+        let again = pauses.next().filter(|_| began.elapsed() < unheard);
+        sleep(again.ok_or(Lost::Silent)?).await;
+        stream = open().await.map_err(|_| Lost::Silent)?;
     }
-    Err(Lost::Silent)
 }
 
 /// Hands a request over, and reads the answer; none where there is not a byte of one.

@@ -106,7 +106,7 @@ impl BackupError {
                 "give the passphrase that it was made with; a file that was changed cannot be read at all"
                     .to_owned()
             }
-            Self::TooLong { .. } => "move it elsewhere; it is none of a node's own files".to_owned(),
+            Self::TooLong { .. } => "move it elsewhere: no node and no network needs it".to_owned(),
             Self::Exists { .. } => {
                 "name a path where there is nothing, or move what is there to a safe place first".to_owned()
             }
@@ -287,8 +287,8 @@ impl Backup {
     }
 
     /// Puts everything back into a folder, which is made if missing: a node's key and a network's description last, so that
-    /// it is there as a whole or not at all. What is there already and is the same stays, so that the same once more finishes what was
-    /// interrupted.
+    /// whoever looks for these finds all of it or nothing. What is there already and is the same stays: the same once more
+    /// finishes what was interrupted, and is to come before anything else there.
     ///
     /// # Errors
     ///

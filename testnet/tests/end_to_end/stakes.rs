@@ -336,8 +336,9 @@ async fn claimed_while_a_checkpoint_waits(place: &Place, chain: &Chain) -> Value
     while !is_overtaken(&notes.recv_timeout(PATIENCE).unwrap()) {}
     chain.go_on().await;
     let ran = ended(child, "`session stake claim`");
-    let again: Vec<String> = notes.iter().filter(is_overtaken).collect();
-    assert_eq!((ran.code, again), (0, Vec::new()), "{}", ran.out);
+    // Another border may pass meanwhile.
+    let again = notes.iter().filter(is_overtaken).count();
+    assert!(ran.code == 0 && again <= 1, "{again} times more: {}", ran.out);
     let word = |behind: &str| ran.out.split_once(behind).unwrap().1.split_whitespace().next().unwrap();
     json!({ "amount": word("done: claim "), "transaction": word("transaction") })
 }

@@ -301,7 +301,7 @@ impl Registrar {
             }
             Ok(())
         });
-        waited.await.unwrap_or(Err(RegistrarError::Uncommitted))
+        waited.await.unwrap_or_else(|_| Err(SendError::Waiting { account: self.caller.account() }.into()))
     }
 
     /// Waits until a commitment can be used; false when it is gone.

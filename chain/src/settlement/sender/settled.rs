@@ -1,5 +1,7 @@
 //! What accounts have, and what is on its way: looked at before something is sent once more.
 
+use core::time::Duration;
+
 use alloy::{
     eips::BlockId,
     primitives::{Address, U256},
@@ -9,6 +11,9 @@ use alloy::{
 
 use super::{SendError, Sender};
 use crate::settlement::calls::Token;
+
+/// How long the next block is waited for: there are chains that make one only when there is something for it.
+const NEXT_BLOCK: Duration = Duration::from_secs(30);
 
 impl Sender {
     /// Waits until none of the account's transactions is on its way. Returns the nonce of its next one.
@@ -32,7 +37,7 @@ impl Sender {
         }
     }
 
-    /// Waits until the chain has another block, or for as long as anything is waited for: what is in the mempool, which a
+    /// Waits until the chain has another block, at most 30 seconds: what is in the mempool, which a
     /// [quote](Self::quote) goes by and contracts that are asked do not, may be in it.
     ///
     /// # Errors
@@ -45,7 +50,7 @@ impl Sender {
             }
             Ok(())
         };
-        tokio::time::timeout(self.delivery.patience, comes).await.unwrap_or(Ok(()))
+        tokio::time::timeout(NEXT_BLOCK, comes).await.unwrap_or(Ok(()))
     }
 
     /// The ether that an account has, in wei.

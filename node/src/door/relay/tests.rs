@@ -27,6 +27,8 @@ use crate::{
     registry::Registry,
 };
 
+/// Longer than anything takes.
+const PATIENT: Duration = Duration::from_secs(600);
 /// How long what never comes is waited for.
 const SHORT: Duration = Duration::from_millis(20);
 
@@ -232,7 +234,7 @@ async fn a_stream_that_nobody_took_is_opened_anew_and_what_was_answered_is_not_a
                 lock(&left).pop_front().map(|sent| Pipe::new(sent, true)).ok_or(Lost::NotFound),
             )
         };
-        let told = heard(open, b"layer", || memory.hold(neighbour(2))).await;
+        let told = heard(open, b"layer", || memory.hold(neighbour(2)), PATIENT).await;
         let left = lock(&left).len();
         (told.map(|told| (told.status, told.body)), left)
     };
@@ -240,8 +242,21 @@ async fn a_stream_that_nobody_took_is_opened_anew_and_what_was_answered_is_not_a
     // Something was said, and is no answer.
     assert_eq!(ask(vec![b"\x00", b"\x00\xc8sealed"]).await, (Err(Lost::Silent), 1));
     assert_eq!(ask(vec![b"\x00\x01sealed", b""]).await, (Err(Lost::Silent), 1));
-    assert_eq!(ask(vec![b""; AGAIN.len() + 1]).await, (Err(Lost::Silent), 1), "it ends");
-    assert_eq!(ask(vec![b""]).await, (Err(Lost::NotFound), 0), "the neighbour has gone");
+    assert_eq!(ask(vec![b""; AGAIN.len() + 2]).await, (Err(Lost::Silent), 1), "it ends");
+    assert_eq!(ask(vec![b""]).await, (Err(Lost::Silent), 0), "the neighbour has gone");
+    assert_eq!(ask(vec![]).await, (Err(Lost::NotFound), 0), "it was not there");
+}
+
+#[tokio::test]
+async fn what_may_have_been_done_is_not_handed_over_again() {
+    let (memory, opened) = (Memory::new(MEMORY_EACH, MEMORY), Mutex::new(0));
+    let open = || {
+        *lock(&opened) += 1;
+        std::future::ready(Ok(Pipe::new(Vec::new(), true)))
+    };
+    // However soon it ends, it is too late.
+    let told = heard(open, b"layer", || memory.hold(neighbour(2)), Duration::ZERO).await;
+    assert_eq!((told, *lock(&opened)), (Err(Lost::Silent), 1));
 }
 
 #[test]
