@@ -14,8 +14,8 @@ use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
 };
-use session_client::{Account, Client, Cursors, Options};
-use session_protocols::{AccountId, MessageHash};
+use session_client::{Account, Client, ClientError, Cursors, Options};
+use session_protocols::{AccountId, MessageHash, path::PathError};
 
 use crate::{
     raw::Members,
@@ -59,15 +59,16 @@ async fn nothing_acknowledged_is_lost_while_nodes_die_and_return() {
     let book = Arc::new(Mutex::new(Book::default()));
     let count = Arc::new(AtomicUsize::new(0));
     let talking = Arc::new(AtomicBool::new(true));
+    let stranded = Arc::new(AtomicBool::new(false));
     let talk = {
-        let (people, book, count, talking) =
-            (Arc::clone(&people), Arc::clone(&book), Arc::clone(&count), Arc::clone(&talking));
+        let (people, book, count) = (Arc::clone(&people), Arc::clone(&book), Arc::clone(&count));
+        let (talking, stranded) = (Arc::clone(&talking), Arc::clone(&stranded));
         tokio::spawn(async move {
-            talk(&client, &people, seed, &book, &count).await;
+            talk(&client, &people, seed, &book, &count, &stranded).await;
             talking.store(false, Ordering::Relaxed);
         })
     };
-    let rounds = die_and_return(&place, seed, &count, &talking).await;
+    let rounds = die_and_return(&place, seed, &count, &talking, &stranded).await;
     talk.await.unwrap();
     assert!(rounds >= ROUNDS, "only {rounds} rounds");
 
@@ -141,8 +142,15 @@ fn check(account: &AccountId, book: &Book, found: &BTreeMap<MessageHash, Said>) 
 }
 
 /// Says every line of the text, each from somebody to somebody else, again and again until it is
-/// acknowledged, as people do.
-async fn talk(client: &Client, people: &[Account], seed: u64, book: &Mutex<Book>, count: &AtomicUsize) {
+/// acknowledged, as people do. Says when the client is `stranded`: all the guards that it may choose for now are dead.
+async fn talk(
+    client: &Client,
+    people: &[Account],
+    seed: u64,
+    book: &Mutex<Book>,
+    count: &AtomicUsize,
+    stranded: &AtomicBool,
+) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut draw = |bound: usize| usize::try_from(random.next_u64() % bound as u64).unwrap();
     let lines: Vec<_> = TEXT
@@ -162,6 +170,9 @@ async fn talk(client: &Client, people: &[Account], seed: u64, book: &Mutex<Book>
                 Ok(sent) => break sent,
                 Err(error) => {
                     println!("not acknowledged: {error}");
+                    if matches!(error, ClientError::Path(PathError::Guards { left: 0, .. })) {
+                        stranded.store(true, Ordering::Relaxed);
+                    }
                     let mut book = book.lock().unwrap();
                     *book.open.entry(to).or_default().entry(said.clone()).or_default() += 1;
                 }
@@ -176,8 +187,14 @@ async fn talk(client: &Client, people: &[Account], seed: u64, book: &Mutex<Book>
 }
 
 /// As long as people talk, kills or stops a minority of each swarm, waits until people have got on
-/// without it, and starts it again.
-async fn die_and_return(place: &Place, seed: u64, count: &AtomicUsize, talking: &AtomicBool) -> usize {
+/// without it, and starts it again. Whoever is stranded by it gets on only then.
+async fn die_and_return(
+    place: &Place,
+    seed: u64,
+    count: &AtomicUsize,
+    talking: &AtomicBool,
+    stranded: &AtomicBool,
+) -> usize {
     let mut random = ChaCha8Rng::seed_from_u64(seed ^ 0xdead);
     let mut rounds = 0;
     while talking.load(Ordering::Relaxed) {
@@ -197,9 +214,11 @@ async fn die_and_return(place: &Place, seed: u64, count: &AtomicUsize, talking: 
             assert!(place.testnet.kill(*victim).await.unwrap(), "node {victim} had died of itself");
         }
         let before = count.load(Ordering::Relaxed);
+        stranded.store(false, Ordering::Relaxed);
         until("people to get on", async || {
             let enough = count.load(Ordering::Relaxed) >= before + PER_ROUND;
-            (enough || !talking.load(Ordering::Relaxed)).then_some(())
+            let over = !talking.load(Ordering::Relaxed) || stranded.load(Ordering::Relaxed);
+            (enough || over).then_some(())
         })
         .await;
         // Ready means that it has caught up; `session testnet bench` measures how long that takes.
