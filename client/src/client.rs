@@ -198,7 +198,8 @@ impl Inner {
 
     /// Signs a request as whoever acts.
     fn sign(&self, by: Actor<'_>, statement: impl FnOnce(&NetworkName, u64) -> Statement) -> Auth {
-        let time = self.clock.now_ms();
+        // Members go by the signed time: of what is done within a millisecond, too, the last is to stand.
+        let time = self.clock.stamp_ms();
         by.sign(time, &statement(&self.network, time))
     }
 

@@ -1,5 +1,7 @@
 //! Several things in one request: in any order, one after the other, or under conditions.
 
+use std::sync::mpsc;
+
 use session_protocols::{
     MessageHash, Namespace,
     answer::{Answer, Body, Code, RULES},
@@ -96,6 +98,28 @@ async fn one_member_alone_ends_no_sequence() {
         let outcomes = client.sequence(&owner, &deeds).await.unwrap();
         assert_eq!(short(&outcomes), [Ok(1), Ok(1), Ok(1)]);
     }
+}
+
+#[tokio::test]
+async fn of_what_is_signed_within_a_millisecond_the_last_is_the_latest() {
+    let net = Net::start(5, Over::Tcp).await;
+    let client = net.client().await;
+    let owner = account(1);
+    let (signed, seen) = mpsc::channel();
+    for node in net.nodes() {
+        let signed = signed.clone();
+        let listen = move |request: &Request, answer: Answer| {
+            if let Request::Delete(delete) = request {
+                signed.send(delete.auth.time).unwrap();
+            }
+            Some(answer)
+        };
+        net.world.lock().lie(node, Box::new(listen));
+    }
+    let deeds: Vec<_> = (0..20).map(|byte| delete(MessageHash([byte; 32]))).collect();
+    client.sequence(&owner, &deeds).await.unwrap();
+    let times: Vec<_> = seen.try_iter().take(20).collect();
+    assert!(times.len() == 20 && times.is_sorted_by(|one, next| one < next), "{times:?}");
 }
 
 #[tokio::test]
