@@ -24,6 +24,9 @@ use crate::{
 /// What else there is where no stake is lent.
 const OWN: &str = "stake tokens of your own: --account NAME";
 
+/// What is said of a stake that is paid, while the nodes do not know of it.
+const SENT: &str = "it is there, and becomes final";
+
 /// What else there is where the account does not pay.
 const ELSEWHERE: &str = "or register the node with another wallet: --elsewhere --operator WHO";
 
@@ -68,8 +71,7 @@ pub(crate) async fn put_down(
     let balances = Wallet::connect(settlement, signer.clone(), delivery).await?.balances().await?;
     let stake = staker.requirement();
     if staker.holds(&bls).await? {
-        let told = "it is there, and becomes final".to_owned();
-        return Ok(((), there(told, network, settlement, keys, place, say).await));
+        return Ok(((), there(SENT.to_owned(), network, settlement, keys, place, say).await));
     }
     let short = balances.sesh < stake || balances.native == U256::ZERO;
     let lends = network.faucet.as_ref().filter(|_| short && settlement.vault.is_some());
@@ -121,8 +123,7 @@ pub(crate) async fn put_down(
     say.doing("waiting for what the account sent before");
     staker.sender().settled().await?;
     if staker.holds(&bls).await? {
-        let told = "it is there, and becomes final".to_owned();
-        return Ok(((), there(told, network, settlement, keys, place, say).await));
+        return Ok(((), there(SENT.to_owned(), network, settlement, keys, place, say).await));
     }
     // Before the permit, which whoever serves the chain sees as soon as the cost is asked for.
     let agreed = terms.agree(context, &name, || say.asks()).await;
