@@ -31,6 +31,9 @@ pub struct Reply {
     pub body: Body,
 }
 
+/// What HTTP calls a sentence, and what is sealed.
+pub const TEXT: &str = "text/plain; charset=utf-8";
+
 /// The body of a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
@@ -38,6 +41,8 @@ pub enum Body {
     Json(Vec<u8>),
     /// A plain sentence: how most refusals are told.
     Text(String),
+    /// Bytes: as they are over HTTP, a text in base64 where they stand within JSON.
+    Bytes(Vec<u8>),
 }
 
 impl Reply {
@@ -56,7 +61,7 @@ impl Body {
     /// How many bytes HTTP carries.
     pub const fn len(&self) -> usize {
         match self {
-            Self::Json(bytes) => bytes.len(),
+            Self::Json(bytes) | Self::Bytes(bytes) => bytes.len(),
             Self::Text(text) => text.len(),
         }
     }
@@ -69,8 +74,17 @@ impl Body {
     /// The bytes, as HTTP carries them.
     pub fn into_bytes(self) -> Vec<u8> {
         match self {
-            Self::Json(bytes) => bytes,
+            Self::Json(bytes) | Self::Bytes(bytes) => bytes,
             Self::Text(text) => text.into_bytes(),
+        }
+    }
+
+    /// What HTTP calls them.
+    pub const fn content_type(&self) -> &'static str {
+        match self {
+            Self::Json(_) => "application/json",
+            Self::Text(_) => TEXT,
+            Self::Bytes(_) => "application/octet-stream",
         }
     }
 }

@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use session_protocols::{
     NodeId,
     door::{
-        Reply,
+        Reply, TEXT,
         onion::{Back, DoorKey, MAX_HOPS, NONCE, Passed, Refusal, Step},
         render::Stamp,
     },
@@ -26,8 +26,8 @@ const INLINE: usize = 256 << 10;
 pub struct Told {
     /// The status: 200 to 599.
     pub status: u16,
-    /// Whether the body is JSON.
-    pub json: bool,
+    /// What HTTP calls the body.
+    pub kind: &'static str,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -76,7 +76,8 @@ impl Onions {
                 }
                 Step::Leave { server, body } => match self.outside.post(&server, body, &room).await {
                     Ok(answer) => return sealed(answer),
-                    Err(refusal) => return self.seal(back, refusal).await,
+                    // The client keeps the key that it shares with the server alone.
+                    Err(refusal) => return refusal.into(),
                 },
                 Step::Deliver(body) => {
                     let call = Call { body, caller: Caller::Onion(over) };
@@ -129,7 +130,7 @@ impl Onions {
 
 /// The answer of the last node or of a server, which the others pass back as it is.
 fn sealed(body: Vec<u8>) -> Told {
-    Told { status: 200, json: false, body }
+    Told { status: 200, kind: TEXT, body }
 }
 
 fn unrandom() -> Told {

@@ -15,7 +15,7 @@ use libp2p::StreamProtocol;
 use session_protocols::{
     NetworkName, NodeId,
     door::{
-        Reply,
+        Reply, TEXT,
         onion::{MAX_PASSED, Passed},
     },
     libp2p::address::{node_id, peer_id},
@@ -258,7 +258,7 @@ async fn handed(
     let status = answer.first().map(|second| u16::from_be_bytes([first[0], *second]));
     let status = status.filter(|status| (200..600).contains(status)).ok_or(Lost::Silent)?;
     answer.remove(0);
-    Ok(Some(Told { status, json: false, body: answer }))
+    Ok(Some(Told { status, kind: TEXT, body: answer }))
 }
 
 fn refusal(status: u16, text: &str) -> Told {

@@ -18,7 +18,7 @@ use axum::{
 use futures::StreamExt;
 use hyper::body::{Bytes, Frame, SizeHint};
 use session_protocols::door::{
-    self, Reply,
+    Reply,
     nodes::json_rpc,
     onion::{Layer, Passed},
 };
@@ -230,17 +230,16 @@ fn text(status: u16, text: &str) -> Told {
 
 impl From<Reply> for Told {
     fn from(reply: Reply) -> Self {
-        let json = matches!(reply.body, door::Body::Json(_));
-        Self { status: reply.status, json, body: reply.body.into_bytes() }
+        let kind = reply.body.content_type();
+        Self { status: reply.status, kind, body: reply.body.into_bytes() }
     }
 }
 
 fn response(told: Told, held: Arc<Mutex<Held<Address>>>) -> Response {
-    let kind = if told.json { "application/json" } else { "text/plain; charset=utf-8" };
     let answer = Answer { bytes: told.body, written: 0, held };
     let mut response = Response::new(Body::new(answer));
     *response.status_mut() = StatusCode::from_u16(told.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(told.kind));
     response
 }
 

@@ -133,9 +133,7 @@ impl Json {
                         Ok(long) => long,
                         Err(refused) => return refused.into(),
                     };
-                    let stamp = self.stamp();
-                    let reply = render::active(&self.listing.borrow(), stamp);
-                    Made { reply, loan: Some(loan) }
+                    Made { reply: render::active(&self.listing.borrow()), loan: Some(loan) }
                 }
                 Call::Name(hash) => self.name(hash, asker.whose).await.into(),
                 Call::Batch(calls) => self.several(calls, false, asker).await.into(),

@@ -54,7 +54,6 @@ async fn both_doors_tell_the_rules_of_the_network_file() {
         ("store", message(&person.account, b"a")),
         ("get_swarm", json!({ "pubkey": person.account.to_string() })),
         ("batch", json!({ "requests": [info] })),
-        ("active_nodes_bin", json!({})),
         ("oxend_request", json!({ "endpoint": "get_service_nodes", "params": {} })),
         ("ifelse", json!({ "if": { "hf_at_least": [23, 1] }, "then": info })),
     ] {

@@ -376,7 +376,7 @@ impl Server {
 }
 
 impl Back {
-    /// Seals the answer: what the first node gives the client as the body of a 200. Beside a sentence, which has no
+    /// Seals the answer: what the first node gives the client as the body of a 200. Beside what is no JSON, and has no
     /// room for it, stands `stamp`. `nonce` must be random, and never be used again.
     pub fn seal(self, reply: &Reply, stamp: Stamp, nonce: [u8; NONCE]) -> Vec<u8> {
         let Self { key, cipher, json, base64 } = self;
@@ -386,10 +386,11 @@ impl Back {
         match &reply.body {
             Body::Json(body) if json => sealed.extend_from_slice(body),
             Body::Json(body) => quote(&mut sealed, &String::from_utf8_lossy(body)),
-            Body::Text(text) => {
-                quote(&mut sealed, text);
-                sealed.extend(format!(",{stamp}").into_bytes());
-            }
+            Body::Text(text) => quote(&mut sealed, text),
+            Body::Bytes(bytes) => quote(&mut sealed, &BASE64.encode(bytes)),
+        }
+        if !matches!(reply.body, Body::Json(_)) {
+            sealed.extend(format!(",{stamp}").into_bytes());
         }
         sealed.push(b'}');
         seal(cipher, &key, &mut sealed);

@@ -125,6 +125,7 @@ pub(crate) fn said(reply: &Reply) -> Value {
     let body = match &reply.body {
         Said::Json(bytes) => serde_json::from_slice(bytes).unwrap(),
         Said::Text(text) => json!(text),
+        Said::Bytes(bytes) => json!(HEX.encode(bytes)),
     };
     json!({ "status": reply.status, "body": body })
 }

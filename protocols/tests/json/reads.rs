@@ -9,7 +9,7 @@ use session_protocols::{
     door::{
         Reply,
         names::{NONCE, hash as name_hash, resolved},
-        nodes::{self, DoorNode, Listing, active_nodes, json_rpc, service_nodes},
+        nodes::{self, DoorNode, Listing, json_rpc, service_nodes},
         render::{Stamp, active, choice, render, result_of, several},
     },
     names::Label,
@@ -137,8 +137,8 @@ fn what_is_told_of_nodes_and_names() {
     };
     // A swarm has zeros before it in the one form and not in the other.
     let placed = |swarm| Listing::new(vec![DoorNode { swarm, ..node(3) }], 1_234, RULES);
-    let mut short = entry("active_nodes_bin, of two nodes", &active(&both, STAMP));
-    short["bytes"] = HEX.encode(&active_nodes(&both)).into();
+    let short = entry("active_nodes_bin, of two nodes, in hex", &active(&both));
+    let among = entry("batch: active_nodes_bin, of two nodes", &several(vec![active(&both)], false, STAMP));
     let entries = [
         rpc("json_rpc: get_n_service_nodes", &first),
         rpc("json_rpc: get_service_nodes, all fields", r#"{"id":"a","method":"get_service_nodes"}"#),
@@ -149,6 +149,7 @@ fn what_is_told_of_nodes_and_names() {
         all_of("oxend_request: get_service_nodes, of a node in the swarm 1", &placed(Some(SwarmId(1)))),
         all_of("oxend_request: get_service_nodes, of a node that waits for a place", &placed(None)),
         short,
+        among,
         named,
         entry(
             "oxend_request: ons_resolve, no such name",

@@ -229,9 +229,11 @@ impl Door {
             .await;
         assert_eq!((status, body["result"]["service_node_states"].as_array().unwrap().len()), (200, 3));
         // All nodes, short.
-        let (status, body) = self.post(foreign, "active_nodes_bin", json!({})).await;
-        let bytes = BASE64.decode(body["nodes"].as_str().unwrap().as_bytes()).unwrap();
+        let short = json!({ "method": "active_nodes_bin", "params": {} });
+        let (status, bytes) = self.bytes(foreign, "storage_rpc/v1", short.to_string().into_bytes()).await;
         assert_eq!((status, bytes.len()), (200, 51 * self.doors.len()));
+        let (_, body) = self.post(foreign, "batch", json!({ "requests": [short] })).await;
+        assert_eq!(body["results"][0], json!({ "code": 200, "body": BASE64.encode(&bytes) }));
         for node in bytes.chunks(51) {
             let ip = std::net::Ipv4Addr::from(<[u8; 4]>::try_from(&node[40..44]).unwrap());
             let door = format!("https://{ip}:{}", u16::from_be_bytes([node[44], node[45]]));

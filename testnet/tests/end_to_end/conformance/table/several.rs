@@ -60,6 +60,9 @@ pub(super) fn several() -> Vec<Case> {
                 (Call::Batch(vec![]), Nobody, Code(400)),
                 (Call::Sequence(vec![(Call::Info, Nobody); 21]), Nobody, Code(400)),
                 (Call::Batch(vec![(Call::Info, Nobody); 20]), Nobody, Want::Several(vec![Want::Info; 20])),
+                deeper(Call::Batch(vec![(Call::Info, Nobody)])),
+                deeper(Call::Sequence(vec![(Call::Info, Nobody)])),
+                deeper(nested(1, Call::Info)),
             ],
         ),
         case(
@@ -143,6 +146,12 @@ pub(super) fn several() -> Vec<Case> {
             ],
         ),
     ]
+}
+
+/// Several within several: natively nothing of it is done, in JSON all but that.
+fn deeper(inner: Call) -> (Call, By, Want) {
+    let outer = Call::Batch(vec![(inner, Nobody), (Call::Info, Nobody)]);
+    (outer, Nobody, Want::Each(Box::new([Code(400), Want::Several(vec![Code(400), Want::Info])])))
 }
 
 /// Each condition where it holds, and where it does not; and both together.
