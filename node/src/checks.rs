@@ -25,7 +25,8 @@ use tokio::{
 const QUEUE: usize = 1_024;
 /// Keys whose points are remembered: 8 MB.
 const MAX_KEYS: usize = 32_768;
-/// Up to so many signatures are checked where they are asked about, in some 0.4 ms; more on the blocking pool.
+/// Up to so many signatures are checked where they are asked about, in some 0.4 ms, or twice that where one is bad; more
+/// on the blocking pool.
 const INLINE: usize = 16;
 
 /// Where signatures are checked. Clones share one desk.
@@ -55,23 +56,20 @@ impl Checks {
         Self { asks, desk: Arc::new(desk) }
     }
 
-    /// Which of the claims hold, as [`Keys::verify_all`] says; none when the runtime is stopping.
+    /// Which of the claims hold, as [`Keys::verify_all`] says; none when the runtime is stopping, on which whoever asks
+    /// has to be.
     pub async fn verdicts(&self, mut claims: Vec<Claim>) -> Option<Vec<bool>> {
         let mut all = Vec::with_capacity(claims.len());
         // Who brings many takes turns with others.
         while !claims.is_empty() {
             let rest = claims.split_off(claims.len().min(MAX_TOGETHER));
-            let (verdicts, mut checked) = oneshot::channel();
+            let (verdicts, checked) = oneshot::channel();
             self.asks.send(Asker { claims, verdicts }).await.ok()?;
+            let asked = Asked(Some(&self.desk));
             // Others that are ready ask before this is looked at, and may have it checked with theirs.
             yield_now().await;
-            let mut verdicts = match checked.try_recv() {
-                Ok(verdicts) => verdicts,
-                Err(_) => {
-                    self.desk.look();
-                    checked.await.ok()?
-                }
-            };
+            asked.look();
+            let mut verdicts = checked.await.ok()?;
             all.append(&mut verdicts);
             claims = rest;
         }
@@ -115,11 +113,30 @@ struct Asker {
     verdicts: oneshot::Sender<Vec<bool>>,
 }
 
+/// Somebody has asked, who has to see to it that it is looked at: when he goes away, too, since he has a place in the queue.
+struct Asked<'a>(Option<&'a Arc<Desk>>);
+
 /// A worker that has come to check.
 struct Worker {
     desk: Arc<Desk>,
     /// Held until this is dropped.
     _permit: OwnedSemaphorePermit,
+}
+
+impl Asked<'_> {
+    fn look(mut self) {
+        if let Some(desk) = self.0.take() {
+            desk.look();
+        }
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if let Some(desk) = self.0 {
+            desk.look_soon();
+        }
+    }
 }
 
 impl Desk {
@@ -128,6 +145,12 @@ impl Desk {
         if let Some(worker) = self.worker() {
             self.serve(worker);
         }
+    }
+
+    /// The same in a task of its own.
+    fn look_soon(self: &Arc<Self>) {
+        let desk = Arc::clone(self);
+        self.runtime.spawn(async move { desk.look() });
     }
 
     /// Somebody who checks, if anybody is free; else sees to it that one comes.
@@ -161,19 +184,23 @@ impl Desk {
         drop(worker);
         batch.answer(&verdicts);
         if self.waits() {
-            let desk = Arc::clone(self);
-            self.runtime.spawn(async move { desk.look() });
+            self.look_soon();
         }
     }
 
-    /// As many of those who wait as are checked together; maybe none.
-    fn take(&self) -> Batch {
+    /// As many of those who wait as are checked together; maybe none. If others are left, whoever is free comes, too.
+    fn take(self: &Arc<Self>) -> Batch {
         let mut batch = Batch::default();
         let mut queue = self.lock();
         let mut next = queue.left.take().or_else(|| queue.asked.try_recv().ok());
         while let Some(one) = next {
             queue.left = batch.take(one);
             next = if queue.left.is_none() { queue.asked.try_recv().ok() } else { None };
+        }
+        let more = queue.left.is_some();
+        drop(queue);
+        if more && self.workers.available_permits() > 0 {
+            self.look_soon();
         }
         batch
     }
@@ -210,7 +237,7 @@ impl Worker {
         loop {
             let verdicts = desk.check(&batch.claims);
             // Those who wait are woken by the runtime's own threads, from another each would have to be handed over; and
-            // before all else, so that they have asked again by the time that this looks again.
+            // before all else: they may have asked again by the time that this looks again.
             desk.runtime.spawn(async move { batch.answer(&verdicts) });
             // It is somebody else's turn, if anybody waits for a worker.
             drop(self);
@@ -226,6 +253,9 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.desk.coming.fetch_sub(1, Ordering::Relaxed);
+        if std::thread::panicking() {
+            self.desk.look_soon();
+        }
     }
 }
 
@@ -238,8 +268,11 @@ struct Batch {
 }
 
 impl Batch {
-    /// Takes somebody in, or gives him back where there is no room.
+    /// Takes somebody in who still waits, or gives him back where there is no room.
     fn take(&mut self, mut one: Asker) -> Option<Asker> {
+        if one.verdicts.is_closed() {
+            return None;
+        }
         if !self.claims.is_empty() && self.claims.len().saturating_add(one.claims.len()) > MAX_TOGETHER {
             return Some(one);
         }
@@ -310,6 +343,7 @@ mod tests {
         let asks = ask(&checks, askers, |number| vec![claim(number), bad(number), claim(number)]);
         let free = async {
             until(|| checks.asks.capacity() == QUEUE - askers).await;
+            until(|| checks.desk.coming.load(Ordering::Relaxed) == 1).await;
             drop(busy);
         };
         let (answers, ()) = tokio::join!(asks, free);
@@ -319,16 +353,15 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_are_ready_together_are_checked_together() {
-        let (checks, sizes) = start(&Arc::new(Semaphore::new(2)));
         for askers in [1, INLINE, INLINE + 1, MAX_TOGETHER] {
+            let (checks, sizes) = start(&Arc::new(Semaphore::new(2)));
             let ask = |number| {
                 let checks = checks.clone();
                 tokio::spawn(async move { checks.hold(vec![claim(number)]).await })
             };
             let answers = join_all((0..askers).map(ask).collect::<Vec<_>>()).await;
             assert!(answers.into_iter().all(|one| one.unwrap() == Some(true)));
-            assert_eq!(std::mem::take(&mut *sizes.lock().unwrap()), [askers]);
-            until(|| checks.desk.coming.load(Ordering::Relaxed) == 0).await;
+            assert_eq!(*sizes.lock().unwrap(), [askers]);
         }
     }
 
@@ -364,7 +397,7 @@ mod tests {
                 let one = |number: usize| {
                     let (checks, workers) = (checks.clone(), Arc::clone(&workers));
                     tokio::spawn(async move {
-                        match number % 5 {
+                        match (number + round) % 5 {
                             // It has a worker for something else.
                             3 => drop(workers.acquire().await.unwrap()),
                             // It asks, and does not wait.
@@ -380,9 +413,37 @@ mod tests {
                 let done = tokio::time::timeout(Duration::from_secs(30), all).await;
                 done.expect("somebody waits for nothing").into_iter().for_each(|one| one.unwrap());
             }
-            until(|| checks.desk.coming.load(Ordering::Relaxed) == 0).await;
-            assert_eq!(workers.available_permits(), many);
+            let nobody = || checks.desk.coming.load(Ordering::Relaxed) == 0;
+            until(|| nobody() && workers.available_permits() == many).await;
         }
+    }
+
+    #[tokio::test]
+    async fn those_who_went_away_hold_up_nobody_and_are_not_checked() {
+        let (checks, sizes) = start(&Arc::new(Semaphore::new(1)));
+        for number in 0..QUEUE {
+            let asks = tokio::task::unconstrained(checks.hold(vec![claim(number)]));
+            assert!(futures::poll!(Box::pin(asks)).is_pending());
+        }
+        assert_eq!(checks.asks.capacity(), 0);
+        let held = tokio::time::timeout(Duration::from_secs(30), checks.hold(vec![claim(0)])).await;
+        assert_eq!((held, &*sizes.lock().unwrap()), (Ok(Some(true)), &vec![1]));
+    }
+
+    #[tokio::test]
+    async fn a_check_that_fails_takes_nobody_with_it_but_its_batch() {
+        let failed = std::sync::atomic::AtomicBool::new(false);
+        let seen = move |_| assert!(failed.swap(true, Ordering::Relaxed), "the first one fails");
+        let checks = Checks::start(&Handle::current(), Arc::new(Semaphore::new(1)), seen);
+        let asks = (0..MAX_TOGETHER + 1).map(|number| {
+            let checks = checks.clone();
+            tokio::spawn(async move { checks.hold(vec![claim(number)]).await })
+        });
+        let all =
+            tokio::time::timeout(Duration::from_secs(30), join_all(asks.collect::<Vec<_>>())).await.unwrap();
+        let answers: Vec<_> = all.into_iter().map(|one| one.unwrap()).collect();
+        assert_eq!(answers.iter().filter(|answer| answer.is_none()).count(), MAX_TOGETHER);
+        assert_eq!(answers[MAX_TOGETHER], Some(true));
     }
 
     #[tokio::test]
