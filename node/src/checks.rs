@@ -65,10 +65,12 @@ impl Checks {
             let rest = claims.split_off(claims.len().min(MAX_TOGETHER));
             let (verdicts, checked) = oneshot::channel();
             self.asks.send(Asker { claims, verdicts }).await.ok()?;
-            let asked = Asked(Some(&self.desk));
+            let mut asked = Asked(Some(&self.desk));
             // Others that are ready ask before this is looked at, and may have it checked with theirs.
             yield_now().await;
-            asked.look();
+            if let Some(desk) = asked.0.take().filter(|_| checked.is_empty()) {
+                desk.look();
+            }
             let mut verdicts = checked.await.ok()?;
             all.append(&mut verdicts);
             claims = rest;
@@ -121,14 +123,6 @@ struct Worker {
     desk: Arc<Desk>,
     /// Held until this is dropped.
     _permit: OwnedSemaphorePermit,
-}
-
-impl Asked<'_> {
-    fn look(mut self) {
-        if let Some(desk) = self.0.take() {
-            desk.look();
-        }
-    }
 }
 
 impl Drop for Asked<'_> {
